@@ -1,0 +1,143 @@
+"""What can go wrong, what to do next, and how the process ends.
+
+The tree::
+
+    BotctlError                    1   something failed
+    ├── UsageError                 2   the words of a call are wrong
+    ├── WorkPending                3   something must be done first
+    ├── IntegrityError             4   what is stored contradicts itself
+    ├── NeedsDecision              5   only a person can decide
+    ├── Held                       6   somebody else holds it, or it was lost
+    ├── Unreachable                7   a server does not answer           (transient)
+    ├── ConfigError               78   a setting is missing or wrong
+    │   ├── AssemblyError         78   the services do not fit together
+    │   │   ├── MissingNeed       78
+    │   │   └── CircularNeed      78
+    │   ├── CommandFaults         78   files in commands/ cannot be loaded
+    │   └── DeadToken             78   Discord refuses the token
+    └── ServiceFailed              1   a service did not start, or ended
+        └── ServiceTimeout         1   it did not in its time
+
+An error knows its exit code, what to do next (``hint``) and whether trying again may help (``transient``).
+Its text is one sentence that says what is wrong and where; `botctl.cli` prints both and exits with the code.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ExitCode(enum.IntEnum):
+    """How every botctl process ends. Documented in docs/exit-codes.md; ecosystem.config.js relies on it."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2  # Click's own number for a wrong call; never given another meaning
+    PENDING = 3
+    INTEGRITY = 4
+    DECISION = 5
+    HELD = 6
+    UNREACHABLE = 7
+    CONFIG = 78  # EX_CONFIG of sysexits.h
+    INTERRUPTED = 130  # 128 + SIGINT
+    TERMINATED = 143  # 128 + SIGTERM
+
+
+class BotctlError(Exception):
+    """An expected failure: one sentence, and what to do next.
+
+    ``hint`` is a sentence for the person at the terminal, or empty where the sentence says it all.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    transient: ClassVar[bool] = False
+
+    def __init__(self, sentence: str, *, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.hint = hint
+
+
+class UsageError(BotctlError):
+    """The words of a call are wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class WorkPending(BotctlError):
+    """Something must be done before this can go on."""
+
+    exit_code = ExitCode.PENDING
+
+
+class IntegrityError(BotctlError):
+    """What is stored contradicts itself."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
+class NeedsDecision(BotctlError):
+    """Only a person can decide how to go on."""
+
+    exit_code = ExitCode.DECISION
+
+
+class Held(BotctlError):
+    """Another process holds what is wanted, or what was held is lost."""
+
+    exit_code = ExitCode.HELD
+
+
+class Unreachable(BotctlError):
+    """A server does not answer."""
+
+    exit_code = ExitCode.UNREACHABLE
+    transient = True
+
+
+class ConfigError(BotctlError):
+    """A setting is missing or wrong; the sentence names the file and line, or the variable."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class AssemblyError(ConfigError):
+    """The services do not fit together; found before any of them starts."""
+
+
+class MissingNeed(AssemblyError):
+    """A factory needs a type that nobody provides."""
+
+
+class CircularNeed(AssemblyError):
+    """Services need each other in a circle; the sentence names the path."""
+
+
+class CommandFaults(ConfigError):
+    """Files in commands/ that cannot be loaded, all of them at once.
+
+    ``faults``: one line each, ``file:line: what is wrong``.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        noun = "fault" if count == 1 else "faults"
+        lines = "".join(f"\n  {fault}" for fault in self.faults)
+        super().__init__(
+            f"{count} {noun} in the commands folder:{lines}",
+            hint="Correct them, or start with --skip-broken to leave those files out.",
+        )
+
+
+class DeadToken(ConfigError):
+    """Discord refuses the token. Never retried: every try is an invalid request, and those are counted."""
+
+
+class ServiceFailed(BotctlError):
+    """A service did not start, or one of its tasks ended."""
+
+
+class ServiceTimeout(ServiceFailed):
+    """A service did not start or stop in its time."""

@@ -1,0 +1,166 @@
+"""The event vocabulary: one frozen dataclass per thing that happens, and the envelope it travels in.
+
+Field values are what JSON knows: strings, integers, floats, booleans, None, and tuples or dicts of them. Discord ids
+are strings. A field is never renamed or given another meaning; new fields have defaults. docs/events.md lists all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from botctl.core.clock import iso_ms
+from botctl.core.ids import event_id
+
+ENVELOPE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event has. ``topic`` groups events; ``type`` is the class name in dotted lower case."""
+
+    topic: ClassVar[str] = "system"
+    type: ClassVar[str] = "event"
+    guild: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super(Event, cls).__init_subclass__(**kwargs)
+        words = re.findall(r"[A-Z][a-z0-9]*", cls.__name__)
+        cls.type = ".".join(word.lower() for word in words)
+        BY_TYPE[cls.type] = cls
+
+
+BY_TYPE: dict[str, type[Event]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandStarted(Event):
+    """An interaction arrived and its pipeline began."""
+
+    topic = "commands"
+    invocation: str
+    kind: str
+    name: str
+    user: str
+    channel: str | None = None
+    shard: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandFinished(Event):
+    """An interaction came to its outcome. ``took_ms`` is from arrival to outcome; ``result`` as in `Result`."""
+
+    topic = "commands"
+    invocation: str
+    kind: str
+    name: str
+    user: str
+    user_name: str
+    result: str
+    took_ms: float
+    channel: str | None = None
+    shard: int = 0
+    reason: str = ""
+    error_id: str | None = None
+    error_type: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceChanged(Event):
+    """A service of the registry went from one state to another. ``detail`` is a sentence when there is news."""
+
+    topic = "services"
+    service: str
+    old: str
+    new: str
+    took_s: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRestarted(Event):
+    """An embedded store (or the sandbox) ended and was started again at the same address."""
+
+    topic = "services"
+    store: str
+    exit_status: int
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayChanged(Event):
+    """A shard's connection changed: ``connected``, ``ready``, ``resumed``, ``disconnected``."""
+
+    topic = "gateway"
+    shard: int
+    state: str
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuildSettingsChanged(Event):
+    """A guild's settings were changed. ``changes`` maps a setting to ``[old, new]``."""
+
+    topic = "settings"
+    actor: str
+    changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainStarted(Event):
+    """The process takes no new work and lets the commands in flight finish."""
+
+    topic = "system"
+    reason: str
+    in_flight: int
+    limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an event comes from: the bot's name and ``host:pid`` of the process."""
+
+    bot: str
+    proc: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+
+
+def envelope(event: Event, source: Source, *, at: datetime | None = None) -> dict[str, Any]:
+    """``event`` as it travels between processes: ``{v, id, type, at, bot, proc, guild?, data}``, ready for JSON."""
+    data = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name != "guild"}
+    wrapped: dict[str, Any] = {
+        "v": ENVELOPE_VERSION,
+        "id": event_id(),
+        "type": event.type,
+        "at": iso_ms(at or datetime.now(UTC)),
+        "bot": source.bot,
+        "proc": source.proc,
+    }
+    if event.guild is not None:
+        wrapped["guild"] = event.guild
+    wrapped["data"] = data
+    return wrapped
+
+
+def from_envelope(wrapped: dict[str, Any]) -> Event:
+    """The event inside ``wrapped``; fields that this version does not know are left out.
+
+    Raises:
+        ValueError: the envelope's version or type is unknown, or a field is missing.
+    """
+    if wrapped.get("v") != ENVELOPE_VERSION:
+        raise ValueError(f"event envelope version {wrapped.get('v')!r} is not {ENVELOPE_VERSION}")
+    cls = BY_TYPE.get(str(wrapped.get("type")))
+    if cls is None:
+        raise ValueError(f"unknown event type {wrapped.get('type')!r}")
+    known = {f.name for f in dataclasses.fields(cls)}
+    data = {k: v for k, v in wrapped.get("data", {}).items() if k in known}
+    try:
+        return cls(**data, guild=wrapped.get("guild"))
+    except TypeError as error:
+        raise ValueError(f"event {cls.type}: {error}") from None
