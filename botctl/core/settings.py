@@ -1,0 +1,199 @@
+"""Every setting of a bot: its name, unit, bounds, default and what it is for.
+
+Read once, by `botctl.core.settings_load`, and passed on; nothing reads a setting at import. All of it is frozen.
+A name carries its unit (``_s`` seconds, ``_bytes``). docs/configuration.md is generated from this file.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PRODUCTION: Final = "production"
+ENV_PREFIX: Final = "BOTCTL_"
+ENV_DELIMITER: Final = "__"
+
+
+def _id_from_number(value: object) -> object:
+    """Let an id be written without quotes; anything else is judged by the type behind."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _starts_with(*schemes: str) -> AfterValidator:
+    """A secret address that must begin with one of ``schemes``. Its text never reaches the message."""
+
+    def check(url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(schemes):
+            raise ValueError(f"must begin with {' or '.join(schemes)}")
+        return url
+
+    return AfterValidator(check)
+
+
+DiscordId = Annotated[str, BeforeValidator(_id_from_number), StringConstraints(pattern=r"^[0-9]{15,20}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+FactoryPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+DatabaseName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,38}$")]
+RedisUrl = Annotated[SecretStr, _starts_with("redis://", "rediss://", "unix://")]
+MongoUrl = Annotated[SecretStr, _starts_with("mongodb://", "mongodb+srv://")]
+
+
+class LogLevel(enum.StrEnum):
+    """How much is logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class Intent(enum.StrEnum):
+    """What Discord sends, by disnake's names. Discord: Gateway > Gateway Intents.
+
+    ``default`` is everything that needs no permission from Discord: all but members, presences, message_content.
+    """
+
+    DEFAULT = "default"
+    GUILDS = "guilds"
+    MEMBERS = "members"
+    MODERATION = "moderation"
+    EXPRESSIONS = "expressions"
+    INTEGRATIONS = "integrations"
+    WEBHOOKS = "webhooks"
+    INVITES = "invites"
+    VOICE_STATES = "voice_states"
+    PRESENCES = "presences"
+    GUILD_MESSAGES = "guild_messages"
+    GUILD_REACTIONS = "guild_reactions"
+    GUILD_TYPING = "guild_typing"
+    DM_MESSAGES = "dm_messages"
+    DM_REACTIONS = "dm_reactions"
+    DM_TYPING = "dm_typing"
+    MESSAGE_CONTENT = "message_content"
+    GUILD_SCHEDULED_EVENTS = "guild_scheduled_events"
+    AUTOMOD_CONFIGURATION = "automod_configuration"
+    AUTOMOD_EXECUTION = "automod_execution"
+    GUILD_POLLS = "guild_polls"
+    DM_POLLS = "dm_polls"
+
+
+class Section(BaseModel):
+    """A table of botctl.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DiscordSettings(Section):
+    token: SecretStr | None = Field(None, description="The bot's token. Without one, the sandbox is started.")
+    application_id: DiscordId | None = Field(None, description="The application's id; Discord tells it when absent.")
+    test_guilds: tuple[DiscordId, ...] = Field(
+        (), description="Guilds that get the commands at once; empty means commands are global."
+    )
+    intents: tuple[Intent, ...] = Field((Intent.DEFAULT,), description="What Discord sends to the bot.")
+    sync_commands: bool = Field(True, description="Whether `botctl run` brings Discord's list of commands up to date.")
+    delete_unknown_commands: bool = Field(
+        False, description="Whether commands that Discord knows and this bot does not are removed there."
+    )
+
+
+class RedisSettings(Section):
+    url: RedisUrl | None = Field(None, description="Redis or Valkey; without it, an embedded Valkey is started.")
+    timeout_s: float = Field(2.0, gt=0, le=60, description="How long one call may take.")
+
+
+class MongoSettings(Section):
+    url: MongoUrl | None = Field(None, description="MongoDB; without it, an embedded document store is started.")
+    database: DatabaseName | None = Field(None, description="The database's name; `botctl_<bot>` when absent.")
+    timeout_s: float = Field(5.0, gt=0, le=60, description="How long one call may take.")
+
+
+class CommandSettings(Section):
+    folder: str = Field("commands", min_length=1, description="Where command files are, seen from the root.")
+    throttle: str = Field(
+        "5/10s per user, 50/10s per guild", description="How often a command may be used that says nothing itself."
+    )
+    defer_after_s: float = Field(
+        2.0, gt=0, lt=3, description="When a slow command is acknowledged by itself; Discord gives up after 3 s."
+    )
+
+
+class Role(Section):
+    users: tuple[DiscordId, ...] = Field((), description="Discord users who have the role.")
+    roles: tuple[DiscordId, ...] = Field((), description="Discord roles whose members have the role.")
+
+
+class ShutdownSettings(Section):
+    drain_s: float = Field(10.0, ge=0, le=600, description="How long commands in flight may go on after a stop.")
+
+
+class LogSettings(Section):
+    folder: str = Field("logs", min_length=1, description="Where JSON lines are written, seen from the root.")
+    level: LogLevel = Field(LogLevel.INFO, description="The least that is logged.")
+    rotate_bytes: int = Field(10_000_000, ge=10_000, description="The size at which a new file is begun.")
+    keep: int = Field(5, ge=0, le=1000, description="How many full files are kept.")
+
+
+class AuditSettings(Section):
+    queue_size: int = Field(10_000, ge=1, le=1_000_000, description="Entries held in memory while MongoDB is slow.")
+    flush_s: float = Field(0.2, gt=0, le=60, description="How long entries are gathered before they are written.")
+
+
+class SandboxSettings(Section):
+    port: int = Field(0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
+
+
+class Settings(BaseSettings):
+    """All settings. ``Settings()`` is the defaults and reads nothing; `settings_load.load` reads every layer."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+    )
+
+    bot: Name = Field("bot", description="The bot's name: it keeps bots apart that share stores.")
+    profile: Name = Field("default", description="The profile in force; `production` never uses the sandbox.")
+    discord: DiscordSettings = Field(DiscordSettings(), description="The bot at Discord.")
+    redis: RedisSettings = Field(RedisSettings(), description="Redis or Valkey.")
+    mongo: MongoSettings = Field(MongoSettings(), description="MongoDB.")
+    commands: CommandSettings = Field(CommandSettings(), description="The operator's commands.")
+    roles: dict[RoleName, Role] = Field(
+        {}, description="botctl's roles, each a table with Discord users and Discord roles that have it."
+    )
+    shutdown: ShutdownSettings = Field(ShutdownSettings(), description="Stopping.")
+    logs: LogSettings = Field(LogSettings(), description="Logs.")
+    audit: AuditSettings = Field(AuditSettings(), description="The audit log's writer.")
+    sandbox: SandboxSettings = Field(SandboxSettings(), description="The local Discord.")
+    services: dict[Name, FactoryPath] = Field(
+        {}, description="The operator's own services: a name and `module:factory` each."
+    )
+
+    @property
+    def database(self) -> str:
+        """The name of the MongoDB database of this bot."""
+        return self.mongo.database or f"botctl_{self.bot}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing is read behind the caller's back: `load` merges the layers, because it must know their origins."""
+        return (init_settings,)
+
+
+def uses_sandbox(settings: Settings) -> bool:
+    """Whether the bot connects to the sandbox: there is no token setting at all, and this is not production.
+
+    A token that is set but empty, and production without one, never pass `settings_load.load`.
+    """
+    return settings.discord.token is None and settings.profile != PRODUCTION
