@@ -1,0 +1,236 @@
+"""The audit entry: who did what, to what, and how it came out; and the exact bytes it is kept as.
+
+An entry is written once and never changed. Its canonical line is JSON with sorted keys, no spaces and no floats, so
+that a hash over it can be computed again in any language. Values are strings, integers below 2**53, booleans, null,
+lists and objects; Discord ids are strings, times are ISO 8601 in UTC with milliseconds.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import botctl
+from botctl.core.clock import iso_ms
+from botctl.core.invocation import Invocation, Kind, Outcome, Result
+
+VERSION = 1
+MAX_LINE_BYTES = 16_384
+_MAX_EXACT_INTEGER = 2**53 - 1
+_REDACTED = "[redacted]"
+_SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|credential|private_?key|api_?key", re.IGNORECASE)
+_CUTS_BYTES = (4096, 1024, 256, 64)  # tried one after the other until the line fits
+
+
+class Stage(enum.StrEnum):
+    """Whether the entry stands before an action, after it, or for all of it."""
+
+    BEGIN = "begin"
+    END = "end"
+    POINT = "point"
+
+
+class Success(enum.StrEnum):
+    """How an action came out. ``UNKNOWN``: it was stopped half way, or its end was never seen."""
+
+    SUCCESS = "success"
+    DENIED = "denied"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key``. ``auth``: by which right, where it is not obvious."""
+
+    type: str
+    id: str
+    name: str | None = None
+    auth: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """The way it came. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: botctl's. ``cmd``: as typed."""
+
+    iface: str
+    host: str
+    pid: int
+    ver: str
+    cmd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What it was done to: ``channel``, ``guild``, ``user``, ``policy``."""
+
+    type: str
+    id: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that went from ``old`` to ``new``; ``k`` is its name."""
+
+    k: str
+    old: Any = None
+    new: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of the audit log.
+
+    ``action`` is dotted (``command.ops.status``, ``guild.settings.set``). ``op`` joins the entries of one action.
+    ``ms`` is how long it took. ``error`` is the error id that stands in the log, ``req`` the interaction's or the HTTP
+    request's id. A field that is None is not written.
+    """
+
+    id: str
+    at: datetime
+    action: str
+    actor: Who
+    outcome: Success = Success.SUCCESS
+    stage: Stage = Stage.POINT
+    op: str | None = None
+    via: Via | None = None
+    target: Target | None = None
+    guild: str | None = None
+    shard: int | None = None
+    reason: str | None = None
+    changes: tuple[Change, ...] | None = None
+    ms: int | None = None
+    error: str | None = None
+    req: str | None = None
+    v: int = VERSION
+
+
+@functools.cache
+def via(iface: str, cmd: str | None = None) -> Via:
+    """The way through this process."""
+    return Via(iface, socket.gethostname(), os.getpid(), botctl.__version__, cmd)
+
+
+def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:
+    """The entry of a finished invocation. Its id follows from the invocation's, so writing it again changes nothing."""
+    return AuditEntry(
+        id=f"{invocation.id}.{Stage.END}",
+        at=invocation.at + timedelta(milliseconds=outcome.took_ms),
+        stage=Stage.END,
+        op=invocation.id,
+        action=action_of(invocation),
+        outcome=_SUCCESS[outcome.result],
+        actor=Who("user", invocation.actor.id, invocation.actor.name),
+        via=via("discord"),
+        target=Target("channel", invocation.channel) if invocation.channel else None,
+        guild=invocation.guild,
+        shard=invocation.shard,
+        reason=outcome.reason or outcome.error_type,
+        ms=round(outcome.took_ms),
+        error=outcome.error_id,
+        req=invocation.id,
+    )
+
+
+def action_of(invocation: Invocation) -> str:
+    """``command.ops.status``, ``component.poll:vote``, ``modal.feedback``."""
+    kind = invocation.kind if invocation.kind in (Kind.COMPONENT, Kind.MODAL) else "command"
+    return f"{kind}.{invocation.name.replace(' ', '.')}"
+
+
+def line(entry: AuditEntry) -> bytes:
+    """``entry`` as its canonical line, without a newline, secrets redacted, at most `MAX_LINE_BYTES` long.
+
+    Values that are too long become ``{cut, len, sha256}``: the beginning, the length in bytes and the hash of the
+    whole, so that nobody can claim later that it was something else.
+    """
+    value: dict[str, Any] = _redact(_plain(entry))
+    whole = _dump(value)
+    for limit in _CUTS_BYTES:
+        if len(whole) <= MAX_LINE_BYTES:
+            return whole
+        whole = _dump(_shorten(value, limit))
+    if len(whole) > MAX_LINE_BYTES:
+        whole = _dump(_shorten(value | {"changes": _cut(_dump(value.get("changes")), 1024)}, _CUTS_BYTES[-1]))
+    return whole
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in JSON's words, as the module's docstring promises."""
+    if isinstance(value, Mapping):
+        return {_text(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(item) for item in value), key=_dump)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        named = ((field.name, getattr(value, field.name)) for field in fields(value))
+        always = isinstance(value, Change)
+        return {name: _plain(item) for name, item in named if always or item is not None}
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str | int | None:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= _MAX_EXACT_INTEGER):
+        return value
+    return iso_ms(value) if isinstance(value, datetime) else _text(str(value))
+
+
+def _text(value: str) -> str:
+    """``value`` without lone surrogates, which no UTF-8 knows."""
+    return value.encode("utf-8", "replace").decode()
+
+
+def _redact(value: Any) -> Any:
+    """``value`` without what stands under a secret's name: as a key of an object, or as the ``k`` of a change."""
+    if isinstance(value, list):
+        return [_redact(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    change = _SECRET_NAME.search(str(value.get("k", ""))) is not None
+    return {
+        key: _REDACTED if item and (_SECRET_NAME.search(key) or (change and key in ("old", "new"))) else _redact(item)
+        for key, item in value.items()
+    }
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _shorten(value: Any, limit_bytes: int) -> Any:
+    if isinstance(value, str):
+        whole = value.encode()
+        return value if len(whole) <= limit_bytes else _cut(whole, limit_bytes)
+    if isinstance(value, dict):
+        return {key: _shorten(item, limit_bytes) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shorten(item, limit_bytes) for item in value]
+    return value
+
+
+def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
+    beginning = whole[:limit_bytes].decode("utf-8", "ignore")
+    return {"cut": beginning, "len": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+
+
+_SUCCESS = {
+    Result.OK: Success.SUCCESS,
+    Result.DENIED: Success.DENIED,
+    Result.THROTTLED: Success.DENIED,
+    Result.INVALID: Success.ERROR,
+    Result.FAILED: Success.ERROR,
+    Result.CANCELLED: Success.UNKNOWN,
+}

@@ -1,0 +1,130 @@
+"""What a guild may set for itself, and which values make sense."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+NOTHING = ("", "none", "-")
+"""Raw values that clear a setting."""
+
+MAX_DISABLED = 100  # Discord: an application has at most 100 global slash commands
+ALWAYS_ENABLED = frozenset({"settings"})
+"""A guild that switched these off could not switch them on again."""
+
+LOCALES = frozenset(
+    {
+        "bg", "cs", "da", "de", "el", "en-GB", "en-US", "es-419", "es-ES", "fi", "fr", "hi", "hr", "hu", "id", "it",
+        "ja", "ko", "lt", "nl", "no", "pl", "pt-BR", "ro", "ru", "sv-SE", "th", "tr", "uk", "vi", "zh-CN", "zh-TW",
+    }
+)  # fmt: skip
+"""Discord: Reference > Locales."""
+
+_COMMAND = re.compile(r"[-_'\w]{1,32}( [-_'\w]{1,32}){0,2}")  # Discord: Application Command Naming, with sub-commands
+_CHANNEL = re.compile(r"(?:<#)?(\d{15,20})>?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class GuildSettings:
+    """The settings of one guild; the defaults are those of a guild that never set anything.
+
+    ``locale``: None follows the person. ``disabled``: names of commands that are off here, ``ops`` switches off all of
+    its sub-commands. ``log_channel``: a channel's id. ``revision`` counts the changes.
+    """
+
+    locale: str | None = None
+    disabled: frozenset[str] = frozenset()
+    log_channel: str | None = None
+    revision: int = 0
+
+    def allows(self, command: str) -> bool:
+        """Whether ``command`` (``ops status`` for a sub-command) is switched on here."""
+        if not self.disabled:
+            return True
+        words = command.split(" ")
+        return not any(" ".join(words[: n + 1]) in self.disabled for n in range(len(words)))
+
+
+DEFAULTS = GuildSettings()
+
+
+def changed(settings: GuildSettings, key: str, raw: str | Iterable[str] | None) -> GuildSettings:
+    """``settings`` with ``key`` set to what a person wrote. The revision is the store's business.
+
+    ``locale``: a locale of Discord. ``disabled``: command names, comma separated or a list; ``+name`` and ``-name``
+    add to and take from what is set. ``log_channel``: an id or a mention. ``none`` or None clears any of them.
+
+    Raises:
+        ValueError: a sentence that says what is wrong with ``key`` or ``raw``.
+    """
+    setter = _SETTERS.get(key)
+    if setter is None:
+        raise ValueError(f"there is no guild setting {key[:40]!r}; there are {', '.join(KEYS)}")
+    words = (raw,) if isinstance(raw, str) else sorted(raw or ())
+    return setter(settings, ", ".join(words).strip())
+
+
+def differences(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, object]]:
+    """What changed from ``old`` to ``new``: key -> (old value, new value), in JSON's words."""
+    before, after = plain(old), plain(new)
+    return {key: (before[key], after[key]) for key in KEYS if before[key] != after[key]}
+
+
+def plain(settings: GuildSettings) -> dict[str, object]:
+    """``settings`` in JSON's words, sets as sorted lists, without the revision."""
+    return {
+        "locale": settings.locale,
+        "disabled": sorted(settings.disabled),
+        "log_channel": settings.log_channel,
+    }
+
+
+def _set_locale(settings: GuildSettings, raw: str) -> GuildSettings:
+    if raw.lower() in NOTHING:
+        return replace(settings, locale=None)
+    known = {locale.lower(): locale for locale in LOCALES}.get(raw.lower().replace("_", "-"))
+    if known is None:
+        raise ValueError(f"{raw[:40]!r} is not a locale of Discord; write for example 'en-US' or 'de', or 'none'")
+    return replace(settings, locale=known)
+
+
+def _set_disabled(settings: GuildSettings, raw: str) -> GuildSettings:
+    if raw.lower() in NOTHING:
+        return replace(settings, disabled=frozenset())
+    words = [" ".join(word.lower().split()) for word in raw.split(",")]
+    steps = [word for word in words if word.startswith(("+", "-"))]
+    if steps and len(steps) != len(words):
+        raise ValueError(f"{raw[:60]!r} mixes names with '+name' and '-name'; use either a full list or steps")
+    added = frozenset(_command(word.removeprefix("+")) for word in words if not word.startswith("-"))
+    taken = frozenset(_command(word[1:]) for word in words if word.startswith("-"))
+    disabled = ((settings.disabled if steps else frozenset()) | added) - taken
+    if len(disabled) > MAX_DISABLED:
+        raise ValueError(f"at most {MAX_DISABLED} commands can be disabled, this would be {len(disabled)}")
+    return replace(settings, disabled=disabled)
+
+
+def _command(word: str) -> str:
+    name = word.strip().removeprefix("/")
+    if not _COMMAND.fullmatch(name):
+        raise ValueError(f"{name[:40]!r} is not the name of a command; write for example 'roll, ops status'")
+    if name.split(" ")[0] in ALWAYS_ENABLED:
+        raise ValueError(f"{name[:40]!r} cannot be disabled: nobody could enable it again")
+    return name
+
+
+def _set_log_channel(settings: GuildSettings, raw: str) -> GuildSettings:
+    if raw.lower() in NOTHING:
+        return replace(settings, log_channel=None)
+    channel = _CHANNEL.fullmatch(raw)
+    if channel is None:
+        raise ValueError(f"{raw[:40]!r} is not a channel; write its id, for example '123456789012345678', or 'none'")
+    return replace(settings, log_channel=channel[1])
+
+
+_SETTERS: dict[str, Callable[[GuildSettings, str], GuildSettings]] = {
+    "locale": _set_locale,
+    "disabled": _set_disabled,
+    "log_channel": _set_log_channel,
+}
+KEYS = tuple(_SETTERS)
