@@ -1,0 +1,82 @@
+"""The command line: every verb, grouped; parsing only. Verbs import what they do when they are called."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from botctl import __version__
+
+OPERATE = "Operate"
+ACCESS = "Access"
+DEVELOP = "Develop"
+
+
+class Grouped(TyperGroup):
+    """Help with the verbs in groups, in plain text: Rich's help would double the time of ``botctl --help``."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        limit = formatter.width - 6 - max(len(name) for name in self.commands)
+        for name, command in self.commands.items():
+            if not command.hidden:
+                panel = getattr(command, "rich_help_panel", None) or "Commands"
+                groups.setdefault(str(panel), []).append((name, command.get_short_help_str(limit)))
+        for panel, rows in groups.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
+app = typer.Typer(
+    name="botctl",
+    cls=Grouped,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"botctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def botctl(
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[  # noqa: ARG001 - read by main(), which is around the parsing too
+        bool, typer.Option("--debug", help="On an error, print the traceback.")
+    ] = False,
+) -> None:
+    """Run and operate a Discord bot in production."""
+
+
+def _register() -> None:
+    from botctl.cli import init, run, sandbox, settings, stores
+
+    app.command("run", rich_help_panel=OPERATE)(run.run)
+    app.command("stores", rich_help_panel=OPERATE)(stores.stores)
+    app.add_typer(settings.app, name="settings", rich_help_panel=OPERATE)
+    app.add_typer(sandbox.app, name="sandbox", rich_help_panel=DEVELOP)
+    app.command("init", rich_help_panel=DEVELOP)(init.init)
+
+
+def main() -> None:
+    """What the ``botctl`` script calls."""
+    from botctl.cli.boundary import guarded
+
+    _register()
+    words = sys.argv[1:]
+    sys.exit(guarded(app, debug="--debug" in words, as_json="--json" in words))
+
+
+if __name__ == "__main__":
+    main()
