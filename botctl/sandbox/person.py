@@ -1,0 +1,238 @@
+r"""What a person types, read as Discord's client would: ``/settings set key:locale value:"de DE"``. Pure.
+
+The grammar of a line::
+
+    call    = "/" name { " " sub-command } { " " option ":" value }
+    value   = '"' any text, with \" and \\ for a quote and a backslash '"'
+            | text up to the next " known-option:" or the end
+
+Values stay text here: the sandbox reads numbers, members and channels out of them, as each option's type asks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from botctl.core.errors import UsageError
+
+Json = Mapping[str, Any]
+
+# Discord: Application Commands > Application Command Types, and > Application Command Option Type
+SLASH, USER, MESSAGE = 1, 2, 3
+SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
+
+_WORD = re.compile(r"\s*(\S+)")
+_NAME = re.compile(r"\s*([^\s:\"]+):")
+_QUOTED = re.compile(r'"(?:(?P<closed>(?:[^"\\]|\\.)*)"(?=\s|\Z)|(?P<open>.*))', re.DOTALL)
+_ESCAPE = re.compile(r'\\(["\\])')
+
+
+@dataclass(frozen=True)
+class SlashCall:
+    """A slash command with its options as typed; ``name`` holds the sub-commands too: "ops status"."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MenuCall:
+    """A command of a context menu, used on a person (``target`` as "@ann") or on a message (its id)."""
+
+    name: str
+    target: str
+    on_message: bool
+
+
+@dataclass(frozen=True)
+class Path:
+    """How far the words of a text name a command: ``node`` is the last one named, ``end`` where its name ends."""
+
+    names: tuple[str, ...]
+    node: Json | None
+    end: int
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.names)
+
+    @property
+    def subs(self) -> list[Json]:
+        """The sub-commands, of which one must follow."""
+        return [option for option in self._all if option["type"] in {SUB_COMMAND, SUB_COMMAND_GROUP}]
+
+    @property
+    def options(self) -> list[Json]:
+        return [option for option in self._all if option["type"] not in {SUB_COMMAND, SUB_COMMAND_GROUP}]
+
+    @property
+    def _all(self) -> Sequence[Json]:
+        return (self.node or {}).get("options") or ()
+
+
+@dataclass(frozen=True)
+class Given:
+    """An option as it stands in a text, its value from ``start`` to ``end``; ``closed`` tells of the last quote."""
+
+    name: str
+    value: str
+    start: int
+    end: int
+    quoted: bool = False
+    closed: bool = True
+
+
+def parse(text: str, commands: Iterable[Json]) -> SlashCall:
+    """The call that ``text`` means. Raises UsageError with a sentence, and a guess at what was meant."""
+    commands = list(commands)
+    path = follow(text, commands)
+    _check_path(text, path, commands)
+    options = _read_options(text, path)
+    missing = [option["name"] for option in path.options if option.get("required") and option["name"] not in options]
+    if missing:
+        raise UsageError(
+            f"/{path.name} also needs {', '.join(missing)}.",
+            hint=f"Write: /{path.name} " + " ".join(f"{name}:…" for name in missing),
+        )
+    return SlashCall(path.name, options)
+
+
+def menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
+    """The context-menu command ``name`` on ``target``: "@ann" is a person, digits are a message. Raises UsageError."""
+    on_message = target.isdecimal()
+    kind = MESSAGE if on_message else USER
+    names = [command["name"] for command in commands if command.get("type", SLASH) == kind]
+    known = next((known for known in names if known.casefold() == name.casefold()), None)
+    if known is None:
+        raise UsageError(
+            f'No menu of a {"message" if on_message else "person"} has "{name}".',
+            hint=guess(name, names) or _list("It has", names),
+        )
+    return MenuCall(known, target, on_message)
+
+
+def written(call: SlashCall) -> str:
+    """``call`` as a person would type it; `parse` reads the same call from it."""
+    return " ".join(["/" + call.name, *(f"{name}:{quote(value)}" for name, value in call.options.items())])
+
+
+def quote(value: str) -> str:
+    """``value`` in quotes, unless it is one plain word."""
+    if value and not value.startswith('"') and not re.search(r"\s", value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+def follow(text: str, commands: Iterable[Json]) -> Path:
+    """Follow the words after the slash through the commands, as far as they are known."""
+    path = Path((), None, text.index("/") + 1)
+    choices: Iterable[Json] = (command for command in commands if command.get("type", SLASH) == SLASH)
+    while word := _WORD.match(text, path.end):
+        node = next((choice for choice in choices if choice["name"] == word[1]), None)
+        if node is None or (not path.names and word.start(1) != path.end):
+            return path
+        path = Path((*path.names, word[1]), node, word.end())
+        choices = path.subs
+    return path
+
+
+def scan_options(text: str, path: Path) -> Iterator[Given]:
+    """The options that follow the command's name, in order, up to the end or the first text that is none."""
+    known = [option["name"] for option in path.options]
+    at = path.end
+    while (name := _NAME.match(text, at)) and name[1] in known:
+        given = _read_value(text, name, known)
+        yield given
+        at = given.end
+
+
+def guess(word: str, names: Iterable[str]) -> str:
+    """A hint with the name that ``word`` probably stands for, or empty."""
+    near = _near(word, names, 0.6)
+    return f"Did you mean {near}?" if near else ""
+
+
+def _near(word: str, names: Iterable[str], alike: float) -> str | None:
+    by_fold = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=alike)
+    return by_fold[near[0]] if near else None
+
+
+def _read_options(text: str, path: Path) -> dict[str, str]:
+    options: dict[str, str] = {}
+    at = path.end
+    for given in scan_options(text, path):
+        _check_value(given, path)
+        if given.name in options:
+            raise UsageError(f"The option {given.name} is given twice.")
+        options[given.name] = given.value
+        at = given.end
+    if stray := text[at:].split(maxsplit=1):
+        raise _stray(stray[0], path)
+    return options
+
+
+def _read_value(text: str, name: re.Match[str], known: Iterable[str]) -> Given:
+    start = name.end()
+    if quoted := _QUOTED.match(text, start):
+        closed = quoted["closed"] is not None
+        value = _ESCAPE.sub(r"\1", quoted["closed"] if closed else quoted["open"])
+        return Given(name[1], value, start, quoted.end(), quoted=True, closed=closed)
+    following = re.compile(rf"\s+(?:{'|'.join(map(re.escape, known))}):").search(text, start)
+    end = following.start() if following else len(text)
+    return Given(name[1], text[start:end].strip(), start, end)
+
+
+def _check_value(given: Given, path: Path) -> None:
+    """An empty value, or one that seems to have swallowed a mistyped option, is refused rather than sent."""
+    if not given.closed:
+        raise UsageError(
+            f"The quoted value of {given.name} has no closing quote.",
+            hint='A quote ends before a space or at the end; inside quotes, write \\" for a quote.',
+        )
+    if given.quoted:
+        return
+    if not given.value:
+        raise UsageError(f"The option {given.name} has no value.", hint=f'Write {given.name}:"" to send an empty one.')
+    others = [option["name"] for option in path.options if option["name"] != given.name]
+    for word in re.findall(r"\s([^\s:\"]+):", given.value):
+        if near := _near(word, others, 0.8):
+            raise UsageError(
+                f'/{path.name} has no option "{word}".',
+                hint=f'Did you mean {near}? If "{word}:" is part of {given.name}, put the value in quotes.',
+            )
+
+
+def _check_path(text: str, path: Path, commands: Iterable[Json]) -> None:
+    word = _WORD.match(text, path.end)
+    typed = word[1] if word else ""
+    if path.node is None:
+        names = [command["name"] for command in commands if command.get("type", SLASH) == SLASH]
+        raise UsageError(
+            f'There is no command "/{typed}" here.' if typed else "A command's name must follow the slash.",
+            hint=guess(typed, names) or _list("The commands are", ["/" + name for name in names]),
+        )
+    if path.subs:
+        names = [sub["name"] for sub in path.subs]
+        raise UsageError(
+            f'/{path.name} has no sub-command "{typed}".' if typed else f"/{path.name} needs a sub-command.",
+            hint=guess(typed, names) or _list("There are", names),
+        )
+
+
+def _stray(word: str, path: Path) -> UsageError:
+    names = [option["name"] for option in path.options]
+    if not names:
+        return UsageError(f'/{path.name} takes no options, so "{word}" means nothing.')
+    if name := _NAME.match(word):
+        hint = guess(name[1], names) or _list("Its options are", names)
+        return UsageError(f'/{path.name} has no option "{name[1]}".', hint=hint)
+    return UsageError(f'"{word}" belongs to no option of /{path.name}.', hint=f"Write: {names[0]}:{word}")
+
+
+def _list(lead: str, names: Sequence[str]) -> str:
+    return f"{lead}: {', '.join(names)}." if names else "The bot has registered none yet."
