@@ -18,7 +18,7 @@ DEVELOP = "Develop"
 class Grouped(TyperGroup):
     """Help with the verbs in groups, in plain text: Rich's help would double the time of ``botctl --help``."""
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the signature is Click's
         groups: dict[str, list[tuple[str, str]]] = {}
         limit = formatter.width - 6 - max(len(name) for name in self.commands)
         for name, command in self.commands.items():
@@ -49,10 +49,10 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def botctl(
-    version: Annotated[  # noqa: ARG001 - handled by its callback
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
-    debug: Annotated[  # noqa: ARG001 - read by main(), which is around the parsing too
+    debug: Annotated[
         bool, typer.Option("--debug", help="On an error, print the traceback.")
     ] = False,
 ) -> None:
@@ -74,8 +74,9 @@ def main() -> None:
     from botctl.cli.boundary import guarded
 
     _register()
-    words = sys.argv[1:]
-    sys.exit(guarded(app, debug="--debug" in words, as_json="--json" in words))
+    words = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
+    debug = len(words) < len(sys.argv) - 1
+    sys.exit(guarded(lambda: app(words), debug=debug, as_json="--json" in words))
 
 
 if __name__ == "__main__":

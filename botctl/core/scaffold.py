@@ -1,0 +1,81 @@
+"""A new bot from the example: what `botctl init` writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from botctl import __version__
+from botctl.core.errors import BotctlError, NeedsDecision
+
+_FOLDERS = ("commands", "migrations", "config")
+_SKIPPED = {"__pycache__", ".gitkeep"}
+_GITIGNORE = """\
+# Secrets, data and logs stay on the machine where they are.
+.env
+.botctl/
+.venv/
+logs/
+__pycache__/
+"""
+
+
+def create(folder: Path) -> list[Path]:
+    """Write a new bot into ``folder`` and return the files written, seen from ``folder``.
+
+    The bot is named after the folder. Nothing is written when any of the files is already there.
+
+    Raises:
+        NeedsDecision: a file that would be written exists.
+        BotctlError: the folder cannot be written.
+    """
+    written = dict(_contents(bot_name(folder)))
+    taken = [name for name in written if (folder / name).exists()]
+    if taken:
+        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        raise NeedsDecision(
+            f"{folder} already has {taken[0]}{more}; nothing was written.",
+            hint="Choose a new folder, or move those files away first.",
+        )
+    try:
+        for name, text in written.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BotctlError(
+            f"{folder} cannot be written: {error.strerror}.", hint="Choose a folder that you may write to."
+        ) from error
+    return [Path(name) for name in written]
+
+
+def bot_name(folder: Path) -> str:
+    """The setting ``bot`` for a bot in ``folder``: its name in lower case, with dashes, at most 32 characters."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:32].strip("-") or "bot"
+
+
+def example() -> Path:
+    """Where the example bot is: inside the installed package, or around it in a checkout."""
+    package = Path(str(files("botctl")))
+    packed = package / "example"
+    return packed if packed.is_dir() else package.parent
+
+
+def _contents(name: str) -> Iterator[tuple[str, str]]:
+    root = example()
+    for folder in _FOLDERS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and not _SKIPPED & set(path.parts):
+                yield _placed(path.relative_to(root), path.read_text(encoding="utf-8"), name)
+    yield ".gitignore", _GITIGNORE
+    yield "requirements.txt", f"botctl=={__version__}\n"
+
+
+def _placed(path: Path, text: str, name: str) -> tuple[str, str]:
+    if path == Path("config/env.example"):
+        return ".env.example", text
+    if path == Path("config/botctl.toml"):
+        text = re.sub(r'(?m)^bot = ".*"', f'bot = "{name}"', text, count=1)
+    return path.as_posix(), text
