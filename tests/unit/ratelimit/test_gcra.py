@@ -1,0 +1,83 @@
+"""The arithmetic of a limit."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.throttle import parse
+from botctl.ratelimit.gcra import US_PER_S, Answer, Rate, answers, arguments, decide, rate
+
+_TEXTS = st.sampled_from(
+    ["5/10s per user", "1/1s per user", "7/10s per user", "3/1m burst 9 per user", "1000/1s burst 1 per user"]
+)
+
+
+def run(limit, gaps_us):
+    """Admission times of calls that come ``gaps_us`` after one another."""
+    now, tat, admitted = 1_700_000_000 * US_PER_S, 0, []
+    for gap in gaps_us:
+        now += gap
+        wait, tat = decide(tat, now, rate(limit))
+        if not wait:
+            admitted.append(now)
+    return admitted
+
+
+@given(_TEXTS, st.lists(st.integers(0, 5 * US_PER_S) | st.integers(0, 2000), max_size=120))
+def test_no_window_admits_more_than_burst_plus_refill(text, gaps_us):
+    (limit,) = parse(text)
+    admitted = run(limit, gaps_us)
+    for i, first in enumerate(admitted):
+        for j in range(i, len(admitted)):
+            elapsed_us = admitted[j] - first
+            assert j - i + 1 <= limit.burst + elapsed_us * limit.count / (limit.period_s * US_PER_S)
+
+
+@given(_TEXTS, st.lists(st.integers(0, 3 * US_PER_S), max_size=30))
+def test_retry_after_is_exact(text, gaps_us):
+    """Refused up to one microsecond before, let in at the microsecond."""
+    (limit,) = parse(text)
+    now, tat = 1_000_000, 0
+    for gap in gaps_us:
+        now += gap
+        before = tat
+        wait, tat = decide(tat, now, rate(limit))
+        if wait:
+            assert tat == before
+            assert decide(tat, now + wait - 1, rate(limit)).retry_after_us == 1
+            assert decide(tat, now + wait, rate(limit)).retry_after_us == 0
+
+
+@given(_TEXTS)
+def test_a_subject_that_waits_long_enough_has_its_whole_burst_again(text):
+    (limit,) = parse(text)
+    full = limit.burst * rate(limit).interval_us
+    assert len(run(limit, [0] * (limit.burst + 3) + [full] + [0] * (limit.burst + 3))) == 2 * limit.burst
+
+
+def test_a_loosened_limit_frees_at_once():
+    """An hour's penalty of the old limit does not outlive it."""
+    now = 10 * US_PER_S
+    old, new = rate(parse("1/1h per user")[0]), rate(parse("5/10s per user")[0])
+    tat = decide(0, now, old).tat_us
+    assert decide(tat, now, old).retry_after_us == 3600 * US_PER_S
+    assert decide(tat, now, new).retry_after_us == 2 * US_PER_S
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("5/10s per user", Rate(2_000_000, 10_000_000)),
+        ("3/1s per user", Rate(333_334, 1_000_002)),
+        ("1000000/1s per user", Rate(1, 1_000_000)),
+        ("1/366d per user", Rate(31_622_400_000_000, 31_622_400_000_000)),
+    ],
+)
+def test_rates_are_whole_microseconds_rounded_up(text, expected):
+    assert rate(parse(text)[0]) == expected
+
+
+def test_the_plan_of_a_batch_names_each_key_once():
+    a, b = Rate(1, 2), Rate(3, 4)
+    assert arguments([[("x", a), ("y", b)], [], [("y", b)]]) == (["x", "y"], "[[1,1,2,2,3,4],[],[2,3,4]]")
+    assert answers([0, 0, 2, 17]) == [Answer(-1, 0), Answer(1, 17)]
