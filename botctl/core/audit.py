@@ -22,11 +22,11 @@ from typing import Any
 import botctl
 from botctl.core.clock import iso_ms
 from botctl.core.invocation import Invocation, Kind, Outcome, Result
+from botctl.core.redact import MARK, redact
 
 VERSION = 1
 MAX_LINE_BYTES = 16_384
 _MAX_EXACT_INTEGER = 2**53 - 1
-_REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|credential|private_?key|api_?key", re.IGNORECASE)
 _CUTS_BYTES = (4096, 1024, 256, 64)  # tried one after the other until the line fits
 
@@ -154,7 +154,7 @@ def line(entry: AuditEntry) -> bytes:
     Values that are too long become ``{cut, len, sha256}``: the beginning, the length in bytes and the hash of the
     whole, so that nobody can claim later that it was something else.
     """
-    value: dict[str, Any] = _redact(_plain(entry))
+    value: dict[str, Any] = _mask(_plain(entry))
     whole = _dump(value)
     for limit in _CUTS_BYTES:
         if len(whole) <= MAX_LINE_BYTES:
@@ -189,19 +189,19 @@ def _scalar(value: Any) -> str | int | None:
 
 
 def _text(value: str) -> str:
-    """``value`` without lone surrogates, which no UTF-8 knows."""
-    return value.encode("utf-8", "replace").decode()
+    """``value`` without secrets, and without lone surrogates, which no UTF-8 knows."""
+    return redact(value.encode("utf-8", "replace").decode())
 
 
-def _redact(value: Any) -> Any:
+def _mask(value: Any) -> Any:
     """``value`` without what stands under a secret's name: as a key of an object, or as the ``k`` of a change."""
     if isinstance(value, list):
-        return [_redact(item) for item in value]
+        return [_mask(item) for item in value]
     if not isinstance(value, dict):
         return value
     change = _SECRET_NAME.search(str(value.get("k", ""))) is not None
     return {
-        key: _REDACTED if item and (_SECRET_NAME.search(key) or (change and key in ("old", "new"))) else _redact(item)
+        key: MARK if item and (_SECRET_NAME.search(key) or (change and key in ("old", "new"))) else _mask(item)
         for key, item in value.items()
     }
 

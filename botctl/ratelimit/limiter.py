@@ -1,0 +1,219 @@
+"""The limiter: many calls, few round trips, and an answer whether or not Redis gives one.
+
+Checks of one turn of the event loop travel together, as one EVALSHA. A batch that is not answered within the deadline
+is decided by this process alone (`LocalCounts`), as are all checks after it, at once, until a probe in the background
+finds Redis well again: no check ever waits for a Redis that is known to be down, and no caller ever sees an exception.
+While each process counts alone, each subject starts with a full allowance and N processes together let in up to N
+times the limit: the choice between "nobody" and "a little too much" is made for the latter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from botctl.core.clock import Clock, SystemClock
+from botctl.core.invocation import Invocation
+from botctl.core.throttle import Limit, Scope, Verdict, subject
+from botctl.ratelimit import gcra
+from botctl.ratelimit.gcra import US_PER_S, Answer, Rate
+from botctl.ratelimit.local import LocalCounts
+
+MAX_BATCH = 64
+"""Checks in one EVALSHA: keeps Redis from serving others for about half a millisecond at most."""
+MAX_FLIGHTS = 2
+"""Batches under way at once: one is answered while the next is gathered."""
+_MAX_POLICIES = 4096  # compiled; names of components may hold anything
+_PROBE_FIRST_S, _PROBE_LIMIT_S = 0.1, 2.0
+
+_log = logging.getLogger(__name__)
+_ALLOWED = {source: Verdict(allowed=True, source=source) for source in ("none", "redis", "local")}
+
+
+class _Line(NamedTuple):
+    limit: Limit
+    rate: Rate
+    prefix: str
+
+
+class _Policy(NamedTuple):
+    limits: tuple[Limit, ...]
+    lines: tuple[_Line, ...]
+
+
+class _Waiting(NamedTuple):
+    check: list[tuple[str, Rate]]
+    answer: asyncio.Future[tuple[Answer, str]]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the limiter did so far. ``local`` checks were decided without Redis; ``failures`` are batches it failed."""
+
+    checks: int = 0
+    denied: int = 0
+    batches: int = 0
+    local: int = 0
+    failures: int = 0
+
+
+@dataclass(eq=False)
+class RedisLimiter:
+    """Counts invocations in Redis, per command and subject, under ``botctl:{<bot>}:rl:<policy>:<scope>:<subject>``.
+
+    The policy is the invocation's name: each command counts for itself. ``deadline_s``: how long a batch may take.
+    """
+
+    redis: Redis
+    bot: str
+    deadline_s: float = 0.1
+    clock: Clock = field(default_factory=SystemClock)
+    counts: Counts = field(default_factory=Counts, init=False)
+
+    def __post_init__(self) -> None:
+        self._local = LocalCounts(self.clock)
+        self._policies: dict[str, _Policy] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._down = asyncio.Event()
+        self._down.set()  # until it runs
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process counts alone, because Redis did not answer."""
+        return self._down.is_set()
+
+    async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
+        """Count ``invocation`` against all of ``limits``, or none of them when one is used up. Never raises."""
+        lines, check = self._plan(invocation, limits)
+        if not check:
+            return _ALLOWED["none"]
+        self.counts.checks += 1
+        if self.alone:
+            return self._verdict(lines, self._local.check(check), "local")
+        waiting = _Waiting(check, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake.set()
+        return self._verdict(lines, *await waiting.answer)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[RedisLimiter]:
+        """Ask Redis, for as long as the block lasts; outside of it, this process counts alone."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._fly(), name=f"limiter-{n}") for n in range(MAX_FLIGHTS)]
+            tasks.append(group.create_task(self._probe(), name="limiter-probe"))
+            self._down.clear()
+            try:
+                yield self
+            finally:
+                self._down.set()
+                self._answer_locally(list(self._waiting))
+                self._waiting.clear()
+                for task in tasks:
+                    task.cancel()
+
+    def _plan(self, invocation: Invocation, limits: Sequence[Limit]) -> tuple[list[_Line], list[tuple[str, Rate]]]:
+        lines, check = [], []
+        for line in self._policy(invocation.name, tuple(limits)).lines:
+            whose = subject(line.limit.scope, invocation)
+            if whose is not None:
+                lines.append(line)
+                check.append((line.prefix + whose, line.rate))
+        return lines, check
+
+    def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
+        known = self._policies.get(name)
+        if known is not None and known.limits == limits:
+            return known
+        if len(self._policies) >= _MAX_POLICIES:
+            self._policies.clear()
+        seen: dict[Scope, int] = {}
+        lines = []
+        for limit in limits:
+            # A second limit of the same scope has a count of its own. What the limit says is not part of the key:
+            # changed limits go on with the counts there are.
+            nth = seen[limit.scope] = seen.get(limit.scope, 0) + 1
+            scope = f"{limit.scope}" if nth == 1 else f"{limit.scope}-{nth}"
+            prefix = f"botctl:{{{self.bot}}}:rl:{name.replace(' ', '.')}:{scope}:"
+            lines.append(_Line(limit, gcra.rate(limit), prefix))
+        compiled = self._policies[name] = _Policy(limits, tuple(lines))
+        return compiled
+
+    def _verdict(self, lines: list[_Line], answer: Answer, source: str) -> Verdict:
+        if source == "local":
+            self.counts.local += 1
+        if answer.refused_by < 0:
+            return _ALLOWED[source]
+        self.counts.denied += 1
+        return Verdict(False, answer.retry_after_us / US_PER_S, lines[answer.refused_by].limit, source)
+
+    async def _fly(self) -> None:
+        """Send what has gathered, batch after batch."""
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+            try:
+                answers = await self._ask([waiting.check for waiting in batch])
+            except Exception as error:  # noqa: BLE001  whatever Redis or the way to it does, the callers get an answer
+                self._fail(error)
+                self._answer_locally([*batch, *self._waiting])
+                self._waiting.clear()
+            except asyncio.CancelledError:
+                self._answer_locally(batch)
+                raise
+            else:
+                for waiting, answer in zip(batch, answers, strict=True):
+                    _resolve(waiting, answer, "redis")
+
+    async def _ask(self, checks: list[list[tuple[str, Rate]]]) -> list[Answer]:
+        keys, plan = gcra.arguments(checks)
+        arguments: list[Any] = [*keys, plan]
+        async with asyncio.timeout(self.deadline_s):
+            try:
+                reply = await self.redis.evalsha(gcra.SHA, len(keys), *arguments)
+            except NoScriptError:
+                await self.redis.script_load(gcra.SCRIPT)
+                reply = await self.redis.evalsha(gcra.SHA, len(keys), *arguments)
+        self.counts.batches += 1
+        return gcra.answers(reply)
+
+    def _answer_locally(self, batch: list[_Waiting]) -> None:
+        for waiting in batch:
+            _resolve(waiting, self._local.check(waiting.check), "local")
+
+    def _fail(self, error: Exception) -> None:
+        self.counts.failures += 1
+        if not self.alone:
+            _log.warning("rate limits are counted by this process alone: Redis failed (%s)", type(error).__name__)
+        self._down.set()
+
+    async def _probe(self) -> None:
+        """While this process counts alone, try an empty batch now and then."""
+        while True:
+            await self._down.wait()
+            pause_s = _PROBE_FIRST_S
+            while self._down.is_set():
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _PROBE_LIMIT_S)
+                try:
+                    await self._ask([])
+                except Exception as error:  # noqa: BLE001  still down; any reason will do
+                    self._fail(error)
+                else:
+                    self._down.clear()
+                    _log.info("rate limits are counted in Redis again")
+
+
+def _resolve(waiting: _Waiting, answer: Answer, source: str) -> None:
+    if not waiting.answer.done():  # the caller may have been cancelled
+        waiting.answer.set_result((answer, source))
