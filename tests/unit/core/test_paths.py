@@ -1,0 +1,29 @@
+"""The state folder: private, ignored by git, and a sentence when it cannot be."""
+
+from pathlib import Path
+
+import pytest
+
+from botctl.core.errors import ConfigError
+from botctl.core.paths import state_folder
+
+
+def test_state_folder_is_private_and_ignored_by_git(tmp_path: Path) -> None:
+    folder = state_folder(tmp_path)
+    assert folder == tmp_path / ".botctl"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_state_folder_of_another_time_is_made_private_again(tmp_path: Path) -> None:
+    (tmp_path / ".botctl").mkdir(mode=0o755)
+    (tmp_path / ".botctl" / "kept").write_text("data")
+    folder = state_folder(tmp_path)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "kept").read_text() == "data"
+
+
+def test_a_file_in_its_place_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".botctl").write_text("")
+    with pytest.raises(ConfigError, match=r"\.botctl cannot be used"):
+        state_folder(tmp_path)
