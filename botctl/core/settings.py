@@ -7,14 +7,48 @@ A name carries its unit (``_s`` seconds, ``_bytes``). docs/configuration.md is g
 from __future__ import annotations
 
 import enum
+import json
+import re
+from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from botctl.core.throttle import parse as parse_throttle
 
 PRODUCTION: Final = "production"
 ENV_PREFIX: Final = "BOTCTL_"
 ENV_DELIMITER: Final = "__"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Text of a certain shape; ``words`` say which, in the documentation and when it is wrong."""
+
+    words: str
+    pattern: str
+
+    def __call__(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text, re.ASCII):
+            raise ValueError(f"must be {self.words}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A secret address that begins with one of ``schemes``. Its text never reaches a message."""
+
+    schemes: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return f"a URL that begins with {' or '.join(self.schemes)}"
+
+    def __call__(self, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(self.schemes):
+            raise ValueError(f"must be {self.words}")
+        return url
 
 
 def _id_from_number(value: object) -> object:
@@ -22,24 +56,37 @@ def _id_from_number(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _starts_with(*schemes: str) -> AfterValidator:
-    """A secret address that must begin with one of ``schemes``. Its text never reaches the message."""
+def _list_from_text(value: object) -> object:
+    """Let a variable hold a list: ``a,b`` or JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            raise ValueError("must be a list: a,b or JSON") from None
+    return [part.strip() for part in value.split(",") if part.strip()]
 
-    def check(url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(schemes):
-            raise ValueError(f"must begin with {' or '.join(schemes)}")
-        return url
 
-    return AfterValidator(check)
+def _throttle(text: str) -> str:
+    parse_throttle(text)
+    return text
 
 
-DiscordId = Annotated[str, BeforeValidator(_id_from_number), StringConstraints(pattern=r"^[0-9]{15,20}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
-RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-FactoryPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-DatabaseName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,38}$")]
-RedisUrl = Annotated[SecretStr, _starts_with("redis://", "rediss://", "unix://")]
-MongoUrl = Annotated[SecretStr, _starts_with("mongodb://", "mongodb+srv://")]
+_AsList = BeforeValidator(_list_from_text)
+DiscordId = Annotated[
+    str, BeforeValidator(_id_from_number), AfterValidator(Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}"))
+]
+DiscordIds = Annotated[tuple[DiscordId, ...], NoDecode, _AsList]
+Name = Annotated[str, AfterValidator(Pattern("1 to 32 of a-z, 0-9 and -", r"[a-z0-9-]{1,32}"))]
+RoleName = Annotated[
+    str, AfterValidator(Pattern("a letter and up to 31 of a-z, 0-9, - and _", r"[a-z][a-z0-9_-]{0,31}"))
+]
+FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
+DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 38 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,38}"))]
+Throttle = Annotated[str, AfterValidator(_throttle)]
+RedisUrl = Annotated[SecretStr, AfterValidator(Address(("redis://", "rediss://", "unix://")))]
+MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+srv://")))]
 
 
 class LogLevel(enum.StrEnum):
@@ -88,62 +135,82 @@ class Section(BaseModel):
 
 
 class DiscordSettings(Section):
-    token: SecretStr | None = Field(None, description="The bot's token. Without one, the sandbox is started.")
-    application_id: DiscordId | None = Field(None, description="The application's id; Discord tells it when absent.")
-    test_guilds: tuple[DiscordId, ...] = Field(
-        (), description="Guilds that get the commands at once; empty means commands are global."
+    token: SecretStr | None = Field(default=None, description="The bot's token. Without one, the sandbox is started.")
+    application_id: DiscordId | None = Field(
+        default=None, description="The application's id; Discord tells it when absent."
     )
-    intents: tuple[Intent, ...] = Field((Intent.DEFAULT,), description="What Discord sends to the bot.")
-    sync_commands: bool = Field(True, description="Whether `botctl run` brings Discord's list of commands up to date.")
+    test_guilds: DiscordIds = Field(
+        default=(), description="Guilds that get the commands at once; empty means commands are global."
+    )
+    intents: Annotated[tuple[Intent, ...], NoDecode, _AsList] = Field(
+        default=(Intent.DEFAULT,), description="What Discord sends to the bot."
+    )
+    sync_commands: bool = Field(
+        default=True, description="Whether `botctl run` brings Discord's list of commands up to date."
+    )
     delete_unknown_commands: bool = Field(
-        False, description="Whether commands that Discord knows and this bot does not are removed there."
+        default=False, description="Whether commands that Discord knows and this bot does not are removed there."
     )
 
 
 class RedisSettings(Section):
-    url: RedisUrl | None = Field(None, description="Redis or Valkey; without it, an embedded Valkey is started.")
-    timeout_s: float = Field(2.0, gt=0, le=60, description="How long one call may take.")
+    url: RedisUrl | None = Field(
+        default=None, description="Redis or Valkey; without it, an embedded Valkey is started."
+    )
+    timeout_s: float = Field(default=2.0, gt=0, le=60, description="How long one call may take.")
 
 
 class MongoSettings(Section):
-    url: MongoUrl | None = Field(None, description="MongoDB; without it, an embedded document store is started.")
-    database: DatabaseName | None = Field(None, description="The database's name; `botctl_<bot>` when absent.")
-    timeout_s: float = Field(5.0, gt=0, le=60, description="How long one call may take.")
+    url: MongoUrl | None = Field(
+        default=None, description="MongoDB; without it, an embedded document store is started."
+    )
+    database: DatabaseName | None = Field(default=None, description="The database's name; `botctl_<bot>` when absent.")
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="How long one call may take.")
 
 
 class CommandSettings(Section):
-    folder: str = Field("commands", min_length=1, description="Where command files are, seen from the root.")
-    throttle: str = Field(
-        "5/10s per user, 50/10s per guild", description="How often a command may be used that says nothing itself."
+    folder: str = Field(default="commands", min_length=1, description="Where command files are, seen from the root.")
+    throttle: Throttle = Field(
+        default="5/10s per user, 50/10s per guild",
+        description="How often a command may be used that says nothing itself.",
     )
     defer_after_s: float = Field(
-        2.0, gt=0, lt=3, description="When a slow command is acknowledged by itself; Discord gives up after 3 s."
+        default=2.0,
+        gt=0,
+        lt=3,
+        description="When a slow command is acknowledged by itself; Discord gives up after 3 s.",
     )
 
 
 class Role(Section):
-    users: tuple[DiscordId, ...] = Field((), description="Discord users who have the role.")
-    roles: tuple[DiscordId, ...] = Field((), description="Discord roles whose members have the role.")
+    users: DiscordIds = Field(default=(), description="Discord users who have the role.")
+    roles: DiscordIds = Field(default=(), description="Discord roles whose members have the role.")
 
 
 class ShutdownSettings(Section):
-    drain_s: float = Field(10.0, ge=0, le=600, description="How long commands in flight may go on after a stop.")
+    drain_s: float = Field(
+        default=10.0, ge=0, le=600, description="How long commands in flight may go on after a stop."
+    )
 
 
 class LogSettings(Section):
-    folder: str = Field("logs", min_length=1, description="Where JSON lines are written, seen from the root.")
-    level: LogLevel = Field(LogLevel.INFO, description="The least that is logged.")
-    rotate_bytes: int = Field(10_000_000, ge=10_000, description="The size at which a new file is begun.")
-    keep: int = Field(5, ge=0, le=1000, description="How many full files are kept.")
+    folder: str = Field(default="logs", min_length=1, description="Where JSON lines are written, seen from the root.")
+    level: LogLevel = Field(default=LogLevel.INFO, description="The least that is logged.")
+    rotate_bytes: int = Field(default=10_000_000, ge=10_000, description="The size at which a new file is begun.")
+    keep: int = Field(default=5, ge=0, le=1000, description="How many full files are kept.")
 
 
 class AuditSettings(Section):
-    queue_size: int = Field(10_000, ge=1, le=1_000_000, description="Entries held in memory while MongoDB is slow.")
-    flush_s: float = Field(0.2, gt=0, le=60, description="How long entries are gathered before they are written.")
+    queue_size: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Entries held in memory while MongoDB is slow."
+    )
+    flush_s: float = Field(
+        default=0.2, gt=0, le=60, description="How long entries are gathered before they are written."
+    )
 
 
 class SandboxSettings(Section):
-    port: int = Field(0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
+    port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
 
 
 class Settings(BaseSettings):
@@ -156,21 +223,22 @@ class Settings(BaseSettings):
         env_nested_delimiter=ENV_DELIMITER,
     )
 
-    bot: Name = Field("bot", description="The bot's name: it keeps bots apart that share stores.")
-    profile: Name = Field("default", description="The profile in force; `production` never uses the sandbox.")
-    discord: DiscordSettings = Field(DiscordSettings(), description="The bot at Discord.")
-    redis: RedisSettings = Field(RedisSettings(), description="Redis or Valkey.")
-    mongo: MongoSettings = Field(MongoSettings(), description="MongoDB.")
-    commands: CommandSettings = Field(CommandSettings(), description="The operator's commands.")
+    bot: Name = Field(default="bot", description="The bot's name: it keeps bots apart that share stores.")
+    profile: Name = Field(default="default", description="The profile in force; `production` never uses the sandbox.")
+    discord: DiscordSettings = Field(default=DiscordSettings(), description="The bot at Discord.")
+    redis: RedisSettings = Field(default=RedisSettings(), description="Redis or Valkey.")
+    mongo: MongoSettings = Field(default=MongoSettings(), description="MongoDB.")
+    commands: CommandSettings = Field(default=CommandSettings(), description="The operator's commands.")
     roles: dict[RoleName, Role] = Field(
-        {}, description="botctl's roles, each a table with Discord users and Discord roles that have it."
+        default_factory=dict,
+        description="botctl's roles, each a table with Discord users and Discord roles that have it.",
     )
-    shutdown: ShutdownSettings = Field(ShutdownSettings(), description="Stopping.")
-    logs: LogSettings = Field(LogSettings(), description="Logs.")
-    audit: AuditSettings = Field(AuditSettings(), description="The audit log's writer.")
-    sandbox: SandboxSettings = Field(SandboxSettings(), description="The local Discord.")
+    shutdown: ShutdownSettings = Field(default=ShutdownSettings(), description="Stopping.")
+    logs: LogSettings = Field(default=LogSettings(), description="Logs.")
+    audit: AuditSettings = Field(default=AuditSettings(), description="The audit log's writer.")
+    sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
-        {}, description="The operator's own services: a name and `module:factory` each."
+        default_factory=dict, description="The operator's own services: a name and `module:factory` each."
     )
 
     @property

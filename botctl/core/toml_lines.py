@@ -1,0 +1,76 @@
+"""Which line of a TOML file a key stands on, which `tomllib` does not tell."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+Path = tuple[str, ...]
+
+_TOKEN = re.compile(
+    r'''
+      (?P<text>"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')
+    | (?P<comment>\#[^\n]*)
+    | (?P<newline>\n)
+    | (?P<open>[\[{])
+    | (?P<close>[\]}])
+    | (?P<other>[^"'\#\n\[\]{}]+)
+    ''',
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def key_lines(text: str) -> dict[Path, int]:
+    """The line, counted from 1, of each key and table of ``text``, which must be valid TOML.
+
+    What stands inside an inline table has the line of that table's key: ask for the longest known beginning of a path.
+    Of an array of tables the first one counts.
+    """
+    lines: dict[Path, int] = {}
+    table: Path = ()
+    for number, statement in _statements(text):
+        if statement.startswith("["):
+            path = table = _path(tomllib.loads(statement))
+        else:
+            path = table + _path(tomllib.loads(_key(statement) + "=0"))
+        lines.setdefault(path, number)
+    return lines
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each key with its value, and each table header: the line it begins on, and its text without comments."""
+    statement, begun, line, depth = "", 1, 1, 0
+    for token in _TOKEN.finditer(text + "\n"):
+        piece = token.group()
+        if token.lastgroup == "newline" and depth == 0:
+            if statement.strip():
+                yield begun, statement.strip()
+            statement, begun = "", line + 1
+        elif token.lastgroup != "comment":
+            statement += piece
+            depth += {"open": 1, "close": -1}.get(token.lastgroup or "", 0)
+        line += piece.count("\n")
+
+
+def _key(statement: str) -> str:
+    """The key of ``key = value``; a quoted one may hold an equals sign itself."""
+    end = 0
+    for token in _TOKEN.finditer(statement):
+        if token.lastgroup == "other" and "=" in token.group():
+            return statement[: token.start() + token.group().index("=")]
+        end = token.end()
+    return statement[:end]
+
+
+def _path(tree: Any) -> Path:
+    """The one path through ``tree``, whose tables have one key each."""
+    path: Path = ()
+    while isinstance(tree, list | dict) and tree:
+        if isinstance(tree, list):
+            tree = tree[0]
+        else:
+            ((key, tree),) = tree.items()
+            path += (key,)
+    return path
