@@ -57,6 +57,21 @@ class Message(Shape):
     interaction: Origin | None = None
 
 
+class Messages(Shape):
+    messages: Sequence[Message] = ()
+
+
+class Choice(Shape):
+    """A suggestion of the bot for the value of an option."""
+
+    name: str
+    value: str | float
+
+
+class Choices(Shape):
+    choices: Sequence[Choice] = ()
+
+
 class FormField(Shape):
     """One input of a modal; ``style`` 1 is one line, 2 is a paragraph (Discord: Components > Text Input)."""
 
@@ -66,6 +81,7 @@ class FormField(Shape):
     required: bool = True
     value: str | None = None
     placeholder: str | None = None
+    options: Sequence[dict[str, Any]] = ()
 
 
 class Modal(Shape):
@@ -108,6 +124,7 @@ class Guild(Shape):
     id: str
     name: str
     channels: Sequence[Place] = ()
+    roles: Sequence[Place] = ()
     members: Sequence[Member] = ()
 
 
