@@ -22,6 +22,9 @@ from redis.exceptions import NoScriptError
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.invocation import Invocation
+from botctl.core.protocols import Limiter
+from botctl.core.settings import Settings
+from botctl.core.tasks import Tasks
 from botctl.core.throttle import Limit, Scope, Verdict, subject
 from botctl.ratelimit import gcra
 from botctl.ratelimit.gcra import US_PER_S, Answer, Rate
@@ -74,6 +77,7 @@ class RedisLimiter:
 
     redis: Redis
     bot: str
+    tasks: Tasks
     deadline_s: float = 0.1
     clock: Clock = field(default_factory=SystemClock)
     counts: Counts = field(default_factory=Counts, init=False)
@@ -107,18 +111,15 @@ class RedisLimiter:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RedisLimiter]:
         """Ask Redis, for as long as the block lasts; outside of it, this process counts alone."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._fly(), name=f"limiter-{n}") for n in range(MAX_FLIGHTS)]
-            tasks.append(group.create_task(self._probe(), name="limiter-probe"))
-            self._down.clear()
-            try:
-                yield self
-            finally:
-                self._down.set()
-                self._answer_locally(list(self._waiting))
-                self._waiting.clear()
-                for task in tasks:
-                    task.cancel()
+        for n in range(MAX_FLIGHTS):
+            self.tasks.spawn(self._fly, name=f"flight-{n}")
+        self.tasks.spawn(self._probe, name="probe")
+        self._down.clear()
+        try:
+            yield self
+        finally:
+            self._down.set()
+            self._answer_locally(self._take(len(self._waiting)))
 
     def _plan(self, invocation: Invocation, limits: Sequence[Limit]) -> tuple[list[_Line], list[tuple[str, Rate]]]:
         lines, check = [], []
@@ -161,19 +162,21 @@ class RedisLimiter:
             while not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-            batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+            batch = self._take(MAX_BATCH)
             try:
                 answers = await self._ask([waiting.check for waiting in batch])
             except Exception as error:  # noqa: BLE001  whatever Redis or the way to it does, the callers get an answer
                 self._fail(error)
-                self._answer_locally([*batch, *self._waiting])
-                self._waiting.clear()
+                self._answer_locally(batch + self._take(len(self._waiting)))
             except asyncio.CancelledError:
                 self._answer_locally(batch)
                 raise
             else:
                 for waiting, answer in zip(batch, answers, strict=True):
                     _resolve(waiting, answer, "redis")
+
+    def _take(self, most: int) -> list[_Waiting]:
+        return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
     async def _ask(self, checks: list[list[tuple[str, Rate]]]) -> list[Answer]:
         keys, plan = gcra.arguments(checks)
@@ -194,7 +197,9 @@ class RedisLimiter:
     def _fail(self, error: Exception) -> None:
         self.counts.failures += 1
         if not self.alone:
-            _log.warning("rate limits are counted by this process alone: Redis failed (%s)", type(error).__name__)
+            detail = f"rate limits are counted by this process alone: Redis failed ({type(error).__name__})"
+            _log.warning(detail)
+            self.tasks.degraded(detail)
         self._down.set()
 
     async def _probe(self) -> None:
@@ -211,7 +216,14 @@ class RedisLimiter:
                     self._fail(error)
                 else:
                     self._down.clear()
-                    _log.info("rate limits are counted in Redis again")
+                    self.tasks.recovered()
+
+
+@asynccontextmanager
+async def rate_limiter(redis: Redis, settings: Settings, tasks: Tasks) -> AsyncIterator[Limiter]:
+    """Factory of the service."""
+    async with RedisLimiter(redis, settings.bot, tasks).running() as limiter:
+        yield limiter
 
 
 def _resolve(waiting: _Waiting, answer: Answer, source: str) -> None:

@@ -1,0 +1,263 @@
+"""The limiter on a real server: the script agrees with the arithmetic, and no fault of Redis reaches a caller."""
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from botctl.core.clock import ManualClock
+from botctl.core.invocation import Actor, Invocation, Kind
+from botctl.core.throttle import parse
+from botctl.ratelimit import gcra
+from botctl.ratelimit.gcra import Answer, Rate, decide
+from botctl.ratelimit.limiter import RedisLimiter
+from botctl.ratelimit.local import LocalCounts
+from tests.support.valkey import Valkey
+from tests.support.waiting import tasks, until
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with Valkey(tmp_path_factory.mktemp("valkey")).running() as valkey:
+        yield valkey
+
+
+@pytest.fixture
+def own(tmp_path):
+    with Valkey(tmp_path).running() as valkey:
+        yield valkey
+
+
+def invocation(user="9", guild="7", name="roll"):
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Invocation("1", Kind.SLASH, name, Actor(user, user), at, 0.0, guild=guild, channel="8")
+
+
+@asynccontextmanager
+async def limiting(valkey, bot=None, **options):
+    async with valkey.client() as redis, tasks() as background:
+        limiter = RedisLimiter(redis, bot or uuid.uuid4().hex, background, **options)
+        async with limiter.running():
+            yield limiter
+
+
+# --- the script and the arithmetic ---------------------------------------------------------------------------------
+
+_RATES = st.builds(
+    lambda interval_us, burst: Rate(interval_us, interval_us * burst),
+    st.integers(1, 400) | st.integers(10**9, 3 * 10**13 // 4),
+    st.integers(1, 4),
+)
+
+
+def model(tats, now_us, checks):
+    """What the script should reply and leave behind: each check sees what those before it took."""
+    replies = []
+    for check in checks:
+        decisions = [decide(tats.get(key, 0), now_us, rate) for key, rate in check]
+        longest = max((d.retry_after_us for d in decisions), default=0)
+        if longest:
+            replies.append(Answer([d.retry_after_us for d in decisions].index(longest), longest))
+        else:
+            replies.append(Answer(-1, 0))
+            tats |= {key: d.tat_us for (key, _), d in zip(check, decisions, strict=True)}
+    return replies
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.lists(st.lists(st.tuples(st.sampled_from("abcd"), _RATES), max_size=4, unique_by=lambda line: line[0])),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_the_script_agrees_with_the_arithmetic(shared, batches):
+    """The same answers and the same states, to the microsecond, over random batches; the clock is the server's."""
+
+    async def compare():
+        prefix = f"{{{uuid.uuid4().hex}}}:"
+        probe = gcra.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
+        async with shared.client() as redis:
+            tats = {}
+            for batch in batches:
+                checks = [[(prefix + key, rate) for key, rate in check] for check in batch]
+                keys, plan = gcra.arguments(checks)
+                *reply, now_us = await redis.eval(probe, len(keys), *keys, plan)
+                assert gcra.answers(reply) == model(tats, now_us, checks)
+                for key, tat_us in tats.items():
+                    left = await redis.get(key)
+                    assert left is None or int(left) == tat_us
+                    assert left is not None or tat_us < now_us + 1_000_000  # it may expire, once it is full again
+
+    asyncio.run(compare())
+
+
+async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(shared):
+    async with limiting(shared, "ttl") as limiter:
+        await limiter.check(invocation(), parse("5/10s per user, 50/1h per guild"))
+        keys = {key.decode(): await limiter.redis.pttl(key) async for key in limiter.redis.scan_iter("botctl:{ttl}:*")}
+    assert set(keys) == {"botctl:{ttl}:rl:roll:user:9", "botctl:{ttl}:rl:roll:guild:7"}
+    assert 0 < keys["botctl:{ttl}:rl:roll:user:9"] <= 2000
+    assert 70_000 < keys["botctl:{ttl}:rl:roll:guild:7"] <= 72_000
+
+
+async def test_a_key_of_another_kind_is_overwritten_and_not_an_error(shared):
+    async with limiting(shared, "kind") as limiter:
+        await limiter.redis.lpush("botctl:{kind}:rl:roll:user:9", "x")
+        assert (await limiter.check(invocation(), parse("1/1h per user"))).source == "redis"
+        assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
+
+
+# --- the limiter ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_burst_is_let_in_and_the_next_is_told_when(shared):
+    limits = parse("3/1h per user")
+    async with limiting(shared) as limiter:
+        verdicts = [await limiter.check(invocation(), limits) for _ in range(4)]
+        assert [verdict.allowed for verdict in verdicts] == [True, True, True, False]
+        assert verdicts[3].limit == limits[0]
+        assert 1100 < verdicts[3].retry_after_s <= 1200
+        assert {verdict.source for verdict in verdicts} == {"redis"}
+        assert (await limiter.check(invocation(user="other"), limits)).allowed
+        assert (await limiter.check(invocation(name="poll"), limits)).allowed
+
+
+async def test_a_refused_call_takes_from_none_of_its_limits(shared):
+    """All or nothing: what the guild's limit refuses does not use up the person's."""
+    limits = parse("2/1h per user, 1/1h per guild")
+    async with limiting(shared) as limiter:
+        assert (await limiter.check(invocation("ann"), limits)).allowed
+        for _ in range(5):
+            assert (await limiter.check(invocation("bob"), limits)).limit == limits[1]
+        verdicts = [await limiter.check(invocation("bob", guild=f"{n}"), limits) for n in range(3)]
+        assert [verdict.allowed for verdict in verdicts] == [True, True, False]
+
+
+async def test_two_limits_of_one_scope_count_apart(shared):
+    limits = parse("2/1s per user, 3/1h per user")
+    async with limiting(shared, "apart") as limiter:
+        assert (await limiter.check(invocation(), limits)).allowed
+        assert await limiter.redis.exists("botctl:{apart}:rl:roll:user:9", "botctl:{apart}:rl:roll:user-2:9") == 2
+
+
+async def test_changed_limits_act_at_once_on_the_counts_there_are(shared):
+    async with limiting(shared) as limiter:
+        assert (await limiter.check(invocation(), parse("1/1h per user"))).allowed
+        assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
+        assert (await limiter.check(invocation(), parse("2/1h burst 4 per user"))).allowed
+
+
+async def test_no_limits_ask_nobody(shared):
+    async with limiting(shared) as limiter:
+        assert await limiter.check(invocation(), ()) == await limiter.check(invocation(), parse(""))
+        assert limiter.counts.batches == 0
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_many_at_once_are_never_one_too_many(shared, processes):
+    """1,000 calls in the same moment, over one or several processes, travel in few batches and let in the burst."""
+    bot = uuid.uuid4().hex
+    limits = parse("100/1h per guild")
+    async with limiting(shared, bot) as a, limiting(shared, bot) as b, limiting(shared, bot) as c:
+        limiters = [a, b, c][:processes]
+        calls = [limiters[n % processes].check(invocation(f"{n}"), limits) for n in range(1000)]
+        verdicts = await asyncio.gather(*calls)
+        assert sum(verdict.allowed for verdict in verdicts) == 100
+        assert {verdict.source for verdict in verdicts} == {"redis"}
+        assert sum(limiter.counts.batches for limiter in limiters) <= 1000 // 64 + 2 * processes
+
+
+async def test_a_flushed_script_is_loaded_again_unseen(shared):
+    async with limiting(shared) as limiter:
+        await limiter.check(invocation(), parse("5/10s per user"))
+        await limiter.redis.script_flush()
+        assert (await limiter.check(invocation(), parse("5/10s per user"))).source == "redis"
+        assert limiter.counts.failures == 0
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_frozen_redis_costs_the_deadline_once(own):
+    """Those under way are decided locally after the deadline, all later ones at once; then Redis takes over again."""
+    limits = parse("3/1h per user")
+    async with limiting(own, deadline_s=0.05) as limiter:
+        await limiter.check(invocation("warm"), limits)
+        loop = asyncio.get_running_loop()
+        with own.frozen():
+            began = loop.time()
+            verdicts = await asyncio.gather(*(limiter.check(invocation(), limits) for _ in range(200)))
+            assert loop.time() - began < 1.0
+            assert sum(verdict.allowed for verdict in verdicts) == 3
+            assert {verdict.source for verdict in verdicts} == {"local"}
+            assert limiter.alone
+            began = loop.time()
+            for n in range(100):
+                assert (await limiter.check(invocation(f"u{n}"), limits)).allowed
+            assert loop.time() - began < 0.05
+        await until(lambda: not limiter.alone)
+        assert (await limiter.check(invocation(), limits)).source == "redis"
+
+
+async def test_a_killed_redis_is_never_an_exception_and_is_used_again_when_it_is_back(own):
+    limits = parse("3/1h per user")
+    async with limiting(own) as limiter:
+        assert (await limiter.check(invocation(), limits)).source == "redis"
+        own.kill()
+        verdicts = [await limiter.check(invocation(), limits) for _ in range(5)]
+        assert [verdict.allowed for verdict in verdicts] == [True, True, True, False, False]
+        assert {verdict.source for verdict in verdicts} == {"local"}
+        assert limiter.tasks.detail.startswith("rate limits are counted by this process alone")
+        own.start()
+        await until(lambda: not limiter.alone)
+        assert (await limiter.check(invocation(), limits)).source == "redis"
+        assert limiter.tasks.detail == ""
+
+
+async def test_a_check_at_the_stop_is_answered(own):
+    """Nobody waits for ever: what is queued when the service stops, and what comes later, is decided locally."""
+    limits = parse("3/1h per user")
+    with own.frozen():
+        async with limiting(own, deadline_s=0.3) as limiter:
+            early = [asyncio.create_task(limiter.check(invocation(), limits)) for _ in range(200)]
+            await until(lambda: limiter.counts.checks == 200)
+        assert {verdict.source for verdict in await asyncio.gather(*early)} == {"local"}
+        assert (await limiter.check(invocation(), limits)).source == "local"
+
+
+async def test_a_caller_that_gives_up_disturbs_nobody(shared):
+    limits = parse("3/1h per user")
+    async with limiting(shared) as limiter:
+        impatient = asyncio.create_task(limiter.check(invocation(), limits))
+        patient = asyncio.create_task(limiter.check(invocation("bob"), limits))
+        await until(lambda: limiter.counts.checks == 2)
+        impatient.cancel()
+        assert (await patient).source == "redis"
+
+
+# --- counting alone ------------------------------------------------------------------------------------------------
+
+
+def test_local_counts_are_bounded_and_forget_the_oldest_first():
+    local = LocalCounts(ManualClock(), max_subjects=2)
+    rate = Rate(10**6, 10**6)
+    assert [local.check([(key, rate)]).refused_by for key in "abcb"] == [-1, -1, -1, 0]
+    assert len(local) == 2
+    assert local.check([("a", rate)]).refused_by == -1
+
+
+def test_local_counts_follow_the_clock():
+    clock = ManualClock()
+    local = LocalCounts(clock)
+    check = [("a", Rate(2 * 10**6, 2 * 10**6)), ("b", Rate(1, 10))]
+    assert local.check(check) == Answer(-1, 0)
+    clock.advance(0.5)
+    assert local.check(check) == Answer(0, 1_500_000)
+    clock.advance(1.5)
+    assert local.check(check) == Answer(-1, 0)
