@@ -108,14 +108,16 @@ class Runtime:
             if name in parts and parts[name].owner_pid == os.getpid():
                 del parts[name]
 
-    async def end_orphan(self, name: str, *, limit_s: float = 5.0) -> None:
-        """End what is left of the part ``name`` when its owner has died, and take it off the list.
+    async def end_leftover(self, name: str, *, limit_s: float = 5.0) -> None:
+        """End what a former owner of the part ``name`` left running, and take it off the list.
+
+        For the holder of the part's lock: whoever is listed is not its owner any more.
 
         Raises:
             Held: it cannot be ended.
         """
         part = self.parts().get(name)
-        if part is None or part.owned:
+        if part is None:
             return
         await end(part.pid, part.started, limit_s=limit_s)
         with self._edit() as parts:

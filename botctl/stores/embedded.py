@@ -1,0 +1,170 @@
+"""An embedded store: run here as a child process, or joined when another process of the project runs it already.
+
+Exactly one process owns a store: it holds the lock ``<name>``. Others find the store in ``.botctl/runtime.json`` and
+hold ``<name>-users`` together while they use it. A verb that owns a store for its own short duration waits a little
+for its users before it takes the store down; a `botctl run` never joins such a store, it waits until it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from botctl.core.bus import Bus
+from botctl.core.child import Child, Launch
+from botctl.core.errors import Held, ServiceTimeout, Unreachable
+from botctl.core.events import StoreRestarted
+from botctl.core.runtime import Part, Runtime
+from botctl.core.tasks import Tasks
+
+START_S: Final = 10.0
+LINGER_S: Final = 3.0  # how long an owner that is a short verb waits for the users of its store
+_TURN_S: Final = 10.0  # how long another owner's start or end is waited for
+_POLL_S: Final = 0.02
+_WATCH_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a store is run. ``name`` is its name in ``runtime.json``; ``title`` is what a person reads."""
+
+    name: str
+    title: str
+    new_address: Callable[[Runtime], str]
+    answers: Callable[[str], Awaitable[bool]]
+    launch: Callable[[Runtime, str], Launch]
+
+    @property
+    def users(self) -> str:
+        """The lock that its users share."""
+        return f"{self.name}-users"
+
+
+@asynccontextmanager
+async def embedded(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
+    """The address of the store, which runs at least until the block ends.
+
+    A store that ends is started again at the same address: ``tasks`` is degraded meanwhile, then StoreRestarted is
+    published. If it is another process's and that process ends, a task of ``tasks`` ends with Unreachable.
+
+    Raises:
+        Held: a short verb owns the store and this is a `botctl run`.
+        ServiceFailed: it cannot be started.
+    """
+    async with AsyncExitStack() as stack:
+        part = await _turn(recipe, runtime, stack)
+        if part is None:
+            yield await stack.enter_async_context(_owned(recipe, runtime, bus, tasks))
+        else:
+            await _until_it_answers(recipe, part)
+            tasks.spawn(partial(_watch, recipe, runtime, part), name="owner")
+            yield part.address
+
+
+async def _turn(recipe: Recipe, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
+    """The store to join, or None: then this process is the owner. The lock that goes with it is on ``stack``."""
+    deadline = time.monotonic() + _TURN_S
+    while True:
+        try:
+            with ExitStack() as locks:
+                part = _joinable(recipe, runtime)
+                locks.enter_context(runtime.share(recipe.users) if part else runtime.lock(recipe.name))
+                if part == _joinable(recipe, runtime):  # it may have been withdrawn before the lock was ours
+                    stack.push(locks.pop_all())
+                    return part
+        except Held:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_POLL_S)
+
+
+def _joinable(recipe: Recipe, runtime: Runtime) -> Part | None:
+    part = runtime.live().get(recipe.name)
+    return part if part and (part.lasting or not runtime.lasting) else None
+
+
+@asynccontextmanager
+async def _owned(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
+    """Run the store; the lock is ours."""
+
+    def restarted(exit_status: int, down_s: float) -> None:
+        tasks.recovered()
+        bus.publish(StoreRestarted(store=recipe.name, exit_status=exit_status, down_s=round(down_s, 3)))
+
+    await runtime.end_leftover(recipe.name)
+    address = recipe.new_address(runtime)
+    child = Child(
+        recipe.launch(runtime, address),
+        spawned=lambda pid: _publish(recipe, runtime, pid, address),
+        down=tasks.degraded,
+        restarted=restarted,
+    )
+    try:
+        async with child:
+            tasks.spawn(child.supervise, name="child")
+            try:
+                yield address
+            finally:
+                await _leave(recipe, runtime)
+    finally:
+        runtime.withdraw(recipe.name)
+
+
+def _publish(recipe: Recipe, runtime: Runtime, pid: int, address: str) -> None:
+    runtime.publish(recipe.name, pid=pid, address=address)
+
+
+async def _leave(recipe: Recipe, runtime: Runtime) -> None:
+    """Take the store off the list so that nobody joins it any more; a short verb first lets its users finish."""
+    deadline = time.monotonic() + (0 if runtime.lasting else LINGER_S)
+    while True:
+        try:
+            with runtime.lock(recipe.users):
+                runtime.withdraw(recipe.name)
+                return
+        except Held:
+            if time.monotonic() >= deadline:
+                runtime.withdraw(recipe.name)
+                return
+        await asyncio.sleep(_POLL_S)
+
+
+async def _until_it_answers(recipe: Recipe, part: Part) -> None:
+    """Its owner may be starting it at this moment."""
+    try:
+        async with asyncio.timeout(START_S):
+            while not await _answers(recipe, part.address):  # noqa: ASYNC110  it is in another process
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        sentence = f"{recipe.title}, which process {part.owner_pid} runs, does not answer."
+        raise ServiceTimeout(sentence, hint="Look at the logs of that process, or end it.") from None
+
+
+async def _answers(recipe: Recipe, address: str) -> bool:
+    try:
+        return await recipe.answers(address)
+    except OSError:
+        return False
+
+
+async def _watch(recipe: Recipe, runtime: Runtime, joined: Part) -> None:
+    """Return never; raise when the store is gone for good: its owner has taken it off the list, or has died."""
+    while _same_owner(runtime.parts().get(recipe.name), joined):  # noqa: ASYNC110  it is another process
+        await asyncio.sleep(_WATCH_S)
+    raise Unreachable(
+        f"{recipe.title} has stopped, because the process that ran it ({joined.owner_pid}) has.",
+        hint="Start this process again: it finds the store where it runs next, or runs it itself.",
+    )
+
+
+def _same_owner(part: Part | None, joined: Part) -> bool:
+    return (
+        part is not None
+        and (part.owner_pid, part.owner_started) == (joined.owner_pid, joined.owner_started)
+        and part.owned
+    )

@@ -1,0 +1,115 @@
+"""MongoDB: the client, its start and its health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+
+from botctl.core.bus import Bus
+from botctl.core.errors import ConfigError, Unreachable
+from botctl.core.escape import safe
+from botctl.core.redact import redact
+from botctl.core.runtime import Runtime
+from botctl.core.settings import Settings
+from botctl.core.tasks import Tasks
+from botctl.stores import nx
+from botctl.stores.address import shown
+from botctl.stores.embedded import embedded
+
+CONNECTIONS: Final = 50
+_REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
+
+
+def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
+    """A client for the server at ``url``; nothing is sent yet.
+
+    ``timeout_s`` bounds a whole call, with the choice of a server, retries and all; `pymongo.timeout` gives more where
+    a call may take longer. What is acknowledged is in the journal of a majority of the servers, so a fail-over or a
+    kill -9 does not lose it; a write is retried once by the driver where the server can tell the two tries apart (a
+    replica set). Datetimes are aware, in UTC.
+
+    Raises:
+        ConfigError: ``url`` cannot be read.
+    """
+    limit_ms = round(timeout_s * 1000)
+    try:
+        return AsyncMongoClient(
+            url,
+            timeoutMS=limit_ms,
+            serverSelectionTimeoutMS=limit_ms,
+            connectTimeoutMS=limit_ms,
+            w="majority",
+            journal=True,
+            tz_aware=True,
+            uuidRepresentation="standard",
+            maxPoolSize=CONNECTIONS,
+            appname="botctl",
+        )
+    except (PyMongoError, ValueError, TypeError) as error:
+        sentence = f"mongo.url is not the address of a MongoDB: {redact(safe(error))}."
+        raise ConfigError(sentence, hint="The form is mongodb://[user:password@]host[:port][/?options].") from error
+
+
+@asynccontextmanager
+async def mongo_store(
+    settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks
+) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
+    """Factory of the service: the bot's database on the MongoDB of the settings, or on the embedded store.
+
+    Raises:
+        Unreachable: the server does not answer.
+        ConfigError: its address or password is wrong.
+    """
+    if settings.mongo.url is not None:
+        async with _client(settings.mongo.url.get_secret_value(), settings.mongo.timeout_s) as client:
+            yield client[settings.database]
+    else:
+        async with (
+            embedded(nx.RECIPE, runtime, bus, tasks) as address,
+            _client(address, settings.mongo.timeout_s) as client,
+        ):
+            yield client[settings.database]
+
+
+@asynccontextmanager
+async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+    async with connect(url, timeout_s=timeout_s) as client:
+        try:
+            await client.admin.command("ping")
+        except (ConfigurationError, OperationFailure) as error:
+            if isinstance(error, OperationFailure) and error.code not in _REFUSED:
+                raise _unreachable(url, error) from error
+            sentence = f"MongoDB at {shown(url)} refuses: {redact(safe(error))}."
+            raise ConfigError(sentence, hint="Correct user and password in mongo.url (BOTCTL_MONGO__URL).") from error
+        except (PyMongoError, OSError) as error:
+            raise _unreachable(url, error) from error
+        yield client
+
+
+def _unreachable(url: str, error: Exception) -> Unreachable:
+    return Unreachable(
+        f"MongoDB at {shown(url)} does not answer: {redact(safe(error))}.",
+        hint="Start that server, or leave mongo.url unset to use the embedded one.",
+    )
+
+
+async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:
+    """Which server it is: ``MongoDB 8.0.4``, ``nx-27017 0.8.1``."""
+    info: dict[str, Any] = await client.admin.command("buildInfo")
+    if info.get("process") == "nx_27017":  # it calls itself a MongoDB 7.0.0
+        from importlib.metadata import version as installed  # noqa: PLC0415  only for the embedded store
+
+        return f"nx-27017 {installed('nx-27017')}"
+    return f"MongoDB {safe(info.get('version', '?'))}"
+
+
+async def ping_mongo(database: AsyncDatabase[dict[str, Any]]) -> str:
+    """The health of the service: its version and how long it took to tell."""
+    began = time.perf_counter()
+    return f"{await version(database.client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

@@ -1,0 +1,128 @@
+"""Redis: the client, its start and its health."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, ResponseError  # noqa: A004
+
+from botctl.core.bus import Bus
+from botctl.core.errors import ConfigError, Unreachable
+from botctl.core.escape import safe
+from botctl.core.redact import redact
+from botctl.core.runtime import Runtime
+from botctl.core.settings import Settings
+from botctl.core.tasks import Tasks
+from botctl.stores import valkey
+from botctl.stores.address import shown
+from botctl.stores.embedded import embedded
+
+CONNECTIONS: Final = 50
+_FIRST_WAIT_S: Final = 0.02
+_LAST_WAIT_S: Final = 0.25
+
+
+class Pool(BlockingConnectionPool):
+    """Connections of one process. A caller waits for a free one, up to ``timeout``, instead of getting an error.
+
+    *Connecting* is tried again within ``timeout``, so that a restart of the server goes unnoticed. A command that was
+    sent never is: whether it took effect is not known, and most are not the same when done twice. Its caller gets the
+    ConnectionError, and decides. (A server that is still reading its data did nothing, so that one is sent again.)
+    """
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        deadline = time.monotonic() + (self.timeout or 0)
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                await super().ensure_connection(connection)
+                return
+            except AuthenticationError:
+                raise
+            except ConnectionError:
+                if time.monotonic() + wait_s > deadline:
+                    raise
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LAST_WAIT_S)
+
+
+def connect(url: str, *, timeout_s: float) -> Redis:
+    """A client for the server at ``url``; nothing is sent yet. Values come as bytes.
+
+    ``timeout_s`` bounds each step of a call: waiting for a connection, connecting, the answer. A blocking read
+    (XREAD BLOCK) must block for less.
+
+    Raises:
+        ConfigError: ``url`` cannot be read.
+    """
+    try:
+        pool = Pool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            client_name="botctl",
+            retry=Retry(ExponentialBackoff(cap=_LAST_WAIT_S, base=_FIRST_WAIT_S), 10, (BusyLoadingError,)),
+        )
+    except ValueError as error:
+        sentence = f"redis.url is not the address of a Redis: {redact(safe(error))}."
+        raise ConfigError(sentence, hint="The form is redis://[user:password@]host[:port][/number].") from error
+    return Redis.from_pool(pool)
+
+
+@asynccontextmanager
+async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Redis]:
+    """Factory of the service: the Redis of the settings, or the embedded one.
+
+    Raises:
+        Unreachable: the server does not answer.
+        ConfigError: its address or password is wrong.
+    """
+    if settings.redis.url is not None:
+        async with _client(settings.redis.url.get_secret_value(), settings.redis.timeout_s) as client:
+            yield client
+    else:
+        async with (
+            embedded(valkey.RECIPE, runtime, bus, tasks) as address,
+            _client(address, settings.redis.timeout_s) as client,
+        ):
+            yield client
+
+
+@asynccontextmanager
+async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
+    async with connect(url, timeout_s=timeout_s) as client:
+        try:
+            await client.ping()
+        except (AuthenticationError, ResponseError) as error:
+            sentence = f"Redis at {shown(url)} refuses: {redact(safe(error))}."
+            raise ConfigError(sentence, hint="Correct user and password in redis.url (BOTCTL_REDIS__URL).") from error
+        except (RedisError, OSError) as error:
+            raise Unreachable(
+                f"Redis at {shown(url)} does not answer: {redact(safe(error))}.",
+                hint="Start that server, or leave redis.url unset to use the embedded one.",
+            ) from error
+        yield client
+
+
+async def version(client: Redis) -> str:
+    """Which server it is: ``Valkey 9.1.2``, ``Redis 7.4.0``."""
+    info: dict[str, Any] = await client.info("server")
+    if "valkey_version" in info:
+        return f"Valkey {safe(info['valkey_version'])}"
+    return f"Redis {safe(info.get('redis_version', '?'))}"
+
+
+async def ping_redis(client: Redis) -> str:
+    """The health of the service: its version and how long it took to tell."""
+    began = time.perf_counter()
+    return f"{await version(client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

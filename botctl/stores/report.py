@@ -1,0 +1,101 @@
+"""What `botctl stores` prints: where the stores are and how they do. Starts none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
+from botctl.core.errors import ConfigError
+from botctl.core.escape import safe
+from botctl.core.redact import redact
+from botctl.core.runtime import Runtime
+from botctl.core.settings import Settings
+from botctl.stores import mongo, nx, redis, valkey
+from botctl.stores.address import shown
+
+
+class StoreState(enum.StrEnum):
+    """``IDLE``: embedded, and nothing runs it at the moment; the next verb that needs it does."""
+
+    UP = "up"
+    DOWN = "down"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """One store. ``address`` holds no secret. ``size_bytes`` and ``owner_pid`` are known of embedded ones only."""
+
+    name: str
+    embedded: bool
+    address: str
+    state: StoreState
+    version: str = ""
+    latency_ms: float | None = None
+    size_bytes: int | None = None
+    pid: int | None = None
+    owner_pid: int | None = None
+    detail: str = ""
+
+
+async def report(settings: Settings, runtime: Runtime) -> tuple[StoreReport, StoreReport]:
+    """Redis and MongoDB, asked at the same time, each within its own ``timeout_s``."""
+
+    async def redis_version(url: str) -> str:
+        async with redis.connect(url, timeout_s=settings.redis.timeout_s) as client:
+            return await redis.version(client)
+
+    async def mongo_version(url: str) -> str:
+        async with mongo.connect(url, timeout_s=settings.mongo.timeout_s) as client:
+            return await mongo.version(client)
+
+    return await asyncio.gather(
+        _one(valkey.NAME, settings.redis.url, valkey.folder(runtime), runtime, redis_version),
+        _one(nx.NAME, settings.mongo.url, nx.folder(runtime), runtime, mongo_version),
+    )
+
+
+async def _one(
+    name: str, url: SecretStr | None, folder: Path, runtime: Runtime, ask: Callable[[str], Awaitable[str]]
+) -> StoreReport:
+    if url is not None:
+        secret = url.get_secret_value()
+        state, version, latency_ms, detail = await _asked(secret, ask)
+        return StoreReport(name, False, shown(secret), state, version, latency_ms, detail=detail)
+    size_bytes = await asyncio.to_thread(_size_bytes, folder)
+    part = runtime.parts().get(name)
+    if part is None or not part.owned:
+        return StoreReport(name, True, str(folder), StoreState.IDLE, size_bytes=size_bytes)
+    state, version, latency_ms, detail = await _asked(part.address, ask)
+    return StoreReport(
+        name, True, shown(part.address), state, version, latency_ms, size_bytes, part.pid, part.owner_pid, detail
+    )
+
+
+async def _asked(url: str, ask: Callable[[str], Awaitable[str]]) -> tuple[StoreState, str, float | None, str]:
+    """State, version, milliseconds until it told its version from a fresh connection, and what is wrong."""
+    began = time.perf_counter()
+    try:
+        version = await ask(url)
+    except (ConfigError, RedisError, PyMongoError, OSError) as error:
+        return StoreState.DOWN, "", None, redact(safe(error))
+    return StoreState.UP, version, round((time.perf_counter() - began) * 1000, 1), ""
+
+
+def _size_bytes(folder: Path) -> int:
+    """What the files under ``folder`` hold; one that vanishes meanwhile counts nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total
