@@ -57,6 +57,13 @@ def label(key: Key) -> str:
     return str(getattr(key, "__name__", key))
 
 
+def unwrapped(target: Any) -> Any:
+    """The function or class inside partials."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    return target
+
+
 def parameters_of(target: Callable[..., Any]) -> tuple[Parameter, ...]:
     """The parameters of a function, a partial of one, or a class, that are to be filled by type.
 
@@ -112,7 +119,7 @@ def load_factory(reference: str) -> Factory:
             raise ConfigError(f"{reference!r}: module {module_name} has no {attribute}", hint="Correct the name.")
         factory = getattr(factory, part)
     if not callable(factory):
-        raise ConfigError(f"{reference!r} is not a factory but a {type(factory).__name__}", hint=_FACTORY_HINT)
+        raise ConfigError(f"{reference!r} is no factory, it is of type {type(factory).__name__}", hint=_FACTORY_HINT)
     provided_by(factory)
     parameters_of(factory)
     return typing.cast(Factory, factory)
@@ -178,8 +185,7 @@ def _circle(cycle: list[Key], registered: list[Key], specs: Mapping[Key, Spec]) 
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    while isinstance(target, functools.partial):
-        target = target.func
+    target = unwrapped(target)
     if isinstance(target, type):
         target = target.__init__  # type: ignore[misc]  # it is only read
     elif not inspect.isroutine(target):
@@ -201,8 +207,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _where(target: Any) -> str:
-    while isinstance(target, functools.partial):
-        target = target.func
+    target = unwrapped(target)
     return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__qualname__)}"
 
 

@@ -20,12 +20,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
-from typing import Any, NewType, TypeVar
+from typing import Any, TypeVar
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import AssemblyError
 from botctl.core.events import Event
-from botctl.core.needs import Key, Spec, in_order, label, load_factory, parameters_of, provided_by
+from botctl.core.needs import Key, Spec, in_order, label, load_factory, parameters_of, provided_by, unwrapped
 from botctl.core.running import Running, Services
 from botctl.core.state import Health, State, Status
 from botctl.core.tasks import Backoff, Tasks
@@ -106,8 +106,8 @@ class Registry:
         parameters = parameters_of(factory)
         provides: Key = provided_by(factory) if key is None else key
         if provides is None:
-            name = name or getattr(factory, "__name__", repr(factory))
-            provides = NewType(name, object)  # a type that nobody else has
+            name = name or label(unwrapped(factory))
+            provides = type(name, (), {})  # a type that nobody else has
         name = name or label(provides)
         self._check_free(provides, name, replace=replace)
         self._values.pop(provides, None)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from botctl.core.clock import Clock
 from botctl.core.errors import BotctlError, MissingNeed
 from botctl.core.events import Event
-from botctl.core.needs import Key, Parameter, Spec, label, missing, parameters_of
+from botctl.core.needs import Key, Parameter, Spec, label, missing, parameters_of, unwrapped
 from botctl.core.service import Patience, Service
 from botctl.core.state import Health, Status
 from botctl.core.tasks import Tasks
@@ -48,8 +48,7 @@ class Services:
             MissingNeed: a parameter without default asks for what is not there.
             AssemblyError: a parameter has neither annotation nor default.
         """
-        name = getattr(target, "__qualname__", repr(target))
-        return fill(parameters_of(target), self._ready, name)
+        return fill(parameters_of(target), self._ready, label(unwrapped(target)))
 
 
 def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str) -> dict[str, Any]:

@@ -173,6 +173,6 @@ async def _end_of(run: Callable[[], Awaitable[None]]) -> BaseException | None:
         if task is not None and task.cancelling():
             raise
         return error  # from within: without this, the task would end without a word
-    except Exception as error:  # noqa: BLE001  whatever it is, it is reported
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is reported
         return blame(error)
     return None

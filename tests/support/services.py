@@ -1,0 +1,112 @@
+"""Services made to order, for tests of the registry: what happened, when, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botctl.core.events import Event, ServiceChanged
+
+Step = Callable[[], Awaitable[None]]
+
+
+class LoopClock:
+    """A Clock that goes with the event loop, which in tests is virtual time."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Journal:
+    """What services did, in order, as ``verb name``; ``at`` holds the virtual seconds of each line."""
+
+    lines: list[str] = field(default_factory=list)
+    at: dict[str, float] = field(default_factory=dict)
+    events: list[ServiceChanged] = field(default_factory=list)
+
+    def __call__(self, verb: str, name: str) -> None:
+        line = f"{verb} {name}"
+        self.lines.append(line)
+        self.at.setdefault(line, asyncio.get_running_loop().time())
+
+    def publish(self, event: Event) -> None:
+        assert isinstance(event, ServiceChanged)
+        self.events.append(event)
+
+    def states(self, name: str) -> list[str]:
+        """The states that ``name`` went through."""
+        return [event.new for event in self.events if event.service == name]
+
+    def of(self, *verbs: str) -> list[str]:
+        return [line for line in self.lines if line.split()[0] in verbs]
+
+
+async def nothing() -> None:
+    """A step that takes no time."""
+
+
+def sleeps(seconds: float) -> Step:
+    async def step() -> None:
+        await asyncio.sleep(seconds)
+
+    return step
+
+
+def raises(error: BaseException) -> Step:
+    async def step() -> None:
+        raise error
+
+    return step
+
+
+def stubborn(release: asyncio.Event) -> Step:
+    """A step that does not heed cancellation until ``release`` is set."""
+
+    async def step() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    return step
+
+
+def service(key: type, *needs: Any, journal: Journal, start: Step = nothing, stop: Step = nothing) -> Any:
+    """A factory for ``key`` that needs ``needs`` and notes what it does.
+
+    ``begin``: it was entered. ``ready``: it yields. ``leave``: it is being left. ``left``: it has been left.
+    """
+
+    @asynccontextmanager
+    async def factory(**received: Any) -> AsyncIterator[Any]:
+        name = key.__name__
+        journal("begin", name)
+        try:
+            await start()
+            journal("ready", name)
+            instance = key()
+            instance.received = received
+            yield instance
+        finally:
+            journal("leave", name)
+            try:
+                await stop()
+            finally:
+                journal("left", name)
+
+    names = {f"need_{i}": need for i, need in enumerate(needs)}
+    factory.__annotations__ = {**names, "return": AsyncIterator[key]}  # type: ignore[valid-type]
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=t) for name, t in names.items()]
+    factory.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    factory.__name__ = f"make_{key.__name__.lower()}"
+    return factory
