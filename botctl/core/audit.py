@@ -154,7 +154,9 @@ def line(entry: AuditEntry) -> bytes:
     Values that are too long become ``{cut, len, sha256}``: the beginning, the length in bytes and the hash of the
     whole, so that nobody can claim later that it was something else.
     """
-    value: dict[str, Any] = _mask(_plain(entry))
+    value = _fields(entry, _NAMES[AuditEntry])
+    if "changes" in value:  # the only part whose names come from elsewhere
+        value["changes"] = _mask(value["changes"])
     whole = _dump(value)
     for limit in _CUTS_BYTES:
         if len(whole) <= MAX_LINE_BYTES:
@@ -167,30 +169,34 @@ def line(entry: AuditEntry) -> bytes:
 
 def _plain(value: Any) -> Any:
     """``value`` in JSON's words, as the module's docstring promises."""
+    if value is None or isinstance(value, (str, int, float, datetime)):
+        return _scalar(value)
+    if isinstance(value, (Who, Via, Target, Change)):
+        return _fields(value, _NAMES[type(value)])
     if isinstance(value, Mapping):
         return {_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(item) for item in value), key=_dump)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if hasattr(value, "__dataclass_fields__"):
-        named = ((field.name, getattr(value, field.name)) for field in fields(value))
-        always = isinstance(value, Change)
-        return {name: _plain(item) for name, item in named if always or item is not None}
-    return _scalar(value)
+    return _text(str(value))
 
 
-def _scalar(value: Any) -> str | int | None:
-    if isinstance(value, enum.Enum):
-        value = value.value
+def _scalar(value: str | float | datetime | None) -> str | int | None:
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= _MAX_EXACT_INTEGER):
         return value
     return iso_ms(value) if isinstance(value, datetime) else _text(str(value))
 
 
+def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+    always = isinstance(value, Change)  # "it became nothing" is a change
+    named = ((name, getattr(value, name)) for name in names)
+    return {name: _plain(item) for name, item in named if always or item is not None}
+
+
 def _text(value: str) -> str:
     """``value`` without secrets, and without lone surrogates, which no UTF-8 knows."""
-    return redact(value.encode("utf-8", "replace").decode())
+    return redact(value if value.isascii() else value.encode("utf-8", "replace").decode())
 
 
 def _mask(value: Any) -> Any:
@@ -207,7 +213,7 @@ def _mask(value: Any) -> Any:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _shorten(value: Any, limit_bytes: int) -> Any:
@@ -226,6 +232,8 @@ def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
     return {"cut": beginning, "len": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Who, Via, Target, Change)}
 _SUCCESS = {
     Result.OK: Success.SUCCESS,
     Result.DENIED: Success.DENIED,
