@@ -72,6 +72,16 @@ class CommandFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AutocompleteAnswered(Event):
+    """Suggestions for an option of command ``name`` were asked for. ``ok``: they were made without an error."""
+
+    topic = "commands"
+    name: str
+    took_ms: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChanged(Event):
     """A service of the registry went from one state to another. ``detail`` is a sentence when there is news."""
 
