@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from botctl.sandbox.shapes import Message
 
+_KEPT = 1000  # far more than a channel shows at once
+
 
 class Feed:
     """Remembers the messages that a person has seen, as they were then."""
@@ -16,6 +18,8 @@ class Feed:
     def saw(self, messages: Iterable[Message]) -> None:
         """These are shown by other means."""
         self._seen.update((message.id, message) for message in messages)
+        while len(self._seen) > _KEPT:
+            del self._seen[next(iter(self._seen))]
 
     def news(self, messages: Iterable[Message]) -> list[Message]:
         """Those that are new, or have changed since; all count as seen from now on."""
