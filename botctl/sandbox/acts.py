@@ -1,0 +1,336 @@
+"""What a person does becomes an interaction, as Discord's client sends it: commands, clicks, forms, typing.
+
+Each act checks first what the client would check (raises `options.Wrong`, a sentence for the person), then opens an
+interaction and tells the bot. What does not exist at all is a UsageError; a bot that is not there is Unreachable.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botctl.core.errors import Unreachable, UsageError
+from botctl.sandbox import commands, components, interactions, lookup, options, payloads
+from botctl.sandbox.interactions import Interaction
+from botctl.sandbox.options import Resolved, Wrong
+from botctl.sandbox.server import Sandbox
+from botctl.sandbox.world import Application, Channel, Guild, Member, Message, World
+
+Json = dict[str, Any]
+_LOCALE = "en-US"
+_ATTACHMENT_MAX = 10 * 1024 * 1024  # bytes; Discord: Reference > Uploading Files
+_COMMAND_TYPES = {"slash": commands.SLASH, "user": commands.USER, "message": commands.MESSAGE}
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, and where."""
+
+    guild: Guild
+    channel: Channel
+    member: Member
+
+
+def actor(world: World, body: Json) -> Actor:
+    """The actor that ``as``, ``channel`` and ``guild`` of a control request name."""
+    guild = lookup.guild(world, body.get("guild"))
+    return Actor(guild, lookup.channel(guild, body.get("channel")), lookup.member(world, guild, body.get("as")))
+
+
+def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
+    """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?}``."""
+    kind = _COMMAND_TYPES.get(body.get("type") or "slash")
+    if kind is None:
+        raise UsageError(f"There is no kind of command “{body['type']}”.", hint="Kinds: slash, user, message.")
+    resolved = Resolved(sandbox.world, who.guild)
+    name = str(body.get("name") or body.get("command") or "").removeprefix("/")
+    if kind == commands.SLASH:
+        command, words = _slash(sandbox, who, name, body)
+        path, wanted = options.target(command, words)
+        filled = options.nest(path, options.fill(wanted, body.get("options") or {}, resolved))
+        full_name = " ".join([command["name"], *(one["name"] for one in path)])
+        data = {**_command_data(command), "options": filled}
+    else:
+        command = _find(sandbox, who, kind, name)
+        full_name = command["name"]
+        target_id = _target(sandbox, who, kind, body.get("target"), resolved)
+        data = {**_command_data(command), "target_id": target_id}
+    _read_files(sandbox, who, resolved)
+    return _send(
+        sandbox,
+        who,
+        command["application_id"],
+        interactions.COMMAND,
+        _with_resolved(data, resolved),
+        name=full_name,
+        command_type=kind,
+    )
+
+
+def complete(sandbox: Sandbox, who: Actor, body: Json) -> Interaction | list[Json]:
+    """What is offered for the option ``focused`` while it says ``value``: choices at once, or an open question."""
+    command, words = _slash(sandbox, who, str(body.get("name") or ""), body)
+    path, wanted = options.target(command, words)
+    focused, value = str(body.get("focused")), str(body.get("value") or "")
+    option = next((one for one in wanted if one["name"] == focused), None)
+    if option is None:
+        names = ", ".join(one["name"] for one in wanted) or "none"
+        raise UsageError(f"“/{command['name']}” has no option “{focused}”.", hint=f"Its options: {names}.")
+    if not option.get("autocomplete"):
+        offered = option.get("choices") or []
+        return [one for one in offered if value.casefold() in str(one["name"]).casefold()]
+    resolved = Resolved(sandbox.world, who.guild)
+    typed = {**(body.get("options") or {}), focused: value}
+    filled = options.nest(path, options.fill_partly(wanted, typed, focused, resolved))
+    data = _with_resolved({**_command_data(command), "options": filled}, resolved)
+    return _send(sandbox, who, command["application_id"], interactions.AUTOCOMPLETE, data, name=command["name"])
+
+
+def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
+    """Use a button or menu: ``{"message": id or None, "component", "values"?}``."""
+    message = _clickable_message(sandbox.world, who, body.get("message"))
+    one = components.find(message.components, str(body.get("component")))
+    values = _values(body.get("values"))
+    reason = components.forbidden(one, values)
+    if reason:
+        raise Wrong(reason)
+    resolved = Resolved(sandbox.world, who.guild)
+    data: Json = {"id": one["id"], "custom_id": one.get("custom_id"), "component_type": one["type"]}
+    if one["type"] in components.SELECTS:
+        data["values"] = _chosen(one, values, resolved)
+    return _send(
+        sandbox,
+        who,
+        message.author_id,
+        interactions.COMPONENT,
+        _with_resolved(data, resolved),
+        name=components.name_of(one),
+        source=message,
+    )
+
+
+def submit(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
+    """Send the form before the person: ``{"modal": id or None, "fields": {custom id or label: value}}``."""
+    opened = sandbox.modals.get(who.member.user_id)
+    wanted = body.get("modal")
+    if opened is None or opened.modal is None or (wanted and wanted != opened.id):
+        raise UsageError("No such form is open.", hint="A form opens when a command or button asks for it.")
+    resolved = Resolved(sandbox.world, who.guild)
+    said = _by_custom_id(components.modal_fields(opened.modal["components"]), body.get("fields") or {})
+    filled = [_outer(one, said, resolved) for one in opened.modal["components"]]
+    data = _with_resolved({"custom_id": opened.modal["custom_id"], "components": filled}, resolved)
+    del sandbox.modals[who.member.user_id]
+    source = sandbox.world.message(opened.channel_id, opened.source_id or "")
+    where = Actor(who.guild, sandbox.world.channels[opened.channel_id], who.member)
+    kind = interactions.MODAL_SUBMIT
+    return _send(sandbox, where, opened.application_id, kind, data, name=opened.name, source=source)
+
+
+# Commands and what they are used on
+
+
+def _slash(sandbox: Sandbox, who: Actor, name: str, body: Json) -> tuple[Json, list[str]]:
+    words = name.removeprefix("/").split() or [""]
+    return _find(sandbox, who, commands.SLASH, words[0]), [*words[1:], *(body.get("path") or [])]
+
+
+def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
+    """The command as the person sees it: the guild's own before the global one."""
+    known: list[Json] = []
+    for app in sandbox.world.applications.values():
+        known += [one for scope in (who.guild.id, "") for one in commands.listing(app, scope) if one["type"] == kind]
+    for one in known:
+        if one["name"].casefold() == name.casefold():
+            return one
+    names = ", ".join(sorted({one["name"] for one in known}))
+    raise UsageError(f"There is no command “{name}”.", hint=f"There is: {names}." if names else "The bot has none.")
+
+
+def _command_data(command: Json) -> Json:
+    data: Json = {"id": command["id"], "name": command["name"], "type": command["type"]}
+    return {**data, "guild_id": command["guild_id"]} if "guild_id" in command else data
+
+
+def _target(sandbox: Sandbox, who: Actor, kind: int, wanted: str | None, resolved: Resolved) -> str:
+    if kind == commands.USER:
+        if not wanted:
+            raise UsageError("A user command needs a target.", hint="Name a member.")
+        return resolved.add_member(lookup.member(sandbox.world, who.guild, wanted).user_id)
+    message = _visible(sandbox.world, who, wanted)
+    return resolved.add("messages", message.id, payloads.message(message, sandbox.world))
+
+
+def _visible(world: World, who: Actor, message_id: str | None) -> Message:
+    """The message with that id, or the newest one, that the person sees in the channel."""
+    shown = [m for m in world.messages.get(who.channel.id, {}).values() if m.only_for in (None, who.member.user_id)]
+    found = next((m for m in reversed(shown) if message_id in (None, "last", m.id)), None)
+    if found is None:
+        raise UsageError(f"There is no such message in #{who.channel.name}.")
+    return found
+
+
+def _clickable_message(world: World, who: Actor, message_id: str | None) -> Message:
+    if message_id:
+        return _visible(world, who, message_id)
+    for message in reversed(world.messages.get(who.channel.id, {}).values()):
+        if message.only_for in (None, who.member.user_id) and components.clickable(message.components):
+            return message
+    raise UsageError(f"No message in #{who.channel.name} has anything to click.")
+
+
+# Values
+
+
+def _values(said: Any) -> list[str]:
+    if said is None:
+        return []
+    return [str(one) for one in said] if isinstance(said, list) else [str(said)]
+
+
+def _chosen(one: Json, values: list[str], resolved: Resolved) -> list[str]:
+    if one["type"] == components.STRING_SELECT:
+        return components.chosen(one, values)
+    return options.select_values(one, values, resolved)
+
+
+def _by_custom_id(fields: list[Json], said: Json) -> dict[str, Any]:
+    """``said`` by custom id; what was left out keeps the value the form came with. Raises Wrong and UsageError."""
+    values: dict[str, Any] = {one["custom_id"]: one.get("value") for one in fields}
+    for key, value in said.items():
+        values[_field_id(fields, key)] = value
+    for one in fields:
+        _check_field(one, values[one["custom_id"]])
+    return values
+
+
+def _field_id(fields: list[Json], key: str) -> str:
+    """The custom id of the field that ``key`` names by custom id or label."""
+    for one in fields:
+        if key.casefold() in (one["custom_id"].casefold(), one["label"].casefold()):
+            return str(one["custom_id"])
+    labels = ", ".join(one["label"] for one in fields)
+    raise UsageError(f"The form has no field “{key}”.", hint=f"It has: {labels}.")
+
+
+def _check_field(one: Json, value: Any) -> None:
+    if one["required"] and value in (None, "", []):
+        raise Wrong(f"The field “{one['label']}” is required.")
+    if one["type"] == components.TEXT_INPUT and value:
+        low, high = one.get("min_length") or 0, one.get("max_length") or 4000
+        if not low <= len(str(value)) <= high:
+            raise Wrong(f"“{one['label']}” must have {low} to {high} characters; it has {len(str(value))}.")
+    elif one["type"] in components.SELECTS and value:
+        wrong = components.wrong_count(one, one["label"], len(_values(value)))
+        if wrong:
+            raise Wrong(wrong)
+
+
+def _outer(one: Json, said: dict[str, Any], resolved: Resolved) -> Json:
+    """A form's row or label as the submission carries it."""
+    shown: Json = {"type": one["type"], "id": one.get("id", 0)}
+    if "component" in one:
+        return {**shown, "component": _inner(one["component"], said, resolved)}
+    if "components" in one:
+        return {**shown, "components": [_inner(inner, said, resolved) for inner in one["components"]]}
+    return shown
+
+
+def _inner(one: Json, said: dict[str, Any], resolved: Resolved) -> Json:
+    value = said.get(one["custom_id"])
+    shown: Json = {"type": one["type"], "id": one.get("id", 0), "custom_id": one["custom_id"]}
+    if one["type"] in components.SELECTS:
+        return {**shown, "values": _chosen(one, _values(value), resolved)}
+    return {**shown, "value": "" if value is None else str(value)}
+
+
+def _read_files(sandbox: Sandbox, who: Actor, resolved: Resolved) -> None:
+    """Take up the local files that attachment options name by path."""
+    for attachment_id, path in resolved.files.items():
+        try:
+            data = Path(path).expanduser().read_bytes()
+        except OSError as error:
+            raise Wrong(f"The file “{path}” cannot be read: {error.strerror}.") from None
+        if len(data) > _ATTACHMENT_MAX:
+            raise Wrong(f"The file “{path}” has more than {_ATTACHMENT_MAX} bytes.")
+        name = Path(path).name
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        sandbox.files.put(attachment_id, kind, data)
+        stored = {"id": attachment_id, "filename": name, "size": len(data), "content_type": kind, "ephemeral": True}
+        resolved.add("attachments", attachment_id, payloads.attachment(stored, who.channel.id, sandbox.world))
+
+
+# Telling the bot
+
+
+def _with_resolved(data: Json, resolved: Resolved) -> Json:
+    return {**data, "resolved": resolved.data} if resolved.data else data
+
+
+def _send(
+    sandbox: Sandbox,
+    who: Actor,
+    application_id: str,
+    kind: int,
+    data: Json,
+    *,
+    name: str,
+    command_type: int = commands.SLASH,
+    source: Message | None = None,
+) -> Interaction:
+    world = sandbox.world
+    app = world.applications.get(application_id)
+    if app is None or not _listening(sandbox, app, who.guild):
+        raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
+    opened = sandbox.book.open(
+        world,
+        kind,
+        application_id=app.id,
+        user_id=who.member.user_id,
+        guild_id=who.guild.id,
+        channel_id=who.channel.id,
+        name=name,
+        command_type=command_type,
+        source_id=source.id if source else None,
+    )
+    payload = _payload(world, who, app, opened, data)
+    if source is not None:
+        payload["message"] = payloads.message(source, world)
+    sandbox.emit("INTERACTION_CREATE", payload, who.guild.id, application_id=app.id)
+    return opened
+
+
+def _listening(sandbox: Sandbox, app: Application, guild: Guild) -> bool:
+    """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
+    now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.book.deadlines.response_s
+    return any(
+        session.application_id == app.id
+        and session.wants("INTERACTION_CREATE", guild.id)
+        and (session.lost_s is None or now_s - session.lost_s < grace_s)
+        for session in sandbox.sessions.by_id.values()
+    )
+
+
+def _payload(world: World, who: Actor, app: Application, opened: Interaction, data: Json) -> Json:
+    guild, permissions = who.guild, who.guild.permissions(who.member)
+    return {
+        "id": opened.id,
+        "application_id": app.id,
+        "type": opened.type,
+        "token": opened.token,
+        "version": 1,
+        "data": data,
+        "guild_id": guild.id,
+        "guild": {"id": guild.id, "locale": guild.locale, "features": []},
+        "channel_id": who.channel.id,
+        "channel": payloads.partial_channel(who.channel, permissions),
+        "member": payloads.member_in(guild, who.member, world),
+        "locale": _LOCALE,
+        "guild_locale": guild.locale,
+        "app_permissions": str(guild.permissions(guild.members[app.id])),
+        "entitlements": [],
+        "authorizing_integration_owners": {"0": guild.id},
+        "context": 0,
+        "attachment_size_limit": _ATTACHMENT_MAX,
+    }

@@ -1,0 +1,110 @@
+"""Changing who and what there is in the world while bots look on: members, roles, guilds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from botctl.core.errors import UsageError
+from botctl.sandbox import lookup, payloads
+from botctl.sandbox.server import Sandbox
+from botctl.sandbox.world import Channel, Guild, Member, Role, User
+
+Json = dict[str, Any]
+
+
+def add_member(sandbox: Sandbox, said: Json) -> Json:
+    """``{"name", "roles": [names], "guild"?}``: a new person, who joins the guild."""
+    world = sandbox.world
+    guild = lookup.guild(world, said.get("guild"))
+    name = str(said.get("name") or "")
+    if not name or lookup.member_or_none(world, guild, name):
+        raise UsageError(f"A new member needs a name that nobody has, and “{name}” is not one.")
+    roles = [lookup.role(guild, str(role)).id for role in said.get("roles") or []]
+    user = next((one for one in world.users.values() if one.name == name), None) or User(world.new_id(), name)
+    world.users[user.id] = user
+    guild.members[user.id] = member = Member(user.id, roles, joined_at=world.timestamp())
+    sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(member, world), "guild_id": guild.id}, guild.id)
+    sandbox.changed()
+    return {"id": user.id}
+
+
+def add_role(sandbox: Sandbox, said: Json) -> Json:
+    """``{"name", "permissions"?, "guild"?}``."""
+    guild = lookup.guild(sandbox.world, said.get("guild"))
+    role = Role(sandbox.world.new_id(), str(said["name"]), permissions=int(said.get("permissions") or 0))
+    guild.roles[role.id] = role
+    sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
+    sandbox.changed()
+    return {"id": role.id}
+
+
+def add_guild(sandbox: Sandbox, said: Json) -> Json:
+    """``{"name", "members": [names of people who exist]?}``: a guild with one channel, which every bot joins."""
+    world = sandbox.world
+    people = [_person(sandbox, str(name)) for name in said.get("members") or []]
+    guild_id = world.new_id()
+    owner = people[0].id if people else next(one.id for one in world.users.values() if not one.bot)
+    everyone, channel = Role(guild_id, "@everyone", position=0), Channel(world.new_id(), guild_id, "general")
+    joined = dict.fromkeys([owner, *(one.id for one in people), *world.applications])
+    guild = world.add_guild(
+        Guild(
+            guild_id,
+            str(said["name"]),
+            owner,
+            roles={guild_id: everyone},
+            channels={channel.id: channel},
+            members={user_id: Member(user_id, joined_at=world.timestamp()) for user_id in joined},
+        )
+    )
+    sandbox.guild_joined(guild)
+    return {"id": guild.id, "channel": channel.id}
+
+
+def give_role(sandbox: Sandbox, said: Json) -> Json:
+    """``{"member", "role", "guild"?}``."""
+    guild, member, role = _member_and_role(sandbox, said)
+    if role.id not in member.roles:
+        member.roles.append(role.id)
+        sandbox.member_changed(guild, member)
+    return {"id": role.id}
+
+
+def remove_role(sandbox: Sandbox, said: Json) -> Json:
+    """``{"member", "role", "guild"?}``."""
+    guild, member, role = _member_and_role(sandbox, said)
+    if role.id in member.roles:
+        member.roles.remove(role.id)
+        sandbox.member_changed(guild, member)
+    return {"id": role.id}
+
+
+CHANGES: dict[str, Callable[[Sandbox, Json], Json]] = {
+    one.__name__: one for one in (add_member, add_role, add_guild, give_role, remove_role)
+}
+
+
+def apply(sandbox: Sandbox, name: str, said: Any) -> Json:
+    """Do the change called ``name``; raises UsageError when it is none, or said wrongly."""
+    change = CHANGES.get(name)
+    if change is None:
+        raise UsageError(f"There is no change “{name}”.", hint=f"Changes: {', '.join(CHANGES)}.")
+    try:
+        return change(sandbox, said)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        shown = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{name} cannot be done with {json.dumps(said)}.", hint=shown) from None
+
+
+def _person(sandbox: Sandbox, name: str) -> User:
+    found = next((one for one in sandbox.world.users.values() if name in (one.id, one.name)), None)
+    if found is None:
+        raise UsageError(f"There is nobody called “{name}”.")
+    return found
+
+
+def _member_and_role(sandbox: Sandbox, said: Json) -> tuple[Guild, Member, Role]:
+    guild = lookup.guild(sandbox.world, said.get("guild"))
+    member = lookup.member(sandbox.world, guild, str(said["member"]))
+    return guild, member, lookup.role(guild, str(said["role"]))

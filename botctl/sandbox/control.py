@@ -1,0 +1,215 @@
+"""The person's side and the test's: HTTP and JSON under ``/_control``, with the control secret.
+
+Errors are ``{"error": sentence, "hint": sentence}``: 400 for a wrong call, 401 without the secret, 409 when no bot is
+connected. What Discord's own client would refuse to send is no error: its Reply has the state ``refused``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from botctl.core.errors import BotctlError, Unreachable, UsageError
+from botctl.sandbox import acts, changes, messages, session, views
+from botctl.sandbox.gateway import SANDBOX
+from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.options import Wrong
+from botctl.sandbox.refusal import Refusal
+from botctl.sandbox.rest import respond
+from botctl.sandbox.server import Sandbox
+
+Json = dict[str, Any]
+_TIMEOUT_S = 5.0
+_LIMIT = 20
+
+
+async def state(sandbox: Sandbox, _: Json) -> Json:
+    """The world in short: guilds, commands, bots."""
+    world = sandbox.world
+    return {
+        "guilds": [_guild(sandbox, one.id) for one in world.guilds.values()],
+        "commands": [{"guild_id": None, **one} for app in world.applications.values() for one in app.all_commands()],
+        "bots": [_bot(sandbox, one.id) for one in world.applications.values()],
+    }
+
+
+async def send(sandbox: Sandbox, body: Json) -> Json:
+    """Use a command, or say something: ``{"text": "hello"}`` is a plain message."""
+    who = acts.actor(sandbox.world, body)
+    text = body.get("text")
+    if text is not None and not (body.get("name") or body.get("command")):
+        return _say(sandbox, who, str(text))
+    return await _seen(sandbox, acts.invoke(sandbox, who, body), body)
+
+
+async def click(sandbox: Sandbox, body: Json) -> Json:
+    return await _seen(sandbox, acts.click(sandbox, acts.actor(sandbox.world, body), body), body)
+
+
+async def submit(sandbox: Sandbox, body: Json) -> Json:
+    return await _seen(sandbox, acts.submit(sandbox, acts.actor(sandbox.world, body), body), body)
+
+
+async def complete(sandbox: Sandbox, body: Json) -> Json:
+    asked = acts.complete(sandbox, acts.actor(sandbox.world, body), body)
+    if isinstance(asked, Interaction):
+        await _watch(asked, _timeout_s(body), sandbox.book.deadlines.response_s)
+        return {"choices": asked.choices or []}
+    return {"choices": asked}
+
+
+async def list_messages(sandbox: Sandbox, body: Json) -> Json:
+    """What the person sees in the channel, oldest first."""
+    who = acts.actor(sandbox.world, body)
+    limit = int(body.get("limit") or _LIMIT)
+    found = messages.listed(sandbox.world, who.channel.id, viewer=who.member.user_id, limit=limit)
+    return {"messages": [views.message(one, sandbox.world) for one in reversed(found)]}
+
+
+async def gateway(sandbox: Sandbox, body: Json) -> Json:
+    """Do to every connected session what ``action`` says: op 7, op 9, a close code, or a cut connection."""
+    action = body.get("action")
+    connected = sandbox.sessions.connected()
+    for one in connected:
+        line = one.line
+        if line is None:
+            continue
+        if action == "reconnect":
+            session.ask_reconnect(one)
+        elif action == "invalidate":
+            session.invalidate(one, resumable=bool(body.get("resumable")))
+        elif action == "close":
+            line.close(int(body.get("code") or session.Close.UNKNOWN_ERROR[0]), "")
+        elif action == "drop":
+            line.abort()
+        else:
+            raise UsageError(f"There is no action “{action}”.", hint="Actions: reconnect, invalidate, close, drop.")
+    if action == "invalidate" and not body.get("resumable"):
+        sandbox.sessions.forget(connected)
+    return {"sessions": len(connected)}
+
+
+async def change_world(sandbox: Sandbox, body: Json) -> Json:
+    """Change who and what there is: one or more of `changes.CHANGES`, each with its own object."""
+    return {name: changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
+
+
+Function = Callable[[Sandbox, Json], Awaitable[Json]]
+_ROUTES: tuple[tuple[str, str, Function], ...] = (
+    ("GET", "state", state),
+    ("POST", "send", send),
+    ("POST", "click", click),
+    ("POST", "submit", submit),
+    ("POST", "complete", complete),
+    ("GET", "messages", list_messages),
+    ("POST", "gateway", gateway),
+    ("POST", "world", change_world),
+)
+
+
+def install(app: web.Application) -> None:
+    for method, name, function in _ROUTES:
+        app.router.add_route(method, f"/_control/{name}", _handler(function))
+
+
+def _handler(function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        sandbox = request.app[SANDBOX]
+        if not _authorized(request, sandbox.access.control_secret):
+            hint = "The control secret is written where the sandbox was started."
+            return respond(401, {"error": "The control secret is missing or wrong.", "hint": hint})
+        try:
+            body = await _body(request)
+            return respond(200, await function(sandbox, body))
+        except Wrong as wrong:
+            return respond(200, views.refused(str(wrong)))
+        except BotctlError as error:
+            status = 409 if isinstance(error, Unreachable) else 400
+            return respond(status, {"error": str(error), "hint": error.hint})
+        except Refusal as refusal:
+            return respond(400, {"error": refusal.message, "hint": json.dumps(refusal.errors)})
+
+    return handle
+
+
+def _authorized(request: web.Request, secret: str) -> bool:
+    said = request.headers.get("Authorization", "").encode()
+    return hmac.compare_digest(said, f"Bearer {secret}".encode())
+
+
+async def _body(request: web.Request) -> Json:
+    if request.method == "GET":
+        return dict(request.query)
+    try:
+        body = json.loads(await request.read() or b"{}")
+    except ValueError:
+        raise UsageError("The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise UsageError("The body must be a JSON object.")
+    return body
+
+
+def _timeout_s(body: Json) -> float:
+    return float(body.get("timeout_s") or _TIMEOUT_S)
+
+
+async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
+    """The reply that the person sees, once it is final or ``timeout_s`` is over."""
+    began_s = sandbox.world.clock.monotonic()
+    await _watch(opened, _timeout_s(body), sandbox.book.deadlines.response_s)
+    return views.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
+
+
+async def _watch(opened: Interaction, timeout_s: float, response_s: float) -> None:
+    """Wait until ``opened`` is final, for at most ``timeout_s``; for its first answer at most ``response_s``."""
+    changed = asyncio.Event()
+    opened.on_change = changed.set
+    now = asyncio.get_running_loop().time
+    began_s = now()
+    while not opened.final:
+        limit_s = min(timeout_s, response_s) if opened.state is State.WAITING else timeout_s
+        try:
+            async with asyncio.timeout_at(began_s + limit_s):
+                await changed.wait()
+        except TimeoutError:
+            break
+        changed.clear()
+    opened.on_change = None
+
+
+def _say(sandbox: Sandbox, who: acts.Actor, text: str) -> Json:
+    if text.startswith("/"):
+        raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
+    message = sandbox.say(text, who.member, who.channel.id, who.guild.id)
+    return {"type": "message", "id": message.id, "content": message.content}
+
+
+def _guild(sandbox: Sandbox, guild_id: str) -> Json:
+    world = sandbox.world
+    guild = world.guilds[guild_id]
+    return {
+        "id": guild.id,
+        "name": guild.name,
+        "channels": [{"id": one.id, "name": one.name} for one in guild.channels.values()],
+        "roles": [{"id": one.id, "name": one.name} for one in guild.roles.values()],
+        "members": [
+            {
+                "id": one.user_id,
+                "name": world.users[one.user_id].name,
+                "bot": world.users[one.user_id].bot,
+                "roles": [guild.roles[role].name for role in one.roles],
+            }
+            for one in guild.members.values()
+        ],
+    }
+
+
+def _bot(sandbox: Sandbox, application_id: str) -> Json:
+    there = [one for one in sandbox.sessions.connected() if one.application_id == application_id]
+    name = sandbox.world.applications[application_id].name
+    return {"application_id": application_id, "name": name, "shards": len(there), "connected": bool(there)}

@@ -1,0 +1,40 @@
+"""The bytes of attachments: in memory, and beside the state file when there is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+KEPT_BYTES = 64 * 1024 * 1024  # in memory; the oldest go first
+
+
+class Files:
+    """Attachments by id. ``folder`` None: they live as long as this object."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._held: dict[str, tuple[str, bytes]] = {}
+        self._size = 0
+
+    def put(self, attachment_id: str, content_type: str, data: bytes) -> None:
+        self._held[attachment_id] = (content_type, data)
+        self._size += len(data)
+        while self._size > KEPT_BYTES and len(self._held) > 1:
+            oldest = next(iter(self._held))
+            self._size -= len(self._held.pop(oldest)[1])
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / attachment_id).write_bytes(data)
+            (self._folder / f"{attachment_id}.json").write_text(json.dumps(content_type))
+
+    def get(self, attachment_id: str) -> tuple[str, bytes] | None:
+        """The content type and the bytes, or None."""
+        if attachment_id in self._held:
+            return self._held[attachment_id]
+        if self._folder is None or not attachment_id.isdecimal():
+            return None
+        try:
+            data = (self._folder / attachment_id).read_bytes()
+            return str(json.loads((self._folder / f"{attachment_id}.json").read_text())), data
+        except OSError:
+            return None

@@ -1,0 +1,124 @@
+"""The gateway's websocket: frames between a client and its `session.Link`, plain or as one zlib stream."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from dataclasses import dataclass, field
+
+from aiohttp import WSMsgType, web
+
+from botctl.sandbox.server import Sandbox
+from botctl.sandbox.session import Close, Link
+
+_FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002
+_QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut off, and may RESUME
+_CLOSE_WAIT_S = 1.0
+_GOING_AWAY = frozenset({1000, 1001})  # by these the client ends its session (Discord: Gateway > Disconnecting)
+
+
+@dataclass(eq=False)
+class Connection:
+    """A `session.Line` over one websocket: what is sent is queued, one task writes it in order."""
+
+    socket: web.WebSocketResponse
+    transport: asyncio.Transport
+    stream: zlib._Compress | None
+    closing: bool = False
+    queue: asyncio.Queue[str | tuple[int, str]] = field(default_factory=asyncio.Queue)
+
+    def send(self, text: str) -> None:
+        if self.closing:
+            return
+        if self.queue.qsize() >= _QUEUE_MAX:
+            self.abort()
+            return
+        self.queue.put_nowait(text)
+
+    def close(self, code: int, reason: str) -> None:
+        if not self.closing:
+            self.closing = True
+            self.queue.put_nowait((code, reason))
+
+    def abort(self) -> None:
+        self.closing = True
+        self.transport.abort()
+
+    async def write(self) -> None:
+        """Write what is queued until a close was written or the connection is gone."""
+        while True:
+            item = await self.queue.get()
+            try:
+                if isinstance(item, tuple):
+                    await self.socket.close(code=item[0], message=item[1].encode())
+                    return
+                await self._write(item)
+            except ConnectionError:
+                return  # the reader sees it too, and keeps the session for a RESUME
+
+    async def _write(self, text: str) -> None:
+        if self.stream is None:
+            await self.socket.send_str(text)
+        else:
+            data = self.stream.compress(text.encode())
+            await self.socket.send_bytes(data + self.stream.flush(zlib.Z_SYNC_FLUSH))
+
+
+async def handle(request: web.Request) -> web.StreamResponse:
+    """One client, from HELLO to its close."""
+    sandbox = request.app[SANDBOX]
+    socket = web.WebSocketResponse(timeout=_CLOSE_WAIT_S, max_msg_size=_FRAME_MAX, compress=False)
+    await socket.prepare(request)
+    transport = request.transport
+    if not isinstance(transport, asyncio.Transport):
+        return socket  # gone already
+    stream = zlib.compressobj(1) if request.query.get("compress") == "zlib-stream" else None
+    connection = Connection(socket, transport, stream)
+    link = Link(sandbox.sessions, connection)
+    writer = asyncio.create_task(connection.write())
+    try:
+        await _converse(request, connection, link, sandbox)
+    finally:
+        if connection.closing and not socket.closed:
+            await asyncio.wait((writer,), timeout=_CLOSE_WAIT_S)
+        writer.cancel()
+        await asyncio.wait((writer,))
+    return socket
+
+
+async def _converse(request: web.Request, connection: Connection, link: Link, sandbox: Sandbox) -> None:
+    now = sandbox.world.clock.monotonic
+    link.hello(now())
+    if request.query.get("v", "10") != "10":
+        connection.close(*Close.INVALID_VERSION)
+    if request.query.get("encoding", "json") != "json":
+        connection.close(*Close.DECODE_ERROR)
+    ended = False
+    try:
+        ended = await _listen(connection, link, sandbox)
+    finally:
+        if link.session is not None:
+            sandbox.sessions.lose(link.session, connection, now(), ended=ended)
+
+
+async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
+    """Hand every frame to ``link``; True when the client ended its session by the way it closed."""
+    now = sandbox.world.clock.monotonic
+    while True:
+        try:
+            frame = await connection.socket.receive(timeout=link.patience(now()))
+        except TimeoutError:
+            if link.overdue(now()):
+                connection.close(*Close.UNKNOWN_ERROR)  # the session stays: the client is to RESUME
+                link.heard_s = now()
+            continue
+        if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            if not connection.closing:
+                link.receive(frame.data, now())
+        elif frame.type is WSMsgType.CLOSE:
+            return not connection.closing and frame.data in _GOING_AWAY
+        else:
+            return False
+
+
+SANDBOX = web.AppKey("sandbox", Sandbox)

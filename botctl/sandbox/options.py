@@ -1,0 +1,205 @@
+"""A person's words become the options of a command, checked as Discord's own client checks them before it sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from botctl.core.errors import UsageError
+from botctl.sandbox import commands, lookup, payloads
+from botctl.sandbox.world import Guild, World
+
+Json = dict[str, Any]
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_STRING_MAX = 6000
+_INTEGER_MAX = 1 << 53
+_NESTED = (commands.SUB_COMMAND, commands.SUB_COMMAND_GROUP)
+
+
+class Wrong(Exception):
+    """What Discord's client would say instead of sending; the text is a sentence."""
+
+
+@dataclass
+class Resolved:
+    """The objects that ids in an interaction stand for, and the local files that attachment options name."""
+
+    world: World
+    guild: Guild
+    data: dict[str, Json] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  # attachment id to path
+
+    def add(self, kind: str, key: str, value: Json) -> str:
+        self.data.setdefault(kind, {})[key] = value
+        return key
+
+    def add_member(self, user_id: str) -> str:
+        self.add("users", user_id, payloads.user(self.world.users[user_id]))
+        member = self.guild.members[user_id]
+        shown = {**payloads.partial_member(member), "permissions": str(self.guild.permissions(member))}
+        return self.add("members", user_id, shown)
+
+
+def target(command: Json, words: list[str]) -> tuple[list[Json], list[Json]]:
+    """The sub-commands that ``words`` name, outermost first, and the options that remain to be filled.
+
+    Raises UsageError when a sub-command is missing or unknown.
+    """
+    path: list[Json] = []
+    options: list[Json] = command.get("options") or []
+    while nested := [option for option in options if option["type"] in _NESTED]:
+        names = ", ".join(option["name"] for option in nested)
+        said = " ".join([command["name"], *(one["name"] for one in path)])
+        if len(words) <= len(path):
+            raise UsageError(f"“/{said}” needs a sub-command.", hint=f"It has: {names}.")
+        wanted = words[len(path)]
+        found = next((option for option in nested if option["name"] == wanted), None)
+        if found is None:
+            raise UsageError(f"“/{said}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
+        path.append(found)
+        options = found.get("options") or []
+    if len(words) > len(path):
+        raise UsageError(f"“/{command['name']}” has no sub-command “{words[len(path)]}”.")
+    return path, options
+
+
+def nest(path: list[Json], filled: list[Json]) -> list[Json]:
+    """``filled`` inside the sub-commands of ``path``, as an interaction carries it."""
+    for one in reversed(path):
+        filled = [{"name": one["name"], "type": one["type"], "options": filled}]
+    return filled
+
+
+def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
+    """The options of an interaction for the words of ``raw``; raises Wrong with a sentence for the person."""
+    unknown = [name for name in raw if all(option["name"] != name for option in options)]
+    if unknown:
+        names = ", ".join(option["name"] for option in options) or "none"
+        raise Wrong(f"There is no option “{unknown[0]}” (options: {names}).")
+    filled = []
+    for option in options:
+        if option["name"] in raw:
+            filled.append(_filled(option, convert(option, str(raw[option["name"]]), resolved)))
+        elif option.get("required"):
+            raise Wrong(f"The option “{option['name']}” is required.")
+    return filled
+
+
+def fill_partly(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
+    """The options while the person still types (autocomplete): what does not fit yet is left out."""
+    filled = []
+    for option in options:
+        word = raw.get(option["name"])
+        if option["name"] == focused:
+            filled.append({**_filled(option, word or ""), "focused": True})
+        elif word is not None:
+            try:
+                filled.append(_filled(option, convert(option, str(word), resolved)))
+            except Wrong:
+                continue
+    return filled
+
+
+def convert(option: Json, word: str, resolved: Resolved) -> Any:
+    """The value that ``word`` means for ``option``; raises Wrong."""
+    if option.get("choices"):
+        return _choice(option, word)
+    kind = option["type"]
+    if kind == commands.STRING:
+        return _string(option, word)
+    if kind in (commands.INTEGER, commands.NUMBER):
+        return _number(option, word)
+    if kind == commands.BOOLEAN:
+        return _boolean(option, word)
+    return _reference(option, word, resolved)
+
+
+def _filled(option: Json, value: Any) -> Json:
+    return {"name": option["name"], "type": option["type"], "value": value}
+
+
+def _choice(option: Json, word: str) -> Any:
+    for choice in option["choices"]:
+        if word.casefold() == str(choice["name"]).casefold() or word == str(choice["value"]):
+            return choice["value"]
+    names = ", ".join(str(choice["name"]) for choice in option["choices"])
+    raise Wrong(f"“{option['name']}” must be one of: {names}.")
+
+
+def _string(option: Json, word: str) -> str:
+    low, high = option.get("min_length") or 0, option.get("max_length") or _STRING_MAX
+    if not low <= len(word) <= high:
+        raise Wrong(f"“{option['name']}” must have {low} to {high} characters; it has {len(word)}.")
+    return word
+
+
+def _number(option: Json, word: str) -> float:
+    whole = option["type"] == commands.INTEGER
+    try:
+        value = int(word) if whole else float(word)
+    except ValueError:
+        kind = "a whole number" if whole else "a number"
+        raise Wrong(f"“{option['name']}” must be {kind}, and “{word}” is not.") from None
+    low, high = option.get("min_value"), option.get("max_value")
+    if low is not None and value < low:
+        raise Wrong(f"“{option['name']}” must be at least {low}.")
+    if high is not None and value > high:
+        raise Wrong(f"“{option['name']}” must be at most {high}.")
+    if not -_INTEGER_MAX <= value <= _INTEGER_MAX:
+        raise Wrong(f"“{option['name']}” must be between -2^53 and 2^53.")
+    return value
+
+
+def _boolean(option: Json, word: str) -> bool:
+    if word.casefold() in _TRUE | _FALSE:
+        return word.casefold() in _TRUE
+    raise Wrong(f"“{option['name']}” must be true or false, and “{word}” is neither.")
+
+
+def _reference(option: Json, word: str, resolved: Resolved) -> str:
+    """An id, with the object it stands for in ``resolved``."""
+    kind = option["type"]
+    found: str | None
+    if kind == commands.ATTACHMENT:
+        resolved.files[attachment_id := resolved.world.new_id()] = word
+        return attachment_id
+    if kind == commands.CHANNEL:
+        found = _channel(option, word, resolved)
+    elif kind == commands.ROLE:
+        found = _role(word, resolved)
+    elif kind == commands.MENTIONABLE:
+        found = _member(word, resolved) or _role(word, resolved)
+    else:
+        found = _member(word, resolved)
+    if found is None:
+        what = {commands.CHANNEL: "channel", commands.ROLE: "role", commands.MENTIONABLE: "member or role"}
+        raise Wrong(f"“{option['name']}” must be a {what.get(kind, 'member')}, and there is no “{word}”.")
+    return found
+
+
+def _member(word: str, resolved: Resolved) -> str | None:
+    found = lookup.member_or_none(resolved.world, resolved.guild, word)
+    return resolved.add_member(found.user_id) if found else None
+
+
+def _role(word: str, resolved: Resolved) -> str | None:
+    found = lookup.role_or_none(resolved.guild, word)
+    return resolved.add("roles", found.id, payloads.role(found)) if found else None
+
+
+def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
+    found = lookup.channel_or_none(resolved.guild, word)
+    if found is None:
+        return None
+    if option.get("channel_types") and found.type not in option["channel_types"]:
+        raise Wrong(f"“{option['name']}” does not take a channel like “{found.name}”.")
+    shown = payloads.partial_channel(found, resolved.guild.permissions(resolved.guild.members[resolved.guild.owner_id]))
+    return resolved.add("channels", found.id, shown)
+
+
+def select_values(component: Json, values: list[str], resolved: Resolved) -> list[str]:
+    """The ids that ``values`` names for a user, role, mentionable or channel select; raises Wrong."""
+    kinds = {5: commands.USER_OPTION, 6: commands.ROLE, 7: commands.MENTIONABLE, 8: commands.CHANNEL}
+    option = {**component, "name": component.get("custom_id"), "type": kinds[component["type"]]}
+    return [_reference(option, value, resolved) for value in values]

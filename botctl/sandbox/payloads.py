@@ -1,0 +1,289 @@
+"""The world as Discord shows it: one function per object of Discord's documentation, each returning plain JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from botctl.sandbox.world import EPHEMERAL, Application, Channel, Guild, Member, Message, Role, User, World
+
+Json = dict[str, Any]
+_USER_MENTION = re.compile(r"<@!?(\d+)>")
+_ROLE_MENTION = re.compile(r"<@&(\d+)>")
+
+
+def user(user: User) -> Json:
+    shown: Json = {
+        "id": user.id,
+        "username": user.name,
+        "discriminator": "0",
+        "global_name": user.global_name,
+        "avatar": None,
+        "public_flags": 0,
+        "flags": 0,
+        "primary_guild": None,
+    }
+    return {**shown, "bot": True} if user.bot else shown
+
+
+def current_user(bot: User) -> Json:
+    return {**user(bot), "verified": True, "mfa_enabled": True, "locale": "en-US", "email": None}
+
+
+def application(app: Application, world: World) -> Json:
+    return {
+        "id": app.id,
+        "name": app.name,
+        "icon": None,
+        "description": "A bot in a local Discord",
+        "type": None,
+        "bot_public": True,
+        "bot_require_code_grant": False,
+        "verify_key": "0" * 64,
+        "flags": app.flags,
+        "flags_new": str(app.flags),
+        "owner": user(world.users[app.owner_id]),
+        "team": None,
+        "redirect_uris": [],
+        "interactions_endpoint_url": None,
+        "role_connections_verification_url": None,
+        "approximate_guild_count": len(world.guilds),
+        "approximate_user_install_count": 0,
+        "approximate_user_authorization_count": 0,
+        "explicit_content_filter": 0,
+        "eligible_oauth2_scopes": ["bot", "applications.commands"],
+        "tags": [],
+    }
+
+
+def role(role: Role) -> Json:
+    shown: Json = {
+        "id": role.id,
+        "name": role.name,
+        "color": role.color,
+        "colors": {"primary_color": role.color, "secondary_color": None, "tertiary_color": None},
+        "hoist": False,
+        "icon": None,
+        "unicode_emoji": None,
+        "position": role.position,
+        "permissions": str(role.permissions),
+        "managed": role.bot_id is not None,
+        "mentionable": False,
+        "flags": 0,
+    }
+    return {**shown, "tags": {"bot_id": role.bot_id}} if role.bot_id else shown
+
+
+def channel(channel: Channel) -> Json:
+    return {
+        "id": channel.id,
+        "type": channel.type,
+        "guild_id": channel.guild_id,
+        "name": channel.name,
+        "position": channel.position,
+        "permission_overwrites": [],
+        "parent_id": None,
+        "topic": None,
+        "nsfw": False,
+        "rate_limit_per_user": 0,
+        "last_message_id": None,
+        "flags": 0,
+    }
+
+
+def partial_channel(channel: Channel, permissions: int) -> Json:
+    """A channel as an interaction shows it."""
+    return {
+        "id": channel.id,
+        "type": channel.type,
+        "guild_id": channel.guild_id,
+        "name": channel.name,
+        "parent_id": None,
+        "permissions": str(permissions),
+        "flags": 0,
+    }
+
+
+def partial_member(member: Member) -> Json:
+    """A member without its user, as messages and resolved data show it."""
+    return {
+        "nick": member.nick,
+        "avatar": None,
+        "banner": None,
+        "roles": member.roles,
+        "joined_at": member.joined_at,
+        "premium_since": None,
+        "communication_disabled_until": None,
+        "deaf": False,
+        "mute": False,
+        "pending": False,
+        "flags": 0,
+    }
+
+
+def member(member: Member, world: World) -> Json:
+    return {**partial_member(member), "user": user(world.users[member.user_id])}
+
+
+def member_in(guild: Guild, one: Member, world: World) -> Json:
+    """A member with what it may do, as interactions show the invoking one."""
+    return {**member(one, world), "permissions": str(guild.permissions(one))}
+
+
+def guild(guild: Guild) -> Json:
+    """A guild as REST shows it."""
+    return {
+        "id": guild.id,
+        "name": guild.name,
+        "icon": None,
+        "description": None,
+        "home_header": None,
+        "splash": None,
+        "discovery_splash": None,
+        "features": [],
+        "banner": None,
+        "owner_id": guild.owner_id,
+        "application_id": None,
+        "region": "deprecated",
+        "afk_channel_id": None,
+        "afk_timeout": 300,
+        "system_channel_id": None,
+        "system_channel_flags": 0,
+        "widget_enabled": False,
+        "widget_channel_id": None,
+        "verification_level": 0,
+        "roles": [role(one) for one in guild.roles.values()],
+        "default_message_notifications": 0,
+        "mfa_level": 0,
+        "explicit_content_filter": 0,
+        "max_presences": None,
+        "max_members": 500_000,
+        "max_stage_video_channel_users": 50,
+        "max_video_channel_users": 25,
+        "vanity_url_code": None,
+        "premium_tier": 0,
+        "premium_subscription_count": 0,
+        "preferred_locale": guild.locale,
+        "rules_channel_id": None,
+        "safety_alerts_channel_id": None,
+        "public_updates_channel_id": None,
+        "premium_progress_bar_enabled": False,
+        "nsfw": False,
+        "nsfw_level": 0,
+        "emojis": [],
+        "stickers": [],
+        "incidents_data": None,
+        "hub_type": None,
+        "latest_onboarding_question_id": None,
+    }
+
+
+def guild_create(one: Guild, shown: list[Member], world: World) -> Json:
+    """A guild as GUILD_CREATE shows it, with the members of ``shown``."""
+    return {
+        **guild(one),
+        "joined_at": "2026-01-01T00:00:00.000000+00:00",
+        "large": len(one.members) > 250,  # noqa: PLR2004 - disnake's and Discord's largest large_threshold
+        "unavailable": False,
+        "member_count": len(one.members),
+        "voice_states": [],
+        "members": [member(member_, world) for member_ in shown],
+        "channels": [channel(channel_) for channel_ in one.channels.values()],
+        "threads": [],
+        "presences": [],
+        "stage_instances": [],
+        "guild_scheduled_events": [],
+        "soundboard_sounds": [],
+    }
+
+
+def attachment(stored: Json, channel_id: str, world: World) -> Json:
+    url = f"{world.cdn}/attachments/{channel_id}/{stored['id']}/{quote(stored['filename'])}"
+    return {**stored, "url": url, "proxy_url": url}
+
+
+def message(one: Message, world: World) -> Json:
+    """A message as REST and the answers to an interaction show it."""
+    shown: Json = {
+        "id": one.id,
+        "type": one.type,
+        "channel_id": one.channel_id,
+        "author": user(world.users[one.author_id]),
+        "content": one.content,
+        "timestamp": one.timestamp,
+        "edited_timestamp": one.edited_at,
+        "tts": False,
+        "mention_everyone": "@everyone" in one.content,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [attachment(stored, one.channel_id, world) for stored in one.attachments],
+        "embeds": _embeds(one, world),
+        "components": one.components,
+        "pinned": False,
+        "flags": one.flags,
+    }
+    if "<@" in one.content:
+        mentioned = dict.fromkeys(_USER_MENTION.findall(one.content))
+        shown["mentions"] = [user(world.users[found]) for found in mentioned if found in world.users]
+        shown["mention_roles"] = list(dict.fromkeys(_ROLE_MENTION.findall(one.content)))
+    if one.application_id:
+        shown |= {"application_id": one.application_id, "webhook_id": one.application_id}
+    if one.nonce is not None:
+        shown["nonce"] = one.nonce
+    if one.invoked:
+        shown |= _invoked(one.invoked, one, world)
+    if one.reply_to:
+        shown |= _reply(one, world)
+    return shown
+
+
+def message_event(one: Message, world: World) -> Json:
+    """A message as the gateway shows it: with its guild and its author's membership."""
+    shown = {**message(one, world), "guild_id": one.guild_id}
+    found = world.guilds[one.guild_id].members.get(one.author_id)
+    return {**shown, "member": partial_member(found)} if found else shown
+
+
+def _embeds(one: Message, world: World) -> list[Json]:
+    """The embeds, with ``attachment://name`` turned into where the attachment is served."""
+    if not one.attachments or not one.embeds:
+        return one.embeds
+    urls = {f"attachment://{a['filename']}": attachment(a, one.channel_id, world)["url"] for a in one.attachments}
+    return [
+        {
+            key: {**value, "url": urls.get(value["url"], value["url"])} if _is_picture(value) else value
+            for key, value in embed.items()
+        }
+        for embed in one.embeds
+    ]
+
+
+def _is_picture(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("url"), str)
+
+
+def _invoked(invoked: Json, one: Message, world: World) -> Json:
+    by = user(world.users[invoked["user_id"]])
+    metadata: Json = {
+        "id": invoked["id"],
+        "type": invoked["type"],
+        "user": by,
+        "authorizing_integration_owners": {"0": one.guild_id},
+    }
+    if invoked["type"] == 3:  # noqa: PLR2004 - a component: the message it stood on
+        return {"interaction_metadata": {**metadata, "interacted_message_id": invoked["message_id"]}}
+    if invoked["type"] != 2:  # noqa: PLR2004 - a modal: what it was opened by
+        return {"interaction_metadata": {**metadata, "triggering_interaction_metadata": {**metadata, "type": 2}}}
+    legacy = {"id": invoked["id"], "type": 2, "name": invoked["name"], "user": by}
+    return {"interaction_metadata": {**metadata, "name": invoked["name"]}, "interaction": legacy}
+
+
+def _reply(one: Message, world: World) -> Json:
+    reference = {"type": 0, "message_id": one.reply_to, "channel_id": one.channel_id, "guild_id": one.guild_id}
+    target = world.message(one.channel_id, one.reply_to or "")
+    return {"message_reference": reference, "referenced_message": message(target, world) if target else None}
+
+
+def is_ephemeral(one: Message) -> bool:
+    return bool(one.flags & EPHEMERAL)

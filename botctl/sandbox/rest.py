@@ -1,0 +1,178 @@
+"""Discord's REST v10: the route table, and what all routes share. A route is one plain function with `@route`.
+
+A function gets a `Call` and returns what Discord would answer: JSON data (200), None (204) or a `Reply`.
+Importing `routes` fills the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+from loguru import logger
+
+from botctl.core.escape import safe
+from botctl.sandbox.gateway import SANDBOX
+from botctl.sandbox.messages import Upload
+from botctl.sandbox.refusal import Refusal, not_found, unauthorized
+from botctl.sandbox.server import Sandbox
+from botctl.sandbox.world import Application
+
+Json = dict[str, Any]
+PREFIX = "/api/v10"
+BODY_MAX_BYTES = 32 * 1024 * 1024
+
+# Exactly this type, without a charset: clients compare it as a string. Discord's edge adds Via, and clients take a
+# response without it for a ban.
+HEADERS = {"Content-Type": "application/json", "Via": "1.1 botctl-sandbox"}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request: its path's parts, query, body as JSON, files, and the application whose token it carried."""
+
+    sandbox: Sandbox
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    uploads: list[Upload]
+    caller: Application | None
+
+    @property
+    def app(self) -> Application:
+        """The calling application; routes that need it are registered with its token required."""
+        if self.caller is None:
+            raise unauthorized()
+        return self.caller
+
+    @property
+    def form(self) -> Json:
+        """The body where it must be an object; raises 50035 otherwise."""
+        if isinstance(self.body, dict):
+            return self.body
+        wrong = {"code": "MODEL_TYPE_CONVERT", "message": "Only dictionaries may be used in a ModelType"}
+        raise Refusal(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
+
+    def flag(self, name: str) -> bool:
+        return self.query.get(name, "").lower() in ("true", "1")
+
+    def limit(self, default: int, most: int) -> int:
+        """``?limit=``, between 1 and ``most``; raises 50035."""
+        said = self.query.get("limit", str(default))
+        if said.isdecimal() and 1 <= int(said) <= most:
+            return int(said)
+        wrong = {"code": "NUMBER_TYPE_MAX", "message": f"int value should be between 1 and {most}."}
+        raise Refusal(400, 50035, "Invalid Form Body", {"limit": {"_errors": [wrong]}})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with a status other than 200 or 204."""
+
+    status: int
+    data: Any
+
+
+Function = Callable[[Call], Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+    function: Function
+    token: bool = field(default=True)  # is the bot's token required?
+
+
+ROUTES: list[Route] = []
+
+
+def route(method: str, path: str, *, token: bool = True) -> Callable[[Function], Function]:
+    """Register a function as ``method path``; ``{names}`` in the path become ``Call.path``."""
+
+    def register(function: Function) -> Function:
+        ROUTES.append(Route(method, path, function, token))
+        return function
+
+    return register
+
+
+def install(app: web.Application) -> None:
+    """Put every registered route, and the answer to those that do not exist, on ``app``."""
+    for one in ROUTES:
+        app.router.add_route(one.method, PREFIX + one.path, _handler(one))
+    app.router.add_route("*", "/api/{rest:.*}", _no_route)
+
+
+def respond(status: int, data: Any) -> web.Response:
+    if data is None:
+        return web.Response(status=204, headers={"Via": HEADERS["Via"]})
+    return web.Response(status=status, body=json.dumps(data, separators=(",", ":")).encode(), headers=HEADERS)
+
+
+def _handler(one: Route) -> Callable[[web.Request], Any]:
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            return _answer(one.function(await _call(request, one)))
+        except Refusal as refusal:
+            return respond(refusal.status, refusal.body())
+
+    return handle
+
+
+def _answer(result: Any) -> web.Response:
+    if isinstance(result, Reply):
+        return respond(result.status, result.data)
+    return respond(200, result)
+
+
+async def _call(request: web.Request, one: Route) -> Call:
+    sandbox = request.app[SANDBOX]
+    caller = _caller(sandbox, request.headers.get("Authorization"))
+    if one.token and caller is None:
+        raise unauthorized()
+    body, uploads = await _body(request) if request.can_read_body else (None, [])
+    return Call(sandbox, request.match_info, request.query, body, uploads, caller)
+
+
+def _caller(sandbox: Sandbox, authorization: str | None) -> Application | None:
+    kind, _, token = (authorization or "").partition(" ")
+    if kind != "Bot":
+        return None
+    return sandbox.world.applications.get(sandbox.access.tokens.get(token, ""))
+
+
+async def _body(request: web.Request) -> tuple[Any, list[Upload]]:
+    """The JSON of the body, and its files (Discord: Reference > Uploading Files)."""
+    if request.content_type != "multipart/form-data":
+        raw = await request.read()
+        return (_json(raw) if raw else None), []
+    body: Any = {}
+    uploads: list[Upload] = []
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader):
+            continue
+        data = bytes(await part.read(decode=True))
+        if part.filename is None:
+            body = _json(data) if part.name == "payload_json" else {**body, str(part.name): data.decode()}
+        else:
+            slot = (part.name or "").removeprefix("files[").removesuffix("]")
+            kind = part.headers.get("Content-Type", "application/octet-stream")
+            uploads.append(Upload(slot, part.filename, kind, data))
+    return body, uploads
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        raise Refusal(400, 50109, "The request body contains invalid JSON.") from None
+
+
+async def _no_route(request: web.Request) -> web.Response:
+    logger.warning("The sandbox has no route {} {}", request.method, safe(request.path))
+    refusal = not_found()
+    return respond(refusal.status, refusal.body())

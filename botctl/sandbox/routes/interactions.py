@@ -1,0 +1,106 @@
+"""Answers to interactions: the callback, and the messages that its token may make.
+
+Discord: Receiving and Responding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox import interactions, messages, payloads
+from botctl.sandbox.interactions import Interaction
+from botctl.sandbox.messages import Draft
+from botctl.sandbox.rest import Call, route
+from botctl.sandbox.world import EPHEMERAL, LOADING, Message
+
+Json = dict[str, Any]
+
+
+@route("POST", "/interactions/{interaction}/{token}/callback", token=False)
+def callback(call: Call) -> Json | None:
+    now_s = call.sandbox.world.clock.monotonic()
+    interaction = call.sandbox.book.to_answer(call.path["interaction"], call.path["token"], now_s)
+    kind = interactions.check_callback(interaction, call.form)
+    message = _acknowledge(call, interaction, kind, call.form.get("data") or {})
+    interaction.changed()
+    return _described(call, interaction, kind, message) if call.flag("with_response") else None
+
+
+@route("GET", "/webhooks/{application}/{token}/messages/{message}", token=False)
+def get_message(call: Call) -> Json:
+    interaction = _interaction(call)
+    return payloads.message(interactions.own(call.sandbox.world, interaction, call.path["message"]), call.sandbox.world)
+
+
+@route("PATCH", "/webhooks/{application}/{token}/messages/{message}", token=False)
+def edit_message(call: Call) -> Json:
+    interaction, world = _interaction(call), call.sandbox.world
+    message = interactions.own(world, interaction, call.path["message"])
+    made = _draft(call, call.form, edit=True)
+    call.sandbox.repost(interactions.edit(world, interaction, message, made))
+    interaction.changed()
+    return payloads.message(message, world)
+
+
+@route("DELETE", "/webhooks/{application}/{token}/messages/{message}", token=False)
+def delete_message(call: Call) -> None:
+    interaction, world = _interaction(call), call.sandbox.world
+    message = interactions.own(world, interaction, call.path["message"])
+    interactions.delete(world, interaction, message)
+    call.sandbox.retract(message)
+    interaction.changed()
+
+
+@route("POST", "/webhooks/{application}/{token}", token=False)
+def follow_up(call: Call) -> Json:
+    interaction, sandbox = _interaction(call), call.sandbox
+    message, new = interactions.follow_up(sandbox.world, interaction, _draft(call, call.form))
+    tell = sandbox.post if new else sandbox.repost
+    tell(message)
+    interaction.changed()
+    return payloads.message(message, sandbox.world)
+
+
+def _interaction(call: Call) -> Interaction:
+    now_s = call.sandbox.world.clock.monotonic()
+    return call.sandbox.book.answered(call.path["application"], call.path["token"], now_s)
+
+
+def _draft(call: Call, body: Json, *, edit: bool = False) -> Draft:
+    made = messages.draft(body, call.uploads, call.sandbox.world, edit=edit)
+    call.sandbox.keep(made)
+    return made
+
+
+def _acknowledge(call: Call, interaction: Interaction, kind: int, data: Json) -> Message | None:
+    """Do what the callback says; the message that it made or changed, if any."""
+    sandbox, world = call.sandbox, call.sandbox.world
+    match kind:
+        case interactions.REPLY:
+            return sandbox.post(interactions.reply(world, interaction, _draft(call, data)))
+        case interactions.DEFER:
+            return sandbox.post(interactions.defer(world, interaction, int(data.get("flags") or 0)))
+        case interactions.UPDATE:
+            return sandbox.repost(interactions.update(world, interaction, _draft(call, data, edit=True)))
+        case interactions.DEFER_UPDATE:
+            interactions.defer_update(interaction)
+        case interactions.CHOICES:
+            interactions.offer(interaction, data)
+        case interactions.MODAL:
+            interactions.open_modal(interaction, data)
+            sandbox.modals[interaction.user_id] = interaction
+    return None
+
+
+def _described(call: Call, interaction: Interaction, kind: int, message: Message | None) -> Json:
+    """``with_response``: the interaction, and what came of it."""
+    shown: Json = {"id": interaction.id, "type": interaction.type}
+    resource: Json = {"type": kind}
+    if message is not None:
+        shown |= {
+            "response_message_id": message.id,
+            "response_message_loading": bool(message.flags & LOADING),
+            "response_message_ephemeral": bool(message.flags & EPHEMERAL),
+        }
+        resource["message"] = payloads.message(message, call.sandbox.world)
+    return {"interaction": shown, "resource": resource} if message is not None else {"interaction": shown}

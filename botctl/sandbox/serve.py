@@ -1,0 +1,52 @@
+"""A sandbox on a port: the web application, its life from listening to stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from botctl.sandbox import control, gateway, rest, routes
+from botctl.sandbox.server import Sandbox
+
+_STOP_S = 2.0
+__all__ = ["application", "routes", "serving"]
+
+
+def application(sandbox: Sandbox) -> web.Application:
+    """REST, gateway, attachments and the control API of ``sandbox``."""
+    app = web.Application(client_max_size=rest.BODY_MAX_BYTES)
+    app[gateway.SANDBOX] = sandbox
+    app.router.add_get("/", gateway.handle)
+    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
+    control.install(app)
+    rest.install(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serving(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[str]:
+    """Listen on loopback; yields the base URL. On the way out every bot's connection is cut: they may RESUME later."""
+    runner = web.AppRunner(application(sandbox), access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+        await site.start()
+        sandbox.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        sandbox.world.cdn = f"{sandbox.url}/cdn"
+        yield sandbox.url
+    finally:
+        for session in sandbox.sessions.connected():
+            if session.line is not None:
+                session.line.abort()
+        await asyncio.sleep(0)
+        await runner.cleanup()
+
+
+async def _attachment(request: web.Request) -> web.Response:
+    found = request.app[gateway.SANDBOX].files.get(request.match_info["attachment"])
+    if found is None:
+        return web.Response(status=404)
+    return web.Response(body=found[1], headers={"Content-Type": found[0], "Via": rest.HEADERS["Via"]})

@@ -1,0 +1,231 @@
+"""The local Discord as one object: the world, what is open in it, and the telling of what happens.
+
+The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it holds none of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from botctl.sandbox import messages, payloads
+from botctl.sandbox.files import Files
+from botctl.sandbox.interactions import Book, Deadlines, Interaction
+from botctl.sandbox.messages import Draft
+from botctl.sandbox.session import (
+    GUILD_MEMBERS,
+    GUILDS,
+    MESSAGE_CONTENT,
+    PRESENCES,
+    Dispatch,
+    GatewayLimits,
+    Session,
+    Sessions,
+)
+from botctl.sandbox.world import Guild, Member, Message, World
+
+Json = dict[str, Any]
+_CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
+_NONCE_MAX = 32  # bytes; a longer one is not echoed (Discord: Gateway Events > Request Guild Members)
+
+
+@dataclass(frozen=True)
+class Access:
+    """The secrets of a sandbox: bot tokens to application ids, and the control API's own. Never stored."""
+
+    tokens: dict[str, str] = field(repr=False)
+    control_secret: str = field(repr=False)
+
+
+class Sandbox:
+    """One local Discord."""
+
+    def __init__(
+        self,
+        world: World,
+        access: Access,
+        *,
+        files: Files | None = None,
+        deadlines: Deadlines | None = None,
+        limits: GatewayLimits | None = None,
+    ) -> None:
+        self.world = world
+        self.access = access
+        self.files = files or Files(None)
+        self.book = Book(deadlines or Deadlines())
+        self.sessions = Sessions(self, limits or GatewayLimits())
+        self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
+        self.url = ""  # where the server listens, once it does
+        self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
+
+    # What the gateway asks (session.Host)
+
+    def application(self, token: str) -> tuple[str, int] | None:
+        app = self.world.applications.get(self.access.tokens.get(token, ""))
+        return (app.id, app.flags) if app else None
+
+    def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
+        return sum(1 for _ in self._guilds(application_id, shard))
+
+    def welcome(self, session: Session) -> Iterator[Dispatch]:
+        yield "READY", self._ready(session)
+        if session.intents & GUILDS:
+            for guild in self._guilds(session.application_id, session.shard):
+                yield "GUILD_CREATE", self.guild_create(guild, session)
+
+    def members(self, session: Session, request: Json) -> Iterator[Dispatch]:
+        """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it."""
+        guild = self.world.guilds.get(str(request.get("guild_id")))
+        if guild is None:
+            return
+        wanted = request.get("user_ids")
+        found = self._by_ids(guild, wanted) if wanted is not None else self._by_query(guild, session, request)
+        missing = [str(one) for one in _listed(wanted) if str(one) not in guild.members]
+        nonce = request.get("nonce")
+        parts = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)] or [[]]
+        for index, part in enumerate(parts):
+            chunk: Json = {
+                "guild_id": guild.id,
+                "members": [payloads.member(one, self.world) for one in part],
+                "chunk_index": index,
+                "chunk_count": len(parts),
+                "not_found": missing,
+            }
+            if isinstance(nonce, str) and len(nonce.encode()) <= _NONCE_MAX:
+                chunk["nonce"] = nonce
+            yield "GUILD_MEMBERS_CHUNK", chunk
+
+    # Telling the bots
+
+    def emit(self, event: str, data: Json, guild_id: str | None = None, *, application_id: str | None = None) -> int:
+        """Tell every session that wants ``event``; only those of ``application_id`` when given. Returns how many."""
+        text: str | None = None
+        told = 0
+        for session in self.sessions.by_id.values():
+            if application_id not in (None, session.application_id) or not session.wants(event, guild_id):
+                continue
+            told += 1
+            if "content" in data and not self._reads(session, data):
+                session.dispatch(event, _compact(_without_content(data)))
+                continue
+            text = text or _compact(data)
+            session.dispatch(event, text)
+        return told
+
+    def post(self, message: Message) -> Message:
+        """Tell of a message that is new."""
+        return self._message_event("MESSAGE_CREATE", message)
+
+    def repost(self, message: Message) -> Message:
+        """Tell of a message that changed."""
+        return self._message_event("MESSAGE_UPDATE", message)
+
+    def retract(self, message: Message) -> None:
+        """Tell of a message that was deleted; it is no longer in the world."""
+        if message.only_for is None:
+            gone = {"id": message.id, "channel_id": message.channel_id, "guild_id": message.guild_id}
+            self.emit("MESSAGE_DELETE", gone, message.guild_id)
+        self.changed()
+
+    def member_changed(self, guild: Guild, member: Member) -> None:
+        self.emit("GUILD_MEMBER_UPDATE", {**payloads.member(member, self.world), "guild_id": guild.id}, guild.id)
+        self.changed()
+
+    def guild_joined(self, guild: Guild) -> None:
+        """Tell of a guild that the bots came to."""
+        for session in self.sessions.by_id.values():
+            if session.wants("GUILD_CREATE", guild.id) and session.application_id in guild.members:
+                session.dispatch("GUILD_CREATE", _compact(self.guild_create(guild, session)))
+        self.changed()
+
+    def keep(self, made: Draft) -> None:
+        """Store the files of a draft that was accepted."""
+        for attachment_id, upload in made.uploads.items():
+            self.files.put(attachment_id, upload.content_type, upload.data)
+
+    def say(self, text: str, member: Member, channel_id: str, guild_id: str) -> Message:
+        """A person's plain message."""
+        made = messages.draft({"content": text}, [], self.world)
+        posted = messages.create(self.world, made, channel_id=channel_id, guild_id=guild_id, author_id=member.user_id)
+        return self.post(posted)
+
+    def _message_event(self, event: str, message: Message) -> Message:
+        if message.only_for is None:
+            self.emit(event, payloads.message_event(message, self.world), message.guild_id)
+        self.changed()
+        return message
+
+    # Building what is told
+
+    def guild_create(self, guild: Guild, session: Session) -> Json:
+        """With all members for those who hear of presences, else with the bot alone (Discord: Guild Create)."""
+        everyone = session.intents & PRESENCES
+        shown = guild.members.values() if everyone else [guild.members[session.application_id]]
+        return payloads.guild_create(guild, list(shown), self.world)
+
+    def _ready(self, session: Session) -> Json:
+        app = self.world.applications[session.application_id]
+        ready: Json = {
+            "v": 10,
+            "user": payloads.current_user(self.world.users[app.id]),
+            "user_settings": {},
+            "private_channels": [],
+            "relationships": [],
+            "presences": [],
+            "guilds": [
+                {"id": guild.id, "unavailable": True} for guild in self._guilds(session.application_id, session.shard)
+            ],
+            "session_id": session.id,
+            "session_type": "normal",
+            "resume_gateway_url": self.gateway_url,
+            "application": {"id": app.id, "flags": app.flags, "flags_new": str(app.flags)},
+            "geo_ordered_rtc_regions": [],
+            "guild_join_requests": [],
+            "_trace": [],
+        }
+        return {**ready, "shard": list(session.shard)} if session.sharded else ready
+
+    @property
+    def gateway_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+    def _guilds(self, application_id: str, shard: tuple[int, int]) -> Iterator[Guild]:
+        number, count = shard
+        for one in self.world.guilds.values():
+            if application_id in one.members and (int(one.id) >> 22) % count == number:
+                yield one
+
+    def _by_ids(self, guild: Guild, wanted: object) -> list[Member]:
+        return [guild.members[str(one)] for one in _listed(wanted)[:100] if str(one) in guild.members]
+
+    def _by_query(self, guild: Guild, session: Session, request: Json) -> list[Member]:
+        prefix, limit = str(request.get("query") or "").casefold(), int(request.get("limit") or 0)
+        if not prefix and not session.intents & GUILD_MEMBERS:
+            return []
+        users = self.world.users
+        found = [one for one in guild.members.values() if users[one.user_id].name.casefold().startswith(prefix)]
+        return found[:limit] if limit else found
+
+    def _reads(self, session: Session, data: Json) -> bool:
+        """May the session read what this message says? (Discord: Gateway > Message Content Intent)"""
+        if session.intents & MESSAGE_CONTENT:
+            return True
+        me = session.application_id
+        return data.get("author", {}).get("id") == me or any(one["id"] == me for one in data.get("mentions", ()))
+
+
+def _compact(data: Json) -> str:
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _without_content(data: Json) -> Json:
+    return {**data, "content": "", "embeds": [], "attachments": [], "components": []}
+
+
+def _listed(value: object) -> list[object]:
+    """Op 8 takes one id or a list of them."""
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]

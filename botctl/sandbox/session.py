@@ -1,0 +1,326 @@
+"""Gateway sessions without a socket: who may begin one, what it is sent, and whether it may go on.
+
+A `Link` is one connection's side of the protocol: `Link.receive` takes a frame and writes to its `Line`. A `Session`
+outlives its connections: it numbers what it dispatches and keeps it for RESUME. Discord: Gateway, and Opcodes and
+Status Codes > Gateway.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+Dispatch = tuple[str, Json]  # an event's name and data
+
+DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME = 0, 1, 2, 3, 4, 6
+RECONNECT, MEMBERS, INVALID, HELLO, ACK, SOUNDBOARD, CHANNEL_INFO = 7, 8, 9, 10, 11, 31, 43
+_KNOWN = frozenset({HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, MEMBERS, SOUNDBOARD, CHANNEL_INFO})
+
+GUILDS, GUILD_MEMBERS, PRESENCES, GUILD_MESSAGES, MESSAGE_CONTENT = 1 << 0, 1 << 1, 1 << 8, 1 << 9, 1 << 15
+_ALL_INTENTS = sum(1 << bit for bit in (*range(17), 20, 21, 24, 25))
+_PRIVILEGED = {GUILD_MEMBERS: 1 << 14 | 1 << 15, PRESENCES: 1 << 12 | 1 << 13, MESSAGE_CONTENT: 1 << 18 | 1 << 19}
+_NEEDS = {  # Discord: Gateway > List of Intents; an event that is not here needs none
+    "GUILD_CREATE": GUILDS,
+    "GUILD_UPDATE": GUILDS,
+    "GUILD_ROLE_CREATE": GUILDS,
+    "GUILD_MEMBER_ADD": GUILD_MEMBERS,
+    "GUILD_MEMBER_UPDATE": GUILD_MEMBERS,
+    "MESSAGE_CREATE": GUILD_MESSAGES,
+    "MESSAGE_UPDATE": GUILD_MESSAGES,
+    "MESSAGE_DELETE": GUILD_MESSAGES,
+}
+
+
+class Close:
+    """Discord's close codes, with the words it sends."""
+
+    UNKNOWN_ERROR = (4000, "Unknown error.")
+    UNKNOWN_OPCODE = (4001, "Unknown opcode.")
+    DECODE_ERROR = (4002, "Error while decoding payload.")
+    NOT_AUTHENTICATED = (4003, "Not authenticated.")
+    AUTHENTICATION_FAILED = (4004, "Authentication failed.")
+    ALREADY_AUTHENTICATED = (4005, "Already authenticated.")
+    INVALID_SEQ = (4007, "Invalid seq.")
+    RATE_LIMITED = (4008, "You are being rate limited.")
+    TIMED_OUT = (4009, "Session timed out.")
+    INVALID_SHARD = (4010, "Invalid shard.")
+    SHARDING_REQUIRED = (4011, "Sharding required.")
+    INVALID_VERSION = (4012, "Invalid API version.")
+    INVALID_INTENTS = (4013, "Invalid intent(s).")
+    DISALLOWED_INTENTS = (4014, "Disallowed intent(s).")
+
+
+@dataclass(frozen=True)
+class GatewayLimits:
+    """What the gateway allows. Times in seconds; ``buffer`` is in dispatches."""
+
+    heartbeat_s: float = 41.25
+    heartbeat_grace: float = 1.5  # of heartbeats that may be late before the connection is closed
+    payload_bytes: int = 4096
+    sends: int = 120
+    sends_per_s: float = 60.0
+    resume_window_s: float = 180.0
+    buffer: int = 2000
+    guilds_per_shard: int = 2500
+
+
+class Line(Protocol):
+    """The connection under a link. None of these waits."""
+
+    def send(self, text: str) -> None: ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Close as Discord does: a close frame with ``code``."""
+
+    def abort(self) -> None:
+        """Cut the connection without a word."""
+
+
+class Host(Protocol):
+    """What links ask of the Discord behind them."""
+
+    def application(self, token: str) -> tuple[str, int] | None:
+        """The id and flags of the application that ``token`` belongs to."""
+
+    def guild_count(self, application_id: str, shard: tuple[int, int]) -> int: ...
+
+    def welcome(self, session: Session) -> Iterable[Dispatch]:
+        """What a new session is told: READY and its guilds."""
+
+    def members(self, session: Session, request: Json) -> Iterable[Dispatch]:
+        """The answer to op 8."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One session. ``sent`` holds the newest dispatches as (seq, frame); ``lost_s`` is when its connection went."""
+
+    id: str
+    application_id: str
+    shard: tuple[int, int]
+    sharded: bool
+    intents: int
+    sent: deque[tuple[int, str]]
+    seq: int = 0
+    line: Line | None = None
+    lost_s: float | None = None
+
+    def dispatch(self, event: str, body: str) -> None:
+        """Send ``event`` with the JSON text ``body``, now or at the RESUME."""
+        self.seq += 1
+        frame = f'{{"op":0,"s":{self.seq},"t":"{event}","d":{body}}}'
+        self.sent.append((self.seq, frame))
+        if self.line is not None:
+            self.line.send(frame)
+
+    def missed(self, seq: int) -> list[str] | None:
+        """The frames after ``seq``; None when some of them are no longer there."""
+        if self.seq > seq and self.sent[0][0] > seq + 1:
+            return None
+        return [frame for number, frame in self.sent if number > seq]
+
+    def wants(self, event: str, guild_id: str | None) -> bool:
+        """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?"""
+        needed = _NEEDS.get(event)
+        if needed and not self.intents & needed:
+            return False
+        number, count = self.shard
+        return (int(guild_id) >> 22) % count == number if guild_id else number == 0
+
+
+class Sessions:
+    """All sessions of the gateway."""
+
+    def __init__(self, host: Host, limits: GatewayLimits) -> None:
+        self.host = host
+        self.limits = limits
+        self.by_id: dict[str, Session] = {}
+
+    def connected(self) -> list[Session]:
+        return [session for session in self.by_id.values() if session.line is not None]
+
+    def begin(self, application_id: str, shard: tuple[int, int], intents: int, line: Line, *, sharded: bool) -> Session:
+        sent: deque[tuple[int, str]] = deque(maxlen=self.limits.buffer)
+        session = Session(secrets.token_hex(16), application_id, shard, sharded, intents, sent, line=line)
+        self.by_id[session.id] = session
+        return session
+
+    def lose(self, session: Session, line: Line, now_s: float, *, ended: bool) -> None:
+        """The connection is gone. ``ended``: the client closed with 1000 or 1001, which ends the session too."""
+        if session.line is not line:
+            return  # another connection has resumed it
+        session.line = None
+        session.lost_s = now_s
+        if ended:
+            self.by_id.pop(session.id, None)
+
+    def forget(self, sessions: Iterable[Session]) -> None:
+        """End ``sessions``: nothing is dispatched to them any more, and none can be resumed."""
+        for session in sessions:
+            self.by_id.pop(session.id, None)
+
+    def forget_old(self, now_s: float) -> None:
+        """Drop the sessions that nobody resumed in time."""
+        window_s = self.limits.resume_window_s
+        old = [one.id for one in self.by_id.values() if one.lost_s is not None and now_s - one.lost_s > window_s]
+        for session_id in old:
+            del self.by_id[session_id]
+
+
+@dataclass(eq=False)
+class Link:
+    """One connection's side of the protocol. ``receive`` and ``overdue`` are given the time, monotonic seconds."""
+
+    sessions: Sessions
+    line: Line
+    session: Session | None = None
+    heard_s: float = 0.0
+    _sends: deque[float] = field(default_factory=deque)
+
+    def hello(self, now_s: float) -> None:
+        self.heard_s = now_s
+        interval_ms = int(self.sessions.limits.heartbeat_s * 1000)
+        self._send(HELLO, {"heartbeat_interval": interval_ms, "_trace": ['["botctl-sandbox"]']})
+
+    def patience(self, now_s: float) -> float:
+        """Seconds that the next heartbeat may still take; never quite zero."""
+        limits = self.sessions.limits
+        return max(self.heard_s + limits.heartbeat_s * limits.heartbeat_grace - now_s, 0.001)
+
+    def overdue(self, now_s: float) -> bool:
+        """Has the client missed its heartbeat?"""
+        limits = self.sessions.limits
+        return now_s - self.heard_s >= limits.heartbeat_s * limits.heartbeat_grace
+
+    def receive(self, frame: str | bytes, now_s: float) -> None:
+        """One frame from the client; text and binary mean the same."""
+        limits = self.sessions.limits
+        self._sends.append(now_s)
+        while self._sends[0] <= now_s - limits.sends_per_s:
+            self._sends.popleft()
+        if len(self._sends) > limits.sends:
+            return self.line.close(*Close.RATE_LIMITED)
+        raw = frame.encode() if isinstance(frame, str) else frame
+        payload = _parsed(raw) if len(raw) <= limits.payload_bytes else None
+        if payload is None:
+            return self.line.close(*Close.DECODE_ERROR)
+        return self._handle(payload["op"], payload.get("d"), now_s)
+
+    def _handle(self, op: int, data: Any, now_s: float) -> None:
+        """Presence, voice and soundboards are heard, and nothing here depends on them."""
+        if op == HEARTBEAT:
+            self.heard_s = now_s
+            self._send(ACK, None)
+        elif refused := self._out_of_turn(op, data):
+            self.line.close(*refused)
+        elif op == IDENTIFY:
+            self._identify(data)
+        elif op == RESUME:
+            self._resume(data, now_s)
+        elif op == MEMBERS and self.session is not None:
+            self._request_members(self.session, data)
+
+    def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
+        """The close code for an operation that may not come now, or not like this."""
+        if op not in _KNOWN:
+            return Close.UNKNOWN_OPCODE
+        if op in (IDENTIFY, RESUME):
+            if self.session is not None:
+                return Close.ALREADY_AUTHENTICATED
+        elif self.session is None:
+            return Close.NOT_AUTHENTICATED
+        if op in (IDENTIFY, RESUME, MEMBERS) and not isinstance(data, dict):
+            return Close.DECODE_ERROR
+        return None
+
+    def _identify(self, data: Json) -> None:
+        application = self.sessions.host.application(_token(data))
+        if application is None:
+            return self.line.close(*Close.AUTHENTICATION_FAILED)
+        application_id, flags = application
+        shard, intents = _shard(data.get("shard")), data.get("intents")
+        if shard is None:
+            return self.line.close(*Close.INVALID_SHARD)
+        if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
+            return self.line.close(*Close.SHARDING_REQUIRED)
+        if not isinstance(intents, int) or intents & ~_ALL_INTENTS:
+            return self.line.close(*Close.INVALID_INTENTS)
+        if any(intents & intent and not flags & granted for intent, granted in _PRIVILEGED.items()):
+            return self.line.close(*Close.DISALLOWED_INTENTS)
+        sharded = data.get("shard") is not None
+        self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
+        for event, body in self.sessions.host.welcome(session):
+            session.dispatch(event, json.dumps(body, separators=(",", ":")))
+        return None
+
+    def _resume(self, data: Json, now_s: float) -> None:
+        application = self.sessions.host.application(_token(data))
+        if application is None:
+            return self.line.close(*Close.AUTHENTICATION_FAILED)
+        self.sessions.forget_old(now_s)
+        session = self.sessions.by_id.get(str(data.get("session_id")))
+        seq = data.get("seq")
+        if session is None or session.application_id != application[0] or not isinstance(seq, int):
+            return self._send(INVALID, d=False)
+        if seq > session.seq:
+            return self.line.close(*Close.INVALID_SEQ)
+        missed = session.missed(seq)
+        if missed is None:
+            return self._send(INVALID, d=False)
+        if session.line is not None:
+            session.line.close(*Close.UNKNOWN_ERROR)  # the older connection of the same session
+        self.session, session.line, session.lost_s = session, self.line, None
+        for frame in missed:
+            self.line.send(frame)
+        session.dispatch("RESUMED", '{"_trace":[]}')
+        return None
+
+    def _request_members(self, session: Session, data: Json) -> None:
+        for event, body in self.sessions.host.members(session, data):
+            session.dispatch(event, json.dumps(body, separators=(",", ":")))
+
+    def _send(self, op: int, d: Any) -> None:
+        self.line.send(json.dumps({"op": op, "d": d, "s": None, "t": None}, separators=(",", ":")))
+
+
+def ask_reconnect(session: Session) -> None:
+    """Op 7: the client is to come back and RESUME."""
+    _tell(session, RECONNECT, None)
+
+
+def invalidate(session: Session, *, resumable: bool) -> None:
+    """Op 9: the session is in doubt; without ``resumable`` it is at its end (the caller forgets it)."""
+    _tell(session, INVALID, resumable)
+
+
+def _tell(session: Session, op: int, data: bool | None) -> None:
+    if session.line is not None:
+        session.line.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
+
+
+def _parsed(raw: bytes) -> Json | None:
+    """The payload in ``raw``, or None when it is none."""
+    try:
+        payload = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return payload if isinstance(payload, dict) and type(payload.get("op")) is int else None
+
+
+def _token(data: Json) -> str:
+    return str(data.get("token") or "").removeprefix("Bot ")
+
+
+def _shard(value: object) -> tuple[int, int] | None:
+    """``[number, count]`` checked; (0, 1) when the client does not shard; None when it is wrong."""
+    if value is None:
+        return 0, 1
+    match value:
+        case [int(number), int(count)] if 0 <= number < count:
+            return number, count
+    return None

@@ -1,0 +1,114 @@
+"""The world in a file: written atomically soon after each change, read at the start. Secrets are never in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from botctl.core.clock import Clock
+from botctl.core.errors import ConfigError
+from botctl.sandbox.world import Application, Channel, Guild, Member, Message, Role, User, World, default_world
+
+Json = dict[str, Any]
+VERSION = 1
+_PAUSE_S = 0.2  # after a change, for those that come with it
+_SHARE = 0.05  # of the time may go into saving: a large world is saved less often
+
+
+def snapshot(world: World) -> str:
+    """The world as JSON text; ``restore`` reads it."""
+    data = {
+        "version": VERSION,
+        "last_id": world.last_id,
+        "users": world.users,
+        "guilds": world.guilds,
+        "applications": world.applications,
+        "messages": world.messages,
+    }
+    return json.dumps(data, default=vars, separators=(",", ":"))
+
+
+def restore(text: str, clock: Clock | None = None) -> World:
+    """The world that `snapshot` wrote; raises ValueError, KeyError or TypeError for any other text."""
+    data: Json = json.loads(text)
+    if data["version"] != VERSION:
+        raise ValueError(f"version {data['version']}")
+    world = World(clock, last_id=data["last_id"])
+    world.users = {key: User(**one) for key, one in data["users"].items()}
+    world.applications = {key: Application(**one) for key, one in data["applications"].items()}
+    for one in data["guilds"].values():
+        world.add_guild(_guild(one))
+    for channel_id, shown in data["messages"].items():
+        world.messages[channel_id] = {key: Message(**one) for key, one in shown.items()}
+    return world
+
+
+def load(path: Path | None, clock: Clock | None = None) -> World:
+    """The world in ``path``; the default one when there is no such file. Raises ConfigError for a broken file."""
+    if path is None or not path.exists():
+        return default_world(clock)
+    try:
+        return restore(path.read_text(), clock)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"The sandbox's state in {path} cannot be read: {error}", hint="Delete it to begin a new world."
+        ) from None
+
+
+def save(world: World, path: Path) -> None:
+    """Write ``path`` atomically: afterwards it holds the old world or the new one, also after a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(snapshot(world))
+    draft.replace(path)
+
+
+class Saver:
+    """Saves ``world`` in the background, a moment after `changed` was called."""
+
+    def __init__(self, world: World, path: Path) -> None:
+        self._world = world
+        self._path = path
+        self._dirty = asyncio.Event()
+
+    def changed(self) -> None:
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Until cancelled; the last change is saved then too."""
+        pause_s = _PAUSE_S
+        try:
+            while True:
+                await self._dirty.wait()
+                await asyncio.sleep(pause_s)
+                pause_s = max(_PAUSE_S, self._save() / _SHARE)
+        finally:
+            if self._dirty.is_set():
+                self._save()
+
+    def _save(self) -> float:
+        """Save, and return the seconds it took. A full disk must not end the sandbox."""
+        self._dirty.clear()
+        began_s = time.perf_counter()
+        try:
+            save(self._world, self._path)
+        except OSError as error:
+            logger.warning("The sandbox's state cannot be written to {}: {}", self._path, error)
+        return time.perf_counter() - began_s
+
+
+def _guild(data: Json) -> Guild:
+    return Guild(
+        **{
+            **data,
+            "roles": {key: Role(**one) for key, one in data["roles"].items()},
+            "channels": {key: Channel(**one) for key, one in data["channels"].items()},
+            "members": {key: Member(**one) for key, one in data["members"].items()},
+        }
+    )

@@ -1,0 +1,74 @@
+"""What a person sees, as the control API shows it: messages and the reply to what they did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox import components, payloads
+from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.world import Message, World
+
+Json = dict[str, Any]
+SILENT = "The application did not respond"
+
+
+def message(one: Message, world: World) -> Json:
+    author = world.users[one.author_id]
+    full = payloads.message(one, world)
+    invoked = one.invoked
+    return {
+        "id": one.id,
+        "channel": world.channels[one.channel_id].name,
+        "author": {"id": author.id, "name": author.name, "bot": author.bot},
+        "content": one.content,
+        "ephemeral": payloads.is_ephemeral(one),
+        "for": one.only_for,
+        "embeds": full["embeds"],
+        "components": one.components,
+        "attachments": [{key: a[key] for key in ("filename", "size", "url")} for a in full["attachments"]],
+        "edited": one.edited_at is not None,
+        "interaction": {"user": world.users[invoked["user_id"]].name, "name": invoked["name"]} if invoked else None,
+    }
+
+
+def modal(interaction: Interaction) -> Json | None:
+    body = interaction.modal
+    if body is None:
+        return None
+    return {"id": interaction.id, "title": body["title"], "fields": components.modal_fields(body["components"])}
+
+
+def reply(interaction: Interaction, world: World, waited_ms: float) -> Json:
+    """The reply of an interaction as it stands."""
+    ids: list[str | None] = [interaction.original_id, *interaction.followups]
+    if interaction.state is State.DEFERRED_UPDATE and not interaction.edited:
+        ids = [*interaction.followups]
+    found = [world.message(interaction.channel_id, one) for one in ids if one]
+    return {
+        "interaction": interaction.id,
+        "state": _seen_state(interaction),
+        "waited_ms": round(waited_ms, 3),
+        "messages": [message(one, world) for one in found if one],
+        "modal": modal(interaction),
+        "error": SILENT if interaction.state is State.WAITING else None,
+    }
+
+
+def refused(sentence: str) -> Json:
+    """What Discord's own client says instead of sending."""
+    return {
+        "interaction": None,
+        "state": "refused",
+        "waited_ms": 0.0,
+        "messages": [],
+        "modal": None,
+        "error": sentence,
+    }
+
+
+def _seen_state(interaction: Interaction) -> str:
+    if interaction.state is not State.DEFERRED_UPDATE:
+        return str(interaction.state)
+    if interaction.edited:
+        return str(State.UPDATED)
+    return str(State.REPLIED if interaction.followups else State.DEFERRED_UPDATE)
