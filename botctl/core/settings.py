@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from botctl.core.throttle import parse as parse_throttle
 
@@ -29,8 +29,11 @@ class Pattern:
     words: str
     pattern: str
 
+    def matches(self, text: str) -> bool:
+        return re.fullmatch(self.pattern, text, re.ASCII) is not None
+
     def __call__(self, text: str) -> str:
-        if not re.fullmatch(self.pattern, text, re.ASCII):
+        if not self.matches(text):
             raise ValueError(f"must be {self.words}")
         return text
 
@@ -68,9 +71,15 @@ def _list_from_text(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _throttle(text: str) -> str:
-    parse_throttle(text)
-    return text
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Text in the grammar of `botctl.core.throttle`, whose own sentences say what is wrong with it."""
+
+    words: str = "limits, as in the default"
+
+    def __call__(self, text: str) -> str:
+        parse_throttle(text)
+        return text
 
 
 _AsList = BeforeValidator(_list_from_text)
@@ -78,13 +87,14 @@ DiscordId = Annotated[
     str, BeforeValidator(_id_from_number), AfterValidator(Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}"))
 ]
 DiscordIds = Annotated[tuple[DiscordId, ...], NoDecode, _AsList]
-Name = Annotated[str, AfterValidator(Pattern("1 to 32 of a-z, 0-9 and -", r"[a-z0-9-]{1,32}"))]
+NAME = Pattern("1 to 32 of a-z, 0-9 and -", r"[a-z0-9-]{1,32}")
+Name = Annotated[str, AfterValidator(NAME)]
 RoleName = Annotated[
     str, AfterValidator(Pattern("a letter and up to 31 of a-z, 0-9, - and _", r"[a-z][a-z0-9_-]{0,31}"))
 ]
 FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
-DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 38 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,38}"))]
-Throttle = Annotated[str, AfterValidator(_throttle)]
+DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
+Throttle = Annotated[str, AfterValidator(Limits())]
 RedisUrl = Annotated[SecretStr, AfterValidator(Address(("redis://", "rediss://", "unix://")))]
 MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+srv://")))]
 
@@ -213,15 +223,8 @@ class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """All settings. ``Settings()`` is the defaults and reads nothing; `settings_load.load` reads every layer."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter=ENV_DELIMITER,
-    )
 
     bot: Name = Field(default="bot", description="The bot's name: it keeps bots apart that share stores.")
     profile: Name = Field(default="default", description="The profile in force; `production` never uses the sandbox.")
@@ -245,18 +248,6 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The name of the MongoDB database of this bot."""
         return self.mongo.database or f"botctl_{self.bot}"
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing is read behind the caller's back: `load` merges the layers, because it must know their origins."""
-        return (init_settings,)
 
 
 def uses_sandbox(settings: Settings) -> bool:

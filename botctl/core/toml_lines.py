@@ -35,7 +35,8 @@ def key_lines(text: str) -> dict[Path, int]:
             path = table = _path(tomllib.loads(statement))
         else:
             path = table + _path(tomllib.loads(_key(statement) + "=0"))
-        lines.setdefault(path, number)
+        for size in range(1, len(path) + 1):
+            lines.setdefault(path[:size], number)
     return lines
 
 

@@ -40,10 +40,12 @@ def test_every_key_and_table_has_the_line_it_stands_on() -> None:
     tomllib.loads(TEXT)
     assert key_lines(TEXT) == {
         ("bot",): 2,
+        ("quoted = key",): 3,
         ("quoted = key", "x"): 3,
         ("discord",): 5,
         ("discord", "test_guilds"): 6,
         ("discord", "intents"): 10,
+        ("roles",): 12,
         ("roles", "admin"): 12,
         ("roles", "admin", "users"): 13,
         ("roles", "odd.name"): 14,
