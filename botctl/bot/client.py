@@ -1,0 +1,225 @@
+"""disnake's client, with every interaction on its way through the pipeline. Nothing of disnake is hidden."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Coroutine, Iterable
+from functools import partial
+from typing import Any, Final
+from weakref import WeakSet
+
+import disnake
+from disnake import ApplicationCommandType, OptionType
+from disnake.ext import commands
+from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
+
+from botctl.bot.gate import COMPONENT_EVENTS, Gate, component_name
+from botctl.bot.pipeline import Flight, Pipeline
+from botctl.core.events import AutocompleteAnswered, Event, GatewayChanged
+from botctl.core.invocation import Kind
+from botctl.core.registry import Services
+from botctl.core.settings import DiscordSettings, Intent
+
+_KINDS: Final = {
+    ApplicationCommandType.chat_input: Kind.SLASH,
+    ApplicationCommandType.user: Kind.USER,
+    ApplicationCommandType.message: Kind.MESSAGE,
+}
+_ERROR_EVENTS: Final = frozenset({"slash_command_error", "user_command_error", "message_command_error"})
+_NESTED: Final = (OptionType.sub_command, OptionType.sub_command_group)
+_log = logging.getLogger(__name__)
+
+
+class Bot(commands.InteractionBot):
+    """A disnake bot. ``services`` are botctl's, by type, for plain cogs: ``bot.services.get(GuildSettingsStore)``."""
+
+    pipeline: Pipeline
+
+    def __init__(self, *, services: Services, publish: Any, settings: DiscordSettings, **options: Any) -> None:
+        super().__init__(
+            intents=intents_of(settings.intents),
+            command_sync_flags=commands.CommandSyncFlags(
+                sync_commands=settings.sync_commands,
+                allow_command_deletion=settings.delete_unknown_commands,
+                sync_on_cog_actions=False,
+            ),
+            test_guilds=[int(guild) for guild in settings.test_guilds] or None,
+            **options,
+        )
+        self.services = services
+        self._publish = publish
+        self._born = time.monotonic()
+        self._watched: WeakSet[commands.InvokableApplicationCommand] = WeakSet()
+        self._begun: set[asyncio.Task[None]] = set()
+        self.add_listener(self._handle_component, "on_message_interaction")
+        self.add_listener(self._handle_component, "on_modal_submit")
+        for state in ("connect", "ready", "resumed", "disconnect"):
+            self.add_listener(partial(self._gateway_changed, state), f"on_{state}")
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the bot was made."""
+        return time.monotonic() - self._born
+
+    def publish(self, event: Event) -> None:
+        """Tell an event to the bus of this process."""
+        self._publish(event)
+
+    def begin(self, run: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a component's way through the pipeline, and keep the task until it ends."""
+        task = asyncio.create_task(run, name=f"botctl: {name}")
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+
+    async def process_application_commands(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        """The way of a command: all that disnake does with it happens inside its flight."""
+        command = self.invoked(interaction)
+        if command is not None and command not in self._watched:
+            self._watch(command)
+        process = super().process_application_commands
+
+        async def work(_: Flight) -> None:
+            await process(interaction)
+
+        kind = _KINDS.get(interaction.data.type, Kind.SLASH)
+        await self.pipeline.run(kind, spoken_name(interaction), interaction, work)
+
+    async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
+        """Suggestions for an option: measured, and nothing else."""
+        started = time.monotonic()
+        ok = False
+        try:
+            await super().process_app_command_autocompletion(inter)
+            ok = True
+        except Exception:  # noqa: BLE001  whatever it raises, the person only gets no suggestions
+            _log.exception("suggestions for %s failed", inter.data.name)
+        finally:
+            took_ms = (time.monotonic() - started) * 1000
+            guild = str(inter.guild_id) if inter.guild_id else None
+            self._publish(AutocompleteAnswered(guild=guild, name=spoken_name(inter), took_ms=took_ms, ok=ok))
+
+    async def decide(self, inter: ApplicationCommandInteraction[Any]) -> bool:
+        """The one check: whether the person may, and not too often. It is called once, whatever groups there are."""
+        flight = self.pipeline.flight(inter)
+        if flight is not None:
+            await self.pipeline.admit(flight)
+        return True
+
+    def dispatch(self, event_name: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Dispatch; what listeners for errors do belongs to the flight, so that they may answer before the bot does."""
+        if event_name not in _ERROR_EVENTS or not self.get_listeners().get(f"on_{event_name}"):
+            super().dispatch(event_name, *args, **kwargs)
+            return
+        flight = self.pipeline.flight(args[0])
+        before = asyncio.all_tasks()
+        super().dispatch(event_name, *args, **kwargs)
+        if flight is not None:
+            flight.heeded = True
+            flight.helpers |= asyncio.all_tasks() - before
+
+    async def on_error(self, event_method: str, *args: Any, **_: Any) -> None:
+        """A listener raised. For a component, that is its outcome; otherwise it is logged."""
+        error = sys.exception()
+        inter = args[0] if args else None
+        if error is not None and isinstance(inter, Interaction) and event_method in COMPONENT_EVENTS:
+            self.pipeline.note(inter, error)
+        else:
+            _log.error("a listener of %s failed", event_method, exc_info=error)
+
+    async def on_gateway_error(self, event: str, _data: Any, shard_id: int | None, exc: Exception, /) -> None:
+        """An event of the gateway could not be read."""
+        _log.error("the event %s could not be read (shard %s)", event, shard_id, exc_info=exc)
+
+    def invoked(self, inter: ApplicationCommandInteraction[Any]) -> commands.InvokableApplicationCommand | None:
+        """The command that ``inter`` calls, without its sub-commands; None when there is none."""
+        match inter.data.type:
+            case ApplicationCommandType.user:
+                return self.all_user_commands.get(inter.data.name)
+            case ApplicationCommandType.message:
+                return self.all_message_commands.get(inter.data.name)
+            case _:
+                return self.all_slash_commands.get(inter.data.name)
+
+    def _watch(self, command: commands.InvokableApplicationCommand) -> None:
+        """Hear of the errors of ``command`` and its sub-commands first: a local error handler can hide them."""
+        self._watched.add(command)
+        for each in _tree(command):
+            _hear(each, self.pipeline, cog=getattr(command, "cog", None))
+
+    async def _handle_component(self, inter: MessageInteraction[Any] | ModalInteraction[Any]) -> None:
+        flight = self.pipeline.flight(inter)
+        if flight is None:
+            return
+        flight.inter = inter  # disnake made this one, and it is what views and listeners answer
+        custom_id = inter.data.custom_id
+        leaf = self.pipeline.handlers.get((flight.invocation.kind, component_name(custom_id)))
+        if leaf is not None:
+            await self.pipeline.perform(inter, leaf, tuple(custom_id.split(":")[2:]), {})
+
+    async def _gateway_changed(self, state: str) -> None:
+        latency_s = self.latency
+        known = latency_s == latency_s and latency_s != float("inf")  # noqa: PLR0124  not a number before a heartbeat
+        word = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
+        latency_ms = latency_s * 1000 if known else None
+        self._publish(GatewayChanged(shard=self.shard_id or 0, state=word, latency_ms=latency_ms))
+
+    def _get_state(self, **options: Any) -> Gate:
+        """A seam of disnake: its sharded client puts its state in here."""
+        return Gate(
+            dispatch=self.dispatch,
+            handlers=self._handlers,
+            hooks=self._hooks,
+            http=self.http,
+            loop=self.loop,
+            **options,
+        )
+
+
+def intents_of(names: Iterable[Intent]) -> disnake.Intents:
+    """Intents of disnake by botctl's names; ``default`` is all that need no permission from Discord."""
+    intents = disnake.Intents.none()
+    for name in names:
+        if name is Intent.DEFAULT:
+            intents |= disnake.Intents.default()
+        else:
+            setattr(intents, name.value, True)
+    return intents
+
+
+def spoken_name(inter: ApplicationCommandInteraction[Any]) -> str:
+    """What a person would call the command: ``ops status``."""
+    name, options = inter.data.name, inter.data.options
+    while options and options[0].type in _NESTED:
+        name = f"{name} {options[0].name}"
+        options = options[0].options
+    return name
+
+
+def _tree(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:
+    yield command
+    for child in getattr(command, "children", {}).values():
+        yield from _tree(child)
+
+
+def _hear(command: commands.InvokableApplicationCommand, pipeline: Pipeline, cog: commands.Cog | None) -> None:
+    """Put ourselves before the local error handler of ``command``, which is called with every error there is."""
+    own = getattr(command, "on_error", None)
+    heeded = own is not None or (cog is not None and _cog_handles(cog, command))
+
+    async def on_error(*args: Any) -> Any:
+        inter, error = args[-2:]
+        pipeline.note(inter, error, heeded=heeded)
+        return await own(*args) if own is not None else None
+
+    command.error(on_error)
+
+
+def _cog_handles(cog: commands.Cog, command: commands.InvokableApplicationCommand) -> bool:
+    if isinstance(command, commands.InvokableUserCommand):
+        return cog.has_user_error_handler()
+    if isinstance(command, commands.InvokableMessageCommand):
+        return cog.has_message_error_handler()
+    return cog.has_slash_error_handler()

@@ -1,0 +1,285 @@
+"""Load the files of ``commands/``: Commands, plain disnake cogs, and functions that listen to events.
+
+`load` imports and checks everything without a bot and before anything is started; `Catalog.install` then makes what was
+found. Both report all faults together. A file that begins with ``_`` is a helper: the others may import it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import inspect
+import logging
+import sys
+import traceback
+import types
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import disnake
+from disnake.ext import commands
+
+from botctl.bot.build import build
+from botctl.bot.client import Bot
+from botctl.bot.command import Command, MessageCommand, UserCommand, marks
+from botctl.bot.plan import Built, Checks
+from botctl.core.errors import AssemblyError, CommandFaults
+from botctl.core.events import Event
+from botctl.core.needs import label, parameters_of
+from botctl.core.registry import Services
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function with ``@on``: what it listens to, and which of its parameters are services."""
+
+    function: Callable[..., Any]
+    events: tuple[type[Event], ...]
+
+
+@dataclass(slots=True, eq=False)
+class CommandFile:
+    """What one file holds."""
+
+    path: Path
+    module: types.ModuleType | None = None
+    built: list[Built] = field(default_factory=list)
+    cogs: list[type[commands.Cog]] = field(default_factory=list)
+    handlers: list[Handler] = field(default_factory=list)
+    setup: Callable[[Bot], None] | None = None
+
+
+class Faults:
+    """What is wrong, as ``file:line: sentence``, with paths seen from ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.found: dict[str, Path] = {}
+
+    def add(self, path: Path, line: int, sentence: str) -> None:
+        """Note a fault; the same one only once."""
+        shown = path.relative_to(self._root) if path.is_relative_to(self._root) else path
+        self.found[f"{shown}:{line}: {' '.join(sentence.split())}"] = path
+
+    def settle(self, *, skip_broken: bool) -> set[Path]:
+        """The files to leave out.
+
+        Raises:
+            CommandFaults: there are faults, and ``skip_broken`` is not set.
+        """
+        if self.found and not skip_broken:
+            raise CommandFaults(sorted(self.found))
+        for fault in sorted(self.found):
+            _log.warning("left out: %s", fault)
+        return set(self.found.values())
+
+
+@dataclass(slots=True, eq=False)
+class Catalog:
+    """All that was found in a folder, checked. ``skip_broken`` as given to `load`."""
+
+    folder: Path
+    files: list[CommandFile]
+    skip_broken: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the Commands, sorted."""
+        return sorted(built.name for file in self.files for built in file.built)
+
+    @property
+    def handlers(self) -> list[Handler]:
+        """Everything with ``@on``."""
+        return [handler for file in self.files for handler in file.handlers]
+
+    @property
+    def needs(self) -> set[Any]:
+        """Types of the services that Commands and handlers ask for, so that those are ready before the bot."""
+        targets: list[Callable[..., Any]] = [cls for file in self.files for b in file.built for cls in b.classes]
+        found = {p.key for target in targets for p in parameters_of(target) if not p.optional}
+        return found | {p.key for handler in self.handlers for p in parameters_of(handler.function)[1:]} - {Bot}
+
+    def install(self, bot: Bot, services: Services) -> None:
+        """Make what was found, and register it with ``bot``.
+
+        Raises:
+            CommandFaults: something could not be made or registered, unless broken files are to be skipped.
+        """
+        faults = Faults(self.folder.parent)
+        for file in self.files:
+            for step in _steps(file, bot, services):
+                try:
+                    step()
+                except Exception as error:  # noqa: BLE001  a cog's own code may raise anything
+                    faults.add(file.path, line_of(error, file.path), _words(error))
+        broken = faults.settle(skip_broken=self.skip_broken)
+        self.files = [file for file in self.files if file.path not in broken]
+
+
+def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
+    """Import and check every file of ``folder``. A folder that is not there holds nothing.
+
+    Raises:
+        CommandFaults: all that is wrong, unless ``skip_broken``: then broken files are left out with a warning.
+    """
+    faults = Faults(folder.parent)
+    files = []
+    with _importable(folder) as package:
+        for path in sorted(folder.glob("[!_]*.py")):
+            file = CommandFile(path)
+            files.append(file)
+            try:
+                file.module = importlib.import_module(f"{package}.{path.stem}")
+            except Exception as error:  # noqa: BLE001  an author's file may raise anything while it is imported
+                faults.add(path, line_of(error, path), _words(error))
+            else:
+                _sort_out(file, checks, faults)
+    _check_names(files, faults)
+    broken = faults.settle(skip_broken=skip_broken)
+    return Catalog(folder, [file for file in files if file.path not in broken], skip_broken)
+
+
+def line_of(error: BaseException, path: Path) -> int:
+    """The line of ``path`` where ``error`` comes from, as far as it is there; else 1."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno or 1
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return (lines[-1] if lines else None) or 1
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[str]:
+    """A private package over ``folder``; files in it find each other by relative import and, while loading, by name."""
+    package = f"_botctl_commands_{zlib.crc32(str(folder.resolve()).encode()):08x}"
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+    spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    paths = [str(folder), str(folder.parent)]  # at the end: an author's random.py does not hide the library's
+    sys.path.extend(paths)
+    importlib.invalidate_caches()
+    try:
+        yield package
+    finally:
+        for path in paths:
+            sys.path.remove(path)
+
+
+def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
+    module = file.module
+    setup = getattr(module, "setup", None)
+    file.setup = setup if inspect.isfunction(setup) else None
+    for value in vars(module).values():
+        if getattr(value, "__module__", None) != getattr(module, "__name__", ""):
+            continue  # imported, not written here
+        if isinstance(value, type) and issubclass(value, Command):
+            _take_command(file, value, checks, faults)
+        elif isinstance(value, type) and issubclass(value, commands.Cog):
+            file.cogs.append(value)
+        elif "on" in marks(value):
+            _take_handler(file, value, checks, faults)
+
+
+def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: Faults) -> None:
+    if cls.__name__.startswith("_"):
+        return  # a base class of others
+    built = build(cls, checks, lambda where, sentence: faults.add(file.path, _line(where), sentence))
+    if built is not None:
+        file.built.append(built)
+
+
+def _take_handler(file: CommandFile, function: Callable[..., Any], checks: Checks, faults: Faults) -> None:
+    handler = Handler(function, marks(function)["on"])
+    try:
+        parameters = parameters_of(function)
+    except AssemblyError as error:
+        faults.add(file.path, _line(function), str(error))
+        return
+    if not handler.events or not all(isinstance(e, type) and issubclass(e, Event) for e in handler.events):
+        faults.add(file.path, _line(function), f"@on above {function.__name__} does not name events")
+    elif not parameters:
+        faults.add(
+            file.path,
+            _line(function),
+            f"{function.__name__} takes no event; write `(event: {label(handler.events[0])})`",
+        )
+    for parameter in parameters[1:]:
+        if not parameter.optional and parameter.key is not Bot and not checks.provides(parameter.key):
+            sentence = f"{function.__name__} needs {label(parameter.key)}, which no service provides"
+            faults.add(file.path, _line(function), sentence)
+    file.handlers.append(handler)
+
+
+def _check_names(files: list[CommandFile], faults: Faults) -> None:
+    """Names are unique per kind of command: Discord shows slash, user and message commands in three places."""
+    first: dict[tuple[str, str], Path] = {}
+    for file in files:
+        for built in file.built:
+            kind = next((k.__name__ for k in (UserCommand, MessageCommand) if issubclass(built.cls, k)), "slash")
+            other = first.setdefault((kind, built.name), file.path)
+            if other is not file.path or sum(b.name == built.name and b is not built for b in file.built):
+                faults.add(file.path, _line(built.cls), f"the command {built.name!r} is also in {other.name}")
+
+
+def _steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[Callable[[], object]]:
+    """What has to be done to install ``file``; each step may fail by itself."""
+    for built in file.built:
+        yield lambda built=built: _register(bot, built, services)  # type: ignore[misc]
+    if file.setup is not None:
+        yield lambda: file.setup(bot)  # type: ignore[misc]
+        return  # a file with setup registers its cogs itself
+    for cog in file.cogs:
+        yield lambda cog=cog: bot.add_cog(cog(**_arguments(cog, bot, services)))  # type: ignore[misc]
+
+
+def _register(bot: Bot, built: Built, services: Services) -> None:
+    built.bind(services.resolve)
+    match built.invokable:
+        case commands.InvokableUserCommand() as command:
+            bot.add_user_command(command)
+        case commands.InvokableMessageCommand() as command:
+            bot.add_message_command(command)
+        case command:
+            bot.add_slash_command(command)
+    bot.pipeline.rules |= built.rules
+    bot.pipeline.handlers |= built.handlers
+
+
+def _arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dict[str, Any]:
+    """Arguments for a plain cog: the bot, by type or by the name everybody gives it, and services by type."""
+    arguments: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(cog.__init__).parameters.items())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        hint = inspect.get_annotations(cog.__init__, eval_str=True).get(name)
+        origin = getattr(hint, "__origin__", hint)
+        if (isinstance(origin, type) and issubclass(origin, disnake.Client)) or (hint is None and name == "bot"):
+            arguments[name] = bot
+        elif parameter.default is parameter.empty:
+            arguments[name] = services.get(hint)
+    return arguments
+
+
+def _line(where: object) -> int:
+    """The line of a class or function."""
+    code = getattr(where, "__code__", None)
+    if code is not None:
+        return int(code.co_firstlineno)
+    try:
+        return inspect.getsourcelines(where)[1]  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return 1
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, commands.CommandRegistrationError):
+        return f"the command {error.name!r} is registered twice"
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,338 @@
+"""One Invocation per interaction: measured, authorised, throttled, handled, and brought to one Outcome.
+
+What disnake does with an error, a cancellation or a truthy local handler differs from case to case. Here it does not
+matter: `run` encloses all of it, the first thing that goes wrong is noted where it happens, and the outcome is told
+once, before the person is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from disnake.interactions import Interaction
+from disnake.utils import MISSING
+
+from botctl.bot import answer
+from botctl.bot.context import Context
+from botctl.bot.decide import CANCELLED, DRAINING, FINE, UNKNOWN, Judgement, RoleBook, Rules, Throttled, judge, refusal
+from botctl.bot.plan import Leaf
+from botctl.core.audit import entry_for
+from botctl.core.clock import Clock
+from botctl.core.events import CommandFinished, CommandStarted, Event
+from botctl.core.guilds import DEFAULTS, GuildSettings
+from botctl.core.ids import error_id
+from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
+from botctl.core.protocols import Auditor, GuildSettingsSource, Limiter
+from botctl.core.throttle import Limit
+
+DECISION_S: Final = 1.0
+"""How long a store may keep a command waiting; Discord gives up after 3 s."""
+_LAST_WORDS_S: Final = 1.0
+_COMPLAINT_EVERY_S: Final = 60.0
+_COMMANDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """An invocation that is under way. ``heeded``: the author's own code hears of its errors, and may have answered."""
+
+    invocation: Invocation
+    inter: Interaction[Any]
+    rules: Rules
+    task: asyncio.Task[Any]
+    judgement: Judgement | None = None
+    heeded: bool = False
+    ctx: Context | None = None
+    helpers: set[asyncio.Task[Any]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Failures:
+    """How often a store failed on the way of a command, and how often that is logged."""
+
+    what: str
+    count: int = 0
+    _told: float = float("-inf")
+
+    def add(self, error: Exception, now: float) -> None:
+        """Count one, and log it unless that was done within the last minute."""
+        self.count += 1
+        if now - self._told >= _COMPLAINT_EVERY_S:
+            self._told = now
+            _log.warning("%s (%d times so far): %s: %s", self.what, self.count, type(error).__name__, error)
+
+
+class Pipeline:
+    """The way of every interaction. ``rules`` by full command name, ``handlers`` by the prefix of custom ids."""
+
+    def __init__(
+        self,
+        *,
+        publish: Callable[[Event], None],
+        limiter: Limiter,
+        auditor: Auditor,
+        guilds: GuildSettingsSource,
+        clock: Clock,
+        roles: RoleBook,
+        limits: tuple[Limit, ...] = (),
+        defer_after_s: float = 2.0,
+        grace_s: float = 2.0,
+    ) -> None:
+        self.rules: dict[str, Rules] = {}
+        self.handlers: dict[tuple[Kind, str], Leaf] = {}
+        self.limiter_failures = Failures("a rate limit could not be asked, the command goes on")
+        self.settings_failures = Failures("guild settings could not be read, the last known or the defaults hold")
+        self._publish = publish
+        self._limiter = limiter
+        self._auditor = auditor
+        self._guilds = guilds
+        self._clock = clock
+        self._roles = roles
+        self._default = Rules(limits)
+        self._defer_after_s = defer_after_s
+        self.grace_s = grace_s
+        self._flights: dict[int, Flight] = {}
+        self._known: dict[str, GuildSettings] = {}
+        self._draining = False
+        self._landed = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Invocations that have not been answered yet."""
+        return len(self._flights)
+
+    def flight(self, inter: Interaction[Any]) -> Flight | None:
+        """The flight of ``inter``, while it is under way."""
+        return self._flights.get(inter.id)
+
+    async def run(
+        self, kind: Kind, name: str, inter: Interaction[Any], work: Callable[[Flight], Awaitable[None]]
+    ) -> None:
+        """Take ``inter`` from its arrival to its outcome and answer; ``work`` does what disnake does with it.
+
+        Raises:
+            CancelledError: the task was cancelled; the outcome is told and the person answered all the same.
+        """
+        if inter.id in self._flights:  # Discord may deliver an event again after a RESUME
+            return
+        flight = self._begin(kind, name, inter)
+        stopped: asyncio.CancelledError | None = None
+        try:
+            if self._draining:
+                flight.judgement = DRAINING
+            else:
+                await work(flight)
+        except asyncio.CancelledError as error:
+            stopped = error
+            flight.judgement = flight.judgement or CANCELLED
+        except Exception as error:  # noqa: BLE001  whatever a handler or a hook raises is its outcome
+            self.note(inter, error)
+        try:
+            await self._land(flight)
+        finally:
+            del self._flights[inter.id]
+            self._landed.set()
+        if stopped is not None:
+            raise stopped
+
+    async def admit(self, flight: Flight) -> None:
+        """The decision: authorise, then throttle.
+
+        Raises:
+            Denied, Throttled: the handler must not be entered.
+        """
+        invocation, rules = flight.invocation, flight.rules
+        settings = await self._settings(invocation.guild) if invocation.guild else DEFAULTS
+        if settings.locale:
+            invocation.locale = settings.locale
+        denied = refusal(invocation, rules, settings)
+        if denied:
+            raise denied
+        if not rules.limits:
+            return
+        try:
+            async with asyncio.timeout(DECISION_S):
+                verdict = await self._limiter.check(invocation, rules.limits)
+        except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
+            self.limiter_failures.add(error, self._clock.monotonic())
+            return
+        if not verdict.allowed:
+            raise Throttled(verdict)
+
+    async def perform(
+        self, inter: Interaction[Any], leaf: Leaf, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        """Call a method of a Command."""
+        flight = self._flights[inter.id]
+        flight.inter = inter  # for components disnake makes an object of its own, and this is the one that is answered
+        flight.ctx = ctx = Context(inter, flight.invocation)
+        if leaf.defer:
+            elapsed_s = self._clock.monotonic() - flight.invocation.started
+            ctx.defer_after(max(0.0, self._defer_after_s - elapsed_s), leaf.defer)
+        try:
+            await leaf.run(ctx, *args, **options)
+        finally:
+            ctx.stop_deferral()
+
+    def note(self, inter: Interaction[Any], error: BaseException, *, heeded: bool = False) -> None:
+        """Something went wrong. The first to be noted is the outcome; what follows from it is only logged."""
+        flight = self._flights.get(inter.id)
+        judgement = judge(error)
+        if flight is None:
+            _log.error("interaction %s failed after its end", inter.id, exc_info=error)
+            return
+        flight.heeded |= heeded
+        if flight.judgement is None:
+            flight.judgement = judgement
+        elif judgement.error is not None and judgement.error is not flight.judgement.error:
+            _log.error("another error in %s", flight.invocation.name, exc_info=error, extra=_fields(flight.invocation))
+
+    async def drain(self, limit_s: float) -> None:
+        """Refuse what comes from now on, let what is under way finish within ``limit_s``, then cancel the rest.
+
+        Whoever is cancelled is told so. When the drain itself is cancelled, the rest is cancelled at once.
+        """
+        self._draining = True
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._empty()
+        except TimeoutError:
+            _log.warning("%d commands did not finish within %.0f s and are stopped", self.in_flight, limit_s)
+        finally:
+            self._cancel()
+        for _ in range(2):  # a command group that is cancelled goes on with its sub-command: disnake swallows the first
+            try:
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await self._empty()
+            except TimeoutError:
+                self._cancel()
+        for flight in self._flights.values():  # it cannot be stopped, but it is accounted for
+            self._finish(flight, CANCELLED)
+
+    async def _empty(self) -> None:
+        while self._flights:
+            self._landed.clear()
+            await self._landed.wait()
+
+    def _cancel(self) -> None:
+        for flight in self._flights.values():
+            if flight.invocation.outcome is None:  # the others are being answered already
+                flight.task.cancel()
+
+    def _begin(self, kind: Kind, name: str, inter: Interaction[Any]) -> Flight:
+        author, guild, bot = inter.author, inter.guild_id, inter.bot
+        has_role = getattr(author, "get_role", None) if guild and inter.guild else None
+        invocation = Invocation(
+            id=str(inter.id),
+            kind=kind,
+            name=name,
+            actor=Actor(str(author.id), author.name, self._roles.of(author.id, has_role)),
+            at=self._clock.now(),
+            started=self._clock.monotonic(),
+            guild=str(guild) if guild else None,
+            channel=str(inter.channel.id),
+            locale=inter.locale.value,
+            shard=(guild >> 22) % bot.shard_count if guild and bot.shard_count else 0,  # Discord: Gateway > Sharding
+        )
+        rules = self.rules.get(name) or self.rules.get(name.partition(":")[0], self._default)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine always runs in one
+        flight = self._flights[inter.id] = Flight(invocation, inter, rules, task)
+        self._publish(
+            CommandStarted(
+                guild=invocation.guild,
+                invocation=invocation.id,
+                kind=kind,
+                name=name,
+                user=invocation.actor.id,
+                channel=invocation.channel,
+                shard=invocation.shard,
+            )
+        )
+        return flight
+
+    async def _settings(self, guild: str) -> GuildSettings:
+        try:
+            async with asyncio.timeout(DECISION_S):
+                settings = self._known[guild] = await self._guilds.get(guild)
+        except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
+            self.settings_failures.add(error, self._clock.monotonic())
+            return self._known.get(guild, DEFAULTS)
+        return settings
+
+    async def _land(self, flight: Flight) -> None:
+        judgement = flight.judgement or _implied(flight)
+        outcome = self._finish(flight, judgement)
+        if flight.helpers:
+            await asyncio.wait(flight.helpers, timeout=self.grace_s)
+        elapsed_s = self._clock.monotonic() - flight.invocation.started
+        grace_s = max(0.0, self.grace_s - elapsed_s) if flight.ctx is None else 0.0
+        locale = flight.invocation.locale
+        try:
+            if judgement.say is None and judgement.result is Result.OK:
+                await answer.settle(flight.inter, flight.ctx, locale, grace_s=grace_s)
+            else:
+                text = answer.sentence(judgement, locale, outcome.error_id)
+                await answer.tell(flight.inter, flight.ctx, text, heeded=flight.heeded)
+        except answer.UNANSWERABLE as error:
+            _log.warning("%s got no answer: %s", flight.invocation.name, error, extra=_fields(flight.invocation))
+
+    def _finish(self, flight: Flight, judgement: Judgement) -> Outcome:
+        """Tell the outcome to the log, the bus and the audit. Nothing here waits, so nothing can come in between."""
+        invocation = flight.invocation
+        took_ms = (self._clock.monotonic() - invocation.started) * 1000
+        number = error_id() if judgement.result is Result.FAILED else None
+        outcome = judgement.outcome(took_ms, number)
+        if not invocation.finish(outcome):
+            return invocation.outcome or outcome
+        if judgement.error is not None:
+            extra = _fields(invocation) | {"error_id": number}
+            _log.error("%s failed, error id %s", invocation.name, number, exc_info=judgement.error, extra=extra)
+        self._publish(_finished(invocation, outcome))
+        self._auditor.record(entry_for(invocation, outcome))
+        return outcome
+
+
+def _implied(flight: Flight) -> Judgement:
+    """The outcome of a flight in which nobody noted an error. disnake swallows the cancellation of a handler."""
+    inter: Any = flight.inter
+    if flight.invocation.kind in _COMMANDS:
+        if inter.command_failed:
+            return CANCELLED
+        if inter.application_command is MISSING:
+            return UNKNOWN
+    return FINE
+
+
+def _finished(invocation: Invocation, outcome: Outcome) -> CommandFinished:
+    return CommandFinished(
+        guild=invocation.guild,
+        invocation=invocation.id,
+        kind=invocation.kind,
+        name=invocation.name,
+        user=invocation.actor.id,
+        user_name=invocation.actor.name,
+        result=outcome.result,
+        took_ms=outcome.took_ms,
+        channel=invocation.channel,
+        shard=invocation.shard,
+        reason=outcome.reason,
+        error_id=outcome.error_id,
+        error_type=outcome.error_type,
+        retry_after_s=outcome.retry_after_s,
+    )
+
+
+def _fields(invocation: Invocation) -> dict[str, Any]:
+    """What a line of the log knows of an invocation."""
+    return {
+        "command": invocation.name,
+        "guild": invocation.guild,
+        "user": invocation.actor.id,
+        "interaction": invocation.id,
+    }

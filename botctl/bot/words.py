@@ -1,0 +1,54 @@
+"""What the bot itself says to people, by language. Commands bring their own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "done": {"en": "Done.", "de": "Erledigt."},
+    "disabled": {
+        "en": "`{name}` is switched off on this server.",
+        "de": "`{name}` ist auf diesem Server ausgeschaltet.",
+    },
+    "role": {"en": "You need the role {roles} for this.", "de": "Dafür brauchst du die Rolle {roles}."},
+    "denied": {"en": "You may not do this here.", "de": "Das darfst du hier nicht."},
+    "throttled": {
+        "en": "Not so fast: try again in {seconds} s.",
+        "de": "Nicht so schnell: versuch es in {seconds} s noch einmal.",
+    },
+    "busy": {
+        "en": "This is being used by too many at once. Try again in a moment.",
+        "de": "Das benutzen gerade zu viele zugleich. Versuch es gleich noch einmal.",
+    },
+    "plain": {"en": "{detail}"},
+    "invalid": {"en": "That does not fit: {detail}", "de": "Das passt so nicht: {detail}"},
+    "failed": {
+        "en": "Something went wrong. If it happens again, tell the staff this number: `{error_id}`",
+        "de": "Da ist etwas schiefgegangen. Falls es wieder passiert, nenne dem Team diese Nummer: `{error_id}`",
+    },
+    "cancelled": {
+        "en": "The bot is restarting and had to stop this. Try again in a moment.",
+        "de": "Der Bot startet neu und musste das abbrechen. Versuch es gleich noch einmal.",
+    },
+    "restarting": {
+        "en": "The bot is restarting. Try again in a moment.",
+        "de": "Der Bot startet neu. Versuch es gleich noch einmal.",
+    },
+    "unknown": {"en": "This command is gone.", "de": "Diesen Befehl gibt es nicht mehr."},
+    "stale": {"en": "This no longer works.", "de": "Das funktioniert nicht mehr."},
+}
+
+
+def pick(words: Mapping[str, str], locale: str) -> str:
+    """The text for ``locale`` (``de``, ``en-US``): exact, else by language, else English, else the first there is."""
+    language = locale.partition("-")[0]
+    for key in (locale, language, "en"):
+        if key in words:
+            return words[key]
+    return next(iter(words.values()))
+
+
+def say(key: str, locale: str, **values: object) -> str:
+    """The bot's own sentence ``key`` in the language of ``locale``."""
+    return pick(WORDS[key], locale).format(**values)
