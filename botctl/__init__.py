@@ -1,3 +1,25 @@
-"""botctl runs a Discord bot the way a good operations team would run it."""
+"""botctl runs a Discord bot the way a good operations team would run it.
+
+What a command's author needs stands here; it is loaded when it is first asked for, so that ``botctl --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from botctl.bot.command import Command, MessageCommand, UserCommand, component, modal, on
+    from botctl.bot.context import Context
+    from botctl.core.errors import UsageError
 
 __version__ = "0.1.0"
+__all__ = ["Command", "Context", "MessageCommand", "UsageError", "UserCommand", "component", "modal", "on"]
+_HOMES = {"Context": "botctl.bot.context", "UsageError": "botctl.core.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """The author's names, on first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "botctl.bot.command")), name)

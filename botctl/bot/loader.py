@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import importlib.util
 import inspect
 import logging
 import sys
@@ -258,7 +259,7 @@ def _arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dict[st
     for name, parameter in list(inspect.signature(cog.__init__).parameters.items())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        hint = inspect.get_annotations(cog.__init__, eval_str=True).get(name)
+        hint: Any = inspect.get_annotations(cog.__init__, eval_str=True).get(name)
         origin = getattr(hint, "__origin__", hint)
         if (isinstance(origin, type) and issubclass(origin, disnake.Client)) or (hint is None and name == "bot"):
             arguments[name] = bot

@@ -1,0 +1,263 @@
+"""The bot as a service of the registry: it connects, it is ready when Discord really sends, and it goes in order.
+
+disnake's own signal handling (``bot.run``) is not used: it cancels what is under way and drops the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import aiohttp
+import disnake
+
+from botctl.bot.client import Bot, intents_of
+from botctl.bot.cures import cure_webhook_locks
+from botctl.bot.decide import RoleBook
+from botctl.bot.loader import Catalog, Handler
+from botctl.bot.pipeline import Pipeline
+from botctl.bot.point import pointed_at
+from botctl.core.bus import Bus
+from botctl.core.clock import Clock
+from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
+from botctl.core.events import DrainStarted
+from botctl.core.needs import parameters_of
+from botctl.core.protocols import Auditor, GuildSettingsSource, Limiter
+from botctl.core.registry import Backoff, Services, Tasks
+from botctl.core.settings import Settings
+from botctl.core.throttle import parse
+
+PRIVILEGED: Final = ("members", "presences", "message_content")
+"""Discord: Gateway > Privileged Intents."""
+SANDBOX_READY_S: Final = 0.1
+"""How long to wait after the last guild; the sandbox sends them at once, Discord may take disnake's 2 s."""
+_LOGIN_TRIES: Final = 3
+_BAD_GATEWAY_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
+    4010: "the shard does not exist",
+    4011: "the bot is in too many guilds for one shard",
+    4012: "Discord does not know this version of the gateway",
+    4013: "the intents in discord.intents do not exist",
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscordAccess:
+    """How to get to Discord. ``base_url``: the sandbox's address, ``http://127.0.0.1:8911``; None is Discord itself."""
+
+    token: str
+    base_url: str | None = None
+
+
+class BotService:
+    """The bot while it runs."""
+
+    def __init__(self, bot: Bot, publish: Callable[[Any], None]) -> None:
+        self.bot = bot
+        self._publish = publish
+        self._drained = False
+
+    @property
+    def in_flight(self) -> int:
+        """Invocations under way."""
+        return self.bot.pipeline.in_flight
+
+    async def drain(self, limit_s: float, *, reason: str = "stop") -> None:
+        """Take no new work, and let what is under way finish within ``limit_s`` seconds; only the first call counts.
+
+        What has not finished then is cancelled, and the person told so.
+        """
+        if self._drained:
+            return
+        self._drained = True
+        self._publish(DrainStarted(reason=reason, in_flight=self.in_flight, limit_s=limit_s))
+        await self.bot.pipeline.drain(limit_s)
+
+    async def ping(self) -> str | None:
+        """The registry's ping: the gateway's latency.
+
+        Raises:
+            Unreachable: the gateway is not connected.
+        """
+        if self.bot.is_closed() or not self.bot.is_ready():
+            raise Unreachable("the gateway is not connected")
+        latency_s = self.bot.latency
+        return f"latency {latency_s * 1000:.0f} ms" if 0 <= latency_s < float("inf") else "no heartbeat yet"
+
+
+@asynccontextmanager
+async def bot_service(
+    *,
+    settings: Settings,
+    access: DiscordAccess,
+    catalog: Catalog,
+    bus: Bus,
+    clock: Clock,
+    limiter: Limiter,
+    auditor: Auditor,
+    guilds: GuildSettingsSource,
+    services: Services,
+    tasks: Tasks,
+) -> AsyncIterator[BotService]:
+    """Connect, and serve until the block ends; then drain (``shutdown.drain_s``) and close.
+
+    Raises:
+        CommandFaults: a command could not be installed.
+        DeadToken, ConfigError: Discord refuses the token or the intents.
+        Held: no session may be started until a time that the sentence names.
+        Unreachable: Discord does not answer.
+    """
+    cure_webhook_locks()
+    options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
+    with pointed_at(access.base_url):
+        bot = Bot(services=services, publish=bus.publish, settings=settings.discord, **options)
+        bot.pipeline = Pipeline(
+            publish=bus.publish,
+            limiter=limiter,
+            auditor=auditor,
+            guilds=guilds,
+            clock=clock,
+            roles=RoleBook(settings.roles),
+            limits=parse(settings.commands.throttle),
+            defer_after_s=settings.commands.defer_after_s,
+        )
+        bot.add_app_command_check(
+            bot.decide, call_once=True, slash_commands=True, user_commands=True, message_commands=True
+        )
+        service = BotService(bot, bus.publish)
+        try:
+            catalog.install(bot, services)
+            _tell_state(bot, tasks)
+            await _login(bot, access)
+            await _connect(bot, settings, tasks)
+            for handler in catalog.handlers:
+                listen = partial(_listen, bus, handler, _arguments(handler, bot, services))
+                tasks.spawn(listen, name=f"on {handler.function.__qualname__}", restart=Backoff())
+            yield service
+        finally:
+            try:
+                await service.drain(settings.shutdown.drain_s)
+                await bot.pipeline.drain(0)  # where that was cut short: the last words
+            finally:
+                await _close(bot)
+
+
+async def _login(bot: Bot, access: DiscordAccess) -> None:
+    """Show the token. Tried a few times while the network fails, never again when the token is refused."""
+    for attempt in range(1, _LOGIN_TRIES + 1):
+        try:
+            await bot.login(access.token)
+        except (aiohttp.ClientError, OSError, disnake.DiscordServerError) as error:
+            if attempt == _LOGIN_TRIES:
+                raise _explain(error) from error
+            _log.warning("Discord does not answer (%s), trying again", type(error).__name__)
+            await asyncio.sleep(attempt)
+        except disnake.DiscordException as error:
+            raise _explain(error) from error
+        else:
+            return
+
+
+async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
+    """Open the gateway and wait until guilds have been received. From then on disnake reconnects for ever."""
+    up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def gateway() -> None:
+        try:
+            await bot.connect()
+        except Exception as error:
+            explained = _explain(error, settings)
+            if up.done():
+                raise explained from error
+            up.set_exception(explained)
+
+    ready = asyncio.create_task(bot.wait_until_ready(), name="bot ready")
+    gate = asyncio.create_task(gateway(), name="bot gateway")
+    try:
+        await asyncio.wait({ready, gate}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        gate.cancel()
+        raise
+    finally:
+        ready.cancel()
+    if up.done():
+        up.result()
+    up.set_result(None)
+    tasks.spawn(partial(_end_of, gate), name="gateway")
+
+
+async def _end_of(gate: asyncio.Task[None]) -> None:
+    """The gateway task, looked after by the registry: its end is the end of the bot."""
+    try:
+        await gate
+    finally:
+        gate.cancel()
+
+
+def _explain(error: Exception, settings: Settings | None = None) -> BotctlError:
+    """What ``error`` means for the operator."""
+    match error:
+        case disnake.LoginFailure() | disnake.ConnectionClosed(code=4004):
+            hint = "Set discord.token (BOTCTL_DISCORD__TOKEN) to the token shown once at Discord's developer portal."
+            return DeadToken("Discord refuses the token", hint=hint)
+        case disnake.HTTPException(status=401):
+            return DeadToken("Discord refuses the token", hint="Set discord.token to a valid one.")
+        case disnake.PrivilegedIntentsRequired():
+            wanted = [name for name in PRIVILEGED if settings and getattr(intents_of(settings.discord.intents), name)]
+            names = ", ".join(wanted) or "unknown"
+            hint = "Switch them on at Discord's developer portal under Bot, or take them out of discord.intents."
+            return ConfigError(f"Discord has not granted the privileged intents {names}", hint=hint)
+        case disnake.ConnectionClosed(code=code) if code in _BAD_GATEWAY_CODES:
+            return ConfigError(f"Discord closed the gateway with {code}: {_BAD_GATEWAY_CODES[code]}")
+        case disnake.SessionStartLimitReached(session_start_limit=limit):
+            when = limit.reset_time.isoformat(timespec="seconds")
+            hint = "Wait until then; more starts would make Discord reset the token."
+            return Held(f"Discord allows no session to be started before {when}", hint=hint)
+        case _:
+            return Unreachable(f"Discord does not answer as it should: {type(error).__name__}: {error}")
+
+
+def _tell_state(bot: Bot, tasks: Tasks) -> None:
+    async def lost() -> None:
+        tasks.degraded("the gateway is disconnected")
+
+    async def back() -> None:
+        tasks.recovered()
+
+    bot.add_listener(lost, "on_disconnect")
+    bot.add_listener(back, "on_ready")
+    bot.add_listener(back, "on_resumed")
+
+
+def _arguments(handler: Handler, bot: Bot, services: Services) -> dict[str, Any]:
+    asked = parameters_of(handler.function)[1:]
+    return {p.name: bot if p.key is Bot else services.get(p.key) for p in asked if not p.optional or p.key is Bot}
+
+
+async def _listen(bus: Bus, handler: Handler, arguments: dict[str, Any]) -> None:
+    name = handler.function.__qualname__
+    with bus.subscribe(*handler.events, name=f"on {name}") as subscription:
+        async for event in subscription:
+            try:
+                result = handler.function(event, **arguments)
+                if asyncio.iscoroutine(result):
+                    await result
+            except Exception:  # noqa: BLE001  an author's function; the next event is another chance
+                _log.exception("%s failed on %s", name, event.type)
+
+
+async def _close(bot: Bot) -> None:
+    """Close the gateway and the session. What disnake started at login and never got to is ended with it."""
+    with contextlib.suppress(aiohttp.ClientError, OSError):
+        await bot.close()
+    waiting = [task for task in asyncio.all_tasks() if task.get_name().startswith("disnake: app_command_preparation")]
+    for task in waiting:
+        task.cancel()
+    if waiting:
+        await asyncio.wait(waiting, timeout=1.0)
