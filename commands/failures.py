@@ -1,0 +1,18 @@
+import disnake
+
+from botctl import on
+from botctl.bot.client import Bot
+from botctl.core.events import CommandFinished
+from botctl.core.protocols import GuildSettingsSource
+
+from ._log_channel import post
+
+
+@on(CommandFinished)
+async def tell_the_staff(event: CommandFinished, bot: Bot, guilds: GuildSettingsSource) -> None:
+    """Post what failed to the guild's log channel (set it with /settings)."""
+    if event.result == "failed":
+        embed = disnake.Embed(title=f"/{event.name} failed", colour=disnake.Colour.red())
+        embed.add_field("Error id", f"`{event.error_id}`")
+        embed.add_field("Person", f"<@{event.user}>")
+        await post(bot, guilds, event.guild, embed)

@@ -1,0 +1,39 @@
+import disnake
+
+from botctl import Command, Context, modal
+from botctl.core.protocols import GuildSettingsSource
+
+from ._log_channel import post
+
+WORDS = {
+    "title": {"en": "Feedback", "de": "Rückmeldung"},
+    "label": {"en": "What should we know?", "de": "Was sollten wir wissen?"},
+    "thanks": {"en": "Thank you! The staff will read it.", "de": "Danke! Das Team liest es."},
+}
+
+
+class Feedback(Command):
+    """Tell the staff something."""
+
+    throttle = "3/1m per user"
+    guild_only = True
+
+    def __init__(self, guilds: GuildSettingsSource) -> None:
+        self.guilds = guilds
+
+    async def execute(self, ctx: Context) -> None:
+        field = disnake.ui.TextInput(custom_id="text", style=disnake.TextInputStyle.long, max_length=1000)
+        await ctx.ask(
+            disnake.ui.Modal(
+                title=ctx.pick(WORDS["title"]),
+                custom_id=self.custom_id("form"),
+                components=[disnake.ui.Label(ctx.pick(WORDS["label"]), field)],
+            )
+        )
+
+    @modal("form")
+    async def received(self, ctx: Context) -> None:
+        embed = disnake.Embed(title="Feedback", description=ctx.fields["text"])
+        embed.set_author(name=ctx.user.display_name)
+        await post(ctx.bot, self.guilds, ctx.guild, embed)
+        await ctx.reply(ctx.pick(WORDS["thanks"]), ephemeral=True)
