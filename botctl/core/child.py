@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, Self
 
 from botctl.core.errors import BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.escape import safe
-from botctl.core.process import child_environment, leashed
+from botctl.core.process import began, child_environment, leashed
 
 LOG_BYTES: Final = 1_000_000  # a log that is longer is put aside when the child starts
 _HEALTHY_S: Final = 10.0  # a child that lived this long may be started again at once
@@ -199,7 +199,9 @@ class Child:
                 break
             await asyncio.sleep(poll_s)
             poll_s = min(poll_s * 1.5, _LAST_POLL_S)
-        if process.returncode is not None:  # also when somebody else answers at its address
+        if began(process.pid) is None:  # somebody else may answer at its address, and asyncio hears of an end late
+            await process.wait()
+        if process.returncode is not None:
             said = _last_line(self.launch.log)
             ended = f"{self.launch.name} {_how_it_ended(process.returncode)} while it was starting"
             raise ServiceFailed(f"{ended}: {said}" if said else f"{ended}.", hint=self._see_log())

@@ -1,34 +1,34 @@
-"""Waiting for a condition, with a deadline, and the services' background tasks outside a registry."""
+"""Waiting for a condition, with a deadline, instead of sleeping for a guess."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from random import Random
-
-from botctl.core.tasks import Tasks
+import time
+from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], object], *, limit_s: float = 10.0) -> None:
-    """Return as soon as ``condition()`` is true; fail when it is not within ``limit_s``."""
-    async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110  conditions of any kind, not events
-            await asyncio.sleep(0.001)
+def wait_for(condition: Callable[[], bool], *, limit_s: float = 10.0, what: str = "the condition") -> None:
+    """Return when ``condition()`` holds; for code that has no event loop.
+
+    Raises:
+        AssertionError: it does not hold within ``limit_s``.
+    """
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {limit_s} s"
+        time.sleep(0.002)
 
 
-class Heard:
-    """What a service told about its tasks. ``failures``: tasks that ended for good."""
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, limit_s: float = 10.0, what: str = "it") -> None:
+    """Return when ``condition()``, which may be async, holds.
 
-    def __init__(self) -> None:
-        self.failures: list[tuple[str, BaseException | None]] = []
-
-    def news(self) -> None:
-        pass
-
-    def failed(self, what: str, error: BaseException | None) -> None:
-        self.failures.append((what, error))
-
-
-def tasks(name: str = "service") -> Tasks:
-    """Tasks that report to nobody: ``async with tasks() as those:``."""
-    return Tasks(name, watcher=Heard(), random=Random(1))
+    Raises:
+        AssertionError: it does not hold within ``limit_s``.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        held = condition()
+        if held if isinstance(held, bool) else await held:
+            return
+        assert time.monotonic() < deadline, f"{what} did not come true within {limit_s} s"
+        await asyncio.sleep(0.002)

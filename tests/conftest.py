@@ -1,0 +1,18 @@
+"""For all tests: an environment without the developer's own settings, the stores, and the list of allowed skips."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+pytest_plugins = ["tests.support.skips", "tests.support.stores"]
+
+# Told to the tests themselves, not to botctl. The environment is changed here, before xdist starts its workers.
+_FOR_TESTS = ("BOTCTL_TEST_", "BOTCTL_DISCORD_OPENAPI")
+
+for _name in tuple(os.environ):
+    if _name in ("NO_COLOR", "FORCE_COLOR") or (_name.startswith("BOTCTL_") and not _name.startswith(_FOR_TESTS)):
+        del os.environ[_name]
+
+# pytest-asyncio asks for "the current loop" before its first one. Python 3.11 would make one, which nobody ever closes.
+asyncio.set_event_loop(None)
