@@ -21,7 +21,12 @@ from botctl.sandbox.world import Application, Channel, Guild, Member, Message, W
 Json = dict[str, Any]
 _LOCALE = "en-US"
 _ATTACHMENT_MAX = 10 * 1024 * 1024  # bytes; Discord: Reference > Uploading Files
-_COMMAND_TYPES = {"slash": commands.SLASH, "user": commands.USER, "message": commands.MESSAGE}
+_COMMAND_TYPES = {
+    "slash": commands.SLASH,
+    "user": commands.USER,
+    "message": commands.MESSAGE,
+    "message_command": commands.MESSAGE,
+}
 
 
 @dataclass(frozen=True)

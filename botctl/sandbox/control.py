@@ -39,11 +39,10 @@ async def state(sandbox: Sandbox, _: Json) -> Json:
 
 
 async def send(sandbox: Sandbox, body: Json) -> Json:
-    """Use a command, or say something: ``{"text": "hello"}`` is a plain message."""
+    """Use a command, or say something: without a ``name`` it is the plain message of ``text`` (or ``content``)."""
     who = acts.actor(sandbox.world, body)
-    text = body.get("text")
-    if text is not None and not (body.get("name") or body.get("command")):
-        return _say(sandbox, who, str(text))
+    if not (body.get("name") or body.get("command")):
+        return _say(sandbox, who, str(body.get("text") or body.get("content") or ""))
     return await _seen(sandbox, acts.invoke(sandbox, who, body), body)
 
 
@@ -186,7 +185,7 @@ def _say(sandbox: Sandbox, who: acts.Actor, text: str) -> Json:
     if text.startswith("/"):
         raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
     message = sandbox.say(text, who.member, who.channel.id, who.guild.id)
-    return {"type": "message", "id": message.id, "content": message.content}
+    return {"type": "message", "content": message.content, **views.said(message, sandbox.world)}
 
 
 def _guild(sandbox: Sandbox, guild_id: str) -> Json:

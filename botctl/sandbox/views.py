@@ -10,6 +10,7 @@ from botctl.sandbox.world import Message, World
 
 Json = dict[str, Any]
 SILENT = "The application did not respond"
+_EMPTY: Json = {"interaction": None, "waited_ms": 0.0, "messages": [], "modal": None, "error": None}
 
 
 def message(one: Message, world: World) -> Json:
@@ -54,16 +55,14 @@ def reply(interaction: Interaction, world: World, waited_ms: float) -> Json:
     }
 
 
+def said(one: Message, world: World) -> Json:
+    """A person's own plain message, in the form of a reply."""
+    return {**_EMPTY, "state": str(State.REPLIED), "messages": [message(one, world)]}
+
+
 def refused(sentence: str) -> Json:
     """What Discord's own client says instead of sending."""
-    return {
-        "interaction": None,
-        "state": "refused",
-        "waited_ms": 0.0,
-        "messages": [],
-        "modal": None,
-        "error": sentence,
-    }
+    return {**_EMPTY, "state": "refused", "error": sentence}
 
 
 def _seen_state(interaction: Interaction) -> str:

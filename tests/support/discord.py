@@ -1,0 +1,154 @@
+"""A local Discord within the test's own process, the person's side of it, and real disnake bots in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import disnake
+from disnake.ext import commands
+
+from botctl.sandbox.interactions import Deadlines
+from botctl.sandbox.serve import serving
+from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.session import GatewayLimits
+from botctl.sandbox.world import World, default_world
+
+TOKEN, SECRET = "sandbox-token", "sandbox-secret"
+BOT, GUILD, GENERAL, STAFF = "900000000000000010", "900000000000000001", "900000000000000301", "900000000000000302"
+ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
+INTENTS = disnake.Intents.all().value & ~disnake.Intents(presences=True).value
+
+
+class Bot(commands.InteractionBot):
+    """A bot that waits for nothing it need not wait for in a sandbox."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("intents", disnake.Intents.default())
+        super().__init__(guild_ready_timeout=0.02, **options)
+        self.resumed = asyncio.Event()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """disnake waits 5 s here, to be kind to Discord."""
+
+    async def on_resumed(self) -> None:
+        self.resumed.set()
+
+    async def on_slash_command_error(self, inter: Any, exception: Exception) -> None:
+        raise exception
+
+
+@dataclass
+class Discord:
+    """A running sandbox and an HTTP session for it."""
+
+    sandbox: Sandbox
+    url: str
+    http: aiohttp.ClientSession
+
+    async def act(self, verb: str, **body: Any) -> dict[str, Any]:
+        """POST to the control API; raises AssertionError with its words when it refuses."""
+        status, said = await self.control("POST", verb, body)
+        assert status == 200, said
+        return said
+
+    async def look(self, verb: str, **query: str) -> dict[str, Any]:
+        status, said = await self.control("GET", verb, query)
+        assert status == 200, said
+        return said
+
+    async def control(self, method: str, verb: str, body: dict[str, Any], secret: str = SECRET) -> tuple[int, Any]:
+        given = {"params": body} if method == "GET" else {"json": body}
+        headers = {"Authorization": f"Bearer {secret}"}
+        async with self.http.request(method, f"{self.url}/_control/{verb}", headers=headers, **given) as answer:
+            return answer.status, await answer.json()
+
+    async def slash(self, name: str, /, as_: str = "ann", timeout_s: float = 5, **options: str) -> dict[str, Any]:
+        return await self.act("send", type="slash", name=name, options=options, **{"as": as_}, timeout_s=timeout_s)
+
+    async def rest(self, method: str, path: str, **given: Any) -> tuple[int, Any]:
+        """A REST call with the bot's token; the status and the JSON, None where there is none."""
+        headers = {"Authorization": f"Bot {TOKEN}"}
+        async with self.http.request(method, f"{self.url}/api/v10{path}", headers=headers, **given) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text else None
+
+    @contextlib.asynccontextmanager
+    async def wire(self, query: str = "?v=10&encoding=json") -> AsyncIterator[Wire]:
+        """A bare gateway connection."""
+        async with self.http.ws_connect(self.url + "/" + query) as socket:
+            yield Wire(socket)
+
+    @contextlib.asynccontextmanager
+    async def bot(self, prepare: Callable[[Bot], None] = lambda _: None, **options: Any) -> AsyncIterator[Bot]:
+        """A disnake bot with what ``prepare`` adds to it, connected, ready and with its commands registered."""
+        bot = Bot(**options)
+        prepare(bot)
+        running = asyncio.create_task(bot.start(TOKEN))
+        try:
+            async with asyncio.timeout(10):
+                await bot.wait_until_ready()
+                await bot._prepare_application_commands()  # after the sync that is under way: finds nothing to do
+            yield bot
+        finally:
+            await bot.close()
+            await asyncio.wait((running,), timeout=5)
+
+
+@dataclass
+class Wire:
+    """The frames of one gateway connection."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    inflator: Any = None
+
+    async def hear(self) -> dict[str, Any]:
+        """The next payload; raises Closed when the server closed instead."""
+        frame = await self.socket.receive(timeout=5)
+        if frame.type is aiohttp.WSMsgType.BINARY:
+            self.inflator = self.inflator or zlib.decompressobj()
+            assert frame.data.endswith(b"\x00\x00\xff\xff")
+            return json.loads(self.inflator.decompress(frame.data))
+        if frame.type is aiohttp.WSMsgType.TEXT:
+            return json.loads(frame.data)
+        raise Closed(self.socket.close_code)
+
+    async def hear_until(self, event: str) -> dict[str, Any]:
+        while (payload := await self.hear())["t"] != event:
+            pass
+        return payload
+
+    async def say(self, op: int, d: Any, *, binary: bool = False) -> None:
+        text = json.dumps({"op": op, "d": d})
+        await (self.socket.send_bytes(text.encode()) if binary else self.socket.send_str(text))
+
+    async def identify(self, **more: Any) -> dict[str, Any]:
+        """IDENTIFY, and the data of READY."""
+        await self.hear()
+        await self.say(2, {"token": TOKEN, "properties": {}, "intents": INTENTS, **more})
+        return (await self.hear_until("READY"))["d"]
+
+
+class Closed(Exception):
+    """The server closed the connection with ``args[0]``."""
+
+
+@contextlib.asynccontextmanager
+async def local_discord(
+    world: World | None = None, *, deadlines: Deadlines | None = None, limits: GatewayLimits | None = None
+) -> AsyncIterator[Discord]:
+    """A sandbox on a free port, with disnake pointed at it for the time being."""
+    sandbox = Sandbox(world or default_world(), Access({TOKEN: BOT}, SECRET), deadlines=deadlines, limits=limits)
+    base = disnake.http.Route.BASE
+    async with serving(sandbox) as url, aiohttp.ClientSession() as http:
+        disnake.http.Route.BASE = f"{url}/api/v10"
+        try:
+            yield Discord(sandbox, url, http)
+        finally:
+            disnake.http.Route.BASE = base

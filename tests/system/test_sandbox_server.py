@@ -1,0 +1,443 @@
+"""The sandbox as a real disnake bot meets it: login, commands, interactions, components, forms, files."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import disnake
+import pytest
+from disnake.ext import commands
+
+from botctl.sandbox.interactions import Deadlines
+from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD, Bot, Discord, local_discord
+from tests.support.waiting import until
+
+Inter = disnake.ApplicationCommandInteraction
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Discord]:
+    async with local_discord() as discord:
+        yield discord
+
+
+async def test_a_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
+    async with discord.bot(intents=disnake.Intents.all()) as bot:
+        assert str(bot.user.id) == BOT
+        guild = bot.get_guild(int(GUILD))
+        assert guild is not None
+        assert {channel.name for channel in guild.text_channels} == {"general", "staff"}
+        assert {member.name for member in guild.members} == {"ann", "bob", "cat", "botctl-bot"}
+        assert [role.name for role in guild.get_member(int(BOB)).roles] == ["@everyone", "Moderator"]
+        state = await discord.look("state")
+        assert state["bots"] == [{"application_id": BOT, "name": "botctl-bot", "shards": 1, "connected": True}]
+        assert (await bot.application_info()).owner.name == "ann"
+
+
+async def test_a_wrong_token_is_refused(discord: Discord) -> None:
+    bot = Bot()
+    with pytest.raises(disnake.LoginFailure):
+        await bot.login("wrong")
+    await bot.close()
+
+
+async def test_a_slash_command_is_answered(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def roll(inter: Inter, sides: int = commands.Param(6, ge=2, le=100)) -> None:
+            """Roll a die."""
+            await inter.response.send_message(f"d{sides} for {inter.author.mention}", embed=disnake.Embed(title="Dice"))
+
+    async with discord.bot(prepare):
+        reply = await discord.slash("roll", sides="20")
+        assert reply["state"] == "replied"
+        assert reply["error"] is None
+        assert reply["waited_ms"] > 0
+        (message,) = reply["messages"]
+        assert message["content"] == f"d20 for <@{ANN}>"
+        assert message["embeds"] == [{"title": "Dice", "type": "rich"}]
+        assert message["author"]["bot"]
+        assert message["interaction"] == {"user": "ann", "name": "roll"}
+        assert not message["ephemeral"]
+        assert (await discord.slash("roll"))["messages"][0]["content"].startswith("d6")
+        assert (await discord.slash("roll", sides="1"))["error"] == "“sides” must be at least 2."
+
+
+async def test_commands_are_synced_once(discord: Discord) -> None:
+    """A bot that comes again with the same commands finds nothing to change."""
+
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def one(inter: Inter, text: str, colour: str = commands.Param(choices=["red", "blue"])) -> None:
+            """One."""
+
+        @bot.user_command(name="Who is this")
+        async def who(inter: Inter) -> None: ...
+
+        @bot.slash_command(guild_ids=[int(GUILD)])
+        async def two(inter: Inter, channel: disnake.TextChannel, factor: float = 1.5) -> None:
+            """Two."""
+
+        @two.sub_command()
+        async def three(inter: Inter) -> None:
+            """Three."""
+
+    async with discord.bot(prepare):
+        before = discord.sandbox.world.applications[BOT].all_commands()
+        assert {command["name"] for command in before} == {"one", "two", "Who is this"}
+    async with discord.bot(prepare) as bot:
+        await bot._prepare_application_commands()
+        assert discord.sandbox.world.applications[BOT].all_commands() == before  # ids and versions too
+
+
+async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_path: Any) -> None:
+    seen: dict[str, Any] = {}
+
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def take(
+            inter: Inter,
+            text: str,
+            whole: int,
+            real: float,
+            truth: bool,
+            user: disnake.User,
+            channel: disnake.TextChannel,
+            role: disnake.Role,
+            anyone: disnake.User | disnake.Role,
+            file: disnake.Attachment,
+            colour: str = commands.Param(choices={"Red": "r", "Blue": "b"}),
+        ) -> None:
+            """Take all."""
+            seen.update(inter.filled_options, content=await file.read())
+            await inter.response.send_message("ok")
+
+    (tmp_path / "note.txt").write_bytes(b"hello")
+    async with discord.bot(prepare):
+        reply = await discord.slash(
+            "take",
+            text="a: b",
+            whole="-3",
+            real="2.5",
+            truth="yes",
+            user="@bob",
+            channel="#staff",
+            role="Moderator",
+            anyone="Admin",
+            file=str(tmp_path / "note.txt"),
+            colour="Blue",
+        )
+    assert reply["state"] == "replied"
+    assert (seen["text"], seen["whole"], seen["real"], seen["truth"], seen["colour"]) == ("a: b", -3, 2.5, True, "b")
+    assert seen["user"].name == "bob"
+    assert isinstance(seen["user"], disnake.Member)
+    assert seen["channel"].name == "staff"
+    assert seen["role"].name == "Moderator"
+    assert seen["anyone"].name == "Admin"
+    assert (seen["file"].filename, seen["content"]) == ("note.txt", b"hello")
+
+
+async def test_sub_commands_and_groups(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def ops(inter: Inter) -> None: ...
+
+        @ops.sub_command()
+        async def status(inter: Inter) -> None:
+            """Status."""
+            await inter.response.send_message(inter.application_command.qualified_name)
+
+        @ops.sub_command_group()
+        async def cache(inter: Inter) -> None: ...
+
+        @cache.sub_command()
+        async def clear(inter: Inter, name: str) -> None:
+            """Clear."""
+            await inter.response.send_message(f"{inter.application_command.qualified_name} {name}")
+
+    async with discord.bot(prepare):
+        assert (await discord.slash("ops status"))["messages"][0]["content"] == "ops status"
+        reply = await discord.act("send", command="ops", path=["cache", "clear"], options={"name": "x"})
+        assert reply["messages"][0]["content"] == "ops cache clear x"
+        assert reply["messages"][0]["interaction"]["name"] == "ops cache clear"
+        status, said = await discord.control("POST", "send", {"name": "ops nope"})
+        assert (status, said["error"]) == (400, "“/ops” has no sub-command “nope”.")
+
+
+async def test_autocomplete_asks_the_bot_and_choices_do_not(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def find(
+            inter: Inter, key: str, near: str = "", kind: str = commands.Param(choices=["Cat", "Dog"])
+        ) -> None:
+            """Find."""
+
+        @find.autocomplete("key")
+        async def key(inter: Inter, typed: str) -> list[str]:
+            return [word for word in ("locale", "log", "limit") if word.startswith(typed)] + [inter.options["near"]]
+
+    async with discord.bot(prepare):
+        asked = {"name": "find", "options": {"near": "x"}}
+        offered = await discord.act("complete", **asked, focused="key", value="lo")
+        assert [one["name"] for one in offered["choices"]] == ["locale", "log", "x"]
+        assert (await discord.act("complete", **asked, focused="kind", value="ca"))["choices"][0]["value"] == "Cat"
+
+
+async def test_user_and_message_commands(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.user_command(name="Who is")
+        async def who(inter: disnake.UserCommandInteraction) -> None:
+            await inter.response.send_message(inter.target.name, ephemeral=True)
+
+        @bot.message_command(name="Shout")
+        async def shout(inter: disnake.MessageCommandInteraction) -> None:
+            await inter.response.send_message(inter.target.content.upper())
+
+    async with discord.bot(prepare):
+        await discord.act("send", text="hello there", **{"as": "bob"})
+        shouted = await discord.act("send", type="message", name="Shout", target=None)
+        assert shouted["messages"][0]["content"] == "HELLO THERE"
+        (seen,) = (await discord.act("send", type="user", name="who is", target="@bob"))["messages"]
+        assert (seen["content"], seen["ephemeral"], seen["for"]) == ("bob", True, ANN)
+
+
+class Poll(disnake.ui.View):
+    votes = 0
+
+    @disnake.ui.button(label="Yes", custom_id="poll:yes")
+    async def yes(self, _: Any, inter: disnake.MessageInteraction) -> None:
+        self.votes += 1
+        await inter.response.edit_message(content=f"{self.votes} by {inter.author.name}")
+
+    @disnake.ui.button(label="Later", custom_id="poll:later")
+    async def later(self, _: Any, inter: disnake.MessageInteraction) -> None:
+        await inter.response.defer()
+        await inter.edit_original_response(content="later")
+
+    @disnake.ui.string_select(options=["tea", "coffee"], max_values=2, placeholder="Drinks", custom_id="poll:drinks")
+    async def drinks(self, select: Any, inter: disnake.MessageInteraction) -> None:
+        await inter.response.send_message("+".join(select.values), ephemeral=True)
+
+    @disnake.ui.user_select(placeholder="People", custom_id="poll:people")
+    async def people(self, select: Any, inter: disnake.MessageInteraction) -> None:
+        await inter.response.send_message(select.values[0].name)
+
+
+def _poll(bot: Bot) -> None:
+    @bot.slash_command()
+    async def poll(inter: Inter) -> None:
+        """Poll."""
+        await inter.response.send_message("0", view=Poll())
+
+
+async def test_a_button_updates_its_message(discord: Discord) -> None:
+    async with discord.bot(_poll):
+        sent = (await discord.slash("poll"))["messages"][0]
+        reply = await discord.act("click", component="yes", **{"as": "bob"})
+        assert reply["state"] == "updated"
+        (message,) = reply["messages"]
+        assert (message["id"], message["content"], message["edited"]) == (sent["id"], "1 by bob", True)
+        later = await discord.act("click", message=sent["id"], component="poll:later")
+        assert (later["state"], later["messages"][0]["content"]) == ("updated", "later")
+
+
+async def test_selects(discord: Discord) -> None:
+    async with discord.bot(_poll):
+        await discord.slash("poll")
+        reply = await discord.act("click", component="drinks", values=["Coffee", "tea"])
+        assert (reply["messages"][0]["content"], reply["messages"][0]["ephemeral"]) == ("coffee+tea", True)
+        assert (await discord.act("click", component="poll:people", values=["cat"]))["messages"][0]["content"] == "cat"
+        refused = await discord.act("click", component="drinks", values=[])
+        assert (refused["state"], refused["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
+
+
+async def test_a_form_opens_and_is_sent(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def feedback(inter: Inter) -> None:
+            """Feedback."""
+            await inter.response.send_modal(
+                title="Feedback",
+                custom_id="fb",
+                components=[
+                    disnake.ui.TextInput(label="Subject", custom_id="subject", max_length=10),
+                    disnake.ui.Label("Mood", disnake.ui.StringSelect(custom_id="mood", options=["good", "bad"])),
+                ],
+            )
+
+        @bot.event
+        async def on_modal_submit(inter: disnake.ModalInteraction) -> None:
+            await inter.response.send_message(f"{inter.values['subject']} {inter.values['mood']}", ephemeral=True)
+
+    async with discord.bot(prepare):
+        opened = await discord.slash("feedback")
+        assert opened["state"] == "modal"
+        assert opened["modal"]["title"] == "Feedback"
+        assert [field["label"] for field in opened["modal"]["fields"]] == ["Subject", "Mood"]
+        refused = await discord.act("submit", fields={"mood": "good"})
+        assert refused["error"] == "The field “Subject” is required."
+        too_long = await discord.act("submit", fields={"subject": "x" * 11, "mood": "good"})
+        assert too_long["state"] == "refused"
+        reply = await discord.act("submit", modal=opened["modal"]["id"], fields={"Subject": "hi", "mood": "bad"})
+        assert reply["messages"][0]["content"] == "hi ['bad']"
+        assert (await discord.control("POST", "submit", {"fields": {}}))[0] == 400
+
+
+async def test_defer_then_edit_then_follow_up(discord: Discord) -> None:
+    go_on, finished = asyncio.Event(), 0
+
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def slow(inter: Inter) -> None:
+            """Slow."""
+            nonlocal finished
+            await inter.response.defer(ephemeral=True)
+            await go_on.wait()
+            await inter.edit_original_response("done")
+            await inter.followup.send("and more", ephemeral=True)
+            extra = await inter.followup.send("gone soon")
+            await extra.delete()
+            finished += (await inter.original_response()).content == "done"
+
+    async with discord.bot(prepare):
+        waiting = await discord.slash("slow", timeout_s=0.2)
+        assert waiting["state"] == "deferred"
+        assert waiting["messages"][0]["ephemeral"]
+        go_on.set()
+        reply = await discord.slash("slow")
+        assert (reply["state"], reply["messages"][0]["content"]) == ("replied", "done")
+        await until(lambda: finished == 2)
+        assert [one["content"] for one in (await discord.look("messages"))["messages"]] == ["done", "and more"] * 2
+        assert (await discord.look("messages", **{"as": "bob"}))["messages"] == []
+
+
+async def test_files_are_sent_and_served(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def report(inter: Inter) -> None:
+            """Report."""
+            embed = disnake.Embed(title="Chart").set_image(url="attachment://a b.txt")
+            file = disnake.File(io.BytesIO(b"contents"), "a b.txt", description="A chart")
+            await inter.response.send_message("see", file=file, embed=embed)
+
+    async with discord.bot(prepare):
+        (message,) = (await discord.slash("report"))["messages"]
+        (attachment,) = message["attachments"]
+        assert (attachment["filename"], attachment["size"]) == ("a b.txt", 8)
+        assert message["embeds"][0]["image"]["url"] == attachment["url"]
+        async with discord.http.get(attachment["url"]) as answer:
+            assert await answer.read() == b"contents"
+
+
+async def test_a_bot_that_does_not_answer_did_not_respond() -> None:
+    late: list[int] = []
+
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def silent(inter: Inter) -> None:
+            """Silent."""
+            await asked.wait()
+            try:
+                await inter.response.send_message("too late")
+            except disnake.InteractionTimedOut as error:
+                late.append(error.__cause__.code)
+            answered.set()
+
+    asked, answered = asyncio.Event(), asyncio.Event()
+    async with local_discord(deadlines=Deadlines(response_s=0.05)) as discord, discord.bot(prepare):
+        reply = await discord.slash("silent")
+        assert (reply["state"], reply["error"]) == ("no_answer", "The application did not respond")
+        asked.set()
+        await asyncio.wait_for(answered.wait(), 5)
+    assert late == [10062]
+
+
+async def test_answering_twice_is_refused(discord: Discord) -> None:
+    codes: list[int] = []
+
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def twice(inter: Inter) -> None:
+            """Twice."""
+            await inter.response.send_message("one")
+            inter.response._response_type = None
+            try:
+                await inter.response.send_message("two")
+            except disnake.HTTPException as error:
+                codes.append(error.code)
+
+    async with discord.bot(prepare):
+        await discord.slash("twice")
+        await until(lambda: bool(codes))
+    assert codes == [40060]
+
+
+async def test_without_a_bot_there_is_a_sentence(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def ping(inter: Inter) -> None:
+            """Ping."""
+
+    async with discord.bot(prepare):
+        pass
+    status, said = await discord.control("POST", "send", {"name": "ping"})
+    assert (status, said["error"]) == (409, "No bot is connected to the sandbox.")
+
+
+async def test_the_control_port_wants_its_secret(discord: Discord) -> None:
+    assert (await discord.control("GET", "state", {}, secret="wrong"))[0] == 401
+    assert (await discord.control("POST", "send", {"name": "none"}))[1]["error"] == "There is no command “none”."
+
+
+async def test_channel_messages_roles_and_their_events(discord: Discord) -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    def prepare(bot: Bot) -> None:
+        @bot.event
+        async def on_message(message: disnake.Message) -> None:
+            heard.put_nowait((message.author.name, message.content))
+
+        @bot.event
+        async def on_member_update(_: Any, after: disnake.Member) -> None:
+            heard.put_nowait((after.name, [role.name for role in after.roles][1:]))
+
+        @bot.event
+        async def on_message_delete(message: disnake.Message) -> None:
+            heard.put_nowait(("deleted", message.content))
+
+    async with discord.bot(prepare, intents=disnake.Intents.all()) as bot:
+        await discord.act("send", content="hello", **{"as": "cat"})
+        assert await heard.get() == ("cat", "hello")
+        channel = bot.get_channel(int(GENERAL))
+        sent = await channel.send("hi")
+        assert await heard.get() == ("botctl-bot", "hi")
+        assert (await (await channel.fetch_message(sent.id)).edit("hi!")).content == "hi!"
+        await sent.delete()
+        assert await heard.get() == ("deleted", "hi!")
+        await discord.act("world", give_role={"member": "cat", "role": "Moderator"})
+        assert await heard.get() == ("cat", ["Moderator"])
+        member = await channel.guild.fetch_member(int(ANN))
+        await member.remove_roles(*member.roles[1:])
+        assert await heard.get() == ("ann", [])
+        await discord.act("world", add_member={"name": "dan", "roles": ["Admin"]})
+        await discord.act("world", add_guild={"name": "Second", "members": ["ann"]})
+        await until(lambda: len(bot.guilds) == 2)
+        assert channel.guild.get_member_named("dan").top_role.name == "Admin"
+
+
+async def test_the_message_content_intent_hides_what_people_say(discord: Discord) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def prepare(bot: Bot) -> None:
+        @bot.event
+        async def on_message(message: disnake.Message) -> None:
+            heard.put_nowait(message.content)
+
+    intents = disnake.Intents.default()
+    async with discord.bot(prepare, intents=intents):
+        await discord.act("send", text="secret")
+        await discord.act("send", text=f"<@{BOT}> open")
+        assert [await heard.get(), await heard.get()] == ["", f"<@{BOT}> open"]
