@@ -20,7 +20,7 @@ from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
 from botctl.stores import nx
 from botctl.stores.address import shown
-from botctl.stores.embedded import embedded
+from botctl.core.embedded import embedded
 
 CONNECTIONS: Final = 50
 _REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
@@ -71,8 +71,8 @@ async def mongo_store(
             yield client[settings.database]
     else:
         async with (
-            embedded(nx.RECIPE, runtime, bus, tasks) as address,
-            _client(address, settings.mongo.timeout_s) as client,
+            embedded(nx.RECIPE, runtime, bus, tasks) as found,
+            _client(found.address, settings.mongo.timeout_s) as client,
         ):
             yield client[settings.database]
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from botctl.core.child import Launch
 from botctl.core.runtime import Runtime
-from botctl.stores.embedded import START_S, Recipe
+from botctl.core.embedded import START_S, Recipe
 
 NAME: Final = "mongo"
 TITLE: Final = "The embedded document store"

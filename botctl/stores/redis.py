@@ -23,7 +23,7 @@ from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
 from botctl.stores import valkey
 from botctl.stores.address import shown
-from botctl.stores.embedded import embedded
+from botctl.core.embedded import embedded
 
 CONNECTIONS: Final = 50
 _FIRST_WAIT_S: Final = 0.02
@@ -92,8 +92,8 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
             yield client
     else:
         async with (
-            embedded(valkey.RECIPE, runtime, bus, tasks) as address,
-            _client(address, settings.redis.timeout_s) as client,
+            embedded(valkey.RECIPE, runtime, bus, tasks) as found,
+            _client(found.address, settings.redis.timeout_s) as client,
         ):
             yield client
 

@@ -16,7 +16,7 @@ from botctl.core.child import Launch
 from botctl.core.errors import ConfigError
 from botctl.core.runtime import Runtime
 from botctl.stores.address import socket_path
-from botctl.stores.embedded import START_S, Recipe
+from botctl.core.embedded import START_S, Recipe
 
 NAME: Final = "redis"
 TITLE: Final = "The embedded Redis"

@@ -27,7 +27,7 @@ from botctl.core.runtime import Runtime
 from botctl.core.tasks import Tasks
 from botctl.stores import mongo, nx, valkey
 from botctl.stores import redis as redis_clients
-from botctl.stores.embedded import Recipe
+from botctl.core.embedded import Recipe
 from tests.support.waiting import wait_for
 
 REAL_REDIS = os.environ.get("BOTCTL_TEST_REDIS_URL")

@@ -1,8 +1,8 @@
-"""An embedded store: run here as a child process, or joined when another process of the project runs it already.
+"""An embedded part: run here as a child process, or joined when another process of the project runs it already.
 
-Exactly one process owns a store: it holds the lock ``<name>``. Others find the store in ``.botctl/runtime.json`` and
-hold ``<name>-users`` together while they use it. A verb that owns a store for its own short duration waits a little
-for its users before it takes the store down; a `botctl run` never joins such a store, it waits until it is gone.
+The embedded stores and the sandbox are such parts. Exactly one process owns a part: it holds the lock ``<name>``. Others find the part in ``.botctl/runtime.json`` and
+hold ``<name>-users`` together while they use it. A verb that owns a part for its own short duration waits a little
+for its users before it takes the part down; a `botctl run` never joins such a part, it waits until it is gone.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from botctl.core.bus import Bus
 from botctl.core.child import Child, Launch
@@ -31,13 +31,17 @@ _WATCH_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a store is run. ``name`` is its name in ``runtime.json``; ``title`` is what a person reads."""
+    """How a part is run. ``name`` is its name in ``runtime.json``; ``title`` is what a person reads.
+
+    ``secret`` is what others need to talk to it; it is kept in ``runtime.json``, which only this user may read.
+    """
 
     name: str
     title: str
     new_address: Callable[[Runtime], str]
     answers: Callable[[str], Awaitable[bool]]
     launch: Callable[[Runtime, str], Launch]
+    secret: str | None = field(default=None, repr=False)
 
     @property
     def users(self) -> str:
@@ -45,29 +49,37 @@ class Recipe:
         return f"{self.name}-users"
 
 
-@asynccontextmanager
-async def embedded(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
-    """The address of the store, which runs at least until the block ends.
+class Endpoint(NamedTuple):
+    """Where a part is, and the secret that opens it, if it has one."""
 
-    A store that ends is started again at the same address: ``tasks`` is degraded meanwhile, then StoreRestarted is
+    address: str
+    secret: str | None
+
+
+@asynccontextmanager
+async def embedded(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
+    """Where the part is, which runs at least until the block ends.
+
+    A part that ends is started again at the same address: ``tasks`` is degraded meanwhile, then StoreRestarted is
     published. If it is another process's and that process ends, a task of ``tasks`` ends with Unreachable.
 
     Raises:
-        Held: a short verb owns the store and this is a `botctl run`.
+        Held: a short verb owns the part and this is a `botctl run`.
         ServiceFailed: it cannot be started.
     """
     async with AsyncExitStack() as stack:
         part = await _turn(recipe, runtime, stack)
         if part is None:
-            yield await stack.enter_async_context(_owned(recipe, runtime, bus, tasks))
+            address = await stack.enter_async_context(_owned(recipe, runtime, bus, tasks))
+            yield Endpoint(address, recipe.secret)
         else:
             await _until_it_answers(recipe, part)
             tasks.spawn(partial(_watch, recipe, runtime, part), name="owner")
-            yield part.address
+            yield Endpoint(part.address, part.secret)
 
 
 async def _turn(recipe: Recipe, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
-    """The store to join, or None: then this process is the owner. The lock that goes with it is on ``stack``."""
+    """The part to join, or None: then this process is the owner. The lock that goes with it is on ``stack``."""
     deadline = time.monotonic() + _TURN_S
     while True:
         try:
@@ -90,7 +102,7 @@ def _joinable(recipe: Recipe, runtime: Runtime) -> Part | None:
 
 @asynccontextmanager
 async def _owned(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
-    """Run the store; the lock is ours."""
+    """Run the part; the lock is ours."""
 
     def restarted(exit_status: int, down_s: float) -> None:
         tasks.recovered()
@@ -116,11 +128,11 @@ async def _owned(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> As
 
 
 def _publish(recipe: Recipe, runtime: Runtime, pid: int, address: str) -> None:
-    runtime.publish(recipe.name, pid=pid, address=address)
+    runtime.publish(recipe.name, pid=pid, address=address, secret=recipe.secret)
 
 
 async def _leave(recipe: Recipe, runtime: Runtime) -> None:
-    """Take the store off the list so that nobody joins it any more; a short verb first lets its users finish."""
+    """Take the part off the list so that nobody joins it any more; a short verb first lets its users finish."""
     deadline = time.monotonic() + (0 if runtime.lasting else LINGER_S)
     while True:
         try:
@@ -153,12 +165,12 @@ async def _answers(recipe: Recipe, address: str) -> bool:
 
 
 async def _watch(recipe: Recipe, runtime: Runtime, joined: Part) -> None:
-    """Return never; raise when the store is gone for good: its owner has taken it off the list, or has died."""
+    """Return never; raise when the part is gone for good: its owner has taken it off the list, or has died."""
     while _same_owner(runtime.parts().get(recipe.name), joined):  # noqa: ASYNC110  it is another process
         await asyncio.sleep(_WATCH_S)
     raise Unreachable(
         f"{recipe.title} has stopped, because the process that ran it ({joined.owner_pid}) has.",
-        hint="Start this process again: it finds the store where it runs next, or runs it itself.",
+        hint="Start this process again: it finds it where it runs next, or runs it itself.",
     )
 
 

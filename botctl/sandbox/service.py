@@ -1,0 +1,100 @@
+"""The sandbox as a service: a child process, owned or joined like the embedded stores."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from botctl.core.bus import Bus
+from botctl.core.child import Launch
+from botctl.core.embedded import START_S, Recipe, embedded
+from botctl.core.process import child_environment
+from botctl.core.redact import register
+from botctl.core.runtime import Runtime
+from botctl.core.settings import Settings
+from botctl.core.tasks import Tasks
+
+NAME: Final = "sandbox"
+TITLE: Final = "The sandbox"
+_HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDiscord:
+    """A running sandbox. ``url`` is ``http://127.0.0.1:PORT``; ``secret`` opens its control port."""
+
+    url: str
+    token: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@asynccontextmanager
+async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[LocalDiscord]:
+    """Factory of the service: the sandbox of this project, started here unless another process runs it.
+
+    Raises:
+        ServiceFailed: it cannot be started, for example because ``sandbox.port`` is taken.
+    """
+    async with embedded(recipe(settings.sandbox.port), runtime, bus, tasks) as found:
+        secret = found.secret or ""
+        token = bot_token(secret)
+        register(secret)
+        register(token)
+        yield LocalDiscord(found.address, token, secret)
+
+
+def bot_token(secret: str) -> str:
+    """The token of the sandbox's bot. It follows from the control secret, so that who joins a sandbox knows both."""
+    return hashlib.sha256(b"bot token\0" + secret.encode()).hexdigest()
+
+
+def recipe(port: int) -> Recipe:
+    """How a sandbox on ``port`` (0: any free one) is run, with a new secret."""
+    secret = secrets.token_urlsafe(32)
+
+    def launch(runtime: Runtime, address: str) -> Launch:
+        state = runtime.folder / "sandbox" / "world.json"
+        state.parent.mkdir(mode=0o700, exist_ok=True)
+        arguments = ("--port", str(_port(address)), "--state", str(state.resolve()))
+        return Launch(
+            name=TITLE,
+            command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
+            folder=runtime.folder,
+            log=runtime.log(NAME),
+            answers=lambda: _answers(_port(address)),
+            env=child_environment(BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret)),
+            start_s=START_S,
+        )
+
+    return Recipe(
+        name=NAME,
+        title=TITLE,
+        new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",
+        answers=lambda address: _answers(_port(address)),
+        launch=launch,
+        secret=secret,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+async def _answers(port: int) -> bool:
+    """Whether its port is open; it opens it as the last thing of its start."""
+    _, writer = await asyncio.open_connection(_HOST, port)
+    writer.close()
+    return True
