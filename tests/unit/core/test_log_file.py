@@ -163,3 +163,4 @@ def test_two_processes_that_rotate_one_file_lose_and_mix_nothing(tmp_path: Path)
     expected = {f"{name}:{number:05}:{'x' * 80}" for name in "ab" for number in range(2000)}
     assert len(rows) == 4000
     assert set(rows) == expected
+    assert all(old.stat().st_size > 19_800 for old in tmp_path.glob("botctl.*.jsonl")), "put aside before it was full"
