@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli.options import AsJson, Project
 
 if TYPE_CHECKING:
     from botctl.sandbox.conversation import Conversation
@@ -30,7 +30,6 @@ class Place:
     """Where to find the sandbox, and who is to act in it, as far as the options say."""
 
     project: Path | None = None
-    profile: str | None = None
     name: str | None = None
     channel: str | None = None
     guild: str | None = None
@@ -50,14 +49,13 @@ def sandbox(
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
     project: Project = None,
-    profile: Profile = None,
 ) -> None:
     """Talk to the bot in the local Discord; alone, a prompt.
 
     At the prompt, a line is a slash command or a message; :help lists what else it knows. Lines from a pipe are run
     one after the other. Exit code 1: the bot did not answer, or Discord refused the call.
     """
-    ctx.obj = Place(project, profile, as_, channel, guild)
+    ctx.obj = Place(project, as_, channel, guild)
     if ctx.invoked_subcommand is None:
         import sys
 
@@ -77,10 +75,9 @@ def send(
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
     project: Project = None,
-    profile: Profile = None,
 ) -> None:
     """Use a slash command, or say something, and print what comes of it."""
-    place = Place(project, profile, as_, channel, guild).under(ctx.obj)
+    place = Place(project, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.say(text))
 
 
@@ -101,10 +98,9 @@ def click(
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
     project: Project = None,
-    profile: Profile = None,
 ) -> None:
     """Press a button, or choose in a menu."""
-    place = Place(project, profile, as_, channel, guild).under(ctx.obj)
+    place = Place(project, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.click(label, value, message))
 
 
@@ -122,12 +118,11 @@ def submit(
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
     project: Project = None,
-    profile: Profile = None,
 ) -> None:
     """Fill in the form that is open, and send it."""
     from botctl.sandbox.lines import assigned
 
-    place = Place(project, profile, as_, channel, guild).under(ctx.obj)
+    place = Place(project, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))
 
 
@@ -136,17 +131,16 @@ def menu(
     ctx: typer.Context,
     *,
     command: Annotated[str, typer.Argument(help='A context menu\'s command: "Who is".')],
-    on: Annotated[str, typer.Option("--on", metavar="TARGET", help="A person, or the id of a message.")],
+    on: Annotated[str, typer.Option("--on", metavar="TARGET", help='A person, the id of a message, or "last".')],
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
     project: Project = None,
-    profile: Profile = None,
 ) -> None:
     """Use a command of a person's or a message's context menu."""
-    place = Place(project, profile, as_, channel, guild).under(ctx.obj)
+    place = Place(project, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
 
 
@@ -160,10 +154,9 @@ def messages(
     guild: Guild = None,
     as_json: AsJson = False,
     project: Project = None,
-    profile: Profile = None,
 ) -> None:
     """Print the last messages of a channel, as one person sees them."""
-    place = Place(project, profile, as_, channel, guild).under(ctx.obj)
+    place = Place(project, as_, channel, guild).under(ctx.obj)
     _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
 
 
@@ -187,12 +180,15 @@ def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversat
     """Do one thing and print what came of it."""
 
     async def one(talk: Conversation) -> bool:
-        from botctl.cli.sandbox_output import put
+        from botctl.cli.sandbox_output import put, tell_how_to_submit
 
         outcome = await do(talk)
         if not as_json and not talk.state.guilds:
             await talk.look()  # for the names of what the messages mention
-        return put(outcome, talk, as_json=as_json)
+        good = put(outcome, talk, as_json=as_json)
+        if talk.form and not as_json:
+            tell_how_to_submit(talk.form)
+        return good
 
     _act(place, timeout_s, one)
 
@@ -200,13 +196,14 @@ def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversat
 def _act(place: Place, timeout_s: float, act: Callable[[Conversation], Awaitable[bool]]) -> None:
     """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
     import asyncio
+    import os
 
+    from botctl.core.settings_load import find_root
     from botctl.sandbox.client import SandboxClient, Seat
     from botctl.sandbox.conversation import Conversation
 
     async def talk() -> bool:
-        loaded = load_settings(place.project, place.profile)
-        url, secret = find_sandbox(loaded.root)
+        url, secret = find_sandbox(find_root(place.project, os.environ, Path.cwd()))
         async with SandboxClient(url, secret) as client:
             return await act(Conversation(client, Seat(place.name, place.channel, place.guild), timeout_s=timeout_s))
 

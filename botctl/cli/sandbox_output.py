@@ -15,7 +15,7 @@ from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
 from botctl.sandbox.conversation import Conversation
 from botctl.sandbox.lines import Leave, Note, Outcome
-from botctl.sandbox.shapes import Reply, Shape
+from botctl.sandbox.shapes import Modal, Reply, Shape
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -47,6 +47,11 @@ def trouble(error: BotctlError) -> Text:
     """An error that does not end the session."""
     text = Text("\n").join(Text(visible(line), "red") for line in str(error).splitlines())
     return text.append(f"\n  → {visible(error.hint)}", "not red dim") if error.hint else text
+
+
+def tell_how_to_submit(form: Modal) -> None:
+    fields = " ".join(f"{field.custom_id}=…" for field in form.fields)
+    console(stderr=True).print(Text(plain(f"Send it with: botctl sandbox submit {fields}"), "dim"))
 
 
 def _json(outcome: Outcome) -> Any:

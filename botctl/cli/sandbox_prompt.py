@@ -173,7 +173,10 @@ class _Prompt:
     def _show(self, outcome: Outcome) -> None:
         if isinstance(outcome, Reply):
             self._feed.saw(outcome.messages)
-            self._toolbar = f"{outcome.state.replace('_', ' ')} in {outcome.waited_ms:.0f} ms"
+            if outcome.interaction:
+                self._toolbar = f"{outcome.state.replace('_', ' ')} in {outcome.waited_ms:.0f} ms"
+            elif outcome.answered:
+                return  # their own words, which they have just typed
         if not isinstance(outcome, Leave):
             self._print(shown(outcome, self._talk))
 
@@ -210,8 +213,8 @@ class _Prompt:
         seat = self._talk.seat
         commands = [c["name"] for c in self._talk.state.commands_in(self._talk.guild) if c.get("type", 1) == 1]
         told = f"You are {seat.name} in #{seat.channel}. "
-        told += f"Try /{commands[0]}; Tab completes, " if commands else "No bot has registered a command yet; "
-        return Text(plain(told + ":help lists more, Ctrl-D leaves."), "dim")
+        told += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
+        return Text(plain(told + "Help: :help, leave: Ctrl-D."), "dim")
 
 
 async def _ask(field: FormField) -> str:

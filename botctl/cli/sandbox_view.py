@@ -58,7 +58,7 @@ def reply(answer: Reply, names: Names) -> Group:
     parts: list[RenderableType] = [message(each, names) for each in answer.messages]
     if answer.modal:
         parts.append(modal(answer.modal))
-    if answer.state == "no_answer":
+    if answer.state == "no_answer" and not answer.error:
         parts.append(Text("The application did not respond", "bold red"))
     if answer.state == "deferred":
         parts.append(
@@ -83,7 +83,7 @@ def message(shown: Message, names: Names) -> Group:
     body += components(shown.components, names)
     if shown.ephemeral:
         body.append(Text("Only you can see this", "dim italic"))
-    return Group(_head(shown), *(Padding(each, (0, 0, 0, 2)) for each in body))
+    return Group(_head(shown), *(Padding(each, (0, 0, 0, 2), expand=False) for each in body))
 
 
 def _head(shown: Message) -> Text:
@@ -231,5 +231,7 @@ def _input(field: FormField) -> list[Text]:
     label = Text(plain(field.label or field.custom_id), "bold")
     label.append(" *" if field.required else "", "red")
     label.append(f"  {plain(field.custom_id)}", "not bold dim")
-    value = Text("\n").join(Text("│ " + plain(line)) for line in field.value.split("\n")) if field.value else None
-    return [label, value or Text(f"│ {plain(field.placeholder or '')}", "dim")]
+    if field.value:
+        return [label, *(Text("│ " + plain(line)) for line in field.value.split("\n"))]
+    choices = ", ".join(str(option.get("label")) for option in field.options)
+    return [label, Text("│ " + plain(f"one of: {choices}" if choices else field.placeholder or ""), "dim")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -61,7 +62,7 @@ class SandboxClient:
         return _read(State, await self._call("GET", "state"))
 
     async def send(self, what: SlashCall | MenuCall | str, seat: Seat, *, timeout_s: float = ANSWER_S) -> Reply:
-        """Use a command, or say something (a plain text), and wait for what comes of it."""
+        """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
         return await self._act("send", {**_sent(what), **seat.json()}, timeout_s)
 
     async def click(
@@ -130,8 +131,8 @@ def _sent(what: SlashCall | MenuCall | str) -> dict[str, Any]:
         case SlashCall():
             return {"type": "slash", "name": what.name, "options": dict(what.options)}
         case MenuCall():
-            return {"type": "message_command" if what.on_message else "user", "name": what.name, "target": what.target}
-    return {"type": "message", "content": what}
+            return {"type": "message" if what.on_message else "user", "name": what.name, "target": what.target}
+    return {"text": what}
 
 
 def _read(shape: type[Shown], said: Any) -> Shown:
@@ -144,7 +145,8 @@ def _read(shape: type[Shown], said: Any) -> Shown:
 def _refused(said: Any, status: int) -> BotctlError:
     body = said if isinstance(said, dict) else {}
     sentence = body.get("error") or f"The sandbox refused with status {status}."
-    return BotctlError(safe(sentence, limit=500), hint=safe(body.get("hint") or "", limit=500))
+    kind = Unreachable if status == HTTPStatus.CONFLICT else BotctlError  # 409: the bot is not connected to it
+    return kind(safe(sentence, limit=500), hint=safe(body.get("hint") or "", limit=500))
 
 
 def _strange(error: Exception) -> BotctlError:

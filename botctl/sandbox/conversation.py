@@ -53,7 +53,7 @@ class Conversation:
         return await self.send(parse(text, self.state.commands_in(self.guild)))
 
     async def menu(self, name: str, target: str) -> Reply:
-        """Use a context menu's command on a person ("@ann") or on a message (its id)."""
+        """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
         await self.look()
         return await self.send(menu(name, target, self.state.commands_in(self.guild)))
 

@@ -183,9 +183,9 @@ WORDS = {
         Word("click LABEL", "press a button of the last message that has any", _click, _labels),
         Word('pick MENU 1 "Two"', "choose in a menu, by number or name", _pick, _quoted_labels),
         Word('submit FIELD="some text"', "send the form that is open", _submit, _fields),
-        Word("menu COMMAND @PERSON", "use a context menu; on a message: its id", _menu, _menus),
+        Word("menu COMMAND @PERSON", "use a context menu; on a message: its id, or last", _menu, _menus),
         Word("messages [COUNT]", "the last messages here", _messages),
-        Word("say TEXT", "say a text that begins with a slash or a colon", _say),
+        Word("say TEXT", "say a text that begins with a colon", _say),
         Word("who", "who and what is there", _who),
         Word("help", "this page", _help),
         Word("quit", "leave; Ctrl-D does the same", _quit),
@@ -211,7 +211,7 @@ def words(text: str) -> list[str]:
     try:
         return shlex.split(_needed(text, "word"))
     except ValueError as error:
-        raise UsageError("A quote has no closing quote.") from error
+        raise UsageError("A quote has no closing quote.", hint='Write \\" for one that is meant.') from error
 
 
 def assigned(pairs: Iterable[str]) -> dict[str, str]:

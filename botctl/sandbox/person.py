@@ -41,7 +41,7 @@ class SlashCall:
 
 @dataclass(frozen=True)
 class MenuCall:
-    """A command of a context menu, used on a person (``target`` as "@ann") or on a message (its id)."""
+    """A command of a context menu, used on a person (``target`` as "@ann") or on a message (its id, or "last")."""
 
     name: str
     target: str
@@ -102,8 +102,11 @@ def parse(text: str, commands: Iterable[Json]) -> SlashCall:
 
 
 def menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
-    """The context-menu command ``name`` on ``target``: "@ann" is a person, digits are a message. Raises UsageError."""
-    on_message = target.isdecimal()
+    """The context-menu command ``name`` on ``target``: a person, or a message by its id or as "last".
+
+    Raises UsageError when there is no such command for it.
+    """
+    on_message = target.isdecimal() or target == "last"
     kind = MESSAGE if on_message else USER
     names = [command["name"] for command in commands if command.get("type", SLASH) == kind]
     known = next((known for known in names if known.casefold() == name.casefold()), None)
@@ -211,10 +214,10 @@ def _check_path(text: str, path: Path, commands: Iterable[Json]) -> None:
     word = _WORD.match(text, path.end)
     typed = word[1] if word else ""
     if path.node is None:
-        names = [command["name"] for command in commands if command.get("type", SLASH) == SLASH]
+        names = ["/" + command["name"] for command in commands if command.get("type", SLASH) == SLASH]
         raise UsageError(
             f'There is no command "/{typed}" here.' if typed else "A command's name must follow the slash.",
-            hint=guess(typed, names) or _list("The commands are", ["/" + name for name in names]),
+            hint=(typed and guess("/" + typed, names)) or _list("The commands are", names),
         )
     if path.subs:
         names = [sub["name"] for sub in path.subs]

@@ -63,8 +63,8 @@ def test_reads_a_call(text: str, call: SlashCall) -> None:
     ("text", "sentence", "hint"),
     [
         ("/", "A command's name must follow the slash.", "The commands are: /ping, /roll, /settings."),
-        ("/rol sides:2", 'There is no command "/rol" here.', "Did you mean roll?"),
-        ("/Ping", 'There is no command "/Ping" here.', "Did you mean ping?"),
+        ("/rol sides:2", 'There is no command "/rol" here.', "Did you mean /roll?"),
+        ("/Ping", 'There is no command "/Ping" here.', "Did you mean /ping?"),
         ("/Who is", 'There is no command "/Who" here.', "The commands are: /ping, /roll, /settings."),
         ("/settings", "/settings needs a sub-command.", "There are: set, show, log."),
         ("/settings sett", '/settings has no sub-command "sett".', "Did you mean set?"),

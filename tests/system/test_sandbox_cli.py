@@ -1,0 +1,197 @@
+"""``botctl sandbox`` as a person runs it: processes of their own, a real sandbox, a scripted bot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from botctl.cli.boundary import guarded
+from botctl.cli.sandbox import app
+from botctl.core.runtime import Runtime
+from tests.support.fake_bot import fake_bot
+from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
+from tests.support.waiting import until
+
+# The part of botctl that is under test, inside the error boundary that the whole has.
+BOTCTL_SANDBOX = (
+    "import sys; from botctl.cli.boundary import guarded; from botctl.cli.sandbox import app;"
+    "sys.exit(guarded(app, as_json='--json' in sys.argv))"
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+    url: str
+    token: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return {**kept, "BOTCTL_PROJECT": str(self.root), "PYTHONPATH": str(Path.cwd()), "COLUMNS": "60"}
+
+    async def run(self, *words: str) -> Ran:
+        """``botctl sandbox`` with these words; in a thread, as a process takes half a second to start."""
+        out, err = io.StringIO(), io.StringIO()
+
+        def call() -> int:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                return guarded(lambda: app(["--project", str(self.root), *words]), as_json="--json" in words)
+
+        return Ran(await asyncio.to_thread(call), out.getvalue(), err.getvalue())
+
+    async def process(self, *words: str, lines: str = "") -> Ran:
+        """The same as a process of its own, with ``lines`` on its stdin."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", BOTCTL_SANDBOX, *words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+        )
+        out, err = await process.communicate(lines.encode())
+        assert process.returncode is not None
+        return Ran(process.returncode, out.decode(), err.decode())
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose sandbox runs, as `botctl run` would leave it for other terminals."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "config").mkdir()
+    (root / "config" / "botctl.toml").touch()
+    with subprocess.Popen([sys.executable, "-m", "botctl.sandbox"], stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            ready = json.loads(server.stdout.readline())
+            runtime = Runtime(root)
+            runtime.publish("sandbox", pid=server.pid, address=ready["url"], secret=ready["control_secret"])
+            yield Project(root, ready["url"], ready["token"])
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+async def bot(project: Project) -> AsyncIterator[Project]:
+    async with fake_bot(project.url, project.token, COMMANDS, ANSWERS):
+        yield project
+
+
+async def test_send_prints_what_a_person_sees(bot: Project) -> None:
+    ran = await bot.run("send", "/secret", "--as", "bob")
+    assert (ran.code, ran.err) == (0, "")
+    head, *body = ran.out.splitlines()
+    assert head.startswith("botctl-bot BOT · bob used ")
+    assert body == ["  Psst.", "  Only you can see this"]
+
+
+async def test_send_as_json_is_the_whole_reply(bot: Project) -> None:
+    ran = await bot.run("send", "/roll sides:20", "--json")
+    assert ran.code == 0
+    reply = json.loads(ran.out)
+    assert reply["state"] == "replied"
+    assert reply["messages"][0]["content"] == "You rolled **20**."
+
+
+async def test_exit_codes_tell_what_went_wrong(bot: Project) -> None:
+    silent = await bot.run("send", "/silent", "--timeout", "0.2")
+    assert (silent.code, silent.out.strip()) == (1, "The application did not respond")
+    refused = await bot.run("send", "/roll sides:1")
+    assert (refused.code, refused.err) == (1, "")
+    assert "at least 2" in refused.out
+    unknown = await bot.run("send", "/rol")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "Did you mean /roll?" in unknown.err
+
+
+async def test_forms_buttons_and_menus_one_call_each(bot: Project) -> None:
+    form = await bot.run("send", "/feedback", "--as", "cat")
+    assert form.code == 0
+    assert "Subject *" in form.out
+    assert "botctl sandbox submit subject=… text=…" in form.err
+    thanks = await bot.run("--as", "cat", "submit", "subject=Fine")
+    assert "Thank you for “Fine”." in thanks.out
+    await bot.run("send", "/poll")
+    assert "ann wants pizza" in (await bot.run("click", "Pizza")).out
+    assert "Chosen: m" in (await bot.run("click", "a drink", "--value", "2")).out
+    assert "  cat" in (await bot.run("menu", "who is", "--on", "@cat")).out.splitlines()
+    seen = json.loads((await bot.run("messages", "--json", "--as", "cat", "--limit", "5")).out)
+    assert all(message["for"] in {None, "900000000000000103"} for message in seen)
+
+
+async def test_lines_from_a_pipe_are_all_run(bot: Project) -> None:
+    ran = await bot.process(lines="/ping\n\n:frob\n:as bob\nhello\n:quit\n/never\n")
+    assert ran.code == 1
+    assert ran.out.count("Pong!") == 1
+    assert "bob\n  hello" in ran.out
+    assert 'There is no ":frob".' in ran.err
+
+
+async def test_a_project_without_a_running_sandbox_is_exit_7(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "botctl.toml").touch()
+    ran = await Project(tmp_path, "", "").process("send", "/ping")
+    assert ran.code == 7
+    assert "Start it with: botctl run" in ran.err
+
+
+async def test_the_prompt_completes_talks_and_leaves(bot: Project) -> None:
+    """Completion, an answer, news from elsewhere, a form; Ctrl-C clears the line, Ctrl-D leaves."""
+    ours, theirs = pty.openpty()
+    seen = bytearray()
+    environment = {**bot.environment, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "NO_COLOR": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", BOTCTL_SANDBOX), stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(ours, lambda: seen.extend(_read(ours)))
+    try:
+
+        async def type_and_see(keys: str, awaited: str) -> None:
+            seen.clear()
+            os.write(ours, keys.encode())
+            await until(lambda: awaited in seen.decode(errors="replace"), what=f"{awaited!r} after {keys!r}")
+
+        await type_and_see("", "You are ann in #general")
+        await type_and_see("/settings set key:lo", "The log_channel")
+        await type_and_see("\x03/ro", "Roll a die")
+        await type_and_see("ll sides:12\r", "You rolled ")
+        await bot.run("send", "/poll", "--as", "bob")
+        await until(lambda: b"Lunch?" in seen, what="the poll, unasked")
+        await type_and_see("/feedback\r", "Subject *:")
+        await type_and_see("Nice\r", "What happened?:")
+        await type_and_see("\r", "Thank you for ")
+        os.write(ours, b"half a line\x03\x04")
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    finally:
+        loop.remove_reader(ours)
+        os.close(ours)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # EIO: the other side is closed
+        return b""

@@ -1,0 +1,219 @@
+"""The lines of the prompt, and the client under them, against a real sandbox with a scripted bot."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from botctl.core.errors import BotctlError, Unreachable, UsageError
+from botctl.sandbox.client import SandboxClient, Seat
+from botctl.sandbox.conversation import Conversation, by_number
+from botctl.sandbox.feed import Feed
+from botctl.sandbox.lines import WORDS, Leave, Note, assigned, run, suggest, words
+from botctl.sandbox.serve import serving
+from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.shapes import Message, Reply
+from botctl.sandbox.world import default_world
+from tests.support.fake_bot import fake_bot
+from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
+
+
+@pytest.fixture
+async def talk() -> AsyncIterator[Conversation]:
+    world = default_world()
+    sandbox = Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))
+    async with (
+        serving(sandbox) as url,
+        fake_bot(url, "token", COMMANDS, ANSWERS),
+        SandboxClient(url, "secret") as client,
+    ):
+        talk = Conversation(client, Seat(), timeout_s=2.0)
+        await talk.settle()
+        yield talk
+
+
+async def replied(talk: Conversation, line: str) -> Reply:
+    outcome = await run(talk, line)
+    assert isinstance(outcome, Reply)
+    return outcome
+
+
+async def content(talk: Conversation, line: str) -> list[str]:
+    return [message.content for message in (await replied(talk, line)).messages]
+
+
+async def hints(talk: Conversation, line: str) -> list[str]:
+    return [hint.text for hint in await suggest(talk, line, len(line))]
+
+
+async def test_the_seat_is_the_first_person_and_channel(talk: Conversation) -> None:
+    assert talk.seat == Seat("ann", "general", None)
+
+
+async def test_commands_and_messages(talk: Conversation) -> None:
+    assert await content(talk, "/roll sides:20") == ["You rolled **20**."]
+    assert await content(talk, '/settings set key:locale value:"de DE"') == ["locale is now “de DE”."]
+    assert await content(talk, "hello") == ["hello"]
+    assert await content(talk, ":smile: hello") == [":smile: hello"]
+    assert await content(talk, ":say :as bob") == [":as bob"]
+
+
+async def test_buttons_menus_and_forms(talk: Conversation) -> None:
+    await run(talk, "/poll")
+    assert await hints(talk, ":click ") == ["Pizza", "Close", "A drink"]
+    assert await content(talk, ":click pizza") == ["ann wants pizza"]
+    assert await content(talk, ':pick "A drink" 2') == ["Chosen: m"]
+    talk.timeout_s = 0.2
+    assert (await replied(talk, ":click Close")).state == "deferred_update"
+    assert (await replied(talk, "/feedback")).modal is not None
+    assert await hints(talk, ":submit ") == ["subject=", "text="]
+    assert await content(talk, ':submit subject="It works" text=well') == ["Thank you for “It works”."]
+    assert talk.form is None
+
+
+async def test_context_menus(talk: Conversation) -> None:
+    assert await hints(talk, ":menu ") == ["Who is", "Shout"]
+    assert await content(talk, ":menu Who is @cat") == ["cat"]
+    await run(talk, "quiet")
+    assert await content(talk, ":menu Shout last") == ["QUIET"]
+
+
+async def test_a_silent_bot_is_no_error_and_no_answer(talk: Conversation) -> None:
+    talk.timeout_s = 0.1
+    reply = await replied(talk, "/silent")
+    assert reply.state == "no_answer"
+    assert not reply.answered
+
+
+async def test_what_discord_would_not_send_is_refused(talk: Conversation) -> None:
+    reply = await replied(talk, "/roll sides:1")
+    assert (reply.state, reply.answered) == ("refused", False)
+    assert "at least 2" in (reply.error or "")
+
+
+async def test_somebody_else_elsewhere(talk: Conversation) -> None:
+    await run(talk, "/secret")
+    assert await hints(talk, ":as b") == ["bob"]
+    assert await run(talk, ":as @bob") == Note("You are bob now.")
+    seen = await run(talk, ":messages")
+    assert seen == []  # what was for ann alone
+    assert await run(talk, ":channel #staff") == []
+    await run(talk, "hi")
+    assert talk.seat == Seat("bob", "staff")
+    assert await run(talk, ":guild Botctl Test Guild") == Note("You are in #general of Botctl Test Guild now.")
+
+
+async def test_words_that_only_tell(talk: Conversation) -> None:
+    who = await run(talk, ":who")
+    assert isinstance(who, Note)
+    assert "@ann, @bob, @cat" in who.text
+    assert "botctl-bot" in who.text
+    told = await run(talk, ":help")
+    assert isinstance(told, Note)
+    assert all(f":{word}" in told.text for word in WORDS)
+    assert isinstance(await run(talk, ":quit"), Leave)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (":frob", 'There is no ":frob".'),
+        (":as bo", 'There is no person "bo".'),
+        (":channel nowhere", 'There is no channel "nowhere".'),
+        (":click", "A button must follow."),
+        (":click Pizza", "No message in #general has anything to click."),
+        (':pick "open', "A quote has no closing quote."),
+        (":submit subject", '"subject" is not FIELD=VALUE.'),
+        (":submit a=b", "No such form is open."),
+        ("/rol", 'There is no command "/rol" here.'),
+    ],
+)
+async def test_what_is_wrong_is_a_sentence(talk: Conversation, line: str, sentence: str) -> None:
+    with pytest.raises(BotctlError) as caught:
+        await run(talk, line)
+    assert str(caught.value) == sentence
+
+
+async def test_the_bot_completes_its_own_values(talk: Conversation) -> None:
+    found = await suggest(talk, "/settings set key:lo", 20)
+    assert [(hint.text, hint.start, hint.detail) for hint in found] == [
+        ("locale", 18, "The locale"),
+        ("log_channel", 18, "The log_channel"),
+    ]
+    assert await hints(talk, "/settings set key:locale v") == ["value:"]
+    assert await hints(talk, ":c") == [":channel", ":click", ":pick"]
+    assert await hints(talk, ":help ") == []
+
+
+async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
+    async with serving(Sandbox(default_world(), Access({}, "secret"))) as url:
+        pass
+    with pytest.raises(Unreachable, match="does not answer") as caught:
+        async with SandboxClient(url, "secret") as client:
+            await client.state()
+    assert caught.value.hint == "Start it with: botctl run"
+
+
+async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(talk: Conversation) -> None:
+    async with SandboxClient(talk.client._url, "wrong") as client:
+        with pytest.raises(BotctlError, match="control secret"):
+            await client.state()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "sentence"),
+    [
+        (200, {"guilds": 3}, BotctlError, "does not understand"),
+        (200, "no JSON", BotctlError, "does not understand"),
+        (409, {"error": "No bot is connected.", "hint": "Start it."}, Unreachable, "No bot is connected."),
+        (500, [], BotctlError, "The sandbox refused with status 500."),
+    ],
+)
+async def test_what_the_sandbox_answers_becomes_an_error(
+    status: int, body: object, kind: type[BotctlError], sentence: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body) if isinstance(body, str) else web.json_response(body, status=status)
+
+    app = web.Application()
+    app.router.add_get("/_control/state", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with SandboxClient(f"http://127.0.0.1:{runner.addresses[0][1]}", "x") as client:
+            with pytest.raises(BotctlError, match=sentence) as caught:
+                await client.state()
+            assert type(caught.value) is kind
+    finally:
+        await runner.cleanup()
+
+
+def message(content: str, **more: object) -> Message:
+    return Message.model_validate({"id": "1", "author": {"id": "2", "name": "dice"}, "content": content, **more})
+
+
+def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
+    options = [{"label": "2", "value": "two"}, {"label": "Red", "value": "r"}]
+    shown = [message("x", components=[{"type": 1, "components": [{"type": 3, "custom_id": "c", "options": options}]}])]
+    assert by_number(shown, "c", ["1"]) == ["two"]
+    assert by_number(shown, "c", ["2", "Red", "7"]) == ["2", "Red", "7"]
+    assert by_number(shown, "other", ["1"]) == ["1"]
+    assert by_number([], "c", ["1"]) == ["1"]
+
+
+def test_a_feed_tells_what_is_new_or_changed_once() -> None:
+    feed = Feed()
+    feed.saw([message("a")])
+    assert feed.news([message("a")]) == []
+    assert feed.news([message("b")]) == [message("b")]
+    assert feed.news([message("b")]) == []
+
+
+def test_words_and_fields() -> None:
+    assert words('a "b c"') == ["a", "b c"]
+    assert assigned(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+    with pytest.raises(UsageError):
+        words("")
