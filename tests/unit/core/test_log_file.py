@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,8 @@ def test_a_file_that_cannot_be_put_aside_goes_on_growing(setup: Setup, monkeypat
     assert setup.path.read_text() == "w" * 60 + "\n"
 
 
-def _write_many(path: Path, name: str, lines: int) -> None:
+def _write_many(path: Path, name: str, lines: int, start: Barrier) -> None:
+    start.wait(30)
     file = LogFile(path, 20_000, 1000, complain=lambda _sentence: os._exit(9))
     for number in range(lines):
         file.write(f"{name}:{number:05}:{'x' * 80}\n".encode())
@@ -153,14 +155,15 @@ def _write_many(path: Path, name: str, lines: int) -> None:
 def test_two_processes_that_rotate_one_file_lose_and_mix_nothing(tmp_path: Path) -> None:
     path = tmp_path / "botctl.jsonl"
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_many, args=(path, name, 2000)) for name in "ab"]
+    start = context.Barrier(2)
+    writers = [context.Process(target=_write_many, args=(path, name, 4000, start)) for name in "ab"]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
     rows = [row for old in tmp_path.glob("*.jsonl") for row in old.read_text().splitlines()]
-    expected = {f"{name}:{number:05}:{'x' * 80}" for name in "ab" for number in range(2000)}
-    assert len(rows) == 4000
+    expected = {f"{name}:{number:05}:{'x' * 80}" for name in "ab" for number in range(4000)}
+    assert len(rows) == 8000
     assert set(rows) == expected
     assert all(old.stat().st_size > 19_800 for old in tmp_path.glob("botctl.*.jsonl")), "put aside before it was full"
