@@ -183,7 +183,7 @@ class _Prompt:
     async def _watch(self) -> None:
         """Show what others, the bot above all, say while the person types."""
         while True:
-            with contextlib.suppress(Unreachable):  # the next line that is sent says so
+            with contextlib.suppress(BotctlError):  # the next line that is sent says so
                 async with self._printing:
                     fresh = self._feed.news(await self._talk.client.messages(self._talk.seat))
                     others = [message for message in fresh if message.author.name != self._talk.seat.name]

@@ -24,6 +24,7 @@ Json = Mapping[str, Any]
 _BUTTON_STYLES: Final = {1: "bold blue", 2: "bold", 3: "bold green", 4: "bold red", 5: "underline", 6: "bold magenta"}
 _SELECTS: Final = {3: "", 5: "@people", 6: "@roles", 7: "@people or @roles", 8: "#channels"}
 _LINK: Final = 5
+_SLASH_ANSWER: Final = 20  # Discord: Message resource > Message Types
 _INLINE_FIELDS: Final = 3
 _KILO: Final = 1000
 
@@ -91,8 +92,8 @@ def _head(shown: Message) -> Text:
     if shown.author.bot:
         head.append(" BOT", "dim")
     if shown.interaction:
-        name = plain(shown.interaction.name) if shown.interaction.name else "this"
-        head.append(f" · {plain(shown.interaction.user)} used {name}", "dim")
+        slash = "/" if shown.type == _SLASH_ANSWER else ""
+        head.append(plain(f" · {shown.interaction.user} used {slash}{shown.interaction.name or 'this'}"), "dim")
     if shown.edited:
         head.append(" (edited)", "dim")
     return head

@@ -45,6 +45,7 @@ class Message(Shape):
     """A message as one person sees it; ``only_for`` is that person's id where nobody else can."""
 
     id: str
+    type: int = 0  # Discord: Message resource > Message Types
     channel: str = ""
     author: Author
     content: str = ""

@@ -19,6 +19,7 @@ def message(one: Message, world: World) -> Json:
     invoked = one.invoked
     return {
         "id": one.id,
+        "type": one.type,
         "channel": world.channels[one.channel_id].name,
         "author": {"id": author.id, "name": author.name, "bot": author.bot},
         "content": one.content,

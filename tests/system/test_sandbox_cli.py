@@ -98,9 +98,7 @@ async def bot(project: Project) -> AsyncIterator[Project]:
 async def test_send_prints_what_a_person_sees(bot: Project) -> None:
     ran = await bot.run("send", "/secret", "--as", "bob")
     assert (ran.code, ran.err) == (0, "")
-    head, *body = ran.out.splitlines()
-    assert head.startswith("botctl-bot BOT · bob used ")
-    assert body == ["  Psst.", "  Only you can see this"]
+    assert ran.out.splitlines() == ["botctl-bot BOT · bob used /secret", "  Psst.", "  Only you can see this"]
 
 
 async def test_send_as_json_is_the_whole_reply(bot: Project) -> None:

@@ -37,7 +37,8 @@ def test_a_reply_with_everything() -> None:
         content="You rolled **17**.",
         ephemeral=True,
         edited=True,
-        interaction={"user": "ann", "name": "/roll"},
+        type=20,
+        interaction={"user": "ann", "name": "roll"},
         embeds=[
             {
                 "title": "Statistics",

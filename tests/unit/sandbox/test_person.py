@@ -98,6 +98,7 @@ def test_a_bot_without_commands_is_said_so() -> None:
     assert caught.value.hint == "The bot has registered none yet."
 
 
+values = st.text() | st.text('ab: "\\\n')
 names = st.text(string.ascii_lowercase + "-_äé", min_size=1, max_size=8)
 
 
@@ -111,7 +112,7 @@ def commands_and_calls(draw: st.DrawFn) -> tuple[list[dict[str, object]], SlashC
         node = {"name": name, "type": 2 if depth < len(path) - 2 else 1, "options": [node]}
     others = [{"name": name, "type": 1} for name in draw(st.lists(names, max_size=3)) if name != path[0]]
     chosen = draw(st.lists(st.sampled_from(options), unique_by=lambda o: str(o["name"])) if options else st.just([]))
-    return [*others, node], SlashCall(" ".join(path), {str(o["name"]): draw(st.text()) for o in chosen})
+    return [*others, node], SlashCall(" ".join(path), {str(o["name"]): draw(values) for o in chosen})
 
 
 @given(commands_and_calls())
