@@ -75,10 +75,12 @@ async def handle(request: web.Request) -> web.StreamResponse:
     stream = zlib.compressobj(1) if request.query.get("compress") == "zlib-stream" else None
     connection = Connection(socket, transport, stream)
     link = Link(sandbox.sessions, connection)
+    request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
     try:
         await _converse(request, connection, link, sandbox)
     finally:
+        request.app[CONNECTIONS].discard(connection)
         if connection.closing and not socket.closed:
             await asyncio.wait((writer,), timeout=_CLOSE_WAIT_S)
         writer.cancel()
@@ -122,3 +124,4 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
 
 
 SANDBOX = web.AppKey("sandbox", Sandbox)
+CONNECTIONS = web.AppKey("connections", set[Connection])

@@ -120,7 +120,15 @@ def _embeds(body: Json, made: Draft, errors: FormErrors) -> None:
         return
     if len(embeds) > EMBEDS_MAX:
         errors.add(("embeds",), "BASE_TYPE_MAX_LENGTH", f"Must be {EMBEDS_MAX} or fewer in length.")
-    made.fields["embeds"] = [{**embed, "type": "rich"} for embed in embeds]
+    made.fields["embeds"] = [_embed(embed) for embed in embeds]
+
+
+def _embed(said: Json) -> Json:
+    """An embed as Discord keeps it: its type, and of each field whether it is inline."""
+    shown = {**{key: value for key, value in said.items() if value is not None}, "type": "rich"}
+    if isinstance(said.get("fields"), list):
+        shown["fields"] = [{"inline": False, **one} for one in said["fields"]]
+    return shown
 
 
 def _components(body: Json, made: Draft, errors: FormErrors) -> None:

@@ -101,8 +101,8 @@ def route(method: str, path: str, *, token: bool = True) -> Callable[[Function],
 
 
 def install(app: web.Application) -> None:
-    """Put every registered route, and the answer to those that do not exist, on ``app``."""
-    for one in ROUTES:
+    """Put every registered route, and the answer to those that do not exist, on ``app``; literal paths win."""
+    for one in sorted(ROUTES, key=lambda one: one.path.count("{")):
         app.router.add_route(one.method, PREFIX + one.path, _handler(one))
     app.router.add_route("*", "/api/{rest:.*}", _no_route)
 

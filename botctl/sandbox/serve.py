@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -11,7 +10,7 @@ from aiohttp import web
 from botctl.sandbox import control, gateway, rest, routes
 from botctl.sandbox.server import Sandbox
 
-_STOP_S = 2.0
+_STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
 __all__ = ["application", "routes", "serving"]
 
 
@@ -19,6 +18,7 @@ def application(sandbox: Sandbox) -> web.Application:
     """REST, gateway, attachments and the control API of ``sandbox``."""
     app = web.Application(client_max_size=rest.BODY_MAX_BYTES)
     app[gateway.SANDBOX] = sandbox
+    app[gateway.CONNECTIONS] = set()
     app.router.add_get("/", gateway.handle)
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
     control.install(app)
@@ -29,7 +29,8 @@ def application(sandbox: Sandbox) -> web.Application:
 @contextlib.asynccontextmanager
 async def serving(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[str]:
     """Listen on loopback; yields the base URL. On the way out every bot's connection is cut: they may RESUME later."""
-    runner = web.AppRunner(application(sandbox), access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
+    app = application(sandbox)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
@@ -38,10 +39,8 @@ async def serving(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[str]:
         sandbox.world.cdn = f"{sandbox.url}/cdn"
         yield sandbox.url
     finally:
-        for session in sandbox.sessions.connected():
-            if session.line is not None:
-                session.line.abort()
-        await asyncio.sleep(0)
+        for connection in app[gateway.CONNECTIONS]:
+            connection.abort()
         await runner.cleanup()
 
 

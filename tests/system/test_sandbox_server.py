@@ -98,7 +98,7 @@ async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_
 
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
-        async def take(
+        async def take(  # noqa: PLR0917 - one option of each kind
             inter: Inter,
             text: str,
             whole: int,

@@ -1,0 +1,99 @@
+"""``python -m botctl.sandbox`` as a process: its ready line, its secrets, its world's file, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.support.discord import BOT, GENERAL, GUILD
+from tests.support.waiting import until
+
+SECRETS = {"BOTCTL_SANDBOX_TOKEN": "the-token", "BOTCTL_SANDBOX_SECRET": "the-secret"}
+AS_BOT, AS_CONTROL = {"Authorization": "Bot the-token"}, {"Authorization": "Bearer the-secret"}
+LIMIT_S = 10
+
+
+@contextlib.asynccontextmanager
+async def process(*arguments: str, env: dict[str, str] = SECRETS) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
+    """The running process and its ready line; killed on the way out when it still runs."""
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-m", "botctl.sandbox", *arguments)
+    running = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env={**os.environ, **env})
+    try:
+        line = await asyncio.wait_for(running.stdout.readline(), LIMIT_S)
+        yield running, json.loads(line or b"{}")
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.communicate()
+
+
+async def test_a_restart_loses_nothing_that_was_shown(tmp_path: Path) -> None:
+    state = tmp_path / "sandbox.json"
+    file = tmp_path / "note.txt"
+    file.write_text("hello")
+    async with aiohttp.ClientSession() as http, process("--state", str(state)) as (first, ready):
+        api = f"{ready['url']}/api/v10"
+        command = {"name": "ping", "description": "Ping"}
+        async with http.put(
+            f"{api}/applications/{BOT}/guilds/{GUILD}/commands", json=[command], headers=AS_BOT
+        ) as said:
+            registered = await said.json()
+        form = aiohttp.FormData({"payload_json": '{"content": "before"}'})
+        form.add_field("files[0]", file.read_bytes(), filename="note.txt")
+        async with http.post(f"{api}/channels/{GENERAL}/messages", data=form, headers=AS_BOT) as said:
+            message = await said.json()
+        await until(
+            lambda: state.exists() and "before" in state.read_text()
+        )  # saved while it runs, not only at the end
+        first.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(first.wait(), LIMIT_S) == 0
+        assert not any(secret in state.read_text() for secret in SECRETS.values())
+        port = ready["url"].rpartition(":")[2]
+        async with process("--state", str(state), "--port", port) as (second, again):
+            assert again["url"] == ready["url"]
+            async with http.get(f"{ready['url']}/_control/state", headers=AS_CONTROL) as said:
+                assert (await said.json())["commands"] == registered
+            async with http.get(f"{api}/channels/{GENERAL}/messages", headers=AS_BOT) as said:
+                assert await said.json() == [message]
+            async with http.get(message["attachments"][0]["url"]) as said:
+                assert await said.text() == "hello"
+            second.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(second.wait(), LIMIT_S) == 0
+
+
+async def test_secrets_that_are_not_given_are_made_up_and_told() -> None:
+    async with process(env={}) as (_, ready):
+        assert set(ready) == {"url", "pid", "token", "control_secret"}
+    async with process() as (_, ready):
+        assert set(ready) == {"url", "pid"}
+
+
+async def test_a_port_that_is_taken_and_a_broken_file_are_sentences(tmp_path: Path) -> None:
+    async with process() as (_, ready), process("--port", ready["url"].rpartition(":")[2]) as (second, _):
+        assert await asyncio.wait_for(second.wait(), LIMIT_S) == 6
+        assert b"cannot listen on port" in await second.stderr.read()
+    (tmp_path / "state.json").write_text("{}")
+    async with process("--state", str(tmp_path / "state.json")) as (broken, _):
+        assert await asyncio.wait_for(broken.wait(), LIMIT_S) == 78
+        assert b"cannot be read" in await broken.stderr.read()
+
+
+async def test_it_stops_while_a_client_is_connected() -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        process() as (running, ready),
+        http.ws_connect(ready["url"] + "/?v=10&encoding=json") as socket,
+    ):
+        await socket.receive()
+        running.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(running.wait(), 3) == 0

@@ -1,0 +1,212 @@
+"""The session state machine without a socket: whatever happens to its connections, a client loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.sandbox.session import GatewayLimits, Link, Session, Sessions, invalidate
+
+TOKEN = "t"
+IDENTIFY = {"op": 2, "d": {"token": TOKEN, "intents": 1 << 9, "properties": {}}}
+
+
+class OneBot:
+    """A host with one application that is in no guild."""
+
+    flags = 0
+
+    def application(self, token: str) -> tuple[str, int] | None:
+        return ("app", self.flags) if token == TOKEN else None
+
+    def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
+        return 0
+
+    def welcome(self, session: Session) -> Iterable[tuple[str, dict[str, Any]]]:
+        return [("READY", {"session_id": session.id})]
+
+    def members(self, session: Session, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+        return [("GUILD_MEMBERS_CHUNK", request)]
+
+
+class Wire:
+    """A line that remembers what was sent on it."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.closed: int | None = None
+
+    def send(self, text: str) -> None:
+        self.frames.append(json.loads(text))
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = self.closed or code
+
+    def abort(self) -> None:
+        self.closed = 1006
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.frames[-1]
+
+
+def connect(sessions: Sessions, *payloads: dict[str, Any], now_s: float = 0.0) -> tuple[Link, Wire]:
+    wire = Wire()
+    link = Link(sessions, wire)
+    link.hello(now_s)
+    for payload in payloads:
+        link.receive(json.dumps(payload), now_s)
+    return link, wire
+
+
+def resume(session: Session, seq: int) -> dict[str, Any]:
+    return {"op": 6, "d": {"token": TOKEN, "session_id": session.id, "seq": seq}}
+
+
+def started(limits: GatewayLimits = GatewayLimits()) -> tuple[Sessions, Link, Wire, Session]:  # noqa: B008
+    sessions = Sessions(OneBot(), limits)
+    link, wire = connect(sessions, IDENTIFY)
+    assert link.session is not None
+    return sessions, link, wire, link.session
+
+
+def test_only_dispatches_are_numbered() -> None:
+    _, link, wire, session = started()
+    link.receive('{"op":1,"d":1}', 0.0)
+    session.dispatch("X", "{}")
+    assert [(frame["op"], frame["s"]) for frame in wire.frames] == [(10, None), (0, 1), (11, None), (0, 2)]
+
+
+@given(st.lists(st.one_of(st.just("event"), st.just("cut"), st.just("resume")), max_size=40))
+def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[str]) -> None:
+    sessions, link, wire, session = started()
+    heard = [frame["s"] for frame in wire.frames if frame["op"] == 0]
+    expected = 1
+    now_s = 0.0
+    for step in [*steps, "cut", "resume"]:
+        now_s += 1
+        if step == "event":
+            session.dispatch("X", "{}")
+            expected += 1
+        elif step == "cut" and session.line is link.line:
+            heard += [frame["s"] for frame in wire.frames if frame["op"] == 0 and frame["s"] > heard[-1]]
+            sessions.lose(session, link.line, now_s, ended=False)
+        elif step == "resume" and session.line is None:
+            link, wire = connect(sessions, resume(session, heard[-1]), now_s=now_s)
+            assert wire.last["t"] == "RESUMED"
+            expected += 1
+            heard += [frame["s"] for frame in wire.frames if frame["op"] == 0]
+    assert heard == list(range(1, expected + 1))
+
+
+def test_what_is_no_longer_held_cannot_be_replayed() -> None:
+    sessions, link, _, session = started(GatewayLimits(buffer=3))
+    for _ in range(4):
+        session.dispatch("X", "{}")
+    sessions.lose(session, link.line, 0.0, ended=False)
+    assert connect(sessions, resume(session, 1))[1].last == {"op": 9, "d": False, "s": None, "t": None}
+    assert connect(sessions, resume(session, 2))[1].last["t"] == "RESUMED"
+
+
+def test_a_session_is_forgotten_after_its_window() -> None:
+    sessions, link, _, session = started(GatewayLimits(resume_window_s=10))
+    sessions.lose(session, link.line, 100.0, ended=False)
+    assert connect(sessions, resume(session, 1), now_s=110.5)[1].last["op"] == 9
+    assert sessions.by_id == {}
+
+
+def test_a_client_that_says_goodbye_ends_its_session() -> None:
+    sessions, link, _, session = started()
+    sessions.lose(session, link.line, 0.0, ended=True)
+    assert connect(sessions, resume(session, 1))[1].last["op"] == 9
+
+
+def test_a_second_connection_takes_the_session_over() -> None:
+    sessions, link, wire, session = started()
+    other, _ = connect(sessions, resume(session, 1))
+    assert wire.closed == 4000
+    sessions.lose(session, link.line, 0.0, ended=False)
+    assert session.line is other.line
+
+
+def test_another_applications_session_cannot_be_resumed() -> None:
+    sessions, _, _, session = started()
+    session.application_id = "other"
+    assert connect(sessions, resume(session, 1))[1].last["op"] == 9
+
+
+def test_a_seq_beyond_the_last_closes() -> None:
+    sessions, _, _, session = started()
+    assert connect(sessions, resume(session, 2))[1].closed == 4007
+
+
+@pytest.mark.parametrize(
+    ("d", "code"),
+    [
+        ({"token": "no"}, 4004),
+        ({"token": "Bot t", "intents": 1}, None),
+        ({"token": TOKEN}, 4013),
+        ({"token": TOKEN, "intents": 1 << 30}, 4013),
+        ({"token": TOKEN, "intents": 1 << 1}, 4014),
+        ({"token": TOKEN, "intents": 1, "shard": [1, 1]}, 4010),
+        ({"token": TOKEN, "intents": 1, "shard": "x"}, 4010),
+        ({"token": TOKEN, "intents": 1, "shard": [3, 4]}, None),
+        (None, 4002),
+    ],
+)
+def test_identify_is_judged(d: Any, code: int | None) -> None:
+    assert connect(Sessions(OneBot(), GatewayLimits()), {"op": 2, "d": d})[1].closed == code
+
+
+def test_sends_are_counted_in_a_moving_window() -> None:
+    _, link, wire, _ = started(GatewayLimits(sends=3, sends_per_s=60))
+    for now_s in (1.0, 2.0, 60.5, 61.5):
+        link.receive('{"op":1,"d":null}', now_s)
+    assert wire.closed is None
+    link.receive('{"op":1,"d":null}', 61.6)
+    assert wire.closed == 4008
+
+
+def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
+    _, link, _, _ = started(GatewayLimits(heartbeat_s=10))
+    assert link.patience(4.0) == 11.0
+    assert not link.overdue(14.9)
+    assert link.overdue(15.0)
+    link.receive('{"op":1,"d":null}', 14.9)
+    assert not link.overdue(29.8)
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"[]", b"null", b'{"op": true}', b'{"op": 1.0}', b"{" * 5000, b"[" * 4000])
+def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
+    _, link, wire, _ = started()
+    link.receive(raw, 0.0)
+    assert wire.closed == 4002
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60))
+def test_no_frame_breaks_the_link(frame: str | bytes) -> None:
+    sessions = Sessions(OneBot(), GatewayLimits())
+    link, _ = connect(sessions)
+    link.receive(frame, 0.0)
+
+
+def test_events_are_for_those_who_asked_and_for_their_shard() -> None:
+    *_, session = started()
+    assert session.wants("MESSAGE_CREATE", str(5 << 22))
+    assert not session.wants("GUILD_MEMBER_ADD", str(5 << 22))
+    assert session.wants("INTERACTION_CREATE", None)
+    session.shard = (1, 2)
+    assert session.wants("INTERACTION_CREATE", str(5 << 22))
+    assert not session.wants("INTERACTION_CREATE", str(4 << 22))
+    assert not session.wants("INTERACTION_CREATE", None)
+
+
+def test_op_9_says_whether_to_resume() -> None:
+    _, _, wire, session = started()
+    invalidate(session, resumable=True)
+    assert (wire.last["op"], wire.last["d"]) == (9, True)

@@ -1,0 +1,73 @@
+"""The world's own rules, and its file."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.clock import ManualClock
+from botctl.core.errors import ConfigError
+from botctl.sandbox import messages, storage
+from botctl.sandbox.world import ALL_PERMISSIONS, KEPT_MESSAGES, MODERATOR, PRUNED_AT_ONCE, default_world
+
+ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
+GUILD, GENERAL = "900000000000000001", "900000000000000301"
+
+
+@given(st.lists(st.floats(min_value=-5, max_value=5)))
+def test_ids_grow_even_when_the_clock_steps_back(steps: list[float]) -> None:
+    clock = ManualClock()
+    world = default_world(clock)
+    ids = []
+    for step in steps:
+        clock.advance(step)
+        ids += [int(world.new_id()), int(world.new_id())]
+    assert ids == sorted(set(ids))
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    clock = ManualClock()
+    made_ms = (int(default_world(clock).new_id()) >> 22) + 1_420_070_400_000
+    assert made_ms == clock.now().timestamp() * 1000
+
+
+def test_permissions_come_from_all_roles() -> None:
+    guild = default_world().guilds[GUILD]
+    assert guild.permissions(guild.members[ANN]) == ALL_PERMISSIONS
+    assert guild.permissions(guild.members[BOB]) == MODERATOR
+    assert guild.permissions(guild.members[CAT]) < MODERATOR
+    guild.members[CAT].roles.append("900000000000000201")
+    assert guild.permissions(guild.members[CAT]) == ALL_PERMISSIONS
+
+
+def test_a_channel_keeps_only_the_newest_messages() -> None:
+    world = default_world()
+    made = messages.draft({"content": "x"}, [], world)
+    for _ in range(KEPT_MESSAGES + 3 * PRUNED_AT_ONCE):
+        newest = messages.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+    kept = world.messages[GENERAL]
+    assert KEPT_MESSAGES <= len(kept) < KEPT_MESSAGES + PRUNED_AT_ONCE
+    assert list(kept)[-1] == newest.id
+
+
+def test_the_world_survives_its_file(tmp_path) -> None:
+    world = default_world(ManualClock())
+    made = messages.draft({"content": "hi", "embeds": [{"title": "t"}]}, [], world)
+    messages.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, only_for=BOB)
+    world.applications["900000000000000010"].commands[""] = {"1": {"id": "1", "name": "ping"}}
+    path = tmp_path / "deep" / "state.json"
+    storage.save(world, path)
+    again = storage.load(path)
+    assert storage.snapshot(again) == storage.snapshot(world)
+    assert again.channels[GENERAL] is again.guilds[GUILD].channels[GENERAL]
+    assert int(again.new_id()) > world.last_id
+    assert [one.name for one in path.parent.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"version": 99}', '{"version": 1, "last_id": 1, "users": {"1": 2}}'])
+def test_a_broken_file_is_a_sentence(tmp_path, text: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        storage.load(path)
