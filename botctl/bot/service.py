@@ -10,7 +10,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from botctl.bot.decide import RoleBook
 from botctl.bot.loader import Catalog, Handler
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.point import pointed_at
+from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
@@ -45,14 +45,6 @@ _BAD_GATEWAY_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake giv
     4013: "the intents in discord.intents do not exist",
 }
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class DiscordAccess:
-    """How to get to Discord. ``base_url``: the sandbox's address, ``http://127.0.0.1:8911``; None is Discord itself."""
-
-    token: str
-    base_url: str | None = None
 
 
 class BotService:

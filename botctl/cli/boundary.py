@@ -44,6 +44,9 @@ def guarded(call: Callable[[], object], *, debug: bool = False, as_json: bool = 
 
 
 def _say(sentence: str, hint: str, code: int, kind: str, *, as_json: bool) -> None:
+    from botctl.core.redact import redact
+
+    sentence, hint = redact(sentence), redact(hint)
     if as_json:
         said = {"error": sentence, "hint": hint, "type": kind, "exit_code": int(code)}
         print(json.dumps(said), file=sys.stderr)

@@ -26,6 +26,7 @@ from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import AssemblyError
 from botctl.core.events import Event
 from botctl.core.needs import Key, Spec, in_order, label, load_factory, parameters_of, provided_by, unwrapped
+from botctl.core.protocols import StatusSource
 from botctl.core.running import Running, Services
 from botctl.core.state import Health, State, Status
 from botctl.core.tasks import Backoff, Tasks
@@ -45,7 +46,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_OWN = (Tasks, Services)  # each service gets its own
+_OWN = (Tasks, Services, StatusSource)  # the registry's own to give; of the first two, each service gets its own
 
 
 def _unheard(_: Event) -> None:
@@ -149,6 +150,10 @@ class Registry:
     def _known(self) -> Collection[Key]:
         return {*self._values, *self._specs, *_OWN}
 
+    def provides(self, key: Any) -> bool:
+        """Whether a service may ask for ``key``."""
+        return key in self._known()
+
     def _check_free(self, key: Key, name: str, *, replace: bool) -> None:
         if self._opened:
             raise AssemblyError(
@@ -156,7 +161,7 @@ class Registry:
                 hint="Register everything before it is opened.",
             )
         if key in _OWN:
-            raise AssemblyError(f"{name} cannot be registered: each service gets its own")
+            raise AssemblyError(f"{name} cannot be registered: it is the registry's own to give")
         twice = key in self._values or key in self._specs
         if twice and not replace:
             raise AssemblyError(f"{label(key)} is registered twice", hint="Use replace=True if that is meant.")

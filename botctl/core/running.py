@@ -12,6 +12,7 @@ from botctl.core.clock import Clock
 from botctl.core.errors import BotctlError, MissingNeed
 from botctl.core.events import Event
 from botctl.core.needs import Key, Parameter, Spec, label, missing, parameters_of, unwrapped
+from botctl.core.protocols import StatusSource
 from botctl.core.service import Patience, Service
 from botctl.core.state import Health, Status
 from botctl.core.tasks import Tasks
@@ -60,7 +61,7 @@ def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str)
 
 
 class Running(Services):
-    """A registry that is open. Only `botctl.app` and `botctl.cli` hold it."""
+    """A registry that is open. Only `botctl.app` and `botctl.cli` hold it; services may ask for its `StatusSource`."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Running(Services):
         clock: Clock,
         random: Random,
     ) -> None:
-        self._found = dict(values)
+        self._found = {**values, StatusSource: self}
         super().__init__(self._found)
         self._services = {
             spec.key: Service(

@@ -26,6 +26,7 @@ from botctl.core.toml_lines import key_lines
 
 PROJECT_VARIABLE = "BOTCTL_PROJECT"
 TEST_PREFIX = "BOTCTL_TEST_"  # what botctl's own tests are told; no settings
+NO_SETTINGS = frozenset({PROJECT_VARIABLE, "BOTCTL_DISCORD_OPENAPI"})  # the latter: Discord's description of its API
 
 Key = tuple[str, ...]
 
@@ -107,7 +108,7 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     """The settings in variables that begin with ``BOTCTL_``."""
     values = Values()
     for name in sorted(env):
-        if name.startswith(ENV_PREFIX) and name != PROJECT_VARIABLE and not name.startswith(TEST_PREFIX):
+        if name.startswith(ENV_PREFIX) and name not in NO_SETTINGS and not name.startswith(TEST_PREFIX):
             values |= _from_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
     return values
 

@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Final
 
 from botctl.core.errors import ExitCode
 
-_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+DEPART_S: Final = 3.0
+_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
 class Stop:
@@ -46,27 +48,38 @@ class Stop:
         """Take note of a signal. Called in the main thread, between two instructions of whatever runs there."""
         if self.code is None:
             self.code = _CODES[signal.Signals(signum)]
-            self._watchdog = threading.Timer(self._hard_limit_s, self._give_up)
-            self._watchdog.daemon = True
-            self._watchdog.start()
+            self._watch(self._hard_limit_s, self.code)
             self._loop.call_soon_threadsafe(self._first.set)
         else:
             self._loop.call_soon_threadsafe(self._second.set)
 
-    def _give_up(self) -> None:
-        sentence = f"botctl: still not stopped {self._hard_limit_s:.0f} s after the signal; ending without ceremony.\n"
-        os.write(sys.stderr.fileno(), sentence.encode())
-        self._end(self.code or ExitCode.FAILED)
+    def depart(self, code: int) -> None:
+        """All has stopped: what still runs in the process (a thread that hangs, say) gets ``DEPART_S`` to end."""
+        self.close()
+        self._watch(DEPART_S, code)
 
     def close(self) -> None:
-        """The stop is over: call off the watchdog."""
+        """Call off the watchdog."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+
+    def _watch(self, limit_s: float, code: int) -> None:
+        self._watchdog = threading.Timer(limit_s, self._give_up, (limit_s, code))
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    def _give_up(self, limit_s: float, code: int) -> None:
+        sentence = f"botctl: something would not stop within {limit_s:.0f} s; ending without it.\n"
+        os.write(sys.stderr.fileno(), sentence.encode())
+        self._end(code)
 
 
 @contextlib.contextmanager
 def listening(hard_limit_s: float) -> Iterator[Stop]:
-    """Listen for SIGTERM and SIGINT while the block runs; must be entered in the main thread, in a running loop."""
+    """Listen for SIGTERM and SIGINT while the block runs; must be entered in the main thread, in a running loop.
+
+    The watchdog is not called off when the block ends; that is for who enters it (`Stop.close`, `Stop.depart`).
+    """
     stop = Stop(hard_limit_s)
 
     def handler(signum: int, _frame: FrameType | None) -> None:
@@ -77,6 +90,5 @@ def listening(hard_limit_s: float) -> Iterator[Stop]:
     try:
         yield stop
     finally:
-        stop.close()
         for signum, old in before.items():
             signal.signal(signum, old)

@@ -9,9 +9,9 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
+from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.child import Launch
 from botctl.core.embedded import START_S, Recipe, embedded
@@ -26,17 +26,8 @@ TITLE: Final = "The sandbox"
 _HOST: Final = "127.0.0.1"
 
 
-@dataclass(frozen=True, slots=True)
-class LocalDiscord:
-    """A running sandbox. ``url`` is ``http://127.0.0.1:PORT``; ``secret`` opens its control port."""
-
-    url: str
-    token: str = field(repr=False)
-    secret: str = field(repr=False)
-
-
 @asynccontextmanager
-async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[LocalDiscord]:
+async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[DiscordAccess]:
     """Factory of the service: the sandbox of this project, started here unless another process runs it.
 
     Raises:
@@ -47,7 +38,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         token = bot_token(secret)
         register(secret)
         register(token)
-        yield LocalDiscord(found.address, token, secret)
+        yield DiscordAccess(token, found.address)
 
 
 def bot_token(secret: str) -> str:

@@ -12,6 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from botctl.core.bus import Bus
+from botctl.core.embedded import embedded
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
 from botctl.core.redact import redact
@@ -20,7 +21,9 @@ from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
 from botctl.stores import nx
 from botctl.stores.address import shown
-from botctl.core.embedded import embedded
+
+Database = AsyncDatabase[dict[str, Any]]
+"""The service: the bot's own database."""
 
 CONNECTIONS: Final = 50
 _REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
@@ -52,14 +55,12 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
             appname="botctl",
         )
     except (PyMongoError, ValueError, TypeError) as error:
-        sentence = f"mongo.url is not the address of a MongoDB: {redact(safe(error))}."
+        sentence = f"mongo.url is not the address of a MongoDB: {_said(error)}."
         raise ConfigError(sentence, hint="The form is mongodb://[user:password@]host[:port][/?options].") from error
 
 
 @asynccontextmanager
-async def mongo_store(
-    settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks
-) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
+async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Database]:
     """Factory of the service: the bot's database on the MongoDB of the settings, or on the embedded store.
 
     Raises:
@@ -85,7 +86,7 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[
         except (ConfigurationError, OperationFailure) as error:
             if isinstance(error, OperationFailure) and error.code not in _REFUSED:
                 raise _unreachable(url, error) from error
-            sentence = f"MongoDB at {shown(url)} refuses: {redact(safe(error))}."
+            sentence = f"MongoDB at {shown(url)} refuses: {_said(error)}."
             raise ConfigError(sentence, hint="Correct user and password in mongo.url (BOTCTL_MONGO__URL).") from error
         except (PyMongoError, OSError) as error:
             raise _unreachable(url, error) from error
@@ -94,9 +95,13 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[
 
 def _unreachable(url: str, error: Exception) -> Unreachable:
     return Unreachable(
-        f"MongoDB at {shown(url)} does not answer: {redact(safe(error))}.",
+        f"MongoDB at {shown(url)} does not answer: {_said(error)}.",
         hint="Start that server, or leave mongo.url unset to use the embedded one.",
     )
+
+
+def _said(error: Exception) -> str:
+    return redact(safe(error)).rstrip(".")
 
 
 async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:
@@ -109,7 +114,7 @@ async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:
     return f"MongoDB {safe(info.get('version', '?'))}"
 
 
-async def ping_mongo(database: AsyncDatabase[dict[str, Any]]) -> str:
+async def ping_mongo(database: Database) -> str:
     """The health of the service: its version and how long it took to tell."""
     began = time.perf_counter()
     return f"{await version(database.client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

@@ -1,0 +1,1 @@
+"""Side-by-side measurements: ``make bench``. Each prints ratios and keeps its raw run in bench/results/."""
