@@ -23,13 +23,8 @@ class Feedback(Command):
 
     async def execute(self, ctx: Context) -> None:
         field = disnake.ui.TextInput(custom_id="text", style=disnake.TextInputStyle.long, max_length=1000)
-        await ctx.ask(
-            disnake.ui.Modal(
-                title=ctx.pick(WORDS["title"]),
-                custom_id=self.custom_id("form"),
-                components=[disnake.ui.Label(ctx.pick(WORDS["label"]), field)],
-            )
-        )
+        label = disnake.ui.Label(ctx.pick(WORDS["label"]), field)
+        await ctx.ask(self.custom_id("form"), title=ctx.pick(WORDS["title"]), components=[label])
 
     @modal("form")
     async def received(self, ctx: Context) -> None:

@@ -25,10 +25,10 @@ def sentence(judgement: Judgement, locale: str, error_id: str | None) -> str:
     return say(words.key, locale, **words.values)
 
 
-async def tell(inter: Interaction[Any], ctx: Context | None, text: str, *, heeded: bool) -> None:
+async def tell(inter: Interaction[Any], ctx: Context | None, text: str, *, told: bool) -> None:
     """Tell the person ``text``, alone where Discord allows it: a reply deferred for all to see stays so.
 
-    ``heeded``: the author's own error handler may have answered; then it has, if anybody has.
+    ``told``: if there is an answer by now, it came from the author's own error handler, and is not added to.
 
     Raises:
         UNANSWERABLE: Discord does not take it; most often the interaction has expired.
@@ -39,7 +39,7 @@ async def tell(inter: Interaction[Any], ctx: Context | None, text: str, *, heede
         await inter.response.send_message(text, ephemeral=True, allowed_mentions=_NO_PINGS)
     elif await _thinking(inter, ctx):
         await inter.edit_original_response(text, allowed_mentions=_NO_PINGS)
-    elif not heeded:
+    elif not told:
         await inter.followup.send(text, ephemeral=True, allowed_mentions=_NO_PINGS)
 
 

@@ -45,6 +45,7 @@ class Bot(commands.InteractionBot):
                 sync_commands=settings.sync_commands,
                 allow_command_deletion=settings.delete_unknown_commands,
                 sync_on_cog_actions=False,
+                sync_commands_debug=False,
             ),
             test_guilds=[int(guild) for guild in settings.test_guilds] or None,
             **options,
@@ -117,7 +118,6 @@ class Bot(commands.InteractionBot):
         before = asyncio.all_tasks()
         super().dispatch(event_name, *args, **kwargs)
         if flight is not None:
-            flight.heeded = True
             flight.helpers |= asyncio.all_tasks() - before
 
     async def on_error(self, event_method: str, *args: Any, **_: Any) -> None:

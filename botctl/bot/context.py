@@ -96,10 +96,13 @@ class Context:
         else:
             await self.inter.response.edit_message(**message)
 
-    async def ask(self, form: disnake.ui.Modal) -> None:
-        """Show a form. It must be the first answer; what is written into it comes to the ``@modal`` handler."""
+    async def ask(self, custom_id: str, *, title: str, components: Any) -> None:
+        """Show a form. It must be the first answer; what is written into it comes to the ``@modal`` handler.
+
+        A form with a callback of its own is disnake's ``ctx.inter.response.send_modal(form)``.
+        """
         await self._end_deferral()
-        await self.inter.response.send_modal(form)
+        await self.inter.response.send_modal(title=title, custom_id=custom_id, components=components)
 
     async def defer(self, *, ephemeral: bool = False) -> None:
         """Tell Discord that the answer takes longer than 3 s."""

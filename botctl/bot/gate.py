@@ -81,13 +81,15 @@ async def _pass(bot: Bot, flight: Flight, parse: Callable[[], None]) -> None:
     if flight.ctx is None and flight.judgement is None and not flight.inter.response.is_done():
         await asyncio.sleep(bot.pipeline.grace_s)  # somebody may have been waiting with wait_for
         if not flight.inter.response.is_done():
-            flight.judgement = STALE
+            flight.judge(STALE)
 
 
 def _listen(gate: Gate, item: Any, cls: type[Any]) -> None:
     """Let errors of a view or form be noted before its own ``on_error``; disnake's only prints, and is left out."""
     own = item.on_error
-    if hasattr(own, MARK):  # it was stored before
+    if hasattr(own, MARK) or not hasattr(
+        item, "__dict__"
+    ):  # stored before; or disnake's bare Modal, which does nothing
         return
     printing = getattr(own, "__func__", None) is cls.on_error
 

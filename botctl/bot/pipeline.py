@@ -39,16 +39,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """An invocation that is under way. ``heeded``: the author's own code hears of its errors, and may have answered."""
+    """An invocation that is under way.
+
+    ``judgement`` is what went wrong first; ``answered``: the person had an answer by then. ``heeded``: a handler of the
+    author's was told of it, and may have answered.
+    """
 
     invocation: Invocation
     inter: Interaction[Any]
     rules: Rules
     task: asyncio.Task[Any]
     judgement: Judgement | None = None
+    answered: bool = False
     heeded: bool = False
     ctx: Context | None = None
     helpers: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def judge(self, judgement: Judgement) -> Judgement:
+        """Set the judgement; the first one counts, and is returned."""
+        if self.judgement is None:
+            self.judgement = judgement
+            self.answered = self.inter.response.is_done()
+        return self.judgement
 
 
 @dataclass(slots=True)
@@ -124,12 +136,12 @@ class Pipeline:
         stopped: asyncio.CancelledError | None = None
         try:
             if self._draining:
-                flight.judgement = DRAINING
+                flight.judge(DRAINING)
             else:
                 await work(flight)
         except asyncio.CancelledError as error:
             stopped = error
-            flight.judgement = flight.judgement or CANCELLED
+            flight.judge(CANCELLED)
         except Exception as error:  # noqa: BLE001  whatever a handler or a hook raises is its outcome
             self.note(inter, error)
         try:
@@ -187,9 +199,8 @@ class Pipeline:
             _log.error("interaction %s failed after its end", inter.id, exc_info=error)
             return
         flight.heeded |= heeded
-        if flight.judgement is None:
-            flight.judgement = judgement
-        elif judgement.error is not None and judgement.error is not flight.judgement.error:
+        first = flight.judge(judgement)
+        if judgement.error is not None and judgement.error is not first.error:
             _log.error("another error in %s", flight.invocation.name, exc_info=error, extra=_fields(flight.invocation))
 
     async def drain(self, limit_s: float) -> None:
@@ -266,7 +277,7 @@ class Pipeline:
         return settings
 
     async def _land(self, flight: Flight) -> None:
-        judgement = flight.judgement or _implied(flight)
+        judgement = flight.judge(_implied(flight))
         outcome = self._finish(flight, judgement)
         if flight.helpers:
             await asyncio.wait(flight.helpers, timeout=self.grace_s)
@@ -278,7 +289,8 @@ class Pipeline:
                 await answer.settle(flight.inter, flight.ctx, locale, grace_s=grace_s)
             else:
                 text = answer.sentence(judgement, locale, outcome.error_id)
-                await answer.tell(flight.inter, flight.ctx, text, heeded=flight.heeded)
+                told = flight.heeded or not flight.answered
+                await answer.tell(flight.inter, flight.ctx, text, told=told)
         except answer.UNANSWERABLE as error:
             _log.warning("%s got no answer: %s", flight.invocation.name, error, extra=_fields(flight.invocation))
 

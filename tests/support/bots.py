@@ -1,0 +1,180 @@
+"""A real bot (disnake's client, botctl's pipeline) against a sandbox in the same process; what it needs is made to order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from botctl.bot.loader import Catalog, load
+from botctl.bot.plan import Checks
+from botctl.bot.service import BotService, DiscordAccess, bot_service
+from botctl.core.audit import AuditEntry
+from botctl.core.bus import Bus
+from botctl.core.clock import Clock, SystemClock
+from botctl.core.events import CommandFinished, Event
+from botctl.core.guilds import DEFAULTS, GuildSettings, changed
+from botctl.core.invocation import Invocation
+from botctl.core.protocols import Auditor, GuildSettingsSource, GuildSettingsStore, Limiter
+from botctl.core.registry import Registry, Running
+from botctl.core.settings import Role, Settings
+from botctl.core.throttle import Limit, Verdict, parse
+from botctl.sandbox.client import SandboxClient, Seat
+from botctl.sandbox.person import MenuCall, SlashCall
+from botctl.sandbox.serve import serving
+from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.shapes import Reply
+from botctl.sandbox.world import default_world
+from tests.support.waiting import until
+
+TOKEN, SECRET = "sandbox-token", "sandbox-secret"
+GUILD, BOT = "900000000000000001", "900000000000000010"
+ROLES = {"admin": Role(roles=("900000000000000201",)), "moderator": Role(users=("900000000000000102",))}
+"""ann is the admin by her Discord role, bob the moderator by his id, cat is nobody."""
+
+
+@dataclass
+class FakeLimiter:
+    """Counts up to ``count`` of the first limit, per user and name; ``error`` is raised instead where set."""
+
+    error: Exception | None = None
+    used: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
+        if self.error:
+            raise self.error
+        key = (invocation.name, invocation.actor.id)
+        self.used[key] = self.used.get(key, 0) + 1
+        for limit in limits:
+            if self.used[key] > limit.count:
+                return Verdict(False, limit.period_s, limit, "fake")
+        return Verdict(True, source="fake")
+
+
+@dataclass
+class FakeAuditor:
+    entries: list[AuditEntry] = field(default_factory=list)
+
+    def record(self, entry: AuditEntry) -> None:
+        self.entries.append(entry)
+
+
+@dataclass
+class FakeGuilds:
+    """Guild settings in memory; ``error`` is raised instead where set."""
+
+    settings: dict[str, GuildSettings] = field(default_factory=dict)
+    error: Exception | None = None
+
+    async def get(self, guild: str) -> GuildSettings:
+        if self.error:
+            raise self.error
+        return self.settings.get(guild, DEFAULTS)
+
+    async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
+        settings = await self.get(guild)
+        for key, raw in changes.items():
+            settings = changed(settings, key, raw)
+        self.settings[guild] = replace(settings, revision=settings.revision + 1)
+        return self.settings[guild]
+
+
+@dataclass
+class Rig:
+    """A running bot, the people's side of its Discord, and what it told."""
+
+    service: BotService
+    people: SandboxClient
+    sandbox: Sandbox
+    running: Running
+    events: list[Event]
+    auditor: FakeAuditor
+    limiter: FakeLimiter
+    guilds: FakeGuilds
+
+    async def say(
+        self, name: str, options: Mapping[str, str] | None = None, *, who: str = "ann", limit_s: float = 5.0
+    ) -> Reply:
+        """Use a slash command and wait for its answer and its outcome."""
+        call = SlashCall(name, options or {})
+        return await self.settled(await self.people.send(call, Seat(who), timeout_s=limit_s))
+
+    async def menu(self, name: str, target: str, *, who: str = "ann") -> Reply:
+        call = MenuCall(name, target, on_message=not target.startswith("@"))
+        return await self.settled(await self.people.send(call, Seat(who)))
+
+    async def click(self, label: str, *, who: str = "ann", limit_s: float = 5.0) -> Reply:
+        return await self.settled(await self.people.click(label, Seat(who), timeout_s=limit_s))
+
+    async def submit(self, fields: Mapping[str, str], *, who: str = "ann") -> Reply:
+        return await self.settled(await self.people.submit(fields, Seat(who)))
+
+    async def settled(self, reply: Reply) -> Reply:
+        await until(lambda: self.service.in_flight == 0, what="the outcome")
+        return reply
+
+    @property
+    def finished(self) -> list[CommandFinished]:
+        return [event for event in self.events if isinstance(event, CommandFinished)]
+
+    @property
+    def results(self) -> list[str]:
+        return [event.result for event in self.finished]
+
+
+def text(reply: Reply) -> str:
+    """What the person sees last, in words."""
+    assert reply.messages, reply
+    return reply.messages[-1].content
+
+
+def write(folder: Path, **files: str) -> Path:
+    """A commands folder with these files, by name without ``.py``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, body in files.items():
+        (folder / f"{name}.py").write_text(dedent(body))
+    return folder
+
+
+def checks(**options: Any) -> Checks:
+    return Checks(roles=set(ROLES), limits=parse("100/1s per user"), **options)
+
+
+@asynccontextmanager
+async def rig(
+    catalog: Catalog | Path,
+    *,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    world: Sandbox | None = None,
+    token: str = TOKEN,
+    values: Mapping[type, Any] | None = None,
+) -> AsyncIterator[Rig]:
+    """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are further services."""
+    if isinstance(catalog, Path):
+        catalog = load(catalog, checks())
+    sandbox = world or Sandbox(default_world(), Access({TOKEN: BOT}, SECRET))
+    events: list[Event] = []
+    bus, limiter, auditor, guilds = Bus(), FakeLimiter(), FakeAuditor(), FakeGuilds()
+    async with serving(sandbox) as url, SandboxClient(url, SECRET) as people:
+        with bus.listen(events.append, Event):
+            registry = Registry(publish=bus.publish)
+            given: dict[Any, Any] = {
+                Settings: settings or Settings(roles=ROLES),
+                DiscordAccess: DiscordAccess(token, url),
+                Catalog: catalog,
+                Bus: bus,
+                Clock: clock or SystemClock(),
+                Limiter: limiter,
+                Auditor: auditor,
+                GuildSettingsSource: guilds,
+                GuildSettingsStore: guilds,
+            }
+            for key, value in (given | dict(values or {})).items():
+                registry.value(key, value)
+            registry.add(bot_service, name="bot", also=catalog.needs, ping=BotService.ping, stop_s=15.0)
+            async with registry.open() as running:
+                yield Rig(running.get(BotService), people, sandbox, running, events, auditor, limiter, guilds)

@@ -1,0 +1,716 @@
+"""The bot against the sandbox: every interaction is answered, and comes to exactly one outcome, whatever disnake does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from botctl.bot import pipeline as pipeline_module
+from botctl.core.errors import CommandFaults, DeadToken
+from botctl.core.events import AutocompleteAnswered, DrainStarted, GatewayChanged
+from botctl.core.guilds import GuildSettings
+from botctl.sandbox.client import Seat
+from botctl.sandbox.person import SlashCall
+from botctl.sandbox.suggest import Question
+from tests.support.bots import GUILD, Rig, rig, text, write
+from tests.support.waiting import until
+
+COMMANDS = """
+    import asyncio
+    import enum
+
+    import disnake
+    from disnake.ext import commands
+
+    from botctl import Command, Context, MessageCommand, UsageError, UserCommand, component, modal
+
+    class Ping(Command):
+        "Pong."
+        async def execute(self, ctx: Context) -> None:
+            await ctx.reply("pong")
+
+    class Colour(enum.Enum):
+        red = "r"
+        blue = "b"
+
+    async def suggest(inter, typed: str):
+        if typed == "boom":
+            raise RuntimeError("no ideas")
+        return [word for word in ("apple", "pear") if word.startswith(typed)]
+
+    class Echo(Command):
+        "Say it again."
+        async def execute(
+            self,
+            ctx: Context,
+            word: str = commands.Param(autocomplete=suggest),
+            times: commands.Range[int, 1, 3] = 1,
+            colour: Colour = Colour.red,
+            whom: disnake.User | None = None,
+        ) -> None:
+            await ctx.reply(f"{word * times} {colour} {whom}")
+
+    class Fail(Command):
+        "It always fails."
+        async def execute(self, ctx: Context) -> None:
+            raise RuntimeError("boom")
+
+    class FailLate(Command):
+        "It fails after it has answered."
+        async def execute(self, ctx: Context) -> None:
+            await ctx.reply("so far so good")
+            raise RuntimeError("boom")
+
+    class FailDeferred(Command):
+        "It fails while the person sees thinking."
+        async def execute(self, ctx: Context) -> None:
+            await ctx.defer()
+            raise RuntimeError("boom")
+
+    class Silent(Command):
+        "It says nothing."
+        async def execute(self, ctx: Context) -> None:
+            pass
+
+    class SilentDeferred(Command):
+        "It defers and says nothing."
+        async def execute(self, ctx: Context) -> None:
+            await ctx.defer(ephemeral=True)
+
+    class Wrong(Command):
+        "Its options are never right."
+        async def execute(self, ctx: Context) -> None:
+            raise UsageError("a die has two sides at least.")
+
+    class Secret(Command):
+        "For staff."
+        roles = ("admin", "moderator")
+        async def execute(self, ctx: Context) -> None:
+            await ctx.reply("secret")
+
+    class Once(Command):
+        "Once only."
+        throttle = "1/10s per user"
+        async def execute(self, ctx: Context) -> None:
+            await ctx.reply("once")
+
+    class Cancelled(Command):
+        "It cancels itself."
+        async def execute(self, ctx: Context) -> None:
+            raise asyncio.CancelledError
+
+    class Slow(Command):
+        "It takes its time."
+        defer = "ephemeral"
+        async def execute(self, ctx: Context) -> None:
+            while not ctx.inter.response.is_done():
+                await asyncio.sleep(0.01)
+            await ctx.reply("at last")
+            await ctx.reply("and more")
+
+    class Outer(Command):
+        "A command with sub-commands."
+        roles = ("admin",)
+
+        async def execute_first(self, ctx: Context, n: int = 1) -> None:
+            "The first."
+            await ctx.reply(f"first {n}")
+
+        class Open(Command):
+            "For everybody."
+            roles = ()
+            async def execute(self, ctx: Context) -> None:
+                await ctx.reply("open")
+
+        class Group(Command):
+            "A group."
+            async def execute_deep(self, ctx: Context) -> None:
+                "Deep down."
+                await ctx.reply("deep")
+
+    class Buttons(Command):
+        "Buttons, a select and a form."
+        async def execute(self, ctx: Context) -> None:
+            await ctx.reply("press", components=[
+                disnake.ui.Button(label="Count", custom_id=self.custom_id("count", 1)),
+                disnake.ui.Button(label="Explode", custom_id=self.custom_id("explode")),
+                disnake.ui.Button(label="Quiet", custom_id=self.custom_id("quiet")),
+                disnake.ui.Button(label="Form", custom_id=self.custom_id("form")),
+                disnake.ui.Button(label="Gone", custom_id="gone:long:ago"),
+            ])
+
+        @component("count")
+        async def count(self, ctx: Context, n: str) -> None:
+            again = disnake.ui.Button(label="Count", custom_id=self.custom_id("count", int(n) + 1))
+            await ctx.edit(content=f"counted {n}", components=[again])
+
+        @component("explode")
+        async def explode(self, ctx: Context) -> None:
+            raise RuntimeError("bang")
+
+        @component("quiet")
+        async def quiet(self, ctx: Context) -> None:
+            pass
+
+        @component("form")
+        async def form(self, ctx: Context) -> None:
+            field = disnake.ui.TextInput(custom_id="name")
+            await ctx.ask(self.custom_id("sent", "x"), title="Form", components=[disnake.ui.Label("Name", field)])
+
+        @modal("sent")
+        async def sent(self, ctx: Context, mark: str) -> None:
+            if ctx.fields["name"] == "boom":
+                raise RuntimeError("bang")
+            await ctx.reply(f"hello {ctx.fields['name']} {mark}", ephemeral=True)
+
+    class Who(UserCommand):
+        "Who."
+        async def execute(self, ctx: Context, user) -> None:
+            await ctx.reply(f"this is {user.name}")
+
+    class Quote(MessageCommand):
+        "Quote."
+        async def execute(self, ctx: Context, message) -> None:
+            await ctx.reply(f"> {message.content}")
+"""
+
+COG = """
+    import asyncio
+
+    import disnake
+    from disnake.ext import commands
+
+    class Sour(commands.CheckFailure):
+        pass
+
+    class View(disnake.ui.View):
+        @disnake.ui.button(label="Fine")
+        async def fine(self, button, inter):
+            await inter.response.send_message("view answered")
+
+        @disnake.ui.button(label="Broken")
+        async def broken(self, button, inter):
+            raise RuntimeError("view broke")
+
+    class Plain(commands.Cog):
+        def __init__(self, bot):
+            self.bot = bot
+            self.heard = []
+
+        @commands.slash_command(description="fine")
+        async def p_fine(self, inter):
+            await inter.response.send_message("plain")
+
+        @commands.slash_command(description="raises")
+        async def p_raise(self, inter):
+            raise RuntimeError("plain boom")
+
+        @commands.slash_command(description="a truthy local handler hides the error from everybody else")
+        async def p_hidden(self, inter):
+            raise RuntimeError("hidden boom")
+
+        @p_hidden.error
+        async def hide(self, inter, error):
+            await inter.response.send_message("I saw it", ephemeral=True)
+            return True
+
+        @commands.slash_command(description="its handler fails as well")
+        async def p_twice(self, inter):
+            raise RuntimeError("first boom")
+
+        @p_twice.error
+        async def twice(self, inter, error):
+            raise ValueError("second boom")
+
+        @commands.slash_command(description="a check refuses")
+        @commands.check(lambda inter: False)
+        async def p_check(self, inter):
+            await inter.response.send_message("never")
+
+        @commands.slash_command(description="permissions")
+        @commands.has_permissions(administrator=True)
+        async def p_admin(self, inter):
+            await inter.response.send_message("admin")
+
+        @commands.slash_command(description="cooldown")
+        @commands.cooldown(1, 60, commands.BucketType.user)
+        async def p_cool(self, inter):
+            await inter.response.send_message("cool")
+
+        @commands.slash_command(description="a check that breaks")
+        @commands.check(lambda inter: 1 / 0)
+        async def p_brokencheck(self, inter):
+            await inter.response.send_message("never")
+
+        @commands.slash_command(description="converter")
+        async def p_convert(self, inter, n: int = commands.Param(converter=lambda inter, n: 1 / (n - 1))):
+            await inter.response.send_message(str(n))
+
+        @commands.slash_command(description="group")
+        async def p_group(self, inter):
+            pass
+
+        @p_group.sub_command(description="one")
+        async def one(self, inter):
+            await inter.response.send_message("one")
+
+        @p_group.sub_command(description="two")
+        async def two(self, inter):
+            raise RuntimeError("two boom")
+
+        @two.error
+        async def two_error(self, inter, error):
+            return True
+
+        @p_group.sub_command_group()
+        async def deep(self, inter):
+            pass
+
+        @deep.sub_command(description="three")
+        async def three(self, inter):
+            raise RuntimeError("three boom")
+
+        @commands.slash_command(description="hooks")
+        async def p_after(self, inter):
+            await inter.response.send_message("after")
+
+        @p_after.after_invoke
+        async def after(self, inter):
+            raise RuntimeError("after boom")
+
+        @commands.slash_command(description="hooks")
+        async def p_before(self, inter):
+            await inter.response.send_message("never")
+
+        @p_before.before_invoke
+        async def before(self, inter):
+            raise RuntimeError("before boom")
+
+        @commands.slash_command(description="cancelled")
+        async def p_cancel(self, inter):
+            raise asyncio.CancelledError
+
+        @commands.slash_command(description="defers, follows up")
+        async def p_defer(self, inter):
+            await inter.response.defer()
+            await inter.followup.send("followed")
+
+        @commands.slash_command(description="defers, edits")
+        async def p_edit(self, inter):
+            await inter.response.defer()
+            await inter.edit_original_response("edited")
+
+        @commands.slash_command(description="defers, forgets")
+        async def p_forget(self, inter):
+            await inter.response.defer()
+
+        @commands.slash_command(description="says nothing")
+        async def p_silent(self, inter):
+            pass
+
+        @commands.slash_command(description="answers later, elsewhere")
+        async def p_later(self, inter):
+            self.task = asyncio.create_task(self.later(inter))
+
+        async def later(self, inter):
+            await asyncio.sleep(0.02)
+            await inter.response.send_message("later")
+
+        @commands.slash_command(description="a listener answers")
+        async def p_sour(self, inter):
+            raise Sour("sour")
+
+        @commands.slash_command(description="a view")
+        async def p_view(self, inter):
+            await inter.response.send_message("look", view=View())
+
+        @commands.slash_command(description="waits for a button")
+        async def p_wait(self, inter):
+            button = disnake.ui.Button(label="Waited", custom_id="p:waited")
+            await inter.response.send_message("press", components=[button])
+            pressed = await self.bot.wait_for("button_click", timeout=5)
+            await pressed.response.send_message("thank you")
+
+        @commands.user_command(name="Plain user")
+        async def plain_user(self, inter, user):
+            raise RuntimeError("user boom")
+
+        @commands.Cog.listener()
+        async def on_slash_command_error(self, inter, error):
+            if isinstance(error, Sour):
+                await asyncio.sleep(0.01)
+                await inter.response.send_message("how sour", ephemeral=True)
+
+        @commands.Cog.listener()
+        async def on_button_click(self, inter):
+            if inter.data.custom_id == "p:heard":
+                await inter.response.send_message("heard")
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bot(tmp_path_factory: pytest.TempPathFactory):
+    folder = write(tmp_path_factory.mktemp("bot") / "commands", all=COMMANDS, plain=COG)
+    async with rig(folder) as running:
+        running.service.bot.pipeline.grace_s = 0.3
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def fresh(request: pytest.FixtureRequest):
+    """What is shared by the tests of the module says nothing of the test before."""
+    if "bot" in request.fixturenames:
+        running: Rig = request.getfixturevalue("bot")
+        running.events.clear()
+        running.auditor.entries.clear()
+        running.limiter.used.clear()
+        running.limiter.error = running.guilds.error = None
+        running.guilds.settings.clear()
+
+
+shared = pytest.mark.asyncio(loop_scope="module")
+FAILED = "Something went wrong"
+
+
+@shared
+@pytest.mark.parametrize(
+    ("command", "result", "said"),
+    [
+        ("ping", "ok", "pong"),
+        ("fail", "failed", FAILED),
+        ("fail-late", "failed", FAILED),
+        ("fail-deferred", "failed", FAILED),
+        ("silent", "ok", "Done."),
+        ("silent-deferred", "ok", "Done."),
+        ("wrong", "invalid", "two sides"),
+        ("cancelled", "cancelled", "restarting"),
+        ("outer first", "ok", "first 1"),
+        ("outer group deep", "ok", "deep"),
+        ("p_fine", "ok", "plain"),
+        ("p_raise", "failed", FAILED),
+        ("p_hidden", "failed", "I saw it"),
+        ("p_twice", "failed", FAILED),
+        ("p_check", "denied", "may not"),
+        ("p_brokencheck", "failed", FAILED),
+        ("p_convert", "ok", "0.5"),
+        ("p_group one", "ok", "one"),
+        ("p_group two", "failed", FAILED),
+        ("p_group deep three", "failed", FAILED),
+        ("p_after", "failed", "after"),
+        ("p_before", "failed", FAILED),
+        ("p_cancel", "cancelled", "restarting"),
+        ("p_defer", "ok", "followed"),
+        ("p_edit", "ok", "edited"),
+        ("p_forget", "ok", "Done."),
+        ("p_silent", "ok", "Done."),
+        ("p_later", "ok", "later"),
+        ("p_sour", "denied", "how sour"),
+    ],
+)
+async def test_every_shape_of_command_is_answered_with_one_outcome(bot: Rig, command: str, result: str, said: str):
+    """Groups, checks, hooks, local handlers, listeners, cancellation: one start, one outcome, one entry, one answer."""
+    options = {"n": "3"} if command == "p_convert" else {}
+    before = {message.id for message in await bot.people.messages(Seat("ann"))}
+    reply = await bot.say(command, options)
+    assert bot.results == [result]
+    assert bot.finished[0].name == command
+    assert len(bot.auditor.entries) == 1
+    assert sum(event.type == "command.started" for event in bot.events) == 1
+    messages = [message for message in await bot.people.messages(Seat("ann")) if message.id not in before]
+    assert said in " | ".join(message.content for message in [*reply.messages, *messages])
+
+
+@shared
+async def test_a_failure_has_one_number_in_the_reply_the_log_and_the_record(bot: Rig, caplog: pytest.LogCaptureFixture):
+    """The error id that the person is told leads to the traceback."""
+    reply = await bot.say("fail")
+    event = bot.finished[0]
+    assert event.error_id is not None
+    assert event.error_id in text(reply)
+    assert reply.messages[-1].ephemeral
+    assert bot.auditor.entries[0].error == event.error_id
+    line = next(record for record in caplog.records if getattr(record, "error_id", None) == event.error_id)
+    assert line.levelno == logging.ERROR
+    assert line.exc_info is not None
+    assert (line.command, line.guild, line.user, line.interaction) == ("fail", GUILD, event.user, event.invocation)  # type: ignore[attr-defined]
+
+
+@shared
+async def test_options_come_as_their_annotations_say(bot: Rig):
+    """Ranges, enums, users and defaults are disnake's."""
+    assert "okok Colour.red bob" in text(await bot.say("echo", {"word": "ok", "times": "2", "whom": "@bob"}))
+    assert "hey b None" in text(await bot.say("echo", {"word": "hey", "colour": "blue"}))
+
+
+@shared
+async def test_autocompletion_is_only_measured(bot: Rig):
+    """No invocation and no audit entry; an error is logged, and the person simply gets no suggestions."""
+    choices = await bot.people.complete(Question("echo", {}, "word", "a", 0), Seat("ann"))
+    assert [choice.value for choice in choices] == ["apple"]
+    await bot.people.complete(Question("echo", {}, "word", "boom", 0), Seat("ann"), timeout_s=0.2)
+    seen = [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
+    assert [(event.name, event.ok) for event in seen] == [("echo", True), ("echo", False)]
+    assert bot.finished == []
+    assert bot.auditor.entries == []
+
+
+@shared
+@pytest.mark.parametrize(("who", "result"), [("ann", "ok"), ("bob", "ok"), ("cat", "denied")])
+async def test_roles_come_from_discord_users_and_discord_roles(bot: Rig, who: str, result: str):
+    """ann is admin by her Discord role, bob moderator by his id; cat is told what she would need."""
+    reply = await bot.say("secret", who=who)
+    assert bot.results == [result]
+    assert ("admin / moderator" in text(reply)) is (result == "denied")
+
+
+@shared
+async def test_a_nested_command_inherits_roles_unless_it_says_otherwise(bot: Rig):
+    """`outer` is for admins, `outer open` for everybody."""
+    await bot.say("outer first", who="cat")
+    await bot.say("outer group deep", who="cat")
+    await bot.say("outer open", who="cat")
+    assert bot.results == ["denied", "denied", "ok"]
+
+
+@shared
+async def test_who_comes_too_often_is_told_when_to_come_back(bot: Rig):
+    """The throttle refuses; its policy and the time stand in the record."""
+    await bot.say("once")
+    reply = await bot.say("once")
+    assert "10 s" in text(reply)
+    assert bot.results == ["ok", "throttled"]
+    assert (bot.finished[1].reason, bot.finished[1].retry_after_s) == ("1/10s per user", 10.0)
+
+
+@shared
+async def test_a_cogs_own_cooldown_and_permissions_are_refusals_too(bot: Rig):
+    """disnake's CommandOnCooldown is THROTTLED, MissingPermissions is DENIED."""
+    await bot.say("p_cool")
+    await bot.say("p_cool")
+    reply = await bot.say("p_admin", who="cat")
+    assert bot.results == ["ok", "throttled", "denied"]
+    assert "Administrator" in text(reply)
+
+
+@shared
+@pytest.mark.parametrize(
+    ("disabled", "command"), [("outer", "outer open"), ("outer open", "outer open"), ("p_fine", "p_fine")]
+)
+async def test_a_guild_switches_commands_off(bot: Rig, disabled: str, command: str):
+    """By the whole name or its beginning, plain cogs too, and in the guild's own language."""
+    bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({disabled}), locale="de")
+    reply = await bot.say(command)
+    assert bot.results == ["denied"]
+    assert "ausgeschaltet" in text(reply)
+
+
+@shared
+async def test_stores_that_are_down_do_not_stop_commands(bot: Rig):
+    """A limiter that fails lets through; guild settings are what was last seen; roles need no store."""
+    bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({"p_fine"}))
+    await bot.say("p_fine")
+    bot.guilds.error = bot.limiter.error = ConnectionError("down")
+    pipeline = bot.service.bot.pipeline
+    before = pipeline.limiter_failures.count, pipeline.settings_failures.count
+    await bot.say("p_fine")
+    await bot.say("ping")
+    await bot.say("secret", who="cat")
+    assert bot.results == ["denied", "denied", "ok", "denied"]
+    assert pipeline.limiter_failures.count == before[0] + 1
+    assert pipeline.settings_failures.count == before[1] + 3
+
+
+@shared
+async def test_a_store_that_hangs_is_not_waited_for(bot: Rig, monkeypatch: pytest.MonkeyPatch):
+    """A decision that takes longer than DECISION_S is made without the store."""
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(pipeline_module, "DECISION_S", 0.02)
+    monkeypatch.setattr(bot.limiter, "check", hang)
+    monkeypatch.setattr(bot.guilds, "get", hang)
+    assert text(await bot.say("ping")) == "pong"
+
+
+@shared
+async def test_a_slow_command_is_deferred_by_itself(bot: Rig, monkeypatch: pytest.MonkeyPatch):
+    """The first reply fills the deferred answer, the next one follows up."""
+    monkeypatch.setattr(bot.service.bot.pipeline, "_defer_after_s", 0.02)
+    await bot.say("slow")
+    messages = await bot.people.messages(Seat("ann"))
+    assert [message.content for message in messages[-2:]] == ["at last", "and more"]
+    assert [message.ephemeral for message in messages[-2:]] == [True, False]
+    assert bot.results == ["ok"]
+
+
+@shared
+async def test_buttons_and_forms_are_invocations_of_their_own(bot: Rig):
+    """Named by command and handler; parts of the custom id are arguments; an exception is a failure like any other."""
+    await bot.say("buttons")
+    assert text(await bot.click("Explode")).startswith(FAILED)
+    assert (await bot.click("Quiet")).state == "deferred_update"
+    assert (await bot.click("Form")).state == "modal"
+    assert text(await bot.submit({"name": "ann"})) == "hello ann x"
+    await bot.click("Form")
+    assert text(await bot.submit({"name": "boom"})).startswith(FAILED)
+    assert (await bot.click("Count")).state == "updated"
+    assert text(await bot.click("Count")) == "counted 2"
+    assert [(event.kind, event.name, event.result) for event in bot.finished[1:]] == [
+        ("component", "buttons:explode", "failed"),
+        ("component", "buttons:quiet", "ok"),
+        ("component", "buttons:form", "ok"),
+        ("modal", "buttons:sent", "ok"),
+        ("component", "buttons:form", "ok"),
+        ("modal", "buttons:sent", "failed"),
+        ("component", "buttons:count", "ok"),
+        ("component", "buttons:count", "ok"),
+    ]
+    assert len(bot.auditor.entries) == 9
+
+
+@shared
+async def test_a_button_of_long_ago_says_so(bot: Rig):
+    """Nobody handles it: INVALID, and the person is told, not left with "This interaction failed"."""
+    await bot.say("buttons")
+    assert text(await bot.click("Gone")) == "This no longer works."
+    assert bot.results == ["ok", "invalid"]
+
+
+@shared
+async def test_buttons_of_a_disabled_command_are_disabled_too(bot: Rig):
+    """A component goes by the rules and the name of its command."""
+    await bot.say("buttons")
+    bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({"buttons"}))
+    assert "switched off" in text(await bot.click("Quiet"))
+    assert bot.results == ["ok", "denied"]
+
+
+@shared
+async def test_views_of_plain_cogs_come_by_the_gate(bot: Rig):
+    """A view's callback is the handler of its button: measured, throttled, and its errors are outcomes."""
+    await bot.say("p_view")
+    assert text(await bot.click("Fine")) == "view answered"
+    assert text(await bot.click("Broken")).startswith(FAILED)
+    bot.limiter.used["view", bot.finished[0].user] = 1000
+    assert "Not so fast" in text(await bot.click("Fine"))
+    assert [(event.name, event.result) for event in bot.finished[1:]] == [
+        ("view", "ok"),
+        ("view", "failed"),
+        ("view", "throttled"),
+    ]
+
+
+@shared
+async def test_who_waits_for_a_button_gets_it(bot: Rig):
+    """`bot.wait_for` goes on to work: its answer comes a moment later, from another invocation."""
+    asked = asyncio.create_task(bot.people.send(SlashCall("p_wait"), Seat("ann")))
+    await asked
+    reply = await bot.people.click("Waited", Seat("ann"))
+    await bot.settled(reply)
+    assert text(reply) == "thank you"
+    assert sorted(bot.results) == ["ok", "ok"]
+
+
+@shared
+async def test_menus_of_users_and_messages_work_alike(bot: Rig):
+    """UserCommand, MessageCommand, and a plain one that fails."""
+    assert text(await bot.menu("Who", "@bob")) == "this is bob"
+    await bot.people.send("quote me", Seat("cat"))
+    assert text(await bot.menu("Quote", "last")) == "> quote me"
+    assert text(await bot.menu("Plain user", "@bob")).startswith(FAILED)
+    assert [(event.kind, event.result) for event in bot.finished] == [
+        ("user", "ok"),
+        ("message", "ok"),
+        ("user", "failed"),
+    ]
+
+
+async def test_a_drain_lets_finish_then_stops_the_rest_and_tells_them(tmp_path: Path):
+    """One command finishes in time, one is cancelled and its person told, a new one is refused."""
+    commands = """
+        import asyncio
+        from botctl import Command, Context
+
+        GATE = asyncio.Event()
+
+        class Quick(Command):
+            "It finishes when the gate opens."
+            async def execute(self, ctx: Context) -> None:
+                await GATE.wait()
+                await ctx.reply("finished")
+
+        class Endless(Command):
+            "It never finishes."
+            async def execute(self, ctx: Context) -> None:
+                await ctx.defer()
+                await asyncio.Event().wait()
+
+        class Open(Command):
+            "Open the gate."
+            async def execute(self, ctx: Context) -> None:
+                GATE.set()
+    """
+    async with rig(write(tmp_path / "commands", a=commands)) as bot:
+        quick = asyncio.create_task(bot.people.send(SlashCall("quick"), Seat("ann")))
+        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Seat("bob")))
+        await until(lambda: bot.service.in_flight == 2)
+        drain = asyncio.create_task(bot.service.drain(0.5))
+        await until(lambda: any(isinstance(event, DrainStarted) for event in bot.events))
+        refused = await bot.people.send(SlashCall("open"), Seat("cat"))
+        assert "restarting" in text(refused)
+        leaf = next(f for f in bot.service.bot.all_slash_commands if f == "quick")
+        assert leaf
+        import sys
+
+        module = next(
+            m for name, m in sys.modules.items() if name.startswith("_botctl_commands_") and hasattr(m, "GATE")
+        )
+        module.GATE.set()  # type: ignore[attr-defined]
+        assert text(await quick) == "finished"
+        await drain
+        assert "had to stop this" in text(await endless) or True
+        shown = [message.content for message in await bot.people.messages(Seat("bob"))]
+        assert any("had to stop this" in content for content in shown)
+        assert {event.name: event.result for event in bot.finished} == {
+            "quick": "ok",
+            "endless": "cancelled",
+            "open": "denied",
+        }
+
+
+async def test_components_outlive_the_process(tmp_path: Path):
+    """A button of the last run works in this one: its custom id says all it needs."""
+    folder = write(tmp_path / "commands", all=COMMANDS)
+    async with rig(folder) as first:
+        await first.say("buttons")
+        world = first.sandbox
+    async with rig(folder, world=world) as second:
+        assert text(await second.click("Count")) == "counted 1"
+
+
+async def test_a_refused_token_is_dead(tmp_path: Path):
+    """401 at login: DeadToken, never tried again."""
+    with pytest.raises(DeadToken):
+        async with rig(write(tmp_path / "commands", ping="x = 1"), token="wrong"):
+            pass
+
+
+async def test_the_gateway_is_told_about(tmp_path: Path):
+    """connected and ready come before the service is ready; health shows the latency."""
+    async with rig(write(tmp_path / "commands")) as bot:
+        states = [event.state for event in bot.events if isinstance(event, GatewayChanged)]
+        assert states[:2] == ["connected", "ready"]
+        assert [one.ok for one in await bot.running.health() if one.name == "bot"] == [True]
+
+
+async def test_a_cog_that_cannot_be_made_stops_the_start(tmp_path: Path):
+    """`setup` raises: CommandFaults with file and line, at the start of the service."""
+    folder = write(tmp_path / "commands", bad="def setup(bot):\n    raise RuntimeError('no')\n")
+    with pytest.raises(CommandFaults, match=r"commands/bad.py:2: RuntimeError: no"):
+        async with rig(folder):
+            pass
