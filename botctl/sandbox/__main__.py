@@ -39,7 +39,9 @@ async def run(port: int, state: Path | None) -> None:
     """Serve on ``port`` (0: any free one) with the world of ``state``, if given. Raises Held when the port is taken."""
     world = storage.load(state)
     access, told = _access(next(iter(world.applications)))
-    sandbox = Sandbox(world, access, files=Files(state.with_suffix(".files") if state else None))
+    files = Files(state.with_suffix(".files") if state else None)
+    files.forget_all_but(world.attachment_ids())
+    sandbox = Sandbox(world, access, files=files)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from botctl.core.errors import Unreachable, UsageError
-from botctl.sandbox import commands, components, interactions, lookup, options, payloads
+from botctl.sandbox import commands, components, interactions, lookup, messages, options, payloads
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.options import Resolved, Wrong
 from botctl.sandbox.server import Sandbox
@@ -20,7 +20,6 @@ from botctl.sandbox.world import Application, Channel, Guild, Member, Message, W
 
 Json = dict[str, Any]
 _LOCALE = "en-US"
-_ATTACHMENT_MAX = 10 * 1024 * 1024  # bytes; Discord: Reference > Uploading Files
 _COMMAND_TYPES = {
     "slash": commands.SLASH,
     "user": commands.USER,
@@ -257,8 +256,8 @@ def _read_files(sandbox: Sandbox, who: Actor, resolved: Resolved) -> None:
             data = Path(path).expanduser().read_bytes()
         except OSError as error:
             raise Wrong(f"The file “{path}” cannot be read: {error.strerror}.") from None
-        if len(data) > _ATTACHMENT_MAX:
-            raise Wrong(f"The file “{path}” has more than {_ATTACHMENT_MAX} bytes.")
+        if len(data) > messages.UPLOAD_MAX_BYTES:
+            raise Wrong(f"The file “{path}” has more than {messages.UPLOAD_MAX_BYTES} bytes.")
         name = Path(path).name
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         sandbox.files.put(attachment_id, kind, data)
@@ -337,5 +336,5 @@ def _payload(world: World, who: Actor, app: Application, opened: Interaction, da
         "entitlements": [],
         "authorizing_integration_owners": {"0": guild.id},
         "context": 0,
-        "attachment_size_limit": _ATTACHMENT_MAX,
+        "attachment_size_limit": messages.UPLOAD_MAX_BYTES,
     }

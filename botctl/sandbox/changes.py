@@ -22,8 +22,8 @@ def add_member(sandbox: Sandbox, said: Json) -> Json:
     if not name or lookup.member_or_none(world, guild, name):
         raise UsageError(f"A new member needs a name that nobody has, and “{name}” is not one.")
     roles = [lookup.role(guild, str(role)).id for role in said.get("roles") or []]
-    user = next((one for one in world.users.values() if one.name == name), None) or User(world.new_id(), name)
-    world.users[user.id] = user
+    known = world.names.get(name.casefold())
+    user = world.users[known] if known else world.add_user(User(world.new_id(), name))
     guild.members[user.id] = member = Member(user.id, roles, joined_at=world.timestamp())
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(member, world), "guild_id": guild.id}, guild.id)
     sandbox.changed()
@@ -98,7 +98,8 @@ def apply(sandbox: Sandbox, name: str, said: Any) -> Json:
 
 
 def _person(sandbox: Sandbox, name: str) -> User:
-    found = next((one for one in sandbox.world.users.values() if name in (one.id, one.name)), None)
+    users = sandbox.world.users
+    found = users.get(name) or users.get(sandbox.world.names.get(name.casefold(), ""))
     if found is None:
         raise UsageError(f"There is nobody called “{name}”.")
     return found

@@ -57,7 +57,7 @@ async def submit(sandbox: Sandbox, body: Json) -> Json:
 async def complete(sandbox: Sandbox, body: Json) -> Json:
     asked = acts.complete(sandbox, acts.actor(sandbox.world, body), body)
     if isinstance(asked, Interaction):
-        await _watch(asked, _timeout_s(body), sandbox.book.deadlines.response_s)
+        await _watch(asked, _number(body, "timeout_s", _TIMEOUT_S), sandbox.book.deadlines.response_s)
         return {"choices": asked.choices or []}
     return {"choices": asked}
 
@@ -65,7 +65,7 @@ async def complete(sandbox: Sandbox, body: Json) -> Json:
 async def list_messages(sandbox: Sandbox, body: Json) -> Json:
     """What the person sees in the channel, oldest first."""
     who = acts.actor(sandbox.world, body)
-    limit = int(body.get("limit") or _LIMIT)
+    limit = int(_number(body, "limit", _LIMIT))
     found = messages.listed(sandbox.world, who.channel.id, viewer=who.member.user_id, limit=limit)
     return {"messages": [views.message(one, sandbox.world) for one in reversed(found)]}
 
@@ -83,7 +83,7 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         elif action == "invalidate":
             session.invalidate(one, resumable=bool(body.get("resumable")))
         elif action == "close":
-            line.close(int(body.get("code") or session.Close.UNKNOWN_ERROR[0]), "")
+            line.close(int(_number(body, "code", session.Close.UNKNOWN_ERROR[0])), "")
         elif action == "drop":
             line.abort()
         else:
@@ -153,14 +153,18 @@ async def _body(request: web.Request) -> Json:
     return body
 
 
-def _timeout_s(body: Json) -> float:
-    return float(body.get("timeout_s") or _TIMEOUT_S)
+def _number(body: Json, name: str, default: float) -> float:
+    said = body.get(name)
+    try:
+        return default if said is None else float(said)
+    except (TypeError, ValueError):
+        raise UsageError(f"“{name}” must be a number.") from None
 
 
 async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
     """The reply that the person sees, once it is final or ``timeout_s`` is over."""
     began_s = sandbox.world.clock.monotonic()
-    await _watch(opened, _timeout_s(body), sandbox.book.deadlines.response_s)
+    await _watch(opened, _number(body, "timeout_s", _TIMEOUT_S), sandbox.book.deadlines.response_s)
     return views.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
 

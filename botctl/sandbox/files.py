@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 KEPT_BYTES = 64 * 1024 * 1024  # in memory; the oldest go first
@@ -26,6 +27,14 @@ class Files:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / attachment_id).write_bytes(data)
             (self._folder / f"{attachment_id}.json").write_text(json.dumps(content_type))
+
+    def forget_all_but(self, wanted: Collection[str]) -> None:
+        """Delete the files in the folder that nothing in the world shows any more."""
+        if self._folder is None or not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            if path.name.removesuffix(".json") not in wanted:
+                path.unlink()
 
     def get(self, attachment_id: str) -> tuple[str, bytes] | None:
         """The content type and the bytes, or None."""

@@ -60,10 +60,7 @@ def role_or_none(guild: Guild, wanted: str) -> Role | None:
 
 def member_or_none(world: World, guild: Guild, wanted: str) -> Member | None:
     word = bare(wanted)
-    if word in guild.members:
-        return guild.members[word]
-    folded = word.casefold()
-    return next((one for one in guild.members.values() if world.users[one.user_id].name.casefold() == folded), None)
+    return guild.members.get(word) or guild.members.get(world.names.get(word.casefold(), ""))
 
 
 def _nobody(what: str, wanted: str, there: Iterable[str]) -> UsageError:

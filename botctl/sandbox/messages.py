@@ -12,6 +12,7 @@ from botctl.sandbox.world import LOADING, Message, World
 Json = dict[str, Any]
 CONTENT_MAX = 2000
 EMBEDS_MAX = 10
+UPLOAD_MAX_BYTES = 10 * 1024 * 1024  # Discord: Reference > Uploading Files
 ROWS_MAX = 5
 SUPPRESS_EMBEDS, COMPONENTS_V2 = 1 << 2, 1 << 15
 
@@ -41,6 +42,8 @@ class Draft:
 
 def draft(body: Json, uploads: list[Upload], world: World, *, edit: bool = False) -> Draft:
     """What ``body`` asks for; raises Refusal (50035, 50006) when Discord would."""
+    if sum(len(upload.data) for upload in uploads) > UPLOAD_MAX_BYTES:
+        raise Refusal(413, 40005, "Request entity too large")
     errors = FormErrors()
     made = Draft(flags=_integer(body.get("flags")))
     _content(body, made, errors)

@@ -199,7 +199,7 @@ def guild_create(one: Guild, shown: list[Member], world: World) -> Json:
 
 
 def attachment(stored: Json, channel_id: str, world: World) -> Json:
-    url = f"{world.cdn}/attachments/{channel_id}/{stored['id']}/{quote(stored['filename'])}"
+    url = f"{world.cdn}/attachments/{channel_id}/{stored['id']}/{quote(stored['filename'], safe='')}"
     return {**stored, "url": url, "proxy_url": url}
 
 

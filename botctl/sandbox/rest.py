@@ -15,6 +15,7 @@ from aiohttp import BodyPartReader, web
 from loguru import logger
 
 from botctl.core.escape import safe
+from botctl.sandbox.compact import dumps
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.messages import Upload
 from botctl.sandbox.refusal import Refusal, not_found, unauthorized
@@ -110,7 +111,7 @@ def install(app: web.Application) -> None:
 def respond(status: int, data: Any) -> web.Response:
     if data is None:
         return web.Response(status=204, headers={"Via": HEADERS["Via"]})
-    return web.Response(status=status, body=json.dumps(data, separators=(",", ":")).encode(), headers=HEADERS)
+    return web.Response(status=status, body=dumps(data).encode(), headers=HEADERS)
 
 
 def _handler(one: Route) -> Callable[[web.Request], Any]:

@@ -5,12 +5,12 @@ The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it hol
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from botctl.sandbox import messages, payloads
+from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
 from botctl.sandbox.interactions import Book, Deadlines, Interaction
 from botctl.sandbox.messages import Draft
@@ -108,9 +108,9 @@ class Sandbox:
                 continue
             told += 1
             if "content" in data and not self._reads(session, data):
-                session.dispatch(event, _compact(_without_content(data)))
+                session.dispatch(event, dumps(_without_content(data)))
                 continue
-            text = text or _compact(data)
+            text = text or dumps(data)
             session.dispatch(event, text)
         return told
 
@@ -137,7 +137,7 @@ class Sandbox:
         """Tell of a guild that the bots came to."""
         for session in self.sessions.by_id.values():
             if session.wants("GUILD_CREATE", guild.id) and session.application_id in guild.members:
-                session.dispatch("GUILD_CREATE", _compact(self.guild_create(guild, session)))
+                session.dispatch("GUILD_CREATE", dumps(self.guild_create(guild, session)))
         self.changed()
 
     def keep(self, made: Draft) -> None:
@@ -201,12 +201,12 @@ class Sandbox:
         return [guild.members[str(one)] for one in _listed(wanted)[:100] if str(one) in guild.members]
 
     def _by_query(self, guild: Guild, session: Session, request: Json) -> list[Member]:
-        prefix, limit = str(request.get("query") or "").casefold(), int(request.get("limit") or 0)
+        prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
         if not prefix and not session.intents & GUILD_MEMBERS:
             return []
         users = self.world.users
         found = [one for one in guild.members.values() if users[one.user_id].name.casefold().startswith(prefix)]
-        return found[:limit] if limit else found
+        return found[:limit] if isinstance(limit, int) and limit > 0 else found
 
     def _reads(self, session: Session, data: Json) -> bool:
         """May the session read what this message says? (Discord: Gateway > Message Content Intent)"""
@@ -214,10 +214,6 @@ class Sandbox:
             return True
         me = session.application_id
         return data.get("author", {}).get("id") == me or any(one["id"] == me for one in data.get("mentions", ()))
-
-
-def _compact(data: Json) -> str:
-    return json.dumps(data, separators=(",", ":"))
 
 
 def _without_content(data: Json) -> Json:

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from botctl.sandbox.compact import dumps
+
 Json = dict[str, Any]
 Dispatch = tuple[str, Json]  # an event's name and data
 
@@ -219,7 +221,7 @@ class Link:
         elif refused := self._out_of_turn(op, data):
             self.line.close(*refused)
         elif op == IDENTIFY:
-            self._identify(data)
+            self._identify(data, now_s)
         elif op == RESUME:
             self._resume(data, now_s)
         elif op == MEMBERS and self.session is not None:
@@ -238,7 +240,8 @@ class Link:
             return Close.DECODE_ERROR
         return None
 
-    def _identify(self, data: Json) -> None:
+    def _identify(self, data: Json, now_s: float) -> None:
+        self.sessions.forget_old(now_s)
         application = self.sessions.host.application(_token(data))
         if application is None:
             return self.line.close(*Close.AUTHENTICATION_FAILED)
@@ -255,7 +258,7 @@ class Link:
         sharded = data.get("shard") is not None
         self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
         for event, body in self.sessions.host.welcome(session):
-            session.dispatch(event, json.dumps(body, separators=(",", ":")))
+            session.dispatch(event, dumps(body))
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
@@ -282,10 +285,10 @@ class Link:
 
     def _request_members(self, session: Session, data: Json) -> None:
         for event, body in self.sessions.host.members(session, data):
-            session.dispatch(event, json.dumps(body, separators=(",", ":")))
+            session.dispatch(event, dumps(body))
 
     def _send(self, op: int, d: Any) -> None:
-        self.line.send(json.dumps({"op": op, "d": d, "s": None, "t": None}, separators=(",", ":")))
+        self.line.send(dumps({"op": op, "d": d, "s": None, "t": None}))
 
 
 def ask_reconnect(session: Session) -> None:
@@ -300,7 +303,7 @@ def invalidate(session: Session, *, resumable: bool) -> None:
 
 def _tell(session: Session, op: int, data: bool | None) -> None:
     if session.line is not None:
-        session.line.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
+        session.line.send(dumps({"op": op, "d": data, "s": None, "t": None}))
 
 
 def _parsed(raw: bytes) -> Json | None:

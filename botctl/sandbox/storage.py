@@ -40,7 +40,8 @@ def restore(text: str, clock: Clock | None = None) -> World:
     if data["version"] != VERSION:
         raise ValueError(f"version {data['version']}")
     world = World(clock, last_id=data["last_id"])
-    world.users = {key: User(**one) for key, one in data["users"].items()}
+    for one in data["users"].values():
+        world.add_user(User(**one))
     world.applications = {key: Application(**one) for key, one in data["applications"].items()}
     for one in data["guilds"].values():
         world.add_guild(_guild(one))

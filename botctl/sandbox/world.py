@@ -133,6 +133,7 @@ class World:
         self.last_id = last_id
         self.cdn = ""
         self.users: dict[str, User] = {}
+        self.names: dict[str, str] = {}  # of users, casefolded, to their ids
         self.guilds: dict[str, Guild] = {}
         self.channels: dict[str, Channel] = {}  # the channels of all guilds, by id
         self.applications: dict[str, Application] = {}
@@ -147,6 +148,11 @@ class World:
     def timestamp(self) -> str:
         return discord_time(self.clock.now())
 
+    def add_user(self, user: User) -> User:
+        self.users[user.id] = user
+        self.names[user.name.casefold()] = user.id
+        return user
+
     def add_guild(self, guild: Guild) -> Guild:
         self.guilds[guild.id] = guild
         self.channels.update(guild.channels)
@@ -158,6 +164,10 @@ class World:
         if len(shown) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
             for old in list(shown)[:PRUNED_AT_ONCE]:
                 del shown[old]
+
+    def attachment_ids(self) -> set[str]:
+        shown = (message for channel in self.messages.values() for message in channel.values())
+        return {attachment["id"] for message in shown for attachment in message.attachments}
 
     def message(self, channel_id: str, message_id: str) -> Message | None:
         return self.messages.get(channel_id, {}).get(message_id)
@@ -173,8 +183,8 @@ def default_world(clock: Clock | None = None) -> World:
     ann, bob, cat, bot = (f"90000000000000{tail}" for tail in ("0101", "0102", "0103", "0010"))
     guild_id, admin, moderator, bot_role = (f"90000000000000{tail}" for tail in ("0001", "0201", "0202", "0203"))
     for user_id, name in ((ann, "ann"), (bob, "bob"), (cat, "cat")):
-        world.users[user_id] = User(user_id, name, global_name=name.title())
-    world.users[bot] = User(bot, "botctl-bot", bot=True)
+        world.add_user(User(user_id, name, global_name=name.title()))
+    world.add_user(User(bot, "botctl-bot", bot=True))
     world.applications[bot] = Application(bot, "botctl-bot", owner_id=ann)
     roles = (
         Role(guild_id, "@everyone", position=0),
