@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.core.errors import DeadToken, Unreachable
@@ -65,6 +65,7 @@ class TestBackoff:
         backoff = Backoff(first_s=0.5, factor=3, limit_s=10, jitter=0)
         assert [backoff.delay_s(n, Random(1)) for n in range(5)] == [0.5, 1.5, 4.5, 10, 10]
 
+    @settings(deadline=None)
     @given(
         st.builds(
             Backoff,
