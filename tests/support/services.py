@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botctl.core.events import Event, ServiceChanged
+from botctl.core.tasks import Backoff, Tasks
 
 Step = Callable[[], Awaitable[None]]
 
@@ -81,22 +82,38 @@ def stubborn(release: asyncio.Event) -> Step:
     return step
 
 
-def service(key: type, *needs: Any, journal: Journal, start: Step = nothing, stop: Step = nothing) -> Any:
+def service(
+    key: type,
+    *needs: Any,
+    journal: Journal,
+    start: Step = nothing,
+    stop: Step = nothing,
+    work: Step | None = None,
+    restart: Backoff | None = None,
+) -> Any:
     """A factory for ``key`` that needs ``needs`` and notes what it does.
 
     ``begin``: it was entered. ``ready``: it yields. ``leave``: it is being left. ``left``: it has been left.
+    With ``work`` it spawns a task, which notes ``work`` and ``rest`` each time it begins and ends.
     """
+    name = key.__name__
+
+    async def works() -> None:
+        journal("work", name)
+        try:
+            await (work or nothing)()
+        finally:
+            journal("rest", name)
 
     @asynccontextmanager
     async def factory(**received: Any) -> AsyncIterator[Any]:
-        name = key.__name__
         journal("begin", name)
         try:
             await start()
+            if work is not None:
+                received["tasks"].spawn(works, name="work", restart=restart)
             journal("ready", name)
-            instance = key()
-            instance.received = received
-            yield instance
+            yield key()
         finally:
             journal("leave", name)
             try:
@@ -104,9 +121,8 @@ def service(key: type, *needs: Any, journal: Journal, start: Step = nothing, sto
             finally:
                 journal("left", name)
 
-    names = {f"need_{i}": need for i, need in enumerate(needs)}
+    names = {f"need_{i}": need for i, need in enumerate(needs)} | ({} if work is None else {"tasks": Tasks})
     factory.__annotations__ = {**names, "return": AsyncIterator[key]}  # type: ignore[valid-type]
     parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=t) for name, t in names.items()]
     factory.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    factory.__name__ = f"make_{key.__name__.lower()}"
     return factory
