@@ -6,15 +6,13 @@ Each is also the key under which the registry knows the service: a factory that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from botctl.core.audit import AuditEntry
+from botctl.core.guilds import GuildSettings
 from botctl.core.invocation import Invocation
-
-if TYPE_CHECKING:
-    from botctl.core.audit import AuditEntry
-    from botctl.core.guilds import GuildSettings
-    from botctl.core.registry import Health, Status
-    from botctl.core.throttle import Limit, Verdict
+from botctl.core.state import Health, Status
+from botctl.core.throttle import Limit, Verdict
 
 
 class Limiter(Protocol):

@@ -1,4 +1,4 @@
-"""A real bot (disnake's client, botctl's pipeline) against a sandbox in the same process; what it needs is made to order."""
+"""A real bot (disnake's client, botctl's pipeline) and a sandbox in one process; what it needs is made to order."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+import pytest
 
 from botctl.bot.loader import Catalog, load
 from botctl.bot.plan import Checks
@@ -30,6 +32,8 @@ from botctl.sandbox.shapes import Reply
 from botctl.sandbox.world import default_world
 from tests.support.waiting import until
 
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""For tests that share one rig: the event loop of the module."""
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 GUILD, BOT = "900000000000000001", "900000000000000010"
 ROLES = {"admin": Role(roles=("900000000000000201",)), "moderator": Role(users=("900000000000000102",))}

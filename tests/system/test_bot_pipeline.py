@@ -1,4 +1,4 @@
-"""The bot against the sandbox: every interaction is answered, and comes to exactly one outcome, whatever disnake does."""
+"""The bot against the sandbox: every interaction is answered, and comes to one outcome, whatever disnake does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from botctl.core.guilds import GuildSettings
 from botctl.sandbox.client import Seat
 from botctl.sandbox.person import SlashCall
 from botctl.sandbox.suggest import Question
-from tests.support.bots import GUILD, Rig, rig, text, write
+from tests.support.bots import GUILD, Rig, rig, shared_loop, text, write
 from tests.support.waiting import until
 
 COMMANDS = """
@@ -372,11 +372,10 @@ def fresh(request: pytest.FixtureRequest):
         running.guilds.settings.clear()
 
 
-shared = pytest.mark.asyncio(loop_scope="module")
 FAILED = "Something went wrong"
 
 
-@shared
+@shared_loop
 @pytest.mark.parametrize(
     ("command", "result", "said"),
     [
@@ -424,7 +423,7 @@ async def test_every_shape_of_command_is_answered_with_one_outcome(bot: Rig, com
     assert said in " | ".join(message.content for message in [*reply.messages, *messages])
 
 
-@shared
+@shared_loop
 async def test_a_failure_has_one_number_in_the_reply_the_log_and_the_record(bot: Rig, caplog: pytest.LogCaptureFixture):
     """The error id that the person is told leads to the traceback."""
     reply = await bot.say("fail")
@@ -439,14 +438,14 @@ async def test_a_failure_has_one_number_in_the_reply_the_log_and_the_record(bot:
     assert (line.command, line.guild, line.user, line.interaction) == ("fail", GUILD, event.user, event.invocation)  # type: ignore[attr-defined]
 
 
-@shared
+@shared_loop
 async def test_options_come_as_their_annotations_say(bot: Rig):
     """Ranges, enums, users and defaults are disnake's."""
     assert "okok Colour.red bob" in text(await bot.say("echo", {"word": "ok", "times": "2", "whom": "@bob"}))
     assert "hey b None" in text(await bot.say("echo", {"word": "hey", "colour": "blue"}))
 
 
-@shared
+@shared_loop
 async def test_autocompletion_is_only_measured(bot: Rig):
     """No invocation and no audit entry; an error is logged, and the person simply gets no suggestions."""
     choices = await bot.people.complete(Question("echo", {}, "word", "a", 0), Seat("ann"))
@@ -458,7 +457,7 @@ async def test_autocompletion_is_only_measured(bot: Rig):
     assert bot.auditor.entries == []
 
 
-@shared
+@shared_loop
 @pytest.mark.parametrize(("who", "result"), [("ann", "ok"), ("bob", "ok"), ("cat", "denied")])
 async def test_roles_come_from_discord_users_and_discord_roles(bot: Rig, who: str, result: str):
     """ann is admin by her Discord role, bob moderator by his id; cat is told what she would need."""
@@ -467,7 +466,7 @@ async def test_roles_come_from_discord_users_and_discord_roles(bot: Rig, who: st
     assert ("admin / moderator" in text(reply)) is (result == "denied")
 
 
-@shared
+@shared_loop
 async def test_a_nested_command_inherits_roles_unless_it_says_otherwise(bot: Rig):
     """`outer` is for admins, `outer open` for everybody."""
     await bot.say("outer first", who="cat")
@@ -476,7 +475,7 @@ async def test_a_nested_command_inherits_roles_unless_it_says_otherwise(bot: Rig
     assert bot.results == ["denied", "denied", "ok"]
 
 
-@shared
+@shared_loop
 async def test_who_comes_too_often_is_told_when_to_come_back(bot: Rig):
     """The throttle refuses; its policy and the time stand in the record."""
     await bot.say("once")
@@ -486,7 +485,7 @@ async def test_who_comes_too_often_is_told_when_to_come_back(bot: Rig):
     assert (bot.finished[1].reason, bot.finished[1].retry_after_s) == ("1/10s per user", 10.0)
 
 
-@shared
+@shared_loop
 async def test_a_cogs_own_cooldown_and_permissions_are_refusals_too(bot: Rig):
     """disnake's CommandOnCooldown is THROTTLED, MissingPermissions is DENIED."""
     await bot.say("p_cool")
@@ -496,7 +495,7 @@ async def test_a_cogs_own_cooldown_and_permissions_are_refusals_too(bot: Rig):
     assert "Administrator" in text(reply)
 
 
-@shared
+@shared_loop
 @pytest.mark.parametrize(
     ("disabled", "command"), [("outer", "outer open"), ("outer open", "outer open"), ("p_fine", "p_fine")]
 )
@@ -508,7 +507,7 @@ async def test_a_guild_switches_commands_off(bot: Rig, disabled: str, command: s
     assert "ausgeschaltet" in text(reply)
 
 
-@shared
+@shared_loop
 async def test_stores_that_are_down_do_not_stop_commands(bot: Rig):
     """A limiter that fails lets through; guild settings are what was last seen; roles need no store."""
     bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({"p_fine"}))
@@ -524,7 +523,7 @@ async def test_stores_that_are_down_do_not_stop_commands(bot: Rig):
     assert pipeline.settings_failures.count == before[1] + 3
 
 
-@shared
+@shared_loop
 async def test_a_store_that_hangs_is_not_waited_for(bot: Rig, monkeypatch: pytest.MonkeyPatch):
     """A decision that takes longer than DECISION_S is made without the store."""
 
@@ -537,7 +536,7 @@ async def test_a_store_that_hangs_is_not_waited_for(bot: Rig, monkeypatch: pytes
     assert text(await bot.say("ping")) == "pong"
 
 
-@shared
+@shared_loop
 async def test_a_slow_command_is_deferred_by_itself(bot: Rig, monkeypatch: pytest.MonkeyPatch):
     """The first reply fills the deferred answer, the next one follows up."""
     monkeypatch.setattr(bot.service.bot.pipeline, "_defer_after_s", 0.02)
@@ -548,12 +547,12 @@ async def test_a_slow_command_is_deferred_by_itself(bot: Rig, monkeypatch: pytes
     assert bot.results == ["ok"]
 
 
-@shared
+@shared_loop
 async def test_buttons_and_forms_are_invocations_of_their_own(bot: Rig):
     """Named by command and handler; parts of the custom id are arguments; an exception is a failure like any other."""
     await bot.say("buttons")
     assert text(await bot.click("Explode")).startswith(FAILED)
-    assert (await bot.click("Quiet")).state == "deferred_update"
+    assert (await bot.click("Quiet", limit_s=0.1)).state == "deferred_update"
     assert (await bot.click("Form")).state == "modal"
     assert text(await bot.submit({"name": "ann"})) == "hello ann x"
     await bot.click("Form")
@@ -573,7 +572,7 @@ async def test_buttons_and_forms_are_invocations_of_their_own(bot: Rig):
     assert len(bot.auditor.entries) == 9
 
 
-@shared
+@shared_loop
 async def test_a_button_of_long_ago_says_so(bot: Rig):
     """Nobody handles it: INVALID, and the person is told, not left with "This interaction failed"."""
     await bot.say("buttons")
@@ -581,7 +580,7 @@ async def test_a_button_of_long_ago_says_so(bot: Rig):
     assert bot.results == ["ok", "invalid"]
 
 
-@shared
+@shared_loop
 async def test_buttons_of_a_disabled_command_are_disabled_too(bot: Rig):
     """A component goes by the rules and the name of its command."""
     await bot.say("buttons")
@@ -590,7 +589,7 @@ async def test_buttons_of_a_disabled_command_are_disabled_too(bot: Rig):
     assert bot.results == ["ok", "denied"]
 
 
-@shared
+@shared_loop
 async def test_views_of_plain_cogs_come_by_the_gate(bot: Rig):
     """A view's callback is the handler of its button: measured, throttled, and its errors are outcomes."""
     await bot.say("p_view")
@@ -605,7 +604,7 @@ async def test_views_of_plain_cogs_come_by_the_gate(bot: Rig):
     ]
 
 
-@shared
+@shared_loop
 async def test_who_waits_for_a_button_gets_it(bot: Rig):
     """`bot.wait_for` goes on to work: its answer comes a moment later, from another invocation."""
     asked = asyncio.create_task(bot.people.send(SlashCall("p_wait"), Seat("ann")))
@@ -616,7 +615,7 @@ async def test_who_waits_for_a_button_gets_it(bot: Rig):
     assert sorted(bot.results) == ["ok", "ok"]
 
 
-@shared
+@shared_loop
 async def test_menus_of_users_and_messages_work_alike(bot: Rig):
     """UserCommand, MessageCommand, and a plain one that fails."""
     assert text(await bot.menu("Who", "@bob")) == "this is bob"

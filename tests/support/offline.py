@@ -1,0 +1,178 @@
+"""A bot without a network: real disnake objects from payloads, and a notebook where Discord's web API would be."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from disnake.http import HTTPClient
+from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
+
+from botctl.bot.client import Bot
+from botctl.bot.decide import RoleBook
+from botctl.bot.pipeline import Pipeline
+from botctl.core.clock import SystemClock
+from botctl.core.events import CommandFinished, Event
+from botctl.core.registry import Services
+from botctl.core.settings import DiscordSettings
+from botctl.core.throttle import parse
+from tests.support.bots import ROLES, FakeAuditor, FakeGuilds, FakeLimiter
+
+_ids = itertools.count(1_500_000_000_000_000_000)
+LOADING = 1 << 7
+
+
+class Notebook(AsyncWebhookAdapter):
+    """What was answered, as ``(verb, content)`` by interaction; each answer takes one turn of the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[tuple[str, str]] = []
+        self.original: dict[str, Any] = {}
+
+    async def create_interaction_response(self, interaction_id: int, token: str, **given: Any) -> None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        data = given.get("data") or {}
+        kind = {4: "reply", 5: "defer", 6: "ack", 7: "update", 9: "form"}[given["type"]]
+        self.answers.append((kind, data.get("content") or ""))
+        self.original = message(data.get("content") or "", LOADING if kind == "defer" else 0)
+
+    async def get_original_interaction_response(self, *_: Any, **__: Any) -> Any:  # type: ignore[override]
+        return self.original
+
+    async def edit_original_interaction_response(self, *_: Any, **given: Any) -> Any:  # type: ignore[override]
+        await asyncio.sleep(0)
+        content = (given.get("payload") or {}).get("content") or ""
+        self.answers.append(("edit", content))
+        self.original = message(content)
+        return self.original
+
+    async def execute_webhook(self, *_: Any, **given: Any) -> Any:  # type: ignore[override]
+        await asyncio.sleep(0)
+        content = (given.get("payload") or {}).get("content") or ""
+        self.answers.append(("followup", content))
+        if self.original.get("flags", 0) & LOADING:  # Discord: the first follow-up fills a deferred answer
+            self.original = message(content)
+        return message(content)
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the person still sees "thinking…"."""
+        return bool(self.original.get("flags", 0) & LOADING)
+
+
+@dataclass
+class Offline:
+    """A bot that is not connected, and what it told."""
+
+    bot: Bot
+    notebook: Notebook
+    auditor: FakeAuditor
+    limiter: FakeLimiter
+    guilds: FakeGuilds
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def finished(self) -> list[CommandFinished]:
+        return [event for event in self.events if isinstance(event, CommandFinished)]
+
+    def receive(self, payload: dict[str, Any]) -> None:
+        """Let the gateway deliver an interaction."""
+        self.bot._connection.parse_interaction_create(payload)
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way; at most 200 turns of the loop, then it hangs."""
+        for _ in range(200):
+            await asyncio.sleep(0)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            if not self.bot.pipeline.in_flight and not any(t.get_name().startswith("disnake") for t in others):
+                return
+        raise AssertionError(f"still under way: {asyncio.all_tasks()}")
+
+
+@contextmanager
+def offline() -> Iterator[Offline]:
+    """A bot without a network, in the running loop."""
+    events: list[Event] = []
+    notebook, auditor, limiter, guilds = Notebook(), FakeAuditor(), FakeLimiter(), FakeGuilds()
+    bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings())
+    setattr(bot.http, f"_{HTTPClient.__name__}__session", None)
+    bot.pipeline = Pipeline(
+        publish=events.append,
+        limiter=limiter,
+        auditor=auditor,
+        guilds=guilds,
+        clock=SystemClock(),
+        roles=RoleBook(ROLES),
+        limits=parse("5/10s per user"),
+        grace_s=0.0,
+    )
+    bot.add_app_command_check(
+        bot.decide, call_once=True, slash_commands=True, user_commands=True, message_commands=True
+    )
+    token = async_context.set(notebook)
+    try:
+        yield Offline(bot, notebook, auditor, limiter, guilds, events)
+    finally:
+        async_context.reset(token)
+
+
+def user(name: str = "ann", number: str = "900000000000000101") -> dict[str, Any]:
+    return {"id": number, "username": name, "discriminator": "0", "avatar": None}
+
+
+def message(content: str, flags: int = 0) -> dict[str, Any]:
+    return {
+        "id": str(next(_ids)),
+        "channel_id": "900000000000000301",
+        "author": user("bot", "900000000000000010"),
+        "content": content,
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "edited_timestamp": None,
+        "tts": False,
+        "mention_everyone": False,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "components": [],
+        "pinned": False,
+        "type": 0,
+        "flags": flags,
+    }
+
+
+def interaction(kind: int, data: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """An INTERACTION_CREATE of ``kind`` in a direct message."""
+    number = str(next(_ids))
+    return {
+        "id": number,
+        "application_id": "900000000000000010",
+        "type": kind,
+        "token": f"token-{number}",
+        "version": 1,
+        "locale": "en-US",
+        "channel": {"id": "900000000000000301", "type": 1, "last_message_id": None, "recipients": [user()]},
+        "attachment_size_limit": 1_000_000,
+        "user": user(),
+        "data": data,
+        **more,
+    }
+
+
+def slash(name: str) -> dict[str, Any]:
+    """``/name``, with sub-commands: ``outer group deep``."""
+    root, *below = name.split()
+    options: list[dict[str, Any]] = []
+    for depth, word in enumerate(reversed(below)):
+        options = [{"type": 1 if depth == 0 else 2, "name": word, "options": options}]
+    return interaction(2, {"id": "1", "type": 1, "name": root, "options": options})
+
+
+def click(custom_id: str) -> dict[str, Any]:
+    """A press on a button."""
+    return interaction(3, {"component_type": 2, "custom_id": custom_id}, message=message("a message"))

@@ -1,0 +1,86 @@
+"""Answering: first reply, deferral, follow-up, in whatever order they meet."""
+
+from __future__ import annotations
+
+import asyncio
+
+from botctl.bot.context import Context
+from tests.support.offline import Offline, offline, slash
+
+
+async def handled(rig: Offline, body) -> list[tuple[str, str]]:
+    """The answers to a command whose handler is ``body(ctx)``."""
+
+    @rig.bot.slash_command(name="x", description="x")
+    async def x(inter):
+        flight = rig.bot.pipeline.flight(inter)
+        assert flight is not None
+        flight.ctx = Context(inter, flight.invocation)
+        await body(flight.ctx)
+
+    rig.receive(slash("x"))
+    await rig.settled()
+    assert [event.result for event in rig.finished] == ["ok"]
+    return rig.notebook.answers
+
+
+async def test_the_first_reply_is_the_reply_and_the_next_a_follow_up():
+    async def body(ctx: Context) -> None:
+        await ctx.reply("one")
+        await ctx.reply("two")
+
+    with offline() as rig:
+        assert await handled(rig, body) == [("reply", "one"), ("followup", "two")]
+
+
+async def test_after_a_deferral_the_reply_fills_it():
+    async def body(ctx: Context) -> None:
+        await ctx.defer()
+        await ctx.reply("one")
+        await ctx.reply("two")
+
+    with offline() as rig:
+        assert await handled(rig, body) == [("defer", ""), ("edit", "one"), ("followup", "two")]
+
+
+async def test_disnakes_own_deferral_is_filled_too():
+    async def body(ctx: Context) -> None:
+        await ctx.inter.response.defer()
+        await ctx.reply("one")
+
+    with offline() as rig:
+        assert await handled(rig, body) == [("defer", ""), ("edit", "one")]
+
+
+async def test_a_reply_waits_for_a_deferral_on_its_way():
+    """Two first answers at once would be one too many for Discord."""
+
+    async def body(ctx: Context) -> None:
+        ctx.defer_after(0, "public")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await ctx.reply("one")
+
+    with offline() as rig:
+        assert await handled(rig, body) == [("defer", ""), ("edit", "one")]
+
+
+async def test_a_quick_reply_needs_no_deferral():
+    async def body(ctx: Context) -> None:
+        ctx.defer_after(0, "ephemeral")
+        await ctx.reply("one")
+        for _ in range(5):  # the timer was due at once, and would have gone off by now
+            await asyncio.sleep(0)
+
+    with offline() as rig:
+        assert await handled(rig, body) == [("reply", "one")]
+
+
+async def test_a_deferral_that_nobody_fills_is_resolved():
+    """The handler ends without a word: the person does not stay on "thinking…"."""
+
+    async def body(ctx: Context) -> None:
+        await ctx.defer()
+
+    with offline() as rig:
+        assert await handled(rig, body) == [("defer", ""), ("edit", "Done.")]

@@ -1,0 +1,275 @@
+"""Whatever a command does, there is one outcome, one entry, and an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from disnake.ext import commands
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from botctl.bot.pipeline import Failures
+from tests.support.offline import Offline, click, offline, slash
+
+ANN = "900000000000000101"
+BELOW = ("", " leaf", " group leaf")
+
+
+class Odd(Exception):
+    """An error that nobody expects."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way for a command to be: how deep, and what each of disnake's stations does."""
+
+    depth: int
+    check: str
+    before: str
+    group: str
+    handler: tuple[str, ...]
+    local: str
+    listener: str
+    after: str
+    cancel_at: int | None
+    refused: bool
+
+
+STEPS = ("pass", "raise", "refuse", "cancel")
+SHAPES = st.builds(
+    Shape,
+    depth=st.integers(0, 2),
+    check=st.sampled_from(("pass", "pass", "raise", "refuse", "false")),
+    before=st.sampled_from(("pass", "pass", *STEPS)),
+    group=st.sampled_from(("pass", "pass", *STEPS)),
+    handler=st.lists(st.sampled_from(("reply", "defer", "edit", "follow", "pass", *STEPS)), max_size=3).map(tuple),
+    local=st.sampled_from(("none", "none", "hide", "seen", "reply", "raise", "cancel")),
+    listener=st.sampled_from(("none", "none", "reply", "raise")),
+    after=st.sampled_from(("pass", "pass", *STEPS)),
+    cancel_at=st.none() | st.integers(0, 6),
+    refused=st.booleans(),
+)
+
+
+async def act(step: str, inter: Any) -> Any:
+    """One step of a shape."""
+    match step:
+        case "raise":
+            raise Odd("odd")
+        case "refuse":
+            raise commands.CheckFailure("no")
+        case "cancel":
+            raise asyncio.CancelledError
+        case "false":
+            return False
+        case "reply" if not inter.response.is_done():
+            await inter.response.send_message("mine")
+        case "defer" if not inter.response.is_done():
+            await inter.response.defer()
+        case "edit" if inter.response.is_done():
+            await inter.edit_original_response("mine")
+        case "follow" if inter.response.is_done():
+            await inter.followup.send("mine")
+        case "hide":
+            return True
+        case _:
+            await asyncio.sleep(0)
+    return step != "seen"
+
+
+def command_of(shape: Shape) -> commands.InvokableSlashCommand:
+    """A real disnake command of this shape; its hooks and handlers sit where a cog's author puts them."""
+
+    async def handler(inter):
+        for step in shape.handler:
+            await act(step, inter)
+
+    async def group(inter):
+        await act(shape.group, inter)
+
+    async def _nothing(inter):
+        pass
+
+    root = commands.slash_command(name="shape", description="x")(handler if shape.depth == 0 else group)
+    leaf: Any = root
+    if shape.depth == 1:
+        leaf = root.sub_command("leaf", "x")(handler)
+    elif shape.depth == 2:
+        leaf = root.sub_command_group("group")(_nothing).sub_command("leaf", "x")(handler)
+    if shape.check != "pass":
+        leaf.add_check(lambda inter: act(shape.check, inter))
+
+    async def before(inter):
+        await act(shape.before, inter)
+
+    async def after(inter):
+        await act(shape.after, inter)
+
+    async def local(inter, error):
+        return await act(shape.local, inter) and shape.local == "hide"
+
+    leaf._before_invoke, leaf._after_invoke = before, after
+    if shape.local != "none":
+        leaf.error(local)
+    return root
+
+
+async def run(rig: Offline, shape: Shape) -> None:
+    rig.bot.add_slash_command(command_of(shape))
+    if shape.refused:
+        rig.limiter.used["shape" + BELOW[shape.depth], ANN] = 10
+
+    async def listener(inter, error):
+        await act(shape.listener, inter)
+
+    if shape.listener != "none":
+        rig.bot.add_listener(listener, "on_slash_command_error")
+    rig.receive(slash("shape" + BELOW[shape.depth]))
+    for _ in range(shape.cancel_at or 0):
+        await asyncio.sleep(0)
+    if shape.cancel_at is not None:
+        rig.bot.pipeline._cancel()
+    await rig.settled()
+
+
+@given(shape=SHAPES)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_shape_has_one_outcome_and_an_answer(shape: Shape):
+    """One start, one outcome, one entry; nobody is left without a word or on "thinking…"; error ids are for failures."""
+
+    async def scene() -> None:
+        with offline() as rig:
+            await run(rig, shape)
+            started = [event for event in rig.events if event.type == "command.started"]
+            assert (len(started), len(rig.finished), len(rig.auditor.entries)) == (1, 1, 1)
+            outcome = rig.finished[0]
+            assert rig.bot.pipeline.in_flight == 0
+            assert rig.notebook.answers
+            assert not rig.notebook.thinking
+            assert (outcome.error_id is not None) == (outcome.result == "failed")
+            assert outcome.result in expected(shape), outcome
+            if outcome.result == "throttled":
+                assert shape.refused
+
+    logging.disable(logging.CRITICAL)
+    try:
+        asyncio.run(scene())
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def expected(shape: Shape) -> set[str]:
+    """The results that a shape may come to, told from the outside."""
+    steps = {shape.check, shape.before, shape.after, *shape.handler}
+    if shape.depth:
+        steps.add(shape.group)
+    found = {"ok"} if not steps & {"raise", "refuse", "cancel", "false"} else set()
+    if "raise" in steps:
+        found |= {"failed"}
+    if steps & {"refuse", "false"}:
+        found |= {"denied"}
+    if shape.refused:
+        found |= {"throttled"}
+    if "cancel" in steps or shape.cancel_at is not None:
+        found |= {"cancelled", "ok", "failed", "denied"}
+    return found
+
+
+async def test_a_replayed_interaction_is_taken_once():
+    """Discord may send an event again after a RESUME: while it is under way, the second one is nothing."""
+    with offline() as rig:
+        rig.bot.slash_command(name="one", description="x")(_reply)
+        payload = slash("one")
+        rig.receive(payload)
+        rig.receive(payload)
+        await rig.settled()
+        assert len(rig.finished) == 1
+        assert rig.notebook.answers == [("reply", "one")]
+
+
+async def test_a_command_that_is_gone_says_so():
+    """Discord still lists it, the bot does not know it: INVALID, and a sentence."""
+    with offline() as rig:
+        rig.receive(slash("gone"))
+        await rig.settled()
+        assert [(e.result, e.reason) for e in rig.finished] == [("invalid", "no such command")]
+        assert rig.notebook.answers == [("reply", "This command is gone.")]
+
+
+async def test_a_component_that_is_cancelled_takes_its_listeners_with_it():
+    """The drain reaches what disnake started for a button."""
+    ended = []
+
+    async def listener(inter):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    with offline() as rig:
+        rig.bot.add_listener(listener, "on_button_click")
+        rig.receive(click("some:button"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await rig.bot.pipeline.drain(0)
+        assert ended == [True]
+        assert [e.result for e in rig.finished] == ["cancelled"]
+        assert "restarting" in rig.notebook.answers[0][1]
+
+
+@pytest.mark.looptime
+async def test_a_handler_that_cannot_be_stopped_is_accounted_for():
+    """The drain ends after its limits; the outcome is told, whatever the handler goes on doing."""
+    release = asyncio.Event()
+
+    async def stubborn(inter):
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    with offline() as rig:
+        rig.bot.slash_command(name="stubborn", description="x")(stubborn)
+        rig.receive(slash("stubborn"))
+        await asyncio.sleep(0)
+        await rig.bot.pipeline.drain(5)
+        assert asyncio.get_running_loop().time() < 10
+        assert [e.result for e in rig.finished] == ["cancelled"]
+        release.set()
+        await rig.settled()
+        assert len(rig.finished) == 1
+
+
+async def test_a_drain_that_is_cut_short_stops_everything_at_once():
+    """A second signal cancels the drain: what is under way is cancelled and told so."""
+    with offline() as rig:
+
+        async def endless(inter):
+            await asyncio.Event().wait()
+
+        rig.bot.slash_command(name="endless", description="x")(endless)
+        rig.receive(slash("endless"))
+        await asyncio.sleep(0)
+        drain = asyncio.create_task(rig.bot.pipeline.drain(1000))
+        await asyncio.sleep(0)
+        drain.cancel()
+        await rig.settled()
+        assert [e.result for e in rig.finished] == ["cancelled"]
+
+
+def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture):
+    """A store that is down for an hour is not a log line per command; all of them are counted."""
+    failures = Failures("it failed")
+    for second in (0.0, 1.0, 59.0, 61.0):
+        failures.add(ConnectionError("down"), second)
+    assert failures.count == 4
+    assert len(caplog.records) == 2
+
+
+async def _reply(inter):
+    await inter.response.send_message("one")
