@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Path, Refusal, unknown
 from botctl.sandbox.world import Application, World
 
 Json = dict[str, Any]
@@ -17,6 +17,8 @@ LIMITS = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application 
 OPTIONS_MAX = CHOICES_MAX = 25
 NAME_MAX = 32
 DESCRIPTION_MAX = 100
+CHOICE_NAME_MAX = 100
+_DEEPEST = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of options: groups at the top, sub-commands in them
 
 _SLASH_NAME = re.compile(r"[-_'\w]{1,32}")
 _KEPT = (
@@ -83,20 +85,22 @@ def delete(app: Application, scope: str, command_id: str) -> None:
     del app.commands[scope][command_id]
 
 
-def validate(body: Json, errors: FormErrors, path: tuple[str | int, ...] = ()) -> None:
+def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
     """Adds to ``errors`` what Discord would find wrong with a command's ``body``."""
-    if not isinstance(body, dict):
-        errors.add(path, "MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType")
+    if not errors.is_a(path, body, dict):
         return
     kind = body.get("type") or SLASH
-    if kind not in LIMITS:
+    if not isinstance(kind, int) or kind not in LIMITS:
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, 2, 3}.")
-        return
-    if kind == SLASH:
+    elif kind == SLASH:
         _named(body, errors, path)
-        _check_options(body.get("options") or [], errors, (*path, "options"))
-    elif errors.require((*path, "name"), body.get("name")):
-        errors.length((*path, "name"), str(body["name"]), 1, NAME_MAX)
+        _check_options(body, errors, path)
+    else:
+        errors.text(path, body, "name", 1, NAME_MAX)
+    for name in ("name_localizations", "description_localizations"):
+        errors.field(path, body, name, dict)
+    for name in ("contexts", "integration_types"):
+        errors.field(path, body, name, list)
 
 
 def _check(body: Json) -> None:
@@ -105,54 +109,72 @@ def _check(body: Json) -> None:
     errors.check()
 
 
-def _named(body: Json, errors: FormErrors, path: tuple[str | int, ...]) -> None:
+def _named(body: Json, errors: FormErrors, path: Path) -> None:
     """The name and description that a slash command and each of its options has."""
-    if errors.require((*path, "name"), body.get("name")):
-        name = str(body["name"])
-        if not _SLASH_NAME.fullmatch(name) or name != name.lower():
-            errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
-    if errors.require((*path, "description"), body.get("description")):
-        errors.length((*path, "description"), str(body["description"]), 1, DESCRIPTION_MAX)
+    name = errors.text(path, body, "name", 1, NAME_MAX)
+    if name and (not _SLASH_NAME.fullmatch(name) or name != name.lower()):
+        errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
+    errors.text(path, body, "description", 1, DESCRIPTION_MAX)
 
 
-def _check_options(options: list[Json], errors: FormErrors, path: tuple[str | int, ...]) -> None:
-    if len(options) > OPTIONS_MAX:
-        errors.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {OPTIONS_MAX} or fewer in length.")
+def _check_options(body: Json, errors: FormErrors, path: Path) -> None:
+    options = errors.objects(path, body, "options")
+    errors.at_most((*path, "options"), options, OPTIONS_MAX)
     optional_seen = False
-    names: set[object] = set()
+    names: set[str] = set()
     for index, option in enumerate(options):
-        here = (*path, index)
-        _named(option, errors, here)
-        if option.get("name") in names:
+        here = (*path, "options", index)
+        _check_option(option, errors, here)
+        name = str(option.get("name"))
+        if name in names:
             errors.add((*here, "name"), "APPLICATION_COMMAND_OPTIONS_NAME_INVALID", "Option names must be unique.")
-        names.add(option.get("name"))
+        names.add(name)
         if optional_seen and option.get("required"):
             message = "Required options must be placed before non-required options"
             errors.add(here, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)
         optional_seen |= not option.get("required") and option.get("type") not in (SUB_COMMAND, SUB_COMMAND_GROUP)
-        _check_option(option, errors, here)
 
 
-def _check_option(option: Json, errors: FormErrors, path: tuple[str | int, ...]) -> None:
+def _check_option(option: Json, errors: FormErrors, path: Path) -> None:
+    _named(option, errors, path)
     kind = option.get("type")
-    if kind not in range(SUB_COMMAND, ATTACHMENT + 1):
+    if not isinstance(kind, int) or kind not in range(SUB_COMMAND, ATTACHMENT + 1):
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, …, 11}.")
-    elif kind in (SUB_COMMAND, SUB_COMMAND_GROUP):
-        _check_options(option.get("options") or [], errors, (*path, "options"))
-    choices = option.get("choices") or []
-    if len(choices) > CHOICES_MAX:
-        errors.add((*path, "choices"), "BASE_TYPE_MAX_LENGTH", f"Must be {CHOICES_MAX} or fewer in length.")
+    elif kind not in (SUB_COMMAND, SUB_COMMAND_GROUP):
+        _check_value(option, errors, path)
+    elif path.count("options") > _DEEPEST[kind]:
+        errors.add(
+            (*path, "type"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Sub-commands cannot be nested like this"
+        )
+    else:
+        _check_options(option, errors, path)
+
+
+def _check_value(option: Json, errors: FormErrors, path: Path) -> None:
+    """What an option that takes a value may ask of it."""
+    choices = errors.objects(path, option, "choices")
+    errors.at_most((*path, "choices"), choices, CHOICES_MAX)
+    for index, choice in enumerate(choices):
+        errors.text((*path, "choices", index), choice, "name", 1, CHOICE_NAME_MAX)
+        if not isinstance(choice.get("value"), str | int | float):
+            errors.add((*path, "choices", index, "value"), "BASE_TYPE_REQUIRED", "This field is required")
     if choices and option.get("autocomplete"):
         message = "Cannot have choices and autocomplete"
         errors.add((*path, "autocomplete"), "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_INVALID", message)
+    errors.field(path, option, "channel_types", list)
+    for name in ("min_length", "max_length"):
+        errors.field(path, option, name, int)
+    for name in ("min_value", "max_value"):
+        if not isinstance(option.get(name), float):
+            errors.field(path, option, name, int)
 
 
 def _check_unique(bodies: list[Json], errors: FormErrors) -> None:
-    seen: set[tuple[object, object]] = set()
+    seen: set[tuple[str, str]] = set()
     for index, body in enumerate(bodies):
         if not isinstance(body, dict):
             continue
-        key = (body.get("type") or SLASH, body.get("name"))
+        key = (str(body.get("type") or SLASH), str(body.get("name")))
         if key in seen:
             message = "Application command names must be unique"
             errors.add((index,), "APPLICATION_COMMANDS_DUPLICATE_NAME", message)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from botctl.core.errors import UsageError
+from botctl.sandbox.refusal import FormErrors, Path
 
 Json = dict[str, Any]
 
@@ -15,6 +17,24 @@ LABEL = 18
 SELECTS = frozenset({STRING_SELECT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT})
 CLICKABLE = SELECTS | {BUTTON}
 LINK_STYLE = 5
+_LABEL_MAX = 100
+_DEEPEST = 12  # parts of a path; Discord nests a button in a row in a container, and no deeper
+_FIELDS: dict[str, type] = {
+    "id": int,
+    "custom_id": str,
+    "label": str,
+    "placeholder": str,
+    "url": str,
+    "emoji": dict,
+    "disabled": bool,
+    "required": bool,
+    "min_values": int,
+    "max_values": int,
+    "min_length": int,
+    "max_length": int,
+    "value": str,
+    "channel_types": list,
+}
 
 
 def walk(components: Iterable[Json]) -> Iterator[Json]:
@@ -27,14 +47,39 @@ def walk(components: Iterable[Json]) -> Iterator[Json]:
                 yield from walk((one[inner],))
 
 
+def check(listed: list[Json], errors: FormErrors, path: Path) -> None:
+    """Adds to ``errors`` what cannot be a component."""
+    for index, one in enumerate(listed):
+        _check_one(one, errors, (*path, index))
+
+
+def _check_one(one: Json, errors: FormErrors, path: Path) -> None:
+    if len(path) > _DEEPEST:
+        errors.add(path, "COMPONENT_LAYOUT_INVALID", "Components are nested too deeply")
+        return
+    errors.is_a((*path, "type"), one.get("type"), int)
+    for name, kind in _FIELDS.items():
+        errors.field(path, one, name, kind)
+    check(errors.objects(path, one, "components"), errors, (*path, "components"))
+    for name in ("component", "accessory"):
+        inner = errors.field(path, one, name, dict)
+        if inner is not None:
+            _check_one(inner, errors, (*path, name))
+    for index, option in enumerate(errors.objects(path, one, "options")):
+        for name in ("label", "value"):
+            errors.text((*path, "options", index), option, name, 1, _LABEL_MAX)
+
+
 def numbered(components: list[Json]) -> list[Json]:
     """``components`` with the ``id`` that Discord gives to those that have none, and selects with their defaults."""
     taken = {one["id"] for one in walk(components) if one.get("id")}
-    free = (number for number in range(1, len(taken) + 200) if number not in taken)
+    free = (number for number in itertools.count(1) if number not in taken)
     for one in walk(components):
+        for name in [name for name, value in one.items() if value is None]:
+            del one[name]
         if not one.get("id"):
             one["id"] = next(free)
-        if one.get("type") in SELECTS:
+        if one["type"] in SELECTS:
             one.setdefault("min_values", 1)
             one.setdefault("max_values", 1)
     return components
@@ -97,6 +142,15 @@ def chosen(one: Json, values: list[str]) -> list[str]:
         labels = ", ".join(str(option["label"]) for option in options)
         raise UsageError(f"“{name_of(one)}” has no choice “{wrong}”.", hint=f"Its choices are: {labels}.")
     return [value for value in found if value is not None]
+
+
+def checked_form(components: list[Json], errors: FormErrors, path: Path) -> None:
+    """Adds to ``errors`` what cannot be the components of a modal: each holds fields, which need a custom id."""
+    check(components, errors, path)
+    for index, outer in enumerate(components):
+        for one in walk([outer]) if not errors.tree else ():
+            if one["type"] in SELECTS | {TEXT_INPUT} and not one.get("custom_id"):
+                errors.add((*path, index, "custom_id"), "BASE_TYPE_REQUIRED", "This field is required")
 
 
 def modal_fields(components: list[Json]) -> list[Json]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from botctl.sandbox import messages
+from botctl.sandbox import components, messages
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.world import EPHEMERAL, LOADING, Message, World
@@ -23,6 +23,8 @@ Json = dict[str, Any]
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # types of interactions
 PONG, REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 1, 4, 5, 6, 7, 8, 9  # types of callbacks
 _CHOICES_MAX = 25
+_CHOICE_NAME_MAX = _CUSTOM_ID_MAX = 100
+_TITLE_MAX = 45
 
 
 class State(enum.StrEnum):
@@ -174,20 +176,25 @@ def defer_update(interaction: Interaction) -> None:
 
 def offer(interaction: Interaction, body: Json) -> None:
     """Callback 8: choices for what the person is typing."""
-    choices = body.get("choices") or []
     errors = FormErrors()
-    if len(choices) > _CHOICES_MAX:
-        errors.add(("data", "choices"), "BASE_TYPE_MAX_LENGTH", f"Must be {_CHOICES_MAX} or fewer in length.")
+    choices = errors.objects(("data",), body, "choices")
+    errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
+    for index, one in enumerate(choices):
+        errors.text(("data", "choices", index), one, "name", 1, _CHOICE_NAME_MAX)
     errors.check()
-    interaction.choices = [{"name": one["name"], "value": one["value"]} for one in choices]
+    interaction.choices = [{"name": one["name"], "value": one.get("value")} for one in choices]
     interaction.state = State.CHOICES
 
 
 def open_modal(interaction: Interaction, body: Json) -> Json:
     """Callback 9: a form opens before the person."""
     errors = FormErrors()
-    for name in ("custom_id", "title", "components"):
-        errors.require(("data", name), body.get(name) or None)
+    errors.text(("data",), body, "custom_id", 1, _CUSTOM_ID_MAX)
+    errors.text(("data",), body, "title", 1, _TITLE_MAX)
+    listed = errors.objects(("data",), body, "components")
+    if not listed:
+        errors.add(("data", "components"), "BASE_TYPE_REQUIRED", "This field is required")
+    components.checked_form(listed, errors, ("data", "components"))
     errors.check()
     interaction.modal = body
     interaction.state = State.MODAL

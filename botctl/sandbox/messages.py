@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from botctl.sandbox.components import numbered
-from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox import components
+from botctl.sandbox.refusal import FormErrors, Path, Refusal
 from botctl.sandbox.world import LOADING, Message, World
 
 Json = dict[str, Any]
 CONTENT_MAX = 2000
 EMBEDS_MAX = 10
 UPLOAD_MAX_BYTES = 10 * 1024 * 1024  # Discord: Reference > Uploading Files
+FIELDS_MAX = 25
 ROWS_MAX = 5
 SUPPRESS_EMBEDS, COMPONENTS_V2 = 1 << 2, 1 << 15
 
@@ -45,14 +46,13 @@ def draft(body: Json, uploads: list[Upload], world: World, *, edit: bool = False
     if sum(len(upload.data) for upload in uploads) > UPLOAD_MAX_BYTES:
         raise Refusal(413, 40005, "Request entity too large")
     errors = FormErrors()
-    made = Draft(flags=_integer(body.get("flags")))
+    made = Draft(flags=errors.field((), body, "flags", int) or 0)
     _content(body, made, errors)
     _embeds(body, made, errors)
     _components(body, made, errors)
-    _attachments(body, uploads, made, world)
+    _attachments(body, uploads, made, errors, world)
     errors.check()
-    filled = any(made.fields.values()) or made.attachments or body.get("poll") or body.get("sticker_ids")
-    if not edit and not filled:
+    if not edit and not any(made.fields.values()) and not made.attachments:
         raise Refusal(400, 50006, "Cannot send an empty message")
     return made
 
@@ -100,55 +100,47 @@ def listed(
     return shown[-limit:][::-1]
 
 
-def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
 def _content(body: Json, made: Draft, errors: FormErrors) -> None:
-    if "content" not in body:
-        return
-    content = body["content"] or ""
-    if not isinstance(content, str):
-        content = str(content)
-    errors.length(("content",), content, 0, CONTENT_MAX)
-    made.fields["content"] = content
+    if "content" in body:
+        made.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
 
 
 def _embeds(body: Json, made: Draft, errors: FormErrors) -> None:
-    if "embeds" not in body:
-        return
-    embeds = body["embeds"] or []
-    if not isinstance(embeds, list) or not all(isinstance(embed, dict) for embed in embeds):
-        errors.add(("embeds",), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
-        return
-    if len(embeds) > EMBEDS_MAX:
-        errors.add(("embeds",), "BASE_TYPE_MAX_LENGTH", f"Must be {EMBEDS_MAX} or fewer in length.")
-    made.fields["embeds"] = [_embed(embed) for embed in embeds]
+    if "embeds" in body:
+        embeds = errors.objects((), body, "embeds")
+        errors.at_most(("embeds",), embeds, EMBEDS_MAX)
+        made.fields["embeds"] = [_embed(embed, errors, ("embeds", index)) for index, embed in enumerate(embeds)]
 
 
-def _embed(said: Json) -> Json:
+def _embed(said: Json, errors: FormErrors, path: Path) -> Json:
     """An embed as Discord keeps it: its type, and of each field whether it is inline."""
     shown = {**{key: value for key, value in said.items() if value is not None}, "type": "rich"}
-    if isinstance(said.get("fields"), list):
-        shown["fields"] = [{"inline": False, **one} for one in said["fields"]]
-    return shown
+    for name, most in (("title", 256), ("description", 4096)):
+        errors.text(path, said, name, 0, most)
+    for name in ("author", "footer", "image", "thumbnail"):
+        errors.field(path, said, name, dict)
+    fields = errors.objects(path, said, "fields")
+    errors.at_most((*path, "fields"), fields, FIELDS_MAX)
+    for index, field_ in enumerate(fields):
+        errors.text((*path, "fields", index), field_, "name", 1, 256)
+        errors.text((*path, "fields", index), field_, "value", 1, 1024)
+    return {**shown, "fields": [{"inline": False, **one} for one in fields]} if fields else shown
 
 
 def _components(body: Json, made: Draft, errors: FormErrors) -> None:
     if "components" not in body:
         return
-    components = body["components"] or []
-    if not isinstance(components, list) or not all(isinstance(one, dict) for one in components):
-        errors.add(("components",), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
-        return
-    if len(components) > ROWS_MAX and not made.flags & COMPONENTS_V2:
-        errors.add(("components",), "BASE_TYPE_MAX_LENGTH", f"Must be {ROWS_MAX} or fewer in length.")
-    made.fields["components"] = numbered(components)
+    listed = errors.objects((), body, "components")
+    if not made.flags & COMPONENTS_V2:
+        errors.at_most(("components",), listed, ROWS_MAX)
+    components.check(listed, errors, ("components",))
+    if not errors.tree:
+        made.fields["components"] = components.numbered(listed)
 
 
-def _attachments(body: Json, uploads: list[Upload], made: Draft, world: World) -> None:
+def _attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
     """Discord: Reference > Uploading Files: an attachment's id is a slot of ``files[n]``, or that of one to keep."""
-    described = {str(one.get("id")): one for one in body.get("attachments") or [] if isinstance(one, dict)}
+    described = {str(one.get("id")): one for one in errors.objects((), body, "attachments")}
     slots = {upload.slot for upload in uploads}
     if "attachments" in body:
         made.kept = set(described) - slots
@@ -156,11 +148,11 @@ def _attachments(body: Json, uploads: list[Upload], made: Draft, world: World) -
         said = described.get(upload.slot, {})
         stored: Json = {
             "id": world.new_id(),
-            "filename": said.get("filename") or upload.filename,
+            "filename": str(said.get("filename") or upload.filename),
             "size": len(upload.data),
             "content_type": upload.content_type,
         }
         if said.get("description"):
-            stored["description"] = said["description"]
+            stored["description"] = str(said["description"])
         made.uploads[stored["id"]] = upload
         made.attachments.append(stored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 
 class Refusal(Exception):
@@ -46,30 +46,64 @@ def unknown(what: str) -> Refusal:
     return Refusal(404, codes[what], f"Unknown {what}")
 
 
+_CONVERT: dict[type, tuple[str, str]] = {
+    str: ("STRING_TYPE_CONVERT", "Could not interpret the value as string."),
+    int: ("NUMBER_TYPE_COERCE", "Value is not int."),
+    bool: ("BOOLEAN_TYPE_CONVERT", "Must be either true or false."),
+    dict: ("MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType"),
+    list: ("LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"),
+}
+Path = tuple[str | int, ...]
+T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
+
+
 class FormErrors:
     """Collects what is wrong with a body, for one refusal that names it all (code 50035)."""
 
     def __init__(self) -> None:
         self.tree: dict[str, Any] = {}
 
-    def add(self, path: tuple[str | int, ...], code: str, message: str) -> None:
+    def add(self, path: Path, code: str, message: str) -> None:
         node = self.tree
         for part in path:
             node = node.setdefault(str(part), {})
         node.setdefault("_errors", []).append({"code": code, "message": message})
 
-    def require(self, path: tuple[str | int, ...], value: object) -> bool:
-        """True when ``value`` is there; else that is one of the errors."""
-        if value in (None, ""):
-            self.add(path, "BASE_TYPE_REQUIRED", "This field is required")
-            return False
-        return True
+    def is_a(self, path: Path, value: object, kind: type) -> bool:
+        """True when ``value`` is a ``kind`` (None is not); else that is one of the errors."""
+        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+            return True
+        self.add(path, *_CONVERT[kind])
+        return False
 
-    def length(self, path: tuple[str | int, ...], value: str, low: int, high: int) -> None:
-        if not low <= len(value) <= high:
-            between = f"Must be between {low} and {high} in length."
-            at_most = f"Must be {high} or fewer in length."
-            self.add(path, "BASE_TYPE_BAD_LENGTH" if low else "BASE_TYPE_MAX_LENGTH", between if low else at_most)
+    def field(self, path: Path, body: dict[str, Any], name: str, kind: type[T]) -> T | None:
+        """The field ``name`` of ``body`` when it is a ``kind``; None when it is absent, null or an error."""
+        value = body.get(name)
+        if value is None or not self.is_a((*path, name), value, kind):
+            return None
+        return cast("T", value)
+
+    def objects(self, path: Path, body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        """The objects in the list ``name`` of ``body``; what is no object is one of the errors."""
+        listed = self.field(path, body, name, list) or []
+        return [one for index, one in enumerate(listed) if self.is_a((*path, name, index), one, dict)]
+
+    def text(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> str:
+        """The text ``name`` of ``body``, of ``low`` to ``high`` characters; required when ``low`` is not 0."""
+        if low and body.get(name) in (None, ""):
+            self.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
+            return ""
+        value = self.field(path, body, name, str) or ""
+        if not low <= len(value) <= high and (value or low == 0):
+            between, at_most = f"Must be between {low} and {high} in length.", f"Must be {high} or fewer in length."
+            self.add(
+                (*path, name), "BASE_TYPE_BAD_LENGTH" if low else "BASE_TYPE_MAX_LENGTH", between if low else at_most
+            )
+        return value
+
+    def at_most(self, path: Path, listed: list[Any], most: int) -> None:
+        if len(listed) > most:
+            self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
 
     def check(self) -> None:
         """Raises one Refusal when anything was found."""

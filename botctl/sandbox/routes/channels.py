@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox import messages, payloads
-from botctl.sandbox.refusal import Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import EPHEMERAL, LOADING, Channel, Message
 
@@ -33,7 +33,10 @@ def create_message(call: Call) -> Json:
     sandbox, channel, body = call.sandbox, _channel(call), call.form
     made = messages.draft(body, call.uploads, sandbox.world)
     sandbox.keep(made)
-    reference = body.get("message_reference") or {}
+    errors = FormErrors()
+    reference = errors.field((), body, "message_reference", dict) or {}
+    nonce = body.get("nonce")
+    errors.check()
     message = messages.create(
         sandbox.world,
         made,
@@ -43,7 +46,7 @@ def create_message(call: Call) -> Json:
         flags=made.flags & ~(EPHEMERAL | LOADING),
         type=19 if reference else 0,
         reply_to=str(reference["message_id"]) if reference.get("message_id") else None,
-        nonce=body.get("nonce"),
+        nonce=nonce if isinstance(nonce, str | int) else None,
     )
     return payloads.message(sandbox.post(message), sandbox.world)
 

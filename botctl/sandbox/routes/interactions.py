@@ -10,6 +10,7 @@ from typing import Any
 from botctl.sandbox import interactions, messages, payloads
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.messages import Draft
+from botctl.sandbox.refusal import FormErrors
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import EPHEMERAL, LOADING, Message
 
@@ -21,7 +22,10 @@ def callback(call: Call) -> Json | None:
     now_s = call.sandbox.world.clock.monotonic()
     interaction = call.sandbox.book.to_answer(call.path["interaction"], call.path["token"], now_s)
     kind = interactions.check_callback(interaction, call.form)
-    message = _acknowledge(call, interaction, kind, call.form.get("data") or {})
+    errors = FormErrors()
+    data = errors.field((), call.form, "data", dict) or {}
+    errors.check()
+    message = _acknowledge(call, interaction, kind, data)
     interaction.changed()
     return _described(call, interaction, kind, message) if call.flag("with_response") else None
 
@@ -79,7 +83,7 @@ def _acknowledge(call: Call, interaction: Interaction, kind: int, data: Json) ->
         case interactions.REPLY:
             return sandbox.post(interactions.reply(world, interaction, _draft(call, data)))
         case interactions.DEFER:
-            return sandbox.post(interactions.defer(world, interaction, int(data.get("flags") or 0)))
+            return sandbox.post(interactions.defer(world, interaction, _flags(data)))
         case interactions.UPDATE:
             return sandbox.repost(interactions.update(world, interaction, _draft(call, data, edit=True)))
         case interactions.DEFER_UPDATE:
@@ -90,6 +94,13 @@ def _acknowledge(call: Call, interaction: Interaction, kind: int, data: Json) ->
             interactions.open_modal(interaction, data)
             sandbox.modals[interaction.user_id] = interaction
     return None
+
+
+def _flags(data: Json) -> int:
+    errors = FormErrors()
+    flags = errors.field(("data",), data, "flags", int) or 0
+    errors.check()
+    return flags
 
 
 def _described(call: Call, interaction: Interaction, kind: int, message: Message | None) -> Json:

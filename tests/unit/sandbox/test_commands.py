@@ -26,6 +26,10 @@ def slash(name: str = "roll", **more: Any) -> dict[str, Any]:
     return {"name": name, "description": "D", **more}
 
 
+def nested(kind: int, *options: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "name": f"n{kind}", "description": "d", "options": list(options)}
+
+
 def refusal(world: World, app: Application, *bodies: dict[str, Any]) -> Refusal:
     with pytest.raises(Refusal) as refused:
         commands.overwrite(world, app, "", list(bodies))
@@ -47,6 +51,11 @@ def test_guild_commands_are_apart_from_global_ones(world: World, app: Applicatio
     assert there["guild_id"] == "7"
     commands.delete(app, "7", there["id"])
     assert len(commands.listing(app, "")) == 1
+
+
+def test_a_sub_command_may_stand_in_a_group(world: World, app: Application) -> None:
+    stored = commands.overwrite(world, app, "", [slash(options=[nested(2, nested(1)), nested(1)])])
+    assert stored == commands.overwrite(world, app, "", [slash(options=[nested(2, nested(1)), nested(1)])])
 
 
 def test_creating_a_name_again_replaces_it(world: World, app: Application) -> None:
@@ -80,6 +89,10 @@ def test_what_does_not_exist_is_10063(world: World, app: Application) -> None:
         (slash(options=[{"type": 12, "name": "x", "description": "d"}]), "options.0.type"),
         (slash(options=[{"type": 1, "name": "s", "description": "d", "options": [{}]}]), "options.0.options.0.name"),
         (slash(options=[{"type": 3, "name": "x", "description": "d"}] * 2), "options.1.name"),
+        (slash(options=[nested(2, nested(2))]), "options.0.options.0.type"),
+        (slash(options=[nested(2, nested(1, nested(1)))]), "options.0.options.0.options.0.type"),
+        (slash(options=["x"]), "options.0"),
+        (slash(name_localizations=[]), "name_localizations"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(world: World, app: Application, body: dict[str, Any], path: str) -> None:

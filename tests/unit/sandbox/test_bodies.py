@@ -1,0 +1,95 @@
+"""Whatever a body says, it is taken or refused in Discord's form; nothing else may come of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.sandbox import commands, components, interactions, messages, payloads
+from botctl.sandbox.interactions import Book, Deadlines
+from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox.world import World, default_world
+
+ANN, BOT, GUILD, GENERAL = "900000000000000101", "900000000000000010", "900000000000000001", "900000000000000301"
+
+_KEYS = [
+    "name",
+    "type",
+    "description",
+    "options",
+    "choices",
+    "value",
+    "content",
+    "embeds",
+    "components",
+    "attachments",
+    "flags",
+    "custom_id",
+    "title",
+    "id",
+    "required",
+    "fields",
+    "url",
+    "image",
+    "label",
+    "component",
+    "accessory",
+    "default_member_permissions",
+    "autocomplete",
+    "channel_types",
+]
+_LEAVES = st.none() | st.booleans() | st.integers(-1, 20) | st.floats() | st.sampled_from(["", "x", "go", "x" * 101])
+_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=5)
+)
+bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
+
+
+@given(bodies)
+def test_a_message(body: dict[str, Any]) -> None:
+    world = default_world()
+    with contextlib.suppress(Refusal):
+        made = messages.draft(body, [], world)
+        shown = messages.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+        components.clickable(shown.components)
+        json.dumps(payloads.message_event(shown, world))
+
+
+@given(bodies)
+def test_a_command(body: dict[str, Any]) -> None:
+    world = World()
+    app = default_world().applications[BOT]
+    with contextlib.suppress(Refusal):
+        for stored in commands.overwrite(world, app, "", [{"name": "a", "description": "b", **body}, body]):
+            json.dumps(stored)
+
+
+@given(bodies)
+def test_a_form_and_choices(body: dict[str, Any]) -> None:
+    world, book = default_world(), Book(Deadlines())
+    fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "x"}
+    one = book.open(world, interactions.COMMAND, **fields)
+    with contextlib.suppress(Refusal):
+        interactions.open_modal(one, {"title": "T", "custom_id": "c", **body})
+        components.modal_fields(body["components"])
+    with contextlib.suppress(Refusal):
+        interactions.offer(one, body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "right"),
+    [(int, 1, True), (int, True, False), (bool, True, True), (str, 1, False), (list, {}, False), (dict, {}, True)],
+)
+def test_a_field_has_its_type(kind: type, value: Any, right: bool) -> None:
+    errors = FormErrors()
+    found = errors.field(("data",), {"x": value}, "x", kind)
+    assert (found == value, errors.tree == {}) == (right, right)
+    if not right:
+        with pytest.raises(Refusal) as refused:
+            errors.check()
+        assert refused.value.body()["errors"]["data"]["x"]["_errors"][0]["message"]
