@@ -1,8 +1,9 @@
 """The limiter on a real server: the script agrees with the arithmetic, and no fault of Redis reaches a caller."""
 
 import asyncio
+import signal
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -16,20 +17,27 @@ from botctl.ratelimit import gcra
 from botctl.ratelimit.gcra import Answer, Rate, decide
 from botctl.ratelimit.limiter import RedisLimiter
 from botctl.ratelimit.local import LocalCounts
-from tests.support.valkey import Valkey
-from tests.support.waiting import tasks, until
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with Valkey(tmp_path_factory.mktemp("valkey")).running() as valkey:
-        yield valkey
+from botctl.stores import valkey
+from botctl.stores.redis import connect
+from tests.support.stores import server, tasks_for
+from tests.support.waiting import until
 
 
 @pytest.fixture
 def own(tmp_path):
-    with Valkey(tmp_path).running() as valkey:
-        yield valkey
+    """A server of the test's own, to be frozen and killed."""
+    with server(valkey.RECIPE, tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def frozen(running):
+    """Accepts connections and says nothing, as a host that is swapping does."""
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        running.process.send_signal(signal.SIGCONT)
 
 
 def invocation(user="9", guild="7", name="roll"):
@@ -38,9 +46,9 @@ def invocation(user="9", guild="7", name="roll"):
 
 
 @asynccontextmanager
-async def limiting(valkey, bot=None, **options):
-    async with valkey.client() as redis, tasks() as background:
-        limiter = RedisLimiter(redis, bot or uuid.uuid4().hex, background, **options)
+async def limiting(url, bot=None, **options):
+    async with connect(url, timeout_s=2.0) as redis, tasks_for("limiter") as (tasks, _):
+        limiter = RedisLimiter(redis, bot or uuid.uuid4().hex, tasks, **options)
         async with limiter.running():
             yield limiter
 
@@ -76,13 +84,13 @@ def model(tats, now_us, checks):
         max_size=6,
     )
 )
-def test_the_script_agrees_with_the_arithmetic(shared, batches):
+def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
     """The same answers and the same states, to the microsecond, over random batches; the clock is the server's."""
 
     async def compare():
         prefix = f"{{{uuid.uuid4().hex}}}:"
         probe = gcra.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
-        async with shared.client() as redis:
+        async with connect(redis_server, timeout_s=2.0) as redis:
             tats = {}
             for batch in batches:
                 checks = [[(prefix + key, rate) for key, rate in check] for check in batch]
@@ -97,8 +105,8 @@ def test_the_script_agrees_with_the_arithmetic(shared, batches):
     asyncio.run(compare())
 
 
-async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(shared):
-    async with limiting(shared, "ttl") as limiter:
+async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(redis_server):
+    async with limiting(redis_server, "ttl") as limiter:
         await limiter.check(invocation(), parse("5/10s per user, 50/1h per guild"))
         keys = {key.decode(): await limiter.redis.pttl(key) async for key in limiter.redis.scan_iter("botctl:{ttl}:*")}
     assert set(keys) == {"botctl:{ttl}:rl:roll:user:9", "botctl:{ttl}:rl:roll:guild:7"}
@@ -106,8 +114,8 @@ async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(
     assert 70_000 < keys["botctl:{ttl}:rl:roll:guild:7"] <= 72_000
 
 
-async def test_a_key_of_another_kind_is_overwritten_and_not_an_error(shared):
-    async with limiting(shared, "kind") as limiter:
+async def test_a_key_of_another_kind_is_overwritten_and_not_an_error(redis_server):
+    async with limiting(redis_server, "kind") as limiter:
         await limiter.redis.lpush("botctl:{kind}:rl:roll:user:9", "x")
         assert (await limiter.check(invocation(), parse("1/1h per user"))).source == "redis"
         assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
@@ -116,9 +124,9 @@ async def test_a_key_of_another_kind_is_overwritten_and_not_an_error(shared):
 # --- the limiter ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_burst_is_let_in_and_the_next_is_told_when(shared):
+async def test_a_burst_is_let_in_and_the_next_is_told_when(redis_server):
     limits = parse("3/1h per user")
-    async with limiting(shared) as limiter:
+    async with limiting(redis_server) as limiter:
         verdicts = [await limiter.check(invocation(), limits) for _ in range(4)]
         assert [verdict.allowed for verdict in verdicts] == [True, True, True, False]
         assert verdicts[3].limit == limits[0]
@@ -128,10 +136,10 @@ async def test_a_burst_is_let_in_and_the_next_is_told_when(shared):
         assert (await limiter.check(invocation(name="poll"), limits)).allowed
 
 
-async def test_a_refused_call_takes_from_none_of_its_limits(shared):
+async def test_a_refused_call_takes_from_none_of_its_limits(redis_server):
     """All or nothing: what the guild's limit refuses does not use up the person's."""
     limits = parse("2/1h per user, 1/1h per guild")
-    async with limiting(shared) as limiter:
+    async with limiting(redis_server) as limiter:
         assert (await limiter.check(invocation("ann"), limits)).allowed
         for _ in range(5):
             assert (await limiter.check(invocation("bob"), limits)).limit == limits[1]
@@ -139,32 +147,32 @@ async def test_a_refused_call_takes_from_none_of_its_limits(shared):
         assert [verdict.allowed for verdict in verdicts] == [True, True, False]
 
 
-async def test_two_limits_of_one_scope_count_apart(shared):
+async def test_two_limits_of_one_scope_count_apart(redis_server):
     limits = parse("2/1s per user, 3/1h per user")
-    async with limiting(shared, "apart") as limiter:
+    async with limiting(redis_server, "apart") as limiter:
         assert (await limiter.check(invocation(), limits)).allowed
         assert await limiter.redis.exists("botctl:{apart}:rl:roll:user:9", "botctl:{apart}:rl:roll:user-2:9") == 2
 
 
-async def test_changed_limits_act_at_once_on_the_counts_there_are(shared):
-    async with limiting(shared) as limiter:
+async def test_changed_limits_act_at_once_on_the_counts_there_are(redis_server):
+    async with limiting(redis_server) as limiter:
         assert (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert (await limiter.check(invocation(), parse("2/1h burst 4 per user"))).allowed
 
 
-async def test_no_limits_ask_nobody(shared):
-    async with limiting(shared) as limiter:
+async def test_no_limits_ask_nobody(redis_server):
+    async with limiting(redis_server) as limiter:
         assert await limiter.check(invocation(), ()) == await limiter.check(invocation(), parse(""))
         assert limiter.counts.batches == 0
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-async def test_many_at_once_are_never_one_too_many(shared, processes):
+async def test_many_at_once_are_never_one_too_many(redis_server, processes):
     """1,000 calls in the same moment, over one or several processes, travel in few batches and let in the burst."""
     bot = uuid.uuid4().hex
     limits = parse("100/1h per guild")
-    async with limiting(shared, bot) as a, limiting(shared, bot) as b, limiting(shared, bot) as c:
+    async with limiting(redis_server, bot) as a, limiting(redis_server, bot) as b, limiting(redis_server, bot) as c:
         limiters = [a, b, c][:processes]
         calls = [limiters[n % processes].check(invocation(f"{n}"), limits) for n in range(1000)]
         verdicts = await asyncio.gather(*calls)
@@ -173,8 +181,8 @@ async def test_many_at_once_are_never_one_too_many(shared, processes):
         assert sum(limiter.counts.batches for limiter in limiters) <= 1000 // 64 + 2 * processes
 
 
-async def test_a_flushed_script_is_loaded_again_unseen(shared):
-    async with limiting(shared) as limiter:
+async def test_a_flushed_script_is_loaded_again_unseen(redis_server):
+    async with limiting(redis_server) as limiter:
         await limiter.check(invocation(), parse("5/10s per user"))
         await limiter.redis.script_flush()
         assert (await limiter.check(invocation(), parse("5/10s per user"))).source == "redis"
@@ -187,10 +195,10 @@ async def test_a_flushed_script_is_loaded_again_unseen(shared):
 async def test_a_frozen_redis_costs_the_deadline_once(own):
     """Those under way are decided locally after the deadline, all later ones at once; then Redis takes over again."""
     limits = parse("3/1h per user")
-    async with limiting(own, deadline_s=0.05) as limiter:
+    async with limiting(own.url, deadline_s=0.05) as limiter:
         await limiter.check(invocation("warm"), limits)
         loop = asyncio.get_running_loop()
-        with own.frozen():
+        with frozen(own):
             began = loop.time()
             verdicts = await asyncio.gather(*(limiter.check(invocation(), limits) for _ in range(200)))
             assert loop.time() - began < 1.0
@@ -207,7 +215,7 @@ async def test_a_frozen_redis_costs_the_deadline_once(own):
 
 async def test_a_killed_redis_is_never_an_exception_and_is_used_again_when_it_is_back(own):
     limits = parse("3/1h per user")
-    async with limiting(own) as limiter:
+    async with limiting(own.url) as limiter:
         assert (await limiter.check(invocation(), limits)).source == "redis"
         own.kill()
         verdicts = [await limiter.check(invocation(), limits) for _ in range(5)]
@@ -223,17 +231,17 @@ async def test_a_killed_redis_is_never_an_exception_and_is_used_again_when_it_is
 async def test_a_check_at_the_stop_is_answered(own):
     """Nobody waits for ever: what is queued when the service stops, and what comes later, is decided locally."""
     limits = parse("3/1h per user")
-    with own.frozen():
-        async with limiting(own, deadline_s=0.3) as limiter:
+    with frozen(own):
+        async with limiting(own.url, deadline_s=0.3) as limiter:
             early = [asyncio.create_task(limiter.check(invocation(), limits)) for _ in range(200)]
             await until(lambda: limiter.counts.checks == 200)
         assert {verdict.source for verdict in await asyncio.gather(*early)} == {"local"}
         assert (await limiter.check(invocation(), limits)).source == "local"
 
 
-async def test_a_caller_that_gives_up_disturbs_nobody(shared):
+async def test_a_caller_that_gives_up_disturbs_nobody(redis_server):
     limits = parse("3/1h per user")
-    async with limiting(shared) as limiter:
+    async with limiting(redis_server) as limiter:
         impatient = asyncio.create_task(limiter.check(invocation(), limits))
         patient = asyncio.create_task(limiter.check(invocation("bob"), limits))
         await until(lambda: limiter.counts.checks == 2)

@@ -1,0 +1,217 @@
+"""The audit writer on a real document store: what is recorded is found, whatever happens to the store."""
+
+import asyncio
+import itertools
+import json
+import signal
+from contextlib import asynccontextmanager
+
+import pytest
+
+from botctl.audit.spool import Spool
+from botctl.audit.writer import COLLECTION, MAX_BATCH, MongoAuditor
+from botctl.core.audit import AuditEntry, Change, Target, Who, entry_for, line
+from botctl.core.clock import ManualClock
+from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
+from botctl.stores import nx
+from botctl.stores.mongo import connect
+from tests.support.stores import server, tasks_for
+from tests.support.waiting import until
+
+_numbers = itertools.count()
+CLOCK = ManualClock()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A server of the test's own, to be killed."""
+    (tmp_path / "server").mkdir()
+    with server(nx.RECIPE, tmp_path / "server") as running:
+        yield running
+
+
+@pytest.fixture
+def name():
+    return f"audit{next(_numbers)}"
+
+
+def entry(n, **fields):
+    fields = {"id": f"e{n:06}", "at": CLOCK.now(), "action": "test.done", "actor": Who("user", "9")} | fields
+    return AuditEntry(**fields)
+
+
+@asynccontextmanager
+async def auditor_on(url, name, folder, *, queue_size=10_000, flush_s=0.001, timeout_s=5.0, clock=CLOCK):
+    async with connect(url, timeout_s=timeout_s) as client, tasks_for("audit") as (tasks, _):
+        collection = client[name][COLLECTION]
+        yield MongoAuditor(collection, Spool(folder / "spool"), tasks, queue_size, flush_s, clock)
+
+
+@asynccontextmanager
+async def auditing(*args, **options):
+    async with auditor_on(*args, **options) as auditor, auditor.running():
+        yield auditor
+
+
+async def found(url, name):
+    """Every entry of the log, by id."""
+    async with connect(url, timeout_s=5.0) as client:
+        documents = await client[name][COLLECTION].find().to_list()
+    assert all(json.loads(document["b"])["id"] == document["_id"] for document in documents)
+    return {document["_id"]: document for document in documents}
+
+
+async def test_what_is_recorded_is_written_as_its_exact_bytes_and_searched_by_its_fields(mongo_server, name, tmp_path):
+    one = entry(1, target=Target("guild", "7"), guild="7", op="o", changes=(Change("locale", None, "de"),))
+    async with auditing(mongo_server, name, tmp_path) as auditor:
+        auditor.record(one)
+        await until(lambda: auditor.counts.written == 1)
+        assert auditor.waiting == 0
+    document = (await found(mongo_server, name))[one.id]
+    assert document["b"] == line(one)
+    assert document["x"] == [
+        {
+            "at": "2026-01-01T00:00:00.000Z", "action": "test.done", "actor": "9", "target": "7", "guild": "7",
+            "outcome": "success", "op": "o",
+        }
+    ]  # fmt: skip
+    search = {"actor": "9", "at": {"$gte": "2026"}}
+    async with connect(mongo_server, timeout_s=5.0) as client:
+        assert await client[name][COLLECTION].count_documents({"x": {"$elemMatch": search}}) == 1
+
+
+async def test_an_entry_recorded_twice_is_one_document_and_its_neighbours_are_written(mongo_server, name, tmp_path):
+    async with auditing(mongo_server, name, tmp_path) as auditor:
+        auditor.record(entry(1))
+        await until(lambda: auditor.counts.written == 1)
+        for n in (0, 1, 1, 2):
+            auditor.record(entry(n))
+        await until(lambda: auditor.waiting == 0)
+    assert set(await found(mongo_server, name)) == {entry(n).id for n in range(3)}
+
+
+async def test_the_stop_writes_what_is_left(mongo_server, name, tmp_path):
+    """Also more than a batch, and the refusals whose minute is not over."""
+    invocation = Invocation("i1", Kind.SLASH, "roll", Actor("9", "ann"), CLOCK.now(), 0.0)
+    async with auditing(mongo_server, name, tmp_path, flush_s=60) as auditor:
+        for n in range(MAX_BATCH + 10):
+            auditor.record(entry(n))
+        for _ in range(50):
+            auditor.record(entry_for(invocation, Outcome(Result.THROTTLED, 1.0, reason="5/10s per user")))
+    documents = await found(mongo_server, name)
+    assert len(documents) == auditor.counts.written == MAX_BATCH + 11
+    assert json.loads(documents["i1.end"]["b"])["changes"] == [{"k": "times", "new": 50, "old": None}]
+
+
+async def test_refusals_are_written_when_their_minute_is_over(mongo_server, name, tmp_path):
+    clock = ManualClock()
+    invocation = Invocation("i1", Kind.SLASH, "roll", Actor("9", "ann"), clock.now(), 0.0)
+    async with auditing(mongo_server, name, tmp_path, clock=clock) as auditor:
+        for n in range(20):
+            auditor.record(entry_for(invocation, Outcome(Result.DENIED, 1.0, reason="needs role moderator")))
+            auditor.record(entry(n))
+        await until(lambda: auditor.counts.written == 20)
+        assert len(await found(mongo_server, name)) == 20
+        clock.advance(61)
+        auditor.record(entry(20))
+        await until(lambda: auditor.counts.written == 22)
+
+
+async def test_nothing_recorded_is_lost_when_the_store_is_killed_and_comes_back(own, name, tmp_path):
+    """An independent ledger of what was recorded, compared with what the store holds after the kills."""
+    ledger = set()
+    numbers = itertools.count()
+
+    def record(auditor, count):
+        for n in itertools.islice(numbers, count):
+            auditor.record(entry(n))
+            ledger.add(entry(n).id)
+
+    async with auditing(own.url, name, tmp_path, timeout_s=0.3) as auditor:
+        for _ in range(2):
+            record(auditor, 50)
+            own.kill()
+            record(auditor, 50)
+            await until(lambda: auditor.tasks.detail.startswith("audit entries wait in memory"))
+            own.start()
+            await until(lambda: auditor.waiting == 0 and not auditor.tasks.detail)
+        assert auditor.counts.lost == 0
+    assert set(await found(own.url, name)) == ledger
+
+
+async def test_what_cannot_be_written_at_the_stop_is_spooled_and_written_by_the_next_start(own, name, tmp_path):
+    async with auditing(own.url, name, tmp_path, timeout_s=0.2) as auditor:
+        auditor.record(entry(0))
+        await until(lambda: auditor.counts.written == 1)
+        own.kill()
+        for n in range(1, 30):
+            auditor.record(entry(n))
+        began = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - began < 4.0
+    assert auditor.counts.spooled == 29
+    assert len(Spool(tmp_path / "spool").files()) == 1
+    own.start()
+    async with auditing(own.url, name, tmp_path):
+        await until(lambda: not Spool(tmp_path / "spool").files())
+    assert set(await found(own.url, name)) == {entry(n).id for n in range(30)}
+
+
+async def test_the_stop_spools_even_when_it_is_cut_short(own, name, tmp_path):
+    """The registry cancels a service that does not stop in its time: here, because the store has frozen."""
+
+    async def service():
+        async with auditor.running():
+            auditor.record(entry(0))
+            await until(lambda: auditor.counts.written == 1)
+            own.process.send_signal(signal.SIGSTOP)
+            auditor.record(entry(1))
+            await asyncio.Event().wait()
+
+    async with auditor_on(own.url, name, tmp_path) as auditor:
+        task = asyncio.create_task(service())
+        await until(lambda: auditor.counts.recorded == 2)
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
+        own.process.send_signal(signal.SIGCONT)  # so that the client can say goodbye
+    assert task.cancelled()
+    (path,) = Spool(tmp_path / "spool").files()
+    assert list(Spool.lines(path)) == [line(entry(1))]
+
+
+async def test_beyond_the_queue_entries_are_counted_and_the_count_is_written(own, name, tmp_path):
+    async with auditing(own.url, name, tmp_path, queue_size=10, timeout_s=0.2) as auditor:
+        own.kill()
+        for n in range(25):
+            auditor.record(entry(n))
+        assert (auditor.waiting, auditor.counts.lost) == (10, 15)
+        own.start()
+        await until(lambda: auditor.counts.written == 11)
+    documents = await found(own.url, name)
+    (lost,) = [json.loads(d["b"]) for d in documents.values() if d["x"][0]["action"] == "audit.lost"]
+    assert lost["changes"] == [{"k": "entries", "new": 15, "old": None}]
+    assert len(documents) == 11
+
+
+async def test_an_entry_that_cannot_be_encoded_does_not_hold_up_the_rest(mongo_server, name, tmp_path, caplog):
+    class Hostile:
+        def __str__(self):
+            raise ValueError("no")
+
+    async with auditing(mongo_server, name, tmp_path) as auditor:
+        auditor.record(entry(1, changes=(Change("x", None, Hostile()),)))
+        auditor.record(entry(2))
+        await until(lambda: auditor.waiting == 0 and auditor.counts.written == 1)
+    assert set(await found(mongo_server, name)) == {entry(2).id}
+    assert auditor.counts.lost == 1
+    assert "test.done" in caplog.text
+
+
+async def test_a_spool_that_cannot_be_read_is_set_aside(mongo_server, name, tmp_path):
+    spool = Spool(tmp_path / "spool")
+    spool.put([line(entry(1)), b"{not json"])
+    async with auditing(mongo_server, name, tmp_path) as auditor:
+        auditor.record(entry(2))
+        await until(lambda: auditor.counts.written == 1)
+    assert spool.files() == []
+    assert len(list((tmp_path / "spool").glob("*.bad"))) == 1
