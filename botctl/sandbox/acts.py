@@ -44,7 +44,10 @@ def actor(world: World, body: Json) -> Actor:
 
 
 def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
-    """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?}``."""
+    """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?, "folder"?}``.
+
+    ``folder`` is where the person stands: an attachment option is a path, which may be relative to it.
+    """
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
         raise UsageError(f"There is no kind of command “{body['type']}”.", hint="Kinds: slash, user, message.")
@@ -61,7 +64,7 @@ def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
         full_name = command["name"]
         target_id = _target(sandbox, who, kind, body.get("target"), resolved)
         data = {**_command_data(command), "target_id": target_id}
-    _read_files(sandbox, who, resolved)
+    _read_files(sandbox, who, resolved, Path(body.get("folder") or "."))
     return _send(
         sandbox,
         who,
@@ -249,11 +252,11 @@ def _inner(one: Json, said: dict[str, Any], resolved: Resolved) -> Json:
     return {**shown, "value": "" if value is None else str(value)}
 
 
-def _read_files(sandbox: Sandbox, who: Actor, resolved: Resolved) -> None:
+def _read_files(sandbox: Sandbox, who: Actor, resolved: Resolved, folder: Path) -> None:
     """Take up the local files that attachment options name by path."""
     for attachment_id, path in resolved.files.items():
         try:
-            data = Path(path).expanduser().read_bytes()
+            data = (folder / Path(path).expanduser()).read_bytes()
         except OSError as error:
             raise Wrong(f"The file “{path}” cannot be read: {error.strerror}.") from None
         if len(data) > messages.UPLOAD_MAX_BYTES:

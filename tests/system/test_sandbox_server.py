@@ -286,6 +286,50 @@ async def test_a_form_opens_and_is_sent(discord: Discord) -> None:
         assert (await discord.control("POST", "submit", {"fields": {}}))[0] == 400
 
 
+async def test_a_form_that_a_button_opened_may_change_the_buttons_message(discord: Discord) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def panel(inter: Inter) -> None:
+            """Panel."""
+            await inter.response.send_message("old", components=[disnake.ui.Button(label="Edit", custom_id="edit")])
+
+        @bot.event
+        async def on_button_click(inter: disnake.MessageInteraction) -> None:
+            await inter.response.send_modal(
+                title="Edit", custom_id="edit", components=[disnake.ui.TextInput(label="Text", custom_id="text")]
+            )
+
+        @bot.event
+        async def on_modal_submit(inter: disnake.ModalInteraction) -> None:
+            await inter.response.edit_message(inter.text_values["text"])
+
+    async with discord.bot(prepare):
+        sent = (await discord.slash("panel"))["messages"][0]
+        assert (await discord.act("click", component="Edit"))["state"] == "modal"
+        reply = await discord.act("submit", fields={"Text": "new"})
+        assert (reply["state"], reply["messages"][0]["id"], reply["messages"][0]["content"]) == (
+            "updated",
+            sent["id"],
+            "new",
+        )
+
+
+async def test_a_file_is_looked_for_where_the_person_stands(discord: Discord, tmp_path: Any) -> None:
+    def prepare(bot: Bot) -> None:
+        @bot.slash_command()
+        async def take(inter: Inter, file: disnake.Attachment) -> None:
+            """Take."""
+            await inter.response.send_message(file.content_type)
+
+    (tmp_path / "note.txt").write_bytes(b"hello")
+    async with discord.bot(prepare):
+        options = {"file": "note.txt"}
+        reply = await discord.act("send", name="take", options=options, folder=str(tmp_path))
+        assert reply["messages"][0]["content"] == "text/plain"
+        refused = await discord.act("send", name="take", options=options, folder=str(tmp_path / "none"))
+        assert refused["error"] == "The file “note.txt” cannot be read: No such file or directory."
+
+
 async def test_defer_then_edit_then_follow_up(discord: Discord) -> None:
     go_on, finished = asyncio.Event(), 0
 
