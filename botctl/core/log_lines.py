@@ -24,6 +24,7 @@ from botctl.core.escape import ELLIPSIS, visible
 from botctl.core.redact import redact
 
 MESSAGE_LIMIT: Final = 4_000  # characters: more is somebody's payload
+FIELDS: Final = ("command", "guild", "user", "interaction", "error_id", "service")
 TRACE_LIMIT: Final = 20_000  # characters, of which the end says most
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from loguru import logger
 
 from botctl.core.log_file import LogFile
-from botctl.core.log_lines import Line, as_json, as_text, line_of
+from botctl.core.log_lines import FIELDS, Line, as_json, as_text, line_of
 from botctl.core.settings import LogLevel, Settings
 
 if TYPE_CHECKING:
@@ -130,12 +130,14 @@ def _handler(sink: _Sink, level: int) -> Iterator[None]:
 
 
 class _ToLoguru(logging.Handler):
-    """A record of `logging` as a line, with its logger's name and its level."""
+    """A record of `logging` as a line, with its logger's name, its level, and what ``extra`` says of `FIELDS`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         raised = record.exc_info if record.exc_info and record.exc_info[1] else None
         level = record.levelname if record.levelname in _STANDARD else record.levelno
-        named = logger.patch(lambda line: line.update({"name": record.name}))
+        given = vars(record)
+        named = logger.bind(**{field: given[field] for field in FIELDS if field in given})
+        named = named.patch(lambda line: line.update({"name": record.name}))
         named.opt(exception=raised).log(level, _message(record))
 
 

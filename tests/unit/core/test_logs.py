@@ -114,6 +114,13 @@ def test_standard_logging_keeps_its_logger_name_and_level(logs: Logs) -> None:
     ]
 
 
+def test_standard_logging_hands_its_known_fields_over_and_no_other(logs: Logs) -> None:
+    with logs.start():
+        logging.getLogger("x").error("failed", extra={"command": "roll", "error_id": "abcd2345", "other": "y"})
+    (line,) = logs.lines
+    assert (line["command"], line["error_id"], "other" in line) == ("roll", "abcd2345", False)
+
+
 def test_arguments_that_do_not_fit_cost_neither_the_line_nor_a_secret(
     logs: Logs, capsys: pytest.CaptureFixture[str]
 ) -> None:
