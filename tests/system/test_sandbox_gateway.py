@@ -11,6 +11,7 @@ import disnake
 import pytest
 
 from botctl.sandbox.changes import add_member
+from botctl.sandbox.interactions import Deadlines
 from botctl.sandbox.session import GatewayLimits
 from tests.support.discord import BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
 from tests.support.waiting import until
@@ -193,7 +194,7 @@ async def test_too_many_guilds_need_shards() -> None:
 
 
 async def test_a_client_that_misses_its_heartbeats_is_closed_and_may_resume() -> None:
-    limits = GatewayLimits(heartbeat_s=0.02)
+    limits = GatewayLimits(heartbeat_s=0.2)
     async with local_discord(limits=limits) as discord:
         async with discord.wire() as wire:
             ready = await wire.identify()
@@ -211,6 +212,34 @@ async def test_events_go_to_the_shard_of_their_guild(discord: Discord) -> None:
         await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": "hi"})
         heard = await wires[of_guild].hear_until("MESSAGE_CREATE")
         assert heard["d"]["content"] == "hi"
+
+
+async def test_an_ephemeral_message_is_told_to_nobody(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await wire.identify()
+        await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
+        await discord.slash("ops", timeout_s=0.001)
+        asked = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        answer = {"type": 4, "data": {"content": "secret", "flags": 64}}
+        await discord.rest("POST", f"/interactions/{asked['id']}/{asked['token']}/callback", json=answer)
+        await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": "open"})
+        assert (await wire.hear())["d"]["content"] == "open"
+        status, listed = await discord.rest("GET", f"/channels/{GENERAL}/messages")
+        assert (status, [one["content"] for one in listed]) == (200, ["open"])
+
+
+async def test_a_bot_that_has_been_gone_too_long_to_answer_counts_as_gone() -> None:
+    async with local_discord(deadlines=Deadlines(response_s=0.3)) as discord:
+        async with discord.wire() as wire:
+            await wire.identify()
+            await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
+            await discord.act("gateway", action="drop")
+
+        async def refused() -> bool:
+            return (await discord.control("POST", "send", {"name": "ops"}))[0] == 409
+
+        assert not await refused()  # it may still come back, and is sent what it missed
+        await until(refused)
 
 
 async def _closed(wire: Wire) -> int | None:

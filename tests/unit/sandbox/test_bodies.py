@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox import commands, components, interactions, messages, payloads
@@ -50,6 +50,7 @@ _VALUES = st.recursive(
 bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
 
 
+@settings(deadline=None)
 @given(bodies)
 def test_a_message(body: dict[str, Any]) -> None:
     world = default_world()
@@ -60,6 +61,7 @@ def test_a_message(body: dict[str, Any]) -> None:
         json.dumps(payloads.message_event(shown, world))
 
 
+@settings(deadline=None)
 @given(bodies)
 def test_a_command(body: dict[str, Any]) -> None:
     world = World()
@@ -69,6 +71,7 @@ def test_a_command(body: dict[str, Any]) -> None:
             json.dumps(stored)
 
 
+@settings(deadline=None)
 @given(bodies)
 def test_a_form_and_choices(body: dict[str, Any]) -> None:
     world, book = default_world(), Book(Deadlines())

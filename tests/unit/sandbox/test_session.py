@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.session import GatewayLimits, Link, Session, Sessions, invalidate
@@ -82,6 +82,7 @@ def test_only_dispatches_are_numbered() -> None:
     assert [(frame["op"], frame["s"]) for frame in wire.frames] == [(10, None), (0, 1), (11, None), (0, 2)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.just("event"), st.just("cut"), st.just("resume")), max_size=40))
 def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[str]) -> None:
     sessions, link, wire, session = started()
@@ -188,6 +189,7 @@ def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
     assert wire.closed == 4002
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_no_frame_breaks_the_link(frame: str | bytes) -> None:
     sessions = Sessions(OneBot(), GatewayLimits())

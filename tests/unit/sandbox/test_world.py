@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.core.clock import ManualClock
@@ -15,6 +15,7 @@ ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
 GUILD, GENERAL = "900000000000000001", "900000000000000301"
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(min_value=-5, max_value=5)))
 def test_ids_grow_even_when_the_clock_steps_back(steps: list[float]) -> None:
     clock = ManualClock()
