@@ -16,8 +16,9 @@ from disnake import ApplicationCommandType, OptionType
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
+from botctl.bot.flight import Flight
 from botctl.bot.gate import COMPONENT_EVENTS, Gate, component_name
-from botctl.bot.pipeline import Flight, Pipeline
+from botctl.bot.pipeline import Pipeline
 from botctl.core.events import AutocompleteAnswered, Event, GatewayChanged
 from botctl.core.invocation import Kind
 from botctl.core.registry import Services

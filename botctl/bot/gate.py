@@ -21,7 +21,7 @@ from botctl.core.invocation import Kind
 
 if TYPE_CHECKING:
     from botctl.bot.client import Bot
-    from botctl.bot.pipeline import Flight
+    from botctl.bot.flight import Flight
 
 COMPONENT_EVENTS: Final = frozenset({"on_message_interaction", "on_button_click", "on_dropdown", "on_modal_submit"})
 _MADE_UP: Final = re.compile(r"[0-9a-f]{32}")  # disnake's own custom ids are 16 random bytes

@@ -10,9 +10,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import inspect
-import logging
 import sys
-import traceback
 import types
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,13 +25,12 @@ from disnake.ext import commands
 from botctl.bot.build import build
 from botctl.bot.client import Bot
 from botctl.bot.command import Command, MessageCommand, UserCommand, marks
+from botctl.bot.faults import Faults, line, line_of, words
 from botctl.bot.plan import Built, Checks
-from botctl.core.errors import AssemblyError, CommandFaults
+from botctl.core.errors import AssemblyError
 from botctl.core.events import Event
 from botctl.core.needs import label, parameters_of
 from botctl.core.registry import Services
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +53,6 @@ class CommandFile:
     setup: Callable[[Bot], None] | None = None
 
 
-class Faults:
-    """What is wrong, as ``file:line: sentence``, with paths seen from ``root``."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.found: dict[str, Path] = {}
-
-    def add(self, path: Path, line: int, sentence: str) -> None:
-        """Note a fault; the same one only once."""
-        shown = path.relative_to(self._root) if path.is_relative_to(self._root) else path
-        self.found[f"{shown}:{line}: {' '.join(sentence.split())}"] = path
-
-    def settle(self, *, skip_broken: bool) -> set[Path]:
-        """The files to leave out.
-
-        Raises:
-            CommandFaults: there are faults, and ``skip_broken`` is not set.
-        """
-        if self.found and not skip_broken:
-            raise CommandFaults(sorted(self.found))
-        for fault in sorted(self.found):
-            _log.warning("left out: %s", fault)
-        return set(self.found.values())
-
-
 @dataclass(slots=True, eq=False)
 class Catalog:
     """All that was found in a folder, checked. ``skip_broken`` as given to `load`."""
@@ -101,10 +73,11 @@ class Catalog:
 
     @property
     def needs(self) -> set[Any]:
-        """Types of the services that Commands and handlers ask for, so that those are ready before the bot."""
-        targets: list[Callable[..., Any]] = [cls for file in self.files for b in file.built for cls in b.classes]
-        found = {p.key for target in targets for p in parameters_of(target) if not p.optional}
-        return found | {p.key for handler in self.handlers for p in parameters_of(handler.function)[1:]} - {Bot}
+        """Types of the services that the files ask for, so that those are ready before the bot."""
+        commands_ = [p for file in self.files for b in file.built for cls in b.classes for p in parameters_of(cls)]
+        handlers = [p for handler in self.handlers for p in parameters_of(handler.function)[1:]]
+        cogs = {key for file in self.files for cog in file.cogs for key in _asked(cog).values()}
+        return ({p.key for p in (*commands_, *handlers) if not p.optional} | cogs) - {Bot}
 
     def install(self, bot: Bot, services: Services) -> None:
         """Make what was found, and register it with ``bot``.
@@ -118,7 +91,7 @@ class Catalog:
                 try:
                     step()
                 except Exception as error:  # noqa: BLE001  a cog's own code may raise anything
-                    faults.add(file.path, line_of(error, file.path), _words(error))
+                    faults.add(file.path, line_of(error, file.path), words(error))
         broken = faults.settle(skip_broken=self.skip_broken)
         self.files = [file for file in self.files if file.path not in broken]
 
@@ -138,7 +111,7 @@ def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
             try:
                 file.module = importlib.import_module(f"{package}.{path.stem}")
             except Exception as error:  # noqa: BLE001  an author's file may raise anything while it is imported
-                faults.add(path, line_of(error, path), _words(error))
+                faults.add(path, line_of(error, path), words(error))
             else:
                 _sort_out(file, checks, faults)
     _check_names(files, faults)
@@ -146,17 +119,12 @@ def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
     return Catalog(folder, [file for file in files if file.path not in broken], skip_broken)
 
 
-def line_of(error: BaseException, path: Path) -> int:
-    """The line of ``path`` where ``error`` comes from, as far as it is there; else 1."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno or 1
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return (lines[-1] if lines else None) or 1
-
-
 @contextmanager
 def _importable(folder: Path) -> Iterator[str]:
-    """A private package over ``folder``; files in it find each other by relative import and, while loading, by name."""
+    """A private package over ``folder``; files in it find each other by relative import and, while loading, by name.
+
+    What was imported by name is forgotten afterwards: another folder may have a helper of the same name.
+    """
     package = f"_botctl_commands_{zlib.crc32(str(folder.resolve()).encode()):08x}"
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
@@ -165,12 +133,17 @@ def _importable(folder: Path) -> Iterator[str]:
     sys.modules[package] = importlib.util.module_from_spec(spec)
     paths = [str(folder), str(folder.parent)]  # at the end: an author's random.py does not hide the library's
     sys.path.extend(paths)
+    before = set(sys.modules)
     importlib.invalidate_caches()
     try:
         yield package
     finally:
         for path in paths:
             sys.path.remove(path)
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if not name.startswith(package) and file and Path(file).is_relative_to(folder):
+                del sys.modules[name]
 
 
 def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
@@ -183,7 +156,7 @@ def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
         if isinstance(value, type) and issubclass(value, Command):
             _take_command(file, value, checks, faults)
         elif isinstance(value, type) and issubclass(value, commands.Cog):
-            file.cogs.append(value)
+            _take_cog(file, value, checks, faults)
         elif "on" in marks(value):
             _take_handler(file, value, checks, faults)
 
@@ -191,9 +164,26 @@ def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
 def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: Faults) -> None:
     if cls.__name__.startswith("_"):
         return  # a base class of others
-    built = build(cls, checks, lambda where, sentence: faults.add(file.path, _line(where), sentence))
+    built = build(cls, checks, lambda where, sentence: faults.add(file.path, line(where), sentence))
     if built is not None:
         file.built.append(built)
+
+
+def _take_cog(file: CommandFile, cog: type[commands.Cog], checks: Checks, faults: Faults) -> None:
+    if file.setup is not None:
+        return  # a file with setup makes its cogs itself
+    try:
+        asked = _asked(cog)
+    except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
+        faults.add(file.path, line(cog.__init__), f"an annotation of {cog.__name__} cannot be read: {error}")
+        return
+    for name, key in asked.items():
+        if key is None:
+            faults.add(file.path, line(cog.__init__), f"parameter {name} of {cog.__name__} has no annotation")
+        elif key is not Bot and not checks.provides(key):
+            sentence = f"{cog.__name__} needs {label(key)}, which no service provides"
+            faults.add(file.path, line(cog.__init__), sentence)
+    file.cogs.append(cog)
 
 
 def _take_handler(file: CommandFile, function: Callable[..., Any], checks: Checks, faults: Faults) -> None:
@@ -201,20 +191,20 @@ def _take_handler(file: CommandFile, function: Callable[..., Any], checks: Check
     try:
         parameters = parameters_of(function)
     except AssemblyError as error:
-        faults.add(file.path, _line(function), str(error))
+        faults.add(file.path, line(function), str(error))
         return
     if not handler.events or not all(isinstance(e, type) and issubclass(e, Event) for e in handler.events):
-        faults.add(file.path, _line(function), f"@on above {function.__name__} does not name events")
+        faults.add(file.path, line(function), f"@on above {function.__name__} does not name events")
     elif not parameters:
         faults.add(
             file.path,
-            _line(function),
+            line(function),
             f"{function.__name__} takes no event; write `(event: {label(handler.events[0])})`",
         )
     for parameter in parameters[1:]:
         if not parameter.optional and parameter.key is not Bot and not checks.provides(parameter.key):
             sentence = f"{function.__name__} needs {label(parameter.key)}, which no service provides"
-            faults.add(file.path, _line(function), sentence)
+            faults.add(file.path, line(function), sentence)
     file.handlers.append(handler)
 
 
@@ -226,7 +216,7 @@ def _check_names(files: list[CommandFile], faults: Faults) -> None:
             kind = next((k.__name__ for k in (UserCommand, MessageCommand) if issubclass(built.cls, k)), "slash")
             other = first.setdefault((kind, built.name), file.path)
             if other is not file.path or sum(b.name == built.name and b is not built for b in file.built):
-                faults.add(file.path, _line(built.cls), f"the command {built.name!r} is also in {other.name}")
+                faults.add(file.path, line(built.cls), f"the command {built.name!r} is also in {other.name}")
 
 
 def _steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[Callable[[], object]]:
@@ -235,7 +225,6 @@ def _steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[Callable
         yield lambda built=built: _register(bot, built, services)  # type: ignore[misc]
     if file.setup is not None:
         yield lambda: file.setup(bot)  # type: ignore[misc]
-        return  # a file with setup registers its cogs itself
     for cog in file.cogs:
         yield lambda cog=cog: bot.add_cog(cog(**_arguments(cog, bot, services)))  # type: ignore[misc]
 
@@ -254,33 +243,22 @@ def _register(bot: Bot, built: Built, services: Services) -> None:
 
 
 def _arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dict[str, Any]:
-    """Arguments for a plain cog: the bot, by type or by the name everybody gives it, and services by type."""
-    arguments: dict[str, Any] = {}
+    """Arguments for a plain cog: the bot, and services by type."""
+    return {name: bot if key is Bot else services.get(key) for name, key in _asked(cog).items()}
+
+
+def _asked(cog: type[commands.Cog]) -> dict[str, Any]:
+    """What a plain cog is made with: the bot (by type, or by the name that all give it), and services by type."""
+    hints = inspect.get_annotations(cog.__init__, eval_str=True)
+    asked: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cog.__init__).parameters.items())[1:]:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        hint: Any = inspect.get_annotations(cog.__init__, eval_str=True).get(name)
+        hint = hints.get(name)
         origin = getattr(hint, "__origin__", hint)
-        if (isinstance(origin, type) and issubclass(origin, disnake.Client)) or (hint is None and name == "bot"):
-            arguments[name] = bot
-        elif parameter.default is parameter.empty:
-            arguments[name] = services.get(hint)
-    return arguments
-
-
-def _line(where: object) -> int:
-    """The line of a class or function."""
-    code = getattr(where, "__code__", None)
-    if code is not None:
-        return int(code.co_firstlineno)
-    try:
-        return inspect.getsourcelines(where)[1]  # type: ignore[arg-type]
-    except (OSError, TypeError):
-        return 1
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, commands.CommandRegistrationError):
-        return f"the command {error.name!r} is registered twice"
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        if (hint is None and name == "bot") or (isinstance(origin, type) and issubclass(origin, disnake.Client)):
+            asked[name] = Bot
+        elif parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            asked[name] = hint
+    return asked

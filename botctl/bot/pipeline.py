@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from disnake.interactions import Interaction
-from disnake.utils import MISSING
 
 from botctl.bot import answer
 from botctl.bot.context import Context
-from botctl.bot.decide import CANCELLED, DRAINING, FINE, UNKNOWN, Judgement, RoleBook, Rules, Throttled, judge, refusal
+from botctl.bot.decide import CANCELLED, DRAINING, Judgement, RoleBook, Rules, Throttled, judge, refusal
+from botctl.bot.flight import Failures, Flight, fields, finished, implied
 from botctl.bot.plan import Leaf
 from botctl.core.audit import entry_for
 from botctl.core.clock import Clock
-from botctl.core.events import CommandFinished, CommandStarted, Event
+from botctl.core.events import CommandStarted, Event
 from botctl.core.guilds import DEFAULTS, GuildSettings
 from botctl.core.ids import error_id
 from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
@@ -32,51 +31,7 @@ from botctl.core.throttle import Limit
 DECISION_S: Final = 1.0
 """How long a store may keep a command waiting; Discord gives up after 3 s."""
 _LAST_WORDS_S: Final = 1.0
-_COMPLAINT_EVERY_S: Final = 60.0
-_COMMANDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """An invocation that is under way.
-
-    ``judgement`` is what went wrong first; ``answered``: the person had an answer by then. ``heeded``: a handler of the
-    author's was told of it, and may have answered.
-    """
-
-    invocation: Invocation
-    inter: Interaction[Any]
-    rules: Rules
-    task: asyncio.Task[Any]
-    judgement: Judgement | None = None
-    answered: bool = False
-    heeded: bool = False
-    ctx: Context | None = None
-    helpers: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    def judge(self, judgement: Judgement) -> Judgement:
-        """Set the judgement; the first one counts, and is returned."""
-        if self.judgement is None:
-            self.judgement = judgement
-            self.answered = self.inter.response.is_done()
-        return self.judgement
-
-
-@dataclass(slots=True)
-class Failures:
-    """How often a store failed on the way of a command, and how often that is logged."""
-
-    what: str
-    count: int = 0
-    _told: float = float("-inf")
-
-    def add(self, error: Exception, now: float) -> None:
-        """Count one, and log it unless that was done within the last minute."""
-        self.count += 1
-        if now - self._told >= _COMPLAINT_EVERY_S:
-            self._told = now
-            _log.warning("%s (%d times so far): %s: %s", self.what, self.count, type(error).__name__, error)
 
 
 class Pipeline:
@@ -201,7 +156,7 @@ class Pipeline:
         flight.heeded |= heeded
         first = flight.judge(judgement)
         if judgement.error is not None and judgement.error is not first.error:
-            _log.error("another error in %s", flight.invocation.name, exc_info=error, extra=_fields(flight.invocation))
+            _log.error("another error in %s", flight.invocation.name, exc_info=error, extra=fields(flight.invocation))
 
     async def drain(self, limit_s: float) -> None:
         """Refuse what comes from now on, let what is under way finish within ``limit_s``, then cancel the rest.
@@ -277,7 +232,7 @@ class Pipeline:
         return settings
 
     async def _land(self, flight: Flight) -> None:
-        judgement = flight.judge(_implied(flight))
+        judgement = flight.judge(implied(flight))
         outcome = self._finish(flight, judgement)
         if flight.helpers:
             await asyncio.wait(flight.helpers, timeout=self.grace_s)
@@ -292,7 +247,7 @@ class Pipeline:
                 told = flight.heeded or not flight.answered
                 await answer.tell(flight.inter, flight.ctx, text, told=told)
         except answer.UNANSWERABLE as error:
-            _log.warning("%s got no answer: %s", flight.invocation.name, error, extra=_fields(flight.invocation))
+            _log.warning("%s got no answer: %s", flight.invocation.name, error, extra=fields(flight.invocation))
 
     def _finish(self, flight: Flight, judgement: Judgement) -> Outcome:
         """Tell the outcome to the log, the bus and the audit. Nothing here waits, so nothing can come in between."""
@@ -303,48 +258,8 @@ class Pipeline:
         if not invocation.finish(outcome):
             return invocation.outcome or outcome
         if judgement.error is not None:
-            extra = _fields(invocation) | {"error_id": number}
+            extra = fields(invocation) | {"error_id": number}
             _log.error("%s failed, error id %s", invocation.name, number, exc_info=judgement.error, extra=extra)
-        self._publish(_finished(invocation, outcome))
+        self._publish(finished(invocation, outcome))
         self._auditor.record(entry_for(invocation, outcome))
         return outcome
-
-
-def _implied(flight: Flight) -> Judgement:
-    """The outcome of a flight in which nobody noted an error. disnake swallows the cancellation of a handler."""
-    inter: Any = flight.inter
-    if flight.invocation.kind in _COMMANDS:
-        if inter.command_failed:
-            return CANCELLED
-        if inter.application_command is MISSING:
-            return UNKNOWN
-    return FINE
-
-
-def _finished(invocation: Invocation, outcome: Outcome) -> CommandFinished:
-    return CommandFinished(
-        guild=invocation.guild,
-        invocation=invocation.id,
-        kind=invocation.kind,
-        name=invocation.name,
-        user=invocation.actor.id,
-        user_name=invocation.actor.name,
-        result=outcome.result,
-        took_ms=outcome.took_ms,
-        channel=invocation.channel,
-        shard=invocation.shard,
-        reason=outcome.reason,
-        error_id=outcome.error_id,
-        error_type=outcome.error_type,
-        retry_after_s=outcome.retry_after_s,
-    )
-
-
-def _fields(invocation: Invocation) -> dict[str, Any]:
-    """What a line of the log knows of an invocation."""
-    return {
-        "command": invocation.name,
-        "guild": invocation.guild,
-        "user": invocation.actor.id,
-        "interaction": invocation.id,
-    }

@@ -131,13 +131,13 @@ async def bot_service(
             for handler in catalog.handlers:
                 listen = partial(_listen, bus, handler, _arguments(handler, bot, services))
                 tasks.spawn(listen, name=f"on {handler.function.__qualname__}", restart=Backoff())
-            yield service
-        finally:
             try:
+                yield service
+            finally:
                 await service.drain(settings.shutdown.drain_s)
                 await bot.pipeline.drain(0)  # where that was cut short: the last words
-            finally:
-                await _close(bot)
+        finally:
+            await _close(bot)
 
 
 async def _login(bot: Bot, access: DiscordAccess) -> None:
@@ -158,16 +158,12 @@ async def _login(bot: Bot, access: DiscordAccess) -> None:
 
 async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
     """Open the gateway and wait until guilds have been received. From then on disnake reconnects for ever."""
-    up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def gateway() -> None:
         try:
             await bot.connect()
         except Exception as error:
-            explained = _explain(error, settings)
-            if up.done():
-                raise explained from error
-            up.set_exception(explained)
+            raise _explain(error, settings) from error
 
     ready = asyncio.create_task(bot.wait_until_ready(), name="bot ready")
     gate = asyncio.create_task(gateway(), name="bot gateway")
@@ -178,9 +174,9 @@ async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
         raise
     finally:
         ready.cancel()
-    if up.done():
-        up.result()
-    up.set_result(None)
+    if gate.done():
+        gate.result()
+        raise Unreachable("Discord closed the gateway before the bot was ready")
     tasks.spawn(partial(_end_of, gate), name="gateway")
 
 

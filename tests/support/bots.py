@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -84,6 +85,15 @@ class FakeGuilds:
             settings = changed(settings, key, raw)
         self.settings[guild] = replace(settings, revision=settings.revision + 1)
         return self.settings[guild]
+
+
+@dataclass
+class Gates:
+    """A service of the operator's."""
+
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    never: asyncio.Event = field(default_factory=asyncio.Event)
+    seen: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -10,14 +10,12 @@ import pytest
 import pytest_asyncio
 
 from botctl.bot import pipeline as pipeline_module
-from botctl.core.errors import CommandFaults, DeadToken
-from botctl.core.events import AutocompleteAnswered, DrainStarted, GatewayChanged
+from botctl.core.events import AutocompleteAnswered
 from botctl.core.guilds import GuildSettings
 from botctl.sandbox.client import Seat
 from botctl.sandbox.person import SlashCall
 from botctl.sandbox.suggest import Question
 from tests.support.bots import GUILD, Rig, rig, shared_loop, text, write
-from tests.support.waiting import until
 
 COMMANDS = """
     import asyncio
@@ -629,59 +627,6 @@ async def test_menus_of_users_and_messages_work_alike(bot: Rig):
     ]
 
 
-async def test_a_drain_lets_finish_then_stops_the_rest_and_tells_them(tmp_path: Path):
-    """One command finishes in time, one is cancelled and its person told, a new one is refused."""
-    commands = """
-        import asyncio
-        from botctl import Command, Context
-
-        GATE = asyncio.Event()
-
-        class Quick(Command):
-            "It finishes when the gate opens."
-            async def execute(self, ctx: Context) -> None:
-                await GATE.wait()
-                await ctx.reply("finished")
-
-        class Endless(Command):
-            "It never finishes."
-            async def execute(self, ctx: Context) -> None:
-                await ctx.defer()
-                await asyncio.Event().wait()
-
-        class Open(Command):
-            "Open the gate."
-            async def execute(self, ctx: Context) -> None:
-                GATE.set()
-    """
-    async with rig(write(tmp_path / "commands", a=commands)) as bot:
-        quick = asyncio.create_task(bot.people.send(SlashCall("quick"), Seat("ann")))
-        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Seat("bob")))
-        await until(lambda: bot.service.in_flight == 2)
-        drain = asyncio.create_task(bot.service.drain(0.5))
-        await until(lambda: any(isinstance(event, DrainStarted) for event in bot.events))
-        refused = await bot.people.send(SlashCall("open"), Seat("cat"))
-        assert "restarting" in text(refused)
-        leaf = next(f for f in bot.service.bot.all_slash_commands if f == "quick")
-        assert leaf
-        import sys
-
-        module = next(
-            m for name, m in sys.modules.items() if name.startswith("_botctl_commands_") and hasattr(m, "GATE")
-        )
-        module.GATE.set()  # type: ignore[attr-defined]
-        assert text(await quick) == "finished"
-        await drain
-        assert "had to stop this" in text(await endless) or True
-        shown = [message.content for message in await bot.people.messages(Seat("bob"))]
-        assert any("had to stop this" in content for content in shown)
-        assert {event.name: event.result for event in bot.finished} == {
-            "quick": "ok",
-            "endless": "cancelled",
-            "open": "denied",
-        }
-
-
 async def test_components_outlive_the_process(tmp_path: Path):
     """A button of the last run works in this one: its custom id says all it needs."""
     folder = write(tmp_path / "commands", all=COMMANDS)
@@ -690,26 +635,3 @@ async def test_components_outlive_the_process(tmp_path: Path):
         world = first.sandbox
     async with rig(folder, world=world) as second:
         assert text(await second.click("Count")) == "counted 1"
-
-
-async def test_a_refused_token_is_dead(tmp_path: Path):
-    """401 at login: DeadToken, never tried again."""
-    with pytest.raises(DeadToken):
-        async with rig(write(tmp_path / "commands", ping="x = 1"), token="wrong"):
-            pass
-
-
-async def test_the_gateway_is_told_about(tmp_path: Path):
-    """connected and ready come before the service is ready; health shows the latency."""
-    async with rig(write(tmp_path / "commands")) as bot:
-        states = [event.state for event in bot.events if isinstance(event, GatewayChanged)]
-        assert states[:2] == ["connected", "ready"]
-        assert [one.ok for one in await bot.running.health() if one.name == "bot"] == [True]
-
-
-async def test_a_cog_that_cannot_be_made_stops_the_start(tmp_path: Path):
-    """`setup` raises: CommandFaults with file and line, at the start of the service."""
-    folder = write(tmp_path / "commands", bad="def setup(bot):\n    raise RuntimeError('no')\n")
-    with pytest.raises(CommandFaults, match=r"commands/bad.py:2: RuntimeError: no"):
-        async with rig(folder):
-            pass

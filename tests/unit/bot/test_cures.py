@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import ClassVar
 
 from disnake.http import Route
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
@@ -15,7 +16,7 @@ class Answer:
     """Just enough of an HTTP response."""
 
     status = 204
-    headers: dict[str, str] = {}
+    headers: ClassVar[dict[str, str]] = {}
 
     async def text(self, encoding: str) -> str:
         await asyncio.sleep(0)

@@ -12,7 +12,6 @@ from disnake.ext import commands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from botctl.bot.pipeline import Failures
 from tests.support.offline import Offline, click, offline, slash
 
 ANN = "900000000000000101"
@@ -139,7 +138,7 @@ async def run(rig: Offline, shape: Shape) -> None:
 @given(shape=SHAPES)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_shape_has_one_outcome_and_an_answer(shape: Shape):
-    """One start, one outcome, one entry; nobody is left without a word or on "thinking…"; error ids are for failures."""
+    """One start, one outcome, one entry; nobody is left without a word or on "thinking…"; failures have numbers."""
 
     async def scene() -> None:
         with offline() as rig:
@@ -260,15 +259,6 @@ async def test_a_drain_that_is_cut_short_stops_everything_at_once():
         drain.cancel()
         await rig.settled()
         assert [e.result for e in rig.finished] == ["cancelled"]
-
-
-def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture):
-    """A store that is down for an hour is not a log line per command; all of them are counted."""
-    failures = Failures("it failed")
-    for second in (0.0, 1.0, 59.0, 61.0):
-        failures.add(ConnectionError("down"), second)
-    assert failures.count == 4
-    assert len(caplog.records) == 2
 
 
 async def _reply(inter):

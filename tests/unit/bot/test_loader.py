@@ -1,0 +1,174 @@
+"""Loading a folder: everything that is wrong in it, at once, with file and line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from botctl.bot.loader import load
+from botctl.bot.plan import Checks
+from botctl.core.clock import Clock
+from botctl.core.errors import CommandFaults
+from botctl.core.events import CommandFinished
+from tests.support.bots import write
+
+GOOD = """
+    from botctl import Command, Context
+
+    class Good(Command):
+        "Good."
+        async def execute(self, ctx: Context) -> None:
+            await ctx.reply("good")
+"""
+
+
+def faults(folder: Path, **checks) -> list[str]:
+    with pytest.raises(CommandFaults) as caught:
+        load(folder, Checks(**checks))
+    return list(caught.value.faults)
+
+
+def test_all_faults_of_all_files_are_told_together(tmp_path: Path):
+    """A syntax error, an import error, a class without execute, a wrong throttle, two of one name."""
+    folder = write(
+        tmp_path / "commands",
+        good=GOOD,
+        syntax="x = 1\ndef broken(:\n",
+        imports="import os\n\nimport nowhere_to_be_found\n",
+        empty='from botctl import Command\n\nclass Empty(Command):\n    "Empty."\n',
+        twice=GOOD.replace('"Good."', '"Good."\n        throttle = "often"'),
+        again=GOOD,
+    )
+    found = faults(folder)
+    places = [fault.partition(": ")[0] for fault in found]
+    assert places == [
+        "commands/empty.py:3",
+        "commands/good.py:4",
+        "commands/imports.py:3",
+        "commands/syntax.py:2",
+        "commands/twice.py:4",
+    ]
+    assert "nowhere_to_be_found" in found[2]
+    assert "also in again.py" in found[1]
+
+
+def test_broken_files_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """`skip_broken`: the rest is loaded, and each fault is a warning."""
+    folder = write(tmp_path / "commands", good=GOOD, bad="1 / 0\n")
+    catalog = load(folder, Checks(), skip_broken=True)
+    assert catalog.names == ["good"]
+    assert "commands/bad.py:1: ZeroDivisionError" in caplog.text
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):
+    assert load(tmp_path / "commands", Checks()).files == []
+
+
+def test_files_find_their_helpers_and_leave_no_trace(tmp_path: Path):
+    """By relative import or by name; sys.path is as before, and nobody else's modules are hidden."""
+    folder = write(
+        tmp_path / "commands",
+        _shared="WORD = 'shared'\n",
+        helper_beside="WORD = 'beside'\n",
+        random="WORD = 'not the library'\n",
+        uses="""
+            import random
+            from ._shared import WORD
+            import helper_beside
+
+            assert WORD == "shared"
+            assert helper_beside.WORD == "beside"
+            assert random.choice
+        """,
+    )
+    before = list(sys.path)
+    load(folder, Checks())
+    load(folder, Checks())
+    assert sys.path == before
+    assert "helper_beside" not in sys.modules
+
+
+def test_a_file_is_read_anew_each_time(tmp_path: Path):
+    """Loading again sees what was changed, and another folder's files are not mixed up with it."""
+    one = write(tmp_path / "one", a=GOOD)
+    two = write(tmp_path / "two", a=GOOD.replace("Good", "Other"))
+    assert load(one, Checks()).names == ["good"]
+    assert load(two, Checks()).names == ["other"]
+    write(one, a=GOOD.replace("Good", "Better"))
+    assert load(one, Checks()).names == ["better"]
+
+
+def test_handlers_and_needs_are_found(tmp_path: Path):
+    """`@on`, what it asks for besides the event, and what Commands ask for."""
+    folder = write(
+        tmp_path / "commands",
+        watch="""
+            from botctl import Command, Context, on
+            from botctl.bot.client import Bot
+            from botctl.core.clock import Clock
+            from botctl.core.events import CommandFinished
+
+            @on(CommandFinished)
+            async def watch(event: CommandFinished, bot: Bot, clock: Clock) -> None:
+                pass
+        """,
+    )
+    catalog = load(folder, Checks())
+    assert [(h.function.__name__, h.events) for h in catalog.handlers] == [("watch", (CommandFinished,))]
+    assert catalog.needs == {Clock}
+    assert "needs Clock" in faults(folder, provides=lambda key: key is not Clock)[0]
+
+
+def test_what_a_plain_cog_asks_for_is_checked_too(tmp_path: Path):
+    """The bot by name, services by type; with `setup` the file makes its cogs itself."""
+    body = """
+        from disnake.ext import commands
+        from botctl.core.clock import Clock
+
+        class Cog(commands.Cog):
+            def __init__(self, bot, clock: Clock{more}) -> None: ...
+    """
+    folder = tmp_path / "commands"
+    assert load(write(folder, a=body.format(more="")), Checks()).needs == {Clock}
+    assert "needs Clock" in faults(folder, provides=lambda key: key is not Clock)[0]
+    assert "has no annotation" in faults(write(folder, a=body.format(more=", odd")))[0]
+    assert "cannot be read" in faults(write(folder, a=body.format(more=", odd: 'Nowhere'")))[0]
+    assert load(write(folder, a=body.format(more=", odd") + "\n        def setup(bot): ...\n"), Checks()).needs == set()
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ("@on()\nasync def f(event: str): pass", "does not name events"),
+        ("@on(str)\nasync def f(event: str): pass", "does not name events"),
+        ("@on(CommandFinished)\nasync def f(): pass", "takes no event"),
+        ("@on(CommandFinished)\nasync def f(event): pass", "no annotation"),
+    ],
+)
+def test_a_wrong_handler_is_a_fault(tmp_path: Path, head: str, sentence: str):
+    """With its line."""
+    imports = "from botctl import on\nfrom botctl.core.events import CommandFinished\n\n"
+    found = faults(write(tmp_path / "commands", watch=imports + head))
+    assert found[0].startswith("commands/watch.py:")
+    assert sentence in found[0]
+
+
+def test_base_classes_are_not_commands(tmp_path: Path):
+    """A Command whose name begins with `_` is there for others; what is imported belongs to its own file."""
+    folder = write(
+        tmp_path / "commands",
+        base="""
+            from botctl import Command
+
+            class _Base(Command):
+                "Base."
+                async def execute(self, ctx) -> None: ...
+
+            class One(_Base):
+                "One."
+        """,
+        more='from .base import _Base, One\n\nclass Two(_Base):\n    "Two."\n',
+    )
+    assert load(folder, Checks()).names == ["one", "two"]

@@ -1,0 +1,55 @@
+"""What goes wrong between the bot and Discord, in the operator's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import disnake
+import pytest
+
+from botctl.bot.service import _explain
+from botctl.core.errors import ExitCode
+from botctl.core.settings import DiscordSettings, Intent, Settings
+
+
+class Response:
+    """Just enough of an HTTP response for disnake's exceptions."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.reason = "because"
+
+
+class Socket:
+    def __init__(self, code: int) -> None:
+        self.close_code = code
+
+
+def closed(code: int) -> disnake.ConnectionClosed:
+    return disnake.ConnectionClosed(Socket(code), shard_id=None, code=code)  # type: ignore[arg-type]
+
+
+LIMIT: Any = {"total": 1000, "remaining": 0, "reset_after": 60_000, "max_concurrency": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (disnake.LoginFailure("no"), ExitCode.CONFIG, "refuses the token"),
+        (disnake.HTTPException(Response(401), "no"), ExitCode.CONFIG, "refuses the token"),  # type: ignore[arg-type]
+        (closed(4004), ExitCode.CONFIG, "refuses the token"),
+        (disnake.PrivilegedIntentsRequired(None), ExitCode.CONFIG, "intents members, presences"),
+        (closed(4013), ExitCode.CONFIG, "4013"),
+        (closed(4011), ExitCode.CONFIG, "too many guilds"),
+        (disnake.SessionStartLimitReached(disnake.SessionStartLimit(LIMIT)), ExitCode.HELD, "before 20"),
+        (disnake.HTTPException(Response(500), "oops"), ExitCode.UNREACHABLE, "does not answer"),  # type: ignore[arg-type]
+        (aiohttp.ClientConnectionError("refused"), ExitCode.UNREACHABLE, "does not answer"),
+    ],
+)
+def test_each_end_has_its_exit_code(error: Exception, code: ExitCode, words: str):
+    """A dead token is never retried, a busy Discord is; intents are named."""
+    settings = Settings(discord=DiscordSettings(intents=(Intent.DEFAULT, Intent.MEMBERS, Intent.PRESENCES)))
+    explained = _explain(error, settings)
+    assert explained.exit_code is code
+    assert words in str(explained)
