@@ -54,11 +54,11 @@ class Bus:
 
     def __init__(self) -> None:
         self._subscriptions: dict[Subscription[Event], None] = {}
-        self._listeners: dict[Callable[[Event], None], tuple[type[Event], ...]] = {}
+        self._listeners: dict[object, tuple[Callable[[Event], None], tuple[type[Event], ...]]] = {}
 
     def publish(self, event: Event) -> None:
         """Hand ``event`` to every reader, now. Never waits; a listener that raises is logged, the rest still hear."""
-        for listener, types in tuple(self._listeners.items()):
+        for listener, types in tuple(self._listeners.values()):
             if isinstance(event, types):
                 try:
                     listener(event)
@@ -82,8 +82,8 @@ class Bus:
     @contextmanager
     def listen(self, listener: Callable[[E], None], *types: type[E]) -> Iterator[None]:
         """Call ``listener`` at once for events of ``types``, until the block ends. For counters; it must not block."""
-        key = cast(Callable[[Event], None], listener)
-        self._listeners[key] = types
+        key = object()  # not the listener: it may listen twice
+        self._listeners[key] = (cast(Callable[[Event], None], listener), types)
         try:
             yield
         finally:

@@ -169,8 +169,15 @@ def from_envelope(wrapped: dict[str, Any]) -> Event:
     if cls is None:
         raise ValueError(f"unknown event type {wrapped.get('type')!r}")
     known = {f.name for f in dataclasses.fields(cls)}
-    data = {k: v for k, v in wrapped.get("data", {}).items() if k in known}
+    data = {k: _with_tuples(v) for k, v in wrapped.get("data", {}).items() if k in known}
     try:
         return cls(**data, guild=wrapped.get("guild"))
     except TypeError as error:
         raise ValueError(f"event {cls.type}: {error}") from None
+
+
+def _with_tuples(value: Any) -> Any:
+    """``value`` with tuples again where JSON made lists of them."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value

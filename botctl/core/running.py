@@ -116,9 +116,6 @@ class Running(Services):
         ends: set[asyncio.Future[Any]] = {walk, self._failure}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self._closing = True
-            raise
         finally:
             walk.cancel()
         self.check()

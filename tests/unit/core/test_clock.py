@@ -1,0 +1,43 @@
+"""Clocks and the one way to write a time."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.clock import ManualClock, SystemClock, iso_ms
+
+
+def test_a_manual_clock_stands_still_until_it_is_moved():
+    clock = ManualClock()
+    before = (clock.now(), clock.monotonic())
+    assert (clock.now(), clock.monotonic()) == before
+    clock.advance(90.5)
+    assert clock.now() - before[0] == timedelta(seconds=90.5)
+    assert clock.monotonic() - before[1] == 90.5
+
+
+def test_the_system_clock_is_aware_and_monotonic():
+    clock = SystemClock()
+    assert clock.now().tzinfo is UTC
+    first = clock.monotonic()
+    assert clock.monotonic() >= first
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [
+        (datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC), "2026-01-02T03:04:05.678Z"),
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05.000Z"),
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2))), "2026-01-02T01:04:05.000Z"),
+    ],
+)
+def test_a_time_is_written_in_utc_with_milliseconds(at, written):
+    assert iso_ms(at) == written
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_law_a_written_time_reads_back_to_the_millisecond_and_sorts_like_the_time(at):
+    back = datetime.fromisoformat(iso_ms(at))
+    assert timedelta(0) <= at - back < timedelta(milliseconds=1)

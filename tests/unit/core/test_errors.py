@@ -1,0 +1,94 @@
+"""The error tree: exit codes, hints, and the drawing of it."""
+
+import re
+
+import pytest
+
+from botctl.core import errors
+from botctl.core.errors import BotctlError, CommandFaults, ExitCode
+
+CLASSES = {n: c for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, BotctlError)}
+
+CODES = {
+    "BotctlError": 1,
+    "UsageError": 2,
+    "WorkPending": 3,
+    "IntegrityError": 4,
+    "NeedsDecision": 5,
+    "Held": 6,
+    "Unreachable": 7,
+    "ConfigError": 78,
+    "AssemblyError": 78,
+    "MissingNeed": 78,
+    "CircularNeed": 78,
+    "CommandFaults": 78,
+    "DeadToken": 78,
+    "ServiceFailed": 1,
+    "ServiceTimeout": 1,
+}
+
+
+def drawn():
+    """The tree of the docstring: name -> (parent, exit code)."""
+    tree, path = {}, []
+    for line in errors.__doc__.splitlines():
+        if match := re.match(r"    ([\s│├└─]*)([A-Z]\w+) +(\d+)(?:   \S|$)", line):
+            indent, name, code = match.groups()
+            path = [*path[: len(indent) // 4], name]
+            tree[name] = (path[-2] if len(path) > 1 else None, int(code))
+    return tree
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_each_error_ends_the_process_as_the_table_says(name):
+    assert CLASSES[name].exit_code == CODES[name]
+    assert isinstance(CLASSES[name].exit_code, ExitCode)
+
+
+def test_the_table_names_no_other():
+    assert CODES.keys() == CLASSES.keys()
+
+
+def test_the_drawing_is_the_tree():
+    real = {
+        name: (None if cls is BotctlError else cls.__base__.__name__, int(cls.exit_code))
+        for name, cls in CLASSES.items()
+    }
+    assert drawn() == real
+
+
+def test_the_drawing_says_which_are_transient():
+    marked = re.findall(r"([A-Z]\w+) +\d+ .*\(transient\)", errors.__doc__)
+    assert marked == [name for name, cls in CLASSES.items() if cls.transient]
+
+
+def test_exit_codes_are_those_of_the_contract():
+    assert {code.name: code.value for code in ExitCode} == {
+        "OK": 0,
+        "FAILED": 1,
+        "USAGE": 2,
+        "PENDING": 3,
+        "INTEGRITY": 4,
+        "DECISION": 5,
+        "HELD": 6,
+        "UNREACHABLE": 7,
+        "CONFIG": 78,
+        "INTERRUPTED": 130,
+        "TERMINATED": 143,
+    }
+
+
+def test_an_error_is_its_sentence_and_keeps_its_hint():
+    error = BotctlError("Something is wrong.", hint="Do this.")
+    assert (str(error), error.hint) == ("Something is wrong.", "Do this.")
+    assert BotctlError("Something is wrong.").hint == ""
+
+
+@pytest.mark.parametrize(("count", "start"), [(1, "1 fault in"), (2, "2 faults in")])
+def test_command_faults_tells_all_of_them(count, start):
+    faults = [f"commands/roll.py:{i}: no" for i in range(count)]
+    error = CommandFaults(faults)
+    assert error.faults == tuple(faults)
+    assert str(error).startswith(start)
+    assert str(error).splitlines()[1:] == [f"  {fault}" for fault in faults]
+    assert "--skip-broken" in error.hint
