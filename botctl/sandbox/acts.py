@@ -7,40 +7,24 @@ interaction and tells the bot. What does not exist at all is a UsageError; a bot
 from __future__ import annotations
 
 import mimetypes
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botctl.core.errors import Unreachable, UsageError
+from botctl.core.errors import UsageError
 from botctl.sandbox import commands, components, interactions, lookup, messages, options, payloads
+from botctl.sandbox.asking import Actor, ask
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.options import Resolved, Wrong
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import Application, Channel, Guild, Member, Message, World
+from botctl.sandbox.world import Message, World
 
 Json = dict[str, Any]
-_LOCALE = "en-US"
 _COMMAND_TYPES = {
     "slash": commands.SLASH,
     "user": commands.USER,
     "message": commands.MESSAGE,
     "message_command": commands.MESSAGE,
 }
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who acts, and where."""
-
-    guild: Guild
-    channel: Channel
-    member: Member
-
-
-def actor(world: World, body: Json) -> Actor:
-    """The actor that ``as``, ``channel`` and ``guild`` of a control request name."""
-    guild = lookup.guild(world, body.get("guild"))
-    return Actor(guild, lookup.channel(guild, body.get("channel")), lookup.member(world, guild, body.get("as")))
 
 
 def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
@@ -65,7 +49,7 @@ def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
         target_id = _target(sandbox, who, kind, body.get("target"), resolved)
         data = {**_command_data(command), "target_id": target_id}
     _read_files(sandbox, who, resolved, Path(body.get("folder") or "."))
-    return _send(
+    return ask(
         sandbox,
         who,
         command["application_id"],
@@ -92,7 +76,7 @@ def complete(sandbox: Sandbox, who: Actor, body: Json) -> Interaction | list[Jso
     typed = {**(body.get("options") or {}), focused: value}
     filled = options.nest(path, options.fill_partly(wanted, typed, focused, resolved))
     data = _with_resolved({**_command_data(command), "options": filled}, resolved)
-    return _send(sandbox, who, command["application_id"], interactions.AUTOCOMPLETE, data, name=command["name"])
+    return ask(sandbox, who, command["application_id"], interactions.AUTOCOMPLETE, data, name=command["name"])
 
 
 def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
@@ -107,7 +91,7 @@ def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     data: Json = {"id": one["id"], "custom_id": one.get("custom_id"), "component_type": one["type"]}
     if one["type"] in components.SELECTS:
         data["values"] = _chosen(one, values, resolved)
-    return _send(
+    return ask(
         sandbox,
         who,
         message.author_id,
@@ -132,7 +116,7 @@ def submit(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     source = sandbox.world.message(opened.channel_id, opened.source_id or "")
     where = Actor(who.guild, sandbox.world.channels[opened.channel_id], who.member)
     kind = interactions.MODAL_SUBMIT
-    return _send(sandbox, where, opened.application_id, kind, data, name=opened.name, source=source)
+    return ask(sandbox, where, opened.application_id, kind, data, name=opened.name, source=source)
 
 
 # Commands and what they are used on
@@ -268,76 +252,5 @@ def _read_files(sandbox: Sandbox, who: Actor, resolved: Resolved, folder: Path) 
         resolved.add("attachments", attachment_id, payloads.attachment(stored, who.channel.id, sandbox.world))
 
 
-# Telling the bot
-
-
 def _with_resolved(data: Json, resolved: Resolved) -> Json:
     return {**data, "resolved": resolved.data} if resolved.data else data
-
-
-def _send(
-    sandbox: Sandbox,
-    who: Actor,
-    application_id: str,
-    kind: int,
-    data: Json,
-    *,
-    name: str,
-    command_type: int = commands.SLASH,
-    source: Message | None = None,
-) -> Interaction:
-    world = sandbox.world
-    app = world.applications.get(application_id)
-    if app is None or not _listening(sandbox, app, who.guild):
-        raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
-    opened = sandbox.book.open(
-        world,
-        kind,
-        application_id=app.id,
-        user_id=who.member.user_id,
-        guild_id=who.guild.id,
-        channel_id=who.channel.id,
-        name=name,
-        command_type=command_type,
-        source_id=source.id if source else None,
-    )
-    payload = _payload(world, who, app, opened, data)
-    if source is not None:
-        payload["message"] = payloads.message(source, world)
-    sandbox.emit("INTERACTION_CREATE", payload, who.guild.id, application_id=app.id)
-    return opened
-
-
-def _listening(sandbox: Sandbox, app: Application, guild: Guild) -> bool:
-    """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
-    now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.book.deadlines.response_s
-    return any(
-        session.application_id == app.id
-        and session.wants("INTERACTION_CREATE", guild.id)
-        and (session.lost_s is None or now_s - session.lost_s < grace_s)
-        for session in sandbox.sessions.by_id.values()
-    )
-
-
-def _payload(world: World, who: Actor, app: Application, opened: Interaction, data: Json) -> Json:
-    guild, permissions = who.guild, who.guild.permissions(who.member)
-    return {
-        "id": opened.id,
-        "application_id": app.id,
-        "type": opened.type,
-        "token": opened.token,
-        "version": 1,
-        "data": data,
-        "guild_id": guild.id,
-        "guild": {"id": guild.id, "locale": guild.locale, "features": []},
-        "channel_id": who.channel.id,
-        "channel": payloads.partial_channel(who.channel, permissions),
-        "member": payloads.member_in(guild, who.member, world),
-        "locale": _LOCALE,
-        "guild_locale": guild.locale,
-        "app_permissions": str(guild.permissions(guild.members[app.id])),
-        "entitlements": [],
-        "authorizing_integration_owners": {"0": guild.id},
-        "context": 0,
-        "attachment_size_limit": messages.UPLOAD_MAX_BYTES,
-    }

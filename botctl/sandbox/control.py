@@ -16,8 +16,10 @@ from aiohttp import web
 
 from botctl.core.errors import BotctlError, Unreachable, UsageError
 from botctl.sandbox import acts, changes, messages, session, views
+from botctl.sandbox.asking import Actor, actor
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.opcodes import Close
 from botctl.sandbox.options import Wrong
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.rest import respond
@@ -40,22 +42,22 @@ async def state(sandbox: Sandbox, _: Json) -> Json:
 
 async def send(sandbox: Sandbox, body: Json) -> Json:
     """Use a command, or say something: without a ``name`` it is the plain message of ``text`` (or ``content``)."""
-    who = acts.actor(sandbox.world, body)
+    who = actor(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
         return _say(sandbox, who, str(body.get("text") or body.get("content") or ""))
     return await _seen(sandbox, acts.invoke(sandbox, who, body), body)
 
 
 async def click(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, acts.click(sandbox, acts.actor(sandbox.world, body), body), body)
+    return await _seen(sandbox, acts.click(sandbox, actor(sandbox.world, body), body), body)
 
 
 async def submit(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, acts.submit(sandbox, acts.actor(sandbox.world, body), body), body)
+    return await _seen(sandbox, acts.submit(sandbox, actor(sandbox.world, body), body), body)
 
 
 async def complete(sandbox: Sandbox, body: Json) -> Json:
-    asked = acts.complete(sandbox, acts.actor(sandbox.world, body), body)
+    asked = acts.complete(sandbox, actor(sandbox.world, body), body)
     if isinstance(asked, Interaction):
         await _watch(asked, _number(body, "timeout_s", _TIMEOUT_S), sandbox.book.deadlines.response_s)
         return {"choices": asked.choices or []}
@@ -64,7 +66,7 @@ async def complete(sandbox: Sandbox, body: Json) -> Json:
 
 async def list_messages(sandbox: Sandbox, body: Json) -> Json:
     """What the person sees in the channel, oldest first."""
-    who = acts.actor(sandbox.world, body)
+    who = actor(sandbox.world, body)
     limit = int(_number(body, "limit", _LIMIT))
     found = messages.listed(sandbox.world, who.channel.id, viewer=who.member.user_id, limit=limit)
     return {"messages": [views.message(one, sandbox.world) for one in reversed(found)]}
@@ -83,7 +85,7 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         elif action == "invalidate":
             session.invalidate(one, resumable=bool(body.get("resumable")))
         elif action == "close":
-            line.close(int(_number(body, "code", session.Close.UNKNOWN_ERROR[0])), "")
+            line.close(int(_number(body, "code", Close.UNKNOWN_ERROR[0])), "")
         elif action == "drop":
             line.abort()
         else:
@@ -185,7 +187,7 @@ async def _watch(opened: Interaction, timeout_s: float, response_s: float) -> No
     opened.on_change = None
 
 
-def _say(sandbox: Sandbox, who: acts.Actor, text: str) -> Json:
+def _say(sandbox: Sandbox, who: Actor, text: str) -> Json:
     if text.startswith("/"):
         raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
     message = sandbox.say(text, who.member, who.channel.id, who.guild.id)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
+from botctl.sandbox.opcodes import Close
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.session import Close, Link
+from botctl.sandbox.session import Link
 
 _FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002
 _QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut off, and may RESUME

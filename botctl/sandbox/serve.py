@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from botctl.sandbox import control, gateway, rest, routes
+from botctl.sandbox import control, gateway, rest, routes  # noqa: F401 - importing routes fills the table of rest
 from botctl.sandbox.server import Sandbox
 
 _STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
-__all__ = ["application", "routes", "serving"]
 
 
 def application(sandbox: Sandbox) -> web.Application:

@@ -14,16 +14,8 @@ from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
 from botctl.sandbox.interactions import Book, Deadlines, Interaction
 from botctl.sandbox.messages import Draft
-from botctl.sandbox.session import (
-    GUILD_MEMBERS,
-    GUILDS,
-    MESSAGE_CONTENT,
-    PRESENCES,
-    Dispatch,
-    GatewayLimits,
-    Session,
-    Sessions,
-)
+from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MESSAGE_CONTENT, PRESENCES, GatewayLimits
+from botctl.sandbox.session import Dispatch, Session, Sessions
 from botctl.sandbox.world import Guild, Member, Message, World
 
 Json = dict[str, Any]

@@ -15,60 +15,25 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from botctl.sandbox.compact import dumps
+from botctl.sandbox.opcodes import (
+    ACK,
+    ALL_INTENTS,
+    HEARTBEAT,
+    HELLO,
+    IDENTIFY,
+    INTENT_OF,
+    INVALID,
+    KNOWN_OPERATIONS,
+    MEMBERS,
+    PRIVILEGED,
+    RECONNECT,
+    RESUME,
+    Close,
+    GatewayLimits,
+)
 
 Json = dict[str, Any]
 Dispatch = tuple[str, Json]  # an event's name and data
-
-DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME = 0, 1, 2, 3, 4, 6
-RECONNECT, MEMBERS, INVALID, HELLO, ACK, SOUNDBOARD, CHANNEL_INFO = 7, 8, 9, 10, 11, 31, 43
-_KNOWN = frozenset({HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, MEMBERS, SOUNDBOARD, CHANNEL_INFO})
-
-GUILDS, GUILD_MEMBERS, PRESENCES, GUILD_MESSAGES, MESSAGE_CONTENT = 1 << 0, 1 << 1, 1 << 8, 1 << 9, 1 << 15
-_ALL_INTENTS = sum(1 << bit for bit in (*range(17), 20, 21, 24, 25))
-_PRIVILEGED = {GUILD_MEMBERS: 1 << 14 | 1 << 15, PRESENCES: 1 << 12 | 1 << 13, MESSAGE_CONTENT: 1 << 18 | 1 << 19}
-_NEEDS = {  # Discord: Gateway > List of Intents; an event that is not here needs none
-    "GUILD_CREATE": GUILDS,
-    "GUILD_UPDATE": GUILDS,
-    "GUILD_ROLE_CREATE": GUILDS,
-    "GUILD_MEMBER_ADD": GUILD_MEMBERS,
-    "GUILD_MEMBER_UPDATE": GUILD_MEMBERS,
-    "MESSAGE_CREATE": GUILD_MESSAGES,
-    "MESSAGE_UPDATE": GUILD_MESSAGES,
-    "MESSAGE_DELETE": GUILD_MESSAGES,
-}
-
-
-class Close:
-    """Discord's close codes, with the words it sends."""
-
-    UNKNOWN_ERROR = (4000, "Unknown error.")
-    UNKNOWN_OPCODE = (4001, "Unknown opcode.")
-    DECODE_ERROR = (4002, "Error while decoding payload.")
-    NOT_AUTHENTICATED = (4003, "Not authenticated.")
-    AUTHENTICATION_FAILED = (4004, "Authentication failed.")
-    ALREADY_AUTHENTICATED = (4005, "Already authenticated.")
-    INVALID_SEQ = (4007, "Invalid seq.")
-    RATE_LIMITED = (4008, "You are being rate limited.")
-    TIMED_OUT = (4009, "Session timed out.")
-    INVALID_SHARD = (4010, "Invalid shard.")
-    SHARDING_REQUIRED = (4011, "Sharding required.")
-    INVALID_VERSION = (4012, "Invalid API version.")
-    INVALID_INTENTS = (4013, "Invalid intent(s).")
-    DISALLOWED_INTENTS = (4014, "Disallowed intent(s).")
-
-
-@dataclass(frozen=True)
-class GatewayLimits:
-    """What the gateway allows. Times in seconds; ``buffer`` is in dispatches."""
-
-    heartbeat_s: float = 41.25
-    heartbeat_grace: float = 1.5  # of heartbeats that may be late before the connection is closed
-    payload_bytes: int = 4096
-    sends: int = 120
-    sends_per_s: float = 60.0
-    resume_window_s: float = 180.0
-    buffer: int = 2000
-    guilds_per_shard: int = 2500
 
 
 class Line(Protocol):
@@ -128,7 +93,7 @@ class Session:
 
     def wants(self, event: str, guild_id: str | None) -> bool:
         """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?"""
-        needed = _NEEDS.get(event)
+        needed = INTENT_OF.get(event)
         if needed and not self.intents & needed:
             return False
         number, count = self.shard
@@ -229,7 +194,7 @@ class Link:
 
     def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
         """The close code for an operation that may not come now, or not like this."""
-        if op not in _KNOWN:
+        if op not in KNOWN_OPERATIONS:
             return Close.UNKNOWN_OPCODE
         if op in (IDENTIFY, RESUME):
             if self.session is not None:
@@ -251,9 +216,9 @@ class Link:
             return self.line.close(*Close.INVALID_SHARD)
         if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
             return self.line.close(*Close.SHARDING_REQUIRED)
-        if not isinstance(intents, int) or intents & ~_ALL_INTENTS:
+        if not isinstance(intents, int) or intents & ~ALL_INTENTS:
             return self.line.close(*Close.INVALID_INTENTS)
-        if any(intents & intent and not flags & granted for intent, granted in _PRIVILEGED.items()):
+        if any(intents & intent and not flags & granted for intent, granted in PRIVILEGED.items()):
             return self.line.close(*Close.DISALLOWED_INTENTS)
         sharded = data.get("shard") is not None
         self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)

@@ -15,9 +15,9 @@ import disnake
 from disnake.ext import commands
 
 from botctl.sandbox.interactions import Deadlines
+from botctl.sandbox.opcodes import GatewayLimits
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.session import GatewayLimits
 from botctl.sandbox.world import World, default_world
 
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"

@@ -12,7 +12,7 @@ import pytest
 
 from botctl.sandbox.changes import add_member
 from botctl.sandbox.interactions import Deadlines
-from botctl.sandbox.session import GatewayLimits
+from botctl.sandbox.opcodes import GatewayLimits
 from tests.support.discord import BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
 from tests.support.waiting import until
 

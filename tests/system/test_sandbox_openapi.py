@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from botctl.sandbox import rest, routes
+from botctl.sandbox import rest
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD, TOKEN, Discord, Wire, local_discord
 from tests.support.openapi import Judge, description
 
@@ -90,7 +90,6 @@ async def test_every_route_answers_as_described(walk: Walk) -> None:
     await _walk_commands(walk, f"/applications/{BOT}/commands")
     await _walk_commands(walk, f"/applications/{BOT}/guilds/{GUILD}/commands")
     await _walk_interactions(walk)
-    assert routes
     assert {(one.method, one.path) for one in rest.ROUTES} - walk.used == set()
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.sandbox.session import GatewayLimits, Link, Session, Sessions, invalidate
+from botctl.sandbox.opcodes import GatewayLimits
+from botctl.sandbox.session import Link, Session, Sessions, invalidate
 
 TOKEN = "t"
 IDENTIFY = {"op": 2, "d": {"token": TOKEN, "intents": 1 << 9, "properties": {}}}
