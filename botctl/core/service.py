@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -41,13 +42,10 @@ class Patience:
         """Wait for ``task`` for at most ``limit_s``, without cancelling it; whether it has ended."""
         wait = asyncio.timeout(min(limit_s, self._most_s))
         self._waits.add(wait)
-        try:
+        with suppress(TimeoutError):
             async with wait:
                 await asyncio.wait({task})
-        except TimeoutError:
-            pass
-        finally:
-            self._waits.discard(wait)
+        self._waits.discard(wait)
         return task.done()
 
 
@@ -90,17 +88,12 @@ class Service:
         self._began = self._clock.monotonic()
         self._move(State.STARTING)
         self._task = asyncio.create_task(self._live(arguments), name=f"service {self.spec.name}")
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self.spec.start_s):
                 await self._settled.wait()
-        except TimeoutError:
-            if not self._settled.is_set():
-                self._fail(
-                    ServiceTimeout(
-                        f"{self.spec.name} did not start in {self.spec.start_s:g} s",
-                        hint="The log says how far it came.",
-                    )
-                )
+        if self.state is State.STARTING:
+            sentence = f"{self.spec.name} did not start in {self.spec.start_s:g} s"
+            self._fail(ServiceTimeout(sentence, hint="The log says how far it came."))
 
     async def stop(self, patience: Patience) -> None:
         """Stop it: ask, wait ``stop_s``, cancel, wait a little, give up; nothing is done if it was never started.
@@ -181,8 +174,8 @@ class Service:
         return failure
 
     def _fail(self, failure: BotctlError) -> None:
-        if self._stopping.is_set() or self.state is State.FAILED:
-            _log.debug("%s, which has failed or stops: %s", self.spec.name, failure)
+        if self.state is State.FAILED:
+            _log.debug("%s, which has failed already: %s", self.spec.name, failure)
             return
         # A failure while starting is raised at once; a later one only after all has been stopped.
         _log.log(logging.ERROR if self.state.up else logging.DEBUG, "%s has failed: %s", self.spec.name, failure)

@@ -409,6 +409,25 @@ class TestStop:
         assert done == [0, 1, 2, "cleaned", "ended"]
         assert states(running) == {"A": State.STOPPED}
 
+    @pytest.mark.parametrize("restart", [None, Backoff()])
+    async def test_a_task_that_ends_while_the_factory_cleans_up_is_no_news(self, registry, journal, restart):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            async def run():
+                await closing.wait()
+
+            closing = asyncio.Event()
+            tasks.spawn(run, name="loop", restart=restart)
+            yield A()
+            closing.set()
+            await asyncio.sleep(3)
+            assert tasks.alive == []
+
+        registry.add(a)
+        async with registry.open():
+            pass
+        assert journal.states("A") == ["starting", "ready", "stopping", "stopped"]
+
 
 class TestFailureWhileRunning:
     @pytest.fixture
@@ -528,6 +547,20 @@ class TestFailureWhileRunning:
         async with registry.open() as running:
             assert states(running) == {"A": State.DEGRADED}
         assert journal.states("A") == ["starting", "degraded", "stopping", "stopped"]
+
+    async def test_the_first_failure_is_the_one_that_is_told(self, registry, journal):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            tasks.spawn(sleeps(2), name="second")
+            tasks.spawn(sleeps(1), name="first")
+            yield A()
+
+        registry.add(a)
+        with pytest.raises(ServiceFailed, match=r"^A lost its task first: returned$"):
+            async with registry.open() as running:
+                await asyncio.sleep(5)
+        assert details(running) == {"A": "A lost its task first: returned"}
+        assert journal.states("A") == ["starting", "ready", "failed"]
 
 
 class TestNews:
