@@ -2,7 +2,7 @@ from typing import Literal
 
 import disnake
 
-from botctl import Command, Context, UsageError
+from botctl import Command, Context
 from botctl.core.guilds import GuildSettings, plain
 from botctl.core.protocols import GuildSettingsStore
 
@@ -39,10 +39,8 @@ class Settings(Command):
         await self.change(ctx, setting, None)
 
     async def change(self, ctx: Context, setting: Key, value: str | None) -> None:
-        try:
-            settings = await self.store.update(ctx.guild, {setting: value}, actor=str(ctx.user.id))
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        # A value that makes no sense raises UsageError, which the person gets to read.
+        settings = await self.store.update(ctx.guild, {setting: value}, actor=str(ctx.user.id))
         await self.show(ctx, settings)
 
     async def show(self, ctx: Context, settings: GuildSettings) -> None:

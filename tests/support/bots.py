@@ -14,10 +14,12 @@ import pytest
 
 from botctl.bot.loader import Catalog, load
 from botctl.bot.plan import Checks
-from botctl.bot.service import BotService, DiscordAccess, bot_service
+from botctl.bot.service import BotService, bot_service
+from botctl.core.access import DiscordAccess
 from botctl.core.audit import AuditEntry
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.errors import UsageError
 from botctl.core.events import CommandFinished, Event
 from botctl.core.guilds import DEFAULTS, GuildSettings, changed
 from botctl.core.invocation import Invocation
@@ -82,7 +84,10 @@ class FakeGuilds:
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
         settings = await self.get(guild)
         for key, raw in changes.items():
-            settings = changed(settings, key, raw)
+            try:
+                settings = changed(settings, key, raw)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
         self.settings[guild] = replace(settings, revision=settings.revision + 1)
         return self.settings[guild]
 
