@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+Measured = Mapping[str, Sequence[Mapping[str, float]]]
+"""By contender, a round each: what was measured, by name."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -38,13 +40,15 @@ def interleave(
     return measured
 
 
-def ratio(measured: Mapping[str, Sequence[Mapping[str, float]]], bar: Bar) -> float:
+def ratio(measured: Measured, bar: Bar) -> float:
     """The median over the rounds of contender / baseline, each pair from the same round."""
     pairs = zip(measured[bar.contender], measured[bar.baseline], strict=True)
     return statistics.median(ours[bar.measure] / theirs[bar.measure] for ours, theirs in pairs)
 
 
-def report(name: str, measured: Mapping[str, Sequence[Mapping[str, float]]], bars: Sequence[Bar], **more: object) -> bool:
+def report(
+    name: str, measured: Mapping[str, Sequence[Mapping[str, float]]], bars: Sequence[Bar], **more: object
+) -> bool:
     """Print medians and ratios, keep the raw run, and return whether every bar holds."""
     print(f"\n{name}")
     for contender, runs in measured.items():

@@ -3,12 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Protocol
 
-from botctl.core.errors import ExitCode
+from botctl.app import Role, add_bot, assemble, wanted
+from botctl.core.bus import Bus
+from botctl.core.errors import BotctlError, ExitCode
 from botctl.core.registry import Registry, Running
-from botctl.core.stop import Stop
+from botctl.core.runtime import Runtime
+from botctl.core.settings_load import Loaded
+from botctl.core.stop import Stop, listening
+
+_log = logging.getLogger(__name__)
+
+
+class View(Protocol):
+    """What shows a run to a person."""
+
+    def starting(self, names: Sequence[str], bus: Bus) -> AbstractContextManager[object]:
+        """The services called ``names`` are about to start; the block ends when the start does."""
+        ...
+
+    def ready(self, running: Running) -> None:
+        """All of them run."""
+        ...
+
+
+async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broken: bool = False) -> ExitCode:
+    """Be ``roles`` of the bot until a signal; returns the exit code that it stands for.
+
+    Raises:
+        Held: another process of this project has one of ``roles``.
+        BotctlError: something is wrong with the settings or commands, or a service failed.
+    """
+    bus = Bus()
+    registry = assemble(loaded, bus=bus, lasting=True)
+    if Role.BOT in roles:
+        add_bot(registry, loaded, skip_broken=skip_broken)
+    types = wanted(roles)
+    plan = registry.plan(*types)
+    drain_s = loaded.settings.shutdown.drain_s
+    with ExitStack() as held, listening(drain_s + sum(spec.stop_s for spec in plan)) as stop:
+        for role in roles:
+            hint = f"`botctl run` is already {role} for this project; `botctl stores` shows what runs."
+            held.enter_context(Runtime(loaded.root).lock(role, hint=hint))
+        start = held.enter_context(ExitStack())
+        start.enter_context(view.starting([spec.name for spec in plan], bus))
+
+        def ready(running: Running) -> None:
+            start.close()
+            view.ready(running)
+
+        async def drain(running: Running) -> None:
+            if Role.BOT in roles:
+                from botctl.bot.service import BotService
+
+                await running.get(BotService).drain(drain_s)
+
+        code: int = ExitCode.FAILED
+        try:
+            code = ended = await live(registry, types, stop=stop, ready=ready, drain=drain)
+            return ended
+        except BotctlError as error:
+            _log.error("%s", error)  # a sentence; its trace says nothing more
+            code = error.exit_code
+            raise
+        finally:
+            stop.depart(code)
 
 
 async def live(

@@ -52,9 +52,7 @@ def botctl(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="On an error, print the traceback.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="On an error, print the traceback.")] = False,
 ) -> None:
     """Run and operate a Discord bot in production."""
 

@@ -6,17 +6,29 @@ service.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from botctl import __version__
+from botctl.core.bus import Bus
 from botctl.core.escape import safe
 from botctl.core.events import ServiceChanged
+from botctl.core.registry import Running
+from botctl.core.runtime import Runtime
+from botctl.core.settings_load import Loaded
 from botctl.core.state import State, Status
+from botctl.stores.address import shown
 
 _MARKS = {
     State.IDLE: ("·", "dim"),
@@ -47,7 +59,7 @@ class Progress:
         self._states: dict[str, tuple[State, str]] = dict.fromkeys(names, (State.IDLE, ""))
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._live is not None:
             self._live.start()
             self._draw(self._live)
@@ -98,3 +110,67 @@ def _line(name: str, state: State, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
     return line.append(safe(detail), "dim")
+
+
+class RunView:
+    """The view of `botctl.lifetime.run` for a terminal; ``quiet`` shows nothing, where logs are for a machine."""
+
+    def __init__(self, loaded: Loaded, *, quiet: bool) -> None:
+        self._loaded = loaded
+        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+
+    @contextmanager
+    def starting(self, names: Sequence[str], bus: Bus) -> Iterator[None]:
+        with Progress(self._console, names) as progress, bus.listen(progress.hear, ServiceChanged):
+            yield
+
+    def ready(self, running: Running) -> None:
+        said = Banner(self._title(), self._facts(), self._tries())
+        self._console.print(banner(said, running.statuses()))
+
+    def _title(self) -> str:
+        settings = self._loaded.settings
+        return f"botctl {__version__} runs {settings.bot} (profile {settings.profile}), pid {os.getpid()}"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Where everything is; embedded parts are named as such."""
+        settings, root = self._loaded.settings, self._loaded.root
+        parts = Runtime(root).live()
+        facts = [("Project", str(root))]
+        for name, label in _LABELS.items():
+            if name in parts:
+                facts.append((label, f"{parts[name].address}  (embedded; for this machine and its user)"))
+        if settings.redis.url:
+            facts.append((_LABELS["redis"], shown(settings.redis.url.get_secret_value())))
+        if settings.mongo.url:
+            facts.append((_LABELS["mongo"], shown(settings.mongo.url.get_secret_value())))
+        if settings.discord.token:
+            facts.append((_LABELS["sandbox"], "Discord itself"))
+        facts.append(("Logs", str(root / settings.logs.folder)))
+        return facts
+
+    def _tries(self) -> list[tuple[str, str]]:
+        me = _as_typed()
+        tries = [(f"{me} stores", "where the stores are, and how they do")]
+        if not self._loaded.settings.discord.token:
+            tries = [
+                (f'{me} sandbox send "/ping"', "a slash command, as somebody in the local Discord"),
+                (f"{me} sandbox", "a prompt that completes the bot's commands"),
+                *tries,
+            ]
+        return tries
+
+
+_LABELS = {"sandbox": "Discord", "redis": "Redis", "mongo": "MongoDB"}
+
+
+def _as_typed() -> str:
+    """How a person calls botctl here: by name where that works, else by path."""
+    program = Path(sys.argv[0])
+    found = shutil.which(program.name)
+    if found and Path(found).resolve() == program.resolve():
+        return program.name
+    try:
+        return str(program.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(program)

@@ -1,0 +1,153 @@
+"""``/ping`` through the whole pipeline of botctl against bare disnake with the same handler, on one sandbox.
+
+What counts is the CPU time of the bot's own process per command: it holds on any machine. The bots take turns; each
+round starts a fresh process, warms it up, and measures a closed loop with a few commands outstanding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pstats
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from bench.rounds import Bar, interleave, report
+from botctl.core.process import child_environment
+from botctl.core.runtime import Runtime
+from botctl.core.scaffold import create
+from botctl.sandbox.client import SandboxClient, Seat
+from botctl.sandbox.person import SlashCall
+from botctl.sandbox.service import bot_token
+
+ROOT = Path(__file__).parent.parent
+BOTCTL = Path(sys.executable).with_name("botctl")
+WARM_UP = 400
+COMMANDS = 3000
+OUTSTANDING = 20
+BARS = [Bar("botctl", "bare disnake", "cpu_ms", 1.4)]
+PING = '''
+from botctl import Command, Context
+
+
+class Ping(Command):
+    """Is the bot there?"""
+
+    throttle = "100000/1s per user, 1000000/1s per guild"  # it is checked each time, and never used up
+
+    async def execute(self, ctx: Context) -> None:
+        await ctx.reply("Pong!")
+'''
+
+
+class Arena:
+    """A project whose stores and sandbox stay up for all rounds, and whose bot is the contender of the moment."""
+
+    def __init__(self, root: Path) -> None:
+        create(root)
+        for file in (root / "commands").glob("*.py"):
+            file.unlink()
+        (root / "commands" / "ping.py").write_text(PING, encoding="utf-8")
+        self.root = root
+        self.env = {**child_environment(), "PYTHONUNBUFFERED": "1"}
+
+    @contextlib.contextmanager
+    def process(self, *command: str, until: str, **more: str) -> Iterator[psutil.Process]:
+        """``command``, from the moment it has printed ``until``; stopped in the end by SIGTERM."""
+        with (self.root / "out.txt").open("wb") as out:
+            child = subprocess.Popen(command, cwd=self.root, env=self.env | more, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            deadline = time.monotonic() + 30
+            while until not in (self.root / "out.txt").read_text(encoding="utf-8"):
+                if child.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit((self.root / "out.txt").read_text(encoding="utf-8"))
+                time.sleep(0.02)
+            yield psutil.Process(child.pid)
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(30)
+
+    def measure(self, process: psutil.Process) -> dict[str, float]:
+        """CPU milliseconds of ``process`` per command, and commands per second."""
+        sandbox = Runtime(self.root).live()["sandbox"]
+        asyncio.run(_load(sandbox.address, sandbox.secret or "", WARM_UP))
+        before, started = process.cpu_times(), time.perf_counter()
+        asyncio.run(_load(sandbox.address, sandbox.secret or "", COMMANDS))
+        after, wall_s = process.cpu_times(), time.perf_counter() - started
+        cpu_s = after.user - before.user + after.system - before.system
+        return {"cpu_ms": cpu_s * 1000 / COMMANDS, "per_s": COMMANDS / wall_s}
+
+    def botctl(self) -> dict[str, float]:
+        with self.process(str(BOTCTL), "run", until="Try, in another terminal") as process:
+            return self.measure(process)
+
+    def bare(self) -> dict[str, float]:
+        sandbox = Runtime(self.root).live()["sandbox"]
+        command = (sys.executable, str(ROOT / "bench" / "bare_bot.py"), sandbox.address)
+        token = bot_token(sandbox.secret or "")
+        with self.process(*command, until="ready", BOTCTL_SANDBOX_TOKEN=token) as process:
+            return self.measure(process)
+
+    def profile(self) -> dict[str, float]:
+        """Share of botctl's own time by library, in percent: one more run, under cProfile."""
+        stats = self.root / "profile.out"
+        command = (sys.executable, "-m", "cProfile", "-o", str(stats), "-m", "botctl", "run")
+        with self.process(*command, until="Try, in another terminal") as process:
+            self.measure(process)
+        return _by_library(stats)
+
+
+def _by_library(stats: Path) -> dict[str, float]:
+    spent: Counter[str] = Counter()
+    for (file, _line, name), (_calls, _all, own_s, _total, _callers) in pstats.Stats(str(stats)).stats.items():  # type: ignore[attr-defined]
+        if "select" in name and "epoll" in name:
+            continue  # waiting
+        parts = Path(file).parts
+        if "site-packages" in parts:
+            spent[parts[parts.index("site-packages") + 1].removesuffix(".py")] += own_s
+        elif file.startswith(str(ROOT / "botctl")):
+            spent["botctl/" + Path(file).relative_to(ROOT / "botctl").parts[0]] += own_s
+        else:
+            spent["builtins" if file == "~" else "standard library"] += own_s
+    total = sum(spent.values())
+    return {name: round(100 * own_s / total, 1) for name, own_s in spent.most_common(12)}
+
+
+async def _load(url: str, secret: str, commands: int) -> None:
+    """A closed loop: ``OUTSTANDING`` people who type the next command when the last is answered."""
+    left = iter(range(commands))
+    call, seat = SlashCall("ping", {}), Seat()
+
+    async def person(client: SandboxClient) -> None:
+        for _ in left:
+            reply = await client.send(call, seat)
+            if not reply.answered:
+                raise SystemExit(f"not answered: {reply}")
+
+    async with SandboxClient(url, secret) as client:
+        await asyncio.gather(*(person(client) for _ in range(OUTSTANDING)))
+
+
+def main(rounds: int = 7) -> bool:
+    """Measure, with the stores and the sandbox held by a process of their own."""
+    with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder:
+        arena = Arena(Path(folder) / "ping")
+        with arena.process(str(BOTCTL), "run", "--only", "stores", until="Project"):
+            measured = interleave({"bare disnake": arena.bare, "botctl": arena.botctl}, rounds)
+            shares = arena.profile()
+        print("\nwhere botctl's time goes (own time under cProfile, percent):")
+        for name, percent in shares.items():
+            print(f"  {percent:5.1f}  {name}")
+        return report("ping", measured, BARS, commands=COMMANDS, outstanding=OUTSTANDING, shares=shares)
+
+
+if __name__ == "__main__":
+    sys.exit(not main())

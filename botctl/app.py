@@ -1,0 +1,117 @@
+"""The only place where services are put together.
+
+`assemble` names every service of a bot and nothing else: what each one needs stands in the annotations of its factory,
+and the registry finds the order.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from botctl.audit.writer import audit_writer
+from botctl.core.access import DiscordAccess
+from botctl.core.bus import Bus
+from botctl.core.clock import Clock, SystemClock
+from botctl.core.protocols import GuildSettingsSource, GuildSettingsStore
+from botctl.core.registry import Registry, Running, load_factory
+from botctl.core.runtime import Runtime
+from botctl.core.settings import Settings
+from botctl.core.settings_load import Loaded
+from botctl.core.throttle import parse
+from botctl.ratelimit.limiter import rate_limiter
+from botctl.sandbox.service import sandbox
+from botctl.stores.guilds import guild_settings_store
+from botctl.stores.mongo import Database, mongo_store, ping_mongo
+from botctl.stores.redis import ping_redis, redis_store
+
+BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
+
+
+class Role(enum.StrEnum):
+    """What a process does. A plain `botctl run` does all of `DEFAULT_ROLES`.
+
+    ``STORES`` only keeps the embedded parts running (the stores, and the sandbox where there is no token), so that
+    bots can come and go without them.
+    """
+
+    BOT = "bot"
+    STORES = "stores"
+
+
+DEFAULT_ROLES = (Role.BOT,)
+
+
+def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
+    """Every service that all verbs share: stores, limits, audit, guild settings, and the operator's own.
+
+    ``lasting``: this process is a `botctl run`, whose embedded parts others may join.
+
+    Raises:
+        ConfigError: a service of the settings cannot be loaded.
+    """
+    settings = loaded.settings
+    registry = Registry(publish=bus.publish)
+    registry.value(Settings, settings)
+    registry.value(Bus, bus)
+    registry.value(Clock, SystemClock())  # type: ignore[type-abstract]
+    registry.value(Runtime, Runtime(loaded.root, lasting=lasting))
+    registry.add(redis_store, name="redis", ping=ping_redis)
+    registry.add(mongo_store, name="mongo", ping=ping_mongo)
+    registry.add(rate_limiter, name="limits")
+    registry.add(audit_writer, name="audit")
+    registry.add(guild_settings_store, name="guilds")
+    registry.add(_reading, name="guilds (reading)")
+    if settings.discord.token is None:
+        registry.add(sandbox, name="sandbox")
+    else:
+        registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
+    for name, reference in settings.services.items():
+        registry.add(load_factory(reference), name=name)
+    return registry
+
+
+def add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> None:
+    """The bot and its commands, on top of what `assemble` gives.
+
+    Raises:
+        CommandFaults: files of the commands folder are broken, and ``skip_broken`` is not set.
+    """
+    from botctl.bot.loader import Catalog, load
+    from botctl.bot.plan import Checks
+    from botctl.bot.service import BotService, bot_service
+
+    settings = loaded.settings
+
+    checks = Checks(set(settings.roles), parse(settings.commands.throttle), registry.provides)
+    catalog = load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
+    registry.value(Catalog, catalog)
+    registry.add(
+        bot_service,
+        name="bot",
+        also=catalog.needs,
+        start_s=BOT_START_S,
+        stop_s=settings.shutdown.drain_s + 5.0,
+        ping=BotService.ping,
+    )
+
+
+def wanted(roles: Collection[Role]) -> tuple[type, ...]:
+    """The types to open for ``roles``; empty means everything that is registered."""
+    return () if Role.BOT in roles else (Redis, Database, DiscordAccess)
+
+
+@asynccontextmanager
+async def opened(loaded: Loaded, *wanted: type) -> AsyncIterator[Running]:
+    """``wanted`` and what they need, for a verb that is done soon: embedded stores are joined, or started meanwhile."""
+    async with assemble(loaded, bus=Bus()).open(*wanted) as running:
+        yield running
+
+
+@asynccontextmanager
+async def _reading(store: GuildSettingsStore) -> AsyncIterator[GuildSettingsSource]:
+    yield store
