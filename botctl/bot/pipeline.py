@@ -113,23 +113,18 @@ class Pipeline:
         Raises:
             Denied, Throttled: the handler must not be entered.
         """
-        invocation, rules = flight.invocation, flight.rules
-        settings = await self._settings(invocation.guild) if invocation.guild else DEFAULTS
-        if settings.locale:
-            invocation.locale = settings.locale
-        denied = refusal(invocation, rules, settings)
-        if denied:
-            raise denied
-        if not rules.limits:
-            return
+        settings: GuildSettings | None = None
         try:
             async with asyncio.timeout(DECISION_S):
-                verdict = await self._limiter.check(invocation, rules.limits)
-        except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
-            self.limiter_failures.add(error, self._clock.monotonic())
-            return
-        if not verdict.allowed:
-            raise Throttled(verdict)
+                settings = await self._settings(flight.invocation.guild)
+                _authorise(flight, settings)
+                await self._throttle(flight)
+        except TimeoutError as error:  # the store's own were dealt with inside
+            if settings is None:
+                self.settings_failures.add(error, self._clock.monotonic())
+                _authorise(flight, self._last_known(flight.invocation.guild))
+            else:
+                self.limiter_failures.add(error, self._clock.monotonic())
 
     async def perform(
         self, inter: Interaction[Any], leaf: Leaf, args: tuple[Any, ...], options: dict[str, Any]
@@ -222,14 +217,30 @@ class Pipeline:
         )
         return flight
 
-    async def _settings(self, guild: str) -> GuildSettings:
+    async def _settings(self, guild: str | None) -> GuildSettings:
+        if guild is None:
+            return DEFAULTS
         try:
-            async with asyncio.timeout(DECISION_S):
-                settings = self._known[guild] = await self._guilds.get(guild)
+            settings = self._known[guild] = await self._guilds.get(guild)
         except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
             self.settings_failures.add(error, self._clock.monotonic())
-            return self._known.get(guild, DEFAULTS)
+            return self._last_known(guild)
         return settings
+
+    def _last_known(self, guild: str | None) -> GuildSettings:
+        return self._known.get(guild or "", DEFAULTS)
+
+    async def _throttle(self, flight: Flight) -> None:
+        limits = flight.rules.limits
+        if not limits:
+            return
+        try:
+            verdict = await self._limiter.check(flight.invocation, limits)
+        except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
+            self.limiter_failures.add(error, self._clock.monotonic())
+            return
+        if not verdict.allowed:
+            raise Throttled(verdict)
 
     async def _land(self, flight: Flight) -> None:
         judgement = flight.judge(implied(flight))
@@ -263,3 +274,12 @@ class Pipeline:
         self._publish(finished(invocation, outcome))
         self._auditor.record(entry_for(invocation, outcome))
         return outcome
+
+
+def _authorise(flight: Flight, settings: GuildSettings) -> None:
+    """Raise Denied where the person may not. It needs no store, so it never fails open."""
+    if settings.locale:
+        flight.invocation.locale = settings.locale
+    denied = refusal(flight.invocation, flight.rules, settings)
+    if denied:
+        raise denied

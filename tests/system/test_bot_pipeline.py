@@ -532,6 +532,7 @@ async def test_a_store_that_hangs_is_not_waited_for(bot: Rig, monkeypatch: pytes
     monkeypatch.setattr(bot.limiter, "check", hang)
     monkeypatch.setattr(bot.guilds, "get", hang)
     assert text(await bot.say("ping")) == "pong"
+    assert "admin" in text(await bot.say("secret", who="cat"))
 
 
 @shared_loop
