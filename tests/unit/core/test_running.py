@@ -639,6 +639,23 @@ class TestHealth:
         release.set()
         await asyncio.sleep(1)
 
+    async def test_a_ping_is_cancelled_when_its_time_or_the_asker_is_gone(self, registry, journal):
+        ends = []
+
+        async def ping(_):
+            try:
+                await hangs()()
+            finally:
+                ends.append(now())
+
+        registry.add(service(A, journal=journal), ping=ping)
+        async with registry.open() as running:
+            await running.health(timeout_s=2)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(running.health(timeout_s=5), 1)
+            await asyncio.sleep(1)
+        assert ends == [2, 3]
+
     async def test_a_degraded_service_is_not_well_even_if_it_answers(self, registry):
         @asynccontextmanager
         async def a(tasks: Tasks) -> AsyncIterator[A]:
