@@ -262,6 +262,16 @@ class _Builder:
         return made if self._faults == before else None
 
 
+class _Optionless(commands.InvokableSlashCommand):
+    """A command without options: the signature need not be read at every call, as disnake does to fill them in."""
+
+    async def invoke(self, inter: ApplicationCommandInteraction[Any]) -> None:
+        if self.children:
+            await super().invoke(inter)
+        else:
+            await commands.InvokableApplicationCommand.invoke(self, inter)
+
+
 def _children(cls: type[Command]) -> Iterator[tuple[str, Any]]:
     """Sub-commands of ``cls`` by name, in the order in which they are written."""
     for base in reversed(cls.__mro__):
@@ -273,8 +283,8 @@ def _children(cls: type[Command]) -> Iterator[tuple[str, Any]]:
 
 
 def _slash(name: str, text: str, traits: Traits, callback: Callable[..., Any]) -> commands.InvokableSlashCommand:
-    make = commands.slash_command(name=name, description=text, contexts=_contexts(traits))
-    return make(callback)
+    cls = commands.InvokableSlashCommand if len(inspect.signature(callback).parameters) > 1 else _Optionless
+    return cls(callback, name=name, description=text, contexts=_contexts(traits))
 
 
 def _contexts(traits: Traits) -> disnake.InteractionContextTypes | None:
