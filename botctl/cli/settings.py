@@ -1,0 +1,86 @@
+"""``botctl settings``: what a guild has set for itself, shown and changed; a running bot goes by it at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from botctl.cli.options import AsJson, Profile, Project, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from botctl.core.guilds import GuildSettings
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or change the settings of a guild.")
+
+Guild = Annotated[str, typer.Argument(metavar="GUILD", help="The guild's id.", show_default=False)]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="locale, disabled or log_channel.", show_default=False)]
+Value = Annotated[
+    str,
+    typer.Argument(
+        metavar="VALUE",
+        help="A locale (de); command names (roll, ops status; +poll adds, -poll takes away); a channel's id; or none.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def show(guild: Guild, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Show the settings of a guild."""
+    _print(guild, _settings_of(guild, None, project, profile), as_json=as_json)
+
+
+@app.command("set", context_settings={"ignore_unknown_options": True})
+def set_(
+    guild: Guild, key: Key, value: Value, project: Project = None, profile: Profile = None, as_json: AsJson = False
+) -> None:
+    """Change one setting of a guild."""
+    _print(guild, _settings_of(guild, {key: value}, project, profile), as_json=as_json)
+
+
+@app.command()
+def reset(guild: Guild, key: Key, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Let one setting of a guild be as if it had never been set."""
+    _print(guild, _settings_of(guild, {key: None}, project, profile), as_json=as_json)
+
+
+def _settings_of(
+    guild: str, changes: dict[str, Any] | None, project: Path | None, profile: str | None
+) -> GuildSettings:
+    """The settings of ``guild``, after ``changes`` where there are any."""
+    import asyncio
+
+    from botctl.app import opened
+    from botctl.core.errors import UsageError
+    from botctl.core.protocols import GuildSettingsStore
+
+    if not (guild.isascii() and guild.isdigit()):
+        raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint="It is a number of 17 to 20 digits.")
+    loaded = load_settings(project, profile)
+
+    async def ask() -> GuildSettings:
+        async with opened(loaded, GuildSettingsStore) as running:
+            store = running.get(GuildSettingsStore)
+            if changes is None:
+                return await store.get(guild)
+            return await store.update(guild, changes, actor="cli")
+
+    return asyncio.run(ask())
+
+
+def _print(guild: str, settings: GuildSettings, *, as_json: bool) -> None:
+    from botctl.core.escape import safe
+    from botctl.core.guilds import plain
+
+    values = plain(settings)
+    if as_json:
+        import json
+
+        print(json.dumps({"guild": guild, "revision": settings.revision} | values))
+        return
+    for key, value in values.items():
+        words = ", ".join(value) if isinstance(value, list) else value
+        print(f"{key:<12} {safe(words or '-')}")

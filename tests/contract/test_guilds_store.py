@@ -1,0 +1,171 @@
+"""Guild settings: two stores with clients of their own are two processes."""
+
+import asyncio
+import json
+import uuid
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.audit import line
+from botctl.core.bus import Bus
+from botctl.core.clock import ManualClock
+from botctl.core.errors import Unreachable, UsageError
+from botctl.core.events import GuildSettingsChanged
+from botctl.core.guilds import DEFAULTS, LOCALES, GuildSettings
+from botctl.stores import mongo, nx, redis
+from botctl.stores.guilds import COLLECTION, Guilds, decode, encode, guild_cache
+from tests.support.stores import server, tasks_for
+from tests.support.waiting import until
+
+GUILD = "123456789012345678"
+
+
+@dataclass
+class Recorder:
+    entries: list = field(default_factory=list)
+
+    def record(self, entry):
+        self.entries.append(entry)
+
+
+@asynccontextmanager
+async def store(redis_url, mongo_url, name, *, timeout_s=5.0):
+    async with (
+        redis.connect(redis_url, timeout_s=2.0) as client,
+        mongo.connect(mongo_url, timeout_s=timeout_s) as mongo_client,
+        tasks_for("guilds") as (tasks, _),
+    ):
+        database = mongo_client[name]
+        cache = guild_cache(database, client, name, tasks)
+        async with cache.running():
+            await until(lambda: cache.trusted)
+            yield Guilds(database, cache, Bus(), Recorder(), ManualClock())
+
+
+@pytest.fixture
+async def two(redis_server, mongo_server):
+    name = f"guilds{uuid.uuid4().hex[:12]}"
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(store(redis_server, mongo_server, name)) for _ in range(2)]
+
+
+async def test_a_guild_that_never_set_anything_has_the_defaults_and_no_document(two):
+    assert await two[0].get(GUILD) == DEFAULTS
+    assert await two[0].database[COLLECTION].find_one() is None
+
+
+async def test_a_change_is_kept_and_seen_by_every_process(two):
+    one, other = two
+    await other.get(GUILD)
+    new = await one.update(GUILD, {"locale": "de", "disabled": "roll, poll"}, actor="9")
+    assert new == GuildSettings("de", frozenset({"roll", "poll"}), None, revision=1)
+    assert await one.get(GUILD) == new
+    await until(lambda: other.cache.counts.heard == 1)
+    assert await other.get(GUILD) == new
+    assert await one.update(GUILD, {"locale": None, "disabled": "-poll"}, actor="9") == GuildSettings(
+        None, frozenset({"roll"}), None, revision=2
+    )
+
+
+async def test_a_change_is_an_event_and_an_audit_entry_that_say_from_what_to_what(two):
+    one = two[0]
+    await one.update(GUILD, {"locale": "de"}, actor="9")
+    with one.bus.subscribe(GuildSettingsChanged, name="test") as events:
+        await one.update(GUILD, {"locale": "fr", "disabled": ["poll"]}, actor="cli")
+        (event,) = events.take()
+    assert (event.guild, event.actor) == (GUILD, "cli")
+    assert event.changes == {"locale": ("de", "fr"), "disabled": ([], ["poll"])}
+    first, second = (json.loads(line(entry)) for entry in one.auditor.entries)
+    assert first["actor"] == {"type": "user", "id": "9"}
+    assert first["changes"] == [{"k": "locale", "old": None, "new": "de"}]
+    assert (second["actor"]["type"], second["via"]["iface"]) == ("cli", "cli")
+    assert second["target"] == {"type": "guild", "id": GUILD}
+    assert second["action"] == "guild.settings.set"
+
+
+async def test_what_changes_nothing_is_no_change(two):
+    one = two[0]
+    await one.update(GUILD, {"locale": "de"}, actor="9")
+    assert (await one.update(GUILD, {"locale": "DE"}, actor="9")).revision == 1
+    assert len(one.auditor.entries) == 1
+
+
+@pytest.mark.parametrize("changes", [{"colour": "red"}, {"locale": "de", "log_channel": "x"}, {"disabled": "settings"}])
+async def test_a_bad_value_changes_nothing(two, changes):
+    with pytest.raises(UsageError):
+        await two[0].update(GUILD, changes, actor="9")
+    assert await two[0].get(GUILD) == DEFAULTS
+    assert two[0].auditor.entries == []
+
+
+async def test_of_many_who_change_the_same_guild_nobody_is_lost(two):
+    """Also the very first change of a guild, which all of them try to insert."""
+    names = [f"command{n}" for n in range(8)]
+    changes = (two[n % 2].update(GUILD, {"disabled": f"+{name}"}, actor="9") for n, name in enumerate(names))
+    results = await asyncio.gather(*changes)
+    assert sorted(result.revision for result in results) == list(range(1, 9))
+    assert (await two[0].get(GUILD)).disabled == frozenset(names)
+
+
+async def test_without_mongo_what_was_read_stays_readable_and_a_change_is_refused_in_a_sentence(redis_server, tmp_path):
+    name = f"guilds{uuid.uuid4().hex[:12]}"
+    with server(nx.RECIPE, tmp_path) as own:
+        async with store(redis_server, own.url, name, timeout_s=0.3) as guilds:
+            new = await guilds.update(GUILD, {"locale": "de"}, actor="9")
+            assert await guilds.get(GUILD) == new
+            own.kill()
+            assert await guilds.get(GUILD) == new
+            with pytest.raises(Unreachable, match="cannot be read"):
+                await guilds.get("1")
+            with pytest.raises(Unreachable, match="were not changed"):
+                await guilds.update(GUILD, {"locale": "fr"}, actor="9")
+            assert await guilds.get(GUILD) == new
+            assert len(guilds.auditor.entries) == 1
+            own.start()
+            assert (await guilds.update(GUILD, {"locale": "fr"}, actor="9")).revision == 2
+
+
+async def test_a_write_that_was_not_confirmed_is_forgotten_by_the_cache(two):
+    """It may have been written or not: the next reader asks MongoDB."""
+    one, other = two
+    await one.update(GUILD, {"locale": "de"}, actor="9")
+    swap = one.database[COLLECTION].update_one
+
+    class Unsure:
+        def __getattr__(self, name):
+            return getattr(one.database[COLLECTION], name)
+
+        async def update_one(self, *args):
+            await swap(*args)
+            raise mongo.PyMongoError("the connection broke after the write")
+
+    unsure = Guilds({COLLECTION: Unsure()}, one.cache, one.bus, one.auditor, one.clock)
+    with pytest.raises(Unreachable, match="did not say"):
+        await unsure.update(GUILD, {"locale": "fr"}, actor="9")
+    assert (await one.get(GUILD)).locale == "fr"
+    await until(lambda: other.cache.counts.heard >= 2)
+    assert (await other.get(GUILD)).locale == "fr"
+
+
+_SETTINGS = st.builds(
+    GuildSettings,
+    locale=st.none() | st.sampled_from(sorted(LOCALES)),
+    disabled=st.frozensets(st.text(max_size=10)),
+    log_channel=st.none() | st.text("0123456789", min_size=15, max_size=20),
+    revision=st.integers(0, 10**6),
+)
+
+
+@given(_SETTINGS)
+def test_what_the_cache_is_given_comes_back(settings):
+    assert decode(encode(settings)) == settings
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"7", b"{", b'{"revision": "x"}'])
+def test_other_bytes_are_a_value_error(data):
+    with pytest.raises(ValueError):
+        decode(data)
