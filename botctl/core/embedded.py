@@ -1,8 +1,9 @@
 """An embedded part: run here as a child process, or joined when another process of the project runs it already.
 
-The embedded stores and the sandbox are such parts. Exactly one process owns a part: it holds the lock ``<name>``. Others find the part in ``.botctl/runtime.json`` and
-hold ``<name>-users`` together while they use it. A verb that owns a part for its own short duration waits a little
-for its users before it takes the part down; a `botctl run` never joins such a part, it waits until it is gone.
+The embedded stores and the sandbox are such parts. Exactly one process owns a part: it holds the lock ``<name>``.
+Others find the part in ``.botctl/runtime.json`` and hold ``<name>-users`` together while they use it. A verb that owns
+a part for its own short duration waits a little for its users before it takes the part down; a `botctl run` never joins
+such a part, it waits until it is gone.
 """
 
 from __future__ import annotations

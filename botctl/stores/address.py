@@ -15,7 +15,9 @@ from botctl.core.escape import safe
 
 SOCKET_BYTES: Final = 100  # sun_path holds 108 bytes on Linux and 104 on macOS; see unix(7)
 
-_CREDENTIALS: Final = re.compile(r"(?<=://).*@")  # to the last @: a password may hold one that nobody escaped
+_CREDENTIALS: Final = re.compile(
+    r"(?<=://).*@", re.DOTALL
+)  # to the last @: a password may hold one that nobody escaped
 _CREDENTIALS_OF_PATH: Final = re.compile(r"(?<=://)[^/]*@")
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from botctl.core.child import Launch
-from botctl.core.runtime import Runtime
 from botctl.core.embedded import START_S, Recipe
+from botctl.core.runtime import Runtime
 
 NAME: Final = "mongo"
 TITLE: Final = "The embedded document store"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, ResponseError  # noqa: A004
 
 from botctl.core.bus import Bus
+from botctl.core.embedded import embedded
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
 from botctl.core.redact import redact
@@ -23,11 +24,26 @@ from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
 from botctl.stores import valkey
 from botctl.stores.address import shown
-from botctl.core.embedded import embedded
 
 CONNECTIONS: Final = 50
 _FIRST_WAIT_S: Final = 0.02
 _LAST_WAIT_S: Final = 0.25
+
+
+class _Cancellable(AbstractConnection):
+    """A connection whose user can be cancelled at any moment.
+
+    The driver sends with asyncio.wait_for, and before Python 3.12 that swallows a cancellation which arrives in the
+    moment the send is done (CPython issue 81839). A background task would then miss the one call that ends it.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            await self.disconnect(nowait=True)  # the answer would be taken for that of the next command
+            raise asyncio.CancelledError
 
 
 class Pool(BlockingConnectionPool):
@@ -38,6 +54,10 @@ class Pool(BlockingConnectionPool):
     ConnectionError, and decides. (A server that is still reading its data did nothing, so that one is sent again.)
     """
 
+    def __init__(self, *, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
+        kind = type(connection_class.__name__, (_Cancellable, connection_class), {})
+        super().__init__(connection_class=kind, **options)
+
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         deadline = time.monotonic() + (self.timeout or 0)
         wait_s = _FIRST_WAIT_S
@@ -45,10 +65,8 @@ class Pool(BlockingConnectionPool):
             try:
                 await super().ensure_connection(connection)
                 return
-            except AuthenticationError:
-                raise
-            except ConnectionError:
-                if time.monotonic() + wait_s > deadline:
+            except ConnectionError as error:
+                if _refused(error) or time.monotonic() + wait_s > deadline:
                     raise
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LAST_WAIT_S)
@@ -74,7 +92,7 @@ def connect(url: str, *, timeout_s: float) -> Redis:
             retry=Retry(ExponentialBackoff(cap=_LAST_WAIT_S, base=_FIRST_WAIT_S), 10, (BusyLoadingError,)),
         )
     except ValueError as error:
-        sentence = f"redis.url is not the address of a Redis: {redact(safe(error))}."
+        sentence = f"redis.url is not the address of a Redis: {_said(error)}."
         raise ConfigError(sentence, hint="The form is redis://[user:password@]host[:port][/number].") from error
     return Redis.from_pool(pool)
 
@@ -103,15 +121,26 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
     async with connect(url, timeout_s=timeout_s) as client:
         try:
             await client.ping()
-        except (AuthenticationError, ResponseError) as error:
-            sentence = f"Redis at {shown(url)} refuses: {redact(safe(error))}."
-            raise ConfigError(sentence, hint="Correct user and password in redis.url (BOTCTL_REDIS__URL).") from error
         except (RedisError, OSError) as error:
+            if _refused(error):
+                sentence = f"Redis at {shown(url)} refuses: {_said(error)}."
+                raise ConfigError(
+                    sentence, hint="Correct user and password in redis.url (BOTCTL_REDIS__URL)."
+                ) from error
             raise Unreachable(
-                f"Redis at {shown(url)} does not answer: {redact(safe(error))}.",
+                f"Redis at {shown(url)} does not answer: {_said(error)}.",
                 hint="Start that server, or leave redis.url unset to use the embedded one.",
             ) from error
         yield client
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the server is there and does not want us. The driver may wrap that as a failed connection."""
+    return isinstance(error, (AuthenticationError, ResponseError)) or isinstance(error.__cause__, AuthenticationError)
+
+
+def _said(error: Exception) -> str:
+    return redact(safe(error)).rstrip(".")
 
 
 async def version(client: Redis) -> str:

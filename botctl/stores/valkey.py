@@ -13,10 +13,10 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from botctl.core.child import Launch
+from botctl.core.embedded import START_S, Recipe
 from botctl.core.errors import ConfigError
 from botctl.core.runtime import Runtime
 from botctl.stores.address import socket_path
-from botctl.core.embedded import START_S, Recipe
 
 NAME: Final = "redis"
 TITLE: Final = "The embedded Redis"

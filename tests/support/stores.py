@@ -22,12 +22,12 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
+from botctl.core.embedded import Recipe
 from botctl.core.process import leashed
 from botctl.core.runtime import Runtime
 from botctl.core.tasks import Tasks
 from botctl.stores import mongo, nx, valkey
 from botctl.stores import redis as redis_clients
-from botctl.core.embedded import Recipe
 from tests.support.waiting import wait_for
 
 REAL_REDIS = os.environ.get("BOTCTL_TEST_REDIS_URL")

@@ -1,0 +1,255 @@
+"""Who runs an embedded store, who joins it, and what happens when its owner goes."""
+
+import asyncio
+import gc
+import json
+import os
+import time
+import warnings
+from contextlib import asynccontextmanager
+
+import pytest
+
+from botctl.core import embedded as module
+from botctl.core.bus import Bus
+from botctl.core.embedded import embedded
+from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unreachable
+from botctl.core.process import began
+from botctl.core.runtime import Runtime
+from botctl.core.settings import MongoSettings, RedisSettings, Settings
+from botctl.stores.mongo import mongo_store, ping_mongo
+from botctl.stores.redis import connect, ping_redis, redis_store
+from botctl.stores.report import StoreState, report
+from botctl.stores.valkey import RECIPE
+from tests.support.stores import tasks_for
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Opens the embedded Redis as a process of its own would: its own `Runtime`, its own locks."""
+
+    @asynccontextmanager
+    async def use(*, lasting):
+        runtime = Runtime(tmp_path, lasting=lasting)
+        async with (
+            tasks_for("redis") as (tasks, watcher),
+            embedded(RECIPE, runtime, Bus(), tasks) as found,
+        ):
+            yield found.address, watcher, runtime
+
+    return use
+
+
+@pytest.fixture
+def another_owner(tmp_path):
+    """Makes the listed store that of a process which has died."""
+
+    def change():
+        path = tmp_path / ".botctl" / "runtime.json"
+        [part] = json.loads(path.read_text())
+        path.write_text(json.dumps([part | {"owner_pid": 1, "owner_started": "another boot:1"}]))
+
+    return change
+
+
+@pytest.fixture
+def forgiving():
+    """pymongo leaves a socket to the garbage when it is closed while it connects; it is taken out here."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+async def test_a_second_process_joins_the_first(process):
+    async with process(lasting=True) as (first, _, runtime), process(lasting=True) as (second, watcher, _):
+        assert first == second
+        assert runtime.live()["redis"].owner_pid == os.getpid()
+        async with connect(second, timeout_s=5) as client:
+            assert await client.ping()
+        assert not watcher.failures
+    assert runtime.parts() == {}
+
+
+async def test_four_that_start_at_once_start_one_store(process, tmp_path):
+    everybody = asyncio.Barrier(4)
+
+    async def use():
+        async with process(lasting=False) as (address, *_):
+            await everybody.wait()
+            return address
+
+    assert len(set(await asyncio.gather(*(use() for _ in range(4))))) == 1
+    assert (tmp_path / ".botctl" / "logs" / "redis.log").read_text().count("Ready to accept connections") == 1
+
+
+async def test_data_are_there_the_next_time(process):
+    async with process(lasting=True) as (address, *_), connect(address, timeout_s=5) as client:
+        await client.set("k", "v")
+    async with process(lasting=False) as (address, *_), connect(address, timeout_s=5) as client:
+        assert await client.get("k") == b"v"
+
+
+@pytest.mark.parametrize("how", ["stops", "dies"])
+async def test_who_joined_is_told_when_the_owner_is_gone_for_good(process, another_owner, how):
+    owner = process(lasting=True)
+    await owner.__aenter__()
+    async with process(lasting=True) as (_, watcher, _):
+        if how == "stops":
+            await owner.__aexit__(None, None, None)
+        else:
+            another_owner()
+        await until(lambda: bool(watcher.failures))
+        [(_, error)] = watcher.failures
+        assert isinstance(error, Unreachable)
+        assert error.exit_code is ExitCode.UNREACHABLE
+    if how == "dies":
+        await owner.__aexit__(None, None, None)
+
+
+async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(process, another_owner, tmp_path):
+    """Two servers on the same files would destroy them."""
+    runtime = Runtime(tmp_path)
+    launch = RECIPE.launch(runtime, RECIPE.new_address(runtime))
+    left = await asyncio.create_subprocess_exec(*launch.command, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        await until(lambda: module._answers(RECIPE, RECIPE.new_address(runtime)))
+        runtime.publish("redis", pid=left.pid, address=RECIPE.new_address(runtime))
+        another_owner()
+        async with process(lasting=True) as (*_, mine):
+            assert began(left.pid) is None
+            assert mine.live()["redis"].pid != left.pid
+    finally:
+        await left.wait()
+
+
+async def test_a_short_verb_waits_for_those_who_joined_it(process):
+    """Two short verbs at once: the one that started the store is done first, and the other still finishes."""
+    owner = process(lasting=False)
+    address, *_ = await owner.__aenter__()
+    leaving = None
+    async with process(lasting=False) as (_, watcher, _), connect(address, timeout_s=5) as client:
+        leaving = asyncio.create_task(owner.__aexit__(None, None, None))
+        for _ in range(50):
+            await asyncio.sleep(0)
+            assert await client.ping()
+        assert not leaving.done()
+        assert not watcher.failures
+    await leaving
+
+
+async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
+    verb = process(lasting=False)
+    await verb.__aenter__()
+    run = process(lasting=True)
+    starting = asyncio.create_task(run.__aenter__())
+    await asyncio.sleep(0.05)
+    assert not starting.done()
+    await verb.__aexit__(None, None, None)
+    *_, runtime = await starting
+    assert runtime.live()["redis"].lasting
+    await run.__aexit__(None, None, None)
+
+
+async def test_a_run_does_not_wait_for_ever_for_a_verb(process, monkeypatch):
+    monkeypatch.setattr(module, "_TURN_S", 0.1)
+    async with process(lasting=False):
+        with pytest.raises(Held, match=f"process {os.getpid()}"):
+            await process(lasting=True).__aenter__()
+
+
+async def test_a_store_that_cannot_start_leaves_nothing(process, tmp_path):
+    blocked = Runtime(tmp_path).folder / "valkey"
+    (blocked / "appendonlydir").mkdir(parents=True)
+    (blocked / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense")
+    with pytest.raises(ServiceFailed, match="The embedded Redis ended with status 1 while it was starting"):
+        await process(lasting=True).__aenter__()
+    assert Runtime(tmp_path).parts() == {}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+async def test_a_server_that_is_not_there_is_a_sentence_without_its_password(tmp_path, forgiving):
+    redis = RedisSettings(url="redis://ann:hunter22@127.0.0.1:1/0", timeout_s=0.1)
+    mongo = MongoSettings(url="mongodb://ann:hunter22@127.0.0.1:1/?appName=x", timeout_s=0.1)
+    settings = Settings(redis=redis, mongo=mongo)
+    for factory, name in (
+        (redis_store, "Redis at redis://127.0.0.1:1/0"),
+        (mongo_store, "MongoDB at mongodb://127.0.0.1"),
+    ):
+        async with tasks_for("x") as (tasks, _):
+            with pytest.raises(Unreachable, match=f"^{name}.* does not answer") as caught:
+                await factory(settings, Runtime(tmp_path), Bus(), tasks).__aenter__()
+        assert "hunter22" not in str(caught.value)
+        assert "embedded" in caught.value.hint
+    reports = await report(settings, Runtime(tmp_path))
+    assert [(r.state, r.embedded) for r in reports] == [(StoreState.DOWN, False)] * 2
+    assert "hunter22" not in repr(reports)
+
+
+async def test_a_wrong_password_is_a_matter_of_settings(redis_server, tmp_path):
+    """Trying again does not help, so the supervisor must not."""
+    url = redis_server.replace("unix://", "unix://ann:hunter22@")
+    async with tasks_for("x") as (tasks, _):
+        with pytest.raises(ConfigError, match=r"Redis at unix:///.* refuses") as caught:
+            await redis_store(Settings(redis=RedisSettings(url=url)), Runtime(tmp_path), Bus(), tasks).__aenter__()
+    assert "hunter22" not in str(caught.value)
+
+
+async def test_a_frozen_redis_holds_nobody_up(process):
+    """SIGSTOP: it takes connections and answers none."""
+    async with process(lasting=True) as (address, _, runtime), connect(address, timeout_s=0.1) as client:
+        await client.ping()
+        pid = runtime.live()["redis"].pid
+        os.kill(pid, 19)
+        try:
+            began_at = time.monotonic()
+            results = await asyncio.gather(*(client.get("k") for _ in range(200)), return_exceptions=True)
+            assert time.monotonic() - began_at < 2
+            assert all(isinstance(result, Exception) for result in results)
+        finally:
+            os.kill(pid, 18)
+        await until(lambda: _answers(client))
+
+
+async def test_a_cancellation_is_never_swallowed(redis):
+    """Whenever it arrives: while a connection is awaited, while sending, while the answer is awaited."""
+
+    async def work():
+        while True:
+            await redis.incr("n")
+
+    for turns in range(40):
+        task = asyncio.create_task(work())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        assert done, f"after {turns} turns of the loop"
+        assert task.cancelled()
+    before = int(await redis.get("n"))
+    assert await redis.incr("n") == before + 1  # no answer was left behind for the next command
+
+
+async def _answers(client):
+    return await client.ping()
+
+
+async def test_what_botctl_stores_tells(tmp_path, mongo_server):
+    runtime, settings = Runtime(tmp_path, lasting=True), Settings(mongo=MongoSettings(url=mongo_server))
+    redis, mongo = await report(settings, runtime)
+    assert (redis.state, redis.embedded, redis.owner_pid) == (StoreState.IDLE, True, None)
+    assert (mongo.state, mongo.embedded, mongo.version) == (StoreState.UP, False, "nx-27017 0.8.1")
+    async with (
+        tasks_for("redis") as (tasks, _),
+        redis_store(settings, runtime, Bus(), tasks) as client,
+        mongo_store(settings, runtime, Bus(), tasks) as database,
+    ):
+        assert database.name == "botctl_bot"
+        assert (await ping_mongo(database)).startswith("nx-27017")
+        assert (await ping_redis(client)).startswith("Valkey")
+        redis, _ = await report(settings, runtime)
+    assert (redis.state, redis.owner_pid) == (StoreState.UP, os.getpid())
+    assert redis.version.startswith("Valkey")
+    assert redis.size_bytes > 0
+    assert redis.latency_ms > 0

@@ -1,0 +1,148 @@
+"""Where the embedded document store (nx-27017 0.8.1, neosqlite 1.17) is not a MongoDB, and what botctl does instead.
+
+Each test shows the trap on the embedded store, and beside it the way that is right on every server; the contract
+states that way for all stores. A test that fails after an upgrade means a trap is gone: good news, and it is removed.
+
+What a standalone MongoDB lacks: transactions and retryable writes (replica sets only). botctl needs neither.
+"""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from pymongo import ReturnDocument
+from pymongo.errors import BulkWriteError, OperationFailure, WriteError
+
+from tests.support.stores import new_database
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def db(mongo_server):
+    """The embedded store only."""
+    async with new_database(mongo_server) as database:
+        yield database
+
+
+async def test_whole_numbers_as_id_sort_as_text(db):
+    """Instead: a zero-padded text ``_id``, or another field that is a whole number."""
+    await db.x.insert_many([{"_id": n} for n in (0, 1, 2, 10, 11)])
+    assert [d["_id"] async for d in db.x.find().sort("_id", 1)] == [0, 1, 10, 11, 2]
+
+
+async def test_dates_compare_by_the_second(db):
+    """So does text that looks like a date. Instead: milliseconds since 1970 as a whole number are what is searched."""
+    for n in range(5):
+        at = START + timedelta(milliseconds=n)
+        await db.x.insert_one({"_id": str(n), "at": at, "iso": at.isoformat(timespec="milliseconds")})
+    third = START + timedelta(milliseconds=3)
+    assert len(await db.x.find({"at": third}).to_list()) == 5
+    assert await db.x.find({"at": {"$lt": third}}).to_list() == []
+    assert len(await db.x.find({"iso": {"$gte": third.isoformat(timespec="milliseconds")}}).to_list()) == 5
+
+
+async def test_dates_within_lists_do_not_compare_at_all(db):
+    await db.x.insert_many([{"_id": str(n), "x": [{"at": START + timedelta(days=n)}]} for n in range(3)])
+    late = START + timedelta(days=2)
+    assert len(await db.x.find({"x": {"$elemMatch": {"at": {"$gte": late}}}}).to_list()) == 3
+    assert await db.x.find({"x.at": {"$gte": late}}).to_list() == []
+
+
+async def test_updates_by_pipeline_fail(db):
+    """Instead: operators."""
+    await db.x.insert_one({"_id": "1", "n": 1})
+    with pytest.raises(WriteError):
+        await db.x.update_one({"_id": "1"}, [{"$set": {"n": {"$add": ["$n", 1]}}}])
+    with pytest.raises(OperationFailure):
+        await db.x.find_one_and_update({"_id": "1"}, [{"$set": {"n": 2}}])
+    assert (await db.x.find_one())["n"] == 1
+
+
+async def test_now_in_an_expression_matches_nothing(db):
+    """Instead: ``$currentDate`` to write a time, and nobody compares it with a clock."""
+    await db.x.insert_one({"_id": "1", "at": START - timedelta(days=5000)})
+    assert await db.x.find({"$expr": {"$lt": ["$at", "$$NOW"]}}).to_list() == []
+
+
+async def test_find_and_update_with_upsert_hides_a_duplicate(db):
+    """A server raises DuplicateKeyError. Instead: insert_one, or update_one with upsert, which do; or no upsert."""
+    await db.x.insert_one({"_id": "l", "until": 10})
+    for condition in ({"$or": [{"until": {"$lt": 5}}, {"holder": "me"}]}, {"until": 4}):
+        found = await db.x.find_one_and_update(
+            {"_id": "l"} | condition, {"$set": {"holder": "me"}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        assert found is None
+    assert await db.x.find().to_list() == [{"_id": "l", "until": 10}]
+
+
+async def test_a_replacing_upsert_forgets_the_id_of_its_filter(db):
+    """Instead: ``$set`` with upsert, or the ``_id`` in the replacement as well."""
+    await db.x.replace_one({"_id": "1"}, {"n": 1}, upsert=True)
+    assert await db.x.find_one({"_id": "1"}) is None
+    await db.x.replace_one({"_id": "2"}, {"_id": "2", "n": 1}, upsert=True)
+    assert await db.x.find_one({"_id": "2"}) == {"_id": "2", "n": 1}
+
+
+async def test_an_aborted_transaction_takes_the_writes_of_others_with_it(db):
+    """There is one SQLite connection per database. Instead: none; one insert is everything (see the contract)."""
+    await db.x.insert_one({"_id": "before"})
+    async with db.client.start_session() as session:
+        await session.start_transaction()
+        await db.x.insert_one({"_id": "within"}, session=session)
+        await db.x.insert_one({"_id": "somebody else's"})
+        assert await db.x.count_documents({}) == 3
+        await session.abort_transaction()
+    assert await db.x.find().to_list() == [{"_id": "before"}]
+
+
+async def test_validators_are_not_enforced(db):
+    """Instead: pydantic, before it is written."""
+    await db.create_collection("x", validator={"$jsonSchema": {"required": ["needed"]}})
+    await db.x.insert_one({"_id": "1"})
+
+
+async def test_a_partial_index_is_a_whole_one(db):
+    await db.x.create_index("a", unique=True, partialFilterExpression={"kind": "unique"})
+    with pytest.raises(BulkWriteError):
+        await db.x.insert_many([{"a": 1, "kind": "other"}, {"a": 1, "kind": "other"}])
+
+
+async def test_a_unique_index_takes_many_documents_without_the_field(db):
+    """A server takes one, unless the index is sparse. Instead: the field is always there."""
+    await db.x.create_index("a", unique=True)
+    await db.x.insert_many([{"b": 1}, {"b": 1}])
+
+
+async def test_an_index_has_a_name_of_its_own_choice(db):
+    """So it cannot be dropped by the name that it was given. Instead: indexes are found by their keys."""
+    await db.x.create_index([("a", 1)], name="mine")
+    assert set(await db.x.index_information()) == {"_id_", "idx_x_a"}
+
+
+async def test_uuids_come_back_as_bytes(db):
+    """Instead: text."""
+    await db.x.insert_one({"_id": "1", "u": UUID(int=5)})
+    assert (await db.x.find_one())["u"] == UUID(int=5).bytes
+
+
+async def test_a_projection_with_dots_is_flat_and_into_a_list_empty(db):
+    """Instead: whole fields."""
+    await db.x.insert_one({"_id": "1", "list": [{"a": 1, "b": 2}], "m": {"a": 1, "b": 2}})
+    assert await db.x.find_one({"_id": "1"}, {"_id": 0, "m.a": 1}) == {"m.a": 1}
+    assert await db.x.find_one({"_id": "1"}, {"_id": 0, "list.a": 1}) == {}
+    assert (await db.x.find_one({"_id": "1"}, {"m.a": 0}))["m"] == {"a": 1, "b": 2}
+
+
+async def test_a_whole_sub_document_is_no_condition(db):
+    """Instead: its fields, with dots."""
+    await db.x.insert_one({"_id": "1", "m": {"k": 1}})
+    with pytest.raises(OperationFailure):
+        await db.x.find_one({"m": {"k": 1}})
+
+
+@pytest.mark.parametrize("name", ["with.dot", "with-dash", "values"])
+async def test_collections_have_plain_names(db, name):
+    """Not even a word of SQL. Instead: snake case, with a prefix."""
+    with pytest.raises(OperationFailure):
+        await db[name].insert_one({"_id": "1"})
