@@ -12,7 +12,7 @@ help:  ## what can be made
 
 run:  ## start the bot (with no token: against the local Discord)
 	@$(RUN)
-	@exec $(BIN)/botctl run
+	@$(BIN)/botctl run; code=$$?; [ $$code -eq 130 ] || exit $$code
 
 test:  ## all tests that CI runs
 	@$(DEV)

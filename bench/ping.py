@@ -140,7 +140,7 @@ def main(rounds: int = 7) -> bool:
     """Measure, with the stores and the sandbox held by a process of their own."""
     with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder:
         arena = Arena(Path(folder) / "ping")
-        with arena.process(str(BOTCTL), "run", "--only", "stores", until="Project"):
+        with arena.process(str(BOTCTL), "run", "--only", "stores", until="project"):
             measured = interleave({"bare disnake": arena.bare, "botctl": arena.botctl}, rounds)
             shares = arena.profile()
         print("\nwhere botctl's time goes (own time under cProfile, percent):")

@@ -17,7 +17,6 @@ from botctl.audit.writer import audit_writer
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.protocols import GuildSettingsSource, GuildSettingsStore
 from botctl.core.registry import Registry, Running, load_factory
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
@@ -58,14 +57,13 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
     registry = Registry(publish=bus.publish)
     registry.value(Settings, settings)
     registry.value(Bus, bus)
-    registry.value(Clock, SystemClock())  # type: ignore[type-abstract]
+    registry.value(Clock, SystemClock())
     registry.value(Runtime, Runtime(loaded.root, lasting=lasting))
     registry.add(redis_store, name="redis", ping=ping_redis)
     registry.add(mongo_store, name="mongo", ping=ping_mongo)
     registry.add(rate_limiter, name="limits")
     registry.add(audit_writer, name="audit")
     registry.add(guild_settings_store, name="guilds")
-    registry.add(_reading, name="guilds (reading)")
     if settings.discord.token is None:
         registry.add(sandbox, name="sandbox")
     else:
@@ -110,8 +108,3 @@ async def opened(loaded: Loaded, *wanted: type) -> AsyncIterator[Running]:
     """``wanted`` and what they need, for a verb that is done soon: embedded stores are joined, or started meanwhile."""
     async with assemble(loaded, bus=Bus()).open(*wanted) as running:
         yield running
-
-
-@asynccontextmanager
-async def _reading(store: GuildSettingsStore) -> AsyncIterator[GuildSettingsSource]:
-    yield store

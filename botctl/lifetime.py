@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 class View(Protocol):
     """What shows a run to a person."""
 
-    def starting(self, names: Sequence[str], bus: Bus) -> AbstractContextManager[object]:
-        """The services called ``names`` are about to start; the block ends when the start does."""
+    def following(self, names: Sequence[str], bus: Bus) -> AbstractContextManager[object]:
+        """Show what ``bus`` tells of the services called ``names``, until the block ends with the run."""
         ...
 
     def ready(self, running: Running) -> None:
@@ -49,12 +49,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
         for role in roles:
             hint = f"`botctl run` is already {role} for this project; `botctl stores` shows what runs."
             held.enter_context(Runtime(loaded.root).lock(role, hint=hint))
-        start = held.enter_context(ExitStack())
-        start.enter_context(view.starting([spec.name for spec in plan], bus))
-
-        def ready(running: Running) -> None:
-            start.close()
-            view.ready(running)
+        held.enter_context(view.following([spec.name for spec in plan], bus))
 
         async def drain(running: Running) -> None:
             if Role.BOT in roles:
@@ -64,7 +59,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
 
         code: int = ExitCode.FAILED
         try:
-            code = ended = await live(registry, types, stop=stop, ready=ready, drain=drain)
+            code = ended = await live(registry, types, stop=stop, ready=view.ready, drain=drain)
             return ended
         except BotctlError as error:
             _log.error("%s", error)  # a sentence; its trace says nothing more

@@ -3,11 +3,11 @@
 import disnake
 from disnake.ext import commands
 
-from botctl.core.protocols import GuildSettingsSource
+from botctl.core.protocols import GuildSettingsStore
 
 
 async def post(
-    bot: commands.InteractionBot, guilds: GuildSettingsSource, guild: str | None, embed: disnake.Embed
+    bot: commands.InteractionBot, guilds: GuildSettingsStore, guild: str | None, embed: disnake.Embed
 ) -> None:
     """Send ``embed`` to the log channel of ``guild``, where it has one."""
     channel = (await guilds.get(guild)).log_channel if guild else None

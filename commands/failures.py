@@ -3,13 +3,13 @@ import disnake
 from botctl import on
 from botctl.bot.client import Bot
 from botctl.core.events import CommandFinished
-from botctl.core.protocols import GuildSettingsSource
+from botctl.core.protocols import GuildSettingsStore
 
 from ._log_channel import post
 
 
 @on(CommandFinished)
-async def tell_the_staff(event: CommandFinished, bot: Bot, guilds: GuildSettingsSource) -> None:
+async def tell_the_staff(event: CommandFinished, bot: Bot, guilds: GuildSettingsStore) -> None:
     """Post what failed to the guild's log channel (set it with /settings)."""
     if event.result == "failed":
         embed = disnake.Embed(title=f"/{event.name} failed", colour=disnake.Colour.red())

@@ -1,7 +1,7 @@
 import disnake
 
 from botctl import Command, Context, modal
-from botctl.core.protocols import GuildSettingsSource
+from botctl.core.protocols import GuildSettingsStore
 
 from ._log_channel import post
 
@@ -18,7 +18,7 @@ class Feedback(Command):
     throttle = "3/1m per user"
     guild_only = True
 
-    def __init__(self, guilds: GuildSettingsSource) -> None:
+    def __init__(self, guilds: GuildSettingsStore) -> None:
         self.guilds = guilds
 
     async def execute(self, ctx: Context) -> None:

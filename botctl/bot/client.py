@@ -52,6 +52,7 @@ class Bot(commands.InteractionBot):
             **options,
         )
         self.services = services
+        disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # no voice, so nothing is missing
         self._publish = publish
         self._born = time.monotonic()
         self._watched: WeakSet[commands.InvokableApplicationCommand] = WeakSet()

@@ -25,7 +25,7 @@ from botctl.core.events import CommandStarted, Event
 from botctl.core.guilds import DEFAULTS, GuildSettings
 from botctl.core.ids import error_id
 from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
-from botctl.core.protocols import Auditor, GuildSettingsSource, Limiter
+from botctl.core.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.throttle import Limit
 
 DECISION_S: Final = 1.0
@@ -43,7 +43,7 @@ class Pipeline:
         publish: Callable[[Event], None],
         limiter: Limiter,
         auditor: Auditor,
-        guilds: GuildSettingsSource,
+        guilds: GuildSettingsStore,
         clock: Clock,
         roles: RoleBook,
         limits: tuple[Limit, ...] = (),

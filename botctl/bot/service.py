@@ -28,7 +28,7 @@ from botctl.core.clock import Clock
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.events import DrainStarted
 from botctl.core.needs import parameters_of
-from botctl.core.protocols import Auditor, GuildSettingsSource, Limiter
+from botctl.core.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.registry import Backoff, Services, Tasks
 from botctl.core.settings import Settings
 from botctl.core.throttle import parse
@@ -93,7 +93,7 @@ async def bot_service(
     clock: Clock,
     limiter: Limiter,
     auditor: Auditor,
-    guilds: GuildSettingsSource,
+    guilds: GuildSettingsStore,
     services: Services,
     tasks: Tasks,
 ) -> AsyncIterator[BotService]:

@@ -23,7 +23,8 @@ from rich.text import Text
 from botctl import __version__
 from botctl.core.bus import Bus
 from botctl.core.escape import safe
-from botctl.core.events import ServiceChanged
+from botctl.core.events import DrainStarted, ServiceChanged
+from botctl.core.logs import FILE_NAME
 from botctl.core.registry import Running
 from botctl.core.runtime import Runtime
 from botctl.core.settings_load import Loaded
@@ -52,12 +53,13 @@ class Banner:
 
 
 class Progress:
-    """The services as they start. A context manager: the block ends when the start does, however it ends."""
+    """The services as they start, then what is worth a word. A context manager for the whole run."""
 
     def __init__(self, console: Console, names: Iterable[str]) -> None:
         self._console = console
         self._states: dict[str, tuple[State, str]] = dict.fromkeys(names, (State.IDLE, ""))
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        self._starting = True
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -66,21 +68,38 @@ class Progress:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.started()
+
+    def started(self) -> None:
+        """The start is over: clear the block."""
+        self._starting = False
         if self._live is not None:
             self._live.stop()
 
-    def hear(self, event: ServiceChanged) -> None:
-        """A service changed its state."""
+    def stopping(self, event: DrainStarted) -> None:
+        """A signal has come."""
+        self._console.print(_stopping(event))
+
+    def changed(self, event: ServiceChanged) -> None:
+        """A service is in another state."""
         state = State(event.new)
-        took = "" if event.took_s is None else f"{event.took_s:.2f} s"
-        self._states[event.service] = (state, event.detail or took)
-        if self._live is not None:
+        detail = event.detail or _seconds(event.took_s)
+        self._states[event.service] = (state, detail)
+        if self._starting and self._live is not None:
             self._draw(self._live)
-        elif state in (State.READY, State.FAILED):
-            self._console.print(_line(event.service, state, event.detail or took))
+        elif state in (State.FAILED, State.DEGRADED, State.READY):  # ready: it has started, or is well again
+            self._console.print(_line(event.service, state, detail))
 
     def _draw(self, live: Live) -> None:
         live.update(Group(*(_line(name, state, detail) for name, (state, detail) in self._states.items())))
+
+
+def _stopping(event: DrainStarted) -> Text:
+    if not event.in_flight:
+        return Text("Stopping.", "bold")
+    count = "1 command" if event.in_flight == 1 else f"{event.in_flight} commands"
+    text = Text(f"Stopping: {count} in flight may take up to {event.limit_s:g} s more.", "bold")
+    return text.append(" A second signal does not wait.", "not bold dim")
 
 
 def banner(said: Banner, statuses: Sequence[Status]) -> RenderableType:
@@ -120,11 +139,16 @@ class RunView:
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
 
     @contextmanager
-    def starting(self, names: Sequence[str], bus: Bus) -> Iterator[None]:
-        with Progress(self._console, names) as progress, bus.listen(progress.hear, ServiceChanged):
+    def following(self, names: Sequence[str], bus: Bus) -> Iterator[None]:
+        with (
+            Progress(self._console, names) as self._progress,
+            bus.listen(self._progress.changed, ServiceChanged),
+            bus.listen(self._progress.stopping, DrainStarted),
+        ):
             yield
 
     def ready(self, running: Running) -> None:
+        self._progress.started()
         said = Banner(self._title(), self._facts(), self._tries())
         self._console.print(banner(said, running.statuses()))
 
@@ -136,32 +160,35 @@ class RunView:
         """Where everything is; embedded parts are named as such."""
         settings, root = self._loaded.settings, self._loaded.root
         parts = Runtime(root).live()
-        facts = [("Project", str(root))]
+        facts = [("project", str(root))]
         for name, label in _LABELS.items():
             if name in parts:
-                facts.append((label, f"{parts[name].address}  (embedded; for this machine and its user)"))
+                facts.append((label, f"{_nearby(parts[name].address, root)}  (embedded)"))
         if settings.redis.url:
             facts.append((_LABELS["redis"], shown(settings.redis.url.get_secret_value())))
         if settings.mongo.url:
             facts.append((_LABELS["mongo"], shown(settings.mongo.url.get_secret_value())))
         if settings.discord.token:
             facts.append((_LABELS["sandbox"], "Discord itself"))
-        facts.append(("Logs", str(root / settings.logs.folder)))
+        facts.append(("logs", f"{settings.logs.folder}/{FILE_NAME}"))
+        if parts:
+            facts.append(("", "What is embedded serves this machine and its user; see docs/production.md."))
         return facts
 
     def _tries(self) -> list[tuple[str, str]]:
         me = _as_typed()
-        tries = [(f"{me} stores", "where the stores are, and how they do")]
-        if not self._loaded.settings.discord.token:
-            tries = [
-                (f'{me} sandbox send "/ping"', "a slash command, as somebody in the local Discord"),
-                (f"{me} sandbox", "a prompt that completes the bot's commands"),
-                *tries,
-            ]
-        return tries
+        tries = [(f"{me} stores", "where the data are")]
+        if self._loaded.settings.discord.token:
+            return [*tries, (f"{me} run --explain-config", "where each setting comes from")]
+        return [(f'{me} sandbox send "/ping"', "a command"), (f"{me} sandbox", "a prompt of the local Discord"), *tries]
 
 
-_LABELS = {"sandbox": "Discord", "redis": "Redis", "mongo": "MongoDB"}
+_LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}
+
+
+def _nearby(address: str, root: Path) -> str:
+    """A socket's address as seen from the project, to be read at a glance."""
+    return address.replace(f"unix://{root}/", "")
 
 
 def _as_typed() -> str:

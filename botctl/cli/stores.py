@@ -9,15 +9,15 @@ import typer
 from botctl.cli.options import AsJson, Profile, Project, load_settings
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from botctl.stores.report import StoreReport
 
 
 def stores(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
-    """Show where Redis and MongoDB are, and how they do; starts nothing.
+    """Show where the stores are, and how they do.
 
-    Exit code 7 when one that should answer does not.
+    Starts nothing. Exit code 7 when one that should answer does not.
     """
     import asyncio
 
@@ -35,28 +35,26 @@ def stores(project: Project = None, profile: Profile = None, as_json: AsJson = F
     else:
         from rich.console import Console
 
-        Console(highlight=False).print(_table(found))
+        for store in found:
+            Console(highlight=False, soft_wrap=True).print(_lines(store))
     if any(store.state is StoreState.DOWN for store in found):
         raise typer.Exit(ExitCode.UNREACHABLE)
 
 
-def _table(found: tuple[StoreReport, ...]) -> Table:
+def _lines(store: StoreReport) -> Text:
+    """What is known of a store, in two lines: how it does, and where it is."""
     from rich.filesize import decimal
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("store", "state", "where", "version", "answers in", "on disk", "run by"):
-        table.add_column(column, overflow="fold")
-    colours = {"up": "green", "down": "red", "idle": "yellow"}
-    for store in found:
-        words = [
-            f"[{colours[store.state]}]{store.state}[/]",
-            escape(store.address) + (" [dim](embedded)[/]" if store.embedded else ""),
-            escape(store.version or store.detail or "not running; starts when needed"),
-            "" if store.latency_ms is None else f"{store.latency_ms:.1f} ms",
-            "" if store.size_bytes is None else decimal(store.size_bytes),
-            "" if store.owner_pid is None else f"pid {store.owner_pid}",
-        ]
-        table.add_row(store.name, *words)
-    return table
+    facts = [
+        store.version or store.detail or "nothing runs it; the next command that needs it does",
+        "" if store.latency_ms is None else f"{store.latency_ms:.1f} ms",
+        "" if store.size_bytes is None else f"{decimal(store.size_bytes)} on disk",
+        "" if store.owner_pid is None else f"run by pid {store.owner_pid}",
+    ]
+    line = Text(f"{store.name:<7}", "bold").append(f"{store.state:<6}", f"not bold {_COLOURS[store.state]}")
+    line.append(" · ".join(fact for fact in facts if fact), "not bold")
+    return line.append(f"\n{'':13}{store.address}{' (embedded)' if store.embedded else ''}", "not bold dim")
+
+
+_COLOURS = {"up": "green", "down": "red", "idle": "yellow"}

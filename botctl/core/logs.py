@@ -51,7 +51,7 @@ def start_logs(
     """
     shown = _number(stderr_level or settings.logs.level)
     kept = _number(settings.logs.level)
-    console = _Console(stream or sys.stderr, as_json_lines=json_stderr)
+    console = _Console(stream, as_json_lines=json_stderr)
     file = LogFile(
         root / settings.logs.folder / FILE_NAME,
         settings.logs.rotate_bytes,
@@ -68,8 +68,8 @@ def start_logs(
 class _Console:
     """stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere, for those who keep it."""
 
-    def __init__(self, stream: TextIO, *, as_json_lines: bool) -> None:
-        terminal = stream.isatty()
+    def __init__(self, stream: TextIO | None, *, as_json_lines: bool) -> None:
+        terminal = (stream or sys.stderr).isatty()
         self._stream = stream
         self._json = as_json_lines
         self._colour = terminal and not os.environ.get("NO_COLOR")
@@ -78,8 +78,9 @@ class _Console:
     def write(self, line: Line) -> None:
         text = as_json(line).decode() if self._json else as_text(line, colour=self._colour, date=self._date)
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            stream = self._stream or sys.stderr  # asked each time: a live display stands in for it while it draws
+            stream.write(text)
+            stream.flush()
         except (OSError, ValueError):  # closed, or nobody reads it any more: the file has it all
             return
 
@@ -110,8 +111,12 @@ class _Sink:
         )
         if level.no >= self._kept:
             self._file.write(as_json(line))
-        if level.no >= self._shown:
+        if level.no >= self._shown and not self._is_chatter(line.logger, level.no):
             self._console.write(line)
+
+    def _is_chatter(self, name: str, level: int) -> bool:
+        """What a library tells of its ordinary life stands in the file; a person sees it who asks for DEBUG."""
+        return level < logging.WARNING and self._shown > logging.DEBUG and name.partition(".")[0] in _NOISY
 
 
 def _only_exception(_record: Record) -> str:

@@ -35,8 +35,8 @@ class Auditor(Protocol):
         ...
 
 
-class GuildSettingsSource(Protocol):
-    """The settings of each guild."""
+class GuildSettingsStore(Protocol):
+    """The settings of each guild, and the way to change them."""
 
     async def get(self, guild: str) -> GuildSettings:
         """The settings of ``guild``; the defaults where nothing was ever set.
@@ -47,10 +47,6 @@ class GuildSettingsSource(Protocol):
             Exception: neither the cache nor the store answers; the pipeline uses what it last saw, or the defaults.
         """
         ...
-
-
-class GuildSettingsStore(GuildSettingsSource, Protocol):
-    """The settings of each guild, and the way to change them."""
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
         """Set the named settings of ``guild``; a value of None goes back to the default. Returns what holds now.

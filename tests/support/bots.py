@@ -23,7 +23,7 @@ from botctl.core.errors import UsageError
 from botctl.core.events import CommandFinished, Event
 from botctl.core.guilds import DEFAULTS, GuildSettings, changed
 from botctl.core.invocation import Invocation
-from botctl.core.protocols import Auditor, GuildSettingsSource, GuildSettingsStore, Limiter
+from botctl.core.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.registry import Registry, Running
 from botctl.core.settings import Role, Settings
 from botctl.core.throttle import Limit, Verdict, parse
@@ -189,7 +189,6 @@ async def rig(
                 Clock: clock or SystemClock(),
                 Limiter: limiter,
                 Auditor: auditor,
-                GuildSettingsSource: guilds,
                 GuildSettingsStore: guilds,
             }
             for key, value in (given | dict(values or {})).items():

@@ -223,7 +223,7 @@ class TestTwoProcesses:
     def test_a_bot_joins_the_stores_that_run_and_ends_when_their_owner_does(self, project: Project) -> None:
         """Exit code 7 for the joiner; the owner's own is that of its signal."""
         with (
-            project.process("run", "--only", "stores", until="Project") as stores,
+            project.process("run", "--only", "stores", until="project") as stores,
             project.process("run", "--only", "bot", until=READY) as bot,
         ):
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
@@ -286,7 +286,7 @@ class TestRefusals:
 
     def test_a_dead_token_is_never_tried_again(self, project: Project) -> None:
         """The sandbox of another project refuses it: exit code 78."""
-        with project.process("run", "--only", "stores", until="Project"):
+        with project.process("run", "--only", "stores", until="project"):
             other = Project(project.root.parent / "other")
             other.settings('[services]\npoint = "point:point"\n')
             sandbox = json.loads((project.root / ".botctl" / "runtime.json").read_text())

@@ -167,5 +167,5 @@ async def scenario(tmp_path: Path, kills: list[str], dice: random.Random) -> Non
         assert not ledger.unanswered, ledger.unanswered[:3]
         process.signal(15)
         assert process.ended() == 143
-    with project.process("run", "--only", "stores", until="Project"):
+    with project.process("run", "--only", "stores", until="project"):
         await check(project, ledger)

@@ -139,6 +139,16 @@ def test_libraries_that_log_tokens_at_debug_are_not_asked(logs: Logs) -> None:
         assert logging.getLogger("other").isEnabledFor(logging.DEBUG)
 
 
+def test_what_libraries_tell_of_their_ordinary_life_is_kept_and_not_shown(logs: Logs) -> None:
+    with logs.start():
+        logging.getLogger("disnake.gateway").info("connected")
+        logging.getLogger("disnake.gateway").warning("lost")
+        logging.getLogger("botctl.bot").info("ready")
+    assert [line["message"] for line in logs.lines] == ["connected", "lost", "ready"]
+    shown = logs.stderr.getvalue()
+    assert ("connected" in shown, "lost" in shown, "ready" in shown) == (False, True, True)
+
+
 def test_warnings_are_lines(logs: Logs) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -42,9 +42,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
         create(tmp_path / "file" / "bot")
 
 
-@pytest.mark.parametrize(
-    ("folder", "name"), [("My Bot", "my-bot"), ("--x--", "x"), ("é", "bot"), ("a" * 40, "a" * 32)]
-)
+@pytest.mark.parametrize(("folder", "name"), [("My Bot", "my-bot"), ("--x--", "x"), ("é", "bot"), ("a" * 40, "a" * 32)])
 def test_bot_name_is_always_a_valid_setting(folder: str, name: str) -> None:
     """Whatever the folder is called."""
     assert bot_name(Path("/tmp") / folder) == name
