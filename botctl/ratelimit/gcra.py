@@ -112,7 +112,7 @@ for _, check in ipairs(checks) do
 end
 for k = 1, #KEYS do
   if moved[k] then
-    redis.call('SET', KEYS[k], string.format('%.0f', tats[k]), 'PX', math.ceil((tats[k] - now) / 1000))
+    redis.call('SET', KEYS[k], tats[k], 'PX', math.ceil((tats[k] - now) / 1000))
   end
 end
 return reply
