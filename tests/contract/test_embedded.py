@@ -4,11 +4,13 @@ import asyncio
 import gc
 import json
 import os
+import socket
 import time
 import warnings
 from contextlib import asynccontextmanager
 
 import pytest
+from redis.exceptions import ConnectionError  # noqa: A004
 
 from botctl.core import embedded as module
 from botctl.core.bus import Bus
@@ -17,11 +19,12 @@ from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unrea
 from botctl.core.process import began
 from botctl.core.runtime import Runtime
 from botctl.core.settings import MongoSettings, RedisSettings, Settings
+from botctl.stores import nx
 from botctl.stores.mongo import mongo_store, ping_mongo
 from botctl.stores.redis import connect, ping_redis, redis_store
 from botctl.stores.report import StoreState, report
 from botctl.stores.valkey import RECIPE
-from tests.support.stores import tasks_for
+from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 
 
@@ -127,16 +130,59 @@ async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(pro
 async def test_a_short_verb_waits_for_those_who_joined_it(process):
     """Two short verbs at once: the one that started the store is done first, and the other still finishes."""
     owner = process(lasting=False)
-    address, *_ = await owner.__aenter__()
-    leaving = None
+    address, _, runtime = await owner.__aenter__()
     async with process(lasting=False) as (_, watcher, _), connect(address, timeout_s=5) as client:
         leaving = asyncio.create_task(owner.__aexit__(None, None, None))
         for _ in range(50):
             await asyncio.sleep(0)
             assert await client.ping()
+        assert set(runtime.live()) == {"redis"}
         assert not leaving.done()
         assert not watcher.failures
     await leaving
+    assert runtime.parts() == {}
+
+
+async def test_a_store_that_is_withdrawn_while_it_is_joined_is_not_joined(process, tmp_path, monkeypatch):
+    class Late(Runtime):
+        def share(self, name):
+            self.withdraw("redis")
+            return super().share(name)
+
+    monkeypatch.setattr(module, "_TURN_S", 0.1)
+    async with process(lasting=True), tasks_for("redis") as (tasks, _):
+        with pytest.raises(Held):
+            await embedded(RECIPE, Late(tmp_path), Bus(), tasks).__aenter__()
+
+
+async def test_a_caller_waits_for_a_redis_that_is_on_its_way_back(tmp_path):
+    """Connecting is tried again; only a command that was sent is not."""
+    with server(RECIPE, tmp_path) as own:
+        async with connect(own.url, timeout_s=5) as client:
+            await client.set("k", "v")
+            own.kill()
+            with pytest.raises(ConnectionError):
+                async with connect(own.url, timeout_s=0.05) as hasty:
+                    await hasty.get("k")
+            call = asyncio.create_task(client.get("k"))
+            await asyncio.to_thread(own.start)
+            assert await call == b"v"
+
+
+async def test_a_pid_file_that_a_killed_store_left_is_not_believed(tmp_path):
+    """Its number may be another process's by now; this one's, for example."""
+    runtime = Runtime(tmp_path)
+    (runtime.folder / "mongo.pid").write_text(str(os.getpid()))
+    async with tasks_for("mongo") as (tasks, _), mongo_store(Settings(), runtime, Bus(), tasks) as database:
+        assert await database.client.admin.command("ping")
+
+
+def test_a_port_that_somebody_took_meanwhile_is_not_shared(tmp_path):
+    """The store would fail to start, and its clients would talk to a stranger."""
+    runtime = Runtime(tmp_path)
+    address = nx.RECIPE.new_address(runtime)
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))), pytest.raises(OSError, match="in use"):
+        nx.RECIPE.launch(runtime, address).prepare()
 
 
 async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
@@ -215,8 +261,10 @@ async def test_a_frozen_redis_holds_nobody_up(process):
 async def test_a_cancellation_is_never_swallowed(redis):
     """Whenever it arrives: while a connection is awaited, while sending, while the answer is awaited."""
 
+    given_up = asyncio.Event()
+
     async def work():
-        while True:
+        while not given_up.is_set():
             await redis.incr("n")
 
     for turns in range(40):
@@ -225,7 +273,9 @@ async def test_a_cancellation_is_never_swallowed(redis):
             await asyncio.sleep(0)
         task.cancel()
         done, _ = await asyncio.wait({task}, timeout=5)
+        given_up.set()
         assert done, f"after {turns} turns of the loop"
+        given_up.clear()
         assert task.cancelled()
     before = int(await redis.get("n"))
     assert await redis.incr("n") == before + 1  # no answer was left behind for the next command
