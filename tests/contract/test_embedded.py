@@ -124,6 +124,8 @@ async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(pro
             assert began(left.pid) is None
             assert mine.live()["redis"].pid != left.pid
     finally:
+        if left.returncode is None:
+            left.kill()
         await left.wait()
 
 
