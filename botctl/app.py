@@ -7,6 +7,7 @@ and the registry finds the order.
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,13 +46,29 @@ class Role(enum.StrEnum):
 DEFAULT_ROLES = (Role.BOT,)
 
 
-def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
-    """Every service that all verbs share: stores, limits, audit, guild settings, and the operator's own.
-
-    ``lasting``: this process is a `botctl run`, whose embedded parts others may join.
+def compose(
+    loaded: Loaded, roles: Collection[Role], *, bus: Bus, skip_broken: bool = False
+) -> tuple[Registry, tuple[type, ...]]:
+    """The services of a `botctl run` that is ``roles``, and the types of those to open.
 
     Raises:
-        ConfigError: a service of the settings cannot be loaded.
+        ConfigError: a service of the settings cannot be loaded, or files of the commands folder are broken.
+    """
+    registry = assemble(loaded, bus=bus, lasting=True)
+    wanted: list[type] = []
+    if Role.STORES in roles:
+        wanted += [Redis, Database, DiscordAccess]
+    if set(roles) - {Role.STORES}:
+        wanted += _add_operators_own(registry, loaded)
+    if Role.BOT in roles:
+        wanted += _add_bot(registry, loaded, skip_broken=skip_broken)
+    return registry, tuple(wanted)
+
+
+def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
+    """What all verbs share: stores, limits, audit, guild settings, the way to Discord.
+
+    ``lasting``: this process is a `botctl run`, whose embedded parts others may join.
     """
     settings = loaded.settings
     registry = Registry(publish=bus.publish)
@@ -68,17 +85,18 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
         registry.add(sandbox, name="sandbox")
     else:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
-    for name, reference in settings.services.items():
-        registry.add(load_factory(reference), name=name)
     return registry
 
 
-def add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> None:
-    """The bot and its commands, on top of what `assemble` gives.
+def _add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
+    """The factories named under ``[services]``; they may be in modules of the project."""
+    if loaded.settings.services and str(loaded.root) not in sys.path:
+        sys.path.append(str(loaded.root))  # at the end: a project's random.py does not hide the library's
+    return [registry.add(load_factory(path), name=name) for name, path in loaded.settings.services.items()]
 
-    Raises:
-        CommandFaults: files of the commands folder are broken, and ``skip_broken`` is not set.
-    """
+
+def _add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> list[type]:
+    """The bot and its commands."""
     from botctl.bot.loader import Catalog, load
     from botctl.bot.plan import Checks
     from botctl.bot.service import BotService, bot_service
@@ -88,7 +106,7 @@ def add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> None:
     checks = Checks(set(settings.roles), parse(settings.commands.throttle), registry.provides)
     catalog = load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
     registry.value(Catalog, catalog)
-    registry.add(
+    bot = registry.add(
         bot_service,
         name="bot",
         also=catalog.needs,
@@ -96,11 +114,7 @@ def add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> None:
         stop_s=settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
     )
-
-
-def wanted(roles: Collection[Role]) -> tuple[type, ...]:
-    """The types to open for ``roles``; empty means everything that is registered."""
-    return () if Role.BOT in roles else (Redis, Database, DiscordAccess)
+    return [bot]
 
 
 @asynccontextmanager

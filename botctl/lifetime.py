@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Protocol
 
-from botctl.app import Role, add_bot, assemble, wanted
+from botctl.app import Role, compose
 from botctl.core.bus import Bus
 from botctl.core.errors import BotctlError, ExitCode
 from botctl.core.registry import Registry, Running
@@ -39,10 +39,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
         BotctlError: something is wrong with the settings or commands, or a service failed.
     """
     bus = Bus()
-    registry = assemble(loaded, bus=bus, lasting=True)
-    if Role.BOT in roles:
-        add_bot(registry, loaded, skip_broken=skip_broken)
-    types = wanted(roles)
+    registry, types = compose(loaded, roles, bus=bus, skip_broken=skip_broken)
     plan = registry.plan(*types)
     drain_s = loaded.settings.shutdown.drain_s
     with ExitStack() as held, listening(drain_s + sum(spec.stop_s for spec in plan)) as stop:

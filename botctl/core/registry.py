@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import AssemblyError
@@ -94,8 +94,8 @@ class Registry:
         stop_s: float = 5.0,
         ping: Callable[[T], Awaitable[str | None]] | None = None,
         replace: bool = False,
-    ) -> None:
-        """Provide a service that ``factory`` makes.
+    ) -> type:
+        """Provide a service that ``factory`` makes; returns its type, for `open`.
 
         Its type is ``key``, else what the factory is annotated to yield (one that yields None is started, and nobody
         can ask for it). ``name`` is for people, else the name of the type. ``also`` are needs beyond its parameters.
@@ -113,6 +113,7 @@ class Registry:
         self._check_free(provides, name, replace=replace)
         self._values.pop(provides, None)
         self._specs[provides] = Spec(provides, name, factory, parameters, tuple(also), start_s, stop_s, ping)
+        return cast(type, provides)
 
     def plan(self, *wanted: type) -> tuple[Spec, ...]:
         """The services that ``wanted`` (none named: all) need, in an order in which they can start.

@@ -103,14 +103,16 @@ class Project:
         return Done(done.returncode, done.stdout, done.stderr)
 
     @contextmanager
-    def process(self, *words: str, until: str | None = None, **env: str) -> Iterator[Process]:
-        """A call of botctl that goes on; whatever it left running is ended with it."""
+    def process(
+        self, *words: str, until: str | None = None, folder: Path | None = None, **env: str
+    ) -> Iterator[Process]:
+        """A call of botctl that goes on, in ``folder`` or the root; whatever it left running is ended with it."""
         self._calls += 1
         log = self.root / f"call-{self._calls}.txt"
         with log.open("wb") as out:
             child = subprocess.Popen(
                 (*BOTCTL, *words),
-                cwd=self.root,
+                cwd=folder or self.root,
                 env={**self.env, **env},
                 stdout=out,
                 stderr=subprocess.STDOUT,

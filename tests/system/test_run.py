@@ -195,10 +195,11 @@ class TestStopping:
         assert project.parts() == {}
 
     def test_a_service_that_will_not_stop_cannot_hold_the_exit(self, project: Project) -> None:
-        """It swallows its cancellation; it is abandoned, said so, and the exit code stays."""
+        """It swallows its cancellation; it is abandoned, said so, the code stays. Its module is the project's own."""
         project.write("stubborn.py", NEVER_STOPS)
         project.settings('[services]\nstubborn = "stubborn:stubborn"\n')
-        with project.run() as process:
+        elsewhere = project.root.parent
+        with project.process("run", "--project", "bot", until=READY, folder=elsewhere) as process:
             assert "✓ stubborn" in process.said
             process.signal(signal.SIGTERM)
             assert process.ended() == 143
