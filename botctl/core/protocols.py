@@ -5,14 +5,16 @@ Each is also the key under which the registry knows the service: a factory that 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from botctl.core.audit import AuditEntry
 from botctl.core.guilds import GuildSettings
 from botctl.core.invocation import Invocation
 from botctl.core.state import Health, Status
-from botctl.core.throttle import Limit, Verdict
+from botctl.core.throttle import Limit, Scope, Verdict
 
 
 class Limiter(Protocol):
@@ -23,6 +25,14 @@ class Limiter(Protocol):
 
         Raises:
             Exception: the store does not answer and there is no local policy; the pipeline then lets it pass.
+        """
+        ...
+
+    async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
+        """The same for what is no invocation: count one use of ``policy`` by ``subjects``.
+
+        ``subjects`` says who it is, by scope: ``{Scope.ADDRESS: address_subject(ip), Scope.KEY: key_id}``. A limit
+        whose scope has no subject there is not counted. Raises as `check`.
         """
         ...
 
@@ -69,4 +79,40 @@ class StatusSource(Protocol):
 
     async def health(self, timeout_s: float = 2.0) -> Sequence[Health]:
         """Ask every service that can be asked, all at once, each for at most ``timeout_s``."""
+        ...
+
+
+class Lease(Protocol):
+    """What this process holds for now. ``fence`` is greater than that of every holder before.
+
+    A write that only the holder may do names its fence, and is refused where a greater one was seen: a process can be
+    paused between looking at ``held`` and writing.
+    """
+
+    name: str
+    fence: int
+    lost: asyncio.Event
+    """Set when it is no longer held, before anybody else can hold it."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is held at this moment."""
+        ...
+
+
+class Leases(Protocol):
+    """What one process of the bot does at a time, on whatever host."""
+
+    def lease(
+        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Hold ``name`` until the block ends; then it is free at once. Renewed meanwhile.
+
+        A holder that died is succeeded after its ``ttl_s``. ``wait_s``: how long to wait for it, for ever when None.
+        The block is not ended when the lease is lost: watch ``lost``.
+
+        Raises:
+            Held: another process holds it, and did for ``wait_s``; the sentence names it.
+            Unreachable: the store does not answer.
+        """
         ...
