@@ -15,6 +15,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from botctl.core.throttle import API_SCOPES, COMMAND_SCOPES, Scope
 from botctl.core.throttle import parse as parse_throttle
 
 PRODUCTION: Final = "production"
@@ -76,9 +77,10 @@ class Limits:
     """Text in the grammar of `botctl.core.throttle`, whose own sentences say what is wrong with it."""
 
     words: str = "limits, as in the default"
+    scopes: frozenset[Scope] = COMMAND_SCOPES
 
     def __call__(self, text: str) -> str:
-        parse_throttle(text)
+        parse_throttle(text, scopes=self.scopes)
         return text
 
 
@@ -95,6 +97,7 @@ RoleName = Annotated[
 FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
 DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
 Throttle = Annotated[str, AfterValidator(Limits())]
+ApiThrottle = Annotated[str, AfterValidator(Limits(scopes=API_SCOPES))]
 RedisUrl = Annotated[SecretStr, AfterValidator(Address(("redis://", "rediss://", "unix://")))]
 MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+srv://")))]
 

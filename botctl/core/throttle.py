@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from botctl.core.invocation import Invocation
 
@@ -33,7 +34,8 @@ _RATE = re.compile(r"(?P<count>\d{1,12})\s*/\s*(?P<number>\d{1,12})?\s*(?P<unit>
 class Scope(enum.StrEnum):
     """Whose calls are counted together.
 
-    ``MEMBER`` is a person within one guild; ``GLOBAL`` is everybody; ``KEY`` and ``ADDRESS`` are callers of the API.
+    ``MEMBER`` is a person within one guild; ``GLOBAL`` is everybody. ``KEY`` and ``ADDRESS`` are callers of the API,
+    and ``CONNECTION`` is one connection of theirs.
     """
 
     USER = "user"
@@ -43,10 +45,15 @@ class Scope(enum.StrEnum):
     GLOBAL = "global"
     KEY = "key"
     ADDRESS = "address"
+    CONNECTION = "connection"
 
 
 COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD, Scope.GLOBAL})
 """The scopes that an interaction has a subject for."""
+API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
+"""The scopes that a caller of the API has a subject for."""
+EVERYBODY = "all"
+"""The subject of ``GLOBAL``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ def format_limits(limits: tuple[Limit, ...]) -> str:
 
 
 def subject(scope: Scope, invocation: Invocation) -> str | None:
-    """Whose count ``invocation`` goes to; None where the scope has no subject (`KEY` and `ADDRESS`).
+    """Whose count ``invocation`` goes to; None where the scope has no subject (those of the API).
 
     In a direct message there is no guild, and the limit is not skipped: the person takes the guild's place
     (``dm-<user>``), so that what protects a guild from a crowd still holds where the person is the whole crowd.
@@ -123,9 +130,24 @@ def subject(scope: Scope, invocation: Invocation) -> str | None:
         case Scope.CHANNEL:
             return invocation.channel or place
         case Scope.GLOBAL:
-            return "all"
+            return EVERYBODY
         case _:
             return None
+
+
+def address_subject(address: str) -> str:
+    """Whose count a call from ``address`` goes to: an IPv4 address itself, of IPv6 the network (/64).
+
+    Whoever has one IPv6 address has at least 2**64 of them: a /64 is what one customer gets (RFC 6177, RFC 7421). What
+    is no address (a Unix socket's path) is ``local``.
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "local"
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+    return str(found)
 
 
 def _limit(part: str, scopes: frozenset[Scope]) -> Limit:

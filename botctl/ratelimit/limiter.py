@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,14 +21,15 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.gcra import US_PER_S, Rate, rate
 from botctl.core.invocation import Invocation
 from botctl.core.protocols import Limiter
 from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
-from botctl.core.throttle import Limit, Scope, Verdict, subject
-from botctl.ratelimit import gcra
-from botctl.ratelimit.gcra import US_PER_S, Answer, Rate
+from botctl.core.throttle import EVERYBODY, Limit, Scope, Verdict, subject
+from botctl.ratelimit import script
 from botctl.ratelimit.local import LocalCounts
+from botctl.ratelimit.script import Answer
 
 MAX_BATCH = 64
 """Checks in one EVALSHA: keeps Redis from serving others for about half a millisecond at most."""
@@ -39,6 +40,7 @@ _PROBE_FIRST_S, _PROBE_LIMIT_S = 0.1, 2.0
 
 _log = logging.getLogger(__name__)
 _ALLOWED = {source: Verdict(allowed=True, source=source) for source in ("none", "redis", "local")}
+_Whose = Callable[[Scope], str | None]
 
 
 class _Line(NamedTuple):
@@ -97,7 +99,14 @@ class RedisLimiter:
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``, or none of them when one is used up. Never raises."""
-        lines, check = self._plan(invocation, limits)
+        return await self._check(invocation.name, limits, lambda scope: subject(scope, invocation))
+
+    async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
+        """Count one use of ``policy`` by ``subjects``, in the same way; ``GLOBAL`` needs no subject. Never raises."""
+        return await self._check(policy, limits, {Scope.GLOBAL: EVERYBODY, **subjects}.get)
+
+    async def _check(self, policy: str, limits: Sequence[Limit], whose: _Whose) -> Verdict:
+        lines, check = self._plan(policy, limits, whose)
         if not check:
             return _ALLOWED["none"]
         self.counts.checks += 1
@@ -121,13 +130,13 @@ class RedisLimiter:
             self._down.set()
             self._answer_locally(self._take(len(self._waiting)))
 
-    def _plan(self, invocation: Invocation, limits: Sequence[Limit]) -> tuple[list[_Line], list[tuple[str, Rate]]]:
+    def _plan(self, policy: str, limits: Sequence[Limit], whose: _Whose) -> tuple[list[_Line], list[tuple[str, Rate]]]:
         lines, check = [], []
-        for line in self._policy(invocation.name, tuple(limits)).lines:
-            whose = subject(line.limit.scope, invocation)
-            if whose is not None:
+        for line in self._policy(policy, tuple(limits)).lines:
+            who = whose(line.limit.scope)
+            if who is not None:
                 lines.append(line)
-                check.append((line.prefix + whose, line.rate))
+                check.append((line.prefix + who, line.rate))
         return lines, check
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
@@ -144,7 +153,7 @@ class RedisLimiter:
             nth = seen[limit.scope] = seen.get(limit.scope, 0) + 1
             scope = f"{limit.scope}" if nth == 1 else f"{limit.scope}-{nth}"
             prefix = f"botctl:{{{self.bot}}}:rl:{name.replace(' ', '.')}:{scope}:"
-            lines.append(_Line(limit, gcra.rate(limit), prefix))
+            lines.append(_Line(limit, rate(limit), prefix))
         compiled = self._policies[name] = _Policy(limits, tuple(lines))
         return compiled
 
@@ -179,16 +188,16 @@ class RedisLimiter:
         return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
     async def _ask(self, checks: list[list[tuple[str, Rate]]]) -> list[Answer]:
-        keys, plan = gcra.arguments(checks)
+        keys, plan = script.arguments(checks)
         arguments: list[Any] = [*keys, plan]
         async with asyncio.timeout(self.deadline_s):
             try:
-                reply = await self.redis.evalsha(gcra.SHA, len(keys), *arguments)
+                reply = await self.redis.evalsha(script.SHA, len(keys), *arguments)
             except NoScriptError:
-                await self.redis.script_load(gcra.SCRIPT)
-                reply = await self.redis.evalsha(gcra.SHA, len(keys), *arguments)
+                await self.redis.script_load(script.SCRIPT)
+                reply = await self.redis.evalsha(script.SHA, len(keys), *arguments)
         self.counts.batches += 1
-        return gcra.answers(reply)
+        return script.answers(reply)
 
     def _answer_locally(self, batch: list[_Waiting]) -> None:
         for waiting in batch:

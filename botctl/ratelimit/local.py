@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from botctl.core.clock import Clock
-from botctl.ratelimit.gcra import US_PER_S, Answer, Check, decide
+from botctl.core.gcra import US_PER_S, decide
+from botctl.ratelimit.script import Answer, Check
 
 MAX_SUBJECTS = 65_536
 

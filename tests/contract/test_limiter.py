@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from botctl.core.clock import ManualClock
+from botctl.core.gcra import Rate, decide
 from botctl.core.invocation import Actor, Invocation, Kind
-from botctl.core.throttle import parse
-from botctl.ratelimit import gcra
-from botctl.ratelimit.gcra import Answer, Rate, decide
+from botctl.core.throttle import Scope, address_subject, parse
+from botctl.ratelimit import script
 from botctl.ratelimit.limiter import RedisLimiter
 from botctl.ratelimit.local import LocalCounts
+from botctl.ratelimit.script import Answer
 from botctl.stores import valkey
 from botctl.stores.redis import connect
 from tests.support.stores import server, tasks_for
@@ -89,14 +90,14 @@ def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
 
     async def compare():
         prefix = f"{{{uuid.uuid4().hex}}}:"
-        probe = gcra.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
+        probe = script.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
         async with connect(redis_server, timeout_s=2.0) as redis:
             tats = {}
             for batch in batches:
                 checks = [[(prefix + key, rate) for key, rate in check] for check in batch]
-                keys, plan = gcra.arguments(checks)
+                keys, plan = script.arguments(checks)
                 *reply, now_us = await redis.eval(probe, len(keys), *keys, plan)
-                assert gcra.answers(reply) == model(tats, now_us, checks)
+                assert script.answers(reply) == model(tats, now_us, checks)
                 for key, tat_us in tats.items():
                     left = await redis.get(key)
                     assert left is None or int(left) == tat_us
@@ -159,6 +160,24 @@ async def test_changed_limits_act_at_once_on_the_counts_there_are(redis_server):
         assert (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert (await limiter.check(invocation(), parse("2/1h burst 4 per user"))).allowed
+
+
+async def test_callers_of_the_api_are_counted_by_address_and_key(redis_server):
+    """The same engine, without an invocation: a limit whose subject is not known is not counted."""
+    limits = parse("3/1h per address, 2/1h per key, 100/1h global", scopes=frozenset(Scope))
+    async with limiting(redis_server, "api") as limiter:
+
+        async def come(address, key=None):
+            who = {Scope.ADDRESS: address_subject(address)} | ({Scope.KEY: key} if key else {})
+            return await limiter.check_subjects("realtime.connect", who, limits)
+
+        assert [(await come("192.0.2.1")).allowed for _ in range(4)] == [True, True, True, False]
+        assert [(await come(f"2001:db8::{n}", "k1")).allowed for n in range(3)] == [True, True, False]
+        keys = {key.decode() async for key in limiter.redis.scan_iter("botctl:{api}:*")}
+        prefix = "botctl:{api}:rl:realtime.connect"
+        assert keys == {
+            f"{prefix}:address:192.0.2.1", f"{prefix}:address:2001:db8::/64", f"{prefix}:key:k1", f"{prefix}:global:all"
+        }  # fmt: skip
 
 
 async def test_no_limits_ask_nobody(redis_server):

@@ -14,6 +14,7 @@ from botctl.core.throttle import (
     MAX_REFILL_S,
     Limit,
     Scope,
+    address_subject,
     format_limits,
     parse,
     subject,
@@ -128,3 +129,20 @@ def test_whose_count_a_call_goes_to(scope, in_guild, in_dm):
 
 def test_every_scope_of_commands_has_a_subject():
     assert all(subject(scope, invocation(None, None)) for scope in COMMAND_SCOPES)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", "local"),
+        ("/run/botctl.sock", "local"),
+    ],
+)
+def test_the_subject_of_an_address_is_what_one_customer_has(address, expected):
+    assert address_subject(address) == expected

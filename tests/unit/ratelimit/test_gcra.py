@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.throttle import parse
-from botctl.ratelimit.gcra import US_PER_S, Answer, Rate, answers, arguments, decide, rate
+from botctl.core.clock import ManualClock
+from botctl.core.gcra import US_PER_S, Meter, Rate, decide, rate
+from botctl.core.throttle import API_SCOPES, parse
+from botctl.ratelimit.script import Answer, answers, arguments
 
 _TEXTS = st.sampled_from(
     ["5/10s per user", "1/1s per user", "7/10s per user", "3/1m burst 9 per user", "1000/1s burst 1 per user"]
@@ -81,3 +83,21 @@ def test_the_plan_of_a_batch_names_each_key_once():
     a, b = Rate(1, 2), Rate(3, 4)
     assert arguments([[("x", a), ("y", b)], [], [("y", b)]]) == (["x", "y"], "[[1,1,2,2,3,4],[],[2,3,4]]")
     assert answers([0, 0, 2, 17]) == [Answer(-1, 0), Answer(1, 17)]
+
+
+def test_a_meter_counts_all_of_its_limits_or_none():
+    clock = ManualClock()
+    limits = parse("2/1s per connection, 3/1h per connection", scopes=API_SCOPES)
+    meter = Meter(limits, clock)
+    assert [meter.check().allowed for _ in range(3)] == [True, True, False]
+    clock.advance(10)
+    assert meter.check().allowed
+    refused = meter.check()
+    assert (refused.limit, refused.source) == (limits[1], "local")
+    assert refused.retry_after_s == pytest.approx(1190)
+    clock.advance(1190)
+    assert meter.check().allowed
+
+
+def test_a_meter_without_limits_lets_everything_in():
+    assert Meter((), ManualClock()).check().allowed
