@@ -1,10 +1,10 @@
 """The decisions of a lease: when a contender may take it over, and how long its holder may believe in it.
 
-Nobody compares clocks. A holder believes in its lease until ``ttl_s`` less a margin after it *sent* the last renewal that
-was confirmed. A contender takes over what it has seen unchanged for a whole ``ttl_s`` after it *received* it for the
-first time, and only if it is unchanged still. What was received had been sent before, so the holder has stopped
-believing by then, however long messages travel and processes pause. The margin covers clocks that do not run
-equally fast.
+Nobody compares clocks. A holder believes in its lease until ``ttl_s`` less a margin after it *sent* the last renewal
+that was confirmed. A contender takes over what it has seen unchanged for a whole ``ttl_s`` after it *received* it for
+the first time, and only if it is unchanged still. What was received had been sent before, so the holder has stopped
+believing by then, however long messages travel and processes pause. The margin covers clocks that do not run equally
+fast.
 
 Nothing here awaits or reads a clock: ``now_s`` is the caller's own monotonic clock.
 """
