@@ -26,6 +26,7 @@ from botctl.core.throttle import parse
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.sandbox.service import sandbox
 from botctl.stores.guilds import guild_settings_store
+from botctl.stores.lease import leases
 from botctl.stores.mongo import Database, mongo_store, ping_mongo
 from botctl.stores.redis import ping_redis, redis_store
 
@@ -81,6 +82,7 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
     registry.add(rate_limiter, name="limits")
     registry.add(audit_writer, name="audit")
     registry.add(guild_settings_store, name="guilds")
+    registry.add(leases, name="leases")
     if settings.discord.token is None:
         registry.add(sandbox, name="sandbox")
     else:
