@@ -31,6 +31,7 @@ from botctl.stores.mongo import Database, mongo_store, ping_mongo
 from botctl.stores.redis import ping_redis, redis_store
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
+CHILD_STOP_S = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
 
 
 class Role(enum.StrEnum):
@@ -77,14 +78,14 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
     registry.value(Bus, bus)
     registry.value(Clock, SystemClock())
     registry.value(Runtime, Runtime(loaded.root, lasting=lasting))
-    registry.add(redis_store, name="redis", ping=ping_redis)
-    registry.add(mongo_store, name="mongo", ping=ping_mongo)
+    registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
+    registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
     registry.add(rate_limiter, name="limits")
     registry.add(audit_writer, name="audit")
     registry.add(guild_settings_store, name="guilds")
     registry.add(leases, name="leases")
     if settings.discord.token is None:
-        registry.add(sandbox, name="sandbox")
+        registry.add(sandbox, name="sandbox", stop_s=CHILD_STOP_S)
     else:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
     return registry

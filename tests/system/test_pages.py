@@ -1,0 +1,170 @@
+"""README and docs: every block is run, or it fails. `$` lines are typed, what follows is what must be printed.
+
+``…`` in an expected line stands for anything, a line of ``…`` for any lines. ``[exit N]`` is the exit code, else 0.
+A python block that begins with ``# commands/<name>.py`` is a file of the bot that runs meanwhile.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from botctl.core.settings_load import load
+from botctl.core.settings_reference import reference
+from tests.support.cli import BOTCTL, Project
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+SHOWN = {"text", "json", "yaml", "ini", "js", ""}  # pictures and shapes: nothing to run
+FILE = re.compile(r"# (commands/\w+\.py)\n")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and where it begins."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield Block(page, text[: match.start()].count("\n") + 1, match[1], match[2])
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+
+def of(*languages: str) -> list[Block]:
+    return [block for block in ALL if block.language in languages]
+
+
+def calls(block: Block) -> Iterator[tuple[str, list[str], int]]:
+    """What is typed, the lines that must be printed, and the exit code."""
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        typed, *expected = part.rstrip("\n").split("\n")
+        code = re.fullmatch(r"\[exit (\d+)\]", expected[-1]) if expected else None
+        yield typed, expected[: -1 if code else None], int(code[1]) if code else 0
+
+
+def pattern(expected: list[str]) -> str:
+    """A regular expression for ``expected``."""
+    lines = ["(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*?") + "[ ]*\n" for line in expected]
+    return "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A new bot with the commands that the pages show, running."""
+    project = Project(tmp_path_factory.mktemp("pages") / "bot")
+    for block in of("python"):
+        if match := FILE.match(block.text):
+            project.write(match[1], block.text)
+    with project.run():
+        yield project
+
+
+@pytest.mark.parametrize("block", of("console"), ids=str)
+def test_what_is_typed_prints_what_is_shown(bot: Project, block: Block) -> None:
+    """In a terminal of 80 columns, without colour."""
+    seen = list(calls(block))
+    assert seen, "a console block without a $ line"
+    for typed, expected, code in seen:
+        words = shlex.split(typed)
+        assert words[0] == "botctl", f"{block}: only botctl is run here, not {words[0]}"
+        done = subprocess.run(
+            (*BOTCTL, *words[1:]),
+            cwd=bot.root,
+            env={**bot.env, "COLUMNS": "80", "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+        )
+        printed = done.stdout.rstrip("\n") + "\n" + done.stderr
+        printed = printed.lstrip("\n")
+        assert done.returncode == code, f"{block}: $ {typed}\n{printed}"
+        assert re.fullmatch(pattern(expected), printed.rstrip("\n") + "\n"), f"{block}: $ {typed}\n{printed}"
+
+
+@pytest.mark.parametrize("block", of("sh"), ids=str)
+def test_shell_blocks_name_what_exists(block: Block) -> None:
+    """make targets, settings, verbs; these blocks are for a person's own machine and are not run."""
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    settings = {one.variable for one in reference()} | {"BOTCTL_PROFILE", "BOTCTL_PROJECT"}
+    for line in filter(None, (line.split("  #")[0].strip() for line in block.text.splitlines())):
+        if line.startswith("make "):
+            assert line.split()[1] in targets, f"{block}: {line}"
+        elif line.startswith("BOTCTL_"):
+            assert line.partition("=")[0] in settings, f"{block}: {line}"
+        else:
+            assert line.split()[0] in KNOWN_PROGRAMS, f"{block}: {line}"
+
+
+KNOWN_PROGRAMS = {
+    "pm2",
+    "npm",
+    "docker",
+    "systemctl",
+    "journalctl",
+    "curl",
+    "cd",
+    "pip",
+    "python3",
+    "sudo",
+    "git",
+    "botctl",
+}
+
+
+@pytest.mark.parametrize("block", of("python"), ids=str)
+def test_python_blocks_are_python(block: Block) -> None:
+    """Those that are command files run in the bot of these pages as well."""
+    ast.parse(block.text)
+    assert FILE.match(block.text) or "import" in block.text, f"{block}: name the file it is: # commands/<name>.py"
+
+
+@pytest.mark.parametrize("block", of("toml"), ids=str)
+def test_toml_blocks_are_settings(block: Block, tmp_path: Path) -> None:
+    """Each is a valid settings file of its own."""
+    tomllib.loads(block.text)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "botctl.toml").write_text(block.text)
+    load(tmp_path, None, {}, {})
+
+
+def test_no_block_is_of_a_kind_that_nothing_checks() -> None:
+    """A new kind needs a test here."""
+    checked = {"console", "sh", "python", "toml"} | SHOWN
+    assert not [str(block) for block in ALL if block.language not in checked]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file of the repository."""
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_matching_can_fail() -> None:
+    """The pattern takes what it should and nothing else."""
+    assert re.fullmatch(pattern(["a … c", "…", "end"]), "a b c\nx\ny\nend\n")
+    assert not re.fullmatch(pattern(["a … c"]), "a b d\n")
+    assert not re.fullmatch(pattern(["a"]), "a\nb\n")
