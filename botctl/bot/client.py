@@ -40,6 +40,7 @@ class Bot(commands.InteractionBot):
     pipeline: Pipeline
 
     def __init__(self, *, services: Services, publish: Any, settings: DiscordSettings, **options: Any) -> None:
+        disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # no voice, so nothing is missing
         super().__init__(
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
@@ -52,7 +53,6 @@ class Bot(commands.InteractionBot):
             **options,
         )
         self.services = services
-        disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # no voice, so nothing is missing
         self._publish = publish
         self._born = time.monotonic()
         self._watched: WeakSet[commands.InvokableApplicationCommand] = WeakSet()
