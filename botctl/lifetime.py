@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import Any, Protocol
 
 from botctl.app import Role, compose
@@ -14,7 +17,8 @@ from botctl.core.errors import BotctlError, ExitCode
 from botctl.core.registry import Registry, Running
 from botctl.core.runtime import Runtime
 from botctl.core.settings_load import Loaded
-from botctl.core.stop import Stop, listening
+from botctl.core.stop import DEPART_S, Stop, listening
+from botctl.core.supervisor import misgivings, supervised
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +46,22 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
     registry, types = compose(loaded, roles, bus=bus, skip_broken=skip_broken)
     plan = registry.plan(*types)
     drain_s = loaded.settings.shutdown.drain_s
-    with ExitStack() as held, listening(drain_s + sum(spec.stop_s for spec in plan)) as stop:
+    hard_limit_s = drain_s + sum(spec.stop_s for spec in plan)
+    for misgiving in misgivings(os.environ, stop_s=hard_limit_s + DEPART_S):
+        _log.warning("%s", misgiving)
+    with ExitStack() as held, listening(hard_limit_s) as stop:
+        supervisor = held.enter_context(supervised(partial(stop.receive, signal.SIGINT)))
         for role in roles:
             hint = f"`botctl run` is already {role} for this project; `botctl stores` shows what runs."
             held.enter_context(Runtime(loaded.root).lock(role, hint=hint))
         held.enter_context(view.following([spec.name for spec in plan], bus))
 
+        def ready(running: Running) -> None:
+            view.ready(running)
+            supervisor.ready()
+
         async def drain(running: Running) -> None:
+            supervisor.stopping()
             if Role.BOT in roles:
                 from botctl.bot.service import BotService
 
@@ -56,7 +69,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
 
         code: int = ExitCode.FAILED
         try:
-            code = ended = await live(registry, types, stop=stop, ready=view.ready, drain=drain)
+            code = ended = await live(registry, types, stop=stop, ready=ready, drain=drain)
             return ended
         except BotctlError as error:
             _log.error("%s", error)  # a sentence; its trace says nothing more

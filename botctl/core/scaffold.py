@@ -11,6 +11,7 @@ from botctl import __version__
 from botctl.core.errors import BotctlError, NeedsDecision
 
 _FOLDERS = ("commands", "migrations", "config")
+_PM2 = "ecosystem.config.js"
 _SKIPPED = {"__pycache__", ".gitkeep"}
 _GITIGNORE = """\
 # Secrets, data and logs stay on the machine where they are.
@@ -69,6 +70,7 @@ def _contents(name: str) -> Iterator[tuple[str, str]]:
         for path in sorted((root / folder).rglob("*")):
             if path.is_file() and not _SKIPPED & set(path.parts):
                 yield _placed(path.relative_to(root), path.read_text(encoding="utf-8"), name)
+    yield _placed(Path(_PM2), (root / _PM2).read_text(encoding="utf-8"), name)
     yield ".gitignore", _GITIGNORE
     yield "requirements.txt", f"botctl=={__version__}\n"
 
@@ -78,4 +80,6 @@ def _placed(path: Path, text: str, name: str) -> tuple[str, str]:
         return ".env.example", text
     if path == Path("config/botctl.toml"):
         text = re.sub(r'(?m)^bot = ".*"', f'bot = "{name}"', text, count=1)
+    if path == Path(_PM2):
+        text = re.sub(r'(?m)^( +)name: ".*"', rf'\1name: "{name}"', text, count=1)
     return path.as_posix(), text

@@ -26,7 +26,8 @@ from botctl.core.toml_lines import key_lines
 
 PROJECT_VARIABLE = "BOTCTL_PROJECT"
 TEST_PREFIX = "BOTCTL_TEST_"  # what botctl's own tests are told; no settings
-NO_SETTINGS = frozenset({PROJECT_VARIABLE, "BOTCTL_DISCORD_OPENAPI"})  # the latter: Discord's description of its API
+NO_SETTINGS = frozenset({PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"})
+"""Told to others: the Python that ecosystem.config.js starts, where Discord's description of its API is."""
 
 Key = tuple[str, ...]
 
