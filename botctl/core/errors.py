@@ -114,21 +114,34 @@ class CircularNeed(AssemblyError):
     """Services need each other in a circle; the sentence names the path."""
 
 
-class CommandFaults(ConfigError):
-    """Files in commands/ that cannot be loaded, all of them at once.
+class FileFaults(ConfigError):
+    """Files of one of the project's folders that cannot be loaded, all of them at once.
 
     ``faults``: one line each, ``file:line: what is wrong``.
     """
+
+    folder: ClassVar[str] = "project's"
+    cure: ClassVar[str] = "Correct them."
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         count = len(self.faults)
         noun = "fault" if count == 1 else "faults"
         lines = "".join(f"\n  {fault}" for fault in self.faults)
-        super().__init__(
-            f"{count} {noun} in the commands folder:{lines}",
-            hint="Correct them, or start with --skip-broken to leave those files out.",
-        )
+        super().__init__(f"{count} {noun} in the {self.folder} folder:{lines}", hint=self.cure)
+
+
+class CommandFaults(FileFaults):
+    """Files in commands/ that cannot be loaded."""
+
+    folder = "commands"
+    cure = "Correct them, or start with --skip-broken to leave those files out."
+
+
+class MigrationFaults(FileFaults):
+    """Files in migrations/ that cannot be loaded, or do not follow one another. None is ever left out."""
+
+    folder = "migrations"
 
 
 class DeadToken(ConfigError):
