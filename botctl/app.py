@@ -18,6 +18,7 @@ from botctl.audit.writer import audit_writer
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.metrics import process_metrics
 from botctl.core.registry import Registry, Running, load_factory
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
@@ -57,7 +58,7 @@ def compose(
         ConfigError: a service of the settings cannot be loaded, or files of the commands folder are broken.
     """
     registry = assemble(loaded, bus=bus, lasting=True)
-    wanted: list[type] = []
+    wanted: list[type] = [registry.add(process_metrics, name="metrics")]
     if Role.STORES in roles:
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:

@@ -27,6 +27,7 @@ from botctl.core.bus import Bus
 from botctl.core.clock import Clock
 from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.events import DrainStarted
+from botctl.core.metrics import Metrics
 from botctl.core.needs import parameters_of
 from botctl.core.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.registry import Backoff, Services, Tasks
@@ -71,6 +72,11 @@ class BotService:
         self._publish(DrainStarted(reason=reason, in_flight=self.in_flight, limit_s=limit_s))
         await self.bot.pipeline.drain(limit_s)
 
+    def latencies_ms(self) -> dict[int, float]:
+        """Heartbeat to answer by shard, in milliseconds; a shard that has had none yet is left out."""
+        latency_s = self.bot.latency
+        return {self.bot.shard_id or 0: latency_s * 1000} if 0 <= latency_s < float("inf") else {}
+
     async def ping(self) -> str | None:
         """The registry's ping: the gateway's latency.
 
@@ -79,8 +85,8 @@ class BotService:
         """
         if self.bot.is_closed() or not self.bot.is_ready():
             raise Unreachable("the gateway is not connected")
-        latency_s = self.bot.latency
-        return f"latency {latency_s * 1000:.0f} ms" if 0 <= latency_s < float("inf") else "no heartbeat yet"
+        latencies_ms = self.latencies_ms().values()
+        return f"latency {max(latencies_ms):.0f} ms" if latencies_ms else "no heartbeat yet"
 
 
 @asynccontextmanager
@@ -96,6 +102,7 @@ async def bot_service(
     guilds: GuildSettingsStore,
     services: Services,
     tasks: Tasks,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[BotService]:
     """Connect, and serve until the block ends; then drain (``shutdown.drain_s``) and close.
 
@@ -123,6 +130,8 @@ async def bot_service(
             bot.decide, call_once=True, slash_commands=True, user_commands=True, message_commands=True
         )
         service = BotService(bot, bus.publish)
+        if metrics is not None:
+            metrics.shard_latencies = service.latencies_ms
         try:
             catalog.install(bot, services)
             _tell_state(bot, tasks)
