@@ -35,9 +35,8 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from botctl.audit.refusals import Refusals
 from botctl.audit.spool import Spool
-from botctl.core.audit import AuditEntry, Change, Success, Who, line, via
+from botctl.core.audit import AuditEntry, Change, Success, Who, happened, line
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.ids import event_id
 from botctl.core.protocols import Auditor
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
@@ -245,15 +244,14 @@ def _document(text: bytes) -> Document:
 
 
 def _lost(count: int, clock: Clock) -> AuditEntry:
-    return AuditEntry(
-        id=event_id(),
+    return happened(
+        "audit.lost",
+        Who("system", "audit"),
         at=clock.now(),
-        action="audit.lost",
-        actor=Who("system", "audit"),
-        via=via("system"),
+        iface="system",
         outcome=Success.ERROR,
         reason="the database did not take entries as fast as they came",
-        changes=(Change("entries", None, count),),
+        changes=[Change("entries", None, count)],
     )
 
 

@@ -12,15 +12,17 @@ import functools
 import hashlib
 import json
 import os
+import pwd
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 import botctl
 from botctl.core.clock import iso_ms
+from botctl.core.ids import event_id
 from botctl.core.invocation import Invocation, Kind, Outcome, Result
 from botctl.core.redact import MARK, redact
 
@@ -50,7 +52,7 @@ class Success(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key``. ``auth``: by which right, where it is not obvious."""
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``; ``auth``: by which right, if it matters."""
 
     type: str
     id: str
@@ -119,6 +121,51 @@ class AuditEntry:
 def via(iface: str, cmd: str | None = None) -> Via:
     """The way through this process."""
     return Via(iface, socket.gethostname(), os.getpid(), botctl.__version__, cmd)
+
+
+def operator() -> Who:
+    """The person at the terminal: whoever this process belongs to."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may stand in no list
+        name = None
+    return Who("cli", f"uid:{os.getuid()}", name)
+
+
+def happened(
+    action: str,
+    actor: Who,
+    *,
+    at: datetime,
+    iface: str,
+    target: Target | None = None,
+    guild: str | None = None,
+    outcome: Success = Success.SUCCESS,
+    reason: str | None = None,
+    changes: Sequence[Change] = (),
+    ms: float | None = None,
+    error: str | None = None,
+    op: str | None = None,
+) -> AuditEntry:
+    """The entry of something that is not an interaction: a change from the CLI, a job's run, a service's failure.
+
+    ``iface`` as in `Via`; the fields as in `AuditEntry`.
+    """
+    return AuditEntry(
+        id=event_id(),
+        at=at,
+        action=action,
+        actor=actor,
+        via=via(iface),
+        target=target,
+        guild=guild,
+        outcome=outcome,
+        reason=reason,
+        changes=tuple(changes) or None,
+        ms=None if ms is None else round(ms),
+        error=error,
+        op=op,
+    )
 
 
 def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:

@@ -8,7 +8,6 @@ revision than the one it read reads again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,13 +16,12 @@ from typing import Any, Final
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.asyncio import Redis
 
-from botctl.core.audit import AuditEntry, Change, Target, Who, via
+from botctl.core.audit import Change, Target, Who, happened, operator
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
 from botctl.core.errors import Held, Unreachable, UsageError
 from botctl.core.events import GuildSettingsChanged
 from botctl.core.guilds import DEFAULTS, GuildSettings, changed, differences, plain
-from botctl.core.ids import event_id
 from botctl.core.protocols import Auditor, GuildSettingsStore
 from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
@@ -108,15 +106,14 @@ class Guilds:
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
         person = actor != "cli"
         self.auditor.record(
-            AuditEntry(
-                id=event_id(),
+            happened(
+                "guild.settings.set",
+                Who("user", actor) if person else operator(),
                 at=self.clock.now(),
-                action="guild.settings.set",
-                actor=Who("user", actor) if person else Who("cli", f"uid:{os.getuid()}"),
-                via=via("discord" if person else "cli"),
+                iface="discord" if person else "cli",
                 target=Target("guild", guild),
                 guild=guild,
-                changes=tuple(Change(key, before, after) for key, (before, after) in changes.items()),
+                changes=[Change(key, before, after) for key, (before, after) in changes.items()],
             )
         )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -18,7 +19,9 @@ from botctl.core.audit import (
     Who,
     action_of,
     entry_for,
+    happened,
     line,
+    operator,
     via,
 )
 from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
@@ -145,3 +148,12 @@ def test_the_entry_of_an_invocation(result, success):
 )
 def test_actions_are_dotted(kind, name, action):
     assert action_of(invocation(kind, name)) == action
+
+
+def test_what_happened_outside_of_discord_is_one_entry():
+    """The person at the terminal is the owner of this process; fields that say nothing are not written."""
+    what = happened("ratelimit.reset", operator(), at=AT, iface="cli", target=Target("user", "9"), ms=1.6)
+    fields = json.loads(line(what))
+    assert (fields["actor"]["type"], fields["actor"]["id"]) == ("cli", f"uid:{os.getuid()}")
+    assert (fields["via"]["iface"], fields["stage"], fields["ms"]) == ("cli", "point", 2)
+    assert not {"changes", "reason", "guild", "op"} & set(fields)
