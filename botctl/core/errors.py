@@ -13,7 +13,9 @@ The tree::
     │   ├── AssemblyError         78   the services do not fit together
     │   │   ├── MissingNeed       78
     │   │   └── CircularNeed      78
-    │   ├── CommandFaults         78   files in commands/ cannot be loaded
+    │   ├── FileFaults            78   files of the project cannot be loaded
+    │   │   ├── CommandFaults     78   those in commands/
+    │   │   └── MigrationFaults   78   those in migrations/
     │   └── DeadToken             78   Discord refuses the token
     └── ServiceFailed              1   a service did not start, or ended
         └── ServiceTimeout         1   it did not in its time
