@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Final
 
-from botctl.core.errors import ConfigError
+from botctl.core.errors import BotctlError, ConfigError
 
 SETTINGS_FILE: Final = Path("config", "botctl.toml")
 STATE_FOLDER: Final = ".botctl"
@@ -16,6 +17,7 @@ def state_folder(root: Path) -> Path:
 
     Raises:
         ConfigError: it cannot be made, or is not a folder.
+        BotctlError: the disk is full.
     """
     folder = root / STATE_FOLDER
     try:
@@ -25,7 +27,8 @@ def state_folder(root: Path) -> Path:
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be used: {error.strerror}.", hint="botctl keeps its state there; it must own that folder."
-        ) from error
+        sentence = f"{folder} cannot be used: {error.strerror}."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BotctlError(sentence, hint="Make room on that disk.") from error
+        raise ConfigError(sentence, hint="botctl keeps its state there; it must own that folder.") from error
     return folder

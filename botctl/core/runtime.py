@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ from typing import Any, Final
 from botctl.core.errors import BotctlError, ConfigError, Held
 from botctl.core.paths import state_folder
 from botctl.core.process import began, end, is_running
+
+_log = logging.getLogger(__name__)
 
 FILE: Final = "runtime.json"
 _NOT_OURS: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -103,10 +106,16 @@ class Runtime:
         return part
 
     def withdraw(self, name: str) -> None:
-        """Take the part ``name`` off the list, if it is this process's own."""
-        with self._edit() as parts:
-            if name in parts and parts[name].owner_pid == os.getpid():
-                del parts[name]
+        """Take the part ``name`` off the list, if it is this process's own.
+
+        Where that cannot be written the entry stays; readers see from its process id that it has ended.
+        """
+        try:
+            with self._edit() as parts:
+                if name in parts and parts[name].owner_pid == os.getpid():
+                    del parts[name]
+        except BotctlError as error:
+            _log.warning("%s", error)
 
     async def end_leftover(self, name: str, *, limit_s: float = 5.0) -> None:
         """End what a former owner of the part ``name`` left running, and take it off the list.

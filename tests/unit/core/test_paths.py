@@ -1,10 +1,11 @@
 """The state folder: private, ignored by git, and a sentence when it cannot be."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from botctl.core.errors import ConfigError
+from botctl.core.errors import BotctlError, ConfigError
 from botctl.core.paths import state_folder
 
 
@@ -27,3 +28,13 @@ def test_a_file_in_its_place_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / ".botctl").write_text("")
     with pytest.raises(ConfigError, match=r"\.botctl cannot be used"):
         state_folder(tmp_path)
+
+
+def test_a_full_disk_is_no_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(BotctlError, match="No space left") as told:
+        state_folder(tmp_path)
+    assert (told.value.exit_code, told.value.hint) == (1, "Make room on that disk.")

@@ -161,3 +161,18 @@ def test_a_disk_that_refuses_is_a_sentence(runtime, sleeper, monkeypatch, number
     assert type(caught.value) is kind
     assert caught.value.hint
     assert sorted(path.name for path in runtime.folder.iterdir()) == [".gitignore", "runtime.lock"]
+
+
+def test_a_full_disk_does_not_stop_a_stop(runtime, sleeper, monkeypatch, caplog):
+    """What cannot be taken off the list has ended all the same, and readers see that."""
+    runtime.publish("redis", pid=sleeper.pid, address="here")
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full)
+    runtime.withdraw("redis")
+    assert "No space left" in caplog.text
+    sleeper.kill()
+    sleeper.wait()
+    assert runtime.live() == {}
