@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from botctl.core.redact import redact
+
 Envelope = dict[str, Any]
 """``{v, id, type, at, bot, proc, guild?, data}``, as `botctl.core.events.envelope` makes it."""
 
@@ -22,6 +24,27 @@ _TOPIC = re.compile(rf"[a-z][a-z0-9_.-]{{0,{MAX_TOPIC - 1}}}", re.ASCII)
 def is_topic(name: str) -> bool:
     """Whether a topic can be called ``name``: a letter, then up to 63 of a-z, 0-9, ``_``, ``.`` and ``-``."""
     return _TOPIC.fullmatch(name) is not None
+
+
+def encode(envelope: Envelope) -> bytes:
+    """``envelope`` as compact JSON in UTF-8, without secrets.
+
+    Raises:
+        TypeError, ValueError: a value in it is none that JSON knows.
+    """
+    clean = _redacted(envelope)
+    try:
+        return json.dumps(clean, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+        return json.dumps(clean, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(item) for key, item in value.items()}
+    return [_redacted(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class Position(NamedTuple):
@@ -70,12 +93,13 @@ class Batch(NamedTuple):
     """Events of several topics, appended together or not at all.
 
     ``writer`` and ``number`` name the batch: one that arrives twice (its writer did not hear whether the first try
-    worked) is appended once. A writer numbers its batches upwards.
+    worked) is appended once. A writer numbers its batches, and does not go on before one is acknowledged.
+    ``events``: by topic, each as `encode` makes it.
     """
 
     writer: str
     number: int
-    events: Mapping[str, Sequence[Envelope]]
+    events: Mapping[str, Sequence[bytes]]
 
 
 class EventLog(Protocol):

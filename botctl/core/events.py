@@ -132,6 +132,34 @@ class DrainStarted(Event):
     limit_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsLost(Event):
+    """A process had to drop ``count`` events, its oldest, because Redis was away for too long."""
+
+    topic = "system"
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCreated(Event):
+    """An API key was made. ``key`` is its id, ``actor`` who made it."""
+
+    topic = "access"
+    key: str
+    name: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevoked(Event):
+    """An API key holds no more; whoever is connected with it is cut."""
+
+    topic = "access"
+    key: str
+    name: str
+    actor: str
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where an event comes from: the bot's name and ``host:pid`` of the process."""

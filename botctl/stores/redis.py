@@ -55,8 +55,9 @@ class Pool(BlockingConnectionPool):
     """
 
     def __init__(self, *, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
-        kind = type(connection_class.__name__, (_Cancellable, connection_class), {})
-        super().__init__(connection_class=kind, **options)
+        if not issubclass(connection_class, _Cancellable):
+            connection_class = type(connection_class.__name__, (_Cancellable, connection_class), {})
+        super().__init__(connection_class=connection_class, **options)
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         deadline = time.monotonic() + (self.timeout or 0)
@@ -95,6 +96,16 @@ def connect(url: str, *, timeout_s: float) -> Redis:
         sentence = f"redis.url is not the address of a Redis: {_said(error)}."
         raise ConfigError(sentence, hint="The form is redis://[user:password@]host[:port][/number].") from error
     return Redis.from_pool(pool)
+
+
+def beside(client: Redis, *, connections: int) -> Redis:
+    """Another client of the same server with at most ``connections`` of its own, for calls that block for long."""
+    pool = client.connection_pool
+    given = pool.connection_kwargs
+    own = Pool(
+        connection_class=pool.connection_class, max_connections=connections, timeout=given["socket_timeout"], **given
+    )
+    return Redis.from_pool(own)
 
 
 @asynccontextmanager

@@ -1,0 +1,249 @@
+"""The log of events on a Redis: contiguous offsets, epochs, readers that fall behind, kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from botctl.core.errors import Unreachable
+from botctl.core.event_log import START, Batch, EventLog, Position, encode
+from botctl.core.settings import Settings
+from botctl.stores import valkey
+from botctl.stores.event_log import RedisEventLog, event_log
+from botctl.stores.redis import connect
+from tests.support.stores import server
+from tests.support.waiting import until
+
+EVENTS = "botctl:{bot}:events"
+STREAM = "botctl:{bot}:ev:commands"
+
+
+@pytest.fixture
+async def log(redis: Redis) -> AsyncIterator[EventLog]:
+    async with event_log(redis, Settings()) as opened:
+        yield opened
+
+
+def said(*numbers: int) -> list[dict[str, Any]]:
+    return [{"n": n} for n in numbers]
+
+
+def numbers(page: Any) -> list[int]:
+    return [entry.envelope["n"] for entry in page.entries]
+
+
+async def test_offsets_begin_at_one_and_have_no_gaps(log: EventLog) -> None:
+    assert await log.append("commands", said(1, 2)) == 2
+    assert await log.append("commands", said(3)) == 3
+    page = await log.read("commands")
+    assert [entry.offset for entry in page.entries] == [1, 2, 3]
+    assert (numbers(page), page.first, page.last, page.complete) == ([1, 2, 3], 1, 3, True)
+
+
+async def test_many_writers_at_once_leave_no_gap(log: EventLog, redis: Redis) -> None:
+    """Two processes, several topics; each keeps its own order."""
+    async with event_log(redis, Settings()) as other:
+        await asyncio.gather(*(one.append("commands", said(n)) for n in range(100) for one in (log, other)))
+    page = await log.read("commands", limit=1000)
+    assert [entry.offset for entry in page.entries] == list(range(1, 201))
+    assert sorted(numbers(page)) == sorted([*range(100), *range(100)])
+
+
+async def test_a_batch_that_arrives_twice_is_appended_once(log: EventLog) -> None:
+    first = Batch("w", 1, {"commands": [b"1", b"2"], "services": [b"3"]})
+    assert await log.append_batch(first) == {"commands": 2, "services": 1}
+    assert await log.append_batch(first) == {"commands": 2, "services": 1}
+    assert await log.append_batch(first._replace(writer="another")) == {"commands": 4, "services": 2}
+    assert await log.append_batch(first._replace(number=2)) == {"commands": 6, "services": 3}
+
+
+async def test_a_reader_goes_on_where_it_was(log: EventLog) -> None:
+    await log.append("commands", said(*range(1, 8)))
+    page = await log.read("commands", limit=3)
+    seen = numbers(page)
+    while page.entries:
+        page = await log.read("commands", page.position, limit=3)
+        assert page.complete
+        seen += numbers(page)
+    assert seen == list(range(1, 8))
+    assert page.position == await log.position("commands")
+
+
+async def test_a_reader_of_a_topic_that_has_nothing_waits_for_the_first(log: EventLog) -> None:
+    """Its position has no epoch yet, and is good all the same."""
+    position = await log.position("commands")
+    assert position == START
+    reading = asyncio.create_task(log.read("commands", position, wait_s=30))
+    await asyncio.sleep(0)
+    await log.append("commands", said(1))
+    page = await reading
+    assert (numbers(page), page.complete, page.position.offset) == ([1], True, 1)
+
+
+async def test_a_waiting_reader_is_woken_by_any_of_its_topics(log: EventLog, redis: Redis) -> None:
+    await log.append("commands", said(1))
+    at = {"commands": await log.position("commands"), "services": START}
+    reading = asyncio.create_task(log.read_many(at, wait_s=30))
+    await until(lambda: _somebody_waits(redis), what="a blocked client")
+    await log.append("services", said(2))
+    pages = await reading
+    assert (numbers(pages["commands"]), numbers(pages["services"])) == ([], [2])
+
+
+async def _somebody_waits(redis: Redis) -> bool:
+    return bool((await redis.info("clients"))["blocked_clients"] == 1)
+
+
+async def test_waiting_readers_take_no_connection_from_commands(redis: Redis, log: EventLog) -> None:
+    readers = [asyncio.create_task(log.read("commands", wait_s=30)) for _ in range(4)]
+    await until(lambda: _waiting(redis, 4))
+    clients = await redis.client_list()
+    assert await redis.ping()
+    assert len([c for c in clients if "b" in c["flags"]]) == 4
+    for reader in readers:
+        reader.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _waiting(redis: Redis, count: int) -> bool:
+    return bool((await redis.info("clients"))["blocked_clients"] == count)
+
+
+async def test_nothing_in_time_is_an_empty_page(log: EventLog) -> None:
+    page = await log.read("commands", wait_s=0.02)
+    assert (page.entries, page.first, page.last, page.complete) == ((), 1, 0, True)
+
+
+async def test_a_reader_behind_the_trimmed_start_is_told(log: EventLog) -> None:
+    for n in range(1, 401):
+        await log.append("commands", said(n))
+    early = (await log.read("commands", limit=1)).position
+    removed = await log.trim("commands", keep=10)
+    assert removed >= 200  # whole nodes of a hundred
+    page = await log.read("commands", early, limit=1000)
+    assert not page.complete
+    assert (page.first, page.last) == (removed + 1, 400)
+    assert numbers(page) == list(range(removed + 1, 401))
+    edge = await log.read("commands", Position(page.epoch, removed), limit=1000)
+    assert (edge.complete, numbers(edge)) == (True, numbers(page))
+    assert await log.append("commands", said(401)) == 401
+
+
+async def test_the_oldest_are_removed_by_themselves(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botctl.stores.event_log.KEPT", 100)
+    for start in range(0, 1000, 100):
+        await log.append("commands", said(*range(start, start + 100)))
+    page = await log.read("commands", limit=1000)
+    assert 100 <= len(page.entries) <= 300
+    assert numbers(page)[-1] == 999
+
+
+async def test_a_position_ahead_is_not_complete(log: EventLog) -> None:
+    """Somebody invented it, or the store forgot."""
+    await log.append("commands", said(1))
+    epoch = (await log.position("commands")).epoch
+    page = await log.read("commands", Position(epoch, 2**53))
+    assert (page.complete, numbers(page)) == (False, [1])
+
+
+@pytest.mark.parametrize("lost", ["everything", "the stream", "the hash"])
+async def test_a_store_that_lost_its_data_begins_a_new_epoch(log: EventLog, redis: Redis, lost: str) -> None:
+    await log.append("commands", said(1, 2))
+    old = await log.position("commands")
+    await {"everything": redis.flushdb, "the stream": _del(redis, STREAM), "the hash": _del(redis, EVENTS)}[lost]()
+    if lost == "the hash":
+        await redis.delete(STREAM)
+    await log.append("commands", said(3))
+    new = await log.position("commands")
+    assert new.epoch != old.epoch
+    page = await log.read("commands", old)
+    assert (page.complete, numbers(page), page.position) == (False, [3], Position(new.epoch, 1))
+
+
+def _del(redis: Redis, key: str) -> Any:
+    async def delete() -> None:
+        await redis.delete(key)
+
+    return delete
+
+
+async def test_a_store_that_went_back_in_time_begins_a_new_epoch(log: EventLog, redis: Redis) -> None:
+    """Offsets are never given twice within an epoch, as far as the writers that live know."""
+    await log.append("commands", said(1, 2))
+    old = await log.position("commands")
+    saved = {key: await redis.dump(key) for key in (EVENTS, STREAM)}
+    await log.append("commands", said(3))
+    for key, value in saved.items():
+        await redis.restore(key, 0, value, replace=True)
+    assert await log.position("commands") == old
+    await log.append("commands", said(4))
+    page = await log.read("commands", Position(old.epoch, 3))
+    assert (page.complete, numbers(page)) == (False, [1, 2, 4])
+
+
+async def test_topics_are_listed_with_their_newest(log: EventLog) -> None:
+    await log.append("commands", said(1, 2))
+    await log.append("services", said(3))
+    topics = await log.topics()
+    assert {name: position.offset for name, position in topics.items()} == {"commands": 2, "services": 1}
+    assert topics["commands"] == await log.position("commands")
+
+
+async def test_bots_do_not_see_each_others_events(redis: Redis, log: EventLog) -> None:
+    async with event_log(redis, Settings(bot="other")) as other:
+        await other.append("commands", said(1))
+        assert (await log.read("commands")).entries == ()
+
+
+async def test_an_unreachable_redis_is_said_so(tmp_path: Path) -> None:
+    async with connect(f"unix://{tmp_path}/none.sock", timeout_s=0.05) as redis:
+        log = RedisEventLog(redis, redis, "bot")
+        for call in (log.append("a", said(1)), log.read("a"), log.position("a"), log.topics(), log.trim("a", keep=1)):
+            with pytest.raises(Unreachable, match="Redis failed"):
+                await call
+
+
+async def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(tmp_path: Path) -> None:
+    """Writers repeat what was not acknowledged; an independent ledger holds what was. Order holds per writer."""
+    ledger: dict[str, list[int]] = {f"w{n}": [] for n in range(3)}
+    stop = asyncio.Event()
+    random = Random(3)
+    with server(valkey.RECIPE, tmp_path) as store:
+        async with connect(store.url, timeout_s=5.0) as redis, event_log(redis, Settings()) as log:
+
+            async def write(writer: str) -> None:
+                number = 0
+                while not stop.is_set():
+                    number += 1
+                    entries = [encode({"w": writer, "n": number})]
+                    while True:
+                        try:
+                            await log.append_batch(Batch(writer, number, {"commands": entries, "copy": entries}))
+                        except Unreachable:
+                            await asyncio.sleep(0)
+                            continue
+                        break
+                    ledger[writer].append(number)
+
+            writers = [asyncio.create_task(write(writer)) for writer in ledger]
+            for _ in range(3):
+                more = sum(map(len, ledger.values())) + random.randint(30, 90)
+                await until(lambda: sum(map(len, ledger.values())) >= more, what="more events")  # noqa: B023
+                store.kill()
+                store.start()
+            stop.set()
+            await asyncio.gather(*writers)
+            pages = await log.read_many({"commands": START, "copy": START}, limit=10_000)
+    for page in pages.values():
+        assert page.complete
+        assert [entry.offset for entry in page.entries] == list(range(1, page.last + 1))
+        found = [entry.envelope for entry in page.entries]
+        for writer, acknowledged in ledger.items():
+            assert [event["n"] for event in found if event["w"] == writer] == acknowledged
+    assert [e.data for e in pages["commands"].entries] == [e.data for e in pages["copy"].entries]
