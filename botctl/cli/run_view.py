@@ -43,6 +43,9 @@ _MARKS = {
 }
 
 
+_LINE_WIDTH = 160  # columns, where there is no terminal
+
+
 @dataclass(frozen=True)
 class Banner:
     """What is said once everything is ready. ``facts`` are label and text; ``tries`` are commands to type."""
@@ -105,8 +108,10 @@ def _stopping(event: DrainStarted) -> Text:
 def banner(said: Banner, statuses: Sequence[Status]) -> RenderableType:
     """The services with the time each took, what is embedded and where, and what to try."""
     parts: list[RenderableType] = [Text(said.title, "bold"), Text()]
-    parts += [_line(s.name, s.state, s.detail or _seconds(s.started_in_s)) for s in statuses]
-    parts += [Text(), _pairs(said.facts, "dim", "")]
+    if statuses:
+        parts += [_line(s.name, s.state, s.detail or _seconds(s.started_in_s)) for s in statuses]
+        parts += [Text()]
+    parts += [_pairs(said.facts, "dim", "")]
     if said.tries:
         parts += [Text(), Text("Try, in another terminal:", "bold"), _pairs(said.tries, "cyan", "dim")]
     return Group(*parts, Text())
@@ -131,12 +136,24 @@ def _line(name: str, state: State, detail: str) -> Text:
     return line.append(safe(detail), "dim")
 
 
+class _Screen(Console):
+    """stderr. Where it is a file or a pipe, lines are long: whoever reads them later wraps them as they like."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        width = None if sys.stderr.isatty() else _LINE_WIDTH
+        super().__init__(stderr=True, highlight=False, quiet=quiet, width=width)
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads it any more: PM2 was killed. That is no reason to end the bot, as Rich would."""
+        self.quiet = True
+
+
 class RunView:
     """The view of `botctl.lifetime.run` for a terminal; ``quiet`` shows nothing, where logs are for a machine."""
 
     def __init__(self, loaded: Loaded, *, quiet: bool) -> None:
         self._loaded = loaded
-        self._console = Console(stderr=True, highlight=False, quiet=quiet)
+        self._console = _Screen(quiet=quiet)
 
     @contextmanager
     def following(self, names: Sequence[str], bus: Bus) -> Iterator[None]:
@@ -150,7 +167,8 @@ class RunView:
     def ready(self, running: Running) -> None:
         self._progress.started()
         said = Banner(self._title(), self._facts(), self._tries())
-        self._console.print(banner(said, running.statuses()))
+        statuses = running.statuses() if self._console.is_terminal else ()  # elsewhere each had a line of its own
+        self._console.print(banner(said, statuses))
 
     def _title(self) -> str:
         settings = self._loaded.settings
@@ -194,6 +212,10 @@ def _nearby(address: str, root: Path) -> str:
 def _as_typed() -> str:
     """How a person calls botctl here: by name where that works, else by path."""
     program = Path(sys.argv[0])
+    if program.name == "__main__.py":  # python -m botctl: the script beside that Python, if it has one
+        program = Path(sys.executable).with_name("botctl")
+        if not program.exists():
+            return f"{sys.executable} -m botctl"
     found = shutil.which(program.name)
     if found and Path(found).resolve() == program.resolve():
         return program.name
