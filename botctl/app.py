@@ -26,10 +26,12 @@ from botctl.core.settings_load import Loaded
 from botctl.core.throttle import parse
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.sandbox.service import sandbox
+from botctl.stores.event_log import event_log
 from botctl.stores.guilds import guild_settings_store
 from botctl.stores.lease import leases
 from botctl.stores.mongo import Database, mongo_store, ping_mongo
 from botctl.stores.redis import ping_redis, redis_store
+from botctl.stores.relay import Relay, relay
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 CHILD_STOP_S = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
@@ -58,7 +60,7 @@ def compose(
         ConfigError: a service of the settings cannot be loaded, or files of the commands folder are broken.
     """
     registry = assemble(loaded, bus=bus, lasting=True)
-    wanted: list[type] = [registry.add(process_metrics, name="metrics")]
+    wanted: list[type] = [registry.add(process_metrics, name="metrics"), Relay]
     if Role.STORES in roles:
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:
@@ -81,6 +83,8 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
     registry.value(Runtime, Runtime(loaded.root, lasting=lasting))
     registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
     registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
+    registry.add(event_log, name="events")
+    registry.add(relay, name="relay")
     registry.add(rate_limiter, name="limits")
     registry.add(audit_writer, name="audit")
     registry.add(guild_settings_store, name="guilds")

@@ -168,7 +168,7 @@ class Relay:
 
 @asynccontextmanager
 async def relay(
-    bus: Bus, log: EventLog, settings: Settings, runtime: Runtime, clock: Clock, tasks: Tasks
+    *, bus: Bus, log: EventLog, settings: Settings, runtime: Runtime, clock: Clock, tasks: Tasks
 ) -> AsyncIterator[Relay]:
     """Factory of the service. How the services of a short verb come and go is nobody's news."""
     skip = () if runtime.lasting else (ServiceChanged,)

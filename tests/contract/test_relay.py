@@ -1,0 +1,201 @@
+"""The relay from a process's bus to the log of all: what is published arrives, whatever Redis does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from botctl.core.bus import Bus
+from botctl.core.clock import ManualClock
+from botctl.core.errors import Unreachable
+from botctl.core.event_log import Batch, EventLog
+from botctl.core.events import (
+    BY_TYPE,
+    DrainStarted,
+    Event,
+    EventsLost,
+    ServiceChanged,
+    Source,
+    StoreRestarted,
+    from_envelope,
+)
+from botctl.core.settings import Settings
+from botctl.stores import valkey
+from botctl.stores.event_log import event_log
+from botctl.stores.redis import connect
+from botctl.stores.relay import Relay
+from tests.support.stores import server, tasks_for
+from tests.support.waiting import until
+
+
+@asynccontextmanager
+async def relaying(log: Any, **options: Any) -> AsyncIterator[tuple[Bus, Relay]]:
+    bus = Bus()
+    async with tasks_for("relay") as (tasks, watcher):
+        async with Relay(bus, log, Source("bot", "host:1"), tasks, ManualClock(), **options).running() as relay:
+            yield bus, relay
+        assert not watcher.failures
+
+
+def drain(n: int) -> DrainStarted:
+    return DrainStarted(reason="test", in_flight=n, limit_s=1.0)
+
+
+@dataclass
+class FakeLog:
+    """Takes batches; while ``away``, it fails, and with ``after`` it fails after it has taken them."""
+
+    away: bool = False
+    after: bool = False
+    batches: list[Batch] = field(default_factory=list)
+    tries: int = 0
+
+    async def append_batch(self, batch: Batch) -> Mapping[str, int]:
+        self.tries += 1
+        if not self.away and batch not in self.batches:
+            self.batches.append(batch)
+        if self.away or self.after:
+            self.after = False
+            raise Unreachable("Redis failed")
+        return {}
+
+    def of(self, topic: str) -> list[bytes]:
+        return [data for batch in self.batches for data in batch.events.get(topic, ())]
+
+
+async def test_what_is_published_is_in_the_log_in_order(redis: Redis) -> None:
+    async with event_log(redis, Settings()) as log, relaying(log) as (bus, _):
+        for n in range(500):
+            bus.publish(drain(n))
+        bus.publish(StoreRestarted(store="redis", exit_status=-9, down_s=0.1))
+        await until(lambda: _last(log, "system", 500), what="the events")
+        page = await log.read("system", limit=1000)
+        events = [from_envelope(entry.envelope) for entry in page.entries]
+        assert events == [drain(n) for n in range(500)]
+        envelope = (await log.read("services")).entries[0].envelope
+        assert (envelope["type"], envelope["bot"], envelope["proc"]) == ("store.restarted", "bot", "host:1")
+        assert envelope["at"] == "2026-01-01T00:00:00.000Z"
+
+
+async def _last(log: EventLog, topic: str, offset: int) -> bool:
+    return (await log.position(topic)).offset >= offset
+
+
+async def test_what_comes_together_travels_together() -> None:
+    log = FakeLog()
+    async with relaying(log) as (bus, relay):
+        for n in range(100):
+            bus.publish(drain(n))
+        await until(lambda: relay.behind == 0)
+        assert len(log.batches) == 1
+
+
+async def test_while_redis_is_away_the_oldest_are_dropped_and_counted() -> None:
+    """What stays keeps its order; the loss itself becomes an event."""
+    log = FakeLog(away=True)
+    async with relaying(log, waiting=10) as (bus, relay):
+        bus.publish(drain(0))
+        await until(lambda: log.tries > 0)
+        for n in range(1, 26):
+            bus.publish(drain(n))
+        assert relay.behind == 11
+        log.away = False
+        await until(lambda: relay.behind == 0 and relay.counts.relayed == 12)
+    numbers = [_number(data) for data in log.of("system")]
+    assert numbers == [0, *range(16, 26), "15 lost"]
+    assert relay.counts.dropped == 15
+
+
+def _number(data: bytes) -> Any:
+    event = from_envelope(json.loads(data))
+    return f"{event.count} lost" if isinstance(event, EventsLost) else event.in_flight  # type: ignore[attr-defined]
+
+
+async def test_a_batch_whose_fate_is_not_known_is_repeated_as_it_was() -> None:
+    log = FakeLog(after=True)
+    async with relaying(log) as (bus, relay):
+        bus.publish(drain(1))
+        await until(lambda: log.tries == 1)
+        bus.publish(drain(2))
+        await until(lambda: relay.behind == 0)
+    assert [_number(data) for data in log.of("system")] == [1, 2]
+    assert log.tries == 3
+
+
+async def test_publishing_never_waits_and_what_is_left_is_tried_once_more_at_the_end() -> None:
+    log = FakeLog()
+    async with relaying(log) as (bus, _):
+        bus.publish(drain(1))
+        assert log.tries == 0
+    assert [_number(data) for data in log.of("system")] == [1]
+
+
+async def test_an_event_that_json_does_not_know_is_left_out() -> None:
+    log = FakeLog()
+    async with relaying(log) as (bus, relay):
+        bus.publish(DrainStarted(reason=object(), in_flight=1, limit_s=1.0))  # type: ignore[arg-type]
+        bus.publish(drain(2))
+        bus.publish(_strange())
+        await until(lambda: relay.behind == 0)
+    assert [_number(data) for data in log.of("system")] == [2]
+    assert relay.counts.unfit == 2
+
+
+def _strange() -> Event:
+    kind = type("Elsewhere", (Event,), {"topic": "not a topic", "__slots__": ()})
+    del BY_TYPE[kind.type]  # it is nobody else's business
+    return kind()
+
+
+async def test_secrets_do_not_travel() -> None:
+    log = FakeLog()
+    async with relaying(log) as (bus, relay):
+        bus.publish(ServiceChanged(service="x", old="a", new="b", detail="password=hunter22hunter22"))
+        await until(lambda: relay.behind == 0)
+    assert b"hunter22" not in log.of("services")[0]
+
+
+async def test_a_short_verb_keeps_its_services_to_itself() -> None:
+    log = FakeLog()
+    async with relaying(log, skip=(ServiceChanged,)) as (bus, relay):
+        bus.publish(ServiceChanged(service="x", old="a", new="b"))
+        bus.publish(drain(1))
+        await until(lambda: relay.counts.relayed == 1)
+    assert log.of("services") == []
+
+
+async def test_kill_9_of_redis_while_events_are_published(tmp_path: Path) -> None:
+    """All that was published is there, once, in order, with contiguous offsets; the publisher noticed nothing."""
+    published = 0
+    with server(valkey.RECIPE, tmp_path) as store:
+        async with connect(store.url, timeout_s=5.0) as redis, event_log(redis, Settings()) as log:
+            async with relaying(log) as (bus, relay):
+                for _ in range(3):
+                    published = await _publish(bus, published, lambda: relay.counts.batches)
+                    store.kill()
+                    published = await _publish(bus, published, lambda: relay.counts.failures)
+                    store.start()
+                await until(lambda: relay.behind == 0)
+                assert relay.counts.dropped == 0
+            page = await log.read("system", limit=20_000)
+    assert [entry.offset for entry in page.entries] == list(range(1, published + 1))
+    assert [entry.envelope["data"]["in_flight"] for entry in page.entries] == list(range(published))
+
+
+async def _publish(bus: Bus, number: int, until_more: Callable[[], int]) -> int:
+    """Publish on until ``until_more()`` has grown; how many it were in all."""
+    before, deadline = until_more(), asyncio.get_running_loop().time() + 10
+    while until_more() == before:
+        assert asyncio.get_running_loop().time() < deadline
+        for _ in range(5):
+            bus.publish(drain(number))
+            number += 1
+        await asyncio.sleep(0.001)
+    return number
