@@ -4,7 +4,8 @@ Collection ``botctl_audit``, one document per entry, never changed::
 
     _id   the entry's id; an entry that is written again is the same document
     b     Binary: the canonical line, the exact bytes that a later hash is computed over
-    x     [{at, action, actor, target, guild, outcome, op}]: what is searched for, taken from b
+    x     [{at, action, actor, name, target, guild, outcome, op}]: what is searched for, taken from b
+    w     {at}: when it was written, which may be long after it happened; followers go by it
 
 That is a block of one entry, in the shape of the blocks that the Merkle log will have (number, several lines in ``b``,
 as many in ``x``): it is built from these by going through them in the order of ``(x.at, _id)``.
@@ -29,6 +30,7 @@ from random import Random
 from typing import Any, Final
 
 from bson.binary import Binary
+from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -36,13 +38,18 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from botctl.audit.refusals import Refusals
 from botctl.audit.spool import Spool
 from botctl.core.audit import AuditEntry, Change, Success, Who, happened, line
-from botctl.core.clock import Clock, SystemClock
+from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.protocols import Auditor
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.tasks import Backoff, Tasks
 
 COLLECTION: Final = "botctl_audit"
+INDEXES: Final = (
+    [("w.at", ASCENDING)],
+    [("x.at", ASCENDING)],
+    *([(f"x.{name}", ASCENDING), ("x.at", ASCENDING)] for name in ("actor", "name", "action", "guild")),
+)
 MAX_BATCH: Final = 200
 LAST_TRY_S: Final = 3.0  # all that the stop waits for; what is not written then is spooled
 _DUPLICATE_KEY: Final = 11000  # MongoDB: error code DuplicateKey
@@ -79,6 +86,7 @@ class MongoAuditor:
         self._refusals = Refusals()
         self._wake = asyncio.Event()
         self._unreported = 0
+        self._indexed = False
         self._random = Random()  # noqa: S311  spreads the tries of many processes
 
     def record(self, entry: AuditEntry) -> None:
@@ -127,6 +135,9 @@ class MongoAuditor:
                 await self._gather()
 
     async def _round(self) -> None:
+        if not self._indexed:
+            await self.collection.create_indexes([IndexModel(index) for index in INDEXES])
+            self._indexed = True
         for path in self.spool.files():
             await self._drain(path)
         await self._flush()
@@ -151,11 +162,15 @@ class MongoAuditor:
         while self._waiting or self._unreported:
             self._report_lost()
             batch = list(itertools.islice(self._waiting, MAX_BATCH))
-            if documents := [_document(text) for text in self._lines(batch)]:
+            if documents := self._documents(self._lines(batch)):
                 await self._insert(documents)
             for _ in batch:  # only now: until they are written, they are here
                 self._waiting.popleft()
             self.counts.written += len(documents)
+
+    def _documents(self, lines: Iterable[bytes]) -> list[Document]:
+        now = iso_ms(self.clock.now())
+        return [_document(text, now) for text in lines]
 
     def _lines(self, entries: Iterable[AuditEntry]) -> Iterator[bytes]:
         for entry in entries:
@@ -186,7 +201,7 @@ class MongoAuditor:
 
     async def _drain(self, path: Path) -> None:
         try:
-            documents = [_document(text) for text in self.spool.lines(path)]
+            documents = self._documents(self.spool.lines(path))
         except (ValueError, KeyError):
             self.spool.set_aside(path)
             return
@@ -231,8 +246,8 @@ async def audit_writer(
         yield auditor
 
 
-def _document(text: bytes) -> Document:
-    """The document of the entry whose canonical line is ``text``.
+def _document(text: bytes, now: str) -> Document:
+    """The document of the entry whose canonical line is ``text``, to be written ``now``.
 
     Raises:
         ValueError, KeyError: it is not the line of an entry.
@@ -240,7 +255,9 @@ def _document(text: bytes) -> Document:
     entry = json.loads(text)
     index = {name: entry[name] for name in ("at", "action", "guild", "outcome", "op") if name in entry}
     index |= {name: entry[name]["id"] for name in ("actor", "target") if name in entry}
-    return {"_id": entry["id"], "b": Binary(text), "x": [index]}
+    if "name" in entry["actor"]:
+        index["name"] = entry["actor"]["name"]
+    return {"_id": entry["id"], "b": Binary(text), "x": [index], "w": {"at": now}}
 
 
 def _lost(count: int, clock: Clock) -> AuditEntry:

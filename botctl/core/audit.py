@@ -52,7 +52,7 @@ class Success(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``; ``auth``: by which right, if it matters."""
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``. ``auth``: by which right."""
 
     type: str
     id: str
@@ -73,7 +73,7 @@ class Via:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What it was done to: ``channel``, ``guild``, ``user``, ``policy``."""
+    """What it was done to: ``channel``, ``guild``, ``user``, ``policy``, ``migration``."""
 
     type: str
     id: str
@@ -146,6 +146,7 @@ def happened(
     ms: float | None = None,
     error: str | None = None,
     op: str | None = None,
+    stage: Stage = Stage.POINT,
 ) -> AuditEntry:
     """The entry of something that is not an interaction: a change from the CLI, a job's run, a service's failure.
 
@@ -154,6 +155,7 @@ def happened(
     return AuditEntry(
         id=event_id(),
         at=at,
+        stage=stage,
         action=action,
         actor=actor,
         via=via(iface),
@@ -218,8 +220,10 @@ def _plain(value: Any) -> Any:
     """``value`` in JSON's words, as the module's docstring promises."""
     if value is None or isinstance(value, (str, int, float, datetime)):
         return _scalar(value)
-    if isinstance(value, (Who, Via, Target, Change)):
-        return _fields(value, _NAMES[type(value)])
+    if isinstance(value, (Who, Via, Target)):
+        return _recurring(value)
+    if isinstance(value, Change):
+        return _fields(value, _NAMES[Change])
     if isinstance(value, Mapping):
         return {_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -232,13 +236,27 @@ def _plain(value: Any) -> Any:
 def _scalar(value: str | float | datetime | None) -> str | int | None:
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= _MAX_EXACT_INTEGER):
         return value
+    if isinstance(value, (Stage, Success)):
+        return value.value
     return iso_ms(value) if isinstance(value, datetime) else _text(str(value))
+
+
+@functools.lru_cache(maxsize=1024)
+def _recurring(value: Who | Via | Target) -> dict[str, Any]:
+    """The same few people, places and processes come again and again; what is returned is not to be changed."""
+    return _fields(value, _NAMES[type(value)])
 
 
 def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
     always = isinstance(value, Change)  # "it became nothing" is a change
-    named = ((name, getattr(value, name)) for name in names)
-    return {name: _plain(item) for name, item in named if always or item is not None}
+    named: dict[str, Any] = {}
+    for name in names:
+        item = getattr(value, name)
+        if type(item) is str:
+            named[name] = _text(item)
+        elif item is not None or always:
+            named[name] = _plain(item)
+    return named
 
 
 def _text(value: str) -> str:

@@ -1,0 +1,68 @@
+"""What is looked for: the filter for MongoDB and the decision over one entry say the same."""
+
+import asyncio
+import fnmatch
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from botctl.audit.query import Query
+from botctl.core.audit import Success
+from botctl.core.clock import iso_ms
+from tests.support.mongo_memory import MemoryDatabase
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+_MOMENTS = st.integers(0, 4).map(lambda n: START + timedelta(minutes=n))
+_ACTIONS = st.sampled_from(["command.roll", "command.ops.status", "run.start", "command", "component.a\nb"])
+_ACTORS = st.sampled_from(["9", "91", "ann"])
+_FIELDS = st.fixed_dictionaries(
+    {"at": _MOMENTS.map(iso_ms), "action": _ACTIONS, "actor": _ACTORS, "outcome": st.sampled_from(Success).map(str)},
+    optional={"name": st.sampled_from(["ann", "9", "a*n"]), "guild": st.sampled_from(["7", "8"])},
+)
+_QUERIES = st.builds(
+    Query,
+    actor=st.none() | _ACTORS | st.sampled_from(["a*", "9*", "*", "a*n"]),
+    action=st.none() | _ACTIONS | st.sampled_from(["command.*", "*.start", "*", "c*.*s", "component.a*", "command"]),
+    guild=st.none() | st.sampled_from(["7", "9"]),
+    outcome=st.none() | st.sampled_from(Success),
+    since=st.none() | _MOMENTS,
+    until=st.none() | _MOMENTS,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(_QUERIES, st.lists(_FIELDS, min_size=1, max_size=8))
+def test_the_filter_finds_what_the_decision_wants(query, entries):
+    """So that a follower, who decides, and a reader, who asks MongoDB, see the same."""
+    collection = MemoryDatabase()["log"]
+
+    async def found():
+        await collection.insert_many([{"_id": n, "x": [fields]} for n, fields in enumerate(entries)])
+        return {document["_id"] for document in await collection.find(query.filter()).to_list()}
+
+    assert asyncio.run(found()) == {n for n, fields in enumerate(entries) if query.matches(fields)}
+
+
+@given(st.text(alphabet="ab.*\n", max_size=6).filter(lambda text: "*" in text), st.text(alphabet="ab.\n", max_size=6))
+def test_a_star_is_any_characters_and_nothing_else_is_special(pattern, action):
+    fields = {"at": iso_ms(START), "action": action}
+    assert Query(action=pattern).matches(fields) == fnmatch.fnmatchcase(action, pattern)
+
+
+@pytest.mark.parametrize("action", ["command.roll", "command.rollx", "xcommand.roll", "commandxroll", "command.roll\n"])
+def test_without_a_star_it_is_the_whole_action(action):
+    fields = {"at": iso_ms(START), "action": action}
+    assert Query(action="command.roll").matches(fields) == (action == "command.roll")
+
+
+def test_since_is_included_and_until_is_not():
+    fields = {"at": iso_ms(START), "action": "x"}
+    assert Query(since=START).matches(fields)
+    assert not Query(until=START).matches(fields)
+    assert not Query(since=START + timedelta(milliseconds=1)).matches(fields)
+
+
+def test_no_wishes_are_no_filter():
+    assert Query().filter() == {}
