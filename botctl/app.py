@@ -10,6 +10,7 @@ import enum
 import sys
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -24,13 +25,15 @@ from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.settings_load import Loaded
 from botctl.core.throttle import parse
+from botctl.monitor.reader import Monitor
+from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.sandbox.service import sandbox
 from botctl.stores.event_log import event_log
 from botctl.stores.guilds import guild_settings_store
 from botctl.stores.lease import leases
 from botctl.stores.mongo import Database, mongo_store, ping_mongo
-from botctl.stores.redis import ping_redis, redis_store
+from botctl.stores.redis import ping_redis, redis_store, running_redis
 from botctl.stores.relay import Relay, relay
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
@@ -60,7 +63,8 @@ def compose(
         ConfigError: a service of the settings cannot be loaded, or files of the commands folder are broken.
     """
     registry = assemble(loaded, bus=bus, lasting=True)
-    wanted: list[type] = [registry.add(process_metrics, name="metrics"), Relay]
+    registry.add(process_metrics, name="metrics")
+    wanted: list[type] = [Relay, registry.add(partial(snapshots, roles=roles), name="monitor")]
     if Role.STORES in roles:
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:
@@ -130,3 +134,9 @@ async def opened(loaded: Loaded, *wanted: type) -> AsyncIterator[Running]:
     """``wanted`` and what they need, for a verb that is done soon: embedded stores are joined, or started meanwhile."""
     async with assemble(loaded, bus=Bus()).open(*wanted) as running:
         yield running
+
+
+def monitor(loaded: Loaded) -> Monitor:
+    """What looks at the processes of the bot from outside. It starts nothing."""
+    settings = loaded.settings
+    return Monitor(settings.bot, partial(running_redis, settings, Runtime(loaded.root)))

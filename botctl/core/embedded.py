@@ -79,6 +79,20 @@ async def embedded(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
             yield Endpoint(part.address, part.secret)
 
 
+def found(recipe: Recipe, runtime: Runtime) -> Endpoint:
+    """Where the part is that a `botctl run` of the project runs; for those who only look, and start nothing.
+
+    Raises:
+        Unreachable: there is none.
+    """
+    part = runtime.live().get(recipe.name)
+    if part is None or not part.lasting:
+        raise Unreachable(
+            "No `botctl run` of this project is up.", hint="Start it, or name the project with --project."
+        )
+    return Endpoint(part.address, part.secret)
+
+
 async def _turn(recipe: Recipe, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
     """The part to join, or None: then this process is the owner. The lock that goes with it is on ``stack``."""
     deadline = time.monotonic() + _TURN_S

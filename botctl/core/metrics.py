@@ -33,6 +33,7 @@ from botctl.core.events import (
     AutocompleteAnswered,
     CommandFinished,
     CommandStarted,
+    DrainStarted,
     Event,
     GatewayChanged,
     Source,
@@ -96,6 +97,7 @@ class Metrics:
         self.window = Window(clock.monotonic)
         self.last: deque[LastCommand] = deque(maxlen=LAST_COMMANDS)
         self.in_flight = 0
+        self.draining = False
         self.autocompletes: Counter[str] = Counter()
         self.shards: dict[int, Shard] = {}
         self.store_restarts: Counter[str] = Counter()
@@ -178,6 +180,10 @@ class Metrics:
         shard.state = event.state
         shard.changes[event.state] += 1
         shard.latency_ms = event.latency_ms
+
+    @hear.register
+    def _(self, event: DrainStarted) -> None:  # noqa: ARG002
+        self.draining = True
 
     def _bounded(self, name: str) -> str:
         if name not in self._names and len(self._names) >= MAX_NAMES:

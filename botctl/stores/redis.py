@@ -15,7 +15,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, ResponseError  # noqa: A004
 
 from botctl.core.bus import Bus
-from botctl.core.embedded import embedded
+from botctl.core.embedded import embedded, found
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
 from botctl.core.redact import redact
@@ -121,10 +121,23 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
             yield client
     else:
         async with (
-            embedded(valkey.RECIPE, runtime, bus, tasks) as found,
-            _client(found.address, settings.redis.timeout_s) as client,
+            embedded(valkey.RECIPE, runtime, bus, tasks) as endpoint,
+            _client(endpoint.address, settings.redis.timeout_s) as client,
         ):
             yield client
+
+
+@asynccontextmanager
+async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[Redis]:
+    """The Redis that processes of the bot use at this moment; starts none.
+
+    Raises:
+        Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
+        ConfigError: its address or password is wrong.
+    """
+    url = settings.redis.url.get_secret_value() if settings.redis.url else found(valkey.RECIPE, runtime).address
+    async with _client(url, settings.redis.timeout_s) as client:
+        yield client
 
 
 @asynccontextmanager

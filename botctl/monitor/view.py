@@ -1,0 +1,274 @@
+"""From the snapshots of several processes to the one picture of a bot. Pure; what `botctl monitor --json` prints."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from botctl.core.clock import iso_ms
+from botctl.core.latency import merged, quantile_ms
+from botctl.monitor.snapshot import Command, Commands, Shard, Snapshot
+
+VERSION: Final = 1
+SILENT_S: Final = 3.0
+"""A snapshot comes every second; this long without one is no accident."""
+RATE_S: Final = 10
+LATE_MS: Final = 1000.0
+"""An event loop that came so late has kept people waiting."""
+LAST: Final = 50
+_STORES: Final = ("redis", "mongo")
+
+
+class Presence(enum.StrEnum):
+    """Whether a process is there.
+
+    ``SILENT``: its last word is some seconds old. ``GONE``: it ended without a word. ``STRANGE``: it is of
+    another version of botctl, whose snapshots this one cannot read.
+    """
+
+    UP = "up"
+    SILENT = "silent"
+    GONE = "gone"
+    STRANGE = "strange"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What Redis holds of the process ``proc``: ``age_s`` is None when it has forgotten it."""
+
+    proc: str
+    snapshot: Snapshot | None
+    age_s: float | None
+
+    @property
+    def presence(self) -> Presence:
+        """Whether it is there."""
+        if self.age_s is None:
+            return Presence.GONE
+        if self.snapshot is None:
+            return Presence.STRANGE
+        return Presence.SILENT if self.age_s > SILENT_S else Presence.UP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process. The numbers are None where nothing is known but that it was there."""
+
+    proc: str
+    presence: Presence
+    age_s: float | None = None
+    version: str = ""
+    roles: tuple[str, ...] = ()
+    draining: bool = False
+    uptime_s: float | None = None
+    rss_bytes: int | None = None
+    cpu_percent: float | None = None
+    lag_ms: float | None = None
+    rate_per_s: float | None = None
+    p99_ms: float | None = None
+    connections: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """A service of one process. ``well``: it is ready and answered its last ping."""
+
+    proc: str
+    name: str
+    state: str
+    well: bool
+    detail: str
+    took_ms: float | None
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRow:
+    """A shard and the process that has it."""
+
+    proc: str
+    id: int
+    state: str
+    latency_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """All processes together. The rate is over the last ten seconds, the quantiles over the last minute."""
+
+    rate_per_s: float = 0.0
+    per_second: tuple[int, ...] = ()
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    total: int = 0
+    in_flight: int = 0
+    failed: int = 0
+    throttled: int = 0
+    denied: int = 0
+    autocompletes: int = 0
+    connections: int = 0
+    dropped: int = 0
+    redis_ms: float | None = None
+    mongo_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One bot at one moment. ``troubles`` are sentences, the worst first; empty when all is well."""
+
+    v: int = VERSION
+    bot: str
+    at: str
+    totals: Totals = Totals()
+    processes: tuple[Process, ...] = ()
+    services: tuple[ServiceRow, ...] = ()
+    shards: tuple[ShardRow, ...] = ()
+    last: tuple[Command, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        """Whether any process of the bot is there."""
+        return any(process.presence is not Presence.GONE for process in self.processes)
+
+
+def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
+    """The picture that ``sightings`` of the processes of ``bot`` make at the time ``at``."""
+    told = [sighting.snapshot for sighting in sightings if sighting.snapshot]
+    processes = tuple(_process(sighting) for sighting in sightings)
+    services = tuple(_services(told))
+    shards = tuple(sorted(_shards(told), key=lambda shard: (shard.id, shard.proc)))
+    last = sorted((command for each in told for command in each.commands.last), key=lambda c: c.at, reverse=True)
+    return View(
+        bot=bot,
+        at=iso_ms(at),
+        totals=_totals(told),
+        processes=processes,
+        services=services,
+        shards=shards,
+        last=tuple(last[:LAST]),
+        troubles=(*_of_processes(processes), *_of_services(services), *_of_shards(shards), *_of_pace(processes)),
+    )
+
+
+def _process(sighting: Sighting) -> Process:
+    told = sighting.snapshot
+    age_s = None if sighting.age_s is None else round(sighting.age_s, 1)
+    if told is None:
+        return Process(proc=sighting.proc, presence=sighting.presence, age_s=age_s)
+    return Process(
+        proc=sighting.proc,
+        presence=sighting.presence,
+        age_s=age_s,
+        version=told.version,
+        roles=told.roles,
+        draining=told.draining,
+        uptime_s=told.uptime_s,
+        rss_bytes=told.rss_bytes,
+        cpu_percent=told.cpu_percent,
+        lag_ms=told.lag_ms,
+        rate_per_s=_rate(told.commands.per_second),
+        p99_ms=_rounded(quantile_ms(told.commands.latency_counts, 0.99)),
+        connections=told.connections,
+        dropped=told.dropped,
+    )
+
+
+def _totals(told: Sequence[Snapshot]) -> Totals:
+    commands: list[Commands] = [each.commands for each in told]
+    counts = merged(each.latency_counts for each in commands)
+    per_second = _summed(each.per_second for each in commands)
+    return Totals(
+        rate_per_s=_rate(per_second),
+        per_second=per_second,
+        p50_ms=_rounded(quantile_ms(counts, 0.5)),
+        p99_ms=_rounded(quantile_ms(counts, 0.99)),
+        total=sum(each.total for each in commands),
+        in_flight=sum(each.in_flight for each in commands),
+        failed=sum(each.failed for each in commands),
+        throttled=sum(each.throttled for each in commands),
+        denied=sum(each.denied for each in commands),
+        autocompletes=sum(each.autocompletes for each in commands),
+        connections=sum(each.connections for each in told),
+        dropped=sum(each.dropped for each in told),
+        **{f"{name}_ms": _slowest(told, name) for name in _STORES},
+    )
+
+
+def _summed(series: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    """Numbers by second as one; the newest are the last of each."""
+    backwards = [tuple(reversed(one)) for one in series]
+    length = max(map(len, backwards), default=0)
+    sums = (sum(one[i] for one in backwards if i < len(one)) for i in range(length))
+    return tuple(reversed(tuple(sums)))
+
+
+def _rate(per_second: Sequence[int]) -> float:
+    return round(sum(per_second[-RATE_S:]) / RATE_S, 1)
+
+
+def _rounded(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 1)
+
+
+def _slowest(told: Iterable[Snapshot], store: str) -> float | None:
+    """The longest ping of ``store`` that any process sees."""
+    found = (service.took_ms for each in told for service in each.services if service.name == store)
+    return max((ms for ms in found if ms is not None), default=None)
+
+
+def _services(told: Iterable[Snapshot]) -> Iterator[ServiceRow]:
+    for each in told:
+        for service in each.services:
+            yield ServiceRow(
+                proc=each.proc,
+                name=service.name,
+                state=service.state,
+                well=service.state == "ready" and service.ok is not False,
+                detail=service.detail,
+                took_ms=service.took_ms,
+                restarts=service.restarts,
+            )
+
+
+def _shards(told: Iterable[Snapshot]) -> Iterator[ShardRow]:
+    for each in told:
+        shard: Shard
+        for shard in each.shards:
+            yield ShardRow(proc=each.proc, id=shard.id, state=shard.state, latency_ms=shard.latency_ms)
+
+
+def _of_processes(processes: Iterable[Process]) -> Iterator[str]:
+    for process in processes:
+        match process.presence:
+            case Presence.GONE:
+                yield f"{process.proc} has ended without a word"
+            case Presence.SILENT:
+                yield f"{process.proc} has said nothing for {process.age_s:.0f} s"
+            case Presence.STRANGE:
+                yield f"{process.proc} is of another version of botctl, and cannot be read"
+
+
+def _of_services(services: Iterable[ServiceRow]) -> Iterator[str]:
+    for row in services:
+        if not row.well:
+            words = f"{row.name} of {row.proc} is {row.state}" if row.state != "ready" else f"{row.name} of {row.proc}"
+            yield f"{words}: {row.detail}" if row.detail else words
+
+
+def _of_shards(shards: Iterable[ShardRow]) -> Iterator[str]:
+    for shard in shards:
+        if shard.state == "disconnected":
+            yield f"shard {shard.id} of {shard.proc} is disconnected"
+
+
+def _of_pace(processes: Iterable[Process]) -> Iterator[str]:
+    for process in processes:
+        if process.lag_ms is not None and process.lag_ms >= LATE_MS:
+            yield f"{process.proc} was blocked for {process.lag_ms / 1000:.1f} s in the last minute"
+        if process.dropped:
+            yield f"{process.proc} has dropped {process.dropped} events, because a reader is too slow"

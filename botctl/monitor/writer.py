@@ -1,0 +1,190 @@
+"""Writes the snapshot of this process, once a second. Redis may come and go: what cannot be written is not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+import botctl
+from botctl.core.clock import Clock, SystemClock, iso_ms
+from botctl.core.metrics import Metrics
+from botctl.core.protocols import StatusSource
+from botctl.core.state import Health
+from botctl.core.tasks import Backoff, Tasks
+from botctl.monitor import snapshot as form
+from botctl.monitor.snapshot import EVERY_S, KEPT_MS, Command, Commands, Service, Shard, Snapshot
+
+HEALTH_EVERY_S: Final = 5.0
+_HEALTH_LIMIT_S: Final = 2.0
+_LAST_WORD_S: Final = 0.5
+_SWEEP_EVERY: Final = 30  # writes
+_AWAY: Final = "Redis does not answer: botctl monitor does not see this process"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class SnapshotWriter:
+    """Makes snapshots of this process and writes them."""
+
+    redis: Redis
+    metrics: Metrics
+    status: StatusSource
+    tasks: Tasks
+    roles: tuple[str, ...]
+    clock: Clock = field(default_factory=SystemClock)
+    written: int = 0
+
+    def __post_init__(self) -> None:
+        self._host, self._pid = socket.gethostname(), os.getpid()
+        self._started = iso_ms(self.clock.now())
+        self._health: dict[str, Health] = {}
+        self._away = False
+
+    @property
+    def proc(self) -> str:
+        """Who writes, as ``host:pid``."""
+        return f"{self._host}:{self._pid}"
+
+    def make(self) -> Snapshot:
+        """Take a picture of this process."""
+        metrics = self.metrics
+        return Snapshot(
+            bot=metrics.bot,
+            host=self._host,
+            pid=self._pid,
+            version=botctl.__version__,
+            roles=self.roles,
+            at=iso_ms(self.clock.now()),
+            started=self._started,
+            uptime_s=round(metrics.uptime_s, 1),
+            rss_bytes=metrics.rss_bytes,
+            cpu_percent=round(metrics.cpu_percent(), 1),
+            lag_ms=round(metrics.window.lag_ms(), 1),
+            draining=metrics.draining,
+            connections=metrics.connections,
+            dropped=sum(metrics.dropped().values()),
+            services=self._services(),
+            shards=_shards(metrics),
+            commands=_commands(metrics),
+        )
+
+    def _services(self) -> tuple[Service, ...]:
+        found = []
+        for status in self.status.statuses():
+            health = self._health.get(status.name)
+            found.append(
+                Service(
+                    name=status.name,
+                    state=status.state,
+                    detail=status.detail or (health.detail if health else ""),
+                    ok=health.ok if health else None,
+                    took_ms=round(health.took_ms, 1) if health else None,
+                    restarts=status.restarts,
+                )
+            )
+        return tuple(found)
+
+    async def run(self) -> None:
+        """Write a snapshot, again and again."""
+        while True:
+            began = self.clock.monotonic()
+            try:
+                await self.write()
+            except (RedisError, OSError):
+                if not self._away:
+                    self._away = True
+                    self.tasks.degraded(_AWAY)
+            else:
+                if self._away:
+                    self._away = False
+                    self.tasks.recovered()
+            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - began)))
+
+    async def write(self) -> None:
+        """Write one snapshot; now and then take those off the list who have ended without a word.
+
+        Raises:
+            RedisError, OSError: Redis does not answer.
+        """
+        bot = self.metrics.bot
+        async with self.redis.pipeline(transaction=False) as pipe:
+            pipe.set(form.key(bot, self.proc), form.as_json(self.make()), px=KEPT_MS)
+            pipe.sadd(form.set_key(bot), self.proc)
+            await pipe.execute()
+        self.written += 1
+        if self.written % _SWEEP_EVERY == 0:
+            await self._sweep(bot)
+
+    async def _sweep(self, bot: str) -> None:
+        procs = [proc async for proc in self.redis.sscan_iter(form.set_key(bot))]
+        if not procs:
+            return
+        kept = await self.redis.mget([form.key(bot, proc.decode()) for proc in procs])
+        ended = [proc for proc, snapshot in zip(procs, kept, strict=True) if snapshot is None]
+        if ended:  # one that lives and was only late adds itself again with its next snapshot
+            await self.redis.srem(form.set_key(bot), *ended)
+
+    async def sample(self) -> None:
+        """Ask the services how they are, again and again."""
+        while True:
+            self._health = {health.name: health for health in await self.status.health(_HEALTH_LIMIT_S)}
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    async def depart(self) -> None:
+        """Take this process off the list: it ends as it should."""
+        bot = self.metrics.bot
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_S), self.redis.pipeline(transaction=False) as pipe:
+                pipe.delete(form.key(bot, self.proc))
+                pipe.srem(form.set_key(bot), self.proc)
+                await pipe.execute()
+
+
+def _shards(metrics: Metrics) -> tuple[Shard, ...]:
+    latencies_ms = metrics.shard_latencies()
+    return tuple(
+        Shard(id=number, state=shard.state, latency_ms=_rounded(latencies_ms.get(number, shard.latency_ms)))
+        for number, shard in sorted(metrics.shards.items())
+    )
+
+
+def _commands(metrics: Metrics) -> Commands:
+    return Commands(
+        total=metrics.commands.total(),
+        in_flight=metrics.in_flight,
+        failed=metrics.finished("failed"),
+        throttled=metrics.finished("throttled"),
+        denied=metrics.finished("denied"),
+        autocompletes=metrics.autocompletes.total(),
+        per_second=tuple(metrics.window.finished()),
+        latency_counts=tuple(metrics.window.latencies()),
+        last=tuple(Command(**asdict(last)) for last in metrics.last),
+    )
+
+
+def _rounded(latency_ms: float | None) -> float | None:
+    return None if latency_ms is None else round(latency_ms, 1)
+
+
+@asynccontextmanager
+async def snapshots(
+    redis: Redis, metrics: Metrics, status: StatusSource, clock: Clock, tasks: Tasks, *, roles: Collection[str]
+) -> AsyncIterator[SnapshotWriter]:
+    """Factory of the service: this process, which is ``roles``, as `botctl monitor` sees it."""
+    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), clock)
+    tasks.spawn(writer.run, name="write", restart=Backoff())
+    tasks.spawn(writer.sample, name="sample", restart=Backoff())
+    try:
+        yield writer
+    finally:
+        await tasks.end()  # or the next write would undo the departure
+        await writer.depart()
