@@ -123,6 +123,44 @@ class GuildSettingsChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationApplied(Event):
+    """A migration was applied, or (``direction`` is ``down``) taken back."""
+
+    topic = "migrations"
+    name: str
+    direction: str
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationFailed(Event):
+    """A migration failed or was interrupted: it may be half done, and a person must decide how to go on."""
+
+    topic = "migrations"
+    name: str
+    direction: str
+    took_ms: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """All services of a `botctl run` are ready. ``roles`` are its roles, ``version`` is botctl's."""
+
+    topic = "system"
+    roles: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnding(Event):
+    """A `botctl run` that had started begins to stop, and will end with ``exit_code``."""
+
+    topic = "system"
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrainStarted(Event):
     """The process takes no new work and lets the commands in flight finish."""
 

@@ -222,6 +222,19 @@ class AuditSettings(Section):
     )
 
 
+class MigrateSettings(Section):
+    folder: str = Field(default="migrations", min_length=1, description="Where migrations are, seen from the root.")
+    on_start: bool = Field(
+        default=False, description="Whether `botctl run` applies what is pending; else it ends with exit code 3."
+    )
+    lease_s: float = Field(
+        default=15.0,
+        ge=1,
+        le=3600,
+        description="How long a process that applies migrations may be silent before another one takes over.",
+    )
+
+
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
 
@@ -242,6 +255,7 @@ class Settings(Section):
     shutdown: ShutdownSettings = Field(default=ShutdownSettings(), description="Stopping.")
     logs: LogSettings = Field(default=LogSettings(), description="Logs.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The audit log's writer.")
+    migrate: MigrateSettings = Field(default=MigrateSettings(), description="Migrations of MongoDB.")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
         default_factory=dict, description="The operator's own services: a name and `module:factory` each."

@@ -1,0 +1,205 @@
+"""What the verbs of `botctl migrate` do, and what `botctl run` asks for before it starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from botctl.core.audit import Change, Target, happened, operator
+from botctl.core.bus import Bus
+from botctl.core.clock import Clock
+from botctl.core.errors import WorkPending
+from botctl.core.protocols import Auditor, Leases
+from botctl.core.settings import Settings
+from botctl.migrate.files import Migration, Migrations, load
+from botctl.migrate.ledger import Database, Ledger
+from botctl.migrate.plan import (
+    Direction,
+    Record,
+    Row,
+    Standing,
+    State,
+    compare,
+    named,
+    pending,
+    require_changeable,
+    require_sound,
+    to_apply,
+    to_revert,
+)
+from botctl.migrate.session import Session, Tools, View, me
+
+LEASE: Final = "migrate"
+PATIENCE_S: Final = 1.0  # beyond the lease: whoever waits so long knows whether its holder lives
+
+_log = logging.getLogger(__name__)
+Plan = Callable[[Sequence[Row]], list[Migration]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a verb wants it: ``wait_s`` for another process that does migrations, None for ever; through which ``iface``.
+
+    ``view`` hears what is done.
+    """
+
+    wait_s: float | None = None
+    view: View = field(default_factory=View)
+    iface: str = "cli"
+
+
+@dataclass(frozen=True, slots=True)
+class Migrator:
+    """Does the migrations of one database.
+
+    What it does, raises: Held, when another process does migrations, or takes over from this one; Unreachable, when
+    the database does not answer; IntegrityError and NeedsDecision, as `plan.require_sound`, before anything is done.
+    """
+
+    tools: Tools
+    leases: Leases
+
+    async def up(self, migrations: Migrations, *, to: int | None = None, order: Order = Order()) -> None:
+        """Apply what is pending, up to number ``to``. For cancellation see `Session.run`.
+
+        Raises:
+            UsageError: there is no migration ``to``.
+            MigrationFaults: a file cannot be imported; nothing was done.
+            BotctlError: a migration failed.
+        """
+        rows = await rows_of(migrations, self.tools.ledger)
+        if not _busy(rows):  # what is settled is told without a lease
+            require_sound(rows)
+            if not to_apply(rows, to):
+                return
+        await self._do(migrations, Direction.UP, lambda now: to_apply(now, to), order)
+
+    async def down(
+        self,
+        migrations: Migrations,
+        files: Sequence[Migration],
+        *,
+        order: Order = Order(),
+    ) -> None:
+        """Take back ``files``, as `to_revert` chose them, as long as they still are the newest. The rest as `up`."""
+
+        def still(rows: Sequence[Row]) -> list[Migration]:
+            names = {file.name for file in files}
+            return [file for file in to_revert(rows, steps=len(files)) if file.name in names]
+
+        await self._do(migrations, Direction.DOWN, still, order)
+
+    async def resolve(
+        self, migrations: Migrations, name: str, state: State, *, reason: str, wait_s: float | None = None
+    ) -> Row:
+        """Write down that ``name`` is APPLIED, or REVERTED, because a person says so; returns where it stood before.
+
+        Raises:
+            UsageError: there is no such migration, it has no file that could be applied, or it stands so already.
+        """
+        async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=wait_s) as lease:
+            row = named(await rows_of(migrations, self.tools.ledger), name)
+            require_changeable(row, state)
+            now = self.tools.clock.now()
+            record = Record(
+                name=row.name,
+                n=row.n,
+                checksum=row.file.checksum if row.file else "",
+                state=state,
+                direction=Direction.UP if state is State.APPLIED else Direction.DOWN,
+                started=now,
+                ended=now,
+                took_ms=None,
+                by=me(lease),
+                error=None,
+            )
+            await self.tools.ledger.put(record, after=row.record)
+        self.tools.auditor.record(
+            happened(
+                "migration.resolve",
+                operator(),
+                at=now,
+                iface="cli",
+                target=Target("migration", row.name),
+                reason=reason,
+                changes=[Change("state", row.standing.value, "applied" if state is State.APPLIED else "pending")],
+            )
+        )
+        return row
+
+    async def settled(self, migrations: Migrations) -> tuple[Row, ...]:
+        """Where everything stands once no other process works on it: that one's end is waited for.
+
+        Raises:
+            IntegrityError, NeedsDecision: as `require_sound`.
+        """
+        rows = await rows_of(migrations, self.tools.ledger)
+        if _busy(rows):
+            _log.info("another process does migrations: its end is waited for")
+            async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s):
+                rows = await rows_of(migrations, self.tools.ledger)
+        require_sound(rows)
+        return rows
+
+    async def _do(self, migrations: Migrations, direction: Direction, plan: Plan, order: Order) -> None:
+        async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s) as lease:
+            rows = await rows_of(migrations, self.tools.ledger)  # again: another process may have done it meanwhile
+            require_sound(rows)
+            files = plan(rows)
+            steps = load(migrations, files)
+            records = {row.name: row.record for row in rows}
+            session = Session(self.tools, lease, direction, migrations.folder, order.view, order.iface)
+            for file in files:
+                await session.run(file, steps[file.name], records[file.name])
+
+
+class Migrated:
+    """The database has the shape that the files of this version expect."""
+
+
+async def rows_of(migrations: Migrations, ledger: Ledger) -> tuple[Row, ...]:
+    """Where every migration stands. Reads, and nothing else."""
+    return compare(migrations.files, await ledger.read())
+
+
+def require_nothing_pending(rows: Sequence[Row], hint: str) -> None:
+    """Raises:
+    WorkPending: something is.
+    """
+    if files := pending(rows):
+        count = "1 migration is" if len(files) == 1 else f"{len(files)} migrations are"
+        raise WorkPending(f"{count} pending: {', '.join(file.name for file in files)}.", hint=hint)
+
+
+@asynccontextmanager
+async def migrator(
+    *, database: Database, leases: Leases, auditor: Auditor, bus: Bus, clock: Clock, settings: Settings
+) -> AsyncIterator[Migrator]:
+    """Factory of the service."""
+    yield Migrator(Tools(Ledger(database), auditor, bus, clock, settings.migrate.lease_s), leases)
+
+
+@asynccontextmanager
+async def migrated(migrator: Migrator, migrations: Migrations, settings: Settings) -> AsyncIterator[Migrated]:
+    """Factory of the service that a `botctl run` needs before all that relies on the database's shape.
+
+    Of several processes that start at once, one applies what is pending and the others wait for it.
+
+    Raises:
+        WorkPending: migrations are pending, and the settings do not say that they are applied on start.
+        IntegrityError, NeedsDecision: as `require_sound`.
+        BotctlError: a migration failed.
+    """
+    rows = await migrator.settled(migrations)
+    if settings.migrate.on_start and pending(rows):
+        await migrator.up(migrations, order=Order(iface="system"))
+    elif not settings.migrate.on_start:
+        require_nothing_pending(rows, "`botctl migrate up` applies them; so does `botctl run --migrate`.")
+    yield Migrated()
+
+
+def _busy(rows: Sequence[Row]) -> bool:
+    return any(row.standing is Standing.RUNNING for row in rows)
