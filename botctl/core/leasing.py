@@ -58,16 +58,14 @@ class Belief:
 
     ttl_s: float
     sent_at_s: float
-    given_up: bool = False
 
     def renewed(self, sent_at_s: float) -> None:
         """A renewal that was sent at ``sent_at_s`` is confirmed. One that comes too late changes nothing."""
         self.sent_at_s = max(self.sent_at_s, sent_at_s)
 
     def holds(self, now_s: float) -> bool:
-        """Whether it may still act as the holder; once it may not, it never may again."""
-        self.given_up = self.given_up or now_s >= self.ends_at_s
-        return not self.given_up
+        """Whether it may still act as the holder."""
+        return now_s < self.ends_at_s
 
     @property
     def ends_at_s(self) -> float:

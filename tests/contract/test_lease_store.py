@@ -1,0 +1,77 @@
+"""Leases on every document store: the four steps, races, a holder that was killed, a server that comes back."""
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from botctl.core.errors import Held
+from botctl.stores import nx
+from botctl.stores.lease import COLLECTION, MongoLeases, look, release, renew, take
+from tests.support.stores import new_database, server
+
+
+async def test_the_steps_of_a_lease(documents):
+    """All that a lease needs of a store: a whole number is compared and changed in one step."""
+    leases = documents[COLLECTION]
+    first = await look(leases, "a")
+    assert (first.fence, first.free) == (0, True)
+    assert await take(leases, "a", first, holder="h:1:x", ttl_s=9.5)
+    assert not await take(leases, "a", first, holder="h:2:y", ttl_s=9.5)
+    held = await look(leases, "a")
+    assert (held.fence, held.beats, held.free, held.ttl_s, held.holder) == (1, 0, False, 9.5, "h:1:x")
+    assert await renew(leases, "a", 1)
+    assert not await take(leases, "a", held, holder="h:2:y", ttl_s=9.5), "it was renewed since it was seen"
+    assert isinstance((await leases.find_one({"_id": "a"}))["renewed"], datetime)
+    renewed = await look(leases, "a")
+    assert renewed.beats == 1
+    assert await take(leases, "a", renewed, holder="h:2:y", ttl_s=9.5)
+    assert not await renew(leases, "a", 1), "a holder that was succeeded"
+    await release(leases, "a", 1)
+    assert not (await look(leases, "a")).free
+    await release(leases, "a", 2)
+    assert (await look(leases, "a")).free
+    assert (await look(leases, "a")).fence == 2
+
+
+async def test_of_many_who_want_it_at_once_one_has_it_and_each_has_a_fence_of_its_own(mongo_db):
+    leases = MongoLeases(mongo_db[COLLECTION])
+    fences, inside = [], 0
+
+    async def work() -> None:
+        nonlocal inside
+        async with leases.lease("a", ttl_s=30) as lease:
+            inside += 1
+            assert inside == 1
+            fences.append(lease.fence)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    assert fences == sorted(set(fences))
+    assert len(fences) == 4
+
+
+async def test_whoever_holds_it_stands_in_the_sentence_and_a_dead_holder_is_succeeded(mongo_db):
+    leases = MongoLeases(mongo_db[COLLECTION])
+    assert await take(mongo_db[COLLECTION], "a", await look(mongo_db[COLLECTION], "a"), holder="vps:7:x", ttl_s=0.5)
+    with pytest.raises(Held, match="a is held by process 7 on vps"):
+        async with leases.lease("a", wait_s=0):
+            pass
+    async with leases.lease("a", ttl_s=5, wait_s=10) as lease:
+        assert lease.fence == 2
+
+
+async def test_a_lease_outlives_a_restart_of_the_server(tmp_path):
+    with server(nx.RECIPE, tmp_path) as own:
+        async with new_database(own.url) as database:
+            leases = MongoLeases(database[COLLECTION])
+            async with leases.lease("a", ttl_s=30) as lease:
+                own.kill()
+                own.start()
+                beats = (await look(database[COLLECTION], "a")).beats
+                assert await renew(database[COLLECTION], "a", lease.fence)
+                assert (await look(database[COLLECTION], "a")).beats == beats + 1
+                assert lease.held
+            async with leases.lease("a", ttl_s=30, wait_s=0) as next_one:
+                assert next_one.fence == lease.fence + 1
