@@ -15,6 +15,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from botctl.audit.recorder import audit_recorder
 from botctl.audit.writer import audit_writer
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
@@ -64,7 +65,11 @@ def compose(
     """
     registry = assemble(loaded, bus=bus, lasting=True)
     registry.add(process_metrics, name="metrics")
-    wanted: list[type] = [Relay, registry.add(partial(snapshots, roles=roles), name="monitor")]
+    wanted: list[type] = [
+        Relay,
+        registry.add(partial(snapshots, roles=roles), name="monitor"),
+        registry.add(audit_recorder, name="recorder"),
+    ]
     if Role.STORES in roles:
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:

@@ -11,9 +11,11 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any, Protocol
 
+from botctl import __version__
 from botctl.app import Role, compose
 from botctl.core.bus import Bus
 from botctl.core.errors import BotctlError, ExitCode
+from botctl.core.events import RunEnding, RunStarted
 from botctl.core.registry import Registry, Running
 from botctl.core.runtime import Runtime
 from botctl.core.settings_load import Loaded
@@ -59,6 +61,10 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
         def ready(running: Running) -> None:
             view.ready(running)
             supervisor.ready()
+            bus.publish(RunStarted(roles=tuple(map(str, roles)), version=__version__))
+
+        def ending(code: ExitCode) -> None:
+            bus.publish(RunEnding(exit_code=code))
 
         async def drain(running: Running) -> None:
             supervisor.stopping()
@@ -69,7 +75,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
 
         code: int = ExitCode.FAILED
         try:
-            code = ended = await live(registry, types, stop=stop, ready=ready, drain=drain)
+            code = ended = await live(registry, types, stop=stop, ready=ready, ending=ending, drain=drain)
             return ended
         except BotctlError as error:
             _log.error("%s", error)  # a sentence; its trace says nothing more
@@ -85,9 +91,10 @@ async def live(
     *,
     stop: Stop,
     ready: Callable[[Running], None],
+    ending: Callable[[ExitCode], None],
     drain: Callable[[Running], Awaitable[None]],
 ) -> ExitCode:
-    """Open ``wanted``, say that it is `ready`, go on until a signal, then `drain` and stop everything.
+    """Open ``wanted``, say that it is `ready`, go on until a signal, tell the `ending`, `drain` and stop everything.
 
     A signal while it is still starting stops the start. A second signal ends the drain, and shortens every stop.
 
@@ -100,7 +107,12 @@ async def live(
         async with registry.open(*wanted) as running:
             opened.set_result(running)
             ready(running)
-            code: ExitCode = await _first(stop.wait(), running.wait())
+            try:
+                code: ExitCode = await _first(stop.wait(), running.wait())
+            except BotctlError as error:
+                ending(error.exit_code)
+                raise
+            ending(code)
             await _first(_awaited(drain(running)), stop.wait_for_hurry())
             return code
 

@@ -28,6 +28,7 @@ class Life:
         self.stop_takes_s = 0.0
         self.drain_takes_s = 0.0
         self.dies = asyncio.Event()
+        self.endings: list[ExitCode] = []
 
     @asynccontextmanager
     async def service(self, tasks: Tasks) -> AsyncIterator[None]:
@@ -54,7 +55,9 @@ class Life:
         self.diary.append("ready")
 
     async def live(self, stop: Stop) -> ExitCode:
-        return await live(self.registry, (Life,), stop=stop, ready=self.ready, drain=self.drain)
+        return await live(
+            self.registry, (Life,), stop=stop, ready=self.ready, ending=self.endings.append, drain=self.drain
+        )
 
 
 @contextmanager
@@ -75,6 +78,7 @@ async def test_a_signal_drains_then_stops(signum: signal.Signals, code: int) -> 
     with signals((5, signum)) as stop:
         assert await life.live(stop) == code
     assert life.diary == ["start", "ready", "drain", "drained", "stopped"]
+    assert life.endings == [code]
 
 
 async def test_a_signal_while_starting_stops_the_start() -> None:
@@ -114,6 +118,7 @@ async def test_a_service_that_fails_for_good_stops_everything() -> None:
     with signals() as stop, pytest.raises(ServiceFailed, match="work"):
         await life.live(stop)
     assert life.diary == ["start", "ready", "stopped"]
+    assert life.endings == [ExitCode.FAILED]
 
 
 async def test_a_cancellation_from_outside_is_passed_on() -> None:

@@ -1,0 +1,70 @@
+"""What a process and its services went through, as entries of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from botctl.core.audit import Change, Success, Target, Who, happened, operator
+from botctl.core.bus import Bus
+from botctl.core.clock import Clock
+from botctl.core.events import RunEnding, RunStarted, ServiceChanged, Source
+from botctl.core.protocols import Auditor
+from botctl.core.state import State
+
+_TOLD: Final = {State.DEGRADED: Success.ERROR, State.FAILED: Success.ERROR, State.READY: Success.SUCCESS}
+_UNWELL: Final = (State.DEGRADED, State.RESTARTING)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Records what it hears of ``proc`` (``host:pid``)."""
+
+    auditor: Auditor
+    clock: Clock
+    proc: str
+
+    def service_changed(self, event: ServiceChanged) -> None:
+        """``service.failed``, ``service.degraded``, ``service.ready``: what is news, and no start or stop in order."""
+        outcome = _TOLD.get(State(event.new))
+        if outcome is None or event.old == event.new or (event.new == State.READY and event.old not in _UNWELL):
+            return
+        self.auditor.record(
+            happened(
+                f"service.{event.new}",
+                Who("system", self.proc),
+                at=self.clock.now(),
+                iface="system",
+                target=Target("service", event.service),
+                outcome=outcome,
+                reason=event.detail or None,
+            )
+        )
+
+    def run_started(self, event: RunStarted) -> None:
+        """``run.start``: every service is ready. By whom: the user that the process belongs to."""
+        self._run("run.start", Change("roles", None, event.roles), Change("version", None, event.version))
+
+    def run_ending(self, event: RunEnding) -> None:
+        """``run.stop``, with the exit code. A start without one was killed."""
+        self._run("run.stop", Change("exit_code", None, event.exit_code))
+
+    def _run(self, action: str, *changes: Change) -> None:
+        target = Target("process", self.proc)
+        self.auditor.record(
+            happened(action, operator(), at=self.clock.now(), iface="cli", target=target, changes=changes)
+        )
+
+
+@asynccontextmanager
+async def audit_recorder(bus: Bus, auditor: Auditor, clock: Clock) -> AsyncIterator[Recorder]:
+    """Factory of the service."""
+    recorder = Recorder(auditor, clock, Source("").proc)
+    with (
+        bus.listen(recorder.service_changed, ServiceChanged),
+        bus.listen(recorder.run_started, RunStarted),
+        bus.listen(recorder.run_ending, RunEnding),
+    ):
+        yield recorder
