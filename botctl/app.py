@@ -7,6 +7,7 @@ and the registry finds the order.
 from __future__ import annotations
 
 import enum
+import math
 import sys
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 
 from botctl.audit.recorder import audit_recorder
 from botctl.audit.writer import audit_writer
+from botctl.auth.keys import api_keys
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
@@ -26,6 +28,8 @@ from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.settings_load import Loaded
 from botctl.core.throttle import parse
+from botctl.migrate.files import Migrations, discover
+from botctl.migrate.runner import Migrated, migrated, migrator
 from botctl.monitor.reader import Monitor
 from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
@@ -61,7 +65,7 @@ def compose(
     """The services of a `botctl run` that is ``roles``, and the types of those to open.
 
     Raises:
-        ConfigError: a service of the settings cannot be loaded, or files of the commands folder are broken.
+        ConfigError: a service of the settings cannot be loaded, or files of the commands or migrations are broken.
     """
     registry = assemble(loaded, bus=bus, lasting=True)
     registry.add(process_metrics, name="metrics")
@@ -73,6 +77,7 @@ def compose(
     if Role.STORES in roles:
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:
+        wanted.append(_add_migrated(registry, loaded))
         wanted += _add_operators_own(registry, loaded)
     if Role.BOT in roles:
         wanted += _add_bot(registry, loaded, skip_broken=skip_broken)
@@ -97,7 +102,9 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
     registry.add(rate_limiter, name="limits")
     registry.add(audit_writer, name="audit")
     registry.add(guild_settings_store, name="guilds")
+    registry.add(api_keys, name="keys")
     registry.add(leases, name="leases")
+    registry.add(migrator, name="migrate")
     if settings.discord.token is None:
         registry.add(sandbox, name="sandbox", stop_s=CHILD_STOP_S)
     else:
@@ -105,11 +112,19 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
     return registry
 
 
+def _add_migrated(registry: Registry, loaded: Loaded) -> type:
+    """What all but the stores wait for: that the database has the shape which the files expect. It takes its time."""
+    registry.value(Migrations, discover(Path(loaded.root, loaded.settings.migrate.folder)))
+    return registry.add(migrated, name="migrations", also=[Relay], start_s=math.inf)
+
+
 def _add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
     """The factories named under ``[services]``; they may be in modules of the project."""
     if loaded.settings.services and str(loaded.root) not in sys.path:
         sys.path.append(str(loaded.root))  # at the end: a project's random.py does not hide the library's
-    return [registry.add(load_factory(path), name=name) for name, path in loaded.settings.services.items()]
+    return [
+        registry.add(load_factory(path), name=name, also=[Migrated]) for name, path in loaded.settings.services.items()
+    ]
 
 
 def _add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> list[type]:
@@ -126,7 +141,7 @@ def _add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> list[t
     bot = registry.add(
         bot_service,
         name="bot",
-        also=catalog.needs,
+        also={*catalog.needs, Migrated},
         start_s=BOT_START_S,
         stop_s=settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,

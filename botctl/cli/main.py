@@ -58,11 +58,12 @@ def botctl(
 
 
 def _register() -> None:
-    from botctl.cli import init, run, sandbox, settings, stores
+    from botctl.cli import auth, init, run, sandbox, settings, stores
 
     app.command("run", rich_help_panel=OPERATE)(run.run)
     app.command("stores", rich_help_panel=OPERATE)(stores.stores)
     app.add_typer(settings.app, name="settings", rich_help_panel=OPERATE)
+    app.add_typer(auth.app, name="auth", rich_help_panel=ACCESS)
     app.add_typer(sandbox.app, name="sandbox", rich_help_panel=DEVELOP)
     app.command("init", rich_help_panel=DEVELOP)(init.init)
 

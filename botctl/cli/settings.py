@@ -56,13 +56,14 @@ def _settings_of(
     from botctl.app import opened
     from botctl.core.errors import UsageError
     from botctl.core.protocols import GuildSettingsStore
+    from botctl.stores.relay import Relay
 
     if not (guild.isascii() and guild.isdigit()):
         raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint="It is a number of 17 to 20 digits.")
     loaded = load_settings(project, profile)
 
     async def ask() -> GuildSettings:
-        async with opened(loaded, GuildSettingsStore) as running:
+        async with opened(loaded, GuildSettingsStore, Relay) as running:
             store = running.get(GuildSettingsStore)
             if changes is None:
                 return await store.get(guild)

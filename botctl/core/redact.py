@@ -22,7 +22,7 @@ MIN_SHAPE_LENGTH: Final = 32
 # What a shape needs to be there at all. Looking for these first keeps an ordinary line at about a microsecond.
 _CLUES: Final = (
     *("token", "secret", "passw", "authorization", "bearer ", "api_key", "apikey", "api-key"),
-    *("://", "webhooks/", "interactions/", "aw50zxjhy3rpb246"),
+    *("://", "webhooks/", "interactions/", "aw50zxjhy3rpb246", "botctl_"),
 )
 _TOKEN_TAIL: Final = re.compile(r"\.[\w-]{6,7}\.[\w-]{27}")
 
@@ -36,6 +36,7 @@ _SHAPES: Final = re.compile(
     | (?P<bearer>\bbearer\s+)[\w.~+/=-]{{8,}}
     | (?P<key>(?:token|secret|passw(?:or)?d|api[_-]?key)\w{{0,32}}[\\"']*\s*(?:[:=]|%3d)\s*{_QUOTE}){_VALUE}
     | \b[\w-]{{22,30}}\.[\w-]{{6,7}}\.[\w-]{{27,}}                              # Discord: bot tokens
+    | (?P<botctl>\bbotctl_[a-z0-9]{{12}}_)[A-Za-z0-9]{{20,}}                      # our own API keys
     | \baW50ZXJhY3Rpb246[\w-]{{16,}}                                            # Discord: interaction tokens
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,

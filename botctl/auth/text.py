@@ -1,0 +1,67 @@
+"""The text of an API key: ``botctl_<id>_<secret>``, where the last six characters are a checksum. Pure.
+
+The id names the key in lists and logs. The secret has 256 bits, so that one SHA-256 of the text is enough to keep:
+there is nothing to guess. The checksum tells a key that was cut or mistyped from a wrong one without asking anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+import zlib
+from typing import Final, NamedTuple
+
+PREFIX: Final = "botctl"
+_ID_LENGTH: Final = 12
+_SECRET_LENGTH: Final = 43  # of 62 characters: 256 bits
+_CHECKSUM_LENGTH: Final = 6  # of 62 characters: the 32 bits of a CRC
+_ID_ALPHABET: Final = "23456789abcdefghjkmnpqrstuvwxyz"
+_ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_FORM: Final = re.compile(
+    rf"(?P<body>{PREFIX}_(?P<id>[{_ID_ALPHABET}]{{{_ID_LENGTH}}})_[0-9A-Za-z]{{{_SECRET_LENGTH}}})"
+    rf"(?P<checksum>[0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})"
+)
+
+
+class KeyText(NamedTuple):
+    """A new key: its id, its text and the `digest` to keep."""
+
+    id: str
+    text: str
+    digest: bytes
+
+
+def mint() -> KeyText:
+    """A key that nobody has."""
+    key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+    body = f"{PREFIX}_{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    text = body + _checksum(body)
+    return KeyText(key_id, text, digest(text))
+
+
+def id_of(text: str) -> str:
+    """The id of the key whose text this is.
+
+    Raises:
+        ValueError: this is not the whole text of a key.
+    """
+    found = _FORM.fullmatch(text)
+    if found is None or _checksum(found["body"]) != found["checksum"]:
+        raise ValueError("this is not the whole text of a key")
+    return found["id"]
+
+
+def digest(text: str) -> bytes:
+    """What is kept of a key: 32 bytes from which the text cannot be found."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    digits = []
+    for _ in range(_CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(digits)
