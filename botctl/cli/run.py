@@ -20,6 +20,10 @@ def run(
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out files of the commands folder that cannot be loaded.")
     ] = False,
+    migrate: Annotated[
+        bool | None,
+        typer.Option("--migrate/--no-migrate", help="Apply pending migrations first; else as migrate.on_start says."),
+    ] = None,
     explain_config: Annotated[
         bool, typer.Option("--explain-config", help="Print each setting and where it comes from, then stop.")
     ] = False,
@@ -30,9 +34,10 @@ def run(
     """Start the bot and everything it needs, until Ctrl-C or SIGTERM.
 
     Without a token it talks to the sandbox, a local Discord; without servers it starts embedded stores. A first signal
-    lets commands in flight finish, a second one does not wait. With --json, logs are JSON lines.
+    lets commands in flight finish, a second one does not wait. With pending migrations that it may not apply, it ends
+    with exit code 3. With --json, logs are JSON lines.
     """
-    loaded = load_settings(project, profile)
+    loaded = load_settings(project, profile, {} if migrate is None else {"migrate.on_start": migrate})
     if explain_config:
         _explain(loaded, as_json=as_json)
         return
