@@ -120,6 +120,19 @@ async def test_an_index_has_a_name_of_its_own_choice(db):
     assert set(await db.x.index_information()) == {"_id_", "idx_x_a"}
 
 
+async def test_an_index_forgets_its_directions(db):
+    """Instead: indexes are told apart by their fields."""
+    await db.x.create_index([("a", -1), ("b", 1)])
+    assert [("a", 1), ("b", 1)] in [index["key"] for index in (await db.x.index_information()).values()]
+
+
+async def test_an_index_over_the_id_and_more_stops_every_insert(db):
+    """It can be made while the collection is empty. Instead: without the ``_id``."""
+    await db.x.create_index([("a", -1), ("_id", -1)])
+    with pytest.raises(OperationFailure):
+        await db.x.insert_one({"_id": "1", "a": 1})
+
+
 async def test_uuids_come_back_as_bytes(db):
     """Instead: text."""
     await db.x.insert_one({"_id": "1", "u": UUID(int=5)})
