@@ -58,9 +58,10 @@ def botctl(
 
 
 def _register() -> None:
-    from botctl.cli import auth, init, run, sandbox, settings, stores
+    from botctl.cli import auth, init, monitor, run, sandbox, settings, stores
 
     app.command("run", rich_help_panel=OPERATE)(run.run)
+    app.command("monitor", rich_help_panel=OPERATE)(monitor.monitor)
     app.command("stores", rich_help_panel=OPERATE)(stores.stores)
     app.add_typer(settings.app, name="settings", rich_help_panel=OPERATE)
     app.add_typer(auth.app, name="auth", rich_help_panel=ACCESS)

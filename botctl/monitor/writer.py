@@ -46,7 +46,7 @@ class SnapshotWriter:
     def __post_init__(self) -> None:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._started = iso_ms(self.clock.now())
-        self._health: dict[str, Health] = {}
+        self._health: dict[str, tuple[str, Health]] = {}
         self._away = False
 
     @property
@@ -80,7 +80,8 @@ class SnapshotWriter:
     def _services(self) -> tuple[Service, ...]:
         found = []
         for status in self.status.statuses():
-            health = self._health.get(status.name)
+            state, health = self._health.get(status.name, ("", None))
+            health = health if state == status.state else None  # what it said in another state is no news any more
             found.append(
                 Service(
                     name=status.name,
@@ -136,8 +137,11 @@ class SnapshotWriter:
     async def sample(self) -> None:
         """Ask the services how they are, again and again."""
         while True:
-            self._health = {health.name: health for health in await self.status.health(_HEALTH_LIMIT_S)}
-            await asyncio.sleep(HEALTH_EVERY_S)
+            states = {status.name: status.state for status in self.status.statuses()}
+            answers = await self.status.health(_HEALTH_LIMIT_S)
+            self._health = {health.name: (states[health.name], health) for health in answers}
+            settled = all(state.up for state in states.values())
+            await asyncio.sleep(HEALTH_EVERY_S if settled else EVERY_S)
 
     async def depart(self) -> None:
         """Take this process off the list: it ends as it should."""

@@ -1,0 +1,91 @@
+"""Text in lines of a known width: tables, flows and columns whose height is known before anything is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.text import Text
+
+from botctl.core.escape import ELLIPSIS
+
+GAP: Final = 2
+Cell = Text | str
+
+
+def text(cell: Cell) -> Text:
+    """``cell`` as one line."""
+    return cell if isinstance(cell, Text) else Text(cell)
+
+
+def cut(line: Text, width: int) -> Text:
+    """``line`` in at most ``width`` cells."""
+    if line.cell_len <= width:
+        return line
+    line = line.copy()
+    line.truncate(max(0, width), overflow="ellipsis")
+    return line
+
+
+def ends(left: Text, right: Text, width: int) -> Text:
+    """``left`` and ``right`` at the two ends of a line; ``left`` gives way."""
+    left = cut(left, width - right.cell_len - 1)
+    return Text.assemble(left, " " * (width - left.cell_len - right.cell_len), right)
+
+
+def flow(items: Sequence[Text], width: int, *, most: int = 1000) -> list[Text]:
+    """``items`` one after the other, in as many lines as it takes; what ``most`` lines do not hold is counted."""
+    lines: list[Text] = []
+    for index, item in enumerate(items):
+        if lines and lines[-1].cell_len + GAP + item.cell_len <= width:
+            lines[-1].append(" " * GAP).append_text(item)
+        elif len(lines) < most:
+            lines.append(cut(item, width).copy())
+        else:
+            more = Text(f" {ELLIPSIS} {len(items) - index} more", "dim")
+            lines[-1] = cut(lines[-1], width - more.cell_len).append_text(more)
+            break
+    return lines
+
+
+def under(label: str, lines: Sequence[Text], indent: int) -> list[Text]:
+    """``lines`` to the right of ``label``, which takes ``indent`` cells."""
+    heads = [cut(Text(label, "dim"), indent - 1), *(Text() for _ in lines[1:])]
+    return (
+        [Text.assemble(head, " " * (indent - head.cell_len), line) for head, line in zip(heads, lines, strict=True)]
+        if lines
+        else []
+    )
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, *, flexible: int, left: str = ""
+) -> list[Text]:
+    """Rows under ``head``. Columns named in ``left`` (by their heads) begin at the left, others end at the right.
+
+    The column number ``flexible`` takes what the others leave, or is cut when they leave too little.
+    """
+    cells = [[Text(name, "dim") for name in head], *([text(cell) for cell in row] for row in rows)]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    widths[flexible] = max(1, width - sum(widths) - GAP * (len(head) - 1) + widths[flexible])
+    aligned = ["left" if name in left.split() else "right" for name in head]
+    return [cut(_aligned(row, widths, aligned), width) for row in cells]
+
+
+def _aligned(row: Sequence[Text], widths: Sequence[int], aligned: Sequence[str]) -> Text:
+    pieces = []
+    for cell, room, side in zip(row, widths, aligned, strict=True):
+        shown = cut(cell, room)
+        pad = Text(" " * (room - shown.cell_len))
+        pieces.append(shown + pad if side == "left" else pad + shown)
+    return Text(" " * GAP).join(pieces)
+
+
+def beside(left: Sequence[Text], right: Sequence[Text], width: int, gap: int) -> list[Text]:
+    """Two columns; the left one is ``width`` cells wide."""
+    lines = []
+    for index in range(max(len(left), len(right))):
+        first = cut(left[index], width) if index < len(left) else Text()
+        second = right[index] if index < len(right) else Text()
+        lines.append(Text.assemble(first, " " * (width - first.cell_len + gap), second))
+    return lines

@@ -1,0 +1,287 @@
+"""The picture of a bot that runs, for a terminal of any size: what matters first, and whole where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from rich.text import Text
+
+from botctl.cli.lines import beside, cut, ends, flow, table, under
+from botctl.core.escape import safe
+from botctl.core.state import State
+from botctl.monitor.snapshot import Command
+from botctl.monitor.view import Presence, Process, ServiceRow, ShardRow, Totals, View
+
+WIDE: Final = 140
+"""Columns from which on there are two columns, and each service has a line of its own."""
+Lines = list[Text]
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_RESULTS: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
+_PRESENCES: Final = {Presence.SILENT: "yellow", Presence.GONE: "bold red", Presence.STRANGE: "yellow"}
+_COMING: Final = (State.IDLE, State.STARTING)
+_INDENT: Final = 10
+_MIB: Final = 1024 * 1024
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_LEAST_COMMANDS: Final = 4
+_GUTTER: Final = 4
+
+
+def waiting(view: View | None, bot: str, words: str, size: tuple[int, int]) -> Text:
+    """What is shown while nothing of the bot runs."""
+    width, height = size
+    lines = [ends(Text(safe(bot), "bold"), _keys(), width), Text(), Text("Waiting for `botctl run` …", "bold yellow")]
+    lines += [cut(Text(safe(words), "dim"), width), Text()]
+    lines += _troubles(view, width, most=height) if view else []
+    return _joined(lines[:height])
+
+
+def picture(view: View, width: int, height: int | None = None, *, live: bool = False) -> Text:
+    """``view`` in ``width`` columns and at most ``height`` lines (None: as many as it takes)."""
+    head = [_title(view, width, live=live), *_numbers(view.totals, width)]
+    troubles = _troubles(view, width, most=_share(height, 6))
+    head += [*([Text(), *troubles] if troubles else []), Text(), *_processes(view.processes, width, _share(height, 3))]
+    room = None if height is None else height - len(head) - 1
+    body = _wide(view, width, room) if width >= WIDE else _narrow(view, width, room)
+    return _joined([*head, Text(), *body][:height])
+
+
+def _share(height: int | None, part: int) -> int:
+    """The ``part``-th part of ``height`` lines."""
+    return 1000 if height is None else max(1, height // part)
+
+
+def _joined(lines: Sequence[Text]) -> Text:
+    joined = Text("\n", no_wrap=True, overflow="crop").join(lines)
+    joined.no_wrap, joined.overflow = True, "crop"
+    return joined
+
+
+def _narrow(view: View, width: int, room: int | None) -> Lines:
+    """One under the other; the last commands get what is left."""
+    inside = width - _INDENT
+    services = _service_flows(view.services, view.processes, inside)
+    shards = under("shards", flow([_shard(shard) for shard in _worst_first(view.shards)], inside, most=2), _INDENT)
+    if room is not None and len(services) + len(shards) > room - _LEAST_COMMANDS:
+        services = _service_counts(view.services, view.processes, inside)
+    fixed = [*services, *shards]
+    left = None if room is None else max(_LEAST_COMMANDS, room - len(fixed) - 1)
+    if room is not None:
+        fixed = fixed[: max(0, room - 1 - (left or 0))]
+    return [*fixed, Text(), *_commands(view.last, width, left)]
+
+
+def _wide(view: View, width: int, room: int | None) -> Lines:
+    """How the parts are at the left, what was done at the right."""
+    half = (width - _GUTTER) * 11 // 20
+    services = _service_table(view.services, view.processes, half)
+    shards = flow([_shard(shard) for shard in _worst_first(view.shards)], half - _INDENT, most=6)
+    left = [*services, Text(), *under("shards", shards, _INDENT)]
+    return beside(left[:room], _commands(view.last, width - half - _GUTTER, room), half, _GUTTER)
+
+
+def _title(view: View, width: int, *, live: bool) -> Text:
+    up = sum(process.presence is Presence.UP for process in view.processes)
+    title = Text(safe(view.bot), "bold").append("  ", "not bold")
+    title.append("✓ all is well" if not view.troubles else "! not all is well", _mood(view))
+    title.append(f"  {up} process{'' if up == 1 else 'es'}", "not bold")
+    clock = Text(_time(view.at))
+    return ends(title, Text("  ").join([_keys(), clock]) if live else clock, width)
+
+
+def _mood(view: View) -> str:
+    return "not bold yellow" if view.troubles else "not bold green"
+
+
+def _keys() -> Text:
+    return Text.assemble(("q", "bold"), (" quits", "dim"))
+
+
+def _numbers(totals: Totals, width: int) -> Lines:
+    """The numbers of all processes together."""
+    pace = Text.assemble((f"{totals.rate_per_s:g}", "bold"), (" commands/s", "dim"))
+    times = [_fact(name, _ms(value)) for name, value in (("p50", totals.p50_ms), ("p99", totals.p99_ms))]
+    room = width - sum(each.cell_len + 2 for each in (pace, *times)) - 2
+    bars = Text(_spark(totals.per_second[-max(0, min(room, len(totals.per_second))) :]), "cyan")
+    counts = [
+        _fact("commands", f"{totals.total:,}"),
+        _fact("failed", f"{totals.failed:,}", "bold red" if totals.failed else ""),
+        _fact("throttled", f"{totals.throttled:,}", "yellow" if totals.throttled else ""),
+        _fact("denied", f"{totals.denied:,}", "yellow" if totals.denied else ""),
+        _fact("in flight", f"{totals.in_flight:,}"),
+        _fact("autocompletes", f"{totals.autocompletes:,}"),
+        _fact("redis", _ms(totals.redis_ms)),
+        _fact("mongodb", _ms(totals.mongo_ms)),
+        _fact("connections", f"{totals.connections:,}"),
+        _fact("dropped events", f"{totals.dropped:,}", "yellow" if totals.dropped else ""),
+    ]
+    return [Text("  ").join([pace, bars, *times]), *flow(counts, width)]
+
+
+def _fact(name: str, value: str, style: str = "") -> Text:
+    return Text.assemble((f"{name} ", "dim"), (value, style))
+
+
+def _spark(numbers: Sequence[int]) -> str:
+    """``numbers`` as bars; nothing is the lowest of them, and anything more than nothing can be told from it."""
+    most = max(numbers, default=0)
+    return "".join(_BARS[-(-number * (len(_BARS) - 1) // most) if most else 0] for number in numbers)
+
+
+def _troubles(view: View, width: int, *, most: int) -> Lines:
+    lines = [cut(Text.assemble(("! ", "bold yellow"), safe(words, width)), width) for words in view.troubles]
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], Text(f"  … and {len(lines) - most + 1} more", "dim")]
+
+
+def _processes(processes: Sequence[Process], width: int, most: int) -> Lines:
+    shown = processes if len(processes) <= most else processes[: most - 1]
+    rows = [_process(process, processes) for process in shown]
+    head = ("process", "role", "up", "cpu", "memory", "late", "cmds/s", "p99")
+    lines = table(head, rows, width, flexible=1, left="process role")
+    if len(shown) < len(processes):
+        lines.append(Text(f"… and {len(processes) - len(shown)} more processes", "dim"))
+    return lines
+
+
+def _process(process: Process, among: Sequence[Process]) -> tuple[Text | str, ...]:
+    name = Text(_short(process.proc, among))
+    if process.uptime_s is None or process.rss_bytes is None or process.rate_per_s is None:
+        return (name, Text(process.presence, _PRESENCES.get(process.presence, "")), *([""] * 6))
+    words = Text(", ".join(safe(role, 20) for role in process.roles))
+    if process.draining:
+        words.append(" stopping", "yellow")
+    if process.presence is not Presence.UP:
+        words.append(f" {process.presence}", _PRESENCES[process.presence])
+    return (
+        name,
+        words,
+        _duration(process.uptime_s),
+        f"{process.cpu_percent:.0f} %",
+        f"{process.rss_bytes / _MIB:.0f} MB",
+        _ms(process.lag_ms),
+        f"{process.rate_per_s:g}",
+        _ms(process.p99_ms),
+    )
+
+
+def _service_flows(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
+    """All services by name, with the latency of those that are asked, under the name of their process."""
+    lines: Lines = []
+    for proc, rows in groupby(services, attrgetter("proc")):
+        label = "services" if len(processes) == 1 else _short(proc, processes, _INDENT - 1)
+        lines += under(label, flow([_service(row) for row in rows], width), _INDENT)
+    return lines
+
+
+def _service_counts(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
+    """Where there is no room for names: how many are well, and which are not."""
+    items = []
+    for proc, rows in groupby(services, attrgetter("proc")):
+        all_of_it = list(rows)
+        well = sum(row.well for row in all_of_it)
+        style = "green" if well == len(all_of_it) else "yellow"
+        items.append(Text.assemble((f"{well}/{len(all_of_it)}", style), (f" {_short(proc, processes)}", "dim")))
+    return under("services", flow(items, width, most=2), _INDENT)
+
+
+def _service_table(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
+    rows = [
+        (
+            _mark(row) + Text(f" {safe(row.name, 24)}"),
+            _short(row.proc, processes),
+            row.state,
+            _asked(row),
+            Text(safe(row.detail), "dim"),
+        )
+        for row in services
+    ]
+    return table(
+        ("service", "process", "is", "ping", "detail"), rows, width, flexible=4, left="service process is detail"
+    )
+
+
+def _service(row: ServiceRow) -> Text:
+    took = _asked(row)
+    item = _mark(row) + Text(f" {safe(row.name, 24)}")
+    return item.append(f" {took}", "dim") if took else item
+
+
+def _mark(row: ServiceRow) -> Text:
+    if row.well:
+        return Text("✓", "green")
+    return Text("…", "yellow") if row.state in _COMING else Text("!", "bold yellow")
+
+
+def _asked(row: ServiceRow) -> str:
+    """How long the answer took; nothing where there was nobody to ask."""
+    return _ms(row.took_ms) if row.took_ms else ""
+
+
+def _worst_first(shards: Sequence[ShardRow]) -> list[ShardRow]:
+    return sorted(shards, key=lambda shard: shard.state not in ("disconnected", "connected"))
+
+
+def _shard(shard: ShardRow) -> Text:
+    well = shard.state in ("ready", "resumed")
+    item = Text("✓" if well else "!", "green" if well else "bold yellow").append(f" #{shard.id}", "default")
+    return item.append(f" {_ms(shard.latency_ms)}" if well else f" {safe(shard.state, 20)}", "dim")
+
+
+def _commands(last: Sequence[Command], width: int, room: int | None) -> Lines:
+    """The newest first."""
+    rows = [
+        (
+            _time(command.at),
+            safe(command.name, 60),
+            Text(safe(command.user, 40), "dim"),
+            Text(safe(command.result, 12), _RESULTS.get(command.result, "")),
+            _ms(command.ms),
+        )
+        for command in last[: None if room is None else max(0, room - 1)]
+    ]
+    if not rows:
+        return [Text("no commands yet", "dim")]
+    return table(("at", "command", "by", "result", "took"), rows, width, flexible=2, left="at command by result")
+
+
+def _short(proc: str, among: Sequence[Process], limit: int = 24) -> str:
+    """``host:pid`` as short as tells it apart: without the host where there is only one, and without its domain."""
+    host, _, pid = proc.rpartition(":")
+    hosts = {process.proc.rpartition(":")[0] for process in among}
+    if len(hosts) == 1:
+        return f"pid {pid}"[:limit]
+    room = limit - len(pid) - 1
+    return f"{safe(host.partition('.')[0], max(1, room))}:{pid}"
+
+
+def _time(at: str) -> str:
+    """The time of day here."""
+    try:
+        return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+    except ValueError:
+        return "?"
+
+
+def _ms(value: float | None) -> str:
+    """Milliseconds or seconds, in as many digits as say something."""
+    if value is None:
+        return "-"
+    if value < 10:  # noqa: PLR2004
+        return f"{value:.1f} ms"
+    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"  # noqa: PLR2004
+
+
+def _duration(seconds: float) -> str:
+    if seconds < _MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f} min"
+    if seconds < _DAY_S:
+        return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
+    return f"{seconds // _DAY_S:.0f} d {seconds % _DAY_S // _HOUR_S:.0f} h"
