@@ -16,6 +16,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from botctl.audit.log import AuditLog, Follower
+from botctl.audit.query import Query
 from botctl.audit.recorder import audit_recorder
 from botctl.audit.writer import audit_writer
 from botctl.auth.keys import api_keys
@@ -37,7 +39,7 @@ from botctl.sandbox.service import sandbox
 from botctl.stores.event_log import event_log
 from botctl.stores.guilds import guild_settings_store
 from botctl.stores.lease import leases
-from botctl.stores.mongo import Database, mongo_store, ping_mongo
+from botctl.stores.mongo import Database, mongo_store, ping_mongo, running_mongo
 from botctl.stores.redis import ping_redis, redis_store, running_redis
 from botctl.stores.relay import Relay, relay
 
@@ -160,3 +162,15 @@ def monitor(loaded: Loaded) -> Monitor:
     """What looks at the processes of the bot from outside. It starts nothing."""
     settings = loaded.settings
     return Monitor(settings.bot, partial(running_redis, settings, Runtime(loaded.root)))
+
+
+@asynccontextmanager
+async def audit_log(loaded: Loaded) -> AsyncIterator[AuditLog]:
+    """The audit log, for a verb that is done soon."""
+    async with opened(loaded, Database) as running:
+        yield AuditLog(running.get(Database))
+
+
+def audit_follower(loaded: Loaded, query: Query, limit: int) -> Follower:
+    """What follows the audit log of the bot from outside. It starts nothing."""
+    return Follower(partial(running_mongo, loaded.settings, Runtime(loaded.root)), query, limit, SystemClock())

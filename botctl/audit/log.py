@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
@@ -28,7 +27,8 @@ POLL_S: Final = 0.5
 LOOK_BACK_S: Final = 10.0
 _NEEDED: Final = {"id", "at", "action", "actor", "outcome"}
 
-Document = Mapping[str, Any]
+Document = dict[str, Any]
+Database = AsyncDatabase[Document]
 Entry = dict[str, Any]
 """An entry as its canonical line says it; see `botctl.core.audit.AuditEntry`."""
 
@@ -56,53 +56,79 @@ class Tail:
         return new
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AuditLog:
-    """The log, for readers."""
+    """The log in ``database``, for readers."""
 
-    collection: AsyncCollection[dict[str, Any]]
-    clock: Clock
+    database: Database
 
-    async def newest(self, query: Query, limit: int) -> list[Entry]:
-        """The newest ``limit`` entries that ``query`` wants, the newest last.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
-        return [entry_of(document) for document in await self._newest(query, limit)]
-
-    async def follow(self, query: Query, limit: int, *, poll_s: float = POLL_S) -> AsyncIterator[list[Entry]]:
-        """The newest ``limit`` entries, even if there are none; then those that are written, for ever, some at a time.
-
-        No entry comes twice, and none is left out as long as the clocks of all hosts agree within `LOOK_BACK_S`.
+    async def newest(self, query: Query, limit: int) -> list[Document]:
+        """The newest ``limit`` documents that ``query`` wants, the newest last.
 
         Raises:
             Unreachable: MongoDB does not answer.
         """
-        tail = Tail(iso_ms(self.clock.now() - timedelta(seconds=LOOK_BACK_S)))
-        tail.fresh(await self._written(tail.after), self.clock.now())
-        first = await self._newest(query, limit)
-        tail.fresh(first, self.clock.now())
-        yield [entry_of(document) for document in first]
-        while True:
-            await asyncio.sleep(poll_s)
-            fresh = tail.fresh(await self._written(tail.after), self.clock.now())
-            if wanted := [document for document in fresh if any(map(query.matches, document["x"]))]:
-                yield [entry_of(document) for document in sorted(wanted, key=_order)]
-
-    async def _newest(self, query: Query, limit: int) -> list[dict[str, Any]]:
-        cursor = self.collection.find(query.filter()).sort([("x.at", -1), ("_id", -1)]).limit(limit)
+        cursor = self.database[COLLECTION].find(query.filter()).sort([("x.at", -1), ("_id", -1)]).limit(limit)
         return (await _answer(cursor.to_list()))[::-1]
 
-    async def _written(self, after: str) -> list[dict[str, Any]]:
-        # Only by the time of writing, which an index serves; what is wanted of them is decided here.
-        return await _answer(self.collection.find({"w.at": {"$gte": after}}).to_list())
+    async def written(self, after: str) -> list[Document]:
+        """What was written from ``after`` on, in no order.
+
+        Only the time of writing is asked for, which an index serves: what is wanted of it, `Query.matches` decides.
+
+        Raises:
+            Unreachable: MongoDB does not answer.
+        """
+        return await _answer(self.database[COLLECTION].find({"w.at": {"$gte": after}}).to_list())
 
 
-@asynccontextmanager
-async def audit_log(database: AsyncDatabase[dict[str, Any]], clock: Clock) -> AsyncIterator[AuditLog]:
-    """Factory of the service."""
-    yield AuditLog(database[COLLECTION], clock)
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a follower gets at once. ``waiting_for``: why there is nothing at the moment; else empty."""
+
+    documents: list[Document]
+    waiting_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Follows the log. ``join`` opens the database that the bot uses, and raises Unreachable when there is none."""
+
+    join: Callable[[], AbstractAsyncContextManager[Database]]
+    query: Query
+    limit: int
+    clock: Clock
+
+    async def turns(self, *, poll_s: float = POLL_S) -> AsyncGenerator[Turn, None]:
+        """The newest ``limit`` entries, even if there are none; then those that are written, for ever.
+
+        No entry comes twice, and none is left out as long as the clocks of all hosts agree within `LOOK_BACK_S`. The
+        database may go away and come back meanwhile.
+        """
+        tail: Tail | None = None
+        while True:
+            try:
+                async with self.join() as database:
+                    log = AuditLog(database)
+                    if tail is None:
+                        first, tail = await self._begin(log)
+                        yield Turn(first)
+                    while True:
+                        fresh = tail.fresh(await log.written(tail.after), self.clock.now())
+                        if wanted := [document for document in fresh if any(map(self.query.matches, document["x"]))]:
+                            yield Turn(sorted(wanted, key=_order))
+                        await asyncio.sleep(poll_s)
+            except Unreachable as error:
+                yield Turn([], str(error))
+            await asyncio.sleep(poll_s)
+
+    async def _begin(self, log: AuditLog) -> tuple[list[Document], Tail]:
+        """The newest that are wanted, and a tail that knows them, and all others that were there before."""
+        tail = Tail(iso_ms(self.clock.now() - timedelta(seconds=LOOK_BACK_S)))
+        tail.fresh(await log.written(tail.after), self.clock.now())
+        first = await log.newest(self.query, self.limit)
+        tail.fresh(first, self.clock.now())
+        return first, tail
 
 
 def entry_of(document: Document) -> Entry:
@@ -121,7 +147,7 @@ def _order(document: Document) -> tuple[str, str]:
     return document["x"][0]["at"], document["_id"]
 
 
-async def _answer(work: Awaitable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+async def _answer(work: Awaitable[list[Document]]) -> list[Document]:
     try:
         return await work
     except PyMongoError as error:

@@ -12,7 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from botctl.core.bus import Bus
-from botctl.core.embedded import embedded
+from botctl.core.embedded import embedded, found
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
 from botctl.core.redact import redact
@@ -76,6 +76,19 @@ async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
             _client(found.address, settings.mongo.timeout_s) as client,
         ):
             yield client[settings.database]
+
+
+@asynccontextmanager
+async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[Database]:
+    """The bot's database on the MongoDB that processes of the bot use at this moment; starts none.
+
+    Raises:
+        Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
+        ConfigError: its address or password is wrong.
+    """
+    url = settings.mongo.url.get_secret_value() if settings.mongo.url else found(nx.RECIPE, runtime).address
+    async with _client(url, settings.mongo.timeout_s) as client:
+        yield client[settings.database]
 
 
 @asynccontextmanager

@@ -1,11 +1,14 @@
 """Reading the audit log on every store: the newest that are wanted, and a follower that misses and repeats nothing."""
 
 import asyncio
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from unittest.mock import MagicMock
 
 import pytest
+from pymongo.errors import AutoReconnect
 
-from botctl.audit.log import LOOK_BACK_S, AuditLog
+from botctl.audit.log import LOOK_BACK_S, AuditLog, Follower, Turn, entry_of
 from botctl.audit.query import Query
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MongoAuditor
@@ -45,12 +48,16 @@ async def write(mongo_db, tmp_path, clock):
 
 @pytest.fixture
 def log(mongo_db, clock):
-    return AuditLog(mongo_db[COLLECTION], clock)
+    return AuditLog(mongo_db)
+
+
+def ids(documents):
+    return [entry_of(document)["id"] for document in documents]
 
 
 async def test_the_newest_come_and_the_newest_of_them_last(write, log):
     await write(*(entry(n) for n in (3, 1, 2, 0)))
-    assert [e["id"] for e in await log.newest(Query(), 3)] == ["e0001", "e0002", "e0003"]
+    assert ids(await log.newest(Query(), 3)) == ["e0001", "e0002", "e0003"]
 
 
 async def test_nothing_is_an_empty_log(log):
@@ -80,37 +87,57 @@ async def test_only_what_is_wanted_comes(write, log, query, expected):
         entry(2, "5", action="guild.settings.set", guild="7"),
         entry(3, "9", "ann", "run.start", outcome=Success.ERROR),
     )
-    assert {e["id"] for e in await log.newest(query, 50)} == {f"e{n:04}" for n in expected}
+    assert set(ids(await log.newest(query, 50))) == {f"e{n:04}" for n in expected}
 
 
-class Follower:
-    """Collects what a follower gets, in the background."""
+class _Over(Exception):
+    pass
 
-    def __init__(self, log, query=None, limit=50):
-        self.batches = []
-        self._work = log.follow(query or Query(), limit, poll_s=0.002)
+
+class Reader:
+    """Collects what a follower gets, in the background. ``away``: the database is."""
+
+    def __init__(self, database, clock, query=None, limit=50):
+        self.turns, self.away, self._over = [], False, False
+        self._database = database
+        self._follower = Follower(self._join, query or Query(), limit, clock)
+
+    @asynccontextmanager
+    async def _join(self):
+        if self.away:
+            raise Unreachable("it is away")
+        yield self
+
+    def __getitem__(self, name):
+        if self.away:
+            raise Unreachable("it is away")
+        if self._over:
+            raise _Over
+        return self._database[name]
 
     @property
     def ids(self):
-        return [e["id"] for batch in self.batches for e in batch]
+        return [one for turn in self.turns for one in ids(turn.documents)]
 
     async def __aenter__(self):
         self._task = asyncio.create_task(self._collect())
-        await until(lambda: bool(self.batches), what="the first batch")
+        await until(lambda: bool(self.turns), what="the first turn")
         return self
 
     async def __aexit__(self, *_error):
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self._over = True  # between two calls: a cancelled call of pymongo may leave a socket behind
+        with suppress(_Over):
+            await self._task
 
     async def _collect(self):
-        async for batch in self._work:
-            self.batches.append(batch)
+        async with aclosing(self._follower.turns(poll_s=0.002)) as turns:
+            async for turn in turns:
+                self.turns.append(turn)
 
 
-async def test_a_follower_gets_the_newest_then_each_that_is_written_once(write, log, clock):
+async def test_a_follower_gets_the_newest_then_each_that_is_written_once(write, mongo_db, clock):
     await write(*(entry(n) for n in range(6)))
-    async with Follower(log, limit=3) as follower:
+    async with Reader(mongo_db, clock, limit=3) as follower:
         assert follower.ids == ["e0003", "e0004", "e0005"]
         for n in range(6, 30, 3):
             clock.advance(3)
@@ -119,20 +146,21 @@ async def test_a_follower_gets_the_newest_then_each_that_is_written_once(write, 
         assert follower.ids == [f"e{n:04}" for n in range(3, 30)]
 
 
-async def test_a_follower_gets_what_happened_long_ago_and_is_written_only_now(write, log, clock):
+async def test_a_follower_gets_what_happened_long_ago_and_is_written_only_now(write, mongo_db, clock):
     """What a dead process had spooled, and refusals that were counted for a minute."""
     clock.advance(3600)
     await write(entry(3600))
-    async with Follower(log) as follower:
+    async with Reader(mongo_db, clock) as follower:
         clock.advance(60)
         await write(entry(3660))
+        await until(lambda: "e3660" in follower.ids)
         await write(entry(5))
         await until(lambda: "e0005" in follower.ids)
         assert follower.ids == ["e3600", "e3660", "e0005"]
 
 
-async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, log, clock):
-    async with Follower(log) as follower:
+async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, mongo_db, clock):
+    async with Reader(mongo_db, clock) as follower:
         clock.advance(100)
         await write(entry(1))
         await until(lambda: "e0001" in follower.ids)
@@ -140,18 +168,39 @@ async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, l
         await until(lambda: "e0002" in follower.ids)
 
 
-async def test_a_follower_of_some_gets_no_others(write, log):
-    async with Follower(log, Query(action="run.*")) as follower:
-        assert follower.batches == [[]]
+async def test_a_follower_of_some_gets_no_others(write, mongo_db, clock):
+    async with Reader(mongo_db, clock, Query(action="run.*")) as follower:
+        assert follower.turns == [Turn([])]
         await write(entry(1), entry(2, action="run.start"))
         await write(entry(3), entry(4, action="run.stop"))
         await until(lambda: "e0004" in follower.ids)
         assert follower.ids == ["e0002", "e0004"]
 
 
-async def test_a_store_that_does_not_answer_is_a_sentence(clock):
-    from botctl.stores.mongo import connect
+async def test_a_follower_outlasts_the_store(write, mongo_db, clock):
+    """It says why it waits, and misses nothing that was written before it is back."""
+    reader = Reader(mongo_db, clock)
+    reader.away = True
+    async with reader:
+        assert "away" in reader.turns[0].waiting_for
+        reader.away = False
+        await until(lambda: reader.turns[-1] == Turn([]))
+        await write(entry(1))
+        await until(lambda: reader.ids == ["e0001"])
+        reader.away = True
+        await until(lambda: "away" in reader.turns[-1].waiting_for)
+        clock.advance(600)
+        await write(entry(2))
+        reader.away = False
+        await until(lambda: reader.ids == ["e0001", "e0002"])
 
-    async with connect("mongodb://127.0.0.1:9", timeout_s=0.05) as client:
-        with pytest.raises(Unreachable, match="cannot be read"):
-            await AuditLog(client["x"][COLLECTION], clock).newest(Query(), 1)
+
+async def test_a_store_that_fails_is_a_sentence():
+    class Down(MagicMock):
+        async def to_list(self):
+            raise AutoReconnect("connection closed")
+
+    down = Down()
+    down.find.return_value = down.sort.return_value = down.limit.return_value = down
+    with pytest.raises(Unreachable, match=r"cannot be read: MongoDB fails \(AutoReconnect\)"):
+        await AuditLog({COLLECTION: down}).newest(Query(), 1)
