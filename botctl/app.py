@@ -116,7 +116,7 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
 
 def _add_migrated(registry: Registry, loaded: Loaded) -> type:
     """What all but the stores wait for: that the database has the shape which the files expect. It takes its time."""
-    registry.value(Migrations, discover(Path(loaded.root, loaded.settings.migrate.folder)))
+    registry.value(Migrations, migrations_of(loaded))
     return registry.add(migrated, name="migrations", also=[Relay], start_s=math.inf)
 
 
@@ -156,6 +156,15 @@ async def opened(loaded: Loaded, *wanted: type) -> AsyncIterator[Running]:
     """``wanted`` and what they need, for a verb that is done soon: embedded stores are joined, or started meanwhile."""
     async with assemble(loaded, bus=Bus()).open(*wanted) as running:
         yield running
+
+
+def migrations_of(loaded: Loaded) -> Migrations:
+    """The files of the migrations folder, checked.
+
+    Raises:
+        MigrationFaults: all that is wrong with them.
+    """
+    return discover(Path(loaded.root, loaded.settings.migrate.folder))
 
 
 def monitor(loaded: Loaded) -> Monitor:

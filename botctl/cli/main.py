@@ -58,11 +58,13 @@ def botctl(
 
 
 def _register() -> None:
-    from botctl.cli import auth, init, monitor, run, sandbox, settings, stores
+    from botctl.cli import audit, auth, init, migrate, monitor, run, sandbox, settings, stores
 
     app.command("run", rich_help_panel=OPERATE)(run.run)
+    app.add_typer(migrate.app, name="migrate", rich_help_panel=OPERATE)
     app.command("monitor", rich_help_panel=OPERATE)(monitor.monitor)
     app.command("stores", rich_help_panel=OPERATE)(stores.stores)
+    app.add_typer(audit.app, name="audit", rich_help_panel=OPERATE)
     app.add_typer(settings.app, name="settings", rich_help_panel=OPERATE)
     app.add_typer(auth.app, name="auth", rich_help_panel=ACCESS)
     app.add_typer(sandbox.app, name="sandbox", rich_help_panel=DEVELOP)

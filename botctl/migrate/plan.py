@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from botctl.core.errors import IntegrityError, NeedsDecision, UsageError
+from botctl.core.errors import Held, IntegrityError, NeedsDecision, UsageError, WorkPending
 from botctl.core.escape import safe
 from botctl.migrate.files import Migration
 
@@ -126,6 +126,33 @@ def require_sound(rows: Sequence[Row]) -> None:
     for row in rows:
         if row.record and row.standing in (Standing.RUNNING, Standing.FAILED):
             raise NeedsDecision(story(row.record), hint=_CURE.format(name=row.name))
+
+
+def require_nobody_at_work(rows: Sequence[Row], gone: Callable[[By], bool]) -> None:
+    """For who looks without the lease. ``gone``: a process is known to have ended.
+
+    Raises:
+        Held: a migration runs, as far as can be known.
+    """
+    for row in rows:
+        record = row.record
+        if record and row.standing is Standing.RUNNING and not gone(record.by):
+            since = f"{record.started:%Y-%m-%d %H:%M:%S} UTC"
+            raise Held(
+                f"{row.name} ({record.direction}) is being done by {record.by} since {since}.",
+                hint="Should that process have died, `botctl migrate up` finds it out.",
+            )
+
+
+def require_nothing_pending(rows: Sequence[Row], hint: str) -> None:
+    """A bot of this version expects the shape that all of them make.
+
+    Raises:
+        WorkPending: some are pending.
+    """
+    if files := pending(rows):
+        count = "1 migration is" if len(files) == 1 else f"{len(files)} migrations are"
+        raise WorkPending(f"{count} pending: {', '.join(file.name for file in files)}.", hint=hint)
 
 
 def story(record: Record) -> str:

@@ -11,7 +11,6 @@ from typing import Final
 from botctl.core.audit import Change, Target, happened, operator
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
-from botctl.core.errors import WorkPending
 from botctl.core.protocols import Auditor, Leases
 from botctl.core.settings import Settings
 from botctl.migrate.files import Migration, Migrations, load
@@ -26,6 +25,7 @@ from botctl.migrate.plan import (
     named,
     pending,
     require_changeable,
+    require_nothing_pending,
     require_sound,
     to_apply,
     to_revert,
@@ -93,14 +93,14 @@ class Migrator:
         await self._do(migrations, Direction.DOWN, still, order)
 
     async def resolve(
-        self, migrations: Migrations, name: str, state: State, *, reason: str, wait_s: float | None = None
+        self, migrations: Migrations, name: str, state: State, *, reason: str, order: Order = Order()
     ) -> Row:
         """Write down that ``name`` is APPLIED, or REVERTED, because a person says so; returns where it stood before.
 
         Raises:
             UsageError: there is no such migration, it has no file that could be applied, or it stands so already.
         """
-        async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=wait_s) as lease:
+        async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s) as lease:
             row = named(await rows_of(migrations, self.tools.ledger), name)
             require_changeable(row, state)
             now = self.tools.clock.now()
@@ -122,7 +122,7 @@ class Migrator:
                 "migration.resolve",
                 operator(),
                 at=now,
-                iface="cli",
+                iface=order.iface,
                 target=Target("migration", row.name),
                 reason=reason,
                 changes=[Change("state", row.standing.value, "applied" if state is State.APPLIED else "pending")],
@@ -163,15 +163,6 @@ class Migrated:
 async def rows_of(migrations: Migrations, ledger: Ledger) -> tuple[Row, ...]:
     """Where every migration stands. Reads, and nothing else."""
     return compare(migrations.files, await ledger.read())
-
-
-def require_nothing_pending(rows: Sequence[Row], hint: str) -> None:
-    """Raises:
-    WorkPending: something is.
-    """
-    if files := pending(rows):
-        count = "1 migration is" if len(files) == 1 else f"{len(files)} migrations are"
-        raise WorkPending(f"{count} pending: {', '.join(file.name for file in files)}.", hint=hint)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from botctl.core.errors import BotctlError, Held, Unreachable
 from botctl.core.escape import safe
 from botctl.core.events import MigrationApplied, MigrationFailed
 from botctl.core.ids import event_id
-from botctl.core.process import began
+from botctl.core.process import began, is_running
 from botctl.core.protocols import Auditor, Lease
 from botctl.core.redact import redact
 from botctl.core.state import ending
@@ -241,6 +241,11 @@ def me(lease: Lease) -> By:
     """The process that runs this, as the holder of ``lease``."""
     pid = os.getpid()
     return By(socket.gethostname(), pid, began(pid) or "", botctl.__version__, lease.fence)
+
+
+def gone(by: By) -> bool:
+    """Whether that process is known to have ended; of another host's nothing is known."""
+    return by.host == socket.gethostname() and bool(by.born) and not is_running(by.pid, by.born)
 
 
 def _error_of(work: asyncio.Task[None]) -> BaseException | None:

@@ -1,0 +1,108 @@
+"""What a person, or with --json a program, sees of migrations."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, Self
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from botctl.core.clock import iso_ms
+from botctl.core.escape import safe
+from botctl.migrate.files import Migration
+from botctl.migrate.plan import Direction, Record, Row, Standing
+from botctl.migrate.session import View
+
+_STYLES = {Standing.APPLIED: "green", Standing.PENDING: "yellow", Standing.RUNNING: "yellow"}
+_WORDS = {Direction.UP: "applied", Direction.DOWN: "taken back"}
+
+
+class Doing(View):
+    """Tells of each migration when it is done; with ``as_json``, of all when the block ends."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._done: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if self._as_json:
+            print(json.dumps(self._done))
+        elif kind is None and not self._done:
+            print("Nothing to do.")
+
+    def begins(self, file: Migration, direction: Direction) -> None:
+        if sys.stderr.isatty():
+            print(f"… {file.name} ({direction})", file=sys.stderr, flush=True)
+
+    def ended(self, file: Migration, direction: Direction, took_ms: int) -> None:
+        self._done.append({"name": file.name, "direction": direction.value, "took_ms": took_ms})
+        if not self._as_json:
+            print(f"✓ {file.name} {_WORDS[direction]} in {took_ms} ms", flush=True)
+
+    def stops_after(self, file: Migration) -> None:
+        print(f"{file.name} may finish first; a second signal interrupts it.", file=sys.stderr, flush=True)
+
+
+def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Every migration, and where it stands."""
+    if as_json:
+        print(json.dumps([_as_json(row) for row in rows]))
+        return
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        title = safe(row.file.title) if row.file else ""
+        facts = Text(_facts(row.record), "dim")
+        table.add_row(row.name, Text(row.standing, _STYLES.get(row.standing, "red")), facts, Text(title))
+    Console(highlight=False, soft_wrap=True).print(table if rows else "There are no migrations.")
+
+
+def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:
+    """What `up` would apply."""
+    if as_json:
+        print(json.dumps([{"name": file.name, "title": file.title, "reversible": file.reversible} for file in files]))
+        return
+    for file in files:
+        print(f"would apply {file.name}  {safe(file.title)}".rstrip())
+    if not files:
+        print("Nothing to do.")
+
+
+def _facts(record: Record | None) -> str:
+    if record is None:
+        return ""
+    took = "" if record.took_ms is None else f", {record.took_ms} ms"
+    return f"{record.started:%Y-%m-%d %H:%M:%S}{took}"
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    file, record = row.file, row.record
+    return {
+        "name": row.name,
+        "n": row.n,
+        "standing": row.standing.value,
+        "title": file.title if file else None,
+        "reversible": file.reversible if file else None,
+        "checksum": file.checksum if file else None,
+        "ledger": _ledger(record) if record else None,
+    }
+
+
+def _ledger(record: Record) -> dict[str, Any]:
+    by = record.by
+    return {
+        "state": record.state.value,
+        "direction": record.direction.value,
+        "checksum": record.checksum,
+        "started": iso_ms(record.started),
+        "ended": record.ended and iso_ms(record.ended),
+        "took_ms": record.took_ms,
+        "by": {"host": by.host, "pid": by.pid, "version": by.version, "fence": by.fence},
+        "error": record.error,
+    }
