@@ -1,0 +1,152 @@
+"""Entries of the audit log, as a person reads them: a line each, with the day above where it changes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from botctl.audit.log import Document, Turn, entry_of
+from botctl.core.escape import safe
+
+_MARKS: Final = {"success": ("✓", "green"), "denied": ("-", "yellow"), "error": ("✗", "red"), "unknown": ("?", "red")}
+_WIDE: Final = 120
+
+
+class LogView:
+    """Prints entries. On a terminal in columns; elsewhere in lines that can be cut and searched."""
+
+    def __init__(self, *, as_json: bool, console: Console | None = None) -> None:
+        self._as_json = as_json
+        self._console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._day = ""
+        self._waiting_for = ""
+        self._begun = False
+
+    def whole(self, documents: Sequence[Document], limit: int) -> None:
+        """All that was asked for."""
+        entries = list(map(entry_of, documents))
+        if self._as_json:
+            print(json.dumps(entries))
+            return
+        self._show(entries)
+        if not entries:
+            _say("No entry is like that.")
+        elif len(entries) == limit:
+            _say(f"The newest {limit}; --limit shows more.")
+
+    def more(self, turn: Turn) -> None:
+        """What a follower has got now."""
+        if turn.waiting_for and turn.waiting_for != self._waiting_for:
+            _say(turn.waiting_for)
+        self._waiting_for = turn.waiting_for
+        entries = list(map(entry_of, turn.documents))
+        if self._as_json:
+            for entry in entries:
+                print(json.dumps(entry))
+        else:
+            self._show(entries)
+        if not (self._begun or entries or turn.waiting_for):
+            _say("No entry is like that yet; Ctrl-C ends.")
+        self._begun |= not turn.waiting_for
+        sys.stdout.flush()
+
+    def _show(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        if self._console.is_terminal:
+            for part in self._columns(entries):
+                self._console.print(part)
+        else:
+            for entry in entries:
+                print("  ".join((safe(entry["at"]), _outcome(entry), who(entry), safe(entry["action"]), about(entry))))
+
+    def _columns(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+        table = self._table()
+        for entry in entries:
+            day, _, time = safe(entry["at"]).partition("T")
+            if day != self._day:
+                if table.row_count:
+                    yield table
+                yield Text(f"{day} UTC", "dim")
+                self._day, table = day, self._table()
+            mark, style = _MARKS.get(_outcome(entry), ("?", "red"))
+            row = (Text(time[:8], "dim"), Text(mark, style), Text(who(entry)), Text(safe(entry["action"]), "bold"))
+            table.add_row(*row, Text(about(entry), "" if mark == "✓" else style))
+        if table.row_count:
+            yield table
+
+    def _table(self) -> Table:
+        wide = self._console.width >= _WIDE
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(width=8, no_wrap=True)
+        table.add_column(width=1, no_wrap=True)
+        table.add_column(width=24 if wide else 12, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=36 if wide else 22, overflow="fold")
+        table.add_column(ratio=1, overflow="fold")
+        return table
+
+
+def who(entry: Mapping[str, Any]) -> str:
+    """Who acted: a person by name, others with what they are."""
+    actor = entry["actor"]
+    name = safe(actor.get("name") or actor.get("id", "?"), 60)
+    kind = actor.get("type", "user")
+    return name if kind == "user" else safe(kind) if kind == "system" else f"{safe(kind)}:{name}"
+
+
+def about(entry: Mapping[str, Any]) -> str:
+    """How it came out and what it was about, in a few words; what is not known is left out."""
+    outcome = _outcome(entry)
+    reason = safe(entry.get("reason") or "")
+    parts = [
+        reason if outcome == "success" else ": ".join(filter(None, (outcome, reason))),
+        *(_change(change) for change in _changes(entry)),
+        f"error id {safe(entry['error'])}" if entry.get("error") else "",
+        _target(entry.get("target")),
+        f"{entry['ms']} ms" if isinstance(entry.get("ms"), int) else "",
+        "its line cannot be read" if entry.get("unreadable") else "",
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def _outcome(entry: Mapping[str, Any]) -> str:
+    return safe(entry.get("outcome", "unknown"))
+
+
+def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    changes = entry.get("changes")  # an object where all of them were too long to be kept
+    return changes if isinstance(changes, list) else [{"k": "changes", "new": changes}] if changes else []
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    key, old, new = safe(change.get("k", "?"), 60), change.get("old"), change.get("new")
+    if key == "times":
+        return f"{safe(new)} times"
+    return f"{key}: {_value(new)}" if old is None else f"{key}: {_value(old)} → {_value(new)}"
+
+
+def _value(value: object) -> str:
+    match value:
+        case None | [] | "":
+            return "none"
+        case list():
+            return safe(", ".join(map(str, value)), 100)
+        case {"cut": beginning}:
+            return safe(f"{beginning}…", 100)
+        case _:
+            return safe(value, 100)
+
+
+def _target(target: object) -> str:
+    if not isinstance(target, dict):
+        return ""
+    kind, name = safe(target.get("type", "")), safe(target.get("name") or target.get("id", ""), 100)
+    return f"#{name}" if kind == "channel" else f"{kind} {name}"
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
