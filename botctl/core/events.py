@@ -144,6 +144,38 @@ class MigrationFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(Event):
+    """A run of a job begins. ``due``: the due time it is for, ISO 8601. ``requested``: somebody asked for it."""
+
+    topic = "jobs"
+    job: str
+    run: str
+    due: str
+    fence: int
+    requested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinished(Event):
+    """A run of a job ended; ``result`` as in `core.jobs.Result`. ``skipped``: due times before it that had no run.
+
+    ``took_ms`` is None where nobody saw the end (``lost``).
+    """
+
+    topic = "jobs"
+    job: str
+    run: str
+    due: str
+    fence: int
+    result: str
+    requested: bool = False
+    took_ms: float | None = None
+    skipped: int = 0
+    error_id: str | None = None
+    error_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
     """All services of a `botctl run` are ready. ``roles`` are its roles, ``version`` is botctl's."""
 
