@@ -17,7 +17,7 @@ import aiohttp
 import disnake
 
 from botctl.bot.client import Bot, intents_of
-from botctl.bot.cures import cure_webhook_locks
+from botctl.bot.cures import cure_heartbeat_clock, cure_webhook_locks
 from botctl.bot.decide import RoleBook
 from botctl.bot.loader import Catalog, Handler
 from botctl.bot.pipeline import Pipeline
@@ -113,6 +113,7 @@ async def bot_service(
         Unreachable: Discord does not answer.
     """
     cure_webhook_locks()
+    cure_heartbeat_clock()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with pointed_at(access.base_url):
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, **options)

@@ -6,10 +6,11 @@ import asyncio
 import gc
 from typing import ClassVar
 
+from disnake.gateway import KeepAliveHandler
 from disnake.http import Route
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from botctl.bot.cures import cure_webhook_locks
+from botctl.bot.cures import cure_heartbeat_clock, cure_webhook_locks
 
 
 class Answer:
@@ -57,3 +58,21 @@ async def test_locks_of_answered_interactions_are_let_go():
         await asyncio.gather(first, second)
     finally:
         async_context.reset(token)
+
+
+def test_a_heartbeat_that_is_answered_at_once_has_a_latency_of_nearly_nothing():
+    """The answer comes before the thread that sent it has noted when."""
+    cure_heartbeat_clock()
+
+    class Socket:
+        HEARTBEAT = 1
+        thread_id = 0
+
+        def get_heartbeat_data(self) -> int:
+            return 7
+
+    heart = KeepAliveHandler(ws=Socket(), interval=41.25)  # type: ignore[arg-type]
+    heart._last_send -= 41.25
+    assert heart.get_payload() == {"op": 1, "d": 7}
+    heart.ack()
+    assert heart.latency < 1
