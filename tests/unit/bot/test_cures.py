@@ -67,6 +67,7 @@ def test_a_heartbeat_that_is_answered_at_once_has_a_latency_of_nearly_nothing():
     class Socket:
         HEARTBEAT = 1
         thread_id = 0
+        _max_heartbeat_timeout = 60.0
 
         def get_heartbeat_data(self) -> int:
             return 7
