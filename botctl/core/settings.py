@@ -235,6 +235,15 @@ class MigrateSettings(Section):
     )
 
 
+class JobSettings(Section):
+    lease_s: float = Field(
+        default=15.0,
+        ge=1,
+        le=3600,
+        description="How long the process that schedules jobs may be silent before another one takes over.",
+    )
+
+
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
 
@@ -256,6 +265,7 @@ class Settings(Section):
     logs: LogSettings = Field(default=LogSettings(), description="Logs.")
     audit: AuditSettings = Field(default=AuditSettings(), description="The audit log's writer.")
     migrate: MigrateSettings = Field(default=MigrateSettings(), description="Migrations of MongoDB.")
+    jobs: JobSettings = Field(default=JobSettings(), description="Scheduled jobs.")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
         default_factory=dict, description="The operator's own services: a name and `module:factory` each."
