@@ -36,6 +36,7 @@ from botctl.core.events import (
     DrainStarted,
     Event,
     GatewayChanged,
+    JobFinished,
     Source,
     StoreRestarted,
 )
@@ -99,6 +100,7 @@ class Metrics:
         self.in_flight = 0
         self.draining = False
         self.autocompletes: Counter[str] = Counter()
+        self.jobs: Counter[tuple[str, str]] = Counter()
         self.shards: dict[int, Shard] = {}
         self.store_restarts: Counter[str] = Counter()
         self.connections = 0
@@ -171,6 +173,10 @@ class Metrics:
         self.autocompletes["yes" if event.ok else "no"] += 1
 
     @hear.register
+    def _(self, event: JobFinished) -> None:
+        self.jobs[event.job, event.result] += 1
+
+    @hear.register
     def _(self, event: StoreRestarted) -> None:
         self.store_restarts[event.store] += 1
 
@@ -230,6 +236,7 @@ class _Collector(Collector):
         yield about
         yield from _commands(m)
         yield from _gateway(m)
+        yield _family("botctl_jobs_total", "Runs of jobs by outcome.", m.jobs, "job", "result")
         yield _family("botctl_connections", "Clients of the realtime server.", m.connections)
         yield _family("botctl_uptime_seconds", "Since the process began its work.", m.uptime_s)
         lag_s = m.window.lag_ms(10) / 1000
