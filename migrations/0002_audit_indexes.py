@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-AT = ("x.at", -1)  # the newest entries are asked for
+AT = ("at", -1)  # the newest entries are asked for
 INDEXES = (
     [AT],
     [("x.actor", 1), AT],

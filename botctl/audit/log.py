@@ -2,7 +2,7 @@
 
 An entry may be written long after it happened: counted refusals a minute later, what was spooled at the next start. So
 a follower does not go by the time of entries but by the time of writing (``w.at``), and looks back a little at each
-turn (`LOOK_BACK_S`): the clocks of writers differ, and a write takes its time. What it has shown it knows by id.
+turn (`LOOK_BACK_MS`): the clocks of writers differ, and a write takes its time. What it has shown it knows by id.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, Self
 
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
-from botctl.core.clock import Clock, iso_ms
+from botctl.core.clock import Clock, unix_ms
 from botctl.core.errors import Unreachable
 
 POLL_S: Final = 0.5
-LOOK_BACK_S: Final = 10.0
+LOOK_BACK_MS: Final = 10_000
 _NEEDED: Final = {"id", "at", "action", "actor", "outcome"}
 
 Document = dict[str, Any]
@@ -37,22 +37,25 @@ Entry = dict[str, Any]
 class Tail:
     """What of the newest documents is new: pure, but for what it remembers.
 
-    ``after`` is the time of writing from which on documents are read. It never goes back, and never runs ahead of the
-    reader's own clock, so that a writer whose clock is fast hides nobody.
+    ``after_ms`` is the time of writing from which on documents are read. It never goes back, and never runs ahead of
+    the reader's own clock, so that a writer whose clock is fast hides nobody.
     """
 
-    after: str
-    _seen: dict[str, str] = field(default_factory=dict)
+    after_ms: int
+    _seen: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_now(cls, now: datetime) -> Self:
+        """A tail that looks back from ``now``."""
+        return cls(unix_ms(now) - LOOK_BACK_MS)
 
     def fresh(self, documents: Iterable[Document], now: datetime) -> list[Document]:
         """Those of ``documents`` that were not among earlier ones."""
         new = [document for document in documents if document["_id"] not in self._seen]
-        self._seen |= {document["_id"]: document.get("w", {}).get("at", "") for document in new}
-        latest = min(max(self._seen.values(), default=""), iso_ms(now))
-        if latest:
-            looked_back = datetime.fromisoformat(latest) - timedelta(seconds=LOOK_BACK_S)
-            self.after = max(self.after, iso_ms(looked_back))
-        self._seen = {key: at for key, at in self._seen.items() if at >= self.after}
+        self._seen |= {document["_id"]: document["w"]["at"] for document in new}
+        latest_ms = min(max(self._seen.values(), default=0), unix_ms(now))
+        self.after_ms = max(self.after_ms, latest_ms - LOOK_BACK_MS)
+        self._seen = {key: at_ms for key, at_ms in self._seen.items() if at_ms >= self.after_ms}
         return new
 
 
@@ -68,18 +71,18 @@ class AuditLog:
         Raises:
             Unreachable: MongoDB does not answer.
         """
-        cursor = self.database[COLLECTION].find(query.filter()).sort([("x.at", -1), ("_id", -1)]).limit(limit)
+        cursor = self.database[COLLECTION].find(query.filter()).sort([("at", -1), ("_id", -1)]).limit(limit)
         return (await _answer(cursor.to_list()))[::-1]
 
-    async def written(self, after: str) -> list[Document]:
-        """What was written from ``after`` on, in no order.
+    async def written(self, after_ms: int) -> list[Document]:
+        """What was written from ``after_ms`` on, in no order.
 
         Only the time of writing is asked for, which an index serves: what is wanted of it, `Query.matches` decides.
 
         Raises:
             Unreachable: MongoDB does not answer.
         """
-        return await _answer(self.database[COLLECTION].find({"w.at": {"$gte": after}}).to_list())
+        return await _answer(self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Follower:
     async def turns(self, *, poll_s: float = POLL_S) -> AsyncGenerator[Turn, None]:
         """The newest ``limit`` entries, even if there are none; then those that are written, for ever.
 
-        No entry comes twice, and none is left out as long as the clocks of all hosts agree within `LOOK_BACK_S`. The
+        No entry comes twice, and none is left out as long as the clocks of all hosts agree within `LOOK_BACK_MS`. The
         database may go away and come back meanwhile.
         """
         tail: Tail | None = None
@@ -114,7 +117,7 @@ class Follower:
                         first, tail = await self._begin(log)
                         yield Turn(first)
                     while True:
-                        fresh = tail.fresh(await log.written(tail.after), self.clock.now())
+                        fresh = tail.fresh(await log.written(tail.after_ms), self.clock.now())
                         if wanted := [document for document in fresh if any(map(self.query.matches, document["x"]))]:
                             yield Turn(sorted(wanted, key=_order))
                         await asyncio.sleep(poll_s)
@@ -124,8 +127,8 @@ class Follower:
 
     async def _begin(self, log: AuditLog) -> tuple[list[Document], Tail]:
         """The newest that are wanted, and a tail that knows them, and all others that were there before."""
-        tail = Tail(iso_ms(self.clock.now() - timedelta(seconds=LOOK_BACK_S)))
-        tail.fresh(await log.written(tail.after), self.clock.now())
+        tail = Tail.from_now(self.clock.now())
+        tail.fresh(await log.written(tail.after_ms), self.clock.now())
         first = await log.newest(self.query, self.limit)
         tail.fresh(first, self.clock.now())
         return first, tail
@@ -143,8 +146,8 @@ def entry_of(document: Document) -> Entry:
     return fields | {"id": document["_id"], "actor": {"id": fields.get("actor", "")}, "unreadable": True}
 
 
-def _order(document: Document) -> tuple[str, str]:
-    return document["x"][0]["at"], document["_id"]
+def _order(document: Document) -> tuple[int, str]:
+    return document["at"], document["_id"]
 
 
 async def _answer(work: Awaitable[list[Document]]) -> list[Document]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from botctl.core.audit import Success
-from botctl.core.clock import iso_ms
+from botctl.core.clock import iso_ms, unix_ms
 
 WILDCARD: Final = "*"
 _ANYTHING: Final = r"[\s\S]*"  # "." knows no newline, and a custom id may hold one
@@ -31,22 +31,25 @@ class Query:
     until: datetime | None = None
 
     def filter(self) -> dict[str, Any]:
-        """The filter for documents of the log. Bounds of one entry combine, so ``x`` is matched element by element.
+        """The filter for documents of the log.
 
-        Two whole alternatives for the actor: the embedded store finds nothing with ``$or`` inside ``$elemMatch``.
+        Two whole alternatives for the actor: the embedded store finds nothing with ``$or`` within ``$elemMatch``.
         """
-        bounds = {"$gte": self.since and iso_ms(self.since), "$lt": self.until and iso_ms(self.until)}
+        bounds = {"$gte": self.since and unix_ms(self.since), "$lt": self.until and unix_ms(self.until)}
+        at = {key: value for key, value in bounds.items() if value is not None}
         fields = {
-            "at": {key: value for key, value in bounds.items() if value} or None,
             "action": None if self.action is None else _pattern(self.action),
             "guild": self.guild,
             "outcome": self.outcome and self.outcome.value,
         }
         wanted = {key: value for key, value in fields.items() if value is not None}
+        found: dict[str, Any] = {"at": at} if at else {}
         if self.actor is not None:
             who = _pattern(self.actor)
-            return {"$or": [{"x": {"$elemMatch": wanted | {field: who}}} for field in ("actor", "name")]}
-        return {"x": {"$elemMatch": wanted}} if wanted else {}
+            found["$or"] = [{"x": {"$elemMatch": wanted | {field: who}}} for field in ("actor", "name")]
+        elif wanted:
+            found["x"] = {"$elemMatch": wanted}
+        return found
 
     def matches(self, fields: Mapping[str, Any]) -> bool:
         """Whether the filter would find a document with these index fields (one element of ``x``)."""

@@ -5,10 +5,14 @@ Collection ``botctl_audit``, one document per entry, never changed::
     _id   the entry's id; an entry that is written again is the same document
     b     Binary: the canonical line, the exact bytes that a later hash is computed over
     x     [{at, action, actor, name, target, guild, outcome, op}]: what is searched for, taken from b
-    w     {at}: when it was written, which may be long after it happened; followers go by it
+    at    when it happened, in milliseconds since 1970: for bounds and for order
+    w     {at}: when it was written, in the same way, which may be long after it happened; followers go by it
+
+(Whole numbers, because the embedded store compares texts that look like dates by the second, and sorts by nothing that
+is within a list.)
 
 That is a block of one entry, in the shape of the blocks that the Merkle log will have (number, several lines in ``b``,
-as many in ``x``): it is built from these by going through them in the order of ``(x.at, _id)``.
+as many in ``x``): it is built from these by going through them in the order of ``(at, _id)``.
 
 `record` only appends to a queue. While MongoDB is away the entries wait in memory, up to the queue's size; beyond it
 they are counted, and the count becomes an entry ``audit.lost``. What is still there at the stop is spooled to a file,
@@ -25,12 +29,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from bson.binary import Binary
-from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -38,18 +42,13 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from botctl.audit.refusals import Refusals
 from botctl.audit.spool import Spool
 from botctl.core.audit import AuditEntry, Change, Success, Who, happened, line
-from botctl.core.clock import Clock, SystemClock, iso_ms
+from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.protocols import Auditor
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.tasks import Backoff, Tasks
 
 COLLECTION: Final = "botctl_audit"
-INDEXES: Final = (
-    [("w.at", ASCENDING)],
-    [("x.at", ASCENDING)],
-    *([(f"x.{name}", ASCENDING), ("x.at", ASCENDING)] for name in ("actor", "name", "action", "guild")),
-)
 MAX_BATCH: Final = 200
 LAST_TRY_S: Final = 3.0  # all that the stop waits for; what is not written then is spooled
 _DUPLICATE_KEY: Final = 11000  # MongoDB: error code DuplicateKey
@@ -86,7 +85,6 @@ class MongoAuditor:
         self._refusals = Refusals()
         self._wake = asyncio.Event()
         self._unreported = 0
-        self._indexed = False
         self._random = Random()  # noqa: S311  spreads the tries of many processes
 
     def record(self, entry: AuditEntry) -> None:
@@ -135,9 +133,6 @@ class MongoAuditor:
                 await self._gather()
 
     async def _round(self) -> None:
-        if not self._indexed:
-            await self.collection.create_indexes([IndexModel(index) for index in INDEXES])
-            self._indexed = True
         for path in self.spool.files():
             await self._drain(path)
         await self._flush()
@@ -169,8 +164,8 @@ class MongoAuditor:
             self.counts.written += len(documents)
 
     def _documents(self, lines: Iterable[bytes]) -> list[Document]:
-        now = iso_ms(self.clock.now())
-        return [_document(text, now) for text in lines]
+        now_ms = unix_ms(self.clock.now())
+        return [_document(text, now_ms) for text in lines]
 
     def _lines(self, entries: Iterable[AuditEntry]) -> Iterator[bytes]:
         for entry in entries:
@@ -246,8 +241,8 @@ async def audit_writer(
         yield auditor
 
 
-def _document(text: bytes, now: str) -> Document:
-    """The document of the entry whose canonical line is ``text``, to be written ``now``.
+def _document(text: bytes, now_ms: int) -> Document:
+    """The document of the entry whose canonical line is ``text``, to be written at ``now_ms``.
 
     Raises:
         ValueError, KeyError: it is not the line of an entry.
@@ -257,7 +252,8 @@ def _document(text: bytes, now: str) -> Document:
     index |= {name: entry[name]["id"] for name in ("actor", "target") if name in entry}
     if "name" in entry["actor"]:
         index["name"] = entry["actor"]["name"]
-    return {"_id": entry["id"], "b": Binary(text), "x": [index], "w": {"at": now}}
+    at_ms = unix_ms(datetime.fromisoformat(entry["at"]))
+    return {"_id": entry["id"], "b": Binary(text), "x": [index], "at": at_ms, "w": {"at": now_ms}}
 
 
 def _lost(count: int, clock: Clock) -> AuditEntry:

@@ -14,7 +14,13 @@ from rich.text import Text
 from botctl.audit.log import Document, Turn, entry_of
 from botctl.core.escape import safe
 
-_MARKS: Final = {"success": ("✓", "green"), "denied": ("-", "yellow"), "error": ("✗", "red"), "unknown": ("?", "red")}
+_MARKS: Final = {
+    "begin": ("…", "dim"),
+    "success": ("✓", "green"),
+    "denied": ("-", "yellow"),
+    "error": ("✗", "red"),
+    "unknown": ("?", "red"),
+}
 _WIDE: Final = 120
 
 
@@ -114,7 +120,8 @@ def about(entry: Mapping[str, Any]) -> str:
 
 
 def _outcome(entry: Mapping[str, Any]) -> str:
-    return safe(entry.get("outcome", "unknown"))
+    """How it came out; of what has only begun, nobody knows."""
+    return "begin" if entry.get("stage") == "begin" else safe(entry.get("outcome", "unknown"))
 
 
 def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:

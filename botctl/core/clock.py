@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -51,3 +53,8 @@ class ManualClock:
 def iso_ms(at: datetime) -> str:
     """``at`` as botctl writes times everywhere: ISO 8601, UTC, milliseconds, ``2026-01-02T03:04:05.678Z``."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unix_ms(at: datetime) -> int:
+    """``at`` as whole milliseconds since 1970, the same ones that `iso_ms` shows: for stores that are to compare it."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)

@@ -2,13 +2,14 @@
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest.mock import MagicMock
 
 import pytest
 from pymongo.errors import AutoReconnect
 
-from botctl.audit.log import LOOK_BACK_S, AuditLog, Follower, Turn, entry_of
+from botctl.audit.log import LOOK_BACK_MS, AuditLog, Follower, Turn, entry_of
 from botctl.audit.query import Query
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MongoAuditor
@@ -58,6 +59,15 @@ def ids(documents):
 async def test_the_newest_come_and_the_newest_of_them_last(write, log):
     await write(*(entry(n) for n in (3, 1, 2, 0)))
     assert ids(await log.newest(Query(), 3)) == ["e0001", "e0002", "e0003"]
+
+
+async def test_the_order_is_that_of_time_to_the_millisecond_and_not_that_of_ids(write, log):
+    """Ids are snowflakes and others; entries of one millisecond keep one order all the same."""
+    moments = [7, 3, 1000, 5, 999, 3]
+    await write(*(replace(entry(0), id=f"{n}", at=START + timedelta(milliseconds=ms)) for n, ms in enumerate(moments)))
+    assert ids(await log.newest(Query(), 50)) == ["1", "5", "3", "0", "4", "2"]
+    bounds = Query(since=START + timedelta(milliseconds=5), until=START + timedelta(milliseconds=1000))
+    assert ids(await log.newest(bounds, 50)) == ["3", "0", "4"]
 
 
 async def test_nothing_is_an_empty_log(log):
@@ -146,6 +156,16 @@ async def test_a_follower_gets_the_newest_then_each_that_is_written_once(write, 
         assert follower.ids == [f"e{n:04}" for n in range(3, 30)]
 
 
+async def test_a_follower_knows_milliseconds_apart(write, mongo_db, clock):
+    """Nothing comes again, whatever moment the look back begins at."""
+    async with Reader(mongo_db, clock) as follower:
+        for n in range(40):
+            clock.advance(LOOK_BACK_MS / 10_000 + 0.037)
+            await write(entry(n))
+            await until(lambda n=n: f"e{n:04}" in follower.ids)
+        assert follower.ids == [f"e{n:04}" for n in range(40)]
+
+
 async def test_a_follower_gets_what_happened_long_ago_and_is_written_only_now(write, mongo_db, clock):
     """What a dead process had spooled, and refusals that were counted for a minute."""
     clock.advance(3600)
@@ -164,7 +184,7 @@ async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, m
         clock.advance(100)
         await write(entry(1))
         await until(lambda: "e0001" in follower.ids)
-        await write(entry(2), clock=ManualClock(clock.now() - timedelta(seconds=LOOK_BACK_S - 1)))
+        await write(entry(2), clock=ManualClock(clock.now() - timedelta(milliseconds=LOOK_BACK_MS - 1)))
         await until(lambda: "e0002" in follower.ids)
 
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.audit.log import LOOK_BACK_S, Tail, entry_of
-from botctl.core.clock import iso_ms
+from botctl.audit.log import LOOK_BACK_MS, Tail, entry_of
+from botctl.core.clock import iso_ms, unix_ms
 
+LOOK_BACK_S = LOOK_BACK_MS / 1000
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -28,31 +29,31 @@ def test_every_document_is_new_once(writes, fast_s, every_s):
     clock and the write together stay within the look back. A writer with a fast clock disturbs nobody.
     """
     stored = [
-        (when + max(0, min(took, LOOK_BACK_S + slow - 0.01)), {"_id": f"{n}", "w": {"at": iso_ms(at(when + slow))}})
+        (when + max(0, min(took, LOOK_BACK_S + slow - 0.01)), {"_id": f"{n}", "w": {"at": unix_ms(at(when + slow))}})
         for n, (when, slow, took) in enumerate(writes)
     ]
-    stored.append((1.0, {"_id": "fast", "w": {"at": iso_ms(at(1.0 + fast_s))}}))
-    tail, got = Tail(iso_ms(at(-LOOK_BACK_S))), []
+    stored.append((1.0, {"_id": "fast", "w": {"at": unix_ms(at(1.0 + fast_s))}}))
+    tail, got = Tail.from_now(START), []
     for turn in range(int((60 + 2 * LOOK_BACK_S) / every_s) + 1):
         now = turn * every_s
-        visible = [document for since, document in stored if since <= now and document["w"]["at"] >= tail.after]
+        visible = [document for since, document in stored if since <= now and document["w"]["at"] >= tail.after_ms]
         got += [document["_id"] for document in tail.fresh(visible, at(now))]
     assert sorted(got) == sorted(document["_id"] for _, document in stored)
 
 
 def test_what_is_remembered_is_bounded_by_the_look_back():
-    tail = Tail(iso_ms(START))
+    tail = Tail.from_now(START)
     for n in range(1000):
-        tail.fresh([{"_id": f"{n}", "w": {"at": iso_ms(at(n))}}], at(n))
+        tail.fresh([{"_id": f"{n}", "w": {"at": unix_ms(at(n))}}], at(n))
     assert len(tail._seen) <= LOOK_BACK_S + 1
 
 
 def test_a_clock_that_is_set_back_brings_nothing_again():
-    tail = Tail(iso_ms(START))
-    documents = [{"_id": f"{n}", "w": {"at": iso_ms(at(n))}} for n in range(100)]
+    tail = Tail.from_now(START)
+    documents = [{"_id": f"{n}", "w": {"at": unix_ms(at(n))}} for n in range(100)]
     assert len(tail.fresh(documents, at(100))) == 100
-    assert tail.fresh([d for d in documents if d["w"]["at"] >= tail.after], at(50)) == []
-    assert tail.fresh([d for d in documents if d["w"]["at"] >= tail.after], at(100)) == []
+    assert tail.fresh([d for d in documents if d["w"]["at"] >= tail.after_ms], at(50)) == []
+    assert tail.fresh([d for d in documents if d["w"]["at"] >= tail.after_ms], at(100)) == []
 
 
 def test_a_line_that_cannot_be_read_is_shown_by_its_index():

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from botctl.audit.query import Query
 from botctl.core.audit import Success
-from botctl.core.clock import iso_ms
+from botctl.core.clock import iso_ms, unix_ms
 from tests.support.mongo_memory import MemoryDatabase
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-_MOMENTS = st.integers(0, 4).map(lambda n: START + timedelta(minutes=n))
+_MOMENTS = st.integers(0, 4).map(lambda n: START + timedelta(milliseconds=n))
 _ACTIONS = st.sampled_from(["command.roll", "command.ops.status", "run.start", "command", "component.a\nb"])
 _ACTORS = st.sampled_from(["9", "91", "ann"])
 _FIELDS = st.fixed_dictionaries(
@@ -39,7 +39,12 @@ def test_the_filter_finds_what_the_decision_wants(query, entries):
     collection = MemoryDatabase()["log"]
 
     async def found():
-        await collection.insert_many([{"_id": n, "x": [fields]} for n, fields in enumerate(entries)])
+        await collection.insert_many(
+            [
+                {"_id": n, "x": [fields], "at": unix_ms(datetime.fromisoformat(fields["at"]))}
+                for n, fields in enumerate(entries)
+            ]
+        )
         return {document["_id"] for document in await collection.find(query.filter()).to_list()}
 
     assert asyncio.run(found()) == {n for n, fields in enumerate(entries) if query.matches(fields)}
