@@ -24,7 +24,7 @@ import botctl
 from botctl.core.clock import iso_ms
 from botctl.core.ids import event_id
 from botctl.core.invocation import Invocation, Kind, Outcome, Result
-from botctl.core.redact import MARK, redact
+from botctl.core.redact import MARK, redact_json
 
 VERSION = 1
 MAX_LINE_BYTES = 16_384
@@ -206,7 +206,8 @@ def line(entry: AuditEntry) -> bytes:
     value = _fields(entry, _NAMES[AuditEntry])
     if "changes" in value:  # the only part whose names come from elsewhere
         value["changes"] = _mask(value["changes"])
-    whole = _dump(value)
+    value, text = redact_json(value, _ENCODER.encode)
+    whole = text.encode()
     for limit in _CUTS_BYTES:
         if len(whole) <= MAX_LINE_BYTES:
             return whole
@@ -220,10 +221,8 @@ def _plain(value: Any) -> Any:
     """``value`` in JSON's words, as the module's docstring promises."""
     if value is None or isinstance(value, (str, int, float, datetime)):
         return _scalar(value)
-    if isinstance(value, (Who, Via, Target)):
-        return _recurring(value)
-    if isinstance(value, Change):
-        return _fields(value, _NAMES[Change])
+    if isinstance(value, (Who, Via, Target, Change)):
+        return _fields(value, _NAMES[Change]) if isinstance(value, Change) else _recurring(value)
     if isinstance(value, Mapping):
         return {_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -260,8 +259,8 @@ def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """``value`` without secrets, and without lone surrogates, which no UTF-8 knows."""
-    return redact(value if value.isascii() else value.encode("utf-8", "replace").decode())
+    """``value`` without lone surrogates, which no UTF-8 knows."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
 def _mask(value: Any) -> Any:

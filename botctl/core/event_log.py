@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-from botctl.core.redact import redact
+from botctl.core.redact import redact_json
 
 Envelope = dict[str, Any]
 """``{v, id, type, at, bot, proc, guild?, data}``, as `botctl.core.events.envelope` makes it."""
 
 MAX_TOPIC: Final = 64
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _TOPIC = re.compile(rf"[a-z][a-z0-9_.-]{{0,{MAX_TOPIC - 1}}}", re.ASCII)
 
 
@@ -32,19 +33,11 @@ def encode(envelope: Envelope) -> bytes:
     Raises:
         TypeError, ValueError: a value in it is none that JSON knows.
     """
-    clean = _redacted(envelope)
+    _, text = redact_json(envelope, _ENCODER.encode)
     try:
-        return json.dumps(clean, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return text.encode()
     except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
-        return json.dumps(clean, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {key: _redacted(item) for key, item in value.items()}
-    return [_redacted(item) for item in value] if isinstance(value, list | tuple) else value
+        return json.dumps(json.loads(text), separators=(",", ":"), allow_nan=False).encode()
 
 
 class Position(NamedTuple):

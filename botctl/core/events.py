@@ -7,6 +7,7 @@ are strings. A field is never renamed or given another meaning; new fields have 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 import socket
@@ -238,9 +239,15 @@ class Source:
     proc: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
 
 
+@functools.cache
+def _data_names(cls: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(cls) if f.name != "guild")
+
+
 def envelope(event: Event, source: Source, *, at: datetime | None = None) -> dict[str, Any]:
     """``event`` as it travels between processes: ``{v, id, type, at, bot, proc, guild?, data}``, ready for JSON."""
-    data = {f.name: getattr(event, f.name) for f in dataclasses.fields(event) if f.name != "guild"}
+    names = _data_names(type(event))  # type: ignore[arg-type]  # mypy takes the class for its instance
+    data = {name: getattr(event, name) for name in names}
     wrapped: dict[str, Any] = {
         "v": ENVELOPE_VERSION,
         "id": event_id(),

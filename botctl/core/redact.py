@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MARK: Final = "[redacted]"
@@ -115,3 +116,24 @@ def _passwords(secret: str) -> tuple[str, ...]:
 _of_this_process = Redactor()
 register = _of_this_process.register
 redact = _of_this_process.redact
+
+
+def redact_json(value: Any, dump: Callable[[Any], str]) -> tuple[Any, str]:
+    """``value``, which JSON knows, without secrets, and ``dump`` of that.
+
+    Nearly always there is nothing to find, so the whole text is looked through first, once; only where something is
+    found, each string of the value is redacted by itself, which cannot break the JSON.
+    """
+    text = dump(value)
+    if redact(text) == text:
+        return value, text
+    clean = _redact_strings(value)
+    return clean, dump(clean)
+
+
+def _redact_strings(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redact_strings(item) for key, item in value.items()}
+    return [_redact_strings(item) for item in value] if isinstance(value, list | tuple) else value

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from botctl.core.redact import MARK, MIN_LENGTH, Redactor, redact_shapes
+from botctl.core.redact import MARK, MIN_LENGTH, Redactor, redact_json, redact_shapes
 
 BOT_TOKEN = "MTA5OTk5OTk5OTk5OTk5OTk5.GabcdE.abcdefghijklmnopqrstuvwxyz0123456789AB"
 INTERACTION_TOKEN = "aW50ZXJhY3Rpb246MTIzNDU2Nzg5MDEyMzQ1Njc4OTA6abcdef"
@@ -138,6 +138,26 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 @given(st.dictionaries(st.sampled_from(["token", "password", "name"]), st.text(st.characters(categories=["L", "N"]))))
 def test_json_stays_json(data: dict[str, str]) -> None:
     assert json.loads(redact_shapes(json.dumps(data))).keys() == data.keys()
+
+
+def compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_json_without_secrets_is_the_same_object_and_read_once() -> None:
+    value = {"name": "ping", "users": ["ann"], "ms": 1.5}
+    assert redact_json(value, compact) == (value, compact(value))
+    assert redact_json(value, compact)[0] is value
+
+
+@given(st.recursive(st.text(max_size=8), lambda v: st.lists(v) | st.dictionaries(st.text(max_size=8), v)), st.data())
+def test_no_secret_survives_in_json_and_json_it_stays(value: object, data: st.DataObject) -> None:
+    around = data.draw(st.text(max_size=5))
+    hidden = {"a": value, "deep": [{"reason": f"{around} {BOT_TOKEN} {around}"}]}
+    clean, text = redact_json(hidden, compact)
+    assert BOT_TOKEN not in text
+    assert json.loads(text) == clean
+    assert MARK in clean["deep"][0]["reason"]
 
 
 def test_a_long_line_is_redacted_in_linear_time() -> None:
