@@ -56,11 +56,14 @@ def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
         print(json.dumps([_as_json(row) for row in rows]))
         return
     table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
     for row in rows:
         title = safe(row.file.title) if row.file else ""
         facts = Text(_facts(row.record), "dim")
         table.add_row(row.name, Text(row.standing, _STYLES.get(row.standing, "red")), facts, Text(title))
-    Console(highlight=False, soft_wrap=True).print(table if rows else "There are no migrations.")
+    Console(highlight=False).print(table if rows else "There are no migrations.")
 
 
 def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:

@@ -35,7 +35,7 @@ def create(folder: Path, words: str) -> Path:
         BotctlError: it cannot be written.
     """
     path = folder / next_name([path.name for path in folder.glob("*.py")], words)
-    title = words.replace("_", " ").strip()
+    title = re.sub(r"[_-]+", " ", words).strip()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

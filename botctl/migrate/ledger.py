@@ -5,7 +5,8 @@
     checksum   of the file as it was run
     state      running, applied, failed, reverted
     direction  up or down: what runs, or ran last
-    started, ended, took_ms
+    started, ended   ISO 8601 text, as everywhere in botctl: for people, nothing compares them
+    took_ms    of what ran last
     by         {host, pid, born, version, fence}: the process that wrote it, and the fence of its lease
     error      of a failure, one line
 
@@ -25,6 +26,7 @@ from typing import Any, Final
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from botctl.core.clock import iso_ms
 from botctl.core.errors import Held, IntegrityError, Unreachable
 from botctl.core.escape import safe
 from botctl.core.redact import redact
@@ -112,7 +114,12 @@ def _asking(sentence: str) -> Iterator[None]:
 
 def _values(record: Record) -> Document:
     values = {key: value for key, value in asdict(record).items() if key != "name"}
-    return values | {"state": record.state.value, "direction": record.direction.value}
+    return values | {
+        "state": record.state.value,
+        "direction": record.direction.value,
+        "started": iso_ms(record.started),
+        "ended": record.ended and iso_ms(record.ended),
+    }
 
 
 def _record(document: Document) -> Record:
@@ -123,8 +130,8 @@ def _record(document: Document) -> Record:
             checksum=document["checksum"],
             state=State(document["state"]),
             direction=Direction(document["direction"]),
-            started=_time(document["started"]),
-            ended=document["ended"] and _time(document["ended"]),
+            started=datetime.fromisoformat(document["started"]),
+            ended=document["ended"] and datetime.fromisoformat(document["ended"]),
             took_ms=document["took_ms"],
             by=By(**document["by"]),
             error=document["error"],
@@ -136,8 +143,3 @@ def _record(document: Document) -> Record:
             hint="Look at it; a newer version may have written it.",
         ) from error
 
-
-def _time(value: object) -> datetime:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{safe(value, 40)} is no time")
-    return value

@@ -49,6 +49,15 @@ async def test_dates_within_lists_do_not_compare_at_all(db):
     assert await db.x.find({"x.at": {"$gte": late}}).to_list() == []
 
 
+async def test_a_date_that_is_set_comes_back_as_text(db):
+    """One that is inserted does not. Instead: ISO 8601 text, where nothing compares it."""
+    await db.x.insert_one({"_id": "1"})
+    await db.x.update_one({"_id": "1"}, {"$set": {"at": START}})
+    assert isinstance((await db.x.find_one())["at"], str)
+    await db.x.update_one({"_id": "1"}, {"$set": {"at": "2026-01-01T00:00:00.000Z"}})
+    assert (await db.x.find_one())["at"] == "2026-01-01T00:00:00.000Z"
+
+
 async def test_updates_by_pipeline_fail(db):
     """Instead: operators."""
     await db.x.insert_one({"_id": "1", "n": 1})
