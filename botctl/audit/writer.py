@@ -28,7 +28,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -43,6 +43,7 @@ from botctl.audit.refusals import Refusals
 from botctl.audit.spool import Spool
 from botctl.core.audit import AuditEntry, Change, Success, Who, happened, line
 from botctl.core.clock import Clock, SystemClock, unix_ms
+from botctl.core.metrics import Metrics
 from botctl.core.protocols import Auditor
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
@@ -230,13 +231,19 @@ class MongoAuditor:
 
 @asynccontextmanager
 async def audit_writer(
-    database: AsyncDatabase[Document], settings: Settings, runtime: Runtime, tasks: Tasks
+    database: AsyncDatabase[Document],
+    settings: Settings,
+    runtime: Runtime,
+    tasks: Tasks,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Auditor]:
     """Factory of the service."""
     spool = Spool(runtime.folder / "spool")
     auditor = MongoAuditor(
         database[COLLECTION], spool, tasks, queue_size=settings.audit.queue_size, flush_s=settings.audit.flush_s
     )
+    if metrics is not None:
+        metrics.watch("botctl_audit_total", "Entries of the audit log.", lambda: asdict(auditor.counts), label="what")
     async with auditor.running():
         yield auditor
 

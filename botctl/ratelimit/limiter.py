@@ -14,7 +14,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -23,6 +23,7 @@ from redis.exceptions import NoScriptError
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.gcra import US_PER_S, Rate, rate
 from botctl.core.invocation import Invocation
+from botctl.core.metrics import Metrics
 from botctl.core.protocols import Limiter
 from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
@@ -229,9 +230,13 @@ class RedisLimiter:
 
 
 @asynccontextmanager
-async def rate_limiter(redis: Redis, settings: Settings, tasks: Tasks) -> AsyncIterator[Limiter]:
+async def rate_limiter(
+    redis: Redis, settings: Settings, tasks: Tasks, metrics: Metrics | None = None
+) -> AsyncIterator[Limiter]:
     """Factory of the service."""
     async with RedisLimiter(redis, settings.bot, tasks).running() as limiter:
+        if metrics is not None:
+            metrics.watch("botctl_limiter_total", "What the limiter did.", lambda: asdict(limiter.counts), label="what")
         yield limiter
 
 

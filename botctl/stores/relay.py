@@ -14,7 +14,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from random import Random
 from typing import Final
@@ -25,6 +25,7 @@ from botctl.core.errors import Unreachable
 from botctl.core.event_log import Batch, EventLog, encode, is_topic
 from botctl.core.events import Event, EventsLost, ServiceChanged, Source, envelope
 from botctl.core.ids import event_id
+from botctl.core.metrics import Metrics
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.tasks import Backoff, Tasks
@@ -168,9 +169,18 @@ class Relay:
 
 @asynccontextmanager
 async def relay(
-    *, bus: Bus, log: EventLog, settings: Settings, runtime: Runtime, clock: Clock, tasks: Tasks
+    *,
+    bus: Bus,
+    log: EventLog,
+    settings: Settings,
+    runtime: Runtime,
+    clock: Clock,
+    tasks: Tasks,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Relay]:
     """Factory of the service. How the services of a short verb come and go is nobody's news."""
     skip = () if runtime.lasting else (ServiceChanged,)
     async with Relay(bus, log, Source(settings.bot), tasks, clock, skip=skip).running() as running:
+        if metrics is not None:
+            metrics.watch("botctl_relay_total", "Events told to Redis.", lambda: asdict(running.counts), label="what")
         yield running
