@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
@@ -24,6 +25,7 @@ from botctl.auth.keys import api_keys
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.jobs import Jobs
 from botctl.core.metrics import process_metrics
 from botctl.core.registry import Registry, Running, load_factory
 from botctl.core.runtime import Runtime
@@ -43,7 +45,12 @@ from botctl.stores.mongo import Database, mongo_store, ping_mongo, running_mongo
 from botctl.stores.redis import ping_redis, redis_store, running_redis
 from botctl.stores.relay import Relay, relay
 
+if TYPE_CHECKING:
+    from botctl.bot.loader import Catalog
+    from botctl.jobs.desk import JobDesk
+
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
+JOBS_STOP_S = 10.0  # runs were given time to end before; now they are cancelled, and the lease is let go
 CHILD_STOP_S = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
 
 
@@ -55,10 +62,12 @@ class Role(enum.StrEnum):
     """
 
     BOT = "bot"
+    REALTIME = "realtime"
+    JOBS = "jobs"
     STORES = "stores"
 
 
-DEFAULT_ROLES = (Role.BOT,)
+DEFAULT_ROLES = (Role.BOT, Role.REALTIME, Role.JOBS)
 
 
 def compose(
@@ -81,8 +90,12 @@ def compose(
     if set(roles) - {Role.STORES}:
         wanted.append(_add_migrated(registry, loaded))
         wanted += _add_operators_own(registry, loaded)
-    if Role.BOT in roles:
-        wanted += _add_bot(registry, loaded, skip_broken=skip_broken)
+    if {Role.BOT, Role.JOBS} & set(roles):
+        catalog = _load_commands(registry, loaded, skip_broken=skip_broken)
+        wanted += _add_bot(registry, loaded, catalog) if Role.BOT in roles else []
+        wanted += _add_jobs(registry, catalog) if Role.JOBS in roles else []
+    if Role.REALTIME in roles:
+        wanted.append(_add_realtime(registry, loaded))
     return registry, tuple(wanted)
 
 
@@ -129,26 +142,52 @@ def _add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
     ]
 
 
-def _add_bot(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> list[type]:
-    """The bot and its commands."""
-    from botctl.bot.loader import Catalog, load
+def _load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
+    """The files of the commands folder, held against what the registry has."""
+    from botctl.bot.loader import load
     from botctl.bot.plan import Checks
-    from botctl.bot.service import BotService, bot_service
+    from botctl.jobs.shipped import SHIPPED
 
     settings = loaded.settings
+    own = {job.name for job in SHIPPED}
+    checks = Checks(set(settings.roles), parse(settings.commands.throttle), registry.provides, own)
+    return load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
 
-    checks = Checks(set(settings.roles), parse(settings.commands.throttle), registry.provides)
-    catalog = load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
+
+def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
+    """The bot and its commands."""
+    from botctl.bot.loader import Catalog
+    from botctl.bot.service import BotService, bot_service
+
     registry.value(Catalog, catalog)
     bot = registry.add(
         bot_service,
         name="bot",
         also={*catalog.needs, Migrated},
         start_s=BOT_START_S,
-        stop_s=settings.shutdown.drain_s + 5.0,
+        stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
     )
     return [bot]
+
+
+def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
+    """The shipped jobs and the operator's, and what schedules them."""
+    from botctl.jobs.scheduler import Scheduler, job_scheduler
+    from botctl.jobs.shipped import SHIPPED
+
+    jobs = Jobs((*SHIPPED, *catalog.jobs))
+    registry.value(Jobs, jobs)
+    needs = {need for job in jobs for need in job.needs}
+    return [registry.add(job_scheduler, name="jobs", also={*needs, Migrated}, stop_s=JOBS_STOP_S, ping=Scheduler.ping)]
+
+
+def _add_realtime(registry: Registry, loaded: Loaded) -> type:
+    """The server that streams events."""
+    from botctl.realtime.server import GRACE_S, Realtime, realtime_server
+
+    stop_s = loaded.settings.realtime.drain_s + GRACE_S + 2.0
+    return registry.add(realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=Realtime.ping)
 
 
 @asynccontextmanager
@@ -156,6 +195,27 @@ async def opened(loaded: Loaded, *wanted: type) -> AsyncIterator[Running]:
     """``wanted`` and what they need, for a verb that is done soon: embedded stores are joined, or started meanwhile."""
     async with assemble(loaded, bus=Bus()).open(*wanted) as running:
         yield running
+
+
+@asynccontextmanager
+async def job_desk(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobDesk]:
+    """What looks after the jobs from a terminal; able to run the job ``run`` itself.
+
+    Raises:
+        UsageError: there is no job of that name.
+    """
+    from botctl.jobs.desk import JobDesk, job_desk
+    from botctl.jobs.shipped import SHIPPED
+
+    registry = assemble(loaded, bus=Bus())
+    _add_migrated(registry, loaded)
+    _add_operators_own(registry, loaded)
+    jobs = Jobs((*SHIPPED, *_load_commands(registry, loaded, skip_broken=True).jobs))
+    registry.value(Jobs, jobs)
+    also = () if run is None else (*jobs.named(run).needs, Migrated)
+    registry.add(job_desk, name="desk", also=also)
+    async with registry.open(JobDesk) as running:
+        yield running.get(JobDesk)
 
 
 def migrations_of(loaded: Loaded) -> Migrations:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def run(
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="ROLE", help="Be only this: bot or stores. May be repeated.")
+        list[str] | None,
+        typer.Option("--only", metavar="ROLE", help="Be only this: bot, realtime, jobs or stores. May be repeated."),
     ] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out files of the commands folder that cannot be loaded.")

@@ -188,8 +188,10 @@ class RunView:
             facts.append((_LABELS["mongo"], shown(settings.mongo.url.get_secret_value())))
         if settings.discord.token:
             facts.append((_LABELS["sandbox"], "Discord itself"))
+        if "realtime" in parts:
+            facts.append(("realtime", parts["realtime"].address))
         facts.append(("logs", f"{settings.logs.folder}/{FILE_NAME}"))
-        if parts:
+        if not _LABELS.keys().isdisjoint(parts):
             facts.append(("", "What is embedded serves this machine and its user; see docs/production.md."))
         return facts
 

@@ -244,6 +244,40 @@ class JobSettings(Section):
     )
 
 
+class RealtimeSettings(Section):
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address that the realtime server listens on.")
+    port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, which `botctl run` prints.")
+    auth_s: float = Field(default=10.0, gt=0, le=300, description="How long a client may take to show its key.")
+    heartbeat_s: float = Field(default=25.0, gt=0, le=300, description="The time between heartbeats.")
+    stall_s: float = Field(
+        default=5.0, gt=0, le=300, description="When a client that takes nothing of what waits for it is cut."
+    )
+    queue_bytes: int = Field(
+        default=262_144, ge=1024, le=67_108_864, description="What may wait for one client, beyond the socket's own."
+    )
+    message_bytes: int = Field(
+        default=16_384, ge=256, le=1_048_576, description="The largest message that a client may send."
+    )
+    recover: int = Field(
+        default=300, ge=0, le=10_000, description="How many missed events a client gets that comes back."
+    )
+    topics: int = Field(default=50, ge=1, le=256, description="How many topics one connection may read.")
+    connections: int = Field(default=2000, ge=1, le=100_000, description="How many connections there may be.")
+    connections_per_key: int = Field(default=200, ge=1, le=100_000, description="How many of them with one key.")
+    connections_per_address: int = Field(
+        default=200, ge=1, le=100_000, description="How many of them from one address, with or without a key."
+    )
+    connect_throttle: ApiThrottle = Field(
+        default="300/1m per address", description="How often one address may connect."
+    )
+    message_throttle: ApiThrottle = Field(
+        default="20/1s burst 100 per key", description="How many messages a key may send."
+    )
+    drain_s: float = Field(
+        default=3.0, ge=0, le=60, description="How long clients have to leave when the server stops."
+    )
+
+
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
 
@@ -266,6 +300,7 @@ class Settings(Section):
     audit: AuditSettings = Field(default=AuditSettings(), description="The audit log's writer.")
     migrate: MigrateSettings = Field(default=MigrateSettings(), description="Migrations of MongoDB.")
     jobs: JobSettings = Field(default=JobSettings(), description="Scheduled jobs.")
+    realtime: RealtimeSettings = Field(default=RealtimeSettings(), description="The realtime server.")
     sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
     services: dict[Name, FactoryPath] = Field(
         default_factory=dict, description="The operator's own services: a name and `module:factory` each."

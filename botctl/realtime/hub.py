@@ -1,0 +1,224 @@
+"""The hub: reads the log of events once, and hands each event to everyone who wants its topic.
+
+Each subscriber has a position in each of its topics. A page of the log is encoded once and written to all who stand
+right before it; who joined in between gets what it lacks. Nobody gets an event twice, and where some are gone for good
+(the store lost them, or the hub fell too far behind) a push says so: ``gap``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final, Protocol
+
+from botctl.core.errors import Unreachable
+from botctl.core.event_log import Entry, EventLog, Page, Position
+from botctl.core.tasks import Backoff, Tasks
+from botctl.realtime.protocol import message, place, pushes
+from botctl.realtime.socket import chunks, text_frame
+
+PAGE: Final = 256
+MAX_TOPICS: Final = 256  # that are read at once; a key for all topics may invent names
+_WAIT_S: Final = 1.0
+_PAUSES: Final = Backoff(first_s=0.05, limit_s=1.0)
+
+_log = logging.getLogger(__name__)
+
+
+class Receiver(Protocol):
+    """Takes whole frames; never waits."""
+
+    def push(self, frames: bytes) -> None:
+        """Send ``frames``."""
+        ...
+
+
+class HubFull(Exception):
+    """More topics are wanted than the hub reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a subscriber missed: all of it, or (``recovered`` is False) nothing; ``position`` is where it is now."""
+
+    position: Position
+    recovered: bool
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(slots=True)
+class Counts:
+    """``events`` were read from the log, ``deliveries`` handed out; ``gaps`` told of."""
+
+    events: int = 0
+    deliveries: int = 0
+    gaps: int = 0
+    recovered: int = 0
+    not_recovered: int = 0
+
+
+@dataclass(slots=True)
+class _Topic:
+    position: Position
+    subscribers: dict[Receiver, Position] = field(default_factory=dict)
+
+
+class Hub:
+    """Topics and who wants them. ``recover``: events given to one who comes back, ``recover_bytes``: their size."""
+
+    def __init__(self, log: EventLog, tasks: Tasks, *, recover: int, recover_bytes: int) -> None:
+        self.counts = Counts()
+        self._log = log
+        self._tasks = tasks
+        self._recover = recover
+        self._recover_bytes = recover_bytes
+        self._topics: dict[str, _Topic] = {}
+        self._wanted = asyncio.Event()
+        self._reading: asyncio.Task[Mapping[str, Page]] | None = None
+        self._random = Random()  # noqa: S311  spreads the tries of many processes
+
+    @property
+    def subscriptions(self) -> int:
+        """How many there are, over all topics."""
+        return sum(len(topic.subscribers) for topic in self._topics.values())
+
+    async def history(self, name: str, after: Position | None) -> History:
+        """What came in the topic ``name`` after ``after``, and where that ends; without one, only where it is now.
+
+        Raises:
+            Unreachable: the log cannot be read.
+        """
+        if after is None:
+            topic = self._topics.get(name)
+            return History(topic.position if topic else await self._log.position(name), recovered=True)
+        page = await self._log.read(name, after, limit=self._recover + 1)
+        size_bytes = sum(len(entry.data) for entry in page.entries)
+        if page.complete and len(page.entries) <= self._recover and size_bytes <= self._recover_bytes:
+            self.counts.recovered += 1
+            return History(page.position, recovered=True, entries=page.entries)
+        self.counts.not_recovered += 1
+        return History(Position(page.epoch, page.last), recovered=False)
+
+    async def join(self, receiver: Receiver, name: str, position: Position) -> None:
+        """From now on, give ``receiver`` what comes in the topic ``name`` after ``position``.
+
+        Raises:
+            HubFull: there is no room for another topic.
+            Unreachable: what came meanwhile cannot be read.
+        """
+        for again in itertools.count():
+            topic = self._topics.get(name)
+            if topic is None or not _is_ahead(topic.position, position):
+                break
+            if topic.position.epoch != position.epoch and again:
+                break  # read twice, and the same: it is the hub that has yet to notice
+            page = await self._log.read(name, position, limit=PAGE)
+            position = _give(receiver, name, position, page)
+        if topic is None:
+            if len(self._topics) >= MAX_TOPICS:
+                raise HubFull
+            topic = self._topics[name] = _Topic(position)
+            self._read_anew()
+        topic.subscribers[receiver] = position
+
+    def leave(self, receiver: Receiver, names: Iterable[str]) -> None:
+        """Give ``receiver`` nothing more of the topics ``names``."""
+        for name in names:
+            topic = self._topics.get(name)
+            if topic is not None:
+                topic.subscribers.pop(receiver, None)
+                if not topic.subscribers:
+                    del self._topics[name]
+
+    async def run(self) -> None:
+        """Read and hand out, for ever. While the log cannot be read, everyone waits; nothing is lost by that."""
+        failures = 0
+        while True:
+            try:
+                pages = await self._next()
+            except Unreachable as error:
+                if failures == 0:
+                    detail = f"no events are handed out: {error}"
+                    _log.warning(detail)
+                    self._tasks.degraded(detail)
+                await asyncio.sleep(_PAUSES.delay_s(failures, self._random))
+                failures += 1
+                continue
+            if failures:
+                failures = 0
+                self._tasks.recovered()
+            for name, page in pages.items():
+                self._deliver(name, page)
+
+    async def _next(self) -> Mapping[str, Page]:
+        """The next pages of all topics; nothing when the topics changed while it was waiting for them."""
+        if not self._topics:
+            self._wanted.clear()
+            await self._wanted.wait()
+        after = {name: topic.position for name, topic in self._topics.items()}
+        self._reading = asyncio.create_task(self._log.read_many(after, limit=PAGE, wait_s=_WAIT_S))
+        try:
+            await asyncio.wait({self._reading})
+            return {} if self._reading.cancelled() else self._reading.result()
+        finally:
+            self._reading.cancel()
+
+    def _read_anew(self) -> None:
+        self._wanted.set()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def _deliver(self, name: str, page: Page) -> None:
+        topic = self._topics.get(name)
+        if topic is None or (page.position == topic.position and not page.entries):
+            return
+        before, topic.position = topic.position, page.position
+        self.counts.events += len(page.entries)
+        self.counts.deliveries += len(page.entries) * len(topic.subscribers)
+        pieces = _pieces(name, page, 0) if page.complete else None
+        for receiver, position in topic.subscribers.items():
+            if pieces is not None and position == before:
+                for piece in pieces:
+                    receiver.push(piece)
+            else:
+                self.counts.gaps += not _follows(position, page)
+                _give(receiver, name, position, page)
+            topic.subscribers[receiver] = max(page.position, position) if _same(position, page) else page.position
+
+
+def _same(position: Position, page: Page) -> bool:
+    return position.epoch == page.epoch
+
+
+def _is_ahead(hub: Position, position: Position) -> bool:
+    """Whether the hub has handed out what ``position`` has not seen."""
+    if hub.epoch in ("", position.epoch):
+        return hub.offset > position.offset
+    return True
+
+
+def _follows(position: Position, page: Page) -> bool:
+    """Whether nothing is missing between ``position`` and the entries of ``page``."""
+    begin = page.entries[0].offset - 1 if page.entries else page.position.offset
+    return position.epoch in ("", page.epoch) and position.offset >= begin
+
+
+def _give(receiver: Receiver, name: str, position: Position, page: Page) -> Position:
+    """Give ``receiver``, which is at ``position``, what it lacks of ``page``; returns where it is then."""
+    seen = position.offset
+    if not _follows(position, page):
+        seen = page.entries[0].offset - 1 if page.entries else page.position.offset
+        receiver.push(text_frame(message("gap", **place(name, Position(page.epoch, seen)))))
+    for piece in _pieces(name, page, seen):
+        receiver.push(piece)
+    return Position(page.epoch, max(seen, page.position.offset))
+
+
+def _pieces(name: str, page: Page, seen: int) -> list[bytes]:
+    """The frames of what comes after ``seen`` in ``page``, joined."""
+    entries = [entry for entry in page.entries if entry.offset > seen]
+    return list(chunks(map(text_frame, pushes(name, page.epoch, entries))))

@@ -1,0 +1,47 @@
+"""When a connection has to go. Pure: times are seconds on the event loop's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from botctl.realtime.protocol import Close
+
+SILENT_BEATS = 2.5
+"""Heartbeats that a client may miss: the answer to the second one may be under way."""
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What is known of a connection's life.
+
+    ``heard_s``: when the client last sent anything (answers to pings are something). ``drained_s``: when it last took
+    a byte of what waits for it, or when something began to wait. ``waiting``: something does.
+    """
+
+    opened_s: float
+    heard_s: float
+    drained_s: float
+    authenticated: bool = False
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """``auth_s``: from opening to the key. ``stall_s``: without taking a byte. ``heartbeat_s``: between heartbeats."""
+
+    auth_s: float
+    stall_s: float
+    heartbeat_s: float
+
+
+def fate(vitals: Vitals, now_s: float, deadlines: Deadlines) -> Close | None:
+    """Why the connection has to end now; None while it may go on.
+
+    A client that takes bytes lives, however slowly; only one for whom nothing waits is judged by what it says.
+    """
+    if not vitals.authenticated and now_s - vitals.opened_s >= deadlines.auth_s:
+        return Close.NOT_AUTHENTICATED
+    if vitals.waiting:
+        return Close.SLOW if now_s - vitals.drained_s >= deadlines.stall_s else None
+    last_s = max(vitals.heard_s, vitals.drained_s)
+    return Close.SILENT if now_s - last_s >= deadlines.heartbeat_s * SILENT_BEATS else None

@@ -1,0 +1,180 @@
+"""What clients and the realtime server say to each other: JSON messages, and the codes that connections end with. Pure.
+
+A client's message is ``{"type", "id"?, ...}``; its reply carries the same id. A push carries none. docs/realtime.md is
+written for those who write clients.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botctl.core.event_log import Entry, Position, is_topic
+
+VERSION: Final = 1
+MAX_ID: Final = 64
+_MAX_OFFSET: Final = 2**53 - 1
+_MAX_EPOCH: Final = 64
+
+RequestId = str | int | None
+
+
+class Close(enum.IntEnum):
+    """Why the server ends a connection. Below 4500: connect again, later; from 4500 on: something must change first."""
+
+    SHUTDOWN = 4001
+    UNAVAILABLE = 4003
+    SLOW = 4008
+    SILENT = 4012
+    BAD_MESSAGE = 4500
+    BAD_KEY = 4501
+    NOT_AUTHENTICATED = 4502
+    TOO_MANY_CONNECTIONS = 4504
+    KEY_ENDED = 4507
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether the same client may try again."""
+        return self < Close.BAD_MESSAGE
+
+    @property
+    def words(self) -> str:
+        """The reason that is sent along."""
+        return self.name.lower().replace("_", " ")
+
+
+class BadMessage(Exception):
+    """A message that is none of ours; the text says what is wrong with it, the id is its own as far as it has one."""
+
+    def __init__(self, sentence: str, request_id: RequestId = None) -> None:
+        super().__init__(sentence)
+        self.request_id = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Open the connection with an API key; the first message of every connection."""
+
+    id: RequestId
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Send the events of ``topics``; of those in ``after``, first what came after that position."""
+
+    id: RequestId
+    topics: tuple[str, ...]
+    after: Mapping[str, Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Send no more events of ``topics``."""
+
+    id: RequestId
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answer, to show that there is somebody."""
+
+    id: RequestId
+
+
+Request = Auth | Subscribe | Unsubscribe | Ping
+
+
+def parse(text: str | bytes) -> Request:
+    """The request in a client's message.
+
+    Raises:
+        BadMessage: it is none.
+    """
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadMessage("a message is a JSON object") from None
+    if not isinstance(message, dict):
+        raise BadMessage("a message is a JSON object")
+    request_id = message.get("id")
+    if not (request_id is None or _is_id(request_id)):
+        raise BadMessage(f"an id is a whole number, or a text of up to {MAX_ID} characters")
+    match message.get("type"):
+        case "auth":
+            return Auth(request_id, _text(message, "key", request_id))
+        case "subscribe":
+            topics = _topics(message, request_id)
+            return Subscribe(request_id, topics, _after(message, topics, request_id))
+        case "unsubscribe":
+            return Unsubscribe(request_id, _topics(message, request_id))
+        case "ping":
+            return Ping(request_id)
+    raise BadMessage("a type is auth, subscribe, unsubscribe or ping", request_id)
+
+
+def message(kind: str, **fields: Any) -> bytes:
+    """A push."""
+    return json.dumps({"type": kind} | fields, separators=(",", ":")).encode()
+
+
+def reply(request_id: RequestId, kind: str, **fields: Any) -> bytes:
+    """The answer to a request of type ``kind``; of type ``error`` where it cannot be done."""
+    return message(kind, **({} if request_id is None else {"id": request_id}), **fields)
+
+
+def refusal(request_id: RequestId, code: str, sentence: str, *, temporary: bool = False, **fields: Any) -> bytes:
+    """The answer to a request that is not done. ``temporary``: the same request may be done later."""
+    return reply(request_id, "error", code=code, message=sentence, temporary=temporary, **fields)
+
+
+def place(topic: str, position: Position) -> dict[str, Any]:
+    """A position of ``topic``, as clients keep it."""
+    return {"topic": topic, "epoch": position.epoch, "offset": position.offset}
+
+
+def pushes(topic: str, epoch: str, entries: Iterable[Entry]) -> list[bytes]:
+    """The pushes of ``entries``. Their envelopes are JSON already, and are not read again."""
+    start = json.dumps({"type": "event", "topic": topic, "epoch": epoch}, separators=(",", ":"))[:-1].encode()
+    return [b'%b,"offset":%d,"event":%b}' % (start, entry.offset, entry.data) for entry in entries]
+
+
+def _is_id(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_ID
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_OFFSET
+
+
+def _text(message: Mapping[str, Any], name: str, request_id: RequestId) -> str:
+    value = message.get(name)
+    if not isinstance(value, str):
+        raise BadMessage(f"{name} is missing, or no text", request_id)
+    return value
+
+
+def _topics(message: Mapping[str, Any], request_id: RequestId) -> tuple[str, ...]:
+    topics = message.get("topics")
+    if not (isinstance(topics, list) and topics and all(isinstance(each, str) and is_topic(each) for each in topics)):
+        raise BadMessage("topics is a list of names of topics", request_id)
+    return tuple(dict.fromkeys(topics))
+
+
+def _after(message: Mapping[str, Any], topics: tuple[str, ...], request_id: RequestId) -> dict[str, Position]:
+    after = message.get("after") or {}
+    if not isinstance(after, dict):
+        raise BadMessage("after is an object with a position per topic", request_id)
+    if unknown := [topic for topic in after if topic not in topics]:
+        raise BadMessage(f"after names {unknown[0][:MAX_ID]!r}, which is not among the topics", request_id)
+    return {topic: _position(value, request_id) for topic, value in after.items()}
+
+
+def _position(value: object, request_id: RequestId) -> Position:
+    match value:
+        case {"epoch": str(epoch), "offset": int(offset)} if not isinstance(offset, bool):
+            if len(epoch) <= _MAX_EPOCH and 0 <= offset <= _MAX_OFFSET:
+                return Position(epoch, offset)
+    raise BadMessage('a position is {"epoch": text, "offset": whole number}', request_id)
