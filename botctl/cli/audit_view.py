@@ -108,11 +108,14 @@ def about(entry: Mapping[str, Any]) -> str:
     """How it came out and what it was about, in a few words; what is not known is left out."""
     outcome = _outcome(entry)
     reason = safe(entry.get("reason") or "")
+    target = _target(entry.get("target"))
+    place = target.startswith("#")  # where it was; anything else is what it was about
     parts = [
-        reason if outcome == "success" else ": ".join(filter(None, (outcome, reason))),
+        "" if place else target,
+        reason if outcome in ("success", "begin") else ": ".join(filter(None, (outcome, reason))),
         *(_change(change) for change in _changes(entry)),
         f"error id {safe(entry['error'])}" if entry.get("error") else "",
-        _target(entry.get("target")),
+        target if place else "",
         f"{entry['ms']} ms" if isinstance(entry.get("ms"), int) else "",
         "its line cannot be read" if entry.get("unreadable") else "",
     ]
