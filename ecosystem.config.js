@@ -41,7 +41,8 @@ module.exports = {
       // Again: not after what only a person can put right (docs/exit-codes.md), and never in a hurry. Discord allows
       // 1,000 logins a day and takes the token away after that; a start every 90 s is 960. PM2's own backoff ends at
       // 15 s, cron_restart and max_memory_restart heed no delay at all.
-      stop_exit_codes: [0, 2, 3, 4, 5, 6, 78],
+      // Not 0 either: that is what PM2 makes of a kill -9.
+      stop_exit_codes: [2, 3, 4, 5, 6, 78],
       restart_delay: 90_000,
 
       watch: false, // a start costs a login: not for every file that is saved

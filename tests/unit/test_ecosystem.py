@@ -23,8 +23,9 @@ from botctl.core.supervisor import IDENTIFY_S, misgivings
 
 PRINT = "process.stdout.write(JSON.stringify(require(process.argv[1]).apps))"
 
-# What another start may put right. A signal that PM2 did not send is one too: an out-of-memory killer sends SIGTERM.
-AGAIN = {ExitCode.FAILED, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+# What another start may put right. A signal that PM2 did not send is one too: an out-of-memory killer sends SIGTERM, or
+# SIGKILL, which PM2 takes for 0.
+AGAIN = {ExitCode.OK, ExitCode.FAILED, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 
 def read(file: Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,168 @@
+"""The real PM2 from npm, with a home of its own and an end of its own.
+
+It is installed once, by the lock file in tests/support/pm2. Even ``pm2 --version`` starts a daemon, so nothing calls
+PM2 without its private PM2_HOME, and `running` ends what was started there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from botctl.core.process import began, is_running
+from tests.support.cli import Done
+from tests.support.waiting import wait_for
+
+FOLDER = Path(__file__).parent / "pm2"
+PM2 = FOLDER / "node_modules" / "pm2" / "bin" / "pm2"
+_NPM = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=20000")
+_OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "ERR_SOCKET_TIMEOUT")
+
+
+def install() -> None:
+    """See to it that the pinned PM2 is there; skips the test where that cannot be."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"pm2: there is no {program}")
+    with (FOLDER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
+        if _installed() == json.load(lock)["dependencies"]["pm2"]:
+            return
+        done = subprocess.run(_NPM, cwd=FOLDER, capture_output=True, text=True, check=False)
+        if any(word in done.stderr for word in _OFFLINE):
+            pytest.skip("pm2: npm cannot reach its registry")
+        assert done.returncode == 0, done.stderr
+
+
+def _installed() -> str | None:
+    package = PM2.parent.parent / "package.json"
+    complete = FOLDER / "node_modules" / ".package-lock.json"  # npm writes it last
+    return json.loads(package.read_text())["version"] if package.exists() and complete.exists() else None
+
+
+@dataclass(frozen=True)
+class App:
+    """What PM2 knows of an app. ``pid`` is 0 while it does not run; ``exit_code`` is of its last end."""
+
+    pid: int
+    status: str
+    restarts: int
+    exit_code: int | None
+
+
+class Pm2:
+    """A PM2 daemon with all its files in ``home``."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = {
+            **os.environ,
+            "PM2_HOME": str(home),
+            "PM2_DISABLE_VERSION_CHECK": "true",
+            "PM2_DISCRETE_MODE": "true",
+            "PM2_NO_INTERACTION": "true",
+            "BOTCTL_PYTHON": sys.executable,
+            "PYTHONWARNINGS": "",
+            "NO_COLOR": "1",
+        }
+
+    def popen(self, *words: str) -> subprocess.Popen[str]:
+        """A call of PM2 that goes on."""
+        pipe = subprocess.PIPE
+        command = ("node", str(PM2), *words)
+        return subprocess.Popen(
+            command, cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def call(self, *words: str, limit_s: float = 40) -> Done:
+        """Call PM2 and wait for its end, which must be a good one."""
+        with self.popen(*words) as process:
+            try:
+                out, err = process.communicate(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert process.returncode == 0, f"pm2 {' '.join(words)}: {out}{err}"
+        return Done(process.returncode, out, err)
+
+    def apps(self) -> dict[str, App]:
+        """All apps, by name."""
+        listed: list[dict[str, Any]] = json.loads(self.call("jlist").out.splitlines()[-1])
+        return {
+            one["name"]: App(
+                one["pid"],
+                one["pm2_env"]["status"],
+                one["pm2_env"]["restart_time"],
+                one["pm2_env"].get("exit_code"),
+            )
+            for one in listed
+        }
+
+    def pid(self, name: str) -> int | None:
+        """The process id of an app that PM2 started last, without asking PM2."""
+        for file in (self.home / "pids").glob(f"{name}-*.pid"):
+            try:
+                return int(file.read_text())
+            except (OSError, ValueError):  # PM2 is writing or removing it
+                return None
+        return None
+
+    def said(self, name: str) -> str:
+        """What an app has printed, as PM2 keeps it."""
+        return "".join(path.read_text() for path in sorted((self.home / "logs").glob(f"{name}-*.log")))
+
+    @property
+    def daemon(self) -> int | None:
+        """The daemon's process id."""
+        try:
+            return int((self.home / "pm2.pid").read_text())
+        except (OSError, ValueError):
+            return None
+
+
+@contextmanager
+def running() -> Iterator[Pm2]:
+    """A PM2 for a test; at the end it and all that it started are gone, or the test fails."""
+    install()
+    with tempfile.TemporaryDirectory(prefix="pm2-") as home:  # its sockets need a short path
+        pm2 = Pm2(Path(home))
+        try:
+            yield pm2
+        finally:
+            _end(pm2)
+
+
+def _end(pm2: Pm2) -> None:
+    daemon = pm2.daemon
+    started = {pid: start for pid in (daemon, *_children(daemon)) if pid is not None and (start := began(pid))}
+
+    def left() -> list[int]:
+        return [pid for pid, start in started.items() if is_running(pid, start)]
+
+    try:
+        pm2.call("kill")
+        wait_for(lambda: not left(), what="the end of PM2 and all that it started")
+    finally:
+        for pid in left():
+            os.kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int | None) -> list[int]:
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)] if pid else []
+    except psutil.NoSuchProcess:
+        return []
