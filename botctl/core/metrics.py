@@ -11,7 +11,6 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import singledispatchmethod
 from itertools import accumulate
 from typing import Any, Final
 
@@ -147,16 +146,16 @@ class Metrics:
         second = self.window.now()
         second.lag_ms = max(second.lag_ms, lag_ms)
 
-    @singledispatchmethod
     def hear(self, event: Event) -> None:
         """Count ``event``."""
+        count = _COUNTED.get(type(event))
+        if count is not None:
+            count(self, event)
 
-    @hear.register
-    def _(self, event: CommandStarted) -> None:  # noqa: ARG002  its type is what counts
+    def _started(self, event: CommandStarted) -> None:  # noqa: ARG002  its type is what counts
         self.in_flight += 1
 
-    @hear.register
-    def _(self, event: CommandFinished) -> None:
+    def _finished(self, event: CommandFinished) -> None:
         self.in_flight = max(0, self.in_flight - 1)
         self.commands[self._bounded(event.name), event.result] += 1
         second = self.window.now()
@@ -168,27 +167,22 @@ class Metrics:
         at = iso_ms(self._clock.now())
         self.last.append(LastCommand(event.name, event.user_name, event.result, round(event.took_ms, 1), at))
 
-    @hear.register
-    def _(self, event: AutocompleteAnswered) -> None:
+    def _answered(self, event: AutocompleteAnswered) -> None:
         self.autocompletes["yes" if event.ok else "no"] += 1
 
-    @hear.register
-    def _(self, event: JobFinished) -> None:
+    def _job(self, event: JobFinished) -> None:
         self.jobs[event.job, event.result] += 1
 
-    @hear.register
-    def _(self, event: StoreRestarted) -> None:
+    def _restarted(self, event: StoreRestarted) -> None:
         self.store_restarts[event.store] += 1
 
-    @hear.register
-    def _(self, event: GatewayChanged) -> None:
+    def _gateway(self, event: GatewayChanged) -> None:
         shard = self.shards.setdefault(event.shard, Shard(event.state))
         shard.state = event.state
         shard.changes[event.state] += 1
         shard.latency_ms = event.latency_ms
 
-    @hear.register
-    def _(self, event: DrainStarted) -> None:  # noqa: ARG002
+    def _draining(self, event: DrainStarted) -> None:  # noqa: ARG002
         self.draining = True
 
     def _bounded(self, name: str) -> str:
@@ -196,6 +190,17 @@ class Metrics:
             return OTHERS
         self._names.add(name)
         return name
+
+
+_COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {
+    CommandStarted: Metrics._started,  # noqa: SLF001
+    CommandFinished: Metrics._finished,  # noqa: SLF001
+    AutocompleteAnswered: Metrics._answered,  # noqa: SLF001
+    StoreRestarted: Metrics._restarted,  # noqa: SLF001
+    GatewayChanged: Metrics._gateway,  # noqa: SLF001
+    DrainStarted: Metrics._draining,  # noqa: SLF001
+    JobFinished: Metrics._job,  # noqa: SLF001
+}
 
 
 def render_prometheus(metrics: Metrics) -> str:

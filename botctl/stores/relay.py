@@ -23,7 +23,7 @@ from botctl.core.bus import Bus
 from botctl.core.clock import Clock
 from botctl.core.errors import Unreachable
 from botctl.core.event_log import Batch, EventLog, encode, is_topic
-from botctl.core.events import Event, EventsLost, ServiceChanged, Source, envelope
+from botctl.core.events import CommandStarted, Event, EventsLost, ServiceChanged, Source, envelope
 from botctl.core.ids import event_id
 from botctl.core.metrics import Metrics
 from botctl.core.runtime import Runtime
@@ -33,7 +33,7 @@ from botctl.core.tasks import Backoff, Tasks
 WAITING: Final = 10_000
 """Events that may wait for Redis."""
 MAX_BATCH: Final = 256
-GATHER_S: Final = 0.002
+GATHER_S: Final = 0.02  # a round trip costs the bot as much as several events do
 LAST_TRY_S: Final = 1.0  # all that the stop waits for Redis
 _PAUSES: Final = Backoff(first_s=0.05, limit_s=1.0)
 
@@ -178,8 +178,12 @@ async def relay(
     tasks: Tasks,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Relay]:
-    """Factory of the service. How the services of a short verb come and go is nobody's news."""
-    skip = () if runtime.lasting else (ServiceChanged,)
+    """Factory of the service.
+
+    That a command has begun is of interest only where it runs, and would double the traffic; how the services of a
+    short verb come and go is nobody's news.
+    """
+    skip = (CommandStarted,) if runtime.lasting else (CommandStarted, ServiceChanged)
     async with Relay(bus, log, Source(settings.bot), tasks, clock, skip=skip).running() as running:
         if metrics is not None:
             metrics.watch("botctl_relay_total", "Events told to Redis.", lambda: asdict(running.counts), label="what")
