@@ -12,10 +12,27 @@ if TYPE_CHECKING:
     from botctl.bot.command import Command, MessageCommand, UserCommand, component, modal, on
     from botctl.bot.context import Context
     from botctl.core.errors import UsageError
+    from botctl.core.jobs import JobRun, job
 
 __version__ = "0.1.0"
-__all__ = ["Command", "Context", "MessageCommand", "UsageError", "UserCommand", "component", "modal", "on"]
-_HOMES = {"Context": "botctl.bot.context", "UsageError": "botctl.core.errors"}
+__all__ = [
+    "Command",
+    "Context",
+    "JobRun",
+    "MessageCommand",
+    "UsageError",
+    "UserCommand",
+    "component",
+    "job",
+    "modal",
+    "on",
+]
+_HOMES = {
+    "Context": "botctl.bot.context",
+    "JobRun": "botctl.core.jobs",
+    "UsageError": "botctl.core.errors",
+    "job": "botctl.core.jobs",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,7 @@ from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.settings_load import Loaded
 from botctl.core.throttle import parse
+from botctl.jobs.book import job_book
 from botctl.migrate.files import Migrations, discover
 from botctl.migrate.runner import Migrated, migrated, migrator
 from botctl.monitor.reader import Monitor
@@ -120,6 +121,7 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
     registry.add(api_keys, name="keys")
     registry.add(leases, name="leases")
     registry.add(migrator, name="migrate")
+    registry.add(job_book, name="job book")
     if settings.discord.token is None:
         registry.add(sandbox, name="sandbox", stop_s=CHILD_STOP_S)
     else:

@@ -72,10 +72,16 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
 
         async def drain(running: Running) -> None:
             supervisor.stopping()
+            drains: list[Awaitable[None]] = []
             if Role.BOT in roles:
                 from botctl.bot.service import BotService
 
-                await running.get(BotService).drain(drain_s)
+                drains.append(running.get(BotService).drain(drain_s))
+            if Role.JOBS in roles:
+                from botctl.jobs.scheduler import Scheduler
+
+                drains.append(running.get(Scheduler).drain(drain_s))
+            await asyncio.gather(*drains)
 
         code: int = ExitCode.FAILED
         try:

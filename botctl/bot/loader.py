@@ -1,4 +1,4 @@
-"""Load the files of ``commands/``: Commands, plain disnake cogs, and functions that listen to events.
+"""Load the files of ``commands/``: Commands, plain disnake cogs, jobs, and functions that listen to events.
 
 `load` imports and checks everything without a bot and before anything is started; `Catalog.install` then makes what was
 found. Both report all faults together. A file that begins with ``_`` is a helper: the others may import it.
@@ -29,6 +29,7 @@ from botctl.bot.faults import Faults, line, line_of, words
 from botctl.bot.plan import Built, Checks
 from botctl.core.errors import AssemblyError
 from botctl.core.events import Event
+from botctl.core.jobs import Job, JobRun, declared
 from botctl.core.needs import label, parameters_of
 from botctl.core.registry import Services
 
@@ -50,6 +51,7 @@ class CommandFile:
     built: list[Built] = field(default_factory=list)
     cogs: list[type[commands.Cog]] = field(default_factory=list)
     handlers: list[Handler] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
     setup: Callable[[Bot], None] | None = None
 
 
@@ -70,6 +72,11 @@ class Catalog:
     def handlers(self) -> list[Handler]:
         """Everything with ``@on``."""
         return [handler for file in self.files for handler in file.handlers]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Everything with ``@job``."""
+        return [job for file in self.files for job in file.jobs]
 
     @property
     def needs(self) -> set[Any]:
@@ -114,7 +121,7 @@ def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
                 faults.add(path, line_of(error, path), words(error))
             else:
                 _sort_out(file, checks, faults)
-    _check_names(files, faults)
+    _check_names(files, checks, faults)
     broken = faults.settle(skip_broken=skip_broken)
     return Catalog(folder, [file for file in files if file.path not in broken], skip_broken)
 
@@ -159,6 +166,8 @@ def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
             _take_cog(file, value, checks, faults)
         elif "on" in marks(value):
             _take_handler(file, value, checks, faults)
+        elif (job := declared(value)) is not None:
+            _take_job(file, job, checks, faults)
 
 
 def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: Faults) -> None:
@@ -208,8 +217,27 @@ def _take_handler(file: CommandFile, function: Callable[..., Any], checks: Check
     file.handlers.append(handler)
 
 
-def _check_names(files: list[CommandFile], faults: Faults) -> None:
-    """Names are unique per kind of command: Discord shows slash, user and message commands in three places."""
+def _take_job(file: CommandFile, job: Job, checks: Checks, faults: Faults) -> None:
+    where = line(job.function)
+    try:
+        parameters = parameters_of(job.function)
+    except AssemblyError as error:
+        faults.add(file.path, where, str(error))
+        return
+    for parameter in parameters:
+        if parameter.key is Bot:
+            faults.add(file.path, where, f"the job {job.name} needs {label(Bot)}, but may run in a process without it")
+        elif not parameter.optional and parameter.key is not JobRun and not checks.provides(parameter.key):
+            sentence = f"the job {job.name} needs {label(parameter.key)}, which no service provides"
+            faults.add(file.path, where, sentence)
+    file.jobs.append(job)
+
+
+def _check_names(files: list[CommandFile], checks: Checks, faults: Faults) -> None:
+    """Names are unique per kind of command: Discord shows slash, user and message commands in three places.
+
+    So are those of jobs, to which botctl adds its own.
+    """
     first: dict[tuple[str, str], Path] = {}
     for file in files:
         for built in file.built:
@@ -217,6 +245,12 @@ def _check_names(files: list[CommandFile], faults: Faults) -> None:
             other = first.setdefault((kind, built.name), file.path)
             if other is not file.path or sum(b.name == built.name and b is not built for b in file.built):
                 faults.add(file.path, line(built.cls), f"the command {built.name!r} is also in {other.name}")
+        for job in file.jobs:
+            if job.name in checks.jobs:
+                faults.add(file.path, line(job.function), f"the job {job.name!r} is one of botctl's own")
+            other = first.setdefault(("job", job.name), file.path)
+            if other is not file.path or sum(j.name == job.name for j in file.jobs) > 1:
+                faults.add(file.path, line(job.function), f"the job {job.name!r} is also in {other.name}")
 
 
 def _steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[Callable[[], object]]:

@@ -22,11 +22,12 @@ _TRAITS: Final = ("throttle", "roles", "defer", "guild_only")
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What a Command is held against: known botctl roles, the default limits, and whether a type is provided."""
+    """What a file is held against: known botctl roles, the default limits, whether a type is provided, names taken."""
 
     roles: Collection[str] = ()
     limits: tuple[Limit, ...] = ()
     provides: Callable[[Any], bool] = lambda _: True
+    jobs: Collection[str] = ()
 
 
 @dataclass(slots=True, eq=False)

@@ -36,6 +36,10 @@ class Limiter(Protocol):
         """
         ...
 
+    def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
+        """Tell operators that ``owner`` (a part of botctl) has ``policies``, and no others. Never waits."""
+        ...
+
 
 class Auditor(Protocol):
     """Keeps the record of who did what."""
@@ -113,6 +117,14 @@ class Leases(Protocol):
 
         Raises:
             Held: another process holds it, and did for ``wait_s``; the sentence names it.
+            Unreachable: the store does not answer.
+        """
+        ...
+
+    async def holder(self, name: str) -> str | None:
+        """``host:pid`` of who holds it, as far as the store knows: it may have died. None when it is free.
+
+        Raises:
             Unreachable: the store does not answer.
         """
         ...

@@ -118,6 +118,14 @@ class MongoLeases:
             taken.lost.set()
             await self._release(taken)
 
+    async def holder(self, name: str) -> str | None:
+        """``host:pid`` of who holds ``name``, as the protocol says."""
+        try:
+            mark = await look(self.collection, name)
+        except PyMongoError as error:
+            raise Unreachable(f"Nobody knows who holds {name}: MongoDB fails.", hint=_HINT) from error
+        return None if mark.free else mark.holder.rpartition(":")[0]
+
     async def _take(self, name: str, ttl_s: float, wait_s: float | None) -> HeldLease:
         contender, began_s = Contender(), self.clock_s()
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -182,8 +190,8 @@ async def leases(database: Database) -> AsyncIterator[Leases]:
 
 
 def _held(name: str, mark: Mark) -> Held:
-    host, _, rest = mark.holder.partition(":")
-    who = f"process {rest.partition(':')[0]} on {host}"
+    host, pid, _ = mark.holder.split(":")
+    who = f"process {pid} on {host}"
     return Held(
         f"{name} is held by {who}.", hint=f"Try again when it is done; if it died, {mark.ttl_s:g} s after that."
     )

@@ -1,0 +1,165 @@
+"""One run of a job: claimed, begun, limited in time, and told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from botctl.core.audit import Stage, Success, Target, Who, happened
+from botctl.core.clock import Clock, iso_ms
+from botctl.core.errors import Unreachable
+from botctl.core.events import Event, JobFinished, JobStarted
+from botctl.core.ids import error_id, event_id
+from botctl.core.jobs import Job, JobRecord, JobRun, Result
+from botctl.core.needs import parameters_of
+from botctl.core.protocols import Auditor, Lease
+from botctl.core.registry import Services
+from botctl.jobs.book import End, MongoJobBook
+from botctl.jobs.plan import Step, step
+
+AGAIN_S: Final = 0.5  # until MongoDB is asked again to note an end
+_SUCCESS: Final = {Result.OK: Success.SUCCESS, Result.CANCELLED: Success.UNKNOWN, Result.LOST: Success.UNKNOWN}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """Runs jobs for whoever holds the lease."""
+
+    book: MongoJobBook
+    services: Services
+    publish: Callable[[Event], None]
+    auditor: Auditor
+    clock: Clock
+    _now_running: set[str] = field(default_factory=set, init=False)
+
+    async def seal(self, job: Job, lease: Lease) -> None:
+        """Take ``job`` over from whoever had the lease before, and tell of the run that it leaves behind.
+
+        Raises:
+            Unreachable: MongoDB does not answer.
+        """
+        before = await self.book.seal(job, lease.fence, self.clock.now())
+        if before is not None and before.run is not None:
+            _log.warning("job %s: its run %s was lost with the process that ran it", job.name, before.run)
+            due = before.last_due or before.next_due
+            run = JobRun(before.run, job.name, due, before.fence)
+            self._tell(run, End(Result.LOST, 0, self.clock.now()), 0)
+
+    async def attempt(self, job: Job, lease: Lease) -> bool:
+        """Do what is to be done about ``job`` now; whether there was something, so that there may be more.
+
+        A job that still runs in this process is left alone.
+
+        Raises:
+            Unreachable: MongoDB does not answer.
+        """
+        if job.name in self._now_running or not lease.held:
+            return False
+        now = self.clock.now()
+        record = await self.book.get(job, now)
+        todo = step(job, record, now)
+        if todo is None or record.fence > lease.fence:
+            return False
+        if todo.due is None:
+            if await self.book.skip(record, todo, lease.fence):
+                _log.info("job %s: %d due times were missed and are skipped", job.name, todo.skipped)
+            return True
+        await self._begin(job, record, todo, lease)
+        return True
+
+    async def _begin(self, job: Job, record: JobRecord, todo: Step, lease: Lease) -> None:
+        """Run it, if it can be claimed. When the claim is not confirmed nothing is run: at most once."""
+        assert todo.due is not None  # noqa: S101  a step without is a skip
+        requested = todo.requested is not None
+        run = JobRun(todo.requested or event_id(), job.name, todo.due, lease.fence, requested)
+        if not await self.book.claim(record, todo, run, self.clock.now()) or not lease.held:
+            return
+        self._now_running.add(job.name)
+        try:
+            self.publish(
+                JobStarted(job=job.name, run=run.id, due=iso_ms(run.due), fence=run.fence, requested=requested)
+            )
+            await self._finish(run, await self._call(job, run), todo.skipped, lease)
+        finally:
+            self._now_running.discard(job.name)
+
+    async def _call(self, job: Job, run: JobRun) -> End:
+        """Call the job's function; raises nothing, whatever it does. Being cancelled is an end like others."""
+        began_s = self.clock.monotonic()
+        error: BaseException | None = None
+        timer = asyncio.timeout(job.timeout_s)
+        result = Result.OK
+        try:
+            async with timer:
+                await job.function(**self._arguments(job, run))
+        except asyncio.CancelledError:
+            result = Result.CANCELLED
+        except (Exception, SystemExit) as raised:  # noqa: BLE001  an author's function
+            error, result = raised, Result.TIMEOUT if timer.expired() else Result.FAILED
+        took_ms = (self.clock.monotonic() - began_s) * 1000
+        return self._end(job, result, error, took_ms)
+
+    def _end(self, job: Job, result: Result, error: BaseException | None, took_ms: float) -> End:
+        number = None if error is None else error_id()
+        if result is Result.TIMEOUT:
+            _log.error("job %s took longer than %g s [%s]", job.name, job.timeout_s, number, extra={"error_id": number})
+        elif error is not None:
+            _log.error("job %s failed [%s]", job.name, number, exc_info=error, extra={"error_id": number})
+        kind = None if error is None else type(error).__name__
+        return End(result, took_ms, self.clock.now(), number, kind)
+
+    async def _finish(self, run: JobRun, end: End, skipped: int, lease: Lease) -> None:
+        """Note the end, as long as this process holds the lease; later it is another's business, and lost there."""
+        while True:
+            try:
+                if await self.book.finish(run, end):
+                    self._tell(run, end, skipped)
+                else:
+                    _log.warning("job %s: run %s ended (%s) after it was taken for lost", run.job, run.id, end.result)
+            except Unreachable:
+                if lease.held and end.result is not Result.CANCELLED:
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+                _log.warning("job %s: the end of run %s (%s) could not be noted", run.job, run.id, end.result)
+            return
+
+    def _tell(self, run: JobRun, end: End, skipped: int) -> None:
+        took_ms = None if end.result is Result.LOST else round(end.took_ms, 3)
+        self.publish(
+            JobFinished(
+                job=run.job,
+                run=run.id,
+                due=iso_ms(run.due),
+                fence=run.fence,
+                result=end.result,
+                requested=run.requested,
+                took_ms=took_ms,
+                skipped=skipped,
+                error_id=end.error_id,
+                error_type=end.error_type,
+            )
+        )
+        self.auditor.record(
+            happened(
+                "job.run",
+                Who("job", run.job),
+                at=end.at,
+                iface="system",
+                target=Target("job", run.job),
+                outcome=_SUCCESS.get(end.result, Success.ERROR),
+                reason=end.error_type or (None if end.result is Result.OK else end.result),
+                ms=took_ms,
+                error=end.error_id,
+                op=run.id,
+                stage=Stage.END,
+            )
+        )
+
+    def _arguments(self, job: Job, run: JobRun) -> dict[str, Any]:
+        own = {p.name: run for p in parameters_of(job.function) if p.key is JobRun}
+        return own | self.services.resolve(partial(job.function, **own))

@@ -1,0 +1,16 @@
+"""A job: it runs by the clock, in one process of the bot at a time. `botctl jobs` shows it."""
+
+import logging
+
+from botctl import JobRun, job
+from botctl.core.event_log import EventLog
+
+log = logging.getLogger(__name__)
+
+
+@job("*/10 * * * *", missed="skip")
+async def tell_activity(events: EventLog, run: JobRun) -> None:
+    """Write into the log how many events the bot had so far, by topic."""
+    positions = await events.topics()
+    counts = ", ".join(f"{topic} {position.offset}" for topic, position in sorted(positions.items()))
+    log.info("until %s: %s", run.due.strftime("%H:%M"), counts or "nothing happened")
