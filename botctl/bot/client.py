@@ -23,6 +23,7 @@ from botctl.core.events import AutocompleteAnswered, Event, GatewayChanged
 from botctl.core.invocation import Kind
 from botctl.core.registry import Services
 from botctl.core.settings import DiscordSettings, Intent
+from botctl.core.throttle import Limit
 
 _KINDS: Final = {
     ApplicationCommandType.chat_input: Kind.SLASH,
@@ -66,6 +67,13 @@ class Bot(commands.InteractionBot):
     def uptime_s(self) -> float:
         """Seconds since the bot was made."""
         return time.monotonic() - self._born
+
+    def policies(self) -> dict[str, tuple[Limit, ...]]:
+        """The limits of everything that people can use, by its name: commands, a cog's too, and components."""
+        tree = (each for command in self.application_commands for each in _tree(command))
+        names = {each.qualified_name for each in tree if not getattr(each, "children", None)}
+        names |= {name for _, name in self.pipeline.handlers}
+        return {name: self.pipeline.rules_of(name).limits for name in names}
 
     def publish(self, event: Event) -> None:
         """Tell an event to the bus of this process."""

@@ -68,6 +68,10 @@ class Pipeline:
         self._draining = False
         self._landed = asyncio.Event()
 
+    def rules_of(self, name: str) -> Rules:
+        """What holds for the command, or the component of one, that is called ``name``."""
+        return self.rules.get(name) or self.rules.get(name.partition(":")[0], self._default)
+
     @property
     def in_flight(self) -> int:
         """Invocations that have not been answered yet."""
@@ -200,7 +204,7 @@ class Pipeline:
             locale=inter.locale.value,
             shard=(guild >> 22) % bot.shard_count if guild and bot.shard_count else 0,  # Discord: Gateway > Sharding
         )
-        rules = self.rules.get(name) or self.rules.get(name.partition(":")[0], self._default)
+        rules = self.rules_of(name)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine always runs in one
         flight = self._flights[inter.id] = Flight(invocation, inter, rules, task)

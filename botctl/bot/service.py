@@ -135,6 +135,7 @@ async def bot_service(
             metrics.shard_latencies = service.latencies_ms
         try:
             catalog.install(bot, services)
+            limiter.declare("bot", bot.policies())
             _tell_state(bot, tasks)
             await _login(bot, access)
             await _connect(bot, settings, tasks)

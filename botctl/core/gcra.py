@@ -52,6 +52,24 @@ def decide(tat_us: int, now_us: int, rate: Rate) -> Decision:
     return Decision(wait_us, tat_us) if wait_us > 0 else Decision(0, start_us + rate.interval_us)
 
 
+class Standing(NamedTuple):
+    """Where a subject stands: ``left`` calls are let in at once, one more in ``retry_after_us``, all in ``full_in_us``.
+
+    ``retry_after_us`` is 0 as long as there are some left.
+    """
+
+    left: int
+    retry_after_us: int
+    full_in_us: int
+
+
+def standing(tat_us: int, now_us: int, rate: Rate) -> Standing:
+    """Where the subject whose state is ``tat_us`` stands at ``now_us``; nothing is counted."""
+    full_in_us = min(max(tat_us - now_us, 0), rate.capacity_us)
+    left = (rate.capacity_us - full_in_us) // rate.interval_us
+    return Standing(left, decide(tat_us, now_us, rate).retry_after_us, full_in_us)
+
+
 class Meter:
     """The limits of one subject that only this process sees, a connection for example: counted without a store."""
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.gcra import US_PER_S, Rate, rate
@@ -28,7 +28,8 @@ from botctl.core.protocols import Limiter
 from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
 from botctl.core.throttle import EVERYBODY, Limit, Scope, Verdict, subject
-from botctl.ratelimit import script
+from botctl.ratelimit import keys, script
+from botctl.ratelimit.books import EVERY_S, Books, Tally
 from botctl.ratelimit.local import LocalCounts
 from botctl.ratelimit.script import Answer
 
@@ -38,6 +39,7 @@ MAX_FLIGHTS = 2
 """Batches under way at once: one is answered while the next is gathered."""
 _MAX_POLICIES = 4096  # compiled; names of components may hold anything
 _PROBE_FIRST_S, _PROBE_LIMIT_S = 0.1, 2.0
+_BOOKS_S = 0.5
 
 _log = logging.getLogger(__name__)
 _ALLOWED = {source: Verdict(allowed=True, source=source) for source in ("none", "redis", "local")}
@@ -53,6 +55,7 @@ class _Line(NamedTuple):
 class _Policy(NamedTuple):
     limits: tuple[Limit, ...]
     lines: tuple[_Line, ...]
+    tally: Tally
 
 
 class _Waiting(NamedTuple):
@@ -87,6 +90,7 @@ class RedisLimiter:
 
     def __post_init__(self) -> None:
         self._local = LocalCounts(self.clock)
+        self._books = Books(self.redis, self.bot, self.clock)
         self._policies: dict[str, _Policy] = {}
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
@@ -106,17 +110,34 @@ class RedisLimiter:
         """Count one use of ``policy`` by ``subjects``, in the same way; ``GLOBAL`` needs no subject. Never raises."""
         return await self._check(policy, limits, {Scope.GLOBAL: EVERYBODY, **subjects}.get)
 
-    async def _check(self, policy: str, limits: Sequence[Limit], whose: _Whose) -> Verdict:
-        lines, check = self._plan(policy, limits, whose)
-        if not check:
+    def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
+        """Tell operators that ``owner`` (a part of botctl) has ``policies``, and no others. Never waits."""
+        self._books.declare(owner, policies)
+        self._policies.clear()  # each has a tally of its own from now on
+
+    async def _check(self, name: str, limits: Sequence[Limit], whose: _Whose) -> Verdict:
+        policy = self._policy(name, tuple(limits))
+        lines = [(line, who) for line in policy.lines if (who := whose(line.limit.scope)) is not None]
+        if not lines:
             return _ALLOWED["none"]
         self.counts.checks += 1
+        policy.tally.checks += 1
+        answer, source = await self._answer([(line.prefix + who, line.rate) for line, who in lines])
+        if source == "local":
+            self.counts.local += 1
+        if answer.refused_by < 0:
+            return _ALLOWED[source]
+        self.counts.denied += 1
+        policy.tally.denied += 1
+        return Verdict(False, answer.retry_after_us / US_PER_S, lines[answer.refused_by][0].limit, source)
+
+    async def _answer(self, check: list[tuple[str, Rate]]) -> tuple[Answer, str]:
         if self.alone:
-            return self._verdict(lines, self._local.check(check), "local")
+            return self._local.check(check), "local"
         waiting = _Waiting(check, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._wake.set()
-        return self._verdict(lines, *await waiting.answer)
+        return await waiting.answer
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RedisLimiter]:
@@ -124,21 +145,16 @@ class RedisLimiter:
         for n in range(MAX_FLIGHTS):
             self.tasks.spawn(self._fly, name=f"flight-{n}")
         self.tasks.spawn(self._probe, name="probe")
+        self.tasks.spawn(self._keep_books, name="books")
         self._down.clear()
         try:
             yield self
         finally:
+            down = self.alone
             self._down.set()
             self._answer_locally(self._take(len(self._waiting)))
-
-    def _plan(self, policy: str, limits: Sequence[Limit], whose: _Whose) -> tuple[list[_Line], list[tuple[str, Rate]]]:
-        lines, check = [], []
-        for line in self._policy(policy, tuple(limits)).lines:
-            who = whose(line.limit.scope)
-            if who is not None:
-                lines.append(line)
-                check.append((line.prefix + who, line.rate))
-        return lines, check
+            if not down:
+                await self._write_books()
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
         known = self._policies.get(name)
@@ -146,25 +162,11 @@ class RedisLimiter:
             return known
         if len(self._policies) >= _MAX_POLICIES:
             self._policies.clear()
-        seen: dict[Scope, int] = {}
-        lines = []
-        for limit in limits:
-            # A second limit of the same scope has a count of its own. What the limit says is not part of the key:
-            # changed limits go on with the counts there are.
-            nth = seen[limit.scope] = seen.get(limit.scope, 0) + 1
-            scope = f"{limit.scope}" if nth == 1 else f"{limit.scope}-{nth}"
-            prefix = f"botctl:{{{self.bot}}}:rl:{name.replace(' ', '.')}:{scope}:"
-            lines.append(_Line(limit, rate(limit), prefix))
-        compiled = self._policies[name] = _Policy(limits, tuple(lines))
+        lines = tuple(
+            _Line(limit, rate(limit), keys.prefix(self.bot, name, part)) for part, limit in keys.named(limits)
+        )
+        compiled = self._policies[name] = _Policy(limits, lines, self._books.tally(name))
         return compiled
-
-    def _verdict(self, lines: list[_Line], answer: Answer, source: str) -> Verdict:
-        if source == "local":
-            self.counts.local += 1
-        if answer.refused_by < 0:
-            return _ALLOWED[source]
-        self.counts.denied += 1
-        return Verdict(False, answer.retry_after_us / US_PER_S, lines[answer.refused_by].limit, source)
 
     async def _fly(self) -> None:
         """Send what has gathered, batch after batch."""
@@ -188,15 +190,29 @@ class RedisLimiter:
     def _take(self, most: int) -> list[_Waiting]:
         return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
+    async def _keep_books(self) -> None:
+        while True:
+            if not self.alone:
+                await self._write_books()
+            await asyncio.sleep(EVERY_S)
+
+    async def _write_books(self) -> None:
+        try:
+            async with asyncio.timeout(_BOOKS_S):
+                if await self._books.write():
+                    self._local.clear()  # whoever was reset must not be refused by what only this process remembers
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.debug("the counts of rate limits were not written: %s", type(error).__name__)
+
     async def _ask(self, checks: list[list[tuple[str, Rate]]]) -> list[Answer]:
-        keys, plan = script.arguments(checks)
-        arguments: list[Any] = [*keys, plan]
+        names, plan = script.arguments(checks)
+        arguments: list[Any] = [*names, plan]
         async with asyncio.timeout(self.deadline_s):
             try:
-                reply = await self.redis.evalsha(script.SHA, len(keys), *arguments)
+                reply = await self.redis.evalsha(script.SHA, len(names), *arguments)
             except NoScriptError:
                 await self.redis.script_load(script.SCRIPT)
-                reply = await self.redis.evalsha(script.SHA, len(keys), *arguments)
+                reply = await self.redis.evalsha(script.SHA, len(names), *arguments)
         self.counts.batches += 1
         return script.answers(reply)
 

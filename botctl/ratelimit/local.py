@@ -20,6 +20,10 @@ class LocalCounts:
     def __len__(self) -> int:
         return len(self._tats)
 
+    def clear(self) -> None:
+        """Forget everybody."""
+        self._tats.clear()
+
     def check(self, check: Check) -> Answer:
         """All limits of one call, or none."""
         now_us = int(self._clock.monotonic() * US_PER_S)

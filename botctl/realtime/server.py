@@ -29,7 +29,7 @@ from botctl.realtime.hub import Hub
 from botctl.realtime.judge import Deadlines
 from botctl.realtime.protocol import VERSION, message
 from botctl.realtime.register import Register, Room
-from botctl.realtime.session import Rules, Session
+from botctl.realtime.session import MESSAGES, Rules, Session
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
 
 NAME: Final = "realtime"
@@ -85,6 +85,7 @@ async def realtime_server(
     pages = Pages(status, metrics, draining=lambda: register.closed)
     rules = Rules(mine.topics, parse(mine.message_throttle, scopes=API_SCOPES))
     connects = parse(mine.connect_throttle, scopes=API_SCOPES)
+    limiter.declare("realtime", {CONNECTS: connects, MESSAGES: rules.messages})
     hello = text_frame(_hello(mine))
 
     async def request(connection: ServerConnection, asked: Request) -> Response | None:

@@ -109,7 +109,7 @@ def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
 async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(redis_server):
     async with limiting(redis_server, "ttl") as limiter:
         await limiter.check(invocation(), parse("5/10s per user, 50/1h per guild"))
-        keys = {key.decode(): await limiter.redis.pttl(key) async for key in limiter.redis.scan_iter("botctl:{ttl}:*")}
+        keys = {key.decode(): await limiter.redis.pttl(key) async for key in limiter.redis.scan_iter("botctl:{ttl}:rl:roll*")}
     assert set(keys) == {"botctl:{ttl}:rl:roll:user:9", "botctl:{ttl}:rl:roll:guild:7"}
     assert 0 < keys["botctl:{ttl}:rl:roll:user:9"] <= 2000
     assert 70_000 < keys["botctl:{ttl}:rl:roll:guild:7"] <= 72_000
@@ -173,7 +173,7 @@ async def test_callers_of_the_api_are_counted_by_address_and_key(redis_server):
 
         assert [(await come("192.0.2.1")).allowed for _ in range(4)] == [True, True, True, False]
         assert [(await come(f"2001:db8::{n}", "k1")).allowed for n in range(3)] == [True, True, False]
-        keys = {key.decode() async for key in limiter.redis.scan_iter("botctl:{api}:*")}
+        keys = {key.decode() async for key in limiter.redis.scan_iter("botctl:{api}:rl:realtime*")}
         prefix = "botctl:{api}:rl:realtime.connect"
         assert keys == {
             f"{prefix}:address:192.0.2.1", f"{prefix}:address:2001:db8::/64", f"{prefix}:key:k1", f"{prefix}:global:all"

@@ -49,6 +49,10 @@ class FakeLimiter:
 
     error: Exception | None = None
     used: dict[tuple[str, str], int] = field(default_factory=dict)
+    declared: dict[str, Mapping[str, Sequence[Limit]]] = field(default_factory=dict)
+
+    def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
+        self.declared[owner] = policies
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         if self.error:
