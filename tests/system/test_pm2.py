@@ -63,22 +63,6 @@ async def crash(bot: BotService) -> AsyncIterator[Crash]:
     os._exit(1)
     yield Crash()
 '''
-PENDING = """
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from botctl.core.errors import WorkPending
-
-
-class Pending:
-    pass
-
-
-@asynccontextmanager
-async def pending() -> AsyncIterator[Pending]:
-    raise WorkPending("something must be done first")
-    yield Pending()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -233,15 +217,13 @@ class TestRestarts:
     def test_a_crash_loop_stays_under_the_budget_and_what_needs_a_person_is_not_tried_again(
         self, pm2: Pm2, tmp_path: Path
     ) -> None:
-        """A wrong setting, a dead token, pending work: one start each, while the crash loop goes round."""
+        """A wrong setting, a dead token, pending migrations: one start each, while the crash loop goes round."""
         wrong, pending, dead = (Project(tmp_path / name) for name in ("wrong", "pending", "dead"))
-        pending.write("pending.py", PENDING)
-        pending.settings('[services]\npending = "pending:pending"\n')
         dead.settings('[services]\npoint = "point:point"\n')
         with counting() as discord:
             dead.write("point.py", POINT.format(url=discord.url))
             start(pm2, wrong, restart_delay=50, env={"BOTCTL_DISCORD__TOKEN": ""})
-            start(pm2, pending, restart_delay=50)
+            start(pm2, pending, restart_delay=50, env={"BOTCTL_MIGRATE__ON_START": "false"})
             start(pm2, dead, restart_delay=50, env={"BOTCTL_DISCORD__TOKEN": "a.dead.token-that-nobody-knows"})
             self.check_budget(*self.crash_loop(pm2, tmp_path, 3))
             assert discord.identified_s == []
@@ -251,7 +233,7 @@ class TestRestarts:
         }
         assert found == {"wrong": (78, 0, 0), "pending": (3, 0, 0), "dead": (78, 0, 0)}
         assert "set but empty" in pm2.said("wrong")
-        assert "something must be done first" in pm2.said("pending")
+        assert "botctl migrate up" in pm2.said("pending")
         assert "Discord refuses the token" in pm2.said("dead")
 
     @pytest.mark.soak

@@ -89,6 +89,20 @@ def test_botctl_has_no_misgivings_about_its_own_file(plan: tuple[Spec, ...]) -> 
     assert misgivings({"pm_id": "0", **handed}, stop_s=sum(spec.stop_s for spec in plan)) == []
 
 
+def test_the_systemd_unit_of_the_docs_says_the_same() -> None:
+    """Codes and times; seconds there, milliseconds here."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "pm2.md").read_text(encoding="utf-8")
+    lines = page.partition("```ini\n")[2].partition("```")[0].splitlines()
+    unit = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert [int(code) for code in unit["RestartPreventExitStatus"].split()] == shipped()["stop_exit_codes"]
+    for name, option in {
+        "RestartSec": "restart_delay",
+        "TimeoutStartSec": "listen_timeout",
+        "TimeoutStopSec": "kill_timeout",
+    }.items():
+        assert int(unit[name]) * 1000 == shipped()[option], name
+
+
 def test_a_new_bot_has_its_own_name_under_pm2(tmp_path: Path) -> None:
     """As in botctl.toml."""
     create(tmp_path / "My Bot")
