@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from botctl.core.clock import iso_ms
@@ -55,15 +54,17 @@ def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_as_json(row) for row in rows]))
         return
-    table = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    console = Console(highlight=False)
+    width = max((len(row.name) for row in rows), default=0)
     for row in rows:
-        title = safe(row.file.title) if row.file else ""
-        facts = Text(_facts(row.record), "dim")
-        table.add_row(row.name, Text(row.standing, _STYLES.get(row.standing, "red")), facts, Text(title))
-    Console(highlight=False).print(table if rows else "There are no migrations.")
+        line = Text(f"{row.name:<{width}}  ").append(f"{row.standing:<8}", _STYLES.get(row.standing, "red"))
+        line.append(f"  {_facts(row.record):<27}", "dim").append(f"  {safe(row.file.title) if row.file else ''}")
+        line.rstrip()
+        if console.is_terminal:
+            line.truncate(console.width, overflow="ellipsis")
+        console.print(line, soft_wrap=True)
+    if not rows:
+        console.print("There are no migrations.")
 
 
 def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:

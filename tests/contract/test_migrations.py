@@ -18,11 +18,11 @@ from botctl.core.clock import SystemClock
 from botctl.core.errors import BotctlError, Held, IntegrityError, NeedsDecision, Unreachable, WorkPending
 from botctl.core.events import Event, MigrationApplied, MigrationFailed
 from botctl.core.settings import MigrateSettings, Settings
-from botctl.migrate.files import Migrations, discover, load
+from botctl.migrate.files import Migration, Migrations, discover, load
 from botctl.migrate.ledger import COLLECTION, Ledger
 from botctl.migrate.plan import By, Direction, Record, Standing, State
 from botctl.migrate.runner import LEASE, Migrator, Order, migrated, rows_of
-from botctl.migrate.session import Tools, gone
+from botctl.migrate.session import Tools, View, gone
 from botctl.stores.lease import MongoLeases
 from botctl.stores.mongo import connect
 from tests.support.waiting import until
@@ -261,10 +261,16 @@ async def test_the_first_stop_lets_it_finish_the_second_does_not(world: World) -
     other = again(world)
     await world.db.drop_collection("done")
     other.write(m0002_b=WAITS)
-    work = asyncio.create_task(other.migrator.up(other.found))
+    heard = asyncio.Event()
+
+    class Ear(View):
+        def stops_after(self, file: Migration) -> None:
+            heard.set()
+
+    work = asyncio.create_task(other.migrator.up(other.found, order=Order(view=Ear())))
     await other.entered()
     work.cancel()
-    await asyncio.sleep(0)
+    await heard.wait()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
