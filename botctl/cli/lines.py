@@ -23,8 +23,9 @@ def cut(line: Text, width: int) -> Text:
     if line.cell_len <= width:
         return line
     line = line.copy()
-    line.truncate(max(0, width), overflow="ellipsis")
-    return line
+    line.truncate(max(0, width - 1), overflow="crop")
+    line.rstrip()
+    return line.append(ELLIPSIS) if width > 0 else Text()
 
 
 def ends(left: Text, right: Text, width: int) -> Text:
@@ -35,17 +36,29 @@ def ends(left: Text, right: Text, width: int) -> Text:
 
 def flow(items: Sequence[Text], width: int, *, most: int = 1000) -> list[Text]:
     """``items`` one after the other, in as many lines as it takes; what ``most`` lines do not hold is counted."""
-    lines: list[Text] = []
+    lines: list[list[Text]] = []
     for index, item in enumerate(items):
-        if lines and lines[-1].cell_len + GAP + item.cell_len <= width:
-            lines[-1].append(" " * GAP).append_text(item)
+        fit = cut(item, width)
+        if lines and _row([*lines[-1], fit]).cell_len <= width:
+            lines[-1].append(fit)
         elif len(lines) < most:
-            lines.append(cut(item, width).copy())
+            lines.append([fit])
         else:
-            more = Text(f" {ELLIPSIS} {len(items) - index} more", "dim")
-            lines[-1] = cut(lines[-1], width - more.cell_len).append_text(more)
-            break
-    return lines
+            return [*map(_row, lines[:-1]), _counted(lines[-1], len(items) - index, width)]
+    return [_row(line) for line in lines]
+
+
+def _row(items: Sequence[Text]) -> Text:
+    return Text(" " * GAP).join(items)
+
+
+def _counted(items: list[Text], left: int, width: int) -> Text:
+    """As many of ``items`` as leave room to say how many more there are, ``left`` and those that had to give way."""
+    for kept in range(len(items), 0, -1):
+        row = _row([*items[:kept], Text(f"{ELLIPSIS} {left + len(items) - kept} more", "dim")])
+        if row.cell_len <= width:
+            return row
+    return cut(Text(f"{ELLIPSIS} {left + len(items)} more", "dim"), width)
 
 
 def under(label: str, lines: Sequence[Text], indent: int) -> list[Text]:

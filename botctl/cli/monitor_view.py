@@ -13,7 +13,7 @@ from rich.text import Text
 from botctl.cli.lines import beside, cut, ends, flow, table, under
 from botctl.core.escape import safe
 from botctl.core.state import State
-from botctl.monitor.snapshot import Command
+from botctl.monitor.snapshot import Command, Job
 from botctl.monitor.view import Presence, Process, ServiceRow, ShardRow, Totals, View
 
 WIDE: Final = 140
@@ -29,6 +29,7 @@ _MIB: Final = 1024 * 1024
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _LEAST_COMMANDS: Final = 4
 _GUTTER: Final = 4
+_PROCESSES_WIDE: Final = 120  # wider, and a person would lose the line
 
 
 def waiting(view: View | None, bot: str, words: str, size: tuple[int, int]) -> Text:
@@ -66,9 +67,10 @@ def _narrow(view: View, width: int, room: int | None) -> Lines:
     inside = width - _INDENT
     services = _service_flows(view.services, view.processes, inside)
     shards = under("shards", flow([_shard(shard) for shard in _worst_first(view.shards)], inside, most=2), _INDENT)
-    if room is not None and len(services) + len(shards) > room - _LEAST_COMMANDS:
+    jobs = under("jobs", flow([_job(job) for job in view.jobs], inside, most=2), _INDENT)
+    if room is not None and len(services) + len(shards) + len(jobs) > room - _LEAST_COMMANDS:
         services = _service_counts(view.services, view.processes, inside)
-    fixed = [*services, *shards]
+    fixed = [*services, *shards, *jobs]
     left = None if room is None else max(_LEAST_COMMANDS, room - len(fixed) - 1)
     if room is not None:
         fixed = fixed[: max(0, room - 1 - (left or 0))]
@@ -81,6 +83,7 @@ def _wide(view: View, width: int, room: int | None) -> Lines:
     services = _service_table(view.services, view.processes, half)
     shards = flow([_shard(shard) for shard in _worst_first(view.shards)], half - _INDENT, most=6)
     left = [*services, Text(), *under("shards", shards, _INDENT)]
+    left += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
     return beside(left[:room], _commands(view.last, width - half - _GUTTER, room), half, _GUTTER)
 
 
@@ -106,7 +109,7 @@ def _numbers(totals: Totals, width: int) -> Lines:
     pace = Text.assemble((f"{totals.rate_per_s:g}", "bold"), (" commands/s", "dim"))
     times = [_fact(name, _ms(value)) for name, value in (("p50", totals.p50_ms), ("p99", totals.p99_ms))]
     room = width - sum(each.cell_len + 2 for each in (pace, *times)) - 2
-    bars = Text(_spark(totals.per_second[-max(0, min(room, len(totals.per_second))) :]), "cyan")
+    newest = totals.per_second[max(0, len(totals.per_second) - max(0, room)) :]
     counts = [
         _fact("commands", f"{totals.total:,}"),
         _fact("failed", f"{totals.failed:,}", "bold red" if totals.failed else ""),
@@ -119,7 +122,8 @@ def _numbers(totals: Totals, width: int) -> Lines:
         _fact("connections", f"{totals.connections:,}"),
         _fact("dropped events", f"{totals.dropped:,}", "yellow" if totals.dropped else ""),
     ]
-    return [Text("  ").join([pace, bars, *times]), *flow(counts, width)]
+    bars = Text(_spark(newest), "cyan")
+    return [cut(Text("  ").join([pace, bars, *times]), width), *flow(counts, width)]
 
 
 def _fact(name: str, value: str, style: str = "") -> Text:
@@ -142,8 +146,8 @@ def _troubles(view: View, width: int, *, most: int) -> Lines:
 def _processes(processes: Sequence[Process], width: int, most: int) -> Lines:
     shown = processes if len(processes) <= most else processes[: most - 1]
     rows = [_process(process, processes) for process in shown]
-    head = ("process", "role", "up", "cpu", "memory", "late", "cmds/s", "p99")
-    lines = table(head, rows, width, flexible=1, left="process role")
+    head = ("process", "role", "up", "cpu", "memory", "lag", "cmds/s", "p99")
+    lines = table(head, rows, min(width, _PROCESSES_WIDE), flexible=1, left="process role")
     if len(shown) < len(processes):
         lines.append(Text(f"… and {len(processes) - len(shown)} more processes", "dim"))
     return lines
@@ -195,7 +199,7 @@ def _service_table(services: Sequence[ServiceRow], processes: Sequence[Process],
         (
             _mark(row) + Text(f" {safe(row.name, 24)}"),
             _short(row.proc, processes),
-            row.state,
+            safe(row.state, 20),
             _asked(row),
             Text(safe(row.detail), "dim"),
         )
@@ -233,6 +237,37 @@ def _shard(shard: ShardRow) -> Text:
     return item.append(f" {_ms(shard.latency_ms)}" if well else f" {safe(shard.state, 20)}", "dim")
 
 
+def _job(job: Job) -> Text:
+    item = _job_mark(job) + Text(f" {safe(job.name, 40)}")
+    return item.append(f" {_time(job.last_run)}" if job.last_run else "", "dim")
+
+
+def _job_mark(job: Job) -> Text:
+    if job.running:
+        return Text("…", "cyan")
+    if job.paused:
+        return Text("‖", "yellow")
+    if job.outcome is None:
+        return Text("·", "dim")
+    return Text("✓", "green") if job.outcome == "ok" else Text("!", "bold yellow")
+
+
+def _job_table(jobs: Sequence[Job], width: int) -> Lines:
+    rows = [
+        (
+            _job_mark(job) + Text(f" {safe(job.name, 40)}"),
+            "running" if job.running else safe(job.outcome or "-", 20),
+            _time(job.last_run) if job.last_run else "-",
+            _ms(job.took_ms),
+            "paused" if job.paused else _time(job.next_due) if job.next_due else "-",
+            Text(safe(job.schedule), "dim"),
+        )
+        for job in jobs
+    ]
+    head = ("job", "result", "last", "took", "next", "schedule")
+    return table(head, rows, width, flexible=5, left="job result schedule")
+
+
 def _commands(last: Sequence[Command], width: int, room: int | None) -> Lines:
     """The newest first."""
     rows = [
@@ -255,9 +290,9 @@ def _short(proc: str, among: Sequence[Process], limit: int = 24) -> str:
     host, _, pid = proc.rpartition(":")
     hosts = {process.proc.rpartition(":")[0] for process in among}
     if len(hosts) == 1:
-        return f"pid {pid}"[:limit]
-    room = limit - len(pid) - 1
-    return f"{safe(host.partition('.')[0], max(1, room))}:{pid}"
+        return safe(f"pid {pid}", limit)
+    room = max(1, limit - len(pid) - 1)
+    return safe(f"{safe(host.partition('.')[0], room)}:{pid}", limit)
 
 
 def _time(at: str) -> str:

@@ -70,6 +70,20 @@ class Commands:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A scheduled job, as its record says. ``outcome`` is of the last run, None before it ends. Times are ISO 8601."""
+
+    name: str
+    schedule: str
+    running: bool = False
+    paused: bool = False
+    outcome: str | None = None
+    last_run: str | None = None
+    took_ms: float | None = None
+    next_due: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One process at one moment. ``lag_ms``: how much too late the event loop came at worst, in the last minute."""
 
@@ -91,6 +105,7 @@ class Snapshot:
     services: tuple[Service, ...] = ()
     shards: tuple[Shard, ...] = ()
     commands: Commands = Commands()
+    jobs: tuple[Job, ...] = ()
 
     @property
     def proc(self) -> str:

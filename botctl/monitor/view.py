@@ -10,7 +10,7 @@ from typing import Final
 
 from botctl.core.clock import iso_ms
 from botctl.core.latency import merged, quantile_ms
-from botctl.monitor.snapshot import Command, Commands, Shard, Snapshot
+from botctl.monitor.snapshot import Command, Commands, Job, Shard, Snapshot
 
 VERSION: Final = 1
 SILENT_S: Final = 3.0
@@ -127,6 +127,7 @@ class View:
     processes: tuple[Process, ...] = ()
     services: tuple[ServiceRow, ...] = ()
     shards: tuple[ShardRow, ...] = ()
+    jobs: tuple[Job, ...] = ()
     last: tuple[Command, ...] = ()
     troubles: tuple[str, ...] = ()
 
@@ -142,6 +143,7 @@ def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
     processes = tuple(_process(sighting) for sighting in sightings)
     services = tuple(_services(told))
     shards = tuple(sorted(_shards(told), key=lambda shard: (shard.id, shard.proc)))
+    jobs = tuple(_jobs(told))
     last = sorted((command for each in told for command in each.commands.last), key=lambda c: c.at, reverse=True)
     return View(
         bot=bot,
@@ -150,8 +152,15 @@ def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
         processes=processes,
         services=services,
         shards=shards,
+        jobs=jobs,
         last=tuple(last[:LAST]),
-        troubles=(*_of_processes(processes), *_of_services(services), *_of_shards(shards), *_of_pace(processes)),
+        troubles=(
+            *_of_processes(processes),
+            *_of_services(services),
+            *_of_shards(shards),
+            *_of_jobs(jobs),
+            *_of_pace(processes),
+        ),
     )
 
 
@@ -242,6 +251,14 @@ def _shards(told: Iterable[Snapshot]) -> Iterator[ShardRow]:
             yield ShardRow(proc=each.proc, id=shard.id, state=shard.state, latency_ms=shard.latency_ms)
 
 
+def _jobs(told: Iterable[Snapshot]) -> list[Job]:
+    """Each job once, as the process knows it that saw it run last."""
+    found: dict[str, Job] = {}
+    for job in sorted((job for each in told for job in each.jobs), key=lambda job: (job.last_run or "", job.running)):
+        found[job.name] = job
+    return [found[name] for name in sorted(found)]
+
+
 def _of_processes(processes: Iterable[Process]) -> Iterator[str]:
     for process in processes:
         match process.presence:
@@ -264,6 +281,12 @@ def _of_shards(shards: Iterable[ShardRow]) -> Iterator[str]:
     for shard in shards:
         if shard.state == "disconnected":
             yield f"shard {shard.id} of {shard.proc} is disconnected"
+
+
+def _of_jobs(jobs: Iterable[Job]) -> Iterator[str]:
+    for job in jobs:
+        if job.outcome not in (None, "ok", "cancelled"):
+            yield f"the job {job.name} came out as {job.outcome} at {job.last_run}"
 
 
 def _of_pace(processes: Iterable[Process]) -> Iterator[str]:

@@ -16,12 +16,14 @@ from redis.exceptions import RedisError
 
 import botctl
 from botctl.core.clock import Clock, SystemClock, iso_ms
+from botctl.core.errors import Unreachable
+from botctl.core.jobs import JobBook, JobRecord
 from botctl.core.metrics import Metrics
 from botctl.core.protocols import StatusSource
 from botctl.core.state import Health
 from botctl.core.tasks import Backoff, Tasks
 from botctl.monitor import snapshot as form
-from botctl.monitor.snapshot import EVERY_S, KEPT_MS, Command, Commands, Service, Shard, Snapshot
+from botctl.monitor.snapshot import EVERY_S, KEPT_MS, Command, Commands, Job, Service, Shard, Snapshot
 
 HEALTH_EVERY_S: Final = 5.0
 _HEALTH_LIMIT_S: Final = 2.0
@@ -40,6 +42,7 @@ class SnapshotWriter:
     status: StatusSource
     tasks: Tasks
     roles: tuple[str, ...]
+    book: JobBook | None = None
     clock: Clock = field(default_factory=SystemClock)
     written: int = 0
 
@@ -47,6 +50,7 @@ class SnapshotWriter:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, Health]] = {}
+        self._jobs: tuple[Job, ...] = ()
         self._away = False
 
     @property
@@ -75,6 +79,7 @@ class SnapshotWriter:
             services=self._services(),
             shards=_shards(metrics),
             commands=_commands(metrics),
+            jobs=self._jobs,
         )
 
     def _services(self) -> tuple[Service, ...]:
@@ -140,8 +145,14 @@ class SnapshotWriter:
             states = {status.name: status.state for status in self.status.statuses()}
             answers = await self.status.health(_HEALTH_LIMIT_S)
             self._health = {health.name: (states[health.name], health) for health in answers}
+            await self._read_jobs()
             settled = all(state.up for state in states.values())
             await asyncio.sleep(HEALTH_EVERY_S if settled else EVERY_S)
+
+    async def _read_jobs(self) -> None:
+        if self.book is not None:
+            with suppress(Unreachable):  # the ping of that store says so
+                self._jobs = tuple(_job(record) for record in await self.book.all())
 
     async def depart(self) -> None:
         """Take this process off the list: it ends as it should."""
@@ -175,16 +186,36 @@ def _commands(metrics: Metrics) -> Commands:
     )
 
 
+def _job(record: JobRecord) -> Job:
+    return Job(
+        name=record.name,
+        schedule=record.schedule,
+        running=record.run is not None,
+        paused=record.paused,
+        outcome=record.outcome,
+        last_run=iso_ms(record.last_run) if record.last_run else None,
+        took_ms=record.took_ms,
+        next_due=iso_ms(record.next_due),
+    )
+
+
 def _rounded(latency_ms: float | None) -> float | None:
     return None if latency_ms is None else round(latency_ms, 1)
 
 
 @asynccontextmanager
 async def snapshots(
-    redis: Redis, metrics: Metrics, status: StatusSource, clock: Clock, tasks: Tasks, *, roles: Collection[str]
+    *,
+    redis: Redis,
+    metrics: Metrics,
+    status: StatusSource,
+    clock: Clock,
+    tasks: Tasks,
+    book: JobBook | None = None,
+    roles: Collection[str],
 ) -> AsyncIterator[SnapshotWriter]:
     """Factory of the service: this process, which is ``roles``, as `botctl monitor` sees it."""
-    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), clock)
+    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), book, clock)
     tasks.spawn(writer.run, name="write", restart=Backoff())
     tasks.spawn(writer.sample, name="sample", restart=Backoff())
     try:
