@@ -27,6 +27,7 @@ from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.jobs import Jobs
 from botctl.core.metrics import process_metrics
+from botctl.core.protocols import Auditor
 from botctl.core.registry import Registry, Running, load_factory
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
@@ -37,6 +38,8 @@ from botctl.migrate.files import Migrations, discover
 from botctl.migrate.runner import Migrated, migrated, migrator
 from botctl.monitor.reader import Monitor
 from botctl.monitor.writer import snapshots
+from botctl.ratelimit.inspect import Inspector, reset
+from botctl.ratelimit.keys import Key, Subject
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.sandbox.service import sandbox
 from botctl.stores.event_log import event_log
@@ -245,3 +248,21 @@ async def audit_log(loaded: Loaded) -> AsyncIterator[AuditLog]:
 def audit_follower(loaded: Loaded, query: Query, limit: int) -> Follower:
     """What follows the audit log of the bot from outside. It starts nothing."""
     return Follower(partial(running_mongo, loaded.settings, Runtime(loaded.root)), query, limit, SystemClock())
+
+
+@asynccontextmanager
+async def rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
+    """The rate limits, to be looked at."""
+    async with opened(loaded, Redis) as running:
+        yield Inspector(running.get(Redis), loaded.settings.bot)
+
+
+async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None) -> list[Key]:
+    """Give ``subject`` its whole allowance back, on the record; returns what was reset.
+
+    Raises:
+        Unreachable: a store does not answer.
+    """
+    async with opened(loaded, Redis, Auditor) as running:
+        inspector = Inspector(running.get(Redis), loaded.settings.bot)
+        return await reset(inspector, running.get(Auditor), running.get(Clock), subject, policy)

@@ -58,13 +58,14 @@ def botctl(
 
 
 def _register() -> None:
-    from botctl.cli import audit, auth, init, jobs, migrate, monitor, run, sandbox, settings, stores
+    from botctl.cli import audit, auth, init, jobs, migrate, monitor, ratelimit, run, sandbox, settings, stores
 
     app.command("run", rich_help_panel=OPERATE)(run.run)
     app.add_typer(migrate.app, name="migrate", rich_help_panel=OPERATE)
     app.command("monitor", rich_help_panel=OPERATE)(monitor.monitor)
     app.add_typer(jobs.app, name="jobs", rich_help_panel=OPERATE)
     app.command("stores", rich_help_panel=OPERATE)(stores.stores)
+    app.add_typer(ratelimit.app, name="ratelimit", rich_help_panel=OPERATE)
     app.add_typer(audit.app, name="audit", rich_help_panel=OPERATE)
     app.add_typer(settings.app, name="settings", rich_help_panel=OPERATE)
     app.add_typer(auth.app, name="auth", rich_help_panel=ACCESS)
