@@ -1,0 +1,82 @@
+"""A process that schedules jobs and does nothing else: `python -m tests.support.job_process MONGO_URL DATABASE LEDGER`.
+
+It is what `botctl run --only jobs` is made of, without the rest, so that a test can kill many of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from botctl.core.bus import Bus
+from botctl.core.clock import Clock, SystemClock
+from botctl.core.jobs import Job, JobRun, Jobs, Missed
+from botctl.core.protocols import Auditor
+from botctl.core.registry import Registry
+from botctl.core.schedule import parse
+from botctl.core.settings import JobSettings, Settings, ShutdownSettings
+from botctl.jobs.scheduler import Scheduler, job_scheduler
+from botctl.stores.lease import leases
+from botctl.stores.mongo import Database, connect
+
+LEASE_S = 1.0
+NAMES = {"quick": 0.0, "skips": 0.0, "slow": 0.3}
+"""The jobs, each due every second, and how long a run takes in seconds."""
+
+
+class Silent:
+    """An auditor that nobody reads."""
+
+    def record(self, entry: object) -> None:
+        pass
+
+
+def note(ledger: Path, phase: str, run: JobRun) -> None:
+    """Append a line to the ledger, in one write."""
+    line = f"{phase} {run.job} {run.due.timestamp():.0f} {run.id} {run.fence} {os.getpid()}\n"
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
+
+
+def jobs(ledger: Path) -> Jobs:
+    """Jobs that note when they begin and when they end."""
+
+    async def body(run: JobRun) -> None:
+        note(ledger, "begin", run)
+        await asyncio.sleep(NAMES[run.job])
+        note(ledger, "end", run)
+
+    missed = {"skips": Missed.SKIP}
+    return Jobs(Job(name, body, parse("every 1s"), missed.get(name, Missed.ONCE)) for name in NAMES)
+
+
+async def main(url: str, name: str, ledger: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with connect(url, timeout_s=5) as client:
+        registry = Registry()
+        settings = Settings(jobs=JobSettings(lease_s=LEASE_S), shutdown=ShutdownSettings(drain_s=2))
+        registry.value(Settings, settings)
+        registry.value(Bus, Bus())
+        registry.value(Clock, SystemClock())
+        registry.value(Auditor, Silent())
+        registry.value(Database, AsyncDatabase(client, name))
+        registry.value(Jobs, jobs(Path(ledger)))
+        registry.add(leases)
+        registry.add(job_scheduler, stop_s=10)
+        async with registry.open(Scheduler) as running:
+            await stop.wait()
+            await running.get(Scheduler).drain(2)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

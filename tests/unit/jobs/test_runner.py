@@ -1,0 +1,241 @@
+"""One run of a job: how it may come out, and that it is told; for the holder of the lease only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from botctl.core.audit import line
+from botctl.core.bus import Bus
+from botctl.core.errors import Unreachable
+from botctl.core.jobs import JobRun, Result
+from tests.support.jobs import FakeLease, Rig, due, make
+from tests.support.services import LoopClock
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig(clock=LoopClock())
+
+
+async def nothing() -> None: ...
+
+
+async def test_a_run_that_comes_out_well(rig):
+    """It gets its services and is told of itself; the record, an event before and after, and an audit entry say so."""
+    seen = []
+
+    async def body(run: JobRun, bus: Bus) -> None:
+        seen.append((run, type(bus)))
+        await asyncio.sleep(2)
+
+    job = make(body)
+    before = await due(rig.book, job, rig.clock)
+    assert await rig.runner.attempt(job, FakeLease(fence=7))
+    ((run, kind),) = seen
+    assert (run.job, run.due, run.fence, run.requested, kind) == ("tidy", before.next_due, 7, False, Bus)
+    after = await rig.record(job)
+    assert (after.outcome, after.run, after.last_id, after.runs, after.fence) == (Result.OK, None, run.id, 1, 7)
+    assert (after.last_due, after.took_ms) == (before.next_due, 2000)
+    assert after.next_due > rig.clock.now()
+    started, finished = rig.events
+    assert (started.type, started.job, started.run) == ("job.started", "tidy", run.id)
+    assert (finished.type, finished.result, finished.took_ms) == ("job.finished", "ok", 2000)
+    entry = json.loads(line(rig.auditor.entries[0]))
+    assert (entry["action"], entry["actor"], entry["outcome"]) == ("job.run", {"type": "job", "id": "tidy"}, "success")
+    assert (entry["op"], entry["ms"], entry["target"]) == (run.id, 2000, {"type": "job", "id": "tidy"})
+    assert not await rig.runner.attempt(job, FakeLease(fence=7))
+
+
+async def test_an_exception_is_logged_and_told_under_one_id(rig, caplog):
+    async def body() -> None:
+        raise ValueError("no luck")
+
+    job = make(body)
+    await due(rig.book, job, rig.clock)
+    assert await rig.runner.attempt(job, FakeLease())
+    record = await rig.record(job)
+    assert record.outcome is Result.FAILED
+    assert record.error_id
+    assert (rig.events[-1].error_id, rig.events[-1].error_type) == (record.error_id, "ValueError")
+    (logged,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert logged.error_id == record.error_id
+    assert "no luck" in str(logged.exc_info[1])
+    assert rig.auditor.entries[0].error == record.error_id
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), TimeoutError(), ExceptionGroup("two", [ValueError()])])
+async def test_whatever_a_body_raises_is_a_failure(rig, error):
+    async def body() -> None:
+        raise error
+
+    job = make(body)
+    await due(rig.book, job, rig.clock)
+    await rig.runner.attempt(job, FakeLease())
+    assert (await rig.record(job)).outcome is Result.FAILED
+
+
+async def test_a_run_has_a_time_limit(rig):
+    async def body() -> None:
+        await asyncio.sleep(1000)
+
+    job = make(body)
+    await due(rig.book, job, rig.clock)
+    await rig.runner.attempt(job, FakeLease())
+    record = await rig.record(job)
+    assert (record.outcome, record.took_ms) == (Result.TIMEOUT, 30_000)
+    assert record.error_id
+
+
+async def test_a_run_that_is_stopped_with_its_process_is_cancelled(rig):
+    async def body() -> None:
+        await asyncio.sleep(20)
+
+    job = make(body)
+    await due(rig.book, job, rig.clock)
+    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+    await until(lambda: bool(rig.started))
+    task.cancel()
+    await asyncio.wait({task})
+    assert (await rig.record(job)).outcome is Result.CANCELLED
+
+
+async def test_a_job_never_overlaps_itself(rig):
+    inside = 0
+
+    async def body() -> None:
+        nonlocal inside
+        inside += 1
+        assert inside == 1
+        await asyncio.sleep(20)
+        inside -= 1
+
+    job = make(body, "every 1s")
+    await due(rig.book, job, rig.clock)
+    lease = FakeLease()
+    for _ in range(3):
+        await asyncio.gather(*(rig.runner.attempt(job, lease) for _ in range(5)))
+        await asyncio.sleep(1)
+    assert rig.results == ["ok", "ok", "ok"]
+
+
+async def test_of_two_processes_one_runs_it(rig):
+    """Both believe that they hold the lease, as after a pause: the record decides."""
+    other = Rig(clock=rig.clock)
+    other.book = rig.book
+    object.__setattr__(other.runner, "book", rig.book)
+    calls = []
+
+    async def body(run: JobRun) -> None:
+        calls.append(run.id)
+
+    job = make(body)
+    await due(rig.book, job, rig.clock)
+    await asyncio.gather(rig.runner.attempt(job, FakeLease(1)), other.runner.attempt(job, FakeLease(1)))
+    assert len(calls) == 1
+
+
+async def test_a_holder_that_was_succeeded_is_refused(rig):
+    job = make(nothing)
+    await due(rig.book, job, rig.clock)
+    await rig.runner.seal(job, FakeLease(2))
+    assert not await rig.runner.attempt(job, FakeLease(1))
+    assert await rig.book.seal(job, 1, rig.clock.now()) is None
+    assert rig.events == []
+    assert await rig.runner.attempt(job, FakeLease(2))
+
+
+async def test_a_run_that_its_process_left_behind_is_lost_and_not_repeated(rig, caplog):
+    release = asyncio.Event()
+
+    async def body() -> None:
+        await release.wait()
+
+    job = make(body)
+    await due(rig.book, job, rig.clock)
+    stale = asyncio.create_task(rig.runner.attempt(job, FakeLease(1)))
+    await until(lambda: bool(rig.started))
+    next_one = Rig(clock=rig.clock)
+    object.__setattr__(next_one.runner, "book", rig.book)
+    await next_one.runner.seal(job, FakeLease(2))
+    assert next_one.results == ["lost"]
+    assert next_one.events[0].run == rig.started[0]
+    record = await rig.record(job)
+    assert (record.outcome, record.lost, record.run) == (Result.LOST, 1, None)
+    assert not await next_one.runner.attempt(job, FakeLease(2))
+    release.set()  # the process was only paused: what it says now comes too late
+    await stale
+    assert (await rig.record(job)).outcome is Result.LOST
+    assert rig.results == []
+    assert "taken for lost" in caplog.text
+
+
+async def test_missed_due_times_are_skipped_and_counted(rig):
+    job = make(nothing, missed="skip")
+    await rig.book.get(job, rig.clock.now())
+    await asyncio.sleep(310)
+    assert await rig.runner.attempt(job, FakeLease())
+    record = await rig.record(job)
+    assert (record.runs, record.skipped) == (0, 5)
+    assert record.next_due > rig.clock.now()
+
+
+async def test_nothing_is_run_when_the_claim_is_not_confirmed(rig):
+    """It may have been written: at most once means not now."""
+    calls = []
+
+    async def body() -> None:
+        calls.append(1)
+
+    job = make(body)
+    await due(rig.book, job, rig.clock)
+    collection = rig.book.collection
+    update_one = collection.update_one
+
+    async def unsure(*args):
+        await update_one(*args)
+        raise AutoReconnect("the connection broke after the write")
+
+    collection.update_one = unsure
+    with pytest.raises(Unreachable):
+        await rig.runner.attempt(job, FakeLease())
+    assert calls == []
+    collection.update_one = update_one
+    assert not await rig.runner.attempt(job, FakeLease(1)), "it looks as if it ran"
+    await rig.runner.seal(job, FakeLease(2))
+    assert rig.results == ["lost"]
+
+
+async def test_an_end_is_noted_as_soon_as_the_store_is_back(rig):
+    job = make(nothing)
+    await due(rig.book, job, rig.clock)
+    collection = rig.book.collection
+    update_one, calls = collection.update_one, 0
+
+    async def sometimes(*args):
+        nonlocal calls
+        calls += 1
+        if 1 < calls < 5:
+            raise AutoReconnect("away")
+        return await update_one(*args)
+
+    collection.update_one = sometimes
+    await rig.runner.attempt(job, FakeLease())
+    assert rig.results == ["ok"]
+    assert (await rig.record(job)).outcome is Result.OK
+
+
+async def test_a_lost_lease_begins_nothing(rig):
+    job = make(nothing)
+    await due(rig.book, job, rig.clock)
+    lease = FakeLease()
+    lease.lost.set()
+    assert not await rig.runner.attempt(job, lease)
+    assert rig.events == []
