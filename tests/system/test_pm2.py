@@ -28,7 +28,7 @@ from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.service import bot_token
 from botctl.sandbox.world import default_world
-from tests.support.cli import BOTCTL, READY, Project
+from tests.support.cli import BOTCTL, READY, Done, Project
 from tests.support.discord import BOT, SECRET
 from tests.support.pm2_daemon import Pm2, running
 from tests.support.waiting import wait_for
@@ -72,6 +72,14 @@ def pm2() -> Iterator[Pm2]:
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def started(pm2: Pm2, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Done]:
+    """A bot that runs, and what came of a command that was given as soon as ``pm2 start`` was done."""
+    project = Project(tmp_path_factory.mktemp("started") / "started")
+    start_ready(pm2, project)
+    return project, project.call("sandbox", "send", "/ping")
+
+
 @pytest.fixture
 def bot(tmp_path: Path) -> Project:
     """A new bot, with a slow command."""
@@ -105,16 +113,19 @@ def gone(pids: dict[str, int]) -> None:
 class TestLife:
     """Start, crash, restart, stop."""
 
-    def test_start_returns_when_the_bot_receives_events(self, pm2: Pm2, bot: Project) -> None:
+    def test_start_returns_when_the_bot_receives_events(self, pm2: Pm2, started: tuple[Project, Done]) -> None:
         """No waiting, no second try. PM2's own log is readable, and botctl has nothing to say against its options."""
-        name = start_ready(pm2, bot)
-        assert "Pong!" in bot.call("sandbox", "send", "/ping").out
+        bot, at_once = started
+        name = bot.root.name
+        assert "Pong!" in at_once.out, at_once.err
         said = pm2.said(name)
         assert "✓ bot" in said
         assert not any(word in said for word in ("set kill_timeout", "set treekill", "\x1b["))
         assert pm2.apps()[name].status == "online"
 
-    @pytest.mark.parametrize("by_message", [False, True], ids=["signal", "message"])
+    @pytest.mark.parametrize(
+        "by_message", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["signal", "message"]
+    )
     def test_stop_lets_commands_in_flight_finish(self, pm2: Pm2, bot: Project, by_message: bool) -> None:
         """The stores stay until the last one has been answered; then nothing is left behind."""
         name = start_ready(pm2, bot, shutdown_with_message=by_message)
@@ -134,9 +145,10 @@ class TestLife:
         assert (app.status, app.exit_code, app.restarts) == ("stopped", 130, 0)
         gone(parts)
 
-    def test_a_killed_bot_is_started_again(self, pm2: Pm2, bot: Project) -> None:
+    def test_a_killed_bot_is_started_again(self, pm2: Pm2, started: tuple[Project, Done]) -> None:
         """kill -9: what it ran goes with it, and the next one answers."""
-        name = start_ready(pm2, bot)
+        bot, _ = started
+        name = bot.root.name
         killed, parts = pm2.pid(name), bot.parts()
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
