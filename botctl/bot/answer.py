@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from datetime import datetime
 from typing import Any, Final
 
 import aiohttp
@@ -16,12 +18,15 @@ from botctl.bot.words import say
 
 UNANSWERABLE: Final = (disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
 """What an answer may raise; RuntimeError is aiohttp's word for a session that has been closed."""
+LONG_WAIT_S: Final = 60.0
 _NO_PINGS: Final = disnake.AllowedMentions.none()
 
 
-def sentence(judgement: Judgement, locale: str, error_id: str | None) -> str:
-    """What the person is told."""
+def sentence(judgement: Judgement, locale: str, error_id: str | None, now: datetime) -> str:
+    """What the person is told; of a long wait, the moment when it is over, so that the sentence stays true."""
     words = judgement.say or Say("failed", {"error_id": error_id})
+    if words.key == "throttled" and (wait_s := judgement.retry_after_s or 0.0) >= LONG_WAIT_S:
+        words = Say("throttled_long", {"at": math.ceil(now.timestamp() + wait_s)})
     return say(words.key, locale, **words.values)
 
 

@@ -258,7 +258,7 @@ class Pipeline:
             if judgement.say is None and judgement.result is Result.OK:
                 await answer.settle(flight.inter, flight.ctx, locale, grace_s=grace_s)
             else:
-                text = answer.sentence(judgement, locale, outcome.error_id)
+                text = answer.sentence(judgement, locale, outcome.error_id, self._clock.now())
                 told = flight.heeded or not flight.answered
                 await answer.tell(flight.inter, flight.ctx, text, told=told)
         except answer.UNANSWERABLE as error:

@@ -17,6 +17,10 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "en": "Not so fast: try again in {seconds} s.",
         "de": "Nicht so schnell: versuch es in {seconds} s noch einmal.",
     },
+    "throttled_long": {  # Discord: Message Formatting > Timestamps; each client says it in its own language and time
+        "en": "Not so fast: try again <t:{at}:R>.",
+        "de": "Nicht so schnell: versuch es <t:{at}:R> noch einmal.",
+    },
     "busy": {
         "en": "This is being used by too many at once. Try again in a moment.",
         "de": "Das benutzen gerade zu viele zugleich. Versuch es gleich noch einmal.",

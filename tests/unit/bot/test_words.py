@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import string
+from datetime import UTC, datetime
 
 import pytest
 
+from botctl.bot.answer import sentence
+from botctl.bot.decide import Throttled, judge
 from botctl.bot.words import WORDS, pick, say
+from botctl.core.throttle import Verdict, parse
 
 
 @pytest.mark.parametrize(("locale", "word"), [("de", "de"), ("en-US", "en"), ("en-GB", "gb"), ("fr", "en")])
@@ -28,3 +32,18 @@ def test_translations_fill_in_the_same_values(key: str):
 
 def test_say_fills_in():
     assert say("throttled", "de", seconds=4).endswith("in 4 s noch einmal.")
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "expected"),
+    [
+        (3.2, "Not so fast: try again in 4 s."),
+        (59.9, "Not so fast: try again in 60 s."),
+        (60.0, "Not so fast: try again <t:1767225660:R>."),
+        (86_399.5, "Not so fast: try again <t:1767312000:R>."),
+    ],
+)
+def test_who_is_too_fast_is_told_when_to_try_again(wait_s: float, expected: str):
+    """In seconds, or as a moment that each client shows in its own words; never a moment too early."""
+    judgement = judge(Throttled(Verdict(False, wait_s, parse("1/1d per user")[0])))
+    assert sentence(judgement, "en-US", None, datetime(2026, 1, 1, tzinfo=UTC)) == expected

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.clock import ManualClock
-from botctl.core.gcra import US_PER_S, Meter, Rate, decide, rate
+from botctl.core.gcra import US_PER_S, Meter, Rate, decide, rate, standing
 from botctl.core.throttle import API_SCOPES, parse
 from botctl.ratelimit.script import Answer, answers, arguments
 
@@ -83,6 +83,29 @@ def test_the_plan_of_a_batch_names_each_key_once():
     a, b = Rate(1, 2), Rate(3, 4)
     assert arguments([[("x", a), ("y", b)], [], [("y", b)]]) == (["x", "y"], "[[1,1,2,2,3,4],[],[2,3,4]]")
     assert answers([0, 0, 2, 17]) == [Answer(-1, 0), Answer(1, 17)]
+
+
+@given(_TEXTS, st.lists(st.integers(0, 3 * US_PER_S), max_size=30), st.integers(0, 12 * US_PER_S))
+def test_a_standing_is_what_comes_true(text, gaps_us, pause_us):
+    """As many as are left are let in at once, the next after the wait; and full is the whole burst again."""
+    (limit,) = parse(text)
+    each, tat, now = rate(limit), 0, 1_700_000_000 * US_PER_S
+    for gap in gaps_us:
+        now += gap
+        tat = decide(tat, now, each).tat_us
+    now += pause_us
+    left, retry_after_us, full_in_us = standing(tat, now, each)
+    assert 0 <= left <= limit.burst
+    assert (retry_after_us == 0) == (left > 0)
+    assert standing(tat, now + full_in_us, each) == (limit.burst, 0, 0)
+    assert full_in_us == 0 or standing(tat, now + full_in_us - 1, each).left == limit.burst - 1
+    if left == 0:
+        assert standing(tat, now + retry_after_us, each).left == 1
+        assert standing(tat, now + retry_after_us - 1, each).left == 0
+    for _ in range(left):
+        wait_us, tat = decide(tat, now, each)
+        assert wait_us == 0
+    assert decide(tat, now, each).retry_after_us > 0
 
 
 def test_a_meter_counts_all_of_its_limits_or_none():
