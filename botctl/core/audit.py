@@ -24,7 +24,7 @@ import botctl
 from botctl.core.clock import iso_ms
 from botctl.core.ids import event_id
 from botctl.core.invocation import Invocation, Kind, Outcome, Result
-from botctl.core.redact import MARK, redact_json
+from botctl.core.redact import MARK, redact, redact_json
 
 VERSION = 1
 MAX_LINE_BYTES = 16_384
@@ -203,6 +203,36 @@ def line(entry: AuditEntry) -> bytes:
     Values that are too long become ``{cut, len, sha256}``: the beginning, the length in bytes and the hash of the
     whole, so that nobody can claim later that it was something else.
     """
+    if entry.changes is None:
+        text = _assembled(entry)
+        whole = text.encode()
+        if len(whole) <= MAX_LINE_BYTES and redact(text) == text:  # nearly always, and then this was all
+            return whole
+    return _careful(entry)
+
+
+def _assembled(entry: AuditEntry) -> str:
+    """The JSON of an entry without changes, as `_careful` makes it where there is nothing to redact and to cut."""
+    parts = []
+    for name in _SORTED:
+        value = getattr(entry, name)
+        if value is not None:
+            parts.append(f'"{name}":{_recurring(value) if isinstance(value, (Who, Via, Target)) else _one(value)}')
+    return f"{{{','.join(parts)}}}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _recurring(value: Who | Via | Target) -> str:
+    """The JSON of ``value``: the same few people, places and processes come again and again."""
+    return _ENCODER.encode(_fields(value, _NAMES[type(value)]))
+
+
+def _one(value: str | float | datetime) -> str:
+    plain = _text(value) if type(value) is str else _scalar(value)
+    return _quoted(plain) if isinstance(plain, str) else str(plain)
+
+
+def _careful(entry: AuditEntry) -> bytes:
     value = _fields(entry, _NAMES[AuditEntry])
     if "changes" in value:  # the only part whose names come from elsewhere
         value["changes"] = _mask(value["changes"])
@@ -222,7 +252,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, datetime)):
         return _scalar(value)
     if isinstance(value, (Who, Via, Target, Change)):
-        return _fields(value, _NAMES[Change]) if isinstance(value, Change) else _recurring(value)
+        return _fields(value, _NAMES[type(value)])
     if isinstance(value, Mapping):
         return {_text(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
@@ -238,12 +268,6 @@ def _scalar(value: str | float | datetime | None) -> str | int | None:
     if isinstance(value, (Stage, Success)):
         return value.value
     return iso_ms(value) if isinstance(value, datetime) else _text(str(value))
-
-
-@functools.lru_cache(maxsize=1024)
-def _recurring(value: Who | Via | Target) -> dict[str, Any]:
-    """The same few people, places and processes come again and again; what is returned is not to be changed."""
-    return _fields(value, _NAMES[type(value)])
 
 
 def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
@@ -297,6 +321,8 @@ def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_quoted = json.encoder.encode_basestring  # what the encoder uses itself, in C
+_SORTED = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
 _NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Who, Via, Target, Change)}
 _SUCCESS = {
     Result.OK: Success.SUCCESS,
