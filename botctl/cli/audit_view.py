@@ -135,7 +135,7 @@ def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _change(change: Mapping[str, Any]) -> str:
     key, old, new = safe(change.get("k", "?"), 60), change.get("old"), change.get("new")
     if key == "times":
-        return f"{safe(new)} times"
+        return f"{safe(new)} time{'' if new == 1 else 's'}"
     return f"{key}: {_value(new)}" if old is None else f"{key}: {_value(old)} → {_value(new)}"
 
 
