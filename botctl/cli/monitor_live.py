@@ -64,7 +64,8 @@ class _Screen:
         self.live.update(self._drawn(), refresh=True)
 
     def _drawn(self) -> Text:
-        width, height = self._console.size
+        # Rich would believe COLUMNS and LINES, where they are set, and so never hear of a resize.
+        self._console.size = width, height = os.get_terminal_size(sys.stdout.fileno())
         view = self._frame.view
         if view is None or self._frame.waiting_for:
             return waiting(view, self._bot, self._frame.waiting_for, (width, height))

@@ -1,0 +1,176 @@
+"""Snapshots on a real Redis: written by several, read by one, gone when their writer is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from botctl.core.errors import Unreachable
+from botctl.core.events import CommandFinished, GatewayChanged
+from botctl.core.metrics import Metrics
+from botctl.core.state import Health, State, Status
+from botctl.monitor import writer as module
+from botctl.monitor.reader import Frame, Monitor, sightings
+from botctl.monitor.snapshot import KEPT_MS, key
+from botctl.monitor.writer import SnapshotWriter, snapshots
+from botctl.stores import redis as redis_clients
+from botctl.stores import valkey
+from tests.support.stores import server, tasks_for
+from tests.support.waiting import until
+
+
+class Source:
+    """A `StatusSource` that can be told what to say."""
+
+    def __init__(self) -> None:
+        self.state = State.READY
+        self.asked = 0
+
+    def statuses(self) -> list[Status]:
+        return [Status("redis", self.state, 0.1, "", 2)]
+
+    async def health(self, timeout_s: float = 2.0) -> list[Health]:
+        self.asked += 1
+        return [Health("redis", self.state is State.READY, 1.23, "Valkey")]
+
+
+def finished(name: str) -> CommandFinished:
+    return CommandFinished(invocation="1", kind="slash", name=name, user="1", user_name="ann", result="ok", took_ms=4.0)
+
+
+@asynccontextmanager
+async def writing(redis: Redis, *, pid: int | None = None, **more: Any) -> AsyncIterator[SnapshotWriter]:
+    async with tasks_for("monitor") as (tasks, _):
+        writer = SnapshotWriter(redis, Metrics(bot="dice"), more.pop("status", Source()), tasks, ("bot",), **more)
+        if pid is not None:
+            writer._pid = pid
+        yield writer
+
+
+def looking(redis: Redis) -> Monitor:
+    @asynccontextmanager
+    async def join() -> AsyncIterator[Redis]:
+        yield redis
+
+    return Monitor("dice", join)
+
+
+async def test_what_is_written_is_read(redis: Redis) -> None:
+    """With its age by the clock of Redis."""
+    async with writing(redis) as writer:
+        writer.metrics.hear(finished("roll"))
+        writer.metrics.hear(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
+        await writer.write()
+        (seen,) = await sightings(redis, "dice")
+        assert seen.snapshot is not None
+        assert seen.snapshot.commands.last[0].name == "roll"
+        assert seen.age_s is not None
+        assert 0 <= seen.age_s < KEPT_MS / 1000
+        view = await looking(redis).once()
+        assert (view.processes[0].proc, view.totals.total, view.shards[0].latency_ms) == (writer.proc, 1, 41.0)
+
+
+async def test_a_snapshot_expires_by_itself(redis: Redis) -> None:
+    """So a process that was killed is not taken for one that runs."""
+    async with writing(redis) as writer:
+        await writer.write()
+        left_ms = await redis.pttl(key("dice", writer.proc))
+        assert 0 < left_ms <= KEPT_MS
+        await redis.delete(key("dice", writer.proc))  # what Redis does then
+        (seen,) = await sightings(redis, "dice")
+        assert (seen.snapshot, seen.age_s) == (None, None)
+        with pytest.raises(Unreachable, match="dice"):
+            await looking(redis).once()
+
+
+async def test_processes_of_one_bot_are_seen_together_and_others_are_not(redis: Redis) -> None:
+    """Bots share a Redis."""
+    async with writing(redis, pid=1) as one, writing(redis, pid=2) as two, writing(redis, pid=3) as other:
+        other.metrics.bot = "other"
+        for writer in (one, two, other):
+            await writer.write()
+        assert [seen.snapshot.pid for seen in await sightings(redis, "dice") if seen.snapshot] == [1, 2]
+
+
+async def test_who_ended_without_a_word_is_swept_off_the_list(redis: Redis) -> None:
+    """By those who live, now and then; nobody who lives is."""
+    async with writing(redis, pid=1) as dead, writing(redis, pid=2) as alive:
+        await dead.write()
+        await redis.delete(key("dice", dead.proc))
+        await alive.write()
+        assert len(await sightings(redis, "dice")) == 2
+        alive.written = module._SWEEP_EVERY - 1
+        await alive.write()
+        assert [seen.proc for seen in await sightings(redis, "dice")] == [alive.proc]
+
+
+async def test_the_service_writes_at_once_and_departs_in_the_end(redis: Redis) -> None:
+    """Nothing of it is left, and no write comes after the departure."""
+    async with tasks_for("monitor") as (tasks, watcher):
+        service = snapshots(
+            redis=redis,
+            metrics=Metrics(bot="dice"),
+            status=Source(),
+            clock=module.SystemClock(),
+            tasks=tasks,
+            roles=("stores", "bot"),
+        )
+        async with service as writer:
+            await until(lambda: writer.written > 0)
+            (seen,) = await sightings(redis, "dice")
+            assert seen.snapshot is not None
+            assert seen.snapshot.roles == ("bot", "stores")
+        assert await redis.keys("botctl:*") == []
+        assert watcher.failures == []
+
+
+async def test_health_is_of_the_state_it_was_asked_in(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a service said while it started is no news once it is ready."""
+    monkeypatch.setattr(module, "EVERY_S", 0.05)
+    status = Source()
+    status.state = State.STARTING
+    async with writing(redis, status=status) as writer:
+        sampling = asyncio.create_task(writer.sample())
+        await until(lambda: status.asked == 1)
+        await until(lambda: writer.make().services[0].ok is False)
+        status.state = State.READY
+        assert writer.make().services[0].ok is not False
+        await until(lambda: writer.make().services[0].ok is True, what="the next sample")
+        assert writer.make().services[0].detail == "Valkey"
+        sampling.cancel()
+
+
+async def test_redis_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer says so and goes on; the monitor waits and goes on."""
+    monkeypatch.setattr(module, "EVERY_S", 0.02)
+    with server(valkey.RECIPE, tmp_path) as own:
+        async with (
+            redis_clients.connect(own.url, timeout_s=0.2) as redis,
+            tasks_for("monitor") as (tasks, watcher),
+        ):
+            writer = SnapshotWriter(redis, Metrics(bot="dice"), Source(), tasks, ("bot",))
+            tasks.spawn(writer.run, name="write")
+            frames: list[Frame] = []
+            monitor = Monitor("dice", lambda: redis_clients.connect(own.url, timeout_s=0.2))
+            looks = asyncio.create_task(_collect(monitor, frames))
+            await until(lambda: bool(frames) and frames[-1].waiting_for == "", what="a picture")
+            own.kill()
+            await until(lambda: tasks.state is State.DEGRADED, what="the writer's word")
+            await until(lambda: "Redis does not answer" in frames[-1].waiting_for, what="the monitor's word")
+            own.start()
+            await until(lambda: tasks.state is State.READY, what="the writer's recovery")
+            await until(lambda: frames[-1].waiting_for == "", what="the picture again")
+            assert watcher.failures == []
+            looks.cancel()
+            await asyncio.wait({looks})
+
+
+async def _collect(monitor: Monitor, frames: list[Frame]) -> None:
+    async for frame in monitor.frames(every_s=0.02):
+        frames.append(frame)  # noqa: PERF401  it never ends

@@ -1,0 +1,87 @@
+"""`botctl monitor` on a bot that runs: from a pipe, as JSON, and in a real terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.cli import BOTCTL, Project
+from tests.support.terminal import terminal
+from tests.support.waiting import wait_for
+
+LIVE = (*BOTCTL, "monitor")
+
+
+def test_nothing_runs_and_nothing_is_started(tmp_path: Path) -> None:
+    """Exit code 7 and a sentence, as JSON on request; no store is made for the question."""
+    project = Project(tmp_path / "bot")
+    done = project.call("monitor", "--once")
+    assert (done.code, done.out) == (7, "")
+    assert "No `botctl run` of this project is up" in done.err
+    assert "Start it" in done.err
+    as_json = project.call("monitor", "--json")
+    assert (as_json.code, '"exit_code": 7' in as_json.err) == (7, True)
+    assert project.parts() == {}
+    assert not (project.root / ".botctl" / "valkey").exists()
+
+
+def test_a_bot_that_answers_is_seen(tmp_path: Path) -> None:
+    """Its commands, services, shard and process, as JSON and as one picture; a pipe needs no --once."""
+    project = Project(tmp_path / "bot")
+    with project.run() as bot:
+        assert project.call("sandbox", "send", "/ping").code == 0
+        found: list[dict[str, Any]] = []
+
+        def seen() -> bool:
+            done = project.call("monitor", "--once", "--json")
+            assert done.code == 0, done.err
+            found.append(done.json)
+            return bool(done.json["last"]) and done.json["totals"]["redis_ms"] is not None
+
+        wait_for(seen, limit_s=20, what="the command in a snapshot")
+        done = project.call("monitor", COLUMNS="80")
+    view = found[-1]
+    (process,) = view["processes"]
+    assert (view["v"], view["bot"]) == (1, "bot")
+    assert process["proc"].endswith(f":{bot.pid}")
+    assert process["presence"] == "up"
+    assert "bot" in process["roles"]
+    assert process["rss_bytes"] > 10_000_000
+    assert (view["last"][0]["name"], view["last"][0]["result"]) == ("ping", "ok")
+    assert view["totals"]["total"] == 1
+    assert view["totals"]["p50_ms"] > 0
+    assert {"redis", "mongo", "sandbox", "bot"} <= {service["name"] for service in view["services"]}
+    assert [shard["id"] for shard in view["shards"]] == [0]
+    assert (done.code, done.err) == (0, "")
+    assert f"pid {bot.pid}" in done.out
+    assert "\x1b" not in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_in_a_terminal(tmp_path: Path) -> None:
+    """It waits for a bot, shows it at two sizes, survives it, and q leaves the terminal as it was."""
+    project = Project(tmp_path / "bot")
+    with terminal(LIVE, project.root, 80, 24) as screen:
+        screen.until("Waiting for `botctl run` …", "No `botctl run` of this project is up")
+        with project.run() as bot:
+            screen.until("q quits", f"pid {bot.pid}", "✓ redis", "✓ #0")
+            assert project.call("sandbox", "send", "/roll sides:20").code == 0
+            assert len(screen.until("roll").rstrip("\n").split("\n")) <= 24
+            screen.resize(200, 60)
+            screen.until("detail", "Valkey", "roll")
+            screen.resize(80, 24)
+            bot.child.kill()
+            bot.ended()
+            screen.until("Waiting for `botctl run` …")
+        screen.press("q")
+        assert "Waiting" not in screen.until("ended with 0")
+
+
+def test_a_person_gives_up(tmp_path: Path) -> None:
+    """Ctrl-C is 130; what was typed meanwhile is not shown."""
+    project = Project(tmp_path / "bot")
+    with terminal(LIVE, project.root, 60, 10) as screen:
+        screen.until("Waiting for `botctl run` …")
+        screen.press("x", "y")
+        screen.press("C-c")
+        assert "xy" not in screen.until("ended with 130")
