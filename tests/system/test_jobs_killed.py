@@ -56,6 +56,15 @@ class Ledger:
         goal = len(self.read()) + by
         wait_for(lambda: len(self.read()) >= goal, limit_s=30, what="runs of jobs")
 
+    def goes_on(self) -> None:
+        """Wait until every job has begun another run: none is stuck."""
+        before = len(self.read())
+
+        def all_did() -> bool:
+            return {entry.job for entry in self.read()[before:] if entry.phase == "begin"} == set(NAMES)
+
+        wait_for(all_did, limit_s=30, what="another run of every job")
+
 
 @contextmanager
 def pair(spawn: Spawn) -> Iterator[list[subprocess.Popen[bytes]]]:
@@ -84,13 +93,14 @@ def torment(spawn: Spawn, ledger: Ledger, random: Random, more: Callable[[int], 
             index = random.randrange(2)
             if random.random() < 0.3:  # a paused process wakes up and believes for a moment what it believed before
                 processes[index].send_signal(signal.SIGSTOP)
-                ledger.grows(random.randint(4, 8))
+                ledger.grows(random.randint(3, 6))
                 processes[index].send_signal(signal.SIGCONT)
             else:
                 processes[index].kill()
                 processes[index].wait()
                 processes[index] = spawn(index)
-            ledger.grows(random.randint(2, 12))
+            ledger.grows(random.randint(1, 6))
+        ledger.goes_on()
     return blows
 
 
