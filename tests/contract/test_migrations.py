@@ -17,6 +17,7 @@ from botctl.core.bus import Bus
 from botctl.core.clock import SystemClock
 from botctl.core.errors import BotctlError, Held, IntegrityError, NeedsDecision, Unreachable, WorkPending
 from botctl.core.events import Event, MigrationApplied, MigrationFailed
+from botctl.core.registry import Registry
 from botctl.core.settings import MigrateSettings, Settings
 from botctl.migrate.files import Migration, Migrations, discover, load
 from botctl.migrate.ledger import COLLECTION, Ledger
@@ -383,6 +384,28 @@ async def test_a_run_waits_for_the_process_that_migrates_already(world: World) -
     started = asyncio.create_task(_start(again(world), on_start=False))
     await world.db.done.insert_one({"_id": "finish"})
     await asyncio.gather(first, started)
+
+
+async def test_a_run_that_is_stopped_while_it_applies_lets_the_migration_finish(world: World) -> None:
+    """The registry asks once, and only after its limit a second time."""
+    found = world.write("0002_b", m0001_wait=WAITS)
+    registry = Registry()
+    registry.value(Migrator, world.migrator)
+    registry.value(Migrations, found)
+    registry.value(Settings, _settings(on_start=True))
+    registry.add(migrated, stop_s=60)
+
+    async def run() -> None:
+        async with registry.open():
+            pytest.fail("it started")
+
+    running = asyncio.create_task(run())
+    await world.entered()
+    running.cancel()
+    await world.db.done.insert_one({"_id": "finish"})
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await world.standings() == [Standing.APPLIED, Standing.PENDING]
 
 
 async def test_the_shipped_examples_do_what_they_say(world: World) -> None:
