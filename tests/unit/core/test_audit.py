@@ -86,8 +86,9 @@ _words = st.none() | st.text(max_size=40) | st.sampled_from(["token=abcdefgh1234
 def test_the_quick_way_to_a_line_gives_the_bytes_of_the_careful_one(reason, name, guild, shard, cli):
     """Whatever stands in the fields, secrets and lone surrogates too."""
     made = entry(
-        reason=reason, guild=guild, shard=shard, actor=Who("user", "9", name), target=Target("guild", guild or "", name),
-        via=via("cli", "botctl x") if cli else None, ms=3,
+        reason=reason, guild=guild, shard=shard, actor=Who("user", "9", name), ms=3,
+        target=Target("guild", guild or "", name),
+        via=via("cli", "botctl x") if cli else None,
     )  # fmt: skip
     assert line(made) == audit._careful(made)
 
