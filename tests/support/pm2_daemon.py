@@ -141,6 +141,7 @@ def running() -> Iterator[Pm2]:
     with tempfile.TemporaryDirectory(prefix="pm2-") as home:  # its sockets need a short path
         pm2 = Pm2(Path(home))
         try:
+            pm2.call("ping")  # two calls at once that find no daemon would start two
             yield pm2
         finally:
             _end(pm2)

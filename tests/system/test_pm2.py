@@ -88,17 +88,24 @@ def bot(tmp_path: Path) -> Project:
     return project
 
 
-def start(pm2: Pm2, *projects: Project, **more: Any) -> None:
-    """``pm2 start`` of these projects' files, with ``more`` options; apps are called as their folders."""
-    given = [(str(project.root), {"name": project.root.name, **more}) for project in projects]
-    config = pm2.home / f"{projects[0].root.name}.config.js"
+def starting(pm2: Pm2, *apps: tuple[Project, dict[str, Any]]) -> subprocess.Popen[str]:
+    """``pm2 start`` of these projects' files, each with its own options on top; apps are called as their folders."""
+    given = [(str(project.root), {"name": project.root.name, **more}) for project, more in apps]
+    config = pm2.home / f"{apps[0][0].root.name}.config.js"
     config.write_text(CONFIG % (json.dumps(given), COMPRESSION))
-    pm2.call("start", str(config))
+    return pm2.popen("start", str(config))
+
+
+def done(call: subprocess.Popen[str]) -> None:
+    """Wait for the end of a call of PM2, which must be a good one."""
+    with call:
+        out, err = call.communicate(timeout=40)
+    assert call.returncode == 0, out + err
 
 
 def start_ready(pm2: Pm2, bot: Project, **more: Any) -> str:
     """Start ``bot``, which must be ready when ``pm2 start`` is done; returns its name."""
-    start(pm2, bot, **more)
+    done(starting(pm2, (bot, more)))
     name = bot.root.name
     said = pm2.said(name)
     assert READY in said, said
@@ -139,8 +146,7 @@ class TestLife:
             (bot.root / "finish").touch()
             assert sent.ended() == 0
             assert "done at last" in sent.said
-        _, said = stopping.communicate(timeout=20)
-        assert stopping.returncode == 0, said
+        done(stopping)
         app = pm2.apps()[name]
         assert (app.status, app.exit_code, app.restarts) == ("stopped", 130, 0)
         gone(parts)
@@ -208,7 +214,7 @@ class TestRestarts:
             runtime = Runtime(project.root, lasting=True)
             with runtime.lock("sandbox"):  # as if this process were the owner of the project's sandbox
                 runtime.publish("sandbox", pid=os.getpid(), address=discord.url, secret=SECRET)
-                start(pm2, project)
+                done(starting(pm2, (project, {})))
                 wait_for(
                     lambda: written.exists() and written.read_text().count("\n") >= lives,
                     limit_s=20 + 6 * lives,
@@ -234,10 +240,19 @@ class TestRestarts:
         dead.settings('[services]\npoint = "point:point"\n')
         with counting() as discord:
             dead.write("point.py", POINT.format(url=discord.url))
-            start(pm2, wrong, restart_delay=50, env={"BOTCTL_DISCORD__TOKEN": ""})
-            start(pm2, pending, restart_delay=50, env={"BOTCTL_MIGRATE__ON_START": "false"})
-            start(pm2, dead, restart_delay=50, env={"BOTCTL_DISCORD__TOKEN": "a.dead.token-that-nobody-knows"})
+            refused = starting(
+                pm2,
+                *(
+                    (project, {"restart_delay": 50, "env": env})
+                    for project, env in (
+                        (wrong, {"BOTCTL_DISCORD__TOKEN": ""}),
+                        (pending, {"BOTCTL_MIGRATE__ON_START": "false"}),
+                        (dead, {"BOTCTL_DISCORD__TOKEN": "a.dead.token-that-nobody-knows"}),
+                    )
+                ),
+            )
             self.check_budget(*self.crash_loop(pm2, tmp_path, 3))
+            done(refused)
             assert discord.identified_s == []
         apps = pm2.apps()
         found = {
