@@ -162,18 +162,22 @@ def believing(world: World, lease: Believed) -> World:
     return other
 
 
+@pytest.mark.parametrize("before", ["never applied", "taken back"])
 async def test_even_if_two_believed_to_hold_the_lease_only_one_runs(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     """The ledger is a compare-and-swap of its own: both have read that it is pending, then both begin."""
     found, put, both = world.write("0001_a"), Ledger.put, asyncio.Barrier(2)
+    if before == "taken back":
+        await world.migrator.up(found)
+        await world.migrator.down(found, found.files)
 
     async def at_once(self: Ledger, record: Record, *, after: Record | None) -> None:
         await both.wait()
         await put(self, record, after=after)
 
     monkeypatch.setattr(Ledger, "put", at_once)
-    two = [believing(world, Believed(fence)) for fence in (1, 2)]
+    two = [believing(world, Believed(fence)) for fence in (101, 102)]
     ends = await asyncio.gather(*(w.migrator.up(found) for w in two), return_exceptions=True)
     assert [type(end) for end in ends if end is not None] == [Held]
     assert await world.done() == ["0001_a"]
