@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
 from rich.text import Text
 
+from botctl.cli.figures import duration, milliseconds, spark, time_of_day
 from botctl.cli.lines import beside, cut, ends, flow, table, under
 from botctl.core.escape import safe
 from botctl.core.state import State
@@ -20,13 +20,12 @@ WIDE: Final = 140
 """Columns from which on there are two columns, and each service has a line of its own."""
 Lines = list[Text]
 
-_BARS: Final = "▁▂▃▄▅▆▇█"
 _RESULTS: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
 _PRESENCES: Final = {Presence.SILENT: "yellow", Presence.GONE: "bold red", Presence.STRANGE: "yellow"}
+_SHARD_WELL: Final = ("ready", "resumed")
 _COMING: Final = (State.IDLE, State.STARTING)
 _INDENT: Final = 10
 _MIB: Final = 1024 * 1024
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _LEAST_COMMANDS: Final = 4
 _GUTTER: Final = 4
 _PROCESSES_WIDE: Final = 120  # wider, and a person would lose the line
@@ -65,26 +64,22 @@ def _joined(lines: Sequence[Text]) -> Text:
 def _narrow(view: View, width: int, room: int | None) -> Lines:
     """One under the other; the last commands get what is left."""
     inside = width - _INDENT
-    services = _service_flows(view.services, view.processes, inside)
-    shards = under("shards", flow([_shard(shard) for shard in _worst_first(view.shards)], inside, most=2), _INDENT)
-    jobs = under("jobs", flow([_job(job) for job in view.jobs], inside, most=2), _INDENT)
-    if room is not None and len(services) + len(shards) + len(jobs) > room - _LEAST_COMMANDS:
-        services = _service_counts(view.services, view.processes, inside)
-    fixed = [*services, *shards, *jobs]
-    left = None if room is None else max(_LEAST_COMMANDS, room - len(fixed) - 1)
-    if room is not None:
-        fixed = fixed[: max(0, room - 1 - (left or 0))]
-    return [*fixed, Text(), *_commands(view.last, width, left)]
+    others = _shards(view.shards, inside, most=2)
+    others += under("jobs", flow([_job(job) for job in view.jobs], inside, most=2), _INDENT)
+    least = None if room is None else room - 1 - _LEAST_COMMANDS
+    fixed = [*_services(view, width, None if least is None else least - len(others)), *others][:least]
+    return [*fixed, Text(), *_commands(view.last, width, None if room is None else room - 1 - len(fixed))]
 
 
 def _wide(view: View, width: int, room: int | None) -> Lines:
     """How the parts are at the left, what was done at the right."""
     half = (width - _GUTTER) * 11 // 20
+    others = [Text(), *_shards(view.shards, half - _INDENT, most=6)]
+    others += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
     services = _service_table(view.services, view.processes, half)
-    shards = flow([_shard(shard) for shard in _worst_first(view.shards)], half - _INDENT, most=6)
-    left = [*services, Text(), *under("shards", shards, _INDENT)]
-    left += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
-    return beside(left[:room], _commands(view.last, width - half - _GUTTER, room), half, _GUTTER)
+    if room is not None and len(services) + len(others) > room:
+        services = _services(view, half, room - len(others))
+    return beside([*services, *others][:room], _commands(view.last, width - half - _GUTTER, room), half, _GUTTER)
 
 
 def _title(view: View, width: int, *, live: bool) -> Text:
@@ -92,7 +87,7 @@ def _title(view: View, width: int, *, live: bool) -> Text:
     title = Text(safe(view.bot), "bold").append("  ", "not bold")
     title.append("✓ all is well" if not view.troubles else "! not all is well", _mood(view))
     title.append(f"  {up} process{'' if up == 1 else 'es'}", "not bold")
-    clock = Text(_time(view.at))
+    clock = Text(time_of_day(view.at))
     return ends(title, Text("  ").join([_keys(), clock]) if live else clock, width)
 
 
@@ -107,7 +102,7 @@ def _keys() -> Text:
 def _numbers(totals: Totals, width: int) -> Lines:
     """The numbers of all processes together."""
     pace = Text.assemble((f"{totals.rate_per_s:g}", "bold"), (" commands/s", "dim"))
-    times = [_fact(name, _ms(value)) for name, value in (("p50", totals.p50_ms), ("p99", totals.p99_ms))]
+    times = [_fact(name, milliseconds(value)) for name, value in (("p50", totals.p50_ms), ("p99", totals.p99_ms))]
     room = width - sum(each.cell_len + 2 for each in (pace, *times)) - 2
     newest = totals.per_second[max(0, len(totals.per_second) - max(0, room)) :]
     counts = [
@@ -117,23 +112,17 @@ def _numbers(totals: Totals, width: int) -> Lines:
         _fact("denied", f"{totals.denied:,}", "yellow" if totals.denied else ""),
         _fact("in flight", f"{totals.in_flight:,}"),
         _fact("autocompletes", f"{totals.autocompletes:,}"),
-        _fact("redis", _ms(totals.redis_ms)),
-        _fact("mongodb", _ms(totals.mongo_ms)),
+        _fact("redis", milliseconds(totals.redis_ms)),
+        _fact("mongodb", milliseconds(totals.mongo_ms)),
         _fact("connections", f"{totals.connections:,}"),
         _fact("dropped events", f"{totals.dropped:,}", "yellow" if totals.dropped else ""),
     ]
-    bars = Text(_spark(newest), "cyan")
+    bars = Text(spark(newest), "cyan")
     return [cut(Text("  ").join([pace, bars, *times]), width), *flow(counts, width)]
 
 
 def _fact(name: str, value: str, style: str = "") -> Text:
     return Text.assemble((f"{name} ", "dim"), (value, style))
-
-
-def _spark(numbers: Sequence[int]) -> str:
-    """``numbers`` as bars; nothing is the lowest of them, and anything more than nothing can be told from it."""
-    most = max(numbers, default=0)
-    return "".join(_BARS[-(-number * (len(_BARS) - 1) // most) if most else 0] for number in numbers)
 
 
 def _troubles(view: View, width: int, *, most: int) -> Lines:
@@ -165,13 +154,21 @@ def _process(process: Process, among: Sequence[Process]) -> tuple[Text | str, ..
     return (
         name,
         words,
-        _duration(process.uptime_s),
+        duration(process.uptime_s),
         f"{process.cpu_percent:.0f} %",
         f"{process.rss_bytes / _MIB:.0f} MB",
-        _ms(process.lag_ms),
+        milliseconds(process.lag_ms),
         f"{process.rate_per_s:g}",
-        _ms(process.p99_ms),
+        milliseconds(process.p99_ms),
     )
+
+
+def _services(view: View, width: int, room: int | None) -> Lines:
+    """The services by name; where there is no room for that, how many of them are well."""
+    lines = _service_flows(view.services, view.processes, width - _INDENT)
+    if room is None or len(lines) <= room:
+        return lines
+    return _service_counts(view.services, view.processes, width - _INDENT)
 
 
 def _service_flows(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
@@ -224,22 +221,24 @@ def _mark(row: ServiceRow) -> Text:
 
 def _asked(row: ServiceRow) -> str:
     """How long the answer took; nothing where there was nobody to ask."""
-    return _ms(row.took_ms) if row.took_ms else ""
+    return milliseconds(row.took_ms) if row.took_ms else ""
 
 
-def _worst_first(shards: Sequence[ShardRow]) -> list[ShardRow]:
-    return sorted(shards, key=lambda shard: shard.state not in ("disconnected", "connected"))
+def _shards(shards: Sequence[ShardRow], width: int, *, most: int) -> Lines:
+    """Those that are not ready first: there may be more than there is room for."""
+    ordered = sorted(shards, key=lambda shard: shard.state in _SHARD_WELL)
+    return under("shards", flow([_shard(shard) for shard in ordered], width, most=most), _INDENT)
 
 
 def _shard(shard: ShardRow) -> Text:
-    well = shard.state in ("ready", "resumed")
+    well = shard.state in _SHARD_WELL
     item = Text("✓" if well else "!", "green" if well else "bold yellow").append(f" #{shard.id}", "default")
-    return item.append(f" {_ms(shard.latency_ms)}" if well else f" {safe(shard.state, 20)}", "dim")
+    return item.append(f" {milliseconds(shard.latency_ms)}" if well else f" {safe(shard.state, 20)}", "dim")
 
 
 def _job(job: Job) -> Text:
     item = _job_mark(job) + Text(f" {safe(job.name, 40)}")
-    return item.append(f" {_time(job.last_run)}" if job.last_run else "", "dim")
+    return item.append(f" {time_of_day(job.last_run)}" if job.last_run else "", "dim")
 
 
 def _job_mark(job: Job) -> Text:
@@ -257,9 +256,9 @@ def _job_table(jobs: Sequence[Job], width: int) -> Lines:
         (
             _job_mark(job) + Text(f" {safe(job.name, 40)}"),
             "running" if job.running else safe(job.outcome or "-", 20),
-            _time(job.last_run) if job.last_run else "-",
-            _ms(job.took_ms),
-            "paused" if job.paused else _time(job.next_due) if job.next_due else "-",
+            time_of_day(job.last_run) if job.last_run else "-",
+            milliseconds(job.took_ms),
+            "paused" if job.paused else time_of_day(job.next_due) if job.next_due else "-",
             Text(safe(job.schedule), "dim"),
         )
         for job in jobs
@@ -272,11 +271,11 @@ def _commands(last: Sequence[Command], width: int, room: int | None) -> Lines:
     """The newest first."""
     rows = [
         (
-            _time(command.at),
+            time_of_day(command.at),
             safe(command.name, 60),
             Text(safe(command.user, 40), "dim"),
             Text(safe(command.result, 12), _RESULTS.get(command.result, "")),
-            _ms(command.ms),
+            milliseconds(command.ms),
         )
         for command in last[: None if room is None else max(0, room - 1)]
     ]
@@ -293,30 +292,3 @@ def _short(proc: str, among: Sequence[Process], limit: int = 24) -> str:
         return safe(f"pid {pid}", limit)
     room = max(1, limit - len(pid) - 1)
     return safe(f"{safe(host.partition('.')[0], room)}:{pid}", limit)
-
-
-def _time(at: str) -> str:
-    """The time of day here."""
-    try:
-        return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
-    except ValueError:
-        return "?"
-
-
-def _ms(value: float | None) -> str:
-    """Milliseconds or seconds, in as many digits as say something."""
-    if value is None:
-        return "-"
-    if value < 10:  # noqa: PLR2004
-        return f"{value:.1f} ms"
-    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"  # noqa: PLR2004
-
-
-def _duration(seconds: float) -> str:
-    if seconds < _MINUTE_S:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S:.0f} min"
-    if seconds < _DAY_S:
-        return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
-    return f"{seconds // _DAY_S:.0f} d {seconds % _DAY_S // _HOUR_S:.0f} h"

@@ -157,6 +157,17 @@ def test_many_processes_leave_room_for_commands():
     assert "roll 2" in picture_[-1]
 
 
+def test_on_a_wide_screen_nothing_pushes_shards_and_jobs_out():
+    """Services give way: first their lines, then their names."""
+    few, many = shown(view(*range(1, 9)), 200, 60), shown(view(*range(1, 40)), 200, 40)
+    for picture_ in (few, many):
+        text = "\n".join(picture_)
+        assert "✓ #0" in text
+        assert "every 10m" in text
+    assert "✓ mongo  ✓ sandbox" in "\n".join(few)
+    assert "11/11 pid 1 " in "\n".join(many)
+
+
 def test_processes_are_told_apart_as_briefly_as_possible():
     """By number on one host, with the host's first name on several; those that are not well say so."""
     one = view(processes=(process(1), process(2, draining=True), process(3, presence=Presence.SILENT)))

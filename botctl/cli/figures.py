@@ -1,0 +1,44 @@
+"""Numbers and times as a person reads them at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+
+
+def spark(numbers: Sequence[int]) -> str:
+    """``numbers`` as bars; nothing is the lowest of them, and anything more than nothing can be told from it."""
+    most = max(numbers, default=0)
+    return "".join(_BARS[-(-number * (len(_BARS) - 1) // most) if most else 0] for number in numbers)
+
+
+def time_of_day(at: str) -> str:
+    """The time of day here."""
+    try:
+        return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
+    except ValueError:
+        return "?"
+
+
+def milliseconds(value: float | None) -> str:
+    """Milliseconds or seconds, in as many digits as say something."""
+    if value is None:
+        return "-"
+    if value < 10:  # noqa: PLR2004
+        return f"{value:.1f} ms"
+    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"  # noqa: PLR2004
+
+
+def duration(seconds: float) -> str:
+    """In the two largest units."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f} min"
+    if seconds < _DAY_S:
+        return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
+    return f"{seconds // _DAY_S:.0f} d {seconds % _DAY_S // _HOUR_S:.0f} h"
