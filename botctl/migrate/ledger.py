@@ -142,4 +142,3 @@ def _record(document: Document) -> Record:
             f"The document {name!r} of {COLLECTION} is none that this version of botctl wrote: {safe(error)}.",
             hint="Look at it; a newer version may have written it.",
         ) from error
-
