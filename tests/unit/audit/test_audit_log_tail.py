@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.audit.log import LOOK_BACK_MS, Tail, entry_of
-from botctl.core.clock import iso_ms, unix_ms
+from botctl.audit.log import LOOK_BACK_MS, Follower, Tail, entry_of
+from botctl.audit.query import Query
+from botctl.core.clock import ManualClock, iso_ms, unix_ms
 
 LOOK_BACK_S = LOOK_BACK_MS / 1000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,3 +64,21 @@ def test_a_line_that_cannot_be_read_is_shown_by_its_index():
     for line in (b"{", b"\xff", b"[]", b'{"actor": "9"}'):
         shown = entry_of({"_id": "e1", "b": line, "x": [index]})
         assert (shown["id"], shown["actor"], shown["unreadable"]) == ("e1", {"id": "9"}, True)
+
+
+async def test_what_is_written_while_a_follower_begins_comes_once():
+    """After what was there before was noted, and before the newest were read."""
+    document = {"_id": "e1", "w": {"at": unix_ms(START)}}
+
+    class Log:
+        async def written(self, after_ms):
+            assert after_ms == unix_ms(START) - LOOK_BACK_MS
+            return []
+
+        async def newest(self, query, limit):
+            return [document]
+
+    follower = Follower(lambda: None, Query(), 50, ManualClock(START))
+    first, tail = await follower._begin(Log())
+    assert first == [document]
+    assert tail.fresh([document], START) == []

@@ -108,6 +108,14 @@ def test_a_standing_is_what_comes_true(text, gaps_us, pause_us):
     assert decide(tat, now, each).retry_after_us > 0
 
 
+def test_a_standing_under_a_limit_that_was_loosened_is_all_used_up_and_no_longer():
+    """As the limiter decides it."""
+    now = 10 * US_PER_S
+    old, new = rate(parse("1/1h per user")[0]), rate(parse("5/10s per user")[0])
+    tat = decide(0, now, old).tat_us
+    assert standing(tat, now, new) == (0, 2 * US_PER_S, 10 * US_PER_S)
+
+
 def test_a_meter_counts_all_of_its_limits_or_none():
     clock = ManualClock()
     limits = parse("2/1s per connection, 3/1h per connection", scopes=API_SCOPES)
