@@ -51,6 +51,7 @@ class SnapshotWriter:
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, Health]] = {}
         self._jobs: tuple[Job, ...] = ()
+        self._ended: set[bytes] = set()  # as of the last sweep
         self._away = False
 
     @property
@@ -116,7 +117,7 @@ class SnapshotWriter:
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - began)))
 
     async def write(self) -> None:
-        """Write one snapshot; now and then take those off the list who have ended without a word.
+        """Write one snapshot; now and then take those off the list who ended without a word, half a minute ago or more.
 
         Raises:
             RedisError, OSError: Redis does not answer.
@@ -131,13 +132,15 @@ class SnapshotWriter:
             await self._sweep(bot)
 
     async def _sweep(self, bot: str) -> None:
+        """Take those off the list who had ended at the last sweep too: until then, an operator sees that they have."""
         procs = [proc async for proc in self.redis.sscan_iter(form.set_key(bot))]
         if not procs:
             return
         kept = await self.redis.mget([form.key(bot, proc.decode()) for proc in procs])
-        ended = [proc for proc, snapshot in zip(procs, kept, strict=True) if snapshot is None]
-        if ended:  # one that lives and was only late adds itself again with its next snapshot
-            await self.redis.srem(form.set_key(bot), *ended)
+        ended = {proc for proc, snapshot in zip(procs, kept, strict=True) if snapshot is None}
+        if ended & self._ended:  # one that lives and was only late adds itself again with its next snapshot
+            await self.redis.srem(form.set_key(bot), *(ended & self._ended))
+        self._ended = ended
 
     async def sample(self) -> None:
         """Ask the services how they are, again and again."""
