@@ -1,8 +1,8 @@
 """API keys in MongoDB.
 
-Collection ``botctl_api_keys``: ``{_id, name, digest, topics, created_at, created_by, expires_at, revoked_at, used_at,
-uses}``; of the text only `text.digest` is kept. Uses are counted in memory and written every `USES_S`: the document,
-and one audit entry for all of a key's uses since.
+Collection ``botctl_api_keys``: ``{_id, name, digest, topics, created_by, created_ms, expires_ms, revoked_ms, used_ms,
+uses}``, times in milliseconds since 1970; of the text only `text.digest` is kept. Uses are counted in memory and
+written every `USES_S`: the document, and one audit entry for all of a key's uses since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hmac
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bson.binary import Binary
@@ -36,6 +36,7 @@ COLLECTION: Final = "botctl_api_keys"
 USES_S: Final = 10.0
 MAX_NAME: Final = 64
 _LAST_TRY_S: Final = 2.0
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class MongoKeys:
         """As `ApiKeys.revoke`. A key that has been revoked stays so, and is told of again."""
         now, who = self.clock.now(), operator()
         with _reaching_mongo():
-            await self.collection.update_one({"_id": key_id, "revoked_at": None}, {"$set": {"revoked_at": now}})
+            await self.collection.update_one({"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": _ms(now)}})
             found = await self.collection.find_one({"_id": key_id})
         if found is None:
             raise UsageError(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
@@ -136,7 +137,7 @@ class MongoKeys:
             uses = self._uses.pop(key_id)
             try:
                 with _reaching_mongo():
-                    change = {"$set": {"used_at": uses.last}, "$inc": {"uses": uses.count}}
+                    change = {"$set": {"used_ms": _ms(uses.last)}, "$inc": {"uses": uses.count}}
                     await self.collection.update_one({"_id": key_id}, change)
             except BaseException:
                 later = self._uses.setdefault(key_id, _Uses(uses.key, 0, uses.last))
@@ -186,11 +187,11 @@ def _document(key: ApiKey, key_digest: bytes) -> dict[str, Any]:
         "name": key.name,
         "digest": Binary(key_digest),
         "topics": list(key.topics),
-        "created_at": key.created_at,
         "created_by": key.created_by,
-        "expires_at": key.expires_at,
-        "revoked_at": None,
-        "used_at": None,
+        "created_ms": _ms(key.created_at),
+        "expires_ms": _ms(key.expires_at),
+        "revoked_ms": None,
+        "used_ms": None,
         "uses": 0,
     }
 
@@ -200,13 +201,21 @@ def _key(found: Mapping[str, Any]) -> ApiKey:
         id=found["_id"],
         name=found["name"],
         topics=tuple(found["topics"]),
-        created_at=found["created_at"],
+        created_at=_at(found["created_ms"]) or _EPOCH,
         created_by=found["created_by"],
-        expires_at=found.get("expires_at"),
-        revoked_at=found.get("revoked_at"),
-        used_at=found.get("used_at"),
-        uses=found.get("uses", 0),
+        expires_at=_at(found["expires_ms"]),
+        revoked_at=_at(found["revoked_ms"]),
+        used_at=_at(found["used_ms"]),
+        uses=found["uses"],
     )
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _at(ms: int | None) -> datetime | None:
+    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
 
 
 @contextmanager

@@ -149,9 +149,11 @@ class Register:
     async def look_around(self) -> None:
         """See to heartbeats and deadlines, for ever."""
         loop = asyncio.get_running_loop()
+        limits = self._deadlines
+        every_s = min(LOOK_S, limits.auth_s / 4, limits.stall_s / 4, limits.heartbeat_s / 4)
         while True:
             self.look(loop.time())
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(every_s)
 
     def look(self, now_s: float) -> None:
         """Cut who has to go at ``now_s``; heartbeats for the rest."""

@@ -33,6 +33,7 @@ from botctl.realtime.session import MESSAGES, Rules, Session
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
 
 NAME: Final = "realtime"
+OPEN_S: Final = 10.0  # for the handshake, or for a page
 GRACE_S: Final = 2.0  # from a close frame to the abort
 CONNECTS: Final = "realtime.connect"
 """The name under which connects are counted by the limiter."""
@@ -133,7 +134,7 @@ async def _listen(mine: RealtimeSettings, register: Register, request: object, c
             compression=None,
             process_request=request,  # type: ignore[arg-type]
             create_connection=partial(Socket, keeper=register),  # type: ignore[arg-type]
-            open_timeout=mine.auth_s,
+            open_timeout=OPEN_S,
             ping_interval=None,  # ours: see socket.py
             close_timeout=GRACE_S,
             max_size=mine.message_bytes,
