@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -94,6 +94,7 @@ class RedisLimiter:
         self._policies: dict[str, _Policy] = {}
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
+        self._declared = asyncio.Event()
         self._down = asyncio.Event()
         self._down.set()  # until it runs
 
@@ -113,6 +114,7 @@ class RedisLimiter:
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
         """Tell operators that ``owner`` (a part of botctl) has ``policies``, and no others. Never waits."""
         self._books.declare(owner, policies)
+        self._declared.set()
         self._policies.clear()  # each has a tally of its own from now on
 
     async def _check(self, name: str, limits: Sequence[Limit], whose: _Whose) -> Verdict:
@@ -192,9 +194,12 @@ class RedisLimiter:
 
     async def _keep_books(self) -> None:
         while True:
+            self._declared.clear()
             if not self.alone:
                 await self._write_books()
-            await asyncio.sleep(EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await self._declared.wait()
 
     async def _write_books(self) -> None:
         try:
