@@ -44,13 +44,16 @@ def run(
         return
     import asyncio
 
+    import uvloop
+
     from botctl.cli.run_view import RunView
     from botctl.core.logs import start_logs
     from botctl.lifetime import run as run_roles
 
     roles = _roles(only)
     with start_logs(loaded.settings, loaded.root, json_stderr=as_json):
-        code = asyncio.run(run_roles(loaded, roles, RunView(loaded, quiet=as_json), skip_broken=skip_broken))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(run_roles(loaded, roles, RunView(loaded, quiet=as_json), skip_broken=skip_broken))
     raise typer.Exit(code)
 
 

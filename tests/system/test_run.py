@@ -176,7 +176,7 @@ class TestStopping:
                 assert sent.ended() == 0
                 assert "done at last" in sent.said
             assert process.ended() == code
-        assert set(parts) == {"redis", "mongo", "sandbox"}
+        assert set(parts) == {"redis", "mongo", "sandbox", "realtime"}
         assert not any(psutil.pid_exists(pid) for pid in parts.values())
         assert project.parts() == {}
 
