@@ -253,7 +253,7 @@ class TestFaults:
         ("env", "sentence"),
         [
             ({"BOTCTL_BOTT": "x"}, "BOTCTL_BOTT is an unknown variable; did you mean BOTCTL_BOT?"),
-            ({"BOTCTL_QQQQQQ": "x"}, "BOTCTL_QQQQQQ is an unknown variable."),
+            ({"BOTCTL_KJXQZVWYKJXQZVWY": "x"}, "BOTCTL_KJXQZVWYKJXQZVWY is an unknown variable."),
             (
                 {"BOTCTL_DISCORD__TOKN": TOKEN},
                 "BOTCTL_DISCORD__TOKN: discord.tokn is an unknown setting; did you mean BOTCTL_DISCORD__TOKEN?",
