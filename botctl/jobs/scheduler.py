@@ -32,6 +32,8 @@ from botctl.jobs.runner import Runner
 LOOK_S: Final = 1.0
 END_S: Final = 3.0  # how long a cancelled run may take to end
 _log = logging.getLogger(__name__)
+for _name in ("apscheduler.scheduler", "apscheduler.executors"):  # two lines for each due time, which say nothing new
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @dataclass(eq=False)

@@ -59,7 +59,6 @@ def jobs(ledger: Path) -> Jobs:
 
 async def main(url: str, name: str, ledger: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with connect(url, timeout_s=5) as client:
