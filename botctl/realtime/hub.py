@@ -78,6 +78,7 @@ class Hub:
         self._recover_bytes = recover_bytes
         self._topics: dict[str, _Topic] = {}
         self._wanted = asyncio.Event()
+        self._after: dict[str, Position] = {}  # what is being read
         self._reading: asyncio.Task[Mapping[str, Page]] | None = None
         self._random = Random()  # noqa: S311  spreads the tries of many processes
 
@@ -159,8 +160,8 @@ class Hub:
         if not self._topics:
             self._wanted.clear()
             await self._wanted.wait()
-        after = {name: topic.position for name, topic in self._topics.items()}
-        self._reading = asyncio.create_task(self._log.read_many(after, limit=PAGE, wait_s=_WAIT_S))
+        self._after = {name: topic.position for name, topic in self._topics.items()}
+        self._reading = asyncio.create_task(self._log.read_many(self._after, limit=PAGE, wait_s=_WAIT_S))
         try:
             await asyncio.wait({self._reading})
             return {} if self._reading.cancelled() else self._reading.result()
@@ -174,7 +175,9 @@ class Hub:
 
     def _deliver(self, name: str, page: Page) -> None:
         topic = self._topics.get(name)
-        if topic is None or (page.position == topic.position and not page.entries):
+        if topic is None or topic.position != self._after[name]:
+            return  # all have left, and others may have come, since this was read
+        if page.position == topic.position and not page.entries:
             return
         before, topic.position = topic.position, page.position
         self.counts.events += len(page.entries)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pymongo.errors import ServerSelectionTimeoutError
 
 from botctl.auth.keys import COLLECTION, MongoKeys, api_keys
 from botctl.core.bus import Bus
@@ -13,7 +14,6 @@ from botctl.core.clock import ManualClock
 from botctl.core.errors import Unreachable, UsageError
 from botctl.core.events import Event, KeyCreated, KeyRevoked
 from botctl.core.keys import KeyRefused
-from botctl.stores.mongo import connect
 from tests.support.realtime import Auditing
 from tests.support.stores import tasks_for
 
@@ -117,14 +117,21 @@ async def test_uses_are_counted_and_written_together(office: Office) -> None:
     assert office.auditor.entries[1].changes[0].new == 6
 
 
-async def test_uses_that_cannot_be_written_are_counted_on(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+class Away:
+    """A collection that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ServerSelectionTimeoutError("nobody there")
+
+
+async def test_uses_that_cannot_be_written_are_counted_on(office: Office) -> None:
     _, text = await office.keys.create("busy")
     await office.keys.check(text)
-    real = office.keys.collection
-    async with connect("mongodb://127.0.0.1:1", timeout_s=0.05) as nowhere:
-        office.keys.collection = nowhere["x"][COLLECTION]
-        with pytest.raises(Unreachable, match="MongoDB failed"):
-            await office.keys.write_uses()
+    real, office.keys.collection = office.keys.collection, Away()  # type: ignore[assignment]
+    with pytest.raises(Unreachable, match="MongoDB failed"):
+        await office.keys.write_uses()
+    with pytest.raises(Unreachable, match="MongoDB failed"):
+        await office.keys.check(text)
     office.keys.collection = real
     await office.keys.check(text)
     await office.keys.write_uses()

@@ -175,8 +175,8 @@ async def test_kill_9_of_redis_while_events_are_published(tmp_path: Path) -> Non
     """All that was published is there, once, in order, with contiguous offsets; the publisher noticed nothing."""
     published = 0
     with server(valkey.RECIPE, tmp_path) as store:
-        async with connect(store.url, timeout_s=5.0) as redis, event_log(redis, Settings()) as log:
-            async with relaying(log) as (bus, relay):
+        async with connect(store.url, timeout_s=1.0) as redis, event_log(redis, Settings()) as log:
+            async with relaying(log, waiting=1_000_000) as (bus, relay):
                 for _ in range(3):
                     published = await _publish(bus, published, lambda: relay.counts.batches)
                     store.kill()
@@ -184,7 +184,7 @@ async def test_kill_9_of_redis_while_events_are_published(tmp_path: Path) -> Non
                     store.start()
                 await until(lambda: relay.behind == 0)
                 assert relay.counts.dropped == 0
-            page = await log.read("system", limit=20_000)
+            page = await log.read("system", limit=100_000)
     assert [entry.offset for entry in page.entries] == list(range(1, published + 1))
     assert [entry.envelope["data"]["in_flight"] for entry in page.entries] == list(range(published))
 
