@@ -38,7 +38,8 @@ class Launch:
 
     ``name`` is what a person reads. ``command`` has an absolute path first; ``log`` takes all that it prints.
     ``answers`` tells whether it serves its address; OSError and TimeoutError count as no. ``prepare`` is called before
-    each start, to remove what a killed one left behind.
+    each start, to remove what a killed one left behind. ``refusal`` makes an error of the exit status and the last line
+    that it printed, when it ends while it is starting; None leaves it at ServiceFailed.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Launch:
     log: Path
     answers: Callable[[], Awaitable[bool]]
     prepare: Callable[[], None] = _ignore
+    refusal: Callable[[int, str], BotctlError | None] = _ignore
     env: Mapping[str, str] = field(default_factory=child_environment)
     start_s: float = 10.0
     stop_s: float = 5.0
@@ -96,7 +98,7 @@ class Child:
         """Start it and wait until it answers.
 
         Raises:
-            ServiceFailed: it cannot be started, or ended instead of answering.
+            ServiceFailed: it cannot be started, or ended instead of answering and has no ``refusal`` for that.
             ServiceTimeout: it did not answer within ``start_s``. It is still running; `stop` ends it.
         """
         self._stopping = False
@@ -203,6 +205,8 @@ class Child:
             await process.wait()
         if process.returncode is not None:
             said = _last_line(self.launch.log)
+            if (refusal := self.launch.refusal(process.returncode, said)) is not None:
+                raise refusal
             ended = f"{self.launch.name} {_how_it_ended(process.returncode)} while it was starting"
             raise ServiceFailed(f"{ended}: {said}" if said else f"{ended}.", hint=self._see_log())
 

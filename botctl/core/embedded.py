@@ -30,6 +30,13 @@ _POLL_S: Final = 0.02
 _WATCH_S: Final = 0.5
 
 
+class Endpoint(NamedTuple):
+    """Where a part is, and the secret that opens it, if it has one."""
+
+    address: str
+    secret: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a part is run. ``name`` is its name in ``runtime.json``; ``title`` is what a person reads.
@@ -40,7 +47,7 @@ class Recipe:
     name: str
     title: str
     new_address: Callable[[Runtime], str]
-    answers: Callable[[str], Awaitable[bool]]
+    answers: Callable[[Endpoint], Awaitable[bool]]
     launch: Callable[[Runtime, str], Launch]
     secret: str | None = field(default=None, repr=False)
 
@@ -48,13 +55,6 @@ class Recipe:
     def users(self) -> str:
         """The lock that its users share."""
         return f"{self.name}-users"
-
-
-class Endpoint(NamedTuple):
-    """Where a part is, and the secret that opens it, if it has one."""
-
-    address: str
-    secret: str | None
 
 
 @asynccontextmanager
@@ -165,16 +165,16 @@ async def _until_it_answers(recipe: Recipe, part: Part) -> None:
     """Its owner may be starting it at this moment."""
     try:
         async with asyncio.timeout(START_S):
-            while not await _answers(recipe, part.address):  # noqa: ASYNC110  it is in another process
+            while not await _answers(recipe, Endpoint(part.address, part.secret)):  # noqa: ASYNC110  it is in another process
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         sentence = f"{recipe.title}, which process {part.owner_pid} runs, does not answer."
         raise ServiceTimeout(sentence, hint="Look at the logs of that process, or end it.") from None
 
 
-async def _answers(recipe: Recipe, address: str) -> bool:
+async def _answers(recipe: Recipe, endpoint: Endpoint) -> bool:
     try:
-        return await recipe.answers(address)
+        return await recipe.answers(endpoint)
     except OSError:
         return False
 

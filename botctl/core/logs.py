@@ -31,6 +31,7 @@ FILE_NAME: Final = "botctl.jsonl"
 
 # These write URLs and bodies with tokens, or whole documents, at DEBUG: below INFO they are not asked.
 _NOISY: Final = ("disnake", "aiohttp", "asyncio", "apscheduler", "pymongo", "redis", "websockets")
+TOLD: Final = "botctl.told"  # the logger of what a person is told anyway: its lines stand in the file alone
 _STANDARD: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
@@ -111,7 +112,7 @@ class _Sink:
         )
         if level.no >= self._kept:
             self._file.write(as_json(line))
-        if level.no >= self._shown and not self._is_chatter(line.logger, level.no):
+        if level.no >= self._shown and line.logger != TOLD and not self._is_chatter(line.logger, level.no):
             self._console.write(line)
 
     def _is_chatter(self, name: str, level: int) -> bool:

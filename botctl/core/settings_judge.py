@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from botctl.core.escape import safe
-from botctl.core.redact import redact
+from botctl.core.redact import redact, redact_shapes
 from botctl.core.settings import PRODUCTION, Settings
 from botctl.core.settings_layers import DEFAULT, Key, Layer, Origin, Values, near
 from botctl.core.settings_reference import is_secret, reference, variable
@@ -17,7 +17,7 @@ from botctl.core.settings_reference import is_secret, reference, variable
 def judge(found: Values, faults: list[str]) -> Settings | None:
     """The settings that ``found`` makes, or None; whatever is wrong is added to ``faults``."""
     faults += [
-        f"{value.origin}: {'.'.join(key)} is set but empty; give it a value, or remove it."
+        _placed(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")
         for key, value in found.items()
         if is_secret(key) and isinstance(value.value, str) and not value.value.strip()
     ]
@@ -28,7 +28,7 @@ def judge(found: Values, faults: list[str]) -> Settings | None:
         faults += [sentence for detail in details if (sentence := _sentence(detail, found)) is not None]
         return None
     if settings.profile == PRODUCTION and settings.discord.token is None:
-        faults.append("profile production needs discord.token: set BOTCTL_DISCORD__TOKEN; it never uses the sandbox.")
+        faults.append("profile production needs discord.token; set BOTCTL_DISCORD__TOKEN. It never uses the sandbox.")
     return settings
 
 
@@ -47,6 +47,7 @@ def _tree(found: Values) -> dict[str, object]:
 
 _WORDS = (
     (r"^Value error, ", ""),
+    (r"^throttle limit ", "limit "),
     (r"^(Input|String) should ", "must "),
     (r"a valid (tuple|list).*", "a list"),
     (r"a valid (dictionary|dict|mapping).*", "a table"),
@@ -63,15 +64,22 @@ def _sentence(detail: ErrorDetails, found: Values) -> str | None:
     origin = _origin(key, found)
     name = safe(".".join(key))
     if detail["type"] == "extra_forbidden":
-        return f"{origin}: {name} is an unknown setting{_near_setting(key, origin)}"
+        return _placed(origin, f"{name} is an unknown setting{_near_setting(key, origin)}")
     value = detail["input"]
     if is_secret(key) and isinstance(value, str) and not value.strip():
         return None
     said = detail["msg"]
     for pattern, words in _WORDS:
         said = re.sub(pattern, words, said)
-    hidden = is_secret(key) or isinstance(value, dict | list | tuple)
-    return f"{origin}: {name} {said}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}."
+    quoted = detail["type"] == "value_error" and "'" in said  # it names what is wrong with the value itself
+    hidden = quoted or is_secret(key) or isinstance(value, dict | list | tuple)
+    return _placed(origin, f"{name} {said}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}.")
+
+
+def _placed(origin: Origin, sentence: str) -> str:
+    """``sentence`` after where it belongs. What follows ``…TOKEN:`` would be taken for a token, and redacted."""
+    placed = f"{origin}: {sentence}"
+    return placed if redact_shapes(placed) == placed else f"In {origin}, {sentence}"
 
 
 def _origin(key: Key, found: Values) -> Origin:

@@ -56,7 +56,8 @@ async def run(port: int, state: Path | None) -> None:
             sys.stdout.flush()
             await stop.wait()
     except OSError as error:
-        raise Held(f"The sandbox cannot listen on port {port}: {error.strerror}.") from None
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise Held(f"The sandbox cannot listen on port {port}: {why}.") from None
     finally:
         if saving is not None:
             saving.cancel()

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from botctl.core.errors import BotctlError, Unreachable, UsageError
-from botctl.sandbox import acts, changes, messages, session, views
+from botctl.sandbox import acts, changes, hello, messages, session, views
 from botctl.sandbox.asking import Actor, actor
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.interactions import Interaction, State
@@ -114,8 +114,14 @@ _ROUTES: tuple[tuple[str, str, Function], ...] = (
 
 
 def install(app: web.Application) -> None:
+    app.router.add_get(hello.PATH, _hello)
     for method, name, function in _ROUTES:
         app.router.add_route(method, f"/_control/{name}", _handler(function))
+
+
+async def _hello(request: web.Request) -> web.Response:
+    """Anybody may ask; only the sandbox that they mean knows the answer to their nonce."""
+    return web.Response(text=hello.proof(request.app[SANDBOX].access.control_secret, request.query.get("nonce", "")))
 
 
 def _handler(function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -28,8 +28,11 @@ class Connection:
     closing: bool = False
     queue: asyncio.Queue[str | tuple[int, str]] = field(default_factory=asyncio.Queue)
 
-    def send(self, text: str) -> None:
+    def send(self, text: str, *, after_s: float = 0.0) -> None:
         if self.closing:
+            return
+        if after_s:
+            asyncio.get_running_loop().call_later(after_s, self.send, text)
             return
         if self.queue.qsize() >= _QUEUE_MAX:
             self.abort()

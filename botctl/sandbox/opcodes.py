@@ -53,3 +53,4 @@ class GatewayLimits:
     resume_window_s: float = 180.0
     buffer: int = 2000
     guilds_per_shard: int = 2500
+    ack_s: float = 0.02  # an ACK's way, as over a network: disnake notes when it sent a heartbeat after it has

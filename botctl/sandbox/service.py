@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
 import socket
@@ -14,12 +13,14 @@ from typing import Final
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.child import Launch
-from botctl.core.embedded import START_S, Recipe, embedded
+from botctl.core.embedded import START_S, Endpoint, Recipe, embedded
+from botctl.core.errors import BotctlError, ExitCode, Held
 from botctl.core.process import child_environment
 from botctl.core.redact import register
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
+from botctl.sandbox.hello import knows
 
 NAME: Final = "sandbox"
 TITLE: Final = "The sandbox"
@@ -31,7 +32,8 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
     """Factory of the service: the sandbox of this project, started here unless another process runs it.
 
     Raises:
-        ServiceFailed: it cannot be started, for example because ``sandbox.port`` is taken.
+        Held: ``sandbox.port`` is taken.
+        ServiceFailed: it cannot be started.
     """
     async with embedded(recipe(settings.sandbox.port), runtime, bus, tasks) as found:
         secret = found.secret or ""
@@ -59,7 +61,8 @@ def recipe(port: int) -> Recipe:
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
             folder=runtime.folder,
             log=runtime.log(NAME),
-            answers=lambda: _answers(_port(address)),
+            answers=lambda: _answers(Endpoint(address, secret)),
+            refusal=_refusal,
             env=child_environment(BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret)),
             start_s=START_S,
         )
@@ -68,7 +71,7 @@ def recipe(port: int) -> Recipe:
         name=NAME,
         title=TITLE,
         new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",
-        answers=lambda address: _answers(_port(address)),
+        answers=_answers,
         launch=launch,
         secret=secret,
     )
@@ -84,8 +87,12 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-async def _answers(port: int) -> bool:
-    """Whether its port is open; it opens it as the last thing of its start."""
-    _, writer = await asyncio.open_connection(_HOST, port)
-    writer.close()
-    return True
+def _refusal(status: int, said: str) -> BotctlError | None:
+    """Its own sentence where its port is taken: that is another's, and nothing of it has failed."""
+    hint = "Set sandbox.port to another one, or to 0 for any that is free."
+    return Held(said, hint=hint) if status == ExitCode.HELD and said else None
+
+
+async def _answers(endpoint: Endpoint) -> bool:
+    """Whether it is there, and not somebody else at its port."""
+    return await knows(_HOST, _port(endpoint.address), endpoint.secret or "")

@@ -39,7 +39,8 @@ Dispatch = tuple[str, Json]  # an event's name and data
 class Line(Protocol):
     """The connection under a link. None of these waits."""
 
-    def send(self, text: str) -> None: ...
+    def send(self, text: str, *, after_s: float = 0.0) -> None:
+        """Send ``text``, now or some time later."""
 
     def close(self, code: int, reason: str) -> None:
         """Close as Discord does: a close frame with ``code``."""
@@ -182,7 +183,7 @@ class Link:
         """Presence, voice and soundboards are heard, and nothing here depends on them."""
         if op == HEARTBEAT:
             self.heard_s = now_s
-            self._send(ACK, None)
+            self.line.send(_frame(ACK, None), after_s=self.sessions.limits.ack_s)
         elif refused := self._out_of_turn(op, data):
             self.line.close(*refused)
         elif op == IDENTIFY:
@@ -253,7 +254,7 @@ class Link:
             session.dispatch(event, dumps(body))
 
     def _send(self, op: int, d: Any) -> None:
-        self.line.send(dumps({"op": op, "d": d, "s": None, "t": None}))
+        self.line.send(_frame(op, d))
 
 
 def ask_reconnect(session: Session) -> None:
@@ -268,7 +269,11 @@ def invalidate(session: Session, *, resumable: bool) -> None:
 
 def _tell(session: Session, op: int, data: bool | None) -> None:
     if session.line is not None:
-        session.line.send(dumps({"op": op, "d": data, "s": None, "t": None}))
+        session.line.send(_frame(op, data))
+
+
+def _frame(op: int, d: Any) -> str:
+    return dumps({"op": op, "d": d, "s": None, "t": None})
 
 
 def _parsed(raw: bytes) -> Json | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from botctl.core.child import Launch
-from botctl.core.embedded import START_S, Recipe
+from botctl.core.embedded import START_S, Endpoint, Recipe
 from botctl.core.runtime import Runtime
 
 NAME: Final = "mongo"
@@ -41,9 +41,9 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-async def _answers(address: str) -> bool:
+async def _answers(endpoint: Endpoint) -> bool:
     """Whether its port is open; it opens it as the last thing of its start."""
-    _, writer = await asyncio.open_connection(_HOST, _port(address))
+    _, writer = await asyncio.open_connection(_HOST, _port(endpoint.address))
     writer.close()
     return True
 
@@ -76,7 +76,7 @@ def _launch(runtime: Runtime, address: str) -> Launch:
         command=(*_PROGRAM, *(word for option in options.items() for word in option)),
         folder=data,
         log=runtime.log(NAME),
-        answers=lambda: _answers(address),
+        answers=lambda: _answers(Endpoint(address)),
         prepare=lambda: _prepare(pid_file, _port(address)),
         start_s=START_S,
     )

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from botctl.core.child import Launch
-from botctl.core.embedded import START_S, Recipe
+from botctl.core.embedded import START_S, Endpoint, Recipe
 from botctl.core.errors import ConfigError
 from botctl.core.runtime import Runtime
 from botctl.stores.address import socket_path
@@ -36,9 +36,9 @@ def _socket(address: str) -> str:
     return unquote(address.removeprefix(_SCHEME))
 
 
-async def _answers(address: str) -> bool:
+async def _answers(endpoint: Endpoint) -> bool:
     """Whether it answers PONG; while it still reads its data it says LOADING."""
-    reader, writer = await asyncio.open_unix_connection(_socket(address))
+    reader, writer = await asyncio.open_unix_connection(_socket(endpoint.address))
     try:
         writer.write(b"PING\r\n")
         return await reader.readline() == b"+PONG\r\n"
@@ -66,7 +66,7 @@ def _launch(runtime: Runtime, address: str) -> Launch:
         command=(str(_program()), *(word for name, value in options.items() for word in (f"--{name}", value))),
         folder=data,
         log=runtime.log(NAME),
-        answers=lambda: _answers(address),
+        answers=lambda: _answers(Endpoint(address)),
         start_s=START_S,
     )
 

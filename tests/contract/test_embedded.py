@@ -117,7 +117,7 @@ async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(pro
     launch = RECIPE.launch(runtime, RECIPE.new_address(runtime))
     left = await asyncio.create_subprocess_exec(*launch.command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        await until(lambda: module._answers(RECIPE, RECIPE.new_address(runtime)))
+        await until(lambda: module._answers(RECIPE, module.Endpoint(RECIPE.new_address(runtime))))
         runtime.publish("redis", pid=left.pid, address=RECIPE.new_address(runtime))
         another_owner()
         async with process(lasting=True) as (*_, mine):

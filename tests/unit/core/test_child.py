@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from botctl.core.child import LOG_BYTES, Child, Launch
-from botctl.core.errors import ServiceFailed, ServiceTimeout
+from botctl.core.errors import Held, ServiceFailed, ServiceTimeout
 from botctl.core.process import began, is_running
 from tests.support.waiting import until
 
@@ -97,6 +97,14 @@ async def test_one_that_ends_while_starting_is_quoted(launch):
     ) as caught:
         await Child(said).start()
     assert str(said.log) in caught.value.hint
+
+
+async def test_one_that_ends_while_starting_may_have_an_error_of_its_own(launch):
+    def refusal(status, said):
+        return Held(f"{said} ({status})")
+
+    with pytest.raises(Held, match=r"^it is taken \(6\)$"):
+        await Child(launch("print('it is taken'); raise SystemExit(6)", answers=_never, refusal=refusal)).start()
 
 
 async def test_a_program_that_is_not_there(launch):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from botctl.core.logs import start_logs
+from botctl.core.logs import TOLD, start_logs
 from botctl.core.redact import redact, register
 from botctl.core.settings import LogLevel, Settings
 
@@ -147,6 +147,13 @@ def test_what_libraries_tell_of_their_ordinary_life_is_kept_and_not_shown(logs: 
     assert [line["message"] for line in logs.lines] == ["connected", "lost", "ready"]
     shown = logs.stderr.getvalue()
     assert ("connected" in shown, "lost" in shown, "ready" in shown) == (False, True, True)
+
+
+def test_what_a_person_is_told_anyway_stands_in_the_file_alone(logs: Logs) -> None:
+    with logs.start():
+        logging.getLogger(TOLD).error("Redis does not answer.")
+    assert [line["message"] for line in logs.lines] == ["Redis does not answer."]
+    assert logs.stderr.getvalue() == ""
 
 
 def test_warnings_are_lines(logs: Logs) -> None:

@@ -171,7 +171,7 @@ class TestProfile:
 class TestToken:
     @pytest.mark.parametrize("token", ["", "  "])
     def test_set_but_empty_never_looks_healthy(self, project: Project, token: str) -> None:
-        expected = "BOTCTL_DISCORD__TOKEN: discord.token is set but empty; give it a value, or remove it."
+        expected = "In BOTCTL_DISCORD__TOKEN, discord.token is set but empty; give it a value, or remove it."
         assert project.faults(BOTCTL_DISCORD__TOKEN=token) == expected
         project.write(".env", f"BOTCTL_DISCORD__TOKEN={TOKEN}")
         assert project.faults(BOTCTL_DISCORD__TOKEN=token) == expected
@@ -182,6 +182,22 @@ class TestToken:
 
     def test_production_without_one_is_refused(self, project: Project) -> None:
         assert "BOTCTL_DISCORD__TOKEN" in project.faults("production")
+
+    @pytest.mark.parametrize(
+        ("profile", "env"),
+        [
+            ("production", {}),
+            (None, {"BOTCTL_DISCORD__TOKEN": ""}),
+            (None, {"BOTCTL_DISCORD__TOKENS": "none"}),
+            (None, {"BOTCTL_DISCROD__TOKEN": "none"}),
+        ],
+    )
+    def test_the_redactor_leaves_what_is_said_about_it(
+        self, project: Project, profile: str | None, env: dict[str, str]
+    ) -> None:
+        """A name that ends in token, a colon and a word look like a token; our sentences must not."""
+        said = project.faults(profile, **env)
+        assert redact(said) == said
 
     def test_an_empty_store_address_is_said_once(self, project: Project) -> None:
         assert project.faults(BOTCTL_REDIS__URL="") == (
@@ -247,7 +263,9 @@ class TestFaults:
 
     def test_a_wrong_throttle_has_its_own_sentence(self, project: Project) -> None:
         project.write("config/botctl.toml", "commands.throttle = '5/10 per user'")
-        assert project.faults().startswith("config/botctl.toml:1: commands.throttle throttle limit '5/10 per user'")
+        said = project.faults()
+        assert said.startswith("config/botctl.toml:1: commands.throttle limit '5/10 per user'")
+        assert said.count("5/10 per user") == 1
 
     @pytest.mark.parametrize(
         ("env", "sentence"),
@@ -259,7 +277,7 @@ class TestFaults:
                 "BOTCTL_DISCORD__TOKN: discord.tokn is an unknown setting; did you mean BOTCTL_DISCORD__TOKEN?",
             ),
             ({"BOTCTL_REDIS": TOKEN}, "BOTCTL_REDIS must be JSON; single settings are set as BOTCTL_REDIS__<NAME>."),
-            ({"BOTCTL_DISCORD__TOKEN__X": "x"}, "BOTCTL_DISCORD__TOKEN__X: discord.token must be text."),
+            ({"BOTCTL_DISCORD__TOKEN__X": "x"}, "In BOTCTL_DISCORD__TOKEN__X, discord.token must be text."),
             (
                 {"BOTCTL_REDIS__URL": f"http://u:{TOKEN}@h"},
                 "BOTCTL_REDIS__URL: redis.url must be a URL that begins with redis:// or rediss:// or unix://.",

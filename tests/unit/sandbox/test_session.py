@@ -40,10 +40,12 @@ class Wire:
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
+        self.after_s: list[float] = []
         self.closed: int | None = None
 
-    def send(self, text: str) -> None:
+    def send(self, text: str, *, after_s: float = 0.0) -> None:
         self.frames.append(json.loads(text))
+        self.after_s.append(after_s)
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or code
@@ -172,6 +174,14 @@ def test_sends_are_counted_in_a_moving_window() -> None:
     assert wire.closed is None
     link.receive('{"op":1,"d":null}', 61.6)
     assert wire.closed == 4008
+
+
+def test_an_ack_is_on_its_way_for_a_moment_and_nothing_else_is() -> None:
+    """disnake notes when it sent its heartbeat after it has; an ACK before that looks 41 s late."""
+    _, link, wire, _ = started(GatewayLimits(ack_s=0.25))
+    link.receive(b'{"op": 1, "d": null}', 0)
+    assert (wire.last["op"], wire.after_s[-1]) == (11, 0.25)
+    assert not any(wire.after_s[:-1])
 
 
 def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
