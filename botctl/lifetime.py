@@ -18,8 +18,9 @@ from typing import Any, Protocol
 from botctl import __version__
 from botctl.app import Role, compose
 from botctl.core.bus import Bus
-from botctl.core.errors import BotctlError, ExitCode
+from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.events import RunEnding, RunStarted
+from botctl.core.logs import TOLD
 from botctl.core.registry import Registry, Running
 from botctl.core.runtime import Runtime
 from botctl.core.settings_load import Loaded
@@ -27,6 +28,7 @@ from botctl.core.stop import DEPART_S, Stop, listening
 from botctl.core.supervisor import misgivings, supervised
 
 _log = logging.getLogger(__name__)
+_told = logging.getLogger(TOLD)
 
 
 class View(Protocol):
@@ -58,8 +60,8 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
     with ExitStack() as held, listening(hard_limit_s) as stop:
         supervisor = held.enter_context(supervised(partial(stop.receive, signal.SIGINT)))
         for role in roles:
-            hint = f"`botctl run` is already {role} for this project; `botctl stores` shows what runs."
-            held.enter_context(Runtime(loaded.root).lock(role, hint=hint))
+            hint = "End that process first, or use it; `botctl monitor` and `botctl stores` show what runs."
+            held.enter_context(Runtime(loaded.root).lock(role, taken=_TAKEN[role], hint=hint))
         held.enter_context(view.following([spec.name for spec in plan], bus))
 
         def ready(running: Running) -> None:
@@ -88,11 +90,19 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
             code = ended = await live(registry, types, stop=stop, ready=ready, ending=ending, drain=drain)
             return ended
         except BotctlError as error:
-            _log.error("%s", error)  # a sentence; its trace says nothing more
+            _told.error("%s", error)  # a sentence; its trace says nothing more
             code = error.exit_code
             raise
         finally:
             stop.depart(code)
+
+
+_TAKEN = {
+    Role.BOT: "is already the bot",
+    Role.REALTIME: "is already the realtime server",
+    Role.JOBS: "already runs the jobs",
+    Role.STORES: "already keeps the stores",
+}
 
 
 async def live(
@@ -136,6 +146,26 @@ async def live(
         return stop.code
     finally:
         minding.cancel()
+
+
+def carry_on(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    """Run ``main`` to its end, even where another task calls sys.exit, with which asyncio leaves the loop.
+
+    Raises:
+        ServiceFailed: ``main`` itself was ended so.
+    """
+    loop = runner.get_loop()
+    task = loop.create_task(main, name="main")
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if not task.done():
+                _log.exception("a task ended with %s; the others go on", type(error).__name__)
+            elif isinstance(error, SystemExit):
+                raise ServiceFailed("sys.exit was called in the midst of it", hint="--debug shows where.") from error
+            else:
+                raise
 
 
 async def finish(work: Coroutine[Any, Any, None]) -> ExitCode:

@@ -19,6 +19,7 @@ from disnake.interactions import ApplicationCommandInteraction, Interaction, Mes
 from botctl.bot.flight import Flight
 from botctl.bot.gate import COMPONENT_EVENTS, Gate, component_name
 from botctl.bot.pipeline import Pipeline
+from botctl.core.errors import ANYTHING
 from botctl.core.events import AutocompleteAnswered, Event, GatewayChanged
 from botctl.core.invocation import Kind
 from botctl.core.registry import Services
@@ -105,7 +106,7 @@ class Bot(commands.InteractionBot):
         try:
             await super().process_app_command_autocompletion(inter)
             ok = True
-        except Exception:  # noqa: BLE001  whatever it raises, the person only gets no suggestions
+        except ANYTHING:  # whatever it raises, the person only gets no suggestions
             _log.exception("suggestions for %s failed", inter.data.name)
         finally:
             took_ms = (time.monotonic() - started) * 1000
@@ -138,6 +139,15 @@ class Bot(commands.InteractionBot):
             self.pipeline.note(inter, error)
         else:
             _log.error("a listener of %s failed", event_method, exc_info=error)
+
+    async def on_slash_command_error(self, *_: Any) -> None:
+        """Nothing: the pipeline has heard of it. What disnake does here fails where no command was entered."""
+
+    async def on_user_command_error(self, *_: Any) -> None:
+        """Nothing, as above."""
+
+    async def on_message_command_error(self, *_: Any) -> None:
+        """Nothing, as above."""
 
     async def on_gateway_error(self, event: str, _data: Any, shard_id: int | None, exc: Exception, /) -> None:
         """An event of the gateway could not be read."""
@@ -175,6 +185,15 @@ class Bot(commands.InteractionBot):
         word = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
         latency_ms = latency_s * 1000 if known else None
         self._publish(GatewayChanged(shard=self.shard_id or 0, state=word, latency_ms=latency_ms))
+
+    async def _run_event(self, coro: Any, event_name: str, *args: Any, **kwargs: Any) -> None:
+        """A seam of disnake: its own lets SystemExit pass, with which asyncio would end the loop."""
+        try:
+            await coro(*args, **kwargs)
+        except asyncio.CancelledError:
+            pass
+        except ANYTHING:
+            await self.on_error(event_name, *args, **kwargs)
 
     def _get_state(self, **options: Any) -> Gate:
         """A seam of disnake: its sharded client puts its state in here."""

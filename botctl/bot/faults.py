@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import traceback
 from pathlib import Path
+from typing import Final
 
 from disnake.ext import commands
 
 from botctl.core.errors import CommandFaults
 
+PACKAGE: Final = "_botctl_commands_"
+"""How the packages begin into which command files are imported. People do not know them by that name."""
+_INTERNAL: Final = re.compile(rf"\b{PACKAGE}[0-9a-f]+\.")
 _log = logging.getLogger(__name__)
 
 
@@ -19,12 +24,16 @@ class Faults:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self.found: dict[str, Path] = {}
+        self._found: set[tuple[Path, int, str]] = set()
 
     def add(self, path: Path, line: int, sentence: str) -> None:
         """Note a fault; the same one only once."""
-        shown = path.relative_to(self._root) if path.is_relative_to(self._root) else path
-        self.found[f"{shown}:{line}: {' '.join(sentence.split())}"] = path
+        self._found.add((path, line, " ".join(_INTERNAL.sub("", sentence).split())))
+
+    @property
+    def files(self) -> set[Path]:
+        """The files with faults."""
+        return {path for path, _, _ in self._found}
 
     def settle(self, *, skip_broken: bool) -> set[Path]:
         """The files to leave out.
@@ -32,11 +41,15 @@ class Faults:
         Raises:
             CommandFaults: there are faults, and ``skip_broken`` is not set.
         """
-        if self.found and not skip_broken:
-            raise CommandFaults(sorted(self.found))
-        for fault in sorted(self.found):
+        lines = [f"{self._shown(path)}:{line}: {sentence}" for path, line, sentence in sorted(self._found)]
+        if lines and not skip_broken:
+            raise CommandFaults(lines)
+        for fault in lines:
             _log.warning("left out: %s", fault)
-        return set(self.found.values())
+        return self.files
+
+    def _shown(self, path: Path) -> Path:
+        return path.relative_to(self._root) if path.is_relative_to(self._root) else path
 
 
 def line_of(error: BaseException, path: Path) -> int:

@@ -17,6 +17,7 @@ from disnake.state import ConnectionState
 
 from botctl.bot.command import MARK
 from botctl.bot.decide import STALE
+from botctl.core.errors import ANYTHING
 from botctl.core.invocation import Kind
 
 if TYPE_CHECKING:
@@ -99,5 +100,14 @@ def _listen(gate: Gate, item: Any, cls: type[Any]) -> None:
         if not printing:
             await own(*args)
 
+    work = item._scheduled_task  # noqa: SLF001
+
+    async def scheduled_task(*args: Any) -> None:
+        try:
+            await work(*args)
+        except ANYTHING as error:  # disnake lets SystemExit pass, with which asyncio would end the loop
+            await on_error(error, *args)
+
     setattr(on_error, MARK, {})
     item.on_error = on_error
+    item._scheduled_task = scheduled_task  # noqa: SLF001

@@ -25,9 +25,9 @@ from disnake.ext import commands
 from botctl.bot.build import build
 from botctl.bot.client import Bot
 from botctl.bot.command import Command, MessageCommand, UserCommand, marks
-from botctl.bot.faults import Faults, line, line_of, words
+from botctl.bot.faults import PACKAGE, Faults, line, line_of, words
 from botctl.bot.plan import Built, Checks
-from botctl.core.errors import AssemblyError
+from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
 from botctl.core.events import Event
 from botctl.core.jobs import Job, JobRun, declared
 from botctl.core.needs import label, parameters_of
@@ -97,31 +97,36 @@ class Catalog:
             for step in _steps(file, bot, services):
                 try:
                     step()
-                except Exception as error:  # noqa: BLE001  a cog's own code may raise anything
+                except ANYTHING as error:  # a cog's own code may raise anything
                     faults.add(file.path, line_of(error, file.path), words(error))
         broken = faults.settle(skip_broken=self.skip_broken)
         self.files = [file for file in self.files if file.path not in broken]
 
 
 def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
-    """Import and check every file of ``folder``. A folder that is not there holds nothing.
+    """Import and check every file of ``folder``.
 
     Raises:
+        ConfigError: there is no such folder.
         CommandFaults: all that is wrong, unless ``skip_broken``: then broken files are left out with a warning.
     """
+    if not folder.is_dir():
+        hint = "Make it, or correct commands.folder (BOTCTL_COMMANDS__FOLDER)."
+        raise ConfigError(f"commands.folder: there is no folder {folder}", hint=hint)
     faults = Faults(folder.parent)
-    files = []
+    files: list[CommandFile] = []
     with _importable(folder) as package:
         for path in sorted(folder.glob("[!_]*.py")):
             file = CommandFile(path)
             files.append(file)
             try:
                 file.module = importlib.import_module(f"{package}.{path.stem}")
-            except Exception as error:  # noqa: BLE001  an author's file may raise anything while it is imported
+            except ANYTHING as error:  # an author's file may raise anything while it is imported
                 faults.add(path, line_of(error, path), words(error))
             else:
                 _sort_out(file, checks, faults)
-    _check_names(files, checks, faults)
+    left_out = faults.files if skip_broken else set()
+    _check_names([file for file in files if file.path not in left_out], checks, faults)
     broken = faults.settle(skip_broken=skip_broken)
     return Catalog(folder, [file for file in files if file.path not in broken], skip_broken)
 
@@ -132,7 +137,7 @@ def _importable(folder: Path) -> Iterator[str]:
 
     What was imported by name is forgotten afterwards: another folder may have a helper of the same name.
     """
-    package = f"_botctl_commands_{zlib.crc32(str(folder.resolve()).encode()):08x}"
+    package = f"{PACKAGE}{zlib.crc32(str(folder.resolve()).encode()):08x}"
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
     spec = importlib.machinery.ModuleSpec(package, None, is_package=True)

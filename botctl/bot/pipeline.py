@@ -21,6 +21,7 @@ from botctl.bot.flight import Failures, Flight, fields, finished, implied
 from botctl.bot.plan import Leaf
 from botctl.core.audit import entry_for
 from botctl.core.clock import Clock
+from botctl.core.errors import ANYTHING
 from botctl.core.events import CommandStarted, Event
 from botctl.core.guilds import DEFAULTS, GuildSettings
 from botctl.core.ids import error_id
@@ -101,7 +102,7 @@ class Pipeline:
         except asyncio.CancelledError as error:
             stopped = error
             flight.judge(CANCELLED)
-        except Exception as error:  # noqa: BLE001  whatever a handler or a hook raises is its outcome
+        except ANYTHING as error:  # whatever a handler or a hook raises is its outcome
             self.note(inter, error)
         try:
             await self._land(flight)

@@ -25,7 +25,7 @@ from botctl.bot.point import pointed_at
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
-from botctl.core.errors import BotctlError, ConfigError, DeadToken, Held, Unreachable
+from botctl.core.errors import ANYTHING, BotctlError, ConfigError, DeadToken, Held, Unreachable
 from botctl.core.events import DrainStarted
 from botctl.core.metrics import Metrics
 from botctl.core.needs import parameters_of
@@ -135,6 +135,8 @@ async def bot_service(
             metrics.shard_latencies = service.latencies_ms
         try:
             catalog.install(bot, services)
+            if not catalog.files:
+                _log.warning("%s holds no commands", catalog.folder)
             limiter.declare("bot", bot.policies())
             _tell_state(bot, tasks)
             await _login(bot, access)
@@ -247,7 +249,7 @@ async def _listen(bus: Bus, handler: Handler, arguments: dict[str, Any]) -> None
                 result = handler.function(event, **arguments)
                 if asyncio.iscoroutine(result):
                     await result
-            except Exception:  # noqa: BLE001  an author's function; the next event is another chance
+            except ANYTHING:  # an author's function; the next event is another chance
                 _log.exception("%s failed on %s", name, event.type)
 
 

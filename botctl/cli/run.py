@@ -48,12 +48,14 @@ def run(
 
     from botctl.cli.run_view import RunView
     from botctl.core.logs import start_logs
+    from botctl.lifetime import carry_on
     from botctl.lifetime import run as run_roles
 
     roles = _roles(only)
-    with start_logs(loaded.settings, loaded.root, json_stderr=as_json):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(run_roles(loaded, roles, RunView(loaded, quiet=as_json), skip_broken=skip_broken))
+    view = RunView(loaded, quiet=as_json)
+    logs = start_logs(loaded.settings, loaded.root, json_stderr=as_json)
+    with logs, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = carry_on(runner, run_roles(loaded, roles, view, skip_broken=skip_broken))
     raise typer.Exit(code)
 
 

@@ -28,7 +28,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
+
+ANYTHING: Final = (Exception, SystemExit, KeyboardInterrupt)
+"""What code that is not botctl's may raise, a cancellation left out. asyncio would end its loop at the last two."""
 
 
 class ExitCode(enum.IntEnum):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from botctl.core.errors import AssemblyError, CircularNeed, ConfigError, MissingNeed
+from botctl.core.errors import ANYTHING, AssemblyError, CircularNeed, ConfigError, MissingNeed
 
 Key = Any  # a class, a NewType or a parametrised generic; the type system has no word for the three together
 Factory = Callable[..., AbstractAsyncContextManager[Any]]
@@ -218,11 +218,11 @@ def _import(module_name: str, reference: str) -> types.ModuleType:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise _broken(reference, error) from error
         raise ConfigError(f"{reference!r}: there is no module {error.name}", hint="Correct the name.") from None
-    except Exception as error:  # an operator's module may raise anything while it is imported
+    except ANYTHING as error:  # an operator's module may raise anything while it is imported
         raise _broken(reference, error) from error
 
 
-def _broken(reference: str, error: Exception) -> ConfigError:
+def _broken(reference: str, error: BaseException) -> ConfigError:
     return ConfigError(
         f"{reference!r}: its module cannot be imported: {type(error).__name__}: {error}",
         hint="Correct the module.",

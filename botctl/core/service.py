@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from botctl.core.clock import Clock
-from botctl.core.errors import BotctlError, ServiceFailed, ServiceTimeout
+from botctl.core.errors import ANYTHING, BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.events import Event, ServiceChanged
 from botctl.core.needs import Spec
 from botctl.core.state import Health, State, Status, blame, ending
@@ -221,5 +221,5 @@ async def _answer(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -
         return True, await ping(instance) or ""
     except asyncio.CancelledError as error:  # nobody waits any more, or it comes from within
         return False, ending(error)
-    except Exception as error:  # noqa: BLE001  any failure is the answer
+    except ANYTHING as error:  # any failure is the answer
         return False, ending(blame(error))

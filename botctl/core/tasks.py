@@ -10,7 +10,7 @@ from random import Random
 from types import TracebackType
 from typing import Protocol, Self
 
-from botctl.core.errors import BotctlError
+from botctl.core.errors import ANYTHING, BotctlError
 from botctl.core.state import State, blame, ending
 
 _log = logging.getLogger(__name__)
@@ -173,6 +173,6 @@ async def _end_of(run: Callable[[], Awaitable[None]]) -> BaseException | None:
         if task is not None and task.cancelling():
             raise
         return error  # from within: without this, the task would end without a word
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is reported
+    except ANYTHING as error:  # whatever it is, it is reported
         return blame(error)
     return None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from botctl.core.audit import Stage, Success, Target, Who, happened
 from botctl.core.clock import Clock, iso_ms
-from botctl.core.errors import Unreachable
+from botctl.core.errors import ANYTHING, Unreachable
 from botctl.core.events import Event, JobFinished, JobStarted
 from botctl.core.ids import error_id, event_id
 from botctl.core.jobs import Job, JobRecord, JobRun, Result
@@ -99,7 +99,7 @@ class Runner:
                 await job.function(**self._arguments(job, run))
         except asyncio.CancelledError:
             result = Result.CANCELLED
-        except (Exception, SystemExit) as raised:  # noqa: BLE001  an author's function
+        except ANYTHING as raised:  # an author's function
             error, result = raised, Result.TIMEOUT if timer.expired() else Result.FAILED
         took_ms = (self.clock.monotonic() - began_s) * 1000
         return self._end(job, result, error, took_ms)

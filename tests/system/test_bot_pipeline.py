@@ -178,6 +178,7 @@ COMMANDS = """
 
 COG = """
     import asyncio
+    import sys
 
     import disnake
     from disnake.ext import commands
@@ -193,6 +194,10 @@ COG = """
         @disnake.ui.button(label="Broken")
         async def broken(self, button, inter):
             raise RuntimeError("view broke")
+
+        @disnake.ui.button(label="Leave")
+        async def leave(self, button, inter):
+            sys.exit(3)
 
     class Plain(commands.Cog):
         def __init__(self, bot):
@@ -594,10 +599,12 @@ async def test_views_of_plain_cogs_come_by_the_gate(bot: Rig):
     await bot.say("p_view")
     assert text(await bot.click("Fine")) == "view answered"
     assert text(await bot.click("Broken")).startswith(FAILED)
+    assert text(await bot.click("Leave")).startswith(FAILED)
     bot.limiter.used["view", bot.finished[0].user] = 1000
     assert "Not so fast" in text(await bot.click("Fine"))
     assert [(event.name, event.result) for event in bot.finished[1:]] == [
         ("view", "ok"),
+        ("view", "failed"),
         ("view", "failed"),
         ("view", "throttled"),
     ]

@@ -106,6 +106,7 @@ async def test_handlers_of_events_hear_them_with_their_services(tmp_path: Path):
         @on(CommandFinished)
         def hear_too(event: CommandFinished, gates: Gates) -> None:
             gates.seen.append("too")
+            raise SystemExit(3)
     """
     gates = Gates()
     async with rig(write(tmp_path / "commands", a=body), values={Gates: gates}) as bot:

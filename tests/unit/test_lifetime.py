@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
+import uvloop
 
 from botctl.core.errors import ExitCode, ServiceFailed
 from botctl.core.registry import Registry, Running, Tasks
 from botctl.core.stop import Stop
-from botctl.lifetime import live
+from botctl.lifetime import carry_on, live
 
 pytestmark = pytest.mark.looptime
 
@@ -130,3 +131,29 @@ async def test_a_cancellation_from_outside_is_passed_on() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+def test_a_task_that_ends_python_ends_only_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio leaves the loop at sys.exit in any task; the run goes back in, and says so."""
+
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def main() -> ExitCode:
+        (ended,) = await asyncio.gather(asyncio.create_task(leave()), return_exceptions=True)
+        assert isinstance(ended, SystemExit)
+        return ExitCode.TERMINATED
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert carry_on(runner, main()) is ExitCode.TERMINATED
+    assert "ended with SystemExit" in caplog.text
+
+
+def test_a_run_that_is_ended_from_within_has_failed() -> None:
+    """Whatever number was given to sys.exit, no supervisor takes it for one of ours."""
+
+    async def main() -> ExitCode:
+        raise SystemExit(0)
+
+    with asyncio.Runner() as runner, pytest.raises(ServiceFailed):
+        carry_on(runner, main())

@@ -10,7 +10,7 @@ import pytest
 from botctl.bot.loader import load
 from botctl.bot.plan import Checks
 from botctl.core.clock import Clock
-from botctl.core.errors import CommandFaults
+from botctl.core.errors import CommandFaults, ConfigError
 from botctl.core.events import CommandFinished
 from tests.support.bots import write
 
@@ -62,8 +62,40 @@ def test_broken_files_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureF
     assert "commands/bad.py:1: ZeroDivisionError" in caplog.text
 
 
-def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):
-    assert load(tmp_path / "commands", Checks()).files == []
+def test_a_folder_that_is_not_there_is_told_with_its_setting(tmp_path: Path):
+    """An empty one is none of this."""
+    with pytest.raises(ConfigError, match=r"commands\.folder: there is no folder .*nope"):
+        load(tmp_path / "nope", Checks())
+    assert load(write(tmp_path / "commands"), Checks()).files == []
+
+
+@pytest.mark.parametrize("end", ["import sys\nsys.exit(3)\n", "raise KeyboardInterrupt\n"])
+def test_a_file_that_ends_python_is_a_fault_like_any_other(tmp_path: Path, end: str):
+    """And does not take the process with it."""
+    (found,) = faults(write(tmp_path / "commands", good=GOOD, odd=end))
+    assert found.startswith(f"commands/odd.py:{end.count(chr(10))}: ")
+    assert "SystemExit: 3" in found or "KeyboardInterrupt" in found
+
+
+def test_faults_are_in_the_order_of_the_files_and_without_internal_names(tmp_path: Path):
+    """Line 9 before line 10; `odd:Late`, not the package that the file was imported into."""
+    late = "from botctl import Command\n" + "\n" * 7
+    late += "class Early(Command):\n    def __init__(self, x):\n        pass\n    async def execute(self, ctx): ...\n"
+    late += "class Late(Command):\n    'x'\n    def __init__(self, x): ...\n    async def execute(self, ctx): ...\n"
+    found = faults(write(tmp_path / "commands", odd=late))
+    numbers = [int(fault.split(":")[1]) for fault in found]
+    assert numbers == sorted(numbers)
+    assert numbers[0] == 9
+    assert numbers[-1] > 9
+    assert " odd:Late" in found[-1]
+    assert "_botctl" not in "".join(found)
+
+
+def test_a_file_left_out_does_not_take_a_good_one_with_it(tmp_path: Path):
+    """The name that both have is free when the broken one is gone; of two good ones, the later is left out."""
+    broken = GOOD + "class Bad(Command):\n    pass\n"
+    catalog = load(write(tmp_path / "commands", a=broken, b=GOOD, c=GOOD), Checks(), skip_broken=True)
+    assert [file.path.name for file in catalog.files] == ["b.py"]
 
 
 def test_files_find_their_helpers_and_leave_no_trace(tmp_path: Path):

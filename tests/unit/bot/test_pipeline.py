@@ -12,6 +12,7 @@ from disnake.ext import commands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from botctl.bot.decide import Rules
 from tests.support.offline import Offline, click, offline, slash
 
 ANN = "900000000000000101"
@@ -259,6 +260,37 @@ async def test_a_drain_that_is_cut_short_stops_everything_at_once():
         drain.cancel()
         await rig.settled()
         assert [e.result for e in rig.finished] == ["cancelled"]
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
+async def test_a_handler_that_ends_python_ends_only_itself(end: BaseException, caplog: pytest.LogCaptureFixture):
+    """sys.exit in a command, in a listener, for a button: an outcome like any other, and the loop goes on."""
+
+    async def leave(inter):
+        raise end
+
+    with offline() as rig:
+        rig.bot.slash_command(name="leave", description="x")(leave)
+        rig.bot.add_listener(leave, "on_button_click")
+        rig.bot.add_listener(leave, "on_slash_command")
+        rig.receive(slash("leave"))
+        rig.receive(click("some:button"))
+        await rig.settled()
+        assert [(e.result, e.error_type) for e in rig.finished] == [("failed", type(end).__name__)] * 2
+        assert all(event.error_id for event in rig.finished)
+        assert all("Something went wrong" in said for _, said in rig.notebook.answers)
+        assert "a listener of on_slash_command failed" in caplog.text
+
+
+async def test_a_refusal_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture):
+    """Nobody's fault, so nothing above INFO; it is in the audit log."""
+    with offline() as rig:
+        rig.bot.slash_command(name="one", description="x")(_reply)
+        rig.bot.pipeline.rules["one"] = Rules(roles=("nobody-has-it",))
+        rig.receive(slash("one"))
+        await rig.settled()
+        assert [event.result for event in rig.finished] == ["denied"]
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 async def _reply(inter):
