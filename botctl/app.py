@@ -25,6 +25,7 @@ from botctl.auth.keys import api_keys
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.errors import ConfigError
 from botctl.core.jobs import Jobs
 from botctl.core.metrics import process_metrics
 from botctl.core.protocols import Auditor
@@ -80,9 +81,10 @@ def compose(
     """The services of a `botctl run` that is ``roles``, and the types of those to open.
 
     Raises:
-        ConfigError: a service of the settings cannot be loaded, or files of the commands or migrations are broken.
+        ConfigError: a service of the settings cannot be loaded, files of the commands or migrations are broken, or
+            there is nothing embedded that `Role.STORES` could keep.
     """
-    registry = assemble(loaded, bus=bus, lasting=True)
+    registry = assemble(loaded, bus=bus, lasting=True, owning=Role.STORES in roles)
     registry.add(process_metrics, name="metrics")
     wanted: list[type] = [
         Relay,
@@ -90,6 +92,7 @@ def compose(
         registry.add(audit_recorder, name="recorder"),
     ]
     if Role.STORES in roles:
+        _check_that_something_is_embedded(loaded.settings)
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:
         wanted.append(_add_migrated(registry, loaded))
@@ -103,17 +106,25 @@ def compose(
     return registry, tuple(wanted)
 
 
-def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False) -> Registry:
+def _check_that_something_is_embedded(settings: Settings) -> None:
+    if settings.redis.url and settings.mongo.url and settings.discord.token:
+        raise ConfigError(
+            "There is nothing for `--only stores` to keep: redis.url, mongo.url and discord.token name real servers.",
+            hint="Leave this process out; the others need no embedded stores.",
+        )
+
+
+def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
     """What all verbs share: stores, limits, audit, guild settings, the way to Discord.
 
-    ``lasting``: this process is a `botctl run`, whose embedded parts others may join.
+    ``lasting``: this process is a `botctl run`, whose embedded parts others may join; ``owning``: it joins nobody's.
     """
     settings = loaded.settings
     registry = Registry(publish=bus.publish)
     registry.value(Settings, settings)
     registry.value(Bus, bus)
     registry.value(Clock, SystemClock())
-    registry.value(Runtime, Runtime(loaded.root, lasting=lasting))
+    registry.value(Runtime, Runtime(loaded.root, lasting=lasting, owning=owning))
     registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
     registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
     registry.add(event_log, name="events")

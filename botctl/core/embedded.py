@@ -3,7 +3,7 @@
 The embedded stores and the sandbox are such parts. Exactly one process owns a part: it holds the lock ``<name>``.
 Others find the part in ``.botctl/runtime.json`` and hold ``<name>-users`` together while they use it. A verb that owns
 a part for its own short duration waits a little for its users before it takes the part down; a `botctl run` never joins
-such a part, it waits until it is gone.
+such a part, it waits until it is gone; and one that is to own its parts joins nobody at all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -65,7 +65,7 @@ async def embedded(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
     published. If it is another process's and that process ends, a task of ``tasks`` ends with Unreachable.
 
     Raises:
-        Held: a short verb owns the part and this is a `botctl run`.
+        Held: a short verb owns the part and this is a `botctl run`; or another one does, and this is to own it.
         ServiceFailed: it cannot be started.
     """
     async with AsyncExitStack() as stack:
@@ -100,19 +100,29 @@ async def _turn(recipe: Recipe, runtime: Runtime, stack: AsyncExitStack) -> Part
         try:
             with ExitStack() as locks:
                 part = _joinable(recipe, runtime)
-                locks.enter_context(runtime.share(recipe.users) if part else runtime.lock(recipe.name))
+                locks.enter_context(runtime.share(recipe.users) if part else _taken(recipe, runtime))
                 if part == _joinable(recipe, runtime):  # it may have been withdrawn before the lock was ours
                     stack.push(locks.pop_all())
                     return part
         except Held:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or (runtime.owning and _lasting(recipe, runtime)):
                 raise
         await asyncio.sleep(_POLL_S)
 
 
+def _taken(recipe: Recipe, runtime: Runtime) -> AbstractContextManager[None]:
+    hint = "End that process first, or leave it the embedded parts: other roles join them."
+    return runtime.lock(recipe.name, taken=f"already runs {recipe.name}", hint=hint)
+
+
+def _lasting(recipe: Recipe, runtime: Runtime) -> bool:
+    part = runtime.live().get(recipe.name)
+    return part is not None and part.lasting
+
+
 def _joinable(recipe: Recipe, runtime: Runtime) -> Part | None:
     part = runtime.live().get(recipe.name)
-    return part if part and (part.lasting or not runtime.lasting) else None
+    return part if part and not runtime.owning and (part.lasting or not runtime.lasting) else None
 
 
 @asynccontextmanager

@@ -59,13 +59,14 @@ class Part:
 class Runtime:
     """The ``.botctl`` folder of one project, as seen by this process.
 
-    ``lasting`` says that this process is a `botctl run`. Every method raises BotctlError when the folder cannot be
-    read or written (no permission, disk full).
+    ``lasting`` says that this process is a `botctl run`, ``owning`` that it runs the embedded parts itself and joins
+    nobody else's. Every method raises BotctlError when the folder cannot be read or written (no permission, disk full).
     """
 
-    def __init__(self, root: Path, *, lasting: bool = False) -> None:
+    def __init__(self, root: Path, *, lasting: bool = False, owning: bool = False) -> None:
         self.root = root
         self.lasting = lasting
+        self.owning = owning
         self.folder = state_folder(root)
 
     def log(self, name: str) -> Path:
@@ -134,13 +135,13 @@ class Runtime:
                 del parts[name]
 
     @contextmanager
-    def lock(self, name: str, *, hint: str = "") -> Iterator[None]:
+    def lock(self, name: str, *, taken: str = "", hint: str = "") -> Iterator[None]:
         """Hold the role ``name``; there is one holder in the whole project.
 
         Raises:
-            Held: another holds it; the sentence names its process id.
+            Held: another holds it; the sentence names its process id, and says of it what ``taken`` says.
         """
-        with self._locked(name, fcntl.LOCK_EX | fcntl.LOCK_NB, hint) as descriptor:
+        with self._locked(name, fcntl.LOCK_EX | fcntl.LOCK_NB, taken, hint) as descriptor:
             with suppress(OSError):  # the name of the holder is a courtesy; a full disk does not undo the lock
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -153,11 +154,18 @@ class Runtime:
         Raises:
             Held: somebody holds it alone.
         """
-        with self._locked(name, fcntl.LOCK_SH | fcntl.LOCK_NB, ""):
+        with self._locked(name, fcntl.LOCK_SH | fcntl.LOCK_NB):
             yield
 
+    def holder(self, name: str) -> int | None:
+        """The process id of who holds the role ``name``, as far as it can be known without taking the lock."""
+        with suppress(OSError, ValueError):
+            pid = int((self.folder / f"{name}.lock").read_text())
+            return pid if began(pid) is not None else None
+        return None
+
     @contextmanager
-    def _locked(self, name: str, how: int, hint: str) -> Iterator[int]:
+    def _locked(self, name: str, how: int, taken: str = "", hint: str = "") -> Iterator[int]:
         path = self.folder / f"{name}.lock"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -167,7 +175,7 @@ class Runtime:
             try:
                 fcntl.flock(descriptor, how)
             except BlockingIOError:
-                raise _held(name, os.pread(descriptor, 20, 0), hint) from None
+                raise _held(os.pread(descriptor, 20, 0), taken or f"already has {name}", hint) from None
             yield descriptor
         finally:
             os.close(descriptor)
@@ -175,7 +183,7 @@ class Runtime:
     @contextmanager
     def _edit(self) -> Iterator[dict[str, Part]]:
         """The list, to be changed in place; nobody else changes it meanwhile, and readers never see half of it."""
-        with self._locked("runtime", fcntl.LOCK_EX, ""):
+        with self._locked("runtime", fcntl.LOCK_EX):
             parts = self.parts()
             before = dict(parts)
             yield parts
@@ -194,9 +202,9 @@ class Runtime:
             raise _sentence("write", path, error) from error
 
 
-def _held(name: str, holder: bytes, hint: str) -> Held:
-    who = f"process {int(holder)}" if holder.strip().isdigit() else "another process"
-    return Held(f"{name} of this project is held by {who}.", hint=hint or "Wait until it has ended, or end it.")
+def _held(holder: bytes, taken: str, hint: str) -> Held:
+    who = f"Process {int(holder)}" if holder.strip().isdigit() else "Another process"
+    return Held(f"{who} {taken} of this project.", hint=hint or "Wait until it has ended, or end it.")
 
 
 def _sentence(verb: str, path: Path, error: OSError) -> BotctlError:

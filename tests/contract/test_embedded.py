@@ -33,8 +33,8 @@ def process(tmp_path):
     """Opens the embedded Redis as a process of its own would: its own `Runtime`, its own locks."""
 
     @asynccontextmanager
-    async def use(*, lasting):
-        runtime = Runtime(tmp_path, lasting=lasting)
+    async def use(*, lasting, owning=False):
+        runtime = Runtime(tmp_path, lasting=lasting, owning=owning)
         async with (
             tasks_for("redis") as (tasks, watcher),
             embedded(RECIPE, runtime, Bus(), tasks) as found,
@@ -73,6 +73,15 @@ async def test_a_second_process_joins_the_first(process):
             assert await client.ping()
         assert not watcher.failures
     assert runtime.parts() == {}
+
+
+async def test_who_is_to_own_joins_nobody(process):
+    async with process(lasting=True):
+        with pytest.raises(Held, match=rf"^Process {os.getpid()} already runs redis of this project\.$"):
+            async with process(lasting=True, owning=True):
+                pytest.fail("owned twice")
+    async with process(lasting=True, owning=True), process(lasting=True):
+        pass
 
 
 async def test_four_that_start_at_once_start_one_store(process, tmp_path):
@@ -203,7 +212,7 @@ async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):
 async def test_a_run_does_not_wait_for_ever_for_a_verb(process, monkeypatch):
     monkeypatch.setattr(module, "_TURN_S", 0.1)
     async with process(lasting=False):
-        with pytest.raises(Held, match=f"process {os.getpid()}"):
+        with pytest.raises(Held, match=f"^Process {os.getpid()} already runs redis"):
             await process(lasting=True).__aenter__()
 
 

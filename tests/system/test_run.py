@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,7 +133,16 @@ class TestOneRun:
         project, process = bot
         done = project.call("run")
         assert done.code == 6
-        assert f"process {process.pid}" in done.err
+        assert f"botctl: Process {process.pid} is already the bot of this project." in done.err
+        assert done.err.count(str(process.pid)) == 1
+
+    def test_who_is_to_keep_the_stores_does_not_join_those_of_another(self, bot: tuple[Project, Process]) -> None:
+        """Exit code 6, and no banner."""
+        project, process = bot
+        done = project.call("run", "--only", "stores")
+        assert done.code == 6
+        assert f"Process {process.pid} already runs" in done.err
+        assert READY not in done.err
 
     def test_a_setting_changed_in_a_terminal_holds_at_once_in_the_bot(self, bot: tuple[Project, Process]) -> None:
         """Its own process, one MongoDB: the very next command sees it."""
@@ -284,6 +294,24 @@ class TestRefusals:
         assert done.code == 7
         assert "127.0.0.1:9" in done.err
         assert "hunter2" not in done.err + done.out
+
+    def test_with_real_servers_there_is_nothing_to_keep(self, project: Project) -> None:
+        """Exit code 78."""
+        env = {"BOTCTL_REDIS__URL": "redis://h", "BOTCTL_MONGO__URL": "mongodb://h", "BOTCTL_DISCORD__TOKEN": "a-token"}
+        done = project.call("run", "--only", "stores", **env)
+        assert (done.code, "nothing for `--only stores` to keep" in done.err) == (78, True)
+
+    def test_a_taken_port_of_the_sandbox_is_not_taken_for_the_sandbox(self, project: Project) -> None:
+        """Exit code 6: whoever listens there, it is said once, and nothing looks ready."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            done = project.call("run", BOTCTL_SANDBOX__PORT=str(port))
+        assert done.code == 6
+        sentence = f"The sandbox cannot listen on port {port}: address already in use."
+        assert f"botctl: {sentence}" in done.err
+        assert done.err.count(sentence) == 2  # with the line of the service, where there is no terminal
+        assert "✓ sandbox" not in done.err
+        assert READY not in done.err
 
     def test_a_dead_token_is_never_tried_again(self, project: Project) -> None:
         """The sandbox of another project refuses it: exit code 78."""

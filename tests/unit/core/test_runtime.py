@@ -120,20 +120,30 @@ async def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(runtime, s
 def test_a_role_has_one_holder_and_the_refusal_names_it(runtime, tmp_path):
     with (
         runtime.lock("bot"),
-        pytest.raises(Held, match=rf"bot of this project is held by process {os.getpid()}\b") as caught,
-        Runtime(tmp_path).lock("bot", hint="Start another part with --only."),
+        pytest.raises(Held) as caught,
+        Runtime(tmp_path).lock("bot", taken="is already the bot", hint="Start another part with --only."),
     ):
         pytest.fail("held twice")
     assert caught.value.exit_code is ExitCode.HELD
+    assert str(caught.value) == f"Process {os.getpid()} is already the bot of this project."
     assert caught.value.hint == "Start another part with --only."
     with Runtime(tmp_path).lock("bot"):
         pass
 
 
+def test_the_holder_is_known_without_taking_the_lock(runtime, tmp_path):
+    assert runtime.holder("bot") is None
+    with subprocess.Popen((sys.executable, "-c", HOLDER, str(tmp_path)), stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert runtime.holder("bot") == holder.pid
+        holder.kill()
+    assert runtime.holder("bot") is None
+
+
 def test_a_killed_holder_holds_nothing(runtime, tmp_path):
     with subprocess.Popen((sys.executable, "-c", HOLDER, str(tmp_path)), stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(Held, match=f"process {holder.pid}"), runtime.lock("bot"):
+        with pytest.raises(Held, match=f"^Process {holder.pid} already has bot of this"), runtime.lock("bot"):
             pytest.fail("held twice")
         holder.kill()
     with runtime.lock("bot"):
