@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,7 @@ BOTCTL = Path(sys.executable).with_name("botctl")
 WARM_UP = 400
 COMMANDS = 3000
 OUTSTANDING = 20
-BARS = [Bar("botctl", "bare disnake", "cpu_ms", 1.4)]
+BARS = [Bar("botctl", "bare disnake", "cpu_ms", 1.4), Bar("all roles", "bare disnake", "cpu_ms", 1.4)]
 PING = '''
 from botctl import Command, Context
 
@@ -85,8 +86,8 @@ class Arena:
         cpu_s = after.user - before.user + after.system - before.system
         return {"cpu_ms": cpu_s * 1000 / COMMANDS, "per_s": COMMANDS / wall_s}
 
-    def botctl(self) -> dict[str, float]:
-        with self.process(str(BOTCTL), "run", until="Try, in another terminal") as process:
+    def botctl(self, *only: str) -> dict[str, float]:
+        with self.process(str(BOTCTL), "run", *only, until="Try, in another terminal") as process:
             return self.measure(process)
 
     def bare(self) -> dict[str, float]:
@@ -141,7 +142,12 @@ def main(rounds: int = 7) -> bool:
     with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder:
         arena = Arena(Path(folder) / "ping")
         with arena.process(str(BOTCTL), "run", "--only", "stores", until="project"):
-            measured = interleave({"bare disnake": arena.bare, "botctl": arena.botctl}, rounds)
+            contenders = {
+                "bare disnake": arena.bare,
+                "botctl": partial(arena.botctl, "--only", "bot"),
+                "all roles": arena.botctl,  # with the realtime server and the jobs in the same process
+            }
+            measured = interleave(contenders, rounds)
             shares = arena.profile()
         print("\nwhere botctl's time goes (own time under cProfile, percent):")
         for name, percent in shares.items():

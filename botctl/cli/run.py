@@ -43,6 +43,7 @@ def run(
         _explain(loaded, as_json=as_json)
         return
     import asyncio
+    import gc
 
     import uvloop
 
