@@ -42,14 +42,13 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
         return
     from datetime import UTC, datetime
 
-    from rich.console import Console
+    from rich.text import Text
 
+    from botctl.cli.output import show
     from botctl.core.escape import safe
 
-    console = Console(highlight=False)
-    console.print(_table(lines, datetime.now(UTC)))
     said = f"scheduled by {safe(holder)}" if holder else "nobody schedules them now; `botctl run` does"
-    console.print(said, style="dim", markup=False)
+    show(_table(lines, datetime.now(UTC)), Text(said, "dim"))
 
 
 @app.command()

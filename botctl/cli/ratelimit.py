@@ -137,10 +137,10 @@ def _seconds(seconds: float) -> str:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from botctl.cli.output import show
     from botctl.core.escape import safe
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -150,7 +150,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         )
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
-    Console(highlight=False).print(table)
+    show(table)
 
 
 def _print_json(rows: Sequence[PolicyRow] | Sequence[Place]) -> None:

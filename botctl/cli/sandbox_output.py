@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from botctl.cli import sandbox_view as view
+from botctl.cli.output import show
 from botctl.cli.sandbox_markdown import plain
 from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
@@ -18,17 +19,12 @@ from botctl.sandbox.lines import Leave, Note, Outcome
 from botctl.sandbox.shapes import Modal, Reply, Shape
 
 
-def console(*, stderr: bool = False) -> Console:
-    """stdout, without Rich's own ideas of markup, emoji and highlighting."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-
-
 def put(outcome: Outcome, talk: Conversation, *, as_json: bool = False) -> bool:
     """Print ``outcome``; returns whether the person got what they asked for."""
     if as_json:
         print(json.dumps(_json(outcome), ensure_ascii=False))
     else:
-        console().print(shown(outcome, talk))
+        show(shown(outcome, talk))
     return not isinstance(outcome, Reply) or outcome.answered
 
 
@@ -51,7 +47,7 @@ def trouble(error: BotctlError) -> Text:
 
 def tell_how_to_submit(form: Modal) -> None:
     fields = " ".join(f"{field.custom_id}=…" for field in form.fields)
-    console(stderr=True).print(Text(plain(f"Send it with: botctl sandbox submit {fields}"), "dim"))
+    show(Text(plain(f"Send it with: botctl sandbox submit {fields}"), "dim"), stderr=True)
 
 
 def _json(outcome: Outcome) -> Any:

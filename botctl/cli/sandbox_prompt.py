@@ -21,8 +21,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from botctl.cli import sandbox_view as view
+from botctl.cli.output import show
 from botctl.cli.sandbox_markdown import plain
-from botctl.cli.sandbox_output import console, put, shown, trouble
+from botctl.cli.sandbox_output import put, shown, trouble
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.conversation import Conversation
 from botctl.sandbox.feed import Feed
@@ -55,7 +56,7 @@ async def from_pipe(talk: Conversation) -> bool:
         except Unreachable:
             raise
         except BotctlError as error:
-            console(stderr=True).print(trouble(error))
+            show(trouble(error), stderr=True)
             good = False
             continue
         if isinstance(outcome, Leave):
@@ -98,7 +99,6 @@ class _Prompt:
         self._printing = asyncio.Lock()  # an answer and the watcher never show the same message twice
         self._waiting: asyncio.Task[Outcome] | None = None
         self._toolbar = ""
-        self._console = console()
         self._lines: PromptSession[str] = PromptSession(
             completer=_Hints(talk), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
         )
@@ -198,7 +198,7 @@ class _Prompt:
             self._waiting.cancel()
 
     def _print(self, what: RenderableType) -> None:
-        self._console.print(what)
+        show(what)
 
     def _before(self) -> StyleAndTextTuples:
         seat = self._talk.seat

@@ -27,6 +27,7 @@ _LINK: Final = 5
 _SLASH_ANSWER: Final = 20  # Discord: Message resource > Message Types
 _INLINE_FIELDS: Final = 3
 _KILO: Final = 1000
+_PIPE: Final = 1000  # columns; no terminal has as many
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,21 @@ class Barred:
             yield Segment("▌ ", self.style)
             yield from line
             yield Segment.line()
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Fields in a row of ``columns``, which share the width of a terminal; a pipe has none to share."""
+
+    fields: Sequence[Text]
+    columns: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        grid = Table.grid(expand=options.max_width < _PIPE, padding=(0, 1))
+        for _ in range(self.columns):
+            grid.add_column(ratio=1)
+        grid.add_row(*self.fields)
+        yield grid
 
 
 def names(state: State) -> dict[str, str]:
@@ -124,11 +140,7 @@ def _fields(fields: Sequence[Json], names: Names) -> Iterator[RenderableType]:
         row = list(group)
         step = _INLINE_FIELDS if beside else 1
         for at in range(0, len(row), step):
-            grid = Table.grid(expand=True, padding=(0, 1))
-            for _ in range(step):
-                grid.add_column(ratio=1)
-            grid.add_row(*(_field(field, names) for field in row[at : at + step]))
-            yield grid
+            yield _Fields([_field(field, names) for field in row[at : at + step]], step)
 
 
 def _field(raw: Json, names: Names) -> Text:

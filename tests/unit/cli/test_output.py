@@ -1,0 +1,56 @@
+"""What verbs print where there is no terminal: whole lines, and nothing after their words."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table
+from rich.text import Text
+
+from botctl.cli import sandbox_view as view
+from botctl.cli.output import plain, show
+from botctl.sandbox.shapes import Message
+
+LONG = " ".join(["word"] * 100)
+
+
+def test_a_pipe_gets_lines_as_long_as_their_words(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Text(LONG, "bold"), Text("[x] :smile:"))
+    assert capsys.readouterr().out == f"{LONG}\n[x] :smile:\n"
+
+
+def test_a_terminal_gets_lines_of_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    show(Text(LONG), stderr=True)
+    assert len(terminal.getvalue().splitlines()) > 5
+
+
+@given(st.lists(st.tuples(st.text("ab ", max_size=9), st.text("ab ", max_size=200)), min_size=1, max_size=5))
+def test_a_table_for_a_pipe_has_a_line_per_row_without_blanks_at_its_end(rows: list[tuple[str, str]]) -> None:
+    table = Table("setting", "value", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    lines = plain(table).split("\n")
+    assert len(lines) == len(rows) + 1
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_an_embed_for_a_pipe_is_as_wide_as_its_words() -> None:
+    fields = [{"name": f"n{n}", "value": f"v{n}", "inline": True} for n in range(3)]
+    shown = {
+        "id": "9",
+        "author": {"id": "5", "name": "dice", "bot": True},
+        "embeds": [{"title": LONG, "fields": fields}],
+    }
+    lines = plain(view.message(Message.model_validate(shown), {})).split("\n")
+    assert lines[1] == f"  ▌ {LONG}"
+    assert lines[2:] == ["  ▌ n0 n1 n2", "  ▌ v0 v1 v2"]
