@@ -19,8 +19,10 @@ from random import Random
 
 import pytest
 
-from botctl.core.jobs import JobRecord
+from botctl.core.jobs import LEASE
 from botctl.jobs.book import COLLECTION, MongoJobBook
+from botctl.stores.lease import COLLECTION as LEASES
+from botctl.stores.lease import look
 from tests.support.cli import BOTCTL, Project
 from tests.support.job_process import NAMES, jobs
 from tests.support.stores import Database
@@ -52,7 +54,7 @@ class Ledger:
         ]
 
     def grows(self, by: int) -> None:
-        """Wait until that many more runs have begun."""
+        """Wait until there are that many more lines."""
         goal = len(self.read()) + by
         wait_for(lambda: len(self.read()) >= goal, limit_s=30, what="runs of jobs")
 
@@ -76,15 +78,15 @@ def pair(spawn: Spawn) -> Iterator[list[subprocess.Popen[bytes]]]:
         for process in processes:
             process.send_signal(signal.SIGTERM)
         for process in processes:
-            process.wait(20)
+            process.wait(40)
     finally:
         for process in processes:
             process.kill()
             process.wait()
 
 
-def torment(spawn: Spawn, ledger: Ledger, random: Random, more: Callable[[int], bool]) -> int:
-    """Kill or pause one of two processes again and again; returns how often."""
+def torment(spawn: Spawn, ledger: Ledger, random: Random, more: Callable[[int], bool]) -> None:
+    """Kill or pause one of two processes again and again, as long as ``more(how often so far)``."""
     blows = 0
     with pair(spawn) as processes:
         ledger.grows(2)
@@ -101,11 +103,13 @@ def torment(spawn: Spawn, ledger: Ledger, random: Random, more: Callable[[int], 
                 processes[index] = spawn(index)
             ledger.grows(random.randint(1, 6))
         ledger.goes_on()
-    return blows
 
 
-def judge(entries: list[Entry], records: list[JobRecord], first_due: dict[str, datetime], blows: int) -> None:
-    """Hold the ledger against the policy."""
+async def judge(ledger: Ledger, database: Database, first_due: dict[str, datetime]) -> None:
+    """Hold the ledger against the policy: what is not done to its end was begun by a holder that lost the lease."""
+    entries = ledger.read()
+    records = [record for record in await MongoJobBook(database[COLLECTION]).all() if record.name in NAMES]
+    holders = (await look(database[LEASES], LEASE)).fence
     began = [entry for entry in entries if entry.phase == "begin"]
     assert max(Counter((entry.job, entry.due) for entry in began).values()) == 1, "a due time was run for twice"
     assert max(Counter(entry.run for entry in began).values()) == 1
@@ -117,8 +121,8 @@ def judge(entries: list[Entry], records: list[JobRecord], first_due: dict[str, d
         assert record.runs + record.skipped == dues, "a due time is not accounted for"
         under_way = int(record.run is not None)
         assert record.runs - record.lost - under_way <= len(mine) <= record.runs
-        assert len([entry for entry in mine if entry.run not in ended]) <= record.lost + under_way + blows
-        assert record.lost <= 2 * blows + 2
+        assert len([entry for entry in mine if entry.run not in ended]) <= holders
+        assert record.lost + under_way <= holders
         assert all(first_due[record.name].timestamp() <= entry.due < record.next_due.timestamp() for entry in mine)
 
 
@@ -140,8 +144,8 @@ async def test_no_run_is_doubled_and_none_lost_beyond_policy(mongo_server, mongo
     ledger = Ledger(tmp_path / "ledger")
     first = await first_dues(mongo_db, ledger.path)
     spawn = light(mongo_server, mongo_db, ledger.path, tmp_path)
-    blows = torment(spawn, ledger, Random(3), lambda done: done < 3)
-    judge(ledger.read(), await MongoJobBook(mongo_db[COLLECTION]).all(), first, blows)
+    torment(spawn, ledger, Random(7), lambda done: done < 3)
+    await judge(ledger, mongo_db, first)
 
 
 COMMANDS = """
@@ -204,6 +208,5 @@ async def test_the_same_for_a_minute_with_botctl_run(seed, mongo_server, redis_s
             )
 
     end = time.monotonic() + 60
-    blows = torment(spawn, ledger, Random(seed), lambda _: time.monotonic() < end)
-    records = [record for record in await MongoJobBook(mongo_db[COLLECTION]).all() if record.name in NAMES]
-    judge(ledger.read(), records, first, blows)
+    torment(spawn, ledger, Random(seed), lambda _: time.monotonic() < end)
+    await judge(ledger, mongo_db, first)
