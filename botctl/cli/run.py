@@ -80,9 +80,10 @@ def _explain(loaded: Loaded, *, as_json: bool) -> None:
 
         print(json.dumps([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows]))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from botctl.cli.output import show
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("setting", "value", "from"):
@@ -90,4 +91,4 @@ def _explain(loaded: Loaded, *, as_json: bool) -> None:
     for row in rows:
         style = "dim" if row.origin == "default" else ""
         table.add_row(Text(row.key, style), Text(row.value_shown, style), Text(row.origin, style))
-    Console(highlight=False).print(table)
+    show(table)
