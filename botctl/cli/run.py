@@ -55,6 +55,9 @@ def run(
     roles = _roles(only)
     view = RunView(loaded, quiet=as_json)
     logs = start_logs(loaded.settings, loaded.root, json_stderr=as_json)
+    # A server makes few cycles and many short-lived objects: looking through the young ones every 700 allocations,
+    # Python's default, costs a tenth of each command's CPU.
+    gc.set_threshold(20_000, 50, 100)
     with logs, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = carry_on(runner, run_roles(loaded, roles, view, skip_broken=skip_broken))
     raise typer.Exit(code)
