@@ -31,7 +31,7 @@ def sentence(judgement: Judgement, locale: str, error_id: str | None, now: datet
 
 
 async def tell(inter: Interaction[Any], ctx: Context | None, text: str, *, told: bool) -> None:
-    """Tell the person ``text``, alone where Discord allows it: a reply deferred for all to see stays so.
+    """Tell the person ``text``, alone where Discord allows it: what the author deferred for all to see stays so.
 
     ``told``: if there is an answer by now, it came from the author's own error handler, and is not added to.
 
@@ -43,7 +43,7 @@ async def tell(inter: Interaction[Any], ctx: Context | None, text: str, *, told:
     if not inter.response.is_done():
         await inter.response.send_message(text, ephemeral=True, allowed_mentions=_NO_PINGS)
     elif await _thinking(inter, ctx):
-        await inter.edit_original_response(text, allowed_mentions=_NO_PINGS)
+        await _fill(inter, ctx, text)
     elif not told:
         await inter.followup.send(text, ephemeral=True, allowed_mentions=_NO_PINGS)
 
@@ -68,7 +68,14 @@ async def settle(inter: Interaction[Any], ctx: Context | None, locale: str, *, g
         else:
             await response.send_message(say("done", locale), ephemeral=True)
     elif await _thinking(inter, ctx):
-        await inter.edit_original_response(say("done", locale))
+        await _fill(inter, ctx, say("done", locale))
+
+
+async def _fill(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
+    if ctx is not None:
+        await ctx.reply(text, ephemeral=True, allowed_mentions=_NO_PINGS)
+    else:
+        await inter.edit_original_response(text, allowed_mentions=_NO_PINGS)
 
 
 async def _thinking(inter: Interaction[Any], ctx: Context | None) -> bool:

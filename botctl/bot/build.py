@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import disnake
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction
 
-from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, marks
+from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, marks, misspelt
 from botctl.bot.decide import Rules
 from botctl.bot.plan import Blame, Built, Checks, Invokable, Leaf, Traits
 from botctl.core.errors import AssemblyError
@@ -29,6 +29,14 @@ _SLASH_NAME: Final = re.compile(r"[-_'\w]{1,32}")  # Discord: Application Comman
 _PREFIX: Final = "execute_"
 
 
+class Place(NamedTuple):
+    """A class, how it is called with what it is nested in (``ops cache``), and its traits."""
+
+    cls: type[Command]
+    path: str
+    traits: Traits
+
+
 def build(cls: type[Command], checks: Checks, blame: Blame) -> Built | None:
     """``cls`` as disnake's command; None when ``blame`` was called."""
     return _Builder(cls, checks, blame).build()
@@ -42,20 +50,19 @@ class _Builder:
         self._faults = 0
         self._rules: dict[str, Rules] = {}
         self._leaves: list[Leaf] = []
+        self._handlers: dict[tuple[Kind, str], Leaf] = {}
 
     def build(self) -> Built | None:
         name = command_name(self._cls)
-        traits = Traits.of(self._cls)
+        place = Place(self._cls, name, Traits.of(self._cls))
         if issubclass(self._cls, (UserCommand, MessageCommand)):
-            invokable: Invokable | None = self._menu(name, traits)
+            invokable: Invokable | None = self._menu(place)
         else:
-            invokable = self._slash(name, traits)
-        handlers = self._handlers(name)
-        if name not in self._rules:  # components and forms go by the rules of the outermost
-            self._rules[name] = self._rules_of(self._cls, traits)
+            invokable = self._slash(place)
+        self._look_into(place)
         if invokable is None:
             return None
-        built = Built(self._cls, name, invokable, self._rules, self._leaves, handlers)
+        built = Built(self._cls, name, invokable, self._rules, self._leaves, self._handlers)
         for cls in built.classes:
             self._check_needs(cls)
         return built if not self._faults else None
@@ -64,7 +71,8 @@ class _Builder:
         self._faults += 1
         self._blame(where, sentence)
 
-    def _menu(self, name: str, traits: Traits) -> Invokable | None:
+    def _menu(self, place: Place) -> Invokable | None:
+        name = place.path
         if not _MENU_NAME.fullmatch(name):
             self._fault(self._cls, f"the name {name!r} is not 1 to 32 characters long")
         method = self._method(self._cls, "execute")
@@ -72,20 +80,21 @@ class _Builder:
             return None
         if len(inspect.signature(method).parameters) != 3:  # noqa: PLR2004  self, ctx and what it is about
             self._fault(method, "execute takes (self, ctx, target): the user or the message that was chosen")
-        leaf = self._leaf(self._cls, "execute", name, traits)
+        leaf = self._leaf(place, "execute", name)
 
         async def callback(inter: Any, target: Any) -> None:
             await inter.bot.pipeline.perform(inter, leaf, (target,), {})
 
         made: Any = commands.user_command if issubclass(self._cls, UserCommand) else commands.message_command
-        return self._try(method, lambda: made(name=name, contexts=_contexts(traits))(callback))
+        return self._try(method, lambda: made(name=name, contexts=_contexts(place.traits))(callback))
 
-    def _slash(self, name: str, traits: Traits) -> commands.InvokableSlashCommand | None:
+    def _slash(self, place: Place) -> commands.InvokableSlashCommand | None:
+        name, traits = place.path, place.traits
         self._check_name(self._cls, name)
         description = self._description(self._cls, self._cls.__doc__, f"command {name!r}")
         children = dict(_children(self._cls))
         if not children:
-            callback = self._callback(self._cls, "execute", name, traits)
+            callback = self._callback(place, "execute", name)
             if callback is None:
                 return None
             return self._try(self._cls.execute, lambda: _slash(name, description, traits, callback))  # type: ignore[attr-defined]
@@ -93,44 +102,47 @@ class _Builder:
             self._fault(self._cls, "it has sub-commands and execute; Discord calls only the sub-commands")
         root = self._try(self._cls, lambda: _slash(name, description, traits, _nothing))
         if root is not None:
-            self._add_children(root, self._cls, name, traits)
+            self._add_children(root, place)
         return root
 
-    def _add_children(self, parent: Parent, cls: type[Command], path: str, traits: Traits) -> None:
-        children = dict(_children(cls))
+    def _add_children(self, parent: Parent, place: Place) -> None:
+        children = dict(_children(place.cls))
         if len(children) > MAX_OPTIONS:
-            self._fault(cls, f"it has {len(children)} sub-commands; Discord allows {MAX_OPTIONS}")
+            self._fault(place.cls, f"it has {len(children)} sub-commands; Discord allows {MAX_OPTIONS}")
         for name, child in children.items():
             self._check_name(child, name)
-            full = f"{path} {name}"
+            full = f"{place.path} {name}"
             if not isinstance(child, type):
-                self._add_sub(parent, cls, child.__name__, full, traits)
-            elif not dict(_children(child)):
-                self._add_sub(parent, child, "execute", full, Traits.of(child, traits))
+                self._add_sub(parent, place, child.__name__, full)
+                continue
+            own = Place(child, full, Traits.of(child, place.traits))
+            if not dict(_children(child)):
+                self._add_sub(parent, own, "execute", full)
             elif isinstance(parent, commands.SubCommandGroup):
                 self._fault(child, "it is nested too deep: Discord knows command, group and sub-command")
             else:
                 group = parent.sub_command_group(name)(_nothing_again())
-                self._add_children(group, child, full, Traits.of(child, traits))
+                self._add_children(group, own)
+            self._look_into(own)
 
-    def _add_sub(self, parent: Parent, cls: type[Command], method: str, full: str, traits: Traits) -> None:
-        callback = self._callback(cls, method, full, traits)
+    def _add_sub(self, parent: Parent, place: Place, method: str, full: str) -> None:
+        callback = self._callback(place, method, full)
         if callback is None:
             return
-        function = getattr(cls, method)
-        doc = cls.__doc__ if method == "execute" else function.__doc__
+        function = getattr(place.cls, method)
+        doc = place.cls.__doc__ if method == "execute" else function.__doc__
         name, text = full.rpartition(" ")[2], self._description(function, doc, f"sub-command {full!r}")
         sub = self._try(function, lambda: parent.sub_command(name, text)(callback))
         if sub is not None:
             self._check_options(function, sub.option.options)
             callback.__doc__ = None
 
-    def _callback(self, cls: type[Command], method: str, full: str, traits: Traits) -> Callable[..., Any] | None:
-        function = self._method(cls, method)
+    def _callback(self, place: Place, method: str, full: str) -> Callable[..., Any] | None:
+        function = self._method(place.cls, method)
         options = None if function is None else self._parameters(function)
         if function is None or options is None:
             return None
-        leaf = self._leaf(cls, method, full, traits)
+        leaf = self._leaf(place, method, full)
 
         async def callback(__inter__: Any, **chosen: Any) -> None:
             await __inter__.bot.pipeline.perform(__inter__, leaf, (), chosen)
@@ -177,11 +189,12 @@ class _Builder:
             return None
         return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters[2:]]
 
-    def _leaf(self, cls: type[Command], method: str, full: str, traits: Traits) -> Leaf:
+    def _leaf(self, place: Place, method: str, full: str) -> Leaf:
+        cls, path, traits = place
         if traits.defer not in (False, "public", "ephemeral"):
             self._fault(cls, f"defer is {traits.defer!r}; it may be False, 'public' or 'ephemeral'")
         self._rules[full] = self._rules_of(cls, traits)
-        leaf = Leaf(cls, method, traits.defer)
+        leaf = Leaf(cls, method, path, traits.defer)
         self._leaves.append(leaf)
         return leaf
 
@@ -201,18 +214,25 @@ class _Builder:
                 self._fault(cls, f"the role {role!r} is not in the settings; write [roles.{role}] (there are: {known})")
         return Rules(limits, tuple(traits.roles))
 
-    def _handlers(self, name: str) -> dict[tuple[Kind, str], Leaf]:
-        found: dict[tuple[Kind, str], Leaf] = {}
-        for attribute, function in inspect.getmembers(self._cls, inspect.isfunction):
+    def _look_into(self, place: Place) -> None:
+        """What a class has besides sub-commands: components and forms, which go by its rules, and slips of the pen."""
+        cls, path, traits = place
+        if path not in self._rules:
+            self._rules[path] = self._rules_of(cls, traits)
+        for attribute, known in misspelt(cls):
+            sentence = f"{cls.__name__}.{attribute} means nothing to botctl; did you mean {known}?"
+            self._fault(cls, f"{sentence} (if it is your own, call it _{attribute})")
+        for attribute, function in inspect.getmembers(cls, inspect.isfunction):
             for mark, kind in (("component", Kind.COMPONENT), ("modal", Kind.MODAL)):
                 if mark not in marks(function):
                     continue
-                key = (kind, f"{name}:{marks(function)[mark]}")
-                if key in found:
-                    self._fault(function, f"{mark} {key[1]!r} is handled twice in {self._cls.__name__}")
-                elif self._method(self._cls, attribute):
-                    found[key] = Leaf(self._cls, attribute)
-        return found
+                key = (kind, f"{path}:{marks(function)[mark]}")
+                if ":" in marks(function)[mark]:
+                    self._fault(function, f"the name of {mark} {key[1]!r} has a colon, which separates the parts of it")
+                elif key in self._handlers:
+                    self._fault(function, f"{mark} {key[1]!r} is handled twice in {cls.__name__}")
+                elif self._method(cls, attribute):
+                    self._handlers[key] = Leaf(cls, attribute, path)
 
     def _check_needs(self, cls: type[Command]) -> None:
         try:

@@ -11,6 +11,7 @@ import disnake
 from disnake import InteractionResponseType
 from disnake.interactions import Interaction
 
+from botctl.bot.decide import expired
 from botctl.bot.words import pick
 from botctl.core.invocation import Invocation
 
@@ -24,7 +25,7 @@ class Context:
     ``inter`` is disnake's own object, nothing of it is hidden. ``locale`` is the guild's setting, else the person's.
     """
 
-    __slots__ = ("_deferring", "_resolved", "_timer", "inter", "invocation")
+    __slots__ = ("_deferring", "_exposed", "_resolved", "_timer", "inter", "invocation")
 
     def __init__(self, inter: Interaction[Any], invocation: Invocation) -> None:
         self.inter = inter
@@ -32,6 +33,7 @@ class Context:
         self._timer: asyncio.TimerHandle | None = None
         self._deferring: asyncio.Task[None] | None = None
         self._resolved = False
+        self._exposed = False
 
     @property
     def locale(self) -> str:
@@ -77,11 +79,16 @@ class Context:
         """Answer. The first time this is the reply, after a deferral it fills it, and later on it is a follow-up.
 
         ``message``: whatever disnake's ``send`` knows (``embed``, ``embeds``, ``file``, ``components``, ``view``…).
-        ``ephemeral``: only the person sees it; after a deferral, the deferral has decided that.
+        ``ephemeral``: only the person sees it. After `defer` the deferral has decided that; after one that came by
+        itself, what is meant for the person alone stays so.
         """
         await self._end_deferral()
         if not self.inter.response.is_done():
             await self.inter.response.send_message(content, ephemeral=ephemeral, **message)
+        elif self.thinking and ephemeral and self._exposed:
+            await self.inter.delete_original_response()  # Discord fixes who sees it when it is deferred
+            self._resolved = True
+            await self.inter.followup.send(content, ephemeral=True, **message)
         elif self.thinking:
             await self.inter.edit_original_response(content, **message)
             self._resolved = True
@@ -137,10 +144,12 @@ class Context:
     async def _defer(self, ephemeral: bool) -> None:
         try:
             await self.inter.response.defer(with_message=True, ephemeral=ephemeral)
+            self._exposed = not ephemeral
         except disnake.InteractionResponded:
             pass  # the handler was quicker
         except disnake.HTTPException as error:
-            _log.warning("could not defer interaction %s: %s", self.inter.id, error)
+            if not expired(error):  # if so, the answer will tell
+                _log.warning("could not defer interaction %s: %s", self.inter.id, error)
 
     async def _end_deferral(self) -> None:
         """Wait for a deferral that is on its way: two first answers at once would be one too many for Discord."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import disnake
 from disnake.ext import commands
 
 from botctl.core.errors import UsageError
@@ -16,6 +17,8 @@ from botctl.core.invocation import Invocation, Outcome, Result
 from botctl.core.settings import Role
 from botctl.core.throttle import Limit, Verdict
 
+UNKNOWN_INTERACTION: Final = 10062
+"""Discord: Opcodes and Status Codes > JSON. It waits 3 s for a first answer."""
 _NOBODY: Final[frozenset[str]] = frozenset()
 
 
@@ -117,6 +120,7 @@ FINE: Final = Judgement(Result.OK)
 CANCELLED: Final = Judgement(Result.CANCELLED, "stopped before it was done", Say("cancelled"))
 UNKNOWN: Final = Judgement(Result.INVALID, "no such command", Say("unknown"))
 STALE: Final = Judgement(Result.INVALID, "nobody handles it", Say("stale"))
+EXPIRED: Final = Judgement(Result.CANCELLED, "expired before it was answered")
 DRAINING: Final = Judgement(Result.DENIED, "restarting", Say("restarting"))
 
 
@@ -141,8 +145,15 @@ def judge(error: BaseException) -> Judgement:  # noqa: PLR0911  a table
             return judge(inner)
         case asyncio.CancelledError():
             return CANCELLED
+        case disnake.DiscordException() if expired(error):
+            return EXPIRED
         case _:
             return Judgement(Result.FAILED, type(error).__name__, error=error)
+
+
+def expired(error: disnake.DiscordException) -> bool:
+    """Whether Discord no longer waits for the first answer that ``error`` stands for."""
+    return isinstance(error, disnake.InteractionTimedOut) or getattr(error, "code", None) == UNKNOWN_INTERACTION
 
 
 def _invalid(detail: str) -> Judgement:

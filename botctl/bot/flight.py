@@ -13,7 +13,7 @@ from disnake.utils import MISSING
 from botctl.bot.context import Context
 from botctl.bot.decide import CANCELLED, FINE, UNKNOWN, Judgement, Rules
 from botctl.core.events import CommandFinished
-from botctl.core.invocation import Invocation, Kind, Outcome
+from botctl.core.invocation import Invocation, Kind, Outcome, Result
 
 COMMANDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
 _COMPLAINT_EVERY_S: Final = 60.0
@@ -62,15 +62,23 @@ class Failures:
             _log.warning("%s (%d times so far): %s: %s", self.what, self.count, type(error).__name__, error)
 
 
-def implied(flight: Flight) -> Judgement:
-    """The outcome of a flight in which nobody noted an error. disnake swallows the cancellation of a handler."""
+def implied(flight: Flight, *, stopping: bool) -> Judgement:
+    """The outcome of a flight in which nobody noted an error. disnake swallows the cancellation of a handler.
+
+    ``stopping``: it was us who cancelled it.
+    """
     inter: Any = flight.inter
     if flight.invocation.kind in COMMANDS:
         if inter.command_failed:
-            return CANCELLED
+            return CANCELLED if stopping else lost(asyncio.CancelledError())
         if inter.application_command is MISSING:
             return UNKNOWN
     return FINE
+
+
+def lost(error: BaseException) -> Judgement:
+    """What a cancellation comes to that is not ours: a handler has cancelled something and waits for it."""
+    return Judgement(Result.FAILED, type(error).__name__, error=error)
 
 
 def finished(invocation: Invocation, outcome: Outcome) -> CommandFinished:

@@ -16,8 +16,8 @@ from disnake.interactions import Interaction
 
 from botctl.bot import answer
 from botctl.bot.context import Context
-from botctl.bot.decide import CANCELLED, DRAINING, Judgement, RoleBook, Rules, Throttled, judge, refusal
-from botctl.bot.flight import Failures, Flight, fields, finished, implied
+from botctl.bot.decide import CANCELLED, DRAINING, EXPIRED, Judgement, RoleBook, Rules, Throttled, judge, refusal
+from botctl.bot.flight import Failures, Flight, fields, finished, implied, lost
 from botctl.bot.plan import Leaf
 from botctl.core.audit import entry_for
 from botctl.core.clock import Clock
@@ -100,8 +100,8 @@ class Pipeline:
             else:
                 await work(flight)
         except asyncio.CancelledError as error:
-            stopped = error
-            flight.judge(CANCELLED)
+            stopped = error if self._stopping(flight) else None
+            self.note(inter, error)
         except ANYTHING as error:  # whatever a handler or a hook raises is its outcome
             self.note(inter, error)
         try:
@@ -143,16 +143,21 @@ class Pipeline:
             ctx.defer_after(max(0.0, self._defer_after_s - elapsed_s), leaf.defer)
         try:
             await leaf.run(ctx, *args, **options)
+        except asyncio.CancelledError as error:  # disnake would swallow it
+            if self._stopping(flight):
+                raise
+            self.note(inter, error)
         finally:
             ctx.stop_deferral()
 
     def note(self, inter: Interaction[Any], error: BaseException, *, heeded: bool = False) -> None:
         """Something went wrong. The first to be noted is the outcome; what follows from it is only logged."""
         flight = self._flights.get(inter.id)
-        judgement = judge(error)
         if flight is None:
             _log.error("interaction %s failed after its end", inter.id, exc_info=error)
             return
+        foreign = isinstance(error, asyncio.CancelledError) and not self._stopping(flight)
+        judgement = lost(error) if foreign else judge(error)
         flight.heeded |= heeded
         first = flight.judge(judgement)
         if judgement.error is not None and judgement.error is not first.error:
@@ -179,6 +184,10 @@ class Pipeline:
                 self._cancel()
         for flight in self._flights.values():  # it cannot be stopped, but it is accounted for
             self._finish(flight, CANCELLED)
+
+    def _stopping(self, flight: Flight) -> bool:
+        """Whether a cancellation in ``flight`` comes from us, and not from its handler."""
+        return self._draining or flight.task.cancelling() > 0
 
     async def _empty(self) -> None:
         while self._flights:
@@ -248,8 +257,13 @@ class Pipeline:
             raise Throttled(verdict)
 
     async def _land(self, flight: Flight) -> None:
-        judgement = flight.judge(implied(flight))
+        judgement = flight.judge(implied(flight, stopping=self._stopping(flight)))
         outcome = self._finish(flight, judgement)
+        if judgement is EXPIRED:
+            took_s = outcome.took_ms / 1000
+            words = "%s expired: its answer came after %.1f s, and Discord waits 3 s for the first one"
+            _log.warning(words, flight.invocation.name, took_s, extra=fields(flight.invocation))
+            return
         if flight.helpers:
             await asyncio.wait(flight.helpers, timeout=self.grace_s)
         elapsed_s = self._clock.monotonic() - flight.invocation.started

@@ -32,10 +32,14 @@ class Checks:
 
 @dataclass(slots=True, eq=False)
 class Leaf:
-    """One method that answers: an ``execute``, a component or a form. ``run`` is set when its Command has been made."""
+    """One method that answers: an ``execute``, a component or a form. ``run`` is set when its Command has been made.
+
+    ``path``: how its Command is called, ``ops cache``.
+    """
 
     cls: type[Command]
     method: str
+    path: str
     defer: Any = False
     run: Callable[..., Any] = field(init=False)
 
@@ -62,9 +66,12 @@ class Built:
         Raises:
             MissingNeed: nobody provides one of them.
         """
-        made = {cls: cls(**resolve(cls)) for cls in self.classes}
+        made: dict[str, Command] = {}
         for leaf in (*self.leaves, *self.handlers.values()):
-            leaf.run = getattr(made[leaf.cls], leaf.method)
+            if leaf.path not in made:
+                made[leaf.path] = leaf.cls(**resolve(leaf.cls))
+                made[leaf.path].full_name = leaf.path
+            leaf.run = getattr(made[leaf.path], leaf.method)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ class Notebook(AsyncWebhookAdapter):
         self.original = message(content)
         return self.original
 
+    async def delete_original_interaction_response(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        self.answers.append(("delete", self.original["content"]))
+        self.original = {}
+
     async def execute_webhook(self, *_: Any, **given: Any) -> Any:  # type: ignore[override]
         await asyncio.sleep(0)
         content = (given.get("payload") or {}).get("content") or ""

@@ -102,6 +102,7 @@ def test_sub_commands_groups_and_what_they_inherit():
         "ops cache clear": (0, ("admin",)),
         "ops restart": (1, ("helper",)),
         "ops": (1, ("admin",)),
+        "ops cache": (0, ("admin",)),
     }
     assert {leaf.method: leaf.defer for leaf in built.leaves if leaf.cls.__name__ == "Restart"} == {"execute": False}
     assert {leaf.defer for leaf in built.leaves if leaf.cls.__name__ != "Restart"} == {"ephemeral"}
@@ -165,6 +166,101 @@ def test_handlers_of_components_and_forms_are_known_by_their_prefix():
         Poll().custom_id("vote", "x" * 100)
 
 
+def test_what_is_nested_has_buttons_of_its_own():
+    """Their ids begin with the full name, and they go by the roles and limits of the class that has them."""
+
+    class Item(Command):
+        """An item."""
+
+        roles = ("helper",)
+
+        async def execute(self, ctx):
+            pass
+
+        @component("done")
+        async def done(self, ctx):
+            pass
+
+    class Todo(Command):
+        """What is to be done."""
+
+        roles = ("admin",)
+        one = Item
+
+        class Deep(Command):
+            """A group."""
+
+            two = Item
+
+            @component("done")
+            async def done(self, ctx):
+                pass
+
+        @component("done")
+        async def done(self, ctx):
+            pass
+
+    built, faults = made(Todo)
+    assert faults == []
+    assert built is not None
+    assert {key for _, key in built.handlers} == {
+        "todo:done",
+        "todo item:done",
+        "todo deep:done",
+        "todo deep item:done",
+    }
+    assert {name: rules.roles for name, rules in built.rules.items()} == {
+        "todo": ("admin",),
+        "todo item": ("helper",),
+        "todo deep": ("admin",),
+        "todo deep item": ("helper",),
+    }
+    built.bind(lambda _: {})
+    for (_, key), leaf in built.handlers.items():
+        assert leaf.run.__self__.custom_id("done") == key
+
+
+def test_a_command_says_by_itself_that_it_takes_longer():
+    """Unless it does not want that; its buttons do not, since what they do may be to change their message."""
+
+    class Slow(Command):
+        """It may take its time."""
+
+        async def execute(self, ctx):
+            pass
+
+        @component("x")
+        async def x(self, ctx):
+            pass
+
+    built, _ = made(Slow)
+    assert built is not None
+    assert [leaf.defer for leaf in built.leaves] == ["public"]
+    assert [leaf.defer for leaf in built.handlers.values()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "meant"),
+    [("role", "roles"), ("rolse", "roles"), ("trottle", "throttle"), ("guildonly", "guild_only"), ("defered", "defer")],
+)
+def test_a_slip_of_the_pen_is_a_fault(attribute: str, meant: str):
+    """A `role` that nobody reads would open the command to everybody. It may stand in a base class, too."""
+    base = type("_Staff", (Command,), {attribute: ("admin",)})
+    built, faults = made(type("X", (base,), {"__doc__": "X.", "execute": _plain}))
+    assert built is None
+    assert faults == [
+        f"X.{attribute} means nothing to botctl; did you mean {meant}? (if it is your own, call it _{attribute})"
+    ]
+
+
+def test_an_authors_own_attributes_are_no_faults():
+    """Constants, private ones, helpers, and words that are only a little alike."""
+    own = {"game": "chess", "limit": 3, "ROLE": "x", "_role": ("x",), "rolls": _plain, "guild": None, "WORDS": {}}
+    built, faults = made(type("X", (Command,), {"__doc__": "X.", "execute": _plain, **own}))
+    assert faults == []
+    assert built is not None
+
+
 @pytest.mark.parametrize(("written", "name"), [("Ping", "ping"), ("WhoIs", "who-is"), ("Roll2Dice", "roll2-dice")])
 def test_names_are_kebab_case(written: str, name: str):
     assert command_name(type(written, (Command,), {})) == name
@@ -223,6 +319,14 @@ def _sync(self: Any, ctx: Any) -> None:
     pass
 
 
+async def _plain(self: Any, ctx: Any) -> None:
+    pass
+
+
+async def _colon(self: Any, ctx: Any) -> None:
+    pass
+
+
 def _needs(self: Any, store: Store) -> None:
     pass
 
@@ -256,6 +360,7 @@ def _unsaid(self: Any, store) -> None:
         ({"execute": _ok, "__init__": _unsaid}, "no annotation"),
         ({"execute": _ok, "a": component("x")(_ok), "b": component("x")(_bare_option)}, "handled twice"),
         ({"execute": _ok, "a": component("x")(_sync)}, "not an async function"),
+        ({"execute": _ok, "a": component("x:y")(_colon)}, "has a colon"),
     ],
 )
 def test_every_fault_is_a_sentence(body: dict[str, Any], sentence: str):

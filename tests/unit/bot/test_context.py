@@ -84,3 +84,22 @@ async def test_a_deferral_that_nobody_fills_is_resolved():
 
     with offline() as rig:
         assert await handled(rig, body) == [("defer", ""), ("edit", "Done.")]
+
+
+async def test_what_is_meant_for_one_stays_so_after_a_deferral_by_itself():
+    """Discord fixes who sees the answer when it is deferred; the author did not choose that."""
+
+    async def body(ctx: Context) -> None:
+        ctx.defer_after(0, "public")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await ctx.reply("a secret", ephemeral=True)
+        await ctx.reply("more")
+
+    with offline() as rig:
+        assert await handled(rig, body) == [
+            ("defer", ""),
+            ("delete", ""),
+            ("followup", "a secret"),
+            ("followup", "more"),
+        ]

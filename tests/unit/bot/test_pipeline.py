@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import disnake
 import pytest
 from disnake.ext import commands
 from hypothesis import HealthCheck, given, settings
@@ -280,6 +281,37 @@ async def test_a_handler_that_ends_python_ends_only_itself(end: BaseException, c
         assert all(event.error_id for event in rig.finished)
         assert all("Something went wrong" in said for _, said in rig.notebook.answers)
         assert "a listener of on_slash_command failed" in caplog.text
+
+
+async def test_a_handler_that_cancels_itself_has_failed():
+    """Nothing restarts, so nobody is told so."""
+
+    async def cancel(inter):
+        raise asyncio.CancelledError
+
+    with offline() as rig:
+        rig.bot.slash_command(name="cancel", description="x")(cancel)
+        rig.receive(slash("cancel"))
+        await rig.settled()
+        assert [(e.result, e.error_type) for e in rig.finished] == [("failed", "CancelledError")]
+        assert "restarting" not in rig.notebook.answers[0][1]
+
+
+async def test_an_interaction_that_expired_is_one_warning(caplog: pytest.LogCaptureFixture):
+    """The author's code is not to blame, and there is nobody left to tell."""
+
+    async def late(inter):
+        raise disnake.InteractionTimedOut(inter)
+
+    with offline() as rig:
+        rig.bot.slash_command(name="late", description="x")(late)
+        rig.receive(slash("late"))
+        await rig.settled()
+        assert [(e.result, e.reason) for e in rig.finished] == [("cancelled", "expired before it was answered")]
+        assert rig.notebook.answers == []
+    told = [record for record in caplog.records if record.levelno > logging.INFO]
+    assert [(record.levelname, record.exc_info) for record in told] == [("WARNING", None)]
+    assert "late expired" in caplog.text
 
 
 async def test_a_refusal_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture):
