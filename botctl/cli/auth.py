@@ -59,20 +59,22 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     if not keys:
         typer.echo("There are no keys. `botctl auth key create NAME` makes one.", err=True)
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from botctl.cli.output import show
+
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("id", "name", "topics", "created", "expires", "last used", "uses", "state"):
-        table.add_column(column, overflow="fold")
+    for column in ("id", "name", "topics", "expires", "last used", "uses", "state"):
+        table.add_column(column, overflow="fold", no_wrap=column not in ("name", "topics"))
     now = datetime.now(UTC)
     for each in keys:
         ended = each.ended(now)
-        times = (_when(at) for at in (each.created_at, each.expires_at, each.used_at))
-        row = [each.id, each.name, ", ".join(each.topics), *times, str(each.uses), ended or "good"]
+        state = "good" if ended is None else "revoked" if each.revoked_at else "expired"
+        times = (_day(at) for at in (each.expires_at, each.used_at))
+        row = [each.id, each.name, ", ".join(each.topics), *times, str(each.uses), state]
         table.add_row(*(Text(cell, "dim" if ended else "") for cell in row))
-    Console(highlight=False).print(table)
+    show(table)
 
 
 @key.command()
@@ -107,11 +109,11 @@ def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys
 
 
 def _duration(text: str | None) -> timedelta | None:
-    from botctl.core.durations import parse_duration
     from botctl.core.errors import UsageError
+    from botctl.core.when import duration
 
     try:
-        return None if text is None else parse_duration(text)
+        return None if text is None else duration(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 
@@ -129,6 +131,10 @@ def _plain(each: ApiKey) -> dict[str, Any]:
 
 def _when(at: datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC") if at else "-"
+
+
+def _day(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d}" if at else "-"
 
 
 def _print_json(value: object) -> None:

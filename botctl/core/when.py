@@ -1,4 +1,4 @@
-"""Moments as a person types them: ``7d`` ago, or a date."""
+"""Moments and durations as a person types them: ``7d`` (ago), or a date."""
 
 from __future__ import annotations
 
@@ -23,12 +23,27 @@ def moment(text: str, now: datetime) -> datetime:
     text = text.strip().lower()
     try:
         if _AGO.fullmatch(text):
-            return now.astimezone(UTC) - sum((_part(*part) for part in _PART.findall(text)), timedelta())
+            return now.astimezone(UTC) - _sum(text)
         found = datetime.fromisoformat(text.upper())
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is no moment; write for example {EXAMPLE}") from None
 
 
-def _part(number: str, unit: str) -> timedelta:
-    return timedelta(**{_UNITS[unit]: int(number)})
+def duration(text: str) -> timedelta:
+    """The duration that ``text`` means: ``30d``, ``1h30m``.
+
+    Raises:
+        ValueError: a sentence with an example.
+    """
+    text = text.strip().lower()
+    try:
+        if _AGO.fullmatch(text) and (found := _sum(text)):
+            return found
+    except OverflowError:
+        pass
+    raise ValueError(f"{text[:40]!r} is no duration; write for example 30d or 1h30m")
+
+
+def _sum(text: str) -> timedelta:
+    return sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in _PART.findall(text)), timedelta())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.when import EXAMPLE, moment
+from botctl.core.when import EXAMPLE, duration, moment
 
 NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
 
@@ -45,3 +45,16 @@ def test_any_text_is_a_moment_in_utc_or_a_sentence(text):
         found, sentence = NOW, str(error)
     assert found.utcoffset() == timedelta()
     assert EXAMPLE in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "means"), [("30d", timedelta(days=30)), (" 1H30m ", timedelta(minutes=90)), ("8w", timedelta(weeks=8))]
+)
+def test_durations(text: str, means: timedelta) -> None:
+    assert duration(text) == means
+
+
+@pytest.mark.parametrize("text", ["", "0d", "30", "d", "-1d", "soon", "999999999w", "2026-01-31"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration; write for example 30d"):
+        duration(text)

@@ -1,0 +1,94 @@
+"""`botctl run --only realtime` beside a bot, `botctl auth key`, and the client of the docs, as processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from botctl.core.runtime import Runtime
+from botctl.realtime.protocol import Close
+from tests.support.cli import STARTED_ONLY, Project
+from tests.support.waiting import wait_for
+
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLE = re.search(r"```python\n(.*?)```", (DOCS / "realtime.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A bot in one process, the realtime server in another."""
+    project = Project(tmp_path_factory.mktemp("realtime") / "bot")
+    with project.process("run", "--only", "bot", until="Try, in another terminal"):
+        yield project
+
+
+def address(project: Project) -> str:
+    return Runtime(project.root).live()["realtime"].address
+
+
+@contextmanager
+def watching(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """The client of the docs, and what it prints."""
+    assert EXAMPLE
+    words = (sys.executable, "-c", EXAMPLE[1], url, key)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        assert client.stdout
+        try:
+            yield client, client.stdout
+        finally:
+            client.kill()
+
+
+def test_another_process_streams_what_the_bot_does(project: Project) -> None:
+    """With the client of the docs. The key is revoked in a terminal, and the client is cut."""
+    with project.process("run", "--only", "realtime", until=STARTED_ONLY.lower()) as server:
+        wait_for(lambda: "realtime" in project.parts(), what="the server")
+        made = project.call("auth", "key", "create", "docs", "--topics", "commands", "--json").json
+        with watching(address(project), made["key"]) as (client, said):
+            assert [said.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
+            assert "Pong!" in project.call("sandbox", "send", "/ping").out
+            assert said.readline().split() == ["event", "command.finished"]
+            assert project.call("auth", "key", "revoke", made["id"]).code == 0
+            _, errors = client.communicate(timeout=20)
+            assert str(int(Close.KEY_ENDED)) in errors
+        server.signal(signal.SIGTERM)
+        assert server.ended() == 143
+    assert "realtime" not in project.parts()
+
+
+def test_keys_are_shown_once(project: Project) -> None:
+    """The text alone on stdout; nobody can get it again."""
+    made = project.call("auth", "key", "create", "ci", "--expires", "1h30m")
+    text = made.out.strip()
+    assert re.fullmatch(r"botctl_[a-z0-9]{12}_[0-9A-Za-z]{49}", text)
+    assert "not shown again" in made.err
+    listed = project.call("auth", "key", "list", "--json")
+    assert text.split("_")[2] not in listed.out
+    (key,) = [each for each in listed.json if each["name"] == "ci"]
+    assert (key["topics"], key["uses"], key["revoked_at"]) == (["*"], 0, None)
+    assert key["expires_at"] > key["created_at"]
+    for path in (project.root / "logs").iterdir():
+        assert text not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "words", [("create", ""), ("create", "x", "--expires", "soon"), ("create", "x", "--topics", "A B"), ("revoke", "x")]
+)
+def test_what_cannot_be_done_is_a_sentence(project: Project, words: tuple[str, ...]) -> None:
+    done = project.call("auth", "key", *words, "--json")
+    assert done.code == 2
+    assert json.loads(done.err)["exit_code"] == 2
+
+
+def test_every_close_code_is_documented() -> None:
+    page = (DOCS / "realtime.md").read_text()
+    assert not [code for code in Close if f"| {int(code)} | `{code.name}` |" not in page]
