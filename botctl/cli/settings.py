@@ -9,6 +9,7 @@ import typer
 from botctl.cli.options import AsJson, Profile, Project, load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from botctl.core.guilds import GuildSettings
@@ -53,23 +54,41 @@ def _settings_of(
     """The settings of ``guild``, after ``changes`` where there are any."""
     import asyncio
 
+    from redis.asyncio import Redis
+
     from botctl.app import opened
     from botctl.core.errors import UsageError
     from botctl.core.protocols import GuildSettingsStore
+    from botctl.core.settings import DISCORD_ID
+    from botctl.ratelimit.inspect import Inspector
     from botctl.stores.relay import Relay
 
-    if not (guild.isascii() and guild.isdigit()):
-        raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint="It is a number of 17 to 20 digits.")
+    if not DISCORD_ID.matches(guild):
+        raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint=f"It is {DISCORD_ID.words}.")
     loaded = load_settings(project, profile)
 
     async def ask() -> GuildSettings:
-        async with opened(loaded, GuildSettingsStore, Relay) as running:
+        async with opened(loaded, GuildSettingsStore, Relay, Redis) as running:
             store = running.get(GuildSettingsStore)
             if changes is None:
                 return await store.get(guild)
-            return await store.update(guild, changes, actor="cli")
+            settings = await store.update(guild, changes, actor="cli")
+            if changes.get("disabled"):
+                _warn(settings, await Inspector(running.get(Redis), loaded.settings.bot).commands())
+            return settings
 
     return asyncio.run(ask())
+
+
+def _warn(settings: GuildSettings, commands: Sequence[str]) -> None:
+    """Say what is switched off and seems to be misspelt; or that nobody knows."""
+    from botctl.core.guilds import unknown
+
+    names = unknown(settings, commands)
+    if names and commands:
+        typer.echo(f"Note: the bot has no command {', '.join(names)}; is it misspelt?", err=True)
+    elif names:
+        typer.echo("Note: no bot has told its commands here yet, so it is not known whether these exist.", err=True)
 
 
 def _print(guild: str, settings: GuildSettings, *, as_json: bool) -> None:

@@ -71,6 +71,12 @@ def differences(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[objec
     return {key: (before[key], after[key]) for key in KEYS if before[key] != after[key]}
 
 
+def unknown(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
+    """What is disabled and names none of ``commands`` (``ops status``), nor a group of them: misspelt, maybe."""
+    known = [f"{command.lower()} " for command in commands]
+    return sorted(name for name in settings.disabled if not any(each.startswith(f"{name} ") for each in known))
+
+
 def plain(settings: GuildSettings) -> dict[str, object]:
     """``settings`` in JSON's words, sets as sorted lists, without the revision."""
     return {

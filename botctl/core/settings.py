@@ -85,9 +85,8 @@ class Limits:
 
 
 _AsList = BeforeValidator(_list_from_text)
-DiscordId = Annotated[
-    str, BeforeValidator(_id_from_number), AfterValidator(Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}"))
-]
+DISCORD_ID = Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}")
+DiscordId = Annotated[str, BeforeValidator(_id_from_number), AfterValidator(DISCORD_ID)]
 DiscordIds = Annotated[tuple[DiscordId, ...], NoDecode, _AsList]
 NAME = Pattern("1 to 32 of a-z, 0-9 and -", r"[a-z0-9-]{1,32}")
 Name = Annotated[str, AfterValidator(NAME)]

@@ -91,6 +91,12 @@ class Inspector:
         ]
         return sorted(rows, key=lambda row: (row.owner or "~", row.policy))
 
+    async def commands(self) -> list[str]:
+        """The commands of the bot as its processes last declared them (``ops status``); nothing if none ever ran."""
+        async with _answers():
+            declared = (await self._declared()).get("bot", {})
+        return sorted(name.replace(".", " ") for name in declared if ":" not in name)  # a component has one
+
     async def places(self, subject: Subject, policy: str | None = None) -> list[Place]:
         """Where ``subject`` stands, limit by limit, in one moment; nothing where its whole allowance is there."""
         async with _answers():

@@ -69,6 +69,12 @@ async def test_declared_policies_are_listed_with_what_became_of_them(redis, bot,
     assert {row.checks for row in await inspector.policies(now_s + 26 * 3600)} == {0}
 
 
+async def test_the_commands_are_what_the_bot_declared_also_those_without_limits(redis, bot, inspector):
+    assert await inspector.commands() == []
+    async with limiting(redis, bot, **{"roll": LIMITS, "ops status": (), "poll:vote": LIMITS}):
+        assert await inspector.commands() == ["ops status", "roll"]
+
+
 async def test_what_a_start_no_longer_declares_is_gone(redis, bot, inspector):
     async with limiting(redis, bot, old=LIMITS, roll=LIMITS):
         pass

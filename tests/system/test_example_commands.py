@@ -92,6 +92,8 @@ async def test_settings_are_for_admins_and_refuse_what_makes_no_sense(bot: Rig):
     assert "switched off" in text(await bot.say("roll"))
     shown = (await bot.say("settings show")).messages[-1]
     assert {field["name"]: field["value"] for field in shown.embeds[0]["fields"]}["disabled"] == "roll"
+    assert "misspelt" not in text(await bot.say("settings set", {"setting": "disabled", "value": "+ops"}))
+    assert "misspelt?: rol\n" in text(await bot.say("settings set", {"setting": "disabled", "value": "+rol"})) + "\n"
     await bot.say("settings reset", {"setting": "disabled"})
     assert "of 6" in text(await bot.say("roll"))
 

@@ -153,6 +153,8 @@ class TestOneRun:
         assert "Pong! Das" in project.call("sandbox", "send", "/ping", "--as", "bob").out
         assert project.call("settings", "set", guild, "disabled", "+roll").code == 0
         assert "rolled" not in project.call("sandbox", "send", "/roll").out
+        misspelt = project.call("settings", "set", guild, "disabled", "+rol")
+        assert (misspelt.code, "no command rol; is it misspelt?" in misspelt.err) == (0, True)
         assert project.call("settings", "reset", guild, "disabled").code == 0
         assert project.call("settings", "reset", guild, "locale").code == 0
         assert "rolled" in project.call("sandbox", "send", "/roll").out
@@ -161,6 +163,8 @@ class TestOneRun:
         """Exit code 2, and what would be right."""
         project, _ = bot
         before = project.call("settings", "show", "900000000000000001", "--json").json
+        assert "15 to 20 digits" in (short := project.call("settings", "set", "12", "locale", "de")).err
+        assert short.code == 2
         done = project.call("settings", "set", "900000000000000001", "locale", "xx-nonsense")
         assert (done.code, "Traceback" in done.err) == (2, False)
         assert "locale" in done.err

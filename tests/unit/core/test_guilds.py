@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.guilds import DEFAULTS, KEYS, GuildSettings, changed, differences, plain
+from botctl.core.guilds import DEFAULTS, KEYS, GuildSettings, changed, differences, plain, unknown
 
 SOME = GuildSettings("de", frozenset({"roll", "ops status"}), "123456789012345678", revision=4)
 
@@ -77,3 +77,8 @@ def test_a_disabled_group_switches_off_its_sub_commands():
 def test_differences_are_in_the_words_of_json():
     new = changed(SOME, "disabled", "b, a")
     assert differences(SOME, new) == {"disabled": (["ops status", "roll"], ["a", "b"])}
+
+
+def test_what_is_disabled_and_names_no_command_is_known():
+    settings = GuildSettings(disabled=frozenset({"ops", "ops status", "who is", "rol", "op", "roll x"}))
+    assert unknown(settings, ["ops status", "Who is", "roll"]) == ["op", "rol", "roll x"]
