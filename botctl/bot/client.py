@@ -175,6 +175,7 @@ class Bot(commands.InteractionBot):
             return
         flight.inter = inter  # disnake made this one, and it is what views and listeners answer
         custom_id = inter.data.custom_id
+        flight.worker = asyncio.current_task()
         leaf = self.pipeline.handlers.get((flight.invocation.kind, component_name(custom_id)))
         if leaf is not None:
             await self.pipeline.perform(inter, leaf, tuple(custom_id.split(":")[2:]), {})

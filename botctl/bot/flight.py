@@ -25,13 +25,14 @@ class Flight:
     """An invocation that is under way.
 
     ``judgement`` is what went wrong first; ``answered``: the person had an answer by then. ``heeded``: a handler of the
-    author's was told of it, and may have answered.
+    author's was told of it, and may have answered. ``worker``: disnake runs what a component does in another task.
     """
 
     invocation: Invocation
     inter: Interaction[Any]
     rules: Rules
     task: asyncio.Task[Any]
+    worker: asyncio.Task[Any] | None = None
     judgement: Judgement | None = None
     answered: bool = False
     heeded: bool = False

@@ -78,6 +78,14 @@ class Pipeline:
         """Invocations that have not been answered yet."""
         return len(self._flights)
 
+    def doing(self, task: asyncio.Task[Any]) -> str | None:
+        """What ``task`` does, as people would call it: ``/roll``, ``roll:again``. Any thread may ask."""
+        for flight in tuple(self._flights.values()):
+            if task in (flight.task, flight.worker):
+                slash = flight.invocation.kind is Kind.SLASH
+                return f"/{flight.invocation.name}" if slash else flight.invocation.name
+        return None
+
     def flight(self, inter: Interaction[Any]) -> Flight | None:
         """The flight of ``inter``, while it is under way."""
         return self._flights.get(inter.id)

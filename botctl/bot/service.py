@@ -133,6 +133,7 @@ async def bot_service(
         service = BotService(bot, bus.publish)
         if metrics is not None:
             metrics.shard_latencies = service.latencies_ms
+            metrics.doing = bot.pipeline.doing
         try:
             catalog.install(bot, services)
             if not catalog.files:

@@ -41,6 +41,7 @@ from botctl.core.events import (
 )
 from botctl.core.invocation import Result
 from botctl.core.latency import BOUNDS_MS, Latencies
+from botctl.core.loop_watch import LoopWatch
 from botctl.core.protocols import StatusSource
 from botctl.core.settings import Settings
 from botctl.core.tasks import Backoff, Tasks
@@ -86,7 +87,7 @@ class Metrics:
     """What has been counted so far. `hear` every event; the rest may be read at any time, by the event loop's thread.
 
     ``connections``: clients of the realtime server, set by it. ``shard_latencies``: set by the bot, asked when needed;
-    milliseconds by shard.
+    milliseconds by shard. ``doing``: set by the bot too; what a task does, where that is known.
     """
 
     def __init__(self, *, bot: str = "bot", clock: Clock | None = None) -> None:
@@ -104,6 +105,7 @@ class Metrics:
         self.store_restarts: Counter[str] = Counter()
         self.connections = 0
         self.shard_latencies: Callable[[], Mapping[int, float]] = dict
+        self.doing: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
         self.dropped: Callable[[], Mapping[str, int]] = dict
         self.services: Callable[[], Mapping[str, float]] = dict
         self.bot = bot
@@ -214,8 +216,18 @@ async def process_metrics(settings: Settings, bus: Bus, status: StatusSource, ta
     metrics = Metrics(bot=settings.bot)
     metrics.dropped = bus.dropped
     metrics.services = lambda: {each.name: float(each.state.up) for each in status.statuses()}
-    tasks.spawn(lambda: measure_lag(metrics.late), name="loop lag", restart=Backoff())
-    with bus.listen(metrics.hear, Event):
+
+    def doing(task: asyncio.Task[Any]) -> str | None:
+        return metrics.doing(task)  # the bot sets it later
+
+    watch = LoopWatch(doing, beat_s=LAG_EVERY_S)
+
+    def late(lag_ms: float) -> None:
+        metrics.late(lag_ms)
+        watch.beat(lag_ms)
+
+    tasks.spawn(lambda: measure_lag(late), name="loop lag", restart=Backoff())
+    with bus.listen(metrics.hear, Event), watch:
         yield metrics
 
 

@@ -13,7 +13,10 @@ from disnake.ext import commands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from botctl.bot.build import build
+from botctl.bot.command import Command, component
 from botctl.bot.decide import Rules
+from botctl.bot.plan import Checks
 from tests.support.offline import Offline, click, offline, slash
 
 ANN = "900000000000000101"
@@ -312,6 +315,35 @@ async def test_an_interaction_that_expired_is_one_warning(caplog: pytest.LogCapt
     told = [record for record in caplog.records if record.levelno > logging.INFO]
     assert [(record.levelname, record.exc_info) for record in told] == [("WARNING", None)]
     assert "late expired" in caplog.text
+
+
+async def test_it_says_what_a_task_does():
+    """For whoever finds that it holds the loop up."""
+    found = []
+
+    async def look(inter):
+        found.append(rig.bot.pipeline.doing(asyncio.current_task()))
+
+    class Press(Command):
+        """Press it."""
+
+        async def execute(self, ctx):
+            pass
+
+        @component("it")
+        async def it(self, ctx):
+            await look(ctx.inter)
+
+    with offline() as rig:
+        rig.bot.slash_command(name="look", description="x")(look)
+        built = build(Press, Checks(), lambda *_: None)
+        built.bind(lambda _: {})
+        rig.bot.pipeline.handlers |= built.handlers
+        rig.receive(slash("look"))
+        rig.receive(click("press:it"))
+        await rig.settled()
+        assert sorted(found) == ["/look", "press:it"]
+        assert rig.bot.pipeline.doing(asyncio.current_task()) is None
 
 
 async def test_a_refusal_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture):
