@@ -20,6 +20,7 @@ import pytest
 from botctl.core.settings_load import load
 from botctl.core.settings_reference import reference
 from tests.support.cli import BOTCTL, Project
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -76,6 +77,8 @@ def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         if match := FILE.match(block.text):
             project.write(match[1], block.text)
     with project.run():
+        # The monitor's picture is at most a second old, so at first it may still show the start.
+        wait_for(lambda: "✓ all is well" in project.call("monitor", "--once").out, what="a picture of the bot")
         yield project
 
 
