@@ -269,7 +269,7 @@ class Pipeline:
         outcome = self._finish(flight, judgement)
         if judgement is EXPIRED:
             took_s = outcome.took_ms / 1000
-            words = "%s expired: its answer came after %.1f s, and Discord waits 3 s for the first one"
+            words = "%s expired: the bot had it for %.1f s, and Discord waits 3 s for a first answer"
             _log.warning(words, flight.invocation.name, took_s, extra=fields(flight.invocation))
             return
         if flight.helpers:

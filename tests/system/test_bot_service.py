@@ -176,3 +176,10 @@ async def test_what_cannot_be_made_stops_the_start(tmp_path: Path, files: dict[s
     with pytest.raises(CommandFaults, match=fault):
         async with rig(write(tmp_path / "commands", **files)):
             pass
+
+
+async def test_a_bot_without_commands_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """An empty folder is allowed, and hardly what was meant."""
+    async with rig(write(tmp_path / "commands")):
+        pass
+    assert "commands holds no commands" in caplog.text
