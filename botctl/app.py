@@ -28,6 +28,7 @@ from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import ConfigError
 from botctl.core.jobs import Jobs
 from botctl.core.metrics import process_metrics
+from botctl.core.needs import Factory
 from botctl.core.protocols import Auditor
 from botctl.core.registry import Registry, Running, load_factory
 from botctl.core.runtime import Runtime
@@ -154,8 +155,15 @@ def _add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
     if loaded.settings.services and str(loaded.root) not in sys.path:
         sys.path.append(str(loaded.root))  # at the end: a project's random.py does not hide the library's
     return [
-        registry.add(load_factory(path), name=name, also=[Migrated]) for name, path in loaded.settings.services.items()
+        registry.add(_own(name, path), name=name, also=[Migrated]) for name, path in loaded.settings.services.items()
     ]
+
+
+def _own(name: str, path: str) -> Factory:
+    try:
+        return load_factory(path)
+    except ConfigError as error:
+        raise ConfigError(f"services.{name}: {error}", hint=error.hint) from error
 
 
 def _load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
@@ -266,6 +274,11 @@ async def rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
     """The rate limits, to be looked at."""
     async with opened(loaded, Redis) as running:
         yield Inspector(running.get(Redis), loaded.settings.bot)
+
+
+async def commands_of(running: Running) -> list[str]:
+    """The commands that processes of the bot have declared in the Redis of ``running``; empty if none ever ran."""
+    return await Inspector(running.get(Redis), running.get(Settings).bot).commands()
 
 
 async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None) -> list[Key]:

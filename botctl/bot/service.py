@@ -22,6 +22,7 @@ from botctl.bot.decide import RoleBook
 from botctl.bot.loader import Catalog, Handler
 from botctl.bot.pipeline import Pipeline
 from botctl.bot.point import pointed_at
+from botctl.bot.reconnects import calm_reconnects
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
@@ -114,6 +115,7 @@ async def bot_service(
     """
     cure_webhook_locks()
     cure_heartbeat_clock()
+    calm_reconnects()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with pointed_at(access.base_url):
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, **options)

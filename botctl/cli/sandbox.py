@@ -160,20 +160,35 @@ def messages(
     _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
 
 
-def find_sandbox(root: Path) -> tuple[str, str]:
-    """The URL and the control secret of the sandbox that runs for the project at ``root``.
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """What runs for the project at ``root``."""
 
-    Raises:
-        Unreachable: none runs.
-    """
-    from botctl.core.errors import Unreachable
-    from botctl.core.runtime import Runtime
-    from botctl.sandbox.client import START_IT
+    root: Path
 
-    part = Runtime(root).live().get("sandbox")
-    if part is None or part.secret is None:
-        raise Unreachable(f"No sandbox runs for the bot in {root}.", hint=START_IT)
-    return part.address, part.secret
+    def sandbox(self) -> tuple[str, str]:
+        """The URL and the control secret of its sandbox.
+
+        Raises:
+            Unreachable: none runs.
+        """
+        from botctl.core.errors import Unreachable
+        from botctl.core.runtime import Runtime
+        from botctl.sandbox.client import START_IT
+
+        part = Runtime(self.root).parts().get("sandbox")
+        if part is None or part.secret is None or not part.owned:
+            raise Unreachable(f"No sandbox runs for the bot in {self.root}.", hint=START_IT)
+        if not part.live:
+            sentence = f"The sandbox has ended, and process {part.owner_pid} starts it again."
+            raise Unreachable(sentence, hint="Try again in a moment.")
+        return part.address, part.secret
+
+    def bot(self) -> int | None:
+        """The process that is the bot."""
+        from botctl.core.runtime import Runtime
+
+        return Runtime(self.root).holder("bot")
 
 
 def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversation], Awaitable[Outcome]]) -> None:
@@ -198,13 +213,13 @@ def _act(place: Place, timeout_s: float, act: Callable[[Conversation], Awaitable
     import asyncio
     import os
 
-    from botctl.core.settings_load import find_root
+    from botctl.core.paths import find_root
     from botctl.sandbox.client import SandboxClient, Seat
     from botctl.sandbox.conversation import Conversation
 
     async def talk() -> bool:
-        url, secret = find_sandbox(find_root(place.project, os.environ, Path.cwd()))
-        async with SandboxClient(url, secret) as client:
+        home = Home(find_root(place.project, os.environ, Path.cwd()))
+        async with SandboxClient(*home.sandbox(), home) as client:
             return await act(Conversation(client, Seat(place.name, place.channel, place.guild), timeout_s=timeout_s))
 
     if not asyncio.run(talk()):

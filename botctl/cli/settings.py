@@ -54,13 +54,10 @@ def _settings_of(
     """The settings of ``guild``, after ``changes`` where there are any."""
     import asyncio
 
-    from redis.asyncio import Redis
-
-    from botctl.app import opened
+    from botctl.app import commands_of, opened
     from botctl.core.errors import UsageError
     from botctl.core.protocols import GuildSettingsStore
     from botctl.core.settings import DISCORD_ID
-    from botctl.ratelimit.inspect import Inspector
     from botctl.stores.relay import Relay
 
     if not DISCORD_ID.matches(guild):
@@ -68,13 +65,13 @@ def _settings_of(
     loaded = load_settings(project, profile)
 
     async def ask() -> GuildSettings:
-        async with opened(loaded, GuildSettingsStore, Relay, Redis) as running:
+        async with opened(loaded, GuildSettingsStore, Relay) as running:
             store = running.get(GuildSettingsStore)
             if changes is None:
                 return await store.get(guild)
             settings = await store.update(guild, changes, actor="cli")
             if changes.get("disabled"):
-                _warn(settings, await Inspector(running.get(Redis), loaded.settings.bot).commands())
+                _warn(settings, await commands_of(running))
             return settings
 
     return asyncio.run(ask())

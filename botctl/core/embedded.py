@@ -37,11 +37,16 @@ class Endpoint(NamedTuple):
     secret: str | None = None
 
 
+def _nothing(_address: str) -> None:
+    """For a part that leaves nothing behind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a part is run. ``name`` is its name in ``runtime.json``; ``title`` is what a person reads.
 
-    ``secret`` is what others need to talk to it; it is kept in ``runtime.json``, which only this user may read.
+    ``clean`` is called with its address after it has stopped. ``secret`` is what others need to talk to it; it is kept
+    in ``runtime.json``, which only this user may read.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Recipe:
     new_address: Callable[[Runtime], str]
     answers: Callable[[Endpoint], Awaitable[bool]]
     launch: Callable[[Runtime, str], Launch]
+    clean: Callable[[str], None] = _nothing
     secret: str | None = field(default=None, repr=False)
 
     @property
@@ -150,6 +156,7 @@ async def _owned(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> As
                 await _leave(recipe, runtime)
     finally:
         runtime.withdraw(recipe.name)
+        recipe.clean(address)
 
 
 def _publish(recipe: Recipe, runtime: Runtime, pid: int, address: str) -> None:

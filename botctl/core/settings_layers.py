@@ -20,11 +20,11 @@ from dotenv.parser import parse_stream
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from botctl.core.escape import safe
+from botctl.core.paths import PROJECT_VARIABLE
 from botctl.core.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from botctl.core.settings_reference import reference
 from botctl.core.toml_lines import key_lines
 
-PROJECT_VARIABLE = "BOTCTL_PROJECT"
 TEST_PREFIX = "BOTCTL_TEST_"  # what botctl's own tests are told; no settings
 NO_SETTINGS = frozenset({PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"})
 """Told to others: the Python that ecosystem.config.js starts, where Discord's description of its API is."""

@@ -13,13 +13,12 @@ from pydantic import SecretStr
 
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
-from botctl.core.paths import SETTINGS_FILE
+from botctl.core.paths import SETTINGS_FILE, find_root
 from botctl.core.redact import MARK, redact, redact_shapes, register
 from botctl.core.settings import NAME, PRODUCTION, Section, Settings
 from botctl.core.settings_judge import judge
 from botctl.core.settings_layers import (
     DEFAULT,
-    PROJECT_VARIABLE,
     Found,
     Key,
     Layer,
@@ -76,24 +75,6 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
 
 def _origins(found: Values) -> dict[str, Origin]:
     return {".".join(key): value.origin for key, value in found.items() if value.value != {}}
-
-
-def find_root(project: Path | None, env: Mapping[str, str], start: Path) -> Path:
-    """The project's root: what is named, else the nearest of ``start`` and its parents with config/botctl.toml.
-
-    Raises:
-        ConfigError: there is no settings file.
-    """
-    named = project or (Path(env[PROJECT_VARIABLE]) if env.get(PROJECT_VARIABLE) else None)
-    here = (named or start).resolve()
-    for folder in [here] if named else [here, *here.parents]:
-        if (folder / SETTINGS_FILE).exists():
-            return folder
-    alone = "" if named else ", nor has a folder above it"
-    raise ConfigError(
-        f"{safe(here)} has no {SETTINGS_FILE}{alone}.",
-        hint="`botctl init DIR` writes a new bot into DIR; --project DIR names one that exists.",
-    )
 
 
 def explain(loaded: Loaded) -> list[Row]:

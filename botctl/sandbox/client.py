@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from botctl.core.errors import BotctlError, Unreachable
+from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
 from botctl.core.escape import safe
 from botctl.sandbox.person import MenuCall, SlashCall
 from botctl.sandbox.shapes import Choice, Choices, Message, Messages, Reply, State
@@ -35,20 +36,33 @@ class Seat:
         return {"as": self.name, "channel": self.channel, "guild": self.guild}
 
 
+class Home(Protocol):
+    """The project whose sandbox it is."""
+
+    def sandbox(self) -> tuple[str, str]:
+        """The URL and the control secret of the sandbox that runs now. Raises Unreachable when none does."""
+        ...
+
+    def bot(self) -> int | None:
+        """The process that is the bot, connected or not."""
+        ...
+
+
 class SandboxClient:
     """The control port at ``url``. Use it as an async context manager.
 
-    Every call raises Unreachable when nothing answers there, and BotctlError with the sandbox's own sentence when it
-    refuses.
+    Every call raises Unreachable when nothing answers there, UsageError and BotctlError with the sandbox's own sentence
+    when it refuses. With ``home``, a sandbox that is gone is looked for there: it may have been started anew.
     """
 
-    def __init__(self, url: str, secret: str) -> None:
+    def __init__(self, url: str, secret: str, home: Home | None = None) -> None:
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {secret}"}
+        self._secret = secret
+        self._home = home
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers=self._headers)
+        self._session = aiohttp.ClientSession()
         return self
 
     async def __aexit__(
@@ -63,7 +77,7 @@ class SandboxClient:
 
     async def send(self, what: SlashCall | MenuCall | str, seat: Seat, *, timeout_s: float = ANSWER_S) -> Reply:
         """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
-        return await self._act("send", {**_sent(what), **seat.json()}, timeout_s)
+        return await self._act("send", {**_sent(what), **seat.json(), "folder": str(Path.cwd())}, timeout_s)
 
     async def click(
         self,
@@ -108,19 +122,42 @@ class SandboxClient:
         return await self._call("POST", verb, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _MARGIN_S)
 
     async def _call(self, method: str, verb: str, *, limit_s: float = _MARGIN_S, **given: Any) -> Any:
-        if self._session is None:
-            raise RuntimeError("SandboxClient must be entered with `async with` first")
-        limit = aiohttp.ClientTimeout(total=limit_s)
+        given["timeout"] = aiohttp.ClientTimeout(total=limit_s)
         try:
-            async with self._session.request(method, f"{self._url}/_control/{verb}", timeout=limit, **given) as answer:
-                said = await answer.json(content_type=None)
-                if answer.ok:
-                    return said
-                raise _refused(said, answer.status)
+            status, said = await self._ask(method, verb, given)
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
         except (aiohttp.ClientError, ValueError) as error:
             raise _strange(error) from error
+        if status < HTTPStatus.BAD_REQUEST:
+            return said
+        pid = self._home.bot() if self._home and status == HTTPStatus.CONFLICT else None
+        raise _refused(said, status) if pid is None else _reconnecting(pid)
+
+    async def _ask(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+        """The status and what is said; asked again where the sandbox has moved, for nobody has heard the first time."""
+        try:
+            status, said = await self._ask_once(method, verb, given)
+        except aiohttp.ClientConnectorError:
+            if not self._moved():
+                raise
+        else:
+            if status != HTTPStatus.UNAUTHORIZED or not self._moved():
+                return status, said
+        return await self._ask_once(method, verb, given)
+
+    def _moved(self) -> bool:
+        before = self._url, self._secret
+        if self._home is not None:
+            self._url, self._secret = self._home.sandbox()
+        return before != (self._url, self._secret)
+
+    async def _ask_once(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+        if self._session is None:
+            raise RuntimeError("SandboxClient must be entered with `async with` first")
+        headers = {"Authorization": f"Bearer {self._secret}"}
+        async with self._session.request(method, f"{self._url}/_control/{verb}", headers=headers, **given) as answer:
+            return answer.status, await answer.json(content_type=None)
 
 
 START_IT = "Start it with: botctl run"
@@ -145,8 +182,14 @@ def _read(shape: type[Shown], said: Any) -> Shown:
 def _refused(said: Any, status: int) -> BotctlError:
     body = said if isinstance(said, dict) else {}
     sentence = body.get("error") or f"The sandbox refused with status {status}."
-    kind = Unreachable if status == HTTPStatus.CONFLICT else BotctlError  # 409: the bot is not connected to it
+    kinds: dict[object, type[BotctlError]] = {ExitCode.USAGE: UsageError, ExitCode.UNREACHABLE: Unreachable}
+    kind = kinds.get(body.get("exit_code"), BotctlError)
     return kind(safe(sentence, limit=500), hint=safe(body.get("hint") or "", limit=500))
+
+
+def _reconnecting(pid: int) -> Unreachable:
+    """Disnake takes its time: after a kill of the sandbox the bot is back within some seconds."""
+    return Unreachable(f"The bot (process {pid}) is reconnecting to the sandbox.", hint="Try again in a moment.")
 
 
 def _strange(error: Exception) -> BotctlError:

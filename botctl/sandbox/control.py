@@ -1,7 +1,8 @@
 """The person's side and the test's: HTTP and JSON under ``/_control``, with the control secret.
 
-Errors are ``{"error": sentence, "hint": sentence}``: 400 for a wrong call, 401 without the secret, 409 when no bot is
-connected. What Discord's own client would refuse to send is no error: its Reply has the state ``refused``.
+Errors are ``{"error": sentence, "hint": sentence, "exit_code"?}``: 400 for a wrong call or what Discord refuses, 401
+without the secret, 409 when no bot is connected. What Discord's own client would refuse to send is no error: its Reply
+has the state ``refused``.
 """
 
 from __future__ import annotations
@@ -137,9 +138,11 @@ def _handler(function: Function) -> Callable[[web.Request], Awaitable[web.Respon
             return respond(200, views.refused(str(wrong)))
         except BotctlError as error:
             status = 409 if isinstance(error, Unreachable) else 400
-            return respond(status, {"error": str(error), "hint": error.hint})
+            return respond(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
         except Refusal as refusal:
-            return respond(400, {"error": refusal.message, "hint": json.dumps(refusal.errors)})
+            return respond(
+                400, {"error": refusal.message, "hint": json.dumps(refusal.errors) if refusal.errors else ""}
+            )
 
     return handle
 

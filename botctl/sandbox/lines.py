@@ -93,25 +93,25 @@ async def _help(_talk: Conversation, _rest: str) -> Outcome:
 
 
 async def _as(talk: Conversation, rest: str) -> Outcome:
-    talk.seat = replace(talk.seat, name=_one_of(rest.removeprefix("@"), await _people(talk), "person"))
+    talk.seat = replace(talk.seat, name=_one_of(_bare(rest).removeprefix("@"), await _people(talk), "person"))
     talk.form = None
     return Note(f"You are {talk.seat.name} now.")
 
 
 async def _channel(talk: Conversation, rest: str) -> Outcome:
-    talk.seat = replace(talk.seat, channel=_one_of(rest.removeprefix("#"), await _channels(talk), "channel"))
+    talk.seat = replace(talk.seat, channel=_one_of(_bare(rest).removeprefix("#"), await _channels(talk), "channel"))
     return await _messages(talk, "")
 
 
 async def _guild(talk: Conversation, rest: str) -> Outcome:
-    name = _one_of(rest, await _guilds(talk), "guild")
+    name = _one_of(_bare(rest), await _guilds(talk), "guild")
     talk.seat = replace(talk.seat, guild=name, channel=None)
     await talk.settle()
     return Note(f"You are in #{talk.seat.channel} of {name} now.")
 
 
 async def _click(talk: Conversation, rest: str) -> Outcome:
-    return await talk.click(_needed(rest, "button"))
+    return await talk.click(_bare(_needed(rest, "button")))
 
 
 async def _pick(talk: Conversation, rest: str) -> Outcome:
@@ -204,6 +204,15 @@ def told(state: State, guild: Guild | None) -> list[str]:
         f"People:   {', '.join(people)}",
         f"Bots:     {', '.join(bots) or 'none has logged in yet'}",
     ]
+
+
+def _bare(rest: str) -> str:
+    """``rest`` without quotes around all of it, which lines with several words need and this one does not mind."""
+    try:
+        found = shlex.split(rest) if rest[:1] in ("'", '"') else []
+    except ValueError:  # the quote stays open, so it is part of the name
+        return rest
+    return found[0] if len(found) == 1 else rest
 
 
 def words(text: str) -> list[str]:

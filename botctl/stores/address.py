@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,13 @@ def socket_path(folder: Path, name: str) -> Path:
         return path
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     return _private(Path(tempfile.gettempdir()) / f"botctl-{os.getuid()}-{digest}") / name
+
+
+def forget_socket(path: Path) -> None:
+    """Remove the temporary folder that `socket_path` may have made for ``path``, where nothing is in it any more."""
+    if path.parent.parent == Path(tempfile.gettempdir()) and path.parent.name.startswith(f"botctl-{os.getuid()}-"):
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 def _private(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -114,7 +115,9 @@ def _unreachable(url: str, error: Exception) -> Unreachable:
 
 
 def _said(error: Exception) -> str:
-    return redact(safe(error)).rstrip(".")
+    """What the driver says, without what it knows of every server and limit."""
+    said = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
+    return redact(safe(said)).rstrip(".")
 
 
 async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from botctl.core.child import Launch
 from botctl.core.embedded import START_S, Endpoint, Recipe
 from botctl.core.errors import ConfigError
 from botctl.core.runtime import Runtime
-from botctl.stores.address import socket_path
+from botctl.stores.address import forget_socket, socket_path
 
 NAME: Final = "redis"
 TITLE: Final = "The embedded Redis"
@@ -88,4 +88,11 @@ def _program() -> Path:
         ) from error
 
 
-RECIPE: Final = Recipe(name=NAME, title=TITLE, new_address=_new_address, answers=_answers, launch=_launch)
+RECIPE: Final = Recipe(
+    name=NAME,
+    title=TITLE,
+    new_address=_new_address,
+    answers=_answers,
+    launch=_launch,
+    clean=lambda address: forget_socket(Path(_socket(address))),
+)

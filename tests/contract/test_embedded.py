@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import socket
+import tempfile
 import time
 import warnings
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unrea
 from botctl.core.process import began
 from botctl.core.runtime import Runtime
 from botctl.core.settings import MongoSettings, RedisSettings, Settings
-from botctl.stores import nx
+from botctl.stores import address, nx
 from botctl.stores.mongo import mongo_store, ping_mongo
 from botctl.stores.redis import connect, ping_redis, redis_store
 from botctl.stores.report import StoreState, report
@@ -82,6 +83,18 @@ async def test_who_is_to_own_joins_nobody(process):
                 pytest.fail("owned twice")
     async with process(lasting=True, owning=True), process(lasting=True):
         pass
+
+
+async def test_what_a_long_path_needs_elsewhere_is_gone_after_a_stop(process, tmp_path, monkeypatch):
+    """Sockets have short paths, so this one is in the folder for temporary files."""
+    short = tmp_path / "t"
+    short.mkdir()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(short))
+    monkeypatch.setattr(address, "SOCKET_BYTES", len(str(tmp_path)))
+    async with process(lasting=True) as (found, _, _):
+        assert str(short) in found
+        assert list(short.iterdir())
+    assert not list(short.iterdir())
 
 
 async def test_four_that_start_at_once_start_one_store(process, tmp_path):

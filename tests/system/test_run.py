@@ -298,6 +298,21 @@ class TestRefusals:
         assert done.code == 7
         assert "127.0.0.1:9" in done.err
         assert "hunter2" not in done.err + done.out
+        assert " ERROR " not in done.err  # it is in the log's file; here it would be said a third time
+        assert "does not answer" in (project.root / "logs" / "botctl.jsonl").read_text()
+
+    def test_a_mongodb_that_does_not_answer_is_one_line(self, project: Project) -> None:
+        """Without what the driver knows of every server of its topology."""
+        done = project.call("run", BOTCTL_MONGO__URL="mongodb://127.0.0.1:9/", BOTCTL_MONGO__TIMEOUT_S="0.2")
+        (said,) = [line for line in done.err.splitlines() if line.startswith("botctl: ")]
+        assert (done.code, said.count("127.0.0.1:9")) == (7, 2)
+        assert not re.search("Topology|Timeout|timeouts|…", said)
+
+    def test_a_service_that_cannot_be_loaded_is_named_as_in_the_settings(self, project: Project) -> None:
+        """Exit code 78."""
+        project.settings('[services]\nmine = "nomod:fac"\n')
+        done = project.call("run")
+        assert (done.code, "botctl: services.mine: 'nomod:fac': there is no module nomod" in done.err) == (78, True)
 
     def test_with_real_servers_there_is_nothing_to_keep(self, project: Project) -> None:
         """Exit code 78."""

@@ -115,6 +115,10 @@ async def test_exit_codes_tell_what_went_wrong(bot: Project) -> None:
     refused = await bot.run("send", "/roll sides:1")
     assert (refused.code, refused.err) == (1, "")
     assert "at least 2" in refused.out
+    nowhere = await bot.run("send", "/ping", "--channel", "nix")
+    assert (nowhere.code, "no channel “nix”" in nowhere.err) == (2, True)
+    empty = await bot.run("send", "")
+    assert (empty.code, empty.err) == (1, "botctl: Cannot send an empty message\n")
     unknown = await bot.run("send", "/rol")
     assert (unknown.code, unknown.out) == (2, "")
     assert "Did you mean /roll?" in unknown.err
@@ -149,6 +153,27 @@ async def test_a_project_without_a_running_sandbox_is_exit_7(tmp_path: Path) -> 
     ran = await Project(tmp_path, "", "").process("send", "/ping")
     assert ran.code == 7
     assert "Start it with: botctl run" in ran.err
+
+
+async def test_a_sandbox_that_is_on_its_way_back_is_no_sandbox_that_nobody_runs(project: Project) -> None:
+    """Its process has ended, its owner has not: that is us."""
+    gone = await asyncio.create_subprocess_exec("sleep", "60")
+    Runtime(project.root).publish("sandbox", pid=gone.pid, address=project.url, secret="x")
+    gone.kill()
+    await gone.wait()
+    ran = await project.run("send", "/ping")
+    assert ran.code == 7
+    assert f"process {os.getpid()} starts it again" in ran.err
+    assert "Try again in a moment" in ran.err
+
+
+def test_a_person_in_the_sandbox_does_not_wait_for_the_library_of_settings() -> None:
+    """It is a fifth of the start of `botctl sandbox send`."""
+    look = (
+        "import sys, botctl.core.paths, botctl.core.runtime, botctl.sandbox.conversation, botctl.cli.sandbox_output;"
+        "sys.exit('pydantic_settings' in sys.modules)"
+    )
+    assert subprocess.run((sys.executable, "-c", look), check=False).returncode == 0
 
 
 async def test_the_prompt_completes_talks_and_leaves(bot: Project) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from botctl.core.errors import ConfigError
 from botctl.stores import address
-from botctl.stores.address import SOCKET_BYTES, shown, socket_path
+from botctl.stores.address import SOCKET_BYTES, forget_socket, shown, socket_path
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,17 @@ def test_a_socket_of_a_deep_folder_goes_to_a_private_place(tmp_path, monkeypatch
     path.parent.chmod(0o755)
     with pytest.raises(ConfigError, match="does not belong to this user alone"):
         socket_path(deep, "s")
+
+
+def test_the_private_place_is_removed_when_nothing_is_in_it_and_nothing_else_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(address.tempfile, "gettempdir", lambda: str(tmp_path))
+    path = socket_path(tmp_path / ("x" * SOCKET_BYTES), "s")
+    path.touch()
+    forget_socket(path)
+    assert path.exists()
+    path.unlink()
+    forget_socket(path)
+    assert not path.parent.exists()
+    (tmp_path / "mine").mkdir()
+    forget_socket(tmp_path / "mine" / "s")
+    assert (tmp_path / "mine").is_dir()

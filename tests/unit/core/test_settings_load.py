@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import ConfigError, ExitCode
+from botctl.core.paths import find_root
 from botctl.core.redact import redact
 from botctl.core.settings import LogLevel, uses_sandbox
-from botctl.core.settings_load import Loaded, explain, find_root, load
+from botctl.core.settings_load import Loaded, explain, load
 
 EXAMPLE = Path(__file__).parents[3]
 TOKEN = "s3cr3t-token-of-the-test"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -12,6 +14,7 @@ from botctl.sandbox.client import SandboxClient, Seat
 from botctl.sandbox.conversation import Conversation, by_number
 from botctl.sandbox.feed import Feed
 from botctl.sandbox.lines import WORDS, Leave, Note, assigned, run, suggest, words
+from botctl.sandbox.person import SlashCall
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.shapes import Message, Reply
@@ -162,12 +165,83 @@ async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(talk: Conv
             await client.state()
 
 
+class Home:
+    """A project whose sandbox and bot are what the test says."""
+
+    def __init__(self, url: str, pid: int | None = None) -> None:
+        self.url = url
+        self.pid = pid
+
+    def sandbox(self) -> tuple[str, str]:
+        return self.url, "secret"
+
+    def bot(self) -> int | None:
+        return self.pid
+
+
+@pytest.mark.parametrize("secret", ["secret", "the old one"])
+async def test_a_sandbox_that_was_started_anew_is_found_again(talk: Conversation, secret: str) -> None:
+    """At another port, or at the same one with another secret."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    url = talk.client._url
+    async with SandboxClient(nobody if secret == "secret" else url, secret, Home(url)) as client:
+        assert (await client.state()).guilds
+
+
+async def test_while_the_bot_runs_and_is_not_connected_it_is_said_to_come() -> None:
+    world = default_world()
+    async with serving(Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))) as url:
+        async with fake_bot(url, "token", COMMANDS, ANSWERS):
+            pass
+        for home, said in ((Home(url, 42), "process 42\\) is reconnecting"), (Home(url), "No bot is connected")):
+            async with SandboxClient(url, "secret", home) as client:
+                with pytest.raises(Unreachable, match=said):
+                    await client.send(SlashCall("ping"), Seat())
+
+
+async def test_who_sends_says_where_they_stand(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file is given by its path, which may be relative."""
+    asked: list[object] = []
+    real = talk.client._ask_once
+
+    async def ask_once(method: str, verb: str, given: dict[str, object]) -> tuple[int, object]:
+        asked.append(given.get("json"))
+        return await real(method, verb, given)
+
+    monkeypatch.setattr(talk.client, "_ask_once", ask_once)
+    monkeypatch.chdir(tmp_path)
+    await talk.say("/ping")
+    assert isinstance(asked[-1], dict)
+    assert asked[-1]["folder"] == str(tmp_path)
+
+
+async def test_quotes_around_what_follows_a_word_are_not_part_of_it(talk: Conversation) -> None:
+    await run(talk, "/poll")
+    assert "ann wants pizza" in str(await content(talk, ':click "Pizza"'))
+    await run(talk, ":as 'bob'")
+    await run(talk, ':channel "staff"')
+    await run(talk, f':guild "{talk.guild.name if talk.guild else ""}"')
+    assert (talk.seat.name, talk.seat.channel) == ("bob", "general")
+    assert await content(talk, ':say "hello"') == ['"hello"']
+    with pytest.raises(UsageError, match="Piz"):
+        await run(talk, ':click "Piz')
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind", "sentence"),
     [
         (200, {"guilds": 3}, BotctlError, "does not understand"),
         (200, "no JSON", BotctlError, "does not understand"),
-        (409, {"error": "No bot is connected.", "hint": "Start it."}, Unreachable, "No bot is connected."),
+        (
+            409,
+            {"error": "No bot is connected.", "hint": "Start it.", "exit_code": 7},
+            Unreachable,
+            "No bot is connected.",
+        ),
+        (400, {"error": "There is no channel “x”.", "exit_code": 2}, UsageError, "no channel"),
         (500, [], BotctlError, "The sandbox refused with status 500."),
     ],
 )
