@@ -38,7 +38,7 @@ module.exports = {
       kill_timeout: 180_000,
       treekill: false,
 
-      // Again: not after what only a person can put right (docs/exit-codes.md), and never in a hurry. Discord allows
+      // Again: not after what only a person can put right, and never in a hurry. Discord allows
       // 1,000 logins a day and takes the token away after that; a start every 90 s is 960. PM2's own backoff ends at
       // 15 s, cron_restart and max_memory_restart heed no delay at all.
       // Not 0 either: that is what PM2 makes of a kill -9.

@@ -15,6 +15,9 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Write a new bot from the example into DIR."""
+    import shlex
+
+    from botctl.cli.typed import as_typed
     from botctl.core.scaffold import create
 
     written = create(folder)
@@ -25,4 +28,4 @@ def init(
         return
     for path in written:
         print(folder / path)
-    typer.echo(f"\nStart it: cd {folder} && botctl run", err=True)
+    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {as_typed(anywhere=True)} run", err=True)

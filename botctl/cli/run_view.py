@@ -7,7 +7,6 @@ service.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl import __version__
+from botctl.cli.typed import as_typed
 from botctl.core.bus import Bus
 from botctl.core.escape import safe
 from botctl.core.events import DrainStarted, ServiceChanged
@@ -192,11 +192,11 @@ class RunView:
             facts.append(("realtime", parts["realtime"].address))
         facts.append(("logs", f"{settings.logs.folder}/{FILE_NAME}"))
         if not _LABELS.keys().isdisjoint(parts):
-            facts.append(("", "What is embedded serves this machine and its user; see docs/production.md."))
+            facts.append(("", "What is embedded serves this machine and its user; servers are settings."))
         return facts
 
     def _tries(self) -> list[tuple[str, str]]:
-        me = _as_typed()
+        me = as_typed()
         tries = [(f"{me} stores", "where the data are")]
         if self._loaded.settings.discord.token:
             return [*tries, (f"{me} run --explain-config", "where each setting comes from")]
@@ -209,19 +209,3 @@ _LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}
 def _nearby(address: str, root: Path) -> str:
     """A socket's address as seen from the project, to be read at a glance."""
     return address.replace(f"unix://{root}/", "")
-
-
-def _as_typed() -> str:
-    """How a person calls botctl here: by name where that works, else by path."""
-    program = Path(sys.argv[0])
-    if program.name == "__main__.py":  # python -m botctl: the script beside that Python, if it has one
-        program = Path(sys.executable).with_name("botctl")
-        if not program.exists():
-            return f"{sys.executable} -m botctl"
-    found = shutil.which(program.name)
-    if found and Path(found).resolve() == program.resolve():
-        return program.name
-    try:
-        return str(program.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(program)

@@ -23,16 +23,49 @@ __pycache__/
 """
 
 
+_README = "README.md"
+_README_TEXT = """\
+# {name}
+
+A Discord bot that botctl runs.
+
+```sh
+python3 -m venv .venv
+.venv/bin/pip install -r requirements.txt
+.venv/bin/botctl run
+```
+
+That starts the bot with all it needs. Without a token it talks to the sandbox, a local Discord; in another terminal:
+
+```sh
+.venv/bin/botctl sandbox send "/ping"   # one command
+.venv/bin/botctl sandbox                # a prompt
+```
+
+| Where | What |
+|---|---|
+| `commands/` | The commands, a file each. A change is there after a restart. |
+| `migrations/` | Changes of the database: `botctl migrate --help`. |
+| `config/botctl.toml` | Settings. `botctl run --explain-config` lists all, with where each comes from. |
+| `.env` | Secrets, such as the token; copy `.env.example`. |
+| `ecosystem.config.js` | For PM2: `pm2 start ecosystem.config.js && pm2 save`. |
+
+`botctl --help` names every verb, and botctl's own pages tell the rest: the sandbox, settings, production, PM2.
+"""
+
+
 def create(folder: Path) -> list[Path]:
     """Write a new bot into ``folder`` and return the files written, seen from ``folder``.
 
-    The bot is named after the folder. Nothing is written when any of the files is already there.
+    The bot is named after the folder. Nothing is written when any of the files is already there; a README.md may be.
 
     Raises:
         NeedsDecision: a file that would be written exists.
         BotctlError: the folder cannot be written.
     """
     written = dict(_contents(bot_name(folder)))
+    if (folder / _README).exists():
+        del written[_README]
     taken = [name for name in written if (folder / name).exists()]
     if taken:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
@@ -72,6 +105,7 @@ def _contents(name: str) -> Iterator[tuple[str, str]]:
                 yield _placed(path.relative_to(root), path.read_text(encoding="utf-8"), name)
     yield _placed(Path(_PM2), (root / _PM2).read_text(encoding="utf-8"), name)
     yield ".gitignore", _GITIGNORE
+    yield _README, _README_TEXT.format(name=name)
     yield "requirements.txt", f"botctl=={__version__}\n"
 
 

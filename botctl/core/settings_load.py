@@ -136,7 +136,7 @@ def _register_secrets(found: Values) -> None:
 
 
 def _config_error(faults: Sequence[str]) -> ConfigError:
-    hint = "docs/configuration.md lists every setting."
+    hint = "Once it is right, `botctl run --explain-config` shows every setting and where it comes from."
     if len(faults) == 1:
         return ConfigError(faults[0], hint=hint)
     return ConfigError(f"{len(faults)} settings are wrong:" + "".join(f"\n  {fault}" for fault in faults), hint=hint)

@@ -149,3 +149,10 @@ class TestWhichPython:
         done = read(file, PATH="/nowhere")
         assert done.returncode != 0
         assert "There is no botctl: make" in done.stderr
+
+
+def test_the_page_states_how_long_a_stop_may_take(plan: tuple[Spec, ...]) -> None:
+    """What docs/production.md says of it, with the defaults."""
+    limit_s = 10 + sum(spec.stop_s for spec in plan) + DEPART_S
+    page = Path(__file__).parents[2] / "docs" / "production.md"
+    assert f"after {limit_s:g} s at the most" in page.read_text(encoding="utf-8")

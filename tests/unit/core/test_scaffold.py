@@ -24,6 +24,26 @@ def test_all_that_was_said_to_be_written_is_there_and_no_secret_place_is_tracked
     assert {".env", ".botctl/"} <= set((tmp_path / ".gitignore").read_text().splitlines())
 
 
+def test_a_readme_tells_how_to_start_and_one_that_is_there_stays(tmp_path: Path) -> None:
+    """A repository is often made with one."""
+    create(tmp_path / "My Bot")
+    text = (tmp_path / "My Bot" / "README.md").read_text()
+    assert text.startswith("# my-bot\n")
+    for words in ("pip install -r requirements.txt", "botctl run", "--explain-config", "ecosystem.config.js"):
+        assert words in text
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "README.md").write_text("mine")
+    assert Path("README.md") not in create(tmp_path / "other")
+    assert (tmp_path / "other" / "README.md").read_text() == "mine"
+
+
+def test_what_is_written_refers_to_no_file_that_is_not_there(tmp_path: Path) -> None:
+    """A new bot has no docs/ of its own."""
+    for path in create(tmp_path):
+        text = (tmp_path / path).read_text()
+        assert "docs/" not in text.replace("docs/pm2.md of botctl", ""), path
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """One file in the way, and none is written."""
     (tmp_path / "commands").mkdir()
