@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl import __version__
+from botctl.cli.output import plain
 from botctl.cli.typed import as_typed
 from botctl.core.bus import Bus
 from botctl.core.escape import safe
@@ -133,7 +135,8 @@ def _seconds(started_in_s: float | None) -> str:
 def _line(name: str, state: State, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
-    return line.append(safe(detail), "dim")
+    line.append(safe(detail), "dim").rstrip()
+    return line
 
 
 class _Screen(Console):
@@ -168,7 +171,11 @@ class RunView:
         self._progress.started()
         said = Banner(self._title(), self._facts(), self._tries())
         statuses = running.statuses() if self._console.is_terminal else ()  # elsewhere each had a line of its own
-        self._console.print(banner(said, statuses))
+        shown = banner(said, statuses)
+        if self._console.is_terminal:
+            self._console.print(shown)
+        else:
+            self._console.out(plain(shown), highlight=False)
 
     def _title(self) -> str:
         settings = self._loaded.settings
@@ -208,4 +215,4 @@ _LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}
 
 def _nearby(address: str, root: Path) -> str:
     """A socket's address as seen from the project, to be read at a glance."""
-    return address.replace(f"unix://{root}/", "")
+    return address.removeprefix(f"unix://{quote(str(root))}/")

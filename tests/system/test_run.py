@@ -83,7 +83,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="module")
 def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Process]]:
     """One bot that runs, for tests that only look."""
-    project = Project(tmp_path_factory.mktemp("run") / "bot")
+    project = Project(tmp_path_factory.mktemp("run") / "b t")
     project.write("commands/slow.py", SLOW)
     with project.run() as process:
         yield project, process
@@ -98,6 +98,8 @@ class TestOneRun:
         for service in ("redis", "mongo", "sandbox", "limits", "audit", "guilds", "bot"):
             assert re.search(rf"✓ {service}\s+\d+\.\d\d s", process.said), service
         assert process.said.count("(embedded") == 3
+        assert "  redis     .botctl/redis.sock  (embedded)\n" in process.said
+        assert not [line for line in process.said.splitlines() if line != line.rstrip()]
         assert f"pid {process.pid}" in process.said
         assert 'sandbox send "/ping"' in process.said
         done = project.call("sandbox", "send", "/ping")
