@@ -32,7 +32,7 @@ from botctl.core.needs import Factory
 from botctl.core.protocols import Auditor
 from botctl.core.registry import Registry, Running, load_factory
 from botctl.core.runtime import Runtime
-from botctl.core.settings import Settings
+from botctl.core.settings import Settings, uses_sandbox
 from botctl.core.settings_load import Loaded
 from botctl.core.throttle import parse
 from botctl.jobs.book import job_book
@@ -137,10 +137,10 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = 
     registry.add(leases, name="leases")
     registry.add(migrator, name="migrate")
     registry.add(job_book, name="job book")
-    if settings.discord.token is None:
-        registry.add(sandbox, name="sandbox", stop_s=CHILD_STOP_S)
-    else:
+    if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
+    elif uses_sandbox(settings):
+        registry.add(sandbox, name="sandbox", stop_s=CHILD_STOP_S)
     return registry
 
 

@@ -11,11 +11,9 @@ t seconds ever admits more than ``burst + t x count / period``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from botctl.core.clock import Clock
-from botctl.core.throttle import Limit, Verdict
+from botctl.core.throttle import Limit
 
 US_PER_S: Final = 1_000_000
 
@@ -68,24 +66,3 @@ def standing(tat_us: int, now_us: int, rate: Rate) -> Standing:
     full_in_us = min(max(tat_us - now_us, 0), rate.capacity_us)
     left = (rate.capacity_us - full_in_us) // rate.interval_us
     return Standing(left, decide(tat_us, now_us, rate).retry_after_us, full_in_us)
-
-
-class Meter:
-    """The limits of one subject that only this process sees, a connection for example: counted without a store."""
-
-    def __init__(self, limits: Sequence[Limit], clock: Clock) -> None:
-        self._limits = tuple(limits)
-        self._rates = tuple(map(rate, limits))
-        self._tats = (0,) * len(self._rates)
-        self._clock = clock
-
-    def check(self) -> Verdict:
-        """Count one call against all of the limits, or none of them when one is used up."""
-        now_us = int(self._clock.monotonic() * US_PER_S)
-        decisions = [decide(tat, now_us, rate) for tat, rate in zip(self._tats, self._rates, strict=True)]
-        wait_us = max((decision.retry_after_us for decision in decisions), default=0)
-        if not wait_us:
-            self._tats = tuple(decision.tat_us for decision in decisions)
-            return Verdict(allowed=True, source="local")
-        refused_by = [decision.retry_after_us for decision in decisions].index(wait_us)
-        return Verdict(False, wait_us / US_PER_S, self._limits[refused_by], "local")

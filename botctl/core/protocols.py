@@ -1,4 +1,4 @@
-"""What the pipeline asks of other features. They meet here, so that none imports another.
+"""What features ask of each other. They meet here, so that none imports another.
 
 Each is also the key under which the registry knows the service: a factory that needs one says ``limiter: Limiter``.
 """
@@ -69,7 +69,7 @@ class GuildSettingsStore(Protocol):
 
         Raises:
             UsageError: no such setting, or a value it cannot have.
-            Unreachable: the store does not answer; nothing was changed.
+            Unreachable: the store does not answer; the sentence says whether it is known that nothing was changed.
         """
         ...
 

@@ -10,7 +10,7 @@ A factory is an async context manager; the annotations of its parameters are its
         await writer.flush()
 
 The order is known before anything starts. It is a tool for putting things together, not a place to look things up:
-services get what they need as arguments, and only `botctl.app` and `botctl.cli` hold the registry.
+services get what they need as arguments, and only `botctl.app`, `botctl.lifetime` and `botctl.cli` hold the registry.
 Typed look-up, pings at registration and replacing for tests are ideas of the library svcs.
 """
 

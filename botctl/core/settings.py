@@ -148,9 +148,6 @@ class Section(BaseModel):
 
 class DiscordSettings(Section):
     token: SecretStr | None = Field(default=None, description="The bot's token. Without one, the sandbox is started.")
-    application_id: DiscordId | None = Field(
-        default=None, description="The application's id; Discord tells it when absent."
-    )
     test_guilds: DiscordIds = Field(
         default=(), description="Guilds that get the commands at once; empty means commands are global."
     )
@@ -314,6 +311,6 @@ class Settings(Section):
 def uses_sandbox(settings: Settings) -> bool:
     """Whether the bot connects to the sandbox: there is no token setting at all, and this is not production.
 
-    A token that is set but empty, and production without one, never pass `settings_load.load`.
+    A token that is set but empty, and production without one, never pass `settings_load.load`; this says so once more.
     """
     return settings.discord.token is None and settings.profile != PRODUCTION

@@ -52,7 +52,7 @@ def test_a_list_may_be_text_and_an_id_a_number() -> None:
     [
         {"bot": "Not A Name"},
         {"bot": "bot\n"},
-        {"discord": {"application_id": True}},
+        {"discord": {"test_guilds": True}},
         {"discord": {"test_guilds": "[1,"}},
         {"redis": {"url": "http://localhost"}},
         {"redis": {"timeout_s": float("nan")}},

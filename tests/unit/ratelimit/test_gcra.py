@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.clock import ManualClock
-from botctl.core.gcra import US_PER_S, Meter, Rate, decide, rate, standing
-from botctl.core.throttle import API_SCOPES, parse
+from botctl.core.gcra import US_PER_S, Rate, decide, rate, standing
+from botctl.core.throttle import parse
 from botctl.ratelimit.script import Answer, answers, arguments
 
 _TEXTS = st.sampled_from(
@@ -114,21 +113,3 @@ def test_a_standing_under_a_limit_that_was_loosened_is_all_used_up_and_no_longer
     old, new = rate(parse("1/1h per user")[0]), rate(parse("5/10s per user")[0])
     tat = decide(0, now, old).tat_us
     assert standing(tat, now, new) == (0, 2 * US_PER_S, 10 * US_PER_S)
-
-
-def test_a_meter_counts_all_of_its_limits_or_none():
-    clock = ManualClock()
-    limits = parse("2/1s per connection, 3/1h per connection", scopes=API_SCOPES)
-    meter = Meter(limits, clock)
-    assert [meter.check().allowed for _ in range(3)] == [True, True, False]
-    clock.advance(10)
-    assert meter.check().allowed
-    refused = meter.check()
-    assert (refused.limit, refused.source) == (limits[1], "local")
-    assert refused.retry_after_s == pytest.approx(1190)
-    clock.advance(1190)
-    assert meter.check().allowed
-
-
-def test_a_meter_without_limits_lets_everything_in():
-    assert Meter((), ManualClock()).check().allowed
