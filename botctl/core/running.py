@@ -61,7 +61,10 @@ def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str)
 
 
 class Running(Services):
-    """A registry that is open. Only `botctl.app`, `botctl.lifetime` and `botctl.cli` hold it; services may ask for its `StatusSource`."""
+    """A registry that is open. Only `botctl.app`, `botctl.lifetime` and `botctl.cli` hold it.
+
+    Services may ask for its `StatusSource`.
+    """
 
     def __init__(
         self,

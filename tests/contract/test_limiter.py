@@ -109,7 +109,8 @@ def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
 async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(redis_server):
     async with limiting(redis_server, "ttl") as limiter:
         await limiter.check(invocation(), parse("5/10s per user, 50/1h per guild"))
-        keys = {key.decode(): await limiter.redis.pttl(key) async for key in limiter.redis.scan_iter("botctl:{ttl}:rl:roll*")}
+        found = limiter.redis.scan_iter("botctl:{ttl}:rl:roll*")
+        keys = {key.decode(): await limiter.redis.pttl(key) async for key in found}
     assert set(keys) == {"botctl:{ttl}:rl:roll:user:9", "botctl:{ttl}:rl:roll:guild:7"}
     assert 0 < keys["botctl:{ttl}:rl:roll:user:9"] <= 2000
     assert 70_000 < keys["botctl:{ttl}:rl:roll:guild:7"] <= 72_000
