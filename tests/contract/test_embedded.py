@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import tempfile
+from pathlib import Path
 import time
 import warnings
 from contextlib import asynccontextmanager
@@ -85,16 +86,15 @@ async def test_who_is_to_own_joins_nobody(process):
         pass
 
 
-async def test_what_a_long_path_needs_elsewhere_is_gone_after_a_stop(process, tmp_path, monkeypatch):
+async def test_what_a_long_path_needs_elsewhere_is_gone_after_a_stop(process, monkeypatch):
     """Sockets have short paths, so this one is in the folder for temporary files."""
-    short = tmp_path / "t"
-    short.mkdir()
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(short))
-    monkeypatch.setattr(address, "SOCKET_BYTES", len(str(tmp_path)))
-    async with process(lasting=True) as (found, _, _):
-        assert str(short) in found
-        assert list(short.iterdir())
-    assert not list(short.iterdir())
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # pytest's own would be too long for a socket
+        monkeypatch.setattr(tempfile, "gettempdir", lambda: short)
+        monkeypatch.setattr(address, "SOCKET_BYTES", 1)
+        async with process(lasting=True) as (found, _, _):
+            assert short in found
+            assert list(Path(short).iterdir())
+        assert not list(Path(short).iterdir())
 
 
 async def test_four_that_start_at_once_start_one_store(process, tmp_path):

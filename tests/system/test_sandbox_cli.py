@@ -155,8 +155,11 @@ async def test_a_project_without_a_running_sandbox_is_exit_7(tmp_path: Path) -> 
     assert "Start it with: botctl run" in ran.err
 
 
-async def test_a_sandbox_that_is_on_its_way_back_is_no_sandbox_that_nobody_runs(project: Project) -> None:
+async def test_a_sandbox_that_is_on_its_way_back_is_no_sandbox_that_nobody_runs(tmp_path: Path) -> None:
     """Its process has ended, its owner has not: that is us."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "botctl.toml").touch()
+    project = Project(tmp_path, "http://127.0.0.1:9", "")
     gone = await asyncio.create_subprocess_exec("sleep", "60")
     Runtime(project.root).publish("sandbox", pid=gone.pid, address=project.url, secret="x")
     gone.kill()
