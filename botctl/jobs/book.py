@@ -75,17 +75,15 @@ class MongoJobBook:
                 changes["next_due"] = iso_ms(job.schedule.next_after(now))
             more: dict[str, int] = {}
             if record.run is not None:
-                changes |= {
-                    "run": None,
-                    "last_end": iso_ms(now),
-                    "outcome": Result.LOST,
-                    "error_id": None,
-                    "took_ms": None,
-                }
-                changes |= {"answered": record.run, "answer": Result.LOST}
+                changes |= _lost(record.run, now)
                 more = {"lost": 1}
             if await self._swap(record, changes, more, fence):
                 return record
+
+    async def lose(self, record: JobRecord, fence: int, now: datetime) -> bool:
+        """Note that the run under way in ``record`` is lost; False: it is not as it was read."""
+        assert record.run is not None  # noqa: S101  who asks has looked
+        return await self._swap(record, _lost(record.run, now), {"lost": 1}, fence)
 
     async def claim(self, record: JobRecord, step: Step, run: JobRun, now: datetime) -> bool:
         """Begin ``run``; False: somebody was quicker, or holds the lease by now."""
@@ -109,7 +107,10 @@ class MongoJobBook:
         return await self._swap(record, {"next_due": iso_ms(step.next_due)}, {"skipped": step.skipped}, fence)
 
     async def finish(self, run: JobRun, end: End) -> bool:
-        """Note how ``run`` ended; False: it was taken for lost, since another process holds the lease."""
+        """Note how ``run`` ended; False: it was taken for lost, since another process holds the lease.
+
+        May be tried again with the same ``end`` when the answer did not come: that it is noted already is as good.
+        """
         changes = {
             "run": None,
             "last_end": iso_ms(end.at),
@@ -122,7 +123,11 @@ class MongoJobBook:
         with _reaching_mongo():
             condition = {"_id": run.job, "run": run.id, "fence": run.fence}
             result = await self.collection.update_one(condition, {"$set": changes, "$inc": {"rev": 1}})
-        return result.matched_count == 1
+            if result.matched_count == 1:
+                return True
+            found = await self.collection.find_one({"_id": run.job})
+        noted = found and (found["run"], found["last_id"], found["outcome"], found["last_end"])
+        return bool(noted == (None, run.id, end.result, iso_ms(end.at)))
 
     async def pause(self, job: Job, now: datetime, *, paused: bool) -> bool:
         """Let due times of ``job`` pass by, or not any more; those that have passed meanwhile are not made up.
@@ -194,6 +199,18 @@ def _new(job: Job, now: datetime) -> dict[str, Any]:
         **dict.fromkeys(("run", "last_id", *_TIMES[1:], "outcome", "error_id", "took_ms")),
         **dict.fromkeys(("runs", "skipped", "lost"), 0),
         **dict.fromkeys(("requested", "answered", "answer")),
+    }
+
+
+def _lost(run_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "run": None,
+        "last_end": iso_ms(now),
+        "outcome": Result.LOST,
+        "error_id": None,
+        "took_ms": None,
+        "answered": run_id,
+        "answer": Result.LOST,
     }
 
 

@@ -46,14 +46,13 @@ class Runner:
         before = await self.book.seal(job, lease.fence, self.clock.now())
         if before is not None and before.run is not None:
             _log.warning("job %s: its run %s was lost with the process that ran it", job.name, before.run)
-            due = before.last_due or before.next_due
-            run = JobRun(before.run, job.name, due, before.fence)
-            self._tell(run, End(Result.LOST, 0, self.clock.now()), 0)
+            self._tell_lost(before.run, before)
 
     async def attempt(self, job: Job, lease: Lease) -> bool:
         """Do what is to be done about ``job`` now; whether there was something, so that there may be more.
 
-        A job that still runs in this process is left alone.
+        A job that still runs in this process is left alone. A run of this holder's that does not run here is one whose
+        claim was written and not confirmed: it was never begun, and is lost.
 
         Raises:
             Unreachable: MongoDB does not answer.
@@ -62,6 +61,10 @@ class Runner:
             return False
         now = self.clock.now()
         record = await self.book.get(job, now)
+        if job.name in self._now_running:  # begun while the record was read
+            return False
+        if record.run is not None and record.fence == lease.fence:
+            return await self._lose(record.run, record, lease)
         todo = step(job, record, now)
         if todo is None or record.fence > lease.fence:
             return False
@@ -72,15 +75,22 @@ class Runner:
         await self._begin(job, record, todo, lease)
         return True
 
+    async def _lose(self, run_id: str, record: JobRecord, lease: Lease) -> bool:
+        if not await self.book.lose(record, lease.fence, self.clock.now()):
+            return False
+        _log.warning("job %s: its run %s is lost: its claim was not confirmed", record.name, run_id)
+        self._tell_lost(run_id, record)
+        return True
+
     async def _begin(self, job: Job, record: JobRecord, todo: Step, lease: Lease) -> None:
         """Run it, if it can be claimed. When the claim is not confirmed nothing is run: at most once."""
         assert todo.due is not None  # noqa: S101  a step without is a skip
         requested = todo.requested is not None
         run = JobRun(todo.requested or event_id(), job.name, todo.due, lease.fence, requested)
-        if not await self.book.claim(record, todo, run, self.clock.now()) or not lease.held:
-            return
-        self._now_running.add(job.name)
+        self._now_running.add(job.name)  # before the claim is written: from then on it is not one left behind
         try:
+            if not await self.book.claim(record, todo, run, self.clock.now()) or not lease.held:
+                return
             self.publish(
                 JobStarted(job=job.name, run=run.id, due=iso_ms(run.due), fence=run.fence, requested=requested)
             )
@@ -127,6 +137,10 @@ class Runner:
                     continue
                 _log.warning("job %s: the end of run %s (%s) could not be noted", run.job, run.id, end.result)
             return
+
+    def _tell_lost(self, run_id: str, record: JobRecord) -> None:
+        run = JobRun(run_id, record.name, record.last_due or record.next_due, record.fence)
+        self._tell(run, End(Result.LOST, 0, self.clock.now()), 0)
 
     def _tell(self, run: JobRun, end: End, skipped: int) -> None:
         took_ms = None if end.result is Result.LOST else round(end.took_ms, 3)

@@ -95,7 +95,9 @@ class Scheduler:
             return
         now = self.runner.clock.now()
         for job in self.jobs:
-            if job.name not in records or step(job, records[job.name], now) is not None:
+            record = records.get(job.name)
+            # A run that is noted is this process's, and goes on, or it was left behind: the runner knows.
+            if record is None or record.run is not None or step(job, record, now) is not None:
                 self._wake(job, lease)
 
     @contextmanager

@@ -187,8 +187,9 @@ async def test_missed_due_times_are_skipped_and_counted(rig):
     assert record.next_due > rig.clock.now()
 
 
-async def test_nothing_is_run_when_the_claim_is_not_confirmed(rig):
-    """It may have been written: at most once means not now."""
+@pytest.mark.parametrize("requested", [False, True])
+async def test_a_claim_that_is_not_confirmed_costs_one_run_only(rig, requested):
+    """It may have been written: at most once means that it is not begun. It is told as lost, and the next one runs."""
     calls = []
 
     async def body() -> None:
@@ -196,6 +197,8 @@ async def test_nothing_is_run_when_the_claim_is_not_confirmed(rig):
 
     job = make(body)
     await due(rig.book, job, rig.clock)
+    if requested:
+        await rig.book.request(job, "wanted", rig.clock.now())
     collection = rig.book.collection
     update_one = collection.update_one
 
@@ -208,9 +211,36 @@ async def test_nothing_is_run_when_the_claim_is_not_confirmed(rig):
         await rig.runner.attempt(job, FakeLease())
     assert calls == []
     collection.update_one = update_one
-    assert not await rig.runner.attempt(job, FakeLease(1)), "it looks as if it ran"
-    await rig.runner.seal(job, FakeLease(2))
-    assert rig.results == ["lost"]
+    left = await rig.record(job)
+    assert await rig.runner.attempt(job, FakeLease())
+    record = await rig.record(job)
+    assert (rig.results, rig.events[0].run, rig.auditor.entries[0].op) == (["lost"], left.run, left.run)
+    assert (record.outcome, record.run, record.lost, calls) == (Result.LOST, None, 1, [])
+    assert (record.answered, record.answer) == (left.run, Result.LOST), "who asked for it hears of it"
+    await asyncio.sleep(60)
+    assert await rig.runner.attempt(job, FakeLease())
+    assert (rig.results, calls) == (["lost", "ok"], [1])
+
+
+async def test_an_end_that_was_noted_without_an_answer_is_told(rig, caplog):
+    job = make(nothing)
+    await due(rig.book, job, rig.clock)
+    collection = rig.book.collection
+    update_one, calls = collection.update_one, 0
+
+    async def unsure(*args):
+        nonlocal calls
+        calls += 1
+        result = await update_one(*args)
+        if calls == 2:
+            raise AutoReconnect("the connection broke after the write")
+        return result
+
+    collection.update_one = unsure
+    await rig.runner.attempt(job, FakeLease())
+    assert calls == 3
+    assert (rig.results, len(rig.auditor.entries)) == (["ok"], 1)
+    assert "taken for lost" not in caplog.text
 
 
 async def test_an_end_is_noted_as_soon_as_the_store_is_back(rig):
