@@ -4,9 +4,10 @@ Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, wi
 ``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
 ``botctl:{<bot>}:ev-batch:<writer>`` is the number of the last batch of a writer, for an hour.
 
-A topic begins a new epoch when its stream is gone although it once had entries (flushed, evicted, another server), and
-when the store forgot what this process knows to be in it (a Redis that was killed and does not write at once). Streams
-rather than publish and subscribe: who was away reads on where it was.
+A topic begins a new epoch, empty, when its stream is gone although it once had entries (flushed, evicted, another
+server) and when the hash does not say where the stream ends (evicted alone). It begins one with what is left when the
+store forgot what this process knows to be in it (a Redis that was killed and does not write at once). Streams rather
+than publish and subscribe: who was away reads on where it was.
 """
 
 from __future__ import annotations
@@ -31,29 +32,42 @@ KEPT: Final = 10_000
 _READERS: Final = 8  # connections for reads that wait
 _BATCH_MEMORY_S: Final = 3600
 
-# All topics of a batch, or none: a script is atomic. KEYS: the hash, the writer's key, a stream per topic. ARGV: a
-# fresh epoch, KEPT, the batch's number and how long it is remembered; then per topic its name, the epoch and offset
-# that the caller knows of, the number of entries, the entries. Replies with epoch and newest offset per topic.
+# All topics of a batch, or none. Redis does not undo what a script has written before it failed, so all that can fail
+# comes first: keys of another type, a hash that is gone or says nothing of use, a stream that goes on beyond it (each
+# would make XADD fail). KEYS: the hash, the writer's key, a stream per topic. ARGV: a fresh epoch, KEPT, the batch's
+# number and how long it is remembered; then per topic its name, the epoch and offset that the caller knows of, the
+# number of entries, the entries. Replies with epoch and newest offset per topic. A topic that begins anew gets its
+# entries also when the batch arrives again: they went with the rest.
 _APPEND: Final = """
 local again = redis.call('GET', KEYS[2]) == ARGV[3]
-local reply, at = {}, 5
+local plan, at = {}, 5
 for k = 3, #KEYS do
   local topic, epoch, offset, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset')
-  local last = tonumber(state[2] or 0)
-  local gone = last > 0 and redis.call('EXISTS', KEYS[k]) == 0
-  if not state[1] or gone or (state[1] == epoch and last < offset) then
+  local last = state[1] and tonumber(state[2] or '')
+  local newest = redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)[1]
+  local reached = newest and (tonumber(string.match(newest[1], '^0%-(%d+)$') or '') or math.huge) or 0
+  local anew = not last or reached > last or (last > 0 and redis.call('EXISTS', KEYS[k]) == 0)
+  if anew or (state[1] == epoch and last < offset) then
     state[1] = ARGV[1]
-    last = gone and 0 or last
   end
-  for n = 1, again and 0 or count do
-    last = last + 1
-    redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[2], '0-' .. last, 'e', ARGV[at + 3 + n])
-  end
-  redis.call('HSET', KEYS[1], topic, state[1], topic .. '/offset', last)
-  reply[#reply + 1] = state[1]
-  reply[#reply + 1] = last
+  plan[k] = {topic = topic, epoch = state[1], last = anew and 0 or last, anew = anew, at = at + 3, count = count}
   at = at + 4 + count
+end
+local reply = {}
+for k = 3, #KEYS do
+  local todo = plan[k]
+  local last = todo.last
+  if todo.anew then
+    redis.call('DEL', KEYS[k])
+  end
+  for n = 1, again and not todo.anew and 0 or todo.count do
+    last = last + 1
+    redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[2], '0-' .. last, 'e', ARGV[todo.at + n])
+  end
+  redis.call('HSET', KEYS[1], todo.topic, todo.epoch, todo.topic .. '/offset', last)
+  reply[#reply + 1] = todo.epoch
+  reply[#reply + 1] = last
 end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 return reply

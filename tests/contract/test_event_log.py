@@ -157,13 +157,32 @@ async def test_a_store_that_lost_its_data_begins_a_new_epoch(log: EventLog, redi
     await log.append("commands", said(1, 2))
     old = await log.position("commands")
     await {"everything": redis.flushdb, "the stream": _del(redis, STREAM), "the hash": _del(redis, EVENTS)}[lost]()
-    if lost == "the hash":
-        await redis.delete(STREAM)
     await log.append("commands", said(3))
     new = await log.position("commands")
     assert new.epoch != old.epoch
     page = await log.read("commands", old)
     assert (page.complete, numbers(page), page.position) == (False, [3], Position(new.epoch, 1))
+
+
+@pytest.mark.parametrize("state", [None, {"commands": "x"}, {"commands": "x", "commands/offset": 1}])
+async def test_a_stream_beyond_what_the_hash_says_stops_no_writer(log: EventLog, redis: Redis, state: Any) -> None:
+    """Nothing, no offset, a lower offset: the other topics of the batch get it once, however often it is sent."""
+    await log.append("commands", said(1, 2))
+    await redis.delete(EVENTS)
+    if state:
+        await redis.hset(EVENTS, mapping=state)
+    batch = Batch("w", 1, {"early": [b"1"], "commands": [b"2"]})
+    for _ in range(2):
+        assert await log.append_batch(batch) == {"early": 1, "commands": 1}
+    page = await log.read("commands")
+    assert ([entry.data for entry in page.entries], page.complete) == ([b"2"], True)
+
+
+async def test_a_batch_that_cannot_be_appended_leaves_nothing_behind(log: EventLog, redis: Redis) -> None:
+    await redis.set(STREAM, "somebody else's")
+    with pytest.raises(Unreachable):
+        await log.append_batch(Batch("w", 1, {"early": [b"1"], "commands": [b"2"]}))
+    assert await redis.keys("*") == [STREAM.encode()]
 
 
 def _del(redis: Redis, key: str) -> Any:
