@@ -86,6 +86,7 @@ class MongoAuditor:
         self._refusals = Refusals()
         self._wake = asyncio.Event()
         self._unreported = 0
+        self._left: set[Path] = set()  # spool files for the next start: this process may not read or remove them
         self._random = Random()  # noqa: S311  spreads the tries of many processes
 
     def record(self, entry: AuditEntry) -> None:
@@ -123,7 +124,7 @@ class MongoAuditor:
         while True:
             try:
                 await self._round()
-            except (PyMongoError, OSError) as error:  # OSError: the spool's folder
+            except (PyMongoError, OSError) as error:  # OSError: the spool's folder, as a whole
                 self._fail(error, failures)
                 await asyncio.sleep(_PAUSES.delay_s(failures, self._random))
                 failures += 1
@@ -135,7 +136,8 @@ class MongoAuditor:
 
     async def _round(self) -> None:
         for path in self.spool.files():
-            await self._drain(path)
+            if path not in self._left:
+                await self._drain_or_leave(path)
         await self._flush()
 
     async def _gather(self) -> None:
@@ -148,7 +150,8 @@ class MongoAuditor:
         await asyncio.sleep(self.flush_s)
 
     def _fail(self, error: Exception, failures: int) -> None:
-        detail = f"audit entries wait in memory: MongoDB failed ({type(error).__name__})"
+        what = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
+        detail = f"audit entries wait in memory: {what} failed ({type(error).__name__})"
         if failures == 0:
             _log.warning(detail)
             self.tasks.degraded(detail)
@@ -194,6 +197,13 @@ class MongoAuditor:
                 fault.get("code") != _DUPLICATE_KEY for fault in error.details.get("writeErrors", [])
             ):
                 raise
+
+    async def _drain_or_leave(self, path: Path) -> None:
+        try:
+            await self._drain(path)
+        except OSError as error:  # of this file: it must not hold up the rest
+            self._left.add(path)
+            _log.warning("audit spool %s is left for the next start (%s)", path, error.strerror)
 
     async def _drain(self, path: Path) -> None:
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import logging
 import signal
 from contextlib import asynccontextmanager
 
@@ -154,6 +155,34 @@ async def test_what_cannot_be_written_at_the_stop_is_spooled_and_written_by_the_
     async with auditing(own.url, name, tmp_path):
         await until(lambda: not Spool(tmp_path / "spool").files())
     assert set(await found(own.url, name)) == {entry(n).id for n in range(30)}
+
+
+async def test_a_spool_file_that_cannot_be_read_holds_up_nothing(mongo_server, name, tmp_path, caplog):
+    """It is named once, and stays; what else is spooled and what is new is written."""
+    spool = Spool(tmp_path / "spool")
+    readable = spool.put([line(entry(1))])
+    stuck = readable.with_name("audit-0.jsonl")
+    stuck.mkdir()
+    async with auditing(mongo_server, name, tmp_path) as auditor:
+        for n in (2, 3):
+            auditor.record(entry(n))
+            await until(lambda: auditor.counts.written == n - 1)  # noqa: B023
+    assert set(await found(mongo_server, name)) == {entry(n).id for n in (1, 2, 3)}
+    assert spool.files() == [stuck]
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(stuck) in warning
+
+
+async def test_a_spool_that_fails_is_not_called_mongodb(mongo_server, name, tmp_path, caplog):
+    class Broken(Spool):
+        def files(self):
+            raise PermissionError("the folder")
+
+    async with auditor_on(mongo_server, name, tmp_path) as auditor:
+        auditor.spool = Broken(tmp_path)
+        async with auditor.running():
+            await until(lambda: "wait in memory" in caplog.text)
+    assert "the spool failed (PermissionError)" in caplog.text
 
 
 async def test_the_stop_spools_even_when_it_is_cut_short(own, name, tmp_path):
