@@ -9,6 +9,7 @@ import tempfile
 import time
 import warnings
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from redis.exceptions import ConnectionError  # noqa: A004
@@ -85,8 +86,8 @@ async def test_who_is_to_own_joins_nobody(process):
         pass
 
 
-def names(folder: str) -> list[str]:
-    return os.listdir(folder)
+def names(folder: str) -> list[Path]:
+    return list(Path(folder).iterdir())
 
 
 async def test_what_a_long_path_needs_elsewhere_is_gone_after_a_stop(process, monkeypatch):
