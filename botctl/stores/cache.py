@@ -285,7 +285,7 @@ class Cache(Generic[V]):
     async def _subscribed(self, pubsub: Any) -> None:
         while (await self._next(pubsub, _PONG_S))["type"] != "subscribe":
             pass
-        if self._missed:
+        if self._missed or self._untold:  # also of the time before it ran
             async with asyncio.timeout(_PONG_S):
                 await self.redis.incr(self._prefix + "epoch")
             while self._untold:

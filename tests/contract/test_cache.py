@@ -296,6 +296,28 @@ async def test_an_invalidation_that_redis_did_not_take_is_told_when_it_is_back(o
         assert await two.get("a") == 2
 
 
+async def test_an_invalidation_that_redis_did_not_take_before_the_cache_ran_is_told_when_it_runs(
+    redis_server, monkeypatch
+):
+    truth = Truth()
+    truth["a"] = 1
+    async with processes(redis_server, truth, 1) as (other,), connect(redis_server, timeout_s=2.0) as redis:
+        assert await other.get("a") == 1
+        async with tasks_for("cache") as (tasks, _):
+            cache = Cache(redis, other.bot, "numbers", tasks, truth.load, encode, int)
+            with monkeypatch.context() as patch:
+                patch.setattr(cache, "_invalidate", _refuse)
+                await change(cache, truth, "a", 2)
+            assert await other.get("a") == 1
+            async with cache.running():
+                await until(lambda: other.counts.heard == 1)
+                assert await other.get("a") == 2
+
+
+async def _refuse(**_):
+    raise ConnectionError
+
+
 async def test_a_frozen_redis_costs_its_deadline_once(own):
     truth = Truth()
     truth["a"] = 1
