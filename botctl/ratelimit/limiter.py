@@ -95,6 +95,7 @@ class RedisLimiter:
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._declared = asyncio.Event()
+        self._writing = asyncio.Lock()  # two writes of the books at once would count the same twice
         self._down = asyncio.Event()
         self._down.set()  # until it runs
 
@@ -152,11 +153,13 @@ class RedisLimiter:
         try:
             yield self
         finally:
-            down = self.alone
-            self._down.set()
-            self._answer_locally(self._take(len(self._waiting)))
-            if not down:
-                await self._write_books()
+            try:
+                if not self.alone:
+                    await self._write_books()
+            finally:
+                self._down.set()
+                self._answer_locally(self._take(len(self._waiting)))
+                await self.tasks.end()  # the probe, too: it must not find that Redis is well
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
         known = self._policies.get(name)
@@ -203,7 +206,7 @@ class RedisLimiter:
 
     async def _write_books(self) -> None:
         try:
-            async with asyncio.timeout(_BOOKS_S):
+            async with self._writing, asyncio.timeout(_BOOKS_S):
                 if await self._books.write():
                     self._local.clear()  # whoever was reset must not be refused by what only this process remembers
         except (RedisError, OSError, TimeoutError) as error:

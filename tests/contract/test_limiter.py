@@ -259,6 +259,35 @@ async def test_a_check_at_the_stop_is_answered(own):
         assert (await limiter.check(invocation(), limits)).source == "local"
 
 
+async def test_after_the_stop_nothing_runs_and_this_process_counts_alone(redis_server):
+    async with connect(redis_server, timeout_s=2.0) as redis, tasks_for("limiter") as (tasks, _):
+        limiter = RedisLimiter(redis, uuid.uuid4().hex, tasks, deadline_s=5.0)
+        async with limiter.running():
+            assert (await limiter.check(invocation(), parse("2/1m per user"))).source == "redis"
+        assert (tasks.alive, limiter.alone) == ([], True)
+        assert (await limiter.check(invocation(), parse("2/1m per user"))).source == "local"
+
+
+async def test_the_books_are_not_written_twice_at_once_when_it_stops(redis_server, monkeypatch):
+    inside, most, go_on = 0, 0, asyncio.Event()
+
+    async def write():
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        try:
+            await go_on.wait()
+        finally:
+            inside -= 1
+
+    async with limiting(redis_server) as limiter:
+        monkeypatch.setattr(limiter._books, "write", write)
+        limiter.declare("test", {})
+        await until(lambda: inside == 1)
+        asyncio.get_running_loop().call_soon(go_on.set)  # when it has begun to stop
+    assert most == 1
+
+
 async def test_a_caller_that_gives_up_disturbs_nobody(redis_server):
     limits = parse("3/1h per user")
     async with limiting(redis_server) as limiter:
