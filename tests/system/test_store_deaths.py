@@ -77,7 +77,7 @@ class Ledger:
 
     async def deposit(self, people: SandboxClient) -> None:
         number = next(self.numbers)
-        reply = await people.send(SlashCall("deposit", {"number": str(number)}), Seat())
+        reply = await people.send(SlashCall("deposit", {"number": str(number)}), Seat(), timeout_s=20)
         self.interactions.append(str(reply.interaction))
         if not reply.answered:
             self.unanswered.append(f"deposit {number}: {reply}")
