@@ -38,7 +38,7 @@ def inspector(redis, bot):
 @asynccontextmanager
 async def limiting(redis, bot, **policies):
     async with tasks_for("limiter") as (tasks, _):
-        limiter = RedisLimiter(redis, bot, tasks)
+        limiter = RedisLimiter(redis, bot, tasks, deadline_s=30)  # a busy machine is no dead Redis
         limiter.declare("bot", policies or {"roll": LIMITS})
         async with limiter.running():
             await until(lambda: not limiter._books._tables, what="the table of policies in Redis")
