@@ -37,6 +37,11 @@ class Room:
     per_key: int
     per_address: int
 
+    @property
+    def sockets_per_address(self) -> int:
+        """What one address may hold before any request: a little more, so that one too many can be told so (429)."""
+        return self.per_address + max(1, self.per_address // 10)
+
 
 @dataclass(slots=True)
 class Counts:
@@ -83,14 +88,16 @@ class Register:
     # --- at the door -----------------------------------------------------------------------------------------------
 
     def opened(self, client: Socket) -> bool:
-        """Take ``client`` in; False when there is no room, or the server stops."""
-        if self.closed or len(self.clients) >= self._room.total:
+        """Take ``client`` in; False when there is no room, here or for its address, or the server stops."""
+        address = address_subject(client.address)
+        full = len(self.clients) >= self._room.total or self._by_address[address] >= self._room.sockets_per_address
+        if self.closed or full:
             self.counts.turned_away += 1
             return False
         self.counts.opened += 1
         self.clients.add(client)
         self.counted(len(self.clients))
-        self._by_address[address_subject(client.address)] += 1
+        self._by_address[address] += 1
         self._due_s[client] = client.vitals.opened_s + self._deadlines.heartbeat_s * self._random.random()
         return True
 

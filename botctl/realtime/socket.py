@@ -20,6 +20,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from botctl.core.escape import safe
 from botctl.realtime.judge import Vitals
 from botctl.realtime.protocol import Close
 
@@ -27,6 +28,7 @@ WRITE_LIMIT_BYTES: Final = 65_536
 """What the transport holds before it says that it is full; also what the kernel holds unsent (Linux)."""
 CHUNK_BYTES: Final = 65_536
 _FLOOD_BYTES: Final = 4 * WRITE_LIMIT_BYTES  # answers to pings that nobody reads
+_MAX_REASON_BYTES: Final = 123  # RFC 6455, section 5.5: a control frame has 125, two are the code
 _USER_TIMEOUT_MS: Final = 20_000  # the kernel ends a connection whose peer acknowledges nothing for so long
 
 
@@ -125,7 +127,7 @@ class Socket(ServerConnection):
             self.closed_for = why
             self._drop_queue()
             if self.protocol.state is OPEN:
-                self.protocol.send_close(int(why), reason or why.words)
+                self.protocol.send_close(int(why), _reason(reason or why.words))
                 self.send_data()
         self.abort_later()
 
@@ -183,6 +185,11 @@ class Socket(ServerConnection):
     def eof_received(self) -> None:
         super().eof_received()
         self.abort_later()  # the loop closes the transport only when everything is written, and nobody reads it
+
+
+def _reason(text: str) -> str:
+    """``text``, which may quote the peer, as the reason in a close frame."""
+    return safe(text, _MAX_REASON_BYTES).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
 
 
 def _set_options(sock: Any) -> None:

@@ -99,6 +99,17 @@ class TestTheDoor:
             assert await one.ended() == Close.BAD_MESSAGE
             assert one.of("error")[0]["code"] == "bad message"
 
+    @pytest.mark.parametrize("name", ["\u00e9" * 64, "x\u20ac" * 32, "\U0001f600" * 64, "\u202e" * 64, "\ud800" * 64])
+    async def test_a_long_reason_is_cut_and_does_not_lose_the_code(self, rig: Rig, name: str) -> None:
+        """It quotes the client, before anybody has shown a key; a close frame has 123 bytes for it."""
+        async with client(rig.server.url) as one:
+            await one.connection.send(json.dumps({"type": "subscribe", "topics": ["a"], "after": {name: {}}}))
+            assert await one.ended() == Close.BAD_MESSAGE
+            reason = one.connection.close_reason or ""
+            assert reason.startswith("after names ")
+            assert reason.isprintable()
+            assert 110 < len(reason.encode()) <= 123
+
     async def test_a_message_that_is_too_large_ends_the_connection(self, rig: Rig) -> None:
         async with client(rig.server.url, await rig.key()) as one:
             await one.connection.send("x" * 20_000)
@@ -138,6 +149,21 @@ class TestTheDoor:
                 await connect(rig.server.url)
             assert not isinstance(refused.value, AssertionError)
             assert rig.server.register.counts.turned_away == 1
+
+    async def test_one_address_that_says_nothing_does_not_fill_the_room(self, redis: Redis, tmp_path: Path) -> None:
+        """Its sockets count before there is a request."""
+        async with (
+            serving(redis, tmp_path, connections_per_address=2, connections=5) as rig,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            host, port = rig.http.removeprefix("http://").split(":")
+            counts = rig.server.register.counts
+            for _ in range(5):
+                _, writer = await asyncio.open_connection(host, int(port))
+                stack.callback(writer.close)
+            await until(lambda: counts.opened + counts.turned_away == 5, what="all five to be seen")
+            assert (counts.opened, counts.turned_away) == (3, 2)
+            assert len(rig.server.register.clients) == 3
 
     async def test_messages_are_throttled_and_say_when_to_go_on(self, redis: Redis, tmp_path: Path) -> None:
         limit = {"message_throttle": "2/1s per key"}
