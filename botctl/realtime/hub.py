@@ -19,7 +19,7 @@ from botctl.core.errors import Unreachable
 from botctl.core.event_log import Entry, EventLog, Page, Position
 from botctl.core.tasks import Backoff, Tasks
 from botctl.realtime.protocol import message, place, pushes
-from botctl.realtime.socket import chunks, text_frame
+from botctl.realtime.socket import MAX_HEADER_BYTES, chunks, text_frame
 
 PAGE: Final = 256
 MAX_TOPICS: Final = 256  # that are read at once; a key for all topics may invent names
@@ -43,11 +43,15 @@ class HubFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a subscriber missed: all of it, or (``recovered`` is False) nothing; ``position`` is where it is now."""
+    """What a subscriber missed: all of it, or (``recovered`` is False) nothing; ``position`` is where it is now.
+
+    ``size_bytes``: at least what the entries take when they are sent.
+    """
 
     position: Position
     recovered: bool
     entries: tuple[Entry, ...] = ()
+    size_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -68,14 +72,17 @@ class _Topic:
 
 
 class Hub:
-    """Topics and who wants them. ``recover``: events given to one who comes back, ``recover_bytes``: their size."""
+    """Topics and who wants them.
+
+    ``recover``: events of a topic given to one who comes back; ``recover_bytes``: those of all its topics together.
+    """
 
     def __init__(self, log: EventLog, tasks: Tasks, *, recover: int, recover_bytes: int) -> None:
         self.counts = Counts()
         self._log = log
         self._tasks = tasks
         self._recover = recover
-        self._recover_bytes = recover_bytes
+        self.recover_bytes = recover_bytes
         self._topics: dict[str, _Topic] = {}
         self._wanted = asyncio.Event()
         self._after: dict[str, Position] = {}  # what is being read
@@ -87,8 +94,10 @@ class Hub:
         """How many there are, over all topics."""
         return sum(len(topic.subscribers) for topic in self._topics.values())
 
-    async def history(self, name: str, after: Position | None) -> History:
+    async def history(self, name: str, after: Position | None, *, room_bytes: int) -> History:
         """What came in the topic ``name`` after ``after``, and where that ends; without one, only where it is now.
+
+        What does not fit in ``room_bytes`` is not recovered.
 
         Raises:
             Unreachable: the log cannot be read.
@@ -97,10 +106,10 @@ class Hub:
             topic = self._topics.get(name)
             return History(topic.position if topic else await self._log.position(name), recovered=True)
         page = await self._log.read(name, after, limit=self._recover + 1)
-        size_bytes = sum(len(entry.data) for entry in page.entries)
-        if page.complete and len(page.entries) <= self._recover and size_bytes <= self._recover_bytes:
+        size_bytes = _size_bytes(name, page)
+        if page.complete and len(page.entries) <= self._recover and size_bytes <= room_bytes:
             self.counts.recovered += 1
-            return History(page.position, recovered=True, entries=page.entries)
+            return History(page.position, recovered=True, entries=page.entries, size_bytes=size_bytes)
         self.counts.not_recovered += 1
         return History(Position(page.epoch, page.last), recovered=False)
 
@@ -219,6 +228,12 @@ def _give(receiver: Receiver, name: str, position: Position, page: Page) -> Posi
     for piece in _pieces(name, page, seen):
         receiver.push(piece)
     return Position(page.epoch, max(seen, page.position.offset))
+
+
+def _size_bytes(name: str, page: Page) -> int:
+    """At least what the entries of ``page`` take when they are sent: of small ones, most is what is around them."""
+    (bare,) = pushes(name, page.epoch, [Entry(page.last, b"")])
+    return sum(len(bare) + MAX_HEADER_BYTES + len(entry.data) for entry in page.entries)
 
 
 def _pieces(name: str, page: Page, seen: int) -> list[bytes]:

@@ -156,7 +156,7 @@ class Session:
             return
         self.hub.leave(self.client, request.topics)  # where it subscribes anew
         self.topics.difference_update(request.topics)
-        found = {topic: await self.hub.history(topic, request.after.get(topic)) for topic in request.topics}
+        found = await self._histories(request)
         said = [_said(topic, history, request) for topic, history in found.items()]
         self._say(reply(request.id, "subscribe", topics=said))
         for topic, history in found.items():
@@ -172,6 +172,15 @@ class Session:
                 self.client.cut(Close.UNAVAILABLE)
             else:
                 self.topics.add(topic)
+
+    async def _histories(self, request: Subscribe) -> dict[str, History]:
+        """What it missed, topic by topic, as far as there is room: its own history must not cut a client that reads."""
+        found: dict[str, History] = {}
+        room_bytes = max(0, self.hub.recover_bytes - self.client.queued_bytes)
+        for topic in request.topics:
+            found[topic] = await self.hub.history(topic, request.after.get(topic), room_bytes=room_bytes)
+            room_bytes -= found[topic].size_bytes
+        return found
 
     def _say(self, data: bytes) -> None:
         self.client.push(text_frame(data))

@@ -27,6 +27,8 @@ from botctl.realtime.protocol import Close
 WRITE_LIMIT_BYTES: Final = 65_536
 """What the transport holds before it says that it is full; also what the kernel holds unsent (Linux)."""
 CHUNK_BYTES: Final = 65_536
+MAX_HEADER_BYTES: Final = 10
+"""Of a frame that a server sends. RFC 6455, section 5.2."""
 _FLOOD_BYTES: Final = 4 * WRITE_LIMIT_BYTES  # answers to pings that nobody reads
 _MAX_REASON_BYTES: Final = 123  # RFC 6455, section 5.5: a control frame has 125, two are the code
 _USER_TIMEOUT_MS: Final = 20_000  # the kernel ends a connection whose peer acknowledges nothing for so long

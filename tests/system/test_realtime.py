@@ -288,6 +288,22 @@ class TestRecovery:
                 await back.seen(1)
                 assert back.numbers == [rig.said]
 
+    async def test_the_history_of_many_topics_does_not_cut_who_reads(self, redis: Redis, tmp_path: Path) -> None:
+        """Together they may take what one may; the rest is told to be missing."""
+        topics = [f"topic{n}" for n in range(40)]
+        async with serving(redis, tmp_path, queue_bytes=65_536) as rig:
+            for topic in topics:
+                await rig.log.append(topic, [{"text": "x" * 1000}] * 11)
+            epochs = {topic: (await rig.log.position(topic)).epoch for topic in topics}
+            after = {topic: {"epoch": epoch, "offset": 1} for topic, epoch in epochs.items()}
+            async with client(rig.server.url, await rig.key()) as one:
+                said = await one.call("subscribe", topics=topics, after=after)
+                assert [each["recovered"] for each in said["topics"]] == [True] * 2 + [False] * 38
+                assert (await one.call("ping"))["type"] == "pong"
+                assert [each["topic"] for each in one.of("event")] == ["topic0"] * 10 + ["topic1"] * 10
+                again = await one.call("subscribe", topics=topics[2:4], after={t: after[t] for t in topics[2:4]})
+                assert all(each["recovered"] for each in again["topics"])
+
     async def test_a_new_server_goes_on_where_the_old_one_was(self, redis: Redis, tmp_path: Path) -> None:
         database = MemoryDatabase()
         async with serving(redis, tmp_path, database=database) as rig:

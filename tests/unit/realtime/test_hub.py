@@ -17,6 +17,8 @@ from botctl.core.errors import Unreachable
 from botctl.core.event_log import START, Entry, Page, Position
 from botctl.realtime import hub as hubs
 from botctl.realtime.hub import Hub, HubFull
+from botctl.realtime.protocol import pushes
+from botctl.realtime.socket import text_frame
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
 
@@ -134,7 +136,7 @@ async def test_everyone_hears_what_comes_after_joining() -> None:
         await hub.join(early, "a", await log.position("a"))
         log.append("a", 2)
         await until(lambda: early.offsets == [3, 4])
-        await hub.join(late, "a", (await hub.history("a", None)).position)
+        await hub.join(late, "a", (await hub.history("a", None, room_bytes=0)).position)
         log.append("a", 1)
         await until(lambda: late.offsets == [5])
         assert early.offsets == [3, 4, 5]
@@ -257,11 +259,26 @@ async def test_a_page_that_was_read_for_others_is_not_given_to_those_who_came_me
         log.append("a", 2)
         await asyncio.sleep(0)
         hub.leave(one, ["a"])
-        history = await hub.history("a", Position("e1", 2))
+        history = await hub.history("a", Position("e1", 2), room_bytes=100_000)
         await hub.join(one, "a", history.position)
         log.append("a", 1)
         await until(lambda: one.offsets[-1] == 5)
         assert one.offsets == [1, 2, 5]
+
+
+async def test_a_history_has_at_least_the_size_of_its_frames() -> None:
+    """Of small events most is what is around them, and that counts; what is larger than the room is not begun."""
+    log = MemoryLog()
+    async with running(log) as hub:
+        log.append("a", 30)
+        history = await hub.history("a", Position("e1", 10), room_bytes=100_000)
+        frames = b"".join(map(text_frame, pushes("a", "e1", history.entries)))
+        assert len(history.entries) == 20
+        assert len(frames) <= history.size_bytes < 2 * len(frames)
+        fits = await hub.history("a", Position("e1", 10), room_bytes=history.size_bytes)
+        assert fits.recovered
+        larger = await hub.history("a", Position("e1", 10), room_bytes=history.size_bytes - 1)
+        assert (larger.recovered, larger.entries, larger.size_bytes) == (False, (), 0)
 
 
 ACTS = st.lists(
@@ -284,7 +301,7 @@ async def _play(acts: list[str]) -> None:
         joins: set[asyncio.Task[None]] = set()
 
         async def join(one: Listener, after: Position | None) -> None:
-            history = await hub.history("a", after)
+            history = await hub.history("a", after, room_bytes=100_000)
             for entry in history.entries:
                 one.said.append({"type": "event", "epoch": history.position.epoch, "offset": entry.offset})
             if after is not None and not history.recovered:
