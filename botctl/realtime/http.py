@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http
 import json
 import time
@@ -30,6 +31,7 @@ class Pages:
         self._draining = draining
         self._health: Sequence[Health] = ()
         self._asked_s = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
 
     async def answer(self, request: Request) -> Response | None:
         """The response to ``request``; None where it asks for `PATH`, to become a connection."""
@@ -53,9 +55,10 @@ class Pages:
 
     async def _ready(self) -> Response:
         """Whether all services of this process are well, and what is amiss with those that are not."""
-        if time.monotonic() - self._asked_s > HEALTH_S:
-            self._health = await self._status.health()
-            self._asked_s = time.monotonic()
+        if self._asking is None and time.monotonic() - self._asked_s > HEALTH_S:
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking is not None:
+            await asyncio.shield(self._asking)  # one for all who wait: who leaves does not end it for the others
         states = {status.name: status.state for status in self._status.statuses()}
         amiss = {
             each.name: {"state": states.get(each.name, State.IDLE), "detail": each.detail}
@@ -65,6 +68,13 @@ class Pages:
         ready = not amiss and not self._draining()
         body = json.dumps({"ready": ready, "draining": self._draining(), "not_ready": amiss})
         return _response(http.HTTPStatus.OK if ready else http.HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body)
+
+    async def _ask(self) -> None:
+        try:
+            self._health = await self._status.health()
+            self._asked_s = time.monotonic()
+        finally:
+            self._asking = None
 
 
 def turned_away() -> Response:
