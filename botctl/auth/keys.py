@@ -12,7 +12,7 @@ import hmac
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bson.binary import Binary
@@ -23,7 +23,7 @@ from pymongo.errors import PyMongoError
 from botctl.auth.text import digest, id_of, mint
 from botctl.core.audit import Change, Target, Who, happened, operator
 from botctl.core.bus import Bus
-from botctl.core.clock import Clock
+from botctl.core.clock import Clock, from_unix_ms, unix_ms
 from botctl.core.errors import Unreachable, UsageError
 from botctl.core.escape import safe
 from botctl.core.event_log import is_topic
@@ -36,7 +36,6 @@ COLLECTION: Final = "botctl_api_keys"
 USES_S: Final = 10.0
 MAX_NAME: Final = 64
 _LAST_TRY_S: Final = 2.0
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -76,7 +75,9 @@ class MongoKeys:
         """As `ApiKeys.revoke`. A key that has been revoked stays so, and is told of again."""
         now, who = self.clock.now(), operator()
         with _reaching_mongo():
-            await self.collection.update_one({"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": _ms(now)}})
+            await self.collection.update_one(
+                {"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": unix_ms(now)}}
+            )
             found = await self.collection.find_one({"_id": key_id})
         if found is None:
             raise UsageError(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
@@ -137,7 +138,7 @@ class MongoKeys:
             uses = self._uses.pop(key_id)
             try:
                 with _reaching_mongo():
-                    change = {"$set": {"used_ms": _ms(uses.last)}, "$inc": {"uses": uses.count}}
+                    change = {"$set": {"used_ms": uses.last and unix_ms(uses.last)}, "$inc": {"uses": uses.count}}
                     await self.collection.update_one({"_id": key_id}, change)
             except BaseException:
                 later = self._uses.setdefault(key_id, _Uses(uses.key, 0, uses.last))
@@ -188,8 +189,8 @@ def _document(key: ApiKey, key_digest: bytes) -> dict[str, Any]:
         "digest": Binary(key_digest),
         "topics": list(key.topics),
         "created_by": key.created_by,
-        "created_ms": _ms(key.created_at),
-        "expires_ms": _ms(key.expires_at),
+        "created_ms": unix_ms(key.created_at),
+        "expires_ms": key.expires_at and unix_ms(key.expires_at),
         "revoked_ms": None,
         "used_ms": None,
         "uses": 0,
@@ -201,7 +202,7 @@ def _key(found: Mapping[str, Any]) -> ApiKey:
         id=found["_id"],
         name=found["name"],
         topics=tuple(found["topics"]),
-        created_at=_at(found["created_ms"]) or _EPOCH,
+        created_at=from_unix_ms(found["created_ms"]),
         created_by=found["created_by"],
         expires_at=_at(found["expires_ms"]),
         revoked_at=_at(found["revoked_ms"]),
@@ -210,12 +211,8 @@ def _key(found: Mapping[str, Any]) -> ApiKey:
     )
 
 
-def _ms(at: datetime | None) -> int | None:
-    return None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
-
-
 def _at(ms: int | None) -> datetime | None:
-    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
+    return None if ms is None else from_unix_ms(ms)
 
 
 @contextmanager

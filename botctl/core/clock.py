@@ -58,3 +58,8 @@ def iso_ms(at: datetime) -> str:
 def unix_ms(at: datetime) -> int:
     """``at`` as whole milliseconds since 1970, the same ones that `iso_ms` shows: for stores that are to compare it."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def from_unix_ms(ms: int) -> datetime:
+    """The moment that `unix_ms` has written as ``ms``, aware, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ms)

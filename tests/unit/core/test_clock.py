@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.clock import ManualClock, SystemClock, iso_ms
+from botctl.core.clock import ManualClock, SystemClock, from_unix_ms, iso_ms, unix_ms
 
 
 def test_a_manual_clock_stands_still_until_it_is_moved():
@@ -41,3 +41,11 @@ def test_a_time_is_written_in_utc_with_milliseconds(at, written):
 def test_law_a_written_time_reads_back_to_the_millisecond_and_sorts_like_the_time(at):
     back = datetime.fromisoformat(iso_ms(at))
     assert timedelta(0) <= at - back < timedelta(milliseconds=1)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_law_milliseconds_are_read_back_exactly(at):
+    """Before 1970 too, and without what a float would lose."""
+    read = from_unix_ms(unix_ms(at))
+    assert timedelta() <= at - read < timedelta(milliseconds=1)
+    assert unix_ms(read) == unix_ms(at)
