@@ -150,7 +150,9 @@ class Tasks:
             in_a_row += 1
             self.restarts += 1
             what = f"task {name} ended: {ending(error)}"
-            _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=error)
+            expected = isinstance(error, BotctlError)  # a store is away: where that was noticed helps nobody
+            trace = None if expected else error
+            _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)
             self._note(name, State.RESTARTING, f"{what}; it is started again in {delay_s:.1f} s")
             await asyncio.sleep(delay_s)
             self._note(name, State.DEGRADED, f"{what}; it was started again")

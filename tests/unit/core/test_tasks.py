@@ -196,6 +196,22 @@ class TestRestart:
         assert watcher.failures == []
         assert tasks.restarts == 2
 
+    @pytest.mark.parametrize(
+        ("error", "traced"),
+        [(Unreachable("redis"), False), (ExceptionGroup("g", [Unreachable("redis")]), False), (KeyError("x"), True)],
+    )
+    async def test_only_what_nobody_expects_is_logged_with_a_traceback(self, tasks, caplog, error, traced):
+        async def run():
+            raise error from OSError("long story")
+
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(0.5)
+        [record] = caplog.records
+        assert record.levelname == "WARNING"
+        assert record.getMessage().startswith("bot: task loop ended: ")
+        assert bool(record.exc_info) is traced
+
     async def test_nothing_is_restarted_once_the_service_is_to_stop(self, tasks, watcher):
         run, began = runs(5)
         async with tasks:
