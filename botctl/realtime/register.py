@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -71,7 +71,8 @@ class Register:
         self._by_key: dict[str, set[Socket]] = {}
         self._keys: dict[Socket, str] = {}
         self._empty = asyncio.Event()
-        self._revoked: set[str] = set()
+        self._revoked: set[str] = set()  # as long as a check may not know of it yet
+        self._checks = 0  # under way
         self._due_s: dict[Socket, float] = {}  # of the next heartbeat
         self._random = Random()  # noqa: S311  spreads heartbeats
 
@@ -124,6 +125,15 @@ class Register:
     def crowded(self, client: Socket) -> bool:
         """Whether there are more connections from the address of ``client`` than there may be."""
         return self._by_address[address_subject(client.address)] > self._room.per_address
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """As `session.Door.checking`."""
+        self._checks += 1
+        try:
+            yield
+        finally:
+            self._checks -= 1
 
     def admit(self, client: Socket, key: ApiKey) -> Close | None:
         """As `session.Door.admit`."""
@@ -209,6 +219,12 @@ class Register:
             for key_id in known:
                 if key_id not in standing:
                     self.cut_key(key_id)
+            self._forget_revoked()
+
+    def _forget_revoked(self) -> None:
+        """Forget revoked keys that nobody has: a check that begins from now on finds them revoked by itself."""
+        if not self._checks:
+            self._revoked.intersection_update(self._by_key)
 
     # --- when it is over -------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -38,6 +39,10 @@ _MAX_PAUSE_S: Final = 1.0
 
 class Door(Protocol):
     """Who lets keys in, and knows who is in."""
+
+    def checking(self) -> AbstractContextManager[None]:
+        """From before a key is looked up until it is admitted: what is revoked meanwhile is not let in."""
+        ...
 
     def admit(self, client: Socket, key: ApiKey) -> Close | None:
         """Count ``client`` as one of ``key``; why not, if it may not come in."""
@@ -116,6 +121,10 @@ class Session:
             self._refuse(request.id, "not authenticated", "the first message is auth, with a key")
             self.client.cut(Close.NOT_AUTHENTICATED)
             return
+        with self.door.checking():
+            await self._show(request)
+
+    async def _show(self, request: Auth) -> None:
         try:
             key = await self.keys.check(request.key)
         except KeyRefused as error:

@@ -40,6 +40,16 @@ async def rig(redis: Redis, tmp_path: Path) -> AsyncIterator[Rig]:
         yield running
 
 
+def _noting(ask: Any, asked: asyncio.Event) -> Any:
+    """``ask``, which notes that it was asked."""
+
+    async def noted(*given: Any) -> Any:
+        asked.set()
+        return await ask(*given)
+
+    return noted
+
+
 class TestTheDoor:
     """Who comes in."""
 
@@ -373,8 +383,26 @@ class TestRevocation:
             await database["botctl_api_keys"].delete_one({})
             assert await one.ended() == Close.KEY_ENDED
 
-    async def test_a_key_revoked_while_it_is_looked_up_does_not_open(self, rig: Rig) -> None:
-        """The answer of the database is on its way when the revocation is heard."""
+    async def test_revoked_keys_are_forgotten_once_nobody_has_them(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("botctl.realtime.register.RECHECK_S", 0.01)
+        register = rig.server.register
+        key = await rig.key()
+        async with client(rig.server.url, key) as one:
+            for _ in range(3):
+                register.cut_key((await rig.key()).split("_")[1])
+            await rig.keys.revoke(key.split("_")[1])
+            assert await one.ended() == Close.KEY_ENDED
+        await until(lambda: not register.clients)
+        rechecking = asyncio.create_task(register.recheck(rig.keys, failed=lambda _: None))
+        await until(lambda: not register._revoked, what="the ids to be forgotten")
+        rechecking.cancel()
+
+    async def test_a_key_revoked_while_it_is_looked_up_does_not_open(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The answer of the database is on its way when the revocation is heard; it is not forgotten meanwhile."""
         key = await rig.key()
         real, looked, go_on = rig.keys.check, asyncio.Event(), asyncio.Event()
 
@@ -390,6 +418,14 @@ class TestRevocation:
             await looked.wait()
             await rig.keys.revoke(key.split("_")[1])
             await until(lambda: key.split("_")[1] in rig.server.register._revoked)
+            monkeypatch.setattr("botctl.realtime.register.RECHECK_S", 0)
+            asked = asyncio.Event()
+            monkeypatch.setattr(rig.keys, "standing", _noting(rig.keys.standing, asked))
+            rechecking = asyncio.create_task(rig.server.register.recheck(rig.keys, failed=lambda _: None))
+            for _ in range(2):  # the second begins when the first is done
+                await asked.wait()
+                asked.clear()
+            rechecking.cancel()
             go_on.set()
             await calling
             assert await one.ended() == Close.KEY_ENDED
