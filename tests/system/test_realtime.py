@@ -109,7 +109,11 @@ class TestTheDoor:
             assert await one.ended() == Close.BAD_MESSAGE
             assert one.of("error")[0]["code"] == "bad message"
 
-    @pytest.mark.parametrize("name", ["\u00e9" * 64, "x\u20ac" * 32, "\U0001f600" * 64, "\u202e" * 64, "\ud800" * 64])
+    @pytest.mark.parametrize(
+        "name",
+        ["\u00e9" * 64, "x\u20ac" * 32, "\U0001f600" * 64, "\u202e" * 64, "\ud800" * 64],
+        ids=["two bytes", "one and three bytes", "four bytes", "overrides", "surrogates"],
+    )
     async def test_a_long_reason_is_cut_and_does_not_lose_the_code(self, rig: Rig, name: str) -> None:
         """It quotes the client, before anybody has shown a key; a close frame has 123 bytes for it."""
         async with client(rig.server.url) as one:
