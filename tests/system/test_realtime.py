@@ -431,7 +431,7 @@ class TestRevocation:
                 asked.clear()
             rechecking.cancel()
             go_on.set()
-            await calling
+            assert (await calling)["type"] == "error"
             assert await one.ended() == Close.KEY_ENDED
 
     async def test_while_keys_cannot_be_looked_up_nobody_new_comes_in(self, rig: Rig) -> None:
