@@ -144,13 +144,13 @@ def _processes(processes: Sequence[Process], width: int, most: int) -> Lines:
 
 def _process(process: Process, among: Sequence[Process]) -> tuple[Text | str, ...]:
     name = Text(_short(process.proc, among))
-    if process.uptime_s is None or process.rss_bytes is None or process.rate_per_s is None:
-        return (name, Text(process.presence, _PRESENCES.get(process.presence, "")), *([""] * 6))
     words = Text(", ".join(safe(role, 20) for role in process.roles))
     if process.draining:
         words.append(" stopping", "yellow")
     if process.presence is not Presence.UP:
-        words.append(f" {process.presence}", _PRESENCES[process.presence])
+        words.append(f"{' ' if words else ''}{process.presence}", _PRESENCES[process.presence])
+    if process.uptime_s is None or process.rss_bytes is None or process.rate_per_s is None:
+        return (name, words, *([""] * 6))
     return (
         name,
         words,

@@ -14,11 +14,13 @@ from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import Unreachable
 from botctl.monitor import snapshot as form
 from botctl.monitor.snapshot import EVERY_S, KEPT_MS
-from botctl.monitor.view import Sighting, View, reduce
+from botctl.monitor.view import GONE_S, Sighting, View, reduce
 
 
 async def sightings(redis: Redis, bot: str) -> list[Sighting]:
-    """Every process of ``bot`` that tells of itself, or did until lately, by name.
+    """Every process of ``bot`` that tells of itself, or did in the last minute, by name.
+
+    Who fell silent before this Redis started is left out (`Sighting.is_news`).
 
     Raises:
         RedisError, OSError: Redis does not answer.
@@ -28,13 +30,13 @@ async def sightings(redis: Redis, bot: str) -> list[Sighting]:
         for proc in procs:
             pipe.get(form.key(bot, proc))
             pipe.pttl(form.key(bot, proc))
-        answers = await pipe.execute() if procs else []
-    return [_sighting(proc, *found) for proc, *found in zip(procs, answers[::2], answers[1::2], strict=True)]
+        pipe.info("server")
+        *answers, server = await pipe.execute() if procs else [{}]
+    found = [_sighting(proc, *one) for proc, *one in zip(procs, answers[::2], answers[1::2], strict=True) if one[0]]
+    return [one for one in found if one.is_news(server["uptime_in_seconds"])]
 
 
-def _sighting(proc: str, text: bytes | None, left_ms: int) -> Sighting:
-    if text is None:
-        return Sighting(proc, None, None)
+def _sighting(proc: str, text: bytes, left_ms: int) -> Sighting:
     return Sighting(proc, form.from_json(text), max(0, KEPT_MS - left_ms) / 1000)
 
 
@@ -88,7 +90,7 @@ class Monitor:
         return reduce(self.bot, await sightings(redis, self.bot), self.clock.now())
 
     def _nothing(self) -> str:
-        return f"No process of the bot {self.bot} has told of itself in the last {KEPT_MS // 1000} s."
+        return f"No process of the bot {self.bot} has told of itself in the last {GONE_S:.0f} s."
 
 
 def _words(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """What a process tells about itself, once a second, in Redis.
 
-Keys: ``botctl:{<bot>}:proc:<host:pid>`` holds the snapshot as JSON and expires by itself; ``botctl:{<bot>}:procs`` is
-the set of those who write one. Fields may be added (with a default); none is renamed or given another meaning without
+Keys: ``botctl:{<bot>}:proc:<host:pid>`` holds the snapshot as JSON; ``botctl:{<bot>}:procs`` is the set of those who
+write one. Both expire by themselves, a minute after the last word: nobody has to remember who has ended. Fields may be added (with a default); none is renamed or given another meaning without
 a new `VERSION`. Texts are as they came: who shows them escapes them.
 """
 
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 VERSION: Final = 1
 EVERY_S: Final = 1.0
-KEPT_MS: Final = 5_000
+KEPT_MS: Final = 60_000
 """How long Redis keeps a snapshot. How much of it is left tells its age by one clock, that of Redis."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,10 @@ from botctl.monitor.snapshot import Command, Commands, Job, Shard, Snapshot
 VERSION: Final = 1
 SILENT_S: Final = 3.0
 """A snapshot comes every second; this long without one is no accident."""
+GONE_S: Final = 10.0
+"""So long without one, and it is taken to have ended: it was not stopped, or it would have said so."""
+GONE_SHOWN: Final = 3
+"""Of those who ended without a word, the newest so many are shown, and the others counted."""
 RATE_S: Final = 10
 LATE_MS: Final = 1000.0
 """An event loop that came so late has kept people waiting."""
@@ -37,29 +41,37 @@ class Presence(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What Redis holds of the process ``proc``: ``age_s`` is None when it has forgotten it."""
+    """What Redis holds of the process ``proc``, and how old that is. No ``snapshot``: one that cannot be read."""
 
     proc: str
     snapshot: Snapshot | None
-    age_s: float | None
+    age_s: float
 
     @property
     def presence(self) -> Presence:
         """Whether it is there."""
-        if self.age_s is None:
+        if self.age_s > GONE_S:
             return Presence.GONE
         if self.snapshot is None:
             return Presence.STRANGE
         return Presence.SILENT if self.age_s > SILENT_S else Presence.UP
 
+    def is_news(self, uptime_s: float) -> bool:
+        """Whether this says something of the process, where Redis has been up for ``uptime_s``.
+
+        Who fell silent before that had nobody to say goodbye to: the owner of an embedded Redis ends, and Redis and all
+        who joined it end with it, in order.
+        """
+        return self.presence is Presence.UP or self.age_s < uptime_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One process. The numbers are None where nothing is known but that it was there."""
+    """One process. The numbers are None where there are none any more, or where they cannot be read."""
 
     proc: str
     presence: Presence
-    age_s: float | None = None
+    age_s: float
     version: str = ""
     roles: tuple[str, ...] = ()
     draining: bool = False
@@ -118,13 +130,17 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One bot at one moment. ``troubles`` are sentences, the worst first; empty when all is well."""
+    """One bot at one moment. ``troubles`` are sentences, the worst first; empty when all is well.
+
+    ``gone``: how many ended without a word in the last minute, of which a few are among the ``processes``.
+    """
 
     v: int = VERSION
     bot: str
     at: str
     totals: Totals = Totals()
     processes: tuple[Process, ...] = ()
+    gone: int = 0
     services: tuple[ServiceRow, ...] = ()
     shards: tuple[ShardRow, ...] = ()
     jobs: tuple[Job, ...] = ()
@@ -139,8 +155,10 @@ class View:
 
 def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
     """The picture that ``sightings`` of the processes of ``bot`` make at the time ``at``."""
-    told = [sighting.snapshot for sighting in sightings if sighting.snapshot]
-    processes = tuple(_process(sighting) for sighting in sightings)
+    gone = sorted((one for one in sightings if one.presence is Presence.GONE), key=lambda one: one.age_s)
+    there = [one for one in sightings if one.presence is not Presence.GONE]
+    told = [one.snapshot for one in there if one.snapshot]
+    processes = tuple(_process(one) for one in (*there, *gone[:GONE_SHOWN]))
     services = tuple(_services(told))
     shards = tuple(sorted(_shards(told), key=lambda shard: (shard.id, shard.proc)))
     jobs = tuple(_jobs(told))
@@ -150,12 +168,13 @@ def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
         at=iso_ms(at),
         totals=_totals(told),
         processes=processes,
+        gone=len(gone),
         services=services,
         shards=shards,
         jobs=jobs,
         last=tuple(last[:LAST]),
         troubles=(
-            *_of_processes(processes),
+            *_of_processes(processes, len(gone)),
             *_of_services(services),
             *_of_shards(shards),
             *_of_jobs(jobs),
@@ -166,15 +185,14 @@ def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
 
 def _process(sighting: Sighting) -> Process:
     told = sighting.snapshot
-    age_s = None if sighting.age_s is None else round(sighting.age_s, 1)
+    known = Process(proc=sighting.proc, presence=sighting.presence, age_s=round(sighting.age_s, 1))
     if told is None:
-        return Process(proc=sighting.proc, presence=sighting.presence, age_s=age_s)
-    return Process(
-        proc=sighting.proc,
-        presence=sighting.presence,
-        age_s=age_s,
-        version=told.version,
-        roles=told.roles,
+        return known
+    known = replace(known, version=told.version, roles=told.roles)
+    if sighting.presence is Presence.GONE:
+        return known
+    return replace(
+        known,
         draining=told.draining,
         uptime_s=told.uptime_s,
         rss_bytes=told.rss_bytes,
@@ -259,15 +277,17 @@ def _jobs(told: Iterable[Snapshot]) -> list[Job]:
     return [found[name] for name in sorted(found)]
 
 
-def _of_processes(processes: Iterable[Process]) -> Iterator[str]:
+def _of_processes(processes: Iterable[Process], gone: int) -> Iterator[str]:
     for process in processes:
         match process.presence:
             case Presence.GONE:
-                yield f"{process.proc} has ended without a word"
+                yield f"{process.proc} has ended without a word, {process.age_s:.0f} s ago"
             case Presence.SILENT:
                 yield f"{process.proc} has said nothing for {process.age_s:.0f} s"
             case Presence.STRANGE:
                 yield f"{process.proc} is of another version of botctl, and cannot be read"
+    if gone > GONE_SHOWN:
+        yield f"and {gone - GONE_SHOWN} more {'has' if gone == GONE_SHOWN + 1 else 'have'} ended so in the last minute"
 
 
 def _of_services(services: Iterable[ServiceRow]) -> Iterator[str]:

@@ -51,7 +51,6 @@ class SnapshotWriter:
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, Health]] = {}
         self._jobs: tuple[Job, ...] = ()
-        self._ended: set[bytes] = set()  # as of the last sweep
         self._away = False
 
     @property
@@ -117,7 +116,7 @@ class SnapshotWriter:
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - began)))
 
     async def write(self) -> None:
-        """Write one snapshot; now and then take those off the list who ended without a word, half a minute ago or more.
+        """Write one snapshot; at first, and now and then, take those off the list whose snapshot has expired.
 
         Raises:
             RedisError, OSError: Redis does not answer.
@@ -126,21 +125,18 @@ class SnapshotWriter:
         async with self.redis.pipeline(transaction=False) as pipe:
             pipe.set(form.key(bot, self.proc), form.as_json(self.make()), px=KEPT_MS)
             pipe.sadd(form.set_key(bot), self.proc)
+            pipe.pexpire(form.set_key(bot), KEPT_MS)
             await pipe.execute()
         self.written += 1
-        if self.written % _SWEEP_EVERY == 0:
+        if self.written % _SWEEP_EVERY == 1:
             await self._sweep(bot)
 
     async def _sweep(self, bot: str) -> None:
-        """Take those off the list who had ended at the last sweep too: until then, an operator sees that they have."""
         procs = [proc async for proc in self.redis.sscan_iter(form.set_key(bot))]
-        if not procs:
-            return
-        kept = await self.redis.mget([form.key(bot, proc.decode()) for proc in procs])
-        ended = {proc for proc, snapshot in zip(procs, kept, strict=True) if snapshot is None}
-        if ended & self._ended:  # one that lives and was only late adds itself again with its next snapshot
-            await self.redis.srem(form.set_key(bot), *(ended & self._ended))
-        self._ended = ended
+        kept = await self.redis.mget([form.key(bot, proc.decode()) for proc in procs]) if procs else []
+        ended = [proc for proc, snapshot in zip(procs, kept, strict=True) if snapshot is None]
+        if ended:  # one that lives and was only late adds itself again with its next snapshot
+            await self.redis.srem(form.set_key(bot), *ended)
 
     async def sample(self) -> None:
         """Ask the services how they are, again and again."""

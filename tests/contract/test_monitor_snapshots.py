@@ -17,7 +17,7 @@ from botctl.core.metrics import Metrics
 from botctl.core.state import Health, State, Status
 from botctl.monitor import writer as module
 from botctl.monitor.reader import Frame, Monitor, sightings
-from botctl.monitor.snapshot import KEPT_MS, key
+from botctl.monitor.snapshot import KEPT_MS, key, set_key
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import redis as redis_clients
 from botctl.stores import valkey
@@ -70,23 +70,31 @@ async def test_what_is_written_is_read(redis: Redis) -> None:
         (seen,) = await sightings(redis, "dice")
         assert seen.snapshot is not None
         assert seen.snapshot.commands.last[0].name == "roll"
-        assert seen.age_s is not None
         assert 0 <= seen.age_s < KEPT_MS / 1000
         view = await looking(redis).once()
         assert (view.processes[0].proc, view.totals.total, view.shards[0].latency_ms) == (writer.proc, 1, 41.0)
 
 
 async def test_a_snapshot_expires_by_itself(redis: Redis) -> None:
-    """So a process that was killed is not taken for one that runs."""
+    """And so does the list: nothing is left of those who were killed, and nobody has to see to it."""
     async with writing(redis) as writer:
         await writer.write()
-        left_ms = await redis.pttl(key("dice", writer.proc))
-        assert 0 < left_ms <= KEPT_MS
+        for name in (key("dice", writer.proc), set_key("dice")):
+            assert 0 < await redis.pttl(name) <= KEPT_MS
         await redis.delete(key("dice", writer.proc))  # what Redis does then
-        (seen,) = await sightings(redis, "dice")
-        assert (seen.snapshot, seen.age_s) == (None, None)
+        assert await sightings(redis, "dice") == []
         with pytest.raises(Unreachable, match="dice"):
             await looking(redis).once()
+
+
+async def test_who_ends_with_redis_is_not_taken_for_killed(tmp_path: Path) -> None:
+    """It could tell nobody that it ends: its snapshot is older than the Redis that has just started, and kept it."""
+    with server(valkey.RECIPE, tmp_path) as own:
+        async with redis_clients.connect(own.url, timeout_s=2) as redis, writing(redis) as writer:
+            await writer.write()
+            await redis.pexpire(key("dice", writer.proc), KEPT_MS - 20_000)  # twenty seconds have passed
+            assert await redis.smembers(set_key("dice")) == {writer.proc.encode()}
+            assert await sightings(redis, "dice") == []
 
 
 async def test_processes_of_one_bot_are_seen_together_and_others_are_not(redis: Redis) -> None:
@@ -98,17 +106,14 @@ async def test_processes_of_one_bot_are_seen_together_and_others_are_not(redis: 
         assert [seen.snapshot.pid for seen in await sightings(redis, "dice") if seen.snapshot] == [1, 2]
 
 
-async def test_who_ended_without_a_word_is_swept_off_the_list(redis: Redis) -> None:
-    """By those who live, at their second sweep; nobody who lives is."""
-    async with writing(redis, pid=1) as dead, writing(redis, pid=2) as alive:
-        await dead.write()
+async def test_whose_snapshot_has_expired_is_swept_off_the_list(redis: Redis) -> None:
+    """By the first who writes, so also by one that crashes again and again; nobody who lives is."""
+    async with writing(redis, pid=1) as dead, writing(redis, pid=2) as alive, writing(redis, pid=3) as new:
+        for writer in (dead, alive):
+            await writer.write()
         await redis.delete(key("dice", dead.proc))
-        await alive.write()
-        for _ in range(2):
-            assert [seen.age_s is None for seen in await sightings(redis, "dice")] == [True, False]
-            alive.written = module._SWEEP_EVERY - 1
-            await alive.write()
-        assert [seen.proc for seen in await sightings(redis, "dice")] == [alive.proc]
+        await new.write()
+        assert await redis.smembers(set_key("dice")) == {alive.proc.encode(), new.proc.encode()}
 
 
 async def test_the_service_writes_at_once_and_departs_in_the_end(redis: Redis) -> None:

@@ -175,10 +175,16 @@ def test_processes_are_told_apart_as_briefly_as_possible():
     assert "bot stopping" in shown(one, 80)[7]
     assert "bot silent" in shown(one, 80)[8]
     two = view(
-        processes=(process(1, "a.example.org"), Process(proc="b.example.org:2", presence=Presence.GONE)), services=()
+        processes=(
+            process(1, "a.example.org"),
+            Process(proc="b.example.org:2", presence=Presence.STRANGE, age_s=0.1),
+            Process(proc="b.example.org:3", presence=Presence.GONE, age_s=12.0, roles=("bot", "jobs")),
+        ),
+        services=(),
     )
     assert shown(two, 80)[6].startswith("a:1      bot")
-    assert shown(two, 80)[7].startswith("b:2      gone")
+    assert shown(two, 80)[7].startswith("b:2      strange")
+    assert shown(two, 80)[8].startswith("b:3      bot, jobs gone")
 
 
 def test_nothing_has_happened_yet():

@@ -39,7 +39,7 @@ def snapshot(pid: int = 1, **more: object) -> Snapshot:
     return replace(plain, **more)  # type: ignore[arg-type]
 
 
-def seen(*snapshots: Snapshot, age_s: float | None = 0.5) -> View:
+def seen(*snapshots: Snapshot, age_s: float = 0.5) -> View:
     return reduce("dice", [Sighting(each.proc, each, age_s) for each in snapshots], AT)
 
 
@@ -105,22 +105,57 @@ def test_presence_is_told_by_age_alone():
     sightings = [
         Sighting("a:1", snapshot(1), 0.9),
         Sighting("a:2", snapshot(2), 4.2),
-        Sighting("a:3", None, None),
+        Sighting("a:3", snapshot(3), 12.0),
         Sighting("a:4", None, 0.2),
     ]
     view = reduce("dice", sightings, AT)
-    assert [process.presence for process in view.processes] == ["up", "silent", "gone", "strange"]
+    assert [process.presence for process in view.processes] == ["up", "silent", "strange", "gone"]
     assert view.runs
     assert view.troubles == (
         "a:2 has said nothing for 4 s",
-        "a:3 has ended without a word",
         "a:4 is of another version of botctl, and cannot be read",
+        "a:3 has ended without a word, 12 s ago",
     )
+
+
+def test_who_has_gone_counts_no_more():
+    """It is named with what it was, and nothing of it is in the numbers, services, shards or jobs."""
+    dead = snapshot(
+        2,
+        connections=7,
+        services=(Service(name="redis", state="degraded"),),
+        shards=(Shard(id=0, state="disconnected"),),
+        commands=Commands(total=5),
+        jobs=(Job(name="trim", schedule="every 10m", outcome="failed"),),
+    )
+    view = reduce("dice", [Sighting("a:1", snapshot(1), 0.5), Sighting("a:2", dead, 30.0)], AT)
+    assert (view.totals.connections, view.totals.total) == (0, 0)
+    assert (view.services, view.shards, view.jobs, len(view.troubles)) == ((), (), (), 1)
+    gone = view.processes[1]
+    assert (gone.roles, gone.version, gone.uptime_s, gone.connections) == (("bot",), "1", None, 0)
+
+
+def test_a_crash_loop_does_not_fill_the_screen():
+    """The newest three that have gone are shown, the others are counted."""
+    crashed = [Sighting(f"a:{pid}", snapshot(pid), 60.0 - pid) for pid in range(1, 11)]
+    view = reduce("dice", [*crashed, Sighting("a:99", snapshot(99), 0.5)], AT)
+    assert [process.proc for process in view.processes] == ["a:99", "a:10", "a:9", "a:8"]
+    assert (view.gone, len(view.troubles)) == (10, 4)
+    assert view.troubles[-1] == "and 7 more have ended so in the last minute"
+    assert reduce("dice", crashed[:4], AT).troubles[-1] == "and 1 more has ended so in the last minute"
+
+
+def test_who_fell_silent_before_redis_started_is_no_news():
+    """It could tell nobody that it ends; who has told this Redis of itself, and goes without a word, is news."""
+    silent, gone, up = (Sighting("a:1", snapshot(1), age_s) for age_s in (5.0, 30.0, 0.5))
+    assert [one.is_news(4) for one in (silent, gone, up)] == [False, False, True]
+    assert [one.is_news(0) for one in (silent, gone, up)] == [False, False, True]
+    assert [one.is_news(40) for one in (silent, gone, up)] == [True, True, True]
 
 
 def test_nothing_runs_when_all_have_gone():
     """And when there never was any."""
-    assert not reduce("dice", [Sighting("a:3", None, None)], AT).runs
+    assert not reduce("dice", [Sighting("a:3", snapshot(3), 11.0)], AT).runs
     assert not reduce("dice", [], AT).runs
     assert Sighting("a:4", None, 0.2).presence is Presence.STRANGE
 
