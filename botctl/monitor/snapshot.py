@@ -1,8 +1,9 @@
 """What a process tells about itself, once a second, in Redis.
 
 Keys: ``botctl:{<bot>}:proc:<host:pid>`` holds the snapshot as JSON; ``botctl:{<bot>}:procs`` is the set of those who
-write one. Both expire by themselves, a minute after the last word: nobody has to remember who has ended. Fields may be added (with a default); none is renamed or given another meaning without
-a new `VERSION`. Texts are as they came: who shows them escapes them.
+write one. Both expire by themselves, a minute after the last word: nobody has to remember who has ended. Fields may be
+added (with a default); none is renamed or given another meaning without a new `VERSION`. Texts are as they came: who
+shows them escapes them.
 """
 
 from __future__ import annotations
