@@ -81,10 +81,10 @@ class Ledger:
         self.interactions.append(str(reply.interaction))
         if not reply.answered:
             self.unanswered.append(f"deposit {number}: {reply}")
-        elif reply.messages[-1].content == f"kept {number}":
+        elif reply.messages and reply.messages[-1].content == f"kept {number}":
             self.kept.append(number)
-        else:
-            self.failed += 1  # the person was told that it failed: it may be there or not
+        else:  # the person was told that it failed, or sees "thinking…" go away and is told in a moment
+            self.failed += 1  # it may be there or not
 
     async def free(self, people: SandboxClient) -> None:
         reply = await people.send(SlashCall("free", {}), Seat(name="bob"))
