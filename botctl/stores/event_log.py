@@ -74,6 +74,8 @@ return reply
 """
 # KEYS: the hash, a stream per topic. ARGV: the limit; then per topic its name, the reader's epoch and offset. Replies
 # per topic with epoch, newest and oldest offset, whether the position is one of this epoch, and {id, {'e', data}}, ...
+# A stream of no epoch (the hash is gone) goes at once, as with the next append: read without an epoch, its offsets would
+# be taken for those of the epoch that begins then.
 _READ: Final = """
 local reply = {}
 for k = 2, #KEYS do
@@ -81,8 +83,12 @@ for k = 2, #KEYS do
   local topic, epoch, offset = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset')
   local last = tonumber(state[2] or 0)
-  local known = (epoch == '' or epoch == state[1]) and offset <= last
   local oldest = redis.call('XRANGE', KEYS[k], '-', '+', 'COUNT', 1)[1]
+  if not state[1] then
+    redis.call('DEL', KEYS[k])
+    last, oldest = 0, nil
+  end
+  local known = (epoch == '' or epoch == state[1]) and offset <= last
   reply[#reply + 1] = state[1] or ''
   reply[#reply + 1] = last
   reply[#reply + 1] = oldest and oldest[1] or ''
@@ -199,7 +205,7 @@ def _offset(entry_id: bytes) -> int:
 
 
 def _position(epoch: Any, offset: Any) -> Position:
-    return Position((epoch or b"").decode(), int(offset or 0))
+    return Position(epoch.decode(), int(offset or 0)) if epoch else START
 
 
 def _tuples(flat: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:

@@ -164,6 +164,23 @@ async def test_a_store_that_lost_its_data_begins_a_new_epoch(log: EventLog, redi
     assert (page.complete, numbers(page), page.position) == (False, [3], Position(new.epoch, 1))
 
 
+@pytest.mark.parametrize("left", [[], ["commands/offset"]], ids=["nothing", "an offset"])
+async def test_a_stream_of_no_epoch_is_not_read(log: EventLog, redis: Redis, left: list[str]) -> None:
+    """Its offsets are not those of the epoch that begins next: who took one from it would miss as many there."""
+    await log.append("commands", said(1, 2))
+    state = {field: await redis.hget(EVENTS, field) for field in left}
+    await redis.delete(EVENTS)
+    if state:
+        await redis.hset(EVENTS, mapping=state)
+    assert await log.position("commands") == START
+    page = await log.read("commands", Position("", 2))
+    assert (page.entries, page.position, page.first, page.last, page.complete) == ((), START, 1, 0, False)
+    reading = asyncio.create_task(log.read("commands", page.position, wait_s=30))
+    await until(lambda: _somebody_waits(redis), what="a reader that waits, and does not turn in circles")
+    await log.append("commands", said(3, 4, 5))
+    assert (numbers(await reading), (await reading).complete) == ([3, 4, 5], True)
+
+
 @pytest.mark.parametrize("state", [None, {"commands": "x"}, {"commands": "x", "commands/offset": 1}])
 async def test_a_stream_beyond_what_the_hash_says_stops_no_writer(log: EventLog, redis: Redis, state: Any) -> None:
     """Nothing, no offset, a lower offset: the other topics of the batch get it once, however often it is sent."""
