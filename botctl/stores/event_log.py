@@ -74,8 +74,8 @@ return reply
 """
 # KEYS: the hash, a stream per topic. ARGV: the limit; then per topic its name, the reader's epoch and offset. Replies
 # per topic with epoch, newest and oldest offset, whether the position is one of this epoch, and {id, {'e', data}}, ...
-# A stream of no epoch (the hash is gone) goes at once, as with the next append: read without an epoch, its offsets would
-# be taken for those of the epoch that begins then.
+# A stream of no epoch (the hash is gone) goes at once, as with the next append: its offsets would be taken for those of
+# the epoch that begins then.
 _READ: Final = """
 local reply = {}
 for k = 2, #KEYS do
