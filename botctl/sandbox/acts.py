@@ -7,12 +7,14 @@ interaction and tells the bot. What does not exist at all is a UsageError; a bot
 from __future__ import annotations
 
 import mimetypes
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox import commands, components, interactions, lookup, messages, options, payloads
-from botctl.sandbox.asking import Actor, ask
+from botctl.sandbox import commands, components, interactions, messages, options, payloads
+from botctl.sandbox.actor import Actor
+from botctl.sandbox.asking import ask
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.options import Resolved, Wrong
 from botctl.sandbox.server import Sandbox
@@ -35,7 +37,7 @@ def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
         raise UsageError(f"There is no kind of command “{body['type']}”.", hint="Kinds: slash, user, message.")
-    resolved = Resolved(sandbox.world, who.guild)
+    resolved = Resolved(sandbox.world, who)
     name = str(body.get("name") or body.get("command") or "").removeprefix("/")
     if kind == commands.SLASH:
         command, words = _slash(sandbox, who, name, body)
@@ -72,7 +74,7 @@ def complete(sandbox: Sandbox, who: Actor, body: Json) -> Interaction | list[Jso
     if not option.get("autocomplete"):
         offered = option.get("choices") or []
         return [one for one in offered if value.casefold() in str(one["name"]).casefold()]
-    resolved = Resolved(sandbox.world, who.guild)
+    resolved = Resolved(sandbox.world, who)
     typed = {**(body.get("options") or {}), focused: value}
     filled = options.nest(path, options.fill_partly(wanted, typed, focused, resolved))
     data = _with_resolved({**_command_data(command), "options": filled}, resolved)
@@ -87,7 +89,7 @@ def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     reason = components.forbidden(one, values)
     if reason:
         raise Wrong(reason)
-    resolved = Resolved(sandbox.world, who.guild)
+    resolved = Resolved(sandbox.world, who)
     data: Json = {"id": one["id"], "custom_id": one.get("custom_id"), "component_type": one["type"]}
     if one["type"] in components.SELECTS:
         data["values"] = _chosen(one, values, resolved)
@@ -104,17 +106,17 @@ def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
 
 def submit(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     """Send the form before the person: ``{"modal": id or None, "fields": {custom id or label: value}}``."""
-    opened = sandbox.modals.get(who.member.user_id)
+    opened = sandbox.modals.get(who.user.id)
     wanted = body.get("modal")
     if opened is None or opened.modal is None or (wanted and wanted != opened.id):
         raise UsageError("No such form is open.", hint="A form opens when a command or button asks for it.")
-    resolved = Resolved(sandbox.world, who.guild)
+    resolved = Resolved(sandbox.world, who)
     said = _by_custom_id(components.modal_fields(opened.modal["components"]), body.get("fields") or {})
     filled = [_outer(one, said, resolved) for one in opened.modal["components"]]
     data = _with_resolved({"custom_id": opened.modal["custom_id"], "components": filled}, resolved)
-    del sandbox.modals[who.member.user_id]
+    del sandbox.modals[who.user.id]
     source = sandbox.world.message(opened.channel_id, opened.source_id or "")
-    where = Actor(who.guild, sandbox.world.channels[opened.channel_id], who.member)
+    where = replace(who, channel=sandbox.world.channels[opened.channel_id])
     kind = interactions.MODAL_SUBMIT
     return ask(sandbox, where, opened.application_id, kind, data, name=opened.name, source=source)
 
@@ -130,8 +132,9 @@ def _slash(sandbox: Sandbox, who: Actor, name: str, body: Json) -> tuple[Json, l
 def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
     """The command as the person sees it: the guild's own before the global one."""
     known: list[Json] = []
+    scopes = (who.guild.id, "") if who.guild else ("",)
     for app in sandbox.world.applications.values():
-        known += [one for scope in (who.guild.id, "") for one in commands.listing(app, scope) if one["type"] == kind]
+        known += [one for scope in scopes for one in commands.listing(app, scope) if one["type"] == kind]
     for one in known:
         if one["name"].casefold() == name.casefold():
             return one
@@ -148,17 +151,20 @@ def _target(sandbox: Sandbox, who: Actor, kind: int, wanted: str | None, resolve
     if kind == commands.USER:
         if not wanted:
             raise UsageError("A user command needs a target.", hint="Name a member.")
-        return resolved.add_member(lookup.member(sandbox.world, who.guild, wanted).user_id)
+        found = resolved.user_id(wanted)
+        if found is None:
+            raise UsageError(f"There is nobody called “{wanted}” here.")
+        return resolved.add_member(found)
     message = _visible(sandbox.world, who, wanted)
     return resolved.add("messages", message.id, payloads.message(message, sandbox.world))
 
 
 def _visible(world: World, who: Actor, message_id: str | None) -> Message:
     """The message with that id, or the newest one, that the person sees in the channel."""
-    shown = [m for m in world.messages.get(who.channel.id, {}).values() if m.only_for in (None, who.member.user_id)]
+    shown = [m for m in world.messages.get(who.channel.id, {}).values() if m.only_for in (None, who.user.id)]
     found = next((m for m in reversed(shown) if message_id in (None, "last", m.id)), None)
     if found is None:
-        raise UsageError(f"There is no such message in #{who.channel.name}.")
+        raise UsageError(f"There is no such message {_place(who)}.")
     return found
 
 
@@ -166,9 +172,13 @@ def _clickable_message(world: World, who: Actor, message_id: str | None) -> Mess
     if message_id:
         return _visible(world, who, message_id)
     for message in reversed(world.messages.get(who.channel.id, {}).values()):
-        if message.only_for in (None, who.member.user_id) and components.clickable(message.components):
+        if message.only_for in (None, who.user.id) and components.clickable(message.components):
             return message
-    raise UsageError(f"No message in #{who.channel.name} has anything to click.")
+    raise UsageError(f"No message {_place(who)} has anything to click.")
+
+
+def _place(who: Actor) -> str:
+    return f"in #{who.channel.name}" if who.guild else "in this DM"
 
 
 # Values

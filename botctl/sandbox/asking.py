@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from botctl.core.errors import Unreachable
-from botctl.sandbox import commands, lookup, messages, payloads
+from botctl.sandbox import commands, messages, payloads, permissions
+from botctl.sandbox.actor import Actor
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import Application, Channel, Guild, Member, Message, World
+from botctl.sandbox.world import Application, Message, World
 
 Json = dict[str, Any]
-_LOCALE = "en-US"
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who acts, and where."""
-
-    guild: Guild
-    channel: Channel
-    member: Member
-
-
-def actor(world: World, body: Json) -> Actor:
-    """The actor that ``as``, ``channel`` and ``guild`` of a control request name."""
-    guild = lookup.guild(world, body.get("guild"))
-    return Actor(guild, lookup.channel(guild, body.get("channel")), lookup.member(world, guild, body.get("as")))
+GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
 
 
 def ask(
@@ -45,16 +30,16 @@ def ask(
 
     ``source`` is the message whose component was used, or on which the form was opened.
     """
-    world = sandbox.world
+    world, guild_id = sandbox.world, who.guild.id if who.guild else ""
     app = world.applications.get(application_id)
-    if app is None or not _listening(sandbox, app, who.guild):
+    if app is None or not _listening(sandbox, app, guild_id):
         raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
     opened = sandbox.book.open(
         world,
         kind,
         application_id=app.id,
-        user_id=who.member.user_id,
-        guild_id=who.guild.id,
+        user_id=who.user.id,
+        guild_id=guild_id,
         channel_id=who.channel.id,
         name=name,
         command_type=command_type,
@@ -63,40 +48,56 @@ def ask(
     payload = _payload(world, who, app, opened, data)
     if source is not None:
         payload["message"] = payloads.message(source, world)
-    sandbox.emit("INTERACTION_CREATE", payload, who.guild.id, application_id=app.id)
+    sandbox.emit("INTERACTION_CREATE", payload, guild_id or None, application_id=app.id)
     return opened
 
 
-def _listening(sandbox: Sandbox, app: Application, guild: Guild) -> bool:
+def _listening(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
     """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
     now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.book.deadlines.response_s
     return any(
         session.application_id == app.id
-        and session.wants("INTERACTION_CREATE", guild.id)
+        and session.wants("INTERACTION_CREATE", guild_id or None)
         and (session.lost_s is None or now_s - session.lost_s < grace_s)
         for session in sandbox.sessions.by_id.values()
     )
 
 
 def _payload(world: World, who: Actor, app: Application, opened: Interaction, data: Json) -> Json:
-    guild, permissions = who.guild, who.guild.permissions(who.member)
-    return {
+    common: Json = {
         "id": opened.id,
         "application_id": app.id,
         "type": opened.type,
         "token": opened.token,
         "version": 1,
         "data": data,
+        "channel_id": who.channel.id,
+        "locale": who.user.locale,
+        "entitlements": [],
+        "attachment_size_limit": messages.UPLOAD_MAX_BYTES,
+    }
+    if who.guild is None or who.member is None:
+        return {**common, **_direct(world, who, app)}
+    guild, may = who.guild, who.may(world)
+    return {
+        **common,
         "guild_id": guild.id,
         "guild": {"id": guild.id, "locale": guild.locale, "features": []},
-        "channel_id": who.channel.id,
-        "channel": payloads.partial_channel(who.channel, permissions),
-        "member": payloads.member_in(guild, who.member, world),
-        "locale": _LOCALE,
+        "channel": payloads.partial_channel(who.channel, may),
+        "member": payloads.invoking_member(who.member, may, world),
         "guild_locale": guild.locale,
-        "app_permissions": str(guild.permissions(guild.members[app.id])),
-        "entitlements": [],
+        "app_permissions": str(permissions.of(world, guild, guild.members[app.id], who.channel)),
         "authorizing_integration_owners": {"0": guild.id},
-        "context": 0,
-        "attachment_size_limit": messages.UPLOAD_MAX_BYTES,
+        "context": GUILD_CONTEXT,
+    }
+
+
+def _direct(world: World, who: Actor, app: Application) -> Json:
+    """What an interaction in a DM has: the user, and no guild."""
+    return {
+        "channel": payloads.direct_channel(who.channel, world, viewer=app.id),
+        "user": payloads.user(who.user),
+        "app_permissions": str(permissions.DIRECT),
+        "authorizing_integration_owners": {"0": "0"},
+        "context": BOT_DM_CONTEXT,
     }

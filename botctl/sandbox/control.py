@@ -17,7 +17,7 @@ from aiohttp import web
 
 from botctl.core.errors import BotctlError, Unreachable, UsageError
 from botctl.sandbox import acts, changes, hello, messages, session, views
-from botctl.sandbox.asking import Actor, actor
+from botctl.sandbox.actor import Actor, actor
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.interactions import Interaction, State
 from botctl.sandbox.opcodes import Close
@@ -60,7 +60,7 @@ async def submit(sandbox: Sandbox, body: Json) -> Json:
 async def complete(sandbox: Sandbox, body: Json) -> Json:
     asked = acts.complete(sandbox, actor(sandbox.world, body), body)
     if isinstance(asked, Interaction):
-        await _watch(asked, _number(body, "timeout_s", _TIMEOUT_S), sandbox.book.deadlines.response_s)
+        await _watch(sandbox, asked, _number(body, "timeout_s", _TIMEOUT_S))
         return {"choices": asked.choices or []}
     return {"choices": asked}
 
@@ -69,7 +69,7 @@ async def list_messages(sandbox: Sandbox, body: Json) -> Json:
     """What the person sees in the channel, oldest first."""
     who = actor(sandbox.world, body)
     limit = int(_number(body, "limit", _LIMIT))
-    found = messages.listed(sandbox.world, who.channel.id, viewer=who.member.user_id, limit=limit)
+    found = messages.listed(sandbox.world, who.channel.id, viewer=who.user.id, limit=limit)
     return {"messages": [views.message(one, sandbox.world) for one in reversed(found)]}
 
 
@@ -96,6 +96,17 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
     return {"sessions": len(connected)}
 
 
+async def clock(sandbox: Sandbox, body: Json) -> Json:
+    """Move the sandbox's clock ahead by ``advance_s``, if given; answers with its time, ISO 8601 in UTC."""
+    sandbox.clock.advance(_number(body, "advance_s", 0.0))
+    return {"now": sandbox.world.timestamp()}
+
+
+async def faults(sandbox: Sandbox, _: Json) -> Json:
+    """What the self-check found, and whether it is ``on``."""
+    return {"on": sandbox.judge is not None, **(sandbox.judge.report() if sandbox.judge else {})}
+
+
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
     """Change who and what there is: one or more of `changes.CHANGES`, each with its own object."""
     return {name: changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
@@ -111,6 +122,9 @@ _ROUTES: tuple[tuple[str, str, Function], ...] = (
     ("GET", "messages", list_messages),
     ("POST", "gateway", gateway),
     ("POST", "world", change_world),
+    ("GET", "faults", faults),
+    ("GET", "clock", clock),
+    ("POST", "clock", clock),
 )
 
 
@@ -175,20 +189,23 @@ def _number(body: Json, name: str, default: float) -> float:
 async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
     """The reply that the person sees, once it is final or ``timeout_s`` is over."""
     began_s = sandbox.world.clock.monotonic()
-    await _watch(opened, _number(body, "timeout_s", _TIMEOUT_S), sandbox.book.deadlines.response_s)
+    await _watch(sandbox, opened, _number(body, "timeout_s", _TIMEOUT_S))
     return views.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
 
-async def _watch(opened: Interaction, timeout_s: float, response_s: float) -> None:
-    """Wait until ``opened`` is final, for at most ``timeout_s``; for its first answer at most ``response_s``."""
+async def _watch(sandbox: Sandbox, opened: Interaction, timeout_s: float) -> None:
+    """Wait until ``opened`` is final, for at most ``timeout_s``; for its first answer at most as long as Discord does.
+
+    Both follow the sandbox's clock, which may be moved.
+    """
     changed = asyncio.Event()
     opened.on_change = changed.set
-    now = asyncio.get_running_loop().time
-    began_s = now()
+    clock, response_s = sandbox.clock, sandbox.book.deadlines.response_s
+    began_s = clock.monotonic()
     while not opened.final:
         limit_s = min(timeout_s, response_s) if opened.state is State.WAITING else timeout_s
         try:
-            async with asyncio.timeout_at(began_s + limit_s):
+            async with clock.timeout(began_s + limit_s - clock.monotonic()):
                 await changed.wait()
         except TimeoutError:
             break
@@ -199,7 +216,7 @@ async def _watch(opened: Interaction, timeout_s: float, response_s: float) -> No
 def _say(sandbox: Sandbox, who: Actor, text: str) -> Json:
     if text.startswith("/"):
         raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
-    message = sandbox.say(text, who.member, who.channel.id, who.guild.id)
+    message = sandbox.say(text, who)
     return {"type": "message", "content": message.content, **views.said(message, sandbox.world)}
 
 

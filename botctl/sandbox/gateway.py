@@ -93,8 +93,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
 
 
 async def _converse(request: web.Request, connection: Connection, link: Link, sandbox: Sandbox) -> None:
-    now = sandbox.world.clock.monotonic
-    link.hello(now())
+    link.hello(sandbox.clock.base.monotonic())
     if request.query.get("v", "10") != "10":
         connection.close(*Close.INVALID_VERSION)
     if request.query.get("encoding", "json") != "json":
@@ -104,23 +103,23 @@ async def _converse(request: web.Request, connection: Connection, link: Link, sa
         ended = await _listen(connection, link, sandbox)
     finally:
         if link.session is not None:
-            sandbox.sessions.lose(link.session, connection, now(), ended=ended)
+            sandbox.sessions.lose(link.session, connection, sandbox.clock.monotonic(), ended=ended)
 
 
 async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
     """Hand every frame to ``link``; True when the client ended its session by the way it closed."""
-    now = sandbox.world.clock.monotonic
+    now, real = sandbox.clock.monotonic, sandbox.clock.base.monotonic
     while True:
         try:
-            frame = await connection.socket.receive(timeout=link.patience(now()))
+            frame = await connection.socket.receive(timeout=link.patience(real()))
         except TimeoutError:
-            if link.overdue(now()):
+            if link.overdue(real()):
                 connection.close(*Close.UNKNOWN_ERROR)  # the session stays: the client is to RESUME
-                link.heard_s = now()
+                link.heard_s = real()
             continue
         if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
             if not connection.closing:
-                link.receive(frame.data, now())
+                link.receive(frame.data, now(), real())
         elif frame.type is WSMsgType.CLOSE:
             return not connection.closing and frame.data in _GOING_AWAY
         else:

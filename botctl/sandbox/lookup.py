@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.world import Channel, Guild, Member, Role, World
+from botctl.sandbox.world import Channel, Guild, Member, Role, User, World
 
 
 def bare(word: str) -> str:
@@ -58,9 +58,14 @@ def role_or_none(guild: Guild, wanted: str) -> Role | None:
     return next((one for one in guild.roles.values() if word in (one.id, one.name.lstrip("@").casefold())), None)
 
 
-def member_or_none(world: World, guild: Guild, wanted: str) -> Member | None:
+def user_or_none(world: World, wanted: str) -> User | None:
     word = bare(wanted)
-    return guild.members.get(word) or guild.members.get(world.names.get(word.casefold(), ""))
+    return world.users.get(word) or world.users.get(world.names.get(word.casefold(), ""))
+
+
+def member_or_none(world: World, guild: Guild, wanted: str) -> Member | None:
+    found = user_or_none(world, wanted)
+    return guild.members.get(found.id) if found else None
 
 
 def _nobody(what: str, wanted: str, there: Iterable[str]) -> UsageError:

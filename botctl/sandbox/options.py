@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox import commands, lookup, payloads
-from botctl.sandbox.world import Guild, World
+from botctl.sandbox import commands, lookup, payloads, permissions
+from botctl.sandbox.actor import Actor
+from botctl.sandbox.world import World
 
 Json = dict[str, Any]
 _TRUE = frozenset({"true", "yes", "on", "1"})
@@ -23,10 +24,13 @@ class Wrong(Exception):
 
 @dataclass
 class Resolved:
-    """The objects that ids in an interaction stand for, and the local files that attachment options name."""
+    """The objects that ids in an interaction stand for, and the local files that attachment options name.
+
+    ``who`` is the person who names them: what they can name is what is where they stand.
+    """
 
     world: World
-    guild: Guild
+    who: Actor
     data: dict[str, Json] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # attachment id to path
 
@@ -36,9 +40,18 @@ class Resolved:
 
     def add_member(self, user_id: str) -> str:
         self.add("users", user_id, payloads.user(self.world.users[user_id]))
-        member = self.guild.members[user_id]
-        shown = {**payloads.partial_member(member), "permissions": str(self.guild.permissions(member))}
-        return self.add("members", user_id, shown)
+        guild = self.who.guild
+        if guild is None:
+            return user_id
+        member = guild.members[user_id]
+        may = permissions.of(self.world, guild, member, self.who.channel)
+        return self.add("members", user_id, {**payloads.partial_member(member), "permissions": str(may)})
+
+    def user_id(self, word: str) -> str | None:
+        """Who is called ``word`` where the person stands."""
+        found = lookup.user_or_none(self.world, word)
+        there = self.who.guild.members if self.who.guild else self.who.channel.recipients
+        return found.id if found and found.id in there else None
 
 
 def target(command: Json, words: list[str]) -> tuple[list[Json], list[Json]]:
@@ -179,23 +192,25 @@ def _reference(option: Json, word: str, resolved: Resolved) -> str:
 
 
 def _member(word: str, resolved: Resolved) -> str | None:
-    found = lookup.member_or_none(resolved.world, resolved.guild, word)
-    return resolved.add_member(found.user_id) if found else None
+    found = resolved.user_id(word)
+    return resolved.add_member(found) if found else None
 
 
 def _role(word: str, resolved: Resolved) -> str | None:
-    found = lookup.role_or_none(resolved.guild, word)
+    guild = resolved.who.guild
+    found = lookup.role_or_none(guild, word) if guild else None
     return resolved.add("roles", found.id, payloads.role(found)) if found else None
 
 
 def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
-    found = lookup.channel_or_none(resolved.guild, word)
-    if found is None:
+    guild, member = resolved.who.guild, resolved.who.member
+    found = lookup.channel_or_none(guild, word) if guild else None
+    if found is None or guild is None or member is None:
         return None
     if option.get("channel_types") and found.type not in option["channel_types"]:
         raise Wrong(f"“{option['name']}” does not take a channel like “{found.name}”.")
-    shown = payloads.partial_channel(found, resolved.guild.permissions(resolved.guild.members[resolved.guild.owner_id]))
-    return resolved.add("channels", found.id, shown)
+    may = permissions.of(resolved.world, guild, member, found)
+    return resolved.add("channels", found.id, payloads.partial_channel(found, may))
 
 
 def select_values(component: Json, values: list[str], resolved: Resolved) -> list[str]:

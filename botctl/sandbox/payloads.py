@@ -6,7 +6,21 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from botctl.sandbox.world import EPHEMERAL, Application, Channel, Guild, Member, Message, Role, User, World
+from botctl.sandbox.world import (
+    EPHEMERAL,
+    PRIVATE_THREAD,
+    Application,
+    Channel,
+    Emoji,
+    Guild,
+    Member,
+    Message,
+    Overwrite,
+    Role,
+    Thread,
+    User,
+    World,
+)
 
 Json = dict[str, Any]
 _USER_MENTION = re.compile(r"<@!?(\d+)>")
@@ -63,33 +77,123 @@ def role(role: Role) -> Json:
         "name": role.name,
         "color": role.color,
         "colors": {"primary_color": role.color, "secondary_color": None, "tertiary_color": None},
-        "hoist": False,
+        "hoist": role.hoist,
         "icon": None,
         "unicode_emoji": None,
         "position": role.position,
         "permissions": str(role.permissions),
         "managed": role.bot_id is not None,
-        "mentionable": False,
+        "mentionable": role.mentionable,
         "flags": 0,
     }
     return {**shown, "tags": {"bot_id": role.bot_id}} if role.bot_id else shown
 
 
 def channel(channel: Channel) -> Json:
+    """A channel of a guild."""
     return {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
         "name": channel.name,
         "position": channel.position,
-        "permission_overwrites": [],
-        "parent_id": None,
-        "topic": None,
-        "nsfw": False,
-        "rate_limit_per_user": 0,
-        "last_message_id": None,
+        "permission_overwrites": [overwrite(one) for one in channel.overwrites.values()],
+        "parent_id": channel.parent_id,
+        "topic": channel.topic,
+        "nsfw": channel.nsfw,
+        "rate_limit_per_user": channel.slowmode_s,
+        "last_message_id": channel.last_message_id,
+        "last_pin_timestamp": channel.last_pin_at,
         "flags": 0,
     }
+
+
+def overwrite(one: Overwrite) -> Json:
+    return {"id": one.id, "type": one.type, "allow": str(one.allow), "deny": str(one.deny)}
+
+
+def thread(channel: Channel, state: Thread) -> Json:
+    """A thread; ``state`` is its `Channel.thread`."""
+    metadata: Json = {
+        "archived": state.archived,
+        "archive_timestamp": state.archived_at,
+        "auto_archive_duration": state.auto_archive_minutes,
+        "locked": state.locked,
+        "create_timestamp": state.created_at,
+    }
+    return {
+        "id": channel.id,
+        "type": channel.type,
+        "guild_id": channel.guild_id,
+        "parent_id": channel.parent_id,
+        "owner_id": channel.owner_id,
+        "name": channel.name,
+        "last_message_id": channel.last_message_id,
+        "last_pin_timestamp": channel.last_pin_at,
+        "rate_limit_per_user": channel.slowmode_s,
+        "thread_metadata": {**metadata, "invitable": state.invitable} if channel.type == PRIVATE_THREAD else metadata,
+        "message_count": state.messages,
+        "member_count": min(len(channel.thread_members), 50),  # Discord: Thread fields: it stops counting at 50
+        "total_message_sent": state.messages_ever,
+        "flags": 0,
+    }
+
+
+def thread_member(channel: Channel, user_id: str) -> Json:
+    return {"id": channel.id, "user_id": user_id, "join_timestamp": channel.thread_members[user_id], "flags": 0}
+
+
+def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
+    """A DM as ``viewer`` sees it: with the others of it."""
+    others = [user(world.users[one]) for one in channel.recipients if one != viewer]
+    return {
+        "id": channel.id,
+        "type": channel.type,
+        "last_message_id": channel.last_message_id,
+        "recipients": others,
+        "flags": 0,
+    }
+
+
+def any_channel(one: Channel, world: World, *, viewer: str) -> Json:
+    """A channel of whatever kind."""
+    if one.thread is not None:
+        return thread(one, one.thread)
+    return channel(one) if one.guild_id else direct_channel(one, world, viewer=viewer)
+
+
+def emoji(one: Emoji, world: World) -> Json:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "user": user(world.users[one.user_id]),
+        "roles": one.roles,
+        "require_colons": True,
+        "managed": False,
+        "animated": one.animated,
+        "available": True,
+    }
+
+
+def reactions(one: Message, viewer: str) -> list[Json]:
+    """The reactions of a message as the bot ``viewer`` sees them."""
+    return [
+        {
+            "emoji": reaction_emoji(key),
+            "count": len(users),
+            "count_details": {"burst": 0, "normal": len(users)},
+            "burst_colors": [],
+            "me_burst": False,
+            "me": viewer in users,
+        }
+        for key, users in one.reactions.items()
+    ]
+
+
+def reaction_emoji(key: str) -> Json:
+    """``👍`` or ``name:id``, as `Message.reactions` has it."""
+    name, _, emoji_id = key.partition(":")
+    return {"id": emoji_id or None, "name": name}
 
 
 def partial_channel(channel: Channel, permissions: int) -> Json:
@@ -99,7 +203,7 @@ def partial_channel(channel: Channel, permissions: int) -> Json:
         "type": channel.type,
         "guild_id": channel.guild_id,
         "name": channel.name,
-        "parent_id": None,
+        "parent_id": channel.parent_id,
         "permissions": str(permissions),
         "flags": 0,
     }
@@ -114,9 +218,9 @@ def partial_member(member: Member) -> Json:
         "roles": member.roles,
         "joined_at": member.joined_at,
         "premium_since": None,
-        "communication_disabled_until": None,
-        "deaf": False,
-        "mute": False,
+        "communication_disabled_until": member.timeout_until,
+        "deaf": member.deaf,
+        "mute": member.mute,
         "pending": False,
         "flags": 0,
     }
@@ -126,18 +230,18 @@ def member(member: Member, world: World) -> Json:
     return {**partial_member(member), "user": user(world.users[member.user_id])}
 
 
-def member_in(guild: Guild, one: Member, world: World) -> Json:
-    """A member with what it may do, as interactions show the invoking one."""
-    return {**member(one, world), "permissions": str(guild.permissions(one))}
+def invoking_member(one: Member, may: int, world: World) -> Json:
+    """A member with what it may do in the channel, as interactions show the invoking one."""
+    return {**member(one, world), "permissions": str(may)}
 
 
-def guild(guild: Guild) -> Json:
+def guild(guild: Guild, world: World) -> Json:
     """A guild as REST shows it."""
     return {
         "id": guild.id,
         "name": guild.name,
         "icon": None,
-        "description": None,
+        "description": guild.description,
         "home_header": None,
         "splash": None,
         "discovery_splash": None,
@@ -148,11 +252,11 @@ def guild(guild: Guild) -> Json:
         "region": "deprecated",
         "afk_channel_id": None,
         "afk_timeout": 300,
-        "system_channel_id": None,
+        "system_channel_id": guild.system_channel_id,
         "system_channel_flags": 0,
         "widget_enabled": False,
         "widget_channel_id": None,
-        "verification_level": 0,
+        "verification_level": guild.verification_level,
         "roles": [role(one) for one in guild.roles.values()],
         "default_message_notifications": 0,
         "mfa_level": 0,
@@ -171,7 +275,7 @@ def guild(guild: Guild) -> Json:
         "premium_progress_bar_enabled": False,
         "nsfw": False,
         "nsfw_level": 0,
-        "emojis": [],
+        "emojis": [emoji(one, world) for one in guild.emojis.values()],
         "stickers": [],
         "incidents_data": None,
         "hub_type": None,
@@ -179,18 +283,18 @@ def guild(guild: Guild) -> Json:
     }
 
 
-def guild_create(one: Guild, shown: list[Member], world: World) -> Json:
-    """A guild as GUILD_CREATE shows it, with the members of ``shown``."""
+def guild_create(one: Guild, joined_at: str, shown: list[Member], world: World) -> Json:
+    """A guild as GUILD_CREATE shows it to the bot that came at ``joined_at``, with the members of ``shown``."""
     return {
-        **guild(one),
-        "joined_at": "2026-01-01T00:00:00.000000+00:00",
+        **guild(one, world),
+        "joined_at": joined_at,
         "large": len(one.members) > 250,  # noqa: PLR2004 - disnake's and Discord's largest large_threshold
         "unavailable": False,
         "member_count": len(one.members),
         "voice_states": [],
         "members": [member(member_, world) for member_ in shown],
         "channels": [channel(channel_) for channel_ in one.channels.values()],
-        "threads": [],
+        "threads": [thread(one_, one_.thread) for one_ in one.threads.values() if one_.thread],
         "presences": [],
         "stage_instances": [],
         "guild_scheduled_events": [],
@@ -203,8 +307,8 @@ def attachment(stored: Json, channel_id: str, world: World) -> Json:
     return {**stored, "url": url, "proxy_url": url}
 
 
-def message(one: Message, world: World) -> Json:
-    """A message as REST and the answers to an interaction show it."""
+def message(one: Message, world: World, *, viewer: str = "") -> Json:
+    """A message as REST and the answers to an interaction show it; ``viewer``: the bot whose reactions are marked."""
     shown: Json = {
         "id": one.id,
         "type": one.type,
@@ -213,14 +317,14 @@ def message(one: Message, world: World) -> Json:
         "content": one.content,
         "timestamp": one.timestamp,
         "edited_timestamp": one.edited_at,
-        "tts": False,
+        "tts": one.tts,
         "mention_everyone": "@everyone" in one.content,
         "mentions": [],
         "mention_roles": [],
         "attachments": [attachment(stored, one.channel_id, world) for stored in one.attachments],
         "embeds": _embeds(one, world),
         "components": one.components,
-        "pinned": False,
+        "pinned": one.pinned_at is not None,
         "flags": one.flags,
     }
     if "<@" in one.content:
@@ -229,6 +333,10 @@ def message(one: Message, world: World) -> Json:
         shown["mention_roles"] = list(dict.fromkeys(_ROLE_MENTION.findall(one.content)))
     if one.application_id:
         shown |= {"application_id": one.application_id, "webhook_id": one.application_id}
+    if one.reactions:
+        shown["reactions"] = reactions(one, viewer)
+    if one.webhook_id:
+        shown |= {"webhook_id": one.webhook_id, "author": _webhook_author(one, world)}
     if one.nonce is not None:
         shown["nonce"] = one.nonce
     if one.invoked:
@@ -238,9 +346,28 @@ def message(one: Message, world: World) -> Json:
     return shown
 
 
+def _webhook_author(one: Message, world: World) -> Json:
+    """What a webhook says comes from a user that is none: its id is the webhook's."""
+    hook = world.webhooks.get(one.webhook_id or "")
+    return {
+        "id": one.webhook_id,
+        "username": one.name or (hook.name if hook else "Deleted Webhook"),
+        "discriminator": "0000",
+        "global_name": None,
+        "avatar": None,
+        "public_flags": 0,
+        "flags": 0,
+        "primary_guild": None,
+        "bot": True,
+    }
+
+
 def message_event(one: Message, world: World) -> Json:
     """A message as the gateway shows it: with its guild and its author's membership."""
-    shown = {**message(one, world), "guild_id": one.guild_id}
+    shown = message(one, world)
+    if not one.guild_id:
+        return shown
+    shown["guild_id"] = one.guild_id
     found = world.guilds[one.guild_id].members.get(one.author_id)
     return {**shown, "member": partial_member(found)} if found else shown
 
@@ -269,7 +396,7 @@ def _invoked(invoked: Json, one: Message, world: World) -> Json:
         "id": invoked["id"],
         "type": invoked["type"],
         "user": by,
-        "authorizing_integration_owners": {"0": one.guild_id},
+        "authorizing_integration_owners": {"0": one.guild_id or "0"},
     }
     if invoked["type"] == 3:  # noqa: PLR2004 - a component: the message it stood on
         return {"interaction_metadata": {**metadata, "interacted_message_id": invoked["message_id"]}}
@@ -280,7 +407,8 @@ def _invoked(invoked: Json, one: Message, world: World) -> Json:
 
 
 def _reply(one: Message, world: World) -> Json:
-    reference = {"type": 0, "message_id": one.reply_to, "channel_id": one.channel_id, "guild_id": one.guild_id}
+    reference = {"type": 0, "message_id": one.reply_to, "channel_id": one.channel_id}
+    reference |= {"guild_id": one.guild_id} if one.guild_id else {}
     target = world.message(one.channel_id, one.reply_to or "")
     return {"message_reference": reference, "referenced_message": message(target, world) if target else None}
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import BodyPartReader, web
 from loguru import logger
@@ -41,6 +42,7 @@ class Call:
     body: Any
     uploads: list[Upload]
     caller: Application | None
+    reason: str | None = None  # for the guild's audit log
 
     @property
     def app(self) -> Application:
@@ -136,7 +138,13 @@ async def _call(request: web.Request, one: Route) -> Call:
     if one.token and caller is None:
         raise unauthorized()
     body, uploads = await _body(request) if request.can_read_body else (None, [])
-    return Call(sandbox, request.match_info, request.query, body, uploads, caller)
+    return Call(sandbox, request.match_info, request.query, body, uploads, caller, _reason(request))
+
+
+def _reason(request: web.Request) -> str | None:
+    """Discord: Audit Logs resource: the header is URL-encoded, and may have 512 characters."""
+    said = request.headers.get("X-Audit-Log-Reason")
+    return unquote(said)[:512] if said else None
 
 
 def _caller(sandbox: Sandbox, authorization: str | None) -> Application | None:

@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from botctl.sandbox import messages, payloads
+from botctl.sandbox import messages, payloads, permissions
+from botctl.sandbox.actor import Actor
+from botctl.sandbox.clock import SandboxClock
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
 from botctl.sandbox.interactions import Book, Deadlines, Interaction
+from botctl.sandbox.judge import Judge
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MESSAGE_CONTENT, PRESENCES, GatewayLimits
 from botctl.sandbox.session import Dispatch, Session, Sessions
-from botctl.sandbox.world import Guild, Member, Message, World
+from botctl.sandbox.world import Channel, Guild, Member, Message, World
 
 Json = dict[str, Any]
 _CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
@@ -43,6 +46,7 @@ class Sandbox:
         deadlines: Deadlines | None = None,
         limits: GatewayLimits | None = None,
     ) -> None:
+        self.clock = world.clock = SandboxClock(world.clock)
         self.world = world
         self.access = access
         self.files = files or Files(None)
@@ -51,6 +55,7 @@ class Sandbox:
         self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
         self.url = ""  # where the server listens, once it does
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
+        self.judge: Judge | None = None  # the self-check, where it is on
 
     # What the gateway asks (session.Host)
 
@@ -91,12 +96,30 @@ class Sandbox:
 
     # Telling the bots
 
-    def emit(self, event: str, data: Json, guild_id: str | None = None, *, application_id: str | None = None) -> int:
-        """Tell every session that wants ``event``; only those of ``application_id`` when given. Returns how many."""
+    def emit(
+        self,
+        event: str,
+        data: Json,
+        guild_id: str | None = None,
+        *,
+        application_id: str | None = None,
+        channel: Channel | None = None,
+        needs: int = 0,
+    ) -> int:
+        """Tell every session that wants ``event`` and whose bot may know of it. Returns how many.
+
+        Of a guild hear the bots that are in it; of a ``channel`` those that see it, of a DM those that are in it; with
+        ``needs`` those that have that permission; with ``application_id`` only that one, which needs no right to hear.
+        """
         text: str | None = None
         told = 0
         for session in self.sessions.by_id.values():
-            if application_id not in (None, session.application_id) or not session.wants(event, guild_id):
+            if not session.wants(event, guild_id):
+                continue
+            if application_id is None:
+                if not self._may_hear(session.application_id, guild_id, channel, needs):
+                    continue
+            elif application_id != session.application_id:
                 continue
             told += 1
             if "content" in data and not self._reads(session, data):
@@ -117,8 +140,9 @@ class Sandbox:
     def retract(self, message: Message) -> None:
         """Tell of a message that was deleted; it is no longer in the world."""
         if message.only_for is None:
-            gone = {"id": message.id, "channel_id": message.channel_id, "guild_id": message.guild_id}
-            self.emit("MESSAGE_DELETE", gone, message.guild_id)
+            gone = {"id": message.id, "channel_id": message.channel_id}
+            gone |= {"guild_id": message.guild_id} if message.guild_id else {}
+            self._of_channel("MESSAGE_DELETE", gone, message.channel_id)
         self.changed()
 
     def member_changed(self, guild: Guild, member: Member) -> None:
@@ -137,25 +161,43 @@ class Sandbox:
         for attachment_id, upload in made.uploads.items():
             self.files.put(attachment_id, upload.content_type, upload.data)
 
-    def say(self, text: str, member: Member, channel_id: str, guild_id: str) -> Message:
+    def say(self, text: str, who: Actor) -> Message:
         """A person's plain message."""
         made = messages.draft({"content": text}, [], self.world)
-        posted = messages.create(self.world, made, channel_id=channel_id, guild_id=guild_id, author_id=member.user_id)
+        where = who.channel
+        posted = messages.create(self.world, made, channel_id=where.id, guild_id=where.guild_id, author_id=who.user.id)
         return self.post(posted)
 
     def _message_event(self, event: str, message: Message) -> Message:
         if message.only_for is None:
-            self.emit(event, payloads.message_event(message, self.world), message.guild_id)
+            self._of_channel(event, payloads.message_event(message, self.world), message.channel_id)
         self.changed()
         return message
+
+    def _of_channel(self, event: str, data: Json, channel_id: str) -> None:
+        channel = self.world.channels[channel_id]
+        self.emit(event, data, channel.guild_id or None, channel=channel)
+
+    def _may_hear(self, application_id: str, guild_id: str | None, channel: Channel | None, needs: int) -> bool:
+        if guild_id is None:
+            return channel is None or application_id in channel.recipients
+        guild = self.world.guilds.get(guild_id)
+        bot = guild.members.get(application_id) if guild else None
+        if guild is None or bot is None:
+            return False
+        if channel is None and not needs:
+            return True
+        may = permissions.of(self.world, guild, bot, channel)
+        return may & needs == needs and bool(channel is None or may & permissions.VIEW)
 
     # Building what is told
 
     def guild_create(self, guild: Guild, session: Session) -> Json:
         """With all members for those who hear of presences, else with the bot alone (Discord: Guild Create)."""
         everyone = session.intents & PRESENCES
-        shown = guild.members.values() if everyone else [guild.members[session.application_id]]
-        return payloads.guild_create(guild, list(shown), self.world)
+        bot = guild.members[session.application_id]
+        shown = list(guild.members.values()) if everyone else [bot]
+        return payloads.guild_create(guild, bot.joined_at, shown, self.world)
 
     def _ready(self, session: Session) -> Json:
         app = self.world.applications[session.application_id]

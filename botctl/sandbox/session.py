@@ -142,7 +142,10 @@ class Sessions:
 
 @dataclass(eq=False)
 class Link:
-    """One connection's side of the protocol. ``receive`` and ``overdue`` are given the time, monotonic seconds."""
+    """One connection's side of the protocol, given the time as monotonic seconds.
+
+    Whether the client is alive goes by the real time (``heard_s``, `patience`, `overdue`): its own clock is not moved.
+    """
 
     sessions: Sessions
     line: Line
@@ -150,23 +153,23 @@ class Link:
     heard_s: float = 0.0
     _sends: deque[float] = field(default_factory=deque)
 
-    def hello(self, now_s: float) -> None:
-        self.heard_s = now_s
+    def hello(self, real_s: float) -> None:
+        self.heard_s = real_s
         interval_ms = int(self.sessions.limits.heartbeat_s * 1000)
         self._send(HELLO, {"heartbeat_interval": interval_ms, "_trace": ['["botctl-sandbox"]']})
 
-    def patience(self, now_s: float) -> float:
+    def patience(self, real_s: float) -> float:
         """Seconds that the next heartbeat may still take; never quite zero."""
         limits = self.sessions.limits
-        return max(self.heard_s + limits.heartbeat_s * limits.heartbeat_grace - now_s, 0.001)
+        return max(self.heard_s + limits.heartbeat_s * limits.heartbeat_grace - real_s, 0.001)
 
-    def overdue(self, now_s: float) -> bool:
+    def overdue(self, real_s: float) -> bool:
         """Has the client missed its heartbeat?"""
         limits = self.sessions.limits
-        return now_s - self.heard_s >= limits.heartbeat_s * limits.heartbeat_grace
+        return real_s - self.heard_s >= limits.heartbeat_s * limits.heartbeat_grace
 
-    def receive(self, frame: str | bytes, now_s: float) -> None:
-        """One frame from the client; text and binary mean the same."""
+    def receive(self, frame: str | bytes, now_s: float, real_s: float | None = None) -> None:
+        """One frame from the client; text and binary mean the same. ``real_s``: where it is not ``now_s``."""
         limits = self.sessions.limits
         self._sends.append(now_s)
         while self._sends[0] <= now_s - limits.sends_per_s:
@@ -177,12 +180,13 @@ class Link:
         payload = _parsed(raw) if len(raw) <= limits.payload_bytes else None
         if payload is None:
             return self.line.close(*Close.DECODE_ERROR)
+        if payload["op"] == HEARTBEAT:
+            self.heard_s = now_s if real_s is None else real_s
         return self._handle(payload["op"], payload.get("d"), now_s)
 
     def _handle(self, op: int, data: Any, now_s: float) -> None:
         """Presence, voice and soundboards are heard, and nothing here depends on them."""
         if op == HEARTBEAT:
-            self.heard_s = now_s
             self.line.send(_frame(ACK, None), after_s=self.sessions.limits.ack_s)
         elif refused := self._out_of_turn(op, data):
             self.line.close(*refused)

@@ -13,7 +13,23 @@ from loguru import logger
 
 from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
-from botctl.sandbox.world import Application, Channel, Guild, Member, Message, Role, User, World, default_world
+from botctl.sandbox.default_world import default_world
+from botctl.sandbox.world import (
+    Application,
+    AuditEntry,
+    Channel,
+    Emoji,
+    Guild,
+    Invite,
+    Member,
+    Message,
+    Overwrite,
+    Role,
+    Thread,
+    User,
+    Webhook,
+    World,
+)
 
 Json = dict[str, Any]
 VERSION = 1
@@ -28,6 +44,9 @@ def snapshot(world: World) -> str:
         "last_id": world.last_id,
         "users": world.users,
         "guilds": world.guilds,
+        "dms": {key: one for key, one in world.channels.items() if not one.guild_id},
+        "invites": world.invites,
+        "webhooks": world.webhooks,
         "applications": world.applications,
         "messages": world.messages,
     }
@@ -35,7 +54,10 @@ def snapshot(world: World) -> str:
 
 
 def restore(text: str, clock: Clock | None = None) -> World:
-    """The world that `snapshot` wrote; raises ValueError, KeyError or TypeError for any other text."""
+    """The world that `snapshot` wrote; raises ValueError, KeyError or TypeError for any other text.
+
+    A file of an older botctl lacks what came later, and gets its defaults.
+    """
     data: Json = json.loads(text)
     if data["version"] != VERSION:
         raise ValueError(f"version {data['version']}")
@@ -45,6 +67,10 @@ def restore(text: str, clock: Clock | None = None) -> World:
     world.applications = {key: Application(**one) for key, one in data["applications"].items()}
     for one in data["guilds"].values():
         world.add_guild(_guild(one))
+    for one in data.get("dms", {}).values():
+        world.add_channel(_channel(one))
+    world.invites = {key: Invite(**one) for key, one in data.get("invites", {}).items()}
+    world.webhooks = {key: Webhook(**one) for key, one in data.get("webhooks", {}).items()}
     for channel_id, shown in data["messages"].items():
         world.messages[channel_id] = {key: Message(**one) for key, one in shown.items()}
     return world
@@ -109,7 +135,16 @@ def _guild(data: Json) -> Guild:
         **{
             **data,
             "roles": {key: Role(**one) for key, one in data["roles"].items()},
-            "channels": {key: Channel(**one) for key, one in data["channels"].items()},
+            "channels": {key: _channel(one) for key, one in data["channels"].items()},
             "members": {key: Member(**one) for key, one in data["members"].items()},
+            "threads": {key: _channel(one) for key, one in data.get("threads", {}).items()},
+            "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()},
+            "audit_log": [AuditEntry(**one) for one in data.get("audit_log", [])],
         }
     )
+
+
+def _channel(data: Json) -> Channel:
+    overwrites = {key: Overwrite(**one) for key, one in data.get("overwrites", {}).items()}
+    thread = Thread(**data["thread"]) if data.get("thread") else None
+    return Channel(**{**data, "overwrites": overwrites, "thread": thread})

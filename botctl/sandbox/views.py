@@ -14,14 +14,14 @@ _EMPTY: Json = {"interaction": None, "waited_ms": 0.0, "messages": [], "modal": 
 
 
 def message(one: Message, world: World) -> Json:
-    author = world.users[one.author_id]
     full = payloads.message(one, world)
+    author = full["author"]
     invoked = one.invoked
     return {
         "id": one.id,
         "type": one.type,
         "channel": world.channels[one.channel_id].name,
-        "author": {"id": author.id, "name": author.name, "bot": author.bot},
+        "author": {"id": author["id"], "name": author["username"], "bot": author.get("bot", False)},
         "content": one.content,
         "ephemeral": payloads.is_ephemeral(one),
         "for": one.only_for,

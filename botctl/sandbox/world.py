@@ -11,32 +11,29 @@ from datetime import datetime
 from typing import Any
 
 from botctl.core.clock import Clock, SystemClock
+from botctl.sandbox import permissions
 
 DISCORD_EPOCH_MS = 1_420_070_400_000  # Discord: Reference > Snowflakes
 KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
 PRUNED_AT_ONCE = 100
 
-ADMINISTRATOR = 1 << 3
-ALL_PERMISSIONS = (1 << 53) - 1
-_KICK, _BAN, _REACT, _VIEW, _SEND = 1 << 1, 1 << 2, 1 << 6, 1 << 10, 1 << 11
-_MANAGE_MESSAGES, _EMBED, _ATTACH, _HISTORY, _MANAGE_ROLES = 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 28
-_USE_COMMANDS, _MODERATE = 1 << 31, 1 << 40
-EVERYBODY = _REACT | _VIEW | _SEND | _EMBED | _ATTACH | _HISTORY | _USE_COMMANDS
-MODERATOR = EVERYBODY | _KICK | _BAN | _MANAGE_MESSAGES | _MODERATE
-
 # Discord: Application resource > Application flags: the three privileged intents, granted
 PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
 
+DM, PUBLIC_THREAD, PRIVATE_THREAD = 1, 11, 12  # Discord: Channel resource > Channel Types
 EPHEMERAL = 1 << 6  # Discord: Message resource > Message flags
 LOADING = 1 << 7
 
 
 @dataclass
 class User:
+    """A person or a bot. ``locale`` is what the person's client is set to."""
+
     id: str
     name: str
     bot: bool = False
     global_name: str | None = None
+    locale: str = "en-US"
 
 
 @dataclass
@@ -44,18 +41,65 @@ class Role:
     id: str
     name: str
     position: int = 1
-    permissions: int = EVERYBODY
+    permissions: int = permissions.EVERYBODY
     color: int = 0
     bot_id: str | None = None  # the bot that a managed role was made for
+    hoist: bool = False
+    mentionable: bool = False
+
+
+@dataclass
+class Overwrite:
+    """What a channel allows and denies one role (``type`` 0) or member (1); ``id`` is theirs."""
+
+    id: str
+    type: int
+    allow: int = 0
+    deny: int = 0
+
+
+@dataclass
+class Thread:
+    """What a thread has beyond a channel (Discord: Channel resource > Thread Metadata)."""
+
+    created_at: str
+    archived_at: str  # when ``archived`` last changed
+    archived: bool = False
+    locked: bool = False
+    invitable: bool = True
+    auto_archive_minutes: int = 4320
+    messages: int = 0  # now
+    messages_ever: int = 0
 
 
 @dataclass
 class Channel:
+    """A channel of a guild, a thread (``thread`` is set), or a DM (``guild_id`` is empty, ``recipients`` its users).
+
+    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining.
+    """
+
     id: str
     guild_id: str
     name: str
     type: int = 0
     position: int = 0
+    parent_id: str | None = None
+    topic: str | None = None
+    nsfw: bool = False
+    slowmode_s: int = 0
+    overwrites: dict[str, Overwrite] = field(default_factory=dict)
+    last_message_id: str | None = None
+    last_pin_at: str | None = None
+    owner_id: str | None = None
+    thread: Thread | None = None
+    thread_members: dict[str, str] = field(default_factory=dict)
+    recipients: list[str] = field(default_factory=list)
+
+    @property
+    def private(self) -> bool:
+        """Is it a private thread?"""
+        return self.type == PRIVATE_THREAD
 
 
 @dataclass
@@ -64,10 +108,65 @@ class Member:
     roles: list[str] = field(default_factory=list)
     joined_at: str = "2026-01-01T00:00:00.000000+00:00"
     nick: str | None = None
+    timeout_until: str | None = None
+    deaf: bool = False
+    mute: bool = False
+
+
+@dataclass
+class Emoji:
+    id: str
+    name: str
+    user_id: str
+    roles: list[str] = field(default_factory=list)
+    animated: bool = False
+
+
+@dataclass
+class Invite:
+    """``max_age_s`` and ``max_uses`` are 0 for no limit."""
+
+    code: str
+    guild_id: str
+    channel_id: str
+    inviter_id: str
+    created_at: str
+    max_age_s: int = 86_400
+    max_uses: int = 0
+    temporary: bool = False
+    uses: int = 0
+
+
+@dataclass
+class Webhook:
+    """An incoming webhook of a channel. ``application_id`` is that of the bot that made it."""
+
+    id: str
+    token: str
+    guild_id: str
+    channel_id: str
+    name: str
+    user_id: str
+    application_id: str | None = None
+
+
+@dataclass
+class AuditEntry:
+    """One line of a guild's audit log. ``changes`` are ``{key, old_value?, new_value?}``."""
+
+    id: str
+    user_id: str
+    action: int
+    target_id: str | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    reason: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Guild:
+    """A guild. ``bans`` are user id to reason; ``available`` is False during an outage."""
+
     id: str
     name: str
     owner_id: str
@@ -75,21 +174,22 @@ class Guild:
     channels: dict[str, Channel] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     locale: str = "en-US"
-
-    def permissions(self, member: Member) -> int:
-        """What ``member`` may do in the guild (Discord: Permissions, without channel overwrites)."""
-        if member.user_id == self.owner_id:
-            return ALL_PERMISSIONS
-        granted = self.roles[self.id].permissions
-        for role_id in member.roles:
-            granted |= self.roles[role_id].permissions
-        return ALL_PERMISSIONS if granted & ADMINISTRATOR else granted
+    threads: dict[str, Channel] = field(default_factory=dict)
+    emojis: dict[str, Emoji] = field(default_factory=dict)
+    bans: dict[str, str | None] = field(default_factory=dict)
+    audit_log: list[AuditEntry] = field(default_factory=list)
+    description: str | None = None
+    system_channel_id: str | None = None
+    verification_level: int = 0
+    available: bool = True
 
 
 @dataclass
 class Message:
-    """One message. ``only_for`` is the user who alone sees it (ephemeral); ``invoked`` is what it answers:
-    ``{id, type, name, user_id}``; attachments are ``{id, filename, size, content_type, description?}``.
+    """One message; ``guild_id`` is empty in a DM. ``only_for`` is the user who alone sees it (ephemeral); ``invoked``
+    is what it answers: ``{id, type, name, user_id}``; attachments are ``{id, filename, size, content_type,
+    description?}``; ``reactions`` are the emoji as REST writes it to the users who gave it; ``name`` is what a webhook
+    said instead of its own.
     """
 
     id: str
@@ -109,17 +209,26 @@ class Message:
     reply_to: str | None = None
     application_id: str | None = None
     nonce: str | int | None = None
+    pinned_at: str | None = None
+    reactions: dict[str, list[str]] = field(default_factory=dict)
+    webhook_id: str | None = None
+    name: str | None = None
+    tts: bool = False
 
 
 @dataclass
 class Application:
-    """A bot's application. ``commands``: scope ("" for global, else the guild's id) to command id to stored command."""
+    """A bot's application. ``commands``: scope ("" for global, else the guild's id) to command id to stored command;
+    ``command_permissions``: guild id to command id (or the application's own) to its overwrites ``{id, type,
+    permission}``.
+    """
 
     id: str
     name: str
     owner_id: str
     flags: int = PRIVILEGED_GRANTED
     commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
 
     def all_commands(self) -> list[dict[str, Any]]:
         return [command for scope in self.commands.values() for command in scope.values()]
@@ -135,7 +244,9 @@ class World:
         self.users: dict[str, User] = {}
         self.names: dict[str, str] = {}  # of users, casefolded, to their ids
         self.guilds: dict[str, Guild] = {}
-        self.channels: dict[str, Channel] = {}  # the channels of all guilds, by id
+        self.channels: dict[str, Channel] = {}  # the channels and threads of all guilds, and the DMs, by id
+        self.invites: dict[str, Invite] = {}  # by code
+        self.webhooks: dict[str, Webhook] = {}
         self.applications: dict[str, Application] = {}
         self.messages: dict[str, dict[str, Message]] = {}  # channel id to message id to message, oldest first
 
@@ -156,11 +267,43 @@ class World:
     def add_guild(self, guild: Guild) -> Guild:
         self.guilds[guild.id] = guild
         self.channels.update(guild.channels)
+        self.channels.update(guild.threads)
         return guild
+
+    def add_channel(self, channel: Channel) -> Channel:
+        """A new channel or thread of a guild, or a DM."""
+        self.channels[channel.id] = channel
+        if channel.guild_id:
+            guild = self.guilds[channel.guild_id]
+            (guild.channels if channel.thread is None else guild.threads)[channel.id] = channel
+        return channel
+
+    def remove_channel(self, channel: Channel) -> None:
+        """With its threads, messages, invites and webhooks."""
+        if channel.guild_id:
+            guild = self.guilds[channel.guild_id]
+            for thread in [one for one in guild.threads.values() if one.parent_id == channel.id]:
+                self.remove_channel(thread)
+            guild.channels.pop(channel.id, None)
+            guild.threads.pop(channel.id, None)
+        self.channels.pop(channel.id, None)
+        self.messages.pop(channel.id, None)
+        self.invites = {code: one for code, one in self.invites.items() if one.channel_id != channel.id}
+        self.webhooks = {key: one for key, one in self.webhooks.items() if one.channel_id != channel.id}
+
+    def direct(self, user_id: str, other_id: str) -> Channel:
+        """The DM of two users; it begins to exist when it is first asked for."""
+        for one in self.channels.values():
+            if not one.guild_id and set(one.recipients) == {user_id, other_id}:
+                return one
+        return self.add_channel(Channel(self.new_id(), "", "", type=DM, recipients=[user_id, other_id]))
 
     def add_message(self, message: Message) -> None:
         shown = self.messages.setdefault(message.channel_id, {})
         shown[message.id] = message
+        channel = self.channels.get(message.channel_id)
+        if channel is not None and message.only_for is None:
+            channel.last_message_id = message.id
         if len(shown) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
             for old in list(shown)[:PRUNED_AT_ONCE]:
                 del shown[old]
@@ -175,36 +318,3 @@ class World:
 
 def discord_time(at: datetime) -> str:
     return at.isoformat(timespec="microseconds")
-
-
-def default_world(clock: Clock | None = None) -> World:
-    """The world a sandbox starts with: one guild, two channels, three people and one bot."""
-    world = World(clock)
-    ann, bob, cat, bot = (f"90000000000000{tail}" for tail in ("0101", "0102", "0103", "0010"))
-    guild_id, admin, moderator, bot_role = (f"90000000000000{tail}" for tail in ("0001", "0201", "0202", "0203"))
-    for user_id, name in ((ann, "ann"), (bob, "bob"), (cat, "cat")):
-        world.add_user(User(user_id, name, global_name=name.title()))
-    world.add_user(User(bot, "botctl-bot", bot=True))
-    world.applications[bot] = Application(bot, "botctl-bot", owner_id=ann)
-    roles = (
-        Role(guild_id, "@everyone", position=0),
-        Role(admin, "Admin", position=3, permissions=EVERYBODY | ADMINISTRATOR, color=0xE74C3C),
-        Role(moderator, "Moderator", position=2, permissions=MODERATOR, color=0x3498DB),
-        Role(bot_role, "botctl-bot", position=1, permissions=MODERATOR | _MANAGE_ROLES, bot_id=bot),
-    )
-    channels = (
-        Channel("900000000000000301", guild_id, "general", position=0),
-        Channel("900000000000000302", guild_id, "staff", position=1),
-    )
-    members = (Member(ann, [admin]), Member(bob, [moderator]), Member(cat), Member(bot, [bot_role]))
-    world.add_guild(
-        Guild(
-            guild_id,
-            "Botctl Test Guild",
-            ann,
-            roles={role.id: role for role in roles},
-            channels={channel.id: channel for channel in channels},
-            members={member.user_id: member for member in members},
-        )
-    )
-    return world

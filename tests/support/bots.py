@@ -28,11 +28,11 @@ from botctl.core.registry import Registry, Running
 from botctl.core.settings import Role, Settings
 from botctl.core.throttle import Limit, Verdict, parse
 from botctl.sandbox.client import SandboxClient, Seat
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.person import MenuCall, SlashCall
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.shapes import Reply
-from botctl.sandbox.world import default_world
 from tests.support.waiting import until
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")

@@ -14,11 +14,12 @@ import aiohttp
 import disnake
 from disnake.ext import commands
 
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.interactions import Deadlines
 from botctl.sandbox.opcodes import GatewayLimits
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.world import World, default_world
+from botctl.sandbox.world import World
 
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 BOT, GUILD, GENERAL, STAFF = "900000000000000010", "900000000000000001", "900000000000000301", "900000000000000302"

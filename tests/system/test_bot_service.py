@@ -12,9 +12,9 @@ from botctl.core.errors import CommandFaults, ConfigError, DeadToken
 from botctl.core.events import DrainStarted, GatewayChanged, ServiceChanged
 from botctl.core.settings import DiscordSettings, Intent, Settings, ShutdownSettings
 from botctl.sandbox.client import Seat
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.person import SlashCall
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.world import default_world
 from tests.support.bots import BOT, ROLES, SECRET, TOKEN, Gates, rig, text, write
 from tests.support.waiting import until
 

@@ -24,10 +24,10 @@ import pytest
 
 from botctl.core.runtime import Runtime
 from botctl.core.supervisor import IDENTIFY_S
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.service import bot_token
-from botctl.sandbox.world import default_world
 from tests.support.cli import BOTCTL, READY, Done, Project
 from tests.support.discord import BOT, SECRET
 from tests.support.pm2_daemon import Pm2, running

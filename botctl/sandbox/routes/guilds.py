@@ -18,7 +18,7 @@ MEMBERS = "/guilds/{guild}/members"
 def get_guild(call: Call) -> Json:
     guild = _guild(call)
     counts = {"approximate_member_count": len(guild.members), "approximate_presence_count": 0}
-    shown = payloads.guild(guild)
+    shown = payloads.guild(guild, call.sandbox.world)
     return {**shown, **counts} if call.flag("with_counts") else shown
 
 

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox import commands, components, interactions, messages, payloads
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.interactions import Book, Deadlines
 from botctl.sandbox.refusal import FormErrors, Refusal
-from botctl.sandbox.world import World, default_world
+from botctl.sandbox.world import World
 
 ANN, BOT, GUILD, GENERAL = "900000000000000101", "900000000000000010", "900000000000000001", "900000000000000301"
 

@@ -6,9 +6,10 @@ import pytest
 
 from botctl.core.clock import ManualClock
 from botctl.sandbox import interactions, messages
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.interactions import Book, Deadlines, Interaction, State
 from botctl.sandbox.refusal import Refusal
-from botctl.sandbox.world import EPHEMERAL, LOADING, World, default_world
+from botctl.sandbox.world import EPHEMERAL, LOADING, World
 
 ANN, BOT = "900000000000000101", "900000000000000010"
 GUILD, GENERAL = "900000000000000001", "900000000000000301"

@@ -12,13 +12,13 @@ from aiohttp import web
 from botctl.core.errors import BotctlError, Unreachable, UsageError
 from botctl.sandbox.client import SandboxClient, Seat
 from botctl.sandbox.conversation import Conversation, by_number
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.feed import Feed
 from botctl.sandbox.lines import WORDS, Leave, Note, assigned, run, suggest, words
 from botctl.sandbox.person import SlashCall
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.shapes import Message, Reply
-from botctl.sandbox.world import default_world
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
 

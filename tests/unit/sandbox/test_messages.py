@@ -9,9 +9,10 @@ import pytest
 
 from botctl.core.errors import UsageError
 from botctl.sandbox import components, messages, payloads
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.messages import Upload
 from botctl.sandbox.refusal import Refusal
-from botctl.sandbox.world import Message, World, default_world
+from botctl.sandbox.world import Message, World
 
 ANN, GUILD, GENERAL = "900000000000000101", "900000000000000001", "900000000000000301"
 

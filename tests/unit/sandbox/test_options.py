@@ -8,8 +8,9 @@ import pytest
 
 from botctl.core.errors import UsageError
 from botctl.sandbox import options
+from botctl.sandbox.actor import actor
+from botctl.sandbox.default_world import default_world
 from botctl.sandbox.options import Resolved, Wrong
-from botctl.sandbox.world import default_world
 
 CAT = "900000000000000103"
 
@@ -17,7 +18,7 @@ CAT = "900000000000000103"
 @pytest.fixture
 def resolved() -> Resolved:
     world = default_world()
-    return Resolved(world, world.guilds["900000000000000001"])
+    return Resolved(world, actor(world, {}))
 
 
 def option(kind: int, **more: Any) -> dict[str, Any]:

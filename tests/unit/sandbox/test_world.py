@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from botctl.core.clock import ManualClock
 from botctl.core.errors import ConfigError
 from botctl.sandbox import messages, storage
-from botctl.sandbox.world import ALL_PERMISSIONS, KEPT_MESSAGES, MODERATOR, PRUNED_AT_ONCE, default_world
+from botctl.sandbox.default_world import default_world
+from botctl.sandbox.world import KEPT_MESSAGES, PRUNED_AT_ONCE
 
 ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
 GUILD, GENERAL = "900000000000000001", "900000000000000301"
@@ -31,15 +32,6 @@ def test_an_id_tells_when_it_was_made() -> None:
     clock = ManualClock()
     made_ms = (int(default_world(clock).new_id()) >> 22) + 1_420_070_400_000
     assert made_ms == clock.now().timestamp() * 1000
-
-
-def test_permissions_come_from_all_roles() -> None:
-    guild = default_world().guilds[GUILD]
-    assert guild.permissions(guild.members[ANN]) == ALL_PERMISSIONS
-    assert guild.permissions(guild.members[BOB]) == MODERATOR
-    assert guild.permissions(guild.members[CAT]) < MODERATOR
-    guild.members[CAT].roles.append("900000000000000201")
-    assert guild.permissions(guild.members[CAT]) == ALL_PERMISSIONS
 
 
 def test_a_channel_keeps_only_the_newest_messages() -> None:
