@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from botctl.sandbox import control, gateway, rest, routes  # noqa: F401 - importing routes fills the table of rest
+from botctl.sandbox import control, gateway, judge, rest, routes  # noqa: F401 - importing routes fills the table of rest
 from botctl.sandbox.server import Sandbox
 
 _STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
@@ -22,12 +23,18 @@ def application(sandbox: Sandbox) -> web.Application:
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
     control.install(app)
     rest.install(app)
+    if sandbox.judge is not None:
+        sandbox.judge.watch(app)
     return app
 
 
 @contextlib.asynccontextmanager
 async def serving(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[str]:
-    """Listen on loopback; yields the base URL. On the way out every bot's connection is cut: they may RESUME later."""
+    """Listen on loopback; yields the base URL. On the way out every bot's connection is cut: they may RESUME later.
+
+    Raises ConfigError where the environment asks for the self-check and it cannot be had.
+    """
+    sandbox.judge = sandbox.judge or judge.from_environment(os.environ)
     app = application(sandbox)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
     await runner.setup()

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.child import Launch
 from botctl.core.embedded import START_S, Endpoint, Recipe, embedded
-from botctl.core.errors import BotctlError, ExitCode, Held
+from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held
 from botctl.core.process import child_environment
 from botctl.core.redact import register
 from botctl.core.runtime import Runtime
 from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
+from botctl.sandbox import judge
 from botctl.sandbox.hello import knows
 
 NAME: Final = "sandbox"
@@ -63,7 +66,9 @@ def recipe(port: int) -> Recipe:
             log=runtime.log(NAME),
             answers=lambda: _answers(Endpoint(address, secret)),
             refusal=_refusal,
-            env=child_environment(BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret)),
+            env=child_environment(
+                BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret), **_self_check()
+            ),
             start_s=START_S,
         )
 
@@ -77,6 +82,12 @@ def recipe(port: int) -> Recipe:
     )
 
 
+def _self_check() -> dict[str, str]:
+    """The wish for the self-check, handed on to a child that runs in another folder."""
+    named = os.environ.get(judge.VARIABLE)
+    return {judge.VARIABLE: str(Path(named).resolve())} if named else {}
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
@@ -88,7 +99,9 @@ def _port(address: str) -> int:
 
 
 def _refusal(status: int, said: str) -> BotctlError | None:
-    """Its own sentence where its port is taken: that is another's, and nothing of it has failed."""
+    """Its own sentence where its port is taken or its self-check cannot be had: nothing of it has failed."""
+    if status == ExitCode.CONFIG and said:
+        return ConfigError(said)
     hint = "Set sandbox.port to another one, or to 0 for any that is free."
     return Held(said, hint=hint) if status == ExitCode.HELD and said else None
 
