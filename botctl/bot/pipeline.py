@@ -31,6 +31,8 @@ from botctl.core.throttle import Limit
 
 DECISION_S: Final = 1.0
 """How long a store may keep a command waiting; Discord gives up after 3 s."""
+MAX_KNOWN: Final = 10_000
+"""Guilds whose settings hold while no store answers: those that set something, and were heard of last."""
 _LAST_WORDS_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
@@ -243,11 +245,20 @@ class Pipeline:
         if guild is None:
             return DEFAULTS
         try:
-            settings = self._known[guild] = await self._guilds.get(guild)
+            settings = await self._guilds.get(guild)
         except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
             self.settings_failures.add(error, self._clock.monotonic())
             return self._last_known(guild)
+        self._remember(guild, settings)
         return settings
+
+    def _remember(self, guild: str, settings: GuildSettings) -> None:
+        """What was switched off stays so without stores. The store's own cache forgets when Redis is away, this not."""
+        self._known.pop(guild, None)
+        if settings != DEFAULTS:
+            self._known[guild] = settings
+            if len(self._known) > MAX_KNOWN:
+                del self._known[next(iter(self._known))]
 
     def _last_known(self, guild: str | None) -> GuildSettings:
         return self._known.get(guild or "", DEFAULTS)

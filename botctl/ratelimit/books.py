@@ -36,11 +36,12 @@ class Books:
         self._bot = bot
         self._clock = clock
         self._tables: dict[str, str] = {}
+        self._written: dict[str, str] = {}  # of those, what is in Redis
         self._tallies = {OTHERS: Tally()}
         self._resets: bytes | None = None
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """``owner`` has these policies, and no others."""
+        """``owner`` has these policies, and no others. What has been told already is not told again."""
         table = {keys.shown(name): format_limits(tuple(limits)) for name, limits in policies.items()}
         self._tables[owner] = json.dumps(table)
         for name in table:
@@ -58,9 +59,10 @@ class Books:
         """
         hour = keys.hour_key(self._bot, int(self._clock.now().timestamp()) // _HOUR_S)
         counted = {name: (t.checks, t.denied) for name, t in self._tallies.items() if t.checks}
-        tables: dict[Any, Any] = dict(self._tables)
+        tables: dict[Any, Any] = dict(self._tables.items() - self._written.items())
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(keys.resets_key(self._bot))
+            pipe.exists(keys.policies_key(self._bot))
             if tables:
                 pipe.hset(keys.policies_key(self._bot), mapping=tables)
             for name, (checks, denied) in counted.items():
@@ -69,10 +71,10 @@ class Books:
                     pipe.hincrby(hour, DENIED + name, denied)
             if counted:
                 pipe.expire(hour, (keys.HOURS + 1) * _HOUR_S)
-            resets, *_ = await pipe.execute()
+            resets, kept, *_ = await pipe.execute()
         for name, (checks, denied) in counted.items():
             self._tallies[name].checks -= checks
             self._tallies[name].denied -= denied
-        self._tables = {owner: table for owner, table in self._tables.items() if tables.get(owner) != table}
+        self._written = (self._written if kept else {}) | tables  # a Redis that lost its data is told again
         before, self._resets = self._resets, resets or b""
         return before is not None and before != self._resets

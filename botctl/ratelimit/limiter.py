@@ -10,12 +10,14 @@ times the limit: the choice between "nobody" and "a little too much" is made for
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from random import Random
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
@@ -26,7 +28,7 @@ from botctl.core.invocation import Invocation
 from botctl.core.metrics import Metrics
 from botctl.core.protocols import Limiter
 from botctl.core.settings import Settings
-from botctl.core.tasks import Tasks
+from botctl.core.tasks import Backoff, Tasks
 from botctl.core.throttle import EVERYBODY, Limit, Scope, Verdict, subject
 from botctl.ratelimit import keys, script
 from botctl.ratelimit.books import EVERY_S, Books, Tally
@@ -38,7 +40,7 @@ MAX_BATCH = 64
 MAX_FLIGHTS = 2
 """Batches under way at once: one is answered while the next is gathered."""
 _MAX_POLICIES = 4096  # compiled; names of components may hold anything
-_PROBE_FIRST_S, _PROBE_LIMIT_S = 0.1, 2.0
+_PROBES: Final = Backoff(first_s=0.1, limit_s=2.0)
 _BOOKS_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ class RedisLimiter:
         self._writing = asyncio.Lock()  # two writes of the books at once would count the same twice
         self._down = asyncio.Event()
         self._down.set()  # until it runs
+        self._random = Random()  # noqa: S311  spreads the probes of many processes
 
     @property
     def alone(self) -> bool:
@@ -240,10 +243,8 @@ class RedisLimiter:
         """While this process counts alone, try an empty batch now and then."""
         while True:
             await self._down.wait()
-            pause_s = _PROBE_FIRST_S
-            while self._down.is_set():
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _PROBE_LIMIT_S)
+            for failures in itertools.count():
+                await asyncio.sleep(_PROBES.delay_s(failures, self._random))
                 try:
                     await self._ask([])
                 except Exception as error:  # noqa: BLE001  still down; any reason will do
@@ -251,6 +252,7 @@ class RedisLimiter:
                 else:
                     self._down.clear()
                     self.tasks.recovered()
+                    break
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -113,6 +114,7 @@ class Cache(Generic[V]):
         self._untold: set[str] = set()  # invalidations that Redis did not take
         self._trusted = False
         self._missed = False
+        self._random = Random()  # noqa: S311  spreads the tries of many processes
         self._share = self.redis.register_script(_SHARE)
         self._invalidate = self.redis.register_script(_INVALIDATE)
 
@@ -279,8 +281,8 @@ class Cache(Generic[V]):
             except (RedisError, OSError) as error:
                 self._distrust(error)
             self._missed = True
-            await asyncio.sleep(min(_BACK.first_s * 2**failures, _BACK.limit_s))
-            failures = min(failures + 1, 10)
+            await asyncio.sleep(_BACK.delay_s(failures, self._random))
+            failures += 1
 
     async def _subscribed(self, pubsub: Any) -> None:
         while (await self._next(pubsub, _PONG_S))["type"] != "subscribe":

@@ -1,6 +1,7 @@
 """The cache: two of them with a client each are two processes; a dict is the database."""
 
 import asyncio
+import itertools
 import signal
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -332,6 +333,35 @@ async def test_a_frozen_redis_costs_its_deadline_once(own):
         finally:
             own.process.send_signal(signal.SIGCONT)
         await until(lambda: cache.trusted)
+
+
+@pytest.mark.looptime
+async def test_processes_do_not_all_come_back_in_the_same_moment():
+    """Their pauses grow to two seconds, and are shortened by chance."""
+    loop = asyncio.get_running_loop()
+
+    class Away:
+        def __init__(self):
+            self.tries = []
+
+        def register_script(self, _script):
+            return None
+
+        def pubsub(self):
+            self.tries.append(loop.time())
+            raise ConnectionError
+
+    servers = [Away(), Away()]
+    async with AsyncExitStack() as stack:
+        for server_ in servers:
+            tasks, _ = await stack.enter_async_context(tasks_for("cache"))
+            cache = Cache(server_, "bot", "numbers", tasks, Truth().load, encode, int)
+            await stack.enter_async_context(cache.running())
+        await asyncio.sleep(20)
+    one, two = (server_.tries for server_ in servers)
+    assert one != two
+    assert len(one) > 10
+    assert max(later - earlier for earlier, later in itertools.pairwise(one)) <= 2.0
 
 
 async def test_a_subscription_that_has_gone_silent_is_noticed(own):

@@ -12,7 +12,7 @@ from botctl.core.errors import Unreachable
 from botctl.core.throttle import Scope, parse
 from botctl.ratelimit import books
 from botctl.ratelimit.inspect import Inspector, Place, reset
-from botctl.ratelimit.keys import subject_of
+from botctl.ratelimit.keys import policies_key, subject_of
 from botctl.ratelimit.limiter import RedisLimiter
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
@@ -41,7 +41,7 @@ async def limiting(redis, bot, **policies):
         limiter = RedisLimiter(redis, bot, tasks, deadline_s=30)  # a busy machine is no dead Redis
         limiter.declare("bot", policies or {"roll": LIMITS})
         async with limiter.running():
-            await until(lambda: not limiter._books._tables, what="the table of policies in Redis")
+            await until(lambda: bool(limiter._books._written), what="the table of policies in Redis")
             yield limiter
 
 
@@ -80,6 +80,22 @@ async def test_what_a_start_no_longer_declares_is_gone(redis, bot, inspector):
         pass
     async with limiting(redis, bot, roll=LIMITS):
         pass
+    assert [row.policy for row in await inspector.policies(0)] == ["roll"]
+
+
+async def test_policies_are_told_once_and_again_to_a_redis_that_has_lost_them(redis, bot, inspector):
+    """Declaring the same again writes nothing."""
+    book = books.Books(redis, bot, ManualClock())
+    for _ in range(2):
+        book.declare("bot", {"roll": LIMITS})
+        await book.write()
+    await redis.hset(policies_key(bot), "bot", "{}")  # what another process declares stands
+    book.declare("bot", {"roll": LIMITS})
+    await book.write()
+    assert await inspector.policies(0) == []
+    await redis.delete(policies_key(bot))
+    for _ in range(2):  # one look to notice
+        await book.write()
     assert [row.policy for row in await inspector.policies(0)] == ["roll"]
 
 

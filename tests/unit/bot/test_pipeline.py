@@ -13,10 +13,12 @@ from disnake.ext import commands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from botctl.bot import pipeline
 from botctl.bot.build import build
 from botctl.bot.command import Command, component
 from botctl.bot.decide import Rules
 from botctl.bot.plan import Checks
+from botctl.core.guilds import GuildSettings
 from tests.support.offline import Offline, click, offline, slash
 
 ANN = "900000000000000101"
@@ -359,3 +361,20 @@ async def test_a_refusal_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture
 
 async def _reply(inter):
     await inter.response.send_message("one")
+
+
+async def test_the_last_known_settings_are_those_of_guilds_that_set_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of them the ones heard of last: a bot in very many guilds keeps no copy of all."""
+    monkeypatch.setattr(pipeline, "MAX_KNOWN", 2)
+    with offline() as rig:
+        known = rig.bot.pipeline
+        for guild in ("1", "2", "3"):
+            rig.guilds.settings[guild] = GuildSettings(locale="de", revision=1)
+        for guild in ("plain", "1", "2", "1", "3"):
+            await known._settings(guild)
+        del rig.guilds.settings["3"]
+        await known._settings("3")
+        rig.guilds.error = ConnectionError("down")
+        told = {guild: (await known._settings(guild)).locale for guild in ("plain", "1", "2", "3")}
+    assert told == {"plain": None, "1": "de", "2": None, "3": None}
+    assert set(known._known) == {"1"}
