@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
-from botctl.core.errors import Unreachable
+from botctl.core.errors import Unreachable, look_at
 
 POLL_S: Final = 0.5
 LOOK_BACK_MS: Final = 10_000
@@ -156,5 +156,5 @@ async def _answer(work: Awaitable[list[Document]]) -> list[Document]:
     except PyMongoError as error:
         raise Unreachable(
             f"The audit log cannot be read: MongoDB fails ({type(error).__name__}).",
-            hint="Look whether MongoDB runs (botctl stores), then try again.",
+            hint=look_at("MongoDB"),
         ) from error

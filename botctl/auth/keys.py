@@ -24,7 +24,7 @@ from botctl.auth.text import digest, id_of, mint
 from botctl.core.audit import Change, Target, Who, happened, operator
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
-from botctl.core.errors import Unreachable, UsageError
+from botctl.core.errors import Unreachable, UsageError, look_at
 from botctl.core.escape import safe
 from botctl.core.event_log import is_topic
 from botctl.core.events import KeyCreated, KeyRevoked
@@ -222,5 +222,5 @@ def _reaching_mongo() -> Iterator[None]:
     except (PyMongoError, OSError) as error:
         raise Unreachable(
             f"The API keys cannot be reached: MongoDB failed ({type(error).__name__}).",
-            hint="Look whether MongoDB runs (botctl stores), then try again.",
+            hint=look_at("MongoDB"),
         ) from error

@@ -101,6 +101,11 @@ class Unreachable(BotctlError):
     transient = True
 
 
+def look_at(store: str, then: str = "try again") -> str:
+    """The hint where ``store`` does not answer."""
+    return f"Look whether {store} runs (botctl stores), then {then}."
+
+
 class ConfigError(BotctlError):
     """A setting is missing or wrong; the sentence names the file and line, or the variable."""
 

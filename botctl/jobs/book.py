@@ -20,14 +20,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
-from botctl.core.errors import Held, Unreachable
+from botctl.core.errors import Held, Unreachable, look_at
 from botctl.core.jobs import Job, JobBook, JobRecord, JobRun, Missed, Result
 from botctl.jobs.plan import Step
 
 COLLECTION: Final = "botctl_jobs"
 TRIES: Final = 20  # each lost one means that somebody else's change got through
 _TIMES: Final = ("next_due", "last_due", "last_run", "last_end")
-_HINT: Final = "Look whether MongoDB runs (botctl stores), then try again."
+_HINT: Final = look_at("MongoDB")
 
 
 @dataclass(frozen=True, slots=True)

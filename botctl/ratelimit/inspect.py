@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from botctl.core.audit import Change, Target, happened, operator
 from botctl.core.clock import Clock
-from botctl.core.errors import Unreachable
+from botctl.core.errors import Unreachable, look_at
 from botctl.core.gcra import US_PER_S, rate, standing
 from botctl.core.protocols import Auditor
 from botctl.core.throttle import Limit, Scope, parse
@@ -207,5 +207,5 @@ async def _answers() -> AsyncIterator[None]:
     except (RedisError, OSError) as error:
         raise Unreachable(
             f"The rate limits cannot be read: Redis fails ({type(error).__name__}).",
-            hint="Look whether Redis runs (botctl stores), then try again.",
+            hint=look_at("Redis"),
         ) from error

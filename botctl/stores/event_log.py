@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from botctl.core.errors import Unreachable
+from botctl.core.errors import Unreachable, look_at
 from botctl.core.event_log import START, Batch, Entry, Envelope, EventLog, Page, Position, encode
 from botctl.core.ids import event_id
 from botctl.core.settings import Settings
@@ -219,5 +219,5 @@ def _reaching_redis() -> Iterator[None]:
     except (RedisError, OSError) as error:
         raise Unreachable(
             f"The events of this bot cannot be reached: Redis failed ({type(error).__name__}).",
-            hint="Look whether Redis runs (botctl stores).",
+            hint=look_at("Redis"),
         ) from error

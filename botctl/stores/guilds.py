@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from botctl.core.audit import Change, Target, Who, happened, operator
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
-from botctl.core.errors import Held, Unreachable, UsageError
+from botctl.core.errors import Held, Unreachable, UsageError, look_at
 from botctl.core.events import GuildSettingsChanged
 from botctl.core.guilds import DEFAULTS, GuildSettings, changed, differences, plain
 from botctl.core.protocols import Auditor, GuildSettingsStore
@@ -30,7 +30,7 @@ from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
 TRIES: Final = 20  # each lost one means that somebody else's change got through
-_HINT: Final = "Look whether MongoDB runs (botctl stores), then try again."
+_HINT: Final = look_at("MongoDB")
 
 
 @dataclass(frozen=True, slots=True)

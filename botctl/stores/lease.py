@@ -29,7 +29,7 @@ from typing import Any, Final, Protocol
 import pymongo
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from botctl.core.errors import Held, Unreachable
+from botctl.core.errors import Held, Unreachable, look_at
 from botctl.core.leasing import Belief, Contender, Mark
 from botctl.core.protocols import Lease, Leases
 from botctl.stores.mongo import Database
@@ -37,7 +37,7 @@ from botctl.stores.mongo import Database
 COLLECTION: Final = "botctl_leases"
 POLL_S: Final = 1.0  # at most this long until a lease that became free is taken
 RELEASE_S: Final = 2.0  # a stop does not wait longer for MongoDB
-_HINT: Final = "Look whether MongoDB runs (botctl stores), then try again."
+_HINT: Final = look_at("MongoDB")
 _log = logging.getLogger(__name__)
 
 

@@ -1,6 +1,7 @@
 """The error tree: exit codes, hints, and the drawing of it."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +95,11 @@ def test_command_faults_tells_all_of_them(count, start):
     assert str(error).startswith(start)
     assert str(error).splitlines()[1:] == [f"  {fault}" for fault in faults]
     assert "--skip-broken" in error.hint
+
+
+def test_where_a_store_does_not_answer_the_hint_stands_in_one_place():
+    """So that it says the same everywhere, and can be made better everywhere."""
+    package = Path(errors.__file__).parents[1]
+    told = [path.name for path in package.rglob("*.py") if "Look whether" in path.read_text(encoding="utf-8")]
+    assert told == ["errors.py"]
+    assert errors.look_at("Redis") == "Look whether Redis runs (botctl stores), then try again."
