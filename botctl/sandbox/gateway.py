@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass, field
+from typing import cast
 
 from aiohttp import WSMsgType, web
 
@@ -23,7 +24,7 @@ class Connection:
     """A `session.Line` over one websocket: what is sent is queued, one task writes it in order."""
 
     socket: web.WebSocketResponse
-    transport: asyncio.Transport
+    transport: asyncio.BaseTransport
     stream: zlib._Compress | None
     closing: bool = False
     queue: asyncio.Queue[str | tuple[int, str]] = field(default_factory=asyncio.Queue)
@@ -46,7 +47,7 @@ class Connection:
 
     def abort(self) -> None:
         self.closing = True
-        self.transport.abort()
+        cast(asyncio.WriteTransport, self.transport).abort()  # uvloop's are of no class of asyncio
 
     async def write(self) -> None:
         """Write what is queued until a close was written or the connection is gone."""
@@ -74,7 +75,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(timeout=_CLOSE_WAIT_S, max_msg_size=_FRAME_MAX, compress=False)
     await socket.prepare(request)
     transport = request.transport
-    if not isinstance(transport, asyncio.Transport):
+    if transport is None:
         return socket  # gone already
     stream = zlib.compressobj(1) if request.query.get("compress") == "zlib-stream" else None
     connection = Connection(socket, transport, stream)
