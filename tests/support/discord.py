@@ -20,6 +20,7 @@ from botctl.sandbox.opcodes import GatewayLimits
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.world import World
+from tests.support import openapi
 
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 BOT, GUILD, GENERAL, STAFF = "900000000000000010", "900000000000000001", "900000000000000301", "900000000000000302"
@@ -144,8 +145,12 @@ class Closed(Exception):
 async def local_discord(
     world: World | None = None, *, deadlines: Deadlines | None = None, limits: GatewayLimits | None = None
 ) -> AsyncIterator[Discord]:
-    """A sandbox on a free port, with disnake pointed at it for the time being."""
+    """A sandbox on a free port, with disnake pointed at it for the time being.
+
+    Raises AssertionError at its end when it has answered as Discord's description, where that is there, does not say.
+    """
     sandbox = Sandbox(world or default_world(), Access({TOKEN: BOT}, SECRET), deadlines=deadlines, limits=limits)
+    sandbox.judge = openapi.judge()
     base = disnake.http.Route.BASE
     async with serving(sandbox) as url, aiohttp.ClientSession() as http:
         disnake.http.Route.BASE = f"{url}/api/v10"
@@ -153,3 +158,4 @@ async def local_discord(
             yield Discord(sandbox, url, http)
         finally:
             disnake.http.Route.BASE = base
+    assert sandbox.judge is None or not sandbox.judge.faults, sandbox.judge.report()
