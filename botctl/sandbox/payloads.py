@@ -10,6 +10,7 @@ from botctl.sandbox.world import (
     EPHEMERAL,
     PRIVATE_THREAD,
     Application,
+    AuditEntry,
     Channel,
     Emoji,
     Guild,
@@ -160,6 +161,13 @@ def any_channel(one: Channel, world: World, *, viewer: str) -> Json:
     if one.thread is not None:
         return thread(one, one.thread)
     return channel(one) if one.guild_id else direct_channel(one, world, viewer=viewer)
+
+
+def audit_entry(one: AuditEntry) -> Json:
+    """One line of a guild's audit log; what there is nothing of is left out."""
+    shown: Json = {"id": one.id, "user_id": one.user_id, "target_id": one.target_id, "action_type": one.action}
+    more = {"changes": one.changes, "reason": one.reason, "options": one.options}
+    return shown | {key: value for key, value in more.items() if value}
 
 
 def emoji(one: Emoji, world: World) -> Json:

@@ -18,6 +18,7 @@ from botctl.sandbox.compact import dumps
 from botctl.sandbox.opcodes import (
     ACK,
     ALL_INTENTS,
+    DIRECT_INTENT_OF,
     HEARTBEAT,
     HELLO,
     IDENTIFY,
@@ -94,7 +95,7 @@ class Session:
 
     def wants(self, event: str, guild_id: str | None) -> bool:
         """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?"""
-        needed = INTENT_OF.get(event)
+        needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
         if needed and not self.intents & needed:
             return False
         number, count = self.shard
