@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from bench import help_speed, ping, start
+from bench import help_speed, ping, sandbox, start
 
 if __name__ == "__main__":
-    held = [benchmark.main() for benchmark in (help_speed, start, ping)]
+    held = [benchmark.main() for benchmark in (help_speed, start, ping, sandbox)]
     sys.exit(not all(held))

@@ -1,0 +1,76 @@
+"""The sandbox of bench/sandbox.py, with the people in its own process. ``python bench/sandbox_server.py GUILDS MEMBERS``.
+
+Its first line on stdout is ``{"url", "pid"}``; then it obeys JSON lines on stdin, one answer a line:
+``{"ping": commands, "outstanding": n}`` is a closed loop of people who type /ping, answered ``{"seconds"}`` once all
+are answered. It ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from botctl.sandbox import acts
+from botctl.sandbox.actor import actor
+from botctl.sandbox.default_world import default_world
+from botctl.sandbox.serve import serving
+from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User, World
+
+Json = dict[str, Any]
+_PING: Json = {"type": "slash", "name": "ping"}
+
+
+def world(guilds: int, members: int) -> World:
+    """The default world with ``guilds`` more of ``members`` each, on all shards evenly."""
+    made = default_world()
+    bot = next(iter(made.applications))
+    people = [made.add_user(User(str(800_000_000_000_000_000 + n), f"person-{n}")) for n in range(members)]
+    for number in range(guilds):
+        guild_id = str((number + 1) << 22)
+        channel = Channel(str((number + 1 << 22) + 1), guild_id, "general")
+        there = {one.id: Member(one.id) for one in people} | {bot: Member(bot)}
+        roles = {guild_id: Role(guild_id, "@everyone", position=0)}
+        made.add_guild(Guild(guild_id, f"Guild {number}", people[0].id, roles, {channel.id: channel}, there))
+    return made
+
+
+async def ping(sandbox: Sandbox, commands: int, outstanding: int) -> float:
+    """Seconds for ``commands`` /ping, ``outstanding`` at a time."""
+    who, left = actor(sandbox.world, {}), iter(range(commands))
+
+    async def person() -> None:
+        for _ in left:
+            answered = asyncio.Event()
+            opened = acts.invoke(sandbox, who, _PING)
+            opened.on_change = answered.set
+            async with asyncio.timeout(30):
+                await answered.wait()
+
+    began_s = time.perf_counter()
+    await asyncio.gather(*(person() for _ in range(outstanding)))
+    return time.perf_counter() - began_s
+
+
+async def main() -> None:
+    """Serve until stdin ends."""
+    guilds, members = (int(one) for one in sys.argv[1:3])
+    bot = "900000000000000010"
+    made = world(guilds, members) if guilds else default_world()
+    assert isinstance(made.applications[bot], Application)
+    sandbox = Sandbox(made, Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"))
+    async with serving(sandbox) as url:
+        print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            asked: Json = json.loads(line)
+            print(json.dumps({"seconds": await ping(sandbox, asked["ping"], asked["outstanding"])}), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
