@@ -7,6 +7,7 @@ client gets stays as it is. `REPAIRS` is where the description is known to be wr
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
@@ -114,9 +115,9 @@ class Description:
         if key is None:
             return None
         pointer = template.replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
-        where = str(responses[key].get("$ref", f"#/paths/{pointer}/{method}/responses/{key}")).removeprefix("#")
-        content = _at(self._described, responses[key].get("$ref")) if "$ref" in responses[key] else responses[key]
-        return f"{where}/content/application~1json/schema" if "content" in content else ""
+        where = str(responses[key].get("$ref", f"#/paths/{pointer}/{method}/responses/{key}")).removeprefix("#/")
+        content = _at(self._described, where.split("/")) if "$ref" in responses[key] else responses[key]
+        return f"/{where}/content/application~1json/schema" if "content" in content else ""
 
     @functools.cache  # noqa: B019
     def _validator(self, where: str) -> Any:
@@ -204,9 +205,10 @@ def repaired(described: Json) -> Json:
     """The description with its known defects set right."""
     result = copy.deepcopy(described)
     for repair in REPAIRS:
-        parent = _at(result, "/".join(repair.at[:-1]))
-        if _at(parent, repair.at[-1]) == repair.wrong:
-            parent[int(repair.at[-1]) if isinstance(parent, list) else repair.at[-1]] = repair.right
+        with contextlib.suppress(KeyError, IndexError):  # another edition of the description need not have the place
+            parent, last = _at(result, repair.at[:-1]), repair.at[-1]
+            if _at(parent, (last,)) == repair.wrong:
+                parent[int(last) if isinstance(parent, list) else last] = repair.right
     return result
 
 
@@ -241,9 +243,9 @@ def _matches(pattern: str, path: str) -> bool:
     return len(wanted) == len(parts) and all(one in ("{}", part) for one, part in zip(wanted, parts, strict=True))
 
 
-def _at(data: Any, pointer: str) -> Any:
-    """The part of ``data`` at a JSON pointer without escapes."""
-    for key in pointer.removeprefix("#/").split("/"):
+def _at(data: Any, keys: Iterable[str]) -> Any:
+    """The part of ``data`` that ``keys`` lead to."""
+    for key in keys:
         data = data[int(key)] if isinstance(data, list) else data[key]
     return data
 
