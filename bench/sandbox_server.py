@@ -1,4 +1,4 @@
-"""The sandbox of bench/sandbox.py, with the people in its own process. ``python bench/sandbox_server.py GUILDS MEMBERS``.
+"""The sandbox of bench/sandbox.py, with the people in its own process: ``sandbox_server.py GUILDS MEMBERS``.
 
 Its first line on stdout is ``{"url", "pid"}``; then it obeys JSON lines on stdin, one answer a line:
 ``{"ping": commands, "outstanding": n}`` is a closed loop of people who type /ping, answered ``{"seconds"}`` once all
