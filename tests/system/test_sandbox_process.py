@@ -97,3 +97,12 @@ async def test_it_stops_while_a_client_is_connected() -> None:
         await socket.receive()
         running.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(running.wait(), 3) == 0
+
+
+async def test_a_self_check_that_cannot_be_had_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    async with process(env={"BOTCTL_DISCORD_OPENAPI": str(tmp_path / "none.json")}) as (running, ready):
+        assert ready == {}
+        assert await asyncio.wait_for(running.wait(), LIMIT_S) == 78
+        said = (await running.stderr.read()).decode()
+    assert said.count("\n") == 1
+    assert "none.json cannot be read: No such file or directory. BOTCTL_DISCORD_OPENAPI names" in said
