@@ -69,6 +69,7 @@ def application(app: Application, world: World) -> Json:
         "explicit_content_filter": 0,
         "eligible_oauth2_scopes": ["bot", "applications.commands"],
         "tags": [],
+        **app.settings,
     }
 
 
@@ -106,6 +107,7 @@ def channel(channel: Channel) -> Json:
         "last_message_id": channel.last_message_id,
         "last_pin_timestamp": channel.last_pin_at,
         "flags": 0,
+        **channel.settings,
     }
 
 
@@ -288,6 +290,7 @@ def guild(guild: Guild, world: World) -> Json:
         "incidents_data": None,
         "hub_type": None,
         "latest_onboarding_question_id": None,
+        **guild.settings,
     }
 
 

@@ -42,6 +42,10 @@ def unknown(what: str) -> Refusal:
         "interaction": 10062,
         "application command": 10063,
         "Application": 10002,
+        "Emoji": 10014,
+        "Invite": 10006,
+        "Ban": 10026,
+        "Sticker": 10060,
     }
     return Refusal(404, codes[what], f"Unknown {what}")
 

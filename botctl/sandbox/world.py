@@ -76,7 +76,8 @@ class Thread:
 class Channel:
     """A channel of a guild, a thread (``thread`` is set), or a DM (``guild_id`` is empty, ``recipients`` its users).
 
-    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining.
+    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining; ``settings`` what
+    else Discord keeps of a channel and nothing here depends on, as JSON.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Channel:
     thread: Thread | None = None
     thread_members: dict[str, str] = field(default_factory=dict)
     recipients: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def private(self) -> bool:
@@ -165,7 +167,7 @@ class AuditEntry:
 
 @dataclass
 class Guild:
-    """A guild. ``bans`` are user id to reason; ``available`` is False during an outage."""
+    """A guild. ``bans`` are user id to reason; ``available`` is False during an outage; ``settings`` as in `Channel`."""
 
     id: str
     name: str
@@ -182,6 +184,7 @@ class Guild:
     system_channel_id: str | None = None
     verification_level: int = 0
     available: bool = True
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -220,7 +223,7 @@ class Message:
 class Application:
     """A bot's application. ``commands``: scope ("" for global, else the guild's id) to command id to stored command;
     ``command_permissions``: guild id to command id (or the application's own) to its overwrites ``{id, type,
-    permission}``.
+    permission}``; ``settings`` as in `Channel`.
     """
 
     id: str
@@ -229,6 +232,7 @@ class Application:
     flags: int = PRIVILEGED_GRANTED
     commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def all_commands(self) -> list[dict[str, Any]]:
         return [command for scope in self.commands.values() for command in scope.values()]
