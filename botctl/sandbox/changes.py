@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def add_member(sandbox: Sandbox, said: Json) -> Json:
-    """``{"name", "roles": [names], "guild"?}``: a new person, who joins the guild."""
+    """``{"name", "roles": [names], "nick"?, "locale"?, "id"?, "guild"?}``: a new person, who joins the guild."""
     world = sandbox.world
     guild = lookup.guild(world, said.get("guild"))
     name = str(said.get("name") or "")
@@ -23,21 +23,32 @@ def add_member(sandbox: Sandbox, said: Json) -> Json:
         raise UsageError(f"A new member needs a name that nobody has, and “{name}” is not one.")
     roles = [lookup.role(guild, str(role)).id for role in said.get("roles") or []]
     known = world.names.get(name.casefold())
-    user = world.users[known] if known else world.add_user(User(world.new_id(), name))
-    guild.members[user.id] = member = Member(user.id, roles, joined_at=world.timestamp())
+    user = world.users[known] if known else world.add_user(User(_id(sandbox, said), name))
+    user.locale = str(said.get("locale") or user.locale)
+    guild.members[user.id] = member = Member(user.id, roles, joined_at=world.timestamp(), nick=said.get("nick"))
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(member, world), "guild_id": guild.id}, guild.id)
     sandbox.changed()
     return {"id": user.id}
 
 
 def add_role(sandbox: Sandbox, said: Json) -> Json:
-    """``{"name", "permissions"?, "guild"?}``."""
+    """``{"name", "permissions"?, "id"?, "guild"?}``."""
     guild = lookup.guild(sandbox.world, said.get("guild"))
-    role = Role(sandbox.world.new_id(), str(said["name"]), permissions=int(said.get("permissions") or 0))
+    role = Role(_id(sandbox, said), str(said["name"]), permissions=int(said.get("permissions") or 0))
     guild.roles[role.id] = role
     sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
     sandbox.changed()
     return {"id": role.id}
+
+
+def add_channel(sandbox: Sandbox, said: Json) -> Json:
+    """``{"name", "id"?, "guild"?}``: a text channel."""
+    guild = lookup.guild(sandbox.world, said.get("guild"))
+    made = Channel(_id(sandbox, said), guild.id, str(said["name"]), position=len(guild.channels))
+    sandbox.world.add_channel(made)
+    sandbox.emit("CHANNEL_CREATE", payloads.channel(made), guild.id, channel=made)
+    sandbox.changed()
+    return {"id": made.id}
 
 
 def add_guild(sandbox: Sandbox, said: Json) -> Json:
@@ -81,7 +92,7 @@ def remove_role(sandbox: Sandbox, said: Json) -> Json:
 
 
 CHANGES: dict[str, Callable[[Sandbox, Json], Json]] = {
-    one.__name__: one for one in (add_member, add_role, add_guild, give_role, remove_role)
+    one.__name__: one for one in (add_member, add_role, add_channel, add_guild, give_role, remove_role)
 }
 
 
@@ -95,6 +106,12 @@ def apply(sandbox: Sandbox, name: str, said: Any) -> Json:
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         shown = f"{type(error).__name__}: {error}"
         raise UsageError(f"{name} cannot be done with {json.dumps(said)}.", hint=shown) from None
+
+
+def _id(sandbox: Sandbox, said: Json) -> str:
+    """The id that was asked for, or a new one."""
+    wanted = said.get("id")
+    return sandbox.world.new_id() if wanted is None else str(int(wanted))
 
 
 def _person(sandbox: Sandbox, name: str) -> User:

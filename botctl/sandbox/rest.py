@@ -25,6 +25,7 @@ from botctl.sandbox.world import Application
 
 Json = dict[str, Any]
 PREFIX = "/api/v10"
+BODY = web.RequestKey("body", object)  # of a request, once it was read: its JSON, for those who watch
 BODY_MAX_BYTES = 32 * 1024 * 1024
 
 # Exactly this type, without a charset: clients compare it as a string. Discord's edge adds Via, and clients take a
@@ -138,6 +139,7 @@ async def _call(request: web.Request, one: Route) -> Call:
     if one.token and caller is None:
         raise unauthorized()
     body, uploads = await _body(request) if request.can_read_body else (None, [])
+    request[BODY] = body
     return Call(sandbox, request.match_info, request.query, body, uploads, caller, _reason(request))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -29,13 +29,18 @@ def application(sandbox: Sandbox) -> web.Application:
 
 
 @contextlib.asynccontextmanager
-async def serving(sandbox: Sandbox, *, port: int = 0) -> AsyncIterator[str]:
+async def serving(
+    sandbox: Sandbox, *, port: int = 0, watch: Callable[[web.Application], None] = lambda _: None
+) -> AsyncIterator[str]:
     """Listen on loopback; yields the base URL. On the way out every bot's connection is cut: they may RESUME later.
+
+    ``watch`` may listen to what goes in and out before anything does.
 
     Raises ConfigError where the environment asks for the self-check and it cannot be had.
     """
     sandbox.judge = sandbox.judge or judge.from_environment(os.environ)
     app = application(sandbox)
+    watch(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
     await runner.setup()
     try:
