@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, web
 from botctl.sandbox.opcodes import Close
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.session import Link
+from botctl.sandbox.trouble import Trouble
 
 _FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002
 _QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut off, and may RESUME
@@ -26,11 +27,13 @@ class Connection:
     socket: web.WebSocketResponse
     transport: asyncio.BaseTransport
     stream: zlib._Compress | None
+    trouble: Trouble
     closing: bool = False
-    queue: asyncio.Queue[str | tuple[int, str]] = field(default_factory=asyncio.Queue)
+    muted: bool = False
+    queue: asyncio.Queue[tuple[float, str | tuple[int, str]]] = field(default_factory=asyncio.Queue)  # due when, what
 
     def send(self, text: str, *, after_s: float = 0.0) -> None:
-        if self.closing:
+        if self.closing or self.muted:
             return
         if after_s:
             asyncio.get_running_loop().call_later(after_s, self.send, text)
@@ -38,21 +41,26 @@ class Connection:
         if self.queue.qsize() >= _QUEUE_MAX:
             self.abort()
             return
-        self.queue.put_nowait(text)
+        self._put(text)
 
     def close(self, code: int, reason: str) -> None:
         if not self.closing:
             self.closing = True
-            self.queue.put_nowait((code, reason))
+            self._put((code, reason))
 
     def abort(self) -> None:
         self.closing = True
         cast(asyncio.WriteTransport, self.transport).abort()  # uvloop's are of no class of asyncio
 
+    def mute(self) -> None:
+        self.muted = True
+
     async def write(self) -> None:
         """Write what is queued until a close was written or the connection is gone."""
         while True:
-            item = await self.queue.get()
+            due_s, item = await self.queue.get()
+            if due_s:
+                await asyncio.sleep(due_s - asyncio.get_running_loop().time())
             try:
                 if isinstance(item, tuple):
                     await self.socket.close(code=item[0], message=item[1].encode())
@@ -60,6 +68,11 @@ class Connection:
                 await self._write(item)
             except ConnectionError:
                 return  # the reader sees it too, and keeps the session for a RESUME
+
+    def _put(self, item: str | tuple[int, str]) -> None:
+        """Frames keep their order, however late each one is."""
+        late_s = self.trouble.latency_s()
+        self.queue.put_nowait((asyncio.get_running_loop().time() + late_s if late_s else 0.0, item))
 
     async def _write(self, text: str) -> None:
         if self.stream is None:
@@ -78,7 +91,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     if transport is None:
         return socket  # gone already
     stream = zlib.compressobj(1) if request.query.get("compress") == "zlib-stream" else None
-    connection = Connection(socket, transport, stream)
+    connection = Connection(socket, transport, stream, sandbox.trouble)
     link = Link(sandbox.sessions, connection)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
@@ -119,7 +132,7 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
                 link.heard_s = real()
             continue
         if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            if not connection.closing:
+            if not connection.closing and not connection.muted:
                 link.receive(frame.data, now(), real())
         elif frame.type is WSMsgType.CLOSE:
             return not connection.closing and frame.data in _GOING_AWAY

@@ -52,6 +52,7 @@ class Sandbox:
         self.files = files or Files(None)
         self.book = Book(deadlines or Deadlines())
         self.sessions = Sessions(self, limits or GatewayLimits())
+        self.trouble = self.sessions.trouble
         self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
         self.url = ""  # where the server listens, once it does
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
@@ -213,7 +214,7 @@ class Sandbox:
             ],
             "session_id": session.id,
             "session_type": "normal",
-            "resume_gateway_url": self.gateway_url,
+            "resume_gateway_url": self.trouble.resume_url or self.gateway_url,
             "application": {"id": app.id, "flags": app.flags, "flags_new": str(app.flags)},
             "geo_ordered_rtc_regions": [],
             "guild_join_requests": [],

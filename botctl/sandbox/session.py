@@ -32,6 +32,7 @@ from botctl.sandbox.opcodes import (
     Close,
     GatewayLimits,
 )
+from botctl.sandbox.trouble import Trouble
 
 Json = dict[str, Any]
 Dispatch = tuple[str, Json]  # an event's name and data
@@ -48,6 +49,9 @@ class Line(Protocol):
 
     def abort(self) -> None:
         """Cut the connection without a word."""
+
+    def mute(self) -> None:
+        """Neither hear nor say anything any more, with the connection left open."""
 
 
 class Host(Protocol):
@@ -93,6 +97,10 @@ class Session:
             return None
         return [frame for number, frame in self.sent if number > seq]
 
+    def again(self, seq: int, count: int) -> list[str]:
+        """The newest ``count`` frames up to ``seq``, which the client has had before."""
+        return [frame for number, frame in self.sent if seq - count < number <= seq]
+
     def wants(self, event: str, guild_id: str | None) -> bool:
         """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?"""
         needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
@@ -108,6 +116,7 @@ class Sessions:
     def __init__(self, host: Host, limits: GatewayLimits) -> None:
         self.host = host
         self.limits = limits
+        self.trouble = Trouble()
         self.by_id: dict[str, Session] = {}
 
     def connected(self) -> list[Session]:
@@ -188,7 +197,8 @@ class Link:
     def _handle(self, op: int, data: Any, now_s: float) -> None:
         """Presence, voice and soundboards are heard, and nothing here depends on them."""
         if op == HEARTBEAT:
-            self.line.send(_frame(ACK, None), after_s=self.sessions.limits.ack_s)
+            if self.sessions.trouble.acks:
+                self.line.send(_frame(ACK, None), after_s=self.sessions.limits.ack_s)
         elif refused := self._out_of_turn(op, data):
             self.line.close(*refused)
         elif op == IDENTIFY:
@@ -249,7 +259,7 @@ class Link:
         if session.line is not None:
             session.line.close(*Close.UNKNOWN_ERROR)  # the older connection of the same session
         self.session, session.line, session.lost_s = session, self.line, None
-        for frame in missed:
+        for frame in session.again(seq, self.sessions.trouble.repeats) + missed:
             self.line.send(frame)
         session.dispatch("RESUMED", '{"_trace":[]}')
         return None

@@ -8,20 +8,41 @@ from typing import Any
 import pytest
 
 from botctl.sandbox.gateway import Connection
+from botctl.sandbox.trouble import Trouble
+
+
+def connection(trouble: Trouble | None = None) -> Connection:
+    nothing: Any = None  # neither socket nor transport is touched
+    return Connection(nothing, nothing, None, trouble or Trouble())
 
 
 @pytest.mark.looptime
 async def test_what_is_sent_later_waits_its_time_and_is_dropped_when_the_connection_closes_first() -> None:
-    nothing: Any = None  # neither socket nor transport is touched
-    connection = Connection(nothing, nothing, None)
-    connection.send("later", after_s=0.02)
-    connection.send("now")
-    assert connection.queue.get_nowait() == "now"
-    assert connection.queue.empty()
+    line = connection()
+    line.send("later", after_s=0.02)
+    line.send("now")
+    assert line.queue.get_nowait() == (0.0, "now")
+    assert line.queue.empty()
     await asyncio.sleep(0.021)
-    assert connection.queue.get_nowait() == "later"
-    connection.send("too late", after_s=0.02)
-    connection.close(1000, "")
+    assert line.queue.get_nowait() == (0.0, "later")
+    line.send("too late", after_s=0.02)
+    line.close(1000, "")
     await asyncio.sleep(0.021)
-    assert connection.queue.get_nowait() == (1000, "")
-    assert connection.queue.empty()
+    assert line.queue.get_nowait() == (0.0, (1000, ""))
+    assert line.queue.empty()
+
+
+@pytest.mark.looptime
+async def test_with_latency_each_frame_is_due_later() -> None:
+    line = connection(Trouble(delay_s=0.5))
+    line.send("late")
+    due_s, text = line.queue.get_nowait()
+    assert (due_s - asyncio.get_running_loop().time(), text) == (0.5, "late")
+
+
+async def test_a_mute_connection_says_nothing_and_stays_open() -> None:
+    line = connection()
+    line.mute()
+    line.send("unheard")
+    assert line.queue.empty()
+    assert not line.closing

@@ -50,6 +50,9 @@ class Wire:
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or code
 
+    def mute(self) -> None:
+        """Nothing here is half open."""
+
     def abort(self) -> None:
         self.closed = 1006
 
