@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar, cast
 
 
@@ -108,6 +109,42 @@ class FormErrors:
     def at_most(self, path: Path, listed: list[Any], most: int) -> None:
         if len(listed) > most:
             self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+
+    def number(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> int | None:
+        """The whole number ``name`` of ``body``, from ``low`` to ``high``; None when it is absent, null or an error."""
+        value = self.field(path, body, name, int)
+        if value is None or low <= value <= high:
+            return value
+        bound, words = (low, "greater") if value < low else (high, "less")
+        code = "NUMBER_TYPE_MIN" if value < low else "NUMBER_TYPE_MAX"
+        self.add((*path, name), code, f"int value should be {words} than or equal to {bound}.")
+        return None
+
+    def choice(self, path: Path, body: dict[str, Any], name: str, offered: Collection[int | str]) -> Any:
+        """One of ``offered``; None when it is absent, null or an error."""
+        value = body.get(name)
+        if value is None or (value in offered and not isinstance(value, bool)):
+            return value
+        listed = ", ".join(str(one) for one in offered)
+        self.add((*path, name), "BASE_TYPE_CHOICES", f"Value must be one of {{{listed}}}.")
+        return None
+
+    def snowflake(self, path: Path, body: dict[str, Any], name: str) -> str | None:
+        """An id, as text or as a number; None when it is absent, null or an error."""
+        return self._id((*path, name), body.get(name))
+
+    def snowflakes(self, path: Path, body: dict[str, Any], name: str, most: int) -> list[str]:
+        """A list of ids, each once."""
+        listed = self.field(path, body, name, list) or []
+        self.at_most((*path, name), listed, most)
+        found = [self._id((*path, name, index), one) for index, one in enumerate(listed)]
+        return list(dict.fromkeys(one for one in found if one is not None))
+
+    def _id(self, path: Path, value: object) -> str | None:
+        if value is None or (str(value).isdecimal() and str(value).isascii() and not isinstance(value, bool)):
+            return None if value is None else str(int(str(value)))
+        self.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
+        return None
 
     def check(self) -> None:
         """Raises one Refusal when anything was found."""

@@ -76,8 +76,8 @@ class Thread:
 class Channel:
     """A channel of a guild, a thread (``thread`` is set), or a DM (``guild_id`` is empty, ``recipients`` its users).
 
-    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining; ``settings`` what
-    else Discord keeps of a channel and nothing here depends on, as JSON.
+    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining; ``settings``
+    what else Discord keeps of a channel and nothing here depends on, as JSON.
     """
 
     id: str
@@ -167,7 +167,7 @@ class AuditEntry:
 
 @dataclass
 class Guild:
-    """A guild. ``bans`` are user id to reason; ``available`` is False during an outage; ``settings`` as in `Channel`."""
+    """A guild. ``bans`` are user id to reason; ``available`` is False in an outage; ``settings`` as of a channel."""
 
     id: str
     name: str
