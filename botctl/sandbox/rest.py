@@ -16,6 +16,7 @@ from aiohttp import BodyPartReader, web
 from loguru import logger
 
 from botctl.core.escape import safe
+from botctl.sandbox import rest_trouble
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.messages import Upload
@@ -118,11 +119,15 @@ def respond(status: int, data: Any) -> web.Response:
 
 
 def _handler(one: Route) -> Callable[[web.Request], Any]:
-    async def handle(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
         try:
             return _answer(one.function(await _call(request, one)))
         except Refusal as refusal:
             return respond(refusal.status, refusal.body())
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        trouble = request.app[SANDBOX].trouble
+        return await (rest_trouble.through(trouble, request, answer) if trouble.in_rest else answer(request))
 
     return handle
 

@@ -1,0 +1,44 @@
+"""REST on a bad day: answers that are late, slow, wrong, or from a clock that is ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+
+from aiohttp import web
+
+from botctl.sandbox.trouble import Trouble
+
+_PIECES = 10  # that a body comes in when it drips
+
+
+async def through(
+    trouble: Trouble, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
+) -> web.StreamResponse:
+    """What ``request`` is answered while there is ``trouble``. What is spoiled never reaches ``answer``."""
+    if late_s := trouble.latency_s():
+        await asyncio.sleep(late_s)
+    spoiled = trouble.spoils(request.path)
+    if spoiled is None:
+        response = await answer(request)
+    else:
+        await request.read()
+        response = web.Response(status=spoiled.status, body=spoiled.body, headers=spoiled.headers)
+    if trouble.skew_s:
+        response.headers["Date"] = formatdate(time.time() + trouble.skew_s, usegmt=True)
+    return await _drip(trouble.drip_s, request, response) if trouble.drip_s else response
+
+
+async def _drip(over_s: float, request: web.Request, whole: web.Response) -> web.StreamResponse:
+    body = whole.body if isinstance(whole.body, bytes) else b""
+    slow = web.StreamResponse(status=whole.status, headers=whole.headers)
+    slow.content_length = len(body)
+    await slow.prepare(request)
+    step = max(len(body) // _PIECES, 1)
+    for start in range(0, len(body), step):
+        await asyncio.sleep(over_s / _PIECES)
+        await slow.write(body[start : start + step])
+    await slow.write_eof()
+    return slow
