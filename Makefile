@@ -58,4 +58,4 @@ format:  ## put the code in order
 	$(BIN)/ruff format .
 
 clean:  ## remove what was built and installed; data under .botctl/ stays
-	rm -rf tests/support/pm2/node_modules .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage*
+	rm -rf tests/support/*/node_modules .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage*

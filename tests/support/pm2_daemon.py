@@ -6,10 +6,8 @@ PM2 without its private PM2_HOME, and `running` ends what was started there.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,37 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from botctl.core.process import began, is_running
 from tests.support.cli import Done
+from tests.support.npm import install
 from tests.support.waiting import wait_for
 
 FOLDER = Path(__file__).parent / "pm2"
 PM2 = FOLDER / "node_modules" / "pm2" / "bin" / "pm2"
-_NPM = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=20000")
-_OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "ERR_SOCKET_TIMEOUT")
-
-
-def install() -> None:
-    """See to it that the pinned PM2 is there; skips the test where that cannot be."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"pm2: there is no {program}")
-    with (FOLDER / "package.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
-        if _installed() == json.load(lock)["dependencies"]["pm2"]:
-            return
-        done = subprocess.run(_NPM, cwd=FOLDER, capture_output=True, text=True, check=False)
-        if any(word in done.stderr for word in _OFFLINE):
-            pytest.skip("pm2: npm cannot reach its registry")
-        assert done.returncode == 0, done.stderr
-
-
-def _installed() -> str | None:
-    package = PM2.parent.parent / "package.json"
-    complete = FOLDER / "node_modules" / ".package-lock.json"  # npm writes it last
-    return json.loads(package.read_text())["version"] if package.exists() and complete.exists() else None
 
 
 @dataclass(frozen=True)
@@ -137,7 +112,7 @@ class Pm2:
 @contextmanager
 def running() -> Iterator[Pm2]:
     """A PM2 for a test; at the end it and all that it started are gone, or the test fails."""
-    install()
+    install(FOLDER, "pm2", skip="pm2")
     with tempfile.TemporaryDirectory(prefix="pm2-") as home:  # its sockets need a short path
         pm2 = Pm2(Path(home))
         try:

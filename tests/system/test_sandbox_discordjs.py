@@ -1,0 +1,88 @@
+"""discord.js as it comes, with only its base URL changed: what a bot of it does works here as with Discord."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import npm
+from tests.support.discord import TOKEN, Discord, local_discord
+
+FOLDER = Path(__file__).parents[1] / "support" / "discordjs"
+LIMIT_S = 20
+
+
+@dataclass
+class Node:
+    """The bot's process, and what it tells."""
+
+    running: asyncio.subprocess.Process
+
+    async def told(self, event: str) -> dict[str, Any]:
+        """The next line, which must be of ``event``."""
+        assert self.running.stdout
+        line = json.loads(await asyncio.wait_for(self.running.stdout.readline(), LIMIT_S) or "{}")
+        assert line.pop("event", None) == event, line
+        return line
+
+
+@contextlib.asynccontextmanager
+async def bot(discord: Discord) -> AsyncIterator[Node]:
+    """The bot, connected; ended by a signal, after which its session must be gone."""
+    running = await asyncio.create_subprocess_exec(
+        "node",
+        str(FOLDER / "bot.js"),
+        discord.url,
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "TOKEN": TOKEN},
+    )
+    try:
+        yield Node(running)
+        running.terminate()
+        assert await asyncio.wait_for(running.wait(), LIMIT_S) == 0
+    finally:
+        if running.returncode is None:
+            running.kill()
+        await running.communicate()
+
+
+async def test_a_day_of_a_discord_js_bot() -> None:
+    await asyncio.to_thread(npm.install, FOLDER, "discord.js", skip="discordjs")
+    async with local_discord() as discord, bot(discord) as node:
+        ready = await node.told("ready")
+        assert ready == {"name": "botctl-bot", "commands": ["ask", "Greet"], "members": 4, "own": ["Changed"]}
+        await _interactions(discord, node)
+        await _messages(discord, node)
+        await discord.act("gateway", action="reconnect")
+        assert await node.told("resumed") == {}
+
+
+async def _interactions(discord: Discord, node: Node) -> None:
+    found = await discord.act("complete", name="ask", focused="text", value="o")
+    assert found["choices"] == [{"name": "One", "value": "one"}]
+    reply = await discord.slash("ask", text="tea", who="bob")
+    assert _content(reply) == "tea for bob"
+    assert (await node.told("slash"))["files"] == 1
+    form = await discord.act("click", component="more", timeout_s=5)
+    assert form["state"] == "modal", form
+    assert await node.told("button") == {"id": "more"}
+    assert _content(await discord.act("submit", fields={"why": "it rains"})) == "because it rains"
+    assert await node.told("modal") == {"why": "it rains"}
+    await discord.act("send", type="user", name="Greet", target="cat")
+    assert (await node.told("menu"))["target"] == "cat"
+
+
+def _content(reply: dict[str, Any]) -> str:
+    return str(reply["messages"][0]["content"])
+
+
+async def _messages(discord: Discord, node: Node) -> None:
+    await discord.act("send", content="good morning", **{"as": "bob"})
+    told = await node.told("message")
+    assert told == {"content": "good morning", "member": "Bob", "listed": 4}
