@@ -49,7 +49,7 @@ class LogView:
     def more(self, turn: Turn) -> None:
         """What a follower has got now."""
         if turn.waiting_for and turn.waiting_for != self._waiting_for:
-            _say(turn.waiting_for)
+            _say(json.dumps({"waiting_for": turn.waiting_for}) if self._as_json else turn.waiting_for)
         self._waiting_for = turn.waiting_for
         entries = list(map(entry_of, turn.documents))
         if self._as_json:
@@ -57,8 +57,8 @@ class LogView:
                 print(json.dumps(entry))
         else:
             self._show(entries)
-        if not (self._begun or entries or turn.waiting_for):
-            _say("No entry is like that yet; Ctrl-C ends.")
+            if not (self._begun or entries or turn.waiting_for):
+                _say("No entry is like that yet; Ctrl-C ends.")
         self._begun |= not turn.waiting_for
         sys.stdout.flush()
 

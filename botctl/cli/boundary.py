@@ -1,46 +1,96 @@
 """The one place where an error becomes words and an exit code.
 
 An expected error (`BotctlError`) is a sentence and a hint on stderr. An unexpected one is a bug: its traceback with
-``--debug``, otherwise a sentence and a crash file that holds the traceback, secrets removed. With ``--json`` both are
-JSON.
+``--debug``, otherwise a sentence and a crash file that holds the traceback, secrets removed. A call whose words make no
+sense is Typer's to explain. With ``--json`` each of them is one JSON object, and nothing else is on stderr.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import typer
 
 from botctl.core.errors import BotctlError, ExitCode
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
+@runtime_checkable
+class WrongCall(Protocol):
+    """Typer's errors of the words of a call, by shape: the class is one of Typer's insides."""
+
+    exit_code: int
+    ctx: Any  # typer.Context; None where no verb was found yet
+
+    def format_message(self) -> str:
+        """The sentence."""
+        ...
+
+    def show(self) -> None:
+        """Print the usage and the sentence."""
+        ...
+
+
 def guarded(call: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:
-    """Run ``call`` and return the exit code that its end, or its error, stands for."""
+    """Run ``call`` and return the exit code that its end, or its error, stands for. ``call`` may return one itself."""
+    if as_json:
+        _log_nothing()
     try:
-        call()
-    except BotctlError as error:
-        _say(str(error), error.hint, error.exit_code, type(error).__name__, as_json=as_json)
-        if debug:
-            traceback.print_exception(error)
-        return error.exit_code
-    except SystemExit as end:  # Typer's own ends: help, a usage error, typer.Exit
-        return end.code if isinstance(end.code, int) else ExitCode.OK
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has left (`| head`): nothing more can be said there, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
-    except Exception as error:  # noqa: BLE001 - this is the boundary
-        _unexpected(error, debug=debug, as_json=as_json)
-        return ExitCode.FAILED
-    return ExitCode.OK
+        code = call()
+    except BaseException as error:  # noqa: BLE001  this is the boundary
+        return _ending(error, debug=debug, as_json=as_json)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _ending(error: BaseException, *, debug: bool, as_json: bool) -> int:
+    """Say what ``error`` is; returns the exit code that it stands for."""
+    code: int = ExitCode.FAILED
+    match error:
+        case BotctlError():
+            code = error.exit_code
+            _say(str(error), error.hint, code, type(error).__name__, as_json=as_json)
+            if debug:
+                traceback.print_exception(error)
+        case WrongCall():
+            code = error.exit_code
+            _explain(error, as_json=as_json)
+        case SystemExit():
+            code = error.code if isinstance(error.code, int) else ExitCode.OK
+        case KeyboardInterrupt():
+            code = ExitCode.INTERRUPTED
+        case typer.Abort():  # Ctrl-D where something was asked
+            code = ExitCode.DECISION
+            _say("nothing was done: the question got no answer.", "", code, "NeedsDecision", as_json=as_json)
+        case BrokenPipeError():
+            # The reader of our output has left (`| head`): nothing more can be said there, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        case Exception():
+            _unexpected(error, debug=debug, as_json=as_json)
+        case _:
+            raise error
+    return code
+
+
+def _log_nothing() -> None:
+    """Where a verb has no logs of its own, a warning would go to stderr as it is; who reads JSON cannot read that."""
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _explain(error: WrongCall, *, as_json: bool) -> None:
+    if not as_json:
+        error.show()
+        return
+    hint = f"`{error.ctx.command_path if error.ctx else 'botctl'} --help` lists what it takes."
+    _say(error.format_message(), hint, error.exit_code, "UsageError", as_json=True)
 
 
 def _say(sentence: str, hint: str, code: int, kind: str, *, as_json: bool) -> None:

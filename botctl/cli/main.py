@@ -78,9 +78,14 @@ def main() -> None:
     from botctl.cli.boundary import guarded
 
     _register()
-    words = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
-    debug = len(words) < len(sys.argv) - 1
-    sys.exit(guarded(lambda: app(words), debug=debug, as_json="--json" in words))
+    words = sys.argv[1:]
+    options = words[: words.index("--")] if "--" in words else words
+    kept = [word for word in options if word != "--debug"]  # it may stand anywhere
+    words = kept + words[len(options) :]
+    debug = len(kept) < len(options)
+    sys.exit(
+        guarded(lambda: app(words, prog_name="botctl", standalone_mode=False), debug=debug, as_json="--json" in kept)
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Doing(View):
             print("Nothing to do.")
 
     def begins(self, file: Migration, direction: Direction) -> None:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._as_json:
             print(f"… {file.name} ({direction})", file=sys.stderr, flush=True)
 
     def ended(self, file: Migration, direction: Direction, took_ms: int) -> None:
@@ -46,7 +46,8 @@ class Doing(View):
             print(f"✓ {file.name} {_WORDS[direction]} in {took_ms} ms", flush=True)
 
     def stops_after(self, file: Migration) -> None:
-        print(f"{file.name} may finish first; a second signal interrupts it.", file=sys.stderr, flush=True)
+        if not self._as_json:
+            print(f"{file.name} may finish first; a second signal interrupts it.", file=sys.stderr, flush=True)
 
 
 def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:

@@ -31,7 +31,7 @@ Value = Annotated[
 @app.command()
 def show(guild: Guild, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show the settings of a guild."""
-    _print(guild, _settings_of(guild, None, project, profile), as_json=as_json)
+    _print(guild, _settings_of(guild, None, project, profile, as_json=as_json), as_json=as_json)
 
 
 @app.command("set", context_settings={"ignore_unknown_options": True})
@@ -39,17 +39,17 @@ def set_(
     guild: Guild, key: Key, value: Value, project: Project = None, profile: Profile = None, as_json: AsJson = False
 ) -> None:
     """Change one setting of a guild."""
-    _print(guild, _settings_of(guild, {key: value}, project, profile), as_json=as_json)
+    _print(guild, _settings_of(guild, {key: value}, project, profile, as_json=as_json), as_json=as_json)
 
 
 @app.command()
 def reset(guild: Guild, key: Key, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Let one setting of a guild be as if it had never been set."""
-    _print(guild, _settings_of(guild, {key: None}, project, profile), as_json=as_json)
+    _print(guild, _settings_of(guild, {key: None}, project, profile, as_json=as_json), as_json=as_json)
 
 
 def _settings_of(
-    guild: str, changes: dict[str, Any] | None, project: Path | None, profile: str | None
+    guild: str, changes: dict[str, Any] | None, project: Path | None, profile: str | None, *, as_json: bool
 ) -> GuildSettings:
     """The settings of ``guild``, after ``changes`` where there are any."""
     import asyncio
@@ -70,7 +70,7 @@ def _settings_of(
             if changes is None:
                 return await store.get(guild)
             settings = await store.update(guild, changes, actor="cli")
-            if changes.get("disabled"):
+            if changes.get("disabled") and not as_json:
                 _warn(settings, await commands_of(running))
             return settings
 

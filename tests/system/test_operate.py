@@ -63,7 +63,9 @@ def test_a_limit_is_seen_lifted_and_on_the_record(tmp_path: Path) -> None:
             assert bot.ended() == 143
         following.signal(signal.SIGINT)
         assert following.ended() == 130
-    seen = [json.loads(line) for line in following.said.splitlines() if line.startswith("{")]
+    said = list(map(json.loads, following.said.splitlines()))
+    assert "No `botctl run`" in said[0]["waiting_for"]
+    seen = [one for one in said if "waiting_for" not in one]
     assert len({entry["id"] for entry in seen}) == len(seen)
     (reset,) = [entry for entry in seen if entry["action"] == "ratelimit.reset"]
     assert (reset["actor"]["type"], reset["target"]) == ("cli", {"type": "user", "id": BOB})

@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from botctl.cli import main
 from botctl.core import events
 from botctl.core.errors import ExitCode
+from tests.support.verbs import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md")}
-
-
-def commands() -> Iterator[tuple[str, Any]]:
-    """Every verb and sub-verb, as typed, with its Click command."""
-    if not main.app.registered_commands:
-        main._register()
-    root: Any = typer.main.get_command(main.app)
-    yield from walk("", root)
-
-
-def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    for child_name, child in getattr(command, "commands", {}).items():
-        path = f"{name} {child_name}".strip()
-        yield path, child
-        yield from walk(path, child)
-
-
-COMMANDS = dict(commands())
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if " " not in name])

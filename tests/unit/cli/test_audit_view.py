@@ -125,4 +125,11 @@ def test_a_follower_prints_a_line_of_json_each_and_says_once_why_it_waits(capsys
         view.more(turn)
     said = capsys.readouterr()
     assert [json.loads(line)["id"] for line in said.out.splitlines()] == ["e1", "e2"]
-    assert said.err.splitlines() == ["away", "No entry is like that yet; Ctrl-C ends.", "away"]
+    assert list(map(json.loads, said.err.splitlines())) == [{"waiting_for": "away"}] * 2
+
+
+def test_a_follower_tells_a_person_why_there_is_nothing(capsys):
+    view = LogView(as_json=False)
+    for turn in (Turn([], "away"), Turn([]), Turn([])):
+        view.more(turn)
+    assert capsys.readouterr().err.splitlines() == ["away", "No entry is like that yet; Ctrl-C ends."]
