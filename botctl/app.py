@@ -1,7 +1,7 @@
-"""The only place where services are put together.
+"""The services of a `botctl run`, put together by its roles.
 
-`assemble` names every service of a bot and nothing else: what each one needs stands in the annotations of its factory,
-and the registry finds the order.
+Every service of a bot is named here or in `botctl.parts`, and nowhere else: what each one needs stands in the
+annotations of its factory, and the registry finds the order.
 """
 
 from __future__ import annotations
@@ -17,39 +17,37 @@ from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
-from botctl.audit.log import AuditLog, Follower
-from botctl.audit.query import Query
 from botctl.audit.recorder import audit_recorder
-from botctl.audit.writer import audit_writer
-from botctl.auth.keys import api_keys
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
-from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import ConfigError
 from botctl.core.jobs import Jobs
 from botctl.core.metrics import process_metrics
 from botctl.core.needs import Factory
-from botctl.core.protocols import Auditor
-from botctl.core.registry import Registry, Running, load_factory
-from botctl.core.runtime import Runtime
+from botctl.core.registry import Registry, load_factory
 from botctl.core.settings import Settings, uses_sandbox
 from botctl.core.settings_load import Loaded
 from botctl.core.throttle import parse
 from botctl.jobs.book import job_book
-from botctl.migrate.files import Migrations, discover
-from botctl.migrate.runner import Migrated, migrated, migrator
-from botctl.monitor.reader import Monitor
+from botctl.migrate.files import Migrations
+from botctl.migrate.runner import Migrated, migrated
 from botctl.monitor.writer import snapshots
-from botctl.ratelimit.inspect import Inspector, reset
-from botctl.ratelimit.keys import Key, Subject
+from botctl.parts import (
+    CHILD_STOP_S,
+    add_audit,
+    add_guilds,
+    add_keys,
+    add_migrator,
+    add_mongo,
+    add_redis,
+    add_relay,
+    basis,
+    migrations_of,
+)
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.sandbox.service import sandbox
-from botctl.stores.event_log import event_log
-from botctl.stores.guilds import guild_settings_store
-from botctl.stores.lease import leases
-from botctl.stores.mongo import Database, mongo_store, ping_mongo, running_mongo
-from botctl.stores.redis import ping_redis, redis_store, running_redis
-from botctl.stores.relay import Relay, relay
+from botctl.stores.mongo import Database
+from botctl.stores.relay import Relay
 
 if TYPE_CHECKING:
     from botctl.bot.loader import Catalog
@@ -57,7 +55,6 @@ if TYPE_CHECKING:
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 JOBS_STOP_S = 10.0  # runs were given time to end before; now they are cancelled, and the lease is let go
-CHILD_STOP_S = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
 
 
 class Role(enum.StrEnum):
@@ -116,26 +113,12 @@ def _check_that_something_is_embedded(settings: Settings) -> None:
 
 
 def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
-    """What all verbs share: stores, limits, audit, guild settings, the way to Discord.
-
-    ``lasting``: this process is a `botctl run`, whose embedded parts others may join; ``owning``: it joins nobody's.
-    """
+    """What all roles share: stores, limits, audit, guild settings, the way to Discord. Flags as for `basis`."""
     settings = loaded.settings
-    registry = Registry(publish=bus.publish)
-    registry.value(Settings, settings)
-    registry.value(Bus, bus)
-    registry.value(Clock, SystemClock())
-    registry.value(Runtime, Runtime(loaded.root, lasting=lasting, owning=owning))
-    registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
-    registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
-    registry.add(event_log, name="events")
-    registry.add(relay, name="relay")
+    registry = basis(loaded, bus=bus, lasting=lasting, owning=owning)
+    for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
+        add(registry)
     registry.add(rate_limiter, name="limits")
-    registry.add(audit_writer, name="audit")
-    registry.add(guild_settings_store, name="guilds")
-    registry.add(api_keys, name="keys")
-    registry.add(leases, name="leases")
-    registry.add(migrator, name="migrate")
     registry.add(job_book, name="job book")
     if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
@@ -215,13 +198,6 @@ def _add_realtime(registry: Registry, loaded: Loaded) -> type:
 
 
 @asynccontextmanager
-async def opened(loaded: Loaded, *wanted: type) -> AsyncIterator[Running]:
-    """``wanted`` and what they need, for a verb that is done soon: embedded stores are joined, or started meanwhile."""
-    async with assemble(loaded, bus=Bus()).open(*wanted) as running:
-        yield running
-
-
-@asynccontextmanager
 async def job_desk(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobDesk]:
     """What looks after the jobs from a terminal; able to run the job ``run`` itself.
 
@@ -240,53 +216,3 @@ async def job_desk(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[J
     registry.add(job_desk, name="desk", also=also)
     async with registry.open(JobDesk) as running:
         yield running.get(JobDesk)
-
-
-def migrations_of(loaded: Loaded) -> Migrations:
-    """The files of the migrations folder, checked.
-
-    Raises:
-        MigrationFaults: all that is wrong with them.
-    """
-    return discover(Path(loaded.root, loaded.settings.migrate.folder))
-
-
-def monitor(loaded: Loaded) -> Monitor:
-    """What looks at the processes of the bot from outside. It starts nothing."""
-    settings = loaded.settings
-    return Monitor(settings.bot, partial(running_redis, settings, Runtime(loaded.root)))
-
-
-@asynccontextmanager
-async def audit_log(loaded: Loaded) -> AsyncIterator[AuditLog]:
-    """The audit log, for a verb that is done soon."""
-    async with opened(loaded, Database) as running:
-        yield AuditLog(running.get(Database))
-
-
-def audit_follower(loaded: Loaded, query: Query, limit: int) -> Follower:
-    """What follows the audit log of the bot from outside. It starts nothing."""
-    return Follower(partial(running_mongo, loaded.settings, Runtime(loaded.root)), query, limit, SystemClock())
-
-
-@asynccontextmanager
-async def rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
-    """The rate limits, to be looked at."""
-    async with opened(loaded, Redis) as running:
-        yield Inspector(running.get(Redis), loaded.settings.bot)
-
-
-async def commands_of(running: Running) -> list[str]:
-    """The commands that processes of the bot have declared in the Redis of ``running``; empty if none ever ran."""
-    return await Inspector(running.get(Redis), running.get(Settings).bot).commands()
-
-
-async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None) -> list[Key]:
-    """Give ``subject`` its whole allowance back, on the record; returns what was reset.
-
-    Raises:
-        Unreachable: a store does not answer.
-    """
-    async with opened(loaded, Redis, Auditor) as running:
-        inspector = Inspector(running.get(Redis), loaded.settings.bot)
-        return await reset(inspector, running.get(Auditor), running.get(Clock), subject, policy)

@@ -1,7 +1,4 @@
-"""The life of a `botctl run`: start, serve until told to stop, drain, stop, and the exit code that it comes to.
-
-`finish` is that of a verb which is not to be stopped half way.
-"""
+"""The life of a `botctl run`: start, serve until told to stop, drain, stop, and the exit code that it comes to."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -166,34 +162,6 @@ def carry_on(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> Exi
                 raise ServiceFailed("sys.exit was called in the midst of it", hint="--debug shows where.") from error
             else:
                 raise
-
-
-async def finish(work: Coroutine[Any, Any, None]) -> ExitCode:
-    """Do ``work``, of a verb that changes things; each signal cancels it once. Returns the exit code that it comes to.
-
-    What the first one means is the work's to say: it may finish what it is at. There is no limit to how long that may
-    take, and a second signal is its limit.
-    """
-    with listening(threading.TIMEOUT_MAX) as stop:
-        task = asyncio.create_task(work, name="work")
-        minding = asyncio.create_task(_pass_on(stop, task), name="signals")
-        try:
-            await task
-        except asyncio.CancelledError:
-            if stop.code is None:
-                raise
-            return stop.code
-        finally:
-            minding.cancel()
-            stop.close()
-    return ExitCode.OK
-
-
-async def _pass_on(stop: Stop, task: asyncio.Task[None]) -> None:
-    await stop.wait()
-    task.cancel()
-    await stop.wait_for_hurry()
-    task.cancel()
 
 
 async def _mind(stop: Stop, serving: asyncio.Task[ExitCode], opened: asyncio.Future[Running]) -> None:

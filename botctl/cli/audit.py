@@ -57,11 +57,11 @@ def log(
     query = _query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
     view = LogView(as_json=as_json)
     if follow:
-        from botctl.app import audit_follower
+        from botctl.verbs import audit_follower
 
         asyncio.run(_follow(audit_follower(loaded, query, limit), view))
         return
-    from botctl.app import audit_log
+    from botctl.verbs import audit_log
 
     async def newest() -> None:
         async with audit_log(loaded) as found:

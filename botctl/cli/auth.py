@@ -95,15 +95,13 @@ def revoke(
 def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys], Awaitable[T]]) -> T:
     import asyncio
 
-    from botctl.app import opened
-    from botctl.core.keys import ApiKeys
-    from botctl.stores.relay import Relay
+    from botctl.verbs import api_keys
 
     loaded = load_settings(project, profile)
 
     async def call() -> T:
-        async with opened(loaded, ApiKeys, Relay) as running:
-            return await ask(running.get(ApiKeys))
+        async with api_keys(loaded) as keys:
+            return await ask(keys)
 
     return asyncio.run(call())
 

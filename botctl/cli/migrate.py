@@ -168,27 +168,26 @@ def _rows(loaded: Loaded) -> tuple[Row, ...]:
     """Where everything stands; nothing is started but the store, and nothing is written."""
     import asyncio
 
-    from botctl.app import migrations_of, opened
-    from botctl.migrate.ledger import Ledger
     from botctl.migrate.runner import rows_of
-    from botctl.stores.mongo import Database
+    from botctl.parts import migrations_of
+    from botctl.verbs import ledger
 
     found = migrations_of(loaded)
 
     async def ask() -> tuple[Row, ...]:
-        async with opened(loaded, Database) as running:
-            return await rows_of(found, Ledger(running.get(Database)))
+        async with ledger(loaded) as applied:
+            return await rows_of(found, applied)
 
     return asyncio.run(ask())
 
 
 def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
-    from botctl.app import migrations_of
     from botctl.cli.migrate_view import print_plan
     from botctl.core.errors import ExitCode
     from botctl.migrate import plan
     from botctl.migrate.files import load
     from botctl.migrate.session import gone
+    from botctl.parts import migrations_of
 
     rows = _rows(loaded)
     plan.require_nobody_at_work(rows, gone)
@@ -204,15 +203,15 @@ def _finish(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any
     """Do ``work`` with the services that it needs, to its end, or as signals say."""
     import asyncio
 
-    from botctl.app import migrations_of, opened
-    from botctl.lifetime import finish
-    from botctl.migrate.runner import Migrator
+    from botctl.core.stop import finish
+    from botctl.parts import migrations_of
+    from botctl.verbs import migrator
 
     found = migrations_of(loaded)
 
     async def do() -> None:
-        async with opened(loaded, Migrator) as running:
-            await work(running.get(Migrator), found)
+        async with migrator(loaded) as ready:
+            await work(ready, found)
 
     if code := asyncio.run(finish(do())):
         raise typer.Exit(code)

@@ -26,7 +26,7 @@ def monitor(
     import asyncio
     import sys
 
-    from botctl.app import monitor as monitor_of
+    from botctl.verbs import monitor as monitor_of
 
     loaded = load_settings(project, profile)
     looking = monitor_of(loaded)

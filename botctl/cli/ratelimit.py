@@ -36,7 +36,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     import asyncio
     import time
 
-    from botctl.app import rate_limits
+    from botctl.verbs import rate_limits
 
     loaded = load_settings(project, profile)
 
@@ -67,7 +67,7 @@ def show(
     """Show where somebody stands. What is not shown is unused."""
     import asyncio
 
-    from botctl.app import rate_limits
+    from botctl.verbs import rate_limits
 
     who = _subject(subject)
     loaded = load_settings(project, profile)
@@ -98,7 +98,7 @@ def reset(
     """Give somebody the whole allowance back, at once and in every process; it is audited."""
     import asyncio
 
-    from botctl.app import reset_limits
+    from botctl.verbs import reset_limits
 
     who = _subject(subject)
     gone = asyncio.run(reset_limits(load_settings(project, profile), who, policy))

@@ -54,24 +54,21 @@ def _settings_of(
     """The settings of ``guild``, after ``changes`` where there are any."""
     import asyncio
 
-    from botctl.app import commands_of, opened
     from botctl.core.errors import UsageError
-    from botctl.core.protocols import GuildSettingsStore
     from botctl.core.settings import DISCORD_ID
-    from botctl.stores.relay import Relay
+    from botctl.verbs import guild_settings
 
     if not DISCORD_ID.matches(guild):
         raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint=f"It is {DISCORD_ID.words}.")
     loaded = load_settings(project, profile)
 
     async def ask() -> GuildSettings:
-        async with opened(loaded, GuildSettingsStore, Relay) as running:
-            store = running.get(GuildSettingsStore)
+        async with guild_settings(loaded) as (store, commands):
             if changes is None:
                 return await store.get(guild)
             settings = await store.update(guild, changes, actor="cli")
             if changes.get("disabled") and not as_json:
-                _warn(settings, await commands_of(running))
+                _warn(settings, await commands())
             return settings
 
     return asyncio.run(ask())

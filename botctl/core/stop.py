@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from botctl.core.errors import ExitCode
 
@@ -92,3 +92,31 @@ def listening(hard_limit_s: float) -> Iterator[Stop]:
     finally:
         for signum, old in before.items():
             signal.signal(signum, old)
+
+
+async def finish(work: Coroutine[Any, Any, None]) -> ExitCode:
+    """Do ``work``, of a verb that changes things; each signal cancels it once. Returns the exit code that it comes to.
+
+    What the first one means is the work's to say: it may finish what it is at. There is no limit to how long that may
+    take, and a second signal is its limit.
+    """
+    with listening(threading.TIMEOUT_MAX) as stop:
+        task = asyncio.create_task(work, name="work")
+        minding = asyncio.create_task(_pass_on(stop, task), name="signals")
+        try:
+            await task
+        except asyncio.CancelledError:
+            if stop.code is None:
+                raise
+            return stop.code
+        finally:
+            minding.cancel()
+            stop.close()
+    return ExitCode.OK
+
+
+async def _pass_on(stop: Stop, task: asyncio.Task[None]) -> None:
+    await stop.wait()
+    task.cancel()
+    await stop.wait_for_hurry()
+    task.cancel()
