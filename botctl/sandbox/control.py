@@ -28,6 +28,7 @@ from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
 _TIMEOUT_S = 5.0
+_NO_RESUME = frozenset({Close.INVALID_SEQ[0], Close.SESSION_TIMED_OUT[0]})  # Discord: "start a new session"
 _LIMIT = 20
 
 
@@ -86,7 +87,9 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         elif action == "invalidate":
             session.invalidate(one, resumable=bool(body.get("resumable")))
         elif action == "close":
-            line.close(int(_number(body, "code", Close.UNKNOWN_ERROR[0])), "")
+            line.close(code := int(_number(body, "code", Close.UNKNOWN_ERROR[0])), "")
+            if code in _NO_RESUME:
+                sandbox.sessions.forget([one])
         elif action == "drop":
             line.abort()
         else:
@@ -107,6 +110,24 @@ async def faults(sandbox: Sandbox, _: Json) -> Json:
     return {"on": sandbox.judge is not None, **(sandbox.judge.report() if sandbox.judge else {})}
 
 
+async def limits(sandbox: Sandbox, body: Json) -> Json:
+    """Change the limits that ``body`` names (see docs/sandbox-limits.md); answers with all of them."""
+    sandbox.limits = sandbox.limits.but(body)
+    return sandbox.limits.shown()
+
+
+async def token(sandbox: Sandbox, body: Json) -> Json:
+    """The token of ``application`` (else the first bot), a new one with ``reset``: the old one and its sessions end."""
+    bots = sandbox.world.applications
+    bot = str(body.get("application") or next(iter(bots)))
+    if bot not in bots:
+        raise UsageError(f"There is no application “{bot}”.", hint=f"There is: {', '.join(bots)}.")
+    if body.get("reset"):
+        sandbox.reset_token(bot)
+    found = next((token for token, owner in sandbox.access.tokens.items() if owner == bot), None)
+    return {"application": bot, "token": found}
+
+
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
     """Change who and what there is: one or more of `changes.CHANGES`, each with its own object."""
     return {name: changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
@@ -123,6 +144,10 @@ _ROUTES: tuple[tuple[str, str, Function], ...] = (
     ("POST", "gateway", gateway),
     ("POST", "world", change_world),
     ("GET", "faults", faults),
+    ("GET", "limits", limits),
+    ("POST", "limits", limits),
+    ("GET", "token", token),
+    ("POST", "token", token),
     ("GET", "clock", clock),
     ("POST", "clock", clock),
 )

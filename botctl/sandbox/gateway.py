@@ -1,13 +1,18 @@
-"""The gateway's websocket: frames between a client and its `session.Link`, plain or as one zlib stream."""
+"""The gateway's websocket: frames between a client and its `session.Link`, plain or compressed.
+
+Discord: Gateway > Encoding and Compression.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 from aiohttp import WSMsgType, web
+from backports import zstd
 
 from botctl.sandbox.opcodes import Close
 from botctl.sandbox.server import Sandbox
@@ -19,6 +24,29 @@ _QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut of
 _CLOSE_WAIT_S = 1.0
 _GOING_AWAY = frozenset({1000, 1001})  # by these the client ends its session (Discord: Gateway > Disconnecting)
 
+Encode = Callable[[str], bytes]
+Item = str | tuple[int, str] | Encode  # a payload, a close, or how payloads are encoded from here on
+
+
+def zlib_stream() -> Encode:
+    """One context for the connection; every payload ends with a sync flush."""
+    stream = zlib.compressobj(1)
+    return lambda text: stream.compress(text.encode()) + stream.flush(zlib.Z_SYNC_FLUSH)
+
+
+def zstd_stream() -> Encode:
+    """One context for the connection; every payload ends with a flushed block."""
+    stream = zstd.ZstdCompressor(1)
+    return lambda text: stream.compress(text.encode(), zstd.ZstdCompressor.FLUSH_BLOCK)
+
+
+def zlib_payload(text: str) -> bytes:
+    """By itself: what `compress` in an IDENTIFY asks for."""
+    return zlib.compress(text.encode(), 1)
+
+
+_STREAMS: dict[str, Callable[[], Encode]] = {"zlib-stream": zlib_stream, "zstd-stream": zstd_stream}
+
 
 @dataclass(eq=False)
 class Connection:
@@ -26,11 +54,11 @@ class Connection:
 
     socket: web.WebSocketResponse
     transport: asyncio.BaseTransport
-    stream: zlib._Compress | None
+    encode: Encode | None
     trouble: Trouble
     closing: bool = False
     muted: bool = False
-    queue: asyncio.Queue[tuple[float, str | tuple[int, str]]] = field(default_factory=asyncio.Queue)  # due when, what
+    queue: asyncio.Queue[tuple[float, Item]] = field(default_factory=asyncio.Queue)  # due when, what
 
     def send(self, text: str, *, after_s: float = 0.0) -> None:
         if self.closing or self.muted:
@@ -52,6 +80,10 @@ class Connection:
         self.closing = True
         cast(asyncio.WriteTransport, self.transport).abort()  # uvloop's are of no class of asyncio
 
+    def compress(self) -> None:
+        if self.encode is None:
+            self._put(zlib_payload)
+
     def mute(self) -> None:
         self.muted = True
 
@@ -65,21 +97,23 @@ class Connection:
                 if isinstance(item, tuple):
                     await self.socket.close(code=item[0], message=item[1].encode())
                     return
-                await self._write(item)
+                if isinstance(item, str):
+                    await self._write(item)
+                else:
+                    self.encode = item
             except ConnectionError:
                 return  # the reader sees it too, and keeps the session for a RESUME
 
-    def _put(self, item: str | tuple[int, str]) -> None:
+    def _put(self, item: Item) -> None:
         """Frames keep their order, however late each one is."""
         late_s = self.trouble.latency_s()
         self.queue.put_nowait((asyncio.get_running_loop().time() + late_s if late_s else 0.0, item))
 
     async def _write(self, text: str) -> None:
-        if self.stream is None:
+        if self.encode is None:
             await self.socket.send_str(text)
         else:
-            data = self.stream.compress(text.encode())
-            await self.socket.send_bytes(data + self.stream.flush(zlib.Z_SYNC_FLUSH))
+            await self.socket.send_bytes(self.encode(text))
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
@@ -90,8 +124,8 @@ async def handle(request: web.Request) -> web.StreamResponse:
     transport = request.transport
     if transport is None:
         return socket  # gone already
-    stream = zlib.compressobj(1) if request.query.get("compress") == "zlib-stream" else None
-    connection = Connection(socket, transport, stream, sandbox.trouble)
+    stream = _STREAMS.get(request.query.get("compress", ""))
+    connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble)
     link = Link(sandbox.sessions, connection)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
@@ -110,8 +144,10 @@ async def _converse(request: web.Request, connection: Connection, link: Link, sa
     link.hello(sandbox.clock.base.monotonic())
     if request.query.get("v", "10") != "10":
         connection.close(*Close.INVALID_VERSION)
-    if request.query.get("encoding", "json") != "json":
-        connection.close(*Close.DECODE_ERROR)
+    if (encoding := request.query.get("encoding", "json")) != "json":
+        connection.close(Close.DECODE_ERROR[0], f"The sandbox speaks json, not {encoding[:20]}.")
+    if (compress := request.query.get("compress", "zlib-stream")) not in _STREAMS:
+        connection.close(Close.DECODE_ERROR[0], f"There is no compression {compress[:20]}.")
     ended = False
     try:
         ended = await _listen(connection, link, sandbox)
@@ -128,7 +164,8 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
             frame = await connection.socket.receive(timeout=link.patience(real()))
         except TimeoutError:
             if link.overdue(real()):
-                connection.close(*Close.UNKNOWN_ERROR)  # the session stays: the client is to RESUME
+                # A session stays, and the client is to RESUME it; who never began one has nothing to come back to.
+                connection.close(*(Close.UNKNOWN_ERROR if link.session else Close.SESSION_TIMED_OUT))
                 link.heard_s = real()
             continue
         if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botctl.sandbox import components, messages
+from botctl.sandbox.limiter import Limiter
+from botctl.sandbox.limits import Limits
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.world import EPHEMERAL, LOADING, Message, World
@@ -37,15 +39,6 @@ class State(enum.StrEnum):
     DEFERRED_UPDATE = "deferred_update"
     MODAL = "modal"
     CHOICES = "choices"
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """How long an answer may take and a token lives, in seconds, and how many interactions are remembered."""
-
-    response_s: float = 3.0
-    token_s: float = 900.0
-    kept: int = 20_000
 
 
 @dataclass(slots=True)
@@ -88,10 +81,14 @@ class Interaction:
 class Book:
     """The interactions that are open or may still be answered, by token."""
 
-    def __init__(self, deadlines: Deadlines) -> None:
-        self.deadlines = deadlines
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
         self._by_token: dict[str, Interaction] = {}
         self._order: deque[str] = deque()
+
+    @property
+    def deadlines(self) -> Limits:
+        return self._limiter.limits
 
     def open(self, world: World, kind: int, **fields: Any) -> Interaction:
         """A new interaction of type ``kind``. ``fields``: of `Interaction`."""

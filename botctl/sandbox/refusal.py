@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, TypeVar, cast
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, TypeVar, cast
 
 
 class Refusal(Exception):
     """A request that Discord refuses. ``errors`` is the nested tree of a 50035, or empty."""
+
+    headers: Mapping[str, str] = {}
 
     def __init__(self, status: int, code: int, message: str, errors: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -19,6 +22,28 @@ class Refusal(Exception):
     def body(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"message": self.message, "code": self.code}
         return {**shown, "errors": self.errors} if self.errors else shown
+
+
+class RateLimited(Refusal):
+    """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers`` are those of the bucket, if any."""
+
+    def __init__(
+        self, retry_after_s: float, scope: Literal["user", "global", "shared"], headers: Mapping[str, str]
+    ) -> None:
+        shared = "The resource is being rate limited."
+        super().__init__(429, 0, shared if scope == "shared" else "You are being rate limited.")
+        self.retry_after_s = retry_after_s
+        self.scope = scope
+        told = {"X-RateLimit-Global": "true"} if scope == "global" else {}
+        self.headers = {
+            **headers,
+            **told,
+            "X-RateLimit-Scope": scope,
+            "Retry-After": str(math.ceil(retry_after_s)),
+        }
+
+    def body(self) -> dict[str, Any]:
+        return {"message": self.message, "retry_after": self.retry_after_s, "global": self.scope == "global"}
 
 
 def not_found() -> Refusal:

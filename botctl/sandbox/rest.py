@@ -7,6 +7,7 @@ Importing `routes` fills the table.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,9 @@ from botctl.core.escape import safe
 from botctl.sandbox import rest_trouble
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.gateway import SANDBOX
+from botctl.sandbox.limiter import bucket_of
 from botctl.sandbox.messages import Upload
-from botctl.sandbox.refusal import Refusal, not_found, unauthorized
+from botctl.sandbox.refusal import RateLimited, Refusal, not_found, unauthorized
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Application
 
@@ -32,6 +34,11 @@ BODY_MAX_BYTES = 32 * 1024 * 1024
 # Exactly this type, without a charset: clients compare it as a string. Discord's edge adds Via, and clients take a
 # response without it for a ban.
 HEADERS = {"Content-Type": "application/json", "Via": "1.1 botctl-sandbox"}
+
+_INVALID = frozenset({401, 403, 429})  # Discord: Rate Limits > Invalid Request Limit
+_BAN_PAGE = """<!doctype html><html lang="en"><head><title>Access denied</title></head>
+<body><h1>Error 1015</h1><h2>You are being rate limited</h2></body></html>
+"""
 
 
 @dataclass(slots=True)
@@ -119,11 +126,27 @@ def respond(status: int, data: Any) -> web.Response:
 
 
 def _handler(one: Route) -> Callable[[web.Request], Any]:
+    bucket = bucket_of(one.method, one.path)
+
     async def answer(request: web.Request) -> web.Response:
+        sandbox = request.app[SANDBOX]
+        if sandbox.limiter.banned and (banned := _banned(request, sandbox)):
+            return banned
+        headers: Mapping[str, str] = {}
         try:
-            return _answer(one.function(await _call(request, one)))
+            caller = _caller(sandbox, request.headers.get("Authorization"))
+            if one.token and caller is None:
+                raise unauthorized()
+            who = caller.id if caller else request.remote or ""
+            headers = sandbox.limiter.admit(bucket, who, request.match_info, sandbox.clock)
+            call = await _call(request, sandbox, caller)
+            if bucket.fields:
+                sandbox.limiter.admit_fields(bucket, call.path, call.body, sandbox.clock.monotonic())
+            response = _answer(one.function(call))
         except Refusal as refusal:
-            return respond(refusal.status, refusal.body())
+            response = _refused(request, sandbox, refusal)
+        response.headers.update(headers)
+        return response
 
     async def handle(request: web.Request) -> web.StreamResponse:
         trouble = request.app[SANDBOX].trouble
@@ -132,17 +155,35 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
     return handle
 
 
+def _refused(request: web.Request, sandbox: Sandbox, refusal: Refusal) -> web.Response:
+    """The answer; what Discord counts as an invalid request is counted."""
+    if refusal.status in _INVALID and not (isinstance(refusal, RateLimited) and refusal.scope == "shared"):
+        sandbox.limiter.invalid(request.remote, sandbox.clock.monotonic())
+    response = respond(refusal.status, refusal.body())
+    response.headers.update(refusal.headers)
+    return response
+
+
+def _banned(request: web.Request, sandbox: Sandbox) -> web.Response | None:
+    """Cloudflare's own page, which Discord never sees: HTML, and no Via header."""
+    left_s = sandbox.limiter.ban_left_s(request.remote, sandbox.clock.monotonic())
+    if not left_s:
+        return None
+    headers = {
+        "Content-Type": "text/html; charset=UTF-8",
+        "Server": "cloudflare",
+        "Retry-After": str(math.ceil(left_s)),
+    }
+    return web.Response(status=429, body=_BAN_PAGE.encode(), headers=headers)
+
+
 def _answer(result: Any) -> web.Response:
     if isinstance(result, Reply):
         return respond(result.status, result.data)
     return respond(200, result)
 
 
-async def _call(request: web.Request, one: Route) -> Call:
-    sandbox = request.app[SANDBOX]
-    caller = _caller(sandbox, request.headers.get("Authorization"))
-    if one.token and caller is None:
-        raise unauthorized()
+async def _call(request: web.Request, sandbox: Sandbox, caller: Application | None) -> Call:
     body, uploads = await _body(request) if request.can_read_body else (None, [])
     request[BODY] = body
     return Call(sandbox, request.match_info, request.query, body, uploads, caller, _reason(request))
@@ -190,5 +231,8 @@ def _json(raw: bytes) -> Any:
 
 async def _no_route(request: web.Request) -> web.Response:
     logger.warning("The sandbox has no route {} {}", request.method, safe(request.path))
+    sandbox = request.app[SANDBOX]
+    if sandbox.limiter.banned and (banned := _banned(request, sandbox)):
+        return banned
     refusal = not_found()
     return respond(refusal.status, refusal.body())

@@ -5,6 +5,7 @@ The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it hol
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,15 +15,18 @@ from botctl.sandbox.actor import Actor
 from botctl.sandbox.clock import SandboxClock
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
-from botctl.sandbox.interactions import Book, Deadlines, Interaction
+from botctl.sandbox.interactions import Book, Interaction
 from botctl.sandbox.judge import Judge
+from botctl.sandbox.limiter import Limiter
+from botctl.sandbox.limits import Limits
 from botctl.sandbox.messages import Draft
-from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MESSAGE_CONTENT, PRESENCES, GatewayLimits
+from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
 from botctl.sandbox.session import Dispatch, Session, Sessions
 from botctl.sandbox.world import Channel, Guild, Member, Message, World
 
 Json = dict[str, Any]
 _CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
+_ASKED_MAX = 100  # members by a prefix, or by their ids
 _NONCE_MAX = 32  # bytes; a longer one is not echoed (Discord: Gateway Events > Request Guild Members)
 
 
@@ -43,20 +47,28 @@ class Sandbox:
         access: Access,
         *,
         files: Files | None = None,
-        deadlines: Deadlines | None = None,
-        limits: GatewayLimits | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.clock = world.clock = SandboxClock(world.clock)
         self.world = world
         self.access = access
         self.files = files or Files(None)
-        self.book = Book(deadlines or Deadlines())
-        self.sessions = Sessions(self, limits or GatewayLimits())
+        self.limiter = Limiter(limits or Limits())
+        self.book = Book(self.limiter)
+        self.sessions = Sessions(self, self.limiter)
         self.trouble = self.sessions.trouble
         self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
         self.url = ""  # where the server listens, once it does
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
         self.judge: Judge | None = None  # the self-check, where it is on
+
+    @property
+    def limits(self) -> Limits:
+        return self.limiter.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self.limiter.limits = limits
 
     # What the gateway asks (session.Host)
 
@@ -73,15 +85,38 @@ class Sandbox:
             for guild in self._guilds(session.application_id, session.shard):
                 yield "GUILD_CREATE", self.guild_create(guild, session)
 
+    def reset_token(self, application_id: str) -> str:
+        """End all sessions of the bot and give it another token, which is returned; the old one is worth nothing."""
+        tokens = self.access.tokens
+        for old in [token for token, owner in tokens.items() if owner == application_id]:
+            del tokens[old]
+        new = secrets.token_urlsafe(32)
+        tokens[new] = application_id
+        ended = [one for one in self.sessions.by_id.values() if one.application_id == application_id]
+        self.sessions.forget(ended)
+        for one in ended:
+            if one.line is not None:
+                one.line.close(*Close.AUTHENTICATION_FAILED)
+        self.limiter.forget_identifies(application_id)
+        return new
+
     def members(self, session: Session, request: Json) -> Iterator[Dispatch]:
-        """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it."""
+        """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it.
+
+        Or RATE_LIMITED, when all members are asked for too often (Discord: Gateway Events > Request Guild Members).
+        """
         guild = self.world.guilds.get(str(request.get("guild_id")))
-        if guild is None:
+        if guild is None or session.application_id not in guild.members:
             return
-        wanted = request.get("user_ids")
+        wanted, nonce = request.get("user_ids"), request.get("nonce")
+        if wanted is None and not request.get("query"):
+            bot, now_s = session.application_id, self.clock.monotonic()
+            if wait_s := self.limiter.wait_s("all_members", bot, guild.id, now_s=now_s):
+                meta = {"guild_id": guild.id} | ({"nonce": nonce} if isinstance(nonce, str) else {})
+                yield "RATE_LIMITED", {"opcode": MEMBERS, "retry_after": wait_s, "meta": meta}
+                return
         found = self._by_ids(guild, wanted) if wanted is not None else self._by_query(guild, session, request)
-        missing = [str(one) for one in _listed(wanted) if str(one) not in guild.members]
-        nonce = request.get("nonce")
+        missing = [str(one) for one in _listed(wanted)[:_ASKED_MAX] if str(one) not in guild.members]
         parts = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)] or [[]]
         for index, part in enumerate(parts):
             chunk: Json = {
@@ -91,6 +126,8 @@ class Sandbox:
                 "chunk_count": len(parts),
                 "not_found": missing,
             }
+            if request.get("presences") is True and session.intents & PRESENCES:
+                chunk["presences"] = []  # of those who are not offline
             if isinstance(nonce, str) and len(nonce.encode()) <= _NONCE_MAX:
                 chunk["nonce"] = nonce
             yield "GUILD_MEMBERS_CHUNK", chunk
@@ -114,8 +151,9 @@ class Sandbox:
         """
         text: str | None = None
         told = 0
+        about = data["user"]["id"] if event == "GUILD_MEMBER_UPDATE" else None
         for session in self.sessions.by_id.values():
-            if not session.wants(event, guild_id):
+            if not session.wants(event, guild_id, about):
                 continue
             if application_id is None:
                 if not self._may_hear(session.application_id, guild_id, channel, needs):
@@ -233,7 +271,7 @@ class Sandbox:
                 yield one
 
     def _by_ids(self, guild: Guild, wanted: object) -> list[Member]:
-        return [guild.members[str(one)] for one in _listed(wanted)[:100] if str(one) in guild.members]
+        return [guild.members[str(one)] for one in _listed(wanted)[:_ASKED_MAX] if str(one) in guild.members]
 
     def _by_query(self, guild: Guild, session: Session, request: Json) -> list[Member]:
         prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
@@ -241,7 +279,8 @@ class Sandbox:
             return []
         users = self.world.users
         found = [one for one in guild.members.values() if users[one.user_id].name.casefold().startswith(prefix)]
-        return found[:limit] if isinstance(limit, int) and limit > 0 else found
+        most = min(limit, _ASKED_MAX) if type(limit) is int and limit > 0 else _ASKED_MAX
+        return found[:most] if prefix else found[:limit] if type(limit) is int and limit > 0 else found
 
     def _reads(self, session: Session, data: Json) -> bool:
         """May the session read what this message says? (Discord: Gateway > Message Content Intent)"""

@@ -12,9 +12,11 @@ import secrets
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from botctl.sandbox.compact import dumps
+from botctl.sandbox.limiter import Limiter, Start
+from botctl.sandbox.limits import Limits
 from botctl.sandbox.opcodes import (
     ACK,
     ALL_INTENTS,
@@ -30,10 +32,10 @@ from botctl.sandbox.opcodes import (
     RECONNECT,
     RESUME,
     Close,
-    GatewayLimits,
 )
 from botctl.sandbox.trouble import Trouble
 
+_SMALLEST_LARGE, _LARGEST_LARGE = 50, 250
 Json = dict[str, Any]
 Dispatch = tuple[str, Json]  # an event's name and data
 
@@ -49,6 +51,9 @@ class Line(Protocol):
 
     def abort(self) -> None:
         """Cut the connection without a word."""
+
+    def compress(self) -> None:
+        """Compress every frame from here on, each by itself (Discord: Gateway > Payload Compression)."""
 
     def mute(self) -> None:
         """Neither hear nor say anything any more, with the connection left open."""
@@ -68,6 +73,9 @@ class Host(Protocol):
     def members(self, session: Session, request: Json) -> Iterable[Dispatch]:
         """The answer to op 8."""
 
+    def reset_token(self, application_id: str) -> object:
+        """End all its sessions; from now on there is another token."""
+
 
 @dataclass(slots=True, eq=False)
 class Session:
@@ -82,6 +90,7 @@ class Session:
     seq: int = 0
     line: Line | None = None
     lost_s: float | None = None
+    large_threshold: int = _SMALLEST_LARGE
 
     def dispatch(self, event: str, body: str) -> None:
         """Send ``event`` with the JSON text ``body``, now or at the RESUME."""
@@ -101,10 +110,13 @@ class Session:
         """The newest ``count`` frames up to ``seq``, which the client has had before."""
         return [frame for number, frame in self.sent if seq - count < number <= seq]
 
-    def wants(self, event: str, guild_id: str | None) -> bool:
-        """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?"""
+    def wants(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
+        """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?
+
+        ``user_id`` is the member whom a GUILD_MEMBER_UPDATE is about: bots hear of themselves without the intent.
+        """
         needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
-        if needed and not self.intents & needed:
+        if needed and not self.intents & needed and user_id != self.application_id:
             return False
         number, count = self.shard
         return (int(guild_id) >> 22) % count == number if guild_id else number == 0
@@ -113,11 +125,15 @@ class Session:
 class Sessions:
     """All sessions of the gateway."""
 
-    def __init__(self, host: Host, limits: GatewayLimits) -> None:
+    def __init__(self, host: Host, limiter: Limiter) -> None:
         self.host = host
-        self.limits = limits
+        self.limiter = limiter
         self.trouble = Trouble()
         self.by_id: dict[str, Session] = {}
+
+    @property
+    def limits(self) -> Limits:
+        return self.limiter.limits
 
     def connected(self) -> list[Session]:
         return [session for session in self.by_id.values() if session.line is not None]
@@ -182,9 +198,9 @@ class Link:
         """One frame from the client; text and binary mean the same. ``real_s``: where it is not ``now_s``."""
         limits = self.sessions.limits
         self._sends.append(now_s)
-        while self._sends[0] <= now_s - limits.sends_per_s:
+        while self._sends and self._sends[0] <= now_s - limits.sends.per_s:
             self._sends.popleft()
-        if len(self._sends) > limits.sends:
+        if len(self._sends) > limits.sends.count:
             return self.line.close(*Close.RATE_LIMITED)
         raw = frame.encode() if isinstance(frame, str) else frame
         payload = _parsed(raw) if len(raw) <= limits.payload_bytes else None
@@ -227,19 +243,34 @@ class Link:
         if application is None:
             return self.line.close(*Close.AUTHENTICATION_FAILED)
         application_id, flags = application
-        shard, intents = _shard(data.get("shard")), data.get("intents")
+        shard, intents = _shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
             return self.line.close(*Close.INVALID_SHARD)
-        if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
-            return self.line.close(*Close.SHARDING_REQUIRED)
-        if not isinstance(intents, int) or intents & ~ALL_INTENTS:
-            return self.line.close(*Close.INVALID_INTENTS)
-        if any(intents & intent and not flags & granted for intent, granted in PRIVILEGED.items()):
-            return self.line.close(*Close.DISALLOWED_INTENTS)
+        match self.sessions.limiter.identify(application_id, shard[0], now_s):
+            case Start.NEVER:
+                self.sessions.host.reset_token(application_id)
+                return self.line.close(*Close.AUTHENTICATION_FAILED)
+            case Start.LATER:
+                return self._send(INVALID, d=False)
+        if refused := self._unfit(application_id, flags, shard, intents):
+            return self.line.close(*refused)
         sharded = data.get("shard") is not None
         self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
+        session.large_threshold = _large_threshold(data.get("large_threshold"))
+        if data.get("compress") is True:
+            self.line.compress()
         for event, body in self.sessions.host.welcome(session):
             session.dispatch(event, dumps(body))
+        return None
+
+    def _unfit(self, application_id: str, flags: int, shard: tuple[int, int], intents: Any) -> tuple[int, str] | None:
+        """The close code for a shard with too many guilds, or for wrong intents."""
+        if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
+            return Close.SHARDING_REQUIRED
+        if type(intents) is not int or intents & ~ALL_INTENTS:
+            return Close.INVALID_INTENTS
+        if any(intents & intent and not flags & granted for intent, granted in PRIVILEGED.items()):
+            return Close.DISALLOWED_INTENTS
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
@@ -249,9 +280,11 @@ class Link:
         self.sessions.forget_old(now_s)
         session = self.sessions.by_id.get(str(data.get("session_id")))
         seq = data.get("seq")
-        if session is None or session.application_id != application[0] or not isinstance(seq, int):
+        if session is None or session.application_id != application[0] or type(seq) is not int:
             return self._send(INVALID, d=False)
         if seq > session.seq:
+            if session.line is None:
+                self.sessions.forget([session])  # Discord: "start a new session"
             return self.line.close(*Close.INVALID_SEQ)
         missed = session.missed(seq)
         if missed is None:
@@ -302,6 +335,11 @@ def _parsed(raw: bytes) -> Json | None:
 
 def _token(data: Json) -> str:
     return str(data.get("token") or "").removeprefix("Bot ")
+
+
+def _large_threshold(value: object) -> int:
+    """From so many members on, those who are offline are not in GUILD_CREATE (Discord: Gateway Events > Identify)."""
+    return min(max(value, _SMALLEST_LARGE), _LARGEST_LARGE) if type(value) is int else _SMALLEST_LARGE
 
 
 def _shard(value: object) -> tuple[int, int] | None:

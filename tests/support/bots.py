@@ -29,6 +29,7 @@ from botctl.core.settings import Role, Settings
 from botctl.core.throttle import Limit, Verdict, parse
 from botctl.sandbox.client import SandboxClient, Seat
 from botctl.sandbox.default_world import default_world
+from botctl.sandbox.limits import LENIENT
 from botctl.sandbox.person import MenuCall, SlashCall
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
@@ -179,7 +180,7 @@ async def rig(
     """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are further services."""
     if isinstance(catalog, Path):
         catalog = load(catalog, checks())
-    sandbox = world or Sandbox(default_world(), Access({TOKEN: BOT}, SECRET))
+    sandbox = world or Sandbox(default_world(), Access({TOKEN: BOT}, SECRET), limits=LENIENT)
     events: list[Event] = []
     bus, limiter, auditor, guilds = Bus(), FakeLimiter(), FakeAuditor(), FakeGuilds()
     async with serving(sandbox) as url, SandboxClient(url, SECRET) as people:

@@ -15,8 +15,7 @@ import disnake
 from disnake.ext import commands
 
 from botctl.sandbox.default_world import default_world
-from botctl.sandbox.interactions import Deadlines
-from botctl.sandbox.opcodes import GatewayLimits
+from botctl.sandbox.limits import LENIENT, Limits
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.world import World
@@ -142,14 +141,12 @@ class Closed(Exception):
 
 
 @contextlib.asynccontextmanager
-async def local_discord(
-    world: World | None = None, *, deadlines: Deadlines | None = None, limits: GatewayLimits | None = None
-) -> AsyncIterator[Discord]:
+async def local_discord(world: World | None = None, *, limits: Limits = LENIENT) -> AsyncIterator[Discord]:
     """A sandbox on a free port, with disnake pointed at it for the time being.
 
     Raises AssertionError at its end when it has answered as Discord's description, where that is there, does not say.
     """
-    sandbox = Sandbox(world or default_world(), Access({TOKEN: BOT}, SECRET), deadlines=deadlines, limits=limits)
+    sandbox = Sandbox(world or default_world(), Access({TOKEN: BOT}, SECRET), limits=limits)
     sandbox.judge = openapi.judge()
     base = disnake.http.Route.BASE
     async with serving(sandbox) as url, aiohttp.ClientSession() as http:

@@ -13,6 +13,7 @@ from botctl.core.events import DrainStarted, GatewayChanged, ServiceChanged
 from botctl.core.settings import DiscordSettings, Intent, Settings, ShutdownSettings
 from botctl.sandbox.client import Seat
 from botctl.sandbox.default_world import default_world
+from botctl.sandbox.limits import LENIENT
 from botctl.sandbox.person import SlashCall
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.bots import BOT, ROLES, SECRET, TOKEN, Gates, rig, text, write
@@ -143,7 +144,7 @@ async def test_intents_that_are_not_granted_are_named(tmp_path: Path):
     world = default_world()
     world.applications[BOT].flags = 0
     settings = Settings(roles=ROLES, discord=DiscordSettings(intents=(Intent.DEFAULT, Intent.MEMBERS)))
-    sandbox = Sandbox(world, Access({TOKEN: BOT}, SECRET))
+    sandbox = Sandbox(world, Access({TOKEN: BOT}, SECRET), limits=LENIENT)
     with pytest.raises(ConfigError, match="intents members"):
         async with rig(write(tmp_path / "commands"), settings=settings, world=sandbox):
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from botctl.sandbox import commands, payloads
@@ -9,7 +10,7 @@ from botctl.sandbox.refusal import Refusal, unknown
 from botctl.sandbox.rest import Call, Reply, route
 
 Json = dict[str, Any]
-_IDENTIFIES_A_DAY = 1000  # Discord: Gateway > Session Start Limit
+_GUILDS_PER_SHARD = 1000  # that Discord recommends
 
 
 @route("GET", "/users/@me")
@@ -30,8 +31,10 @@ def gateway(call: Call) -> Json:
 
 @route("GET", "/gateway/bot")
 def gateway_bot(call: Call) -> Json:
-    limit = {"total": _IDENTIFIES_A_DAY, "remaining": _IDENTIFIES_A_DAY, "reset_after": 0, "max_concurrency": 1}
-    return {"url": call.sandbox.gateway_url, "shards": 1, "session_start_limit": limit}
+    sandbox, bot = call.sandbox, call.app.id
+    limit = sandbox.limiter.session_start_limit(bot, sandbox.clock.monotonic())
+    shards = max(math.ceil(sandbox.guild_count(bot, (0, 1)) / _GUILDS_PER_SHARD), 1)
+    return {"url": sandbox.gateway_url, "shards": shards, "session_start_limit": limit}
 
 
 GLOBAL = "/applications/{application}/commands"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from botctl.sandbox import commands, components, interactions, messages, payloads
 from botctl.sandbox.default_world import default_world
-from botctl.sandbox.interactions import Book, Deadlines
+from botctl.sandbox.interactions import Book
+from botctl.sandbox.limiter import Limiter
+from botctl.sandbox.limits import Limits
 from botctl.sandbox.refusal import FormErrors, Refusal
 from botctl.sandbox.world import World
 
@@ -75,7 +77,7 @@ def test_a_command(body: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(bodies)
 def test_a_form_and_choices(body: dict[str, Any]) -> None:
-    world, book = default_world(), Book(Deadlines())
+    world, book = default_world(), Book(Limiter(Limits()))
     fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "x"}
     one = book.open(world, interactions.COMMAND, **fields)
     with contextlib.suppress(Refusal):

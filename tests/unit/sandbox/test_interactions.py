@@ -7,7 +7,9 @@ import pytest
 from botctl.core.clock import ManualClock
 from botctl.sandbox import interactions, messages
 from botctl.sandbox.default_world import default_world
-from botctl.sandbox.interactions import Book, Deadlines, Interaction, State
+from botctl.sandbox.interactions import Book, Interaction, State
+from botctl.sandbox.limiter import Limiter
+from botctl.sandbox.limits import Limits
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.world import EPHEMERAL, LOADING, World
 
@@ -27,7 +29,7 @@ def world(clock: ManualClock) -> World:
 
 @pytest.fixture
 def book() -> Book:
-    return Book(Deadlines(kept=3))
+    return Book(Limiter(Limits(kept=3)))
 
 
 def opened(book: Book, world: World, kind: int = interactions.COMMAND, **more: str) -> Interaction:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.sandbox.opcodes import GatewayLimits
+from botctl.sandbox.limiter import Limiter
+from botctl.sandbox.limits import LENIENT, Limits, Rate
 from botctl.sandbox.session import Link, Session, Sessions, invalidate
 
 TOKEN = "t"
@@ -21,6 +22,7 @@ class OneBot:
     """A host with one application that is in no guild."""
 
     flags = 0
+    resets = 0
 
     def application(self, token: str) -> tuple[str, int] | None:
         return ("app", self.flags) if token == TOKEN else None
@@ -34,6 +36,9 @@ class OneBot:
     def members(self, session: Session, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("GUILD_MEMBERS_CHUNK", request)]
 
+    def reset_token(self, application_id: str) -> None:
+        self.resets += 1
+
 
 class Wire:
     """A line that remembers what was sent on it."""
@@ -42,6 +47,7 @@ class Wire:
         self.frames: list[dict[str, Any]] = []
         self.after_s: list[float] = []
         self.closed: int | None = None
+        self.compressed = False
 
     def send(self, text: str, *, after_s: float = 0.0) -> None:
         self.frames.append(json.loads(text))
@@ -55,6 +61,9 @@ class Wire:
 
     def abort(self) -> None:
         self.closed = 1006
+
+    def compress(self) -> None:
+        self.compressed = True
 
     @property
     def last(self) -> dict[str, Any]:
@@ -74,8 +83,8 @@ def resume(session: Session, seq: int) -> dict[str, Any]:
     return {"op": 6, "d": {"token": TOKEN, "session_id": session.id, "seq": seq}}
 
 
-def started(limits: GatewayLimits = GatewayLimits()) -> tuple[Sessions, Link, Wire, Session]:  # noqa: B008
-    sessions = Sessions(OneBot(), limits)
+def started(limits: Limits = LENIENT) -> tuple[Sessions, Link, Wire, Session]:
+    sessions = Sessions(OneBot(), Limiter(limits))
     link, wire = connect(sessions, IDENTIFY)
     assert link.session is not None
     return sessions, link, wire, link.session
@@ -112,7 +121,7 @@ def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[st
 
 
 def test_what_is_no_longer_held_cannot_be_replayed() -> None:
-    sessions, link, _, session = started(GatewayLimits(buffer=3))
+    sessions, link, _, session = started(Limits(buffer=3))
     for _ in range(4):
         session.dispatch("X", "{}")
     sessions.lose(session, link.line, 0.0, ended=False)
@@ -121,7 +130,7 @@ def test_what_is_no_longer_held_cannot_be_replayed() -> None:
 
 
 def test_a_session_is_forgotten_after_its_window() -> None:
-    sessions, link, _, session = started(GatewayLimits(resume_window_s=10))
+    sessions, link, _, session = started(Limits(resume_window_s=10))
     sessions.lose(session, link.line, 100.0, ended=False)
     assert connect(sessions, resume(session, 1), now_s=110.5)[1].last["op"] == 9
     assert sessions.by_id == {}
@@ -167,11 +176,11 @@ def test_a_seq_beyond_the_last_closes() -> None:
     ],
 )
 def test_identify_is_judged(d: Any, code: int | None) -> None:
-    assert connect(Sessions(OneBot(), GatewayLimits()), {"op": 2, "d": d})[1].closed == code
+    assert connect(Sessions(OneBot(), Limiter(LENIENT)), {"op": 2, "d": d})[1].closed == code
 
 
 def test_sends_are_counted_in_a_moving_window() -> None:
-    _, link, wire, _ = started(GatewayLimits(sends=3, sends_per_s=60))
+    _, link, wire, _ = started(Limits(sends=Rate(3, 60)))
     for now_s in (1.0, 2.0, 60.5, 61.5):
         link.receive('{"op":1,"d":null}', now_s)
     assert wire.closed is None
@@ -181,14 +190,14 @@ def test_sends_are_counted_in_a_moving_window() -> None:
 
 def test_an_ack_is_on_its_way_for_a_moment_and_nothing_else_is() -> None:
     """disnake notes when it sent its heartbeat after it has; an ACK before that looks 41 s late."""
-    _, link, wire, _ = started(GatewayLimits(ack_s=0.25))
+    _, link, wire, _ = started(Limits(ack_s=0.25))
     link.receive(b'{"op": 1, "d": null}', 0)
     assert (wire.last["op"], wire.after_s[-1]) == (11, 0.25)
     assert not any(wire.after_s[:-1])
 
 
 def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
-    _, link, _, _ = started(GatewayLimits(heartbeat_s=10))
+    _, link, _, _ = started(Limits(heartbeat_s=10))
     assert link.patience(4.0) == 11.0
     assert not link.overdue(14.9)
     assert link.overdue(15.0)
@@ -206,7 +215,7 @@ def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_no_frame_breaks_the_link(frame: str | bytes) -> None:
-    sessions = Sessions(OneBot(), GatewayLimits())
+    sessions = Sessions(OneBot(), Limiter(LENIENT))
     link, _ = connect(sessions)
     link.receive(frame, 0.0)
 

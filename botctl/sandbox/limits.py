@@ -1,0 +1,149 @@
+"""Every limit of the sandbox as a setting: one name each, and Discord's value where nothing else is said.
+
+docs/sandbox-limits.md says of each what it is in Discord and where that is known from. `limiter` and `session` hold
+bots to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botctl.core.errors import UsageError
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_RATE = re.compile(r"(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,9})?)\s*([smhd])")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``count`` in ``per_s`` seconds, which begin with the first one. Written ``5/2s``; units s, m, h, d."""
+
+    count: int
+    per_s: float
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.per_s:g}s"
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """Raises ValueError."""
+        found = _RATE.fullmatch(text.strip())
+        if found is None:
+            raise ValueError("must be like 5/2s")
+        per_s = float(found[2] or 1) * _UNITS[found[3]]
+        if per_s <= 0:
+            raise ValueError("needs some time: 5/2s")
+        return cls(int(found[1]), per_s)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """All of them. Times in seconds; a rate is counted in a window that its first request opens."""
+
+    # Requests over REST
+    enforced: bool = True  # whether requests over REST are counted at all
+    requests: Rate = Rate(50, 1)  # of one bot, or of one address without a token
+    invalid_requests: Rate = Rate(10_000, 600)  # 401, 403 and 429 of one address, before it is banned
+    ban_s: float = 3600.0
+    # Routes, each in its channel, guild or webhook
+    other_routes: Rate = Rate(10, 10)
+    create_message: Rate = Rate(5, 5)
+    edit_message: Rate = Rate(5, 5)
+    delete_message: Rate = Rate(5, 1)
+    bulk_delete: Rate = Rate(1, 1)
+    reactions: Rate = Rate(1, 0.25)
+    typing: Rate = Rate(5, 5)
+    edit_channel: Rate = Rate(10, 15)
+    rename_channel: Rate = Rate(2, 600)
+    emojis: Rate = Rate(30, 3600)
+    commands: Rate = Rate(5, 20)
+    webhooks: Rate = Rate(5, 2)
+    # Commands and interactions
+    command_creates: Rate = Rate(200, 86_400)
+    response_s: float = 3.0
+    token_s: float = 900.0
+    kept: int = 20_000
+    # The gateway
+    identifies: Rate = Rate(1000, 86_400)
+    max_concurrency: int = 1
+    concurrency_s: float = 5.0
+    heartbeat_s: float = 41.25
+    heartbeat_grace: float = 1.5  # of heartbeats that may be late before the connection is closed
+    ack_s: float = 0.02  # an ACK's way, as over a network: disnake notes when it sent a heartbeat after it has
+    payload_bytes: int = 4096
+    sends: Rate = Rate(120, 60)
+    resume_window_s: float = 180.0
+    buffer: int = 2000  # dispatches that are held for a RESUME
+    guilds_per_shard: int = 2500
+    all_members: Rate = Rate(1, 30)  # requests for all members of a guild
+
+    def but(self, said: Mapping[str, Any]) -> Limits:
+        """These limits with those that ``said`` names, as text or as values; raises UsageError for a wrong one."""
+        return dataclasses.replace(self, **{name: self._value(name, value) for name, value in said.items()})
+
+    def shown(self) -> dict[str, Any]:
+        """By name, as they are written."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {name: str(value) if isinstance(value, Rate) else value for name, value in values.items()}
+
+    def _value(self, name: str, value: Any) -> Any:
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Limits: {', '.join(NAMES)}."
+            raise UsageError(f"There is no limit “{name}”.", hint=hint)
+        try:
+            return _read(value, getattr(self, name), type(getattr(Limits, name)))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"The limit {name} cannot be “{value}”.", hint=f"It {error}.") from None
+
+
+NAMES = tuple(one.name for one in dataclasses.fields(Limits))
+_PLENTY = Rate(10**9, 1)
+LENIENT = Limits(enforced=False, identifies=_PLENTY, concurrency_s=0.0, all_members=_PLENTY, command_creates=_PLENTY)
+"""Nothing that holds up a bot, however fast it asks: for what is about something else."""
+
+
+def pairs(said: Iterable[str]) -> dict[str, str]:
+    """``NAME=VALUE`` words, as a command line has them; raises UsageError."""
+    found: dict[str, str] = {}
+    for word in said:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"“{word}” is no limit.", hint="Write NAME=VALUE, like create_message=5/5s.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _read(value: Any, old: Any, kind: type) -> Any:
+    """``value`` as a ``kind``; a rate may be given by its count alone, and keeps its time."""
+    if kind is bool:
+        return _flag(value)
+    if kind is not Rate:
+        return _number(value, kind)
+    if isinstance(value, Rate):
+        return value
+    return Rate.parse(value) if isinstance(value, str) and "/" in value else Rate(_number(value, int), old.per_s)
+
+
+def _flag(value: Any) -> bool:
+    known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+    found = known.get(str(value).lower())
+    if found is None:
+        raise ValueError("must be true or false")
+    return found
+
+
+def _number(value: Any, kind: type) -> Any:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number < math.inf or (kind is int and number != int(number)):
+        raise ValueError("must be a whole number" if kind is int else "must be a number, not below 0")
+    return kind(number)
