@@ -26,10 +26,11 @@ from botctl.core.bus import Bus
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
 from botctl.core.errors import Unreachable, UsageError, look_at
 from botctl.core.escape import safe
-from botctl.core.event_log import is_topic
-from botctl.core.events import KeyCreated, KeyRevoked
+from botctl.core.event_log import EventLog
+from botctl.core.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.keys import EVERY_TOPIC, ApiKey, ApiKeys, KeyRefused
 from botctl.core.protocols import Auditor
+from botctl.core.settings_layers import near
 from botctl.core.tasks import Backoff, Tasks
 
 COLLECTION: Final = "botctl_api_keys"
@@ -47,9 +48,10 @@ class _Uses:
 
 @dataclass(eq=False)
 class MongoKeys:
-    """The keys of a bot, in ``collection``."""
+    """The keys of a bot, in ``collection``. ``log`` says which topics there are."""
 
     collection: AsyncCollection[dict[str, Any]]
+    log: EventLog
     bus: Bus
     auditor: Auditor
     clock: Clock
@@ -59,7 +61,8 @@ class MongoKeys:
         self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), lasts: timedelta | None = None
     ) -> tuple[ApiKey, str]:
         """As `ApiKeys.create`."""
-        _check(name, topics)
+        _check_name(name)
+        await self._check_topics(topics)
         minted, now, who = mint(), self.clock.now(), operator()
         key = ApiKey(minted.id, name, tuple(topics), now, who.name or who.id, now + lasts if lasts else None)
         with _reaching_mongo():
@@ -71,20 +74,21 @@ class MongoKeys:
         self.bus.publish(KeyCreated(key=key.id, name=name, actor=key.created_by))
         return key, minted.text
 
-    async def revoke(self, key_id: str) -> ApiKey:
-        """As `ApiKeys.revoke`. A key that has been revoked stays so, and is told of again."""
+    async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
+        """As `ApiKeys.revoke`. A key that has been revoked stays so; the event is told again, for it may be lost."""
         now, who = self.clock.now(), operator()
         with _reaching_mongo():
-            await self.collection.update_one(
+            done = await self.collection.update_one(
                 {"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": unix_ms(now)}}
             )
             found = await self.collection.find_one({"_id": key_id})
         if found is None:
             raise UsageError(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
-        key = _key(found)
-        self._record("key.revoke", who, key, [Change("revoked_at", None, key.revoked_at)])
+        key, anew = _key(found), done.modified_count > 0
+        if anew:
+            self._record("key.revoke", who, key, [Change("revoked_at", None, key.revoked_at)])
         self.bus.publish(KeyRevoked(key=key.id, name=key.name, actor=who.name or who.id))
-        return key
+        return key, anew
 
     async def list(self) -> list[ApiKey]:
         """As `ApiKeys.list`."""
@@ -147,6 +151,22 @@ class MongoKeys:
             who = Who("key", key_id, uses.key.name)
             self._record("key.use", who, uses.key, [Change("times", None, uses.count)], iface="api")
 
+    async def _check_topics(self, topics: Sequence[str]) -> None:
+        """A key for a topic that does not exist would hear nothing, and nobody would know why."""
+        if not topics:
+            raise UsageError("a key without topics would open nothing.", hint="* stands for all topics.")
+        known = {EVERY_TOPIC, *(event.topic for event in BY_TYPE.values())}
+        if not known.issuperset(topics):
+            known |= set(await self.log.topics())  # those of the operator's own events
+        for topic in topics:
+            if topic not in known:
+                names = sorted(known - {EVERY_TOPIC})
+                sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{near(topic, names)}"
+                hint = (
+                    f"There are {', '.join(names)}; * stands for all. One of your own is there from its first event on."
+                )
+                raise UsageError(sentence, hint=hint)
+
     def _record(self, action: str, who: Who, key: ApiKey, changes: Sequence[Change], *, iface: str = "cli") -> None:
         target = Target("key", key.id, key.name)
         self.auditor.record(happened(action, who, at=self.clock.now(), iface=iface, target=target, changes=changes))
@@ -154,10 +174,10 @@ class MongoKeys:
 
 @asynccontextmanager
 async def api_keys(
-    *, database: AsyncDatabase[dict[str, Any]], bus: Bus, auditor: Auditor, clock: Clock, tasks: Tasks
+    *, database: AsyncDatabase[dict[str, Any]], log: EventLog, bus: Bus, auditor: Auditor, clock: Clock, tasks: Tasks
 ) -> AsyncIterator[ApiKeys]:
     """Factory of the service."""
-    keys = MongoKeys(database[COLLECTION], bus, auditor, clock)
+    keys = MongoKeys(database[COLLECTION], log, bus, auditor, clock)
 
     async def write_uses() -> None:
         while True:
@@ -174,12 +194,9 @@ async def api_keys(
                 await keys.write_uses()
 
 
-def _check(name: str, topics: Sequence[str]) -> None:
+def _check_name(name: str) -> None:
     if not (1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
         raise UsageError(f"{safe(name)!r} is no name for a key.", hint=f"It is 1 to {MAX_NAME} printable characters.")
-    for topic in topics:
-        if topic != EVERY_TOPIC and not is_topic(topic):
-            raise UsageError(f"{safe(topic)!r} is no topic.", hint="docs/events.md lists them; * stands for all.")
 
 
 def _document(key: ApiKey, key_digest: bytes) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Failures:
         self.count += 1
         if now - self._told >= _COMPLAINT_EVERY_S:
             self._told = now
-            _log.warning("%s (%d times so far): %s: %s", self.what, self.count, type(error).__name__, error)
+            _log.warning("%s (so far: %d): %s: %s", self.what, self.count, type(error).__name__, error)
 
 
 def implied(flight: Flight, *, stopping: bool) -> Judgement:

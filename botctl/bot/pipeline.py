@@ -183,7 +183,7 @@ class Pipeline:
             async with asyncio.timeout(limit_s):
                 await self._empty()
         except TimeoutError:
-            _log.warning("%d commands did not finish within %.0f s and are stopped", self.in_flight, limit_s)
+            _log.warning("commands that did not finish within %.0f s, and are stopped: %d", limit_s, self.in_flight)
         finally:
             self._cancel()
         for _ in range(2):  # a command group that is cancelled goes on with its sub-command: disnake swallows the first

@@ -36,6 +36,8 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it; it is shown this once."""
+    from botctl.core.keys import EVERY_TOPIC
+
     lasts = _duration(expires)
     wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
     made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, lasts=lasts))
@@ -44,7 +46,8 @@ def create(
         return
     print(text)
     end = f"until {_when(made.expires_at)}" if made.expires_at else "until it is revoked"
-    typer.echo(f"Key {made.id} may read {', '.join(made.topics)} {end}. It is not shown again.", err=True)
+    may = "all topics" if EVERY_TOPIC in made.topics else ", ".join(made.topics)
+    typer.echo(f"Key {made.id} may read {may} {end}. It is not shown again.", err=True)
 
 
 @key.command("list")
@@ -85,11 +88,13 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """End a key at once; whoever is connected with it is cut."""
-    ended = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
+    ended, anew = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
     if as_json:
         _print_json(_plain(ended))
-    else:
+    elif anew:
         print(f"Key {ended.id} is revoked.")
+    else:
+        print(f"Key {ended.id} was revoked before, at {_when(ended.revoked_at)}; nothing has changed.")
 
 
 def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys], Awaitable[T]]) -> T:

@@ -98,6 +98,8 @@ def reset(
     """Give somebody the whole allowance back, at once and in every process; it is audited."""
     import asyncio
 
+    from botctl.cli.figures import counted
+    from botctl.core.escape import safe
     from botctl.verbs import reset_limits
 
     who = _subject(subject)
@@ -107,7 +109,9 @@ def reset(
 
         print(json.dumps({"subject": str(who), "reset": [key._asdict() for key in gone]}))
     else:
-        print(f"{who}: {len(gone)} reset." if gone else f"{who}: there was nothing to reset.")
+        policies = ", ".join(sorted({safe(key.policy) for key in gone}))
+        what = f"{counted(len(gone), 'limit')} reset ({policies})" if gone else "there was nothing to reset"
+        print(f"{who}: {what}.")
 
 
 def _subject(text: str) -> Subject:

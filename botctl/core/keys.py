@@ -53,12 +53,15 @@ class ApiKeys(Protocol):
         """Make a key; returns it and its text, which nobody can ever get again.
 
         Raises:
-            UsageError: the name or a topic is none.
+            UsageError: the name is none, or a topic does not exist.
+            Unreachable: also where the log of events does not say which of the operator's own topics there are.
         """
         ...
 
-    async def revoke(self, key_id: str) -> ApiKey:
+    async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
         """End a key: from now on it opens nothing, and KeyRevoked cuts who is connected with it.
+
+        Returns it, and whether it had not been revoked before.
 
         Raises:
             UsageError: there is no such key.

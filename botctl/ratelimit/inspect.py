@@ -17,9 +17,11 @@ from redis.exceptions import RedisError
 
 from botctl.core.audit import Change, Target, happened, operator
 from botctl.core.clock import Clock
-from botctl.core.errors import Unreachable, look_at
+from botctl.core.errors import Unreachable, UsageError, look_at
+from botctl.core.escape import safe
 from botctl.core.gcra import US_PER_S, rate, standing
 from botctl.core.protocols import Auditor
+from botctl.core.settings_layers import near
 from botctl.core.throttle import Limit, Scope, parse
 from botctl.ratelimit import keys
 from botctl.ratelimit.books import CHECKS, DENIED
@@ -98,9 +100,14 @@ class Inspector:
         return sorted(name.replace(".", " ") for name in declared if ":" not in name)  # a component has one
 
     async def places(self, subject: Subject, policy: str | None = None) -> list[Place]:
-        """Where ``subject`` stands, limit by limit, in one moment; nothing where its whole allowance is there."""
+        """Where ``subject`` stands, limit by limit, in one moment; nothing where its whole allowance is there.
+
+        Raises:
+            UsageError: there is no such policy.
+        """
         async with _answers():
             declared = await self._declared()
+            await self._check(policy, declared)
             found = await self._found(subject, policy)
             async with self.redis.pipeline(transaction=True) as pipe:
                 pipe.time()
@@ -121,8 +128,12 @@ class Inspector:
         """Give ``subject`` its whole allowance back, in every process; returns what was reset.
 
         A process that counts alone, because Redis fails for it, hears of it when it reaches Redis again.
+
+        Raises:
+            UsageError: there is no such policy.
         """
         async with _answers():
+            await self._check(policy, await self._declared())
             found = await self._found(subject, policy)
             async with self.redis.pipeline(transaction=False) as pipe:
                 for start in range(0, len(found), _SCAN_COUNT):
@@ -130,6 +141,16 @@ class Inspector:
                 pipe.incr(keys.resets_key(self.bot))
                 await pipe.execute()
         return [key for key, _ in found]
+
+    async def _check(self, policy: str | None, declared: Mapping[str, Mapping[str, str]]) -> None:
+        """A misspelt policy must not look like one that nobody has used. Where no bot ever ran, nothing is known."""
+        names = {name for table in declared.values() for name in table}
+        if policy is None or not names or keys.shown(policy) in names:
+            return
+        names |= {key.policy async for key, _ in self._keys("")}  # also those of components that nobody declared
+        if keys.shown(policy) not in names:
+            sentence = f"there is no policy {safe(policy, 60)!r}{near(keys.shown(policy), sorted(names))}"
+            raise UsageError(sentence, hint="`botctl ratelimit list` shows them.")
 
     async def _found(self, subject: Subject, policy: str | None) -> list[tuple[Key, bytes]]:
         wanted = None if policy is None else keys.shown(policy)

@@ -155,7 +155,7 @@ class Relay:
 
     def _tell_lost(self) -> None:
         if self._untold:
-            _log.warning("%d events were dropped while Redis was away", self._untold)
+            _log.warning("events dropped while Redis was away: %d", self._untold)
             self.bus.publish(EventsLost(count=self._untold))
             self._untold = 0
 
@@ -164,7 +164,7 @@ class Relay:
             async with asyncio.timeout(LAST_TRY_S):
                 await self._flush()
         except (Unreachable, TimeoutError):
-            _log.warning("%d events are lost: Redis did not take them at the end", self.behind)
+            _log.warning("events lost, because Redis did not take them at the end: %d", self.behind)
 
 
 @asynccontextmanager

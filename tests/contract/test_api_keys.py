@@ -12,10 +12,22 @@ from botctl.auth.keys import COLLECTION, MongoKeys, api_keys
 from botctl.core.bus import Bus
 from botctl.core.clock import ManualClock
 from botctl.core.errors import Unreachable, UsageError
+from botctl.core.event_log import Position
 from botctl.core.events import Event, KeyCreated, KeyRevoked
 from botctl.core.keys import KeyRefused
 from tests.support.realtime import Auditing
 from tests.support.stores import tasks_for
+
+
+class Topics:
+    """An event log that knows its topics."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def topics(self) -> dict[str, Position]:
+        self.asked += 1
+        return {"games.scores": Position("e", 1)}
 
 
 class Office:
@@ -23,9 +35,10 @@ class Office:
 
     def __init__(self, database: Any) -> None:
         self.database = database
+        self.log: Any = Topics()
         self.bus, self.auditor, self.clock = Bus(), Auditing(), ManualClock()
         self.events: list[Event] = []
-        self.keys = MongoKeys(database[COLLECTION], self.bus, self.auditor, self.clock)
+        self.keys = MongoKeys(database[COLLECTION], self.log, self.bus, self.auditor, self.clock)
 
     @property
     def actions(self) -> list[str]:
@@ -70,18 +83,21 @@ async def test_a_key_with_another_secret_is_no_key(office: Office) -> None:
 
 async def test_a_revoked_key_opens_nothing_from_that_moment(office: Office) -> None:
     key, text = await office.keys.create("one")
-    assert (await office.keys.revoke(key.id)).revoked_at == office.clock.now()
+    revoked, anew = await office.keys.revoke(key.id)
+    assert (revoked.revoked_at, anew) == (office.clock.now(), True)
     with pytest.raises(KeyRefused, match="revoked"):
         await office.keys.check(text)
     assert await office.keys.standing([key.id]) == {}
 
 
 async def test_revoking_again_changes_nothing_and_tells_again(office: Office) -> None:
-    """Whoever is not sure that the first was heard may repeat it."""
+    """Whoever is not sure that the first was heard may repeat it; on the record it is once."""
     key, _ = await office.keys.create("one")
-    first = await office.keys.revoke(key.id)
+    first, _ = await office.keys.revoke(key.id)
     office.clock.advance(60)
-    assert (await office.keys.revoke(key.id)).revoked_at == first.revoked_at
+    again, anew = await office.keys.revoke(key.id)
+    assert (again.revoked_at, anew) == (first.revoked_at, False)
+    assert office.actions == ["key.create", "key.revoke"]
     assert [type(event) for event in office.events] == [KeyCreated, KeyRevoked, KeyRevoked]
 
 
@@ -156,16 +172,39 @@ async def test_a_name_that_is_none(office: Office, name: str) -> None:
         await office.keys.create(name)
 
 
-async def test_a_topic_that_is_none(office: Office) -> None:
-    with pytest.raises(UsageError, match="'No Topic' is no topic"):
-        await office.keys.create("x", topics=["commands", "No Topic"])
+@pytest.mark.parametrize(
+    ("topic", "meant"), [("comands", "; did you mean commands?"), ("No Topic", "."), ("game.scores", "games.scores?")]
+)
+async def test_a_topic_that_does_not_exist(office: Office, topic: str, meant: str) -> None:
+    """Nothing is made, and all that there is to choose from is said, the operator's own too."""
+    with pytest.raises(UsageError) as refused:
+        await office.keys.create("x", topics=["commands", topic])
+    assert f"there is no topic {topic!r}" in str(refused.value)
+    assert str(refused.value).endswith(meant)
+    assert {"commands,", "services,", "games.scores,"} <= set(refused.value.hint.replace(";", ",").split())
+    assert await office.keys.list() == []
+
+
+async def test_a_key_for_nothing_is_refused(office: Office) -> None:
+    with pytest.raises(UsageError, match="without topics"):
+        await office.keys.create("x", topics=[])
+
+
+async def test_topics_that_exist(office: Office) -> None:
+    """The log is asked for the operator's own only."""
+    await office.keys.create("x", topics=["commands", "*"])
+    assert office.log.asked == 0
+    key, _ = await office.keys.create("y", topics=["services", "games.scores"])
+    assert key.may_read("games.scores")
 
 
 async def test_the_service_writes_uses_at_its_end(documents: Any) -> None:
     office = Office(documents)
     async with (
         tasks_for("keys") as (tasks, _),
-        api_keys(database=documents, bus=office.bus, auditor=office.auditor, clock=office.clock, tasks=tasks) as keys,
+        api_keys(
+            database=documents, log=office.log, bus=office.bus, auditor=office.auditor, clock=office.clock, tasks=tasks
+        ) as keys,
     ):
         _, text = await keys.create("x")
         await keys.check(text)

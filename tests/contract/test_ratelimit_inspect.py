@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisDown
 
 from botctl.core.clock import ManualClock
-from botctl.core.errors import Unreachable
+from botctl.core.errors import Unreachable, UsageError
 from botctl.core.throttle import Scope, parse
 from botctl.ratelimit import books
 from botctl.ratelimit.inspect import Inspector, Place, reset
@@ -124,6 +124,19 @@ async def test_where_somebody_stands_limit_by_limit(redis, bot, inspector):
     (guild,) = await inspector.places(subject_of("guild:7"), "roll")
     assert isinstance(guild, Place)
     assert (guild.used, guild.left) == (5, 45)
+
+
+@pytest.mark.parametrize("call", ["places", "reset"])
+async def test_a_policy_that_does_not_exist_is_refused(redis, bot, inspector, call):
+    """With what may have been meant. One that nobody declared, and that was used, is known."""
+    ask, who = getattr(inspector, call), subject_of("user:9")
+    assert await ask(who, "rol") == []  # no bot has ever told what there is
+    async with limiting(redis, bot, **{"roll": LIMITS, "ops status": LIMITS}) as limiter:
+        await use(limiter, policy="page:3")
+    with pytest.raises(UsageError, match="there is no policy 'rol'; did you mean roll"):
+        await ask(who, "rol")
+    assert await ask(who, "ops status") == await ask(who, "ops.status") == []
+    assert len(await ask(who, "page:3")) == 2
 
 
 async def test_a_place_is_what_the_limiter_will_say(redis, bot, inspector):

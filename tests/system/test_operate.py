@@ -55,7 +55,10 @@ def test_a_limit_is_seen_lifted_and_on_the_record(tmp_path: Path) -> None:
             rows = {row["policy"]: row for row in project.call("ratelimit", "list", "--json").json}
             assert (rows["once"]["limits"], rows["once"]["subjects"]) == ("1/1h per user", 1)
             assert {"8ball", "poll:vote", "ops.status"} <= set(rows)
-            assert "1 reset" in project.call("ratelimit", "reset", f"user:{BOB}", "--policy", "once").out
+            misspelt = project.call("ratelimit", "show", f"user:{BOB}", "--policy", "onec")
+            assert (misspelt.code, "did you mean once?" in misspelt.err) == (2, True)
+            reset = project.call("ratelimit", "reset", f"user:{BOB}", "--policy", "once")
+            assert reset.out == f"user:{BOB}: 1 limit reset (once).\n"
             assert once(project) == "This once."
             for action in ("run.start", "command.once", "ratelimit.reset"):
                 following.until(f'"action": "{action}"')
@@ -67,8 +70,8 @@ def test_a_limit_is_seen_lifted_and_on_the_record(tmp_path: Path) -> None:
     assert "No `botctl run`" in said[0]["waiting_for"]
     seen = [one for one in said if "waiting_for" not in one]
     assert len({entry["id"] for entry in seen}) == len(seen)
-    (reset,) = [entry for entry in seen if entry["action"] == "ratelimit.reset"]
-    assert (reset["actor"]["type"], reset["target"]) == ("cli", {"type": "user", "id": BOB})
+    (lifted,) = [entry for entry in seen if entry["action"] == "ratelimit.reset"]
+    assert (lifted["actor"]["type"], lifted["target"]) == ("cli", {"type": "user", "id": BOB})
     (start,) = [entry for entry in seen if entry["action"] == "run.start"]
     assert start["target"]["id"].endswith(f":{bot.pid}")
 

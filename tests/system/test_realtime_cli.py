@@ -57,7 +57,7 @@ def test_another_process_streams_what_the_bot_does(project: Project) -> None:
             assert [said.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
             assert said.readline().split() == ["event", "command.finished"]
-            assert project.call("auth", "key", "revoke", made["id"]).code == 0
+            assert project.call("auth", "key", "revoke", made["id"]).out == f"Key {made['id']} is revoked.\n"
             _, errors = client.communicate(timeout=20)
             assert str(int(Close.KEY_ENDED)) in errors
         server.signal(signal.SIGTERM)
@@ -70,6 +70,7 @@ def test_keys_are_shown_once(project: Project) -> None:
     made = project.call("auth", "key", "create", "ci", "--expires", "1h30m")
     text = made.out.strip()
     assert re.fullmatch(r"botctl_[a-z0-9]{12}_[0-9A-Za-z]{49}", text)
+    assert "may read all topics until" in made.err
     assert "not shown again" in made.err
     listed = project.call("auth", "key", "list", "--json")
     assert text.split("_")[2] not in listed.out
@@ -80,8 +81,23 @@ def test_keys_are_shown_once(project: Project) -> None:
         assert text not in path.read_text()
 
 
+def test_a_key_is_revoked_once(project: Project) -> None:
+    """Who does it again is told so."""
+    key_id = project.call("auth", "key", "create", "once", "--json").json["id"]
+    first, again = (project.call("auth", "key", "revoke", key_id) for _ in range(2))
+    assert (first.code, first.out) == (0, f"Key {key_id} is revoked.\n")
+    assert (again.code, f"Key {key_id} was revoked before, at 2" in again.out) == (0, True)
+
+
 @pytest.mark.parametrize(
-    "words", [("create", ""), ("create", "x", "--expires", "soon"), ("create", "x", "--topics", "A B"), ("revoke", "x")]
+    "words",
+    [
+        ("create", ""),
+        ("create", "x", "--expires", "soon"),
+        ("create", "x", "--topics", "comands"),
+        ("create", "x", "--topics", ","),
+        ("revoke", "x"),
+    ],
 )
 def test_what_cannot_be_done_is_a_sentence(project: Project, words: tuple[str, ...]) -> None:
     done = project.call("auth", "key", *words, "--json")

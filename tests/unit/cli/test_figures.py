@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from botctl.cli.figures import duration, milliseconds, spark, time_of_day
+from botctl.cli.figures import counted, duration, milliseconds, spark, time_of_day
+
+
+def test_counted() -> None:
+    """One is one."""
+    assert [counted(number, "limit") for number in (0, 1, 2000)] == ["0 limits", "1 limit", "2,000 limits"]
 
 
 @pytest.mark.parametrize(
