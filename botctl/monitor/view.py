@@ -314,4 +314,5 @@ def _of_pace(processes: Iterable[Process]) -> Iterator[str]:
         if process.lag_ms is not None and process.lag_ms >= LATE_MS:
             yield f"{process.proc} was blocked for {process.lag_ms / 1000:.1f} s in the last minute"
         if process.dropped:
-            yield f"{process.proc} has dropped {process.dropped} events, because a reader is too slow"
+            what = "1 event" if process.dropped == 1 else f"{process.dropped} events"
+            yield f"{process.proc} has dropped {what}, because a reader is too slow"
