@@ -116,6 +116,14 @@ class Connection:
             await self.socket.send_bytes(self.encode(text))
 
 
+async def handle_resume(request: web.Request) -> web.StreamResponse:
+    """The host of ``resume_gateway_url``: the gateway, or nobody."""
+    if request.app[SANDBOX].trouble.resume_dead and request.transport is not None:
+        cast(asyncio.WriteTransport, request.transport).abort()
+        return web.Response()
+    return await handle(request)
+
+
 async def handle(request: web.Request) -> web.StreamResponse:
     """One client, from HELLO to its close."""
     sandbox = request.app[SANDBOX]

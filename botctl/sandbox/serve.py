@@ -20,6 +20,7 @@ def application(sandbox: Sandbox) -> web.Application:
     app[gateway.SANDBOX] = sandbox
     app[gateway.CONNECTIONS] = set()
     app.router.add_get("/", gateway.handle)
+    app.router.add_get("/resume", gateway.handle_resume)
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
     control.install(app)
     rest.install(app)

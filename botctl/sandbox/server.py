@@ -83,6 +83,8 @@ class Sandbox:
         yield "READY", self._ready(session)
         if session.intents & GUILDS:
             for guild in self._guilds(session.application_id, session.shard):
+                if not guild.available:
+                    continue
                 yield "GUILD_CREATE", self.guild_create(guild, session)
 
     def reset_token(self, application_id: str) -> str:
@@ -222,7 +224,7 @@ class Sandbox:
             return channel is None or application_id in channel.recipients
         guild = self.world.guilds.get(guild_id)
         bot = guild.members.get(application_id) if guild else None
-        if guild is None or bot is None:
+        if guild is None or bot is None or not guild.available:
             return False
         if channel is None and not needs:
             return True
@@ -252,7 +254,7 @@ class Sandbox:
             ],
             "session_id": session.id,
             "session_type": "normal",
-            "resume_gateway_url": self.trouble.resume_url or self.gateway_url,
+            "resume_gateway_url": f"{self.gateway_url}/resume",
             "application": {"id": app.id, "flags": app.flags, "flags_new": str(app.flags)},
             "geo_ordered_rtc_regions": [],
             "guild_join_requests": [],

@@ -26,7 +26,7 @@ class Trouble:
     ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: a REST
     body is spread over that time; ``skew_s``: how far Discord's clock is ahead in the header ``Date``; ``acks``: are
     heartbeats answered?; ``repeats``: so many dispatches that a client had before are told again at its RESUME;
-    ``resume_url``: what READY says instead of the gateway's own address.
+    ``resume_dead``: is the host of ``resume_gateway_url`` out of reach?
     """
 
     delay_s: float = 0.0
@@ -35,7 +35,7 @@ class Trouble:
     skew_s: float = 0.0
     acks: bool = True
     repeats: int = 0
-    resume_url: str | None = None
+    resume_dead: bool = False
     spoiled: list[Spoiled] = field(default_factory=list)
     random: random.Random = field(default_factory=random.Random, repr=False)
 

@@ -1,0 +1,3 @@
+"""Importing this fills the catalogue."""
+
+from botctl.sandbox.incidents import connections, guilds, requests  # noqa: F401

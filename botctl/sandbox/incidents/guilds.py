@@ -1,0 +1,94 @@
+"""Incidents of guilds and their members."""
+
+from __future__ import annotations
+
+from botctl.sandbox import changes, lookup, payloads, permissions
+from botctl.sandbox.incidents.catalogue import incident, until_stopped
+from botctl.sandbox.server import Sandbox
+from botctl.sandbox.world import Channel, Guild, Member, Overwrite, Role, User
+
+
+@incident("Discord: Permissions; JSON error codes 50001 and 50013")
+async def permission_loss(sandbox: Sandbox, permission: str = "SEND_MESSAGES", guild: str = "", bot: str = "") -> None:
+    """An administrator denies the bot ``permission`` in every channel of the guild, and takes it from the bot's roles.
+
+    Discord answers 50013 (or 50001 where the bot no longer sees the channel), and tells by GUILD_ROLE_UPDATE and
+    CHANNEL_UPDATE. A 403 counts towards the 10,000 invalid requests. It is given back in the end.
+    """
+    where = lookup.guild(sandbox.world, guild or None)
+    bit = permissions.bits(permission)
+    member = where.members[bot or next(iter(sandbox.world.applications))]
+    roles = [where.roles[one] for one in member.roles if where.roles[one].permissions & bit]
+    channels = list(where.channels.values())
+    before = {one.id: one.overwrites.get(member.user_id) for one in channels}
+    for role in roles:
+        role.permissions &= ~bit
+    for channel in channels:
+        old = before[channel.id] or Overwrite(member.user_id, 1)
+        channel.overwrites[member.user_id] = Overwrite(old.id, 1, old.allow & ~bit, old.deny | bit)
+    _tell(sandbox, where, roles, channels)
+    try:
+        await until_stopped(sandbox)
+    finally:
+        for role in roles:
+            role.permissions |= bit
+        for channel in channels:
+            _put_back(channel, member.user_id, before[channel.id])
+        _tell(sandbox, where, roles, channels)
+
+
+@incident("Discord: Gateway Events > Guild Delete: unavailable; Gateway > Guild Availability")
+async def guild_outage(sandbox: Sandbox, guild: str = "") -> None:
+    """The guild becomes unavailable (GUILD_DELETE with ``unavailable``), and comes back by a GUILD_CREATE.
+
+    The bot was not removed: whoever deletes the guild's settings now loses them.
+    """
+    where = lookup.guild(sandbox.world, guild or None)
+    sandbox.emit("GUILD_DELETE", {"id": where.id, "unavailable": True}, where.id)
+    where.available = False
+    try:
+        await until_stopped(sandbox)
+    finally:
+        where.available = True
+        sandbox.guild_joined(where)
+
+
+@incident("Discord: Gateway Events > Guild Member Add; raids")
+async def join_flood(sandbox: Sandbox, per_s: float = 100.0, members: int = 1000, guild: str = "") -> dict[str, int]:
+    """``members`` new people join the guild, ``per_s`` a second; they stay. Bots with the intent hear of each one."""
+    where = lookup.guild(sandbox.world, guild or None)
+    for number in range(members):
+        changes.apply(sandbox, "add_member", {"name": f"raider-{sandbox.world.new_id()}", "guild": where.id})
+        if (number + 1) % max(int(per_s / 10), 1) == 0:
+            await sandbox.clock.sleep(0.1)
+    return {"members": len(where.members)}
+
+
+@incident("Discord: Gateway Events > Request Guild Members; Gateway > large guilds")
+async def big_guild(sandbox: Sandbox, members: int = 100_000) -> dict[str, str]:
+    """The bots come to a guild of ``members``. Who asks for all of them gets 1,000 in a chunk, and fills memory."""
+    world = sandbox.world
+    guild_id = world.new_id()
+    people = [world.add_user(User(world.new_id(), f"member-{number}-of-{guild_id}")) for number in range(members)]
+    channel = Channel(world.new_id(), guild_id, "general")
+    there = {one.id: Member(one.id, joined_at=world.timestamp()) for one in people}
+    there |= {one: Member(one, joined_at=world.timestamp()) for one in world.applications}
+    roles = {guild_id: Role(guild_id, "@everyone", position=0)}
+    made = Guild(guild_id, f"Big guild of {members:,}", people[0].id, roles, {channel.id: channel}, there)
+    sandbox.guild_joined(world.add_guild(made))
+    return {"guild": guild_id}
+
+
+def _put_back(channel: Channel, user_id: str, before: Overwrite | None) -> None:
+    if before is None:
+        channel.overwrites.pop(user_id, None)
+    else:
+        channel.overwrites[user_id] = before
+
+
+def _tell(sandbox: Sandbox, guild: Guild, roles: list[Role], channels: list[Channel]) -> None:
+    for role in roles:
+        sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
+    for channel in channels:
+        sandbox.emit("CHANNEL_UPDATE", payloads.channel(channel), guild.id)
+    sandbox.changed()
