@@ -7,21 +7,22 @@ annotations of its factory, and the registry finds the order.
 from __future__ import annotations
 
 import enum
+import logging
 import math
 import sys
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
 from botctl.audit.recorder import audit_recorder
 from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
-from botctl.core.errors import ConfigError
-from botctl.core.jobs import Jobs
+from botctl.core.errors import ConfigError, MigrationFaults, UsageError
+from botctl.core.jobs import Job, Jobs
 from botctl.core.metrics import process_metrics
 from botctl.core.needs import Factory
 from botctl.core.registry import Registry, load_factory
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 JOBS_STOP_S = 10.0  # runs were given time to end before; now they are cancelled, and the lease is let go
+_log = logging.getLogger(__name__)
 
 
 class Role(enum.StrEnum):
@@ -93,7 +95,7 @@ def compose(
         _check_that_something_is_embedded(loaded.settings)
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:
-        wanted.append(_add_migrated(registry, loaded))
+        wanted.append(_add_migrated(registry, loaded, apply=loaded.settings.migrate.on_start))
         wanted += _add_operators_own(registry, loaded)
     if {Role.BOT, Role.JOBS} & set(roles):
         catalog = _load_commands(registry, loaded, skip_broken=skip_broken)
@@ -127,10 +129,10 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = 
     return registry
 
 
-def _add_migrated(registry: Registry, loaded: Loaded) -> type:
+def _add_migrated(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
     """What all but the stores wait for: that the database has the shape which the files expect. It takes its time."""
     registry.value(Migrations, migrations_of(loaded))
-    return registry.add(migrated, name="migrations", also=[Relay], start_s=math.inf)
+    return registry.add(partial(migrated, apply=apply), name="migrations", also=[Relay], start_s=math.inf)
 
 
 def _add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
@@ -186,7 +188,8 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
     jobs = Jobs((*SHIPPED, *catalog.jobs))
     registry.value(Jobs, jobs)
     needs = {need for job in jobs for need in job.needs}
-    return [registry.add(job_scheduler, name="jobs", also={*needs, Migrated}, stop_s=JOBS_STOP_S, ping=Scheduler.ping)]
+    scheduler = partial(job_scheduler, complete=not catalog.left_out)
+    return [registry.add(scheduler, name="jobs", also={*needs, Migrated}, stop_s=JOBS_STOP_S, ping=Scheduler.ping)]
 
 
 def _add_realtime(registry: Registry, loaded: Loaded) -> type:
@@ -199,20 +202,50 @@ def _add_realtime(registry: Registry, loaded: Loaded) -> type:
 
 @asynccontextmanager
 async def job_desk(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobDesk]:
-    """What looks after the jobs from a terminal; able to run the job ``run`` itself.
+    """What looks after the jobs from a terminal; able to run the job ``run`` itself, if no migration is pending.
+
+    Files that cannot be loaded are told in the log, and left out.
 
     Raises:
         UsageError: there is no job of that name.
+        ConfigError: there is none in the files that can be loaded.
     """
     from botctl.jobs.desk import JobDesk, job_desk
-    from botctl.jobs.shipped import SHIPPED
 
     registry = assemble(loaded, bus=Bus())
-    _add_migrated(registry, loaded)
-    _add_operators_own(registry, loaded)
-    jobs = Jobs((*SHIPPED, *_load_commands(registry, loaded, skip_broken=True).jobs))
+    jobs, complete = _jobs_that_load(registry, loaded)
     registry.value(Jobs, jobs)
-    also = () if run is None else (*jobs.named(run).needs, Migrated)
-    registry.add(job_desk, name="desk", also=also)
+    also: tuple[Any, ...] = ()
+    hindrance: ConfigError | None = None
+    if run is not None:
+        needs = _job_to_run(jobs, run, complete=complete).needs
+        try:
+            also = (*needs, _add_migrated(registry, loaded, apply=False))
+        except MigrationFaults as error:
+            hindrance = error
+    registry.add(partial(job_desk, hindrance=hindrance), name="desk", also=also)
     async with registry.open(JobDesk) as running:
         yield running.get(JobDesk)
+
+
+def _jobs_that_load(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
+    """The jobs of all files that can be loaded, and whether those are all files. What is wrong is told in the log."""
+    from botctl.jobs.shipped import SHIPPED
+
+    try:
+        _add_operators_own(registry, loaded)
+        catalog = _load_commands(registry, loaded, skip_broken=True)
+    except ConfigError as error:
+        _log.warning("left out: %s", error)
+        return SHIPPED, False
+    return Jobs((*SHIPPED, *catalog.jobs)), not catalog.left_out
+
+
+def _job_to_run(jobs: Jobs, name: str, *, complete: bool) -> Job:
+    try:
+        return jobs.named(name)
+    except UsageError as error:
+        if complete:
+            raise
+        sentence = f"there is no job {name[:40]!r} in the files that can be loaded."
+        raise ConfigError(sentence, hint="Correct those that were left out; `botctl run` names them all.") from error

@@ -57,11 +57,12 @@ class CommandFile:
 
 @dataclass(slots=True, eq=False)
 class Catalog:
-    """All that was found in a folder, checked. ``skip_broken`` as given to `load`."""
+    """All that was found in a folder, checked. ``skip_broken`` as given to `load`; ``left_out``: whether any was."""
 
     folder: Path
     files: list[CommandFile]
     skip_broken: bool = False
+    left_out: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -128,7 +129,7 @@ def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
     left_out = faults.files if skip_broken else set()
     _check_names([file for file in files if file.path not in left_out], checks, faults)
     broken = faults.settle(skip_broken=skip_broken)
-    return Catalog(folder, [file for file in files if file.path not in broken], skip_broken)
+    return Catalog(folder, [file for file in files if file.path not in broken], skip_broken, bool(broken))
 
 
 @contextmanager

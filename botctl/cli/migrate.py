@@ -125,6 +125,7 @@ def resolve(
     For a migration that failed or was cut off, a file that was changed on purpose, or one that was applied by hand.
     Changes the ledger and nothing else.
     """
+    from botctl.cli.migrate_view import Doing
     from botctl.core.errors import UsageError
     from botctl.migrate.plan import State
     from botctl.migrate.runner import Order
@@ -135,7 +136,7 @@ def resolve(
     loaded = load_settings(project, profile)
 
     async def work(migrator: Migrator, found: Migrations) -> None:
-        order = Order(_wait_s(loaded, wait))
+        order = Order(_wait_s(loaded, wait), Doing(as_json=False))
         before = await migrator.resolve(found, name, state, reason=reason, order=order)
         print(f"{before.name} was {before.standing} and is {'applied' if applied else 'pending'} now.")
 

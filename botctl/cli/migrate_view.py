@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Self
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -21,7 +22,7 @@ _WORDS = {Direction.UP: "applied", Direction.DOWN: "taken back"}
 
 
 class Doing(View):
-    """Tells of each migration when it is done; with ``as_json``, of all when the block ends."""
+    """Tells of each migration when it is done; with ``as_json``, of all when the block ends without an error."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -31,10 +32,15 @@ class Doing(View):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        if self._as_json:
-            print(json.dumps(self._done))
+        stopped = kind is not None and issubclass(kind, typer.Exit)  # by a signal; what is done is done
+        if self._as_json and (kind is None or stopped):
+            print(json.dumps({"done": self._done, "stopped": stopped}))
         elif kind is None and not self._done:
             print("Nothing to do.")
+
+    def waits(self, sentence: str) -> None:
+        if not self._as_json:
+            print(sentence, file=sys.stderr, flush=True)
 
     def begins(self, file: Migration, direction: Direction) -> None:
         if sys.stderr.isatty() and not self._as_json:

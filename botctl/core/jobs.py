@@ -43,8 +43,9 @@ class Missed(enum.StrEnum):
 class Result(enum.StrEnum):
     """How a run came out.
 
-    ``TIMEOUT``: it was cancelled at its time limit. ``CANCELLED``: its process stopped. ``LOST``: its process died, or
-    lost the lease; how far it came is not known, and it is not repeated.
+    ``TIMEOUT``: it was cancelled at its time limit. ``CANCELLED``: its process stopped, or lost the lease. ``LOST``:
+    its process died, or was silent for as long as the lease lasts; how far it came is not known, and it is not
+    repeated.
     """
 
     OK = "ok"
@@ -127,6 +128,26 @@ def declared(function: object) -> Job | None:
     return found if isinstance(found, Job) else None
 
 
+class Planned(Protocol):
+    """A job, as far as its record needs it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    @property
+    def missed(self) -> Missed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A job as its record has it, whether or not its code can be loaded."""
+
+    name: str
+    schedule: Schedule
+    missed: Missed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """What is known of a job in the store.
@@ -135,7 +156,8 @@ class JobRecord:
     under way. ``last_*`` tell of the newest run, also of one that is under way; ``outcome`` is None until it ends.
     ``runs`` counts them, ``skipped`` due times that passed without one, ``lost`` runs whose end nobody saw.
     ``requested``: the id of the run that somebody asked for; ``answered``: of the last such run that has ended, and
-    ``answer`` how.
+    ``answer`` how. ``stubborn``: the run under way does not heed its cancellation. ``detail``: more of the newest run,
+    a sentence for people. ``removed``: since when the process that schedules knows no such job.
     """
 
     name: str
@@ -159,6 +181,14 @@ class JobRecord:
     requested: str | None = None
     answered: str | None = None
     answer: Result | None = None
+    stubborn: bool = False
+    detail: str | None = None
+    removed: datetime | None = None
+
+    @property
+    def kept(self) -> Kept:
+        """The job, as far as it is known here."""
+        return Kept(self.name, parse(self.schedule), self.missed)
 
 
 class JobBook(Protocol):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 RENEWALS: Final = 3  # tries to renew within one ttl
+LATE: Final = 1.5  # renewals that one may come too late before its holder is doubted
 MARGIN: Final = 1 / 6  # of the ttl: how much earlier than a contender the holder gives up
 
 
@@ -27,6 +28,25 @@ class Mark:
     free: bool
     ttl_s: float
     holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease, for people. ``who``: ``host:pid``. ``silent_s``: since its last sign, by the store's clock."""
+
+    who: str
+    silent_s: float
+    ttl_s: float
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it should have given a sign by now."""
+        return self.silent_s > self.ttl_s / RENEWALS * LATE
+
+    @property
+    def gone(self) -> bool:
+        """Whether it was silent for so long that anybody who waits may take over."""
+        return self.silent_s > self.ttl_s
 
 
 class Contender:

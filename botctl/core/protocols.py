@@ -6,13 +6,14 @@ Each is also the key under which the registry knows the service: a factory that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from botctl.core.audit import AuditEntry
 from botctl.core.guilds import GuildSettings
 from botctl.core.invocation import Invocation
+from botctl.core.leasing import Holder
 from botctl.core.state import Health, Status
 from botctl.core.throttle import Limit, Scope, Verdict
 
@@ -96,7 +97,8 @@ class Lease(Protocol):
     name: str
     fence: int
     lost: asyncio.Event
-    """Set when it is no longer held, before anybody else can hold it."""
+    """Set when it is no longer held, before anybody else can hold it; then ``why`` says what happened, in words."""
+    why: str
 
     @property
     def held(self) -> bool:
@@ -104,16 +106,21 @@ class Lease(Protocol):
         ...
 
 
+Waits = Callable[[str, float], None]
+"""Is told who is waited for (``process 4711 on web-1``), and in how many seconds it is succeeded if it has died."""
+
+
 class Leases(Protocol):
     """What one process of the bot does at a time, on whatever host."""
 
     def lease(
-        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None
+        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: Waits | None = None
     ) -> AbstractAsyncContextManager[Lease]:
         """Hold ``name`` until the block ends; then it is free at once. Renewed meanwhile.
 
-        A holder that died is succeeded after its ``ttl_s``. ``wait_s``: how long to wait for it, for ever when None.
-        The block is not ended when the lease is lost: watch ``lost``.
+        A holder that died is succeeded after its ``ttl_s``. ``wait_s``: how long to wait for it, for ever when None;
+        ``waits`` is called once if that takes more than a moment. The block is not ended when the lease is lost: watch
+        ``lost``.
 
         Raises:
             Held: another process holds it, and did for ``wait_s``; the sentence names it.
@@ -121,8 +128,8 @@ class Leases(Protocol):
         """
         ...
 
-    async def holder(self, name: str) -> str | None:
-        """``host:pid`` of who holds it, as far as the store knows: it may have died. None when it is free.
+    async def holder(self, name: str) -> Holder | None:
+        """Who holds it, as far as the store knows: it may have died. None when it is free.
 
         Raises:
             Unreachable: the store does not answer.

@@ -21,12 +21,13 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
 from botctl.core.errors import Held, Unreachable, look_at
-from botctl.core.jobs import Job, JobBook, JobRecord, JobRun, Missed, Result
+from botctl.core.jobs import Job, JobBook, JobRecord, JobRun, Missed, Planned, Result
 from botctl.jobs.plan import Step
 
 COLLECTION: Final = "botctl_jobs"
 TRIES: Final = 20  # each lost one means that somebody else's change got through
-_TIMES: Final = ("next_due", "last_due", "last_run", "last_end")
+_TIMES: Final = ("next_due", "last_due", "last_run", "last_end", "removed")
+_NO_RUN: Final[Mapping[str, Any]] = {"run": None, "stubborn": False}
 _HINT: Final = look_at("MongoDB")
 
 
@@ -39,6 +40,7 @@ class End:
     at: datetime
     error_id: str | None = None
     error_type: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class MongoJobBook:
             found = await self.collection.find().to_list()
         return sorted((_from(document) for document in found), key=lambda record: record.name)
 
-    async def get(self, job: Job, now: datetime) -> JobRecord:
+    async def get(self, job: Planned, now: datetime) -> JobRecord:
         """The record of ``job``; it is made if there is none, and then due after ``now``."""
         with _reaching_mongo():
             while (found := await self.collection.find_one({"_id": job.name})) is None:
@@ -70,7 +72,7 @@ class MongoJobBook:
             record = await self.get(job, now)
             if record.fence > fence:
                 return None
-            changes: dict[str, Any] = {"schedule": job.schedule.text, "missed": job.missed}
+            changes: dict[str, Any] = {"schedule": job.schedule.text, "missed": job.missed, "removed": None}
             if record.schedule != job.schedule.text:
                 changes["next_due"] = iso_ms(job.schedule.next_after(now))
             more: dict[str, int] = {}
@@ -79,6 +81,11 @@ class MongoJobBook:
                 more = {"lost": 1}
             if await self._swap(record, changes, more, fence):
                 return record
+
+    async def remove(self, record: JobRecord, fence: int, now: datetime) -> bool:
+        """Note that the holder with ``fence`` knows no such job; False: it is not as it was read, or of a later one."""
+        lost = {} if record.run is None else _lost(record.run, now)
+        return await self._swap(record, {**lost, "removed": iso_ms(now)}, {"lost": 1} if lost else {}, fence)
 
     async def lose(self, record: JobRecord, fence: int, now: datetime) -> bool:
         """Note that the run under way in ``record`` is lost; False: it is not as it was read."""
@@ -96,6 +103,8 @@ class MongoJobBook:
             "outcome": None,
             "error_id": None,
             "took_ms": None,
+            "stubborn": False,
+            "detail": None,
             "next_due": iso_ms(step.next_due),
         }
         if step.requested is not None:
@@ -112,11 +121,12 @@ class MongoJobBook:
         May be tried again with the same ``end`` when the answer did not come: that it is noted already is as good.
         """
         changes = {
-            "run": None,
+            **_NO_RUN,
             "last_end": iso_ms(end.at),
             "outcome": end.result,
             "error_id": end.error_id,
             "took_ms": round(end.took_ms),
+            "detail": end.detail,
         }
         if run.requested:
             changes |= {"answered": run.id, "answer": end.result}
@@ -129,7 +139,20 @@ class MongoJobBook:
         noted = found and (found["run"], found["last_id"], found["outcome"], found["last_end"])
         return bool(noted == (None, run.id, end.result, iso_ms(end.at)))
 
-    async def pause(self, job: Job, now: datetime, *, paused: bool) -> bool:
+    async def stubborn(self, run: JobRun, detail: str) -> None:
+        """Note that ``run`` goes on although it was cancelled, if it is under way still."""
+        condition = {"_id": run.job, "run": run.id, "fence": run.fence}
+        with _reaching_mongo():
+            update = {"$set": {"stubborn": True, "detail": detail}, "$inc": {"rev": 1}}
+            await self.collection.update_one(condition, update)
+
+    async def explain(self, run: JobRun, detail: str) -> None:
+        """Add to ``run``, which was taken for lost, what its own process knows of that."""
+        condition = {"_id": run.job, "last_id": run.id, "outcome": Result.LOST}
+        with _reaching_mongo():
+            await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
+
+    async def pause(self, job: Planned, now: datetime, *, paused: bool) -> bool:
         """Let due times of ``job`` pass by, or not any more; those that have passed meanwhile are not made up.
 
         Returns whether that was a change.
@@ -187,7 +210,7 @@ async def job_book(database: AsyncDatabase[dict[str, Any]]) -> AsyncIterator[Job
     yield MongoJobBook(database[COLLECTION])
 
 
-def _new(job: Job, now: datetime) -> dict[str, Any]:
+def _new(job: Planned, now: datetime) -> dict[str, Any]:
     return {
         "_id": job.name,
         "rev": 0,
@@ -198,13 +221,15 @@ def _new(job: Job, now: datetime) -> dict[str, Any]:
         "paused": False,
         **dict.fromkeys(("run", "last_id", *_TIMES[1:], "outcome", "error_id", "took_ms")),
         **dict.fromkeys(("runs", "skipped", "lost"), 0),
-        **dict.fromkeys(("requested", "answered", "answer")),
+        **dict.fromkeys(("requested", "answered", "answer", "detail")),
+        "stubborn": False,
     }
 
 
 def _lost(run_id: str, now: datetime) -> dict[str, Any]:
     return {
-        "run": None,
+        **_NO_RUN,
+        "detail": None,
         "last_end": iso_ms(now),
         "outcome": Result.LOST,
         "error_id": None,
@@ -226,7 +251,7 @@ def _from(document: Mapping[str, Any]) -> JobRecord:
             "paused": bool(document["paused"]),
             "outcome": None if outcome is None else Result(outcome),
             "answer": None if answer is None else Result(answer),
-            **{name: datetime.fromisoformat(document[name]) for name in _TIMES if document[name]},
+            **{name: datetime.fromisoformat(document[name]) for name in _TIMES if document.get(name)},
         }
     )
 

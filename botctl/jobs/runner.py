@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +22,9 @@ from botctl.core.registry import Services
 from botctl.jobs.book import End, MongoJobBook
 from botctl.jobs.plan import Step, step
 
-AGAIN_S: Final = 0.5  # until MongoDB is asked again to note an end
+AGAIN_S: Final = 0.5  # until MongoDB is asked again to note something
+LAST_S: Final = 2.0  # to note an end, when the process stops
+GRACE_S: Final = 5.0  # how long a run that was cancelled at its time limit may take to end
 _SUCCESS: Final = {Result.OK: Success.SUCCESS, Result.CANCELLED: Success.UNKNOWN, Result.LOST: Success.UNKNOWN}
 _log = logging.getLogger(__name__)
 
@@ -45,8 +48,20 @@ class Runner:
         """
         before = await self.book.seal(job, lease.fence, self.clock.now())
         if before is not None and before.run is not None:
-            _log.warning("job %s: its run %s was lost with the process that ran it", job.name, before.run)
+            _log.warning("job %s: its run %s is lost: its process died, or lost its lease", job.name, before.run)
             self._tell_lost(before.run, before)
+
+    async def remove(self, record: JobRecord, lease: Lease) -> None:
+        """Note that there is no such job any more, as far as this holder knows; what still ran of it is lost.
+
+        Raises:
+            Unreachable: MongoDB does not answer.
+        """
+        if not lease.held or not await self.book.remove(record, lease.fence, self.clock.now()):
+            return
+        _log.info("job %s is in no file any more; its record stays, and counts for nothing", record.name)
+        if record.run is not None:
+            self._tell_lost(record.run, record)
 
     async def attempt(self, job: Job, lease: Lease) -> bool:
         """Do what is to be done about ``job`` now; whether there was something, so that there may be more.
@@ -94,9 +109,23 @@ class Runner:
             self.publish(
                 JobStarted(job=job.name, run=run.id, due=iso_ms(run.due), fence=run.fence, requested=requested)
             )
-            await self._finish(run, await self._call(job, run), todo.skipped, lease)
+            end = await self._call(job, run)
+            if not lease.held:
+                await lease.lost.wait()  # then it is known why
+                end = replace(end, detail=f"its process lost the lease: {lease.why}" if lease.why else None)
+            await self._noted(self._finish(run, end, todo.skipped, lease))
         finally:
             self._now_running.discard(job.name)
+
+    async def _noted(self, finish: Coroutine[Any, Any, None]) -> None:
+        """Do ``finish``; who is cancelled meanwhile (with the lease, say) still has a moment to note how it ended."""
+        noting = asyncio.create_task(finish, name="end of a run")
+        try:
+            await asyncio.shield(noting)
+        except asyncio.CancelledError:
+            await asyncio.wait({noting}, timeout=LAST_S)
+            noting.cancel()
+            raise
 
     async def _call(self, job: Job, run: JobRun) -> End:
         """Call the job's function; raises nothing, whatever it does. Being cancelled is an end like others."""
@@ -104,6 +133,7 @@ class Runner:
         error: BaseException | None = None
         timer = asyncio.timeout(job.timeout_s)
         result = Result.OK
+        minding = asyncio.create_task(self._mind(job, run), name=f"limit of job {job.name}")
         try:
             async with timer:
                 await job.function(**self._arguments(job, run))
@@ -111,8 +141,20 @@ class Runner:
             result = Result.CANCELLED
         except ANYTHING as raised:  # an author's function
             error, result = raised, Result.TIMEOUT if timer.expired() else Result.FAILED
+        finally:
+            minding.cancel()
         took_ms = (self.clock.monotonic() - began_s) * 1000
         return self._end(job, result, error, took_ms)
+
+    async def _mind(self, job: Job, run: JobRun) -> None:
+        """Tell of a run that goes on after it was cancelled at its time limit. Cancelled when the run has ended."""
+        await asyncio.sleep(job.timeout_s + GRACE_S)
+        detail = f"it was cancelled after {job.timeout_s:g} s, does not heed that and goes on"
+        _log.warning("job %s: run %s: %s; until it ends the job is not run again", job.name, run.id, detail)
+        while True:
+            with suppress(Unreachable):
+                return await self.book.stubborn(run, detail)
+            await asyncio.sleep(AGAIN_S)
 
     def _end(self, job: Job, result: Result, error: BaseException | None, took_ms: float) -> End:
         number = None if error is None else error_id()
@@ -130,7 +172,11 @@ class Runner:
                 if await self.book.finish(run, end):
                     self._tell(run, end, skipped)
                 else:
-                    _log.warning("job %s: run %s ended (%s) after it was taken for lost", run.job, run.id, end.result)
+                    why = f": {end.detail}" if end.detail else ""
+                    _log.warning(
+                        "job %s: run %s ended (%s) after it was taken for lost%s", run.job, run.id, end.result, why
+                    )
+                    await self.book.explain(run, end.detail or f"it ended later ({end.result})")
             except Unreachable:
                 if lease.held and end.result is not Result.CANCELLED:
                     await asyncio.sleep(AGAIN_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -21,7 +21,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
 from botctl.core.errors import Unreachable
-from botctl.core.jobs import LEASE, Job, Jobs
+from botctl.core.jobs import LEASE, Job, JobRecord, Jobs
 from botctl.core.protocols import Auditor, Lease, Leases
 from botctl.core.registry import Backoff, Services, Tasks
 from botctl.core.settings import Settings
@@ -38,12 +38,16 @@ for _name in ("apscheduler.scheduler", "apscheduler.executors"):  # two lines fo
 
 @dataclass(eq=False)
 class Scheduler:
-    """Runs ``jobs`` while it holds the lease; waits for it otherwise."""
+    """Runs ``jobs`` while it holds the lease; waits for it otherwise.
+
+    ``complete``: those are all there are, so that a job which is not among them was removed.
+    """
 
     jobs: Jobs
     leases: Leases
     runner: Runner
     lease_s: float
+    complete: bool = True
     lease: Lease | None = None
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _draining: bool = field(default=False, init=False)
@@ -62,7 +66,7 @@ class Scheduler:
                 finally:
                     self.lease = None
                     await self._cancel()
-            _log.warning("the lease of the jobs was lost; another process may schedule them now")
+            _log.warning("the lease of the jobs was lost: %s; another process may schedule them now", lease.why)
 
     async def drain(self, limit_s: float) -> None:
         """Start no more runs, and let those under way go on for at most ``limit_s``."""
@@ -94,11 +98,22 @@ class Scheduler:
             _log.debug("the jobs cannot be looked at now", exc_info=True)
             return
         now = self.runner.clock.now()
+        await self._remove(records, lease)
         for job in self.jobs:
             record = records.get(job.name)
             # A run that is noted is this process's, and goes on, or it was left behind: the runner knows.
             if record is None or record.run is not None or step(job, record, now) is not None:
                 self._wake(job, lease)
+
+    async def _remove(self, records: Mapping[str, JobRecord], lease: Lease) -> None:
+        """Note which jobs there are no more, so that their last outcome does not trouble anybody for ever."""
+        names = {job.name for job in self.jobs}
+        for name, record in records.items():
+            if self.complete and name not in names and record.removed is None:
+                try:
+                    await self.runner.remove(record, lease)
+                except Unreachable:
+                    _log.debug("that job %s was removed cannot be noted now", name, exc_info=True)
 
     @contextmanager
     def _on_time(self, lease: Lease) -> Iterator[None]:
@@ -158,10 +173,11 @@ async def job_scheduler(
     clock: Clock,
     settings: Settings,
     tasks: Tasks,
+    complete: bool,
 ) -> AsyncIterator[Scheduler]:
-    """Factory of the service: ready at once, with or without the lease."""
+    """Factory of the service: ready at once, with or without the lease. ``complete``: see `Scheduler`."""
     runner = Runner(MongoJobBook(database[COLLECTION]), services, bus.publish, auditor, clock)
-    scheduler = Scheduler(jobs, leases, runner, settings.jobs.lease_s)
+    scheduler = Scheduler(jobs, leases, runner, settings.jobs.lease_s, complete)
     tasks.spawn(scheduler.lead, name="lead", restart=Backoff())
     try:
         yield scheduler

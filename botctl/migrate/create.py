@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Final
+from unicodedata import combining, normalize
 
 from botctl.core.errors import BotctlError, NeedsDecision, UsageError
 from botctl.core.escape import safe
@@ -48,14 +49,16 @@ def create(folder: Path, words: str) -> Path:
 
 
 def next_name(taken: list[str], words: str) -> str:
-    """The file name for ``words`` after the files called ``taken``: ``0003_add_an_index.py``.
+    """The file name for ``words`` after the files called ``taken``: ``0003_add_an_index.py``; ``ü`` becomes ``u``.
 
     Raises:
-        UsageError: ``words`` make no name, or there are 9999 files.
+        UsageError: ``words`` make no name, or one without some of their letters; or there are 9999 files.
     """
+    spelled = "".join(letter for letter in normalize("NFKD", words.casefold()) if not combining(letter))
     numbers = [int(found["n"]) for name in taken if (found := FILE_NAME.fullmatch(name))]
-    name = f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^a-z0-9]+', '_', words.lower()).strip('_')}.py"
-    if not words.isprintable() or '"' in words or "\\" in words or FILE_NAME.fullmatch(name) is None:
+    name = f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^a-z0-9]+', '_', spelled).strip('_')}.py"
+    lost = any(letter.isalnum() and not letter.isascii() for letter in spelled)
+    if lost or not words.isprintable() or '"' in words or "\\" in words or FILE_NAME.fullmatch(name) is None:
         raise UsageError(
             f"{safe(words, 80)!r} makes no name.",
             hint='Say what it does in a few words of a-z and 0-9: botctl migrate create "index of votes".',

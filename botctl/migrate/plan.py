@@ -195,13 +195,14 @@ def named(rows: Sequence[Row], name: str) -> Row:
     """The row of the migration called ``name``; its number alone is enough where only one has it.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the number is that of several.
     """
     found = [row for row in rows if name in (row.name, f"{row.n:04}")]
-    if len(found) != 1:
-        known = ", ".join(row.name for row in rows) or "none at all"
-        raise UsageError(f"There is no one migration {safe(name, 80)!r}.", hint=f"There are: {known}.")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    sentence = f"{safe(name, 80)} is the number of several migrations." if found else f"There is no {safe(name, 80)!r}."
+    known = ", ".join(row.name for row in found or rows) or "none at all"
+    raise UsageError(sentence, hint=f"There are: {known}.")
 
 
 def require_changeable(row: Row, state: State) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from botctl.core.audit import Change, Target, happened, operator
 from botctl.core.bus import Bus
 from botctl.core.clock import Clock
-from botctl.core.protocols import Auditor, Leases
+from botctl.core.protocols import Auditor, Lease, Leases
 from botctl.core.settings import Settings
 from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.ledger import Database, Ledger
@@ -35,7 +34,6 @@ from botctl.migrate.session import Session, Tools, View, me
 LEASE: Final = "migrate"
 PATIENCE_S: Final = 1.0  # beyond the lease: whoever waits so long knows whether its holder lives
 
-_log = logging.getLogger(__name__)
 Plan = Callable[[Sequence[Row]], list[Migration]]
 
 
@@ -100,7 +98,7 @@ class Migrator:
         Raises:
             UsageError: there is no such migration, it has no file that could be applied, or it stands so already.
         """
-        async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s) as lease:
+        async with self._lease(order) as lease:
             row = named(await rows_of(migrations, self.tools.ledger), name)
             require_changeable(row, state)
             now = self.tools.clock.now()
@@ -138,14 +136,22 @@ class Migrator:
         """
         rows = await rows_of(migrations, self.tools.ledger)
         if _busy(rows):
-            _log.info("another process does migrations: its end is waited for")
-            async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s):
+            async with self._lease(Order()):
                 rows = await rows_of(migrations, self.tools.ledger)
         require_sound(rows)
         return rows
 
+    def _lease(self, order: Order) -> AbstractAsyncContextManager[Lease]:
+        def waits(holder: str, left_s: float) -> None:
+            limit = "" if order.wait_s is None else f" for {order.wait_s:.0f} s at most"
+            order.view.waits(
+                f"{holder} does migrations: waiting{limit}. If it has died, that is known in {left_s:.0f} s."
+            )
+
+        return self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s, waits=waits)
+
     async def _do(self, migrations: Migrations, direction: Direction, plan: Plan, order: Order) -> None:
-        async with self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s) as lease:
+        async with self._lease(order) as lease:
             rows = await rows_of(migrations, self.tools.ledger)  # again: another process may have done it meanwhile
             require_sound(rows)
             files = plan(rows)
@@ -174,20 +180,21 @@ async def migrator(
 
 
 @asynccontextmanager
-async def migrated(migrator: Migrator, migrations: Migrations, settings: Settings) -> AsyncIterator[Migrated]:
+async def migrated(migrator: Migrator, migrations: Migrations, *, apply: bool) -> AsyncIterator[Migrated]:
     """Factory of the service that a `botctl run` needs before all that relies on the database's shape.
 
-    Of several processes that start at once, one applies what is pending and the others wait for it.
+    ``apply``: what is pending is applied; else it is refused. Of several processes that start at once, one applies it
+    and the others wait for that.
 
     Raises:
-        WorkPending: migrations are pending, and the settings do not say that they are applied on start.
+        WorkPending: migrations are pending, and not to be applied.
         IntegrityError, NeedsDecision: as `require_sound`.
         BotctlError: a migration failed.
     """
     rows = await migrator.settled(migrations)
-    if settings.migrate.on_start and pending(rows):
+    if apply and pending(rows):
         await migrator.up(migrations, order=Order(iface="system"))
-    elif not settings.migrate.on_start:
+    elif not apply:
         require_nothing_pending(rows, "`botctl migrate up` applies them; so does `botctl run --migrate`.")
     yield Migrated()
 

@@ -47,6 +47,10 @@ class View:
         """It is done."""
         _log.info("migration %s: %s is done, in %d ms", file.name, direction, took_ms)
 
+    def waits(self, sentence: str) -> None:
+        """Another process does migrations: which, and how long that may take."""
+        _log.info("%s", sentence)
+
     def stops_after(self, file: Migration) -> None:
         """A stop was asked for; ``file`` may finish, and no other begins."""
         _log.warning("migration %s may finish before the stop", file.name)

@@ -72,11 +72,15 @@ class Commands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A scheduled job, as its record says. ``outcome`` is of the last run, None before it ends. Times are ISO 8601."""
+    """A scheduled job, as its record says. ``outcome`` is of the last run, None before it ends. Times are ISO 8601.
+
+    ``stubborn``: the run under way goes on although it was cancelled.
+    """
 
     name: str
     schedule: str
     running: bool = False
+    stubborn: bool = False
     paused: bool = False
     outcome: str | None = None
     last_run: str | None = None

@@ -305,8 +305,10 @@ def _of_shards(shards: Iterable[ShardRow]) -> Iterator[str]:
 
 def _of_jobs(jobs: Iterable[Job]) -> Iterator[str]:
     for job in jobs:
-        if job.outcome not in (None, "ok", "cancelled"):
-            yield f"the job {job.name} came out as {job.outcome} at {job.last_run}"
+        if job.stubborn:
+            yield f"the job {job.name}, begun at {job.last_run}, does not heed its cancellation and goes on"
+        elif job.outcome not in (None, "ok", "cancelled"):
+            yield f"the job {job.name}, begun at {job.last_run}, came out as {job.outcome}"
 
 
 def _of_pace(processes: Iterable[Process]) -> Iterator[str]:

@@ -151,7 +151,8 @@ class SnapshotWriter:
     async def _read_jobs(self) -> None:
         if self.book is not None:
             with suppress(Unreachable):  # the ping of that store says so
-                self._jobs = tuple(_job(record) for record in await self.book.all())
+                records = await self.book.all()
+                self._jobs = tuple(_job(record) for record in records if record.removed is None)
 
     async def depart(self) -> None:
         """Take this process off the list: it ends as it should."""
@@ -190,6 +191,7 @@ def _job(record: JobRecord) -> Job:
         name=record.name,
         schedule=record.schedule,
         running=record.run is not None,
+        stubborn=record.stubborn,
         paused=record.paused,
         outcome=record.outcome,
         last_run=iso_ms(record.last_run) if record.last_run else None,

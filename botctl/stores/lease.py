@@ -24,19 +24,23 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import pymongo
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.errors import Held, Unreachable, look_at
-from botctl.core.leasing import Belief, Contender, Mark
-from botctl.core.protocols import Lease, Leases
+from botctl.core.escape import safe
+from botctl.core.leasing import LATE, Belief, Contender, Holder, Mark
+from botctl.core.protocols import Lease, Leases, Waits
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_leases"
 POLL_S: Final = 1.0  # at most this long until a lease that became free is taken
 RELEASE_S: Final = 2.0  # a stop does not wait longer for MongoDB
+TOLD_S: Final = 1.0  # who waits longer is told for whom
+BLOCKED: Final = "something blocked the event loop (long work belongs in `asyncio.to_thread`)"
 _HINT: Final = look_at("MongoDB")
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,9 @@ def boot_time_s() -> float:
 
 class Collection(Protocol):
     """What is used of a collection of pymongo."""
+
+    @property
+    def database(self) -> Any: ...
 
     async def find_one(self, filter: dict[str, Any]) -> dict[str, Any] | None: ...  # noqa: A002  pymongo's word
     async def insert_one(self, document: dict[str, Any]) -> Any: ...
@@ -91,6 +98,7 @@ class HeldLease:
     belief: Belief
     clock_s: Callable[[], float]
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
 
     @property
     def held(self) -> bool:
@@ -106,9 +114,11 @@ class MongoLeases:
     clock_s: Callable[[], float] = boot_time_s
 
     @asynccontextmanager
-    async def lease(self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None) -> AsyncIterator[Lease]:
+    async def lease(
+        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: Waits | None = None
+    ) -> AsyncIterator[Lease]:
         """Hold ``name`` until the block ends, as the protocol says."""
-        taken = await self._take(name, ttl_s, wait_s)
+        taken = await self._take(name, ttl_s, wait_s, waits)
         keeping = asyncio.create_task(self._keep(taken), name=f"lease {name}")
         try:
             yield taken
@@ -118,15 +128,19 @@ class MongoLeases:
             taken.lost.set()
             await self._release(taken)
 
-    async def holder(self, name: str) -> str | None:
-        """``host:pid`` of who holds ``name``, as the protocol says."""
+    async def holder(self, name: str) -> Holder | None:
+        """Who holds ``name``, as the protocol says."""
         try:
-            mark = await look(self.collection, name)
+            found = await self.collection.find_one({"_id": name})
+            if found is None or found["free"]:
+                return None
+            now = await server_time(self.collection)
         except PyMongoError as error:
             raise Unreachable(f"Nobody knows who holds {name}: MongoDB fails.", hint=_HINT) from error
-        return None if mark.free else mark.holder.rpartition(":")[0]
+        silent_s = max(0.0, (now - found["renewed"]).total_seconds())
+        return Holder(found["holder"].rpartition(":")[0], silent_s, float(found["ttl_s"]))
 
-    async def _take(self, name: str, ttl_s: float, wait_s: float | None) -> HeldLease:
+    async def _take(self, name: str, ttl_s: float, wait_s: float | None, waits: Waits | None) -> HeldLease:
         contender, began_s = Contender(), self.clock_s()
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while True:
@@ -141,21 +155,37 @@ class MongoLeases:
                     continue  # somebody was quicker: look who
             except PyMongoError as error:
                 raise Unreachable(f"Nobody knows who holds {name}: MongoDB fails.", hint=_HINT) from error
-            left_s = float("inf") if wait_s is None else began_s + wait_s - self.clock_s()
+            now_s = self.clock_s()
+            left_s = float("inf") if wait_s is None else began_s + wait_s - now_s
             if left_s <= 0:
                 raise _held(name, mark)
-            await asyncio.sleep(min(POLL_S, left_s, contender.due_in_s(self.clock_s())))
+            if waits is not None and now_s - began_s >= TOLD_S:
+                waits(_process(mark), contender.due_in_s(now_s))
+                waits = None
+            await asyncio.sleep(min(POLL_S, left_s, contender.due_in_s(now_s)))
 
     async def _keep(self, lease: HeldLease) -> None:
         """Renew until it is lost; then say so."""
+        late_s = self.clock_s() - lease.belief.sent_at_s
         try:
-            while (left_s := lease.belief.ends_at_s - self.clock_s()) > 0:
-                await asyncio.sleep(min(lease.belief.renew_every_s, left_s))
+            while (now_s := self.clock_s()) < lease.belief.ends_at_s:
+                due_s = min(now_s + lease.belief.renew_every_s, lease.belief.ends_at_s)
+                await asyncio.sleep(due_s - now_s)
+                late_s = self.clock_s() - due_s
                 if not await self._renew(lease):
                     break
+            lease.why = self._why(lease, late_s)
         finally:
             lease.lost.set()
-        _log.warning("lease %s: lost, it was held with fence %d", lease.name, lease.fence)
+        _log.warning("lease %s: lost, it was held with fence %d: %s", lease.name, lease.fence, lease.why)
+
+    def _why(self, lease: HeldLease, late_s: float) -> str:
+        """Why it was lost, in words; ``late_s``: how much too late its keeper woke the last time."""
+        if late_s > lease.belief.renew_every_s * (LATE - 1):
+            return f"{BLOCKED} for {late_s:.0f} s or more, or the process was suspended"
+        if lease.belief.holds(self.clock_s()):
+            return "another process holds it"
+        return "MongoDB confirmed no renewal in time"
 
     async def _renew(self, lease: HeldLease) -> bool:
         """Try once, and no longer than the belief lasts; False when another is known to hold it."""
@@ -189,9 +219,19 @@ async def leases(database: Database) -> AsyncIterator[Leases]:
     yield MongoLeases(database[COLLECTION])
 
 
-def _held(name: str, mark: Mark) -> Held:
+async def server_time(collection: Collection) -> datetime:
+    """The time by the clock that `renewed` is written by, aware, in UTC."""
+    said: datetime = (await collection.database.command("hello"))["localTime"]
+    return said.replace(tzinfo=UTC)  # what a command answers is naive, and in UTC
+
+
+def _process(mark: Mark) -> str:
     host, pid, _ = mark.holder.split(":")
-    who = f"process {pid} on {host}"
+    return f"process {pid} on {safe(host)}"
+
+
+def _held(name: str, mark: Mark) -> Held:
     return Held(
-        f"{name} is held by {who}.", hint=f"Try again when it is done; if it died, {mark.ttl_s:g} s after that."
+        f"{name} is held by {_process(mark)}.",
+        hint=f"Try again when it is done; if it died, {mark.ttl_s:g} s after that.",
     )

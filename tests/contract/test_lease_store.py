@@ -1,13 +1,13 @@
 """Leases on every document store: the four steps, races, a holder that was killed, a server that comes back."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
 from botctl.core.errors import Held
 from botctl.stores import nx
-from botctl.stores.lease import COLLECTION, MongoLeases, look, release, renew, take
+from botctl.stores.lease import COLLECTION, MongoLeases, look, release, renew, server_time, take
 from tests.support.stores import new_database, server
 
 
@@ -75,3 +75,25 @@ async def test_a_lease_outlives_a_restart_of_the_server(tmp_path):
                 assert lease.held
             async with leases.lease("a", ttl_s=30, wait_s=0) as next_one:
                 assert next_one.fence == lease.fence + 1
+
+
+async def test_the_holder_is_named_with_its_last_sign_by_the_clock_of_the_server(documents, monkeypatch):
+    collection = documents[COLLECTION]
+    leases = MongoLeases(collection)
+    assert await leases.holder("a") is None
+    assert await collection.find_one({"_id": "a"}) is None, "who only looks writes nothing"
+    assert await take(collection, "a", await look(collection, "a"), holder="vps:7:x", ttl_s=9)
+    holder = await leases.holder("a")
+    assert (holder.who, holder.ttl_s, holder.doubtful) == ("vps:7", 9, False)
+    assert 0 <= holder.silent_s < 3
+    later = (await server_time(collection)) + timedelta(seconds=20)
+
+    async def in_a_while(_: object) -> datetime:
+        return later
+
+    monkeypatch.setattr("botctl.stores.lease.server_time", in_a_while)
+    holder = await leases.holder("a")
+    assert 20 <= holder.silent_s < 23
+    assert holder.gone
+    await release(collection, "a", 1)
+    assert await leases.holder("a") is None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from botctl.core.clock import SystemClock
 from botctl.core.errors import BotctlError, Held, IntegrityError, NeedsDecision, Unreachable, WorkPending
 from botctl.core.events import Event, MigrationApplied, MigrationFailed
 from botctl.core.registry import Registry
-from botctl.core.settings import MigrateSettings, Settings
 from botctl.migrate.files import Migration, Migrations, discover, load
 from botctl.migrate.ledger import COLLECTION, Ledger
 from botctl.migrate.plan import By, Direction, Record, Standing, State
@@ -360,12 +360,8 @@ class _Spy(monitoring.CommandListener):
         pass
 
 
-def _settings(*, on_start: bool) -> Settings:
-    return Settings(migrate=MigrateSettings(on_start=on_start))
-
-
 async def _start(world: World, *, on_start: bool) -> None:
-    async with migrated(world.migrator, world.found, _settings(on_start=on_start)):
+    async with migrated(world.migrator, world.found, apply=on_start):
         pass
 
 
@@ -396,8 +392,7 @@ async def test_a_run_that_is_stopped_while_it_applies_lets_the_migration_finish(
     registry = Registry()
     registry.value(Migrator, world.migrator)
     registry.value(Migrations, found)
-    registry.value(Settings, _settings(on_start=True))
-    registry.add(migrated, stop_s=60)
+    registry.add(partial(migrated, apply=True), stop_s=60)
 
     async def run() -> None:
         async with registry.open():

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -71,7 +72,7 @@ async def main(url: str, name: str, ledger: str) -> None:
         registry.value(Database, AsyncDatabase(client, name))
         registry.value(Jobs, jobs(Path(ledger)))
         registry.add(leases)
-        registry.add(job_scheduler, stop_s=10)
+        registry.add(partial(job_scheduler, complete=True), stop_s=10)
         async with registry.open(Scheduler) as running:
             await stop.wait()
             await running.get(Scheduler).drain(2)

@@ -27,6 +27,7 @@ class FakeLease:
     fence: int = 1
     name: str = "jobs"
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
 
     @property
     def held(self) -> bool:

@@ -7,6 +7,7 @@ does as a server does.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import mongomock
@@ -46,8 +47,9 @@ class MemoryCursor:
 class MemoryCollection:
     """A collection."""
 
-    def __init__(self, collection: Any) -> None:
+    def __init__(self, collection: Any, database: MemoryDatabase) -> None:
         self._collection = collection
+        self.database = database
         self.name = collection.name
 
     def find(self, *args: Any, **kwargs: Any) -> MemoryCursor:
@@ -81,10 +83,14 @@ class MemoryDatabase:
         self._database = mongomock.MongoClient(tz_aware=True)[name]
 
     def __getitem__(self, name: str) -> Any:
-        return MemoryCollection(self._database[name])
+        return MemoryCollection(self._database[name], self)
 
     def __getattr__(self, name: str) -> Any:
         return self[name]
+
+    async def command(self, _name: str) -> dict[str, Any]:
+        """The answer to ``hello``: the server's time, naive as a server's answer is."""
+        return {"localTime": datetime.now(UTC).replace(tzinfo=None)}
 
     async def list_collection_names(self) -> list[str]:
         return list(self._database.list_collection_names())

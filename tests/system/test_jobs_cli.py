@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -31,7 +32,12 @@ async def broken() -> None:
 
 @pytest.fixture
 def project(tmp_path, mongo_server, redis_server) -> Iterator[Project]:
-    env = {"BOTCTL_MONGO__URL": mongo_server, "BOTCTL_REDIS__URL": redis_server, "BOTCTL_MIGRATE__ON_START": "true"}
+    env = {
+        "BOTCTL_MONGO__URL": mongo_server,
+        "BOTCTL_MONGO__DATABASE": f"jobs_{uuid.uuid4().hex[:8]}",
+        "BOTCTL_REDIS__URL": redis_server,
+        "BOTCTL_MIGRATE__ON_START": "true",
+    }
     project = Project(tmp_path / "jobs-cli", env)
     project.write("commands/jobs.py", COMMANDS)
     return project
@@ -65,3 +71,69 @@ def test_a_person_asks_the_process_that_schedules(project):
     unknown = project.call("jobs", "resume", "nothing")
     assert unknown.code == 2
     assert "Choose from: broken, expire-keys, report" in unknown.err
+
+
+PENDING = '''"""Not applied yet."""
+
+
+async def up(db):
+    await db["shape"].insert_one({"_id": "changed"})
+'''
+
+
+def test_a_faulty_file_does_not_keep_a_person_from_the_jobs(project):
+    """What is stored is shown and changed; what is in other files is run. One line says which file is left out."""
+    assert project.call("jobs", "run", "report").code == 3, "no migration is applied by the way"
+    assert project.call("migrate", "up").code == 0
+    assert project.call("jobs", "run", "report").code == 0
+    assert project.call("jobs", "pause", "tick").code == 0
+
+    project.write("commands/broken.py", "from botctl import job\n\n\n@job('never')\nasync def x(): ...\n")
+    project.write("migrations/0003_half.py", "async def up(db): ...\n")
+    listed = project.call("jobs", "list")
+    assert (listed.code, "left out: commands/broken.py:4:" in listed.err) == (0, True), listed.err
+    assert listed.err.count("\n") == 1
+    assert project.call("jobs", "resume", "tick").out == "tick is scheduled\n"
+    here = project.call("jobs", "run", "report")
+    assert (here.code, "migrations/0003_half.py" in here.err) == (78, True), "nobody can tell what is pending"
+    unknown = project.call("jobs", "run", "x")
+    assert (unknown.code, "in the files that can be loaded" in unknown.err) == (78, True)
+
+    (project.root / "migrations/0003_half.py").unlink()
+    assert project.call("jobs", "run", "report").code == 0, "it is in another file"
+
+    project.write("migrations/0003_more.py", PENDING)
+    pending = project.call("jobs", "run", "report", "--json")
+    assert (pending.code, pending.out) == (3, "")
+    assert "1 migration is pending: 0003_more." in pending.err
+    (project.root / "commands/jobs.py").rename(project.root / "commands/_jobs.py")
+    gone = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
+    assert (gone["tick"]["declared"], gone["tick"]["schedule"]) == (False, "every 1s")
+    assert project.call("jobs", "pause", "tick").out == "tick is paused\n"
+
+
+STUBBORN = """
+import asyncio
+from botctl import job
+
+@job("0 3 * * *", timeout_s=0.2)
+async def deaf() -> None:
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+"""
+
+
+def test_a_job_that_heeds_no_cancellation_is_not_waited_for(project):
+    """Here and elsewhere; the process that asked ends."""
+    project.write("commands/deaf.py", STUBBORN)
+    assert project.call("migrate", "up").code == 0
+    here = project.call("jobs", "run", "deaf")
+    assert here.code == 1
+    sentence = "botctl: deaf took too long: it was cancelled after 0.2 s, does not heed that and goes on."
+    assert here.err.splitlines()[-2:] == [
+        sentence,
+        "  → It ends with this process. Let it pass on asyncio.CancelledError.",
+    ]

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pymongo.errors import AutoReconnect
 
 from botctl.core.errors import Held, Unreachable
-from botctl.core.leasing import MARGIN, Belief, Contender, Mark
+from botctl.core.leasing import MARGIN, Belief, Contender, Holder, Mark
 from botctl.stores.lease import COLLECTION, MongoLeases, look, release, renew, take
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.services import LoopClock
@@ -291,3 +291,54 @@ async def test_who_was_paused_does_not_believe_when_it_wakes():
         assert lease.held
         now_s = 5.0
         assert not lease.held
+
+
+@pytest.mark.looptime
+async def test_a_blocked_loop_is_why_it_was_lost():
+    """Its keeper could not run in time: nobody else is to blame."""
+    loop, ahead_s = asyncio.get_running_loop(), 0.0
+    leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: loop.time() + ahead_s)
+    async with leases.lease("a", ttl_s=6) as lease:
+        await asyncio.sleep(1)
+        assert lease.why == ""
+        ahead_s = 20.0
+        await lease.lost.wait()
+        assert "blocked the event loop" in lease.why
+        assert "20 s or more" in lease.why
+
+
+@pytest.mark.looptime
+async def test_what_else_may_be_why_it_was_lost():
+    flaky, one, _ = two()
+    async with one.lease("a", ttl_s=6) as lease:
+        flaky.cut = True
+        await lease.lost.wait()
+        assert lease.why == "MongoDB confirmed no renewal in time"
+        flaky.cut = False
+    async with one.lease("a", ttl_s=6) as lease:
+        await flaky.inner.update_one({"_id": "a"}, {"$inc": {"fence": 1}})
+        await lease.lost.wait()
+        assert lease.why == "another process holds it"
+
+
+@pytest.mark.looptime
+async def test_who_waits_is_told_once_for_whom_and_how_long():
+    _, one, other = two()
+    told: list[tuple[str, float]] = []
+    async with one.lease("a", ttl_s=6):
+        with pytest.raises(Held):
+            async with other.lease("a", wait_s=0.5, waits=lambda *words: told.append(words)):
+                pass
+        assert told == [], "a moment is not worth a word"
+        with pytest.raises(Held):
+            async with other.lease("a", wait_s=20, waits=lambda *words: told.append(words)):
+                pass
+    ((who, left_s),) = told
+    assert who.startswith("process ")
+    assert 0 < left_s <= 6
+
+
+@pytest.mark.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
+def test_a_holder_is_doubted_when_a_renewal_is_late_and_gone_after_its_ttl(silent_s, said):
+    holder = Holder("vps:7", silent_s, 15)
+    assert ("gone" if holder.gone else "doubtful" if holder.doubtful else "") == said

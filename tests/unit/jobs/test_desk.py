@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
 from botctl.core.audit import line
-from botctl.core.errors import Held, Unreachable, UsageError
+from botctl.core.errors import Held, MigrationFaults, Unreachable, UsageError
 from botctl.core.jobs import Jobs, Result
 from botctl.jobs.desk import JobDesk
 from botctl.stores.lease import COLLECTION, MongoLeases
@@ -146,3 +147,75 @@ async def test_without_a_store_nothing_is_promised(desk):
     object.__setattr__(desk.runner.book, "collection", Away())
     with pytest.raises(Unreachable):
         await desk.run("well")
+
+
+async def test_what_is_only_in_the_store_is_paused_too(desk):
+    """Its file may be faulty at this moment, or be another process's."""
+    elsewhere = make(well, "every 1h", name="elsewhere")
+    await desk.runner.book.get(elsewhere, desk.clock.now())
+    assert await desk.pause("elsewhere", paused=True)
+    assert (await desk.rig.record(elsewhere)).paused
+    assert await desk.pause("elsewhere", paused=False)
+    with pytest.raises(UsageError) as caught:
+        await desk.pause("nothing", paused=True)
+    assert caught.value.hint == "Choose from: elsewhere, ill, well."
+
+
+async def test_where_no_job_can_be_run_one_is_asked_for_only_if_somebody_schedules(desk):
+    """A faulty migration, say. If who schedules goes meanwhile, that is said: nobody waits for ever."""
+    object.__setattr__(desk, "hindrance", MigrationFaults(["migrations/0003_x.py:1: no"]))
+    with pytest.raises(MigrationFaults):
+        await desk.run("well")
+    assert desk.told == []
+    async with desk.leases.lease("jobs", ttl_s=6) as lease:
+        asking = asyncio.create_task(desk.run("well"))
+        await asyncio.sleep(1)
+        await desk.rig.runner.attempt(desk.jobs.named("well"), lease)
+        answer = await asking
+        assert (answer.result, answer.here) == (Result.OK, False)
+        asking = asyncio.create_task(desk.run("well"))
+        await asyncio.sleep(1)
+    with pytest.raises(MigrationFaults):
+        await asking
+
+
+@pytest.mark.parametrize("here", [True, False])
+async def test_a_run_that_does_not_heed_its_cancellation_is_not_waited_for(desk, here):
+    async def stubborn() -> None:
+        while desk.clock.monotonic() < 200:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+
+    job = make(stubborn, name="stubborn")
+    object.__setattr__(desk, "jobs", Jobs([job]))
+    if here:
+        answer = await desk.run("stubborn")
+    else:
+        async with desk.leases.lease("jobs", ttl_s=6) as lease:
+            asking = asyncio.create_task(desk.run("stubborn"))
+            await asyncio.sleep(1)
+            running = asyncio.create_task(desk.rig.runner.attempt(job, lease))
+            answer = await asking
+            await running
+    assert (answer.result, answer.stubborn, answer.here) == (Result.TIMEOUT, True, here)
+    assert answer.detail == "it was cancelled after 30 s, does not heed that and goes on"
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+
+
+async def test_a_wait_is_told_after_a_moment(desk):
+    """For whom, and how long at most; nothing where it begins at once."""
+    told: list[str] = []
+    await desk.run("well", told.append)
+    assert told == []
+    async with desk.leases.lease("jobs", ttl_s=6) as lease:
+        asking = asyncio.create_task(desk.run("well", told.append))
+        await asyncio.sleep(3)
+        ((sentence,),) = (told,)
+        assert "schedules, and has not begun it. If it has died, which is known in" in sentence
+        running = asyncio.create_task(desk.rig.runner.attempt(desk.jobs.named("well"), lease))
+        await asyncio.sleep(1)
+        again = asyncio.create_task(desk.run("well", told.append))
+        await asyncio.gather(asking, running)
+        assert told[1:] == ["well runs already; it is run again after that."]
+        await desk.rig.runner.attempt(desk.jobs.named("well"), lease)
+        await again

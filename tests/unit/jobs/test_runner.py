@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 
 import pytest
 from pymongo.errors import AutoReconnect
@@ -13,6 +14,8 @@ from botctl.core.audit import line
 from botctl.core.bus import Bus
 from botctl.core.errors import Unreachable
 from botctl.core.jobs import JobRun, Result
+from botctl.jobs.book import MongoJobBook
+from botctl.jobs.plan import step
 from tests.support.jobs import FakeLease, Rig, due, make
 from tests.support.services import LoopClock
 from tests.support.waiting import until
@@ -269,3 +272,118 @@ async def test_a_lost_lease_begins_nothing(rig):
     lease.lost.set()
     assert not await rig.runner.attempt(job, lease)
     assert rig.events == []
+
+
+async def stubborn() -> None:
+    """Goes on for 60 s, whatever it is told."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    await asyncio.sleep(30)
+
+
+async def test_a_run_that_does_not_heed_its_cancellation_is_told(rig, caplog):
+    """Its limit is 30 s: after a grace of 5 s the log and the record say so, until it ends."""
+    job = make(stubborn)
+    await due(rig.book, job, rig.clock)
+    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+    await asyncio.sleep(34)
+    assert not (await rig.record(job)).stubborn
+    await asyncio.sleep(2)
+    record = await rig.record(job)
+    assert (record.stubborn, record.outcome) == (True, None)
+    assert record.detail == "it was cancelled after 30 s, does not heed that and goes on"
+    assert record.detail in caplog.text
+    await task
+    record = await rig.record(job)
+    assert (record.stubborn, record.run, record.detail) == (False, None, None)
+    assert record.took_ms == 60_000
+
+
+async def test_that_a_run_is_stubborn_is_noted_as_soon_as_the_store_is_back(rig):
+    job = make(stubborn)
+    await due(rig.book, job, rig.clock)
+    noted, away = MongoJobBook.stubborn, 3
+
+    async def sometimes(*args):
+        nonlocal away
+        away -= 1
+        if away > 0:
+            raise Unreachable("away")
+        await noted(rig.book, *args)
+
+    object.__setattr__(rig.book, "stubborn", sometimes)
+    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+    await asyncio.sleep(38)
+    assert (await rig.record(job)).stubborn
+    await task
+
+
+async def test_a_run_that_blocks_until_the_lease_is_lost_says_so(rig):
+    """It came to its end, and nobody has taken over: that is noted, and what happened."""
+    lease = FakeLease()
+
+    async def blocks() -> None:
+        lease.why = "something blocked the event loop for 20 s or more"
+        lease.lost.set()
+
+    job = make(blocks)
+    await due(rig.book, job, rig.clock)
+    await rig.runner.attempt(job, lease)
+    record = await rig.record(job)
+    assert record.outcome is Result.OK
+    assert record.detail == "its process lost the lease: something blocked the event loop for 20 s or more"
+
+
+async def test_whoever_was_taken_for_lost_and_lives_explains_it(rig, caplog):
+    """Another process took over meanwhile; it could not know that this one lives."""
+    lease = FakeLease(1)
+    job = make(nothing)
+
+    async def blocks() -> None:
+        lease.why = "something blocked the event loop for 20 s or more"
+        lease.lost.set()
+        await rig.book.seal(job, 2, rig.clock.now())
+
+    blocking = make(blocks)
+    await due(rig.book, blocking, rig.clock)
+    await rig.runner.attempt(blocking, lease)
+    record = await rig.record(job)
+    assert record.outcome is Result.LOST
+    assert record.detail == "its process lost the lease: something blocked the event loop for 20 s or more"
+    assert f"after it was taken for lost: {record.detail}" in caplog.text
+
+
+async def test_who_is_cancelled_while_an_end_is_noted_notes_it(rig):
+    """As when the lease is lost in that moment: what is known is not to be called lost."""
+    job = make(nothing)
+    await due(rig.book, job, rig.clock)
+    finish = MongoJobBook.finish
+
+    async def slow(*args):
+        await asyncio.sleep(1)
+        return await finish(rig.book, *args)
+
+    object.__setattr__(rig.book, "finish", slow)
+    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+    await asyncio.sleep(0.5)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert (await rig.record(job)).outcome is Result.OK
+
+
+async def test_a_job_that_is_gone_is_noted_as_removed_and_its_run_as_lost(rig):
+    job = make(nothing)
+    await due(rig.book, job, rig.clock)
+    record = await rig.record(job)
+    todo = step(job, record, rig.clock.now())
+    run = JobRun("run1", job.name, todo.due, 1)
+    assert await rig.book.claim(record, todo, run, rig.clock.now())
+    await rig.runner.remove(await rig.record(job), FakeLease(2))
+    record = await rig.record(job)
+    assert (record.removed, record.outcome, record.run) == (rig.clock.now(), Result.LOST, None)
+    assert rig.results == ["lost"]
+    await rig.runner.seal(job, FakeLease(3))
+    assert (await rig.record(job)).removed is None, "it is there again"
+    await rig.runner.remove(await rig.record(job), FakeLease(2))
+    assert (await rig.record(job)).removed is None, "who held the lease before has no say"

@@ -151,3 +151,17 @@ async def test_due_times_wake_it(stage):
     stage.leases.allowed.set()
     await until(lambda: len(stage.rig.events) >= 4)
     assert stage.rig.results[:2] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+async def test_jobs_that_are_in_no_file_any_more_are_noted(stage, complete):
+    """Not where files were left out: they may be in those."""
+    stage.scheduler.complete = complete
+    old = make(stage._body, name="old")
+    await stage.rig.record(old)
+    stage.go_on.set()
+    stage.leases.allowed.set()
+    await until(lambda: stage.rig.results == ["ok"])
+    await stage.scheduler._look(stage.leases.held)
+    assert ((await stage.rig.record(old)).removed is not None) is complete
+    assert (await stage.rig.record(stage.job)).removed is None
