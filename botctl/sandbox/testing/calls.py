@@ -1,0 +1,139 @@
+"""What the bot asked of Discord's REST API, for tests to look at."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from botctl.sandbox.rest import BODY, PREFIX
+from botctl.sandbox.testing.failures import Failed
+from botctl.sandbox.testing.news import News
+
+_SHOWN = 300  # characters of a body
+_PART = re.compile(r"\{[^}]*\}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request and its answer. ``route`` has ``{names}`` for the ids in ``path``; both begin after ``/api/v10``.
+
+    ``body`` and ``answer`` are JSON (None: there was none); ``reason`` is what goes to the guild's audit log.
+    """
+
+    method: str
+    route: str
+    path: str
+    status: int
+    body: Any = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    answer: Any = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        path = re.sub(r"[^/]{40,}", "…", self.path)  # tokens
+        body = "" if self.body is None else json.dumps(self.body, ensure_ascii=False)
+        return f"{self.method} {path} -> {self.status} {body if len(body) <= _SHOWN else body[:_SHOWN] + '…'}".rstrip()
+
+
+class Calls(Sequence[Call]):
+    """The calls since the bot was ready, oldest first."""
+
+    def __init__(self, news: News) -> None:
+        self._all: list[Call] = []
+        self._news = news
+
+    @overload
+    def __getitem__(self, index: int) -> Call: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Call]: ...
+    def __getitem__(self, index: int | slice) -> Call | list[Call]:
+        return self._all[index]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self._all)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} calls>\n{self._shown()}"
+
+    def clear(self) -> None:
+        self._all.clear()
+
+    def find(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> list[Call]:
+        """The calls of ``method`` to ``route``: ``/channels/{channel}/messages``, whatever the names, or a real path.
+
+        With ``body``, those whose body has at least these values.
+        """
+        wanted = _PART.sub("{}", route)
+        return [
+            one
+            for one in self._all
+            if one.method == method.upper()
+            and wanted in (_PART.sub("{}", one.route), one.path)
+            and (body is None or _has(one.body, body))
+        ]
+
+    def assert_called(
+        self, method: str, route: str, *, body: Mapping[str, Any] | None = None, times: int | None = None
+    ) -> Call:
+        """The last of the calls that `find` finds; fails when there is none, or not exactly ``times``."""
+        __tracebackhide__ = True
+        found = self.find(method, route, body=body)
+        if not found or times not in (None, len(found)):
+            said = "" if body is None else f" with {json.dumps(body, ensure_ascii=False, default=str)}"
+            count = f"called {len(found)} times, and not {times}" if found else "not called"
+            raise Failed(f"{method.upper()} {route}{said} was {count}. {self._shown()}")
+        return found[-1]
+
+    def assert_not_called(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> None:
+        """Fails when `find` finds a call."""
+        __tracebackhide__ = True
+        found = self.find(method, route, body=body)
+        if found:
+            raise Failed(f"{method.upper()} {route} was called: {found[0]}")
+
+    def watch(self, app: web.Application) -> None:
+        """Take down every call to ``app``, once its answer is known."""
+        app.on_response_prepare.append(self._take)
+
+    async def _take(self, request: web.Request, response: web.StreamResponse) -> None:
+        if request.path.startswith(f"{PREFIX}/"):
+            resource = request.match_info.route.resource
+            template = resource.canonical if resource else request.path
+            reason = request.headers.get("X-Audit-Log-Reason")
+            self._all.append(
+                Call(
+                    request.method,
+                    template.removeprefix(PREFIX) if template.startswith(PREFIX) else request.path.removeprefix(PREFIX),
+                    request.path.removeprefix(PREFIX),
+                    response.status,
+                    request.get(BODY),
+                    dict(request.query),
+                    unquote(reason) if reason else None,
+                    _json(response),
+                )
+            )
+        self._news.tell()
+
+    def _shown(self) -> str:
+        return "\n".join(["The calls were:", *(f"  {one}" for one in self._all)]) if self._all else "There were none."
+
+
+def _has(said: Any, wanted: Any) -> bool:
+    """Does ``said`` have everything that ``wanted`` names?"""
+    if isinstance(wanted, Mapping):
+        return isinstance(said, Mapping) and all(key in said and _has(said[key], one) for key, one in wanted.items())
+    return bool(said == wanted)
+
+
+def _json(response: web.StreamResponse) -> Any:
+    raw = response.body if isinstance(response, web.Response) else None
+    return json.loads(raw) if isinstance(raw, bytes) and raw and response.content_type == "application/json" else None

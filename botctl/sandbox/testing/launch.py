@@ -1,0 +1,153 @@
+"""The bot under test: made, pointed at a sandbox of its own, started, and closed again."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import disnake
+from disnake.asset import Asset
+from disnake.http import Route
+
+from botctl.sandbox.serve import serving
+from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.testing.calls import Call, Calls
+from botctl.sandbox.testing.discord import Discord
+from botctl.sandbox.testing.failures import Failed, listed
+from botctl.sandbox.testing.handlers import Errors, watched
+from botctl.sandbox.testing.news import News
+from botctl.sandbox.testing.worlds import fresh_world
+
+Source = disnake.Client | Callable[[], Any]
+"""A bot that was made in the running event loop, or what makes one there (async or not, or again such a function)."""
+_START_S = 10.0
+_STOP_S = 5.0
+_GUILD_READY_S = 0.02  # disnake's own 2 s are a pause after the last guild, and a sandbox sends them all at once
+_REFUSED = 400
+
+
+@asynccontextmanager
+async def connected(source: Source) -> AsyncIterator[Discord]:
+    """A new Discord with the bot in it, ready and with its commands registered.
+
+    Raises Failed when there is no bot or it does not start, and at the end BotRaised for what its handlers raised.
+    """
+    with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # a bot without voice lacks nothing
+        bot = await _made(source)
+    token, news = secrets.token_hex(16), News()
+    calls, errors = Calls(news), Errors(news)
+    world, application_id = fresh_world("bot", _guilds(bot))
+    sandbox = Sandbox(world, Access({token: application_id}, secrets.token_hex(16)))
+    with watched(bot, errors):
+        async with serving(sandbox, watch=calls.watch) as url:
+            with _pointed_at(url), _without_pauses(bot):
+                async with _running(bot, token, sandbox, calls, news):
+                    discord = Discord(sandbox, bot, calls, errors, news)
+                    await discord.began()
+                    yield discord
+                    await discord.ended()
+                    errors.check()
+
+
+async def _made(source: Source) -> disnake.Client:
+    bot: Any = source
+    while callable(bot) and not isinstance(bot, disnake.Client):
+        bot = bot()
+        bot = await bot if inspect.isawaitable(bot) else bot
+    if not isinstance(bot, disnake.Client):
+        raise Failed(f"The bot must be a disnake client or a function that makes one, and {bot!r} is neither.")
+    if bot.is_closed() or bot.loop is not asyncio.get_running_loop():
+        raise Failed(
+            "Each test needs a bot of its own, made in its event loop: let a function make it, not the import."
+        )
+    return bot
+
+
+def _guilds(bot: disnake.Client) -> list[int]:
+    """The guilds that the bot registers commands in: they must exist."""
+    return list(_declared(bot)[1])
+
+
+def _declared(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
+    """The bot's commands: global ones, and those by guild."""
+    if not hasattr(bot, "application_commands_iterator"):
+        return [], {}
+    everywhere, by_guild = bot._ordered_unsynced_commands(bot._test_guilds)  # noqa: SLF001
+    return everywhere, by_guild
+
+
+@contextmanager
+def _pointed_at(url: str) -> Iterator[None]:
+    """There is no setting for where Discord is: disnake has its addresses as constants."""
+    with ExitStack() as stack:
+        for owner, name, value in (
+            (Route, "BASE", f"{url}/api/v10"),
+            (Asset, "BASE", f"{url}/cdn"),
+            (Asset, "BASE_MEDIA", f"{url}/cdn"),
+        ):
+            stack.enter_context(patch.object(owner, name, value))
+        yield
+
+
+@contextmanager
+def _without_pauses(bot: disnake.Client) -> Iterator[None]:
+    """Without the seconds that disnake waits to be kind to Discord. Only a sandbox may be met like this."""
+
+    async def go_on(_: int | None, *, initial: bool = False) -> None:
+        """Instead of a pause."""
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(bot._connection, "guild_ready_timeout", _GUILD_READY_S))  # noqa: SLF001
+        if bot.before_identify_hook.__module__.startswith("disnake."):
+            stack.enter_context(patch.object(bot, "before_identify_hook", go_on))
+        yield
+
+
+@asynccontextmanager
+async def _running(bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, news: News) -> AsyncIterator[None]:
+    task = asyncio.create_task(bot.start(token), name="the bot under test")
+    try:
+        await _started(bot, task, sandbox, calls, news)
+        yield
+    finally:
+        await bot.close()
+        _, late = await asyncio.wait((task,), timeout=_STOP_S)
+        task.cancel()
+        await asyncio.wait(late or (task,))
+        if not task.cancelled():
+            task.exception()  # told already, if the bot did not start because of it
+
+
+async def _started(bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, news: News) -> None:
+    """Wait until the bot is ready and the sandbox has its commands."""
+    refused: list[Call] = []
+
+    def done() -> bool:
+        refused[:] = [one for one in calls if one.status >= _REFUSED and one.route.endswith("/commands")]
+        return bool(refused) or task.done() or (bot.is_ready() and not _missing(bot, sandbox))
+
+    in_time = await news.until(done, _START_S)
+    if task.done():
+        error = None if task.cancelled() else task.exception()
+        raise Failed(f"The bot ended while it started: {error or 'without a word'}") from error
+    if refused:
+        raise Failed(f"Discord refused the bot's commands: {refused[0].answer}")
+    if not in_time:
+        missing = _missing(bot, sandbox)
+        what = f"did not register its commands {listed(missing)}" if bot.is_ready() else "was not ready"
+        raise Failed(f"The bot {what} within {_START_S:g} s.")
+
+
+def _missing(bot: disnake.Client, sandbox: Sandbox) -> list[str]:
+    """The commands of the bot that the sandbox does not have yet."""
+    everywhere, by_guild = _declared(bot)
+    (app,) = sandbox.world.applications.values()
+    there = {(scope, one["type"], one["name"]) for scope in app.commands for one in app.commands[scope].values()}
+    wanted = [("", one) for one in everywhere]
+    wanted += [(str(guild_id), one) for guild_id, commands in by_guild.items() for one in commands]
+    return [one.name for scope, one in wanted if (scope, one.type.value, one.name) not in there]

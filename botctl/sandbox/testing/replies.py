@@ -1,0 +1,268 @@
+"""What a person sees of the bot, and can press: messages, replies, forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import disnake
+
+from botctl.sandbox import acts, components, payloads, world
+from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.testing.failures import Failed, listed
+
+if TYPE_CHECKING:
+    from botctl.sandbox.testing.discord import Discord
+    from botctl.sandbox.testing.people import Member
+
+Json = dict[str, Any]
+
+
+class Message:
+    """A message as it is now: what the bot changes later shows here too. ``reader`` is who presses what is in it."""
+
+    def __init__(self, discord: Discord, reader: Member | None, channel_id: str, message_id: str | None) -> None:
+        self.discord = discord
+        self.reader = reader
+        self.channel_id = channel_id
+        self._message_id = message_id
+        self._looked = self._state()
+
+    @property
+    def id(self) -> str:
+        return self._stored.id
+
+    @property
+    def content(self) -> str:
+        return self._stored.content
+
+    @property
+    def embeds(self) -> list[disnake.Embed]:
+        return [disnake.Embed.from_dict(one) for one in self._json["embeds"]]
+
+    @property
+    def components(self) -> list[Json]:
+        """As Discord has them: rows, and what is in these."""
+        return self._stored.components
+
+    @property
+    def attachments(self) -> list[str]:
+        """The names of the files."""
+        return [str(one["filename"]) for one in self._stored.attachments]
+
+    @property
+    def author(self) -> str:
+        return str(self._json["author"]["username"])
+
+    @property
+    def ephemeral(self) -> bool:
+        """Does only one person see it?"""
+        return payloads.is_ephemeral(self._stored)
+
+    @property
+    def thinking(self) -> bool:
+        """Is it still “thinking…”?"""
+        return bool(self._stored.flags & world.LOADING)
+
+    @property
+    def deleted(self) -> bool:
+        return self._found is None
+
+    def button(self, name: str) -> Button:
+        """The button with this label or custom id."""
+        __tracebackhide__ = True
+        return Button(self, self._component("button", name, {components.BUTTON}))
+
+    def select(self, name: str | None = None) -> Select:
+        """The menu with this placeholder or custom id; the only one there is without."""
+        __tracebackhide__ = True
+        return Select(self, self._component("menu", name, components.SELECTS))
+
+    async def edited(self) -> Self:
+        """Wait until the bot has changed or deleted it since it was sent, or since the last `edited`."""
+        __tracebackhide__ = True
+        await self.discord.waited(lambda: self._state() != self._looked, "did not change its message", self._asked)
+        self._looked = self._state()
+        return self
+
+    async def answer(self) -> Message:
+        """Wait until the bot has said something in the channel after this, and return it."""
+        __tracebackhide__ = True
+        found: list[str] = []
+
+        def answered() -> bool:
+            shown = self.discord.sandbox.world.messages.get(self.channel_id, {}).values()
+            mine = self.discord.application_id
+            found[:] = [one.id for one in shown if one.author_id == mine and int(one.id) > int(self.id)]
+            return bool(found)
+
+        await self.discord.waited(answered, f"said nothing after “{self.content}”")
+        return Message(self.discord, self.reader, self.channel_id, found[0])
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} deleted>" if self._found is None else f"<{type(self).__name__} {self.content!r}>"
+        )
+
+    @property
+    def _asked(self) -> Interaction | None:
+        """The interaction whose handler is to change this."""
+        return None
+
+    @property
+    def _found(self) -> world.Message | None:
+        return self.discord.sandbox.world.message(self.channel_id, self._message_id or "")
+
+    @property
+    def _stored(self) -> world.Message:
+        __tracebackhide__ = True
+        if self._found is None:
+            raise Failed("The message was deleted.")
+        return self._found
+
+    @property
+    def _json(self) -> Json:
+        return payloads.message(self._stored, self.discord.sandbox.world)
+
+    def _state(self) -> object:
+        found = self._found
+        return found and (found.edited_at, found.flags)
+
+    def _component(self, what: str, name: str | None, kinds: set[int] | frozenset[int]) -> Json:
+        __tracebackhide__ = True
+        there = [one for one in components.clickable(self.components) if one["type"] in kinds]
+        wanted = (name or "").casefold()
+        for one in there:
+            if name in (None, one.get("custom_id")) or components.name_of(one).casefold() == wanted:
+                return one
+        names = listed([components.name_of(one) for one in there])
+        raise Failed(f"The message has no {what}{f' “{name}”' if name else ''}; there are: {names}.")
+
+
+class Reply(Message):
+    """The bot's answer to what ``reader`` did."""
+
+    def __init__(self, discord: Discord, reader: Member, asked: Interaction) -> None:
+        self._interaction = asked
+        super().__init__(discord, reader, asked.channel_id, None)
+
+    @property
+    def modal(self) -> Modal:
+        """The form that the bot opened."""
+        __tracebackhide__ = True
+        if self._interaction.modal is None or self.reader is None:
+            raise Failed("The bot opened no form.")
+        return Modal(self.reader, self._interaction)
+
+    @property
+    def followups(self) -> list[Message]:
+        """The further messages, as far as they have come."""
+        asked = self._interaction
+        return [Message(self.discord, self.reader, asked.channel_id, one) for one in asked.followups]
+
+    async def followup(self, number: int = 1) -> Message:
+        """Wait for the first further message, or for that of this ``number``."""
+        __tracebackhide__ = True
+        asked = self._interaction
+        await self.discord.waited(lambda: len(asked.followups) >= number, "did not follow up", asked)
+        return self.followups[number - 1]
+
+    @property
+    def _asked(self) -> Interaction:
+        return self._interaction
+
+    @property
+    def _found(self) -> world.Message | None:
+        return self.discord.sandbox.world.message(self.channel_id, self._interaction.original_id or "")
+
+    @property
+    def _stored(self) -> world.Message:
+        __tracebackhide__ = True
+        if self._interaction.state is State.MODAL:
+            raise Failed("The bot answered with a form and not with a message: look at reply.modal.")
+        return super()._stored
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button of ``message``."""
+
+    message: Message
+    raw: Json
+
+    @property
+    def label(self) -> str:
+        return components.name_of(self.raw)
+
+    @property
+    def custom_id(self) -> str | None:
+        return self.raw.get("custom_id")
+
+    @property
+    def disabled(self) -> bool:
+        return bool(self.raw.get("disabled"))
+
+    async def click(self, as_: Member | None = None) -> Reply:
+        """Press it, and wait for what the bot does; ``as_`` may be somebody else than who got the message."""
+        __tracebackhide__ = True
+        return await _press(self.message, self.raw, f"a click on “{self.label}”", as_, [])
+
+
+@dataclass(frozen=True)
+class Select:
+    """A menu of ``message``."""
+
+    message: Message
+    raw: Json
+
+    @property
+    def options(self) -> list[str]:
+        """The labels of a menu that has its own."""
+        return [str(one["label"]) for one in self.raw.get("options", [])]
+
+    async def choose(self, *values: Any, as_: Member | None = None) -> Reply:
+        """Choose ``values`` (labels or values; members, roles or channels), and wait for what the bot does."""
+        __tracebackhide__ = True
+        chosen = [str(getattr(value, "id", value)) for value in values]
+        return await _press(self.message, self.raw, f"a choice in “{components.name_of(self.raw)}”", as_, chosen)
+
+
+@dataclass(frozen=True)
+class Modal:
+    """A form before ``reader``."""
+
+    reader: Member = field(repr=False)
+    interaction: Interaction = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        return str(self._body["title"])
+
+    @property
+    def fields(self) -> list[str]:
+        """The labels."""
+        return [str(one["label"]) for one in components.modal_fields(self._body["components"])]
+
+    async def submit(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> Reply:
+        """Send it off with these ``values`` by custom id or label, and wait for the answer."""
+        __tracebackhide__ = True
+        discord, opened = self.reader.discord, self.interaction
+        body = {"modal": opened.id, "fields": {**(values or {}), **more}}
+        here = replace(self.reader, channel_id=opened.channel_id)
+        return await discord.ask(here, f"the form “{self.title}”", lambda who: acts.submit(discord.sandbox, who, body))
+
+    @property
+    def _body(self) -> Json:
+        return self.interaction.modal or {}
+
+
+async def _press(message: Message, raw: Json, what: str, as_: Member | None, values: list[str]) -> Reply:
+    __tracebackhide__ = True
+    who = as_ or message.reader
+    if who is None:
+        raise Failed("Say who presses it: as_=…")
+    discord = message.discord
+    body = {"message": message.id, "component": raw.get("custom_id") or components.name_of(raw), "values": values}
+    here = replace(who, channel_id=message.channel_id)
+    return await discord.ask(here, what, lambda actor: acts.click(discord.sandbox, actor, body))

@@ -1,0 +1,42 @@
+"""The world in which a test begins: a guild with one channel, an owner, two roles, and the bot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from botctl.sandbox import permissions
+from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User, World
+
+_BOT_POSITION = 100  # above the roles that a test makes
+_BOT = permissions.ALL & ~permissions.ADMINISTRATOR  # so that overwrites and hierarchy count for it
+
+
+def fresh_world(bot_name: str, guild_ids: Iterable[int]) -> tuple[World, str]:
+    """The world, and the id of the bot's application. ``guild_ids`` are guilds that the bot counts on."""
+    world = World()
+    owner = world.add_user(User(world.new_id(), "owner"))
+    bot = world.add_user(User(world.new_id(), bot_name, bot=True))
+    world.applications[bot.id] = Application(bot.id, bot_name, owner_id=owner.id)
+    ids = [str(one) for one in guild_ids] or [world.new_id()]
+    for number, guild_id in enumerate(ids, 1):
+        name = "Test Guild" if number == 1 else f"Test Guild {number}"
+        world.add_guild(_guild(world, guild_id, name, owner, bot))
+    return world, bot.id
+
+
+def _guild(world: World, guild_id: str, name: str, owner: User, bot: User) -> Guild:
+    roles = (
+        Role(guild_id, "@everyone", position=0),
+        Role(world.new_id(), "moderator", position=1, permissions=permissions.MODERATOR),
+        Role(world.new_id(), "admin", position=2, permissions=permissions.EVERYBODY | permissions.ADMINISTRATOR),
+        Role(world.new_id(), bot.name, position=_BOT_POSITION, permissions=_BOT, bot_id=bot.id),
+    )
+    general = Channel(world.new_id(), guild_id, "general")
+    return Guild(
+        guild_id,
+        name,
+        owner.id,
+        roles={role.id: role for role in roles},
+        channels={general.id: general},
+        members={owner.id: Member(owner.id), bot.id: Member(bot.id, [roles[-1].id])},
+    )

@@ -1,0 +1,43 @@
+"""The tests of the dice bot."""
+
+import pytest
+
+from botctl.sandbox.testing import Discord, Refused
+
+
+async def test_roll(discord: Discord) -> None:
+    ann = discord.guild().member("ann", roles=["moderator"])
+    reply = await ann.slash("/roll", sides=20)
+    assert "You rolled" in reply.content
+    assert not reply.ephemeral
+    bob = discord.guild().member("bob", nick="Bobby")
+    await reply.button("again").click(as_=bob)
+    assert reply.content.startswith("Bobby rolled")
+
+
+async def test_the_client_of_discord_refuses_wrong_options(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    with pytest.raises(Refused, match="must be at least 2"):
+        await ann.slash("/roll", sides=1)
+    assert not discord.calls
+
+
+async def test_dice_are_offered(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    assert await ann.autocomplete("/roll", sides="1") == {"10": 10, "12": 12, "100": 100}
+
+
+async def test_a_tournament_takes_its_time(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    reply = await ann.impatient.slash("/tournament")
+    assert reply.thinking
+    assert (await reply.edited()).content == "ann wins"
+    assert (await reply.followup()).content == "Congratulations!"
+    discord.calls.assert_called("PATCH", "/webhooks/{app}/{token}/messages/{message}", body={"content": "ann wins"})
+
+
+async def test_a_die_has_a_name(discord: Discord) -> None:
+    ann = discord.guild().member("ann", locale="de")
+    form = (await ann.slash("/name")).modal
+    assert form.fields == ["Its name"]
+    assert (await form.submit(name="Wilma")).content == "Hallo, Wilma!"
