@@ -93,6 +93,8 @@ async def realtime_server(
         assert isinstance(connection, Socket)  # noqa: S101  for mypy: it is what create_connection makes
         if (response := await pages.answer(asked)) is not None:
             return response
+        # Requests are counted and not sockets: a socket that asks for nothing is bounded by the register, and would
+        # cost a way to Redis here; and what asks for pages, a probe maybe, must not be locked out by what clients do.
         subjects = {Scope.ADDRESS: address_subject(connection.address)}
         if register.crowded(connection) or not (await limiter.check_subjects(CONNECTS, subjects, connects)).allowed:
             register.counts.turned_away += 1

@@ -8,15 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 import pytest
 
 from botctl.core.runtime import Runtime
 from botctl.realtime.protocol import Close
-from tests.support.cli import STARTED_ONLY, Project
+from tests.support.cli import STARTED_ONLY, Process, Project
 from tests.support.waiting import wait_for
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -36,6 +37,16 @@ def address(project: Project) -> str:
 
 
 @contextmanager
+def serving(project: Project, port: int = 0) -> Iterator[Process]:
+    """A realtime server in a process of its own."""
+    with project.process(
+        "run", "--only", "realtime", until=STARTED_ONLY.lower(), BOTCTL_REALTIME__PORT=str(port)
+    ) as server:
+        wait_for(lambda: project.parts().get("realtime") == server.pid, what="the server")
+        yield server
+
+
+@contextmanager
 def watching(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """The client of the docs, and what it prints."""
     assert EXAMPLE
@@ -49,16 +60,30 @@ def watching(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str
 
 
 def test_another_process_streams_what_the_bot_does(project: Project) -> None:
-    """With the client of the docs. The key is revoked in a terminal, and the client is cut."""
-    with project.process("run", "--only", "realtime", until=STARTED_ONLY.lower()) as server:
-        wait_for(lambda: "realtime" in project.parts(), what="the server")
+    """With the client of the docs. It outlasts the server and misses nothing, until its key is revoked."""
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(project))
         made = project.call("auth", "key", "create", "docs", "--topics", "commands", "--json").json
-        with watching(address(project), made["key"]) as (client, said):
+        url = address(project)
+        port = urlsplit(url).port or 0
+        with watching(url, made["key"]) as (client, said):
             assert [said.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
             assert said.readline().split() == ["event", "command.finished"]
+            server.signal(signal.SIGKILL)
+            server.ended()
+            for _ in range(2):  # while nobody serves
+                assert "Pong!" in project.call("sandbox", "send", "/ping").out
+            server = stack.enter_context(serving(project, port))
+            assert [said.readline().split() for _ in range(4)] == [
+                ["auth"],
+                ["subscribe"],
+                ["event", "command.finished"],
+                ["event", "command.finished"],
+            ]
             assert project.call("auth", "key", "revoke", made["id"]).out == f"Key {made['id']} is revoked.\n"
-            _, errors = client.communicate(timeout=20)
+            rest, errors = client.communicate(timeout=20)
+            assert (rest, client.returncode) == ("", 1)
             assert str(int(Close.KEY_ENDED)) in errors
         server.signal(signal.SIGTERM)
         assert server.ended() == 143
