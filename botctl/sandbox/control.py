@@ -19,6 +19,7 @@ from botctl.core.errors import BotctlError, Unreachable, UsageError
 from botctl.sandbox import acts, changes, hello, messages, session, views
 from botctl.sandbox.actor import Actor, actor
 from botctl.sandbox.gateway import SANDBOX
+from botctl.sandbox.incidents import catalogue, scenario
 from botctl.sandbox.interactions import Interaction, State
 from botctl.sandbox.opcodes import Close
 from botctl.sandbox.options import Wrong
@@ -133,6 +134,37 @@ async def change_world(sandbox: Sandbox, body: Json) -> Json:
     return {name: changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
 
 
+async def incident(sandbox: Sandbox, body: Json) -> Json:
+    """Begin the incident ``name`` with its ``settings``, for ``for_s`` seconds if given; or ``stop`` the one so called.
+
+    Without either: what there is, and what goes on. ``scenario`` is the text of one to play; ``stop`` may be "all".
+    """
+    incidents = sandbox.incidents
+    if body.get("scenario"):
+        incidents.play(scenario.parse(str(body["scenario"])))
+    elif body.get("stop") == "all":
+        await incidents.close()
+    elif body.get("stop"):
+        name = catalogue.find(str(body["stop"])).name
+        if not await incidents.stop(name):
+            raise UsageError(f"The incident {name} does not go on.")
+    elif body.get("name"):
+        for_s = None if body.get("for_s") is None else _number(body, "for_s", 0.0)
+        begun = await incidents.start(str(body["name"]), for_s=for_s, **(body.get("settings") or {}))
+        return {"name": begun.name, "settings": dict(begun.settings), "result": dict(begun.result)}
+    return {
+        "incidents": [
+            {"name": one.name, "what": one.what, "source": one.source, "settings": dict(one.settings)}
+            for one in catalogue.INCIDENTS.values()
+        ],
+        "going_on": [
+            {"name": one.name, "settings": dict(one.settings), "began_at": one.began_at, "for_s": one.for_s}
+            for one in incidents.going_on()
+        ],
+        "scenario": incidents.playing,
+    }
+
+
 Function = Callable[[Sandbox, Json], Awaitable[Json]]
 _ROUTES: tuple[tuple[str, str, Function], ...] = (
     ("GET", "state", state),
@@ -148,6 +180,8 @@ _ROUTES: tuple[tuple[str, str, Function], ...] = (
     ("POST", "limits", limits),
     ("GET", "token", token),
     ("POST", "token", token),
+    ("GET", "incidents", incident),
+    ("POST", "incidents", incident),
     ("GET", "clock", clock),
     ("POST", "clock", clock),
 )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from botctl.sandbox import control, gateway, judge, rest, routes  # noqa: F401 - importing routes fills the table of rest
+from botctl.sandbox.incidents.running import Incidents
 from botctl.sandbox.server import Sandbox
 
 _STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
@@ -40,6 +41,7 @@ async def serving(
     Raises ConfigError where the environment asks for the self-check and it cannot be had.
     """
     sandbox.judge = sandbox.judge or judge.from_environment(os.environ)
+    sandbox.incidents = Incidents(sandbox)
     app = application(sandbox)
     watch(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
@@ -51,6 +53,7 @@ async def serving(
         sandbox.world.cdn = f"{sandbox.url}/cdn"
         yield sandbox.url
     finally:
+        await sandbox.incidents.close()
         for connection in app[gateway.CONNECTIONS]:
             connection.abort()
         await runner.cleanup()

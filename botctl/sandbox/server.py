@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botctl.sandbox import messages, payloads, permissions
 from botctl.sandbox.actor import Actor
@@ -23,6 +23,9 @@ from botctl.sandbox.messages import Draft
 from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
 from botctl.sandbox.session import Dispatch, Session, Sessions
 from botctl.sandbox.world import Channel, Guild, Member, Message, World
+
+if TYPE_CHECKING:
+    from botctl.sandbox.incidents.running import Incidents
 
 Json = dict[str, Any]
 _CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
@@ -60,6 +63,7 @@ class Sandbox:
         self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
         self.url = ""  # where the server listens, once it does
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
+        self.incidents: Incidents  # what goes wrong on purpose; there as long as the sandbox listens
         self.judge: Judge | None = None  # the self-check, where it is on
 
     @property

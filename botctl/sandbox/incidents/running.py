@@ -1,10 +1,10 @@
-"""Incidents that go on: begun by name, ended by time, by name, or with the sandbox."""
+"""Incidents that go on: begun by name or by a scenario, ended by time, by name, or with the sandbox."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from loguru import logger
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents import catalogue, everything  # noqa: F401 - fills the catalogue
 from botctl.sandbox.incidents.catalogue import Value
+from botctl.sandbox.incidents.scenario import Step
 from botctl.sandbox.server import Sandbox
 
 
@@ -34,6 +35,7 @@ class Incidents:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._running: dict[str, Running] = {}
+        self._scenario: asyncio.Task[None] | None = None
 
     def going_on(self) -> list[Running]:
         return list(self._running.values())
@@ -65,9 +67,43 @@ class Incidents:
         await asyncio.wait((found.task,))
         return True
 
+    def play(self, steps: Sequence[Step]) -> None:
+        """Let ``steps`` happen, each at its time on the sandbox's clock; raises UsageError while another plays."""
+        if self._scenario is not None and not self._scenario.done():
+            raise UsageError("A scenario goes on already.", hint="End it first, or wait.")
+        self._scenario = asyncio.create_task(self._play(steps))
+
+    async def stop_scenario(self) -> bool:
+        """End the scenario and its incidents; False when there was none."""
+        if self._scenario is None or self._scenario.done():
+            return False
+        self._scenario.cancel()
+        await asyncio.wait((self._scenario,))
+        return True
+
+    @property
+    def playing(self) -> bool:
+        return self._scenario is not None and not self._scenario.done()
+
     async def close(self) -> None:
+        await self.stop_scenario()
         for name in list(self._running):
             await self.stop(name)
+
+    async def _play(self, steps: Sequence[Step]) -> None:
+        clock = self._sandbox.clock
+        began_s = clock.monotonic()
+        try:
+            for step in steps:
+                await clock.sleep(max(began_s + step.at_s - clock.monotonic(), 0.0))
+                await self.start(step.name, for_s=step.for_s, **step.settings)
+            last_s = max(step.end_s for step in steps)
+            await clock.sleep(max(began_s + last_s - clock.monotonic(), 0.0))
+        except UsageError as error:
+            logger.error("The scenario has ended early: {}", error)
+        finally:
+            for step in steps:
+                await self.stop(step.name)
 
     async def _run(self, name: str, going: Any, for_s: float | None) -> None:
         try:
