@@ -54,7 +54,7 @@ def next_name(taken: list[str], words: str) -> str:
     Raises:
         UsageError: ``words`` make no name, or one without some of their letters; or there are 9999 files.
     """
-    spelled = "".join(letter for letter in normalize("NFKD", words.casefold()) if not combining(letter))
+    spelled = "".join(letter for letter in normalize("NFKD", words).casefold() if not combining(letter))
     numbers = [int(found["n"]) for name in taken if (found := FILE_NAME.fullmatch(name))]
     name = f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^a-z0-9]+', '_', spelled).strip('_')}.py"
     lost = any(letter.isalnum() and not letter.isascii() for letter in spelled)

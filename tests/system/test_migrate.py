@@ -97,9 +97,12 @@ def test_two_that_come_at_the_same_moment_apply_once(bot: Bot) -> None:
         bot.begun()
         held = bot.call("migrate", "up", "--wait", "0")
         assert (held.code, "held by process" in held.err) == (6, True)
+        patient = bot.call("migrate", "up", "--wait", "2")
+        said = patient.err.splitlines()[0]
+        assert (patient.code, "does migrations: waiting for 2 s at most." in said) == (6, True), "not in silence"
         bot.touch("finish")
         assert (one.ended(), two.ended()) == (0, 0)
-        said = sorted(process.said.split(" in ")[0].strip() for process in (one, two))
+        said = sorted(process.said.splitlines()[-1].split(" in ")[0] for process in (one, two))
         assert said == ["Nothing to do.", "✓ 0001_slow applied"]
     assert (bot.runs(), bot.call("migrate", "status").code) == (1, 0)
 
@@ -161,7 +164,8 @@ def test_a_file_that_was_changed_after_it_was_applied(bot: Bot) -> None:
     asked = bot.call("migrate", "down")
     assert (asked.code, "--yes" in asked.err) == (5, True)
     done = bot.call("migrate", "down", "--yes", "--json")
-    assert [(row["name"], row["direction"]) for row in done.json] == [("0001_slow", "down")]
+    assert [(row["name"], row["direction"]) for row in done.json["done"]] == [("0001_slow", "down")]
+    assert bot.call("migrate", "up", "--to", "0", "--json").code == 2
 
 
 def test_run_ends_with_3_while_some_are_pending_and_applies_them_on_request(bot: Bot) -> None:

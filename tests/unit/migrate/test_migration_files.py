@@ -141,13 +141,19 @@ class TestCreate:
             create(tmp_path, "mine")
         assert (tmp_path / "0001_mine.py").read_text() == GOOD
 
-    @pytest.mark.parametrize("words", ["", "---", "été", "a" * 61, 'a"""b', "a\nb", "../etc/passwd\0", "back\\slash"])
+    @pytest.mark.parametrize(
+        "words", ["", "---", "индекс", "index of Łódź", "a" * 61, 'a"""b', "a\nb", "../etc/passwd\0", "back\\slash"]
+    )
     def test_what_makes_no_name_is_refused(self, words: str) -> None:
-        if words == "été":
-            assert next_name([], words) == "0001_t.py"
-            return
         with pytest.raises(UsageError):
             next_name([], words)
+
+    @pytest.mark.parametrize(
+        ("words", "name"),
+        [("Über uns", "uber_uns"), ("été", "ete"), ("Straße №5", "strasse_no5"), ("cafe\u0301", "cafe")],
+    )
+    def test_letters_are_spelled_with_a_to_z_and_none_is_dropped(self, words: str, name: str) -> None:
+        assert next_name([], words) == f"0001_{name}.py"
 
     @given(st.text(max_size=40))
     def test_a_name_is_always_one_that_is_found(self, words: str) -> None:

@@ -203,8 +203,12 @@ def test_a_migration_is_called_by_name_or_number() -> None:
     rows = compare(files(2), [])
     assert named(rows, "0002") == named(rows, "0002_m2") == rows[1]
     for name in ("0003", "2", "m2", ""):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError, match=f"There is no '{name}'"):
             named(rows, name)
+    twins = compare(files(1), [replace(record(files(1)[0]), name="0001_other")])
+    with pytest.raises(UsageError, match="0001 is the number of several migrations") as caught:
+        named(twins, "0001")
+    assert caught.value.hint == "There are: 0001_m1, 0001_other."
 
 
 def test_a_person_cannot_say_what_is_so_already_or_what_no_file_does() -> None:

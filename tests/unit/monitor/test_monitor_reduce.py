@@ -182,7 +182,10 @@ def test_every_trouble_has_a_sentence():
                 Service(name="bot", state="degraded", ok=False, detail="the gateway is disconnected"),
             ),
             shards=(Shard(id=3, state="disconnected"),),
-            jobs=(Job(name="trim", schedule="x", outcome="failed", last_run="T"),),
+            jobs=(
+                Job(name="deaf", schedule="x", running=True, stubborn=True, last_run="T"),
+                Job(name="trim", schedule="x", outcome="failed", last_run="T"),
+            ),
             lag_ms=1400.0,
             dropped=12,
         )
@@ -191,7 +194,8 @@ def test_every_trouble_has_a_sentence():
         "mongo of alpha:1: no answer in 2 s",
         "bot of alpha:1 is degraded: the gateway is disconnected",
         "shard 3 of alpha:1 is disconnected",
-        "the job trim came out as failed at T",
+        "the job deaf, begun at T, does not heed its cancellation and goes on",
+        "the job trim, begun at T, came out as failed",
         "alpha:1 was blocked for 1.4 s in the last minute",
         "alpha:1 has dropped 12 events, because a reader is too slow",
     )
