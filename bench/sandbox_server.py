@@ -19,6 +19,7 @@ import uvloop
 from botctl.sandbox import acts
 from botctl.sandbox.actor import actor
 from botctl.sandbox.default_world import default_world
+from botctl.sandbox.limits import LENIENT
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User, World
@@ -64,7 +65,11 @@ async def main() -> None:
     bot = "900000000000000010"
     made = world(guilds, members) if guilds else default_world()
     assert isinstance(made.applications[bot], Application)
-    sandbox = Sandbox(made, Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"))
+    sandbox = Sandbox(
+        made,
+        Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"),
+        limits=LENIENT.but({"enforced": True, "max_concurrency": 16}),
+    )
     async with serving(sandbox) as url:
         print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):

@@ -60,6 +60,11 @@ def _id_from_number(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _plain_text(value: object) -> object:
+    """Let text that may stand for a number or a switch be written as one."""
+    return str(value).lower() if isinstance(value, bool | int | float) else value
+
+
 def _list_from_text(value: object) -> object:
     """Let a variable hold a list: ``a,b`` or JSON."""
     if not isinstance(value, str):
@@ -92,6 +97,12 @@ NAME = Pattern("1 to 32 of a-z, 0-9 and -", r"[a-z0-9-]{1,32}")
 Name = Annotated[str, AfterValidator(NAME)]
 RoleName = Annotated[
     str, AfterValidator(Pattern("a letter and up to 31 of a-z, 0-9, - and _", r"[a-z][a-z0-9_-]{0,31}"))
+]
+LimitName = Annotated[str, AfterValidator(Pattern("a-z and _", r"[a-z_]{1,32}"))]
+LimitValue = Annotated[
+    str,
+    BeforeValidator(_plain_text),
+    AfterValidator(Pattern("a number, a rate like 5/2s, true or false", r"true|false|[0-9.]+(/[0-9.]*[smhd])?")),
 ]
 FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
 DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
@@ -276,6 +287,9 @@ class RealtimeSettings(Section):
 
 class SandboxSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
+    limits: dict[LimitName, LimitValue] = Field(
+        default_factory=dict, description="Limits that are not to be Discord's own; see sandbox-limits.md."
+    )
 
 
 class Settings(Section):

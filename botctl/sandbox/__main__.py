@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from botctl.core.errors import BotctlError, ExitCode, Held
-from botctl.sandbox import storage
+from botctl.sandbox import limits, storage
 from botctl.sandbox.files import Files
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
@@ -28,20 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until a signal; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        asyncio.run(run(options.port, options.state))
+        asyncio.run(run(options.port, options.state, limits.Limits().but(limits.pairs(options.limit))))
     except BotctlError as error:
         sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the last one is what the starter shows
         return int(error.exit_code)
     return int(ExitCode.OK)
 
 
-async def run(port: int, state: Path | None) -> None:
+async def run(port: int, state: Path | None, limited: limits.Limits) -> None:
     """Serve on ``port`` (0: any free one) with the world of ``state``, if given. Raises Held when the port is taken."""
     world = storage.load(state)
     access, told = _access(next(iter(world.applications)))
     files = Files(state.with_suffix(".files") if state else None)
     files.forget_all_but(world.attachment_ids())
-    sandbox = Sandbox(world, access, files=files)
+    sandbox = Sandbox(world, access, files=files, limits=limited)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -79,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m botctl.sandbox", description="A local Discord on loopback.")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--state", type=Path, default=None, metavar="FILE", help="keep the world here")
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another limit than Discord's; again for more",
+    )
     return parser
 
 

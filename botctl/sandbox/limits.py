@@ -128,7 +128,12 @@ def _read(value: Any, old: Any, kind: type) -> Any:
         return _number(value, kind)
     if isinstance(value, Rate):
         return value
-    return Rate.parse(value) if isinstance(value, str) and "/" in value else Rate(_number(value, int), old.per_s)
+    if isinstance(value, str) and "/" in value:
+        return Rate.parse(value)
+    try:
+        return Rate(_number(value, int), old.per_s)
+    except ValueError:
+        raise ValueError(f"must be a rate like {old}, or its count alone") from None
 
 
 def _flag(value: Any) -> bool:

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from botctl.core.access import DiscordAccess
 from botctl.core.bus import Bus
 from botctl.core.child import Launch
 from botctl.core.embedded import START_S, Endpoint, Recipe, embedded
-from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held
+from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held, UsageError
 from botctl.core.process import child_environment
 from botctl.core.redact import register
 from botctl.core.runtime import Runtime
@@ -24,6 +24,7 @@ from botctl.core.settings import Settings
 from botctl.core.tasks import Tasks
 from botctl.sandbox import judge
 from botctl.sandbox.hello import knows
+from botctl.sandbox.limits import Limits
 
 NAME: Final = "sandbox"
 TITLE: Final = "The sandbox"
@@ -35,10 +36,11 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
     """Factory of the service: the sandbox of this project, started here unless another process runs it.
 
     Raises:
+        ConfigError: ``sandbox.limits`` names one that there is not.
         Held: ``sandbox.port`` is taken.
         ServiceFailed: it cannot be started.
     """
-    async with embedded(recipe(settings.sandbox.port), runtime, bus, tasks) as found:
+    async with embedded(recipe(settings.sandbox.port, settings.sandbox.limits), runtime, bus, tasks) as found:
         secret = found.secret or ""
         token = bot_token(secret)
         register(secret)
@@ -51,14 +53,19 @@ def bot_token(secret: str) -> str:
     return hashlib.sha256(b"bot token\0" + secret.encode()).hexdigest()
 
 
-def recipe(port: int) -> Recipe:
-    """How a sandbox on ``port`` (0: any free one) is run, with a new secret."""
+def recipe(port: int, said: Mapping[str, str]) -> Recipe:
+    """How a sandbox on ``port`` (0: any free one) is run, with the limits ``said`` and a new secret."""
+    try:
+        Limits().but(said)
+    except UsageError as error:
+        raise ConfigError(f"sandbox.limits: {error}", hint=error.hint) from None
     secret = secrets.token_urlsafe(32)
 
     def launch(runtime: Runtime, address: str) -> Launch:
         state = runtime.folder / "sandbox" / "world.json"
         state.parent.mkdir(mode=0o700, exist_ok=True)
-        arguments = ("--port", str(_port(address)), "--state", str(state.resolve()))
+        arguments: tuple[str, ...] = ("--port", str(_port(address)), "--state", str(state.resolve()))
+        arguments += tuple(f"--limit={name}={value}" for name, value in said.items())
         return Launch(
             name=TITLE,
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
