@@ -21,7 +21,7 @@ WIDE: Final = 140
 Lines = list[Text]
 
 _RESULTS: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
-_PRESENCES: Final = {Presence.SILENT: "yellow", Presence.GONE: "bold red", Presence.STRANGE: "yellow"}
+_PRESENCES: Final = {Presence.SILENT: "yellow", Presence.STRANGE: "yellow"}
 _SHARD_WELL: Final = ("ready", "resumed")
 _COMING: Final = (State.IDLE, State.STARTING)
 _INDENT: Final = 10
@@ -133,12 +133,14 @@ def _troubles(view: View, width: int, *, most: int) -> Lines:
 
 
 def _processes(processes: Sequence[Process], width: int, most: int) -> Lines:
-    shown = processes if len(processes) <= most else processes[: most - 1]
+    """Those that are there: who has gone is among the troubles."""
+    there = [process for process in processes if process.presence is not Presence.GONE]
+    shown = there if len(there) <= most else there[: most - 1]
     rows = [_process(process, processes) for process in shown]
     head = ("process", "role", "up", "cpu", "memory", "lag", "cmds/s", "p99")
     lines = table(head, rows, min(width, _PROCESSES_WIDE), flexible=1, left="process role")
-    if len(shown) < len(processes):
-        lines.append(Text(f"… and {len(processes) - len(shown)} more processes", "dim"))
+    if len(shown) < len(there):
+        lines.append(Text(f"… and {len(there) - len(shown)} more processes", "dim"))
     return lines
 
 

@@ -281,7 +281,8 @@ def _of_processes(processes: Iterable[Process], gone: int) -> Iterator[str]:
     for process in processes:
         match process.presence:
             case Presence.GONE:
-                yield f"{process.proc} has ended without a word, {process.age_s:.0f} s ago"
+                was = f" ({', '.join(process.roles)})" if process.roles else ""
+                yield f"{process.proc}{was} has ended without a word, {process.age_s:.0f} s ago"
             case Presence.SILENT:
                 yield f"{process.proc} has said nothing for {process.age_s:.0f} s"
             case Presence.STRANGE:

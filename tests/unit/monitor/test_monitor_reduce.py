@@ -114,7 +114,7 @@ def test_presence_is_told_by_age_alone():
     assert view.troubles == (
         "a:2 has said nothing for 4 s",
         "a:4 is of another version of botctl, and cannot be read",
-        "a:3 has ended without a word, 12 s ago",
+        "a:3 (bot) has ended without a word, 12 s ago",
     )
 
 
