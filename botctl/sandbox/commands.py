@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Any
 
+from botctl.sandbox import command_rules
 from botctl.sandbox.refusal import FormErrors, Path, Refusal, unknown
 from botctl.sandbox.world import Application, World
 
 Json = dict[str, Any]
+Count = Callable[[int], None]  # is told how many commands are new, before they are; may refuse them
 
 SLASH, USER, MESSAGE = 1, 2, 3
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
 STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
 LIMITS = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
 OPTIONS_MAX = CHOICES_MAX = 25
-NAME_MAX = 32
-DESCRIPTION_MAX = 100
-CHOICE_NAME_MAX = 100
 _DEEPEST = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of options: groups at the top, sub-commands in them
 
-_SLASH_NAME = re.compile(r"[-_'\w]{1,32}")
 _KEPT = (
     "name",
     "name_localizations",
@@ -35,6 +33,9 @@ _KEPT = (
 )
 
 
+def _uncounted(_: int) -> None: ...
+
+
 def listing(app: Application, scope: str) -> list[Json]:
     return list(app.commands.get(scope, {}).values())
 
@@ -46,19 +47,20 @@ def get(app: Application, scope: str, command_id: str) -> Json:
         raise unknown("application command") from None
 
 
-def create(world: World, app: Application, scope: str, body: Json) -> tuple[Json, bool]:
+def create(world: World, app: Application, scope: str, body: Json, count: Count = _uncounted) -> tuple[Json, bool]:
     """The stored command, and whether it is new: one of the same name and type is replaced."""
     _check(body)
     there = app.commands.setdefault(scope, {})
     old = _same(there, body)
     if old is None:
         _check_room([*there.values(), body])
+        count(1)
     stored = _stored(world, app, scope, body, old)
     there[stored["id"]] = stored
     return stored, old is None
 
 
-def overwrite(world: World, app: Application, scope: str, bodies: list[Json]) -> list[Json]:
+def overwrite(world: World, app: Application, scope: str, bodies: list[Json], count: Count = _uncounted) -> list[Json]:
     """Bulk overwrite: what is named stays or comes (a known name keeps its id), everything else goes."""
     errors = FormErrors()
     for index, body in enumerate(bodies):
@@ -67,6 +69,7 @@ def overwrite(world: World, app: Application, scope: str, bodies: list[Json]) ->
     errors.check()
     _check_room(bodies)
     there = app.commands.get(scope, {})
+    count(sum(_same(there, body) is None for body in bodies))
     stored = [_stored(world, app, scope, body, _same(there, body)) for body in bodies]
     app.commands[scope] = {one["id"]: one for one in stored}
     return stored
@@ -76,6 +79,10 @@ def change(world: World, app: Application, scope: str, command_id: str, body: Js
     old = get(app, scope, command_id)
     merged = {**old, **body, "type": old["type"]}
     _check(merged)
+    others = [one for one in listing(app, scope) if one["id"] != command_id]
+    errors = FormErrors()
+    _check_unique([*others, merged], errors)
+    errors.check()
     app.commands[scope][command_id] = stored = _stored(world, app, scope, merged, old)
     return stored
 
@@ -92,15 +99,13 @@ def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
     kind = body.get("type") or SLASH
     if not isinstance(kind, int) or kind not in LIMITS:
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, 2, 3}.")
-    elif kind == SLASH:
-        _named(body, errors, path)
-        _check_options(body, errors, path)
     else:
-        errors.text(path, body, "name", 1, NAME_MAX)
-    for name in ("name_localizations", "description_localizations"):
-        errors.field(path, body, name, dict)
-    for name in ("contexts", "integration_types"):
-        errors.field(path, body, name, list)
+        command_rules.name(errors, path, body, slash=kind == SLASH)
+        _check_slash(body, errors, path) if kind == SLASH else _check_menu(body, errors, path)
+    command_rules.places(errors, path, body)
+    if not errors.tree and command_rules.size(body) > command_rules.SIZE_MAX:
+        message = f"Command exceeds maximum size ({command_rules.SIZE_MAX})"
+        errors.add(path, "APPLICATION_COMMAND_TOO_LARGE", message)
 
 
 def _check(body: Json) -> None:
@@ -109,17 +114,24 @@ def _check(body: Json) -> None:
     errors.check()
 
 
-def _named(body: Json, errors: FormErrors, path: Path) -> None:
-    """The name and description that a slash command and each of its options has."""
-    name = errors.text(path, body, "name", 1, NAME_MAX)
-    if name and (not _SLASH_NAME.fullmatch(name) or name != name.lower()):
-        errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
-    errors.text(path, body, "description", 1, DESCRIPTION_MAX)
+def _check_slash(body: Json, errors: FormErrors, path: Path) -> None:
+    command_rules.description(errors, path, body)
+    _check_options(body, errors, path)
+
+
+def _check_menu(body: Json, errors: FormErrors, path: Path) -> None:
+    for name in ("description", "options"):
+        if body.get(name):
+            code = f"APPLICATION_COMMAND_CONTEXT_MENU_{name.upper()}_INVALID"
+            errors.add((*path, name), code, f"Context menu commands cannot have {name}")
 
 
 def _check_options(body: Json, errors: FormErrors, path: Path) -> None:
     options = errors.objects(path, body, "options")
     errors.at_most((*path, "options"), options, OPTIONS_MAX)
+    if len({option.get("type") in (SUB_COMMAND, SUB_COMMAND_GROUP) for option in options}) > 1:
+        message = "Sub-command and sub-command group option types are mutually exclusive to all other types"
+        errors.add((*path, "options"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", message)
     optional_seen = False
     names: set[str] = set()
     for index, option in enumerate(options):
@@ -136,37 +148,19 @@ def _check_options(body: Json, errors: FormErrors, path: Path) -> None:
 
 
 def _check_option(option: Json, errors: FormErrors, path: Path) -> None:
-    _named(option, errors, path)
+    command_rules.name(errors, path, option)
+    command_rules.description(errors, path, option)
     kind = option.get("type")
     if not isinstance(kind, int) or kind not in range(SUB_COMMAND, ATTACHMENT + 1):
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, …, 11}.")
     elif kind not in (SUB_COMMAND, SUB_COMMAND_GROUP):
-        _check_value(option, errors, path)
+        command_rules.value(errors, path, option, CHOICES_MAX)
     elif path.count("options") > _DEEPEST[kind]:
         errors.add(
             (*path, "type"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Sub-commands cannot be nested like this"
         )
     else:
         _check_options(option, errors, path)
-
-
-def _check_value(option: Json, errors: FormErrors, path: Path) -> None:
-    """What an option that takes a value may ask of it."""
-    choices = errors.objects(path, option, "choices")
-    errors.at_most((*path, "choices"), choices, CHOICES_MAX)
-    for index, choice in enumerate(choices):
-        errors.text((*path, "choices", index), choice, "name", 1, CHOICE_NAME_MAX)
-        if not isinstance(choice.get("value"), str | int | float):
-            errors.add((*path, "choices", index, "value"), "BASE_TYPE_REQUIRED", "This field is required")
-    if choices and option.get("autocomplete"):
-        message = "Cannot have choices and autocomplete"
-        errors.add((*path, "autocomplete"), "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_INVALID", message)
-    errors.field(path, option, "channel_types", list)
-    for name in ("min_length", "max_length"):
-        errors.field(path, option, name, int)
-    for name in ("min_value", "max_value"):
-        if not isinstance(option.get(name), float):
-            errors.field(path, option, name, int)
 
 
 def _check_unique(bodies: list[Json], errors: FormErrors) -> None:

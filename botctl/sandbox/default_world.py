@@ -8,7 +8,13 @@ from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User
 
 # What the shipped commands and a moderation bot need; not ADMINISTRATOR, so that a missing permission is met here.
 _BOT = permissions.MODERATOR | permissions.bits(
-    "MANAGE_ROLES", "MANAGE_CHANNELS", "MANAGE_WEBHOOKS", "MANAGE_GUILD", "MANAGE_GUILD_EXPRESSIONS", "MENTION_EVERYONE"
+    "MANAGE_ROLES",
+    "MANAGE_CHANNELS",
+    "MANAGE_WEBHOOKS",
+    "MANAGE_GUILD",
+    "MANAGE_GUILD_EXPRESSIONS",
+    "CREATE_GUILD_EXPRESSIONS",
+    "MENTION_EVERYONE",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
 
 
@@ -83,6 +84,7 @@ _CONVERT: dict[type, tuple[str, str]] = {
     dict: ("MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType"),
     list: ("LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"),
 }
+_ID_DIGITS = 20  # of 64 bits
 Path = tuple[str | int, ...]
 T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 
@@ -148,9 +150,9 @@ class FormErrors:
     def choice(self, path: Path, body: dict[str, Any], name: str, offered: Collection[int | str]) -> Any:
         """One of ``offered``; None when it is absent, null or an error."""
         value = body.get(name)
-        if value is None or (value in offered and not isinstance(value, bool)):
+        if value is None or (isinstance(value, int | str) and not isinstance(value, bool) and value in offered):
             return value
-        listed = ", ".join(str(one) for one in offered)
+        listed = ", ".join(sorted(str(one) for one in offered))
         self.add((*path, name), "BASE_TYPE_CHOICES", f"Value must be one of {{{listed}}}.")
         return None
 
@@ -166,10 +168,25 @@ class FormErrors:
         return list(dict.fromkeys(one for one in found if one is not None))
 
     def _id(self, path: Path, value: object) -> str | None:
-        if value is None or (str(value).isdecimal() and str(value).isascii() and not isinstance(value, bool)):
-            return None if value is None else str(int(str(value)))
+        if value is None:
+            return None
+        said = str(value)
+        if isinstance(value, int | str) and said.isascii() and said.isdecimal() and len(said) <= _ID_DIGITS:
+            return str(int(said))
         self.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
         return None
+
+    def time(self, path: Path, body: Mapping[str, Any], name: str) -> datetime | None:
+        """The time ``name`` of ``body``, ISO 8601, UTC unless it says otherwise; None when it is absent or an error."""
+        said = body.get(name)
+        if said is None:
+            return None
+        try:
+            found = datetime.fromisoformat(str(said).replace(" ", "+"))  # an unquoted + of a query arrives as a space
+        except ValueError:
+            self.add((*path, name), "DATE_TIME_TYPE_PARSE", f'Could not parse "{said}". Should be ISO8601.')
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def check(self) -> None:
         """Raises one Refusal when anything was found."""

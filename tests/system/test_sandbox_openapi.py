@@ -11,18 +11,19 @@ from botctl.sandbox import rest
 from tests.support import openapi
 from tests.support.calls import CALLS, Answer, Caller
 from tests.support.discord import TOKEN, local_discord
+from tests.support.moderation_calls import MODERATION
 
 _answers: list[Answer] = []
 
 
 @pytest.fixture
 async def answers() -> list[Answer]:
-    """The answers to all of `CALLS`."""
+    """The answers to all calls."""
     if not _answers:
         async with local_discord() as discord, discord.wire() as wire:
             await wire.identify()
             caller = Caller(discord, wire)
-            _answers.extend([answer for call in CALLS if (answer := await caller(call)) is not None])
+            _answers.extend([answer for call in (*CALLS, *MODERATION) if (answer := await caller(call)) is not None])
     return _answers
 
 
@@ -35,7 +36,8 @@ async def test_every_route_answers_as_described(answers: list[Answer]) -> None:
 async def test_every_route_is_called(answers: list[Answer]) -> None:
     """A route that is new needs a call in tests/support/calls.py, with the status of its success."""
     good = {one.route for one in answers if one.status < 300}
-    never_good = {("GET", "/applications/{application}/guilds/{guild}/commands/{command}/permissions")}
+    command = "/applications/{application}/guilds/{guild}/commands/{command}/permissions"
+    never_good = {("GET", command), ("PUT", command)}
     assert {(one.method, one.path) for one in rest.ROUTES} - good - never_good == set()
 
 
@@ -51,7 +53,7 @@ async def test_a_mutated_answer_is_found(answers: list[Answer]) -> None:
             if judge.faults(one.call.method, one.path, one.status, mutant):
                 found[kind] += 1
                 caught[kind].append(key)
-        if isinstance(one.body, dict):
+        if isinstance(one.body, dict) and not one.path.endswith("/member-counts"):  # whose keys are ids
             assert all(caught.values()), (one.call, caught)
     assert found["wrong"] > 0.95 * seen["wrong"], (found, seen)
     assert found["missing"] > 0.5 * seen["missing"], (found, seen)

@@ -12,7 +12,7 @@ import pytest
 from disnake.ext import commands
 
 from botctl.sandbox.limits import LENIENT
-from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD, Bot, Discord, local_discord
+from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, Bot, Discord, local_discord
 from tests.support.waiting import until
 
 Inter = disnake.ApplicationCommandInteraction
@@ -463,9 +463,9 @@ async def test_channel_messages_roles_and_their_events(discord: Discord) -> None
         assert await heard.get() == ("deleted", "hi!")
         await discord.act("world", give_role={"member": "cat", "role": "Moderator"})
         assert await heard.get() == ("cat", ["Moderator"])
-        member = await channel.guild.fetch_member(int(ANN))
+        member = await channel.guild.fetch_member(int(CAT))
         await member.remove_roles(*member.roles[1:])
-        assert await heard.get() == ("ann", [])
+        assert await heard.get() == ("cat", [])
         await discord.act("world", add_member={"name": "dan", "roles": ["Admin"]})
         await discord.act("world", add_guild={"name": "Second", "members": ["ann"]})
         await until(lambda: len(bot.guilds) == 2)

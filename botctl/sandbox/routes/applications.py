@@ -1,27 +1,56 @@
-"""The bot itself, where its gateway is, and its commands."""
+"""The bot's application, where its gateway is, and its commands."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from botctl.sandbox import commands, payloads
-from botctl.sandbox.refusal import Refusal, unknown
+from botctl.sandbox import command_permissions, commands, payloads
+from botctl.sandbox.images import image
+from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, Reply, route
 
 Json = dict[str, Any]
 _GUILDS_PER_SHARD = 1000  # that Discord recommends
-
-
-@route("GET", "/users/@me")
-def me(call: Call) -> Json:
-    return payloads.current_user(call.sandbox.world.users[call.app.id])
+_OWN_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # the privileged intents of a small bot, which it may set itself
+_TAGS_MOST, _TAG_LENGTH = 5, 20
 
 
 @route("GET", "/oauth2/applications/@me")
 @route("GET", "/applications/@me")
+@route("GET", "/applications/{application}")
 def application(call: Call) -> Json:
+    _own(call)
     return payloads.application(call.app, call.sandbox.world)
+
+
+@route("PATCH", "/applications/@me")
+@route("PATCH", "/applications/{application}")
+def edit_application(call: Call) -> Json:
+    _own(call)
+    body, errors, app = call.form, FormErrors(), call.app
+    found: Json = {}
+    if "description" in body:
+        found["description"] = errors.text((), body, "description", 0, 400)
+    if "tags" in body:
+        tags = errors.field((), body, "tags", list) or []
+        errors.at_most(("tags",), tags, _TAGS_MOST)
+        found["tags"] = list(dict.fromkeys(_tag(errors, index, one) for index, one in enumerate(tags)))
+    for name in ("interactions_endpoint_url", "role_connections_verification_url", "custom_install_url"):
+        if name in body:
+            found[name] = errors.text((), body, name, 0, 2048) or None
+    for name in ("icon", "cover_image"):
+        if name in body:
+            found[name] = picture.hash if (picture := image(errors, (), body, name)) else None
+    flags = errors.field((), body, "flags", int)
+    errors.check()
+    app.settings = {
+        key: value for key, value in {**app.settings, **found}.items() if value is not None or key == "icon"
+    }
+    if flags is not None:
+        app.flags = app.flags & ~_OWN_FLAGS | flags & _OWN_FLAGS
+    call.sandbox.changed()
+    return payloads.application(app, call.sandbox.world)
 
 
 @route("GET", "/gateway", token=False)
@@ -53,11 +82,11 @@ def list_commands(call: Call) -> list[Json]:
 @route("PUT", GUILD)
 def overwrite_commands(call: Call) -> list[Json]:
     scope = _scope(call)
-    bodies = call.body or []  # the description of the API allows null
+    bodies = [] if call.body is None else call.body  # the description of the API allows null
     if not isinstance(bodies, list):
         wrong = {"code": "LIST_TYPE_CONVERT", "message": "Only iterables may be used in a ListType"}
         raise Refusal(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
-    stored = commands.overwrite(call.sandbox.world, call.app, scope, bodies)
+    stored = commands.overwrite(call.sandbox.world, call.app, scope, bodies, _counter(call, scope))
     call.sandbox.changed()
     return stored
 
@@ -65,7 +94,8 @@ def overwrite_commands(call: Call) -> list[Json]:
 @route("POST", GLOBAL)
 @route("POST", GUILD)
 def create_command(call: Call) -> Reply:
-    stored, new = commands.create(call.sandbox.world, call.app, _scope(call), call.form)
+    scope = _scope(call)
+    stored, new = commands.create(call.sandbox.world, call.app, scope, call.form, _counter(call, scope))
     call.sandbox.changed()
     return Reply(201 if new else 200, stored)
 
@@ -93,29 +123,73 @@ def delete_command(call: Call) -> None:
 
 @route("GET", GUILD + "/permissions")
 def all_command_permissions(call: Call) -> list[Json]:
-    """Nobody can set any here yet, so there are none."""
-    _scope(call)
-    return []
+    guild_id = _scope(call)
+    there = call.app.command_permissions.get(guild_id, {})
+    return [command_permissions.shown(call.app, guild_id, one) for one in there]
 
 
 @route("GET", GUILD + "/{command}/permissions")
-def command_permissions(call: Call) -> Json:
-    scope = _scope(call)
-    app, command_id = call.app, call.path["command"]
-    if command_id not in app.commands.get("", {}):
-        commands.get(app, scope, command_id)
-    # Discord: Edit Application Command Permissions: error 10066 stands for "none were ever set"
-    raise Refusal(404, 10066, "Unknown application command permissions")
+def one_command_permissions(call: Call) -> Json:
+    guild_id, target_id = _scope(call), _target(call)
+    if target_id not in call.app.command_permissions.get(guild_id, {}):
+        raise Refusal(404, 10066, "Unknown application command permissions")
+    return command_permissions.shown(call.app, guild_id, target_id)
+
+
+@route("PUT", GUILD + "/{command}/permissions")
+def edit_command_permissions(call: Call) -> Json:
+    """Discord: Edit Application Command Permissions: for a person's Bearer token; a bot's is refused."""
+    _scope(call)
+    _target(call)
+    raise Refusal(403, 20001, "Bots cannot use this endpoint")
+
+
+def _own(call: Call) -> None:
+    """Another's application is nobody's business; raises 20012."""
+    wanted = call.path.get("application", call.app.id)
+    if wanted not in ("@me", call.app.id):
+        raise Refusal(403, 20012, "You are not authorized to perform this action on this application")
 
 
 def _scope(call: Call) -> str:
-    """The guild's id, or "" for global commands; raises for another's application and an unknown guild."""
-    if call.path["application"] != call.app.id:
-        raise Refusal(403, 20012, "You are not authorized to perform this action on this application")
+    """The guild's id, or "" for global commands; raises for another's application and a guild without the bot."""
+    _own(call)
     guild_id = call.path.get("guild", "")
-    if guild_id and guild_id not in call.sandbox.world.guilds:
+    guild = call.sandbox.world.guilds.get(guild_id)
+    if not guild_id:
+        return ""
+    if guild is None:
         raise unknown("Guild")
+    if call.app.id not in guild.members:
+        raise Refusal(403, 50001, "Missing Access")
     return guild_id
+
+
+def _counter(call: Call, scope: str) -> commands.Count:
+    """Counts the commands that are made in a day, in each scope; raises 30034."""
+    limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
+
+    def count(new: int) -> None:
+        for _ in range(new):
+            if limiter.wait_s("command_creates", call.app.id, scope, now_s=now_s):
+                most = limiter.limits.command_creates.count
+                raise Refusal(400, 30034, f"Max number of daily application command creates has been reached ({most})")
+
+    return count
+
+
+def _target(call: Call) -> str:
+    """The command of the path, global or the guild's own, or the application itself; raises 10063."""
+    app, target_id = call.app, call.path["command"]
+    if target_id != app.id and target_id not in app.commands.get("", {}):
+        commands.get(app, call.path["guild"], target_id)
+    return target_id
+
+
+def _tag(errors: FormErrors, index: int, said: object) -> str:
+    if errors.is_a(("tags", index), said, str) and len(str(said)) > _TAG_LENGTH:
+        errors.add(("tags", index), "BASE_TYPE_MAX_LENGTH", f"Must be {_TAG_LENGTH} or fewer in length.")
+    return str(said)
 
 
 def _without_localizations(command: Json) -> Json:

@@ -1,90 +1,142 @@
-"""Guilds, their channels, roles and members, and users."""
+"""A guild itself, and those that the bot is in (Discord: Guild resource; User resource)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox import payloads
-from botctl.sandbox.refusal import unknown
+from botctl.core.guilds import LOCALES
+from botctl.sandbox import access, audit, moderation, payloads, permissions
+from botctl.sandbox.audit import Action
+from botctl.sandbox.channel_forms import NEWS, TEXT, VOICE
+from botctl.sandbox.images import image
+from botctl.sandbox.refusal import FormErrors, unknown
 from botctl.sandbox.rest import Call, route
-from botctl.sandbox.world import Guild, Member
+from botctl.sandbox.world import Guild
 
 Json = dict[str, Any]
 GUILD = "/guilds/{guild}"
-MEMBERS = "/guilds/{guild}/members"
+MINE = "/users/@me/guilds"
+_MOST = 200
+_NUMBERS = {
+    "default_message_notifications": (0, 1),
+    "explicit_content_filter": (0, 1, 2),
+    "afk_timeout": (60, 300, 900, 1800, 3600),
+}
+_CHANNELS = {
+    "afk_channel_id": (VOICE,),
+    "rules_channel_id": (TEXT, NEWS),
+    "public_updates_channel_id": (TEXT, NEWS),
+    "safety_alerts_channel_id": (TEXT, NEWS),
+}
+_PICTURES = ("icon", "splash", "banner")
+_SHOWN = ("name", "description", "system_channel_id", "verification_level", "preferred_locale")
+_LOGGED = (*_SHOWN, *_PICTURES, *_NUMBERS, *_CHANNELS, "system_channel_flags", "premium_progress_bar_enabled")
 
 
 @route("GET", GUILD)
 def get_guild(call: Call) -> Json:
-    guild = _guild(call)
-    counts = {"approximate_member_count": len(guild.members), "approximate_presence_count": 0}
+    guild = access.guild_of(call)
     shown = payloads.guild(guild, call.sandbox.world)
-    return {**shown, **counts} if call.flag("with_counts") else shown
+    return {**shown, **_counts(guild)} if call.flag("with_counts") else shown
 
 
-@route("GET", GUILD + "/channels")
-def list_channels(call: Call) -> list[Json]:
-    return [payloads.channel(one) for one in _guild(call).channels.values()]
+@route("GET", GUILD + "/preview")
+def preview(call: Call) -> Json:
+    guild = access.guild_of(call)
+    shown = payloads.guild(guild, call.sandbox.world)
+    kept = ("id", "name", "icon", "splash", "discovery_splash", "home_header", "emojis", "features", "description")
+    return {key: shown[key] for key in (*kept, "stickers")} | _counts(guild)
 
 
-@route("GET", GUILD + "/roles")
-def list_roles(call: Call) -> list[Json]:
-    return [payloads.role(one) for one in _guild(call).roles.values()]
+@route("PATCH", GUILD)
+def edit_guild(call: Call) -> Json:
+    guild = access.guild_of(call, "MANAGE_GUILD")
+    before = _logged(call, guild)
+    fields, settings = _fields(guild, call.form)
+    for name, value in fields.items():
+        setattr(guild, name, value)
+    guild.settings |= settings
+    if changes := audit.changed(before, _logged(call, guild)):
+        call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
+        audit.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
+    return payloads.guild(guild, call.sandbox.world)
 
 
-@route("GET", MEMBERS)
-def list_members(call: Call) -> list[Json]:
-    guild, limit, after = _guild(call), call.limit(1, 1000), int(call.query.get("after") or 0)
-    later = sorted(int(user_id) for user_id in guild.members if int(user_id) > after)
-    return [payloads.member(guild.members[str(one)], call.sandbox.world) for one in later[:limit]]
+@route("GET", MINE)
+def my_guilds(call: Call) -> list[Json]:
+    """By id, ``after`` one or ``before`` it."""
+    me, limit, errors, query = call.app.id, call.limit(_MOST, _MOST), FormErrors(), dict(call.query)
+    before, after = errors.snowflake((), query, "before"), errors.snowflake((), query, "after")
+    errors.check()
+    mine = sorted((one for one in call.sandbox.world.guilds.values() if me in one.members), key=lambda one: int(one.id))
+    if before:
+        mine = [one for one in mine if int(one.id) < int(before)][-limit:]
+    elif after:
+        mine = [one for one in mine if int(one.id) > int(after)]
+    return [_mine(call, one) for one in mine[:limit]]
 
 
-@route("GET", MEMBERS + "/{user}")
-def get_member(call: Call) -> Json:
-    return payloads.member(_member(call, _guild(call)), call.sandbox.world)
-
-
-@route("PUT", MEMBERS + "/{user}/roles/{role}")
-def give_role(call: Call) -> None:
-    guild = _guild(call)
-    member, role_id = _member(call, guild), _role_id(call, guild)
-    if role_id not in member.roles:
-        member.roles.append(role_id)
-        call.sandbox.member_changed(guild, member)
-
-
-@route("DELETE", MEMBERS + "/{user}/roles/{role}")
-def take_role(call: Call) -> None:
-    guild = _guild(call)
-    member, role_id = _member(call, guild), _role_id(call, guild)
-    if role_id in member.roles:
-        member.roles.remove(role_id)
-        call.sandbox.member_changed(guild, member)
-
-
-@route("GET", "/users/{user}")
-def get_user(call: Call) -> Json:
-    found = call.sandbox.world.users.get(call.path["user"])
-    if found is None:
-        raise unknown("User")
-    return payloads.user(found)
-
-
-def _guild(call: Call) -> Guild:
-    found = call.sandbox.world.guilds.get(call.path["guild"])
-    if found is None:
+@route("DELETE", MINE + "/{guild}")
+def leave(call: Call) -> None:
+    guild = call.sandbox.world.guilds.get(call.path["guild"])
+    if guild is None or call.app.id not in guild.members:
         raise unknown("Guild")
+    moderation.remove(call.sandbox, guild, access.me(call, guild))
+
+
+def _counts(guild: Guild) -> Json:
+    return {"approximate_member_count": len(guild.members), "approximate_presence_count": 0}
+
+
+def _mine(call: Call, guild: Guild) -> Json:
+    shown = payloads.guild(guild, call.sandbox.world)
+    granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
+    mine = {key: shown[key] for key in ("id", "name", "icon", "banner", "features")}
+    mine |= {"owner": guild.owner_id == call.app.id, "permissions": str(granted)}
+    return mine | _counts(guild) if call.flag("with_counts") else mine
+
+
+def _fields(guild: Guild, body: Json) -> tuple[Json, Json]:
+    """What ``body`` sets of a `Guild`, and of its settings; raises 50035."""
+    errors = FormErrors()
+    fields: Json = {}
+    if "name" in body:
+        fields["name"] = errors.text((), body, "name", 2, 100)
+    if "description" in body:
+        fields["description"] = errors.text((), body, "description", 0, 300) or None
+    if (level := errors.choice((), body, "verification_level", range(5))) is not None:
+        fields["verification_level"] = level
+    if locale := errors.choice((), body, "preferred_locale", LOCALES):
+        fields["locale"] = locale
+    if "system_channel_id" in body:
+        fields["system_channel_id"] = _channel(guild, body, "system_channel_id", (TEXT, NEWS), errors)
+    settings = _settings(guild, body, errors)
+    errors.check()
+    return fields, settings
+
+
+def _settings(guild: Guild, body: Json, errors: FormErrors) -> Json:
+    found: Json = {name: errors.choice((), body, name, offered) for name, offered in _NUMBERS.items()}
+    found["system_channel_flags"] = errors.number((), body, "system_channel_flags", 0, 2**6 - 1)
+    found["premium_progress_bar_enabled"] = errors.field((), body, "premium_progress_bar_enabled", bool)
+    found = {name: value for name, value in found.items() if value is not None}
+    for name, kinds in _CHANNELS.items():
+        if name in body:
+            found[name] = _channel(guild, body, name, kinds, errors)
+    for name in _PICTURES:
+        if name in body:
+            found[name] = picture.hash if (picture := image(errors, (), body, name)) else None
     return found
 
 
-def _member(call: Call, guild: Guild) -> Member:
-    found = guild.members.get(call.path["user"])
-    if found is None:
-        raise unknown("Member")
-    return found
+def _channel(guild: Guild, body: Json, name: str, kinds: tuple[int, ...], errors: FormErrors) -> str | None:
+    channel_id = errors.snowflake((), body, name)
+    found = guild.channels.get(channel_id or "")
+    if channel_id and (found is None or found.type not in kinds):
+        errors.add((name,), "CHANNEL_INVALID_TYPE", "Invalid channel type.")
+    return channel_id
 
 
-def _role_id(call: Call, guild: Guild) -> str:
-    if call.path["role"] not in guild.roles:
-        raise unknown("Role")
-    return call.path["role"]
+def _logged(call: Call, guild: Guild) -> Json:
+    shown = payloads.guild(guild, call.sandbox.world)
+    return {key: shown[key] for key in _LOGGED if shown.get(key) is not None}

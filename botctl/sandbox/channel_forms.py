@@ -1,0 +1,139 @@
+"""The body that makes or changes a channel of a guild (Discord: Create Guild Channel; Modify Channel)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox import permissions
+from botctl.sandbox.refusal import FormErrors, Path, Refusal
+from botctl.sandbox.world import Guild, Overwrite, World
+
+Json = dict[str, Any]
+TEXT, VOICE, CATEGORY, NEWS, STAGE, FORUM, MEDIA = 0, 2, 4, 5, 13, 15, 16
+KINDS = (TEXT, VOICE, CATEGORY, NEWS, STAGE, FORUM)
+OF_TEXT = (TEXT, NEWS, FORUM)  # what Discord names in small letters, without spaces
+SLOWMODE_MOST_S = 21_600
+IN_CATEGORY_MOST = 50
+_ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
+_TOPIC_MAX = {FORUM: 4096}
+_OVERWRITES_MOST = 100
+_TAGS_MOST = 20
+
+_SETTINGS: dict[int, Json] = {
+    VOICE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
+    STAGE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
+    FORUM: {
+        "available_tags": [],
+        "default_reaction_emoji": None,
+        "default_sort_order": None,
+        "default_forum_layout": 0,
+    },
+}
+
+
+def settings(kind: int) -> Json:
+    """What a new channel of type ``kind`` has beyond what all have."""
+    return dict(_SETTINGS.get(kind, {}))
+
+
+def fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Json]:
+    """What ``body`` sets of a `Channel` of type ``kind``, and of its settings; raises 50035."""
+    errors = FormErrors()
+    found: Json = {}
+    if "name" in body:
+        name = errors.text((), body, "name", 1, 100)
+        found["name"] = name.lower().replace(" ", "-") if kind in OF_TEXT else name
+    if "topic" in body:
+        found["topic"] = errors.text((), body, "topic", 0, _TOPIC_MAX.get(kind, 1024)) or None
+    if "nsfw" in body:
+        found["nsfw"] = errors.field((), body, "nsfw", bool) or False
+    if (slowmode := errors.number((), body, "rate_limit_per_user", 0, SLOWMODE_MOST_S)) is not None:
+        found["slowmode_s"] = slowmode
+    if (position := errors.number((), body, "position", 0, 2**31 - 1)) is not None:
+        found["position"] = position
+    if "parent_id" in body:
+        found["parent_id"] = _parent(guild, body, kind, errors)
+    if "permission_overwrites" in body:
+        found["overwrites"] = _overwrites(guild, body, errors)
+    more = _settings(world, body, errors)
+    errors.check()
+    return found, more
+
+
+def overwrite(errors: FormErrors, path: Path, said: Json) -> Overwrite | None:
+    """One overwrite of the list in a body; None where it is an error."""
+    target, kind = errors.snowflake(path, said, "id"), errors.choice(path, said, "type", (0, 1))
+    allow, deny = (int(errors.snowflake(path, said, name) or 0) & permissions.ALL for name in ("allow", "deny"))
+    if target is None:
+        errors.add((*path, "id"), "BASE_TYPE_REQUIRED", "This field is required")
+    return Overwrite(target, kind or 0, allow, deny) if target else None
+
+
+def touched(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
+    """The permissions that are allowed or denied otherwise than before."""
+    found = 0
+    for key in {*before, *after}:
+        old, new = before.get(key, Overwrite(key, 0)), after.get(key, Overwrite(key, 0))
+        found |= (old.allow ^ new.allow) | (old.deny ^ new.deny)
+    return found
+
+
+def _parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | None:
+    parent_id = errors.snowflake((), body, "parent_id")
+    if parent_id is None:
+        return None
+    parent = guild.channels.get(parent_id)
+    if parent is None or parent.type != CATEGORY or kind == CATEGORY:
+        errors.add(("parent_id",), "CHANNEL_PARENT_INVALID_TYPE", "Not a category")
+    elif sum(one.parent_id == parent_id for one in guild.channels.values()) >= IN_CATEGORY_MOST:
+        message = f"Maximum number of channels in category reached ({IN_CATEGORY_MOST})"
+        errors.add(("parent_id",), "CHANNEL_PARENT_MAX_CHANNELS", message)
+    return parent_id
+
+
+def _overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overwrite]:
+    listed = errors.objects((), body, "permission_overwrites")
+    errors.at_most(("permission_overwrites",), listed, _OVERWRITES_MOST)
+    made = [overwrite(errors, ("permission_overwrites", index), one) for index, one in enumerate(listed)]
+    found = {one.id: one for one in made if one is not None}
+    if any(one.type == 0 and one.id not in guild.roles for one in found.values()):
+        errors.check()
+        raise Refusal(404, 10009, "Unknown Overwrite")
+    return found
+
+
+def _settings(world: World, body: Json, errors: FormErrors) -> Json:
+    found: Json = {
+        "bitrate": errors.number((), body, "bitrate", 8000, 96_000),
+        "user_limit": errors.number((), body, "user_limit", 0, 99),
+        "video_quality_mode": errors.choice((), body, "video_quality_mode", (1, 2)),
+        "default_auto_archive_duration": errors.choice((), body, "default_auto_archive_duration", _ARCHIVE_MINUTES),
+        "default_thread_rate_limit_per_user": errors.number(
+            (), body, "default_thread_rate_limit_per_user", 0, SLOWMODE_MOST_S
+        ),
+        "default_sort_order": errors.choice((), body, "default_sort_order", (0, 1)),
+        "default_forum_layout": errors.choice((), body, "default_forum_layout", (0, 1, 2)),
+        "default_reaction_emoji": _reaction(errors.field((), body, "default_reaction_emoji", dict)),
+        "available_tags": _tags(world, body, errors) if "available_tags" in body else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _reaction(said: Json | None) -> Json | None:
+    return {"emoji_id": said.get("emoji_id"), "emoji_name": said.get("emoji_name")} if said else None
+
+
+def _tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
+    """A tag that is new gets an id."""
+    listed = errors.objects((), body, "available_tags")
+    errors.at_most(("available_tags",), listed, _TAGS_MOST)
+    return [
+        {
+            "id": errors.snowflake(("available_tags", index), one, "id") or world.new_id(),
+            "name": errors.text(("available_tags", index), one, "name", 1, 20),
+            "moderated": errors.field(("available_tags", index), one, "moderated", bool) or False,
+            "emoji_id": errors.snowflake(("available_tags", index), one, "emoji_id"),
+            "emoji_name": one.get("emoji_name"),
+        }
+        for index, one in enumerate(listed)
+    ]

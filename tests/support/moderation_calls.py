@@ -1,0 +1,123 @@
+"""Calls of the routes with which a bot looks after a guild, for `tests.support.calls`."""
+
+from __future__ import annotations
+
+import base64
+
+from tests.support.calls import Call
+
+PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(16)).decode()
+_GUILD = "/guilds/{guild}"
+_OVERWRITES = [{"id": "{guild}", "type": 0, "allow": "1024", "deny": 2048}]
+ACCOUNTS = (
+    Call("PATCH", "/users/@me", {"username": "renamed"}),
+    Call("PATCH", "/users/@me", {"username": "ann"}, status=400),
+    Call("PATCH", "/users/@me", {"username": "botctl-bot", "avatar": PNG}),
+    Call("GET", "/users/@me/guilds?with_counts=true&limit=10"),
+    Call("GET", "/applications/{app}"),
+    Call("PATCH", "/applications/@me", {"description": "New", "tags": ["a", "b"]}),
+    Call("PATCH", "/applications/{app}", {"flags": 1 << 15}),
+    Call("PATCH", "/applications/@me", {"tags": ["a"] * 6}, status=400),
+)
+GUILD = (
+    Call("GET", _GUILD + "/preview"),
+    Call("PATCH", _GUILD, {"name": "New", "description": "D", "icon": PNG, "verification_level": 2}),
+    Call("PATCH", _GUILD, {"system_channel_id": "{channel}", "rules_channel_id": "{channel}", "afk_timeout": 60}),
+    Call(
+        "PATCH", _GUILD, {"name": "x", "verification_level": 9, "icon": "y", "afk_channel_id": "{channel}"}, status=400
+    ),
+    Call("POST", _GUILD + "/channels", {"name": "Place", "type": 4}, status=201, keep={"category": "id"}),
+    Call(
+        "POST",
+        _GUILD + "/channels",
+        {"name": "A B", "parent_id": "{category}", "topic": "T", "permission_overwrites": _OVERWRITES},
+        status=201,
+        keep={"text": "id"},
+    ),
+    Call("POST", _GUILD + "/channels", {"name": "Talk", "type": 2, "user_limit": 3}, status=201),
+    Call("POST", _GUILD + "/channels", {"name": "news", "type": 5}, status=201),
+    Call("POST", _GUILD + "/channels", {"name": "stage", "type": 13}, status=201),
+    Call("POST", _GUILD + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]}, status=201),
+    Call("POST", _GUILD + "/channels", {"type": 9, "parent_id": "{text}"}, status=400),
+    Call(
+        "PATCH",
+        _GUILD + "/channels",
+        [{"id": "{text}", "position": 7, "parent_id": "{category}", "lock_permissions": True}],
+        status=204,
+    ),
+    Call("PATCH", _GUILD + "/channels", [{"id": "{nobody}", "position": 7}], status=404),
+    Call("GET", _GUILD + "/channels"),
+)
+ROLES = (
+    Call("POST", _GUILD + "/roles", {"name": "made", "permissions": "1024", "color": 255}, keep={"made": "id"}),
+    Call("POST", _GUILD + "/roles", {"name": "admin", "permissions": "8"}, status=403),
+    Call("POST", _GUILD + "/roles", {"unicode_emoji": "x"}, status=403),
+    Call("GET", _GUILD + "/roles/{made}"),
+    Call("GET", _GUILD + "/roles/{nobody}", status=404),
+    Call("PATCH", _GUILD + "/roles/{made}", {"name": "kept", "hoist": True, "colors": {"primary_color": 1}}),
+    Call("PATCH", _GUILD + "/roles/{made}", {"color": -1}, status=400),
+    Call("PATCH", _GUILD + "/roles", [{"id": "{made}", "position": 0}]),
+    Call("PATCH", _GUILD + "/roles", [{"id": "{guild}", "position": 1}], status=400),
+    Call("GET", _GUILD + "/roles/member-counts"),
+    Call("PUT", _GUILD + "/members/{cat}/roles/{guild}", status=400),
+)
+MEMBERS = (
+    Call("GET", _GUILD + "/members/search?query=C&limit=5"),
+    Call("GET", _GUILD + "/members/search", status=400),
+    Call("PATCH", _GUILD + "/members/{cat}", {"nick": "kitten", "roles": ["{made}"]}),
+    Call("PATCH", _GUILD + "/members/{cat}", {"nick": None, "roles": []}),
+    Call("PATCH", _GUILD + "/members/{cat}", {"nick": "x" * 33, "roles": ["1"]}, status=400),
+    Call("PATCH", _GUILD + "/members/{cat}", {"communication_disabled_until": "3000-01-01T00:00:00Z"}, status=400),
+    Call("PATCH", _GUILD + "/members/@me", {"nick": "Helper"}),
+    Call("GET", _GUILD + "/members/{cat}"),
+    Call("DELETE", _GUILD + "/members/{cat}", status=204),
+    Call("GET", _GUILD + "/members/{cat}", status=404),
+    Call("GET", _GUILD + "/prune?days=7"),
+    Call("POST", _GUILD + "/prune", {"days": 30, "compute_prune_count": False}),
+    Call("DELETE", _GUILD + "/roles/{made}", status=204),
+    Call("DELETE", _GUILD + "/roles/{guild}", status=400),
+)
+BANS = (
+    Call("PUT", _GUILD + "/bans/{cat}", {"delete_message_seconds": 60}, status=204),
+    Call("PUT", _GUILD + "/bans/{nobody}", status=404),
+    Call("PUT", _GUILD + "/bans/{ann}", status=403),
+    Call("GET", _GUILD + "/bans?limit=5"),
+    Call("GET", _GUILD + "/bans/{cat}"),
+    Call("DELETE", _GUILD + "/bans/{cat}", status=204),
+    Call("GET", _GUILD + "/bans/{cat}", status=404),
+    Call("DELETE", _GUILD + "/bans/{cat}", status=404),
+    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{cat}", "{ann}", "{nobody}"], "delete_message_seconds": 1}),
+    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{ann}"]}, status=400),
+)
+EMOJIS = (
+    Call("POST", _GUILD + "/emojis", {"name": "wave", "image": PNG}, status=201, keep={"emoji": "id"}),
+    Call("POST", _GUILD + "/emojis", {"name": "a b", "image": "x"}, status=400),
+    Call("GET", _GUILD + "/emojis"),
+    Call("GET", _GUILD + "/emojis/{emoji}"),
+    Call("PATCH", _GUILD + "/emojis/{emoji}", {"name": "hello", "roles": ["{role}"]}),
+    Call("GET", _GUILD),
+    Call("DELETE", _GUILD + "/emojis/{emoji}", status=204),
+    Call("GET", _GUILD + "/emojis/{emoji}", status=404),
+    Call("GET", _GUILD + "/stickers"),
+)
+INVITES = (
+    Call("POST", "/channels/{channel}/invites", {"max_age": 60, "max_uses": 3}, keep={"code": "code"}),
+    Call("POST", "/channels/{channel}/invites", {"max_age": -1}, status=400),
+    Call("POST", "/channels/{category}/invites", {}, status=400),
+    Call("GET", "/channels/{channel}/invites"),
+    Call("GET", _GUILD + "/invites"),
+    Call("GET", "/invites/{code}?with_counts=true"),
+    Call("DELETE", "/invites/{code}"),
+    Call("GET", "/invites/{code}", status=404),
+)
+LOG = (
+    Call("GET", _GUILD + "/audit-logs"),
+    Call("GET", _GUILD + "/audit-logs?user_id={app}&action_type=22&limit=2&before=9999999999999999999"),
+    Call("GET", _GUILD + "/audit-logs?after=1&limit=101", status=400),
+)
+LEAVING = (
+    Call("DELETE", "/users/@me/guilds/{guild}", status=204),
+    Call("DELETE", "/users/@me/guilds/{guild}", status=404),
+    Call("GET", _GUILD, status=404),
+)
+MODERATION = (*ACCOUNTS, *GUILD, *ROLES, *MEMBERS, *BANS, *EMOJIS, *INVITES, *LOG, *LEAVING)
