@@ -248,7 +248,8 @@ def _from(document: Mapping[str, Any]) -> JobRecord:
             "name": document["_id"],
             "revision": document["rev"],
             "missed": Missed(document["missed"]),
-            "paused": bool(document["paused"]),
+            "paused": bool(document["paused"]),  # the embedded store makes numbers of them
+            "stubborn": bool(document.get("stubborn")),
             "outcome": None if outcome is None else Result(outcome),
             "answer": None if answer is None else Result(answer),
             **{name: datetime.fromisoformat(document[name]) for name in _TIMES if document.get(name)},

@@ -172,11 +172,9 @@ class Runner:
                 if await self.book.finish(run, end):
                     self._tell(run, end, skipped)
                 else:
-                    why = f": {end.detail}" if end.detail else ""
-                    _log.warning(
-                        "job %s: run %s ended (%s) after it was taken for lost%s", run.job, run.id, end.result, why
-                    )
-                    await self.book.explain(run, end.detail or f"it ended later ({end.result})")
+                    detail = f"{end.detail or 'it was taken for lost'}; then it ended ({end.result})"
+                    _log.warning("job %s: run %s was taken for lost: %s", run.job, run.id, detail)
+                    await self.book.explain(run, detail)
             except Unreachable:
                 if lease.held and end.result is not Result.CANCELLED:
                     await asyncio.sleep(AGAIN_S)
