@@ -159,10 +159,10 @@ def defer(world: World, interaction: Interaction, flags: int) -> Message:
 
 def update(world: World, interaction: Interaction, made: Draft) -> Message:
     """Callback 7: the message on which the component stands changes."""
-    source = _source(world, interaction)
-    interaction.original_id = source.id
+    message = source(world, interaction)
+    interaction.original_id = message.id
     interaction.state = State.UPDATED
-    return messages.edit(world, source, made)
+    return messages.edit(world, message, made)
 
 
 def defer_update(interaction: Interaction) -> None:
@@ -227,7 +227,7 @@ def edit(world: World, interaction: Interaction, message: Message, made: Draft) 
 
 
 def delete(world: World, interaction: Interaction, message: Message) -> None:
-    del world.messages[message.channel_id][message.id]
+    world.remove_message(message)
     if message.id in interaction.followups:
         interaction.followups.remove(message.id)
     elif interaction.state is State.DEFERRED:
@@ -244,7 +244,8 @@ def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Mess
     return shown, True
 
 
-def _source(world: World, interaction: Interaction) -> Message:
+def source(world: World, interaction: Interaction) -> Message:
+    """The message on which the component stands; raises 10008 when it is gone."""
     found = world.message(interaction.channel_id, interaction.source_id or "")
     if found is None:
         raise unknown("Message")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from botctl.sandbox import components
-from botctl.sandbox.refusal import FormErrors, Path, Refusal
+from botctl.sandbox import embeds, layout, mentions
+from botctl.sandbox.components import V2
+from botctl.sandbox.mentions import Allowed
+from botctl.sandbox.refusal import FormErrors, Refusal
 from botctl.sandbox.world import LOADING, Message, World
 
 Json = dict[str, Any]
 CONTENT_MAX = 2000
-EMBEDS_MAX = 10
 UPLOAD_MAX_BYTES = 10 * 1024 * 1024  # Discord: Reference > Uploading Files
-FIELDS_MAX = 25
-ROWS_MAX = 5
-SUPPRESS_EMBEDS, COMPONENTS_V2 = 1 << 2, 1 << 15
+FILES_MAX = 10
+SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12  # Discord: Message resource > Message Flags
+SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # of a new message
 
 
 @dataclass
@@ -30,30 +31,54 @@ class Upload:
 
 @dataclass
 class Draft:
-    """A body that was found right. ``fields`` holds what it sets of a Message; ``kept`` the attachments that stay
-    (None: all); ``uploads`` are the new ones, stored under the id that is the key.
+    """A body that was found right. ``fields`` holds what it sets of a Message; ``flags`` are as it said them (None: not
+    at all); ``kept`` are the attachments that stay (None: all); ``uploads`` the new ones, stored under the id that is
+    the key.
     """
 
     fields: Json = field(default_factory=dict)
-    flags: int = 0
+    said_flags: int | None = None
     kept: set[str] | None = None
     uploads: dict[str, Upload] = field(default_factory=dict)
     attachments: list[Json] = field(default_factory=list)
+    allowed: Allowed = mentions.EVERYBODY
+
+    @property
+    def flags(self) -> int:
+        return self.said_flags or 0
 
 
-def draft(body: Json, uploads: list[Upload], world: World, *, edit: bool = False) -> Draft:
-    """What ``body`` asks for; raises Refusal (50035, 50006) when Discord would."""
-    if sum(len(upload.data) for upload in uploads) > UPLOAD_MAX_BYTES:
+def draft(
+    body: Json,
+    uploads: list[Upload],
+    world: World,
+    *,
+    old: Message | None = None,
+    allowed: Allowed = mentions.EVERYBODY,
+    empty: bool = False,
+) -> Draft:
+    """What ``body`` asks for; raises Refusal (50035, 50006, 50081, 40005) when Discord would.
+
+    ``old`` is the message to change; ``allowed`` whom a text calls that does not say; ``empty``: nothing is enough.
+    """
+    if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
         raise Refusal(413, 40005, "Request entity too large")
     errors = FormErrors()
-    made = Draft(flags=errors.field((), body, "flags", int) or 0)
+    made = Draft(said_flags=errors.field((), body, "flags", int), allowed=mentions.allowed(body, errors, allowed))
+    v2 = bool((made.flags | (old.flags if old else 0)) & V2)
     _content(body, made, errors)
-    _embeds(body, made, errors)
-    _components(body, made, errors)
+    if "embeds" in body:
+        made.fields["embeds"] = embeds.checked(errors, body)
+    _components(body, made, errors, v2=v2)
     _attachments(body, uploads, made, errors, world)
+    errors.field((), body, "tts", bool)
+    if v2:
+        _check_legacy(made, old, errors)
     errors.check()
-    if not edit and not any(made.fields.values()) and not made.attachments:
-        raise Refusal(400, 50006, "Cannot send an empty message")
+    if body.get("sticker_ids"):
+        raise Refusal(400, 50081, "Invalid Sticker")  # nobody has any here
+    if not (old or empty or any(made.fields.values()) or made.attachments):
+        raise _empty()
     return made
 
 
@@ -69,30 +94,52 @@ def create(world: World, made: Draft, *, channel_id: str, guild_id: str, author_
         **made.fields,
         **more,
     )
+    mentions.note(world, message, made.allowed)
     world.add_message(message)
     return message
 
 
 def edit(world: World, message: Message, made: Draft) -> Message:
-    """``message`` as ``made`` wants it; one that was "thinking…" is a plain message afterwards."""
+    """``message`` as ``made`` wants it; one that was "thinking…" is a plain message afterwards. Raises 50006."""
+    kept = message.attachments
+    if made.kept is not None:
+        kept = [stored for stored in kept if stored["id"] in made.kept]
+    attachments = kept + made.attachments
+    shown = [made.fields.get(name, getattr(message, name)) for name in ("content", "embeds", "components")]
+    if not (any(shown) or attachments or message.snapshots or message.flags & LOADING):
+        raise _empty()
     for name, value in made.fields.items():
         setattr(message, name, value)
-    if made.kept is not None:
-        message.attachments = [stored for stored in message.attachments if stored["id"] in made.kept]
-    message.attachments = message.attachments + made.attachments
+    message.attachments = attachments
+    if made.fields:
+        mentions.note(world, message, made.allowed)
     if message.flags & LOADING:
-        message.flags = message.flags & ~LOADING | made.flags & COMPONENTS_V2
+        message.flags = message.flags & ~LOADING | made.flags & V2
     else:
-        message.flags = message.flags & ~SUPPRESS_EMBEDS | made.flags & (SUPPRESS_EMBEDS | COMPONENTS_V2)
+        suppressed = message.flags if made.said_flags is None else made.said_flags
+        message.flags = message.flags & ~SUPPRESS_EMBEDS | suppressed & SUPPRESS_EMBEDS | made.flags & V2
         message.edited_at = world.timestamp()
     return message
 
 
 def listed(
-    world: World, channel_id: str, *, viewer: str, limit: int, before: str | None = None, after: str | None = None
+    world: World,
+    channel_id: str,
+    *,
+    viewer: str,
+    limit: int,
+    before: str | None = None,
+    after: str | None = None,
+    around: str | None = None,
 ) -> list[Message]:
-    """The newest ``limit`` messages that ``viewer`` sees, newest first; with ``after`` the oldest of those after it."""
+    """The newest ``limit`` messages that ``viewer`` sees, newest first; with ``after`` the oldest of those after it,
+    with ``around`` as many before it as after it.
+    """
     shown = [m for m in world.messages.get(channel_id, {}).values() if m.only_for in (None, viewer)]
+    if around:
+        half = limit // 2
+        older, newer = [m for m in shown if int(m.id) < int(around)], [m for m in shown if int(m.id) >= int(around)]
+        return (older[max(len(older) - half, 0) :] + newer[: limit - half])[::-1]
     if before:
         shown = [m for m in shown if int(m.id) < int(before)]
     if after:
@@ -100,42 +147,33 @@ def listed(
     return shown[-limit:][::-1]
 
 
+def _empty() -> Refusal:
+    return Refusal(400, 50006, "Cannot send an empty message")
+
+
 def _content(body: Json, made: Draft, errors: FormErrors) -> None:
     if "content" in body:
         made.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
 
 
-def _embeds(body: Json, made: Draft, errors: FormErrors) -> None:
-    if "embeds" in body:
-        embeds = errors.objects((), body, "embeds")
-        errors.at_most(("embeds",), embeds, EMBEDS_MAX)
-        made.fields["embeds"] = [_embed(embed, errors, ("embeds", index)) for index, embed in enumerate(embeds)]
-
-
-def _embed(said: Json, errors: FormErrors, path: Path) -> Json:
-    """An embed as Discord keeps it: its type, and of each field whether it is inline."""
-    shown = {**{key: value for key, value in said.items() if value is not None}, "type": "rich"}
-    for name, most in (("title", 256), ("description", 4096)):
-        errors.text(path, said, name, 0, most)
-    for name in ("author", "footer", "image", "thumbnail"):
-        errors.field(path, said, name, dict)
-    fields = errors.objects(path, said, "fields")
-    errors.at_most((*path, "fields"), fields, FIELDS_MAX)
-    for index, field_ in enumerate(fields):
-        errors.text((*path, "fields", index), field_, "name", 1, 256)
-        errors.text((*path, "fields", index), field_, "value", 1, 1024)
-    return {**shown, "fields": [{"inline": False, **one} for one in fields]} if fields else shown
-
-
-def _components(body: Json, made: Draft, errors: FormErrors) -> None:
+def _components(body: Json, made: Draft, errors: FormErrors, *, v2: bool) -> None:
     if "components" not in body:
         return
-    listed = errors.objects((), body, "components")
-    if not made.flags & COMPONENTS_V2:
-        errors.at_most(("components",), listed, ROWS_MAX)
-    components.check(listed, errors, ("components",))
+    said = errors.objects((), body, "components")
+    layout.check(said, errors, v2=v2)
     if not errors.tree:
-        made.fields["components"] = components.numbered(listed)
+        made.fields["components"] = layout.shown(said)
+
+
+def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:
+    """Version 2 components stand alone, and stay what they are (Discord: Components > Using components)."""
+    for name in ("content", "embeds"):
+        if made.fields.get(name):
+            words = f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
+            errors.add((name,), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
+    if old and not old.flags & V2 and any(made.fields.get(one, getattr(old, one)) for one in ("content", "embeds")):
+        words = "Content and embeds must be removed for MessageFlags.IS_COMPONENTS_V2"
+        errors.add(("flags",), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
 
 
 def _attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
@@ -144,6 +182,7 @@ def _attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErr
     slots = {upload.slot for upload in uploads}
     if "attachments" in body:
         made.kept = set(described) - slots
+    errors.at_most(("attachments",), [*slots, *(made.kept or ())], FILES_MAX)
     for upload in uploads:
         said = described.get(upload.slot, {})
         stored: Json = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
+import copy
 from typing import Any
 from urllib.parse import quote
 
+from botctl.sandbox import components, layout, permissions
 from botctl.sandbox.world import (
     EPHEMERAL,
     PRIVATE_THREAD,
@@ -20,12 +21,13 @@ from botctl.sandbox.world import (
     Role,
     Thread,
     User,
+    Webhook,
     World,
 )
 
 Json = dict[str, Any]
-_USER_MENTION = re.compile(r"<@!?(\d+)>")
-_ROLE_MENTION = re.compile(r"<@&(\d+)>")
+HAS_THREAD = 1 << 5  # Discord: Message resource > Message Flags
+SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: a reply, and what a thread begins with
 
 
 def user(user: User) -> Json:
@@ -115,8 +117,8 @@ def overwrite(one: Overwrite) -> Json:
     return {"id": one.id, "type": one.type, "allow": str(one.allow), "deny": str(one.deny)}
 
 
-def thread(channel: Channel, state: Thread) -> Json:
-    """A thread; ``state`` is its `Channel.thread`."""
+def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
+    """A thread; ``state`` is its `Channel.thread`; with the membership of ``viewer``, if any."""
     metadata: Json = {
         "archived": state.archived,
         "archive_timestamp": state.archived_at,
@@ -124,7 +126,7 @@ def thread(channel: Channel, state: Thread) -> Json:
         "locked": state.locked,
         "create_timestamp": state.created_at,
     }
-    return {
+    shown: Json = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
@@ -140,6 +142,7 @@ def thread(channel: Channel, state: Thread) -> Json:
         "total_message_sent": state.messages_ever,
         "flags": 0,
     }
+    return {**shown, "member": thread_member(channel, viewer)} if viewer in channel.thread_members else shown
 
 
 def thread_member(channel: Channel, user_id: str) -> Json:
@@ -161,7 +164,7 @@ def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
 def any_channel(one: Channel, world: World, *, viewer: str) -> Json:
     """A channel of whatever kind."""
     if one.thread is not None:
-        return thread(one, one.thread)
+        return thread(one, one.thread, viewer=viewer)
     return channel(one) if one.guild_id else direct_channel(one, world, viewer=viewer)
 
 
@@ -182,6 +185,22 @@ def emoji(one: Emoji, world: World) -> Json:
         "managed": False,
         "animated": one.animated,
         "available": True,
+    }
+
+
+def webhook(one: Webhook, world: World, *, api: str) -> Json:
+    """An incoming webhook; ``api`` is where the API is."""
+    return {
+        "id": one.id,
+        "type": 1,
+        "guild_id": one.guild_id,
+        "channel_id": one.channel_id,
+        "application_id": one.application_id,
+        "name": one.name,
+        "avatar": one.avatar,
+        "user": user(world.users[one.user_id]),
+        "token": one.token,
+        "url": f"{api}/webhooks/{one.id}/{one.token}",
     }
 
 
@@ -294,18 +313,22 @@ def guild(guild: Guild, world: World) -> Json:
     }
 
 
-def guild_create(one: Guild, joined_at: str, shown: list[Member], world: World) -> Json:
-    """A guild as GUILD_CREATE shows it to the bot that came at ``joined_at``, with the members of ``shown``."""
+def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> Json:
+    """A guild as GUILD_CREATE shows it to ``bot``, with the members of ``shown``, and the threads that are awake."""
     return {
         **guild(one, world),
-        "joined_at": joined_at,
+        "joined_at": bot.joined_at,
         "large": len(one.members) > 250,  # noqa: PLR2004 - disnake's and Discord's largest large_threshold
         "unavailable": False,
         "member_count": len(one.members),
         "voice_states": [],
         "members": [member(member_, world) for member_ in shown],
         "channels": [channel(channel_) for channel_ in one.channels.values()],
-        "threads": [thread(one_, one_.thread) for one_ in one.threads.values() if one_.thread],
+        "threads": [
+            thread(one_, one_.thread, viewer=bot.user_id)
+            for one_ in one.threads.values()
+            if one_.thread and not one_.thread.archived and permissions.of(world, one, bot, one_) & permissions.VIEW
+        ],
         "presences": [],
         "stage_instances": [],
         "guild_scheduled_events": [],
@@ -324,36 +347,34 @@ def message(one: Message, world: World, *, viewer: str = "") -> Json:
         "id": one.id,
         "type": one.type,
         "channel_id": one.channel_id,
-        "author": user(world.users[one.author_id]),
+        "author": _webhook_author(one, world) if one.webhook_id else user(world.users[one.author_id]),
         "content": one.content,
         "timestamp": one.timestamp,
         "edited_timestamp": one.edited_at,
         "tts": one.tts,
-        "mention_everyone": "@everyone" in one.content,
-        "mentions": [],
-        "mention_roles": [],
+        "mention_everyone": one.mention_everyone,
+        "mentions": [user(world.users[found]) for found in one.mentions if found in world.users],
+        "mention_roles": one.mention_roles,
         "attachments": [attachment(stored, one.channel_id, world) for stored in one.attachments],
         "embeds": _embeds(one, world),
-        "components": one.components,
+        "components": _components(one, world),
         "pinned": one.pinned_at is not None,
         "flags": one.flags,
     }
-    if "<@" in one.content:
-        mentioned = dict.fromkeys(_USER_MENTION.findall(one.content))
-        shown["mentions"] = [user(world.users[found]) for found in mentioned if found in world.users]
-        shown["mention_roles"] = list(dict.fromkeys(_ROLE_MENTION.findall(one.content)))
     if one.application_id:
         shown |= {"application_id": one.application_id, "webhook_id": one.application_id}
     if one.reactions:
         shown["reactions"] = reactions(one, viewer)
     if one.webhook_id:
-        shown |= {"webhook_id": one.webhook_id, "author": _webhook_author(one, world)}
+        shown["webhook_id"] = one.webhook_id
     if one.nonce is not None:
         shown["nonce"] = one.nonce
     if one.invoked:
         shown |= _invoked(one.invoked, one, world)
-    if one.reply_to:
-        shown |= _reply(one, world)
+    if one.reply_to or one.reference:
+        shown |= _referring(one, world)
+    if one.flags & HAS_THREAD and (begun := world.channels.get(one.id)) and begun.thread:
+        shown["thread"] = thread(begun, begun.thread, viewer=viewer)
     return shown
 
 
@@ -365,7 +386,7 @@ def _webhook_author(one: Message, world: World) -> Json:
         "username": one.name or (hook.name if hook else "Deleted Webhook"),
         "discriminator": "0000",
         "global_name": None,
-        "avatar": None,
+        "avatar": one.avatar or (hook.avatar if hook else None),
         "public_flags": 0,
         "flags": 0,
         "primary_guild": None,
@@ -379,7 +400,11 @@ def message_event(one: Message, world: World) -> Json:
     if not one.guild_id:
         return shown
     shown["guild_id"] = one.guild_id
-    found = world.guilds[one.guild_id].members.get(one.author_id)
+    members = world.guilds[one.guild_id].members
+    for mentioned in shown["mentions"]:
+        if mentioned["id"] in members:
+            mentioned["member"] = partial_member(members[mentioned["id"]])
+    found = members.get(one.author_id)
     return {**shown, "member": partial_member(found)} if found else shown
 
 
@@ -387,7 +412,7 @@ def _embeds(one: Message, world: World) -> list[Json]:
     """The embeds, with ``attachment://name`` turned into where the attachment is served."""
     if not one.attachments or not one.embeds:
         return one.embeds
-    urls = {f"attachment://{a['filename']}": attachment(a, one.channel_id, world)["url"] for a in one.attachments}
+    urls = _urls(one, world)
     return [
         {
             key: {**value, "url": urls.get(value["url"], value["url"])} if _is_picture(value) else value
@@ -395,6 +420,22 @@ def _embeds(one: Message, world: World) -> list[Json]:
         }
         for embed in one.embeds
     ]
+
+
+def _urls(one: Message, world: World) -> dict[str, str]:
+    """``attachment://name`` to where each attachment is served."""
+    return {f"attachment://{a['filename']}": attachment(a, one.channel_id, world)["url"] for a in one.attachments}
+
+
+def _components(one: Message, world: World) -> list[Json]:
+    """The components, with their pictures and files as Discord serves them."""
+    if not one.flags & components.V2:
+        return one.components
+    urls, shown = _urls(one, world), copy.deepcopy(one.components)
+    for number, found in enumerate(layout.media(shown), start=1):
+        url = urls.get(found["url"], found["url"])
+        found |= {"id": str(number), "url": url, "proxy_url": url}
+    return shown
 
 
 def _is_picture(value: object) -> bool:
@@ -417,11 +458,17 @@ def _invoked(invoked: Json, one: Message, world: World) -> Json:
     return {"interaction_metadata": {**metadata, "name": invoked["name"]}, "interaction": legacy}
 
 
-def _reply(one: Message, world: World) -> Json:
-    reference = {"type": 0, "message_id": one.reply_to, "channel_id": one.channel_id}
-    reference |= {"guild_id": one.guild_id} if one.guild_id else {}
-    target = world.message(one.channel_id, one.reply_to or "")
-    return {"message_reference": reference, "referenced_message": message(target, world) if target else None}
+def _referring(one: Message, world: World) -> Json:
+    """What a message points to: one that it answers, that began its thread, that was pinned, that it forwards."""
+    here = {"channel_id": one.channel_id} | ({"guild_id": one.guild_id} if one.guild_id else {})
+    reference = one.reference or {"type": 0, "message_id": one.reply_to, **here}
+    shown: Json = {"message_reference": reference}
+    if one.snapshots:
+        shown["message_snapshots"] = one.snapshots
+    if one.type in SHOWING_REFERENCED:
+        target = world.message(reference["channel_id"], reference["message_id"])
+        shown["referenced_message"] = message(target, world) if target else None
+    return shown
 
 
 def is_ephemeral(one: Message) -> bool:

@@ -149,17 +149,19 @@ class Sandbox:
         application_id: str | None = None,
         channel: Channel | None = None,
         needs: int = 0,
+        intent: int = 0,
     ) -> int:
         """Tell every session that wants ``event`` and whose bot may know of it. Returns how many.
 
         Of a guild hear the bots that are in it; of a ``channel`` those that see it, of a DM those that are in it; with
         ``needs`` those that have that permission; with ``application_id`` only that one, which needs no right to hear.
+        With ``intent`` those sessions that have it too.
         """
         text: str | None = None
         told = 0
         about = data["user"]["id"] if event == "GUILD_MEMBER_UPDATE" else None
         for session in self.sessions.by_id.values():
-            if not session.wants(event, guild_id, about):
+            if not session.wants(event, guild_id, about) or session.intents & intent != intent:
                 continue
             if application_id is None:
                 if not self._may_hear(session.application_id, guild_id, channel, needs):
@@ -242,7 +244,7 @@ class Sandbox:
         everyone = session.intents & PRESENCES
         bot = guild.members[session.application_id]
         shown = list(guild.members.values()) if everyone else [bot]
-        return payloads.guild_create(guild, bot.joined_at, shown, self.world)
+        return payloads.guild_create(guild, bot, shown, self.world)
 
     def _ready(self, session: Session) -> Json:
         app = self.world.applications[session.application_id]
@@ -290,7 +292,7 @@ class Sandbox:
 
     def _reads(self, session: Session, data: Json) -> bool:
         """May the session read what this message says? (Discord: Gateway > Message Content Intent)"""
-        if session.intents & MESSAGE_CONTENT:
+        if session.intents & MESSAGE_CONTENT or "guild_id" not in data:
             return True
         me = session.application_id
         return data.get("author", {}).get("id") == me or any(one["id"] == me for one in data.get("mentions", ()))

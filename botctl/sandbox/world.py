@@ -34,6 +34,7 @@ class User:
     bot: bool = False
     global_name: str | None = None
     locale: str = "en-US"
+    closed_dms: bool = False  # nobody may write to them
 
 
 @dataclass
@@ -150,6 +151,7 @@ class Webhook:
     name: str
     user_id: str
     application_id: str | None = None
+    avatar: str | None = None  # its hash
 
 
 @dataclass
@@ -191,8 +193,10 @@ class Guild:
 class Message:
     """One message; ``guild_id`` is empty in a DM. ``only_for`` is the user who alone sees it (ephemeral); ``invoked``
     is what it answers: ``{id, type, name, user_id}``; attachments are ``{id, filename, size, content_type,
-    description?}``; ``reactions`` are the emoji as REST writes it to the users who gave it; ``name`` is what a webhook
-    said instead of its own.
+    description?}``; ``reactions`` are the emoji as REST writes it to the users who gave it; ``name`` and ``avatar`` are
+    what a webhook said instead of its own. ``mentions`` and ``mention_roles`` are the ids of whom it calls.
+    ``reply_to`` is a message of the same channel; ``reference`` points elsewhere, as JSON, and ``snapshots`` are what
+    a forward took along.
     """
 
     id: str
@@ -217,6 +221,12 @@ class Message:
     webhook_id: str | None = None
     name: str | None = None
     tts: bool = False
+    avatar: str | None = None
+    mentions: list[str] = field(default_factory=list)
+    mention_roles: list[str] = field(default_factory=list)
+    mention_everyone: bool = False
+    reference: dict[str, Any] | None = None
+    snapshots: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -308,9 +318,19 @@ class World:
         channel = self.channels.get(message.channel_id)
         if channel is not None and message.only_for is None:
             channel.last_message_id = message.id
+            if channel.thread is not None and message.id != channel.id:  # the one it began with does not count
+                channel.thread.messages += 1
+                channel.thread.messages_ever += 1
         if len(shown) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
             for old in list(shown)[:PRUNED_AT_ONCE]:
                 del shown[old]
+
+    def remove_message(self, message: Message) -> None:
+        """What is gone already may go again."""
+        gone = self.messages.get(message.channel_id, {}).pop(message.id, None)
+        channel = self.channels.get(message.channel_id)
+        if gone is not None and channel is not None and channel.thread is not None and message.only_for is None:
+            channel.thread.messages = max(0, channel.thread.messages - 1)
 
     def attachment_ids(self) -> set[str]:
         shown = (message for channel in self.messages.values() for message in channel.values())

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox import interactions, messages, payloads
+from botctl.sandbox import interactions, mentions, messages, payloads
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.messages import Draft
-from botctl.sandbox.refusal import FormErrors
+from botctl.sandbox.refusal import FormErrors, Refusal
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import EPHEMERAL, LOADING, Message
 
@@ -30,23 +30,24 @@ def callback(call: Call) -> Json | None:
     return _described(call, interaction, kind, message) if call.flag("with_response") else None
 
 
-@route("GET", "/webhooks/{application}/{token}/messages/{message}", token=False)
+# What the token of an interaction may do as a webhook; `routes.webhooks` has the routes.
+
+
 def get_message(call: Call) -> Json:
-    interaction = _interaction(call)
-    return payloads.message(interactions.own(call.sandbox.world, interaction, call.path["message"]), call.sandbox.world)
+    interaction, world = _interaction(call), call.sandbox.world
+    message = interactions.own(world, interaction, call.path["message"])
+    return payloads.message(message, world, viewer=interaction.application_id)
 
 
-@route("PATCH", "/webhooks/{application}/{token}/messages/{message}", token=False)
 def edit_message(call: Call) -> Json:
     interaction, world = _interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
-    made = _draft(call, call.form, edit=True)
+    made = _draft(call, call.form, old=message)
     call.sandbox.repost(interactions.edit(world, interaction, message, made))
     interaction.changed()
-    return payloads.message(message, world)
+    return payloads.message(message, world, viewer=interaction.application_id)
 
 
-@route("DELETE", "/webhooks/{application}/{token}/messages/{message}", token=False)
 def delete_message(call: Call) -> None:
     interaction, world = _interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
@@ -55,7 +56,6 @@ def delete_message(call: Call) -> None:
     interaction.changed()
 
 
-@route("POST", "/webhooks/{application}/{token}", token=False)
 def follow_up(call: Call) -> Json:
     interaction, sandbox = _interaction(call), call.sandbox
     message, new = interactions.follow_up(sandbox.world, interaction, _draft(call, call.form))
@@ -67,13 +67,23 @@ def follow_up(call: Call) -> Json:
 
 def _interaction(call: Call) -> Interaction:
     now_s = call.sandbox.world.clock.monotonic()
-    return call.sandbox.book.answered(call.path["application"], call.path["token"], now_s)
+    return call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
 
 
-def _draft(call: Call, body: Json, *, edit: bool = False) -> Draft:
-    made = messages.draft(body, call.uploads, call.sandbox.world, edit=edit)
+def _draft(call: Call, body: Json, *, old: Message | None = None) -> Draft:
+    made = messages.draft(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USERS)
     call.sandbox.keep(made)
     return made
+
+
+def _data(call: Call, data: Json, *, old: Message | None = None) -> Draft:
+    """The message in the ``data`` of a callback; what is wrong with it is named by its place there."""
+    try:
+        return _draft(call, data, old=old)
+    except Refusal as refusal:
+        if refusal.errors:
+            refusal.errors = {"data": refusal.errors}
+        raise
 
 
 def _acknowledge(call: Call, interaction: Interaction, kind: int, data: Json) -> Message | None:
@@ -81,11 +91,12 @@ def _acknowledge(call: Call, interaction: Interaction, kind: int, data: Json) ->
     sandbox, world = call.sandbox, call.sandbox.world
     match kind:
         case interactions.REPLY:
-            return sandbox.post(interactions.reply(world, interaction, _draft(call, data)))
+            return sandbox.post(interactions.reply(world, interaction, _data(call, data)))
         case interactions.DEFER:
             return sandbox.post(interactions.defer(world, interaction, _flags(data)))
         case interactions.UPDATE:
-            return sandbox.repost(interactions.update(world, interaction, _draft(call, data, edit=True)))
+            made = _data(call, data, old=interactions.source(world, interaction))
+            return sandbox.repost(interactions.update(world, interaction, made))
         case interactions.DEFER_UPDATE:
             interactions.defer_update(interaction)
         case interactions.CHOICES:

@@ -50,7 +50,7 @@ def test_a_body_is_refused(world: World, body: dict[str, Any], code: int) -> Non
 
 def test_an_edit_changes_only_what_it_names(world: World) -> None:
     message = post(world, {"content": "a", "embeds": [{"title": "t"}]})
-    messages.edit(world, message, messages.draft({"content": ""}, [], world, edit=True))
+    messages.edit(world, message, messages.draft({"content": ""}, [], world, old=message))
     assert (message.content, len(message.embeds)) == ("", 1)
 
 
@@ -60,9 +60,9 @@ def test_attachments_stay_go_and_come(world: World) -> None:
     first, second = message.attachments
     assert (first["description"], second["size"]) == ("A", 2)
     keep = {"attachments": [{"id": second["id"]}, {"id": 0, "filename": "c.txt"}]}
-    messages.edit(world, message, messages.draft(keep, files[:1], world, edit=True))
+    messages.edit(world, message, messages.draft(keep, files[:1], world, old=message))
     assert [one["filename"] for one in message.attachments] == ["b.txt", "c.txt"]
-    messages.edit(world, message, messages.draft({"content": "x"}, files[:1], world, edit=True))
+    messages.edit(world, message, messages.draft({"content": "x"}, files[:1], world, old=message))
     assert len(message.attachments) == 3
 
 
