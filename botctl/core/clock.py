@@ -31,25 +31,6 @@ class SystemClock:
         return time.monotonic()
 
 
-class ManualClock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
-        self._now = start
-        self._monotonic = 0.0
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._monotonic
-
-    def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass on both clocks."""
-        self._now += timedelta(seconds=seconds)
-        self._monotonic += seconds
-
-
 def iso_ms(at: datetime) -> str:
     """``at`` as botctl writes times everywhere: ISO 8601, UTC, milliseconds, ``2026-01-02T03:04:05.678Z``."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,11 +10,11 @@ from pymongo.errors import ServerSelectionTimeoutError
 
 from botctl.auth.keys import COLLECTION, MongoKeys, api_keys
 from botctl.core.bus import Bus
-from botctl.core.clock import ManualClock
 from botctl.core.errors import Unreachable, UsageError
 from botctl.core.event_log import Position
 from botctl.core.events import Event, KeyCreated, KeyRevoked
 from botctl.core.keys import KeyRefused
+from tests.support.clock import ManualClock
 from tests.support.realtime import Auditing
 from tests.support.stores import tasks_for
 

@@ -14,8 +14,8 @@ from botctl.audit.query import Query
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MongoAuditor
 from botctl.core.audit import AuditEntry, Success, Who
-from botctl.core.clock import ManualClock
 from botctl.core.errors import Unreachable
+from tests.support.clock import ManualClock
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
 

@@ -12,10 +12,10 @@ import pytest
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MAX_BATCH, MongoAuditor
 from botctl.core.audit import AuditEntry, Change, Target, Who, entry_for, line
-from botctl.core.clock import ManualClock
 from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
 from botctl.stores import nx
 from botctl.stores.mongo import connect
+from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 

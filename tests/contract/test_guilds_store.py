@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from botctl.core.audit import line
 from botctl.core.bus import Bus
-from botctl.core.clock import ManualClock
 from botctl.core.errors import Unreachable, UsageError
 from botctl.core.events import GuildSettingsChanged
 from botctl.core.guilds import DEFAULTS, LOCALES, GuildSettings
 from botctl.stores import mongo, nx, redis
 from botctl.stores.guilds import COLLECTION, Guilds, decode, encode, guild_cache
+from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 

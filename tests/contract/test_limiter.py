@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from botctl.core.clock import ManualClock
 from botctl.core.gcra import Rate, decide
 from botctl.core.invocation import Actor, Invocation, Kind
 from botctl.core.throttle import Scope, address_subject, parse
@@ -20,6 +19,7 @@ from botctl.ratelimit.local import LocalCounts
 from botctl.ratelimit.script import Answer
 from botctl.stores import valkey
 from botctl.stores.redis import connect
+from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 

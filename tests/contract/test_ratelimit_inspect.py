@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.exceptions import ConnectionError as RedisDown
 
-from botctl.core.clock import ManualClock
 from botctl.core.errors import Unreachable, UsageError
 from botctl.core.throttle import Scope, parse
 from botctl.ratelimit import books
 from botctl.ratelimit.inspect import Inspector, Place, reset
 from botctl.ratelimit.keys import policies_key, subject_of
 from botctl.ratelimit.limiter import RedisLimiter
+from tests.support.clock import ManualClock
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
 

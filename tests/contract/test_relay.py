@@ -13,7 +13,6 @@ from typing import Any
 from redis.asyncio import Redis
 
 from botctl.core.bus import Bus
-from botctl.core.clock import ManualClock
 from botctl.core.errors import Unreachable
 from botctl.core.event_log import Batch, EventLog
 from botctl.core.events import (
@@ -31,6 +30,7 @@ from botctl.stores import valkey
 from botctl.stores.event_log import event_log
 from botctl.stores.redis import connect
 from botctl.stores.relay import Relay
+from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 

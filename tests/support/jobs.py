@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from botctl.core.bus import Bus
-from botctl.core.clock import Clock, ManualClock
+from botctl.core.clock import Clock
 from botctl.core.events import Event, JobFinished, JobStarted
 from botctl.core.jobs import Job, JobRecord, Missed
 from botctl.core.registry import Services
@@ -17,6 +17,7 @@ from botctl.core.schedule import parse
 from botctl.jobs.book import COLLECTION, MongoJobBook
 from botctl.jobs.runner import Runner
 from tests.support.bots import FakeAuditor
+from tests.support.clock import ManualClock
 from tests.support.mongo_memory import MemoryDatabase
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from botctl.audit.log import LOOK_BACK_MS, Follower, Tail, entry_of
 from botctl.audit.query import Query
-from botctl.core.clock import ManualClock, iso_ms, unix_ms
+from botctl.core.clock import iso_ms, unix_ms
+from tests.support.clock import ManualClock
 
 LOOK_BACK_S = LOOK_BACK_MS / 1000
 START = datetime(2026, 1, 1, tzinfo=UTC)

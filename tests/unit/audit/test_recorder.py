@@ -7,8 +7,8 @@ import pytest
 from botctl.audit.recorder import audit_recorder
 from botctl.core.audit import Success
 from botctl.core.bus import Bus
-from botctl.core.clock import ManualClock
 from botctl.core.events import RunEnding, RunStarted, ServiceChanged
+from tests.support.clock import ManualClock
 
 
 class Entries(list):

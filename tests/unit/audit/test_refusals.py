@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from botctl.audit.refusals import EVERYBODY_ELSE, Refusals
 from botctl.core.audit import AuditEntry, Stage, Success, Who, entry_for, line
-from botctl.core.clock import ManualClock
 from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
+from tests.support.clock import ManualClock
 
 START = ManualClock().now()
 

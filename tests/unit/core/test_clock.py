@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.clock import ManualClock, SystemClock, from_unix_ms, iso_ms, unix_ms
+from botctl.core.clock import SystemClock, from_unix_ms, iso_ms, unix_ms
+from tests.support.clock import ManualClock
 
 
 def test_a_manual_clock_stands_still_until_it_is_moved():

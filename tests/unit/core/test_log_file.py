@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from botctl.core.clock import ManualClock
 from botctl.core.log_file import LogFile
+from tests.support.clock import ManualClock
 
 
 class Setup:

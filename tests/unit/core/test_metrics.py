@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from botctl.core import metrics as module
 from botctl.core.bus import Bus
-from botctl.core.clock import ManualClock
 from botctl.core.events import (
     AutocompleteAnswered,
     CommandFinished,
@@ -26,6 +25,7 @@ from botctl.core.latency import BOUNDS_MS
 from botctl.core.metrics import MAX_NAMES, OTHERS, Metrics, measure_lag, process_metrics, render_prometheus
 from botctl.core.settings import Settings
 from botctl.core.state import State, Status
+from tests.support.clock import ManualClock
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from botctl.core.clock import ManualClock
 from botctl.core.latency import Latencies, quantile_ms
 from botctl.core.window import WINDOW_S, Window
+from tests.support.clock import ManualClock
 
 
 def test_seconds_are_told_apart_and_the_one_under_way_is_left_out():

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.clock import ManualClock
 from botctl.core.errors import UsageError
 from botctl.sandbox.clock import SandboxClock
+from tests.support.clock import ManualClock
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from botctl.core.clock import ManualClock
 from botctl.sandbox import commands
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.world import Application, World
+from tests.support.clock import ManualClock
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from botctl.core.clock import ManualClock
 from botctl.sandbox import interactions, messages
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.interactions import Book, Interaction, State
@@ -12,6 +11,7 @@ from botctl.sandbox.limiter import Limiter
 from botctl.sandbox.limits import Limits
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.world import EPHEMERAL, LOADING, World
+from tests.support.clock import ManualClock
 
 ANN, BOT = "900000000000000101", "900000000000000010"
 GUILD, GENERAL = "900000000000000001", "900000000000000301"

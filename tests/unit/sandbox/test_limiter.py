@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.core.clock import ManualClock
 from botctl.sandbox.limiter import Bucket, Limiter, Start, bucket_of
 from botctl.sandbox.limits import Limits, Rate
 from botctl.sandbox.refusal import RateLimited
+from tests.support.clock import ManualClock
 
 MESSAGES = bucket_of("POST", "/channels/{channel}/messages")
 REACTION = bucket_of("PUT", "/channels/{channel}/messages/{message}/reactions/{emoji}/@me")

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.clock import ManualClock
 from botctl.sandbox import permissions
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.permissions import ALL, EVERYBODY, HISTORY, SEND, VIEW, bits
 from botctl.sandbox.world import Channel, Guild, Member, Overwrite, Role, Thread, World, discord_time
+from tests.support.clock import ManualClock
 
 ANN, BOB, CAT, BOT = "900000000000000101", "900000000000000102", "900000000000000103", "900000000000000010"
 GUILD, GENERAL = "900000000000000001", "900000000000000301"
