@@ -174,8 +174,7 @@ class Gateway(RuleBasedStateMachine):
     def resume_from_earlier(self, data: st.DataObject, back: int) -> None:
         """A client that has forgotten the newest: it is told them once more."""
         client = self._one(data)
-        client.seq = max(client.seq - back, 0)
-        self._resume(client, client.seq)
+        self._resume(client, max(client.seq - back, 0))
 
     @rule(data=st.data(), ahead=st.integers(1, 3))
     def resume_from_the_future(self, data: st.DataObject, ahead: int) -> None:
@@ -301,6 +300,7 @@ class Gateway(RuleBasedStateMachine):
             client.told.append(("RESUMED", None))
         self._connect(client, 6, self._resuming(client, seq))
         if there and held:
+            client.seq = seq
             assert older.closed is not None
             assert [frame["op"] for frame in client.wire.frames] == [10] + [0] * (missed + 1)
             return
