@@ -17,6 +17,7 @@ import psutil
 
 from botctl.core.runtime import Runtime
 from botctl.core.scaffold import create
+from tests.support.forked import botctl
 from tests.support.waiting import wait_for
 
 BOTCTL = (sys.executable, "-m", "botctl")
@@ -90,17 +91,7 @@ class Project:
 
     def call(self, *words: str, limit_s: float = 30, **env: str) -> Done:
         """Call botctl and wait for its end."""
-        done = subprocess.run(
-            (*BOTCTL, *words),
-            cwd=self.root,
-            env={**self.env, **env},
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return Done(*botctl(words, self.root, {**self.env, **env}, limit_s=limit_s))
 
     @contextmanager
     def process(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pytest
 
 from botctl.core.settings_load import load
 from botctl.core.settings_reference import reference
-from tests.support.cli import BOTCTL, Project
+from tests.support.cli import Project
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
@@ -90,19 +89,10 @@ def test_what_is_typed_prints_what_is_shown(bot: Project, block: Block) -> None:
     for typed, expected, code in seen:
         words = shlex.split(typed)
         assert words[0] == "botctl", f"{block}: only botctl is run here, not {words[0]}"
-        done = subprocess.run(
-            (*BOTCTL, *words[1:]),
-            cwd=bot.root,
-            env={**bot.env, "COLUMNS": "80", "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-            stdin=subprocess.DEVNULL,
-        )
-        printed = done.stdout.rstrip("\n") + "\n" + done.stderr
+        done = bot.call(*words[1:], COLUMNS="80", NO_COLOR="1")
+        printed = done.out.rstrip("\n") + "\n" + done.err
         printed = printed.lstrip("\n")
-        assert done.returncode == code, f"{block}: $ {typed}\n{printed}"
+        assert done.code == code, f"{block}: $ {typed}\n{printed}"
         assert re.fullmatch(pattern(expected), printed.rstrip("\n") + "\n"), f"{block}: $ {typed}\n{printed}"
 
 

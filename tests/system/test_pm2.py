@@ -31,8 +31,8 @@ from botctl.sandbox.service import bot_token
 from tests.support.cli import BOTCTL, READY, Done, Project
 from tests.support.discord import BOT, SECRET
 from tests.support.pm2_daemon import Pm2, running
+from tests.support.project_files import POINT, SLOW
 from tests.support.waiting import wait_for
-from tests.system.test_run import POINT, SLOW
 
 COMPRESSION = 100
 CONFIG = """
