@@ -87,9 +87,11 @@ class Discord:
             yield Wire(socket)
 
     @contextlib.asynccontextmanager
-    async def bot(self, prepare: Callable[[Bot], None] = lambda _: None, **options: Any) -> AsyncIterator[Bot]:
+    async def bot(
+        self, prepare: Callable[[Bot], None] = lambda _: None, *, kind: type[Bot] = Bot, **options: Any
+    ) -> AsyncIterator[Any]:
         """A disnake bot with what ``prepare`` adds to it, connected, ready and with its commands registered."""
-        bot = Bot(**options)
+        bot = kind(**options)
         prepare(bot)
         running = asyncio.create_task(bot.start(TOKEN))
         try:
