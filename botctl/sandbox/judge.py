@@ -58,6 +58,12 @@ REPAIRS: Final = (
         },
         "The code of a field's error is a word: BASE_TYPE_REQUIRED (Discord: Reference > Error Messages).",
     ),
+    Repair(
+        ("components", "schemas", "MessageReferenceType", "oneOf"),
+        [{"title": "DEFAULT", "description": "Reference to a message", "const": 0}],
+        [{"const": 0}, {"const": 1}],
+        "A forward has the reference type 1 (Discord: Message resource > Message Reference Types).",
+    ),
 )
 
 UNDESCRIBED: Final[dict[tuple[str, str], str]] = {}

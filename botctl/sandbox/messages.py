@@ -83,9 +83,9 @@ def draft(
 
 
 def create(world: World, made: Draft, *, channel_id: str, guild_id: str, author_id: str, **more: Any) -> Message:
-    """A new message in the world. ``more``: further fields of `Message`."""
+    """A new message in the world. ``more``: further fields of `Message`, also its id."""
     message = Message(
-        id=world.new_id(),
+        id=more.pop("id", None) or world.new_id(),
         channel_id=channel_id,
         guild_id=guild_id,
         author_id=author_id,

@@ -11,6 +11,7 @@ from botctl.sandbox import rest
 from tests.support import openapi
 from tests.support.calls import CALLS, Answer, Caller
 from tests.support.discord import TOKEN, local_discord
+from tests.support.message_calls import TALK
 from tests.support.moderation_calls import MODERATION
 
 _answers: list[Answer] = []
@@ -23,7 +24,8 @@ async def answers() -> list[Answer]:
         async with local_discord() as discord, discord.wire() as wire:
             await wire.identify()
             caller = Caller(discord, wire)
-            _answers.extend([answer for call in (*CALLS, *MODERATION) if (answer := await caller(call)) is not None])
+            calls = (*CALLS, *TALK, *MODERATION)  # at the end of which the bot leaves its guild
+            _answers.extend([answer for call in calls if (answer := await caller(call)) is not None])
     return _answers
 
 

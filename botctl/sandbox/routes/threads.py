@@ -112,9 +112,7 @@ def list_active(call: Call) -> Json:
     """All that are awake and that the bot sees, newest first."""
     guild = access.guild_of(call)
     found = threads.awake(call.sandbox, call.app.id, guild.id)
-    listed = _listed(call, found, len(found))
-    del listed["has_more"]
-    return listed
+    return _listed(call, found, len(found))
 
 
 @route("GET", _ARCHIVED + "/public")
