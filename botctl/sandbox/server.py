@@ -240,11 +240,14 @@ class Sandbox:
     # Building what is told
 
     def guild_create(self, guild: Guild, session: Session) -> Json:
-        """With all members for those who hear of presences, else with the bot alone (Discord: Guild Create)."""
-        everyone = session.intents & PRESENCES
+        """With all members of a guild that is not large for those who hear of presences, else with the bot alone.
+
+        Discord: Gateway Events > Guild Create: offline members of a large guild are not there, and all are offline here.
+        """
+        large = len(guild.members) > session.large_threshold
         bot = guild.members[session.application_id]
-        shown = list(guild.members.values()) if everyone else [bot]
-        return payloads.guild_create(guild, bot, shown, self.world)
+        shown = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
+        return {**payloads.guild_create(guild, bot, shown, self.world), "large": large}
 
     def _ready(self, session: Session) -> Json:
         app = self.world.applications[session.application_id]

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import disnake
+from backports import zstd
 from disnake.ext import commands
 
 from botctl.sandbox.default_world import default_world
@@ -84,7 +85,8 @@ class Discord:
     async def wire(self, query: str = "?v=10&encoding=json") -> AsyncIterator[Wire]:
         """A bare gateway connection."""
         async with self.http.ws_connect(self.url + "/" + query) as socket:
-            yield Wire(socket)
+            stream = _STREAMS.get(query.rpartition("compress=")[2])
+            yield Wire(socket, stream() if stream else None)
 
     @contextlib.asynccontextmanager
     async def bot(
@@ -109,15 +111,14 @@ class Wire:
     """The frames of one gateway connection."""
 
     socket: aiohttp.ClientWebSocketResponse
-    inflator: Any = None
+    inflate: Callable[[bytes], bytes] | None = None
 
     async def hear(self) -> dict[str, Any]:
         """The next payload; raises Closed when the server closed instead."""
         frame = await self.socket.receive(timeout=5)
         if frame.type is aiohttp.WSMsgType.BINARY:
-            self.inflator = self.inflator or zlib.decompressobj()
-            assert frame.data.endswith(b"\x00\x00\xff\xff")
-            return json.loads(self.inflator.decompress(frame.data))
+            assert self.inflate is not None
+            return json.loads(self.inflate(frame.data))
         if frame.type is aiohttp.WSMsgType.TEXT:
             return json.loads(frame.data)
         raise Closed(self.socket.close_code)
@@ -136,6 +137,22 @@ class Wire:
         await self.hear()
         await self.say(2, {"token": TOKEN, "properties": {}, "intents": INTENTS, **more})
         return (await self.hear_until("READY"))["d"]
+
+
+def _zlib_stream() -> Callable[[bytes], bytes]:
+    stream = zlib.decompressobj()
+
+    def inflate(data: bytes) -> bytes:
+        assert data.endswith(b"\x00\x00\xff\xff")
+        return stream.decompress(data)
+
+    return inflate
+
+
+_STREAMS: dict[str, Callable[[], Callable[[bytes], bytes]]] = {
+    "zlib-stream": _zlib_stream,
+    "zstd-stream": lambda: zstd.ZstdDecompressor().decompress,
+}
 
 
 class Closed(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from botctl.sandbox.changes import add_member
 from botctl.sandbox.limits import LENIENT
-from tests.support.discord import BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
+from tests.support.discord import ANN, BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
 from tests.support.waiting import until
 
 Inter = disnake.ApplicationCommandInteraction
@@ -109,11 +110,31 @@ async def test_hello_ready_and_guilds(discord: Discord) -> None:
         assert all("primary_color" in role["colors"] for role in guild["d"]["roles"])
 
 
-async def test_zlib_stream_is_one_stream(discord: Discord) -> None:
-    async with discord.wire("?v=10&encoding=json&compress=zlib-stream") as wire:
-        await wire.identify()
+@pytest.mark.parametrize("stream", ["zlib-stream", "zstd-stream"])
+async def test_what_is_compressed_is_what_is_sent_plainly(discord: Discord, stream: str) -> None:
+    async with discord.wire() as plain, discord.wire(f"?v=10&encoding=json&compress={stream}") as wire:
+        readies = [await one.identify() for one in (plain, wire)]
+        assert [{**ready, "session_id": ""} for ready in readies[1:]] == [{**readies[0], "session_id": ""}]
+        for _ in range(3):
+            assert await wire.hear() == await plain.hear()
+            await discord.act("send", text="more of the same, " * 20)
+
+
+async def test_an_identify_may_ask_for_compressed_payloads(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        wire.inflate = zlib.decompress
+        await wire.identify(compress=True)
         assert (await wire.hear())["t"] == "GUILD_CREATE"
-        assert wire.inflator is not None
+        await wire.say(1, None)
+        assert (await wire.hear())["op"] == 11
+
+
+@pytest.mark.parametrize(("query", "words"), [("encoding=etf", "json, not etf"), ("compress=brotli", "no compression")])
+async def test_what_is_not_spoken_is_refused_in_words(discord: Discord, query: str, words: str) -> None:
+    async with discord.wire(f"?v=10&{query}") as wire:
+        await wire.hear()
+        frame = await wire.socket.receive(timeout=5)
+        assert (wire.socket.close_code, words in str(frame.extra)) == (4002, True)
 
 
 async def test_resume_replays_and_says_so(discord: Discord) -> None:
@@ -198,6 +219,84 @@ async def test_a_client_that_misses_its_heartbeats_is_closed_and_may_resume() ->
             ready = await wire.identify()
             assert await _closed(wire) == 4000
         assert ready["session_id"] in discord.sandbox.sessions.by_id
+
+
+async def test_who_neither_identifies_nor_beats_has_nothing_to_come_back_to() -> None:
+    async with local_discord(limits=LENIENT.but({"heartbeat_s": 0.1})) as discord, discord.wire() as wire:
+        assert await _closed(wire) == 4009
+
+
+@pytest.mark.parametrize("code", [4007, 4009])
+async def test_after_a_close_that_says_start_a_new_session_a_bot_does(discord: Discord, code: int) -> None:
+    async with discord.bot(_ping) as bot:
+        (old,) = discord.sandbox.sessions.by_id
+        await discord.act("gateway", action="close", code=code)
+        await until(lambda: len(discord.sandbox.sessions.connected()) == 1)
+        assert old not in discord.sandbox.sessions.by_id
+        assert not bot.resumed.is_set()
+
+
+async def test_a_seq_that_was_never_sent_ends_the_session(discord: Discord) -> None:
+    async with discord.wire() as first:
+        ready = await first.identify()
+        first.socket._response.connection.transport.abort()
+    await until(lambda: not discord.sandbox.sessions.connected())
+    async with discord.wire() as wire:
+        await wire.hear()
+        await wire.say(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 99})
+        assert await _closed(wire) == 4007
+    assert not discord.sandbox.sessions.by_id
+
+
+async def test_operations_that_change_nothing_here_are_accepted(discord: Discord) -> None:
+    presence = {"status": "idle", "activities": [], "afk": False, "since": None}
+    async with discord.wire() as wire:
+        await wire.identify()
+        await wire.hear_until("GUILD_CREATE")
+        await wire.say(3, presence)
+        await wire.say(4, {"guild_id": GUILD, "channel_id": None, "self_mute": False, "self_deaf": False})
+        await wire.say(31, {"guild_ids": [GUILD]})
+        await wire.say(43, {"guild_id": GUILD, "fields": []})
+        await wire.say(1, None)
+        assert (await wire.hear())["op"] == 11
+
+
+async def test_members_are_asked_for_by_name_and_by_id(discord: Discord) -> None:
+    for number in range(120):
+        add_member(discord.sandbox, {"name": f"zoe{number:03}"})
+    async with discord.wire() as wire:
+        await wire.identify(intents=INTENTS | 1 << 8)
+        await wire.hear_until("GUILD_CREATE")
+
+        async def chunk(**request: Any) -> dict[str, Any]:
+            await wire.say(8, {"guild_id": GUILD, **request})
+            return (await wire.hear_until("GUILD_MEMBERS_CHUNK"))["d"]
+
+        assert len((await chunk(query="zoe", limit=0))["members"]) == 100
+        assert len((await chunk(query="zoe", limit=7))["members"]) == 7
+        found = await chunk(user_ids=[BOT, "1"], presences=True, nonce="n" * 33)
+        assert ([one["user"]["id"] for one in found["members"]], found["not_found"]) == ([BOT], ["1"])
+        assert (found["presences"], "nonce" in found) == ([], False)
+
+
+async def test_a_large_guild_comes_without_its_members(discord: Discord) -> None:
+    for number in range(60):
+        add_member(discord.sandbox, {"name": f"member{number}"})
+    for asked, shown in ((None, 1), (50, 1), (250, 64)):
+        async with discord.wire() as wire:
+            await wire.identify(intents=1 | 1 << 1 | 1 << 8, large_threshold=asked)
+            guild = (await wire.hear_until("GUILD_CREATE"))["d"]
+            assert (len(guild["members"]), guild["member_count"], guild["large"]) == (shown, 64, shown == 1)
+
+
+async def test_a_bot_hears_of_itself_without_the_intent_for_members(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await wire.identify(intents=1)
+        await wire.hear_until("GUILD_CREATE")
+        guild = discord.sandbox.world.guilds[GUILD]
+        discord.sandbox.member_changed(guild, guild.members[ANN])
+        discord.sandbox.member_changed(guild, guild.members[BOT])
+        assert (await wire.hear())["d"]["user"]["id"] == BOT
 
 
 async def test_events_go_to_the_shard_of_their_guild(discord: Discord) -> None:

@@ -235,3 +235,33 @@ def test_op_9_says_whether_to_resume() -> None:
     _, _, wire, session = started()
     invalidate(session, resumable=True)
     assert (wire.last["op"], wire.last["d"]) == (9, True)
+
+
+def test_an_identify_too_soon_may_come_again() -> None:
+    sessions = Sessions(OneBot(), Limiter(Limits()))
+    connect(sessions, IDENTIFY, now_s=0.0)
+    link, wire = connect(sessions, IDENTIFY, now_s=4.9)
+    assert (wire.last["op"], wire.last["d"], wire.closed, link.session) == (9, False, None, None)
+    link.receive(json.dumps(IDENTIFY), 5.0)
+    assert wire.last["t"] == "READY"
+
+
+def test_one_identify_too_many_resets_the_token_and_a_resume_costs_none() -> None:
+    host = OneBot()
+    sessions = Sessions(host, Limiter(Limits(identifies=Rate(1, 60), concurrency_s=0.0)))
+    link, _ = connect(sessions, IDENTIFY)
+    assert link.session is not None
+    for _ in range(3):
+        link, wire = connect(sessions, resume(link.session, link.session.seq))
+        assert wire.last["t"] == "RESUMED"
+        assert link.session is not None
+    assert connect(sessions, IDENTIFY)[1].closed == 4004
+    assert host.resets == 1
+
+
+def test_compression_is_asked_for_before_ready() -> None:
+    more = {"compress": True, "large_threshold": 9999}
+    link, wire = connect(Sessions(OneBot(), Limiter(LENIENT)), {"op": 2, "d": {**IDENTIFY["d"], **more}})  # type: ignore[dict-item]
+    assert wire.compressed
+    assert link.session is not None
+    assert link.session.large_threshold == 250
