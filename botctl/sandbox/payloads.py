@@ -28,6 +28,9 @@ from botctl.sandbox.world import (
 Json = dict[str, Any]
 HAS_THREAD = 1 << 5  # Discord: Message resource > Message Flags
 SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: a reply, and what a thread begins with
+# A category and what is spoken in have no topic and nothing pinned (Discord: Channel > Channel Object).
+_SPOKEN = ("topic", "last_pin_timestamp")
+_NOT_OF = {2: _SPOKEN, 13: _SPOKEN, 4: (*_SPOKEN, "rate_limit_per_user", "last_message_id")}
 
 
 def user(user: User) -> Json:
@@ -94,8 +97,8 @@ def role(role: Role) -> Json:
 
 
 def channel(channel: Channel) -> Json:
-    """A channel of a guild."""
-    return {
+    """A channel of a guild, with what one of its type has."""
+    shown = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
@@ -111,6 +114,7 @@ def channel(channel: Channel) -> Json:
         "flags": 0,
         **channel.settings,
     }
+    return {key: value for key, value in shown.items() if key not in _NOT_OF.get(channel.type, ())}
 
 
 def overwrite(one: Overwrite) -> Json:

@@ -93,4 +93,4 @@ def _arranged(call: Call, guild: Guild) -> list[tuple[Channel, Json]]:
 
 def _logged(channel: Channel) -> Json:
     shown = payloads.channel(channel)
-    return {key: shown[key] for key in _LOGGED if shown[key] is not None}
+    return {key: shown[key] for key in _LOGGED if shown.get(key) is not None}
