@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from botctl.core.errors import BotctlError, Unreachable, UsageError
-from botctl.sandbox import acts, changes, hello, messages, session, views
+from botctl.sandbox import acts, changes, hello, messages, session, talk, views, visibility
 from botctl.sandbox.actor import Actor, actor
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.incidents import catalogue, scenario
@@ -26,6 +26,7 @@ from botctl.sandbox.options import Wrong
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.rest import respond
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.world import Message
 
 Json = dict[str, Any]
 _TIMEOUT_S = 5.0
@@ -33,22 +34,53 @@ _NO_RESUME = frozenset({Close.INVALID_SEQ[0], Close.SESSION_TIMED_OUT[0]})  # Di
 _LIMIT = 20
 
 
-async def state(sandbox: Sandbox, _: Json) -> Json:
-    """The world in short: guilds, commands, bots."""
+async def state(sandbox: Sandbox, body: Json) -> Json:
+    """The world in short: guilds, commands, bots. With ``as`` (and ``channel``, ``guild``) each command that this
+    person does not see there has the reason as ``hidden``.
+    """
     world = sandbox.world
+    commands = [{"guild_id": None, **one} for app in world.applications.values() for one in app.all_commands()]
+    if body.get("as"):
+        why = {one["id"]: reason for one, reason in visibility.listed(world, actor(world, body)) if reason}
+        commands = [{**one, "hidden": why[one["id"]]} if one["id"] in why else one for one in commands]
     return {
         "guilds": [_guild(sandbox, one.id) for one in world.guilds.values()],
-        "commands": [{"guild_id": None, **one} for app in world.applications.values() for one in app.all_commands()],
+        "commands": commands,
         "bots": [_bot(sandbox, one.id) for one in world.applications.values()],
     }
 
 
 async def send(sandbox: Sandbox, body: Json) -> Json:
-    """Use a command, or say something: without a ``name`` it is the plain message of ``text`` (or ``content``)."""
+    """Use a command, or say something: without a ``name`` it is the plain message of ``text`` (or ``content``), in
+    answer to ``reply_to`` if that is the id of a message.
+    """
     who = actor(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
-        return _say(sandbox, who, str(body.get("text") or body.get("content") or ""))
+        return _say(sandbox, who, body)
     return await _seen(sandbox, acts.invoke(sandbox, who, body), body)
+
+
+async def edit(sandbox: Sandbox, body: Json) -> Json:
+    """Change what one said: the newest own message, or ``message``, to ``text``."""
+    who = actor(sandbox.world, body)
+    return _shown(sandbox, talk.edit(sandbox, who, str(body.get("text") or ""), body.get("message")))
+
+
+async def delete(sandbox: Sandbox, body: Json) -> Json:
+    """Delete the newest own message, or ``message``."""
+    return _shown(sandbox, talk.delete(sandbox, actor(sandbox.world, body), body.get("message")))
+
+
+async def react(sandbox: Sandbox, body: Json) -> Json:
+    """Give the newest message, or ``message``, the reaction ``emoji``; with ``remove`` take it back."""
+    who, emoji = actor(sandbox.world, body), str(body.get("emoji") or "")
+    said = talk.react(sandbox, who, emoji, body.get("message"), remove=bool(body.get("remove")))
+    return _shown(sandbox, said)
+
+
+async def typing(sandbox: Sandbox, body: Json) -> Json:
+    talk.typing(sandbox, actor(sandbox.world, body))
+    return {}
 
 
 async def click(sandbox: Sandbox, body: Json) -> Json:
@@ -169,6 +201,10 @@ Function = Callable[[Sandbox, Json], Awaitable[Json]]
 _ROUTES: tuple[tuple[str, str, Function], ...] = (
     ("GET", "state", state),
     ("POST", "send", send),
+    ("POST", "edit", edit),
+    ("POST", "delete", delete),
+    ("POST", "react", react),
+    ("POST", "typing", typing),
     ("POST", "click", click),
     ("POST", "submit", submit),
     ("POST", "complete", complete),
@@ -272,10 +308,14 @@ async def _watch(sandbox: Sandbox, opened: Interaction, timeout_s: float) -> Non
     opened.on_change = None
 
 
-def _say(sandbox: Sandbox, who: Actor, text: str) -> Json:
+def _say(sandbox: Sandbox, who: Actor, body: Json) -> Json:
+    text = str(body.get("text") or body.get("content") or "")
     if text.startswith("/"):
         raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
-    message = sandbox.say(text, who)
+    return _shown(sandbox, talk.say(sandbox, who, text, reply_to=body.get("reply_to")))
+
+
+def _shown(sandbox: Sandbox, message: Message) -> Json:
     return {"type": "message", "content": message.content, **views.said(message, sandbox.world)}
 
 

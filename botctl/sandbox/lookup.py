@@ -24,7 +24,7 @@ def guild(world: World, wanted: str | None) -> Guild:
 
 
 def channel(guild: Guild, wanted: str | None) -> Channel:
-    """The channel named ``wanted``; the first one for None."""
+    """The channel or thread named ``wanted``; the first channel for None."""
     if wanted is None:
         return next(iter(guild.channels.values()))
     found = channel_or_none(guild, wanted)
@@ -50,7 +50,8 @@ def role(guild: Guild, wanted: str) -> Role:
 
 def channel_or_none(guild: Guild, wanted: str) -> Channel | None:
     word = bare(wanted).casefold()
-    return next((one for one in guild.channels.values() if word in (one.id, one.name.casefold())), None)
+    there = (*guild.channels.values(), *guild.threads.values())
+    return next((one for one in there if word in (one.id, one.name.casefold())), None)
 
 
 def role_or_none(guild: Guild, wanted: str) -> Role | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from botctl.sandbox import control, gateway, judge, rest, routes  # noqa: F401 - importing routes fills the table of rest
+from botctl.sandbox import control, gateway, judge, rest, routes, threads  # noqa: F401 - importing routes fills the table of rest
 from botctl.sandbox.incidents.running import Incidents
 from botctl.sandbox.server import Sandbox
 
@@ -51,6 +51,7 @@ async def serving(
         await site.start()
         sandbox.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         sandbox.world.cdn = f"{sandbox.url}/cdn"
+        threads.watch_all(sandbox)
         yield sandbox.url
     finally:
         await sandbox.incidents.close()

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botctl.sandbox import messages, payloads, permissions
-from botctl.sandbox.actor import Actor
+from botctl.sandbox import payloads, permissions
 from botctl.sandbox.clock import SandboxClock
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
@@ -207,13 +206,6 @@ class Sandbox:
         """Store the files of a draft that was accepted."""
         for attachment_id, upload in made.uploads.items():
             self.files.put(attachment_id, upload.content_type, upload.data)
-
-    def say(self, text: str, who: Actor) -> Message:
-        """A person's plain message."""
-        made = messages.draft({"content": text}, [], self.world)
-        where = who.channel
-        posted = messages.create(self.world, made, channel_id=where.id, guild_id=where.guild_id, author_id=who.user.id)
-        return self.post(posted)
 
     def _message_event(self, event: str, message: Message) -> Message:
         if message.only_for is None:

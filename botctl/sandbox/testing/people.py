@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import disnake
 
-from botctl.sandbox import acts, changes, lookup, payloads, permissions, world
+from botctl.sandbox import acts, changes, lookup, payloads, permissions, talk, world
 from botctl.sandbox.actor import Actor, member_in
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.server import Sandbox
@@ -211,7 +211,7 @@ class Member:
         __tracebackhide__ = True
         here = self if channel is None else self.at(channel)
         self._allowed(here)
-        said = plainly(lambda: self._sandbox.say(text, here.actor))
+        said = plainly(lambda: talk.say(self._sandbox, here.actor, text))
         return Message(self.discord, here, said.channel_id, said.id)
 
     async def dm(self, text: str) -> Message:
