@@ -436,6 +436,10 @@ def _components(one: Message, world: World) -> list[Json]:
     if not one.flags & components.V2:
         return one.components
     urls, shown = _urls(one, world), copy.deepcopy(one.components)
+    sent = {f"attachment://{a['filename']}": {"name": a["filename"], "size": a["size"]} for a in one.attachments}
+    for file in components.walk(shown):
+        if file["type"] == components.FILE:
+            file.update(sent.get(file["file"]["url"], {}))
     for number, found in enumerate(layout.media(shown), start=1):
         url = urls.get(found["url"], found["url"])
         found |= {"id": str(number), "url": url, "proxy_url": url}
