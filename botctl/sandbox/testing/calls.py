@@ -15,6 +15,7 @@ from botctl.sandbox.rest import BODY, PREFIX
 from botctl.sandbox.testing.failures import Failed
 from botctl.sandbox.testing.news import News
 
+REFUSED = 400  # and above: a status that says no
 _SHOWN = 300  # characters of a body
 _PART = re.compile(r"\{[^}]*\}")
 

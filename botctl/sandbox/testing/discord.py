@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import disnake
 
+from botctl.core.errors import UsageError
 from botctl.sandbox import changes
 from botctl.sandbox.actor import Actor
 from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.limits import LENIENT, Limits
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.testing.calls import Calls
-from botctl.sandbox.testing.failures import NoAnswer, plainly
+from botctl.sandbox.testing.calls import REFUSED, Calls
+from botctl.sandbox.testing.failures import Failed, NoAnswer, plainly
 from botctl.sandbox.testing.handlers import Errors, Handlers
 from botctl.sandbox.testing.news import News
 from botctl.sandbox.testing.people import Guild, Member
@@ -57,6 +61,23 @@ class Discord:
         plainly(lambda: self.sandbox.clock.advance(passed.total_seconds()))
         await self.settled()
 
+    def limits(self, **limits: Any) -> None:
+        """From now on Discord's limits hold, with these changed: ``invalid_requests=20``. Until then they do not."""
+        self.sandbox.limits = plainly(lambda: Limits(concurrency_s=LENIENT.concurrency_s).but(limits))
+
+    @asynccontextmanager
+    async def incident(self, name: str, **settings: Any) -> AsyncIterator[None]:
+        """While the block runs, it is one of Discord's bad days: one that `botctl sandbox incident` knows."""
+        incidents = self.sandbox.incidents
+        try:
+            await incidents.start(name, **settings)
+        except UsageError as error:
+            raise Failed(f"{error} {error.hint or ''}".strip()) from None
+        try:
+            yield
+        finally:
+            await incidents.stop(name)
+
     async def settled(self) -> None:
         """Wait until the bot has heard of everything and no handler of it is at work (for “it says nothing”)."""
         __tracebackhide__ = True
@@ -85,7 +106,7 @@ class Discord:
     async def answered(self, asked: Interaction, what: str, *, patient: bool) -> None:
         """Wait for the answer to ``asked``; fails when there is none in time, or its handler raises instead."""
         __tracebackhide__ = True
-        limit_s = self.sandbox.book.deadlines.response_s
+        limit_s = self.sandbox.limits.response_s
         if not await self._news.until(lambda: asked.state is not State.WAITING or self._raised(asked), limit_s):
             raise NoAnswer(f"The bot did not answer {what} within {limit_s:g} s.{self._refused(asked)}")
         if asked.state is State.WAITING:
@@ -112,5 +133,5 @@ class Discord:
 
     def _refused(self, asked: Interaction | None) -> str:
         """What Discord had against the answer, if it was sent one."""
-        calls = [one for one in self.calls if asked is not None and asked.token in one.path and one.status >= 400]  # noqa: PLR2004
-        return f" Discord refused its answer: {calls[-1].answer}" if calls else ""
+        found = [one for one in self.calls if asked is not None and asked.token in one.path and one.status >= REFUSED]
+        return f" Discord refused its answer: {found[-1].status} {found[-1].answer}" if found else ""

@@ -110,14 +110,15 @@ class Handlers:
         """Has the bot heard of everything, and is no handler of it at work? One that sleeps, or waits for a person,
         is not.
         """
-        return self._heard() and not any(
+        return (self._heard() or self._bot.is_closed()) and not any(
             _is_handler(task) and not _parked(task) for task in asyncio.all_tasks() - self._standing
         )
 
     def _heard(self) -> bool:
-        return all(
-            getattr(self._bot._get_websocket(shard_id=session.shard[0]), "sequence", None) == session.seq  # noqa: SLF001
-            for session in self._sandbox.sessions.connected()
+        connected = self._sandbox.sessions.connected()
+        return bool(connected) and all(
+            getattr(self._bot._get_websocket(shard_id=one.shard[0]), "sequence", None) == one.seq  # noqa: SLF001
+            for one in connected
         )
 
 

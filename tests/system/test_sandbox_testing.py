@@ -1,0 +1,386 @@
+"""The public module for tests of bots, `botctl.sandbox.testing`: what people do in it, what a test can look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import disnake
+import pytest
+from disnake.ext import commands, tasks
+
+from botctl.sandbox.testing import BotRaised, Discord, Failed, NoAnswer, Refused, connected
+
+Inter = disnake.ApplicationCommandInteraction
+
+
+def make_bot() -> commands.InteractionBot:
+    """A bot that says what it sees."""
+    bot = commands.InteractionBot(intents=disnake.Intents.all())
+
+    @bot.slash_command()
+    async def tell(
+        inter: Inter, who: disnake.Member, where: disnake.TextChannel, role: disnake.Role, loudly: bool = False
+    ) -> None:
+        """Tell."""
+        said = f"{who.name} {where.name} {role.name}"
+        await inter.response.send_message(said.upper() if loudly else said)
+
+    @bot.slash_command()
+    async def me(inter: Inter) -> None:
+        """Who asks."""
+        kicks = inter.permissions.kick_members
+        await inter.response.send_message(
+            embed=disnake.Embed(title=inter.author.display_name, description=f"{inter.locale} {kicks}"), ephemeral=True
+        )
+
+    @bot.slash_command()
+    async def here(inter: Inter) -> None:
+        """Where."""
+        await inter.response.send_message(inter.channel.name if inter.guild else "in a DM")
+
+    @bot.user_command(name="Greet")
+    async def greet(inter: disnake.UserCommandInteraction) -> None:
+        await inter.response.send_message(f"Hello {inter.target.name}")
+
+    @bot.message_command(name="Quote")
+    async def quote(inter: disnake.MessageCommandInteraction) -> None:
+        await inter.response.send_message(f"> {inter.target.content}")
+
+    @bot.slash_command()
+    async def menu(inter: Inter) -> None:
+        """A menu."""
+        colours = disnake.ui.StringSelect(custom_id="colour", placeholder="Colour", options=["red", "green"])
+        await inter.response.send_message("?", components=[colours, disnake.ui.Button(label="Off", disabled=True)])
+
+    @bot.event
+    async def on_dropdown(inter: disnake.MessageInteraction) -> None:
+        await inter.response.edit_message(inter.values[0])
+
+    @bot.event
+    async def on_message(message: disnake.Message) -> None:
+        if message.content.startswith("!echo "):
+            await message.channel.send(message.content[6:])
+
+    @bot.slash_command()
+    async def slow(inter: Inter) -> None:
+        """Answers after 15 minutes."""
+        await inter.response.defer()
+        await bot.wait_for("message", check=lambda message: message.content == "go on")
+        await inter.edit_original_response("late")
+
+    @bot.slash_command()
+    async def silent(inter: Inter) -> None:
+        """Forgets to answer."""
+
+    @bot.slash_command()
+    async def boom(inter: Inter, said: bool = False) -> None:
+        """Fails."""
+        if said:
+            await inter.response.send_message("so far")
+        raise ValueError("no such die")
+
+    return bot
+
+
+@pytest.fixture
+def bot() -> Callable[[], commands.InteractionBot]:
+    return make_bot
+
+
+async def test_options_are_what_the_test_has(discord: Discord) -> None:
+    guild = discord.guild()
+    ann, bob = guild.member("ann"), guild.member("bob")
+    options = {"who": bob, "where": guild.channel("staff"), "role": guild.role("vip")}
+    assert (await ann.slash("/tell", **options)).content == "bob staff vip"
+    assert (await ann.slash("tell", **{**options, "loudly": True})).content == "BOB STAFF VIP"
+
+
+async def test_permissions_language_and_nickname_of_the_actor(discord: Discord) -> None:
+    ann = discord.guild().member("ann", permissions=["kick_members"], locale="de", nick="Annie")
+    reply = await ann.slash("/me")
+    assert reply.ephemeral
+    assert (reply.embeds[0].title, reply.embeds[0].description) == ("Annie", "de True")
+    bob = discord.guild().member("bob", permissions=disnake.Permissions(ban_members=True))
+    assert (await bob.slash("/me")).embeds[0].description == "en-US False"
+
+
+async def test_people_stand_in_channels_and_in_the_dm(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    staff = discord.guild().channel("staff")
+    assert (await ann.slash("/here")).content == "general"
+    assert (await ann.at(staff).slash("/here")).content == "staff"
+    assert (await ann.in_dm.slash("/here")).content == "in a DM"
+    said = await ann.dm("!echo psst")
+    assert (await said.answer()).content == "psst"
+    await (await ann.message("!echo hi", channel="staff")).answer()
+    assert [one.content for one in staff.messages] == ["staff", "!echo hi", "hi"]
+    assert staff.messages[-1].author == "bot"
+
+
+async def test_silence_can_be_awaited(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    await ann.message("nothing for a bot")
+    await discord.settled()
+    discord.calls.assert_not_called("POST", "/channels/{channel}/messages")
+
+
+async def test_menus_on_people_and_messages(discord: Discord) -> None:
+    ann, bob = discord.guild().member("ann"), discord.guild().member("bob")
+    assert (await ann.user_command("Greet", bob)).content == "Hello bob"
+    assert (await ann.message_command("Quote", await bob.message("I said it"))).content == "> I said it"
+
+
+async def test_menus_under_messages(discord: Discord) -> None:
+    reply = await discord.guild().member("ann").slash("/menu")
+    assert reply.select().options == ["red", "green"]
+    await reply.select("Colour").choose("green")
+    assert reply.content == "green"
+    with pytest.raises(Failed, match=r"The message has no button “again”; there are: “Off”\."):
+        reply.button("again")
+    with pytest.raises(Refused, match="“Off” is disabled"):
+        await reply.button("off").click()
+    with pytest.raises(Failed, match="The bot opened no form"):
+        _ = reply.modal
+
+
+async def test_after_15_minutes_the_token_is_void(discord: Discord) -> None:
+    """Discord: Receiving and Responding > Interaction tokens: valid for 15 minutes."""
+    ann = discord.guild().member("ann")
+    reply = await ann.impatient.slash("/slow")
+    assert reply.thinking
+    await discord.advance(minutes=15, seconds=1)
+    await ann.message("go on")
+    await discord.settled()
+    error = discord.errors.take(disnake.HTTPException)
+    assert error.code == 50027
+    late = discord.calls.assert_called("PATCH", "/webhooks/{application}/{token}/messages/{message}", times=1)
+    assert (late.status, late.body["content"]) == (401, "late")
+    assert reply.thinking
+
+
+async def test_limits_hold_once_they_are_wanted(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    for _ in range(6):
+        await (await ann.message("!echo hi")).answer()
+    assert {call.status for call in discord.calls} == {200}
+    discord.limits(requests="1/0.1s")
+    for _ in range(2):
+        await (await ann.message("!echo hi")).answer()
+    assert 429 in {call.status for call in discord.calls}
+    with pytest.raises(Failed, match="Did you mean"):
+        discord.limits(create_mesage=1)
+
+
+async def test_a_handler_that_raises_is_the_answer(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    with pytest.raises(BotRaised, match="ValueError: no such die, and did not answer /boom") as caught:
+        await ann.slash("/boom")
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert not discord.errors
+
+
+async def test_what_was_raised_after_the_answer_can_be_taken(discord: Discord) -> None:
+    await discord.guild().member("ann").slash("/boom", said=True)
+    await discord.settled()
+    with pytest.raises(Failed, match="raised no KeyError; it raised: ValueError"):
+        discord.errors.take(KeyError)
+    assert str(discord.errors.take(ValueError)) == "no such die"
+    assert not discord.errors
+
+
+async def test_what_is_not_there_is_said(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    with pytest.raises(Failed, match=r"There is no command “rol”. There is: boom, .*tell"):
+        await ann.slash("/rol")
+    with pytest.raises(Failed, match="Test Guild has no role “vip”; it has “moderator”, “admin”"):
+        discord.guild().member("bob", roles=["vip"])
+    with pytest.raises(Failed, match="There is no channel “lobby”"):
+        ann.at("lobby")
+    with pytest.raises(Failed, match="There is no permission 'FLY'"):
+        discord.guild().role("pilot", permissions=["fly"])
+    with pytest.raises(Failed, match="There is no incident"):
+        async with discord.incident("rain"):
+            raise AssertionError
+
+
+async def test_the_bot_may_only_what_it_is_granted(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    discord.guild().role("@everyone", permissions=["view_channel"])
+    discord.guild().bot_may(["view_channel"])
+    with pytest.raises(Refused, match="ann may not send messages"):
+        await ann.message("!echo hi")
+    boss = discord.guild().member("boss", roles=["admin"])
+    await boss.message("!echo hi")
+    await discord.settled()
+    assert isinstance(discord.errors.take(), disnake.Forbidden)
+
+
+async def test_more_guilds_and_known_ids(discord: Discord) -> None:
+    second = discord.guild("Second")
+    assert discord.guild("second") == second != discord.guild()
+    assert second.role("vip", id=42).id == second.role("vip").id == "42"
+    assert second.channel("logs", id="43").mention == "<#43>"
+    ann = second.member("ann", id=44)
+    assert (ann.mention, discord.guild().member("ann").id) == ("<@44>", "44")
+    assert (await ann.slash("/here")).content == "general"
+
+
+async def test_a_bad_day(discord: Discord) -> None:
+    """The session ends (op 9), the bot comes back and answers."""
+    async with discord.incident("op9"):
+        await discord.settled()
+    assert (await discord.guild().member("ann").slash("/here")).content == "general"
+
+
+# Bots of another kind
+
+
+async def test_a_bot_with_error_handlers_takes_its_errors_itself() -> None:
+    def made() -> commands.InteractionBot:
+        bot = make_bot()
+
+        @bot.event
+        async def on_slash_command_error(inter: Inter, error: Exception) -> None:
+            await inter.response.send_message(f"Sorry: {error.__cause__}")
+
+        return bot
+
+    async with connected(made) as discord:
+        assert (await discord.guild().member("ann").slash("/boom")).content == "Sorry: no such die"
+        await discord.settled()
+
+
+async def test_errors_of_listeners_loops_and_views_are_heard() -> None:
+    class Panel(disnake.ui.View):
+        @disnake.ui.button(label="Press")
+        async def press(self, _: Any, __: Any) -> None:
+            raise LookupError("view")
+
+    async def made() -> disnake.Client:
+        bot = commands.InteractionBot()
+
+        @bot.slash_command()
+        async def panel(inter: Inter) -> None:
+            """Panel."""
+            await inter.response.send_message("!", view=(view := Panel()))
+            await view.wait()
+
+        @bot.listen("on_ready")
+        async def begin() -> None:
+            turn.start()
+            raise KeyError("listener")
+
+        @tasks.loop(seconds=60)
+        async def turn() -> None:
+            raise IndexError("loop")
+
+        return bot
+
+    async with connected(made) as discord:
+        await discord.until(lambda: len(discord.errors) == 2)
+        assert str(discord.errors.take(KeyError)) == "'listener'"
+        assert str(discord.errors.take(IndexError)) == "loop"
+        reply = await discord.guild().member("ann").slash("/panel")
+        with pytest.raises(BotRaised, match="LookupError: view, and did not answer a click on “Press”"):
+            await reply.button("Press").click()
+
+
+async def test_what_nobody_took_is_raised_at_the_end() -> None:
+    with pytest.raises(BotRaised, match="ValueError: no such die"):
+        async with connected(make_bot) as discord:
+            await discord.guild().member("ann").slash("/boom", said=True)
+
+
+async def test_the_guilds_that_a_bot_names_are_there() -> None:
+    def made() -> commands.InteractionBot:
+        bot = commands.InteractionBot(test_guilds=[123456789012345678])
+
+        @bot.slash_command()
+        async def here(inter: Inter) -> None:
+            """Here."""
+            await inter.response.send_message(str(inter.guild_id))
+
+        return bot
+
+    async with connected(made) as discord:
+        assert (await discord.guild().member("ann").slash("/here")).content == "123456789012345678"
+
+
+@pytest.mark.parametrize("guilds", [None, [5]])
+async def test_commands_that_the_bot_does_not_register_are_registered_for_it(guilds: list[int] | None) -> None:
+    def made() -> commands.InteractionBot:
+        flags = commands.CommandSyncFlags.none()
+        bot = commands.InteractionBot(command_sync_flags=flags, test_guilds=guilds)
+
+        @bot.slash_command()
+        async def ping(inter: Inter) -> None:
+            """Ping."""
+            await inter.response.send_message("pong")
+
+        return bot
+
+    async with connected(made) as discord:
+        assert (await discord.guild().member("ann").slash("/ping")).content == "pong"
+
+
+async def test_a_plain_client_will_do_and_so_will_shards() -> None:
+    async with connected(lambda: disnake.AutoShardedClient(shard_count=2)) as discord:
+        assert discord.bot.is_ready()
+        await discord.settled()
+
+
+async def test_disnake_points_at_discord_again_afterwards() -> None:
+    before = disnake.http.Route.BASE, disnake.asset.Asset.BASE, disnake.ui.View.on_error
+    async with connected(make_bot):
+        assert disnake.http.Route.BASE.startswith("http://127.0.0.1:")
+    assert (disnake.http.Route.BASE, disnake.asset.Asset.BASE, disnake.ui.View.on_error) == before
+
+
+async def test_why_a_bot_did_not_start_is_said() -> None:
+    class Broken(commands.InteractionBot):
+        async def connect(self, **_: Any) -> None:
+            raise OSError("no route")
+
+    def wordy() -> commands.InteractionBot:
+        bot = commands.InteractionBot()
+
+        @bot.slash_command(description="x" * 101)
+        async def long(inter: Inter) -> None: ...
+
+        return bot
+
+    closed = make_bot()
+    await closed.close()
+    for source, words in (
+        (lambda: "bot", "must be a disnake client .* and 'bot' is neither"),
+        (Broken, "The bot ended while it started: no route"),
+        (lambda: closed, "Each test needs a bot of its own"),
+        (wordy, "Discord refused the bot's commands"),
+    ):
+        with pytest.raises(Failed, match=words):
+            async with connected(source):
+                raise AssertionError
+
+
+async def test_who_waits_in_vain_is_told_for_what(discord: Discord) -> None:
+    discord.patience_s = 0.01
+    ann = discord.guild().member("ann")
+    with pytest.raises(NoAnswer, match=r"The bot acknowledged /slow and said no more within 0\.01 s\."):
+        await ann.slash("/slow")
+    reply = await ann.slash("/here")
+    for waiting, words in (
+        (reply.edited(), "The bot did not change its message within"),
+        (reply.followup(), "The bot did not follow up within"),
+        (reply.answer(), "The bot said nothing after “general” within"),
+        (discord.until(lambda: False), "The bot did not do what was waited for within"),
+    ):
+        with pytest.raises(NoAnswer, match=words):
+            await waiting
+
+
+async def test_the_time_of_a_first_answer_is_discords_own(discord: Discord) -> None:
+    """Three seconds; here they are made short."""
+    discord.limits(response_s=0.05)
+    with pytest.raises(NoAnswer, match=r"The bot did not answer /silent within 0\.05 s\."):
+        await discord.guild().member("ann").slash("/silent")
