@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox import commands, components, interactions, messages, options, payloads
+from botctl.sandbox import commands, components, interactions, messages, options, payloads, visibility
 from botctl.sandbox.actor import Actor
 from botctl.sandbox.asking import ask
 from botctl.sandbox.interactions import Interaction
@@ -130,16 +130,15 @@ def _slash(sandbox: Sandbox, who: Actor, name: str, body: Json) -> tuple[Json, l
 
 
 def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
-    """The command as the person sees it: the guild's own before the global one."""
-    known: list[Json] = []
-    scopes = (who.guild.id, "") if who.guild else ("",)
-    for app in sandbox.world.applications.values():
-        known += [one for scope in scopes for one in commands.listing(app, scope) if one["type"] == kind]
-    for one in known:
-        if one["name"].casefold() == name.casefold():
+    """The command as the person sees it: the guild's own before the global one. What they may not use is not there."""
+    known = [(one, why) for one, why in visibility.listed(sandbox.world, who) if one["type"] == kind]
+    meant = [(one, why) for one, why in known if one["name"].casefold() == name.casefold()]
+    for one, why in meant:
+        if why is None:
             return one
-    names = ", ".join(sorted({one["name"] for one in known}))
-    raise UsageError(f"There is no command “{name}”.", hint=f"There is: {names}." if names else "The bot has none.")
+    names = ", ".join(sorted({one["name"] for one, why in known if why is None}))
+    there = f"There is: {names}." if names else "The bot has none."
+    raise UsageError(f"There is no command “{name}”.", hint=meant[0][1] or there if meant else there)
 
 
 def _command_data(command: Json) -> Json:

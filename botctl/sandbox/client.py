@@ -71,9 +71,12 @@ class SandboxClient:
         if self._session is not None:
             await self._session.close()
 
-    async def state(self) -> State:
-        """The guilds with their channels and members, the bots and their commands."""
-        return _read(State, await self._call("GET", "state"))
+    async def state(self, seat: Seat | None = None) -> State:
+        """The guilds with their channels and members, the bots and their commands: which of them ``seat`` does not see
+        is marked by its ``hidden``.
+        """
+        where = {key: value for key, value in (seat or Seat()).json().items() if value}
+        return _read(State, await self._call("GET", "state", params=where))
 
     async def send(self, what: SlashCall | MenuCall | str, seat: Seat, *, timeout_s: float = ANSWER_S) -> Reply:
         """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
@@ -114,6 +117,11 @@ class SandboxClient:
         asked = {name: value for name, value in seat.json().items() if value is not None}
         said = await self._call("GET", "messages", params={**asked, "limit": str(limit)})
         return _read(Messages, said).messages
+
+    async def incidents(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Begin an incident, or end one, or play a scenario, as `control.incident` takes it; else what there is."""
+        said: dict[str, Any] = await self._call("POST", "incidents", json=dict(body))
+        return said
 
     async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> Reply:
         return _read(Reply, await self._post(verb, body, timeout_s))

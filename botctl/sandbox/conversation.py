@@ -31,7 +31,7 @@ class Conversation:
 
     async def look(self) -> State:
         """Ask the sandbox what there is: bots, commands, people."""
-        self.state = await self.client.state()
+        self.state = await self.client.state(self.seat)
         return self.state
 
     async def settle(self) -> None:

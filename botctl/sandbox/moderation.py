@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from botctl.sandbox import payloads
+from botctl.sandbox import payloads, permissions, threads
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import Channel, Guild, Member, Message, Role, World, discord_time
+from botctl.sandbox.world import Channel, Guild, Member, Message, Overwrite, Role, World, discord_time
 
 Json = dict[str, Any]
 TIMEOUT_MOST = timedelta(days=28)  # Discord: Modify Guild Member
@@ -67,6 +67,19 @@ def role_changed(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     sandbox.changed()
 
 
+def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwrite]) -> None:
+    """Put ``wanted`` in place; bots that see the channel only now are told of its threads."""
+    world = sandbox.world
+    guild = world.guilds[channel.guild_id]
+    bots = [guild.members[one] for one in world.applications if one in guild.members]
+    blind = [one for one in bots if not permissions.of(world, guild, one, channel)]
+    channel.overwrites = wanted
+    for one in blind:
+        if permissions.of(world, guild, one, channel):
+            threads.sync(sandbox, one.user_id, channel)
+    channel_changed(sandbox, channel)
+
+
 def channel_changed(sandbox: Sandbox, channel: Channel) -> None:
     sandbox.emit("CHANNEL_UPDATE", payloads.channel(channel), channel.guild_id, channel=channel)
     sandbox.changed()
@@ -114,7 +127,7 @@ def _forget(sandbox: Sandbox, guild: Guild, user_id: str, since: str) -> None:
 def purge(sandbox: Sandbox, channel: Channel, gone: list[Message]) -> None:
     """Delete messages of one channel: as one event, where there are several."""
     for message in gone:
-        del sandbox.world.messages[channel.id][message.id]
+        sandbox.world.remove_message(message)
     if len(gone) == 1:
         sandbox.retract(gone[0])
     elif gone:

@@ -83,7 +83,7 @@ def of(world: World, guild: Guild, member: Member, channel: Channel | None = Non
     if granted == ALL:
         return ALL
     if channel is not None:
-        granted = _implied(_overwritten(guild, member, _place(world, channel), granted))
+        granted = _implied(_overwritten(guild, member, place(world, channel), granted))
         if channel.thread is not None and not _in_thread(channel, member, granted):
             return 0
     return granted & _TIMED_OUT if timed_out(world, member) else granted
@@ -117,7 +117,7 @@ def _base(guild: Guild, member: Member) -> int:
     return ALL if granted & ADMINISTRATOR else granted
 
 
-def _place(world: World, channel: Channel) -> Channel:
+def place(world: World, channel: Channel) -> Channel:
     """Where the overwrites stand: a thread has those of its parent."""
     return world.channels.get(channel.parent_id or "", channel) if channel.thread is not None else channel
 

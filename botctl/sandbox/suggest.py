@@ -66,7 +66,8 @@ def complete(text: str, cursor: int, state: State, guild: Guild | None = None) -
     before = text[:cursor]
     if not before.startswith("/"):
         return list(_mentions(before, guild))
-    commands = [command for command in state.commands_in(guild) if command.get("type", SLASH) == SLASH]
+    there = [command for command in state.commands_in(guild) if not command.get("hidden")]
+    commands = [command for command in there if command.get("type", SLASH) == SLASH]
     spot = _spot(before, commands)
     if spot.path.node is None:
         return _names("/" + spot.word, 0, commands, "/") if spot.start == 1 else []

@@ -110,8 +110,7 @@ def _edit_guild_channel(call: Call, channel: Channel) -> None:
     for name, value in (fields | ({} if kind is None else {"type": kind})).items():
         setattr(channel, name, value)
     channel.settings |= settings
-    _reveal(call, channel, guild, overwrites)
-    moderation.channel_changed(call.sandbox, channel)
+    moderation.set_overwrites(call.sandbox, channel, overwrites)
     if changes := audit.changed(before, _logged(_shown(call, channel))):
         audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
@@ -180,19 +179,7 @@ def _overwritable(call: Call) -> tuple[Channel, Guild]:
 
 def _overwrite(call: Call, channel: Channel, guild: Guild, after: dict[str, Overwrite]) -> None:
     may_overwrite(call, guild, channel.overwrites, after, access.may_in(call, channel))
-    _reveal(call, channel, guild, after)
-    moderation.channel_changed(call.sandbox, channel)
-
-
-def _reveal(call: Call, channel: Channel, guild: Guild, overwrites: dict[str, Overwrite]) -> None:
-    """Put ``overwrites`` in place; bots that see the channel only now are told of its threads."""
-    world = call.sandbox.world
-    bots = [guild.members[one] for one in world.applications if one in guild.members]
-    blind = [one for one in bots if not permissions.of(world, guild, one, channel)]
-    channel.overwrites = overwrites
-    for one in blind:
-        if permissions.of(world, guild, one, channel):
-            threads.sync(call.sandbox, one.user_id, channel)
+    moderation.set_overwrites(call.sandbox, channel, after)
 
 
 def _note_overwrite(call: Call, channel: Channel, action: Action, old: Overwrite | None, new: Overwrite | None) -> None:
