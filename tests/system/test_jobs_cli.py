@@ -85,7 +85,6 @@ def test_a_faulty_file_does_not_keep_a_person_from_the_jobs(project):
     """What is stored is shown and changed; what is in other files is run. One line says which file is left out."""
     assert project.call("jobs", "run", "report").code == 3, "no migration is applied by the way"
     assert project.call("migrate", "up").code == 0
-    assert project.call("jobs", "run", "report").code == 0
     assert project.call("jobs", "pause", "tick").code == 0
 
     project.write("commands/broken.py", "from botctl import job\n\n\n@job('never')\nasync def x(): ...\n")
@@ -109,7 +108,6 @@ def test_a_faulty_file_does_not_keep_a_person_from_the_jobs(project):
     (project.root / "commands/jobs.py").rename(project.root / "commands/_jobs.py")
     gone = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
     assert (gone["tick"]["declared"], gone["tick"]["schedule"]) == (False, "every 1s")
-    assert project.call("jobs", "pause", "tick").out == "tick is paused\n"
 
 
 STUBBORN = """
