@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from botctl.cli.options import AsJson, Project
+from botctl.cli.sandbox_incidents import incident
 
 if TYPE_CHECKING:
     from botctl.sandbox.conversation import Conversation
@@ -158,6 +159,9 @@ def messages(
     """Print the last messages of a channel, as one person sees them."""
     place = Place(project, as_, channel, guild).under(ctx.obj)
     _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
+
+
+app.command()(incident)
 
 
 @dataclasses.dataclass(frozen=True)

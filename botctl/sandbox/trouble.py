@@ -23,10 +23,10 @@ class Spoiled:
 class Trouble:
     """Every default means that all is well. Times in seconds.
 
-    ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: a REST
-    body is spread over that time; ``skew_s``: how far Discord's clock is ahead in the header ``Date``; ``acks``: are
-    heartbeats answered?; ``repeats``: so many dispatches that a client had before are told again at its RESUME;
-    ``resume_dead``: is the host of ``resume_gateway_url`` out of reach?
+    ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: the
+    body of a REST answer is spread over that time; ``skew_s``: how far Discord's clock is ahead in the header ``Date``;
+    ``acks``: are heartbeats answered?; ``repeats``: so many dispatches that a client had before are told again at its
+    RESUME; ``resume_dead``: is the host of ``resume_gateway_url`` out of reach?
     """
 
     delay_s: float = 0.0

@@ -18,6 +18,7 @@ import pytest
 
 from botctl.core.settings_load import load
 from botctl.core.settings_reference import reference
+from botctl.sandbox.incidents import everything, scenario  # noqa: F401 - fills the catalogue
 from tests.support.cli import Project
 from tests.support.waiting import wait_for
 
@@ -135,8 +136,10 @@ def test_python_blocks_are_python(block: Block) -> None:
 
 @pytest.mark.parametrize("block", of("toml"), ids=str)
 def test_toml_blocks_are_settings(block: Block, tmp_path: Path) -> None:
-    """Each is a valid settings file of its own."""
-    tomllib.loads(block.text)
+    """Each is a valid settings file of its own, or a scenario of incidents."""
+    if "incident" in tomllib.loads(block.text):
+        assert scenario.parse(block.text)
+        return
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "botctl.toml").write_text(block.text)
     load(tmp_path, None, {}, {})
