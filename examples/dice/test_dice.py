@@ -2,7 +2,7 @@
 
 import pytest
 
-from botctl.sandbox.testing import Discord, Refused
+from botctl.sandbox.testing import Discord, Failed, Refused
 
 
 async def test_roll(discord: Discord) -> None:
@@ -20,6 +20,16 @@ async def test_the_client_of_discord_refuses_wrong_options(discord: Discord) -> 
     with pytest.raises(Refused, match="must be at least 2"):
         await ann.slash("/roll", sides=1)
     assert not discord.calls
+
+
+async def test_cheating_is_for_moderators(discord: Discord) -> None:
+    ann = discord.guild().member("ann", roles=["moderator"])
+    bob = discord.guild().member("bob")
+    reply = await ann.slash("/cheat", member=bob, result=6)
+    assert reply.ephemeral
+    assert reply.content == f"{bob.mention} will roll 6"
+    with pytest.raises(Failed, match="There is no command “cheat”"):
+        await bob.slash("/cheat", member=ann, result=1)
 
 
 async def test_dice_are_offered(discord: Discord) -> None:

@@ -46,7 +46,7 @@ def test_the_example_runs_as_it_comes_under_xdist(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "pytest", *QUIET, "-n", "2", "-c", "pytest.ini", *other)
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 def test_it_needs_nothing_else_of_botctl() -> None:

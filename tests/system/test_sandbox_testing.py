@@ -62,6 +62,10 @@ def make_bot() -> commands.InteractionBot:
         if message.content.startswith("!echo "):
             await message.channel.send(message.content[6:])
 
+    @bot.event
+    async def on_reaction_add(reaction: disnake.Reaction, user: disnake.User) -> None:
+        await reaction.message.reply(f"{user.name} {reaction.emoji}")
+
     @bot.slash_command()
     async def slow(inter: Inter) -> None:
         """Answers after 15 minutes."""
@@ -116,6 +120,13 @@ async def test_people_stand_in_channels_and_in_the_dm(discord: Discord) -> None:
     await (await ann.message("!echo hi", channel="staff")).answer()
     assert [one.content for one in staff.messages] == ["staff", "!echo hi", "hi"]
     assert staff.messages[-1].author == "bot"
+
+
+async def test_reactions(discord: Discord) -> None:
+    ann, bob = discord.guild().member("ann"), discord.guild().member("bob")
+    said = await ann.message("who likes it?")
+    await bob.react(said, "👍")
+    assert (await said.answer()).content == "bob 👍"
 
 
 async def test_silence_can_be_awaited(discord: Discord) -> None:

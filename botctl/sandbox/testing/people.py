@@ -13,7 +13,7 @@ from botctl.sandbox import acts, changes, lookup, payloads, permissions, talk, w
 from botctl.sandbox.actor import Actor, member_in
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.testing.failures import Failed, Refused, listed, plainly
+from botctl.sandbox.testing.failures import Failed, listed, plainly
 from botctl.sandbox.testing.replies import Message, Reply
 
 if TYPE_CHECKING:
@@ -210,13 +210,18 @@ class Member:
         """Say ``text``; the bot's answer, if it gives one, is ``await message.answer()``."""
         __tracebackhide__ = True
         here = self if channel is None else self.at(channel)
-        self._allowed(here)
         said = plainly(lambda: talk.say(self._sandbox, here.actor, text))
         return Message(self.discord, here, said.channel_id, said.id)
 
     async def dm(self, text: str) -> Message:
         """Say ``text`` to the bot alone."""
         return await self.in_dm.message(text)
+
+    async def react(self, message: Message, emoji: str) -> None:
+        """Put ``emoji`` under a message."""
+        __tracebackhide__ = True
+        here = replace(self, channel_id=message.channel_id)
+        plainly(lambda: talk.react(self._sandbox, here.actor, emoji, message.id))
 
     @property
     def actor(self) -> Actor:
@@ -231,11 +236,6 @@ class Member:
     @property
     def _sandbox(self) -> Sandbox:
         return self.discord.sandbox
-
-    def _allowed(self, here: Member) -> None:
-        __tracebackhide__ = True
-        if not here.actor.may(self._sandbox.world) & permissions.SEND:
-            raise Refused(f"{self.name} may not send messages there.")
 
 
 def bits(wanted: Permissions) -> int:
