@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.errors import UsageError
+from botctl.core.errors import ConfigError, ExitCode, UsageError
+from botctl.core.settings import Settings
+from botctl.sandbox.__main__ import main
 from botctl.sandbox.limits import NAMES, Limits, Rate, pairs
+from botctl.sandbox.service import recipe
 
 PAGE = Path(__file__).parents[3] / "docs" / "sandbox-limits.md"
 
@@ -69,6 +72,20 @@ def test_words_of_a_command_line() -> None:
     assert pairs(["a=1", "b = 2/3s"]) == {"a": "1", "b": "2/3s"}
     with pytest.raises(UsageError, match="no limit"):
         pairs(["create_message"])
+
+
+def test_a_wrong_word_of_the_command_line_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--limit", "zeartbeat_s=3"]) == ExitCode.USAGE
+    assert capsys.readouterr().err == "There is no limit “zeartbeat_s”. Did you mean heartbeat_s?\n"
+
+
+def test_they_are_settings_of_botctl_too() -> None:
+    said = {"requests": 5, "enforced": False, "heartbeat_s": 1.5, "typing": "1/2s"}
+    limits = Settings.model_validate({"sandbox": {"limits": said}}).sandbox.limits
+    assert Limits().but(limits).requests == Rate(5, 1)
+    assert limits == {"requests": "5", "enforced": "false", "heartbeat_s": "1.5", "typing": "1/2s"}
+    with pytest.raises(ConfigError, match=r"sandbox\.limits.*no limit “typo”"):
+        recipe(0, {"typo": "1"})
 
 
 def test_the_page_explains_every_limit_with_its_value() -> None:
