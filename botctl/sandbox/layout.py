@@ -53,14 +53,15 @@ def check(listed: list[Json], errors: FormErrors, *, v2: bool) -> None:
 
 
 def shown(listed: list[Json]) -> list[Json]:
-    """``listed`` with all that Discord says of components: ids, and what was left out."""
-    for one in components.walk(components.numbered(listed)):
+    """``listed`` as Discord keeps it: with ids, and with what was left out. What came stays as it is."""
+    made: list[Json] = _copied(listed)
+    for one in components.walk(components.numbered(made)):
         for name, value in _DEFAULTS.get(one["type"], {}).items():
             one.setdefault(name, value)
         for item in one.get("items") or ():
             item.setdefault("description", None)
             item.setdefault("spoiler", False)
-    return listed
+    return made
 
 
 def media(listed: Iterable[Json]) -> list[Json]:
@@ -70,6 +71,13 @@ def media(listed: Iterable[Json]) -> list[Json]:
         found += [one[name] for name in ("media", "file") if isinstance(one.get(name), dict)]
         found += [item["media"] for item in one.get("items") or ()]
     return found
+
+
+def _copied(value: Any) -> Any:
+    """JSON anew; much faster than `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if isinstance(value, list) else value
 
 
 _DEFAULTS: dict[int, Json] = {
