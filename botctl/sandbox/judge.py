@@ -111,7 +111,7 @@ class Description:
         validator = self._validator(where)
         if validator.is_valid(body):
             return []
-        return [(_path(error.instance_path), error.message) for error in validator.iter_errors(body)]
+        return [fault for error in validator.iter_errors(body) for fault in blame(error)]
 
     @functools.cache  # noqa: B019 - a description lives as long as the process
     def _schema(self, template: str, method: str, status: int) -> str | None:
@@ -216,6 +216,21 @@ def repaired(described: Json) -> Json:
             if _at(parent, (last,)) == repair.wrong:
                 parent[int(last) if isinstance(parent, list) else last] = repair.right
     return result
+
+
+def blame(error: Any) -> list[tuple[str, str]]:
+    """Where and what a validation error is; of alternatives that all fail, in the one that comes closest."""
+    branches = getattr(error.kind, "context", None)
+    if not branches:
+        return [(_path(error.instance_path), error.message)]
+    here = list(error.instance_path)
+    near = [branch for branch in branches if not any(_another_kind(one, here) for one in branch)] or branches
+    return min(([fault for one in branch for fault in blame(one)] for branch in near), key=len)
+
+
+def _another_kind(error: Any, here: list[str | int]) -> bool:
+    """Is the alternative with ``error`` of another kind than the object ``here``, whose ``type`` says which it is?"""
+    return error.kind.name in ("const", "enum") and list(error.instance_path) == [*here, "type"]
 
 
 def _validators() -> tuple[Any, Any]:

@@ -45,7 +45,7 @@ class Resolved:
             return user_id
         member = guild.members[user_id]
         may = permissions.of(self.world, guild, member, self.who.channel)
-        return self.add("members", user_id, {**payloads.partial_member(member), "permissions": str(may)})
+        return self.add("members", user_id, payloads.resolved_member(member, may))
 
     def user_id(self, word: str) -> str | None:
         """Who is called ``word`` where the person stands."""

@@ -243,7 +243,7 @@ def partial_channel(channel: Channel, permissions: int) -> Json:
 
 
 def partial_member(member: Member) -> Json:
-    """A member without its user, as messages and resolved data show it."""
+    """A member without its user, as messages show it."""
     return {
         "nick": member.nick,
         "avatar": None,
@@ -257,6 +257,12 @@ def partial_member(member: Member) -> Json:
         "pending": False,
         "flags": 0,
     }
+
+
+def resolved_member(member: Member, may: int) -> Json:
+    """A member with what it may do, as resolved data shows it: without voice (Discord: Resolved Data Structure)."""
+    shown = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
+    return {**shown, "permissions": str(may)}
 
 
 def member(member: Member, world: World) -> Json:

@@ -21,6 +21,7 @@ from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.world import World
 from tests.support import openapi
+from tests.support.dispatches import Witness
 
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 BOT, GUILD, GENERAL, STAFF = "900000000000000010", "900000000000000001", "900000000000000301", "900000000000000302"
@@ -53,6 +54,7 @@ class Discord:
     sandbox: Sandbox
     url: str
     http: aiohttp.ClientSession
+    witness: Witness
 
     async def act(self, verb: str, **body: Any) -> dict[str, Any]:
         """POST to the control API; raises AssertionError with its words when it refuses."""
@@ -163,15 +165,18 @@ class Closed(Exception):
 async def local_discord(world: World | None = None, *, limits: Limits = LENIENT) -> AsyncIterator[Discord]:
     """A sandbox on a free port, with disnake pointed at it for the time being.
 
-    Raises AssertionError at its end when it has answered as Discord's description, where that is there, does not say.
+    Raises AssertionError at its end when it has answered as Discord's description, where that is there, does not say,
+    or told a bot what the gateway's types do not.
     """
     sandbox = Sandbox(world or default_world(), Access({TOKEN: BOT}, SECRET), limits=limits)
     sandbox.judge = openapi.judge()
+    witness = Witness(sandbox)
     base = disnake.http.Route.BASE
     async with serving(sandbox) as url, aiohttp.ClientSession() as http:
         disnake.http.Route.BASE = f"{url}/api/v10"
         try:
-            yield Discord(sandbox, url, http)
+            yield Discord(sandbox, url, http, witness)
         finally:
             disnake.http.Route.BASE = base
     assert sandbox.judge is None or not sandbox.judge.faults, sandbox.judge.report()
+    assert not (faults := witness.faults()), faults[:10]

@@ -1,0 +1,132 @@
+"""What the sandbox's gateway sends is what the types of discord-api-types say, and the judge of that can say no."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import dispatches
+from tests.support.calls import CALLS, Caller
+from tests.support.discord import Discord, Wire, local_discord
+from tests.support.message_calls import TALK
+from tests.support.moderation_calls import MODERATION
+
+COMMANDS = [
+    {
+        "name": "all",
+        "description": "All kinds",
+        "options": [
+            {"type": 3, "name": "text", "description": "Text", "autocomplete": True},
+            {"type": 4, "name": "number", "description": "Number"},
+            {"type": 5, "name": "flag", "description": "Flag"},
+            {"type": 6, "name": "person", "description": "Person"},
+            {"type": 7, "name": "place", "description": "Place"},
+            {"type": 8, "name": "role", "description": "Role"},
+            {"type": 9, "name": "any", "description": "Any"},
+            {"type": 10, "name": "part", "description": "Part"},
+        ],
+    },
+    {"name": "Person", "type": 2},
+    {"name": "Message", "type": 3},
+]
+OPTIONS = {
+    "text": "x",
+    "number": "7",
+    "flag": "true",
+    "person": "bob",
+    "place": "general",
+    "role": "Moderator",
+    "any": "cat",
+    "part": "1.5",
+}
+FORM = {
+    "custom_id": "form",
+    "title": "Form",
+    "components": [{"type": 18, "label": "Why", "component": {"type": 4, "custom_id": "why", "style": 1}}],
+}
+ROW = [
+    {"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]},
+    {"type": 1, "components": [{"type": 3, "custom_id": "pick", "options": [{"label": "A", "value": "a"}]}]},
+    {"type": 1, "components": [{"type": 5, "custom_id": "who"}]},
+]
+_told: list[tuple[str, Any]] = []
+
+
+@pytest.fixture
+async def told() -> list[tuple[str, Any]]:
+    """All that a bot hears while every route is called and people do all they can."""
+    if not _told:
+        async with local_discord() as discord, discord.wire() as wire:
+            await wire.identify()
+            await wire.say(8, {"guild_id": "900000000000000001", "query": "", "limit": 0})
+            await _people(discord, wire)
+            caller = Caller(discord, wire)
+            for call in (*CALLS, *TALK, *MODERATION):
+                await caller(call)
+            _told.extend(discord.witness.dispatches())
+    return _told
+
+
+async def _people(discord: Discord, wire: Wire) -> None:
+    """Every kind of interaction, in a guild."""
+    await discord.rest("PUT", "/applications/900000000000000010/commands", json=COMMANDS)
+    await discord.act("complete", name="all", focused="text", value="o", timeout_s=0.001)
+    await discord.act("send", name="all", options=OPTIONS, timeout_s=0.001)
+    call = await _heard(wire, 2)
+    await discord.rest("POST", call, json={"type": 4, "data": {"content": "hi", "components": ROW}})
+    await discord.act("send", type="user", name="Person", target="bob", timeout_s=0.001)
+    await discord.act("send", type="message", name="Message", target="last", timeout_s=0.001)
+    await discord.act("click", component="pick", values=["a"], timeout_s=0.001)
+    await discord.act("click", component="who", values=["bob"], timeout_s=0.001)
+    await discord.act("click", component="go", timeout_s=0.001)
+    await discord.rest("POST", await _heard(wire, 3, "go"), json={"type": 9, "data": FORM})
+    await discord.act("submit", fields={"why": "so"}, timeout_s=0.001)
+    await discord.act("send", content="plain words")
+    said = (await wire.hear_until("MESSAGE_CREATE"))["d"]
+    reactions = f"/channels/{said['channel_id']}/messages/{said['id']}/reactions/%F0%9F%91%8D"
+    await discord.rest("PUT", f"{reactions}/@me")
+    await discord.rest("DELETE", reactions)
+    await discord.act("world", add_member={"name": "dan"})
+    await discord.act("world", set_command_permissions={"command": "all", "roles": {"Moderator": False}})
+
+
+async def _heard(wire: Wire, kind: int, custom_id: str | None = None) -> str:
+    """Where to answer the next interaction of ``kind``."""
+    while True:
+        event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        if event["type"] == kind and event["data"].get("custom_id") == custom_id:
+            return f"/interactions/{event['id']}/{event['token']}/callback"
+
+
+async def test_everything_told_is_as_the_types_say(told: list[tuple[str, Any]]) -> None:
+    assert [fault for event, data in told for fault in dispatches.faults(event, data)] == []
+
+
+async def test_every_kind_of_event_is_told(told: list[tuple[str, Any]]) -> None:
+    """All that `dispatches` knows, but for those that nothing in these calls can cause."""
+    elsewhere = {"RESUMED", "RATE_LIMITED", "PRESENCE_UPDATE", "THREAD_LIST_SYNC", "THREAD_MEMBER_UPDATE"}
+    elsewhere |= {"GUILD_STICKERS_UPDATE", "GUILD_INTEGRATIONS_UPDATE"}
+    elsewhere |= {"INTEGRATION_CREATE", "INTEGRATION_UPDATE", "INTEGRATION_DELETE"}
+    assert dispatches.EVENTS - {event for event, _ in told} - elsewhere == set()
+    kinds = {(data["type"], data["data"].get("type")) for event, data in told if event == "INTERACTION_CREATE"}
+    assert kinds >= {(2, 1), (2, 2), (2, 3), (3, None), (4, 1), (5, None)}
+
+
+async def test_a_mutated_payload_is_found(told: list[tuple[str, Any]]) -> None:
+    """Of the first of every event: fields left out, of the wrong type, and unknown ones."""
+    for event, data in dict(reversed(told)).items():
+        assert dispatches.faults(event, {**data, "no_such_key": 1}), event
+        caught = {kind: 0 for kind, mutant in _mutants(data) if dispatches.faults(event, mutant)}
+        assert caught.keys() == {"missing", "wrong"}, (event, caught)
+
+
+def _mutants(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, value in data.items():
+        yield "missing", {name: kept for name, kept in data.items() if name != key}
+        yield "wrong", {**data, key: 7.5 if isinstance(value, dict | str | list | None) else {"a": 1}}
+
+
+def test_an_event_that_nobody_knows_is_found() -> None:
+    assert dispatches.faults("MESSAGE_CREATED", {})

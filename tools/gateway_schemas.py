@@ -1,0 +1,173 @@
+"""Write tests/support/gateway.schema.json: JSON schemas of what Discord's gateway sends, from the npm package
+discord-api-types (MIT licence, © vladfrangu), by ts-json-schema-generator. Needs Node and npm, in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+TARGET = Path(__file__).parent.parent / "tests" / "support" / "gateway.schema.json"
+TYPES, GENERATOR = "discord-api-types@0.38.57", "ts-json-schema-generator@2.9.0"
+SOURCE = """import type { GatewayDispatchPayload } from "discord-api-types/v10";
+export type Sent = GatewayDispatchPayload;
+"""
+COMPILER = {"module": "nodenext", "moduleResolution": "nodenext", "strict": True, "skipLibCheck": True}
+_LEFT_OUT = ("VOICE", "SOUND", "STAGE", "ENTITLEMENT", "SUBSCRIPTION", "AUTO_MOD", "POLL", "SCHEDULED", "CHANNEL_INFO")
+_RELAXED = {
+    "APIMessageSnapshotFields": {"type": "object"},  # the generator makes messages of its fields
+    "APIAuditLogChange": {"type": "object", "properties": {"key": {"type": "string"}}, "required": ["key"]},  # else 200
+}
+# What Discord sends without documenting it, or documents in its OpenAPI description only.
+_SELECTS = ("String", "User", "Role", "Mentionable", "Channel")
+_GUILD = ("home_header", "nsfw", "latest_onboarding_question_id")
+_MORE = {
+    "GatewayReadyDispatchData": (
+        "user_settings",
+        "private_channels",
+        "relationships",
+        "presences",
+        "session_type",
+        "geo_ordered_rtc_regions",
+        "guild_join_requests",
+        "_trace",
+    ),
+    "GatewayGuildCreateDispatchData": _GUILD,
+    "APIGuild": _GUILD,
+    "APIThreadMember": ("presence",),
+    "APIUnfurledMediaItem": ("id",),
+    "GatewayInviteCreateDispatchData": ("type",),
+    "APIApplicationCommandInteractionMetadata": ("name",),
+    "APIMessageComponentBaseInteractionData": ("id",),
+    "APIInteractionDataResolvedChannelBase": ("guild_id", "parent_id", "flags"),
+    **{f"APIMessage{kind}SelectInteractionData": ("id",) for kind in _SELECTS},
+}
+_WORDS = ("description", "deprecated", "$comment", "default")
+Json = dict[str, Any]
+
+
+def main() -> int:
+    """Generate, make compact, write."""
+    definitions = {unquote(name): _plain(one) for name, one in generated()["definitions"].items()}
+    # The types know single bits only; what is sent is any sum of them.
+    definitions |= {name: {"type": "integer"} for name in definitions if name.endswith("Flags")} | _RELAXED
+    for name, one in definitions.items():
+        if more := _MORE.get(name.partition("<")[0]):
+            one["properties"] |= dict.fromkeys(more, True)
+    for one in definitions.values():  # an interaction's channel says what the person may do in it
+        if "token" in one.get("properties", {}) and "properties" in one["properties"].get("channel", {}):
+            one["properties"]["channel"]["properties"]["permissions"] = {"type": "string"}
+    events = {event: data for event, data in _events(definitions) if not any(word in event for word in _LEFT_OUT)}
+    events["RESUMED"] = {"type": "object"}  # Discord sends a _trace; the types have nothing there
+    used = _reached(events, definitions)
+    short = _short(sorted(used))
+    lines = [
+        f'"$comment":"Made by tools/gateway_schemas.py from {TYPES} (MIT licence, © vladfrangu)."',
+        f'"properties":{_dumped(_renamed(events, short))}',
+        f'"$defs":{{\n{_defs(definitions, short)}\n}}',
+    ]
+    TARGET.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    print(f"{TARGET.name}: {len(events)} events, {len(used)} definitions, {TARGET.stat().st_size} bytes")
+    return 0
+
+
+def generated() -> Json:
+    """What the generator makes of the types."""
+    with tempfile.TemporaryDirectory(prefix="schemas-") as name:
+        folder = Path(name)
+        (folder / "sent.ts").write_text(SOURCE)
+        (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": COMPILER, "include": ["sent.ts"]}))
+        npm = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", TYPES, GENERATOR)
+        subprocess.run(npm, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        make = ("npx", "ts-json-schema-generator", "-p", "sent.ts", "-t", "Sent", "-f", "tsconfig.json")
+        done = subprocess.run((*make, "--no-type-check"), cwd=folder, check=True, capture_output=True)
+        return dict(json.loads(done.stdout))
+
+
+def _plain(schema: Any) -> Any:
+    """Without what is written for people."""
+    if isinstance(schema, dict):
+        return {
+            key: unquote(value) if key == "$ref" else _plain(value)
+            for key, value in schema.items()
+            if key not in _WORDS or not isinstance(value, str | bool)
+        }
+    return [_plain(one) for one in schema] if isinstance(schema, list) else schema
+
+
+def _events(definitions: Json) -> Iterator[tuple[str, Json]]:
+    """Each event's name with the schema of its data."""
+    for one in definitions["GatewayDispatchPayload"]["anyOf"]:
+        payload = _followed(one, definitions)
+        named = _followed(payload["properties"]["t"], definitions)
+        for event in named.get("enum") or [named["const"]]:
+            yield event, payload["properties"].get("d", {})
+
+
+def _followed(schema: Json, definitions: Json) -> Json:
+    while "$ref" in schema:
+        schema = definitions[_name(schema["$ref"])]
+    return schema
+
+
+def _name(reference: str) -> str:
+    return reference.removeprefix("#/definitions/")
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield _name(schema["$ref"])
+        for one in schema.values():
+            yield from _references(one)
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from _references(one)
+
+
+def _reached(events: Json, definitions: Json) -> set[str]:
+    found: set[str] = set()
+    waiting = list(_references(events))
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += _references(definitions[name])
+    return found
+
+
+def _short(names: list[str]) -> dict[str, str]:
+    """A key for each name, without the arguments of its type: ``Channel``, ``Channel.1``."""
+    bare = [name.partition("<")[0] for name in names]
+    return {
+        name: f"{bare[number]}.{again}" if (again := bare[:number].count(bare[number])) else bare[number]
+        for number, name in enumerate(names)
+    }
+
+
+def _renamed(schema: Any, short: dict[str, str]) -> Any:
+    if isinstance(schema, dict):
+        return {
+            key: f"#/$defs/{short[_name(value)]}" if key == "$ref" else _renamed(value, short)
+            for key, value in schema.items()
+        }
+    return [_renamed(one, short) for one in schema] if isinstance(schema, list) else schema
+
+
+def _defs(definitions: Json, short: dict[str, str]) -> str:
+    """One line each, so that a newer version shows as a few changed lines."""
+    return ",\n".join(f'"{number}":{_dumped(_renamed(definitions[name], short))}' for name, number in short.items())
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
