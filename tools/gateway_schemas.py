@@ -60,6 +60,8 @@ def main() -> int:
     for name, one in definitions.items():
         if more := _MORE.get(name.partition("<")[0]):
             one["properties"] |= dict.fromkeys(more, True)
+        if name.startswith("GatewayRateLimitedDispatchData"):  # whose number is the key of a map, and so a string
+            one["properties"]["opcode"] = {"type": "integer"}
     for one in definitions.values():  # an interaction's channel says what the person may do in it
         if "token" in one.get("properties", {}) and "properties" in one["properties"].get("channel", {}):
             one["properties"]["channel"]["properties"]["permissions"] = {"type": "string"}

@@ -385,8 +385,8 @@ BUGS: list[tuple[type, str, Callable[..., Any]]] = [
     (Sessions, "begin", _counted_on),
     (Session, "dispatch", _only_to_the_connected),
     (Session, "dispatch", _doubled),
-    (Session, "wants", lambda self, event, guild_id: True),
-    (Sessions, "forget", lambda self, sessions: None),
+    (Session, "wants", lambda *_: True),
+    (Sessions, "forget", lambda *_: None),
 ]
 
 
