@@ -82,6 +82,13 @@ async def test_after_too_many_invalid_requests_every_request_meets_cloudflare() 
         assert (await call(discord))[0] == 200
 
 
+async def test_what_others_have_used_up_is_not_held_against_a_bot() -> None:
+    async with strict(invalid_requests=1, rename_channel=0) as discord:
+        status, headers, _ = await call(discord, "PATCH", f"/channels/{GENERAL}", json={"topic": "new"})
+        assert (status, headers["X-RateLimit-Scope"]) == (429, "shared")
+        assert (await call(discord))[0] == 200
+
+
 async def test_limits_are_changed_while_it_runs() -> None:
     async with strict() as discord:
         shown = await discord.act("limits", create_message="0/5s")
@@ -138,6 +145,14 @@ async def test_moved_time_ends_the_wait_for_an_answer() -> None:
         assert (await call(discord, "POST", path, json={"type": 5}))[2]["code"] == 10062
         await wire.say(1, None)
         assert (await wire.hear())["op"] == 11  # it is alive by its own clock
+
+
+async def test_a_client_that_falls_silent_is_not_kept_by_time_that_was_moved() -> None:
+    async with local_discord(limits=LENIENT.but({"heartbeat_s": 0.15})) as discord, discord.wire() as wire:
+        await wire.identify()
+        await discord.act("clock", advance_s=3600)
+        await wire.say(1, None)
+        assert await _closed(wire) == 4000
 
 
 async def test_a_session_ages_with_the_moved_time() -> None:

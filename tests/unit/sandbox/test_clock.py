@@ -56,6 +56,12 @@ async def test_a_timer_set_by_a_timer_happens_in_the_same_move(clock: SandboxClo
     assert heard == [10, 20, 30]
 
 
+async def test_a_timer_may_move_the_clock_itself(clock: SandboxClock) -> None:
+    clock.timer(10, lambda: clock.advance(100))
+    clock.advance(20)
+    assert clock.monotonic() == 110
+
+
 async def test_a_timer_comes_by_real_time_too() -> None:
     clock, come = SandboxClock(), asyncio.Event()
     clock.timer(60, lambda: None)
