@@ -67,13 +67,38 @@ client.on("interactionCreate", async (interaction) => {
   else if (interaction.isModalSubmit()) await onModal(interaction);
 });
 
+const moderate = async ({ author, guild, member }) => {
+  const role = await guild.roles.create({ name: "Quiet", colors: { primaryColor: "Red" }, permissions: [] });
+  await member.roles.add(role);
+  await member.timeout(60_000, "too loud");
+  await member.setNickname("Quiet Bob");
+  await member.roles.remove(role);
+  await role.delete();
+  await guild.bans.create("900000000000000103", { deleteMessageSeconds: 0, reason: "spam" });
+  const logs = await guild.fetchAuditLogs({ limit: 3 });
+  const place = await guild.channels.create({ name: "talk", topic: "Talk" });
+  const hook = await place.createWebhook({ name: "Hook" });
+  await hook.send({ content: "by the hook", username: "Somebody" });
+  const invite = await place.createInvite({ maxUses: 1 });
+  await place.delete();
+  tell("moderated", { user: author.username, until: member.isCommunicationDisabled(), bans: (await guild.bans.fetch()).size,
+    invite: invite.maxUses, last: logs.entries.first().reason });
+};
+
 client.on("messageCreate", async (message) => {
-  if (message.author.bot) return;
+  if (message.author.bot || !message.content) return;
+  await message.react("👍");
   const answer = await message.reply("read");
   await answer.edit("read it");
   const listed = await message.channel.messages.fetch({ limit: 5 });
   await answer.delete();
-  tell("message", { content: message.content, member: message.member.displayName, listed: listed.size });
+  await message.pin();
+  const pinned = await message.channel.messages.fetchPins();
+  const thread = await message.startThread({ name: "About it" });
+  await thread.send("in the thread");
+  await moderate(message);
+  tell("message", { content: message.content, member: message.member.displayName, listed: listed.size,
+    pinned: pinned.items.length, thread: thread.isThread() && thread.name });
 });
 client.on("messageReactionAdd", (reaction, user) => tell("reaction", { emoji: reaction.emoji.name, user: user.id }));
 client.on("guildMemberUpdate", (_, member) => tell("member", { roles: member.roles.cache.map((one) => one.name) }));
