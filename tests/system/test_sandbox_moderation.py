@@ -1,0 +1,520 @@
+"""Looking after a guild over REST: what needs which permission and rank, what comes of it, and who hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import disnake
+import pytest
+
+from botctl.sandbox import permissions, rest
+from botctl.sandbox.audit import Action
+from botctl.sandbox.default_world import default_world
+from botctl.sandbox.limits import LENIENT
+from botctl.sandbox.permissions import bits
+from botctl.sandbox.world import Channel, Emoji, Guild, Invite, Message, Role, User, World
+from tests.support.calls import registered
+from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, STAFF, Bot, Discord, local_discord
+from tests.support.moderation_calls import PNG
+
+ADMIN, MODERATOR, BOT_ROLE = "900000000000000201", "900000000000000202", "900000000000000203"
+LOW, HIGH, SAME = "900000000000000211", "900000000000000212", "900000000000000213"
+DAN, EMOJI, CODE, CATEGORY = "900000000000000104", "900000000000000401", "abc", "900000000000000303"
+G = f"/guilds/{GUILD}"
+MISSING = (403, 50013)
+SOON = "2026-01-01T00:00:00+00:00"
+NOT_ADMIN = permissions.ALL & ~permissions.ADMINISTRATOR
+
+
+def furnished() -> World:
+    """The default world, in which the bot's role has all permissions but one and stands between Low and High."""
+    world = default_world()
+    guild = world.guilds[GUILD]
+    guild.roles[BOT_ROLE].position, guild.roles[BOT_ROLE].permissions = 10, NOT_ADMIN
+    for role_id, name, position in ((LOW, "Low", 1), (HIGH, "High", 20), (SAME, "Same", 10)):
+        guild.roles[role_id] = Role(role_id, name, position, permissions=0)
+    guild.roles[ADMIN].position = 20
+    guild.emojis[EMOJI] = Emoji(EMOJI, "wave", ANN)
+    world.add_channel(Channel(CATEGORY, GUILD, "Place", type=4))
+    guild.bans[DAN] = "spam"
+    world.add_user(User(DAN, "dan"))
+    world.invites[CODE] = Invite(CODE, GUILD, GENERAL, ANN, world.timestamp(), max_age_s=0)
+    return world
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Discord]:
+    async with local_discord(furnished()) as running:
+        yield running
+
+
+def guild_of(discord: Discord) -> Guild:
+    return discord.sandbox.world.guilds[GUILD]
+
+
+async def refused(discord: Discord, method: str, path: str, body: Any = None) -> tuple[int, int]:
+    """The status and code of a refusal; (status, 0) where there is none."""
+    status, said = await discord.rest(method, path, **({} if body is None else {"json": body}))
+    return status, said.get("code", 0) if isinstance(said, dict) and status >= 400 else 0
+
+
+async def done(discord: Discord, method: str, path: str, body: Any = None, reason: str | None = None) -> Any:
+    headers = {"Authorization": "Bot sandbox-token"} | ({"X-Audit-Log-Reason": reason} if reason else {})
+    given = {} if body is None else {"json": body}
+    async with discord.http.request(method, f"{discord.url}/api/v10{path}", headers=headers, **given) as answer:
+        text = await answer.text()
+        assert answer.status < 300, (method, path, answer.status, text)
+        return await answer.json() if text else None
+
+
+# Permissions
+
+
+@dataclass(frozen=True)
+class Need:
+    """A request and the permissions without each of which it is refused; with ``any_of`` without all of which."""
+
+    method: str
+    path: str
+    names: str
+    body: Any = None
+    any_of: bool = False
+
+    def lacking(self) -> list[int]:
+        each = [bits(name) for name in self.names.split()]
+        return [sum(each)] if self.any_of else each
+
+
+SECOND = f"{G}/members/{CAT}"
+NEEDS = (
+    Need("PATCH", G, "MANAGE_GUILD", {"name": "New"}),
+    Need("POST", G + "/channels", "MANAGE_CHANNELS", {"name": "x"}),
+    Need("PATCH", G + "/channels", "MANAGE_CHANNELS", [{"id": GENERAL, "position": 5}]),
+    Need("POST", G + "/roles", "MANAGE_ROLES", {}),
+    Need("PATCH", G + "/roles", "MANAGE_ROLES", [{"id": LOW, "position": 2}]),
+    Need("PATCH", f"{G}/roles/{LOW}", "MANAGE_ROLES", {"name": "Lower"}),
+    Need("PUT", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
+    Need("DELETE", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
+    Need("DELETE", f"{G}/roles/{LOW}", "MANAGE_ROLES"),
+    Need("PATCH", SECOND, "MANAGE_NICKNAMES", {"nick": "k"}),
+    Need("PATCH", SECOND, "MANAGE_ROLES", {"roles": []}),
+    Need("PATCH", SECOND, "MODERATE_MEMBERS", {"communication_disabled_until": SOON}),
+    Need("PATCH", SECOND, "MUTE_MEMBERS", {"mute": None}),
+    Need("PATCH", SECOND, "DEAFEN_MEMBERS", {"deaf": None}),
+    Need("PATCH", SECOND, "MOVE_MEMBERS", {"channel_id": None}),
+    Need("PATCH", G + "/members/@me", "CHANGE_NICKNAME", {"nick": "Me"}),
+    Need("GET", G + "/prune", "KICK_MEMBERS MANAGE_GUILD"),
+    Need("POST", G + "/prune", "KICK_MEMBERS MANAGE_GUILD", {"days": 30}),
+    Need("GET", G + "/bans", "BAN_MEMBERS"),
+    Need("GET", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
+    Need("DELETE", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
+    Need("PUT", f"{G}/bans/{DAN}", "BAN_MEMBERS", {}),
+    Need("DELETE", f"{G}/members/{BOB}", "KICK_MEMBERS"),
+    Need("POST", G + "/bulk-ban", "BAN_MEMBERS MANAGE_GUILD", {"user_ids": [BOB]}),
+    Need("POST", G + "/emojis", "CREATE_GUILD_EXPRESSIONS", {"name": "hello", "image": PNG}),
+    Need("PATCH", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS", {"name": "waves"}),
+    Need("DELETE", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS"),
+    Need("POST", f"/channels/{GENERAL}/invites", "CREATE_INSTANT_INVITE", {}),
+    Need("GET", f"/channels/{GENERAL}/invites", "MANAGE_CHANNELS"),
+    Need("GET", G + "/invites", "MANAGE_GUILD VIEW_AUDIT_LOG", any_of=True),
+    Need("DELETE", f"/invites/{CODE}", "MANAGE_CHANNELS MANAGE_GUILD", any_of=True),
+    Need("GET", G + "/audit-logs", "VIEW_AUDIT_LOG"),
+)
+FREE = {
+    ("GET", "/guilds/{guild}"),
+    ("GET", "/guilds/{guild}/preview"),
+    ("GET", "/guilds/{guild}/channels"),
+    ("GET", "/guilds/{guild}/roles"),
+    ("GET", "/guilds/{guild}/roles/member-counts"),
+    ("GET", "/guilds/{guild}/roles/{role}"),
+    ("GET", "/guilds/{guild}/members"),
+    ("GET", "/guilds/{guild}/members/search"),
+    ("GET", "/guilds/{guild}/members/{user}"),
+    ("GET", "/guilds/{guild}/emojis"),
+    ("GET", "/guilds/{guild}/emojis/{emoji}"),
+    ("GET", "/guilds/{guild}/stickers"),
+    ("GET", "/invites/{code}"),
+    ("GET", "/users/@me/guilds"),
+    ("DELETE", "/users/@me/guilds/{guild}"),
+}
+"""What every bot in the guild may do."""
+
+_MODULES = ("audit_log", "bans", "emojis", "guild_channels", "guilds", "invites", "members", "roles")
+
+
+def test_every_route_says_what_it_needs() -> None:
+    named = {(need.method, registered(need.method, need.path)) for need in NEEDS}
+    ours = {(one.method, one.path) for one in rest.ROUTES if one.function.__module__.rpartition(".")[2] in _MODULES}
+    assert ours - named - FREE == set()
+    assert named & FREE == set()
+
+
+async def test_without_its_permission_a_request_is_refused_and_with_it_not(discord: Discord) -> None:
+    role, everyone = guild_of(discord).roles[BOT_ROLE], guild_of(discord).roles[GUILD]
+    for need in NEEDS:
+        for lacking in need.lacking():
+            role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permissions.EVERYBODY & ~lacking
+            assert await refused(discord, need.method, need.path, need.body) == MISSING, need
+        role.permissions = NOT_ADMIN
+        await done(discord, need.method, need.path, need.body)
+
+
+@pytest.mark.parametrize("path", [G, G + "/roles", G + "/bans", f"{G}/members/{CAT}", G + "/audit-logs"])
+async def test_a_guild_without_the_bot_does_not_exist_for_it(discord: Discord, path: str) -> None:
+    del guild_of(discord).members[BOT]
+    assert await refused(discord, "GET", path) == (404, 10004)
+
+
+async def test_a_channel_that_the_bot_does_not_see_is_50001(discord: Discord) -> None:
+    await discord.act("world", set_overwrite={"channel": "general", "role": "everyone", "deny": ["VIEW_CHANNEL"]})
+    assert await refused(discord, "POST", f"/channels/{GENERAL}/invites", {}) == (403, 50001)
+
+
+async def test_members_need_the_privileged_intent_of_the_application(discord: Discord) -> None:
+    discord.sandbox.world.applications[BOT].flags = 0
+    assert await refused(discord, "GET", G + "/members") == (403, 50001)
+
+
+# Rank
+
+RANKED = (
+    ("DELETE", "/members/{user}", None),
+    ("PUT", "/bans/{user}", {}),
+    ("PATCH", "/members/{user}", {"nick": "x"}),
+    ("PATCH", "/members/{user}", {"communication_disabled_until": SOON}),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), RANKED)
+@pytest.mark.parametrize("role", [HIGH, SAME, None])
+async def test_nobody_acts_on_the_owner_or_on_members_that_are_not_below(
+    discord: Discord, method: str, path: str, body: Any, role: str | None
+) -> None:
+    guild_of(discord).members[CAT].roles = [role] if role else []
+    target = CAT if role else ANN
+    assert await refused(discord, method, G + path.format(user=target), body) == MISSING
+
+
+@pytest.mark.parametrize(("method", "path", "body"), RANKED)
+async def test_a_member_that_is_below_can_be_acted_on(discord: Discord, method: str, path: str, body: Any) -> None:
+    guild_of(discord).members[CAT].roles = [LOW]
+    await done(discord, method, G + path.format(user=CAT), body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "answer"),
+    [
+        ("PATCH", f"/roles/{HIGH}", {"name": "x"}, MISSING),
+        ("PATCH", f"/roles/{SAME}", {"name": "x"}, MISSING),
+        ("DELETE", f"/roles/{HIGH}", None, MISSING),
+        ("DELETE", f"/roles/{BOT_ROLE}", None, (400, 50028)),
+        ("DELETE", f"/roles/{GUILD}", None, (400, 50028)),
+        ("PATCH", "/roles", [{"id": LOW, "position": 10}], MISSING),
+        ("PATCH", "/roles", [{"id": HIGH, "position": 1}], MISSING),
+        ("PUT", f"/members/{CAT}/roles/{HIGH}", None, MISSING),
+        ("PUT", f"/members/{CAT}/roles/{BOT_ROLE}", None, (400, 50028)),
+        ("PUT", f"/members/{CAT}/roles/1", None, (404, 10011)),
+        ("PATCH", f"/members/{CAT}", {"roles": [LOW, HIGH]}, MISSING),
+        ("POST", "/roles", {"permissions": "8"}, MISSING),
+        ("PATCH", f"/roles/{LOW}", {"permissions": "8"}, MISSING),
+        ("PATCH", f"/members/{CAT}", {"mute": True}, (400, 40032)),
+        ("PUT", "/bans/1", {}, (404, 10013)),
+    ],
+)
+async def test_what_a_bot_cannot_do_with_roles_and_members(
+    discord: Discord, method: str, path: str, body: Any, answer: tuple[int, int]
+) -> None:
+    assert await refused(discord, method, G + path, body) == answer
+
+
+async def test_a_permission_that_the_bot_lacks_may_stay_where_it_is(discord: Discord) -> None:
+    guild_of(discord).roles[LOW].permissions = permissions.ADMINISTRATOR
+    await done(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": str(permissions.ADMINISTRATOR | permissions.SEND)})
+    assert await refused(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": "0"}) == MISSING
+
+
+async def test_administrators_cannot_be_sent_to_a_timeout(discord: Discord) -> None:
+    guild_of(discord).roles[LOW].permissions = permissions.ADMINISTRATOR
+    guild_of(discord).members[CAT].roles = [LOW]
+    until = {"communication_disabled_until": discord.sandbox.world.timestamp()}
+    assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until) == MISSING
+
+
+async def test_a_timeout_lasts_28_days_at_most_and_ends_by_the_clock(discord: Discord) -> None:
+    def until(days: float) -> dict[str, str]:
+        end = discord.sandbox.clock.now() + timedelta(days=days)
+        return {"communication_disabled_until": end.isoformat()}
+
+    assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until(28.1)) == (400, 50035)
+    await done(discord, "PATCH", f"{G}/members/{CAT}", until(27.9))
+    member, world = guild_of(discord).members[CAT], discord.sandbox.world
+    assert permissions.of(world, guild_of(discord), member) & permissions.SEND == 0
+    await discord.act("clock", advance_s=28 * 86_400)
+    assert permissions.of(world, guild_of(discord), member) & permissions.SEND
+
+
+async def test_overwrites_of_a_new_channel_are_those_that_the_bot_has(discord: Discord) -> None:
+    guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("BAN_MEMBERS")
+    for name in ("BAN_MEMBERS", "MANAGE_ROLES"):
+        said = [{"id": GUILD, "type": 0, "deny": str(bits(name))}]
+        body = {"name": "x", "permission_overwrites": said}
+        assert await refused(discord, "POST", G + "/channels", body) == MISSING
+
+
+# What comes of it
+
+DID: tuple[tuple[str, str, Any, list[str], Action | None], ...] = (
+    ("PATCH", G, {"name": "New"}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
+    ("POST", G + "/channels", {"name": "x"}, ["CHANNEL_CREATE"], Action.CHANNEL_CREATE),
+    ("PATCH", G + "/channels", [{"id": STAFF, "position": 9}], ["CHANNEL_UPDATE"], Action.CHANNEL_UPDATE),
+    ("POST", G + "/roles", {"name": "r"}, ["GUILD_ROLE_CREATE"], Action.ROLE_CREATE),
+    ("PATCH", f"{G}/roles/{LOW}", {"hoist": True}, ["GUILD_ROLE_UPDATE"], Action.ROLE_UPDATE),
+    ("PUT", f"{G}/members/{CAT}/roles/{LOW}", None, ["GUILD_MEMBER_UPDATE"], Action.MEMBER_ROLE_UPDATE),
+    ("DELETE", f"{G}/roles/{LOW}", None, ["GUILD_ROLE_DELETE"], Action.ROLE_DELETE),
+    ("PATCH", f"{G}/members/{CAT}", {"nick": "k"}, ["GUILD_MEMBER_UPDATE"], Action.MEMBER_UPDATE),
+    ("DELETE", f"{G}/members/{CAT}", None, ["GUILD_MEMBER_REMOVE"], Action.MEMBER_KICK),
+    ("PUT", f"{G}/bans/{BOB}", {}, ["GUILD_BAN_ADD", "GUILD_MEMBER_REMOVE"], Action.MEMBER_BAN_ADD),
+    ("DELETE", f"{G}/bans/{BOB}", None, ["GUILD_BAN_REMOVE"], Action.MEMBER_BAN_REMOVE),
+    ("POST", G + "/prune", {"days": 1}, [], Action.MEMBER_PRUNE),
+    ("POST", G + "/emojis", {"name": "hello", "image": PNG}, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_CREATE),
+    ("PATCH", f"{G}/emojis/{EMOJI}", {"name": "by"}, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_UPDATE),
+    ("DELETE", f"{G}/emojis/{EMOJI}", None, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_DELETE),
+    ("POST", f"/channels/{GENERAL}/invites", {}, ["INVITE_CREATE"], Action.INVITE_CREATE),
+    ("DELETE", f"/invites/{CODE}", None, ["INVITE_DELETE"], Action.INVITE_DELETE),
+    ("PATCH", "/users/@me", {"username": "other"}, ["USER_UPDATE"], None),
+)
+
+
+async def test_what_is_done_is_told_and_written_down_with_its_reason(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await wire.identify()
+        while (await wire.hear())["t"] != "GUILD_CREATE":
+            pass
+        for method, path, body, events, action in DID:
+            await done(discord, method, path, body, reason="because%20of%20%C3%A4")
+            for event in events:
+                assert (await wire.hear())["t"] == event, (method, path)
+            if action is not None:
+                entry = (await wire.hear())["d"]
+                assert (entry["action_type"], entry["user_id"], entry["guild_id"]) == (action, BOT, GUILD)
+                assert entry["reason"] == "because of ä"
+    log = await done(discord, "GET", G + "/audit-logs?limit=100")
+    assert [one["action_type"] for one in log["audit_log_entries"]] == [one[4] for one in DID[::-1] if one[4]]
+    assert {one["id"] for one in log["users"]} >= {BOT, CAT, BOB}
+
+
+async def test_what_changes_nothing_is_not_told(discord: Discord) -> None:
+    for method, path, body in (
+        ("PATCH", G, {"name": guild_of(discord).name}),
+        ("PATCH", f"{G}/roles/{LOW}", {"name": "Low"}),
+        ("DELETE", f"{G}/members/{CAT}/roles/{LOW}", None),
+        ("PUT", f"{G}/bans/{DAN}", {}),
+    ):
+        await done(discord, method, path, body)
+    assert guild_of(discord).audit_log == []
+
+
+async def test_without_the_permission_to_view_it_the_log_is_not_told(discord: Discord) -> None:
+    guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("VIEW_AUDIT_LOG")
+    async with discord.wire() as wire:
+        await wire.identify()
+        await done(discord, "PATCH", f"{G}/members/@me", {"nick": "a"})
+        await done(discord, "PATCH", G, {"name": "New"})
+        assert (await wire.hear_until("GUILD_MEMBER_UPDATE"))["d"]["nick"] == "a"
+        assert (await wire.hear())["t"] == "GUILD_UPDATE"
+
+
+async def test_the_audit_log_is_read_by_who_what_and_when(discord: Discord) -> None:
+    for number in range(3):
+        await done(discord, "PATCH", f"{G}/members/@me", {"nick": f"n{number}"})
+    await discord.act("world", ban={"user": "cat", "reason": "spam"})
+    whole = (await done(discord, "GET", G + "/audit-logs"))["audit_log_entries"]
+    ids = [one["id"] for one in whole]
+    assert [one["user_id"] for one in whole] == [ANN, BOT, BOT, BOT]
+    assert whole[1]["changes"] == [{"key": "nick", "old_value": "n1", "new_value": "n2"}]
+
+    async def shown(query: str) -> list[str]:
+        found = await done(discord, "GET", f"{G}/audit-logs?{query}")
+        return [one["id"] for one in found["audit_log_entries"]]
+
+    assert await shown(f"user_id={ANN}") == await shown("action_type=22") == ids[:1]
+    assert await shown(f"before={ids[1]}&limit=1") == ids[2:3]
+    assert await shown(f"after={ids[3]}&limit=2") == [ids[2], ids[1]]
+
+
+@pytest.mark.parametrize(("said", "event"), [(1, "MESSAGE_DELETE"), (3, "MESSAGE_DELETE_BULK")])
+async def test_a_ban_deletes_what_was_said_and_holds(discord: Discord, said: int, event: str) -> None:
+    world = discord.sandbox.world
+    world.add_message(Message("5", GENERAL, GUILD, CAT, "2020-01-01T00:00:00.000000+00:00", "long ago"))
+    for text in range(said):
+        await discord.act("send", text=f"spam {text}", **{"as": "cat"})
+    await discord.act("send", text="hi", **{"as": "bob"})
+    async with discord.wire() as wire:
+        await wire.identify()
+        await done(discord, "PUT", f"{G}/bans/{CAT}", {"delete_message_seconds": 3600}, reason="spam")
+        gone = (await wire.hear_until(event))["d"]
+        assert len(gone.get("ids", ["one"])) == said
+    assert [one.content for one in world.messages[GENERAL].values()] == ["long ago", "hi"]
+    assert (await done(discord, "GET", f"{G}/bans/{CAT}"))["reason"] == "spam"
+    status, told = await discord.control("POST", "world", {"add_member": {"name": "cat"}})
+    assert (status, told["error"]) == (400, "cat is banned from Botctl Test Guild.")
+    await discord.act("world", unban={"user": "cat"})
+    await discord.act("world", add_member={"name": "cat"})
+
+
+async def test_bans_are_listed_by_id(discord: Discord) -> None:
+    everybody = guild_of(discord).bans
+    everybody |= {ANN: None, BOB: None}
+
+    async def listed(query: str) -> list[str]:
+        return [one["user"]["id"] for one in await done(discord, "GET", f"{G}/bans?{query}")]
+
+    assert await listed("") == [ANN, BOB, DAN]
+    assert await listed(f"after={ANN}&limit=1") == await listed(f"before={DAN}&limit=1") == [BOB]
+
+
+async def test_many_are_banned_at_once_as_far_as_they_may_be(discord: Discord) -> None:
+    made = await done(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
+    assert made == {"banned_users": [CAT], "failed_users": [ANN, "1", DAN]}
+    assert await refused(discord, "POST", G + "/bulk-ban", {"user_ids": [ANN]}) == (400, 500000)
+
+
+async def test_a_prune_takes_those_who_are_silent_and_have_no_role(discord: Discord) -> None:
+    await discord.act("world", add_member={"name": "eve"})
+    await discord.act("clock", advance_s=8 * 86_400)
+    await discord.act("world", add_member={"name": "new"})
+    assert await done(discord, "GET", G + "/prune?days=7") == {"pruned": 2}
+    await discord.act("send", text="still here", **{"as": "cat"})
+    assert await done(discord, "GET", f"{G}/prune?days=7&include_roles={MODERATOR}") == {"pruned": 2}
+    assert await done(discord, "POST", G + "/prune", {"days": 7}) == {"pruned": 1}
+    names = {discord.sandbox.world.users[one].name for one in guild_of(discord).members}
+    assert names == {"ann", "bob", "cat", "new", "botctl-bot"}
+
+
+async def test_an_invite_ends_by_the_clock_and_is_made_once(discord: Discord) -> None:
+    path = f"/channels/{GENERAL}/invites"
+    first = await done(discord, "POST", path, {"max_age": 60})
+    assert (await done(discord, "POST", path, {"max_age": 60}))["code"] == first["code"]
+    assert (await done(discord, "POST", path, {"max_age": 60, "unique": True}))["code"] != first["code"]
+    assert len(await done(discord, "GET", path)) == 3
+    await discord.act("clock", advance_s=61)
+    assert await refused(discord, "GET", f"/invites/{first['code']}") == (404, 10006)
+    assert [one["code"] for one in await done(discord, "GET", G + "/invites")] == [CODE]
+
+
+async def test_a_bot_that_leaves_takes_its_role_with_it(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await wire.identify()
+        await done(discord, "DELETE", f"/users/@me/guilds/{GUILD}")
+        assert (await wire.hear_until("GUILD_DELETE"))["d"] == {"id": GUILD}
+    assert BOT_ROLE not in guild_of(discord).roles
+    assert await done(discord, "GET", "/users/@me/guilds") == []
+
+
+async def test_there_is_an_end_to_what_a_guild_holds(discord: Discord) -> None:
+    guild = guild_of(discord)
+    for number in range(250 - len(guild.roles)):
+        guild.roles[str(number)] = Role(str(number), "r")
+    for number in range(500 - len(guild.channels)):
+        discord.sandbox.world.add_channel(Channel(str(number), GUILD, "c"))
+    guild.emojis |= {str(number): Emoji(str(number), "ee", ANN) for number in range(49)}
+    assert await refused(discord, "POST", G + "/roles", {}) == (400, 30005)
+    assert await refused(discord, "POST", G + "/channels", {"name": "x"}) == (400, 30013)
+    assert await refused(discord, "POST", G + "/emojis", {"name": "hello", "image": PNG}) == (400, 30008)
+    gif = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+    assert (await done(discord, "POST", G + "/emojis", {"name": "hello", "image": gif}))["animated"]
+
+
+async def test_commands_are_made_so_many_times_a_day(discord: Discord) -> None:
+    discord.sandbox.limiter.limits = LENIENT.but({"command_creates": "3/86400s"})
+    path = f"/applications/{BOT}/commands"
+    for name in "abc":
+        await done(discord, "PUT", path, [{"name": name, "description": "d"}])
+    assert await refused(discord, "POST", path, {"name": "d", "description": "d"}) == (400, 30034)
+    await done(discord, "POST", path, {"name": "c", "description": "that is there already"})
+    await done(discord, "POST", f"/applications/{BOT}/guilds/{GUILD}/commands", {"name": "d", "description": "d"})
+    await discord.act("clock", advance_s=86_401)
+    await done(discord, "POST", path, {"name": "d", "description": "d"})
+
+
+async def test_the_owner_says_who_may_use_a_command_and_a_bot_may_not(discord: Discord) -> None:
+    commands = f"/applications/{BOT}/guilds/{GUILD}/commands"
+    made = await done(discord, "POST", commands, {"name": "ops", "description": "d"})
+    path = f"{commands}/{made['id']}/permissions"
+    assert await refused(discord, "PUT", path, {"permissions": []}) == (403, 20001)
+    said = {"command": "ops", "roles": {"everyone": False, "Moderator": True}, "channels": {"all": True}}
+    async with discord.wire() as wire:
+        await wire.identify()
+        await discord.act("world", set_command_permissions=said)
+        told = (await wire.hear_until("APPLICATION_COMMAND_PERMISSIONS_UPDATE"))["d"]
+    assert told == await done(discord, "GET", path)
+    assert await done(discord, "GET", f"{commands}/permissions") == [told]
+    status, answer = await discord.control("POST", "send", {"name": "ops", "as": "cat"})
+    assert (status, answer["error"], answer["hint"]) == (
+        400,
+        "There is no command “ops”.",
+        "/ops is switched off for cat.",
+    )
+    seen = {one["name"]: one.get("hidden") for one in (await discord.look("state", **{"as": "cat"}))["commands"]}
+    assert seen == {"ops": "/ops is switched off for cat."}
+    await discord.act("world", set_command_permissions={"command": "ops"})
+    assert await done(discord, "GET", f"{commands}/permissions") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ({"edit_role": {"role": "Low", "deny": ["FLY"]}}, "FLY"),
+        ({"set_locale": {"user": "cat", "locale": "xx"}}, "en-US"),
+        ({"set_command_permissions": {"command": "nothing"}}, ""),
+        ({"unban": {"user": "cat"}}, "KeyError"),
+        ({"timeout": {"member": "cat", "seconds": "long"}}, "ValueError"),
+    ],
+)
+async def test_a_wrong_change_is_refused_in_words(discord: Discord, change: dict[str, Any], hint: str) -> None:
+    status, said = await discord.control("POST", "world", change)
+    assert status == 400
+    assert said["error"]
+    assert hint in said["hint"]
+
+
+# A real bot
+
+
+async def test_a_disnake_bot_moderates(discord: Discord) -> None:
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    def prepare(bot: Bot) -> None:
+        @bot.event
+        async def on_audit_log_entry_create(entry: disnake.AuditLogEntry) -> None:
+            heard.put_nowait((entry.action.name, entry.target and entry.target.id, entry.reason))
+
+    intents = disnake.Intents(guilds=True, members=True, moderation=True)
+    async with discord.bot(prepare, intents=intents) as bot:
+        guild = bot.get_guild(int(GUILD))
+        bob, cat, low = guild.get_member(int(BOB)), guild.get_member(int(CAT)), guild.get_role(int(LOW))
+        assert bob
+        assert cat
+        await cat.add_roles(low, reason="new")
+        assert await heard.get() == ("member_role_update", cat.id, "new")
+        await cat.timeout(duration=60, reason="loud")
+        assert await heard.get() == ("member_update", cat.id, "loud")
+        assert (cat.roles[1:], cat.current_timeout is not None) == ([low], True)
+        role = await guild.create_role(name="made", colour=disnake.Colour(255), permissions=disnake.Permissions(1024))
+        assert await heard.get() == ("role_create", role.id, None)
+        await cat.kick(reason="too loud")
+        assert await heard.get() == ("kick", cat.id, "too loud")
+        await guild.ban(bob, reason="spam", clean_history_duration=60)
+        assert await heard.get() == ("ban", bob.id, "spam")
+        assert [one.user.id for one in await guild.bans().flatten()] == [bob.id, int(DAN)]
+        log = await guild.audit_logs(limit=5).flatten()
+        assert [one.action.name for one in log] == ["ban", "kick", "role_create", "member_update", "member_role_update"]
+        assert (log[0].user, log[0].target.id, log[0].reason) == (guild.me, bob.id, "spam")
+        await discord.act("world", edit_role={"role": "botctl-bot", "deny": ["BAN_MEMBERS"]})
+        with pytest.raises(disnake.Forbidden) as lost:
+            await guild.unban(bob)
+        assert lost.value.code == 50013
