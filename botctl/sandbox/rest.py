@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from aiohttp import BodyPartReader, web
 from loguru import logger
@@ -206,20 +206,28 @@ async def _body(request: web.Request) -> tuple[Any, list[Upload]]:
     """The JSON of the body, and its files (Discord: Reference > Uploading Files)."""
     if request.content_type != "multipart/form-data":
         raw = await request.read()
+        if request.content_type == "application/x-www-form-urlencoded":
+            return _form(dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))), []
         return (_json(raw) if raw else None), []
-    body: Any = {}
+    fields: dict[str, str] = {}
     uploads: list[Upload] = []
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             continue
         data = bytes(await part.read(decode=True))
         if part.filename is None:
-            body = _json(data) if part.name == "payload_json" else {**body, str(part.name): data.decode()}
+            fields[str(part.name)] = data.decode(errors="replace")
         else:
             slot = (part.name or "").removeprefix("files[").removesuffix("]")
             kind = part.headers.get("Content-Type", "application/octet-stream")
             uploads.append(Upload(slot, part.filename, kind, data))
-    return body, uploads
+    return _form(fields), uploads
+
+
+def _form(fields: dict[str, str]) -> Any:
+    """A form as JSON: what its ``payload_json`` says, and its other fields as texts."""
+    said = _json(fields.pop("payload_json", "{}").encode())
+    return {**fields, **said} if isinstance(said, dict) else said
 
 
 def _json(raw: bytes) -> Any:

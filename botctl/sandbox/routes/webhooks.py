@@ -14,7 +14,7 @@ from botctl.sandbox import access, audit, components, messages, payloads, permis
 from botctl.sandbox.audit import Action
 from botctl.sandbox.images import image
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
-from botctl.sandbox.rest import Call, route
+from botctl.sandbox.rest import PREFIX, Call, route
 from botctl.sandbox.routes import interactions
 from botctl.sandbox.world import PUBLIC_THREAD, Channel, Message, Webhook
 
@@ -220,7 +220,7 @@ def _logged(hook: Webhook) -> Json:
 
 def _shown(call: Call, hook: Webhook) -> Json:
     """The token only to its own application, and to those who have it already."""
-    shown = payloads.webhook(hook, call.sandbox.world, api=f"{call.sandbox.url}/api")
+    shown = payloads.webhook(hook, call.sandbox.world, api=call.sandbox.url + PREFIX)
     known = call.path.get("token") == hook.token or (call.caller and call.caller.id == hook.application_id)
     return shown if known else {key: value for key, value in shown.items() if key not in ("token", "url")}
 

@@ -1,0 +1,389 @@
+"""Messages, threads, reactions, pins, webhooks and DMs: what the bots hear, and what Discord refuses."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, INTENTS, Discord, Wire, local_discord
+
+CHANNEL = f"/channels/{GENERAL}"
+MESSAGES = f"{CHANNEL}/messages"
+THUMBS = quote("👍")
+DAY_S = 86_400
+
+
+class Bench:
+    """A sandbox, its REST, and what one gateway session hears of it."""
+
+    def __init__(self, discord: Discord, wire: Wire) -> None:
+        self.discord, self.wire = discord, wire
+
+    async def __call__(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
+        got, said = await self.discord.rest(method, path, **({} if body is None else {"json": body}))
+        assert got == status if status else got < 300, (method, path, got, said)
+        return said
+
+    async def refused(self, method: str, path: str, body: Any = None) -> int:
+        status, said = await self.discord.rest(method, path, **({} if body is None else {"json": body}))
+        assert status >= 400, said
+        return said["code"]
+
+    async def heard(self, event: str, **expected: Any) -> dict[str, Any]:
+        """The next ``event`` that has what is expected."""
+        while True:
+            data = (await self.wire.hear_until(event))["d"]
+            if {key: data.get(key) for key in expected} == expected:
+                return data
+
+    async def say(self, text: str = "x", path: str = MESSAGES, **more: Any) -> dict[str, Any]:
+        return await self("POST", path, {"content": text, **more})
+
+    @property
+    def world(self) -> Any:
+        return self.discord.sandbox.world
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with local_discord() as discord, discord.wire() as wire:
+        await wire.identify(intents=INTENTS)
+        yield Bench(discord, wire)
+
+
+async def test_a_message_is_told_changed_and_deleted(bench: Bench) -> None:
+    said = await bench.say(f"hi <@{ANN}>", nonce="n", tts=False)
+    told = await bench.heard("MESSAGE_CREATE", id=said["id"], guild_id=GUILD, nonce="n", content=f"hi <@{ANN}>")
+    assert told["member"]["roles"]
+    assert told["mentions"][0]["member"]["joined_at"]
+    await bench("PATCH", f"{MESSAGES}/{said['id']}", {"content": "new"})
+    assert (await bench.heard("MESSAGE_UPDATE", content="new"))["edited_timestamp"]
+    await bench("DELETE", f"{MESSAGES}/{said['id']}")
+    await bench.heard("MESSAGE_DELETE", id=said["id"], channel_id=GENERAL, guild_id=GUILD)
+    assert await bench.refused("GET", f"{MESSAGES}/{said['id']}") == 10008
+
+
+async def test_a_nonce_can_be_enforced_for_some_minutes(bench: Bench) -> None:
+    once = {"nonce": "7", "enforce_nonce": True}
+    first = await bench.say(**once)
+    assert (await bench.say("again", **once))["id"] == first["id"]
+    assert (await bench.say(nonce="7"))["id"] != first["id"]
+    bench.discord.sandbox.clock.advance(600)
+    assert (await bench.say(**once))["id"] != first["id"]
+
+
+async def test_many_are_deleted_at_once_unless_one_is_old(bench: Bench) -> None:
+    old = (await bench.say())["id"]
+    bench.discord.sandbox.clock.advance(14 * DAY_S + 1)
+    ids = [(await bench.say())["id"] for _ in range(3)]
+    path = f"{MESSAGES}/bulk-delete"
+    assert await bench.refused("POST", path, {"messages": [old, *ids]}) == 50034
+    assert await bench.refused("POST", path, {"messages": ids[:1]}) == 50016
+    await bench("POST", path, {"messages": ids}, 204)
+    await bench.heard("MESSAGE_DELETE_BULK", ids=ids, channel_id=GENERAL, guild_id=GUILD)
+    await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=73, target_id=GENERAL, options={"count": "3"})
+
+
+async def test_of_others_a_bot_changes_only_the_flags_and_deletes_with_a_line_in_the_log(bench: Bench) -> None:
+    said = await bench.discord.act("send", text="mine", **{"as": "cat"})
+    path = f"{MESSAGES}/{said['messages'][0]['id']}"
+    assert await bench.refused("PATCH", path, {"content": "x"}) == 50005
+    assert (await bench("PATCH", path, {"flags": 4}))["flags"] == 4
+    await bench("DELETE", path)
+    entry = await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=72, target_id=CAT)
+    assert entry["options"] == {"channel_id": GENERAL, "count": "1"}
+
+
+async def test_a_reply_names_what_it_answers(bench: Bench) -> None:
+    first = await bench.say("first")
+    reply = await bench.say("re", message_reference={"message_id": first["id"]})
+    assert (reply["type"], reply["referenced_message"]["content"]) == (19, "first")
+    status, said = await bench.discord.rest(
+        "POST", MESSAGES, json={"content": "x", "message_reference": {"message_id": "5"}}
+    )
+    wrong = [{"code": "REPLIES_UNKNOWN_MESSAGE", "message": "Unknown message"}]
+    assert (status, said["code"], said["errors"]) == (400, 50035, {"message_reference": {"_errors": wrong}})
+    await bench("DELETE", f"{MESSAGES}/{first['id']}")
+    assert (await bench("GET", f"{MESSAGES}/{reply['id']}"))["referenced_message"] is None
+
+
+async def test_a_forward_keeps_what_was_said(bench: Bench) -> None:
+    first = await bench.say("first")
+    where = {"type": 1, "channel_id": GENERAL, "message_id": first["id"]}
+    forward = await bench("POST", MESSAGES, {"message_reference": where})
+    await bench("PATCH", f"{MESSAGES}/{first['id']}", {"content": "changed"})
+    shown = await bench("GET", f"{MESSAGES}/{forward['id']}")
+    assert shown["message_snapshots"][0]["message"]["content"] == "first"
+    assert shown["flags"] & 1 << 14
+
+
+async def test_a_form_may_have_plain_fields_and_ten_files_at_most(bench: Bench) -> None:
+    form = aiohttp.FormData()
+    form.add_field("content", "plain")
+    form.add_field("files[0]", b"abc", filename="a.txt", content_type="text/plain")
+    status, said = await bench.discord.rest("POST", MESSAGES, data=form)
+    assert (status, said["content"], said["attachments"][0]["filename"]) == (200, "plain", "a.txt")
+    status, said = await bench.discord.rest("POST", MESSAGES, data={"content": "a & b"})
+    assert (status, said["content"]) == (200, "a & b")
+    many = aiohttp.FormData()
+    for number in range(11):
+        many.add_field(f"files[{number}]", b"x", filename="a.txt")
+    status, said = await bench.discord.rest("POST", MESSAGES, data=many)
+    assert (status, list(said["errors"])) == (400, ["attachments"])
+    large = aiohttp.FormData()
+    large.add_field("files[0]", io.BytesIO(bytes(10 * 1024 * 1024 + 1)), filename="a.bin")
+    status, said = await bench.discord.rest("POST", MESSAGES, data=large)
+    assert (status, said["code"]) == (413, 40005)
+
+
+async def test_reactions_are_told_with_all_that_clients_need(bench: Bench) -> None:
+    message = (await bench.say())["id"]
+    path = f"{MESSAGES}/{message}/reactions"
+    where = {"channel_id": GENERAL, "message_id": message, "guild_id": GUILD}
+    emoji = {"id": None, "name": "👍"}
+    await bench("PUT", f"{path}/{THUMBS}/@me")
+    added = await bench.heard("MESSAGE_REACTION_ADD", **where, user_id=BOT, emoji=emoji, type=0, burst=False)
+    assert (added["message_author_id"], added["member"]["user"]["id"]) == (BOT, BOT)
+    await bench.discord.act("react", emoji="👍", message=message, **{"as": "cat"})
+    await bench.heard("MESSAGE_REACTION_ADD", user_id=CAT)
+    assert [one["id"] for one in await bench("GET", f"{path}/{THUMBS}")] == [BOT, CAT][
+        :: 1 if int(BOT) < int(CAT) else -1
+    ]
+    (shown,) = (await bench("GET", f"{MESSAGES}/{message}"))["reactions"]
+    assert (shown["count"], shown["me"]) == (2, True)
+    await bench("DELETE", f"{path}/{THUMBS}/{CAT}")
+    await bench.heard("MESSAGE_REACTION_REMOVE", **where, user_id=CAT, emoji=emoji)
+    await bench("DELETE", f"{path}/{THUMBS}")
+    await bench.heard("MESSAGE_REACTION_REMOVE_EMOJI", **where, emoji=emoji)
+    await bench("DELETE", path)
+    await bench.heard("MESSAGE_REACTION_REMOVE_ALL", **where)
+
+
+async def test_a_21st_emoji_is_one_too_many(bench: Bench) -> None:
+    message = (await bench.say())["id"]
+    bench.world.message(GENERAL, message).reactions = {chr(0x1F600 + number): [ANN] for number in range(20)}
+    path = f"{MESSAGES}/{message}/reactions"
+    assert await bench.refused("PUT", f"{path}/{THUMBS}/@me") == 30010
+    await bench("PUT", f"{path}/{quote(chr(0x1F600))}/@me")
+    assert await bench.refused("PUT", f"{path}/nonsense/@me") == 10014
+
+
+async def test_a_pin_is_told_and_written_down(bench: Bench) -> None:
+    message = (await bench.say("pin me"))["id"]
+    await bench("PUT", f"{MESSAGES}/pins/{message}", status=204)
+    assert (await bench.heard("CHANNEL_PINS_UPDATE", channel_id=GENERAL, guild_id=GUILD))["last_pin_timestamp"]
+    await bench.heard("MESSAGE_UPDATE", id=message, pinned=True)
+    system = await bench.heard("MESSAGE_CREATE", type=6)
+    assert system["message_reference"]["message_id"] == message
+    await bench("PUT", f"{MESSAGES}/pins/{message}", status=204)
+    pins = await bench("GET", f"{MESSAGES}/pins")
+    assert [one["message"]["id"] for one in pins["items"]] == [message]
+    assert [one["id"] for one in await bench("GET", f"{CHANNEL}/pins")] == [message]
+    for one in list(bench.world.messages[GENERAL].values()):
+        bench.world.messages[GENERAL].update({f"{one.id}{n}": one for n in range(125)})
+    other = (await bench.say())["id"]
+    bench.world.messages[GENERAL] |= {str(n): bench.world.message(GENERAL, message) for n in range(250)}
+    assert await bench.refused("PUT", f"{CHANNEL}/pins/{other}") == 30003
+
+
+async def test_a_thread_begins_at_a_message(bench: Bench) -> None:
+    message = (await bench.say("topic"))["id"]
+    thread = await bench("POST", f"{MESSAGES}/{message}/threads", {"name": "talk"}, 201)
+    assert (thread["id"], thread["member"]["user_id"], thread["message_count"]) == (message, BOT, 0)
+    await bench.heard("THREAD_CREATE", id=message, parent_id=GENERAL, newly_created=True)
+    assert (await bench.heard("MESSAGE_UPDATE", id=message))["thread"]["id"] == message
+    starter = await bench.heard("MESSAGE_CREATE", channel_id=message, type=21)
+    assert starter["referenced_message"]["content"] == "topic"
+    assert await bench.refused("POST", f"{MESSAGES}/{message}/threads", {"name": "again"}) == 160004
+    await bench.say("in", f"/channels/{message}/messages")
+    assert (await bench("GET", f"/channels/{message}"))["message_count"] == 1
+    await bench("DELETE", f"/channels/{message}")
+    await bench.heard("THREAD_DELETE", id=message, guild_id=GUILD, parent_id=GENERAL, type=11)
+
+
+async def test_a_thread_falls_asleep_by_the_clock_and_wakes_when_spoken_in(bench: Bench) -> None:
+    body = {"name": "t", "type": 11, "auto_archive_duration": 60}
+    thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
+    clock = bench.discord.sandbox.clock
+    clock.advance(3599)
+    await bench.say("still here", f"/channels/{thread}/messages")
+    clock.advance(3599)
+    assert not (await bench("GET", f"/channels/{thread}"))["thread_metadata"]["archived"]
+    clock.advance(2)
+    assert (await bench.heard("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
+    said = list(bench.world.messages[thread])[-1]
+    path = f"/channels/{thread}/messages/{said}"
+    assert await bench.refused("PATCH", path, {"content": "x"}) == 50083
+    assert await bench.refused("PUT", f"{path}/reactions/{THUMBS}/@me") == 50083
+    assert [one["id"] for one in (await bench("GET", f"{CHANNEL}/threads/archived/public"))["threads"]] == [thread]
+    await bench.say("awake", f"/channels/{thread}/messages")
+    assert not (await bench.heard("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
+    assert [one["id"] for one in (await bench("GET", f"/guilds/{GUILD}/threads/active"))["threads"]] == [thread]
+
+
+async def test_who_is_in_a_thread_is_told(bench: Bench) -> None:
+    thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
+    await bench("PUT", f"/channels/{thread}/thread-members/{CAT}", status=204)
+    told = await bench.heard("THREAD_MEMBERS_UPDATE", id=thread, guild_id=GUILD, member_count=2)
+    assert told["added_members"][0]["user_id"] == CAT
+    await bench("DELETE", f"/channels/{thread}/thread-members/{CAT}", status=204)
+    await bench.heard("THREAD_MEMBERS_UPDATE", removed_member_ids=[CAT])
+    await bench("DELETE", f"/channels/{thread}/thread-members/@me", status=204)
+    await bench.say("back", f"/channels/{thread}/messages")
+    assert (await bench.heard("THREAD_MEMBERS_UPDATE", member_count=1))["added_members"][0]["user_id"] == BOT
+
+
+async def test_a_private_thread_is_for_those_in_it(bench: Bench) -> None:
+    thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "secret"}, 201))["id"]
+    said = {"text": "let me in", "channel": "secret", "as": "cat"}
+    assert (await bench.discord.act("send", **said))["error"] == "cat does not see #secret."
+    await bench("PUT", f"/channels/{thread}/thread-members/{CAT}", status=204)
+    assert (await bench.discord.act("send", **said))["state"] == "replied"
+
+
+async def test_a_bot_that_begins_to_see_a_channel_is_told_of_its_threads(bench: Bench) -> None:
+    thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
+    channel, sandbox = bench.world.channels[GENERAL], bench.discord.sandbox
+    await bench.discord.act(
+        "world", set_overwrite={"channel": "general", "member": "botctl-bot", "deny": ["VIEW_CHANNEL"]}
+    )
+    assert await bench.refused("GET", CHANNEL) == 50001
+    assert sandbox.world.channels[GENERAL] is channel
+    await bench.discord.act(
+        "world", set_overwrite={"channel": "general", "member": "botctl-bot", "allow": ["VIEW_CHANNEL"]}
+    )
+    told = await bench.heard("THREAD_LIST_SYNC", guild_id=GUILD, channel_ids=[GENERAL])
+    assert ([one["id"] for one in told["threads"]], told["members"][0]["user_id"]) == ([thread], BOT)
+
+
+async def test_a_channel_is_changed_and_deleted(bench: Bench) -> None:
+    made = await bench("POST", f"/guilds/{GUILD}/channels", {"name": "work"}, 201)
+    await bench("PATCH", f"/channels/{made['id']}", {"topic": "T", "rate_limit_per_user": 10})
+    await bench.heard("CHANNEL_UPDATE", id=made["id"], topic="T", rate_limit_per_user=10)
+    entry = await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=11, target_id=made["id"])
+    assert {"key": "topic", "new_value": "T"} in entry["changes"]
+    await bench("PUT", f"/channels/{made['id']}/permissions/{CAT}", {"type": 1, "deny": "2048"}, 204)
+    await bench.heard("CHANNEL_UPDATE", id=made["id"])
+    await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=13, options={"id": CAT, "type": "1"})
+    assert (await bench("GET", f"/channels/{made['id']}"))["permission_overwrites"][0]["deny"] == "2048"
+    await bench("POST", f"/channels/{made['id']}/typing", status=204)
+    assert (await bench.heard("TYPING_START", channel_id=made["id"], user_id=BOT))["member"]
+    await bench("DELETE", f"/channels/{made['id']}")
+    await bench.heard("CHANNEL_DELETE", id=made["id"])
+
+
+async def test_a_webhook_speaks_with_its_own_voice(bench: Bench) -> None:
+    hook = await bench("POST", f"{CHANNEL}/webhooks", {"name": "Captain"})
+    await bench.heard("WEBHOOKS_UPDATE", guild_id=GUILD, channel_id=GENERAL)
+    assert hook["url"].startswith(bench.discord.url)
+    async with bench.discord.http.post(hook["url"], json={"content": "ahoy", "username": "Hook"}) as answer:
+        assert answer.status == 204
+    told = await bench.heard("MESSAGE_CREATE", webhook_id=hook["id"], content="ahoy")
+    assert told["author"]["username"] == "Hook"
+    assert "member" not in told
+    path = f"/webhooks/{hook['id']}/{hook['token']}"
+    assert await bench.refused("GET", f"/webhooks/{hook['id']}/wrong") == 50027
+    own = (await bench.say())["id"]
+    assert await bench.refused("GET", f"{path}/messages/{own}") == 10008
+    for number in range(14):
+        await bench("POST", f"{CHANNEL}/webhooks", {"name": str(number)})
+    assert await bench.refused("POST", f"{CHANNEL}/webhooks", {"name": "x"}) == 30007
+    await bench("DELETE", path, status=204)
+    assert await bench.refused("POST", path, {"content": "x"}) == 10015
+
+
+async def test_a_dm_is_between_two(bench: Bench) -> None:
+    channel = await bench("POST", "/users/@me/channels", {"recipient_id": CAT})
+    assert [one["id"] for one in channel["recipients"]] == [CAT]
+    assert (await bench("POST", "/users/@me/channels", {"recipient_id": CAT}))["id"] == channel["id"]
+    path = f"/channels/{channel['id']}/messages"
+    await bench.say("psst", path)
+    assert "guild_id" not in await bench.heard("MESSAGE_CREATE", channel_id=channel["id"], content="psst")
+    await bench.discord.act("send", text="yes?", dm="botctl-bot", **{"as": "cat"})
+    await bench.heard("MESSAGE_CREATE", channel_id=channel["id"], content="yes?")
+    theirs = list(bench.world.messages[channel["id"]])[-1]
+    assert await bench.refused("DELETE", f"{path}/{theirs}") == 50003
+    await bench.discord.act("world", close_dms={"member": "cat"})
+    assert await bench.refused("POST", path, {"content": "x"}) == 50007
+    await bench.discord.act("world", close_dms={"member": "cat", "closed": False})
+    await bench.say("again", path)
+    await bench.discord.act("world", remove_member={"member": "cat"})
+    assert await bench.refused("POST", path, {"content": "x"}) == 50278
+
+
+async def test_a_dm_is_heard_with_the_intent_for_it_only() -> None:
+    async with local_discord() as discord, discord.wire() as wire:
+        await wire.identify(intents=1 << 9 | 1 << 15)
+        bench = Bench(discord, wire)
+        channel = await bench("POST", "/users/@me/channels", {"recipient_id": CAT})
+        await bench.say("psst", f"/channels/{channel['id']}/messages")
+        await bench.say("loud")
+        await bench.heard("MESSAGE_CREATE", content="loud")
+
+
+PEOPLE = [
+    ("send", {"text": "hi", "channel": "staff"}, "cat may not send messages in #staff."),
+    ("send", {"text": "hi", "channel": "forum"}, "Cannot send messages in a non-text channel."),
+    ("send", {"text": "hi", "dm": "bob"}, "bob takes no direct messages."),
+    ("edit", {"text": "x", "message": "BOT"}, "cat can change only what they said themselves."),
+    ("delete", {"message": "BOT"}, "cat may not delete messages of others in #general."),
+    ("react", {"emoji": "nonsense"}, "Unknown Emoji."),
+]
+
+
+@pytest.mark.parametrize(("verb", "body", "sentence"), PEOPLE)
+async def test_a_person_is_told_why_not(bench: Bench, verb: str, body: dict[str, Any], sentence: str) -> None:
+    await bench("POST", f"/guilds/{GUILD}/channels", {"name": "forum", "type": 15}, 201)
+    bot = (await bench.say())["id"]
+    await bench.discord.act("world", close_dms={"member": "bob"})
+    await bench.discord.act("world", set_overwrite={"channel": "staff", "role": "everyone", "deny": ["SEND_MESSAGES"]})
+    given = {**body, "as": "cat"} | ({"message": bot} if body.get("message") == "BOT" else {})
+    said = await bench.discord.act(verb, **given)
+    assert (said["state"], said["error"]) == ("refused", sentence)
+
+
+async def test_a_person_speaks_answers_edits_reacts_and_deletes(bench: Bench) -> None:
+    act, cat = bench.discord.act, {"as": "cat"}
+    first = (await bench.say("question"))["id"]
+    said = (await act("send", text="answer", reply_to=first, **cat))["messages"][0]["id"]
+    await bench.heard("MESSAGE_CREATE", id=said, type=19)
+    await act("edit", text="better", **cat)
+    await bench.heard("MESSAGE_UPDATE", id=said, content="better")
+    await act("react", emoji="🎉", message=first, **cat)
+    await bench.heard("MESSAGE_REACTION_ADD", user_id=CAT, message_author_id=BOT)
+    await act("react", emoji="🎉", message=first, remove=True, **cat)
+    await bench.heard("MESSAGE_REACTION_REMOVE", user_id=CAT)
+    await act("typing", **cat)
+    await bench.heard("TYPING_START", user_id=CAT)
+    await act("delete", **cat)
+    await bench.heard("MESSAGE_DELETE", id=said)
+    await act("delete", message=first, **{"as": "bob"})
+    await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=72, user_id=BOB, target_id=BOT)
+
+
+async def test_who_is_timed_out_is_silent_until_then(bench: Bench) -> None:
+    await bench.discord.act("world", timeout={"member": "cat", "seconds": 60})
+    for verb, body in (("send", {"text": "hi"}), ("typing", {})):
+        said = await bench.discord.act(verb, **body, **{"as": "cat"})
+        assert said["error"].startswith("cat is timed out until 20")
+    bench.discord.sandbox.clock.advance(61)
+    assert (await bench.discord.act("send", text="hi", **{"as": "cat"}))["state"] == "replied"
+
+
+async def test_slow_mode_slows_people_and_neither_bots_nor_moderators(bench: Bench) -> None:
+    await bench("PATCH", CHANNEL, {"rate_limit_per_user": 30})
+
+    async def error(name: str) -> str | None:
+        return (await bench.discord.act("send", text="hi", **{"as": name}))["error"]
+
+    assert [await error("cat"), await error("bob"), await error("bob")] == [None, None, None]
+    assert (await error("cat") or "").startswith("#general is in slow mode: cat may speak again in ")
+    await bench.say()
+    await bench.say()
+    bench.discord.sandbox.clock.advance(30)
+    assert await error("cat") is None
