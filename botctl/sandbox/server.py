@@ -105,6 +105,19 @@ class Sandbox:
         self.limiter.forget_identifies(application_id)
         return new
 
+    def presence(self, session: Session, presence: Json) -> None:
+        """Tell of it in the guilds of the shard; nobody who comes later hears of it."""
+        status = "offline" if presence["status"] == "invisible" else presence["status"]
+        now_ms = int(self.clock.now().timestamp() * 1000)
+        shown: Json = {
+            "user": {"id": session.application_id},
+            "status": status,
+            "activities": [{"id": "custom", "created_at": now_ms, **one} for one in presence["activities"]],
+            "client_status": {} if status == "offline" else {"web": status},
+        }
+        for guild in self._guilds(session.application_id, session.shard):
+            self.emit("PRESENCE_UPDATE", {**shown, "guild_id": guild.id}, guild.id)
+
     def members(self, session: Session, request: Json) -> Iterator[Dispatch]:
         """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it.
 
@@ -234,7 +247,7 @@ class Sandbox:
     def guild_create(self, guild: Guild, session: Session) -> Json:
         """With all members of a guild that is not large for those who hear of presences, else with the bot alone.
 
-        Discord: Gateway Events > Guild Create: offline members of a large guild are not there, and all are offline here.
+        Discord: Gateway Events > Guild Create: those of a large guild who are offline are left out; here all are.
         """
         large = len(guild.members) > session.large_threshold
         bot = guild.members[session.application_id]

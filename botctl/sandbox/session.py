@@ -7,13 +7,13 @@ Status Codes > Gateway.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+from botctl.sandbox import frames
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.limiter import Limiter, Start
 from botctl.sandbox.limits import Limits
@@ -28,6 +28,7 @@ from botctl.sandbox.opcodes import (
     INVALID,
     KNOWN_OPERATIONS,
     MEMBERS,
+    PRESENCE,
     PRIVILEGED,
     RECONNECT,
     RESUME,
@@ -35,7 +36,6 @@ from botctl.sandbox.opcodes import (
 )
 from botctl.sandbox.trouble import Trouble
 
-_SMALLEST_LARGE, _LARGEST_LARGE = 50, 250
 Json = dict[str, Any]
 Dispatch = tuple[str, Json]  # an event's name and data
 
@@ -73,6 +73,9 @@ class Host(Protocol):
     def members(self, session: Session, request: Json) -> Iterable[Dispatch]:
         """The answer to op 8."""
 
+    def presence(self, session: Session, presence: Json) -> None:
+        """The bot says how it is: op 3, checked."""
+
     def reset_token(self, application_id: str) -> object:
         """End all its sessions; from now on there is another token."""
 
@@ -90,7 +93,7 @@ class Session:
     seq: int = 0
     line: Line | None = None
     lost_s: float | None = None
-    large_threshold: int = _SMALLEST_LARGE
+    large_threshold: int = frames.SMALLEST_LARGE
 
     def dispatch(self, event: str, body: str) -> None:
         """Send ``event`` with the JSON text ``body``, now or at the RESUME."""
@@ -203,7 +206,7 @@ class Link:
         if len(self._sends) > limits.sends.count:
             return self.line.close(*Close.RATE_LIMITED)
         raw = frame.encode() if isinstance(frame, str) else frame
-        payload = _parsed(raw) if len(raw) <= limits.payload_bytes else None
+        payload = frames.parsed(raw) if len(raw) <= limits.payload_bytes else None
         if payload is None:
             return self.line.close(*Close.DECODE_ERROR)
         if payload["op"] == HEARTBEAT:
@@ -211,10 +214,10 @@ class Link:
         return self._handle(payload["op"], payload.get("d"), now_s)
 
     def _handle(self, op: int, data: Any, now_s: float) -> None:
-        """Presence, voice and soundboards are heard, and nothing here depends on them."""
+        """Voice and soundboards are heard, and nothing here depends on them."""
         if op == HEARTBEAT:
             if self.sessions.trouble.acks:
-                self.line.send(_frame(ACK, None), after_s=self.sessions.limits.ack_s)
+                self.line.send(frames.frame(ACK, None), after_s=self.sessions.limits.ack_s)
         elif refused := self._out_of_turn(op, data):
             self.line.close(*refused)
         elif op == IDENTIFY:
@@ -223,6 +226,11 @@ class Link:
             self._resume(data, now_s)
         elif op == MEMBERS and self.session is not None:
             self._request_members(self.session, data)
+        elif op == PRESENCE and self.session is not None:
+            if not frames.is_presence(data):
+                return self.line.close(*Close.DECODE_ERROR)
+            self.sessions.host.presence(self.session, data)
+        return None
 
     def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
         """The close code for an operation that may not come now, or not like this."""
@@ -239,11 +247,11 @@ class Link:
 
     def _identify(self, data: Json, now_s: float) -> None:
         self.sessions.forget_old(now_s)
-        application = self.sessions.host.application(_token(data))
+        application = self.sessions.host.application(frames.token(data))
         if application is None:
             return self.line.close(*Close.AUTHENTICATION_FAILED)
         application_id, flags = application
-        shard, intents = _shard(data.get("shard")), cast("Any", data.get("intents"))
+        shard, intents = frames.shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
             return self.line.close(*Close.INVALID_SHARD)
         match self.sessions.limiter.identify(application_id, shard[0], now_s):
@@ -256,7 +264,7 @@ class Link:
             return self.line.close(*refused)
         sharded = data.get("shard") is not None
         self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
-        session.large_threshold = _large_threshold(data.get("large_threshold"))
+        session.large_threshold = frames.large_threshold(data.get("large_threshold"))
         if data.get("compress") is True:
             self.line.compress()
         for event, body in self.sessions.host.welcome(session):
@@ -274,7 +282,7 @@ class Link:
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
-        application = self.sessions.host.application(_token(data))
+        application = self.sessions.host.application(frames.token(data))
         if application is None:
             return self.line.close(*Close.AUTHENTICATION_FAILED)
         self.sessions.forget_old(now_s)
@@ -302,7 +310,7 @@ class Link:
             session.dispatch(event, dumps(body))
 
     def _send(self, op: int, d: Any) -> None:
-        self.line.send(_frame(op, d))
+        self.line.send(frames.frame(op, d))
 
 
 def ask_reconnect(session: Session) -> None:
@@ -317,36 +325,4 @@ def invalidate(session: Session, *, resumable: bool) -> None:
 
 def _tell(session: Session, op: int, data: bool | None) -> None:
     if session.line is not None:
-        session.line.send(_frame(op, data))
-
-
-def _frame(op: int, d: Any) -> str:
-    return dumps({"op": op, "d": d, "s": None, "t": None})
-
-
-def _parsed(raw: bytes) -> Json | None:
-    """The payload in ``raw``, or None when it is none."""
-    try:
-        payload = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return payload if isinstance(payload, dict) and type(payload.get("op")) is int else None
-
-
-def _token(data: Json) -> str:
-    return str(data.get("token") or "").removeprefix("Bot ")
-
-
-def _large_threshold(value: object) -> int:
-    """From so many members on, those who are offline are not in GUILD_CREATE (Discord: Gateway Events > Identify)."""
-    return min(max(value, _SMALLEST_LARGE), _LARGEST_LARGE) if type(value) is int else _SMALLEST_LARGE
-
-
-def _shard(value: object) -> tuple[int, int] | None:
-    """``[number, count]`` checked; (0, 1) when the client does not shard; None when it is wrong."""
-    if value is None:
-        return 0, 1
-    match value:
-        case [int(number), int(count)] if 0 <= number < count:
-            return number, count
-    return None
+        session.line.send(frames.frame(op, data))

@@ -253,12 +253,22 @@ async def test_operations_that_change_nothing_here_are_accepted(discord: Discord
     async with discord.wire() as wire:
         await wire.identify()
         await wire.hear_until("GUILD_CREATE")
-        await wire.say(3, presence)
+        await wire.say(3, presence)  # told to those who hear of presences
         await wire.say(4, {"guild_id": GUILD, "channel_id": None, "self_mute": False, "self_deaf": False})
         await wire.say(31, {"guild_ids": [GUILD]})
         await wire.say(43, {"guild_id": GUILD, "fields": []})
         await wire.say(1, None)
         assert (await wire.hear())["op"] == 11
+
+
+async def test_a_bots_presence_is_told_to_those_who_hear_of_them(discord: Discord) -> None:
+    async with discord.wire() as bot, discord.wire() as other:
+        await bot.identify()
+        await other.identify(intents=1 << 8)
+        await bot.say(3, {"status": "invisible", "activities": [{"name": "x", "type": 0}], "afk": False, "since": None})
+        told = (await other.hear_until("PRESENCE_UPDATE"))["d"]
+        assert (told["user"]["id"], told["status"], told["guild_id"]) == (BOT, "offline", GUILD)
+        assert told["activities"][0]["name"] == "x"
 
 
 async def test_members_are_asked_for_by_name_and_by_id(discord: Discord) -> None:

@@ -24,6 +24,9 @@ class OneBot:
     flags = 0
     resets = 0
 
+    def __init__(self) -> None:
+        self.presences: list[dict[str, Any]] = []
+
     def application(self, token: str) -> tuple[str, int] | None:
         return ("app", self.flags) if token == TOKEN else None
 
@@ -35,6 +38,9 @@ class OneBot:
 
     def members(self, session: Session, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("GUILD_MEMBERS_CHUNK", request)]
+
+    def presence(self, session: Session, presence: dict[str, Any]) -> None:
+        self.presences.append(presence)
 
     def reset_token(self, application_id: str) -> None:
         self.resets += 1
@@ -265,3 +271,21 @@ def test_compression_is_asked_for_before_ready() -> None:
     assert wire.compressed
     assert link.session is not None
     assert link.session.large_threshold == 250
+
+
+@pytest.mark.parametrize(
+    ("d", "right"),
+    [
+        ({"status": "idle", "activities": [{"name": "x", "type": 0}], "afk": False, "since": None}, True),
+        ({"status": "asleep", "activities": []}, False),
+        ({"status": "idle"}, False),
+        ({"status": "idle", "activities": [{"name": 1, "type": 0}]}, False),
+        ({"status": "idle", "activities": ["x"]}, False),
+        ({"status": [], "activities": []}, False),
+        (None, False),
+    ],
+)
+def test_a_presence_is_judged(d: Any, right: bool) -> None:
+    host = OneBot()
+    _, wire = connect(Sessions(host, Limiter(LENIENT)), IDENTIFY, {"op": 3, "d": d})
+    assert (wire.closed, host.presences) == ((None, [d]) if right else (4002, []))
