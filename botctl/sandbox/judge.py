@@ -64,6 +64,12 @@ REPAIRS: Final = (
         [{"const": 0}, {"const": 1}],
         "A forward has the reference type 1 (Discord: Message resource > Message Reference Types).",
     ),
+    Repair(
+        ("components", "schemas", "CreateMessageInteractionCallbackResponse", "properties", "type", "enum"),
+        [4],
+        [4, 5],
+        "A deferred answer is a message too, which is loading: bots take it from discord.js's deferReply.",
+    ),
 )
 
 UNDESCRIBED: Final[dict[tuple[str, str], str]] = {}
