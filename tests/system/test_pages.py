@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from botctl.core.settings_load import load
 from botctl.core.settings_layers import NO_SETTINGS
+from botctl.core.settings_load import load
 from botctl.core.settings_reference import reference
 from botctl.sandbox.incidents import everything, scenario  # noqa: F401 - fills the catalogue
 from tests.support.cli import Project
