@@ -20,6 +20,12 @@ def missing_permissions() -> Refusal:
     return Refusal(403, 50013, "Missing Permissions")
 
 
+def own_application(call: Call) -> None:
+    """Raises 20012 when the path names an application that is not the bot's own."""
+    if call.path.get("application", "@me") not in ("@me", call.app.id):
+        raise Refusal(403, 20012, "You are not authorized to perform this action on this application")
+
+
 def guild_of(call: Call, *names: str) -> Guild:
     """The guild of the path, in which the bot has the permissions ``names``; raises 10004, 50013."""
     guild = call.sandbox.world.guilds.get(call.path["guild"])

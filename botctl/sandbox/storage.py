@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from loguru import logger
 
 from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
-from botctl.sandbox.default_world import default_world
+from botctl.sandbox.default_world import add_bot, default_world
 from botctl.sandbox.world import (
     Application,
     AuditEntry,
@@ -64,7 +65,7 @@ def restore(text: str, clock: Clock | None = None) -> World:
     world = World(clock, last_id=data["last_id"])
     for one in data["users"].values():
         world.add_user(User(**one))
-    world.applications = {key: Application(**one) for key, one in data["applications"].items()}
+    world.applications = {key: _application(one) for key, one in data["applications"].items()}
     for one in data["guilds"].values():
         world.add_guild(_guild(one))
     for one in data.get("dms", {}).values():
@@ -76,16 +77,26 @@ def restore(text: str, clock: Clock | None = None) -> World:
     return world
 
 
-def load(path: Path | None, clock: Clock | None = None) -> World:
-    """The world in ``path``; the default one when there is no such file. Raises ConfigError for a broken file."""
+def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()) -> World:
+    """The world in ``path``; the default one when there is no such file. A bot of ``bots`` that is not there is added.
+
+    Raises:
+        ConfigError: the file is broken.
+        UsageError: no bot can be called so.
+    """
     if path is None or not path.exists():
-        return default_world(clock)
+        return default_world(clock, bots)
     try:
-        return restore(path.read_text(), clock)
+        world = restore(path.read_text(), clock)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"The sandbox's state in {path} cannot be read: {error}", hint="Delete it to begin a new world."
         ) from None
+    there = {app.name for app in world.applications.values()}
+    for name in dict.fromkeys(bots):
+        if name not in there:
+            add_bot(world, name)
+    return world
 
 
 def save(world: World, path: Path) -> None:
@@ -142,6 +153,10 @@ def _guild(data: Json) -> Guild:
             "audit_log": [AuditEntry(**one) for one in data.get("audit_log", [])],
         }
     )
+
+
+def _application(data: Json) -> Application:
+    return Application(**{**data, "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()}})
 
 
 def _channel(data: Json) -> Channel:

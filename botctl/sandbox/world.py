@@ -233,7 +233,7 @@ class Message:
 class Application:
     """A bot's application. ``commands``: scope ("" for global, else the guild's id) to command id to stored command;
     ``command_permissions``: guild id to command id (or the application's own) to its overwrites ``{id, type,
-    permission}``; ``settings`` as in `Channel`.
+    permission}``; ``emojis`` are its own, good in every guild; ``settings`` as in `Channel`.
     """
 
     id: str
@@ -242,6 +242,7 @@ class Application:
     flags: int = PRIVILEGED_GRANTED
     commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    emojis: dict[str, Emoji] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def all_commands(self) -> list[dict[str, Any]]:

@@ -100,6 +100,16 @@ EMOJIS = (
     Call("GET", _GUILD + "/emojis/{emoji}", status=404),
     Call("GET", _GUILD + "/stickers"),
 )
+OWN_EMOJIS = (
+    Call("POST", "/applications/{app}/emojis", {"name": "own", "image": PNG}, status=201, keep={"own": "id"}),
+    Call("GET", "/applications/{app}/emojis"),
+    Call("GET", "/applications/{app}/emojis/{own}"),
+    Call("PATCH", "/applications/{app}/emojis/{own}", {"name": "mine"}),
+    Call("PATCH", "/applications/{app}/emojis/{own}", {"name": "a b"}, status=400),
+    Call("DELETE", "/applications/{app}/emojis/{own}", status=204),
+    Call("GET", "/applications/{app}/emojis/{own}", status=404),
+    Call("GET", "/applications/{nobody}/emojis", status=403),
+)
 INVITES = (
     Call("POST", "/channels/{channel}/invites", {"max_age": 60, "max_uses": 3}, keep={"code": "code"}),
     Call("POST", "/channels/{channel}/invites", {"max_age": -1}, status=400),
@@ -120,4 +130,4 @@ LEAVING = (
     Call("DELETE", "/users/@me/guilds/{guild}", status=404),
     Call("GET", _GUILD, status=404),
 )
-MODERATION = (*ACCOUNTS, *GUILD, *ROLES, *MEMBERS, *BANS, *EMOJIS, *INVITES, *LOG, *LEAVING)
+MODERATION = (*ACCOUNTS, *GUILD, *ROLES, *MEMBERS, *BANS, *EMOJIS, *OWN_EMOJIS, *INVITES, *LOG, *LEAVING)

@@ -2,6 +2,7 @@
 
 from botctl.sandbox.routes import (
     accounts,
+    application_emojis,
     applications,
     audit_log,
     bans,
@@ -23,6 +24,7 @@ from botctl.sandbox.routes import (
 
 __all__ = [
     "accounts",
+    "application_emojis",
     "applications",
     "audit_log",
     "bans",

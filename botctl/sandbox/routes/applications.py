@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from botctl.sandbox import command_permissions, commands, payloads
+from botctl.sandbox.access import own_application
 from botctl.sandbox.images import image
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, Reply, route
@@ -20,14 +21,14 @@ _TAGS_MOST, _TAG_LENGTH = 5, 20
 @route("GET", "/applications/@me")
 @route("GET", "/applications/{application}")
 def application(call: Call) -> Json:
-    _own(call)
+    own_application(call)
     return payloads.application(call.app, call.sandbox.world)
 
 
 @route("PATCH", "/applications/@me")
 @route("PATCH", "/applications/{application}")
 def edit_application(call: Call) -> Json:
-    _own(call)
+    own_application(call)
     body, errors, app = call.form, FormErrors(), call.app
     found: Json = {}
     if "description" in body:
@@ -144,16 +145,9 @@ def edit_command_permissions(call: Call) -> Json:
     raise Refusal(403, 20001, "Bots cannot use this endpoint")
 
 
-def _own(call: Call) -> None:
-    """Another's application is nobody's business; raises 20012."""
-    wanted = call.path.get("application", call.app.id)
-    if wanted not in ("@me", call.app.id):
-        raise Refusal(403, 20012, "You are not authorized to perform this action on this application")
-
-
 def _scope(call: Call) -> str:
     """The guild's id, or "" for global commands; raises for another's application and a guild without the bot."""
-    _own(call)
+    own_application(call)
     guild_id = call.path.get("guild", "")
     guild = call.sandbox.world.guilds.get(guild_id)
     if not guild_id:

@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox import access, payloads
 from botctl.sandbox.refusal import FormErrors
-from botctl.sandbox.rest import Call, route
+from botctl.sandbox.rest import PREFIX, Call, route
 from botctl.sandbox.world import AuditEntry, Guild, World
 
 Json = dict[str, Any]
@@ -23,10 +23,8 @@ def get_audit_log(call: Call) -> Json:
     limit = call.limit(_DEFAULT, _MOST)
     found = [one for one in guild.audit_log if _matches(one, wanted)]
     shown = found[:limit] if wanted["after"] else found[::-1][:limit]
-    return {
-        "audit_log_entries": [payloads.audit_entry(one) for one in shown],
-        **_named(call.sandbox.world, guild, shown),
-    }
+    entries = [payloads.audit_entry(one) for one in shown]
+    return {"audit_log_entries": entries, **_named(call.sandbox.world, guild, shown, call.sandbox.url + PREFIX)}
 
 
 def _matches(one: AuditEntry, wanted: dict[str, str | None]) -> bool:
@@ -38,7 +36,7 @@ def _matches(one: AuditEntry, wanted: dict[str, str | None]) -> bool:
     )
 
 
-def _named(world: World, guild: Guild, shown: list[AuditEntry]) -> Json:
+def _named(world: World, guild: Guild, shown: list[AuditEntry], api: str) -> Json:
     """What the entries speak of, as far as it still exists."""
     ids = dict.fromkeys(one for entry in shown for one in (entry.user_id, entry.target_id) if one is not None)
     commands = {
@@ -49,7 +47,7 @@ def _named(world: World, guild: Guild, shown: list[AuditEntry]) -> Json:
         "users": [payloads.user(world.users[one]) for one in ids if one in world.users],
         "threads": [payloads.thread(one, one.thread) for one in threads if one.thread],
         "application_commands": [commands[one] for one in ids if one in commands],
-        "webhooks": [],
+        "webhooks": [payloads.webhook(world.webhooks[one], world, api=api) for one in ids if one in world.webhooks],
         "integrations": [],
         "guild_scheduled_events": [],
         "auto_moderation_rules": [],

@@ -36,20 +36,13 @@ def get_emoji(call: Call) -> Json:
 @route("POST", EMOJIS)
 def create_emoji(call: Call) -> Reply:
     guild = access.guild_of(call, "CREATE_GUILD_EXPRESSIONS")
-    sandbox, errors = call.sandbox, FormErrors()
-    name, roles = _name(call, errors), errors.snowflakes((), call.form, "roles", _ROLES_MOST)
-    picture = image(errors, (), call.form, "image", _MOST_BYTES)
-    if call.form.get("image") is None:
-        errors.add(("image",), "BASE_TYPE_REQUIRED", "This field is required")
-    errors.check()
-    animated = picture is not None and picture.animated
-    if sum(one.animated == animated for one in guild.emojis.values()) >= _MOST:
-        code = 30018 if animated else 30008
-        raise Refusal(400, code, f"Maximum number of {'animated ' * animated}emojis reached ({_MOST})")
-    emoji = Emoji(sandbox.world.new_id(), name, call.app.id, roles, animated)
+    emoji = new_emoji(call)
+    if sum(one.animated == emoji.animated for one in guild.emojis.values()) >= _MOST:
+        code = 30018 if emoji.animated else 30008
+        raise Refusal(400, code, f"Maximum number of {'animated ' * emoji.animated}emojis reached ({_MOST})")
     guild.emojis[emoji.id] = emoji
     _tell(call, guild)
-    audit.note(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit.changed({}, {"name": name}))
+    audit.note(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit.changed({}, {"name": emoji.name}))
     return Reply(201, _shown(call, guild, emoji))
 
 
@@ -58,7 +51,7 @@ def edit_emoji(call: Call) -> Json:
     guild = access.guild_of(call)
     emoji, errors = _editable(call, guild), FormErrors()
     before = {"name": emoji.name}
-    name = _name(call, errors) if "name" in call.form else emoji.name
+    name = emoji_name(call, errors) if "name" in call.form else emoji.name
     roles = errors.snowflakes((), call.form, "roles", _ROLES_MOST) if "roles" in call.form else emoji.roles
     errors.check()
     emoji.name, emoji.roles = name, roles
@@ -110,7 +103,18 @@ def _shown(call: Call, guild: Guild, emoji: Emoji) -> Json:
     return shown
 
 
-def _name(call: Call, errors: FormErrors) -> str:
+def new_emoji(call: Call) -> Emoji:
+    """The emoji that the body describes; raises 50035."""
+    errors = FormErrors()
+    name, roles = emoji_name(call, errors), errors.snowflakes((), call.form, "roles", _ROLES_MOST)
+    picture = image(errors, (), call.form, "image", _MOST_BYTES)
+    if call.form.get("image") is None:
+        errors.add(("image",), "BASE_TYPE_REQUIRED", "This field is required")
+    errors.check()
+    return Emoji(call.sandbox.world.new_id(), name, call.app.id, roles, picture is not None and picture.animated)
+
+
+def emoji_name(call: Call, errors: FormErrors) -> str:
     name = errors.text((), call.form, "name", 2, 32)
     if not _NAME.fullmatch(name):
         errors.add(("name",), "STRING_TYPE_REGEX", "String value did not match validation regex.")
