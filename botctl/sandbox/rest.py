@@ -24,6 +24,7 @@ from botctl.sandbox.limiter import bucket_of
 from botctl.sandbox.messages import Upload
 from botctl.sandbox.refusal import RateLimited, Refusal, not_found, unauthorized
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.trouble import Page
 from botctl.sandbox.world import Application
 
 Json = dict[str, Any]
@@ -36,7 +37,7 @@ BODY_MAX_BYTES = 32 * 1024 * 1024
 HEADERS = {"Content-Type": "application/json", "Via": "1.1 botctl-sandbox"}
 
 _INVALID = frozenset({401, 403, 429})  # Discord: Rate Limits > Invalid Request Limit
-_BAN_PAGE = """<!doctype html><html lang="en"><head><title>Access denied</title></head>
+_BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title></head>
 <body><h1>Error 1015</h1><h2>You are being rate limited</h2></body></html>
 """
 
@@ -134,6 +135,8 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
             return banned
         headers: Mapping[str, str] = {}
         try:
+            if sandbox.trouble.spoiled and (page := _spoiled(request, sandbox)):
+                return page
             caller = _caller(sandbox, request.headers.get("Authorization"))
             if one.token and caller is None:
                 raise unauthorized()
@@ -164,17 +167,31 @@ def _refused(request: web.Request, sandbox: Sandbox, refusal: Refusal) -> web.Re
     return response
 
 
-def _banned(request: web.Request, sandbox: Sandbox) -> web.Response | None:
-    """Cloudflare's own page, which Discord never sees: HTML, and no Via header."""
-    left_s = sandbox.limiter.ban_left_s(request.remote, sandbox.clock.monotonic())
-    if not left_s:
-        return None
+def _spoiled(request: web.Request, sandbox: Sandbox) -> web.Response | None:
+    """What an incident has put in the place of the answer; raises it where it is a Refusal."""
+    instead = sandbox.trouble.spoils(request.path)
+    if isinstance(instead, Refusal):
+        raise instead
+    return _page(instead) if instead else None
+
+
+def _page(one: Page) -> web.Response:
+    return web.Response(status=one.status, body=one.body, headers=one.headers)
+
+
+def ban_page(left_s: float) -> Page:
+    """Cloudflare's own page 1015, which Discord never sees: HTML, and no Via header."""
     headers = {
         "Content-Type": "text/html; charset=UTF-8",
         "Server": "cloudflare",
         "Retry-After": str(math.ceil(left_s)),
     }
-    return web.Response(status=429, body=_BAN_PAGE.encode(), headers=headers)
+    return Page(429, _BAN_PAGE, headers)
+
+
+def _banned(request: web.Request, sandbox: Sandbox) -> web.Response | None:
+    left_s = sandbox.limiter.ban_left_s(request.remote, sandbox.clock.monotonic())
+    return _page(ban_page(left_s)) if left_s else None
 
 
 def _answer(result: Any) -> web.Response:

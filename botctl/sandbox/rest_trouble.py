@@ -1,4 +1,4 @@
-"""REST on a bad day: answers that are late, slow, wrong, or from a clock that is ahead."""
+"""REST on a bad day: answers that are late, slow, or from a clock that is ahead."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from aiohttp import web
 
 from botctl.sandbox.trouble import Trouble
 
+_RESET = "X-RateLimit-Reset"
 _PIECES = 10  # that a body comes in when it drips
 
 
 async def through(
     trouble: Trouble, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
 ) -> web.StreamResponse:
-    """What ``request`` is answered while there is ``trouble``. What is spoiled never reaches ``answer``."""
+    """What ``request`` is answered while there is ``trouble`` on the way."""
     if late_s := trouble.latency_s():
         await asyncio.sleep(late_s)
-    spoiled = trouble.spoils(request.path)
-    if spoiled is None:
-        response = await answer(request)
-    else:
-        await request.read()
-        response = web.Response(status=spoiled.status, body=spoiled.body, headers=spoiled.headers)
+    response = await answer(request)
     if trouble.skew_s:
         response.headers["Date"] = formatdate(time.time() + trouble.skew_s, usegmt=True)
+        if (reset := response.headers.get(_RESET)) is not None:
+            response.headers[_RESET] = f"{float(reset) + trouble.skew_s:.3f}"
     return await _drip(trouble.drip_s, request, response) if trouble.drip_s else response
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from botctl.sandbox.refusal import Refusal
 
-@dataclass
-class Spoiled:
-    """A REST answer in the place of the right one; ``left`` is how many more there are (None: no end)."""
+
+@dataclass(frozen=True)
+class Page:
+    """An answer that does not come from Discord itself, but from what stands before it."""
 
     status: int
     body: bytes
-    headers: dict[str, str]
-    left: int | None = None
+    headers: Mapping[str, str]
+
+
+@dataclass(eq=False)
+class Spoiled:
+    """What the share ``chance`` of requests whose path contains ``path`` are answered, instead of the right thing."""
+
+    instead: Callable[[], Refusal | Page]
     chance: float = 1.0
-    concerns: Callable[[str], bool] = lambda _: True  # by the request's path
+    path: str = ""
 
 
 @dataclass
@@ -24,9 +32,9 @@ class Trouble:
     """Every default means that all is well. Times in seconds.
 
     ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: the
-    body of a REST answer is spread over that time; ``skew_s``: how far Discord's clock is ahead in the header ``Date``;
-    ``acks``: are heartbeats answered?; ``repeats``: so many dispatches that a client had before are told again at its
-    RESUME; ``resume_dead``: is the host of ``resume_gateway_url`` out of reach?
+    body of a REST answer is spread over that time; ``skew_s``: how far Discord's clock is ahead in the headers ``Date``
+    and ``X-RateLimit-Reset``; ``acks``: are heartbeats answered?; ``repeats``: so many dispatches that a client had
+    before are told again at its RESUME; ``resume_dead``: is the host of ``resume_gateway_url`` out of reach?
     """
 
     delay_s: float = 0.0
@@ -41,19 +49,15 @@ class Trouble:
 
     @property
     def in_rest(self) -> bool:
-        """Does REST answer otherwise than usual?"""
-        return bool(self.delay_s or self.jitter_s or self.drip_s or self.skew_s or self.spoiled)
+        """Do the answers of REST travel otherwise than usual?"""
+        return bool(self.delay_s or self.jitter_s or self.drip_s or self.skew_s)
 
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s
 
-    def spoils(self, path: str) -> Spoiled | None:
-        """What ``path`` is answered instead, if anything; one that had an end is counted down."""
+    def spoils(self, path: str) -> Refusal | Page | None:
+        """What ``path`` is answered instead, if anything."""
         for one in self.spoiled:
-            if one.concerns(path) and self.random.random() < one.chance:
-                if one.left is not None:
-                    one.left -= 1
-                    if one.left <= 0:
-                        self.spoiled.remove(one)
-                return one
+            if one.path in path and self.random.random() < one.chance:
+                return one.instead()
         return None

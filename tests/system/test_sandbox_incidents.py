@@ -290,3 +290,18 @@ def test_an_incidents_settings_are_checked_by_their_defaults() -> None:
     assert kind.checked({"members": "5", "per_s": 2}) == {"members": 5, "per_s": 2.0}
     with pytest.raises(UsageError, match="whole number"):
         kind.checked({"members": "many"})
+
+
+async def test_429s_of_an_incident_count_as_invalid_requests_unless_they_are_shared() -> None:
+    async with local_discord(limits=LENIENT.but({"enforced": True, "invalid_requests": "3/600s"})) as discord:
+        await begin(discord, "too-many-requests", scope="shared")
+        for _ in range(5):
+            assert (await discord.rest("GET", "/gateway"))[0] == 429
+        await end(discord, "too-many-requests")
+        assert (await discord.rest("GET", "/gateway"))[0] == 200
+        await begin(discord, "too-many-requests", scope="user")
+        for _ in range(3):
+            await discord.rest("GET", "/gateway")
+        await end(discord, "too-many-requests")
+        async with discord.http.get(f"{discord.url}/api/v10/gateway") as banned:
+            assert (banned.status, "Via" in banned.headers) == (429, False)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
+from typing import Literal
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents.catalogue import incident, until_stopped
-from botctl.sandbox.rest import HEADERS
+from botctl.sandbox.refusal import RateLimited
+from botctl.sandbox.rest import HEADERS, ban_page
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.trouble import Spoiled
+from botctl.sandbox.trouble import Page, Spoiled
 
-_SCOPES = ("user", "shared", "global")
-_ERROR_1015 = b"<!DOCTYPE html><html><head><title>Access denied</title></head><body><h1>Error 1015</h1></body></html>"
+_SCOPES: dict[str, Literal["user", "shared", "global"]] = {"user": "user", "shared": "shared", "global": "global"}
+_FROM_THE_EDGE = {"Content-Type": "text/html; charset=UTF-8", "Via": HEADERS["Via"]}
 _BAD_GATEWAY = "<html><head><title>{status} Server Error</title></head><body>Error: Server Error</body></html>"
 
 
@@ -23,8 +24,7 @@ def _spoiling(sandbox: Sandbox, spoiled: Spoiled) -> Iterator[None]:
     try:
         yield
     finally:
-        if spoiled in sandbox.trouble.spoiled:
-            sandbox.trouble.spoiled.remove(spoiled)
+        sandbox.trouble.spoiled.remove(spoiled)
 
 
 @incident("measured by operators; Discord's status page")
@@ -47,9 +47,8 @@ async def http_5xx(sandbox: Sandbox, status: int = 502, chance: float = 1.0, pat
     Discord: 502 means that no gateway was there to process the request; wait a bit and retry. The page comes from the
     edge, so no JSON error code is in it.
     """
-    body = _BAD_GATEWAY.format(status=status).encode()
-    headers = {"Content-Type": "text/html; charset=UTF-8", "Via": HEADERS["Via"]}
-    with _spoiling(sandbox, Spoiled(status, body, headers, chance=chance, concerns=lambda one: path in one)):
+    page = Page(status, _BAD_GATEWAY.format(status=status).encode(), _FROM_THE_EDGE)
+    with _spoiling(sandbox, Spoiled(lambda: page, chance, path)):
         await until_stopped(sandbox)
 
 
@@ -62,14 +61,10 @@ async def too_many_requests(
     Discord: wait ``retry_after``; a global one stops every request of the bot. All but shared ones count towards the
     10,000 invalid requests, after which the address is banned.
     """
-    if scope not in _SCOPES:
+    known = _SCOPES.get(scope)
+    if known is None:
         raise UsageError(f"There is no scope “{scope}”.", hint=f"Scopes: {', '.join(_SCOPES)}.")
-    words = "The resource is being rate limited." if scope == "shared" else "You are being rate limited."
-    body = json.dumps({"message": words, "retry_after": retry_after_s, "global": scope == "global"}).encode()
-    headers = {**HEADERS, "Retry-After": str(max(1, round(retry_after_s))), "X-RateLimit-Scope": scope}
-    if scope == "global":
-        headers["X-RateLimit-Global"] = "true"
-    with _spoiling(sandbox, Spoiled(429, body, headers, chance=chance, concerns=lambda one: path in one)):
+    with _spoiling(sandbox, Spoiled(lambda: RateLimited(retry_after_s, known, {}), chance, path)):
         await until_stopped(sandbox)
 
 
@@ -79,8 +74,8 @@ async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
 
     The address is banned, not the token: each bot behind it is. Retrying prolongs it. The gateway's connections live.
     """
-    headers = {"Content-Type": "text/html; charset=UTF-8", "Retry-After": str(retry_after_s), "Server": "cloudflare"}
-    with _spoiling(sandbox, Spoiled(429, _ERROR_1015, headers)):
+    page = ban_page(retry_after_s)
+    with _spoiling(sandbox, Spoiled(lambda: page)):
         await until_stopped(sandbox)
 
 
@@ -96,7 +91,7 @@ async def slow_bodies(sandbox: Sandbox, over_s: float = 2.0) -> None:
 
 @incident("Discord: Rate Limits: X-RateLimit-Reset is Discord's clock; disnake's Client(assume_unsync_clock=)")
 async def clock_skew(sandbox: Sandbox, ahead_s: float = 30.0) -> None:
-    """Discord's clock is ``ahead_s`` ahead of the bot's (or behind, when negative), as the header ``Date`` shows.
+    """Discord's clock is ``ahead_s`` ahead of the bot's (or behind, when negative), as the headers show.
 
     Who computes a wait from X-RateLimit-Reset and the own clock waits too long, or not at all; X-RateLimit-Reset-After
     is right whatever the clocks say.
