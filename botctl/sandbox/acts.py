@@ -131,14 +131,17 @@ def _slash(sandbox: Sandbox, who: Actor, name: str, body: Json) -> tuple[Json, l
 
 def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
     """The command as the person sees it: the guild's own before the global one. What they may not use is not there."""
-    known = [(one, why) for one, why in visibility.listed(sandbox.world, who) if one["type"] == kind]
-    meant = [(one, why) for one, why in known if one["name"].casefold() == name.casefold()]
-    for one, why in meant:
-        if why is None:
-            return one
-    names = ", ".join(sorted({one["name"] for one, why in known if why is None}))
+    world, reason = sandbox.world, ""
+    known = [(app, one) for app, one in visibility.listed(world, who) if one["type"] == kind]
+    for app, one in known:
+        if one["name"].casefold() == name.casefold():
+            why = visibility.hidden(world, app, one, who)
+            if why is None:
+                return one
+            reason = reason or why
+    names = ", ".join(sorted({one["name"] for app, one in known if not visibility.hidden(world, app, one, who)}))
     there = f"There is: {names}." if names else "The bot has none."
-    raise UsageError(f"There is no command “{name}”.", hint=meant[0][1] or there if meant else there)
+    raise UsageError(f"There is no command “{name}”.", hint=reason or there)
 
 
 def _command_data(command: Json) -> Json:

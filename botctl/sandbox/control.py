@@ -41,7 +41,12 @@ async def state(sandbox: Sandbox, body: Json) -> Json:
     world = sandbox.world
     commands = [{"guild_id": None, **one} for app in world.applications.values() for one in app.all_commands()]
     if body.get("as"):
-        why = {one["id"]: reason for one, reason in visibility.listed(world, actor(world, body)) if reason}
+        who = actor(world, body)
+        why = {
+            one["id"]: reason
+            for app, one in visibility.listed(world, who)
+            if (reason := visibility.hidden(world, app, one, who))
+        }
         commands = [{**one, "hidden": why[one["id"]]} if one["id"] in why else one for one in commands]
     return {
         "guilds": [_guild(sandbox, one.id) for one in world.guilds.values()],

@@ -7,6 +7,7 @@ command replaces that of its application for the same role, user or channel, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,13 @@ _IN_GUILD, _IN_DM = 0, 1  # contexts
 _GUILD_INSTALL = 0  # the integration type of a bot that was added to a guild, as all here are
 
 
-def listed(world: World, who: Actor) -> list[tuple[Json, str | None]]:
-    """The commands of all bots that there are where ``who`` is, a guild's own before the global ones; each with the
-    reason why ``who`` does not see it, if so.
-    """
+def listed(world: World, who: Actor) -> Iterator[tuple[Application, Json]]:
+    """The commands of all bots that there are where ``who`` is, a guild's own before the global ones, seen or not."""
     scopes = (who.guild.id, "") if who.guild else ("",)
-    return [
-        (one, hidden(world, app, one, who))
-        for app in world.applications.values()
-        for scope in scopes
-        for one in app.commands.get(scope, {}).values()
-    ]
+    for app in world.applications.values():
+        for scope in scopes:
+            for one in app.commands.get(scope, {}).values():
+                yield app, one
 
 
 def hidden(world: World, app: Application, command: Json, who: Actor) -> str | None:

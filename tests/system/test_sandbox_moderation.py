@@ -16,6 +16,7 @@ from botctl.sandbox.audit import Action
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.limits import LENIENT
 from botctl.sandbox.permissions import bits
+from botctl.sandbox.storage import restore, snapshot
 from botctl.sandbox.world import Channel, Emoji, Guild, Invite, Message, Role, User, World
 from tests.support.calls import registered
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, STAFF, Bot, Discord, local_discord
@@ -480,6 +481,16 @@ async def test_a_wrong_change_is_refused_in_words(discord: Discord, change: dict
     assert status == 400
     assert said["error"]
     assert hint in said["hint"]
+
+
+async def test_what_was_made_outlives_a_restart(discord: Discord) -> None:
+    await done(discord, "POST", f"/applications/{BOT}/emojis", {"name": "own", "image": PNG})
+    await done(discord, "POST", G + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]})
+    await done(discord, "PATCH", G, {"afk_timeout": 60})
+    await discord.act("world", set_command_permissions={"members": {"cat": False}})
+    world = discord.sandbox.world
+    again = restore(snapshot(world))
+    assert (again.guilds, again.applications, again.invites) == (world.guilds, world.applications, world.invites)
 
 
 # A real bot

@@ -55,6 +55,11 @@ def test_a_plain_command_is_there_for_everyone(world: World) -> None:
     assert [why(world, user, command(world)) for user in (ANN, BOB, CAT)] == [None, None, None]
 
 
+def test_a_menu_is_named_without_a_slash(world: World) -> None:
+    one, _ = create(world, world.applications[BOT], "", {"name": "Who", "type": 2, "contexts": [1]})
+    assert why(world, CAT, one) == "Who is not for guilds."
+
+
 def test_default_permissions_are_needed_in_the_channel(world: World) -> None:
     one = command(world, default_member_permissions=str(bits("BAN_MEMBERS", "KICK_MEMBERS")))
     assert why(world, BOB, one) is None
@@ -179,7 +184,7 @@ def test_a_bot_that_is_not_here_has_no_commands_here(world: World) -> None:
 def test_a_guilds_own_commands_come_before_the_global_ones(world: World) -> None:
     mine, common = command(world, GUILD, default_member_permissions="0"), command(world)
     command(world, "8", nsfw=True)
-    listed = visibility.listed(world, seat(world, CAT))
-    assert [(one["id"], reason is None) for one, reason in listed] == [(mine["id"], False), (common["id"], True)]
+    assert [one["id"] for _, one in visibility.listed(world, seat(world, CAT))] == [mine["id"], common["id"]]
+    assert (why(world, CAT, mine), why(world, CAT, common)) == ("/x is for administrators.", None)
     direct = replace(seat(world, CAT), guild=None, member=None, channel=world.direct(CAT, BOT))
-    assert [one["id"] for one, _ in visibility.listed(world, direct)] == [common["id"]]
+    assert [one["id"] for _, one in visibility.listed(world, direct)] == [common["id"]]
