@@ -2,8 +2,9 @@
 BIN := .venv/bin
 RUN := sh tools/setup.sh run
 DEV := sh tools/setup.sh dev
-# Two workers: the suite is made for 2 cores. A file stays on one worker, so that its servers are started once.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Three workers: the suite is made for 2 cores, and some of it waits for clocks. A file stays on one worker, so that its
+# servers are started once; files are taken in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help run test check watch coverage build bench soak lock format clean
 

@@ -9,11 +9,14 @@ import pytest
 
 pytest_plugins = ["tests.support.skips", "tests.support.stores"]
 
-# Told to the tests themselves, not to botctl. The environment is changed here, before xdist starts its workers.
+# Told to the tests themselves, not to botctl. The environment is changed here, before xdist starts its workers. Without
+# bytecode, as images of containers have it, every process of the hundreds that are started would compile all of botctl.
 _FOR_TESTS = ("BOTCTL_TEST_", "BOTCTL_DISCORD_OPENAPI")
 
 for _name in tuple(os.environ):
-    if _name in ("NO_COLOR", "FORCE_COLOR") or (_name.startswith("BOTCTL_") and not _name.startswith(_FOR_TESTS)):
+    if _name in ("NO_COLOR", "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE") or (
+        _name.startswith("BOTCTL_") and not _name.startswith(_FOR_TESTS)
+    ):
         del os.environ[_name]
 
 # pytest-asyncio asks for "the current loop" before its first one. Python 3.11 would make one, which nobody ever closes.
