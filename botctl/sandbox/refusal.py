@@ -98,7 +98,11 @@ class FormErrors:
     def add(self, path: Path, code: str, message: str) -> None:
         node = self.tree
         for part in path:
+            if "_errors" in node:
+                return  # what holds it is wrong itself: Discord's tree has no place for both
             node = node.setdefault(str(part), {})
+        if node.keys() - {"_errors"}:
+            return
         node.setdefault("_errors", []).append({"code": code, "message": message})
 
     def is_a(self, path: Path, value: object, kind: type) -> bool:
