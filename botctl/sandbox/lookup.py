@@ -41,6 +41,14 @@ def member(world: World, guild: Guild, wanted: str | None) -> Member:
     return found
 
 
+def user(world: World, wanted: str) -> User:
+    """Anybody, in whichever guild."""
+    found = user_or_none(world, wanted)
+    if found is None:
+        raise UsageError(f"There is nobody called “{wanted}”.")
+    return found
+
+
 def role(guild: Guild, wanted: str) -> Role:
     found = role_or_none(guild, wanted)
     if found is None:
