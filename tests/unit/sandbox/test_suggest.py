@@ -21,6 +21,7 @@ STATE = State.model_validate(
         "commands": [
             {"name": "ping", "type": 1, "description": "Answer"},
             {"name": "poll", "type": 1, "options": [{"name": "public", "type": 5}, {"name": "in", "type": 7}]},
+            {"name": "pardon", "type": 1, "hidden": "/pardon is for administrators."},
             {"name": "Who is", "type": 2},
             {"name": "elsewhere", "type": 1, "guild_id": "99"},
             {
