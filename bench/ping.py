@@ -27,7 +27,7 @@ from botctl.core.runtime import Runtime
 from botctl.core.scaffold import create
 from botctl.sandbox.client import SandboxClient, Seat
 from botctl.sandbox.person import SlashCall
-from botctl.sandbox.service import bot_token
+from botctl.sandbox.tokens import bot_token
 
 ROOT = Path(__file__).parent.parent
 BOTCTL = Path(sys.executable).with_name("botctl")

@@ -1,4 +1,4 @@
-"""``botctl sandbox``: the person's side of the local Discord that ``botctl run`` starts when there is no token."""
+"""``botctl sandbox``: the local Discord that ``botctl run`` starts when there is no token, or that runs by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from botctl.cli.options import AsJson, Project
+from botctl.cli.sandbox_home import Url
 from botctl.cli.sandbox_incidents import incident
+from botctl.cli.sandbox_serve import serve
 
 if TYPE_CHECKING:
     from botctl.sandbox.conversation import Conversation
@@ -31,6 +33,7 @@ class Place:
     """Where to find the sandbox, and who is to act in it, as far as the options say."""
 
     project: Path | None = None
+    url: str | None = None
     name: str | None = None
     channel: str | None = None
     guild: str | None = None
@@ -49,6 +52,7 @@ def sandbox(
     channel: Channel = None,
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
+    url: Url = None,
     project: Project = None,
 ) -> None:
     """Talk to the bot in the local Discord; alone, a prompt.
@@ -56,7 +60,7 @@ def sandbox(
     At the prompt, a line is a slash command or a message; :help lists what else it knows. Lines from a pipe are run
     one after the other. Exit code 1: the bot did not answer, or Discord refused the call.
     """
-    ctx.obj = Place(project, as_, channel, guild)
+    ctx.obj = Place(project, url, as_, channel, guild)
     if ctx.invoked_subcommand is None:
         import sys
 
@@ -75,10 +79,11 @@ def send(
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
+    url: Url = None,
     project: Project = None,
 ) -> None:
     """Use a slash command, or say something, and print what comes of it."""
-    place = Place(project, as_, channel, guild).under(ctx.obj)
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.say(text))
 
 
@@ -98,10 +103,11 @@ def click(
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
+    url: Url = None,
     project: Project = None,
 ) -> None:
     """Press a button, or choose in a menu."""
-    place = Place(project, as_, channel, guild).under(ctx.obj)
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.click(label, value, message))
 
 
@@ -118,12 +124,13 @@ def submit(
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
+    url: Url = None,
     project: Project = None,
 ) -> None:
     """Fill in the form that is open, and send it."""
     from botctl.sandbox.lines import assigned
 
-    place = Place(project, as_, channel, guild).under(ctx.obj)
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))
 
 
@@ -138,10 +145,11 @@ def menu(
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
     as_json: AsJson = False,
+    url: Url = None,
     project: Project = None,
 ) -> None:
     """Use a command of a person's or a message's context menu."""
-    place = Place(project, as_, channel, guild).under(ctx.obj)
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
 
 
@@ -154,45 +162,16 @@ def messages(
     channel: Channel = None,
     guild: Guild = None,
     as_json: AsJson = False,
+    url: Url = None,
     project: Project = None,
 ) -> None:
     """Print the last messages of a channel, as one person sees them."""
-    place = Place(project, as_, channel, guild).under(ctx.obj)
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
 
 
 app.command()(incident)
-
-
-@dataclasses.dataclass(frozen=True)
-class Home:
-    """What runs for the project at ``root``."""
-
-    root: Path
-
-    def sandbox(self) -> tuple[str, str]:
-        """The URL and the control secret of its sandbox.
-
-        Raises:
-            Unreachable: none runs.
-        """
-        from botctl.core.errors import Unreachable
-        from botctl.core.runtime import Runtime
-        from botctl.sandbox.client import START_IT
-
-        part = Runtime(self.root).parts().get("sandbox")
-        if part is None or part.secret is None or not part.owned:
-            raise Unreachable(f"No sandbox runs for the bot in {self.root}.", hint=START_IT)
-        if not part.live:
-            sentence = f"The sandbox has ended, and process {part.owner_pid} starts it again."
-            raise Unreachable(sentence, hint="Try again in a moment.")
-        return part.address, part.secret
-
-    def bot(self) -> int | None:
-        """The process that is the bot."""
-        from botctl.core.runtime import Runtime
-
-        return Runtime(self.root).holder("bot")
+app.command()(serve)
 
 
 def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversation], Awaitable[Outcome]]) -> None:
@@ -215,15 +194,14 @@ def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversat
 def _act(place: Place, timeout_s: float, act: Callable[[Conversation], Awaitable[bool]]) -> None:
     """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
     import asyncio
-    import os
 
-    from botctl.core.paths import find_root
+    from botctl.cli.sandbox_home import home
     from botctl.sandbox.client import SandboxClient, Seat
     from botctl.sandbox.conversation import Conversation
 
     async def talk() -> bool:
-        home = Home(find_root(place.project, os.environ, Path.cwd()))
-        async with SandboxClient(*home.sandbox(), home) as client:
+        found = home(place.project, place.url)
+        async with SandboxClient(*found.sandbox(), found) as client:
             return await act(Conversation(client, Seat(place.name, place.channel, place.guild), timeout_s=timeout_s))
 
     if not asyncio.run(talk()):

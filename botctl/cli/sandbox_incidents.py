@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from botctl.cli.options import AsJson, Project
+from botctl.cli.sandbox_home import Url
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,6 +31,7 @@ def incident(
         Path | None, typer.Option("--scenario", metavar="FILE", help="Play the incidents of a TOML file.")
     ] = None,
     as_json: AsJson = False,
+    url: Url = None,
     project: Project = None,
 ) -> None:
     """Make one of Discord's bad days in the local Discord: op 7 storms, 429 waves, outages, a ban, and more.
@@ -41,7 +43,7 @@ def incident(
     if sum(one is not None for one in (name, stop, scenario)) > 1:
         raise UsageError("Only one of these at a time: a name, --stop, --scenario.")
     body = _asked(name, period, settings or [], stop, scenario)
-    said = _call(body, project)
+    said = _call(body, project, url)
     if as_json:
         print(json.dumps(said, ensure_ascii=False))
     else:
@@ -72,17 +74,15 @@ def _asked(name: str | None, period: str | None, settings: list[str], stop: str 
     return {"name": name, "for_s": for_s, "settings": {key.strip(): value.strip() for key, _, value in pairs}}
 
 
-def _call(body: Json, project: Path | None) -> Json:
+def _call(body: Json, project: Path | None, url: str | None) -> Json:
     import asyncio
-    import os
 
-    from botctl.cli.sandbox import Home
-    from botctl.core.paths import find_root
+    from botctl.cli.sandbox_home import home
     from botctl.sandbox.client import SandboxClient
 
     async def call() -> Json:
-        home = Home(find_root(project, os.environ, Path.cwd()))
-        async with SandboxClient(*home.sandbox(), home) as client:
+        found = home(project, url)
+        async with SandboxClient(*found.sandbox(), found) as client:
             return await client.incidents(body)
 
     return asyncio.run(call())

@@ -26,8 +26,14 @@ from botctl.core.settings_reference import reference
 from botctl.core.toml_lines import key_lines
 
 TEST_PREFIX = "BOTCTL_TEST_"  # what botctl's own tests are told; no settings
-NO_SETTINGS = frozenset({PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"})
-"""Told to others: the Python that ecosystem.config.js starts, where Discord's description of its API is."""
+NO_SETTINGS = frozenset(
+    {
+        *(PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
+        *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
+    }
+)
+"""Told to others: the Python that ecosystem.config.js starts, where Discord's description of its API is, and which
+sandbox is meant that no `botctl run` has started."""
 
 Key = tuple[str, ...]
 

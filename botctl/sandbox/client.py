@@ -37,7 +37,7 @@ class Seat:
 
 
 class Home(Protocol):
-    """The project whose sandbox it is."""
+    """Where the sandbox is found: a project, or who told us."""
 
     def sandbox(self) -> tuple[str, str]:
         """The URL and the control secret of the sandbox that runs now. Raises Unreachable when none does."""
@@ -168,7 +168,7 @@ class SandboxClient:
             return answer.status, await answer.json(content_type=None)
 
 
-START_IT = "Start it with: botctl run"
+START_IT = "Start it with: botctl run; for bots of any library: botctl sandbox serve"
 
 
 def _sent(what: SlashCall | MenuCall | str) -> dict[str, Any]:

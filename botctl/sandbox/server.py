@@ -5,7 +5,6 @@ The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it hol
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from botctl.sandbox.limits import Limits
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
 from botctl.sandbox.session import Dispatch, Session, Sessions
+from botctl.sandbox.tokens import new_bot_token
 from botctl.sandbox.world import Channel, Guild, Member, Message, World
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Sandbox:
         tokens = self.access.tokens
         for old in [token for token, owner in tokens.items() if owner == application_id]:
             del tokens[old]
-        new = secrets.token_urlsafe(32)
+        new = new_bot_token(application_id)
         tokens[new] = application_id
         ended = [one for one in self.sessions.by_id.values() if one.application_id == application_id]
         self.sessions.forget(ended)

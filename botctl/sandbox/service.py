@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import socket
@@ -25,6 +24,7 @@ from botctl.core.tasks import Tasks
 from botctl.sandbox import judge
 from botctl.sandbox.hello import knows
 from botctl.sandbox.limits import Limits
+from botctl.sandbox.tokens import bot_token
 
 NAME: Final = "sandbox"
 TITLE: Final = "The sandbox"
@@ -46,11 +46,6 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         register(secret)
         register(token)
         yield DiscordAccess(token, found.address)
-
-
-def bot_token(secret: str) -> str:
-    """The token of the sandbox's bot. It follows from the control secret, so that who joins a sandbox knows both."""
-    return hashlib.sha256(b"bot token\0" + secret.encode()).hexdigest()
 
 
 def recipe(port: int, said: Mapping[str, str]) -> Recipe:

@@ -27,7 +27,7 @@ from botctl.core.supervisor import IDENTIFY_S
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.service import bot_token
+from botctl.sandbox.tokens import bot_token
 from tests.support.cli import BOTCTL, READY, Done, Project
 from tests.support.discord import BOT, SECRET
 from tests.support.pm2_daemon import Pm2, running

@@ -156,7 +156,7 @@ async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="does not answer") as caught:
         async with SandboxClient(url, "secret") as client:
             await client.state()
-    assert caught.value.hint == "Start it with: botctl run"
+    assert caught.value.hint.startswith("Start it with: botctl run")
 
 
 async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(talk: Conversation) -> None:

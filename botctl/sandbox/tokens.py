@@ -1,0 +1,39 @@
+"""Secrets of applications, in the shape that Discord's have: some libraries read the application's id out of a token.
+
+They follow from the sandbox's control secret, so that who knows it knows them all, and a restart changes none.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from typing import Final
+
+DEFAULT_BOT: Final = "900000000000000010"  # the application of `default_world`
+_STAMP, _PROOF = 6, 38  # characters of a token's second and third part
+
+
+def bot_token(secret: str, application_id: str = DEFAULT_BOT) -> str:
+    """``<application id>.<stamp>.<proof>``, the first part in base64."""
+    text = _derived(secret, f"bot token {application_id}")
+    return f"{_base64(application_id.encode())}.{text[:_STAMP]}.{text[_STAMP : _STAMP + _PROOF]}"
+
+
+def new_bot_token(application_id: str) -> str:
+    """One that follows from nothing."""
+    return bot_token(secrets.token_urlsafe(32), application_id)
+
+
+def client_secret(secret: str, application_id: str) -> str:
+    """What an application proves itself with to OAuth2."""
+    return _derived(secret, f"client secret {application_id}")[:32]
+
+
+def _derived(secret: str, purpose: str) -> str:
+    return _base64(hmac.digest(secret.encode(), purpose.encode(), hashlib.sha512))
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
