@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +53,12 @@ def make_bot() -> commands.InteractionBot:
     async def menu(inter: Inter) -> None:
         """A menu."""
         colours = disnake.ui.StringSelect(custom_id="colour", placeholder="Colour", options=["red", "green"])
-        await inter.response.send_message("?", components=[colours, disnake.ui.Button(label="Off", disabled=True)])
+        off, seen = disnake.ui.Button(label="Off", disabled=True), disnake.ui.Button(label="Seen", custom_id="seen")
+        await inter.response.send_message("?", components=[colours, off, seen])
+
+    @bot.event
+    async def on_button_click(inter: disnake.MessageInteraction) -> None:
+        await inter.response.defer()
 
     @bot.event
     async def on_dropdown(inter: disnake.MessageInteraction) -> None:
@@ -107,6 +114,8 @@ async def test_permissions_language_and_nickname_of_the_actor(discord: Discord) 
     assert (reply.embeds[0].title, reply.embeds[0].description) == ("Annie", "de True")
     bob = discord.guild().member("bob", permissions=disnake.Permissions(ban_members=True))
     assert (await bob.slash("/me")).embeds[0].description == "en-US False"
+    discord.guild().member("bob", permissions=["kick_members"], locale="fr")
+    assert (await bob.slash("/me")).embeds[0].description == "fr True"
 
 
 async def test_people_stand_in_channels_and_in_the_dm(discord: Discord) -> None:
@@ -134,6 +143,31 @@ async def test_silence_can_be_awaited(discord: Discord) -> None:
     await ann.message("nothing for a bot")
     await discord.settled()
     discord.calls.assert_not_called("POST", "/channels/{channel}/messages")
+    await ann.message("!echo hi")
+    await discord.settled()
+    with pytest.raises(Failed, match="messages was called: POST /channels/"):
+        discord.calls.assert_not_called("POST", "/channels/{channel}/messages")
+
+
+async def test_a_handler_that_waits_for_a_database_is_at_work() -> None:
+    gate = threading.Event()
+
+    def made() -> commands.InteractionBot:
+        bot = commands.InteractionBot(intents=disnake.Intents.all())
+
+        @bot.listen("on_message")
+        async def remember(_: disnake.Message) -> None:
+            await asyncio.to_thread(gate.wait)
+
+        return bot
+
+    async with connected(made) as discord:
+        await discord.guild().member("ann").message("hi")
+        settled = asyncio.create_task(discord.settled())
+        early, _ = await asyncio.wait((settled,), timeout=0.1)
+        gate.set()
+        assert not early
+        await settled
 
 
 async def test_menus_on_people_and_messages(discord: Discord) -> None:
@@ -147,12 +181,17 @@ async def test_menus_under_messages(discord: Discord) -> None:
     assert reply.select().options == ["red", "green"]
     await reply.select("Colour").choose("green")
     assert reply.content == "green"
-    with pytest.raises(Failed, match=r"The message has no button “again”; there are: “Off”\."):
+    with pytest.raises(Failed, match=r"The message has no button “again”; there are: “Off”, “Seen”\."):
         reply.button("again")
     with pytest.raises(Refused, match="“Off” is disabled"):
         await reply.button("off").click()
     with pytest.raises(Failed, match="The bot opened no form"):
         _ = reply.modal
+
+
+async def test_a_click_that_is_only_acknowledged_is_an_answer(discord: Discord) -> None:
+    reply = await discord.guild().member("ann").slash("/menu")
+    assert (await reply.button("Seen").click()).content == "?"
 
 
 async def test_after_15_minutes_the_token_is_void(discord: Discord) -> None:

@@ -81,7 +81,7 @@ class Discord:
     async def settled(self) -> None:
         """Wait until the bot has heard of everything and no handler of it is at work (for “it says nothing”)."""
         __tracebackhide__ = True
-        await self.waited(self._handlers.idle, "was still at work")
+        await self.waited(self._handlers.idle, "did not come to rest")
 
     async def until(self, condition: Callable[[], bool], what: str = "did not do what was waited for") -> None:
         """Wait until ``condition`` holds; ``what`` says after “The bot” why the test fails otherwise."""
