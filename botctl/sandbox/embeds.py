@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from botctl.sandbox.refusal import FormErrors, Path
 
@@ -50,18 +49,30 @@ def texts(embed: Json) -> Iterator[str]:
 
 
 def _checked(said: Json, errors: FormErrors, path: Path) -> Json:
-    shown = {key: value for key, value in said.items() if value is not None}
     parts = {name: errors.field(path, said, name, dict) or {} for name in ("author", "footer", *_PICTURES)}
     for within, name, most in _TEXTS:
         errors.text((*path, within) if within else path, parts[within] if within else said, name, 0, most)
+    for within, name in (("author", "name"), ("footer", "text")):
+        if parts[within] and not parts[within].get(name):
+            errors.add((*path, within, name), "BASE_TYPE_REQUIRED", "This field is required")
     for within, name in _URLS:
-        _check_url(errors, (*path, within) if within else path, parts[within] if within else said, name)
+        schemes = ("http", "https", "attachment") if within in _PICTURES or name == "icon_url" else ("http", "https")
+        errors.url((*path, within) if within else path, parts[within] if within else said, name, _URL, schemes)
     errors.number(path, said, "color", 0, 0xFFFFFF)
-    errors.time(path, said, "timestamp")
+    time = errors.time(path, said, "timestamp")
     fields = _fields(said, errors, path)
-    if not any(shown.get(name) for name in ("title", "description", "fields", "author", "footer", *_PICTURES)):
+    shown = {name: said[name] for name in ("title", "description", "url", "color") if said.get(name) not in (None, "")}
+    shown |= {name: kept for name, part in parts.items() if (kept := _kept(name, part))}
+    shown |= {"fields": fields} if fields else {}
+    if not shown.keys() - {"url", "color"}:
         errors.add((*path, "description"), "BASE_TYPE_REQUIRED", "This field is required")
-    return {**shown, "type": "rich", "fields": fields} if fields else {**shown, "type": "rich"}
+    return {**shown, "type": "rich"} | ({"timestamp": time.isoformat()} if time else {})
+
+
+def _kept(name: str, part: Json) -> Json:
+    """What Discord knows of a part of an embed."""
+    known = [key for within, key, _ in _TEXTS if within == name] + [key for within, key in _URLS if within == name]
+    return {key: part[key] for key in known if part.get(key)}
 
 
 def _fields(said: Json, errors: FormErrors, path: Path) -> list[Json]:
@@ -73,19 +84,3 @@ def _fields(said: Json, errors: FormErrors, path: Path) -> list[Json]:
         errors.text((*path, "fields", index), one, "value", 1, 1024)
         errors.field((*path, "fields", index), one, "inline", bool)
     return [{"name": one.get("name"), "value": one.get("value"), "inline": bool(one.get("inline"))} for one in fields]
-
-
-def _check_url(errors: FormErrors, path: Path, said: Json, name: str) -> None:
-    url = errors.text(path, said, name, 0, _URL)
-    if not url:
-        return
-    schemes = ("http", "https") if name == "url" and path[-1] not in _PICTURES else ("http", "https", "attachment")
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme and parts.scheme not in schemes:
-        words = f"Scheme \"{parts.scheme}\" must be one of ('http', 'https')."
-        errors.add((*path, name), "URL_TYPE_INVALID_SCHEME", words)
-    elif not parts.netloc:
-        errors.add((*path, name), "URL_TYPE_INVALID_URL", "Not a well formed URL.")

@@ -25,6 +25,7 @@ Json = dict[str, Any]
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # types of interactions
 PONG, REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 1, 4, 5, 6, 7, 8, 9  # types of callbacks
 _CHOICES_MAX = 25
+_SETTABLE = messages.SETTABLE | EPHEMERAL
 _CHOICE_NAME_MAX = _CUSTOM_ID_MAX = 100
 _TITLE_MAX = 45
 
@@ -143,7 +144,7 @@ def check_callback(interaction: Interaction, body: Json) -> int:
 
 def reply(world: World, interaction: Interaction, made: Draft) -> Message:
     """Callback 4: a message of its own."""
-    shown = _message(world, interaction, made, made.flags & ~LOADING)
+    shown = _message(world, interaction, made, made.flags & _SETTABLE)
     interaction.original_id = shown.id
     interaction.state = State.REPLIED
     return shown
@@ -239,7 +240,7 @@ def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Mess
     thinking = world.message(interaction.channel_id, interaction.original_id or "")
     if interaction.state is State.DEFERRED and thinking is not None:
         return edit(world, interaction, thinking, made), False
-    shown = _message(world, interaction, made, made.flags & ~LOADING)
+    shown = _message(world, interaction, made, made.flags & _SETTABLE)
     interaction.followups.append(shown.id)
     return shown, True
 

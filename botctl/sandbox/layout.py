@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 from botctl.sandbox import components
 from botctl.sandbox.components import (
@@ -29,32 +28,33 @@ _ROWS = _BUTTONS = 5  # in a message, in a row
 _MOST = 40  # components of a version 2 message, nested ones too
 _TEXT_MOST = 4000  # characters in all text displays of a message
 _OPTIONS = 25
+_URL = 2048
 _PREMIUM_STYLE = 6
 _TOP = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
 _IN_CONTAINER = tuple(kind for kind in _TOP if kind != CONTAINER)
 _SIZES = {CONTAINER: (1, _MOST), SECTION: (1, 3), ROW: (1, _BUTTONS), GALLERY: (1, 10)}
 
 
-def check(listed: list[Json], errors: FormErrors, *, v2: bool) -> None:
-    """Adds to ``errors`` what Discord refuses in the components of a message; ``v2``: it has that flag."""
+def checked(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
+    """The components in the ``body`` of a message as Discord keeps them: with ids, and with what was left out.
+
+    What Discord refuses is added to ``errors``; ``v2``: the message has that flag.
+    """
     path = ("components",)
+    listed = errors.objects((), body, "components")
     if not v2:
         errors.at_most(path, listed, _ROWS)
     _check_all(listed, errors, path, _TOP if v2 else (ROW,))
     if errors.tree:
-        return
-    everything = list(components.walk(listed))
+        return []
+    made = [_known(one) for one in listed]
+    everything = list(components.walk(made))
     _check_unique(errors, path, everything)
     if len(everything) > _MOST:
         errors.add(path, "COMPONENT_MAX_TOTAL_COMPONENTS_EXCEEDED", f"Must be {_MOST} or fewer in length.")
     if sum(len(one["content"]) for one in everything if one["type"] == TEXT) > _TEXT_MOST:
         words = f"The displayable text of a message must be {_TEXT_MOST} or fewer in length."
         errors.add(path, "COMPONENT_DISPLAYABLE_TEXT_SIZE_EXCEEDED", words)
-
-
-def shown(listed: list[Json]) -> list[Json]:
-    """``listed`` as Discord keeps it: with ids, and with what was left out. What came stays as it is."""
-    made: list[Json] = _copied(listed)
     for one in components.walk(components.numbered(made)):
         for name, value in _DEFAULTS.get(one["type"], {}).items():
             one.setdefault(name, value)
@@ -73,13 +73,50 @@ def media(listed: Iterable[Json]) -> list[Json]:
     return found
 
 
-def _copied(value: Any) -> Any:
-    """JSON anew; much faster than `copy.deepcopy`."""
-    if isinstance(value, dict):
-        return {key: _copied(one) for key, one in value.items()}
-    return [_copied(one) for one in value] if isinstance(value, list) else value
+def _known(said: Json) -> Json:
+    """A component that is right, without what Discord does not know of it; ``said`` stays as it is."""
+    made = _taken(said, ("type", "id", *_FIELDS[said["type"]]))
+    if "components" in made:
+        made["components"] = [_known(one) for one in made["components"]]
+    if "accessory" in made:
+        made["accessory"] = _known(made["accessory"])
+    if "options" in made:
+        made["options"] = [_taken(one, _OPTION) for one in made["options"]]
+    if "items" in made:
+        made["items"] = [_taken(one, _ITEM) for one in made["items"]]
+    for name in ("media", "file"):
+        if name in made:
+            made[name] = {"url": made[name]["url"]}
+    return made
 
 
+def _taken(said: Json, names: Iterable[str]) -> Json:
+    """Those of ``names`` that say something."""
+    made = {name: said[name] for name in names if said.get(name) not in (None, "")}
+    if "sku_id" in made:
+        made["sku_id"] = str(made["sku_id"])
+    if emoji := made.get("emoji"):
+        made["emoji"] = {"name": emoji.get("name") or ""} | ({"id": str(emoji["id"])} if emoji.get("id") else {})
+    return made
+
+
+_OPTION = ("label", "value", "description", "emoji", "default")
+_ITEM = ("media", "description", "spoiler")
+_SELECT = ("custom_id", "placeholder", "min_values", "max_values", "disabled", "required", "default_values")
+_FIELDS: dict[int, tuple[str, ...]] = {
+    ROW: ("components",),
+    BUTTON: ("style", "label", "emoji", "custom_id", "url", "sku_id", "disabled"),
+    SECTION: ("components", "accessory"),
+    TEXT: ("content",),
+    THUMBNAIL: _ITEM,
+    GALLERY: ("items",),
+    FILE: ("file", "spoiler"),
+    SEPARATOR: ("divider", "spacing"),
+    CONTAINER: ("accent_color", "spoiler", "components"),
+    **dict.fromkeys(SELECTS, _SELECT),
+    STRING_SELECT: (*_SELECT, "options"),
+    CHANNEL_SELECT: (*_SELECT, "channel_types"),
+}
 _DEFAULTS: dict[int, Json] = {
     CONTAINER: {"accent_color": None, "spoiler": False},
     THUMBNAIL: {"description": None, "spoiler": False},
@@ -170,11 +207,8 @@ def _check_media(one: Json, name: str, errors: FormErrors, path: Path, schemes: 
         if one.get(name) is None:
             errors.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
         return
-    url = errors.text((*path, name), said, "url", 1, 2048)
-    if url and url.partition("://")[0] not in schemes:
-        listed = ", ".join(f"'{scheme}'" for scheme in schemes)
-        words = f'Scheme "{urlsplit(url).scheme}" must be one of ({listed}).'
-        errors.add((*path, name, "url"), "URL_TYPE_INVALID_SCHEME", words)
+    errors.text((*path, name), said, "url", 1, _URL)
+    errors.url((*path, name), said, "url", _URL, schemes)
 
 
 def _separator(one: Json, errors: FormErrors, path: Path) -> None:
@@ -188,16 +222,17 @@ def _button(one: Json, errors: FormErrors, path: Path) -> None:
         errors.add((*path, "style"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.text(path, one, "label", 0, 80)
     errors.field(path, one, "disabled", bool)
-    emoji = errors.field(path, one, "emoji", dict)
+    _check_emoji(one, errors, path)
     errors.text(path, one, "custom_id", 0, 100)
-    errors.text(path, one, "url", 0, 512)
+    errors.url(path, one, "url", 512, ("http", "https", "discord"))
+    errors.snowflake(path, one, "sku_id")
     wanted = {LINK_STYLE: "url", _PREMIUM_STYLE: "sku_id"}.get(style or 0, "custom_id")
     if not one.get(wanted):
         errors.add((*path, wanted), "BASE_TYPE_REQUIRED", f"A {wanted} is required for this button")
     if wanted != "custom_id" and one.get("custom_id"):
         words = f"A custom id and {wanted} cannot both be specified"
         errors.add((*path, "custom_id"), "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE", words)
-    if style != _PREMIUM_STYLE and not one.get("label") and not emoji:
+    if style != _PREMIUM_STYLE and not one.get("label") and not one.get("emoji"):
         errors.add(path, "BUTTON_COMPONENT_INVALID", "A button must have a label or an emoji")
 
 
@@ -225,12 +260,21 @@ def _check_options(one: Json, errors: FormErrors, path: Path) -> None:
             errors.text(where, option, name, 1, 100)
         errors.text(where, option, "description", 0, 100)
         errors.field(where, option, "default", bool)
-        errors.field(where, option, "emoji", dict)
+        _check_emoji(option, errors, where)
     values = [option.get("value") for option in options]
     for index, value in enumerate(values):
         if value in values[:index]:
             words = "The specified option value is already used"
             errors.add((*path, "options", index, "value"), "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED", words)
+
+
+def _check_emoji(one: Json, errors: FormErrors, path: Path) -> None:
+    said, where = errors.field(path, one, "emoji", dict), (*path, "emoji")
+    if said is None:
+        return
+    name, emoji_id = errors.text(where, said, "name", 0, 32), errors.snowflake(where, said, "id")
+    if not name and not emoji_id:
+        errors.add((*where, "name"), "COMPONENT_INVALID_EMOJI", "Invalid emoji")
 
 
 def _check_unique(errors: FormErrors, path: Path, everything: list[Json]) -> None:

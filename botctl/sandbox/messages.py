@@ -159,10 +159,7 @@ def _content(body: Json, made: Draft, errors: FormErrors) -> None:
 def _components(body: Json, made: Draft, errors: FormErrors, *, v2: bool) -> None:
     if "components" not in body:
         return
-    said = errors.objects((), body, "components")
-    layout.check(said, errors, v2=v2)
-    if not errors.tree:
-        made.fields["components"] = layout.shown(said)
+    made.fields["components"] = layout.checked(body, errors, v2=v2)
 
 
 def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
 
 
 class Refusal(Exception):
@@ -191,6 +192,23 @@ class FormErrors:
             self.add((*path, name), "DATE_TIME_TYPE_PARSE", f'Could not parse "{said}". Should be ISO8601.')
             return None
         return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    def url(self, path: Path, body: Mapping[str, Any], name: str, most: int, schemes: Collection[str]) -> str:
+        """The URL ``name`` of ``body``, with one of ``schemes``; "" when it is absent, null or an error."""
+        said = self.text(path, dict(body), name, 0, most)
+        try:
+            parts = urlsplit(said)
+        except ValueError:
+            parts = urlsplit("")
+        if said and parts.scheme and parts.scheme not in schemes:
+            listed = ", ".join(f"'{one}'" for one in schemes)
+            words = f'Scheme "{parts.scheme}" must be one of ({listed}).'
+            self.add((*path, name), "URL_TYPE_INVALID_SCHEME", words)
+        elif said and not parts.netloc:
+            self.add((*path, name), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
+        else:
+            return said
+        return ""
 
     def check(self) -> None:
         """Raises one Refusal when anything was found."""

@@ -198,7 +198,7 @@ def _nonce(errors: FormErrors, body: Json) -> str | int | None:
     if isinstance(nonce, str):
         return errors.text((), body, "nonce", 0, _NONCE_MAX)
     if nonce is None or (isinstance(nonce, int) and not isinstance(nonce, bool)):
-        return nonce
+        return errors.number((), body, "nonce", -(2**63), 2**63 - 1)
     errors.add(("nonce",), "NONCE_TYPE_INVALID_TYPE", "This field must be a string or integer")
     return None
 

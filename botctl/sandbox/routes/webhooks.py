@@ -235,7 +235,10 @@ def _say(call: Call, hook: Webhook) -> Message:
     avatar = errors.text((), body, "avatar_url", 0, 2048)
     tts = errors.field((), body, "tts", bool) or False
     errors.check()
-    made = messages.draft(_with_its_components(call, hook, body), call.uploads, world)
+    if not (hook.application_id or call.flag("with_components")):
+        body = {key: value for key, value in body.items() if key != "components"}
+    made = messages.draft(body, call.uploads, world)
+    _check_components(hook, made.fields.get("components", []))
     channel, more = _channel(call, hook)
     return posting.post(
         call.sandbox,
@@ -251,19 +254,13 @@ def _say(call: Call, hook: Webhook) -> Message:
     )
 
 
-def _with_its_components(call: Call, hook: Webhook, body: Json) -> Json:
-    """Interactive components only from an application's webhook; of others any only with ``with_components``."""
-    if hook.application_id or "components" not in body:
-        return body
-    if not call.flag("with_components"):
-        return {key: value for key, value in body.items() if key != "components"}
-    listed = body["components"] if isinstance(body["components"], list) else []
-    if any(one.get("type") in _INTERACTIVE for one in components.walk(one for one in listed if isinstance(one, dict))):
+def _check_components(hook: Webhook, listed: list[Json]) -> None:
+    """Only those of an application's webhook can be used."""
+    if hook.application_id is None and any(one["type"] in _INTERACTIVE for one in components.walk(listed)):
         errors = FormErrors()
         words = "Only an application's webhook can have interactive components"
         errors.add(("components",), "WEBHOOK_COMPONENTS_INVALID", words)
         errors.check()
-    return body
 
 
 def _channel(call: Call, hook: Webhook) -> tuple[Channel, Json]:

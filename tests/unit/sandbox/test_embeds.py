@@ -19,8 +19,8 @@ _EMBED = st.fixed_dictionaries(
     {"description": _TEXT},
     optional={
         "title": st.text("t", max_size=256),
-        "author": st.fixed_dictionaries({"name": st.text("a", max_size=256)}),
-        "footer": st.fixed_dictionaries({"text": st.text("f", max_size=2048)}),
+        "author": st.fixed_dictionaries({"name": st.text("a", min_size=1, max_size=256)}),
+        "footer": st.fixed_dictionaries({"text": st.text("f", min_size=1, max_size=2048)}),
         "fields": st.lists(_FIELD, max_size=4),
     },
 )

@@ -31,7 +31,7 @@ def codes(node: Any) -> list[str]:
 
 def found(listed: list[Any], *, v2: bool) -> list[str]:
     errors = FormErrors()
-    layout.check(listed, errors, v2=v2)
+    layout.checked({"components": listed}, errors, v2=v2)
     return codes(errors.tree)
 
 
