@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -301,7 +302,7 @@ async def test_a_bot_with_error_handlers_takes_its_errors_itself() -> None:
         await discord.settled()
 
 
-async def test_errors_of_listeners_loops_and_views_are_heard() -> None:
+async def test_errors_of_listeners_loops_and_views_are_heard(caplog: pytest.LogCaptureFixture) -> None:
     class Panel(disnake.ui.View):
         @disnake.ui.button(label="Press")
         async def press(self, _: Any, __: Any) -> None:
@@ -334,6 +335,8 @@ async def test_errors_of_listeners_loops_and_views_are_heard() -> None:
         reply = await discord.guild().member("ann").slash("/panel")
         with pytest.raises(BotRaised, match="LookupError: view, and did not answer a click on “Press”"):
             await reply.button("Press").click()
+    gc.collect()
+    assert not [one for one in caplog.records if one.name == "asyncio"], "nothing is told twice"
 
 
 async def test_what_nobody_took_is_raised_at_the_end() -> None:

@@ -211,8 +211,15 @@ def _of_modal(errors: Errors) -> Callable[..., Any]:
 def _of_loop(errors: Errors) -> Callable[..., Any]:
     async def on_error(loop: tasks.Loop[Any], *args: Any) -> None:
         errors.add(args[-1], f"the loop “{loop.coro.__name__}”")
+        if task := loop.get_task():
+            task.add_done_callback(_heard_of)  # it ends with the same exception, and asyncio need not tell of it too
 
     return on_error
+
+
+def _heard_of(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def _is_handler(task: asyncio.Task[Any]) -> bool:
