@@ -13,6 +13,8 @@ TOTAL = 6000  # characters in all embeds of a message together
 _FIELDS = 25
 _URL = 2048
 _PICTURES = ("image", "thumbnail")
+_WEB = ("http", "https")
+_WITH_ATTACHMENTS = (*_WEB, "attachment")
 _TEXTS: tuple[tuple[str | None, str, int], ...] = (  # within what, name, most characters
     (None, "title", 256),
     (None, "description", 4096),
@@ -51,13 +53,17 @@ def texts(embed: Json) -> Iterator[str]:
 def _checked(said: Json, errors: FormErrors, path: Path) -> Json:
     parts = {name: errors.field(path, said, name, dict) or {} for name in ("author", "footer", *_PICTURES)}
     for within, name, most in _TEXTS:
-        errors.text((*path, within) if within else path, parts[within] if within else said, name, 0, most)
+        place = parts[within] if within else said
+        if place.get(name) is not None:
+            errors.text((*path, within) if within else path, place, name, 0, most)
     for within, name in (("author", "name"), ("footer", "text")):
         if parts[within] and not parts[within].get(name):
             errors.add((*path, within, name), "BASE_TYPE_REQUIRED", "This field is required")
     for within, name in _URLS:
-        schemes = ("http", "https", "attachment") if within in _PICTURES or name == "icon_url" else ("http", "https")
-        errors.url((*path, within) if within else path, parts[within] if within else said, name, _URL, schemes)
+        place = parts[within] if within else said
+        if place.get(name) is not None:
+            schemes = _WITH_ATTACHMENTS if within in _PICTURES or name == "icon_url" else _WEB
+            errors.url((*path, within) if within else path, place, name, _URL, schemes)
     errors.number(path, said, "color", 0, 0xFFFFFF)
     time = errors.time(path, said, "timestamp")
     fields = _fields(said, errors, path)
