@@ -10,6 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from botctl.sandbox.storage import restore, snapshot
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, INTENTS, Discord, Wire, local_discord
 
 CHANNEL = f"/channels/{GENERAL}"
@@ -224,6 +225,15 @@ async def test_a_thread_falls_asleep_by_the_clock_and_wakes_when_spoken_in(bench
     await bench.say("awake", f"/channels/{thread}/messages")
     assert not (await bench.heard("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
     assert [one["id"] for one in (await bench("GET", f"/guilds/{GUILD}/threads/active"))["threads"]] == [thread]
+
+
+async def test_a_thread_falls_asleep_also_after_a_restart(bench: Bench) -> None:
+    body = {"name": "t", "type": 11, "auto_archive_duration": 60}
+    thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
+    async with local_discord(restore(snapshot(bench.world))) as again:
+        again.sandbox.clock.advance(3601)
+        _, shown = await again.rest("GET", f"/channels/{thread}")
+        assert shown["thread_metadata"]["archived"]
 
 
 async def test_who_is_in_a_thread_is_told(bench: Bench) -> None:
