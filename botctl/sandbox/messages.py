@@ -72,6 +72,8 @@ def draft(
     _components(body, made, errors, v2=v2)
     _attachments(body, uploads, made, errors, world)
     errors.field((), body, "tts", bool)
+    if body.get("poll") is not None:  # Discord has polls; to drop one silently would be worse than to refuse it
+        errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
     if v2:
         _check_legacy(made, old, errors)
     errors.check()

@@ -68,6 +68,7 @@ MESSAGES = (
     Call("POST", _MESSAGES, {"content": "@everyone <@{bob}>", "allowed_mentions": {"parse": [], "users": ["{bob}"]}}),
     Call("POST", _MESSAGES, {"content": "x", "allowed_mentions": {"parse": ["all"]}}, status=400),
     Call("POST", _MESSAGES, {"content": "x", "sticker_ids": ["1"]}, status=400),
+    Call("POST", _MESSAGES, {"content": "x", "poll": {"question": {"text": "?"}}}, status=400),
     Call("POST", _MESSAGES, {"content": "one"}, keep={"one": "id"}),
     Call("POST", _MESSAGES, {"content": "two"}, keep={"two": "id"}),
     Call("GET", _MESSAGES + "?around={one}&limit=3"),
