@@ -42,8 +42,14 @@ def _literal_first(path: str) -> list[str]:
 def _what(one: rest.Route) -> str:
     name = one.function.__name__.replace("_", " ")
     said = (one.function.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ").replace("``", "`")
-    without = "" if one.token else " (needs no token)"
-    return f"{name}{without}: {said}" if said else name + without
+    return f"{name}{_token(one)}: {said}" if said else name + _token(one)
+
+
+def _token(one: rest.Route) -> str:
+    if one.scope is None:
+        return "" if one.token else " (needs no token)"
+    scope = f" with the scope `{one.scope}`" if one.scope else ""
+    return f" ({'or' if one.token else 'needs'} a person's token{scope})"
 
 
 def main() -> int:

@@ -120,10 +120,18 @@ def set_locale(sandbox: Sandbox, said: Json) -> Json:
     return {"id": guild.id}
 
 
+def set_redirects(sandbox: Sandbox, said: Json) -> Json:
+    """``{"uris", "bot"?}``: where OAuth2 may send people back to; with none, anywhere on this machine."""
+    app = owner.application(sandbox, said.get("bot"))
+    app.settings["redirect_uris"] = [str(one) for one in said["uris"]]
+    sandbox.changed()
+    return {"id": app.id}
+
+
 CHANGES: dict[str, Callable[[Sandbox, Json], Json]] = {
     one.__name__: one
     for one in (
-        *(add_member, add_role, add_channel, add_guild, close_dms, give_role, remove_role, set_locale),
+        *(add_member, add_role, add_channel, add_guild, close_dms, give_role, remove_role, set_locale, set_redirects),
         *(owner.edit_role, owner.set_overwrite, owner.remove_member, owner.ban, owner.unban, owner.timeout),
         owner.set_command_permissions,
     )

@@ -31,6 +31,13 @@ def remove(sandbox: Sandbox, guild: Guild, member: Member) -> None:
     sandbox.changed()
 
 
+def bot_joined(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
+    """A bot was added to the guild; the other bots hear of a new member."""
+    sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(bot, sandbox.world), "guild_id": guild.id}, guild.id)
+    guild.members[bot.user_id] = bot
+    sandbox.guild_joined(guild, bot.user_id)
+
+
 def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete_s: int = 0) -> None:
     """``user_id`` may not be here any more, and what it said in the last ``delete_s`` seconds is deleted."""
     world = sandbox.world

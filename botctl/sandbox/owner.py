@@ -90,7 +90,7 @@ def set_command_permissions(sandbox: Sandbox, said: Json) -> Json:
     for all.
     """
     world, guild = sandbox.world, lookup.guild(sandbox.world, said.get("guild"))
-    app = _application(sandbox, said.get("bot"))
+    app = application(sandbox, said.get("bot"))
     listed = [
         {"id": key, "type": kind, "permission": bool(on)}
         for kind, found in (
@@ -124,7 +124,7 @@ def _place(guild: Guild, name: str) -> str:
     return command_permissions.all_channels(guild) if name == "all" else lookup.channel(guild, name).id
 
 
-def _application(sandbox: Sandbox, name: str | None) -> Application:
+def application(sandbox: Sandbox, name: str | None) -> Application:
     """The one whose bot is called ``name``; the first one for None."""
     applications = sandbox.world.applications
     if name is None:

@@ -22,6 +22,7 @@ from botctl.sandbox.compact import dumps
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.limiter import bucket_of
 from botctl.sandbox.messages import Upload
+from botctl.sandbox.oauth import Grant
 from botctl.sandbox.refusal import RateLimited, Refusal, not_found, unauthorized
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.trouble import Page
@@ -53,6 +54,13 @@ class Call:
     uploads: list[Upload]
     caller: Application | None
     reason: str | None = None  # for the guild's audit log
+    grant: Grant | None = None  # with the token of a person's, where the route has a scope
+    authorization: str | None = None
+
+    @property
+    def user_id(self) -> str:
+        """The person or the bot whose token it is."""
+        return self.grant.user_id if self.grant else self.app.id
 
     @property
     def app(self) -> Application:
@@ -98,16 +106,17 @@ class Route:
     path: str
     function: Function
     token: bool = field(default=True)  # is the bot's token required?
+    scope: str | None = None  # of OAuth2, with which a person's token will do as well; "" is any
 
 
 ROUTES: list[Route] = []
 
 
-def route(method: str, path: str, *, token: bool = True) -> Callable[[Function], Function]:
+def route(method: str, path: str, *, token: bool = True, scope: str | None = None) -> Callable[[Function], Function]:
     """Register a function as ``method path``; ``{names}`` in the path become ``Call.path``."""
 
     def register(function: Function) -> Function:
-        ROUTES.append(Route(method, path, function, token))
+        ROUTES.append(Route(method, path, function, token, scope))
         return function
 
     return register
@@ -117,6 +126,8 @@ def install(app: web.Application) -> None:
     """Put every registered route, and the answer to those that do not exist, on ``app``; literal paths win."""
     for one in sorted(ROUTES, key=lambda one: one.path.count("{")):
         app.router.add_route(one.method, PREFIX + one.path, _handler(one))
+        if one.path.startswith("/oauth2/"):  # where no library says a version
+            app.router.add_route(one.method, "/api" + one.path, _handler(one))
     app.router.add_route("*", "/api/{rest:.*}", _no_route)
 
 
@@ -137,12 +148,13 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
         try:
             if sandbox.trouble.spoiled and (page := _spoiled(request, sandbox)):
                 return page
-            caller = _caller(sandbox, request.headers.get("Authorization"))
-            if one.token and caller is None:
+            authorization = request.headers.get("Authorization")
+            caller, grant = _caller(sandbox, authorization), _grant(sandbox, authorization, one.scope)
+            if (one.token or one.scope is not None) and caller is None and grant is None:
                 raise unauthorized()
-            who = caller.id if caller else request.remote or ""
+            who = caller.id if caller else grant.user_id if grant else request.remote or ""
             headers = sandbox.limiter.admit(bucket, who, request.match_info, sandbox.clock)
-            call = await _call(request, sandbox, caller)
+            call = await _call(request, sandbox, caller, grant)
             if bucket.fields:
                 sandbox.limiter.admit_fields(bucket, call.path, call.body, sandbox.clock.monotonic())
             response = _answer(one.function(call))
@@ -200,10 +212,11 @@ def _answer(result: Any) -> web.Response:
     return respond(200, result)
 
 
-async def _call(request: web.Request, sandbox: Sandbox, caller: Application | None) -> Call:
+async def _call(request: web.Request, sandbox: Sandbox, caller: Application | None, grant: Grant | None) -> Call:
     body, uploads = await _body(request) if request.can_read_body else (None, [])
     request[BODY] = body
-    return Call(sandbox, request.match_info, request.query, body, uploads, caller, _reason(request))
+    reason, authorization = _reason(request), request.headers.get("Authorization")
+    return Call(sandbox, request.match_info, request.query, body, uploads, caller, reason, grant, authorization)
 
 
 def _reason(request: web.Request) -> str | None:
@@ -217,6 +230,15 @@ def _caller(sandbox: Sandbox, authorization: str | None) -> Application | None:
     if kind != "Bot":
         return None
     return sandbox.world.applications.get(sandbox.access.tokens.get(token, ""))
+
+
+def _grant(sandbox: Sandbox, authorization: str | None, scope: str | None) -> Grant | None:
+    """What the token of a person's allows, where the route takes one; raises 50026 where ``scope`` is not in it."""
+    kind, _, token = (authorization or "").partition(" ")
+    found = sandbox.grants.find(token, sandbox.clock.monotonic()) if kind == "Bearer" and scope is not None else None
+    if found and scope and scope not in found.scopes:
+        raise Refusal(403, 50026, "Missing required OAuth2 scope")
+    return found
 
 
 async def _body(request: web.Request) -> tuple[Any, list[Upload]]:

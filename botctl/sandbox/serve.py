@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from botctl.sandbox import control, gateway, judge, rest, routes, threads  # noqa: F401 - importing routes fills the table of rest
+from botctl.sandbox import authorize, control, gateway, judge, rest, routes, threads  # noqa: F401 - importing routes fills the table of rest
 from botctl.sandbox.incidents.running import Incidents
 from botctl.sandbox.server import Sandbox
 
@@ -24,6 +24,7 @@ def application(sandbox: Sandbox) -> web.Application:
     app.router.add_get("/resume", gateway.handle_resume)
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
     control.install(app)
+    authorize.install(app)
     rest.install(app)
     if sandbox.judge is not None:
         sandbox.judge.watch(app)

@@ -18,6 +18,7 @@ from botctl.sandbox.judge import Judge
 from botctl.sandbox.limiter import Limiter
 from botctl.sandbox.limits import Limits
 from botctl.sandbox.messages import Draft
+from botctl.sandbox.oauth import Grants
 from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
 from botctl.sandbox.session import Dispatch, Session, Sessions
 from botctl.sandbox.tokens import new_bot_token
@@ -61,6 +62,7 @@ class Sandbox:
         self.trouble = self.sessions.trouble
         self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
         self.url = ""  # where the server listens, once it does
+        self.grants = Grants()
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
         self.incidents: Incidents  # what goes wrong on purpose; there as long as the sandbox listens
         self.judge: Judge | None = None  # the self-check, where it is on
@@ -208,9 +210,11 @@ class Sandbox:
         self.emit("GUILD_MEMBER_UPDATE", {**payloads.member(member, self.world), "guild_id": guild.id}, guild.id)
         self.changed()
 
-    def guild_joined(self, guild: Guild) -> None:
-        """Tell of a guild that the bots came to."""
+    def guild_joined(self, guild: Guild, application_id: str | None = None) -> None:
+        """Tell of a guild that the bots came to, or that one of them."""
         for session in self.sessions.by_id.values():
+            if application_id not in (None, session.application_id):
+                continue
             if session.wants("GUILD_CREATE", guild.id) and session.application_id in guild.members:
                 session.dispatch("GUILD_CREATE", dumps(self.guild_create(guild, session)))
         self.changed()

@@ -12,9 +12,13 @@ from botctl.sandbox.rest import Call, route
 Json = dict[str, Any]
 
 
-@route("GET", "/users/@me")
+@route("GET", "/users/@me", scope="identify")
 def me(call: Call) -> Json:
-    return payloads.current_user(call.sandbox.world.users[call.app.id])
+    user, grant = call.sandbox.world.users[call.user_id], call.grant
+    if grant is None:
+        return payloads.current_user(user)
+    shown = {**payloads.user(user), "locale": user.locale, "mfa_enabled": False}
+    return {**shown, "email": f"{user.name}@example.com", "verified": True} if "email" in grant.scopes else shown
 
 
 @route("PATCH", "/users/@me")

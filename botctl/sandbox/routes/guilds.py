@@ -62,10 +62,10 @@ def edit_guild(call: Call) -> Json:
     return payloads.guild(guild, call.sandbox.world)
 
 
-@route("GET", MINE)
+@route("GET", MINE, scope="guilds")
 def my_guilds(call: Call) -> list[Json]:
     """By id, ``after`` one or ``before`` it."""
-    me, limit, errors, query = call.app.id, call.limit(_MOST, _MOST), FormErrors(), dict(call.query)
+    me, limit, errors, query = call.user_id, call.limit(_MOST, _MOST), FormErrors(), dict(call.query)
     before, after = errors.snowflake((), query, "before"), errors.snowflake((), query, "after")
     errors.check()
     mine = sorted((one for one in call.sandbox.world.guilds.values() if me in one.members), key=lambda one: int(one.id))
@@ -90,9 +90,9 @@ def _counts(guild: Guild) -> Json:
 
 def _mine(call: Call, guild: Guild) -> Json:
     shown = payloads.guild(guild, call.sandbox.world)
-    granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
+    granted = permissions.of(call.sandbox.world, guild, guild.members[call.user_id])
     mine = {key: shown[key] for key in ("id", "name", "icon", "banner", "features")}
-    mine |= {"owner": guild.owner_id == call.app.id, "permissions": str(granted)}
+    mine |= {"owner": guild.owner_id == call.user_id, "permissions": str(granted)}
     return mine | _counts(guild) if call.flag("with_counts") else mine
 
 
