@@ -57,6 +57,7 @@ def application(app: Application, world: World) -> Json:
         "name": app.name,
         "icon": None,
         "description": "A bot in a local Discord",
+        "summary": "",
         "type": None,
         "bot_public": True,
         "bot_require_code_grant": False,

@@ -82,6 +82,7 @@ IDENTITY = (
     Call("GET", "/applications/@me"),
     Call("GET", "/gateway"),
     Call("GET", "/gateway/bot"),
+    Call("GET", "/soundboard-default-sounds"),
     Call("GET", "/users/{ann}"),
     Call("GET", "/users/{nobody}", status=404),
 )

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.support import npm
 from tests.support.discord import BOT, TOKEN, Discord, local_discord
+from tests.support.told import Told
 
 FOLDER = Path(__file__).parents[1] / "support" / "discordjs"
 LIMIT_S = 20
 
 
-@dataclass
-class Node:
-    """The bot's process, and what it tells."""
-
-    running: asyncio.subprocess.Process
-    heard: list[dict[str, Any]] = field(default_factory=list)
-
-    async def told(self, event: str) -> dict[str, Any]:
-        """The next line of ``event``; those before it are kept."""
-        assert self.running.stdout
-        while not (found := [line for line in self.heard if line["event"] == event]):
-            line = json.loads(await asyncio.wait_for(self.running.stdout.readline(), LIMIT_S) or '{"event": "end"}')
-            assert line["event"] not in ("error", "end"), line.get("what")
-            self.heard.append(line)
-        self.heard.remove(found[0])
-        return {key: value for key, value in found[0].items() if key != "event"}
-
-
 @contextlib.asynccontextmanager
-async def bot(discord: Discord) -> AsyncIterator[Node]:
+async def bot(discord: Discord) -> AsyncIterator[Told]:
     """The bot, connected; ended by a signal, after which its session must be gone."""
     running = await asyncio.create_subprocess_exec(
         "node",
@@ -47,7 +28,7 @@ async def bot(discord: Discord) -> AsyncIterator[Node]:
         env={"PATH": os.environ["PATH"], "TOKEN": TOKEN},
     )
     try:
-        yield Node(running)
+        yield Told(running, LIMIT_S)
         running.terminate()
         assert await asyncio.wait_for(running.wait(), LIMIT_S) == 0
     finally:
@@ -58,40 +39,40 @@ async def bot(discord: Discord) -> AsyncIterator[Node]:
 
 async def test_a_day_of_a_discord_js_bot() -> None:
     await asyncio.to_thread(npm.install, FOLDER, "discord.js", skip="discordjs")
-    async with local_discord() as discord, bot(discord) as node:
-        ready = await node.told("ready")
+    async with local_discord() as discord, bot(discord) as told:
+        ready = await told("ready")
         assert ready == {"name": "botctl-bot", "commands": ["ask", "Greet"], "members": 4, "own": ["Changed"]}
-        await _interactions(discord, node)
-        await _messages(discord, node)
+        await _interactions(discord, told)
+        await _messages(discord, told)
         await discord.act("gateway", action="reconnect")
-        assert await node.told("resumed") == {}
+        assert await told("resumed") == {}
 
 
-async def _interactions(discord: Discord, node: Node) -> None:
+async def _interactions(discord: Discord, told: Told) -> None:
     found = await discord.act("complete", name="ask", focused="text", value="o")
     assert found["choices"] == [{"name": "One", "value": "one"}]
     reply = await discord.slash("ask", text="tea", who="bob")
     assert _content(reply) == "tea for bob"
-    assert (await node.told("slash"))["files"] == 1
+    assert (await told("slash"))["files"] == 1
     form = await discord.act("click", component="more", timeout_s=5)
     assert form["state"] == "modal", form
-    assert await node.told("button") == {"id": "more"}
+    assert await told("button") == {"id": "more"}
     assert _content(await discord.act("submit", fields={"why": "it rains"})) == "because it rains"
-    assert await node.told("modal") == {"why": "it rains"}
+    assert await told("modal") == {"why": "it rains"}
     await discord.act("send", type="user", name="Greet", target="cat")
-    assert (await node.told("menu"))["target"] == "cat"
+    assert (await told("menu"))["target"] == "cat"
 
 
 def _content(reply: dict[str, Any]) -> str:
     return str(reply["messages"][0]["content"])
 
 
-async def _messages(discord: Discord, node: Node) -> None:
+async def _messages(discord: Discord, told: Told) -> None:
     """bob says something, to which the bot reacts in every way, and then acts as a moderator."""
     await discord.act("send", content="good morning", **{"as": "bob"})
-    assert await node.told("reaction") == {"emoji": "👍", "user": BOT}
-    moderated = await node.told("moderated")
+    assert await told("reaction") == {"emoji": "👍", "user": BOT}
+    moderated = await told("moderated")
     assert moderated == {"user": "bob", "until": True, "bans": 1, "invite": 1, "last": "spam"}
-    told = await node.told("message")
-    assert told.pop("listed") == 4
-    assert told == {"content": "good morning", "member": "Quiet Bob", "pinned": 1, "thread": "About it"}
+    said = await told("message")
+    assert said.pop("listed") == 4
+    assert said == {"content": "good morning", "member": "Quiet Bob", "pinned": 1, "thread": "About it"}

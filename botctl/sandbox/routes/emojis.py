@@ -1,4 +1,7 @@
-"""Emojis of a guild, and its stickers, of which there are none (Discord: Emoji resource; Sticker resource)."""
+"""Emojis of a guild; its stickers, of which there are none, and sounds that some libraries ask for as they start.
+
+Discord: Emoji, Sticker and Soundboard resources.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,12 @@ def delete_emoji(call: Call) -> None:
 @route("GET", "/guilds/{guild}/stickers")
 def list_stickers(call: Call) -> list[Json]:
     access.guild_of(call)
+    return []
+
+
+@route("GET", "/soundboard-default-sounds")
+def default_sounds(_: Call) -> list[Json]:
+    """None: nothing can be heard here."""
     return []
 
 

@@ -1,0 +1,38 @@
+"""What a bot in a process of its own tells: one line of JSON on stdout for each thing it hears."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Told:
+    """The lines of ``running``, each with its ``event``."""
+
+    running: asyncio.subprocess.Process
+    limit_s: float
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+
+    async def __call__(self, event: str) -> dict[str, Any]:
+        """The next line of ``event``, without that word; those before it are kept. Raises AssertionError at an end."""
+        while not (found := [line for line in self.waiting if line["event"] == event]):
+            self.waiting.append(await self._next(event))
+        self.waiting.remove(found[0])
+        return {key: value for key, value in found[0].items() if key != "event"}
+
+    async def _next(self, event: str) -> dict[str, Any]:
+        assert self.running.stdout
+        try:
+            raw = await asyncio.wait_for(self.running.stdout.readline(), self.limit_s)
+        except TimeoutError:
+            self.running.kill()
+            raw = b""
+        if not raw:
+            errors = await self.running.stderr.read() if self.running.stderr else b""
+            raise AssertionError(f"no {event}, but {self.waiting}: {errors.decode()[-3000:]}")
+        line: dict[str, Any] = json.loads(raw)
+        assert line["event"] != "error", line.get("what")
+        return line

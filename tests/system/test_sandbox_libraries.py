@@ -1,0 +1,84 @@
+"""Libraries of Python other than disnake, as they come, with only where Discord is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from botctl.sandbox.tokens import bot_token
+from tests.support.discord import BOT, Discord, local_discord
+from tests.support.told import Told
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "tests" / "support" / "libraries"
+LIMIT_S = 60
+_OFFLINE = ("NewConnectionError", "Temporary failure in name resolution", "ConnectTimeout", "ProxyError")
+LIBRARIES = {
+    "discord_py": "discord.py==2.7.1",
+    "pycord": "py-cord==2.8.1",
+    "hikari_bot": "hikari==2.7.0",
+    "interactions_bot": "discord-py-interactions==5.16.0",
+}
+
+
+def python(requirement: str) -> Path:
+    """The Python of an environment with the library, made once; skips the test where it cannot be had."""
+    folder = ROOT / ".botctl" / "libraries" / requirement
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
+        program = folder / "bin" / "python"
+        if (folder / "complete").exists():
+            return program
+        subprocess.run((sys.executable, "-m", "venv", str(folder)), check=True)
+        pip = (str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if any(word in done.stderr for word in _OFFLINE):
+            pytest.skip("libraries: pip cannot reach its index")
+        assert done.returncode == 0, done.stderr
+        (folder / "complete").touch()
+        return program
+
+
+@contextlib.asynccontextmanager
+async def bot(discord: Discord, name: str) -> AsyncIterator[Told]:
+    """The bot's process, ended on the way out."""
+    program = await asyncio.to_thread(python, LIBRARIES[name])
+    token = bot_token("secret")  # hikari reads the application's id out of it
+    discord.sandbox.access.tokens[token] = BOT
+    running = await asyncio.create_subprocess_exec(
+        program,
+        SCRIPTS / f"{name}.py",
+        discord.url,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "TOKEN": token},
+    )
+    try:
+        yield Told(running, LIMIT_S)
+    finally:
+        running.kill()
+        await running.communicate()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", LIBRARIES)
+async def test_a_bot_of_another_library_works_as_it_comes(name: str) -> None:
+    async with local_discord() as discord, bot(discord, name) as told:
+        assert await told("ready") == {"members": 4, "commands": ["ask"]}
+        asked = await discord.slash("ask", text="tea")
+        assert asked["messages"][0]["content"] == "tea"
+        clicked = await discord.act("click", component="more", timeout_s=5)
+        assert clicked["messages"][0]["content"] == "more tea"
+        await discord.act("send", content="good morning", **{"as": "bob"})
+        assert await told("message") == {"content": "good morning", "thread": "About it"}
+        await discord.act("gateway", action="reconnect")
+        assert await told("resumed") == {}
