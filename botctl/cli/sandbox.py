@@ -16,7 +16,7 @@ from botctl.cli.sandbox_serve import serve
 
 if TYPE_CHECKING:
     from botctl.sandbox.conversation import Conversation
-    from botctl.sandbox.lines import Outcome
+    from botctl.sandbox.words import Outcome
 
 _ANSWER_S = 5.0
 
@@ -128,7 +128,7 @@ def submit(
     project: Project = None,
 ) -> None:
     """Fill in the form that is open, and send it."""
-    from botctl.sandbox.lines import assigned
+    from botctl.sandbox.words import assigned
 
     place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))

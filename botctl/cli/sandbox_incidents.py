@@ -55,7 +55,7 @@ def incident(
 def _asked(name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None) -> Json:
     """The body of the control call; raises UsageError for what cannot be read."""
     from botctl.core.errors import UsageError
-    from botctl.core.when import duration
+    from botctl.sandbox.bad_days import begin
 
     if stop is not None:
         return {"stop": stop}
@@ -64,14 +64,7 @@ def _asked(name: str | None, period: str | None, settings: list[str], stop: str 
             return {"scenario": scenario.read_text(encoding="utf-8")}
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"The scenario {scenario} cannot be read: {error}.") from None
-    if name is None:
-        return {}
-    pairs = [one.partition("=") for one in settings]
-    for key, equals, _ in pairs:
-        if not equals:
-            raise UsageError(f"“{key}” is no setting.", hint="Write NAME=VALUE, like every_s=0.5.")
-    for_s = duration(period).total_seconds() if period else None
-    return {"name": name, "for_s": for_s, "settings": {key.strip(): value.strip() for key, _, value in pairs}}
+    return begin(name, period, settings) if name else {}
 
 
 def _call(body: Json, project: Path | None, url: str | None) -> Json:
@@ -90,16 +83,9 @@ def _call(body: Json, project: Path | None, url: str | None) -> Json:
 
 def _lines(body: Json, said: Json) -> list[RenderableType]:
     """What a person reads of it."""
-    if body.get("name"):
-        known = {**said["settings"], **said["result"]}
-        told = ", ".join(f"{key}={value}" for key, value in known.items() if value != "")
-        how_long = f" for {body['for_s']:g} s" if body["for_s"] else ""
-        return [f"{said['name']} has begun{how_long}{': ' if told else '.'}{told}"]
-    if body.get("stop"):
-        return [f"{body['stop']} has ended." if body["stop"] != "all" else "All incidents have ended."]
-    if body.get("scenario"):
-        return ["The scenario has begun. End it with --stop all."]
-    return _table(said)
+    from botctl.sandbox.bad_days import told_of
+
+    return [told_of(body, said)] if body else _table(said)
 
 
 def _table(said: Json) -> list[RenderableType]:

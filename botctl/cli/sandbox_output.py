@@ -15,8 +15,8 @@ from botctl.cli.sandbox_markdown import plain
 from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
 from botctl.sandbox.conversation import Conversation
-from botctl.sandbox.lines import Leave, Note, Outcome
 from botctl.sandbox.shapes import Modal, Reply, Shape
+from botctl.sandbox.words import Leave, Note, Outcome
 
 
 def put(outcome: Outcome, talk: Conversation, *, as_json: bool = False) -> bool:

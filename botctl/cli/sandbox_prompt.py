@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Iterable
@@ -27,10 +28,12 @@ from botctl.cli.sandbox_output import put, shown, trouble
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.conversation import Conversation
 from botctl.sandbox.feed import Feed
-from botctl.sandbox.lines import Leave, Outcome, run, suggest
+from botctl.sandbox.lines import run, suggest
 from botctl.sandbox.shapes import FormField, Modal, Reply
+from botctl.sandbox.words import Leave, Outcome
 
 _LOOK_EVERY_S = 0.5
+_STATE_EVERY = 10  # looks: bots come and go, and their commands change
 _STYLE = Style.from_dict(
     {
         "person": "bold ansicyan",
@@ -182,14 +185,14 @@ class _Prompt:
 
     async def _watch(self) -> None:
         """Show what others, the bot above all, say while the person types."""
-        while True:
+        for turn in itertools.count():
             with contextlib.suppress(BotctlError):  # the next line that is sent says so
                 async with self._printing:
                     fresh = self._feed.news(await self._talk.client.messages(self._talk.seat))
                     others = [message for message in fresh if message.author.name != self._talk.seat.name]
                     if others:
                         self._print(view.messages(others, view.names(self._talk.state)))
-                if not self._talk.state.commands:
+                if not self._talk.state.commands or turn % _STATE_EVERY == 0:
                     await self._talk.look()
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -202,7 +205,7 @@ class _Prompt:
 
     def _before(self) -> StyleAndTextTuples:
         seat = self._talk.seat
-        return [("class:person", f"{seat.name}"), ("class:channel", f" #{seat.channel}"), ("", " > ")]
+        return [("class:person", f"{seat.name}"), ("class:channel", f" {self._talk.place}"), ("", " > ")]
 
     def _below(self) -> StyleAndTextTuples:
         bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (away)'}" for bot in self._talk.state.bots)
@@ -212,7 +215,7 @@ class _Prompt:
     def _greeting(self) -> Text:
         seat = self._talk.seat
         commands = [c["name"] for c in self._talk.state.commands_in(self._talk.guild) if c.get("type", 1) == 1]
-        told = f"You are {seat.name} in #{seat.channel}. "
+        told = f"You are {seat.name} in {self._talk.place}. "
         told += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
         return Text(plain(told + "Help: :help, leave: Ctrl-D."), "dim")
 

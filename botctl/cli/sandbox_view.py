@@ -98,6 +98,8 @@ def message(shown: Message, names: Names) -> Group:
     body += [embed(each, names) for each in shown.embeds]
     body += [attachment(each) for each in shown.attachments]
     body += components(shown.components, names)
+    if shown.reactions:
+        body.append(Text("  ").join(Text(f"{plain(one.emoji)} {one.count}", "dim") for one in shown.reactions))
     if shown.ephemeral:
         body.append(Text("Only you can see this", "dim italic"))
     return Group(_head(shown), *(Padding(each, (0, 0, 0, 2), expand=False) for each in body))
@@ -110,6 +112,8 @@ def _head(shown: Message) -> Text:
     if shown.interaction:
         slash = "/" if shown.type == _SLASH_ANSWER else ""
         head.append(plain(f" · {shown.interaction.user} used {slash}{shown.interaction.name or 'this'}"), "dim")
+    if shown.reply_to:
+        head.append(plain(f" · to {shown.reply_to}"), "dim")
     if shown.edited:
         head.append(" (edited)", "dim")
     return head

@@ -130,11 +130,15 @@ def _slash(sandbox: Sandbox, who: Actor, name: str, body: Json) -> tuple[Json, l
 
 
 def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
-    """The command as the person sees it: the guild's own before the global one. What they may not use is not there."""
+    """The command as the person sees it: the guild's own before the global one. What they may not use is not there.
+
+    ``name@bot`` is the one of that bot.
+    """
     world, reason = sandbox.world, ""
     known = [(app, one) for app, one in visibility.listed(world, who) if one["type"] == kind]
     for app, one in known:
-        if one["name"].casefold() == name.casefold():
+        called = one["name"].casefold()
+        if name.casefold() in (called, f"{called}@{app.name.casefold()}", f"{called}@{app.id}"):
             why = visibility.hidden(world, app, one, who)
             if why is None:
                 return one

@@ -31,9 +31,10 @@ class Seat:
     name: str | None = None
     channel: str | None = None
     guild: str | None = None
+    dm: str | None = None  # who one writes with, instead of in a channel
 
     def json(self) -> dict[str, str | None]:
-        return {"as": self.name, "channel": self.channel, "guild": self.guild}
+        return {"as": self.name, "channel": self.channel, "guild": self.guild, "dm": self.dm}
 
 
 class Home(Protocol):
@@ -117,6 +118,26 @@ class SandboxClient:
         asked = {name: value for name, value in seat.json().items() if value is not None}
         said = await self._call("GET", "messages", params={**asked, "limit": str(limit)})
         return _read(Messages, said).messages
+
+    async def reply(self, text: str, seat: Seat, *, to: str = "last") -> Reply:
+        """Say ``text`` in answer to a message: its id, or the last one."""
+        return await self._act("send", {"text": text, "reply_to": to, **seat.json()}, ANSWER_S)
+
+    async def edit(self, text: str, seat: Seat) -> Reply:
+        """Change the last own message."""
+        return await self._act("edit", {"text": text, **seat.json()}, ANSWER_S)
+
+    async def delete(self, seat: Seat) -> Reply:
+        """Delete the last own message; it comes back as it was."""
+        return await self._act("delete", seat.json(), ANSWER_S)
+
+    async def react(self, emoji: str, seat: Seat, *, remove: bool = False) -> Reply:
+        """Give the last message a reaction, or take one's own back."""
+        return await self._act("react", {"emoji": emoji, "remove": remove, **seat.json()}, ANSWER_S)
+
+    async def advance(self, seconds: float) -> str:
+        """Move the sandbox's clock ahead; returns its time, ISO 8601 in UTC."""
+        return str((await self._call("POST", "clock", json={"advance_s": seconds}))["now"])
 
     async def incidents(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Begin an incident, or end one, or play a scenario, as `control.incident` takes it; else what there is."""

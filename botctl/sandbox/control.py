@@ -32,6 +32,7 @@ Json = dict[str, Any]
 _TIMEOUT_S = 5.0
 _NO_RESUME = frozenset({Close.INVALID_SEQ[0], Close.SESSION_TIMED_OUT[0]})  # Discord: "start a new session"
 _LIMIT = 20
+_APOLOGY_S = 1.0  # for a word in private instead of the public answer that the bot took back
 
 
 async def state(sandbox: Sandbox, body: Json) -> Json:
@@ -289,12 +290,18 @@ def _number(body: Json, name: str, default: float) -> float:
 async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
     """The reply that the person sees, once it is final or ``timeout_s`` is over."""
     began_s = sandbox.world.clock.monotonic()
-    await _watch(sandbox, opened, _number(body, "timeout_s", _TIMEOUT_S))
+    timeout_s = _number(body, "timeout_s", _TIMEOUT_S)
+    await _watch(sandbox, opened, timeout_s)
+    if opened.withdrawn:
+        await _watch(sandbox, opened, min(timeout_s, _APOLOGY_S), lambda: not opened.withdrawn)
     return views.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
 
-async def _watch(sandbox: Sandbox, opened: Interaction, timeout_s: float) -> None:
-    """Wait until ``opened`` is final, for at most ``timeout_s``; for its first answer at most as long as Discord does.
+async def _watch(
+    sandbox: Sandbox, opened: Interaction, timeout_s: float, done: Callable[[], bool] | None = None
+) -> None:
+    """Wait until ``opened`` is final, or ``done`` says so, for at most ``timeout_s``; for its first answer at most as
+    long as Discord does.
 
     Both follow the sandbox's clock, which may be moved.
     """
@@ -302,7 +309,7 @@ async def _watch(sandbox: Sandbox, opened: Interaction, timeout_s: float) -> Non
     opened.on_change = changed.set
     clock, response_s = sandbox.clock, sandbox.book.deadlines.response_s
     began_s = clock.monotonic()
-    while not opened.final:
+    while not (done() if done else opened.final):
         limit_s = min(timeout_s, response_s) if opened.state is State.WAITING else timeout_s
         try:
             async with clock.timeout(began_s + limit_s - clock.monotonic()):
@@ -331,6 +338,7 @@ def _guild(sandbox: Sandbox, guild_id: str) -> Json:
         "id": guild.id,
         "name": guild.name,
         "channels": [{"id": one.id, "name": one.name} for one in guild.channels.values()],
+        "threads": [{"id": one.id, "name": one.name} for one in guild.threads.values()],
         "roles": [{"id": one.id, "name": one.name} for one in guild.roles.values()],
         "members": [
             {

@@ -8,7 +8,7 @@ from dataclasses import replace
 from botctl.core.errors import UsageError
 from botctl.sandbox.client import ANSWER_S, SandboxClient, Seat
 from botctl.sandbox.components import SELECTS, find
-from botctl.sandbox.person import MenuCall, SlashCall, menu, parse
+from botctl.sandbox.person import MenuCall, SlashCall, mentioned, menu, parse
 from botctl.sandbox.shapes import Guild, Message, Modal, Reply, State
 
 
@@ -33,6 +33,21 @@ class Conversation:
         """Ask the sandbox what there is: bots, commands, people."""
         self.state = await self.client.state(self.seat)
         return self.state
+
+    @property
+    def place(self) -> str:
+        """Where they are, as it is shown."""
+        return f"@{self.seat.dm}" if self.seat.dm else f"#{self.seat.channel}"
+
+    def mentioned(self, text: str) -> str:
+        """``text`` with mentions instead of names, as Discord's client makes them."""
+        guild = self.guild
+        if guild is None:
+            return text
+        named = {f"@{one.name.removeprefix('@')}": f"<@&{one.id}>" for one in guild.roles if one.id != guild.id}
+        named |= {f"@{one.name}": f"<@{one.id}>" for one in guild.members}
+        named |= {f"#{one.name}": f"<#{one.id}>" for one in (*guild.channels, *guild.threads)}
+        return mentioned(text, {name.casefold(): mention for name, mention in named.items()})
 
     async def settle(self) -> None:
         """Take the first person and channel of the guild where the seat names none."""
@@ -59,6 +74,7 @@ class Conversation:
 
     async def send(self, what: SlashCall | MenuCall | str) -> Reply:
         """Use a command, or say a text as it is."""
+        what = self.mentioned(what) if isinstance(what, str) else what
         return self._noted(await self.client.send(what, self.seat, timeout_s=self.timeout_s))
 
     async def click(self, component: str, values: Sequence[str] | None = None, message: str | None = None) -> Reply:

@@ -74,6 +74,11 @@ class Interaction:
             return self.edited or bool(self.followups)
         return self.state not in (State.WAITING, State.DEFERRED)
 
+    @property
+    def withdrawn(self) -> bool:
+        """Has the bot taken back that it is thinking, and said nothing else yet?"""
+        return self.state is State.REPLIED and self.original_id is None and not self.followups
+
     def changed(self) -> None:
         if self.on_change:
             self.on_change()
@@ -233,6 +238,7 @@ def delete(world: World, interaction: Interaction, message: Message) -> None:
         interaction.followups.remove(message.id)
     elif interaction.state is State.DEFERRED:
         interaction.state = State.REPLIED  # the person sees “thinking…” go away, and nothing else
+        interaction.original_id = None
 
 
 def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Message, bool]:

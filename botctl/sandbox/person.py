@@ -28,6 +28,7 @@ SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
 _WORD = re.compile(r"\s*(\S+)")
 _NAME = re.compile(r"\s*([^\s:\"]+):")
 _QUOTED = re.compile(r'"(?:(?P<closed>(?:[^"\\]|\\.)*)"(?=\s|\Z)|(?P<open>.*))', re.DOTALL)
+_MENTION = re.compile(r"(?<!\S)[@#][\w-]+(?:\.[\w-]+)*")
 _ESCAPE = re.compile(r'\\(["\\])')
 
 
@@ -135,12 +136,22 @@ def follow(text: str, commands: Iterable[Json]) -> Path:
     path = Path((), None, text.index("/") + 1)
     choices: Iterable[Json] = (command for command in commands if command.get("type", SLASH) == SLASH)
     while word := _WORD.match(text, path.end):
-        node = next((choice for choice in choices if choice["name"] == word[1]), None)
+        node = next((choice for choice in choices if word[1] in _called(choice)), None)
         if node is None or (not path.names and word.start(1) != path.end):
             return path
         path = Path((*path.names, word[1]), node, word.end())
         choices = path.subs
     return path
+
+
+def _called(choice: Json) -> tuple[str, ...]:
+    """What a command may be called: by its name, or as ``name@bot``."""
+    return (choice["name"], f"{choice['name']}@{choice['bot']}") if choice.get("bot") else (choice["name"],)
+
+
+def mentioned(text: str, ids: Mapping[str, str]) -> str:
+    """``text`` with the mentions that Discord's client makes of ``@ann``, ``@Moderator`` and ``#general``."""
+    return _MENTION.sub(lambda match: ids.get(match[0].casefold(), match[0]), text)
 
 
 def scan_options(text: str, path: Path) -> Iterator[Given]:
@@ -214,7 +225,10 @@ def _check_path(text: str, path: Path, commands: Iterable[Json]) -> None:
     word = _WORD.match(text, path.end)
     typed = word[1] if word else ""
     if path.node is None:
-        names = ["/" + command["name"] for command in commands if command.get("type", SLASH) == SLASH]
+        there = [one for one in commands if one.get("type", SLASH) == SLASH and not one.get("hidden")]
+        names = ["/" + command["name"] for command in there]
+        if same := [name for name in names if typed and name.startswith(f"/{typed}@")]:
+            raise UsageError(f"Several bots have /{typed}.", hint=f"Write {' or '.join(same)}.")
         raise UsageError(
             f'There is no command "/{typed}" here.' if typed else "A command's name must follow the slash.",
             hint=(typed and guess("/" + typed, names)) or _list("The commands are", names),

@@ -6,6 +6,7 @@ Embeds, components and command options stay Discord's own JSON: their shape is D
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -41,6 +42,13 @@ class Origin(Shape):
     name: str | None = None
 
 
+class Reaction(Shape):
+    """``emoji`` is the character, or the name of the guild's own."""
+
+    emoji: str
+    count: int = 1
+
+
 class Message(Shape):
     """A message as one person sees it; ``only_for`` is that person's id where nobody else can."""
 
@@ -54,6 +62,8 @@ class Message(Shape):
     embeds: Sequence[dict[str, Any]] = ()
     components: Sequence[dict[str, Any]] = ()
     attachments: Sequence[Attachment] = ()
+    reactions: Sequence[Reaction] = ()
+    reply_to: str | None = None  # who said what this answers
     edited: bool = False
     interaction: Origin | None = None
 
@@ -108,7 +118,7 @@ class Reply(Shape):
 
 
 class Place(Shape):
-    """A channel or a role: something with an id and a name."""
+    """A channel, a thread or a role: something with an id and a name."""
 
     id: str
     name: str
@@ -125,6 +135,7 @@ class Guild(Shape):
     id: str
     name: str
     channels: Sequence[Place] = ()
+    threads: Sequence[Place] = ()
     roles: Sequence[Place] = ()
     members: Sequence[Member] = ()
 
@@ -135,6 +146,11 @@ class Application(Shape):
     application_id: str
     name: str = ""
     connected: bool = False
+
+    @property
+    def typed(self) -> str:
+        """What a person types to mean it: its name, unless that has blanks."""
+        return self.application_id if not self.name or len(self.name.split()) > 1 else self.name
 
 
 class State(Shape):
@@ -147,8 +163,23 @@ class State(Shape):
         return next((guild for guild in self.guilds if name is None or name in {guild.name, guild.id}), None)
 
     def commands_in(self, guild: Guild | None) -> list[dict[str, Any]]:
-        """The commands that can be used in ``guild``: its own before the global ones, which they shadow."""
+        """The commands that can be used in ``guild``: its own before the global ones, which they shadow.
+
+        Each has the name of its ``bot``. Where two bots have a command of one name, each is called ``name@bot``.
+        """
         own = [command for command in self.commands if guild and command.get("guild_id") == guild.id]
-        shadowed = {(command["name"], command.get("type", 1)) for command in own}
-        common = [command for command in self.commands if not command.get("guild_id")]
-        return own + [command for command in common if (command["name"], command.get("type", 1)) not in shadowed]
+        shadowed = {_identity(command) for command in own}
+        common = [one for one in self.commands if not one.get("guild_id") and _identity(one) not in shadowed]
+        bots = {bot.application_id: bot.typed for bot in self.bots}
+        named = [{**one, "bot": bots.get(str(one.get("application_id")), "")} for one in own + common]
+        seen = Counter((one["name"], one.get("type", 1)) for one in named if not one.get("hidden"))
+        return [{**one, "name": qualified(one)} if seen[one["name"], one.get("type", 1)] > 1 else one for one in named]
+
+
+def qualified(command: Json) -> str:
+    """The name that no other bot's command has."""
+    return f"{command['name']}@{command['bot']}"
+
+
+def _identity(command: Json) -> tuple[Any, ...]:
+    return command.get("application_id"), command["name"], command.get("type", 1)

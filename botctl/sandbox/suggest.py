@@ -144,9 +144,9 @@ def _people(option: Json, guild: Guild | None) -> Iterator[str]:
     if guild and option["type"] in {PERSON, MENTIONABLE}:
         yield from ("@" + member.name for member in guild.members)
     if guild and option["type"] in {ROLE, MENTIONABLE}:
-        yield from sorted({"@" + role for member in guild.members for role in member.roles})
+        yield from sorted({"@" + role.name.removeprefix("@") for role in guild.roles})
     if guild and option["type"] == CHANNEL:
-        yield from ("#" + channel.name for channel in guild.channels)
+        yield from ("#" + channel.name for channel in (*guild.channels, *guild.threads))
 
 
 def _mentions(before: str, guild: Guild | None) -> Iterator[Suggestion]:
@@ -154,7 +154,8 @@ def _mentions(before: str, guild: Guild | None) -> Iterator[Suggestion]:
     word = before[start:]
     names: list[str] = []
     if guild and word.startswith("@"):
-        names = ["@" + member.name for member in guild.members]
+        names = ["@" + name for name in (*(one.name for one in guild.members), *(one.name for one in guild.roles))]
+        names = [name for name in names if not name.startswith("@@")]
     if guild and word.startswith("#"):
-        names = ["#" + channel.name for channel in guild.channels]
+        names = ["#" + channel.name for channel in (*guild.channels, *guild.threads)]
     yield from (Suggestion(name, start) for name in matching(word, names))

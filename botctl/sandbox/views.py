@@ -28,9 +28,22 @@ def message(one: Message, world: World) -> Json:
         "embeds": full["embeds"],
         "components": one.components,
         "attachments": [{key: a[key] for key in ("filename", "size", "url")} for a in full["attachments"]],
+        "reactions": [{"emoji": _emoji(key), "count": len(users)} for key, users in one.reactions.items() if users],
+        "reply_to": _answered(one, world),
         "edited": one.edited_at is not None,
         "interaction": {"user": world.users[invoked["user_id"]].name, "name": invoked["name"]} if invoked else None,
     }
+
+
+def _emoji(key: str) -> str:
+    """The character, or ``:name:`` of a guild's own."""
+    name, colon, _ = key.partition(":")
+    return f":{name}:" if colon else name
+
+
+def _answered(one: Message, world: World) -> str | None:
+    answered = world.message(one.channel_id, one.reply_to or "")
+    return world.users[answered.author_id].name if answered and answered.author_id in world.users else None
 
 
 def modal(interaction: Interaction) -> Json | None:

@@ -12,14 +12,17 @@ from typing import Any
 import aiohttp
 
 Json = dict[str, Any]
-Script = Mapping[str, Json | Callable[[Json], Json | None] | None]
+Script = Mapping[str, Json | list[Any] | Callable[[Json], Json | None] | None]
 
 HELLO, HEARTBEAT, IDENTIFY, DISPATCH = 10, 1, 2, 0
 
 
 @dataclass
 class FakeBot:
-    """``answers``: the name of a command or the custom id of a component or modal to its callback; None is silence."""
+    """``answers``: the name of a command or the custom id of a component or modal to its callback; None is silence.
+
+    A list is a callback, and what comes after it: ``(method, path behind the interaction's webhook, body)``.
+    """
 
     url: str
     token: str
@@ -39,8 +42,11 @@ class FakeBot:
         data = interaction["data"]
         scripted = self.answers.get(data.get("name") or data.get("custom_id"))
         body = scripted(interaction) if callable(scripted) else scripted
-        if body is not None:
-            await self.call("POST", f"/interactions/{interaction['id']}/{interaction['token']}/callback", body)
+        first, *more = body if isinstance(body, list) else [body]
+        if first is not None:
+            await self.call("POST", f"/interactions/{interaction['id']}/{interaction['token']}/callback", first)
+        for method, path, said in more:
+            await self.call(method, f"/webhooks/{self.application_id}/{interaction['token']}{path}", said)
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ COMMANDS: list[Json] = [
     {"name": "feedback", "description": "Open a form"},
     {"name": "silent", "description": "Never answer"},
     {"name": "secret", "description": "Answer to one person"},
+    {"name": "sorry", "description": "Think aloud, and apologise in private"},
     {
         "name": "settings",
         "description": "Settings",
@@ -120,6 +121,11 @@ ANSWERS: Json = {
     "drink": lambda interaction: said(f"Chosen: {interaction['data']['values'][0]}", flags=64),
     "feedback": _feedback,
     "secret": said("Psst.", flags=64),
+    "sorry": [
+        {"type": 5},
+        ("DELETE", "/messages/@original", None),
+        ("POST", "", {"content": "Not for everyone.", "flags": 64}),
+    ],
     "settings": _settings,
     "Who is": _menu("users"),
     "Shout": _menu("messages"),

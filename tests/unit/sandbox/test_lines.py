@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -14,11 +16,13 @@ from botctl.sandbox.client import SandboxClient, Seat
 from botctl.sandbox.conversation import Conversation, by_number
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.feed import Feed
-from botctl.sandbox.lines import WORDS, Leave, Note, assigned, run, suggest, words
+from botctl.sandbox.lines import run, suggest
 from botctl.sandbox.person import SlashCall
 from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.shapes import Message, Reply
+from botctl.sandbox.words import WORDS, Leave, Note, assigned, words
+from tests.support.discord import BOB, GENERAL, STAFF
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
 
@@ -74,6 +78,69 @@ async def test_buttons_menus_and_forms(talk: Conversation) -> None:
     assert await hints(talk, ":submit ") == ["subject=", "text="]
     assert await content(talk, ':submit subject="It works" text=well') == ["Thank you for “It works”."]
     assert talk.form is None
+
+
+async def test_people_answer_change_react_and_delete(talk: Conversation) -> None:
+    await run(talk, "tea at five @bob in #staff, not@bob @nobody")
+    (said,) = await talk.client.messages(talk.seat, limit=1)
+    assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @nobody"
+    await run(talk, ":as bob")
+    assert (await replied(talk, ":reply gladly")).messages[0].reply_to == "ann"
+    assert (await replied(talk, ":edit with pleasure")).messages[0].edited
+    assert (await replied(talk, ":react 👍")).messages[0].reactions[0].emoji == "👍"
+    assert (await replied(talk, ":unreact 👍")).messages[0].reactions == []
+    assert await run(talk, ":delete") == Note("Deleted.")
+    assert [one.content for one in await talk.client.messages(talk.seat)] == [said.content]
+    assert (await replied(talk, ":react nonsense")).error == "Unknown Emoji."
+
+
+async def test_two_write_with_each_other(talk: Conversation) -> None:
+    assert await hints(talk, ":dm ") == ["bob", "cat", "botctl-bot"]
+    await run(talk, ":dm bob")
+    assert talk.place == "@bob"
+    await run(talk, "a word")
+    await run(talk, ":as bob")
+    await run(talk, ":dm ann")
+    assert [one.content for one in await talk.client.messages(talk.seat)] == ["a word"]
+    await run(talk, ":channel general")
+    assert (talk.place, list(await talk.client.messages(talk.seat))) == ("#general", [])
+
+
+async def test_threads_are_channels_that_one_may_go_to(talk: Conversation) -> None:
+    body = {"name": "plans", "type": 11}
+    headers = {"Authorization": "Bot token"}
+    async with (
+        aiohttp.ClientSession(talk.client._url, headers=headers) as http,
+        http.post(f"/api/v10/channels/{GENERAL}/threads", json=body) as made,
+    ):
+        assert made.status == 201
+    await talk.look()
+    assert await hints(talk, ":channel p") == ["plans"]
+    await run(talk, ":channel plans")
+    assert await content(talk, "in it") == ["in it"]
+
+
+async def test_a_bad_day_and_the_clock(talk: Conversation) -> None:
+    assert "op7-storm" in await hints(talk, ":incident op7")
+    assert await run(talk, ":incident latency 10s delay_s=0") == Note(
+        "latency has begun for 10 s: delay_s=0.0, jitter_s=0.5"
+    )
+    listed = await run(talk, ":incident")
+    assert isinstance(listed, Note)
+    assert listed.text.endswith("Now: latency.")
+    assert await run(talk, ":incident stop latency") == Note("latency has ended.")
+    before = await talk.client.advance(0)
+    after = await run(talk, ":advance 15m")
+    assert isinstance(after, Note)
+    minutes = datetime.fromisoformat(after.text.split()[5]) - datetime.fromisoformat(before)
+    assert timedelta(minutes=15) <= minutes < timedelta(minutes=16)
+    with pytest.raises(UsageError, match="one length"):
+        await run(talk, ":incident latency 10s 5s")
+
+
+async def test_a_private_word_after_a_public_thought_is_waited_for(talk: Conversation) -> None:
+    """The bot thinks for all to see, takes that back, and answers one person: that is what they see."""
+    assert await content(talk, "/sorry") == ["Not for everyone."]
 
 
 async def test_context_menus(talk: Conversation) -> None:
@@ -146,7 +213,7 @@ async def test_the_bot_completes_its_own_values(talk: Conversation) -> None:
         ("log_channel", 18, "The log_channel"),
     ]
     assert await hints(talk, "/settings set key:locale v") == ["value:"]
-    assert await hints(talk, ":c") == [":channel", ":click", ":pick"]
+    assert await hints(talk, ":c") == [":channel", ":click", ":pick", ":react", ":unreact", ":incident", ":advance"]
     assert await hints(talk, ":help ") == []
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botctl.core.errors import UsageError
+from botctl.sandbox.person import parse
 from botctl.sandbox.shapes import State
 from botctl.sandbox.suggest import Question, Suggestion, complete, question
 
@@ -112,3 +115,41 @@ def test_a_suggestion_always_replaces_what_is_before_the_cursor(line: str, curso
     for text in (line, "/settings set " + line):
         for suggestion in complete(text, cursor, STATE, HOME):
             assert 0 <= suggestion.start <= cursor
+
+
+TWO = State.model_validate(
+    {
+        "guilds": [{"id": "1", "name": "home", "roles": [{"id": "6", "name": "Moderator"}]}],
+        "bots": [{"application_id": "10", "name": "dice"}, {"application_id": "11", "name": "my other bot"}],
+        "commands": [
+            {"name": "ping", "type": 1, "application_id": "10", "options": [{"name": "who", "type": 8}]},
+            {"name": "ping", "type": 1, "application_id": "11"},
+            {"name": "roll", "type": 1, "application_id": "10"},
+            {"name": "warn", "type": 1, "application_id": "10", "hidden": "only for moderators"},
+            {"name": "warn", "type": 1, "application_id": "11"},
+        ],
+    }
+)
+
+
+def test_commands_of_one_name_are_told_apart_by_their_bots() -> None:
+    """A bot whose name has blanks goes by its id; a command that one does not see is no rival."""
+    guild = TWO.guild("home")
+    assert [one.text for one in complete("/", 1, TWO, guild)] == ["/ping@dice", "/ping@11", "/roll", "/warn"]
+    commands = TWO.commands_in(guild)
+    assert parse("/ping@dice", commands).name == "ping@dice"
+    assert parse("/roll@dice", commands).name == "roll@dice"
+    with pytest.raises(UsageError, match="Several bots have /ping") as caught:
+        parse("/ping", commands)
+    assert caught.value.hint == "Write /ping@dice or /ping@11."
+
+
+def test_roles_are_those_of_the_guild() -> None:
+    line = "/ping@dice who:"
+    assert [one.text for one in complete(line, len(line), TWO, TWO.guild("home"))] == ["@Moderator"]
+
+
+def test_what_may_not_be_seen_is_not_guessed() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
+    assert "secret" not in caught.value.hint
