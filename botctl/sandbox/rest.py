@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 from loguru import logger
 
 from botctl.core.escape import safe
@@ -31,6 +33,7 @@ from botctl.sandbox.world import Application
 Json = dict[str, Any]
 PREFIX = "/api/v10"
 BODY = web.RequestKey("body", object)  # of a request, once it was read: its JSON, for those who watch
+_MALFORMED = (ValueError, RuntimeError, EOFError, zlib.error, HttpProcessingError)  # what aiohttp raises of a form
 BODY_MAX_BYTES = 32 * 1024 * 1024
 
 # Exactly this type, without a charset: clients compare it as a string. Discord's edge adds Via, and clients take a
@@ -243,23 +246,33 @@ def _grant(sandbox: Sandbox, authorization: str | None, scope: str | None) -> Gr
 
 async def _body(request: web.Request) -> tuple[Any, list[Upload]]:
     """The JSON of the body, and its files (Discord: Reference > Uploading Files)."""
-    if request.content_type != "multipart/form-data":
+    try:
+        if request.content_type == "multipart/form-data":
+            return await _multipart(request)
         raw = await request.read()
-        if request.content_type == "application/x-www-form-urlencoded":
-            return _form(dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))), []
-        return (_json(raw) if raw else None), []
+    except web.HTTPRequestEntityTooLarge:
+        raise Refusal(413, 40005, "Request entity too large") from None
+    if request.content_type == "application/x-www-form-urlencoded":
+        return _form(dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))), []
+    return (_json(raw) if raw else None), []
+
+
+async def _multipart(request: web.Request) -> tuple[Any, list[Upload]]:
     fields: dict[str, str] = {}
     uploads: list[Upload] = []
-    async for part in await request.multipart():
-        if not isinstance(part, BodyPartReader):
-            continue
-        data = bytes(await part.read(decode=True))
-        if part.filename is None:
-            fields[str(part.name)] = data.decode(errors="replace")
-        else:
-            slot = (part.name or "").removeprefix("files[").removesuffix("]")
-            kind = part.headers.get("Content-Type", "application/octet-stream")
-            uploads.append(Upload(slot, part.filename, kind, data))
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                continue
+            data = bytes(await part.read(decode=True))
+            if part.filename is None:
+                fields[str(part.name)] = data.decode(errors="replace")
+            else:
+                slot = (part.name or "").removeprefix("files[").removesuffix("]")
+                kind = part.headers.get("Content-Type", "application/octet-stream")
+                uploads.append(Upload(slot, part.filename, kind, data))
+    except _MALFORMED:
+        raise Refusal(400, 50035, "Invalid Form Body") from None
     return _form(fields), uploads
 
 

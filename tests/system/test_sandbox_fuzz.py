@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import re
 from collections import defaultdict
@@ -16,9 +17,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from botctl.sandbox import rest
 from tests.support import fuzz
 from tests.support.calls import CALLS, Call, Caller
-from tests.support.discord import GUILD, TOKEN, Closed, Discord, Wire, local_discord
+from tests.support.discord import GENERAL, GUILD, TOKEN, Closed, Discord, Wire, local_discord
 from tests.support.message_calls import TALK
 from tests.support.moderation_calls import MODERATION
 
@@ -32,7 +34,7 @@ SHORT = settings(
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(SHORT, max_examples=20_000, derandomize=False, phases=[Phase.generate, Phase.shrink])
+LONG = settings(SHORT, max_examples=5000, derandomize=False, phases=[Phase.generate, Phase.shrink])
 
 
 async def drive(
@@ -107,6 +109,37 @@ async def test_no_request_fails_the_sandbox() -> None:
 async def test_no_request_fails_the_sandbox_in_the_long_run() -> None:
     async with local_discord() as discord:
         await _requests(discord, LONG)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        ("multipart/form-data", b"no boundary"),
+        ("multipart/form-data; boundary=b", b"--b\r\nno header"),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="\x14"\r\n\r\nx\r\n--b--'),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Transfer-Encoding: odd\r\n\r\nx\r\n--b--"),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Encoding: deflate\r\n\r\nx\r\n--b--"),
+        ("application/json", b"{" * 100_000),
+        ("application/json; charset=odd", b"\xff"),
+        ("application/x-www-form-urlencoded", b"%FF=%ZZ&payload_json={"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(kind: str, raw: bytes) -> None:
+    async with local_discord() as discord:
+        url = f"{discord.url}/api/v10/channels/{GENERAL}/messages"
+        headers = {"Content-Type": kind, "Authorization": f"Bot {TOKEN}"}
+        async with discord.http.post(url, data=raw, headers=headers) as answer:
+            assert answer.status == 400
+            assert (await answer.json())["code"] in (50006, 50035, 50109)
+
+
+async def test_a_body_that_is_too_large_is_refused() -> None:
+    async with local_discord() as discord:
+        raw = io.BytesIO(b" " * (rest.BODY_MAX_BYTES + 1))
+        assert await discord.rest("POST", f"/channels/{GENERAL}/messages", data=raw) == (
+            413,
+            {"code": 40005, "message": "Request entity too large"},
+        )
 
 
 CODES = {4000, 4001, 4002, 4003, 4004, 4005, 4007, 4008, 4010, 4011, 4012, 4013, 4014, 1009}

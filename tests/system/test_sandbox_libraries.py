@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,37 +12,17 @@ import pytest
 
 from botctl.sandbox.tokens import bot_token
 from tests.support.discord import BOT, Discord, local_discord
+from tests.support.environments import python
 from tests.support.told import Told
 
-ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "tests" / "support" / "libraries"
+SCRIPTS = Path(__file__).parents[1] / "support" / "libraries"
 LIMIT_S = 60
-_OFFLINE = ("NewConnectionError", "Temporary failure in name resolution", "ConnectTimeout", "ProxyError")
 LIBRARIES = {
     "discord_py": "discord.py==2.7.1",
     "pycord": "py-cord==2.8.1",
     "hikari_bot": "hikari==2.7.0",
     "interactions_bot": "discord-py-interactions==5.16.0",
 }
-
-
-def python(requirement: str) -> Path:
-    """The Python of an environment with the library, made once; skips the test where it cannot be had."""
-    folder = ROOT / ".botctl" / "libraries" / requirement
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
-        program = folder / "bin" / "python"
-        if (folder / "complete").exists():
-            return program
-        subprocess.run((sys.executable, "-m", "venv", str(folder)), check=True)
-        pip = (str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
-        if any(word in done.stderr for word in _OFFLINE):
-            pytest.skip("libraries: pip cannot reach its index")
-        assert done.returncode == 0, done.stderr
-        (folder / "complete").touch()
-        return program
 
 
 @contextlib.asynccontextmanager
