@@ -52,6 +52,10 @@ def sandbox(
     channel: Channel = None,
     guild: Guild = None,
     timeout_s: Timeout = _ANSWER_S,
+    transcript: Annotated[
+        Path | None,
+        typer.Option("--transcript", metavar="FILE", help="Keep what is typed, and what comes, for replay."),
+    ] = None,
     url: Url = None,
     project: Project = None,
 ) -> None:
@@ -64,9 +68,12 @@ def sandbox(
     if ctx.invoked_subcommand is None:
         import sys
 
+        from botctl.cli import sandbox_transcript
         from botctl.cli.sandbox_prompt import at_prompt, from_pipe
 
-        _act(ctx.obj, timeout_s, at_prompt if sys.stdin.isatty() and sys.stdout.isatty() else from_pipe)
+        talk_on = at_prompt if sys.stdin.isatty() and sys.stdout.isatty() else from_pipe
+        with sandbox_transcript.transcript(transcript) as notes:
+            _act(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
 
 
 @app.command()
@@ -168,6 +175,28 @@ def messages(
     """Print the last messages of a channel, as one person sees them."""
     place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A transcript of the prompt.")],
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    timeout_s: Timeout = _ANSWER_S,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Type the lines of a transcript again, and compare what comes: a test without code.
+
+    Ids and times do not count, and “…” in the file stands for anything. Exit code 1: something else came.
+    """
+    from botctl.cli.sandbox_transcript import replayed
+
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    _act(place, timeout_s, lambda talk: replayed(file, talk))
 
 
 app.command()(incident)

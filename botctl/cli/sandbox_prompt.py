@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import signal
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -25,6 +25,7 @@ from botctl.cli import sandbox_view as view
 from botctl.cli.output import show
 from botctl.cli.sandbox_markdown import plain
 from botctl.cli.sandbox_output import put, shown, trouble
+from botctl.cli.sandbox_transcript import Transcript
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.conversation import Conversation
 from botctl.sandbox.feed import Feed
@@ -49,7 +50,7 @@ _STYLE = Style.from_dict(
 )
 
 
-async def from_pipe(talk: Conversation) -> bool:
+async def from_pipe(talk: Conversation, notes: Transcript) -> bool:
     """Run the lines of stdin one after the other; all are run, and one that fails makes the whole fail."""
     await talk.settle()
     good = True
@@ -60,19 +61,21 @@ async def from_pipe(talk: Conversation) -> bool:
             raise
         except BotctlError as error:
             show(trouble(error), stderr=True)
+            notes.note(line, error, talk)
             good = False
             continue
         if isinstance(outcome, Leave):
             break
         good = put(outcome, talk) and good
+        notes.note(line, outcome, talk)
     return good
 
 
-async def at_prompt(talk: Conversation) -> bool:
+async def at_prompt(talk: Conversation, notes: Transcript) -> bool:
     """Talk until the person leaves. What the bot says meanwhile appears above the prompt."""
     await talk.settle()
     with patch_stdout(raw=True):
-        await _Prompt(talk).talk_on()
+        await _Prompt(talk, notes).talk_on()
     return True
 
 
@@ -96,8 +99,9 @@ class _Hints(Completer):
 
 
 class _Prompt:
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: Conversation, notes: Transcript) -> None:
         self._talk = talk
+        self._notes = notes
         self._feed = Feed()
         self._printing = asyncio.Lock()  # an answer and the watcher never show the same message twice
         self._waiting: asyncio.Task[Outcome] | None = None
@@ -127,13 +131,16 @@ class _Prompt:
             )
         except EOFError:
             return False
-        return not line.strip() or await self._do(run(self._talk, line))
+        if not line.strip():
+            return True
+        return await self._do(run(self._talk, line), lambda came: self._notes.note(line, came, self._talk))
 
-    async def _do(self, what: Coroutine[Any, Any, Outcome]) -> bool:
+    async def _do(self, what: Coroutine[Any, Any, Outcome], note: Callable[[Outcome | BotctlError], None]) -> bool:
         """Wait for the outcome and print it; a form that opens is filled in at once."""
         async with self._printing:
-            outcome = await self._waited(self._followed(what))
+            outcome = await self._waited(self._followed(what), note)
             if outcome is not None:
+                note(outcome)
                 self._show(outcome)
         if isinstance(outcome, Reply) and outcome.modal:
             return await self._fill(outcome.modal)
@@ -147,12 +154,13 @@ class _Prompt:
             self._feed.saw(await self._talk.client.messages(self._talk.seat))
         return outcome
 
-    async def _waited(self, what: Coroutine[Any, Any, Outcome]) -> Outcome | None:
+    async def _waited(self, what: Coroutine[Any, Any, Outcome], note: Callable[[BotctlError], None]) -> Outcome | None:
         """What comes of ``what``; None when it fails, which is said, or Ctrl-C stops the waiting."""
         self._waiting = asyncio.create_task(what)
         try:
             return await self._waiting
         except BotctlError as error:
+            note(error)
             self._print(trouble(error))
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
@@ -171,14 +179,15 @@ class _Prompt:
                 self._talk.form = None
                 self._print(Text("The form is closed; nothing was sent.", "dim"))
                 return True
-        return await self._do(self._talk.submit(fields, form.id))
+        sent = self._talk.submit(fields, form.id)
+        return await self._do(sent, lambda came: self._notes.note_form(form, fields, came, self._talk))
 
     def _show(self, outcome: Outcome) -> None:
         if isinstance(outcome, Reply):
             self._feed.saw(outcome.messages)
             if outcome.interaction:
                 self._toolbar = f"{outcome.state.replace('_', ' ')} in {outcome.waited_ms:.0f} ms"
-            elif outcome.answered:
+            elif outcome.answered and not any(one.edited or one.reactions or one.reply_to for one in outcome.messages):
                 return  # their own words, which they have just typed
         if not isinstance(outcome, Leave):
             self._print(shown(outcome, self._talk))

@@ -184,7 +184,7 @@ WORDS = {
     word.usage.split()[0]: word
     for word in (
         Word("as PERSON", "be somebody else", _as, _people),
-        Word("channel NAME", "go to another channel or thread and read what is there", _channel, _channels),
+        Word("channel NAME", "go to another channel or thread, and read it", _channel, _channels),
         Word("dm PERSON", "write with one person, or with a bot", _dm, _others),
         Word("guild NAME", "go to another guild", _guild, _guilds),
         Word("click LABEL", "press a button of the last message that has any", _click, _labels),
@@ -197,7 +197,7 @@ WORDS = {
         Word("react EMOJI", "give the last message a reaction", _react),
         Word("unreact EMOJI", "take it back", _unreact),
         Word("messages [COUNT]", "the last messages here", _messages),
-        Word("incident NAME [10s] [SETTING=VALUE]", "begin a bad day; stop NAME ends it", _incident, _incidents),
+        Word("incident NAME 10s", "begin a bad day; also: stop NAME, SETTING=VALUE", _incident, _incidents),
         Word("advance 15m", "move the sandbox's clock ahead", _advance),
         Word("say TEXT", "say a text that begins with a colon", _say),
         Word("who", "who and what is there", _who),

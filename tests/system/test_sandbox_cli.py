@@ -148,6 +148,25 @@ async def test_lines_from_a_pipe_are_all_run(bot: Project) -> None:
     assert 'There is no ":frob".' in ran.err
 
 
+async def test_a_transcript_is_a_test_without_code(bot: Project, tmp_path: Path) -> None:
+    """What was typed is typed again; an answer that is another one is shown, and exit code 1."""
+    kept = tmp_path / "talk.txt"
+    typed = "/roll sides:20\n:as bob\n/feedback\n:submit subject=Fine\n/nothing\n"
+    assert (await bot.process("--transcript", str(kept), lines=typed)).code == 1  # /nothing is no command
+    again = await bot.run("replay", str(kept))
+    assert (again.code, again.out) == (0, "5 lines: as before.\n")
+    kept.write_text(kept.read_text().replace("You rolled 20", "You rolled 7"))
+    other = await bot.run("replay", str(kept))
+    assert other.code == 1
+    assert other.out.splitlines() == [
+        "> /roll sides:20",
+        "  botctl-bot BOT · ann used /roll",
+        "-   You rolled 7.",
+        "+   You rolled 20.",
+        "1 of 5 lines were answered otherwise.",
+    ]
+
+
 async def test_a_project_without_a_running_sandbox_is_exit_7(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "botctl.toml").touch()

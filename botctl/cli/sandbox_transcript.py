@@ -1,0 +1,97 @@
+"""Transcripts of ``botctl sandbox``: written as one types, and typed again by ``botctl sandbox replay``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from rich.text import Text
+
+from botctl.cli.output import plain, show
+from botctl.cli.sandbox_output import shown, trouble
+from botctl.core.errors import BotctlError, Unreachable
+from botctl.sandbox.conversation import Conversation
+from botctl.sandbox.lines import run
+from botctl.sandbox.person import quote
+from botctl.sandbox.shapes import Modal
+from botctl.sandbox.transcript import HEAD, Turn, difference, read, written
+from botctl.sandbox.words import Leave, Outcome
+
+_COLOURS = {"+": "green", "-": "red"}
+
+
+class Transcript:
+    """A file that grows with each line that is typed; without a file, nothing."""
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        self._file = file
+
+    def note(self, typed: str, came: Outcome | BotctlError, talk: Conversation) -> None:
+        if self._file is not None and not isinstance(came, Leave):
+            self._file.write(written(Turn(typed.strip(), _lines(came, talk))))
+            self._file.flush()
+
+    def note_form(self, form: Modal, fields: dict[str, str], came: Outcome | BotctlError, talk: Conversation) -> None:
+        """A form that was filled in at the prompt is a line that sends it."""
+        known = {field.custom_id for field in form.fields}
+        pairs = " ".join(quote(f"{name}={value}") for name, value in fields.items() if name in known)
+        self.note(f":submit {pairs}", came, talk)
+
+
+@contextlib.contextmanager
+def transcript(path: Path | None) -> Iterator[Transcript]:
+    """The transcript in ``path``, begun anew. Raises BotctlError when it cannot be written."""
+    if path is None:
+        yield Transcript()
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise BotctlError(f"The transcript {path} cannot be written: {error.strerror}.") from None
+    with file:
+        file.write(HEAD + "\n")
+        yield Transcript(file)
+
+
+def turns(path: Path) -> list[Turn]:
+    """What the transcript in ``path`` says. Raises UsageError and BotctlError."""
+    try:
+        return read(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BotctlError(f"The transcript {path} cannot be read: {error}.") from None
+
+
+async def replayed(path: Path, talk: Conversation) -> bool:
+    """Type all lines of ``path`` and print where something else came; whether nothing did."""
+    expected = turns(path)
+    await talk.settle()
+    wrong = 0
+    for turn in expected:
+        came = await _outcome(talk, turn.typed)
+        if lines := difference(turn, _lines(came, talk)):
+            wrong += 1
+            show(Text(f"> {turn.typed}"), *(Text(line, _COLOURS.get(line[:1], "")) for line in lines))
+    show(
+        Text(
+            f"{wrong} of {len(expected)} lines were answered otherwise."
+            if wrong
+            else f"{len(expected)} lines: as before."
+        )
+    )
+    return not wrong
+
+
+async def _outcome(talk: Conversation, line: str) -> Outcome | BotctlError:
+    try:
+        return await run(talk, line)
+    except Unreachable:
+        raise
+    except BotctlError as error:
+        return error
+
+
+def _lines(came: Outcome | BotctlError, talk: Conversation) -> list[str]:
+    found = trouble(came) if isinstance(came, BotctlError) else shown(came, talk)
+    return plain(found).split("\n")
