@@ -138,6 +138,7 @@ FREE = {
     ("GET", "/guilds/{guild}/emojis"),
     ("GET", "/guilds/{guild}/emojis/{emoji}"),
     ("GET", "/guilds/{guild}/stickers"),
+    ("GET", "/soundboard-default-sounds"),
     ("GET", "/invites/{code}"),
     ("GET", "/users/@me/guilds"),
     ("DELETE", "/users/@me/guilds/{guild}"),
