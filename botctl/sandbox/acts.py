@@ -41,8 +41,9 @@ def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     name = str(body.get("name") or body.get("command") or "").removeprefix("/")
     if kind == commands.SLASH:
         command, words = _slash(sandbox, who, name, body)
-        path, wanted = options.target(command, words)
-        filled = options.nest(path, options.fill(wanted, body.get("options") or {}, resolved))
+        path, wanted = options.target(command, words, who.user.locale)
+        said = options.by_name(wanted, body.get("options") or {}, who.user.locale)
+        filled = options.nest(path, options.fill(wanted, said, resolved))
         full_name = " ".join([command["name"], *(one["name"] for one in path)])
         data = {**_command_data(command), "options": filled}
     else:
@@ -65,9 +66,9 @@ def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
 def complete(sandbox: Sandbox, who: Actor, body: Json) -> Interaction | list[Json]:
     """What is offered for the option ``focused`` while it says ``value``: choices at once, or an open question."""
     command, words = _slash(sandbox, who, str(body.get("name") or ""), body)
-    path, wanted = options.target(command, words)
+    path, wanted = options.target(command, words, who.user.locale)
     focused, value = str(body.get("focused")), str(body.get("value") or "")
-    option = next((one for one in wanted if one["name"] == focused), None)
+    option = next((one for one in wanted if focused in commands.names_of(one, who.user.locale)), None)
     if option is None:
         names = ", ".join(one["name"] for one in wanted) or "none"
         raise UsageError(f"“/{command['name']}” has no option “{focused}”.", hint=f"Its options: {names}.")
@@ -75,8 +76,8 @@ def complete(sandbox: Sandbox, who: Actor, body: Json) -> Interaction | list[Jso
         offered = option.get("choices") or []
         return [one for one in offered if value.casefold() in str(one["name"]).casefold()]
     resolved = Resolved(sandbox.world, who)
-    typed = {**(body.get("options") or {}), focused: value}
-    filled = options.nest(path, options.fill_partly(wanted, typed, focused, resolved))
+    typed = options.by_name(wanted, {**(body.get("options") or {}), focused: value}, who.user.locale)
+    filled = options.nest(path, options.fill_partly(wanted, typed, option["name"], resolved))
     data = _with_resolved({**_command_data(command), "options": filled}, resolved)
     return ask(sandbox, who, command["application_id"], interactions.AUTOCOMPLETE, data, name=command["name"])
 
@@ -137,15 +138,18 @@ def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
     world, reason = sandbox.world, ""
     known = [(app, one) for app, one in visibility.listed(world, who) if one["type"] == kind]
     for app, one in known:
-        called = one["name"].casefold()
-        if name.casefold() in (called, f"{called}@{app.name.casefold()}", f"{called}@{app.id}"):
+        called = [said.casefold() for said in commands.names_of(one, who.user.locale)]
+        bots = ("", f"@{app.name.casefold()}", f"@{app.id}")
+        if name.casefold() in (said + bot for said in called for bot in bots):
             why = visibility.hidden(world, app, one, who)
             if why is None:
                 return one
             reason = reason or why
+    if reason:
+        raise visibility.Hidden(f"There is no command “{name}”.", hint=reason)
     names = ", ".join(sorted({one["name"] for app, one in known if not visibility.hidden(world, app, one, who)}))
-    there = f"There is: {names}." if names else "The bot has none."
-    raise UsageError(f"There is no command “{name}”.", hint=reason or there)
+    there = f"There is: {names}." if names else f"There is none {_place(who)} for {who.user.name}."
+    raise UsageError(f"There is no command “{name}”.", hint=there)
 
 
 def _command_data(command: Json) -> Json:

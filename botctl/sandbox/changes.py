@@ -55,10 +55,10 @@ def add_channel(sandbox: Sandbox, said: Json) -> Json:
 
 
 def add_guild(sandbox: Sandbox, said: Json) -> Json:
-    """``{"name", "members": [names of people who exist]?}``: a guild with one channel, which every bot joins."""
+    """``{"name", "members": [names of people who exist]?, "id"?}``: a guild with one channel, which every bot joins."""
     world = sandbox.world
     people = [lookup.user(sandbox.world, str(name)) for name in said.get("members") or []]
-    guild_id = world.new_id()
+    guild_id = _id(sandbox, said)
     owner = people[0].id if people else next(one.id for one in world.users.values() if not one.bot)
     everyone, channel = Role(guild_id, "@everyone", position=0), Channel(world.new_id(), guild_id, "general")
     joined = dict.fromkeys([owner, *(one.id for one in people), *world.applications])

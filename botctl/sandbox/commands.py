@@ -33,6 +33,12 @@ _KEPT = (
 )
 
 
+def names_of(one: Json, locale: str) -> tuple[str, ...]:
+    """What a command, option or choice is called by those whose client speaks ``locale``: its translation, its name."""
+    translated = (one.get("name_localizations") or {}).get(locale)
+    return (one["name"],) if translated is None else (translated, one["name"])
+
+
 def _uncounted(_: int) -> None: ...
 
 

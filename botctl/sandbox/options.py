@@ -54,10 +54,10 @@ class Resolved:
         return found.id if found and found.id in there else None
 
 
-def target(command: Json, words: list[str]) -> tuple[list[Json], list[Json]]:
+def target(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
     """The sub-commands that ``words`` name, outermost first, and the options that remain to be filled.
 
-    Raises UsageError when a sub-command is missing or unknown.
+    ``locale`` is the language of the person. Raises UsageError when a sub-command is missing or unknown.
     """
     path: list[Json] = []
     options: list[Json] = command.get("options") or []
@@ -67,7 +67,7 @@ def target(command: Json, words: list[str]) -> tuple[list[Json], list[Json]]:
         if len(words) <= len(path):
             raise UsageError(f"“/{said}” needs a sub-command.", hint=f"It has: {names}.")
         wanted = words[len(path)]
-        found = next((option for option in nested if option["name"] == wanted), None)
+        found = next((option for option in nested if wanted in commands.names_of(option, locale)), None)
         if found is None:
             raise UsageError(f"“/{said}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
         path.append(found)
@@ -82,6 +82,12 @@ def nest(path: list[Json], filled: list[Json]) -> list[Json]:
     for one in reversed(path):
         filled = [{"name": one["name"], "type": one["type"], "options": filled}]
     return filled
+
+
+def by_name(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
+    """``raw`` by the options' own names; who speaks ``locale`` may have used the translated ones."""
+    own = {said: one["name"] for one in options for said in commands.names_of(one, locale)}
+    return {own.get(said, said): word for said, word in raw.items()}
 
 
 def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
@@ -117,7 +123,7 @@ def fill_partly(options: list[Json], raw: dict[str, str], focused: str, resolved
 def convert(option: Json, word: str, resolved: Resolved) -> Any:
     """The value that ``word`` means for ``option``; raises Wrong."""
     if option.get("choices"):
-        return _choice(option, word)
+        return _choice(option, word, resolved.who.user.locale)
     kind = option["type"]
     if kind == commands.STRING:
         return _string(option, word)
@@ -132,12 +138,13 @@ def _filled(option: Json, value: Any) -> Json:
     return {"name": option["name"], "type": option["type"], "value": value}
 
 
-def _choice(option: Json, word: str) -> Any:
+def _choice(option: Json, word: str, locale: str) -> Any:
     for choice in option["choices"]:
-        if word.casefold() == str(choice["name"]).casefold() or word == str(choice["value"]):
+        names = {name.casefold() for name in commands.names_of(choice, locale)}
+        if word.casefold() in names or word == str(choice["value"]):
             return choice["value"]
-    names = ", ".join(str(choice["name"]) for choice in option["choices"])
-    raise Wrong(f"“{option['name']}” must be one of: {names}.")
+    listed = ", ".join(str(choice["name"]) for choice in option["choices"])
+    raise Wrong(f"“{option['name']}” must be one of: {listed}.")
 
 
 def _string(option: Json, word: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from botctl.core.errors import UsageError
 from botctl.sandbox import permissions
 from botctl.sandbox.actor import Actor
 from botctl.sandbox.command_permissions import CHANNEL, ROLE, USER, all_channels
@@ -20,6 +21,10 @@ Json = dict[str, Any]
 _Overwrites = dict[tuple[int, str], bool]  # by type and id
 _IN_GUILD, _IN_DM = 0, 1  # contexts
 _GUILD_INSTALL = 0  # the integration type of a bot that was added to a guild, as all here are
+
+
+class Hidden(UsageError):
+    """There is such a command, but not for this person here; the hint says why."""
 
 
 def listed(world: World, who: Actor) -> Iterator[tuple[Application, Json]]:

@@ -89,6 +89,17 @@ def test_the_tests_of_the_page_pass(dice: pytest.Pytester) -> None:
     assert len(files) == 3
 
 
+def test_a_bot_that_its_module_makes_is_imported_anew_as_the_page_says(pytester: pytest.Pytester) -> None:
+    (conftest,) = (block.text for block in PAGE if block.text.startswith("# conftest.py\n"))
+    pytester.makeini(AUTO + "pythonpath = .\n")
+    pytester.makeconftest(conftest)
+    pytester.makepyfile(
+        mybot=f"{BOT}\nbot = make_bot()\n", test_it=f"async def test(discord): {ASK}\nasync def test_b(discord): {ASK}"
+    )
+    found = pytester.runpytest_inprocess(*HERE)
+    found.assert_outcomes(passed=2)
+
+
 def test_the_failures_of_the_page_read_as_it_says(dice: pytest.Pytester) -> None:
     bot = """
 import pytest

@@ -10,6 +10,7 @@ from typing import Any
 
 import disnake
 import pytest
+from disnake import Localized
 from disnake.ext import commands, tasks
 
 from botctl.sandbox.testing import BotRaised, Discord, Failed, NoAnswer, Refused, connected
@@ -92,7 +93,66 @@ def make_bot() -> commands.InteractionBot:
             await inter.response.send_message("so far")
         raise ValueError("no such die")
 
+    bot.add_cog(Watch())
     return bot
+
+
+class Watch(commands.Cog):
+    """What moderators have."""
+
+    @commands.slash_command()
+    @commands.default_member_permissions(moderate_members=True)
+    async def warn(self, inter: Inter) -> None:
+        """Say it once."""
+        await inter.response.send_message("Mind the rules.")
+
+    @commands.slash_command(name=Localized("paint", data={"de": "streiche"}))
+    async def paint(
+        self,
+        inter: Inter,
+        colour: str = commands.Param(
+            name=Localized("colour", data={"de": "farbe"}),
+            choices=[disnake.OptionChoice(Localized("red", data={"de": "rot"}), "red")],
+        ),
+        shade: str = commands.Param("", name=Localized("shade", data={"de": "ton"})),
+    ) -> None:
+        """Paint."""
+        await inter.response.send_message(colour + shade)
+
+    @paint.autocomplete("shade")
+    async def shades(self, _: Inter, said: str) -> list[str]:
+        return [one for one in ("hell", "dunkel") if one.startswith(said)]
+
+    @commands.Cog.listener()
+    async def on_message(self, message: disnake.Message) -> None:
+        if message.content == "badword":
+            await message.delete()
+            await message.channel.send("Mind your language.")
+        if message.content == "!vote":
+            await message.add_reaction("👍")
+            await message.pin()
+        if message.content == "!thread" and isinstance(message.channel, disnake.TextChannel):
+            thread = await message.channel.create_thread(name="ticket", type=disnake.ChannelType.public_thread)
+            await thread.send("How can we help?")
+
+    @commands.Cog.listener()
+    async def on_message_edit(self, before: disnake.Message, after: disnake.Message) -> None:
+        if before.content != after.content:
+            await after.channel.send(f"{before.content} became {after.content}")
+
+    @commands.Cog.listener()
+    async def on_message_delete(self, message: disnake.Message) -> None:
+        if message.content == "hello":
+            await message.channel.send(f"{message.content} is gone")
+
+    @commands.Cog.listener()
+    async def on_reaction_remove(self, reaction: disnake.Reaction, user: disnake.User) -> None:
+        await reaction.message.channel.send(f"{user.name} took {reaction.emoji} back")
+
+    @commands.Cog.listener()
+    async def on_member_remove(self, member: disnake.Member) -> None:
+        if not member.bot and member.name == "ann":
+            await member.guild.text_channels[0].send(f"{member.name} left")
 
 
 @pytest.fixture
@@ -255,6 +315,106 @@ async def test_what_is_not_there_is_said(discord: Discord) -> None:
             raise AssertionError
 
 
+async def test_what_is_misspelt_is_said_and_does_not_pass(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    with pytest.raises(Failed, match=r"There is no route POST /channel/\{id\}/messages\. Is it one of these\? "):
+        discord.calls.assert_not_called("POST", "/channel/{id}/messages")
+    with pytest.raises(Failed, match="There is no route PUT /channels/1/messages"):
+        discord.calls.find("put", "/channels/1/messages")
+    assert not discord.calls.find("POST", "/channels/1/messages")
+    with pytest.raises(Failed, match="options are arguments, each by its name"):
+        await ann.slash("/boom said:true")
+    with pytest.raises(Failed, match="“xx” is no language of Discord"):
+        discord.guild().member("bob", locale="xx")
+
+
+async def test_who_may_not_use_a_command_is_refused(discord: Discord) -> None:
+    with pytest.raises(Refused, match=r"There is no command “warn”\. /warn needs MODERATE_MEMBERS, which bob lacks"):
+        await discord.guild().member("bob").slash("/warn")
+    ann = discord.guild().member("ann", permissions=["moderate_members"])
+    assert (await ann.slash("/warn")).content == "Mind the rules."
+
+
+async def test_what_became_of_people_shows(discord: Discord) -> None:
+    guild = discord.guild()
+    guild.role("vip")
+    bob, theirs = guild.member("bob", nick="Bobby"), discord.bot.guilds[0]
+    seen = await theirs.fetch_member(int(bob.id))
+    assert (bob.nick, bob.roles, bob.timed_out, bob.banned, bob.in_guild) == ("Bobby", [], False, False, True)
+    await seen.add_roles(disnake.utils.get(theirs.roles, name="vip"))  # type: ignore[arg-type]
+    await seen.timeout(duration=60)
+    await seen.send("Mind the rules.")
+    assert (bob.roles, bob.timed_out, [one.content for one in bob.in_dm.messages]) == (
+        ["vip"],
+        True,
+        ["Mind the rules."],
+    )
+    await discord.advance(minutes=2)
+    assert not bob.timed_out
+    await theirs.ban(seen)
+    assert (bob.in_guild, bob.banned) == (False, True)
+    with pytest.raises(Failed, match="There is no member"):
+        _ = bob.roles
+
+
+async def test_people_see_what_is_for_them(discord: Discord) -> None:
+    ann, bob = discord.guild().member("ann"), discord.guild().member("bob")
+    await ann.slash("/me")
+    assert (len(ann.messages), bob.messages) == (1, [])
+
+
+async def test_people_edit_delete_answer_and_leave(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    said = await ann.message("hi")
+    await ann.message("!log", reply_to=said)
+    for act, heard in (
+        (lambda: ann.edit(said, "hello"), "hi became hello"),
+        (lambda: ann.react(said, "👍"), "ann 👍"),
+        (lambda: ann.react(said, "👍", remove=True), "ann took 👍 back"),
+        (lambda: ann.delete(said), "hello is gone"),
+        (ann.leave, "ann left"),
+    ):
+        await act()
+        await discord.until(lambda heard=heard: discord.guild().channel("general").messages[-1].content == heard)
+    assert said.deleted
+    assert not ann.in_guild
+
+
+async def test_an_answer_to_a_message_that_the_bot_deletes(discord: Discord) -> None:
+    said = await discord.guild().member("ann").message("badword")
+    assert (await said.answer()).content == "Mind your language."
+    assert said.deleted
+
+
+async def test_reactions_and_pins_of_the_bot(discord: Discord) -> None:
+    said = await discord.guild().member("ann").message("!vote")
+    await discord.settled()
+    assert (said.reactions, said.pinned) == ({"👍": 1}, True)
+
+
+async def test_threads_are_channels(discord: Discord) -> None:
+    ann = discord.guild().member("ann")
+    await ann.message("!thread")
+    await discord.settled()
+    thread = discord.guild().channel("ticket")
+    assert [one.content for one in thread.messages if one.author == "bot"] == ["How can we help?"]
+    await ann.at(thread).message("like this")
+    assert thread.messages[-1].content == "like this"
+
+
+async def test_a_command_has_a_name_in_each_language(discord: Discord) -> None:
+    """With its options and choices, in what is typed and in what is offered."""
+    ann, udo = discord.guild().member("ann"), discord.guild().member("udo", locale=disnake.Locale.de)
+    for said in ({"farbe": "rot"}, {"colour": "red"}):
+        assert (await udo.slash("/streiche", **said)).content == "red"
+    assert (await udo.slash("/paint", farbe="Rot")).content == "red"
+    assert await udo.autocomplete("/streiche", farbe="rot", ton="he") == {"hell": "hell"}
+    with pytest.raises(Failed, match="There is no command “streiche”"):
+        await ann.slash("/streiche", farbe="rot")
+    with pytest.raises(Refused, match="There is no option “farbe”"):
+        await ann.slash("/paint", farbe="rot")
+
+
 async def test_the_bot_may_only_what_it_is_granted(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     discord.guild().role("@everyone", permissions=["view_channel"])
@@ -270,6 +430,8 @@ async def test_the_bot_may_only_what_it_is_granted(discord: Discord) -> None:
 async def test_more_guilds_and_known_ids(discord: Discord) -> None:
     second = discord.guild("Second")
     assert discord.guild("second") == second != discord.guild()
+    assert discord.guild(id=second.id) == second
+    assert (discord.guild("Third", id=41).id, discord.guild(id="41").name) == ("41", "Third")
     assert second.role("vip", id=42).id == second.role("vip").id == "42"
     assert second.channel("logs", id="43").mention == "<#43>"
     ann = second.member("ann", id=44)

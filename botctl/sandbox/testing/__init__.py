@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from botctl.sandbox.testing.discord import Discord
     from botctl.sandbox.testing.failures import BotRaised, Failed, NoAnswer, Refused
     from botctl.sandbox.testing.launch import connected
-    from botctl.sandbox.testing.people import Channel, Guild, Member, Role
+    from botctl.sandbox.testing.people import Member
+    from botctl.sandbox.testing.places import Channel, Guild, Role
     from botctl.sandbox.testing.replies import Button, Message, Modal, Reply, Select
 
 __all__ = [
@@ -41,7 +42,8 @@ _HOMES = {
     "discord": ("Discord",),
     "failures": ("BotRaised", "Failed", "NoAnswer", "Refused"),
     "launch": ("connected",),
-    "people": ("Channel", "Guild", "Member", "Role"),
+    "people": ("Member",),
+    "places": ("Channel", "Guild", "Role"),
     "replies": ("Button", "Message", "Modal", "Reply", "Select"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from botctl.sandbox.rest import BODY, PREFIX
+from botctl.sandbox.rest import BODY, PREFIX, ROUTES
 from botctl.sandbox.testing.failures import Failed
 from botctl.sandbox.testing.news import News
 
@@ -71,16 +72,15 @@ class Calls(Sequence[Call]):
     def find(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> list[Call]:
         """The calls of ``method`` to ``route``: ``/channels/{channel}/messages``, whatever the names, or a real path.
 
-        With ``body``, those whose body has at least these values.
+        With ``body``, those whose body has at least these values. Fails when there is no such route: a test that
+        misspells it would find nothing for ever.
         """
-        wanted = _PART.sub("{}", route)
-        return [
-            one
-            for one in self._all
-            if one.method == method.upper()
-            and wanted in (_PART.sub("{}", one.route), one.path)
-            and (body is None or _has(one.body, body))
-        ]
+        __tracebackhide__ = True
+        wanted, method = _PART.sub("{}", route), method.upper()
+        found = [one for one in self._all if one.method == method and wanted in (_PART.sub("{}", one.route), one.path)]
+        if not found:
+            _check_route(method, route)
+        return [one for one in found if body is None or _has(one.body, body)]
 
     def assert_called(
         self, method: str, route: str, *, body: Mapping[str, Any] | None = None, times: int | None = None
@@ -126,6 +126,16 @@ class Calls(Sequence[Call]):
 
     def _shown(self) -> str:
         return "\n".join(["The calls were:", *(f"  {one}" for one in self._all)]) if self._all else "There were none."
+
+
+def _check_route(method: str, route: str) -> None:
+    """Fails when the sandbox has no such route, for ``{names}`` or for real ids."""
+    __tracebackhide__ = True
+    asked = _PART.sub("0", route)
+    if not any(one.method == method and re.fullmatch(_PART.sub("[^/]+", one.path), asked) for one in ROUTES):
+        near = difflib.get_close_matches(f"{method} {route}", [f"{one.method} {one.path}" for one in ROUTES], n=3)
+        hint = f" Is it one of these? {', '.join(near)}" if near else ""
+        raise Failed(f"There is no route {method} {route}.{hint}")
 
 
 def _has(said: Any, wanted: Any) -> bool:

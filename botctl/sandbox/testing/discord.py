@@ -19,7 +19,8 @@ from botctl.sandbox.testing.calls import REFUSED, Calls
 from botctl.sandbox.testing.failures import Failed, NoAnswer, plainly
 from botctl.sandbox.testing.handlers import Errors, Handlers
 from botctl.sandbox.testing.news import News
-from botctl.sandbox.testing.people import Guild, Member
+from botctl.sandbox.testing.people import Member
+from botctl.sandbox.testing.places import Guild
 from botctl.sandbox.testing.replies import Reply
 
 _LAST_S = 0.5  # for handlers that still run when a test begins or ends
@@ -46,14 +47,15 @@ class Discord:
         """The bot's."""
         return next(iter(self.sandbox.access.tokens.values()))
 
-    def guild(self, name: str | None = None) -> Guild:
-        """The guild ``name``, which is made and joined by the bot when there is none; without a name the first one."""
-        known = self.sandbox.world
-        wanted = (name or "").casefold()
-        for one in known.guilds.values():
-            if name is None or wanted == one.name.casefold():
+    def guild(self, name: str | None = None, *, id: int | str | None = None) -> Guild:  # noqa: A002 - as elsewhere
+        """The guild of this name or id, made and joined by the bot when there is none; without either the first one."""
+        __tracebackhide__ = True
+        wanted, known_id = (name or "").casefold(), None if id is None else str(id)
+        for one in self.sandbox.world.guilds.values():
+            if known_id == one.id or (known_id is None and (name is None or wanted == one.name.casefold())):
                 return Guild(self, one.id)
-        return Guild(self, str(changes.add_guild(self.sandbox, {"name": name})["id"]))
+        said = {"name": name or f"Guild {known_id}", "id": known_id}
+        return Guild(self, str(plainly(lambda: changes.apply(self.sandbox, "add_guild", said))["id"]))
 
     async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Let time pass in Discord: deadlines, tokens, timeouts, limits. The bot's own sleeps are not shortened."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from botctl.core.errors import BotctlError
 from botctl.sandbox.options import Wrong
 from botctl.sandbox.refusal import Refusal
+from botctl.sandbox.visibility import Hidden
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def plainly(act: Callable[[], T]) -> T:
     except Refusal as refusal:
         raise Refused(f"{refusal.message} ({refusal.code}) {refusal.errors or ''}".strip()) from None
     except BotctlError as error:
-        raise Failed(f"{error} {error.hint or ''}".strip()) from None
+        raise (Refused if isinstance(error, Hidden) else Failed)(f"{error} {error.hint or ''}".strip()) from None
 
 
 def listed(names: list[str]) -> str:

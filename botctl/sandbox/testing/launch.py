@@ -63,7 +63,8 @@ async def _made(source: Source) -> disnake.Client:
         raise Failed(f"The bot must be a disnake client or a function that makes one, and {bot!r} is neither.")
     if bot.is_closed() or bot.loop is not asyncio.get_running_loop():
         raise Failed(
-            "Each test needs a bot of its own, made in its event loop: let a function make it, not the import."
+            "Each test needs a bot of its own, made in its event loop: let a function make it, not the import; or"
+            " import its module anew for each test (docs/testing.md shows how)."
         )
     return bot
 

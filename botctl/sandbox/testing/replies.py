@@ -31,7 +31,7 @@ class Message:
 
     @property
     def id(self) -> str:
-        return self._stored.id
+        return self._message_id or self._stored.id
 
     @property
     def content(self) -> str:
@@ -53,7 +53,17 @@ class Message:
 
     @property
     def author(self) -> str:
+        """The name of who said it."""
         return str(self._json["author"]["username"])
+
+    @property
+    def reactions(self) -> dict[str, int]:
+        """How many gave each emoji."""
+        return {emoji: len(givers) for emoji, givers in self._stored.reactions.items()}
+
+    @property
+    def pinned(self) -> bool:
+        return self._stored.pinned_at is not None
 
     @property
     def ephemeral(self) -> bool:
@@ -90,6 +100,7 @@ class Message:
         """Wait until the bot has said something in the channel after this, and return it."""
         __tracebackhide__ = True
         found: list[str] = []
+        said = "its message" if self.deleted else f"“{self.content}”"
 
         def answered() -> bool:
             shown = self.discord.sandbox.world.messages.get(self.channel_id, {}).values()
@@ -97,7 +108,7 @@ class Message:
             found[:] = [one.id for one in shown if one.author_id == mine and int(one.id) > int(self.id)]
             return bool(found)
 
-        await self.discord.waited(answered, f"said nothing after “{self.content}”")
+        await self.discord.waited(answered, f"said nothing after {said}")
         return Message(self.discord, self.reader, self.channel_id, found[0])
 
     def __repr__(self) -> str:
