@@ -114,7 +114,7 @@ async def list_messages(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def gateway(sandbox: Sandbox, body: Json) -> Json:
-    """Do to every connected session what ``action`` says: op 7, op 9, a close code, or a cut connection."""
+    """Do to every connected session what ``action`` says: op 1, op 7, op 9, a close code, or a cut connection."""
     action = body.get("action")
     connected = sandbox.sessions.connected()
     for one in connected:
@@ -123,8 +123,10 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
             continue
         if action == "reconnect":
             session.ask_reconnect(one)
+        elif action == "heartbeat":
+            session.ask_heartbeat(one)
         elif action == "invalidate":
-            session.invalidate(one, resumable=bool(body.get("resumable")))
+            sandbox.sessions.invalidate(one, sandbox.clock.monotonic(), resumable=bool(body.get("resumable")))
         elif action == "close":
             line.close(code := int(_number(body, "code", Close.UNKNOWN_ERROR[0])), "")
             if code in _NO_RESUME:
@@ -132,9 +134,8 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         elif action == "drop":
             line.abort()
         else:
-            raise UsageError(f"There is no action “{action}”.", hint="Actions: reconnect, invalidate, close, drop.")
-    if action == "invalidate" and not body.get("resumable"):
-        sandbox.sessions.forget(connected)
+            hint = "Actions: heartbeat, reconnect, invalidate, close, drop."
+            raise UsageError(f"There is no action “{action}”.", hint=hint)
     return {"sessions": len(connected)}
 
 

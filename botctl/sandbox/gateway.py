@@ -6,6 +6,7 @@ Discord: Gateway > Encoding and Compression.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Connection:
     trouble: Trouble
     closing: bool = False
     muted: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
     queue: asyncio.Queue[tuple[float, Item]] = field(default_factory=asyncio.Queue)  # due when, what
 
     def send(self, text: str, *, after_s: float = 0.0) -> None:
@@ -72,12 +74,13 @@ class Connection:
         self._put(text)
 
     def close(self, code: int, reason: str) -> None:
-        if not self.closing:
+        if not (self.closing or self.muted):
             self.closing = True
             self._put((code, reason))
 
     def abort(self) -> None:
         self.closing = True
+        self.gone.set()
         cast(asyncio.WriteTransport, self.transport).abort()  # uvloop's are of no class of asyncio
 
     def compress(self) -> None:
@@ -85,7 +88,16 @@ class Connection:
             self._put(zlib_payload)
 
     def mute(self) -> None:
+        """What the client sends is not even read: no ping of its is answered, and no close."""
         self.muted = True
+        cast(asyncio.ReadTransport, self.transport).pause_reading()
+
+    async def stay_open(self, for_s: float) -> None:
+        """Keep what is mute open after its session was given up, until it is cut or ``for_s`` are over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                await self.gone.wait()
+        self.abort()
 
     async def write(self) -> None:
         """Write what is queued until a close was written or the connection is gone."""
@@ -139,6 +151,8 @@ async def handle(request: web.Request) -> web.StreamResponse:
     writer = asyncio.create_task(connection.write())
     try:
         await _converse(request, connection, link, sandbox)
+        if connection.muted:
+            await connection.stay_open(sandbox.limits.resume_window_s)
     finally:
         request.app[CONNECTIONS].discard(connection)
         if connection.closing and not socket.closed:
@@ -172,6 +186,8 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
             frame = await connection.socket.receive(timeout=link.patience(real()))
         except TimeoutError:
             if link.overdue(real()):
+                if connection.muted:
+                    return False
                 # A session stays, and the client is to RESUME it; who never began one has nothing to come back to.
                 connection.close(*(Close.UNKNOWN_ERROR if link.session else Close.SESSION_TIMED_OUT))
                 link.heard_s = real()

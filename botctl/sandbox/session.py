@@ -105,13 +105,13 @@ class Session:
 
     def missed(self, seq: int) -> list[str] | None:
         """The frames after ``seq``; None when some of them are no longer there."""
-        if self.seq > seq and self.sent[0][0] > seq + 1:
+        if self.seq > seq and (not self.sent or self.sent[0][0] > seq + 1):
             return None
         return [frame for number, frame in self.sent if number > seq]
 
     def again(self, seq: int, count: int) -> list[str]:
-        """The newest ``count`` frames up to ``seq``, which the client has had before."""
-        return [frame for number, frame in self.sent if seq - count < number <= seq]
+        """The newest ``count`` frames up to ``seq``, which the client has had before; never READY, the first."""
+        return [frame for number, frame in self.sent if max(seq - count, 1) < number <= seq]
 
     def wants(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
         """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?
@@ -161,6 +161,15 @@ class Sessions:
         for session in sessions:
             self.by_id.pop(session.id, None)
 
+    def invalidate(self, session: Session, now_s: float, *, resumable: bool) -> None:
+        """Op 9: nothing is dispatched any more until the client has come back, by this connection or by another.
+
+        With ``resumable`` it may RESUME; else the session is at its end, and it must IDENTIFY.
+        """
+        _tell(session, INVALID, resumable)
+        if session.line is not None:
+            self.lose(session, session.line, now_s, ended=not resumable)
+
     def forget_old(self, now_s: float) -> None:
         """Drop the sessions that nobody resumed in time."""
         window_s = self.limits.resume_window_s
@@ -173,6 +182,7 @@ class Sessions:
 class Link:
     """One connection's side of the protocol, given the time as monotonic seconds.
 
+    ``session`` is the newest one that began or went on here; `current` that one, unless it was invalidated since.
     Whether the client is alive goes by the real time (``heard_s``, `patience`, `overdue`): its own clock is not moved.
     """
 
@@ -186,6 +196,10 @@ class Link:
         self.heard_s = real_s
         interval_ms = int(self.sessions.limits.heartbeat_s * 1000)
         self._send(HELLO, {"heartbeat_interval": interval_ms, "_trace": ['["botctl-sandbox"]']})
+
+    @property
+    def current(self) -> Session | None:
+        return self.session if self.session is not None and self.session.line is self.line else None
 
     def patience(self, real_s: float) -> float:
         """Seconds that the next heartbeat may still take; never quite zero."""
@@ -224,12 +238,12 @@ class Link:
             self._identify(data, now_s)
         elif op == RESUME:
             self._resume(data, now_s)
-        elif op == MEMBERS and self.session is not None:
-            self._request_members(self.session, data)
-        elif op == PRESENCE and self.session is not None:
+        elif op == MEMBERS and self.current is not None:
+            self._request_members(self.current, data)
+        elif op == PRESENCE and self.current is not None:
             if not frames.is_presence(data):
                 return self.line.close(*Close.DECODE_ERROR)
-            self.sessions.host.presence(self.session, data)
+            self.sessions.host.presence(self.current, data)
         return None
 
     def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
@@ -237,9 +251,9 @@ class Link:
         if op not in KNOWN_OPERATIONS:
             return Close.UNKNOWN_OPCODE
         if op in (IDENTIFY, RESUME):
-            if self.session is not None:
+            if self.current is not None:
                 return Close.ALREADY_AUTHENTICATED
-        elif self.session is None:
+        elif self.current is None:
             return Close.NOT_AUTHENTICATED
         if op in (IDENTIFY, RESUME, MEMBERS) and not isinstance(data, dict):
             return Close.DECODE_ERROR
@@ -318,9 +332,9 @@ def ask_reconnect(session: Session) -> None:
     _tell(session, RECONNECT, None)
 
 
-def invalidate(session: Session, *, resumable: bool) -> None:
-    """Op 9: the session is in doubt; without ``resumable`` it is at its end (the caller forgets it)."""
-    _tell(session, INVALID, resumable)
+def ask_heartbeat(session: Session) -> None:
+    """Op 1: the client is to send a heartbeat at once."""
+    _tell(session, HEARTBEAT, None)
 
 
 def _tell(session: Session, op: int, data: bool | None) -> None:

@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import disnake
 import pytest
 
@@ -88,12 +89,31 @@ async def test_a_dead_resume_host_costs_an_identify(discord: Discord) -> None:
         assert {one.id for one in discord.sandbox.sessions.connected()}.isdisjoint(before)
 
 
-async def test_a_half_open_connection_is_left_once_nothing_was_heard_for_too_long() -> None:
+async def test_a_half_open_connection_is_left_once_nothing_was_heard_for_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """disnake then waits 30 s for the answer to its close, which does not come."""
+    patience = aiohttp.ClientWSTimeout(ws_close=0.05)
+    monkeypatch.setattr(aiohttp, "ClientWSTimeout", lambda **_: patience)
     async with beating() as discord, discord.bot(kind=Counting, heartbeat_timeout=0.3) as bot:
         before = discord.sandbox.sessions.connected()
         await begin(discord, "half-open")
         await until(lambda: bot.count("resumed") >= 1)
         assert discord.sandbox.sessions.connected() == before
+
+
+async def test_nothing_comes_from_a_half_open_connection_and_nothing_gets_through() -> None:
+    limits = LENIENT.but({"heartbeat_s": 0.1, "resume_window_s": 0.2})
+    async with local_discord(limits=limits) as discord, discord.wire() as wire:
+        ready = await wire.identify(intents=1)
+        await wire.hear_until("GUILD_CREATE")
+        await begin(discord, "half-open")
+        await wire.say(8, {"guild_id": GUILD, "query": "a", "limit": 1})
+        await wire.socket._writer.close(1000)
+        await until(lambda: not discord.sandbox.sessions.connected())
+        assert ready["session_id"] in discord.sandbox.sessions.by_id
+        frame = await wire.socket.receive(timeout=5)  # the machine's own end of it, long after
+        assert (frame.type, wire.socket.close_code) == (aiohttp.WSMsgType.CLOSED, 1006)
 
 
 async def test_missed_acks_are_noticed_by_disnake_only_when_nothing_else_comes() -> None:

@@ -28,11 +28,8 @@ async def op9(sandbox: Sandbox, resumable: bool = False) -> None:
 
     Discord asks clients to wait a random 1 to 5 s before that IDENTIFY; each one counts towards the day's 1,000.
     """
-    told = sandbox.sessions.connected()
-    for one in told:
-        session.invalidate(one, resumable=resumable)
-    if not resumable:
-        sandbox.sessions.forget(told)
+    for one in sandbox.sessions.connected():
+        sandbox.sessions.invalidate(one, sandbox.clock.monotonic(), resumable=resumable)
 
 
 @incident("Discord: Gateway Events > Ready: resume_gateway_url; reports of clients stuck at a resume host")
@@ -57,7 +54,8 @@ async def half_open(sandbox: Sandbox) -> None:
     """Every connection that stands goes mute: nothing arrives in either direction, and no close is sent.
 
     So a lost NAT entry or a dead peer looks. Only the missing heartbeat ACK tells the client; it is to close with a
-    code other than 1000 and to RESUME. New connections work.
+    code other than 1000, which nobody answers, and to RESUME. New connections work. Discord itself takes the client for
+    gone once it has missed its heartbeats.
     """
     for one in sandbox.sessions.connected():
         if one.line is not None:

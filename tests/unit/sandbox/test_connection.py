@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -42,7 +43,10 @@ async def test_with_latency_each_frame_is_due_later() -> None:
 
 async def test_a_mute_connection_says_nothing_and_stays_open() -> None:
     line = connection()
+    line.transport = mock.Mock()
     line.mute()
     line.send("unheard")
+    line.close(4000, "")
+    line.transport.pause_reading.assert_called_once_with()
     assert line.queue.empty()
     assert not line.closing

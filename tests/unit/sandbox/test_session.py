@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from botctl.sandbox.limiter import Limiter
 from botctl.sandbox.limits import LENIENT, Limits, Rate
-from botctl.sandbox.session import Link, Session, Sessions, invalidate
+from botctl.sandbox.session import Link, Session, Sessions, ask_heartbeat
 
 TOKEN = "t"
 IDENTIFY = {"op": 2, "d": {"token": TOKEN, "intents": 1 << 9, "properties": {}}}
@@ -238,9 +238,54 @@ def test_events_are_for_those_who_asked_and_for_their_shard() -> None:
 
 
 def test_op_9_says_whether_to_resume() -> None:
-    _, _, wire, session = started()
-    invalidate(session, resumable=True)
+    sessions, link, wire, session = started()
+    sessions.invalidate(session, 0.0, resumable=True)
     assert (wire.last["op"], wire.last["d"]) == (9, True)
+    session.dispatch("X", "{}")
+    assert wire.last["op"] == 9
+    link.receive('{"op":8,"d":{}}', 0.0)
+    assert wire.closed == 4003
+
+
+def test_after_op_9_a_client_may_come_back_by_the_same_connection() -> None:
+    """discord.js resumes so, and others identify so."""
+    sessions, link, wire, session = started()
+    sessions.invalidate(session, 0.0, resumable=True)
+    session.dispatch("X", "{}")
+    link.receive(json.dumps(resume(session, 1)), 1.0)
+    assert [(frame["s"], frame["t"]) for frame in wire.frames[-2:]] == [(2, "X"), (3, "RESUMED")]
+    sessions.invalidate(session, 2.0, resumable=False)
+    link.receive(json.dumps(resume(session, 3)), 3.0)
+    assert (wire.last["op"], wire.last["d"]) == (9, False)
+    link.receive(json.dumps(IDENTIFY), 4.0)
+    assert (wire.last["t"], wire.closed) == ("READY", None)
+    assert session.id not in sessions.by_id
+
+
+def test_a_session_in_doubt_that_nobody_resumes_is_forgotten() -> None:
+    sessions, _, _, session = started(Limits(resume_window_s=10))
+    sessions.invalidate(session, 0.0, resumable=True)
+    sessions.forget_old(10.5)
+    assert sessions.by_id == {}
+
+
+def test_where_nothing_is_held_a_resume_is_refused_in_order() -> None:
+    sessions, link, _, session = started(Limits(buffer=0))
+    sessions.lose(session, link.line, 0.0, ended=False)
+    assert connect(sessions, resume(session, 0))[1].last["op"] == 9
+    assert connect(sessions, resume(session, 1))[1].last["t"] == "RESUMED"
+
+
+def test_ready_is_never_told_again() -> None:
+    _, _, _, session = started()
+    session.dispatch("X", "{}")
+    assert [json.loads(frame)["t"] for frame in session.again(2, 5)] == ["X"]
+
+
+def test_a_client_may_be_asked_for_a_heartbeat() -> None:
+    _, _, wire, session = started()
+    ask_heartbeat(session)
+    assert (wire.last["op"], wire.last["s"]) == (1, None)
 
 
 def test_an_identify_too_soon_may_come_again() -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from botctl.sandbox.limits import LENIENT
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.session import Link, Session, Sessions, ask_reconnect, invalidate
+from botctl.sandbox.session import Link, Session, Sessions, ask_reconnect
 from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User, World
 
 TOKEN, BOT = "t", "10"
@@ -231,15 +231,15 @@ class Gateway(RuleBasedStateMachine):
 
     @rule(data=st.data(), resumable=st.booleans())
     def doubt(self, data: st.DataObject, resumable: bool) -> None:
-        """Op 9; with false the session is over."""
+        """Op 9, after which the client hangs up; with false the session is over."""
         client = self._one(data)
         if self._connected(client):
             session = self._session(client)
-            invalidate(session, resumable=resumable)
+            self.sandbox.sessions.invalidate(session, self.now_s, resumable=resumable)
             assert client.wire.frames[-1]["d"] is resumable
-            if not resumable:
-                client.alive = False
-                self.sandbox.sessions.forget([session])
+            client.wire.abort()
+            client.lost_s = self.now_s
+            client.alive = resumable
 
     # What must always be so
 
