@@ -13,6 +13,7 @@ from botctl.cli.options import AsJson, Project
 from botctl.cli.sandbox_home import Url
 from botctl.cli.sandbox_incidents import incident
 from botctl.cli.sandbox_serve import serve
+from botctl.cli.sandbox_traffic import record, traffic
 
 if TYPE_CHECKING:
     from botctl.sandbox.conversation import Conversation
@@ -201,6 +202,8 @@ def replay(
 
 app.command()(incident)
 app.command()(serve)
+app.command()(record)
+app.command()(traffic)
 
 
 def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversation], Awaitable[Outcome]]) -> None:

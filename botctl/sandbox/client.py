@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -144,6 +145,31 @@ class SandboxClient:
         said: dict[str, Any] = await self._call("POST", "incidents", json=dict(body))
         return said
 
+    async def token(self, application_id: str) -> str:
+        """The token of a bot."""
+        said = await self._call("GET", "token", params={"application": application_id})
+        return str(said["token"])
+
+    async def traffic(self) -> AsyncIterator[str]:
+        """What goes over REST and the gateway, a line of JSON each, until the sandbox ends."""
+        try:
+            async with self._get("traffic") as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise _refused(await answer.json(content_type=None), answer.status)
+                async for line in answer.content:
+                    yield line.decode()
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
+        except aiohttp.ClientError:
+            return  # it has ended
+
+    async def rest(self, method: str, path: str, token: str, **given: Any) -> tuple[int, Any]:
+        """A request of a bot; its status and the JSON of the answer, or None."""
+        headers = {"Authorization": f"Bot {token}"}
+        async with self._opened.request(method, f"{self._url}{path}", headers=headers, **given) as answer:
+            raw = await answer.read()
+            return answer.status, json.loads(raw) if raw and answer.content_type == "application/json" else None
+
     async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> Reply:
         return _read(Reply, await self._post(verb, body, timeout_s))
 
@@ -181,11 +207,21 @@ class SandboxClient:
             self._url, self._secret = self._home.sandbox()
         return before != (self._url, self._secret)
 
-    async def _ask_once(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+    @property
+    def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("SandboxClient must be entered with `async with` first")
+        return self._session
+
+    def _get(self, verb: str) -> Any:
+        """A GET whose answer has no end."""
+        headers, timeout = {"Authorization": f"Bearer {self._secret}"}, aiohttp.ClientTimeout(total=None)
+        url, most = f"{self._url}/_control/{verb}", 2**26  # a line may be a guild of 100,000 members
+        return self._opened.get(url, headers=headers, timeout=timeout, read_bufsize=most)
+
+    async def _ask_once(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self._secret}"}
-        async with self._session.request(method, f"{self._url}/_control/{verb}", headers=headers, **given) as answer:
+        async with self._opened.request(method, f"{self._url}/_control/{verb}", headers=headers, **given) as answer:
             return answer.status, await answer.json(content_type=None)
 
 

@@ -8,6 +8,7 @@ has the state ``refused``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable
@@ -232,6 +233,7 @@ _ROUTES: tuple[tuple[str, str, Function], ...] = (
 
 def install(app: web.Application) -> None:
     app.router.add_get(hello.PATH, _hello)
+    app.router.add_get("/_control/traffic", _traffic)
     for method, name, function in _ROUTES:
         app.router.add_route(method, f"/_control/{name}", _handler(function))
 
@@ -241,12 +243,31 @@ async def _hello(request: web.Request) -> web.Response:
     return web.Response(text=hello.proof(request.app[SANDBOX].access.control_secret, request.query.get("nonce", "")))
 
 
+async def _traffic(request: web.Request) -> web.StreamResponse:
+    """What goes over REST and the gateway, a line of JSON each, for as long as somebody reads."""
+    sandbox = request.app[SANDBOX]
+    if not _authorized(request, sandbox.access.control_secret):
+        return _not_authorized()
+    answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    with sandbox.traffic.listen() as lines:
+        await answer.prepare(request)
+        await answer.write(json.dumps({"at": sandbox.world.timestamp(), "traffic": 1}).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await answer.write((await lines.get()).encode() + b"\n")
+    return answer
+
+
+def _not_authorized() -> web.Response:
+    hint = "The control secret is written where the sandbox was started."
+    return respond(401, {"error": "The control secret is missing or wrong.", "hint": hint})
+
+
 def _handler(function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         sandbox = request.app[SANDBOX]
         if not _authorized(request, sandbox.access.control_secret):
-            hint = "The control secret is written where the sandbox was started."
-            return respond(401, {"error": "The control secret is missing or wrong.", "hint": hint})
+            return _not_authorized()
         try:
             body = await _body(request)
             return respond(200, await function(sandbox, body))

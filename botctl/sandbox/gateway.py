@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ from botctl.sandbox.trouble import Trouble
 _FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002
 _QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut off, and may RESUME
 _CLOSE_WAIT_S = 1.0
+_NUMBERS = itertools.count(1)  # of connections
 _GOING_AWAY = frozenset({1000, 1001})  # by these the client ends its session (Discord: Gateway > Disconnecting)
 
 Encode = Callable[[str], bytes]
+Record = Callable[[str, str | bytes | int], None]  # ``sent``, ``heard``, ``closed`` or ``left``, and what
 Item = str | tuple[int, str] | Encode  # a payload, a close, or how payloads are encoded from here on
 
 
@@ -49,6 +52,10 @@ def zlib_payload(text: str) -> bytes:
 _STREAMS: dict[str, Callable[[], Encode]] = {"zlib-stream": zlib_stream, "zstd-stream": zstd_stream}
 
 
+def _nobody(_direction: str, _said: str | bytes | int) -> None:
+    """What is recorded where nobody records."""
+
+
 @dataclass(eq=False)
 class Connection:
     """A `session.Line` over one websocket: what is sent is queued, one task writes it in order."""
@@ -57,6 +64,7 @@ class Connection:
     transport: asyncio.BaseTransport
     encode: Encode | None
     trouble: Trouble
+    record: Record = _nobody
     closing: bool = False
     muted: bool = False
     gone: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,7 +98,8 @@ class Connection:
     def mute(self) -> None:
         """What the client sends is not even read: no ping of its is answered, and no close."""
         self.muted = True
-        cast(asyncio.ReadTransport, self.transport).pause_reading()
+        if not self.transport.is_closing():
+            cast(asyncio.ReadTransport, self.transport).pause_reading()
 
     async def stay_open(self, for_s: float) -> None:
         """Keep what is mute open after its session was given up, until it is cut or ``for_s`` are over."""
@@ -107,6 +116,7 @@ class Connection:
                 await asyncio.sleep(due_s - asyncio.get_running_loop().time())
             try:
                 if isinstance(item, tuple):
+                    self.record("closed", item[0])
                     await self.socket.close(code=item[0], message=item[1].encode())
                     return
                 if isinstance(item, str):
@@ -122,6 +132,7 @@ class Connection:
         self.queue.put_nowait((asyncio.get_running_loop().time() + late_s if late_s else 0.0, item))
 
     async def _write(self, text: str) -> None:
+        self.record("sent", text)
         if self.encode is None:
             await self.socket.send_str(text)
         else:
@@ -147,6 +158,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     stream = _STREAMS.get(request.query.get("compress", ""))
     connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble)
     link = Link(sandbox.sessions, connection)
+    connection.record = _recorder(sandbox, link)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
     try:
@@ -160,6 +172,17 @@ async def handle(request: web.Request) -> web.StreamResponse:
         writer.cancel()
         await asyncio.wait((writer,))
     return socket
+
+
+def _recorder(sandbox: Sandbox, link: Link) -> Record:
+    number = next(_NUMBERS)
+
+    def record(direction: str, said: str | bytes | int) -> None:
+        if sandbox.traffic.recorded:
+            bot = link.session.application_id if link.session else ""
+            sandbox.traffic.frame(number, bot, direction, said)
+
+    return record
 
 
 async def _converse(request: web.Request, connection: Connection, link: Link, sandbox: Sandbox) -> None:
@@ -194,8 +217,11 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
             continue
         if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
             if not connection.closing and not connection.muted:
+                connection.record("heard", frame.data)
                 link.receive(frame.data, now(), real())
         elif frame.type is WSMsgType.CLOSE:
+            if not connection.closing:
+                connection.record("left", frame.data or 0)
             return not connection.closing and frame.data in _GOING_AWAY
         else:
             return False

@@ -92,6 +92,9 @@ class Book:
         self._by_token: dict[str, Interaction] = {}
         self._order: deque[str] = deque()
 
+    def __contains__(self, token: str) -> bool:
+        return token in self._by_token
+
     @property
     def deadlines(self) -> Limits:
         return self._limiter.limits

@@ -71,6 +71,14 @@ class Grants:
         self._codes: dict[str, _Code] = {}
         self._by_token: dict[str, Grant] = {}
 
+    def __contains__(self, secret: object) -> bool:
+        """Is it a code or a token of these?"""
+        return (
+            secret in self._codes
+            or secret in self._by_token
+            or any(one.refresh == secret for one in self._by_token.values())
+        )
+
     def find(self, token: str, now_s: float) -> Grant | None:
         """What the access token stands for, while it lasts."""
         found = self._by_token.get(token)

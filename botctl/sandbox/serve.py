@@ -11,6 +11,7 @@ from aiohttp import web
 from botctl.sandbox import authorize, control, gateway, judge, rest, routes, threads  # noqa: F401 - importing routes fills the table of rest
 from botctl.sandbox.incidents.running import Incidents
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.traffic import Traffic
 
 _STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
 
@@ -42,8 +43,9 @@ async def serving(
     Raises ConfigError where the environment asks for the self-check and it cannot be had.
     """
     sandbox.judge = sandbox.judge or judge.from_environment(os.environ)
-    sandbox.incidents = Incidents(sandbox)
+    sandbox.incidents, sandbox.traffic = Incidents(sandbox), Traffic(sandbox)
     app = application(sandbox)
+    sandbox.traffic.watch(app)
     watch(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
     await runner.setup()

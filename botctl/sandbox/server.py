@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botctl.sandbox import payloads, permissions
+from botctl.sandbox import content, payloads, permissions
 from botctl.sandbox.clock import SandboxClock
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
@@ -26,6 +26,7 @@ from botctl.sandbox.world import Channel, Guild, Member, Message, World
 
 if TYPE_CHECKING:
     from botctl.sandbox.incidents.running import Incidents
+    from botctl.sandbox.traffic import Traffic
 
 Json = dict[str, Any]
 _CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
@@ -65,6 +66,7 @@ class Sandbox:
         self.grants = Grants()
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
         self.incidents: Incidents  # what goes wrong on purpose; there as long as the sandbox listens
+        self.traffic: Traffic  # for those who record; there as long as the sandbox listens
         self.judge: Judge | None = None  # the self-check, where it is on
 
     @property
@@ -121,21 +123,24 @@ class Sandbox:
             self.emit("PRESENCE_UPDATE", {**shown, "guild_id": guild.id}, guild.id)
 
     def members(self, session: Session, request: Json) -> Iterator[Dispatch]:
-        """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it.
+        """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it. Nothing at all where
+        all members are asked for without the intent, and for a guild of another shard.
 
         Or RATE_LIMITED, when all members are asked for too often (Discord: Gateway Events > Request Guild Members).
         """
         guild = self.world.guilds.get(str(request.get("guild_id")))
-        if guild is None or session.application_id not in guild.members:
+        if guild is None or session.application_id not in guild.members or not session.carries(guild.id):
             return
         wanted, nonce = request.get("user_ids"), request.get("nonce")
         if wanted is None and not request.get("query"):
+            if not session.intents & GUILD_MEMBERS:
+                return
             bot, now_s = session.application_id, self.clock.monotonic()
             if wait_s := self.limiter.wait_s("all_members", bot, guild.id, now_s=now_s):
                 meta = {"guild_id": guild.id} | ({"nonce": nonce} if isinstance(nonce, str) else {})
                 yield "RATE_LIMITED", {"opcode": MEMBERS, "retry_after": wait_s, "meta": meta}
                 return
-        found = self._by_ids(guild, wanted) if wanted is not None else self._by_query(guild, session, request)
+        found = self._by_ids(guild, wanted) if wanted is not None else self._by_query(guild, request)
         missing = [str(one) for one in _listed(wanted)[:_ASKED_MAX] if str(one) not in guild.members]
         parts = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)] or [[]]
         for index, part in enumerate(parts):
@@ -183,8 +188,8 @@ class Sandbox:
             elif application_id != session.application_id:
                 continue
             told += 1
-            if "content" in data and not self._reads(session, data):
-                session.dispatch(event, dumps(_without_content(data)))
+            if "content" in data and "guild_id" in data and not session.intents & MESSAGE_CONTENT:
+                session.dispatch(event, dumps(content.without_intent(data, session.application_id)))
                 continue
             text = text or dumps(data)
             session.dispatch(event, text)
@@ -293,25 +298,12 @@ class Sandbox:
     def _by_ids(self, guild: Guild, wanted: object) -> list[Member]:
         return [guild.members[str(one)] for one in _listed(wanted)[:_ASKED_MAX] if str(one) in guild.members]
 
-    def _by_query(self, guild: Guild, session: Session, request: Json) -> list[Member]:
+    def _by_query(self, guild: Guild, request: Json) -> list[Member]:
         prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
-        if not prefix and not session.intents & GUILD_MEMBERS:
-            return []
         users = self.world.users
         found = [one for one in guild.members.values() if users[one.user_id].name.casefold().startswith(prefix)]
         most = min(limit, _ASKED_MAX) if type(limit) is int and limit > 0 else _ASKED_MAX
         return found[:most] if prefix else found[:limit] if type(limit) is int and limit > 0 else found
-
-    def _reads(self, session: Session, data: Json) -> bool:
-        """May the session read what this message says? (Discord: Gateway > Message Content Intent)"""
-        if session.intents & MESSAGE_CONTENT or "guild_id" not in data:
-            return True
-        me = session.application_id
-        return data.get("author", {}).get("id") == me or any(one["id"] == me for one in data.get("mentions", ()))
-
-
-def _without_content(data: Json) -> Json:
-    return {**data, "content": "", "embeds": [], "attachments": [], "components": []}
 
 
 def _listed(value: object) -> list[object]:
