@@ -121,6 +121,10 @@ class Session:
         needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
         if needed and not self.intents & needed and user_id != self.application_id:
             return False
+        return self.carries(guild_id)
+
+    def carries(self, guild_id: str | None) -> bool:
+        """Is the guild, or what is of none, this shard's?"""
         number, count = self.shard
         return (int(guild_id) >> 22) % count == number if guild_id else number == 0
 
