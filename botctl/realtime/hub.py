@@ -127,7 +127,7 @@ class Hub:
             if topic.position.epoch != position.epoch and again:
                 break  # read twice, and the same: it is the hub that has yet to notice
             page = await self._log.read(name, position, limit=PAGE)
-            position = _give(receiver, name, position, page)
+            position = self._give(receiver, name, position, page, forgotten=_is_forgotten(position, page))
         if topic is None:
             if len(self._topics) >= MAX_TOPICS:
                 raise HubFull
@@ -192,18 +192,34 @@ class Hub:
         self.counts.events += len(page.entries)
         self.counts.deliveries += len(page.entries) * len(topic.subscribers)
         pieces = _pieces(name, page, 0) if page.complete else None
+        forgotten = _is_forgotten(before, page)
         for receiver, position in topic.subscribers.items():
             if pieces is not None and position == before:
                 for piece in pieces:
                     receiver.push(piece)
-            else:
-                self.counts.gaps += not _follows(position, page)
-                _give(receiver, name, position, page)
-            topic.subscribers[receiver] = max(page.position, position) if _same(position, page) else page.position
+                topic.subscribers[receiver] = page.position
+            else:  # who is beyond the page, but has come since the store forgot, has read more than the hub
+                lost = forgotten and position >= before and _is_forgotten(position, page)
+                topic.subscribers[receiver] = self._give(receiver, name, position, page, forgotten=lost)
+
+    def _give(self, receiver: Receiver, name: str, position: Position, page: Page, *, forgotten: bool) -> Position:
+        """Give ``receiver``, which is at ``position``, what it lacks of ``page``; returns where it is then.
+
+        ``forgotten``: the log has lost what it saw last, and gives those numbers to others.
+        """
+        seen = position.offset
+        if forgotten or not _follows(position, page):
+            self.counts.gaps += 1
+            seen = page.last if forgotten else _begin(page)
+            receiver.push(text_frame(message("gap", **place(name, Position(page.epoch, seen)))))
+        for piece in _pieces(name, page, seen):
+            receiver.push(piece)
+        return Position(page.epoch, max(seen, page.position.offset))
 
 
-def _same(position: Position, page: Page) -> bool:
-    return position.epoch == page.epoch
+def _is_forgotten(position: Position, page: Page) -> bool:
+    """Whether the newest that was seen at ``position`` is not in the log any more, although its epoch goes on."""
+    return position.epoch == page.epoch and position.offset > page.last
 
 
 def _is_ahead(hub: Position, position: Position) -> bool:
@@ -215,19 +231,12 @@ def _is_ahead(hub: Position, position: Position) -> bool:
 
 def _follows(position: Position, page: Page) -> bool:
     """Whether nothing is missing between ``position`` and the entries of ``page``."""
-    begin = page.entries[0].offset - 1 if page.entries else page.position.offset
-    return position.epoch in ("", page.epoch) and position.offset >= begin
+    return position.epoch in ("", page.epoch) and position.offset >= _begin(page)
 
 
-def _give(receiver: Receiver, name: str, position: Position, page: Page) -> Position:
-    """Give ``receiver``, which is at ``position``, what it lacks of ``page``; returns where it is then."""
-    seen = position.offset
-    if not _follows(position, page):
-        seen = page.entries[0].offset - 1 if page.entries else page.position.offset
-        receiver.push(text_frame(message("gap", **place(name, Position(page.epoch, seen)))))
-    for piece in _pieces(name, page, seen):
-        receiver.push(piece)
-    return Position(page.epoch, max(seen, page.position.offset))
+def _begin(page: Page) -> int:
+    """The offset before the entries of ``page``."""
+    return page.entries[0].offset - 1 if page.entries else page.position.offset
 
 
 def _size_bytes(name: str, page: Page) -> int:

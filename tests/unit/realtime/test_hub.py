@@ -50,6 +50,12 @@ class MemoryLog:
         for part in (self.kept, self.last, self.epoch):
             part.pop(topic, None)  # type: ignore[attr-defined]
 
+    def forget(self, topic: str, keep: int) -> None:
+        """A store that was killed had not written its newest entries yet; nobody has noticed."""
+        self.kept[topic] = [entry for entry in self.kept[topic] if entry.offset <= keep]
+        self.last[topic] = min(self.last[topic], keep)
+        self._news.set()
+
     async def position(self, topic: str) -> Position:
         await asyncio.sleep(0)
         return Position(self.epoch.get(topic, ""), self.last.get(topic, 0))
@@ -194,6 +200,24 @@ async def test_a_log_that_lost_everything_is_told_of() -> None:
         assert one.gaps == [0]
 
 
+async def test_a_log_that_lost_its_newest_is_told_of() -> None:
+    """The epoch stays until somebody appends who knows of them; the numbers begin again where the store ends."""
+    log, one, late = MemoryLog(), Listener(), Listener()
+    async with running(log) as hub:
+        log.append("a", 10)
+        await hub.join(one, "a", await log.position("a"))
+        log.append("a", 1)
+        await until(lambda: one.offsets == [11])
+        log.forget("a", 4)
+        await hub.join(late, "a", await log.position("a"))
+        log.append("a", 3)
+        await until(lambda: one.offsets == [11, 5, 6, 7])
+        assert one.gaps == [4]
+        assert late.offsets == [5, 6, 7]
+        assert late.gaps == []
+        assert hub.counts.gaps == 1
+
+
 async def test_while_the_log_is_away_everyone_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     log, one = MemoryLog(), Listener()
     async with running(log) as hub:
@@ -282,7 +306,8 @@ async def test_a_history_has_at_least_the_size_of_its_frames() -> None:
 
 
 ACTS = st.lists(
-    st.sampled_from(["append", "append", "join", "rejoin", "leave", "lose", "trim", "turn", "turn"]), max_size=40
+    st.sampled_from(["append", "append", "join", "rejoin", "leave", "lose", "forget", "trim", "turn", "turn"]),
+    max_size=40,
 )
 
 
@@ -325,6 +350,8 @@ async def _play(acts: list[str]) -> None:
                 del inside[one]
             elif act == "lose":
                 log.lose("a")
+            elif act == "forget" and log.kept.get("a"):
+                log.forget("a", log.kept["a"][0].offset)
             elif act == "trim" and log.kept.get("a"):
                 log.trim("a", 1)
             else:
