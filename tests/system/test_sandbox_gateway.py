@@ -356,3 +356,39 @@ async def _closed(wire: Wire) -> int | None:
             await wire.hear()
     except Closed as closed:
         return closed.args[0]
+
+
+async def test_all_members_are_asked_for_in_vain_without_the_intent_or_of_another_shard(discord: Discord) -> None:
+    """Discord answers nothing at all, as libraries that run into their time limits show."""
+    count = 2
+    foreign = ((int(GUILD) >> 22) + 1) % count
+    async with discord.wire() as blind, discord.wire() as elsewhere:
+        await blind.identify(intents=1)
+        await blind.hear_until("GUILD_CREATE")
+        await blind.say(8, {"guild_id": GUILD, "query": "", "limit": 0, "nonce": "all"})
+        await blind.say(8, {"guild_id": GUILD, "query": "ann", "limit": 1, "nonce": "some"})
+        assert (await blind.hear())["d"]["nonce"] == "some"
+        await elsewhere.identify(shard=[foreign, count])
+        await elsewhere.say(8, {"guild_id": GUILD, "user_ids": [ANN]})
+        await elsewhere.say(1, None)
+        assert (await elsewhere.hear())["op"] == 11
+
+
+async def test_without_its_intent_content_is_empty_but_for_what_concerns_the_bot(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await wire.identify(intents=INTENTS & ~(1 << 15))
+
+        async def heard() -> dict[str, Any]:
+            return (await wire.hear_until("MESSAGE_CREATE"))["d"]
+
+        secret = (await discord.act("send", text="secret", **{"as": "ann"}))["id"]
+        assert (await heard())["content"] == ""
+        await discord.act("send", text=f"<@{BOT}> hear me", reply_to=secret, **{"as": "bob"})
+        called = await heard()
+        assert (called["content"], called["referenced_message"]["content"]) == (f"<@{BOT}> hear me", "")
+        own = {"content": "mine", "message_reference": {"message_id": secret}}
+        await discord.rest("POST", f"/channels/{GENERAL}/messages", json=own)
+        said = await heard()
+        assert (said["content"], said["referenced_message"]["content"]) == ("mine", "")
+        await discord.act("send", text="between us", dm="botctl-bot", **{"as": "ann"})
+        assert (await heard())["content"] == "between us"

@@ -43,7 +43,7 @@ async def test_with_latency_each_frame_is_due_later() -> None:
 
 async def test_a_mute_connection_says_nothing_and_stays_open() -> None:
     line = connection()
-    line.transport = mock.Mock()
+    line.transport = mock.Mock(is_closing=lambda: False)
     line.mute()
     line.send("unheard")
     line.close(4000, "")
