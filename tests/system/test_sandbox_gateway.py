@@ -381,7 +381,7 @@ async def test_without_its_intent_content_is_empty_but_for_what_concerns_the_bot
         async def heard() -> dict[str, Any]:
             return (await wire.hear_until("MESSAGE_CREATE"))["d"]
 
-        secret = (await discord.act("send", text="secret", **{"as": "ann"}))["id"]
+        secret = (await discord.act("send", text="secret", **{"as": "ann"}))["messages"][0]["id"]
         assert (await heard())["content"] == ""
         await discord.act("send", text=f"<@{BOT}> hear me", reply_to=secret, **{"as": "bob"})
         called = await heard()
