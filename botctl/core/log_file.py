@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 from typing import Final
@@ -87,12 +89,25 @@ class LogFile:
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._ends_in_half_a_line():
+            os.write(self._fd, b"\n")  # it spoils itself, not the next
         self._size_bytes = os.fstat(self._fd).st_size
-        if self._size_bytes and os.pread(self._fd, 1, self._size_bytes - 1) != b"\n":
-            self._size_bytes += os.write(self._fd, b"\n")  # half a line of another time spoils itself, not the next
         if self._lost:
             self._complain(f"{self._path} is written again; {self._lost} lines were lost.")
             self._lost = 0
+
+    def _ends_in_half_a_line(self) -> bool:
+        """Whether somebody was stopped in the middle of a line; not whether another process is in the middle of one.
+
+        Of a line that is being written others see the beginning first (Linux: a write is one page after another). To
+        set the mode, which changes nothing here, waits for the end of such a write.
+        """
+        before = os.fstat(self._fd)
+        if not before.st_size or os.pread(self._fd, 1, before.st_size - 1) == b"\n":
+            return False
+        with suppress(PermissionError):  # another user's file
+            os.fchmod(self._fd, stat.S_IMODE(before.st_mode))
+        return os.fstat(self._fd).st_size == before.st_size
 
     def _rotate(self, now: float) -> None:
         """Put the file aside, unless another process has just done so, and begin a new one."""

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import threading
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -96,6 +97,24 @@ def test_half_a_line_of_a_crash_does_not_spoil_the_next(setup: Setup) -> None:
     setup.path.write_text('{"half')
     setup.write("whole")
     assert setup.path.read_text() == '{"half\nwhole\n'
+
+
+def test_a_line_that_another_process_is_writing_is_not_half_a_line(setup: Setup) -> None:
+    """Of a long line the beginning is there before the rest: without the wait, most of these opens see no end."""
+    line = b"x" * 500_000 + b"\n"
+
+    def write() -> None:
+        with setup.path.open("ab", buffering=0) as other:
+            for _ in range(60):
+                other.write(line)
+
+    setup.path.parent.mkdir()
+    writing = threading.Thread(target=write)
+    writing.start()
+    while writing.is_alive():
+        setup.file._open()
+        setup.file.close()
+    assert setup.path.stat().st_size == 60 * len(line)
 
 
 def test_a_folder_that_cannot_be_made_is_said_once_and_tried_again_later(setup: Setup) -> None:
