@@ -6,7 +6,10 @@ Discord: Reference > JSON Error Codes: 10004 and the like for what does not exis
 
 from __future__ import annotations
 
-from botctl.sandbox import permissions
+from typing import Any
+
+from botctl.sandbox import payloads, permissions
+from botctl.sandbox.opcodes import MESSAGE_CONTENT, PRIVILEGED
 from botctl.sandbox.refusal import Refusal, unknown
 from botctl.sandbox.rest import Call
 from botctl.sandbox.world import Channel, Guild, Member, Message, Role
@@ -76,11 +79,11 @@ def may_in(call: Call, channel: Channel) -> int:
 
 
 def member_of(call: Call, guild: Guild) -> Member:
-    """The member of the path (``@me`` is the bot); raises 10007."""
+    """The member of the path (``@me`` is the bot); raises 10007, and 10013 for a user that nobody is."""
     user_id = call.path["user"]
     found = guild.members.get(call.app.id if user_id == "@me" else user_id)
     if found is None:
-        raise unknown("Member")
+        raise unknown("Member" if user_id in call.sandbox.world.users else "User")
     return found
 
 
@@ -100,6 +103,24 @@ def message_of(call: Call, channel: Channel) -> Message:
     if found is None or found.only_for is not None:
         raise unknown("Message")
     return found
+
+
+def need_intent(call: Call, intent: int) -> None:
+    """Raises 50001 unless the application has the privileged ``intent``."""
+    if not has_intent(call, intent):
+        raise missing_access()
+
+
+def has_intent(call: Call, intent: int) -> bool:
+    return bool(call.app.flags & PRIVILEGED[intent])
+
+
+def shown(call: Call, message: Message) -> dict[str, Any]:
+    """A message as the bot may read it (Discord: Gateway > Message Content Intent, which holds for REST too)."""
+    whole = payloads.message(message, call.sandbox.world, viewer=call.app.id)
+    if not message.guild_id or has_intent(call, MESSAGE_CONTENT):
+        return whole
+    return payloads.without_content(whole, call.app.id)
 
 
 def above(call: Call, guild: Guild, position: int) -> None:

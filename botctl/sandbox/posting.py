@@ -65,15 +65,23 @@ def post(sandbox: Sandbox, channel: Channel, made: Draft, author_id: str, *, may
     )
 
 
-def edit(sandbox: Sandbox, message: Message, made: Draft) -> Message:
-    """Change a message; raises 50083 in an archived thread."""
-    threads.check_awake(sandbox.world.channels[message.channel_id])
+def edit(sandbox: Sandbox, message: Message, made: Draft, *, may: int) -> Message:
+    """Change a message; raises 50083 in an archived thread, and 160005 in a locked one. ``may`` as in `post`."""
+    channel = sandbox.world.channels[message.channel_id]
+    threads.check_awake(channel)
+    threads.check_unlocked(channel, may=may)
     sandbox.keep(made)
     return sandbox.repost(messages.edit(sandbox.world, message, made))
 
 
-def delete(sandbox: Sandbox, message: Message) -> None:
-    """Delete a message; raises 50021 for one of Discord's own."""
+def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
+    """Delete a message; raises 50021 for one of Discord's own, and 160005 in a locked thread that is archived.
+
+    Discord: Threads > Locked Threads; Active & Archived Threads. ``may`` as in `post`.
+    """
+    channel = sandbox.world.channels[message.channel_id]
+    if channel.thread is not None and channel.thread.archived:
+        threads.check_unlocked(channel, may=may)
     if message.type not in DELETABLE:
         raise Refusal(403, 50021, "Cannot execute action on a system message")
     sandbox.world.remove_message(message)

@@ -21,8 +21,9 @@ _JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0
 
 
 def key(world: World, said: str, guild_id: str, may: int) -> str:
-    """The emoji ``said`` (``👍`` or ``name:id``) as messages have it. Raises 10014; 50013 for one of another guild that
-    is not allowed there.
+    """The emoji ``said`` (``👍`` or ``name:id``) as messages have it.
+
+    Raises 10014, also for one of another guild that is not allowed there.
     """
     name, _, emoji_id = said.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
@@ -30,10 +31,8 @@ def key(world: World, said: str, guild_id: str, may: int) -> str:
             raise _unknown()
         return said
     home = next((one for one in world.guilds.values() if emoji_id in one.emojis), None)
-    if home is None:
+    if home is None or (home.id != guild_id and not may & permissions.BITS["USE_EXTERNAL_EMOJIS"]):
         raise _unknown()
-    if home.id != guild_id and not may & permissions.BITS["USE_EXTERNAL_EMOJIS"]:
-        raise Refusal(403, 50013, "Missing Permissions")
     return f"{home.emojis[emoji_id].name}:{emoji_id}"
 
 

@@ -19,7 +19,7 @@ from botctl.sandbox.world import DISCORD_EPOCH_MS, AuditEntry, Message
 
 Json = dict[str, Any]
 T = TypeVar("T")
-_UNHURRIED = permissions.bits("BYPASS_SLOWMODE", "MANAGE_MESSAGES", "MANAGE_CHANNELS")
+_UNHURRIED = permissions.bits("BYPASS_SLOWMODE")
 
 
 def say(sandbox: Sandbox, who: Actor, text: str, *, reply_to: str | None = None) -> Message:
@@ -40,7 +40,7 @@ def edit(sandbox: Sandbox, who: Actor, text: str, message_id: str | None = None)
     if message.author_id != who.user.id:
         raise Wrong(f"{who.user.name} can change only what they said themselves.")
     made = messages.draft({"content": text}, [], sandbox.world, old=message)
-    return _plainly(lambda: posting.edit(sandbox, message, made))
+    return _plainly(lambda: posting.edit(sandbox, message, made, may=who.may(sandbox.world)))
 
 
 def delete(sandbox: Sandbox, who: Actor, message_id: str | None = None) -> Message:
@@ -49,7 +49,7 @@ def delete(sandbox: Sandbox, who: Actor, message_id: str | None = None) -> Messa
     others = message.author_id != who.user.id and message.only_for is None
     if others and (who.guild is None or not who.may(sandbox.world) & permissions.BITS["MANAGE_MESSAGES"]):
         raise Wrong(f"{who.user.name} may not delete messages of others {_place(who)}.")
-    _plainly(lambda: posting.delete(sandbox, message))
+    _plainly(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
     if others and who.guild is not None:
         options = {"channel_id": who.channel.id, "count": "1"}
         entry = AuditEntry(

@@ -95,13 +95,16 @@ def check_awake(channel: Channel) -> None:
         raise Refusal(400, 50083, "Thread is archived")
 
 
+def check_unlocked(channel: Channel, *, may: int) -> None:
+    """Raises 160005 for a locked thread, unless ``may`` manages threads."""
+    if channel.thread is not None and channel.thread.locked and not may & permissions.BITS["MANAGE_THREADS"]:
+        raise Refusal(400, 160005, "Thread is locked")
+
+
 def wake(sandbox: Sandbox, channel: Channel, *, may: int) -> None:
     """Have an archived thread take messages again; raises 160005 for a locked one unless ``may`` manages threads."""
-    if channel.thread is None:
-        return
-    if channel.thread.locked and not may & permissions.BITS["MANAGE_THREADS"]:
-        raise Refusal(400, 160005, "Thread is locked")
-    if channel.thread.archived:
+    check_unlocked(channel, may=may)
+    if channel.thread is not None and channel.thread.archived:
         set_archived(sandbox, channel, channel.thread, archived=False)
         updated(sandbox, channel)
 

@@ -59,7 +59,7 @@ ROLES = (
     Call("PATCH", _GUILD + "/roles", [{"id": "{made}", "position": 0}]),
     Call("PATCH", _GUILD + "/roles", [{"id": "{guild}", "position": 1}], status=400),
     Call("GET", _GUILD + "/roles/member-counts"),
-    Call("PUT", _GUILD + "/members/{cat}/roles/{guild}", status=400),
+    Call("PUT", _GUILD + "/members/{cat}/roles/{guild}", status=404),
 )
 MEMBERS = (
     Call("GET", _GUILD + "/members/search?query=C&limit=5"),

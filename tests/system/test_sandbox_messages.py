@@ -10,6 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from botctl.sandbox import permissions
 from botctl.sandbox.storage import restore, snapshot
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, INTENTS, Discord, Wire, local_discord
 
@@ -123,6 +124,36 @@ async def test_a_forward_keeps_what_was_said(bench: Bench) -> None:
     assert shown["flags"] & 1 << 14
 
 
+async def test_without_the_intent_a_bot_reads_what_it_said_or_what_mentions_it(bench: Bench) -> None:
+    """Also over REST, in what a message answers, and in what it forwards."""
+    first = (await bench.discord.act("send", text="secret", **{"as": "cat"}))["messages"][0]["id"]
+    where = {"type": 1, "channel_id": GENERAL, "message_id": first}
+    await bench("POST", MESSAGES, {"content": "mine", "message_reference": {"message_id": first}})
+    forward = (await bench("POST", MESSAGES, {"message_reference": where}))["id"]
+    bench.world.message(GENERAL, forward).author_id = ANN
+    await bench.discord.act("send", text=f"to <@{BOT}>", **{"as": "cat"})
+    bench.world.applications[BOT].flags = 0
+    mentioning, forwarded, reply, _ = await bench("GET", MESSAGES)
+    assert (mentioning["content"], reply["content"]) == (f"to <@{BOT}>", "mine")
+    assert reply["referenced_message"]["content"] == ""
+    assert forwarded["message_snapshots"][0]["message"]["content"] == ""
+    assert (await bench("GET", f"{MESSAGES}/{first}"))["content"] == ""
+
+
+async def test_embeds_that_a_bot_may_not_send_are_refused_in_new_messages_and_passed_over_in_old_ones(
+    bench: Bench,
+) -> None:
+    message = f"{MESSAGES}/{(await bench.say('x'))['id']}"
+    await bench.discord.act("world", set_overwrite={"channel": "general", "role": "everyone", "deny": ["EMBED_LINKS"]})
+    role = next(one for one in bench.world.guilds[GUILD].roles.values() if one.bot_id == BOT)
+    role.permissions &= ~permissions.bits("EMBED_LINKS", "ADMINISTRATOR")
+    embeds = [{"title": "t"}]
+    assert await bench.refused("POST", MESSAGES, {"content": "y", "embeds": embeds}) == 50013
+    changed = await bench("PATCH", message, {"content": "y", "embeds": embeds})
+    assert (changed["content"], changed["embeds"]) == ("y", [])
+    assert await bench.refused("PATCH", message, {"content": "", "embeds": embeds}) == 50006
+
+
 async def test_a_form_may_have_plain_fields_and_ten_files_at_most(bench: Bench) -> None:
     form = aiohttp.FormData()
     form.add_field("content", "plain")
@@ -225,6 +256,23 @@ async def test_a_thread_falls_asleep_by_the_clock_and_wakes_when_spoken_in(bench
     await bench.say("awake", f"/channels/{thread}/messages")
     assert not (await bench.heard("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
     assert [one["id"] for one in (await bench("GET", f"/guilds/{GUILD}/threads/active"))["threads"]] == [thread]
+
+
+async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> None:
+    """Others may delete and react in it as long as it is awake (Discord: Threads > Locked Threads)."""
+    thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
+    said = [(await bench.say(path=f"/channels/{thread}/messages"))["id"] for _ in "ab"]
+    first, second = (f"/channels/{thread}/messages/{one}" for one in said)
+    await bench("PATCH", f"/channels/{thread}", {"locked": True})
+    await bench("PATCH", first, {"content": "y"})
+    role = next(one for one in bench.world.guilds[GUILD].roles.values() if one.bot_id == BOT)
+    role.permissions &= ~permissions.bits("MANAGE_THREADS", "ADMINISTRATOR")
+    assert await bench.refused("PATCH", first, {"content": "z"}) == 160005
+    assert await bench.refused("POST", f"/channels/{thread}/messages", {"content": "z"}) == 160005
+    await bench("PUT", f"{first}/reactions/{THUMBS}/@me")
+    await bench("DELETE", first)
+    bench.discord.sandbox.clock.advance(7 * DAY_S)
+    assert await bench.refused("DELETE", second) == 160005
 
 
 async def test_a_thread_falls_asleep_also_after_a_restart(bench: Bench) -> None:

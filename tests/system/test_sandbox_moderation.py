@@ -177,8 +177,12 @@ async def test_a_channel_that_the_bot_does_not_see_is_50001(discord: Discord) ->
 
 
 async def test_members_need_the_privileged_intent_of_the_application(discord: Discord) -> None:
+    thread = await done(discord, "POST", f"/channels/{GENERAL}/threads", {"name": "t"})
+    members = f"/channels/{thread['id']}/thread-members"
+    await done(discord, "GET", members)
     discord.sandbox.world.applications[BOT].flags = 0
     assert await refused(discord, "GET", G + "/members") == (403, 50001)
+    assert await refused(discord, "GET", members) == (403, 50001)
 
 
 # Rank
@@ -220,6 +224,10 @@ async def test_a_member_that_is_below_can_be_acted_on(discord: Discord, method: 
         ("PUT", f"/members/{CAT}/roles/{HIGH}", None, MISSING),
         ("PUT", f"/members/{CAT}/roles/{BOT_ROLE}", None, (400, 50028)),
         ("PUT", f"/members/{CAT}/roles/1", None, (404, 10011)),
+        ("PUT", f"/members/{CAT}/roles/{GUILD}", None, (404, 10011)),
+        ("DELETE", f"/members/{CAT}/roles/{GUILD}", None, (404, 10011)),
+        ("GET", f"/members/{DAN}", None, (404, 10007)),
+        ("GET", "/members/1", None, (404, 10013)),
         ("PATCH", f"/members/{CAT}", {"roles": [LOW, HIGH]}, MISSING),
         ("POST", "/roles", {"permissions": "8"}, MISSING),
         ("PATCH", f"/roles/{LOW}", {"permissions": "8"}, MISSING),

@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, moderation, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.opcodes import GUILD_MEMBERS, PRIVILEGED
+from botctl.sandbox.opcodes import GUILD_MEMBERS
 from botctl.sandbox.refusal import FormErrors, Refusal
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.routes.roles import set_roles
@@ -25,8 +25,7 @@ _PRUNE_DAYS = 7
 @route("GET", MEMBERS)
 def list_members(call: Call) -> list[Json]:
     guild = access.guild_of(call)
-    if not call.app.flags & PRIVILEGED[GUILD_MEMBERS]:
-        raise access.missing_access()
+    access.need_intent(call, GUILD_MEMBERS)
     limit, errors = call.limit(1, 1000), FormErrors()
     after = int(errors.snowflake((), dict(call.query), "after") or 0)
     errors.check()

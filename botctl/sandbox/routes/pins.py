@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from botctl.sandbox import access, audit, payloads, posting, threads
+from botctl.sandbox import access, audit, permissions, posting, threads
 from botctl.sandbox.audit import Action
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.refusal import FormErrors, Refusal
@@ -22,21 +22,20 @@ _PINNED = 6  # Discord: Message resource > Message Types
 
 @route("GET", PINS)
 def list_pins(call: Call) -> Json:
-    """Newest first, ``before`` a time."""
-    channel = access.channel_of(call, "READ_MESSAGE_HISTORY")
-    limit, found, errors = call.limit(_SHOWN_MOST, _SHOWN_MOST), _pinned(call, channel), FormErrors()
+    """Newest first, ``before`` a time; none without the right to read the history."""
+    channel = access.channel_of(call)
+    limit, found, errors = call.limit(_SHOWN_MOST, _SHOWN_MOST), _readable(call, channel), FormErrors()
     before = errors.time((), call.query, "before")
     errors.check()
     if before:
         found = [one for one in found if datetime.fromisoformat(one.pinned_at or "") < before]
-    items = [{"pinned_at": one.pinned_at, "message": _shown(call, one)} for one in found[:limit]]
+    items = [{"pinned_at": one.pinned_at, "message": access.shown(call, one)} for one in found[:limit]]
     return {"items": items, "has_more": len(found) > limit}
 
 
 @route("GET", OLD_PINS)
 def list_newest(call: Call) -> list[Json]:
-    channel = access.channel_of(call, "READ_MESSAGE_HISTORY")
-    return [_shown(call, one) for one in _pinned(call, channel)[:_SHOWN_MOST]]
+    return [access.shown(call, one) for one in _readable(call, access.channel_of(call))[:_SHOWN_MOST]]
 
 
 @route("PUT", PINS + "/{message}")
@@ -83,10 +82,10 @@ def _tell(call: Call, channel: Channel, message: Message, action: Action) -> Non
     call.sandbox.repost(message)
 
 
+def _readable(call: Call, channel: Channel) -> list[Message]:
+    return _pinned(call, channel) if access.may_in(call, channel) & permissions.HISTORY else []
+
+
 def _pinned(call: Call, channel: Channel) -> list[Message]:
     there = call.sandbox.world.messages.get(channel.id, {}).values()
     return sorted((one for one in there if one.pinned_at), key=lambda one: one.pinned_at or "", reverse=True)
-
-
-def _shown(call: Call, message: Message) -> Json:
-    return payloads.message(message, call.sandbox.world, viewer=call.app.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox import access, payloads, reactions
+from botctl.sandbox import access, payloads, permissions, reactions
 from botctl.sandbox.refusal import FormErrors, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Channel, Message
@@ -17,7 +17,8 @@ OF_EMOJI = REACTIONS + "/{emoji}"
 @route("PUT", OF_EMOJI + "/@me")
 def add(call: Call) -> None:
     channel, message = _there(call)
-    reactions.add(call.sandbox, message, call.app.id, _key(call, channel), may=access.may_in(call, channel))
+    may = access.may_in(call, channel)
+    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, may), may=may)
 
 
 @route("DELETE", OF_EMOJI + "/@me")
@@ -64,6 +65,5 @@ def _there(call: Call, *names: str) -> tuple[Channel, Message]:
     return channel, access.message_of(call, channel)
 
 
-def _key(call: Call, channel: Channel) -> str:
-    may = access.may_in(call, channel)
+def _key(call: Call, channel: Channel, may: int = permissions.ALL) -> str:
     return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, may)

@@ -7,7 +7,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, moderation, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Guild, Member, Role
 
@@ -90,14 +90,14 @@ def delete_role(call: Call) -> None:
 @route("PUT", MEMBER_ROLE)
 def give_role(call: Call) -> None:
     guild = access.guild_of(call, "MANAGE_ROLES")
-    member, role = access.member_of(call, guild), access.role_of(call, guild)
+    member, role = access.member_of(call, guild), _wearable(call, guild)
     set_roles(call, guild, member, [*member.roles, role.id])
 
 
 @route("DELETE", MEMBER_ROLE)
 def take_role(call: Call) -> None:
     guild = access.guild_of(call, "MANAGE_ROLES")
-    member, role = access.member_of(call, guild), access.role_of(call, guild)
+    member, role = access.member_of(call, guild), _wearable(call, guild)
     set_roles(call, guild, member, [one for one in member.roles if one != role.id])
 
 
@@ -170,6 +170,14 @@ def _may_grant(call: Call, guild: Guild, wanted: int) -> None:
     """Nobody gives or takes a permission that they do not have."""
     if wanted & ~permissions.of(call.sandbox.world, guild, access.me(call, guild)):
         raise access.missing_permissions()
+
+
+def _wearable(call: Call, guild: Guild) -> Role:
+    """The role of the path; raises 10011, also for @everyone: as a role of somebody's, there is no such."""
+    role = access.role_of(call, guild)
+    if role.id == guild.id:
+        raise unknown("Role")
+    return role
 
 
 def _own(guild: Guild, role: Role) -> None:

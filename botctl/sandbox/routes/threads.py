@@ -7,6 +7,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, messages, payloads, permissions, posting, threads
 from botctl.sandbox.audit import Action
+from botctl.sandbox.opcodes import GUILD_MEMBERS
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, Reply, route
 from botctl.sandbox.world import PRIVATE_THREAD, PUBLIC_THREAD, Channel, Member
@@ -54,6 +55,7 @@ def begin_at_message(call: Call) -> Reply:
 def list_members(call: Call) -> list[Json]:
     """By user id, ``after`` one."""
     thread = _thread(call)
+    access.need_intent(call, GUILD_MEMBERS)
     errors, query = FormErrors(), dict(call.query)
     after, limit = errors.snowflake((), query, "after"), call.limit(100, 100)
     errors.check()

@@ -27,6 +27,7 @@ _MOST = 15
 _NAME_MAX = 80
 _PLACES = (threads.TEXT, 2, threads.ANNOUNCEMENT, 13, threads.FORUM)  # where webhooks can be
 _INTERACTIVE = components.CLICKABLE
+_MAY = permissions.ALL & ~permissions.bits("MANAGE_THREADS")  # what a webhook may where it is
 _FORBIDDEN = ("clyde", "discord")
 
 
@@ -67,7 +68,9 @@ def list_of_guild(call: Call) -> list[Json]:
 
 @route("GET", WEBHOOK)
 def get_webhook(call: Call) -> Json:
-    return _shown(call, _managed(call))
+    """One's own also without the permission (Discord: Get Webhook)."""
+    hook = _there(call)
+    return _shown(call, hook if hook.application_id == call.app.id else _managed(call))
 
 
 @route("PATCH", WEBHOOK)
@@ -129,7 +132,7 @@ def edit_message(call: Call) -> Json:
         return interactions.edit_message(call)
     message = _own(call)
     made = messages.draft(call.form, call.uploads, call.sandbox.world, old=message)
-    return payloads.message(posting.edit(call.sandbox, message, made), call.sandbox.world)
+    return payloads.message(posting.edit(call.sandbox, message, made, may=_MAY), call.sandbox.world)
 
 
 @route("DELETE", MESSAGE, token=False)
@@ -137,7 +140,7 @@ def delete_message(call: Call) -> None:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         interactions.delete_message(call)
     else:
-        posting.delete(call.sandbox, _own(call))
+        posting.delete(call.sandbox, _own(call), may=_MAY)
 
 
 def _place(call: Call) -> Channel:
@@ -154,11 +157,17 @@ def _of_channel(call: Call, channel: Channel) -> list[Webhook]:
 
 def _managed(call: Call) -> Webhook:
     """The webhook of the path, in whose channel the bot manages webhooks; raises 10015, 50001, 50013."""
+    hook = _there(call)
+    access.need_in(call, call.sandbox.world.channels[hook.channel_id], "MANAGE_WEBHOOKS")
+    return hook
+
+
+def _there(call: Call) -> Webhook:
+    """The webhook of the path, which is in a guild of the bot's; raises 10015."""
     world = call.sandbox.world
     hook = world.webhooks.get(call.path["webhook"])
     if hook is None or call.app.id not in world.guilds[hook.guild_id].members:
         raise unknown("Webhook")
-    access.need_in(call, world.channels[hook.channel_id], "MANAGE_WEBHOOKS")
     return hook
 
 
@@ -245,7 +254,7 @@ def _say(call: Call, hook: Webhook) -> Message:
         channel,
         made,
         hook.id,
-        may=permissions.ALL & ~permissions.bits("MANAGE_THREADS"),
+        may=_MAY,
         webhook_id=hook.id,
         name=name,
         tts=tts,

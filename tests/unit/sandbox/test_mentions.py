@@ -115,4 +115,4 @@ def test_a_guilds_own_emoji_is_found_by_its_id() -> None:
     assert refused.value.code == 10014
     with pytest.raises(Refusal) as refused:
         reactions.key(world, "party:7", "1", 0)
-    assert refused.value.code == 50013
+    assert refused.value.code == 10014

@@ -16,7 +16,7 @@ from botctl.sandbox.world import Channel, Message, Webhook
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD
 
 NEWS, FORUM, SAID, OWN, NEWSY = "11", "12", "21", "22", "23"
-THREAD, SECRET, HOOK = "31", "32", "41"
+THREAD, SECRET, HOOK, OTHERS = "31", "32", "41", "42"
 C, M, T = "/channels/{channel}", "/channels/{channel}/messages", "/channels/{channel}/thread-members"
 R, W, H = M + "/{message}/reactions", "/webhooks/{webhook}", "/webhooks/{webhook}/{token}"
 HISTORY = "READ_MESSAGE_HISTORY"
@@ -85,8 +85,8 @@ CASES = [
     Case(f"DELETE {R}/{{emoji}}", "MANAGE_MESSAGES"),
     Case(f"DELETE {R}", "MANAGE_MESSAGES"),
     Case(f"GET {R}/{{emoji}}", HISTORY),
-    Case(f"GET {M}/pins", HISTORY),
-    Case(f"GET {C}/pins", HISTORY),
+    Case(f"GET {M}/pins"),
+    Case(f"GET {C}/pins"),
     Case(f"PUT {M}/pins/{{message}}", "PIN_MESSAGES"),
     Case(f"PUT {C}/pins/{{message}}", "PIN_MESSAGES"),
     Case(f"DELETE {M}/pins/{{message}}", "PIN_MESSAGES"),
@@ -94,7 +94,8 @@ CASES = [
     Case(f"POST {C}/webhooks", "MANAGE_WEBHOOKS", {"name": "x"}),
     Case(f"GET {C}/webhooks", "MANAGE_WEBHOOKS"),
     Case("GET /guilds/{guild}/webhooks", "MANAGE_WEBHOOKS"),
-    Case(f"GET {W}", "MANAGE_WEBHOOKS"),
+    Case(f"GET {W}", None),  # its own
+    Case(f"GET {W}", "MANAGE_WEBHOOKS", path={"webhook": OTHERS}),
     Case(f"PATCH {W}", "MANAGE_WEBHOOKS", {"name": "x"}),
     Case(f"DELETE {W}", "MANAGE_WEBHOOKS"),
     Case(f"GET {H}", None),
@@ -124,6 +125,7 @@ def sandbox(granted: int) -> Sandbox:
     world.add_channel(Channel(NEWS, GUILD, "news", type=threads.ANNOUNCEMENT))
     world.add_channel(Channel(FORUM, GUILD, "forum", type=threads.FORUM))
     world.webhooks[HOOK] = Webhook(HOOK, "t", GUILD, GENERAL, "Hook", user_id=BOT, application_id=BOT)
+    world.webhooks[OTHERS] = Webhook(OTHERS, "t", GUILD, GENERAL, "Other", user_id=ANN)
     made = Sandbox(world, Access({}, ""))
     fields: dict[str, Any] = {"minutes": 60, "slowmode_s": 0, "invitable": True}
     for thread_id, owner, kind in ((THREAD, ANN, 11), (SECRET, BOT, 12)):
