@@ -90,7 +90,7 @@ def send(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Use a slash command, or say something, and print what comes of it."""
+    """Use a slash command or say something; print what comes."""
     place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.say(text))
 
@@ -190,9 +190,9 @@ def replay(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Type the lines of a transcript again, and compare what comes: a test without code.
+    """Type a transcript again, and compare what comes.
 
-    Ids and times do not count, and “…” in the file stands for anything. Exit code 1: something else came.
+    It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1: something else came.
     """
     from botctl.cli.sandbox_transcript import replayed
 

@@ -35,9 +35,9 @@ def serve(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Tell what a bot needs in one line of JSON.")] = False,
 ) -> None:
-    """Run the local Discord by itself, for bots of any library, until Ctrl-C.
+    """Run the local Discord alone, for bots of any library.
 
-    It prints each bot's token, and the line that points a common library at it. The other verbs find it by --url or
+    It runs until Ctrl-C, and prints each bot's token, and the line that points a common library at it. The other verbs find it by --url or
     BOTCTL_SANDBOX_URL, with its secret in BOTCTL_SANDBOX_SECRET, or in the file that BOTCTL_SANDBOX_SECRET_FILE names.
     Exit code 6: the port is taken.
     """

@@ -29,7 +29,10 @@ def record(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Record what goes over REST and the gateway, without any secret: a line of JSON each."""
+    """Record REST and gateway, without any secret.
+
+    Each line of the file is one request or payload, as JSON.
+    """
     from botctl.core.when import duration
 
     limit_s = duration(period).total_seconds() if period else None
@@ -46,7 +49,7 @@ def traffic(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Show recorded traffic, a line each; or ask its REST requests again of a sandbox that runs.
+    """Show recorded traffic, or ask its requests again.
 
     Exit code 1: with --again, some were answered with another status. No bot need be connected.
     """

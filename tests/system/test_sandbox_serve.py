@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from botctl.cli.sandbox_home import Elsewhere, OfProject, home
+from botctl.cli.sandbox_serve import _ready, _show
 from botctl.core.errors import BotctlError, ConfigError, UsageError
 from botctl.sandbox import permissions, storage
 from botctl.sandbox.client import SandboxClient, Seat
@@ -24,7 +25,7 @@ from botctl.sandbox.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.shapes import Reply
 from botctl.sandbox.standalone import kept_secret, secret_of
-from botctl.sandbox.tokens import bot_token
+from botctl.sandbox.tokens import bot_token, client_secret
 from tests.support.cli import Project
 from tests.support.discord import BOT, GUILD
 from tests.support.fake_bot import fake_bot
@@ -56,16 +57,19 @@ async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path)
     assert [one.name for one in world.applications.values()] == ["dice", "cards", "music"]
 
 
-def test_a_person_is_told_all_once(tmp_path: Path) -> None:
-    project = Project(tmp_path / "bot")
-    with project.process("sandbox", "serve", "--port", "0", until="botctl sandbox\n") as served:
-        text = served.said
-        served.signal(signal.SIGTERM)
-        assert served.ended() == 0
-    url = text.split("listens on ")[1].split(". ")[0]
-    assert all(line in text for line in pointed(url).values())
-    secret = text.split("BOTCTL_SANDBOX_SECRET=")[1].split()[0]
-    assert bot_token(secret) in text
+async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The secret stands there only where it was made up, and the file's name where it is in one."""
+    sandbox = Sandbox(default_world(), Access({bot_token("s3cret"): BOT}, "s3cret"))
+    async with serving(sandbox) as url:
+        _show(_ready(sandbox, "s3cret"), None)
+        text = capsys.readouterr().out
+        assert text.startswith(f"The sandbox listens on {url}. Ctrl-C ends it.\n\nbotctl-bot, application {BOT}\n")
+        assert all(one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *pointed(url).values()))
+        assert f"BOTCTL_SANDBOX_URL={url} BOTCTL_SANDBOX_SECRET=s3cret\n" in text
+        _show(_ready(sandbox, None), tmp_path / "a secret")
+    text = capsys.readouterr().out
+    assert "s3cret" not in text
+    assert f"BOTCTL_SANDBOX_SECRET_FILE='{tmp_path / 'a secret'}'" in text
 
 
 async def test_two_bots_live_in_one_world() -> None:
