@@ -192,7 +192,8 @@ def replay(
 ) -> None:
     """Type a transcript again, and compare what comes.
 
-    It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1: something else came.
+    It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1:
+    something else came.
     """
     from botctl.cli.sandbox_transcript import replayed
 

@@ -37,8 +37,9 @@ def serve(
 ) -> None:
     """Run the local Discord alone, for bots of any library.
 
-    It runs until Ctrl-C, and prints each bot's token, and the line that points a common library at it. The other verbs find it by --url or
-    BOTCTL_SANDBOX_URL, with its secret in BOTCTL_SANDBOX_SECRET, or in the file that BOTCTL_SANDBOX_SECRET_FILE names.
+    It runs until Ctrl-C, and prints each bot's token, and the line that points a common library at it. The other verbs
+    find it by --url or BOTCTL_SANDBOX_URL, with its secret in BOTCTL_SANDBOX_SECRET, or in the file that
+    BOTCTL_SANDBOX_SECRET_FILE names.
     Exit code 6: the port is taken.
     """
     import os
@@ -97,7 +98,7 @@ def _show(told: dict[str, Any], secret_file: Path | None) -> None:
         lines.append(f"{safe(bot['name'])}, application {bot['id']}")
         lines += [f"  token          {bot['token']}", f"  client secret  {bot['client_secret']}  (OAuth2)", ""]
     lines.append("A bot needs its token, and one line that points its library here:")
-    lines += [f"  {library:11} {line}" for library, line in pointed(url).items()]
+    lines += [f"  {library:15} {line}" for library, line in pointed(url).items()]
     secret = ""
     if secret_file is not None:
         secret = f" BOTCTL_SANDBOX_SECRET_FILE={shlex.quote(str(secret_file.resolve()))}"

@@ -15,6 +15,7 @@ _LINES: Final = {
     ),
     "nextcord": 'nextcord.http.Route.BASE = "{url}/api/v10"',
     "py-cord": 'discord.http.Route.API_BASE_URL = "{url}/api/v10"',
+    "interactions.py": 'interactions.api.http.route.Route.BASE = "{url}/api/v10"',
     "hikari": 'hikari.GatewayBot(token, rest_url="{url}/api/v10")',
     "discord.js": 'new Client({{ intents, rest: {{ api: "{url}/api" }} }})',
     "Discordeno": 'createBot({{ token, rest: {{ proxy: {{ baseUrl: "{url}/api" }} }} }})',
