@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox import payloads, permissions
+from botctl.sandbox import content, payloads, permissions
 from botctl.sandbox.opcodes import MESSAGE_CONTENT, PRIVILEGED
 from botctl.sandbox.refusal import Refusal, unknown
 from botctl.sandbox.rest import Call
@@ -120,7 +120,7 @@ def shown(call: Call, message: Message) -> dict[str, Any]:
     whole = payloads.message(message, call.sandbox.world, viewer=call.app.id)
     if not message.guild_id or has_intent(call, MESSAGE_CONTENT):
         return whole
-    return payloads.without_content(whole, call.app.id)
+    return content.without_intent(whole, call.app.id)
 
 
 def above(call: Call, guild: Guild, position: int) -> None:

@@ -27,7 +27,6 @@ from botctl.sandbox.world import (
 
 Json = dict[str, Any]
 HAS_THREAD = 1 << 5  # Discord: Message resource > Message Flags
-_NO_CONTENT: Json = {"content": "", "embeds": [], "attachments": [], "components": []}
 SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: a reply, and what a thread begins with
 # A category and what is spoken in have no topic and nothing pinned (Discord: Channel > Channel Object).
 _SPOKEN = ("topic", "last_pin_timestamp")
@@ -388,19 +387,6 @@ def message(one: Message, world: World, *, viewer: str = "") -> Json:
     if one.flags & HAS_THREAD and (begun := world.channels.get(one.id)) and begun.thread:
         shown["thread"] = thread(begun, begun.thread, viewer=viewer)
     return shown
-
-
-def without_content(shown: Json, me: str) -> Json:
-    """A message of a guild as the bot ``me`` sees it without the intent for what messages say.
-
-    What it said itself, and what mentions it, it may read (Discord: Gateway > Message Content Intent).
-    """
-    if answered := shown.get("referenced_message"):
-        shown = {**shown, "referenced_message": without_content(answered, me)}
-    if me in (shown["author"]["id"], *(one["id"] for one in shown["mentions"])):
-        return shown
-    snapshots = [{**one, "message": {**one["message"], **_NO_CONTENT}} for one in shown.get("message_snapshots", ())]
-    return {**shown, **_NO_CONTENT} | ({"message_snapshots": snapshots} if snapshots else {})
 
 
 def _webhook_author(one: Message, world: World) -> Json:
