@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
@@ -27,6 +28,7 @@ Database = AsyncDatabase[dict[str, Any]]
 """The service: the bot's own database."""
 
 CONNECTIONS: Final = 50
+CLOSE_S: Final = 0.5  # for a server that may be gone; all that it would be told is that we are (it forgets us anyway)
 _REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
 
 
@@ -94,7 +96,7 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
 
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    async with connect(url, timeout_s=timeout_s) as client:
+    async with _closed_soon(connect(url, timeout_s=timeout_s)) as client:
         try:
             await client.admin.command("ping")
         except (ConfigurationError, OperationFailure) as error:
@@ -105,6 +107,15 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[
         except (PyMongoError, OSError) as error:
             raise _unreachable(url, error) from error
         yield client
+
+
+@asynccontextmanager
+async def _closed_soon(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+    try:
+        yield client
+    finally:
+        with pymongo.timeout(CLOSE_S):
+            await client.close()
 
 
 def _unreachable(url: str, error: Exception) -> Unreachable:

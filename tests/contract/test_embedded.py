@@ -11,7 +11,9 @@ import warnings
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pymongo
 import pytest
+from pymongo.errors import PyMongoError
 from redis.exceptions import ConnectionError  # noqa: A004
 
 from botctl.core import embedded as module
@@ -203,6 +205,23 @@ async def test_a_pid_file_that_a_killed_store_left_is_not_believed(tmp_path):
     (runtime.folder / "mongo.pid").write_text(str(os.getpid()))
     async with tasks_for("mongo") as (tasks, _), mongo_store(Settings(), runtime, Bus(), tasks) as database:
         assert await database.client.admin.command("ping")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgiving):
+    """However long its calls may take: there is nothing to be told to the store that it would not find out itself."""
+    with server(nx.RECIPE, tmp_path) as own:
+        settings = Settings(mongo=MongoSettings(url=own.url, timeout_s=60))
+        async with (
+            asyncio.timeout(10),
+            tasks_for("mongo") as (tasks, _),
+            mongo_store(settings, Runtime(tmp_path), Bus(), tasks) as database,
+        ):
+            things = database["things"]
+            await asyncio.gather(*(things.insert_one({"of": "a session of its own"}) for _ in range(5)))
+            own.kill()
+            with pymongo.timeout(0.1), pytest.raises(PyMongoError):
+                await things.find_one()
 
 
 def test_a_port_that_somebody_took_meanwhile_is_not_shared(tmp_path):
