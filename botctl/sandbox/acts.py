@@ -97,7 +97,7 @@ def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     return ask(
         sandbox,
         who,
-        message.author_id,
+        _heard_by(sandbox.world, message),
         interactions.COMPONENT,
         _with_resolved(data, resolved),
         name=components.name_of(one),
@@ -111,6 +111,8 @@ def submit(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     wanted = body.get("modal")
     if opened is None or opened.modal is None or (wanted and wanted != opened.id):
         raise UsageError("No such form is open.", hint="A form opens when a command or button asks for it.")
+    if opened.channel_id not in sandbox.world.channels:
+        raise UsageError("The channel of the form was deleted.")
     resolved = Resolved(sandbox.world, who)
     said = _by_custom_id(components.modal_fields(opened.modal["components"]), body.get("fields") or {})
     filled = [_outer(one, said, resolved) for one in opened.modal["components"]]
@@ -185,6 +187,12 @@ def _clickable_message(world: World, who: Actor, message_id: str | None) -> Mess
         if message.only_for in (None, who.user.id) and components.clickable(message.components):
             return message
     raise UsageError(f"No message {_place(who)} has anything to click.")
+
+
+def _heard_by(world: World, message: Message) -> str:
+    """The application whose components these are: its bot said it, or a webhook of its."""
+    hook = world.webhooks.get(message.webhook_id or "")
+    return (hook.application_id if hook else None) or message.author_id
 
 
 def _place(who: Actor) -> str:

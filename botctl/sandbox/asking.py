@@ -26,7 +26,7 @@ def ask(
     command_type: int = commands.SLASH,
     source: Message | None = None,
 ) -> Interaction:
-    """Open an interaction of type ``kind`` and tell the bot; raises Unreachable when none is there.
+    """Open an interaction of type ``kind`` and tell the bot; raises Unreachable when it is not there, or not here.
 
     ``source`` is the message whose component was used, or on which the form was opened.
     """
@@ -34,6 +34,10 @@ def ask(
     app = world.applications.get(application_id)
     if app is None or not _listening(sandbox, app, guild_id):
         raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
+    if who.guild is not None and app.id not in who.guild.members:
+        raise Unreachable(f"{app.name} is not in {who.guild.name} any more.")
+    if who.guild is not None and not who.guild.available:
+        raise Unreachable(f"{who.guild.name} is unavailable.", hint="An incident goes on: guild-outage.")
     opened = sandbox.book.open(
         world,
         kind,

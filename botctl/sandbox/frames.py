@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from botctl.sandbox.compact import dumps
+from botctl.sandbox.compact import dumps, loads
 
 Json = dict[str, Any]
 _STATUSES = frozenset({"online", "idle", "dnd", "invisible", "offline"})
@@ -19,7 +18,7 @@ def frame(op: int, d: Any) -> str:
 def parsed(raw: bytes) -> Json | None:
     """The payload in ``raw``, or None when it is none."""
     try:
-        payload = json.loads(raw)
+        payload = loads(raw)
     except (ValueError, RecursionError):
         return None
     return payload if isinstance(payload, dict) and type(payload.get("op")) is int else None

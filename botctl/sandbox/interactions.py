@@ -26,7 +26,7 @@ COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # types of interact
 PONG, REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 1, 4, 5, 6, 7, 8, 9  # types of callbacks
 _CHOICES_MAX = 25
 _SETTABLE = messages.SETTABLE | EPHEMERAL
-_CHOICE_NAME_MAX = _CUSTOM_ID_MAX = 100
+_CHOICE_MAX = _CUSTOM_ID_MAX = 100
 _TITLE_MAX = 45
 
 
@@ -71,7 +71,7 @@ class Interaction:
     def final(self) -> bool:
         """Does the person see what they were waiting for?"""
         if self.state is State.DEFERRED_UPDATE:
-            return self.edited or bool(self.followups)
+            return self.edited or bool(self.followups) or self.source_id is None
         return self.state not in (State.WAITING, State.DEFERRED)
 
     @property
@@ -140,7 +140,7 @@ def check_callback(interaction: Interaction, body: Json) -> int:
         COMMAND: (REPLY, DEFER, MODAL),
         AUTOCOMPLETE: (CHOICES,),
         COMPONENT: (REPLY, DEFER, DEFER_UPDATE, UPDATE, MODAL),
-        MODAL_SUBMIT: (REPLY, DEFER, DEFER_UPDATE, UPDATE) if interaction.source_id else (REPLY, DEFER),
+        MODAL_SUBMIT: (REPLY, DEFER, DEFER_UPDATE) + ((UPDATE,) if interaction.source_id else ()),
     }[interaction.type]
     if kind in allowed:
         return int(kind)
@@ -175,7 +175,9 @@ def update(world: World, interaction: Interaction, made: Draft) -> Message:
 
 
 def defer_update(interaction: Interaction) -> None:
-    """Callback 6: nothing to see yet; the component's message may change later."""
+    """Callback 6: nothing to see yet; the component's message may change later. A form that no component opened is
+    closed by it, and that is all.
+    """
     interaction.original_id = interaction.source_id
     interaction.state = State.DEFERRED_UPDATE
 
@@ -186,9 +188,13 @@ def offer(interaction: Interaction, body: Json) -> None:
     choices = errors.objects(("data",), body, "choices")
     errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
     for index, one in enumerate(choices):
-        errors.text(("data", "choices", index), one, "name", 1, _CHOICE_NAME_MAX)
+        errors.text(("data", "choices", index), one, "name", 1, _CHOICE_MAX)
+        if isinstance(one.get("value"), str):
+            errors.text(("data", "choices", index), one, "value", 0, _CHOICE_MAX)
+        elif type(one.get("value")) not in (int, float):
+            errors.add(("data", "choices", index, "value"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    interaction.choices = [{"name": one["name"], "value": one.get("value")} for one in choices]
+    interaction.choices = [{"name": one["name"], "value": one["value"]} for one in choices]
     interaction.state = State.CHOICES
 
 
@@ -239,7 +245,9 @@ def delete(world: World, interaction: Interaction, message: Message) -> None:
     world.remove_message(message)
     if message.id in interaction.followups:
         interaction.followups.remove(message.id)
-    elif interaction.state is State.DEFERRED:
+        return
+    interaction.edited = True
+    if interaction.state is State.DEFERRED:
         interaction.state = State.REPLIED  # the person sees “thinking…” go away, and nothing else
         interaction.original_id = None
 

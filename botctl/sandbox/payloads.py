@@ -231,8 +231,8 @@ def reaction_emoji(key: str) -> Json:
 
 
 def partial_channel(channel: Channel, permissions: int) -> Json:
-    """A channel as an interaction shows it."""
-    return {
+    """A channel as an interaction shows it; of a thread also its metadata (Discord: Resolved Data Structure)."""
+    shown: Json = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
@@ -241,6 +241,9 @@ def partial_channel(channel: Channel, permissions: int) -> Json:
         "permissions": str(permissions),
         "flags": 0,
     }
+    if channel.thread is not None:
+        shown["thread_metadata"] = thread(channel, channel.thread)["thread_metadata"]
+    return shown
 
 
 def partial_member(member: Member) -> Json:

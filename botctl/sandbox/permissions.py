@@ -84,7 +84,8 @@ def of(world: World, guild: Guild, member: Member, channel: Channel | None = Non
     if granted == ALL:
         return ALL
     if channel is not None:
-        granted = _implied(_overwritten(guild, member, place(world, channel), granted))
+        granted = _overwritten(guild, member, place(world, channel), granted)
+        granted = _implied(granted, SEND if channel.thread is None else IN_THREADS)
         if channel.thread is not None and not _in_thread(channel, member, granted):
             return 0
     return granted & _TIMED_OUT if timed_out(world, member) else granted
@@ -143,10 +144,11 @@ def _overwritten(guild: Guild, member: Member, channel: Channel, granted: int) -
     return granted
 
 
-def _implied(granted: int) -> int:
+def _implied(granted: int, send: int) -> int:
+    """What falls away with seeing the channel, and with speaking there, which in threads is a permission of its own."""
     if not granted & VIEW:
         return 0
-    return granted if granted & SEND else granted & ~_NEED_SEND
+    return granted if granted & send else granted & ~_NEED_SEND
 
 
 def _in_thread(thread: Channel, member: Member, granted: int) -> bool:

@@ -6,7 +6,6 @@ Importing `routes` fills the table.
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from loguru import logger
 
 from botctl.core.escape import safe
 from botctl.sandbox import rest_trouble
-from botctl.sandbox.compact import dumps
+from botctl.sandbox.compact import dumps, loads
 from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.limiter import bucket_of
 from botctl.sandbox.messages import Upload
@@ -284,7 +283,7 @@ def _form(fields: dict[str, str]) -> Any:
 
 def _json(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
+        return loads(raw)
     except (ValueError, RecursionError):
         raise Refusal(400, 50109, "The request body contains invalid JSON.") from None
 

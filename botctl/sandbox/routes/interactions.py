@@ -10,7 +10,7 @@ from typing import Any
 from botctl.sandbox import interactions, mentions, messages, payloads
 from botctl.sandbox.interactions import Interaction
 from botctl.sandbox.messages import Draft
-from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import EPHEMERAL, LOADING, Message
 
@@ -21,6 +21,7 @@ Json = dict[str, Any]
 def callback(call: Call) -> Json | None:
     now_s = call.sandbox.world.clock.monotonic()
     interaction = call.sandbox.book.to_answer(call.path["interaction"], call.path["token"], now_s)
+    _check_place(call, interaction)
     kind = interactions.check_callback(interaction, call.form)
     errors = FormErrors()
     data = errors.field((), call.form, "data", dict) or {}
@@ -67,7 +68,15 @@ def follow_up(call: Call) -> Json:
 
 def _interaction(call: Call) -> Interaction:
     now_s = call.sandbox.world.clock.monotonic()
-    return call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
+    found = call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
+    _check_place(call, found)
+    return found
+
+
+def _check_place(call: Call, interaction: Interaction) -> None:
+    """Raises 10003 when the channel was deleted meanwhile."""
+    if interaction.channel_id not in call.sandbox.world.channels:
+        raise unknown("Channel")
 
 
 def _draft(call: Call, body: Json, *, old: Message | None = None) -> Draft:

@@ -120,6 +120,20 @@ def test_a_component_changes_the_message_it_stands_on(book: Book, world: World) 
     assert not two.final
     interactions.edit(world, two, interactions.original(world, two), text(world, "2"))
     assert two.final
+    three = opened(book, world, interactions.COMPONENT, source_id=source.id)
+    interactions.defer_update(three)
+    interactions.delete(world, three, interactions.original(world, three))
+    assert three.final, "the person sees it go"
+
+
+def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: Book, world: World) -> None:
+    one = opened(book, world, interactions.MODAL_SUBMIT)
+    interactions.defer_update(one)
+    assert one.final
+    with pytest.raises(Refusal) as refused:
+        interactions.original(world, one)
+    assert code(refused) == (404, 10008)
+    assert interactions.follow_up(world, one, text(world, "later"))[1]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +142,7 @@ def test_a_component_changes_the_message_it_stands_on(book: Book, world: World) 
         (interactions.COMMAND, None, {4, 5, 9}),
         (interactions.AUTOCOMPLETE, None, {8}),
         (interactions.COMPONENT, "1", {4, 5, 6, 7, 9}),
-        (interactions.MODAL_SUBMIT, None, {4, 5}),
+        (interactions.MODAL_SUBMIT, None, {4, 5, 6}),  # discord.js#8455: tried at Discord
         (interactions.MODAL_SUBMIT, "1", {4, 5, 6, 7}),
     ],
 )
@@ -150,6 +164,9 @@ def test_choices_and_forms_are_kept(book: Book, world: World) -> None:
     assert (one.choices, one.final) == ([{"name": "A", "value": 1}], True)
     with pytest.raises(Refusal):
         interactions.offer(one, {"choices": [{"name": "A", "value": 1}] * 26})
+    for wrong in ({}, {"value": None}, {"value": "x" * 101}, {"value": True}):
+        with pytest.raises(Refusal):
+            interactions.offer(one, {"choices": [{"name": "A", **wrong}]})
     with pytest.raises(Refusal) as refused:
         interactions.open_modal(opened(book, world), {"title": "T"})
     assert set(refused.value.errors["data"]) == {"custom_id", "components"}

@@ -107,6 +107,9 @@ def test_a_thread_has_the_overwrites_of_its_parent_and_a_private_one_is_for_its_
     general.overwrites[GUILD] = Overwrite(GUILD, 0, deny=SEND)
     assert permissions.of(world, guild, cat, thread) & VIEW
     assert not permissions.of(world, guild, cat, thread) & SEND
+    assert permissions.of(world, guild, cat, thread) & bits("ATTACH_FILES"), "to speak in threads is enough there"
+    general.overwrites[GUILD].deny = bits("SEND_MESSAGES_IN_THREADS")
+    assert not permissions.of(world, guild, cat, thread) & bits("ATTACH_FILES")
     thread.type = 12
     assert permissions.of(world, guild, cat, thread) == 0
     assert permissions.of(world, guild, guild.members[BOB], thread) & VIEW  # manages threads

@@ -211,7 +211,9 @@ def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
     assert not link.overdue(29.8)
 
 
-@pytest.mark.parametrize("raw", [b"\xff", b"[]", b"null", b'{"op": true}', b'{"op": 1.0}', b"{" * 5000, b"[" * 4000])
+@pytest.mark.parametrize(
+    "raw", [b"\xff", b"[]", b"null", b'{"op": 1, "d": NaN}', b'{"op": true}', b'{"op": 1.0}', b"{" * 5000, b"[" * 4000]
+)
 def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
     _, link, wire, _ = started()
     link.receive(raw, 0.0)

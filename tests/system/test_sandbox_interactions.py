@@ -1,0 +1,103 @@
+"""What an interaction tells a bot, and what its answer meets when the world has moved on meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.support.discord import BOT, CAT, GENERAL, GUILD, STAFF, Discord, Wire, local_discord
+
+BUTTON = [{"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}]
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Discord]:
+    async with local_discord() as running:
+        yield running
+
+
+async def heard(wire: Wire, discord: Discord, verb: str, **body: Any) -> dict[str, Any]:
+    """What the bot hears of a person's act."""
+    await discord.act(verb, timeout_s=0.001, **{"as": "ann", **body})
+    return (await wire.hear_until("INTERACTION_CREATE"))["d"]
+
+
+async def asked(wire: Wire, discord: Discord, **body: Any) -> dict[str, Any]:
+    """A session begins, and somebody uses its one command."""
+    await wire.identify(intents=1)
+    await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
+    return await heard(wire, discord, "send", name="ops", **body)
+
+
+async def answer(discord: Discord, interaction: dict[str, Any], kind: int, **data: Any) -> tuple[int, Any]:
+    path = f"/interactions/{interaction['id']}/{interaction['token']}/callback"
+    return await discord.rest("POST", path, json={"type": kind, "data": data})
+
+
+async def test_where_the_channel_is_gone_an_answer_is_refused(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        first = await asked(wire, discord, channel="staff")
+        second = await heard(wire, discord, "send", name="ops", channel="staff")
+        assert (await answer(discord, second, 5))[0] == 204
+        assert (await discord.rest("DELETE", f"/channels/{STAFF}"))[0] == 200
+        status, said = await answer(discord, first, 4, content="late")
+        assert (status, said["code"]) == (404, 10003)
+        status, said = await discord.rest("POST", f"/webhooks/{BOT}/{second['token']}", json={"content": "late"})
+        assert (status, said["code"]) == (404, 10003)
+
+
+async def test_the_button_of_an_ephemeral_message_says_on_what_it_stands(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        first = await asked(wire, discord)
+        await answer(discord, first, 4, content="psst", flags=64, components=BUTTON)
+        click = await heard(wire, discord, "click", component="Go")
+        source = click["message"]
+        assert (source["content"], source["flags"], source["interaction_metadata"]["id"]) == ("psst", 64, first["id"])
+        assert (click["channel"]["id"], click["app_permissions"].isdecimal(), click["context"]) == (GENERAL, True, 0)
+        assert (await answer(discord, click, 7, content="again"))[0] == 204
+        path = f"/webhooks/{BOT}/{first['token']}/messages/@original"
+        assert (await discord.rest("GET", path))[1]["content"] == "again"
+        assert (await discord.rest("DELETE", f"/webhooks/{BOT}/{click['token']}/messages/@original"))[0] == 204
+        assert (await discord.rest("GET", path))[1]["code"] == 10008
+
+
+async def test_the_button_of_a_webhook_is_heard_by_its_application(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await wire.identify(intents=1)
+        hook = (await discord.rest("POST", f"/channels/{GENERAL}/webhooks", json={"name": "Captain"}))[1]
+        said = {"content": "ahoy", "components": BUTTON}
+        message = (await discord.rest("POST", f"/webhooks/{hook['id']}/{hook['token']}?wait=1", json=said))[1]
+        click = await heard(wire, discord, "click", component="Go")
+        assert (click["application_id"], click["message"]["id"]) == (BOT, message["id"])
+
+
+async def test_what_a_bot_left_behind_and_what_is_in_an_outage_answers_nobody(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        await answer(discord, await asked(wire, discord), 4, content="here", components=BUTTON)
+        click = {"as": "ann", "component": "Go"}
+        await discord.act("incidents", name="guild-outage")
+        assert (await discord.control("POST", "click", click))[0] == 409
+        await discord.act("incidents", stop="guild-outage")
+        assert (await discord.rest("DELETE", f"/users/@me/guilds/{GUILD}"))[0] == 204
+        status, said = await discord.control("POST", "click", click)
+        assert (status, "is not in Botctl Test Guild any more" in said["error"]) == (409, True)
+
+
+async def test_a_thread_and_a_dm_are_shown_as_what_they_are(discord: Discord) -> None:
+    async with discord.wire() as wire:
+        thread = (await discord.rest("POST", f"/channels/{GENERAL}/threads", json={"name": "aside", "type": 11}))[1]
+        shown = (await asked(wire, discord, channel=thread["id"]))["channel"]
+        assert (shown["type"], shown["parent_id"], shown["thread_metadata"]["archived"]) == (11, GENERAL, False)
+        direct = await heard(wire, discord, "send", name="ops", dm="botctl-bot", **{"as": "cat"})
+        assert (direct["user"]["id"], direct["context"], "member" in direct, "guild_id" in direct) == (
+            *(CAT, 1),
+            *(False, False),
+        )
+
+
+async def test_what_is_no_number_in_json_is_no_json(discord: Discord) -> None:
+    path = f"/channels/{GENERAL}/messages"
+    status, said = await discord.rest("POST", path, data='{"content": "x", "nonce": NaN}')
+    assert (status, said["code"]) == (400, 50109)
