@@ -93,6 +93,13 @@ class Project:
         """Call botctl and wait for its end."""
         return Done(*botctl(words, self.root, {**self.env, **env}, limit_s=limit_s))
 
+    def fresh(self, *words: str, limit_s: float = 30) -> Done:
+        """As `call`, in a new interpreter: as a person does it, and nothing is loaded that botctl does not load."""
+        done = subprocess.run(
+            (*BOTCTL, *words), cwd=self.root, env=self.env, capture_output=True, text=True, timeout=limit_s, check=False
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
     @contextmanager
     def process(
         self, *words: str, until: str | None = None, folder: Path | None = None, **env: str

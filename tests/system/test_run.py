@@ -6,12 +6,28 @@ import json
 import re
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import READY, Process, Project
 from tests.support.project_files import SLOW
+from tests.support.verbs import CALLS
+
+# A line that each prints.
+FRESH = {
+    "auth key list": r"fresh",
+    "audit log": r"success  cli:\S+  key\.create",
+    "jobs list": r"trim-events +every 1h",
+    "migrate status": r"0001_guild_revisions +applied",
+    "monitor --once": r"pid \d+ +bot, jobs, realtime",
+    "ratelimit list": r"ping +5/10s per user, 50/10s per guild",
+    "sandbox send /ping": r"Pong!",
+    "settings show 900000000000000001": r"locale +-",
+    "stores": r"redis  up +Valkey",
+    "init another": r"another/commands/ping\.py",
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +95,18 @@ class TestOneRun:
         assert done.code == 6
         assert f"Process {process.pid} already runs" in done.err
         assert READY not in done.err
+
+    def test_every_verb_works_in_an_interpreter_of_its_own(self, bot: tuple[Project, Process]) -> None:
+        """Other tests call it in a fork of a process that has loaded the libraries."""
+        project, _ = bot
+        verbs = {path.partition(" ")[0] for path in CALLS}
+        assert {call.partition(" ")[0] for call in FRESH} == verbs - {"run"}
+        assert project.fresh("auth", "key", "create", "fresh").out.startswith("botctl_")
+        with ThreadPoolExecutor(2) as pool:
+            calls = pool.map(lambda call: project.fresh(*call.split()), FRESH)
+        for (call, line), done in zip(FRESH.items(), calls, strict=True):
+            assert (done.code, "Traceback" in done.err) == (0, False), f"{call}\n{done.err}"
+            assert re.search(line, done.out), f"{call}\n{done.out}"
 
     def test_a_setting_changed_in_a_terminal_holds_at_once_in_the_bot(self, bot: tuple[Project, Process]) -> None:
         """Its own process, one MongoDB: the very next command sees it."""
