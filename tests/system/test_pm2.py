@@ -251,7 +251,7 @@ class TestRestarts:
                     )
                 ),
             )
-            self.check_budget(*self.crash_loop(pm2, tmp_path, 3))
+            self.check_budget(*self.crash_loop(pm2, tmp_path, 2))
             done(refused)
             assert discord.identified_s == []
         apps = pm2.apps()
