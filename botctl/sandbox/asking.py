@@ -83,6 +83,9 @@ def _payload(world: World, who: Actor, app: Application, opened: Interaction, da
     if who.guild is None or who.member is None:
         return {**common, **_direct(world, who, app)}
     guild, may = who.guild, who.may(world)
+    bot = guild.members[app.id]
+    for channel_id, shown in data.get("resolved", {}).get("channels", {}).items():
+        shown["app_permissions"] = str(permissions.of(world, guild, bot, world.channels[channel_id]))
     return {
         **common,
         "guild_id": guild.id,
@@ -90,7 +93,7 @@ def _payload(world: World, who: Actor, app: Application, opened: Interaction, da
         "channel": payloads.partial_channel(who.channel, may),
         "member": payloads.invoking_member(who.member, may, world),
         "guild_locale": guild.locale,
-        "app_permissions": str(permissions.of(world, guild, guild.members[app.id], who.channel)),
+        "app_permissions": str(permissions.of(world, guild, bot, who.channel)),
         "authorizing_integration_owners": {"0": guild.id},
         "context": GUILD_CONTEXT,
     }

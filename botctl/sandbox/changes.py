@@ -49,8 +49,7 @@ def add_channel(sandbox: Sandbox, said: Json) -> Json:
     guild = lookup.guild(sandbox.world, said.get("guild"))
     made = Channel(_id(sandbox, said), guild.id, str(said["name"]), position=len(guild.channels))
     sandbox.world.add_channel(made)
-    sandbox.emit("CHANNEL_CREATE", payloads.channel(made), guild.id, channel=made)
-    sandbox.changed()
+    sandbox.channel_event("CHANNEL_CREATE", made)
     return {"id": made.id}
 
 

@@ -14,6 +14,7 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Channel, Guild, Member, Message, Overwrite, Role, World, discord_time
 
 Json = dict[str, Any]
+_HEARS_OF_BANS = permissions.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
 TIMEOUT_MOST = timedelta(days=28)  # Discord: Modify Guild Member
 
 
@@ -42,7 +43,8 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
     """``user_id`` may not be here any more, and what it said in the last ``delete_s`` seconds is deleted."""
     world = sandbox.world
     guild.bans[user_id] = reason
-    sandbox.emit("GUILD_BAN_ADD", {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}, guild.id)
+    told = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
+    sandbox.emit("GUILD_BAN_ADD", told, guild.id, needs=_HEARS_OF_BANS)
     if member := guild.members.get(user_id):
         remove(sandbox, guild, member)
     if delete_s:
@@ -53,7 +55,7 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
 def unban(sandbox: Sandbox, guild: Guild, user_id: str) -> None:
     del guild.bans[user_id]
     gone = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
-    sandbox.emit("GUILD_BAN_REMOVE", gone, guild.id)
+    sandbox.emit("GUILD_BAN_REMOVE", gone, guild.id, needs=_HEARS_OF_BANS)
     sandbox.changed()
 
 
@@ -66,11 +68,13 @@ def drop_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     for channel in guild.channels.values():
         channel.overwrites.pop(role.id, None)
     sandbox.emit("GUILD_ROLE_DELETE", {"guild_id": guild.id, "role_id": role.id}, guild.id)
+    sandbox.reveal(guild)
     sandbox.changed()
 
 
 def role_changed(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
+    sandbox.reveal(guild)
     sandbox.changed()
 
 
@@ -88,8 +92,7 @@ def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwri
 
 
 def channel_changed(sandbox: Sandbox, channel: Channel) -> None:
-    sandbox.emit("CHANNEL_UPDATE", payloads.channel(channel), channel.guild_id, channel=channel)
-    sandbox.changed()
+    sandbox.channel_event("CHANNEL_UPDATE", channel)
 
 
 def inactive(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:

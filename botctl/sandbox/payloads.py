@@ -27,6 +27,7 @@ from botctl.sandbox.world import (
 
 Json = dict[str, Any]
 HAS_THREAD = 1 << 5  # Discord: Message resource > Message Flags
+OBFUSCATED = 1 << 17  # Discord: Channel resource > Channel Flags
 SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: a reply, and what a thread begins with
 # A category and what is spoken in have no topic and nothing pinned (Discord: Channel > Channel Object).
 _SPOKEN = ("topic", "last_pin_timestamp")
@@ -116,6 +117,19 @@ def channel(channel: Channel) -> Json:
         **channel.settings,
     }
     return {key: value for key, value in shown.items() if key not in _NOT_OF.get(channel.type, ())}
+
+
+def channel_for(one: Channel, guild: Guild, bot: Member, world: World) -> Json:
+    """A channel as the gateway shows it to ``bot``: what it does not see is there, and nothing is said of it.
+
+    Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
+    """
+    if permissions.sees(world, guild, bot, one):
+        return channel(one)
+    nobody = Overwrite(guild.id, 0, deny=permissions.VIEW)
+    settings = one.settings | ({"available_tags": []} if "available_tags" in one.settings else {})
+    bare = Channel(one.id, guild.id, "___hidden___", one.type, one.position, one.parent_id, settings=settings)
+    return {**channel(bare), "permission_overwrites": [overwrite(nobody)], "flags": OBFUSCATED}
 
 
 def overwrite(one: Overwrite) -> Json:
@@ -337,7 +351,7 @@ def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> 
         "member_count": len(one.members),
         "voice_states": [],
         "members": [member(member_, world) for member_ in shown],
-        "channels": [channel(channel_) for channel_ in one.channels.values()],
+        "channels": [channel_for(channel_, one, bot, world) for channel_ in one.channels.values()],
         "threads": [
             thread(one_, one_.thread, viewer=bot.user_id)
             for one_ in one.threads.values()

@@ -53,6 +53,7 @@ EVERYBODY = (
         "EMBED_LINKS",
         "ATTACH_FILES",
         "CHANGE_NICKNAME",
+        "CONNECT",
         "USE_APPLICATION_COMMANDS",
         "CREATE_PUBLIC_THREADS",
         "CREATE_PRIVATE_THREADS",
@@ -89,6 +90,12 @@ def of(world: World, guild: Guild, member: Member, channel: Channel | None = Non
         if channel.thread is not None and not _in_thread(channel, member, granted):
             return 0
     return granted & _TIMED_OUT if timed_out(world, member) else granted
+
+
+def sees(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
+    """Does ``member`` see ``channel``? A category, also for what is in it (Discord: Channel > Obfuscated Channels)."""
+    inside = (one for one in guild.channels.values() if one.parent_id == channel.id)
+    return any(of(world, guild, member, one) & VIEW for one in (channel, *inside))
 
 
 def timed_out(world: World, member: Member) -> bool:

@@ -64,6 +64,7 @@ class Sandbox:
         self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
         self.url = ""  # where the server listens, once it does
         self.grants = Grants()
+        self._blind: dict[tuple[str, str], set[str]] = {}  # the channels of a guild that a bot was told it does not see
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
         self.incidents: Incidents  # what goes wrong on purpose; there as long as the sandbox listens
         self.traffic: Traffic  # for those who record; there as long as the sandbox listens
@@ -173,8 +174,8 @@ class Sandbox:
         """Tell every session that wants ``event`` and whose bot may know of it. Returns how many.
 
         Of a guild hear the bots that are in it; of a ``channel`` those that see it, of a DM those that are in it; with
-        ``needs`` those that have that permission; with ``application_id`` only that one, which needs no right to hear.
-        With ``intent`` those sessions that have it too.
+        ``needs`` those that have one of these permissions; with ``application_id`` only that one, which needs no right
+        to hear. With ``intent`` those sessions that have it too.
         """
         text: str | None = None
         told = 0
@@ -213,7 +214,24 @@ class Sandbox:
 
     def member_changed(self, guild: Guild, member: Member) -> None:
         self.emit("GUILD_MEMBER_UPDATE", {**payloads.member(member, self.world), "guild_id": guild.id}, guild.id)
+        if member.user_id in self.world.applications:
+            self.reveal(guild)
         self.changed()
+
+    def channel_event(self, event: str, channel: Channel) -> None:
+        """Tell each bot of the guild what became of a channel, as it sees it."""
+        guild = self.world.guilds[channel.guild_id]
+        for bot in self._bots(guild):
+            self._channel_event(event, guild, bot, channel)
+        self.changed()
+
+    def reveal(self, guild: Guild) -> None:
+        """After a change of roles: tell each bot of the channels that it sees only now."""
+        for bot in self._bots(guild):
+            blind = self._blind.get((guild.id, bot.user_id), set())
+            for channel in [guild.channels[one] for one in blind if one in guild.channels]:
+                if permissions.sees(self.world, guild, bot, channel):
+                    self._channel_event("CHANNEL_UPDATE", guild, bot, channel)
 
     def guild_joined(self, guild: Guild, application_id: str | None = None) -> None:
         """Tell of a guild that the bots came to, or that one of them."""
@@ -239,6 +257,19 @@ class Sandbox:
         channel = self.world.channels[channel_id]
         self.emit(event, data, channel.guild_id or None, channel=channel)
 
+    def _bots(self, guild: Guild) -> list[Member]:
+        """Those that hear of the guild."""
+        return [guild.members[one] for one in self.world.applications if guild.available and one in guild.members]
+
+    def _channel_event(self, event: str, guild: Guild, bot: Member, channel: Channel) -> None:
+        blind = self._blind.setdefault((guild.id, bot.user_id), set())
+        if event == "CHANNEL_DELETE" or permissions.sees(self.world, guild, bot, channel):
+            blind.discard(channel.id)
+        else:
+            blind.add(channel.id)
+        shown = payloads.channel_for(channel, guild, bot, self.world)
+        self.emit(event, shown, guild.id, application_id=bot.user_id)
+
     def _may_hear(self, application_id: str, guild_id: str | None, channel: Channel | None, needs: int) -> bool:
         if guild_id is None:
             return channel is None or application_id in channel.recipients
@@ -249,7 +280,7 @@ class Sandbox:
         if channel is None and not needs:
             return True
         may = permissions.of(self.world, guild, bot, channel)
-        return may & needs == needs and bool(channel is None or may & permissions.VIEW)
+        return bool((not needs or may & needs) and (channel is None or may & permissions.VIEW))
 
     # Building what is told
 
@@ -261,6 +292,9 @@ class Sandbox:
         large = len(guild.members) > session.large_threshold
         bot = guild.members[session.application_id]
         shown = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
+        self._blind[guild.id, bot.user_id] = {
+            one.id for one in guild.channels.values() if not permissions.sees(self.world, guild, bot, one)
+        }
         return {**payloads.guild_create(guild, bot, shown, self.world), "large": large}
 
     def _ready(self, session: Session) -> Json:

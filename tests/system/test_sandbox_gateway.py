@@ -11,8 +11,10 @@ from typing import Any
 import disnake
 import pytest
 
+from botctl.sandbox import permissions
 from botctl.sandbox.changes import add_member
 from botctl.sandbox.limits import LENIENT
+from botctl.sandbox.world import Channel, Overwrite
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
 from tests.support.waiting import until
 
@@ -392,3 +394,47 @@ async def test_without_its_intent_content_is_empty_but_for_what_concerns_the_bot
         assert (said["content"], said["referenced_message"]["content"]) == ("mine", "")
         await discord.act("send", text="between us", dm="botctl-bot", **{"as": "ann"})
         assert (await heard())["content"] == "between us"
+
+
+async def test_of_a_channel_that_a_bot_does_not_see_it_is_told_no_more_than_that_it_is_there(discord: Discord) -> None:
+    """By the gateway; REST leaves it out. Mandatory for all bots since 16 November 2026."""
+    guild = discord.sandbox.world.guilds[GUILD]
+    everyone, own = guild.roles[GUILD], guild.roles[guild.members[BOT].roles[0]]
+    guild.channels[GENERAL].topic = "secret"
+    for role in (everyone, own):
+        role.permissions &= ~permissions.VIEW
+    async with discord.wire() as wire:
+        await wire.identify(intents=1)
+        told = (await wire.hear_until("GUILD_CREATE"))["d"]["channels"][0]
+        overwrite = {"id": GUILD, "type": 0, "allow": "0", "deny": str(permissions.VIEW)}
+        assert (told["id"], told["name"], told["topic"], told["flags"]) == (GENERAL, "___hidden___", None, 1 << 17)
+        assert told["permission_overwrites"] == [overwrite]
+        assert await discord.rest("GET", f"/guilds/{GUILD}/channels") == (200, [])
+        await discord.act("world", add_channel={"name": "more"})
+        assert (await wire.hear())["d"]["name"] == "___hidden___"
+        await discord.act("world", edit_role={"role": own.name, "allow": ["VIEW_CHANNEL"]})
+        await wire.hear_until("GUILD_ROLE_UPDATE")
+        assert {(await wire.hear())["d"]["name"] for _ in range(3)} == {"general", "staff", "more"}
+        await discord.act("world", set_overwrite={"channel": "staff", "role": own.name, "deny": ["VIEW_CHANNEL"]})
+        assert (await wire.hear_until("CHANNEL_UPDATE"))["d"]["name"] == "___hidden___"
+
+
+async def test_a_category_is_seen_for_what_is_in_it(discord: Discord) -> None:
+    world = discord.sandbox.world
+    guild = world.guilds[GUILD]
+    category = world.add_channel(Channel("900000000000000303", GUILD, "Place", type=4))
+    category.overwrites = {GUILD: Overwrite(GUILD, 0, deny=permissions.VIEW)}
+    assert not permissions.sees(world, guild, guild.members[BOT], category)
+    guild.channels[GENERAL].parent_id = category.id
+    assert permissions.sees(world, guild, guild.members[BOT], category)
+
+
+@pytest.mark.parametrize(("kept", "heard"), [(["BAN_MEMBERS"], True), (["VIEW_AUDIT_LOG"], True), ([], False)])
+async def test_of_bans_hear_those_who_may_ban_or_read_the_log(discord: Discord, kept: list[str], heard: bool) -> None:
+    """discord-api-docs#7948."""
+    guild = discord.sandbox.world.guilds[GUILD]
+    guild.roles[guild.members[BOT].roles[0]].permissions = permissions.bits(*kept)
+    async with discord.wire() as wire:
+        await wire.identify(intents=1 << 1 | 1 << 2)
+        await discord.act("world", ban={"user": "cat"})
+        assert (await wire.hear())["t"] == ("GUILD_BAN_ADD" if heard else "GUILD_MEMBER_REMOVE")

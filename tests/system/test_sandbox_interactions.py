@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from botctl.sandbox import permissions
 from tests.support.discord import BOT, CAT, GENERAL, GUILD, STAFF, Discord, Wire, local_discord
 
 BUTTON = [{"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}]
@@ -95,6 +96,21 @@ async def test_a_thread_and_a_dm_are_shown_as_what_they_are(discord: Discord) ->
             *(CAT, 1),
             *(False, False),
         )
+
+
+async def test_a_channel_that_is_named_says_what_the_bot_may_there(discord: Discord) -> None:
+    """Discord's change log, 16 July 2026."""
+    where = {"type": 7, "name": "where", "description": "Where"}
+    async with discord.wire() as wire:
+        await wire.identify(intents=1)
+        command = {"name": "to", "description": "To", "options": [where]}
+        await discord.rest("PUT", f"/applications/{BOT}/commands", json=[command])
+        deny = {"channel": "staff", "member": "botctl-bot", "deny": ["SEND_MESSAGES"]}
+        await discord.act("world", set_overwrite=deny)
+        told = await heard(wire, discord, "send", name="to", options={"where": "staff"})
+        (named,) = told["data"]["resolved"]["channels"].values()
+        here = int(told["app_permissions"]), int(named["app_permissions"])
+        assert [bool(one & permissions.SEND) for one in here] == [True, False]
 
 
 async def test_what_is_no_number_in_json_is_no_json(discord: Discord) -> None:

@@ -91,5 +91,5 @@ def _tell(sandbox: Sandbox, guild: Guild, roles: list[Role], channels: list[Chan
     for role in roles:
         sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
     for channel in channels:
-        sandbox.emit("CHANNEL_UPDATE", payloads.channel(channel), guild.id)
+        sandbox.channel_event("CHANNEL_UPDATE", channel)
     sandbox.changed()

@@ -155,7 +155,6 @@ def _may_edit_thread(call: Call, thread: Channel, state: Thread, may: int) -> No
 def _delete_guild_channel(call: Call, guild: Guild, channel: Channel) -> None:
     """What stood in a category stands alone afterwards."""
     sandbox = call.sandbox
-    gone = payloads.channel(channel)
     for child in guild.channels.values():
         if child.parent_id == channel.id:
             child.parent_id = None
@@ -163,8 +162,7 @@ def _delete_guild_channel(call: Call, guild: Guild, channel: Channel) -> None:
     if guild.system_channel_id == channel.id:
         guild.system_channel_id = None
     sandbox.world.remove_channel(channel)
-    sandbox.emit("CHANNEL_DELETE", gone, guild.id, channel=channel)
-    sandbox.changed()
+    sandbox.channel_event("CHANNEL_DELETE", channel)
 
 
 def _overwritable(call: Call) -> tuple[Channel, Guild]:

@@ -19,8 +19,10 @@ _LOGGED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "permission_o
 
 @route("GET", CHANNELS)
 def list_channels(call: Call) -> list[Json]:
-    """All of them, also those that the bot does not see; threads are elsewhere."""
-    return [payloads.channel(one) for one in access.guild_of(call).channels.values()]
+    """Those that the bot sees; threads are elsewhere."""
+    guild, world = access.guild_of(call), call.sandbox.world
+    me = access.me(call, guild)
+    return [payloads.channel(one) for one in guild.channels.values() if permissions.sees(world, guild, me, one)]
 
 
 @route("POST", CHANNELS)
@@ -38,7 +40,7 @@ def create_channel(call: Call) -> Reply:
     settings = channel_forms.settings(kind) | settings
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
-    sandbox.emit("CHANNEL_CREATE", payloads.channel(channel), guild.id, channel=channel)
+    sandbox.channel_event("CHANNEL_CREATE", channel)
     audit.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit.changed({}, _logged(channel)))
     return Reply(201, payloads.channel(channel))
 
