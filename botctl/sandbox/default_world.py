@@ -19,6 +19,8 @@ _BOT = permissions.MODERATOR | permissions.bits(
     "MANAGE_GUILD",
     "MANAGE_GUILD_EXPRESSIONS",
     "CREATE_GUILD_EXPRESSIONS",
+    "CREATE_EVENTS",
+    "MANAGE_EVENTS",
     "MENTION_EVERYONE",
 )
 

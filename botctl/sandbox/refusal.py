@@ -74,6 +74,8 @@ def unknown(what: str) -> Refusal:
         "Invite": 10006,
         "Ban": 10026,
         "Sticker": 10060,
+        "Guild Welcome Screen": 10069,
+        "Guild Scheduled Event": 10070,
     }
     return Refusal(404, codes[what], f"Unknown {what}")
 
@@ -137,6 +139,12 @@ class FormErrors:
                 (*path, name), "BASE_TYPE_BAD_LENGTH" if low else "BASE_TYPE_MAX_LENGTH", between if low else at_most
             )
         return value
+
+    def required(self, body: dict[str, Any], *names: str) -> None:
+        """Those of ``names`` that ``body`` does not say are errors."""
+        for name in names:
+            if body.get(name) is None:
+                self.add((name,), "BASE_TYPE_REQUIRED", "This field is required")
 
     def at_most(self, path: Path, listed: list[Any], most: int) -> None:
         if len(listed) > most:

@@ -169,7 +169,10 @@ class AuditEntry:
 
 @dataclass
 class Guild:
-    """A guild. ``bans`` are user id to reason; ``available`` is False in an outage; ``settings`` as of a channel."""
+    """A guild. ``bans`` are user id to reason; ``available`` is False in an outage; ``settings`` as of a channel.
+
+    ``auto_moderation`` (rules), ``scheduled_events`` (by id) and ``pages`` (what it shows newcomers, by name) are JSON.
+    """
 
     id: str
     name: str
@@ -187,6 +190,9 @@ class Guild:
     verification_level: int = 0
     available: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
+    auto_moderation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scheduled_events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -294,13 +300,15 @@ class World:
         return channel
 
     def remove_channel(self, channel: Channel) -> None:
-        """With its threads, messages, invites and webhooks."""
+        """With its threads, messages, invites, webhooks and scheduled events."""
         if channel.guild_id:
             guild = self.guilds[channel.guild_id]
             for thread in [one for one in guild.threads.values() if one.parent_id == channel.id]:
                 self.remove_channel(thread)
             guild.channels.pop(channel.id, None)
             guild.threads.pop(channel.id, None)
+            events = guild.scheduled_events
+            guild.scheduled_events = {key: one for key, one in events.items() if one["channel_id"] != channel.id}
         self.channels.pop(channel.id, None)
         self.messages.pop(channel.id, None)
         self.invites = {code: one for code, one in self.invites.items() if one.channel_id != channel.id}

@@ -125,9 +125,100 @@ LOG = (
     Call("GET", _GUILD + "/audit-logs?user_id={app}&action_type=22&limit=2&before=9999999999999999999"),
     Call("GET", _GUILD + "/audit-logs?after=1&limit=101", status=400),
 )
+_RULES = _GUILD + "/auto-moderation/rules"
+_WORD = {"name": "words", "event_type": 1, "trigger_type": 1, "trigger_metadata": {"keyword_filter": ["bad"]}}
+_SPAM = {"name": "spam", "event_type": 1, "trigger_type": 3}
+_ALERT = {"type": 2, "metadata": {"channel_id": "{channel}"}}
+_BLOCK = {"type": 1, "metadata": {"custom_message": "no"}}
+_TIME_OUT = {"type": 3, "metadata": {"duration_seconds": 60}}
+AUTO_MODERATION = (
+    Call("POST", _RULES, {**_WORD, "actions": [_BLOCK, _ALERT, _TIME_OUT], "enabled": True}, keep={"rule": "id"}),
+    Call("POST", _RULES, {**_SPAM, "trigger_type": 3, "actions": [_BLOCK], "exempt_roles": ["{role}"]}),
+    Call("POST", _RULES, {**_SPAM, "trigger_type": 3, "actions": [_BLOCK]}, status=400),
+    Call("POST", _RULES, {**_SPAM, "trigger_type": 4, "trigger_metadata": {"presets": [1]}, "actions": [_ALERT]}),
+    Call("POST", _RULES, {**_SPAM, "trigger_type": 5, "actions": [{"type": 1}]}),
+    Call("POST", _RULES, {**_SPAM, "trigger_type": 6, "event_type": 2, "actions": [{"type": 4}]}),
+    Call("POST", _RULES, {**_WORD, "name": "x" * 101, "event_type": 3, "actions": []}, status=400),
+    Call("POST", _RULES, {**_WORD, "actions": [{"type": 2}, {"type": 4}, {}]}, status=400),
+    Call("GET", _RULES),
+    Call("GET", _RULES + "/{rule}"),
+    Call("PATCH", _RULES + "/{rule}", {"name": "more", "enabled": False, "trigger_metadata": {"allow_list": ["good"]}}),
+    Call("DELETE", _RULES + "/{rule}", status=204),
+    Call("GET", _RULES + "/{rule}", status=404),
+)
+_EVENTS = _GUILD + "/scheduled-events"
+_MEET = {"name": "Meet", "privacy_level": 2, "scheduled_start_time": "2999-01-01T00:00:00Z"}
+_OUT = {**_MEET, "entity_type": 3, "entity_metadata": {"location": "Here"}}
+_EVENING = {**_OUT, "scheduled_end_time": "2999-01-01T01:00:00Z"}
+_WEEKLY = {"start": "2999-01-01T00:00:00Z", "frequency": 2, "by_weekday": [1], "by_n_weekday": [{"n": 1, "day": 2}]}
+EVENTS = (
+    Call("POST", _GUILD + "/channels", {"name": "Voice", "type": 2}, status=201, keep={"voice": "id"}),
+    Call("POST", _EVENTS, {**_EVENING, "image": PNG, "recurrence_rule": _WEEKLY}, keep={"event": "id"}),
+    Call("POST", _EVENTS, {**_MEET, "entity_type": 2, "channel_id": "{voice}"}),
+    Call("POST", _EVENTS, {**_MEET, "entity_type": 1, "channel_id": "{voice}"}, status=400),
+    Call("POST", _EVENTS, {**_OUT, "scheduled_end_time": "2998-01-01T00:00:00Z"}, status=400),
+    Call("POST", _EVENTS, _OUT, status=400),
+    Call("POST", _EVENTS, {**_EVENING, "scheduled_start_time": "2020-01-01T00:00:00Z"}, status=400),
+    Call("GET", _EVENTS + "?with_user_count=true"),
+    Call("GET", _EVENTS + "/{event}?with_user_count=true"),
+    Call("GET", _EVENTS + "/{event}/users"),
+    Call("PATCH", _EVENTS + "/{event}", {"status": 3}, status=400),
+    Call("PATCH", _EVENTS + "/{event}", {"status": 2, "description": "now"}),
+    Call("PATCH", _EVENTS + "/{event}", {"status": 3}),
+    Call("PATCH", _EVENTS + "/{event}", {"name": "late"}, status=400),
+    Call("DELETE", _EVENTS + "/{event}", status=204),
+    Call("GET", _EVENTS + "/{event}", status=404),
+    Call("DELETE", "/channels/{voice}"),
+    Call("GET", _EVENTS),
+)
+_QUESTION = {"id": "0", "title": "Why?", "options": [{"title": "So", "role_ids": ["{role}"], "emoji_name": "x"}]}
+NEWCOMERS = (
+    Call("GET", _GUILD + "/welcome-screen", status=404),
+    Call(
+        "PATCH",
+        _GUILD + "/welcome-screen",
+        {"enabled": True, "description": "Hi", "welcome_channels": [{"channel_id": "{channel}", "description": "d"}]},
+    ),
+    Call("PATCH", _GUILD + "/welcome-screen", {"welcome_channels": [{"channel_id": "1"}]}, status=400),
+    Call("GET", _GUILD + "/welcome-screen"),
+    Call("GET", _GUILD + "/onboarding"),
+    Call("PUT", _GUILD + "/onboarding", {"prompts": [_QUESTION], "default_channel_ids": ["{channel}"], "mode": 1}),
+    Call("PUT", _GUILD + "/onboarding", {"enabled": True}, status=400),
+    Call("PUT", _GUILD + "/onboarding", {"prompts": [{"title": "x", "options": []}]}, status=400),
+    Call("GET", _GUILD + "/widget"),
+    Call("GET", _GUILD + "/widget.json", status=403),
+    Call("PATCH", _GUILD + "/widget", {"enabled": True, "channel_id": "{channel}"}),
+    Call("GET", _GUILD + "/widget.json"),
+)
+ANSWERS = (
+    Call("GET", "/voice/regions"),
+    Call("GET", _GUILD + "/regions"),
+    Call("GET", _GUILD + "/vanity-url"),
+    Call("GET", _GUILD + "/integrations"),
+    Call("PUT", _GUILD + "/incident-actions", {"invites_disabled_until": "2999-01-01T00:00:00Z"}, status=400),
+    Call("PUT", _GUILD + "/incident-actions", {"dms_disabled_until": "2020-01-01T00:00:00Z"}),
+    Call("GET", _GUILD),
+    Call("GET", "/applications/{app}/entitlements"),
+    Call("GET", "/sticker-packs"),
+)
 LEAVING = (
     Call("DELETE", "/users/@me/guilds/{guild}", status=204),
     Call("DELETE", "/users/@me/guilds/{guild}", status=404),
     Call("GET", _GUILD, status=404),
 )
-MODERATION = (*ACCOUNTS, *GUILD, *ROLES, *MEMBERS, *BANS, *EMOJIS, *OWN_EMOJIS, *INVITES, *LOG, *LEAVING)
+MODERATION = (
+    *ACCOUNTS,
+    *GUILD,
+    *ROLES,
+    *MEMBERS,
+    *BANS,
+    *EMOJIS,
+    *OWN_EMOJIS,
+    *INVITES,
+    *AUTO_MODERATION,
+    *EVENTS,
+    *NEWCOMERS,
+    *ANSWERS,
+    *LOG,
+    *LEAVING,
+)

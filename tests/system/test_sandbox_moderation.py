@@ -29,6 +29,12 @@ G = f"/guilds/{GUILD}"
 MISSING = (403, 50013)
 SOON = "2026-01-01T00:00:00+00:00"
 NOT_ADMIN = permissions.ALL & ~permissions.ADMINISTRATOR
+RULE, EVENT = "900000000000000501", "900000000000000601"
+WORDS = {"name": "words", "event_type": 1, "trigger_type": 1, "trigger_metadata": {"keyword_filter": ["bad"]}}
+WORDS |= {"actions": [{"type": 3, "metadata": {"duration_seconds": 60}}]}
+HERE = {"entity_type": 3, "entity_metadata": {"location": "Here"}, "privacy_level": 2}
+MEETING = {"name": "Meet", **HERE, "scheduled_start_time": "2999-01-01T00:00:00Z"}
+MEETING |= {"scheduled_end_time": "2999-01-01T01:00:00Z"}
 
 
 def furnished() -> World:
@@ -44,6 +50,12 @@ def furnished() -> World:
     guild.bans[DAN] = "spam"
     world.add_user(User(DAN, "dan"))
     world.invites[CODE] = Invite(CODE, GUILD, GENERAL, ANN, world.timestamp(), max_age_s=0)
+    rule = {"trigger_metadata": {}, "actions": [], "exempt_roles": [], "exempt_channels": [], "enabled": False}
+    rule |= {"name": "spam", "event_type": 1, "trigger_type": 3}
+    guild.auto_moderation[RULE] = {"id": RULE, "guild_id": GUILD, "creator_id": ANN, **rule}
+    event: dict[str, Any] = dict.fromkeys(("description", "channel_id", "entity_id", "image", "recurrence_rule"))
+    event |= {**MEETING, "status": 1, "guild_scheduled_event_exceptions": []}
+    guild.scheduled_events[EVENT] = {"id": EVENT, "guild_id": GUILD, "creator_id": ANN, **event}
     return world
 
 
@@ -124,6 +136,22 @@ NEEDS = (
     Need("GET", G + "/invites", "MANAGE_GUILD VIEW_AUDIT_LOG", any_of=True),
     Need("DELETE", f"/invites/{CODE}", "MANAGE_CHANNELS MANAGE_GUILD", any_of=True),
     Need("GET", G + "/audit-logs", "VIEW_AUDIT_LOG"),
+    Need("GET", G + "/auto-moderation/rules", "MANAGE_GUILD"),
+    Need("GET", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
+    Need("POST", G + "/auto-moderation/rules", "MANAGE_GUILD MODERATE_MEMBERS", WORDS),
+    Need("PATCH", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD", {"enabled": True}),
+    Need("DELETE", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
+    Need("POST", G + "/scheduled-events", "CREATE_EVENTS", MEETING),
+    Need("PATCH", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS", {"name": "Later"}),
+    Need("DELETE", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS"),
+    Need("PATCH", G + "/welcome-screen", "MANAGE_GUILD", {"enabled": False}),
+    Need("GET", G + "/welcome-screen", "MANAGE_GUILD"),  # as long as it is not enabled
+    Need("PUT", G + "/onboarding", "MANAGE_GUILD MANAGE_ROLES", {"mode": 0}),
+    Need("GET", G + "/widget", "MANAGE_GUILD"),
+    Need("PATCH", G + "/widget", "MANAGE_GUILD", {"enabled": True}),
+    Need("GET", G + "/vanity-url", "MANAGE_GUILD"),
+    Need("GET", G + "/integrations", "MANAGE_GUILD"),
+    Need("PUT", G + "/incident-actions", "MANAGE_GUILD", {"dms_disabled_until": SOON}),
 )
 FREE = {
     ("GET", "/guilds/{guild}"),
@@ -140,12 +168,22 @@ FREE = {
     ("GET", "/guilds/{guild}/stickers"),
     ("GET", "/soundboard-default-sounds"),
     ("GET", "/invites/{code}"),
+    ("GET", "/guilds/{guild}/scheduled-events"),
+    ("GET", "/guilds/{guild}/scheduled-events/{event}"),
+    ("GET", "/guilds/{guild}/scheduled-events/{event}/users"),
+    ("GET", "/guilds/{guild}/onboarding"),
+    ("GET", "/guilds/{guild}/widget.json"),
+    ("GET", "/guilds/{guild}/regions"),
+    ("GET", "/voice/regions"),
+    ("GET", "/applications/{application}/entitlements"),
+    ("GET", "/sticker-packs"),
     ("GET", "/users/@me/guilds"),
     ("DELETE", "/users/@me/guilds/{guild}"),
 }
 """What every bot in the guild may do."""
 
 _MODULES = ("audit_log", "bans", "emojis", "guild_channels", "guilds", "invites", "members", "roles")
+_MODULES += ("auto_moderation", "scheduled_events", "newcomers", "answers")
 
 
 def test_every_route_says_what_it_needs() -> None:
@@ -295,6 +333,45 @@ DID: tuple[tuple[str, str, Any, list[str], Action | None], ...] = (
     ("DELETE", f"{G}/emojis/{EMOJI}", None, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_DELETE),
     ("POST", f"/channels/{GENERAL}/invites", {}, ["INVITE_CREATE"], Action.INVITE_CREATE),
     ("DELETE", f"/invites/{CODE}", None, ["INVITE_DELETE"], Action.INVITE_DELETE),
+    ("POST", G + "/auto-moderation/rules", WORDS, ["AUTO_MODERATION_RULE_CREATE"], Action.AUTO_MODERATION_RULE_CREATE),
+    (
+        "PATCH",
+        f"{G}/auto-moderation/rules/{RULE}",
+        {"name": "x"},
+        ["AUTO_MODERATION_RULE_UPDATE"],
+        Action.AUTO_MODERATION_RULE_UPDATE,
+    ),
+    (
+        "DELETE",
+        f"{G}/auto-moderation/rules/{RULE}",
+        None,
+        ["AUTO_MODERATION_RULE_DELETE"],
+        Action.AUTO_MODERATION_RULE_DELETE,
+    ),
+    (
+        "POST",
+        G + "/scheduled-events",
+        MEETING,
+        ["GUILD_SCHEDULED_EVENT_CREATE"],
+        Action.GUILD_SCHEDULED_EVENT_CREATE,
+    ),
+    (
+        "PATCH",
+        f"{G}/scheduled-events/{EVENT}",
+        {"status": 2},
+        ["GUILD_SCHEDULED_EVENT_UPDATE"],
+        Action.GUILD_SCHEDULED_EVENT_UPDATE,
+    ),
+    (
+        "DELETE",
+        f"{G}/scheduled-events/{EVENT}",
+        None,
+        ["GUILD_SCHEDULED_EVENT_DELETE"],
+        Action.GUILD_SCHEDULED_EVENT_DELETE,
+    ),
+    ("PUT", G + "/onboarding", {"mode": 1}, [], Action.ONBOARDING_UPDATE),
+    ("PATCH", G + "/widget", {"enabled": True}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
+    ("PUT", G + "/incident-actions", {"dms_disabled_until": SOON}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
     ("PATCH", "/users/@me", {"username": "other"}, ["USER_UPDATE"], None),
 )
 

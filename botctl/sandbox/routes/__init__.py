@@ -2,9 +2,11 @@
 
 from botctl.sandbox.routes import (
     accounts,
+    answers,
     application_emojis,
     applications,
     audit_log,
+    auto_moderation,
     bans,
     channels,
     direct,
@@ -15,19 +17,23 @@ from botctl.sandbox.routes import (
     invites,
     members,
     messages,
+    newcomers,
     oauth2,
     pins,
     reactions,
     roles,
+    scheduled_events,
     threads,
     webhooks,
 )
 
 __all__ = [
     "accounts",
+    "answers",
     "application_emojis",
     "applications",
     "audit_log",
+    "auto_moderation",
     "bans",
     "channels",
     "direct",
@@ -38,10 +44,12 @@ __all__ = [
     "invites",
     "members",
     "messages",
+    "newcomers",
     "oauth2",
     "pins",
     "reactions",
     "roles",
+    "scheduled_events",
     "threads",
     "webhooks",
 ]

@@ -49,6 +49,8 @@ def _named(world: World, guild: Guild, shown: list[AuditEntry], api: str) -> Jso
         "application_commands": [commands[one] for one in ids if one in commands],
         "webhooks": [payloads.webhook(world.webhooks[one], world, api=api) for one in ids if one in world.webhooks],
         "integrations": [],
-        "guild_scheduled_events": [],
-        "auto_moderation_rules": [],
+        "guild_scheduled_events": [
+            payloads.scheduled_event(guild.scheduled_events[one], world) for one in ids if one in guild.scheduled_events
+        ],
+        "auto_moderation_rules": [guild.auto_moderation[one] for one in ids if one in guild.auto_moderation],
     }
