@@ -359,9 +359,24 @@ def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> 
         ],
         "presences": [],
         "stage_instances": [],
-        "guild_scheduled_events": [],
+        "guild_scheduled_events": [
+            scheduled_event(event, world)
+            for event in one.scheduled_events.values()
+            if _takes_place(event)
+            and permissions.of(world, one, bot, one.channels.get(event["channel_id"])) & permissions.VIEW
+        ],
         "soundboard_sounds": [],
     }
+
+
+def _takes_place(event: Json) -> bool:
+    """Is a scheduled event ahead, or going on?"""
+    return event["status"] in (1, 2)
+
+
+def scheduled_event(event: Json, world: World) -> Json:
+    """One of `Guild.scheduled_events`, with who made it."""
+    return {**event, "creator": user(world.users[event["creator_id"]])}
 
 
 def attachment(stored: Json, channel_id: str, world: World) -> Json:
@@ -485,7 +500,8 @@ def _invoked(invoked: Json, one: Message, world: World) -> Json:
     if invoked["type"] == 3:  # noqa: PLR2004 - a component: the message it stood on
         return {"interaction_metadata": {**metadata, "interacted_message_id": invoked["message_id"]}}
     if invoked["type"] != 2:  # noqa: PLR2004 - a modal: what it was opened by
-        return {"interaction_metadata": {**metadata, "triggering_interaction_metadata": {**metadata, "type": 2}}}
+        used = {"type": 3, "interacted_message_id": invoked["message_id"]} if invoked.get("message_id") else {"type": 2}
+        return {"interaction_metadata": {**metadata, "triggering_interaction_metadata": {**metadata, **used}}}
     legacy = {"id": invoked["id"], "type": 2, "name": invoked["name"], "user": by}
     return {"interaction_metadata": {**metadata, "name": invoked["name"]}, "interaction": legacy}
 
