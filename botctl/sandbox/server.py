@@ -125,12 +125,14 @@ class Sandbox:
 
     def members(self, session: Session, request: Json) -> Iterator[Dispatch]:
         """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it. Nothing at all where
-        all members are asked for without the intent, and for a guild of another shard.
+        all members are asked for without the intent, and for a guild of another shard, or in an outage.
 
         Or RATE_LIMITED, when all members are asked for too often (Discord: Gateway Events > Request Guild Members).
         """
         guild = self.world.guilds.get(str(request.get("guild_id")))
-        if guild is None or session.application_id not in guild.members or not session.carries(guild.id):
+        if guild is None or not guild.available or session.application_id not in guild.members:
+            return
+        if not session.carries(guild.id):
             return
         wanted, nonce = request.get("user_ids"), request.get("nonce")
         if wanted is None and not request.get("query"):

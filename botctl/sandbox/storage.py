@@ -145,6 +145,7 @@ def _guild(data: Json) -> Guild:
     return Guild(
         **{
             **data,
+            "available": True,  # whatever incident went on when it was written
             "roles": {key: Role(**one) for key, one in data["roles"].items()},
             "channels": {key: _channel(one) for key, one in data["channels"].items()},
             "members": {key: Member(**one) for key, one in data["members"].items()},

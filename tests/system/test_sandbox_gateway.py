@@ -372,6 +372,10 @@ async def test_all_members_are_asked_for_in_vain_without_the_intent_or_of_anothe
         assert (await blind.hear())["d"]["nonce"] == "some"
         await elsewhere.identify(shard=[foreign, count])
         await elsewhere.say(8, {"guild_id": GUILD, "user_ids": [ANN]})
+        discord.sandbox.world.guilds[GUILD].available = False
+        await blind.say(8, {"guild_id": GUILD, "user_ids": [ANN]})
+        await blind.say(1, None)
+        assert (await blind.hear())["op"] == 11
         await elsewhere.say(1, None)
         assert (await elsewhere.hear())["op"] == 11
 

@@ -64,6 +64,23 @@ async def test_the_button_of_an_ephemeral_message_says_on_what_it_stands(discord
         assert (await discord.rest("GET", path))[1]["code"] == 10008
 
 
+async def test_what_a_form_is_answered_says_what_opened_it(discord: Discord) -> None:
+    text = {"type": 18, "label": "Text", "component": {"type": 4, "style": 1, "custom_id": "text", "required": False}}
+    form = {"title": "Form", "custom_id": "form", "components": [text]}
+    async with discord.wire() as wire:
+        first = await asked(wire, discord)
+        await answer(discord, first, 9, **form)
+        by_command = await heard(wire, discord, "submit", fields={})
+        await answer(discord, by_command, 4, content="here", components=BUTTON)
+        await answer(discord, await heard(wire, discord, "click", component="Go"), 9, **form)
+        by_button = await heard(wire, discord, "submit", fields={})
+        await answer(discord, by_button, 4, content="there")
+        newest, older = (await discord.rest("GET", f"/channels/{GENERAL}/messages"))[1]
+        opened = [one["interaction_metadata"]["triggering_interaction_metadata"] for one in (older, newest)]
+        assert [one["type"] for one in opened] == [2, 3]
+        assert opened[1]["interacted_message_id"] == by_button["message"]["id"] == older["id"]
+
+
 async def test_the_button_of_a_webhook_is_heard_by_its_application(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify(intents=1)

@@ -58,6 +58,13 @@ def test_the_world_survives_its_file(tmp_path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["state.json"]
 
 
+def test_no_outage_outlives_the_sandbox(tmp_path) -> None:
+    world = default_world(ManualClock())
+    world.guilds[GUILD].available = False
+    storage.save(world, tmp_path / "state.json")
+    assert storage.load(tmp_path / "state.json").guilds[GUILD].available
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 99}', '{"version": 1, "last_id": 1, "users": {"1": 2}}'])
 def test_a_broken_file_is_a_sentence(tmp_path, text: str) -> None:
     path = tmp_path / "state.json"
