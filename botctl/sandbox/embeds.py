@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from botctl.sandbox.refusal import FormErrors, Path
@@ -12,23 +13,30 @@ MOST = 10
 TOTAL = 6000  # characters in all embeds of a message together
 _FIELDS = 25
 _URL = 2048
-_PICTURES = ("image", "thumbnail")
 _WEB = ("http", "https")
 _WITH_ATTACHMENTS = (*_WEB, "attachment")
-_TEXTS: tuple[tuple[str | None, str, int], ...] = (  # within what, name, most characters
-    (None, "title", 256),
-    (None, "description", 4096),
-    ("author", "name", 256),
-    ("footer", "text", 2048),
-)
-_URLS: tuple[tuple[str | None, str], ...] = (
-    (None, "url"),
-    ("author", "url"),
-    ("author", "icon_url"),
-    ("footer", "icon_url"),
-    ("image", "url"),
-    ("thumbnail", "url"),
-)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What Discord knows of an embed, or of an object in it: texts with their most characters, URLs with their schemes.
+
+    The text that it cannot be without is ``needs``.
+    """
+
+    texts: dict[str, int] = field(default_factory=dict)
+    urls: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    needs: str = ""
+
+
+_PICTURE = _Part(urls={"url": _WITH_ATTACHMENTS})
+_EMBED = _Part({"title": 256, "description": 4096}, {"url": _WEB})
+_PARTS = {
+    "author": _Part({"name": 256}, {"url": _WEB, "icon_url": _WITH_ATTACHMENTS}, needs="name"),
+    "footer": _Part({"text": 2048}, {"icon_url": _WITH_ATTACHMENTS}, needs="text"),
+    "image": _PICTURE,
+    "thumbnail": _PICTURE,
+}
 
 
 def checked(errors: FormErrors, body: Json) -> list[Json]:
@@ -43,50 +51,54 @@ def checked(errors: FormErrors, body: Json) -> list[Json]:
 
 def texts(embed: Json) -> Iterator[str]:
     """The texts of an embed that count for `TOTAL`."""
-    for within, name, _ in _TEXTS:
-        yield (embed.get(within) or {}).get(name) or "" if within else embed.get(name) or ""
-    for one in embed.get("fields") or ():
+    for name in _EMBED.texts:
+        yield embed.get(name, "")
+    for name, part in _PARTS.items():
+        if part.needs and name in embed:
+            yield embed[name][part.needs]
+    for one in embed.get("fields", ()):
         yield one["name"]
         yield one["value"]
 
 
 def _checked(said: Json, errors: FormErrors, path: Path) -> Json:
-    parts = {name: errors.field(path, said, name, dict) or {} for name in ("author", "footer", *_PICTURES)}
-    for within, name, most in _TEXTS:
-        place = parts[within] if within else said
-        if place.get(name) is not None:
-            errors.text((*path, within) if within else path, place, name, 0, most)
-    for within, name in (("author", "name"), ("footer", "text")):
-        if parts[within] and not parts[within].get(name):
-            errors.add((*path, within, name), "BASE_TYPE_REQUIRED", "This field is required")
-    for within, name in _URLS:
-        place = parts[within] if within else said
-        if place.get(name) is not None:
-            schemes = _WITH_ATTACHMENTS if within in _PICTURES or name == "icon_url" else _WEB
-            errors.url((*path, within) if within else path, place, name, _URL, schemes)
-    errors.number(path, said, "color", 0, 0xFFFFFF)
-    time = errors.time(path, said, "timestamp")
-    fields = _fields(said, errors, path)
-    shown = {name: said[name] for name in ("title", "description", "url", "color") if said.get(name) not in (None, "")}
-    shown |= {name: kept for name, part in parts.items() if (kept := _kept(name, part))}
-    shown |= {"fields": fields} if fields else {}
-    if not shown.keys() - {"url", "color"}:
+    shown = _known(said, _EMBED, errors, path)
+    if errors.number(path, said, "color", 0, 0xFFFFFF) is not None:
+        shown["color"] = said["color"]
+    for name, part in _PARTS.items():
+        if name in said and (inner := errors.field(path, said, name, dict)):
+            shown[name] = _known(inner, part, errors, (*path, name))
+    if fields := _fields(said, errors, path):
+        shown["fields"] = fields
+    if not errors.tree and not shown.keys() - {"url", "color"}:
         errors.add((*path, "description"), "BASE_TYPE_REQUIRED", "This field is required")
-    return {**shown, "type": "rich"} | ({"timestamp": time.isoformat()} if time else {})
+    shown["type"] = "rich"
+    if time := errors.time(path, said, "timestamp"):
+        shown["timestamp"] = time.isoformat()
+    return shown
 
 
-def _kept(name: str, part: Json) -> Json:
-    """What Discord knows of a part of an embed."""
-    known = [key for within, key, _ in _TEXTS if within == name] + [key for within, key in _URLS if within == name]
-    return {key: part[key] for key in known if part.get(key)}
+def _known(said: Json, part: _Part, errors: FormErrors, path: Path) -> Json:
+    """What Discord keeps of ``said``."""
+    kept: Json = {}
+    for name, most in part.texts.items():
+        if name in said and (text := errors.text(path, said, name, 0, most)):
+            kept[name] = text
+    for name, schemes in part.urls.items():
+        if name in said and (url := errors.url(path, said, name, _URL, schemes)):
+            kept[name] = url
+    if part.needs and not said.get(part.needs):
+        errors.add((*path, part.needs), "BASE_TYPE_REQUIRED", "This field is required")
+    return kept
 
 
 def _fields(said: Json, errors: FormErrors, path: Path) -> list[Json]:
     """The fields; of each it is said whether it is inline."""
     fields = errors.objects(path, said, "fields")
     errors.at_most((*path, "fields"), fields, _FIELDS)
+    kept = []
     for index, one in enumerate(fields):
-        errors.text((*path, "fields", index), one, "name", 1, 256)
-        errors.text((*path, "fields", index), one, "value", 1, 1024)
-        errors.field((*path, "fields", index), one, "inline", bool)
-    return [{"name": one.get("name"), "value": one.get("value"), "inline": bool(one.get("inline"))} for one in fields]
+        here = (*path, "fields", index)
+        name, value = errors.text(here, one, "name", 1, 256), errors.text(here, one, "value", 1, 1024)
+        kept.append({"name": name, "value": value, "inline": errors.field(here, one, "inline", bool) or False})
+    return kept

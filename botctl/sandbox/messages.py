@@ -177,6 +177,8 @@ def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:
 
 def _attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
     """Discord: Reference > Uploading Files: an attachment's id is a slot of ``files[n]``, or that of one to keep."""
+    if not uploads and "attachments" not in body:
+        return
     described = {str(one.get("id")): one for one in errors.objects((), body, "attachments")}
     slots = {upload.slot for upload in uploads}
     if "attachments" in body:

@@ -115,19 +115,21 @@ class FormErrors:
         self.add(path, *_CONVERT[kind])
         return False
 
-    def field(self, path: Path, body: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    def field(self, path: Path, body: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
         """The field ``name`` of ``body`` when it is a ``kind``; None when it is absent, null or an error."""
         value = body.get(name)
-        if value is None or not self.is_a((*path, name), value, kind):
+        if value is None or (type(value) is not kind and not self.is_a((*path, name), value, kind)):
             return None
         return cast("T", value)
 
     def objects(self, path: Path, body: dict[str, Any], name: str) -> list[dict[str, Any]]:
         """The objects in the list ``name`` of ``body``; what is no object is one of the errors."""
         listed = self.field(path, body, name, list) or []
-        return [one for index, one in enumerate(listed) if self.is_a((*path, name, index), one, dict)]
+        return [
+            one for index, one in enumerate(listed) if type(one) is dict or self.is_a((*path, name, index), one, dict)
+        ]
 
-    def text(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> str:
+    def text(self, path: Path, body: Mapping[str, Any], name: str, low: int, high: int) -> str:
         """The text ``name`` of ``body``, of ``low`` to ``high`` characters; required when ``low`` is not 0."""
         if low and body.get(name) in (None, ""):
             self.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
@@ -203,16 +205,18 @@ class FormErrors:
 
     def url(self, path: Path, body: Mapping[str, Any], name: str, most: int, schemes: Collection[str]) -> str:
         """The URL ``name`` of ``body``, with one of ``schemes``; "" when it is absent, null or an error."""
-        said = self.text(path, dict(body), name, 0, most)
+        said = self.text(path, body, name, 0, most)
+        if not said:
+            return ""
         try:
             parts = urlsplit(said)
         except ValueError:
             parts = urlsplit("")
-        if said and parts.scheme and parts.scheme not in schemes:
+        if parts.scheme and parts.scheme not in schemes:
             listed = ", ".join(f"'{one}'" for one in schemes)
             words = f'Scheme "{parts.scheme}" must be one of ({listed}).'
             self.add((*path, name), "URL_TYPE_INVALID_SCHEME", words)
-        elif said and not parts.netloc:
+        elif not parts.netloc:
             self.add((*path, name), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
         else:
             return said
