@@ -14,6 +14,7 @@ async def permission_loss(sandbox: Sandbox, permission: str = "SEND_MESSAGES", g
 
     Discord answers 50013 (or 50001 where the bot no longer sees the channel), and tells by GUILD_ROLE_UPDATE and
     CHANNEL_UPDATE. A 403 counts towards the 10,000 invalid requests. It is given back in the end.
+    A bot with ADMINISTRATOR loses nothing: no overwrite holds for it.
     """
     where = lookup.guild(sandbox.world, guild or None)
     bit = permissions.bits(permission)
