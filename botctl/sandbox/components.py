@@ -73,9 +73,10 @@ def _check_one(one: Json, errors: FormErrors, path: Path) -> None:
 
 def numbered(components: list[Json]) -> list[Json]:
     """``components`` with the ``id`` that Discord gives to those that have none, and selects with their defaults."""
-    taken = {one["id"] for one in walk(components) if one.get("id")}
+    everything = list(walk(components))
+    taken = {one["id"] for one in everything if one.get("id")}
     free = (number for number in itertools.count(1) if number not in taken)
-    for one in walk(components):
+    for one in everything:
         for name in [name for name, value in one.items() if value is None]:
             del one[name]
         if not one.get("id"):

@@ -55,7 +55,8 @@ def checked(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
     if sum(len(one["content"]) for one in everything if one["type"] == TEXT) > _TEXT_MOST:
         words = f"The displayable text of a message must be {_TEXT_MOST} or fewer in length."
         errors.add(path, "COMPONENT_DISPLAYABLE_TEXT_SIZE_EXCEEDED", words)
-    for one in components.walk(components.numbered(made)):
+    components.numbered(made)
+    for one in everything:
         for name, value in _DEFAULTS.get(one["type"], {}).items():
             one.setdefault(name, value)
         for item in one.get("items") or ():

@@ -615,3 +615,44 @@ async def test_a_disnake_bot_moderates(discord: Discord) -> None:
         with pytest.raises(disnake.Forbidden) as lost:
             await guild.unban(bob)
         assert lost.value.code == 50013
+
+
+async def test_a_disnake_bot_sees_to_rules_events_and_newcomers(discord: Discord) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def told(one: Any) -> None:
+        heard.put_nowait(one.name)
+
+    def listening(bot: Bot) -> None:
+        for event in ("automod_rule_create", "guild_scheduled_event_create"):
+            bot.add_listener(told, f"on_{event}")
+
+    intents = disnake.Intents(guilds=True, automod=True, guild_scheduled_events=True)
+    async with discord.bot(listening, intents=intents) as bot:
+        guild = bot.get_guild(int(GUILD))
+        assert [one.name for one in guild.scheduled_events] == ["Meet"]
+        await guild.create_automod_rule(
+            name="shouting",
+            event_type=disnake.AutoModEventType.message_send,
+            trigger_type=disnake.AutoModTriggerType.keyword,
+            trigger_metadata=disnake.AutoModTriggerMetadata(keyword_filter=["AAA"]),
+            actions=[disnake.AutoModBlockMessageAction(), disnake.AutoModTimeoutAction(60)],
+        )
+        assert await heard.get() == "shouting"
+        rules = await guild.fetch_automod_rules()
+        assert {one.name: len(one.actions) for one in rules} == {"spam": 0, "shouting": 2}
+        start = discord.sandbox.clock.now() + timedelta(hours=1)
+        event = await guild.create_scheduled_event(
+            name="Evening",
+            entity_type=disnake.GuildScheduledEventEntityType.external,
+            entity_metadata=disnake.GuildScheduledEventMetadata(location="Here"),
+            scheduled_start_time=start,
+            scheduled_end_time=start + timedelta(hours=1),
+        )
+        assert await heard.get() == "Evening"
+        assert (await event.start()).status is disnake.GuildScheduledEventStatus.active
+        screen = await guild.edit_welcome_screen(
+            channels=[disnake.WelcomeScreenChannel(id=int(GENERAL), description="here", emoji="👋")]
+        )
+        assert [one.description for one in screen.channels] == ["here"]
+        assert not (await guild.onboarding()).enabled
