@@ -72,7 +72,8 @@ async def too_many_requests(
 async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
     """Every request meets Cloudflare's page 1015: 429, HTML, no ``Via`` header. Discord itself is never reached.
 
-    The address is banned, not the token: each bot behind it is. Asking again does not end it sooner. The gateway's connections live.
+    The address is banned, not the token: each bot behind it is. Asking again does not end it sooner. The gateway's
+    connections live.
     """
     page = ban_page(retry_after_s)
     with _spoiling(sandbox, Spoiled(lambda: page)):
