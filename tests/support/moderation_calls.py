@@ -87,7 +87,8 @@ BANS = (
     Call("GET", _GUILD + "/bans/{cat}", status=404),
     Call("DELETE", _GUILD + "/bans/{cat}", status=404),
     Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{cat}", "{ann}", "{nobody}"], "delete_message_seconds": 1}),
-    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{ann}"]}, status=400),
+    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{ann}", "{app}"]}, status=400),
+    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{app}"]}),
 )
 EMOJIS = (
     Call("POST", _GUILD + "/emojis", {"name": "wave", "image": PNG}, status=201, keep={"emoji": "id"}),

@@ -46,7 +46,8 @@ def create_rule(call: Call) -> Json:
     kind = errors.choice((), call.form, "trigger_type", _MOST)
     errors.check()
     if sum(one["trigger_type"] == kind for one in guild.auto_moderation.values()) >= _MOST[kind]:
-        errors.add((), "AUTO_MODERATION_MAX_RULES_OF_TYPE_EXCEEDED", "Maximum number of rules of this type reached")
+        words = f"Maximum number of rules with trigger type {kind} is {_MOST[kind]}"
+        errors.add((), "AUTO_MODERATION_MAX_RULES_OF_TYPE_EXCEEDED", words)
         errors.check()
     blank = {"trigger_type": kind, "enabled": False, "trigger_metadata": {}, "exempt_roles": [], "exempt_channels": []}
     made = {"id": call.sandbox.world.new_id(), "guild_id": guild.id, "creator_id": call.app.id, **blank}

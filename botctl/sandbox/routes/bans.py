@@ -56,15 +56,17 @@ def ban(call: Call) -> None:
 
 @route("POST", "/guilds/{guild}/bulk-ban")
 def bulk_ban(call: Call) -> Json:
+    """Of the bot itself, where it is named, nothing is said."""
     guild, errors = access.guild_of(call, "BAN_MEMBERS", "MANAGE_GUILD"), FormErrors()
     wanted = errors.snowflakes((), call.form, "user_ids", _BULK_MOST)
     if not wanted:
         errors.add(("user_ids",), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
+    wanted = [one for one in wanted if one != call.app.id]
     delete_s = _delete_s(call.form)
     known = call.sandbox.world.users
     banned = [one for one in wanted if one in known and one not in guild.bans and _may_ban(call, guild, one)]
-    if not banned:
+    if wanted and not banned:
         raise Refusal(400, 500000, "Failed to ban users")
     for one in banned:
         _ban_now(call, guild, one, delete_s)

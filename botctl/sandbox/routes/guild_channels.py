@@ -34,7 +34,7 @@ def create_channel(call: Call) -> Reply:
     errors.check()
     fields, settings = channel_forms.fields(sandbox.world, guild, call.form, kind)
     if len(guild.channels) >= _MOST:
-        raise Refusal(400, 30013, f"Maximum number of guild channels reached ({_MOST})")
+        raise Refusal(400, 30013, f"Maximum number of server channels reached ({_MOST})")
     may_overwrite(call, guild, {}, fields.get("overwrites", {}))
     fields.setdefault("position", sum(one.type == kind for one in guild.channels.values()))
     settings = channel_forms.settings(kind) | settings

@@ -42,7 +42,7 @@ def get_role(call: Call) -> Json:
 def create_role(call: Call) -> Json:
     guild = access.guild_of(call, "MANAGE_ROLES")
     if len(guild.roles) >= _MOST:
-        raise Refusal(400, 30005, f"Maximum number of guild roles reached ({_MOST})")
+        raise Refusal(400, 30005, f"Maximum number of server roles reached ({_MOST})")
     everyone = guild.roles[guild.id]
     fields = {"name": "new role", "permissions": everyone.permissions, **_fields(call)}
     _may_grant(call, guild, fields["permissions"] & ~everyone.permissions)
