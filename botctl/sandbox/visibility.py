@@ -1,8 +1,9 @@
 """Which commands a person sees and may use, and why not (Discord: Application Commands > Contexts, Permissions). Pure.
 
 Discord's client shows nothing of a command that somebody may not use: to them it does not exist. An overwrite of a
-command replaces that of its application for the same role, user or channel, and grants what
-``default_member_permissions`` withholds; one of the application does not (Discord: Updates to Command Permissions).
+command replaces that of its application for the same role, user or channel, and grants a role or user what
+``default_member_permissions`` withholds; one of the application does not, nor one of everyone, who are whom those
+permissions are about (Discord: Updates to Command Permissions; discord-api-docs#5356).
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class _Case:
             return f"{self.name} is switched off in #{place.name}."
         if self._verdict(both) is False:
             return f"{self.name} is switched off for {who}."
-        return None if self._verdict(own) else self._lacking(may, who)
+        return None if self._personal(own) else self._lacking(may, who)
 
     def _may(self) -> int:
         return permissions.of(self.world, self.guild, self.member, self.channel)
@@ -106,12 +107,15 @@ class _Case:
         return own, common | own
 
     def _verdict(self, overwrites: _Overwrites) -> bool | None:
-        """What is said of the member: of the user before their roles, one of which is enough, before everyone."""
+        """What is said of the member, or else of everyone."""
+        personal = self._personal(overwrites)
+        return overwrites.get((ROLE, self.guild.id)) if personal is None else personal
+
+    def _personal(self, overwrites: _Overwrites) -> bool | None:
+        """What is said of the member: of the user before their roles, one of which is enough."""
         own = overwrites.get((USER, self.member.user_id))
         roles = [overwrites[ROLE, role] for role in self.member.roles if (ROLE, role) in overwrites]
-        if own is None and roles:
-            return any(roles)
-        return overwrites.get((ROLE, self.guild.id)) if own is None else own
+        return any(roles) if own is None and roles else own
 
     def _lacking(self, may: int, who: str) -> str | None:
         """What the command demands by default, unless it is granted itself; "0" is for administrators."""

@@ -125,6 +125,12 @@ def test_what_a_command_says_replaces_what_is_said_of_all(world: World, app: App
     assert (why(world, CAT, one), why(world, BOB, one)) == (None, "/x is switched off for bob.")
 
 
+def test_everyone_is_granted_nothing_that_a_command_demands(world: World, app: Application) -> None:
+    one = command(world, default_member_permissions="0")
+    allow(app, one["id"], (ROLE, GUILD, True))
+    assert why(world, CAT, one) == "/x is for administrators."
+
+
 def test_only_a_commands_own_overwrite_grants_what_it_demands(world: World, app: Application) -> None:
     one = command(world, default_member_permissions="0")
     allow(app, app.id, (USER, CAT, True))
