@@ -159,6 +159,7 @@ EVENTS = (
     Call("POST", _EVENTS, {**_MEET, "entity_type": 1, "channel_id": "{voice}"}, status=400),
     Call("POST", _EVENTS, {**_OUT, "scheduled_end_time": "2998-01-01T00:00:00Z"}, status=400),
     Call("POST", _EVENTS, _OUT, status=400),
+    Call("POST", _EVENTS, {**_OUT, "entity_type": 4}, status=400),
     Call("POST", _EVENTS, {**_EVENING, "scheduled_start_time": "2020-01-01T00:00:00Z"}, status=400),
     Call("GET", _EVENTS + "?with_user_count=true"),
     Call("GET", _EVENTS + "/{event}?with_user_count=true"),

@@ -158,9 +158,10 @@ def _fields(call: Call, guild: Guild, event: Json) -> Json:
     }
     found |= {name: value for name, value in chosen.items() if value is not None}
     found |= _times(call, event, errors)
-    if "entity_type" in found or {"channel_id", "entity_metadata"} & body.keys():
-        found |= _place(guild, event | found, body, errors)
     errors.check()
+    if {"entity_type", "channel_id", "entity_metadata"} & body.keys():
+        found |= _place(guild, event | found, body, errors)
+        errors.check()
     return found
 
 
