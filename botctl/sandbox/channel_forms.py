@@ -18,6 +18,7 @@ _ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
 _TOPIC_MAX = {FORUM: 4096}
 _OVERWRITES_MOST = 100
 _TAGS_MOST = 20
+_EMOJI_MAX = 100
 
 _SETTINGS: dict[int, Json] = {
     VOICE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
@@ -113,14 +114,21 @@ def _settings(world: World, body: Json, errors: FormErrors) -> Json:
         ),
         "default_sort_order": errors.choice((), body, "default_sort_order", (0, 1)),
         "default_forum_layout": errors.choice((), body, "default_forum_layout", (0, 1, 2)),
-        "default_reaction_emoji": _reaction(errors.field((), body, "default_reaction_emoji", dict)),
+        "default_reaction_emoji": _reaction(body, errors),
         "available_tags": _tags(world, body, errors) if "available_tags" in body else None,
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _reaction(said: Json | None) -> Json | None:
-    return {"emoji_id": said.get("emoji_id"), "emoji_name": said.get("emoji_name")} if said else None
+def _reaction(body: Json, errors: FormErrors) -> Json | None:
+    said = errors.field((), body, "default_reaction_emoji", dict)
+    return _emoji(said, errors, ("default_reaction_emoji",)) if said else None
+
+
+def _emoji(said: Json, errors: FormErrors, path: Path) -> Json:
+    """An emoji by its id or, one of Unicode's, by itself."""
+    name = errors.text(path, said, "emoji_name", 0, _EMOJI_MAX) or None
+    return {"emoji_id": errors.snowflake(path, said, "emoji_id"), "emoji_name": name}
 
 
 def _tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
@@ -132,8 +140,7 @@ def _tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
             "id": errors.snowflake(("available_tags", index), one, "id") or world.new_id(),
             "name": errors.text(("available_tags", index), one, "name", 1, 20),
             "moderated": errors.field(("available_tags", index), one, "moderated", bool) or False,
-            "emoji_id": errors.snowflake(("available_tags", index), one, "emoji_id"),
-            "emoji_name": one.get("emoji_name"),
+            **_emoji(one, errors, ("available_tags", index)),
         }
         for index, one in enumerate(listed)
     ]

@@ -39,6 +39,7 @@ GUILD = (
     Call("POST", _GUILD + "/channels", {"name": "stage", "type": 13}, status=201),
     Call("POST", _GUILD + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]}, status=201),
     Call("POST", _GUILD + "/channels", {"type": 9, "parent_id": "{text}"}, status=400),
+    Call("POST", _GUILD + "/channels", {"name": "f", "default_reaction_emoji": {"emoji_name": {}}}, status=400),
     Call(
         "PATCH",
         _GUILD + "/channels",
