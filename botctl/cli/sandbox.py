@@ -100,8 +100,8 @@ def click(
     ctx: typer.Context,
     *,
     label: Annotated[str, typer.Argument(help="A button's or menu's label or custom id.")],
-    value: Annotated[
-        list[str] | None, typer.Option("--value", help="What to choose in a menu: a name or its number; may repeat.")
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="CHOICE", help="What to choose in a menu: names, or their numbers.")
     ] = None,
     message: Annotated[
         str | None, typer.Option("--message", metavar="ID", help="On which message; else the last that has any.")
@@ -116,7 +116,7 @@ def click(
 ) -> None:
     """Press a button, or choose in a menu."""
     place = Place(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.click(label, value, message))
+    _once(place, timeout_s, as_json, lambda talk: talk.click(label, values, message))
 
 
 @app.command()
@@ -211,14 +211,14 @@ def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversat
     """Do one thing and print what came of it."""
 
     async def one(talk: Conversation) -> bool:
-        from botctl.cli.sandbox_output import put, tell_how_to_submit
+        from botctl.cli.sandbox_output import put, tell_how_to_go_on
 
         outcome = await do(talk)
         if not as_json and not talk.state.guilds:
             await talk.look()  # for the names of what the messages mention
         good = put(outcome, talk, as_json=as_json)
-        if talk.form and not as_json:
-            tell_how_to_submit(talk.form)
+        if not as_json:
+            tell_how_to_go_on(outcome)
         return good
 
     _act(place, timeout_s, one)

@@ -32,6 +32,19 @@ def home(project: Path | None, url: str | None) -> Home:
     return Elsewhere(url) if url else OfProject(find_root(project, os.environ, Path.cwd()))
 
 
+def text_of(what: str, path: Path) -> str:
+    """What stands in the file ``path``, which is ``what``. Raises UsageError with the reason when it cannot be read."""
+    from botctl.core.errors import UsageError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "it is no text in UTF-8"
+    raise UsageError(f"The {what} {path} cannot be read: {reason}.")
+
+
 @dataclass(frozen=True)
 class Elsewhere:
     """A sandbox at ``url``, whose secret the environment has."""

@@ -53,17 +53,14 @@ def incident(
 
 
 def _asked(name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None) -> Json:
-    """The body of the control call; raises UsageError for what cannot be read."""
-    from botctl.core.errors import UsageError
+    """The body of the control call; raises BotctlError for what cannot be read."""
+    from botctl.cli.sandbox_home import text_of
     from botctl.sandbox.bad_days import begin
 
     if stop is not None:
         return {"stop": stop}
     if scenario is not None:
-        try:
-            return {"scenario": scenario.read_text(encoding="utf-8")}
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The scenario {scenario} cannot be read: {error}.") from None
+        return {"scenario": text_of("scenario", scenario)}
     return begin(name, period, settings) if name else {}
 
 

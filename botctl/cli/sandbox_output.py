@@ -14,8 +14,10 @@ from botctl.cli.output import show
 from botctl.cli.sandbox_markdown import plain
 from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
+from botctl.sandbox.components import SELECTS, clickable, name_of
 from botctl.sandbox.conversation import Conversation
-from botctl.sandbox.shapes import Modal, Reply, Shape
+from botctl.sandbox.person import quote
+from botctl.sandbox.shapes import Reply, Shape
 from botctl.sandbox.words import Leave, Note, Outcome
 
 
@@ -36,7 +38,7 @@ def shown(outcome: Outcome, talk: Conversation) -> RenderableType:
             return Text("\n").join(Text(plain(line), "dim") for line in outcome.text.split("\n"))
         case Leave():
             return Text()
-    return view.messages(outcome, view.names(talk.state))
+    return view.messages(outcome, view.names(talk.state)) if outcome else Text("Nothing was said here yet.", "dim")
 
 
 def trouble(error: BotctlError) -> Text:
@@ -45,9 +47,21 @@ def trouble(error: BotctlError) -> Text:
     return text.append(f"\n  → {visible(error.hint)}", "not red dim") if error.hint else text
 
 
-def tell_how_to_submit(form: Modal) -> None:
-    fields = " ".join(f"{field.custom_id}=…" for field in form.fields)
-    show(Text(plain(f"Send it with: botctl sandbox submit {fields}"), "dim"), stderr=True)
+def tell_how_to_go_on(outcome: Outcome) -> None:
+    """The call that fills in the form that has opened, or that chooses in the first menu that came."""
+    if not isinstance(outcome, Reply):
+        return
+    if outcome.modal:
+        fields = " ".join(quote(f"{field.typed}=…") for field in outcome.modal.fields)
+        _tell(f"Send it with: botctl sandbox submit {fields}")
+        return
+    there = [one for message in outcome.messages for one in clickable(list(message.components))]
+    if menu := next((one for one in there if one["type"] in SELECTS and not one.get("disabled")), None):
+        _tell(f"Choose with: botctl sandbox click {quote(name_of(menu))} {'1' if menu.get('options') else '…'}")
+
+
+def _tell(what: str) -> None:
+    show(Text(plain(what), "dim"), stderr=True)
 
 
 def _json(outcome: Outcome) -> Any:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -30,7 +29,7 @@ from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.conversation import Conversation
 from botctl.sandbox.feed import Feed
 from botctl.sandbox.lines import run, suggest
-from botctl.sandbox.shapes import FormField, Modal, Reply
+from botctl.sandbox.shapes import FormField, Message, Modal, Reply
 from botctl.sandbox.words import Leave, Outcome
 
 _LOOK_EVERY_S = 0.5
@@ -53,6 +52,7 @@ _STYLE = Style.from_dict(
 async def from_pipe(talk: Conversation, notes: Transcript) -> bool:
     """Run the lines of stdin one after the other; all are run, and one that fails makes the whole fail."""
     await talk.settle()
+    notes.begin(talk)
     good = True
     for line in filter(str.strip, sys.stdin):
         try:
@@ -74,6 +74,7 @@ async def from_pipe(talk: Conversation, notes: Transcript) -> bool:
 async def at_prompt(talk: Conversation, notes: Transcript) -> bool:
     """Talk until the person leaves. What the bot says meanwhile appears above the prompt."""
     await talk.settle()
+    notes.begin(talk)
     with patch_stdout(raw=True):
         await _Prompt(talk, notes).talk_on()
     return True
@@ -103,7 +104,8 @@ class _Prompt:
         self._talk = talk
         self._notes = notes
         self._feed = Feed()
-        self._printing = asyncio.Lock()  # an answer and the watcher never show the same message twice
+        self._done = 0  # lines; what the watcher has asked for before one of them was answered is no news
+        self._away = False
         self._waiting: asyncio.Task[Outcome] | None = None
         self._toolbar = ""
         self._lines: PromptSession[str] = PromptSession(
@@ -137,11 +139,10 @@ class _Prompt:
 
     async def _do(self, what: Coroutine[Any, Any, Outcome], note: Callable[[Outcome | BotctlError], None]) -> bool:
         """Wait for the outcome and print it; a form that opens is filled in at once."""
-        async with self._printing:
-            outcome = await self._waited(self._followed(what), note)
-            if outcome is not None:
-                note(outcome)
-                self._show(outcome)
+        outcome = await self._waited(self._followed(what), note)
+        if outcome is not None:
+            note(outcome)
+            self._show(outcome)
         if isinstance(outcome, Reply) and outcome.modal:
             return await self._fill(outcome.modal)
         return not isinstance(outcome, Leave)
@@ -168,6 +169,7 @@ class _Prompt:
             self._print(Text("Not waited for.", "dim"))
         finally:
             self._waiting = None
+            self._done += 1
         return None
 
     async def _fill(self, form: Modal) -> bool:
@@ -195,15 +197,27 @@ class _Prompt:
     async def _watch(self) -> None:
         """Show what others, the bot above all, say while the person types."""
         for turn in itertools.count():
-            with contextlib.suppress(BotctlError):  # the next line that is sent says so
-                async with self._printing:
-                    fresh = self._feed.news(await self._talk.client.messages(self._talk.seat))
-                    others = [message for message in fresh if message.author.name != self._talk.seat.name]
-                    if others:
-                        self._print(view.messages(others, view.names(self._talk.state)))
-                if not self._talk.state.commands or turn % _STATE_EVERY == 0:
+            away = False
+            try:
+                done = self._done
+                said = await self._talk.client.messages(self._talk.seat)
+                if self._waiting is None and self._done == done:
+                    self._news(said)
+                if self._away or not self._talk.state.commands or turn % _STATE_EVERY == 0:
                     await self._talk.look()
+            except Unreachable:
+                away = True
+            except BotctlError:
+                pass  # the next line that is sent says so
+            if away != self._away:
+                self._away = away
+                self._lines.app.invalidate()
             await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _news(self, said: Sequence[Message]) -> None:
+        others = [message for message in self._feed.news(said) if message.author.name != self._talk.seat.name]
+        if others:
+            self._print(view.messages(others, view.names(self._talk.state)))
 
     def _interrupt(self) -> None:
         if self._waiting is not None:
@@ -217,13 +231,15 @@ class _Prompt:
         return [("class:person", f"{seat.name}"), ("class:channel", f" {self._talk.place}"), ("", " > ")]
 
     def _below(self) -> StyleAndTextTuples:
+        if self._away:
+            return [("", " The sandbox does not answer · :help")]
         bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (away)'}" for bot in self._talk.state.bots)
         parts = (self._talk.guild.name if self._talk.guild else "", bots or "no bot yet", self._toolbar, ":help")
         return [("", " " + " · ".join(plain(part) for part in parts if part))]
 
     def _greeting(self) -> Text:
         seat = self._talk.seat
-        commands = [c["name"] for c in self._talk.state.commands_in(self._talk.guild) if c.get("type", 1) == 1]
+        commands = [c["name"] for c in self._talk.commands if c.get("type", 1) == 1]
         told = f"You are {seat.name} in {self._talk.place}. "
         told += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
         return Text(plain(told + "Help: :help, leave: Ctrl-D."), "dim")

@@ -63,7 +63,9 @@ def serve(
     try:
         start(plan, tell)
     except Held as error:
-        raise Held(str(error), hint="Choose another --port, or 0 for any that is free.") from None
+        raise Held(
+            str(error), hint="Does one run already? Else choose another --port, or 0 for any that is free."
+        ) from None
 
 
 def _ready(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
@@ -93,16 +95,22 @@ def _show(told: dict[str, Any], secret_file: Path | None) -> None:
     from botctl.sandbox.libraries import pointed
 
     url = told["url"]
-    lines = [f"The sandbox listens on {url}. Ctrl-C ends it.", ""]
-    for bot in told["applications"]:
-        lines.append(f"{safe(bot['name'])}, application {bot['id']}")
-        lines += [f"  token          {bot['token']}", f"  client secret  {bot['client_secret']}  (OAuth2)", ""]
-    lines.append("A bot needs its token, and one line that points its library here:")
+    lines = ["A bot needs its token, and one line that points its library here:"]
     lines += [f"  {library:15} {line}" for library, line in pointed(url).items()]
+    for bot in told["applications"]:
+        lines += ["", f"{safe(bot['name'])}, application {bot['id']}"]
+        lines += [f"  token          {bot['token']}", f"  client secret  {bot['client_secret']}  (OAuth2)"]
     secret = ""
     if secret_file is not None:
         secret = f" BOTCTL_SANDBOX_SECRET_FILE={shlex.quote(str(secret_file.resolve()))}"
     elif "control_secret" in told:
         secret = f" BOTCTL_SANDBOX_SECRET={told['control_secret']}"
-    lines += ["", "You need, in another terminal:", f"  export BOTCTL_SANDBOX_URL={url}{secret}", "  botctl sandbox"]
+    lines += [
+        "",
+        "You need, in another terminal:",
+        f"  export BOTCTL_SANDBOX_URL={url}{secret}",
+        "  botctl sandbox",
+        "",
+    ]
+    lines.append(f"The sandbox listens on {url}. Ctrl-C ends it.")
     print("\n".join(lines), flush=True)

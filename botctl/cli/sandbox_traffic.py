@@ -33,11 +33,11 @@ def record(
 
     Each line of the file is one request or payload, as JSON.
     """
-    from botctl.core.when import duration
+    from botctl.sandbox.bad_days import seconds
 
-    limit_s = duration(period).total_seconds() if period else None
+    limit_s = seconds(period) if period else None
     count, why = _run(project, url, lambda client: _recorded(client, file, limit_s, most_mb * 1e6))
-    typer.echo(f"{count} lines in {file}{why}.", err=True)
+    typer.echo(f"{count} line{'' if count == 1 else 's'} in {file}{why}.", err=True)
 
 
 def traffic(
@@ -53,15 +53,14 @@ def traffic(
 
     Exit code 1: with --again, some were answered with another status. No bot need be connected.
     """
-    from botctl.core.errors import BotctlError
+    from botctl.cli.sandbox_home import text_of
     from botctl.sandbox.recording import read, requests
 
-    try:
-        lines = read(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BotctlError(f"The recording {file} cannot be read: {error}.") from None
+    lines = read(text_of("recording", file))
     if not again:
         _show(lines)
+        if not lines:
+            typer.echo(f"No traffic is in {file}.", err=True)
     elif not _run(project, url, lambda client: _asked_again(client, list(requests(lines)))):
         raise typer.Exit(1)
 

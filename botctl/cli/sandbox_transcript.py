@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from rich.text import Text
 
 from botctl.cli.output import plain, show
+from botctl.cli.sandbox_home import text_of
 from botctl.cli.sandbox_output import shown, trouble
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.conversation import Conversation
 from botctl.sandbox.lines import run
 from botctl.sandbox.person import quote
 from botctl.sandbox.shapes import Modal
-from botctl.sandbox.transcript import HEAD, Turn, difference, read, written
+from botctl.sandbox.transcript import Turn, begun, difference, read, seat_of, written
 from botctl.sandbox.words import Leave, Outcome
 
 _COLOURS = {"+": "green", "-": "red"}
@@ -28,6 +30,11 @@ class Transcript:
     def __init__(self, file: IO[str] | None = None) -> None:
         self._file = file
 
+    def begin(self, talk: Conversation) -> None:
+        """Note where the person is before anything is typed."""
+        if self._file is not None:
+            self._file.write(begun(talk.seat))
+
     def note(self, typed: str, came: Outcome | BotctlError, talk: Conversation) -> None:
         if self._file is not None and not isinstance(came, Leave):
             self._file.write(written(Turn(typed.strip(), _lines(came, talk))))
@@ -35,8 +42,7 @@ class Transcript:
 
     def note_form(self, form: Modal, fields: dict[str, str], came: Outcome | BotctlError, talk: Conversation) -> None:
         """A form that was filled in at the prompt is a line that sends it."""
-        known = {field.custom_id for field in form.fields}
-        pairs = " ".join(quote(f"{name}={value}") for name, value in fields.items() if name in known)
+        pairs = " ".join(quote(f"{field.typed}={fields[field.custom_id]}") for field in form.fields)
         self.note(f":submit {pairs}", came, talk)
 
 
@@ -51,21 +57,22 @@ def transcript(path: Path | None) -> Iterator[Transcript]:
     except OSError as error:
         raise BotctlError(f"The transcript {path} cannot be written: {error.strerror}.") from None
     with file:
-        file.write(HEAD + "\n")
         yield Transcript(file)
 
 
-def turns(path: Path) -> list[Turn]:
-    """What the transcript in ``path`` says. Raises UsageError and BotctlError."""
-    try:
-        return read(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BotctlError(f"The transcript {path} cannot be read: {error}.") from None
-
-
 async def replayed(path: Path, talk: Conversation) -> bool:
-    """Type all lines of ``path`` and print where something else came; whether nothing did."""
-    expected = turns(path)
+    """Type all lines of ``path`` and print where something else came; whether nothing did.
+
+    The first is typed where the transcript began, as far as ``talk`` names no other person or place.
+    """
+    text = text_of("transcript", path)
+    expected, began = read(text), seat_of(text)
+    talk.seat = replace(
+        talk.seat,
+        name=talk.seat.name or began.name,
+        channel=talk.seat.channel or began.channel,
+        guild=talk.seat.guild or began.guild,
+    )
     await talk.settle()
     wrong = 0
     for turn in expected:
@@ -77,7 +84,7 @@ async def replayed(path: Path, talk: Conversation) -> bool:
         Text(
             f"{wrong} of {len(expected)} lines were answered otherwise."
             if wrong
-            else f"{len(expected)} lines: as before."
+            else f"{len(expected)} line{'' if len(expected) == 1 else 's'}: as before."
         )
     )
     return not wrong

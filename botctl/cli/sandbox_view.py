@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.panel import Panel
 from rich.segment import Segment
 from rich.style import Style
@@ -24,25 +23,34 @@ Json = Mapping[str, Any]
 _BUTTON_STYLES: Final = {1: "bold blue", 2: "bold", 3: "bold green", 4: "bold red", 5: "underline", 6: "bold magenta"}
 _SELECTS: Final = {3: "", 5: "@people", 6: "@roles", 7: "@people or @roles", 8: "#channels"}
 _LINK: Final = 5
-_SLASH_ANSWER: Final = 20  # Discord: Message resource > Message Types
+# Discord: Message resource > Message Types
+_SLASH_ANSWER: Final = 20
+_SYSTEM: Final = {18: "began a thread", 21: "the thread begins here"}
 _INLINE_FIELDS: Final = 3
 _KILO: Final = 1000
 _PIPE: Final = 1000  # columns; no terminal has as many
 
 
 @dataclass(frozen=True)
-class Barred:
-    """``content`` with a coloured bar at its left, as Discord draws embeds."""
+class Led:
+    """``content`` with ``lead`` before each line, and no blanks after it: a terminal that gets narrower wraps those."""
 
+    lead: Segment
     content: RenderableType
-    style: Style
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        inner = options.update(width=max(options.max_width - 2, 1))
+        inner = options.update(width=max(options.max_width - self.lead.cell_length, 1))
         for line in console.render_lines(self.content, inner, pad=False):
-            yield Segment("▌ ", self.style)
-            yield from line
-            yield Segment.line()
+            while line and not line[-1].text.strip():
+                line.pop()
+            last = [Segment(line[-1].text.rstrip(), line[-1].style)] if line else []
+            yield from (self.lead, *line[:-1], *last, Segment.line())
+
+
+def barred(content: RenderableType, color: Any) -> Led:
+    """With a coloured bar at its left, as Discord draws embeds."""
+    style = Style(color=f"#{color & 0xFFFFFF:06x}") if color else Style(dim=True)
+    return Led(Segment("▌ ", style), content)
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def message(shown: Message, names: Names) -> Group:
         body.append(Text("  ").join(Text(f"{plain(one.emoji)} {one.count}", "dim") for one in shown.reactions))
     if shown.ephemeral:
         body.append(Text("Only you can see this", "dim italic"))
-    return Group(_head(shown), *(Padding(each, (0, 0, 0, 2), expand=False) for each in body))
+    return Group(_head(shown), *(Led(Segment("  "), each) for each in body))
 
 
 def _head(shown: Message) -> Text:
@@ -114,12 +122,16 @@ def _head(shown: Message) -> Text:
         head.append(plain(f" · {shown.interaction.user} used {slash}{shown.interaction.name or 'this'}"), "dim")
     if shown.reply_to:
         head.append(plain(f" · to {shown.reply_to}"), "dim")
+    if shown.type in _SYSTEM:
+        head.append(f" · {_SYSTEM[shown.type]}", "dim")
+    if shown.interaction and not (shown.content or shown.embeds or shown.components or shown.attachments):
+        head.append(" · thinking…", "dim")
     if shown.edited:
         head.append(" (edited)", "dim")
     return head
 
 
-def embed(raw: Json, names: Names) -> Barred:
+def embed(raw: Json, names: Names) -> Led:
     """An embed (Discord: Message resource > Embed Object)."""
     parts: list[RenderableType] = []
     if author := (raw.get("author") or {}).get("name"):
@@ -134,8 +146,7 @@ def embed(raw: Json, names: Names) -> Barred:
             parts.append(Text(f"▣ {plain(str(url))}", "dim"))
     if footer := (raw.get("footer") or {}).get("text"):
         parts.append(Text(plain(str(footer)), "dim"))
-    color = raw.get("color")
-    return Barred(Group(*parts), Style(color=f"#{color & 0xFFFFFF:06x}") if color else Style(dim=True))
+    return barred(Group(*parts), raw.get("color"))
 
 
 def _fields(fields: Sequence[Json], names: Names) -> Iterator[RenderableType]:
@@ -203,10 +214,8 @@ def _section(raw: Json, names: Names) -> Group:
     return Group(*components([*(raw.get("components") or ()), *beside], names))
 
 
-def _container(raw: Json, names: Names) -> Barred:
-    color = raw.get("accent_color")
-    style = Style(color=f"#{color & 0xFFFFFF:06x}") if color else Style(dim=True)
-    return Barred(Group(*components(raw.get("components") or (), names)), style)
+def _container(raw: Json, names: Names) -> Led:
+    return barred(Group(*components(raw.get("components") or (), names)), raw.get("accent_color"))
 
 
 def _media(raw: Json, _names: Names) -> Text:
@@ -247,7 +256,8 @@ def modal(form: Modal) -> Panel:
 def _input(field: FormField) -> list[Text]:
     label = Text(plain(field.label or field.custom_id), "bold")
     label.append(" *" if field.required else "", "red")
-    label.append(f"  {plain(field.custom_id)}", "not bold dim")
+    if field.typed == field.custom_id:
+        label.append(f"  {plain(field.custom_id)}", "not bold dim")
     if field.value:
         return [label, *(Text("│ " + plain(line)) for line in field.value.split("\n"))]
     choices = ", ".join(str(option.get("label")) for option in field.options)

@@ -28,13 +28,21 @@ def asked(line: str) -> dict[str, Any]:
     return begin(name, periods[0] if periods else None, [one for one in more if "=" in one])
 
 
+def seconds(period: str) -> float:
+    """The seconds of ``10s`` or ``1h30m``. Raises UsageError."""
+    try:
+        return duration(period).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+
+
 def begin(name: str, period: str | None, settings: Iterable[str]) -> dict[str, Any]:
     """An incident of the length ``period``, with settings like ``every_s=1``. Raises UsageError."""
     pairs = [one.partition("=") for one in settings]
     for key, equals, _ in pairs:
         if not equals:
             raise UsageError(f"“{key}” is no setting.", hint="Write NAME=VALUE, like every_s=0.5.")
-    for_s = duration(period).total_seconds() if period else None
+    for_s = seconds(period) if period else None
     return {"name": name, "for_s": for_s, "settings": {key.strip(): value.strip() for key, _, value in pairs}}
 
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from aiohttp import web
@@ -277,11 +277,18 @@ def _handler(function: Function) -> Callable[[web.Request], Awaitable[web.Respon
             status = 409 if isinstance(error, Unreachable) else 400
             return respond(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
         except Refusal as refusal:
-            return respond(
-                400, {"error": refusal.message, "hint": json.dumps(refusal.errors) if refusal.errors else ""}
-            )
+            return respond(400, {"error": refusal.message, "hint": " ".join(_told(refusal.errors))})
 
     return handle
+
+
+def _told(errors: Json, where: str = "") -> Iterator[str]:
+    """Discord's tree of errors as sentences: ``content: Must be 2000 or fewer in length.``"""
+    for name, inner in errors.items():
+        if name == "_errors":
+            yield from (f"{where}: {one['message']}" if where else str(one["message"]) for one in inner)
+        else:
+            yield from _told(inner, f"{where}.{name}" if where else name)
 
 
 def _authorized(request: web.Request, secret: str) -> bool:
@@ -367,6 +374,7 @@ def _guild(sandbox: Sandbox, guild_id: str) -> Json:
                 "id": one.user_id,
                 "name": world.users[one.user_id].name,
                 "bot": world.users[one.user_id].bot,
+                "locale": world.users[one.user_id].locale,
                 "roles": [guild.roles[role].name for role in one.roles],
             }
             for one in guild.members.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.client import ANSWER_S, SandboxClient, Seat
@@ -28,6 +29,17 @@ class Conversation:
     @property
     def guild(self) -> Guild | None:
         return self.state.guild(self.seat.guild)
+
+    @property
+    def locale(self) -> str:
+        """The language of this person's client."""
+        people = [one for one in self.guild.members if not one.bot] if self.guild else []
+        return next((one.locale for one in people if self.seat.name in {None, one.name, one.id}), "")
+
+    @property
+    def commands(self) -> list[dict[str, Any]]:
+        """The commands that there are where they are, as they are called in their language."""
+        return self.state.commands_in(self.guild, self.locale)
 
     async def look(self) -> State:
         """Ask the sandbox what there is: bots, commands, people."""
@@ -65,12 +77,12 @@ class Conversation:
         if not text.startswith("/"):
             return await self.send(text)
         await self.look()
-        return await self.send(parse(text, self.state.commands_in(self.guild)))
+        return await self.send(parse(text, self.commands))
 
     async def menu(self, name: str, target: str) -> Reply:
         """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
         await self.look()
-        return await self.send(menu(name, target, self.state.commands_in(self.guild)))
+        return await self.send(menu(name, target, self.commands))
 
     async def send(self, what: SlashCall | MenuCall | str) -> Reply:
         """Use a command, or say a text as it is."""

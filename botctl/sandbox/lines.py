@@ -34,15 +34,16 @@ async def suggest(talk: Conversation, text: str, cursor: int) -> list[Suggestion
     """What could stand at ``cursor``; values with autocomplete are asked from the bot, whose silence is no error."""
     if text.startswith(":"):
         return await _word_hints(talk, text[:cursor])
-    known = complete(text, cursor, talk.state, talk.guild)
-    asked = question(text, cursor, talk.state.commands_in(talk.guild))
+    known = complete(text, cursor, talk.state, talk.guild, talk.locale)
+    asked = question(text, cursor, talk.commands)
     if asked is None:
         return known
     try:
         choices = await talk.client.complete(asked, talk.seat, timeout_s=_ASK_S)
     except BotctlError:
         return known
-    return [Suggestion(quote(str(choice.value)), asked.start, choice.name) for choice in choices] + known
+    values = {quote(str(one.value)): "" if one.name == str(one.value) else one.name for one in choices}
+    return [Suggestion(value, asked.start, name) for value, name in values.items()] + known
 
 
 async def _word_hints(talk: Conversation, before: str) -> list[Suggestion]:

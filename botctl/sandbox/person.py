@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botctl.core.errors import UsageError
@@ -109,14 +109,15 @@ def menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
     """
     on_message = target.isdecimal() or target == "last"
     kind = MESSAGE if on_message else USER
-    names = [command["name"] for command in commands if command.get("type", SLASH) == kind]
-    known = next((known for known in names if known.casefold() == name.casefold()), None)
-    if known is None:
-        raise UsageError(
-            f'No menu of a {"message" if on_message else "person"} has "{name}".',
-            hint=guess(name, names) or _list("It has", names),
-        )
-    return MenuCall(known, target, on_message)
+    there = [command for command in commands if command.get("type", SLASH) == kind]
+    for one in there:
+        if name.casefold() in map(str.casefold, _called(one)):
+            return MenuCall(one["name"], target, on_message)
+    names = [one["name"] for one in there]
+    raise UsageError(
+        f'No menu of a {"message" if on_message else "person"} has "{name}".',
+        hint=guess(name, names) or _list("It has", names),
+    )
 
 
 def written(call: SlashCall) -> str:
@@ -144,9 +145,10 @@ def follow(text: str, commands: Iterable[Json]) -> Path:
     return path
 
 
-def _called(choice: Json) -> tuple[str, ...]:
-    """What a command may be called: by its name, or as ``name@bot``."""
-    return (choice["name"], f"{choice['name']}@{choice['bot']}") if choice.get("bot") else (choice["name"],)
+def _called(choice: Json) -> list[str]:
+    """What a command or an option may be called: by its name, by that which a translation hides, as ``name@bot``."""
+    names = [choice["name"], *([choice["own"]] if choice.get("own") else ())]
+    return [*names, *(f"{name}@{choice['bot']}" for name in names if choice.get("bot"))]
 
 
 def mentioned(text: str, ids: Mapping[str, str]) -> str:
@@ -156,10 +158,10 @@ def mentioned(text: str, ids: Mapping[str, str]) -> str:
 
 def scan_options(text: str, path: Path) -> Iterator[Given]:
     """The options that follow the command's name, in order, up to the end or the first text that is none."""
-    known = [option["name"] for option in path.options]
+    known = {said: option["name"] for option in path.options for said in _called(option)}
     at = path.end
     while (name := _NAME.match(text, at)) and name[1] in known:
-        given = _read_value(text, name, known)
+        given = replace(_read_value(text, name, known), name=known[name[1]])
         yield given
         at = given.end
 
@@ -225,6 +227,7 @@ def _check_path(text: str, path: Path, commands: Iterable[Json]) -> None:
     word = _WORD.match(text, path.end)
     typed = word[1] if word else ""
     if path.node is None:
+        typed = "" if text[path.end :][:1].isspace() else typed
         there = [one for one in commands if one.get("type", SLASH) == SLASH and not one.get("hidden")]
         names = ["/" + command["name"] for command in there]
         if same := [name for name in names if typed and name.startswith(f"/{typed}@")]:

@@ -6,6 +6,7 @@ Embeds, components and command options stay Discord's own JSON: their shape is D
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Json = Mapping[str, Any]
+
+_MADE_UP = re.compile("[0-9a-f]{32}")  # disnake, discord.py, nextcord: os.urandom(16).hex()
 
 
 class Shape(BaseModel):
@@ -94,6 +97,12 @@ class FormField(Shape):
     placeholder: str | None = None
     options: Sequence[dict[str, Any]] = ()
 
+    @property
+    def typed(self) -> str:
+        """What a person types to mean it: its custom id, or its label where a library has made that id up."""
+        by_label = _MADE_UP.fullmatch(self.custom_id) and self.label and "=" not in self.label
+        return self.label if by_label else self.custom_id
+
 
 class Modal(Shape):
     id: str
@@ -128,6 +137,7 @@ class Member(Shape):
     id: str
     name: str
     bot: bool = False
+    locale: str = ""
     roles: Sequence[str] = ()
 
 
@@ -162,16 +172,19 @@ class State(Shape):
         """The guild with this name or id; the first one when ``name`` is None."""
         return next((guild for guild in self.guilds if name is None or name in {guild.name, guild.id}), None)
 
-    def commands_in(self, guild: Guild | None) -> list[dict[str, Any]]:
+    def commands_in(self, guild: Guild | None, locale: str = "") -> list[dict[str, Any]]:
         """The commands that can be used in ``guild``: its own before the global ones, which they shadow.
 
         Each has the name of its ``bot``. Where two bots have a command of one name, each is called ``name@bot``.
+        They are called as clients in ``locale`` show them; what is translated has its own name as ``own``.
         """
         own = [command for command in self.commands if guild and command.get("guild_id") == guild.id]
         shadowed = {_identity(command) for command in own}
         common = [one for one in self.commands if not one.get("guild_id") and _identity(one) not in shadowed]
         bots = {bot.application_id: bot.typed for bot in self.bots}
-        named = [{**one, "bot": bots.get(str(one.get("application_id")), "")} for one in own + common]
+        named = [
+            {**_translated(one, locale), "bot": bots.get(str(one.get("application_id")), "")} for one in own + common
+        ]
         seen = Counter((one["name"], one.get("type", 1)) for one in named if not one.get("hidden"))
         return [{**one, "name": qualified(one)} if seen[one["name"], one.get("type", 1)] > 1 else one for one in named]
 
@@ -179,6 +192,20 @@ class State(Shape):
 def qualified(command: Json) -> str:
     """The name that no other bot's command has."""
     return f"{command['name']}@{command['bot']}"
+
+
+def _translated(one: Json, locale: str) -> dict[str, Any]:
+    """A command, option or choice with all within it (Discord: Application Commands > Localization)."""
+    said = {**one}
+    for key in ("name", "description"):
+        if words := (one.get(f"{key}_localizations") or {}).get(locale):
+            said[key] = words
+    if said["name"] != one["name"]:
+        said["own"] = one["name"]
+    for key in ("options", "choices"):
+        if one.get(key):
+            said[key] = [_translated(inner, locale) for inner in one[key]]
+    return said
 
 
 def _identity(command: Json) -> tuple[Any, ...]:

@@ -61,12 +61,12 @@ class _Spot:
         return last if last.quoted or self.word or not last.value else None
 
 
-def complete(text: str, cursor: int, state: State, guild: Guild | None = None) -> list[Suggestion]:
-    """What could stand at ``cursor``, likeliest first."""
+def complete(text: str, cursor: int, state: State, guild: Guild | None = None, locale: str = "") -> list[Suggestion]:
+    """What could stand at ``cursor``, likeliest first, in the language of the person."""
     before = text[:cursor]
     if not before.startswith("/"):
         return list(_mentions(before, guild))
-    there = [command for command in state.commands_in(guild) if not command.get("hidden")]
+    there = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
     commands = [command for command in there if command.get("type", SLASH) == SLASH]
     spot = _spot(before, commands)
     if spot.path.node is None:

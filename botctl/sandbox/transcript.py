@@ -3,24 +3,30 @@
 ::
 
     # botctl sandbox transcript: > is typed, what is indented must come; … stands for anything
+    # as: ann
+    # channel: general
     > /roll sides:20
       botctl-bot BOT · ann used /roll
         You rolled 17
 
-Ids and times are taken out of both sides before they are compared; what is random a person replaces with ``…``.
+``|`` begins each further line of what is typed, and the person and the place are those of the first line. Ids and times
+are taken out of both sides before they are compared; what is random a person replaces with ``…``.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from botctl.core.errors import UsageError
+from botctl.sandbox.client import Seat
 
 HEAD = "# botctl sandbox transcript: > is typed, what is indented must come; … stands for anything"
-_TYPED, _CAME = "> ", "  "
+_TYPED, _GOES_ON, _CAME = "> ", "|", "  "
+_SEAT = re.compile(r"# (as|channel|guild): (.+)")
 _ANYTHING = "…"
 _CHANGING = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d| UTC)?"), "<time>"),
@@ -38,17 +44,34 @@ class Turn:
     came: Sequence[str]
 
 
+def begun(seat: Seat) -> str:
+    """The first lines of a transcript, which begins at ``seat``."""
+    said = {name: value for name, value in seat.json().items() if value}
+    return "\n".join([HEAD, *(f"# {name}: {value}" for name, value in said.items())]) + "\n"
+
+
+def seat_of(text: str) -> Seat:
+    """Where a transcript began, as far as it says so."""
+    head = itertools.takewhile(lambda line: not line.startswith(_TYPED), text.split("\n"))
+    said = {found[1]: found[2] for line in head if (found := _SEAT.fullmatch(line))}
+    return Seat(said.get("as"), said.get("channel"), said.get("guild"))
+
+
 def written(turn: Turn) -> str:
     """``turn`` as lines of a transcript."""
-    return "\n".join([_TYPED + turn.typed, *((_CAME + line).rstrip() for line in turn.came)]) + "\n"
+    first, *more = turn.typed.split("\n")
+    typed = [_TYPED + first, *(f"{_GOES_ON} {line}" if line else _GOES_ON for line in more)]
+    return "\n".join([*typed, *((_CAME + line).rstrip() for line in turn.came)]) + "\n"
 
 
 def read(text: str) -> list[Turn]:
     """The turns of a transcript; lines with ``#`` and empty ones between turns mean nothing. Raises UsageError."""
     turns: list[Turn] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.startswith(_TYPED):
             turns.append(Turn(line.removeprefix(_TYPED), []))
+        elif turns and not turns[-1].came and line.startswith(_GOES_ON):
+            turns[-1] = Turn(f"{turns[-1].typed}\n{line.removeprefix(_GOES_ON).removeprefix(' ')}", [])
         elif turns and (line.startswith(_CAME) or not line):
             turns[-1] = Turn(turns[-1].typed, [*turns[-1].came, line.removeprefix(_CAME)])
         elif line and not line.startswith("#"):

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from botctl.core.errors import UsageError
-from botctl.core.when import duration
-from botctl.sandbox.bad_days import asked, told_of
+from botctl.sandbox.bad_days import asked, seconds, told_of
 from botctl.sandbox.components import clickable, name_of
 from botctl.sandbox.conversation import Conversation
 from botctl.sandbox.person import guess, quote
@@ -90,6 +89,10 @@ async def _submit(talk: Conversation, rest: str) -> Outcome:
 
 async def _menu(talk: Conversation, rest: str) -> Outcome:
     *name, target = words(rest)
+    if not name:
+        raise UsageError(
+            "A command and whom it is used on must follow.", hint=f"Write: :menu {quote(target)} @somebody"
+        )
     return await talk.menu(" ".join(name), target)
 
 
@@ -120,8 +123,8 @@ async def _incident(talk: Conversation, rest: str) -> Outcome:
 
 
 async def _advance(talk: Conversation, rest: str) -> Outcome:
-    period = duration(_needed(rest, "period"))
-    return Note(f"In the sandbox it is {await talk.client.advance(period.total_seconds())} now.")
+    ahead_s = seconds(_needed(rest, "period"))
+    return Note(f"In the sandbox it is {await talk.client.advance(ahead_s)} now.")
 
 
 async def _say(talk: Conversation, rest: str) -> Outcome:
@@ -173,11 +176,11 @@ async def _quoted_labels(talk: Conversation) -> list[str]:
 
 
 async def _fields(talk: Conversation) -> list[str]:
-    return [f"{field.custom_id}=" for field in talk.form.fields] if talk.form else []
+    return [quote(f"{field.typed}=").removesuffix('"') for field in talk.form.fields] if talk.form else []
 
 
 async def _menus(talk: Conversation) -> list[str]:
-    return [command["name"] for command in talk.state.commands_in(talk.guild) if command.get("type") in {2, 3}]
+    return [command["name"] for command in talk.commands if command.get("type") in {2, 3}]
 
 
 WORDS = {
@@ -250,7 +253,7 @@ def assigned(pairs: Iterable[str]) -> dict[str, str]:
 
 def _needed(rest: str, what: str) -> str:
     if not rest:
-        raise UsageError(f"A {what} must follow.", hint="See :help.")
+        raise UsageError(f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="See :help.")
     return rest
 
 
@@ -258,5 +261,5 @@ def _one_of(name: str, names: Iterable[str], what: str) -> str:
     names = list(names)
     if name in names:
         return name
-    there = ", ".join(names)
-    raise UsageError(f'There is no {what} "{name}".', hint=guess(name, names) or f"There are: {there}.")
+    said = f'There is no {what} "{name}".' if name else f"The name of a {what} must follow."
+    raise UsageError(said, hint=guess(name, names) or f"There are: {', '.join(names)}.")

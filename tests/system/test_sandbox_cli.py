@@ -120,6 +120,10 @@ async def test_exit_codes_tell_what_went_wrong(bot: Project) -> None:
     assert (nowhere.code, "no channel “nix”" in nowhere.err) == (2, True)
     empty = await bot.run("send", "")
     assert (empty.code, empty.err) == (1, "botctl: Cannot send an empty message\n")
+    period = await bot.run("incident", "latency", "--for", "1x")
+    assert (period.code, "'1x' is no duration" in period.err) == (2, True)
+    missing = await bot.run("incident", "--scenario", "nix.toml")
+    assert missing.err == "botctl: The scenario nix.toml cannot be read: No such file or directory.\n"
     unknown = await bot.run("send", "/rol")
     assert (unknown.code, unknown.out) == (2, "")
     assert "Did you mean /roll?" in unknown.err
@@ -132,9 +136,10 @@ async def test_forms_buttons_and_menus_one_call_each(bot: Project) -> None:
     assert "botctl sandbox submit subject=… text=…" in form.err
     thanks = await bot.run("--as", "cat", "submit", "subject=Fine")
     assert "Thank you for “Fine”." in thanks.out
-    await bot.run("send", "/poll")
+    poll = await bot.run("send", "/poll")
+    assert poll.err == 'Choose with: botctl sandbox click "A drink" 1\n'
     assert "ann wants pizza" in (await bot.run("click", "Pizza")).out
-    assert "Chosen: m" in (await bot.run("click", "a drink", "--value", "2")).out
+    assert "Chosen: m" in (await bot.run("click", "a drink", "2")).out
     assert "  cat" in (await bot.run("menu", "who is", "--on", "@cat")).out.splitlines()
     seen = json.loads((await bot.run("messages", "--json", "--as", "cat", "--limit", "5")).out)
     assert all(message["for"] in {None, "900000000000000103"} for message in seen)
@@ -151,19 +156,21 @@ async def test_lines_from_a_pipe_are_all_run(bot: Project) -> None:
 async def test_a_transcript_is_a_test_without_code(bot: Project, tmp_path: Path) -> None:
     """What was typed is typed again; an answer that is another one is shown, and exit code 1."""
     kept = tmp_path / "talk.txt"
-    typed = "/roll sides:20\n:as bob\n/feedback\n:submit subject=Fine\n/nothing\n"
-    assert (await bot.process("--transcript", str(kept), lines=typed)).code == 1  # /nothing is no command
+    typed = "/roll sides:20\nhello\n:as bob\n/feedback\n:submit subject=Fine\n/nothing\n"
+    ran = await bot.process("--as", "cat", "--transcript", str(kept), lines=typed)
+    assert ran.code == 1  # /nothing is no command
+    assert "# as: cat\n# channel: general\n" in kept.read_text()
     again = await bot.run("replay", str(kept))
-    assert (again.code, again.out) == (0, "5 lines: as before.\n")
+    assert (again.code, again.out) == (0, "6 lines: as before.\n")
     kept.write_text(kept.read_text().replace("You rolled 20", "You rolled 7"))
     other = await bot.run("replay", str(kept))
     assert other.code == 1
     assert other.out.splitlines() == [
         "> /roll sides:20",
-        "  botctl-bot BOT · ann used /roll",
+        "  botctl-bot BOT · cat used /roll",
         "-   You rolled 7.",
         "+   You rolled 20.",
-        "1 of 5 lines were answered otherwise.",
+        "1 of 6 lines were answered otherwise.",
     ]
 
 

@@ -63,7 +63,8 @@ async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp
     async with serving(sandbox) as url:
         _show(_ready(sandbox, "s3cret"), None)
         text = capsys.readouterr().out
-        assert text.startswith(f"The sandbox listens on {url}. Ctrl-C ends it.\n\nbotctl-bot, application {BOT}\n")
+        assert f"\n\nbotctl-bot, application {BOT}\n" in text
+        assert text.endswith(f"The sandbox listens on {url}. Ctrl-C ends it.\n")
         assert all(one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *pointed(url).values()))
         assert f"BOTCTL_SANDBOX_URL={url} BOTCTL_SANDBOX_SECRET=s3cret\n" in text
         _show(_ready(sandbox, None), tmp_path / "a secret")

@@ -237,3 +237,25 @@ def test_any_text_is_shown_without_control_characters(content: str) -> None:
 
 def test_marks_that_never_close_do_not_take_long() -> None:
     assert inline("*a " * 1300, NAMES).plain == "*a " * 1300
+
+
+def test_a_message_that_is_still_to_come_and_the_beginning_of_a_thread_say_so() -> None:
+    asked = {"interaction": {"user": "ann", "name": "slow"}, "type": 20}
+    assert text(view.message(message(**asked), NAMES)) == "dice BOT · ann used /slow · thinking…"
+    assert text(view.message(message(**asked, content="done"), NAMES)) == "dice BOT · ann used /slow\n  done"
+    assert text(view.message(message(type=21), NAMES)) == "dice BOT · the thread begins here"
+
+
+def test_no_line_of_a_message_has_blanks_at_its_end() -> None:
+    """A terminal that gets narrower would wrap them."""
+    field = {"name": "a", "value": "b", "inline": True}
+    out = io.StringIO()
+    shown = message(content="short", embeds=[{"description": "wide enough", "fields": [field, field]}])
+    Console(file=out, width=60, color_system=None).print(view.message(shown, NAMES))
+    assert [line for line in out.getvalue().split("\n") if line != line.rstrip()] == []
+
+
+def test_an_id_that_a_library_has_made_up_is_not_what_one_types() -> None:
+    form = Modal.model_validate({"id": "1", "fields": [{"custom_id": "0af" * 10 + "12", "label": "Your name"}]})
+    assert form.fields[0].typed == "Your name"
+    assert "0af" not in text(view.modal(form))

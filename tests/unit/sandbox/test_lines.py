@@ -24,7 +24,7 @@ from botctl.sandbox.shapes import Message, Reply
 from botctl.sandbox.words import WORDS, Leave, Note, assigned, words
 from tests.support.discord import BOB, GENERAL, STAFF
 from tests.support.fake_bot import fake_bot
-from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
+from tests.support.fake_bot_scripts import ANSWERS, COMMANDS, said
 
 
 @pytest.fixture
@@ -198,6 +198,12 @@ async def test_words_that_only_tell(talk: Conversation) -> None:
         (":submit subject", '"subject" is not FIELD=VALUE.'),
         (":submit a=b", "No such form is open."),
         ("/rol", 'There is no command "/rol" here.'),
+        ("/ ping", "A command's name must follow the slash."),
+        (":as", "The name of a person must follow."),
+        (":react", "An emoji must follow."),
+        (":menu Shout", "A command and whom it is used on must follow."),
+        (":advance soon", "'soon' is no duration; write for example 30d or 1h30m."),
+        (":incident latency 1x", "'1x' is no duration; write for example 30d or 1h30m."),
     ],
 )
 async def test_what_is_wrong_is_a_sentence(talk: Conversation, line: str, sentence: str) -> None:
@@ -358,3 +364,27 @@ def test_words_and_fields() -> None:
     assert assigned(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
     with pytest.raises(UsageError):
         words("")
+
+
+async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
+    who = {"type": 3, "name": "who", "name_localizations": {"de": "wen"}, "description": "Whom", "required": True}
+    greet = {"name": "greet", "name_localizations": {"de": "gruss"}, "description": "Greet", "options": [who]}
+    world = default_world()
+    world.users[BOB].locale = "de"
+    sandbox = Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))
+    async with (
+        serving(sandbox) as url,
+        fake_bot(url, "token", [greet], {"greet": said("Hello!")}),
+        SandboxClient(url, "secret") as client,
+    ):
+        talk = Conversation(client, Seat("bob"))
+        assert await content(talk, "/gruss wen:x") == ["Hello!"]
+        assert await hints(talk, "/gr") == ["/gruss"]
+        await run(talk, ":as ann")
+        assert await hints(talk, "/gr") == ["/greet"]
+
+
+async def test_what_discord_refuses_is_said_in_words(talk: Conversation) -> None:
+    with pytest.raises(BotctlError, match="Invalid Form Body") as caught:
+        await run(talk, "x" * 2001)
+    assert caught.value.hint == "content: Must be 2000 or fewer in length."

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.person import parse
+from botctl.sandbox.person import menu, parse
 from botctl.sandbox.shapes import State
 from botctl.sandbox.suggest import Question, Suggestion, complete, question
 
@@ -153,3 +153,41 @@ def test_what_may_not_be_seen_is_not_guessed() -> None:
     with pytest.raises(UsageError) as caught:
         parse("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
     assert "secret" not in caught.value.hint
+
+
+GREET = State.model_validate(
+    {
+        "commands": [
+            {
+                "name": "greet",
+                "name_localizations": {"de": "gruss"},
+                "description": "Greet",
+                "description_localizations": {"de": "Grüßen"},
+                "options": [
+                    {"name": "who", "type": 3, "required": True, "name_localizations": {"de": "wen"}},
+                    {"name": "how", "type": 3, "choices": [{"name": "loud", "name_localizations": {"de": "laut"}}]},
+                ],
+            },
+            {"name": "Copy", "type": 3, "name_localizations": {"de": "Abschreiben"}},
+        ]
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"), [("/", "/gruss"), ("/gruss w", "wen:"), ("/greet w", "wen:"), ("/gruss how:", "laut")]
+)
+def test_people_see_commands_in_their_language(line: str, offered: str) -> None:
+    assert [one.text for one in complete(line, len(line), GREET, None, "de")] == [offered]
+    assert offered not in [one.text for one in complete(line, len(line), GREET)]
+
+
+def test_a_translated_command_is_read_by_each_of_its_names() -> None:
+    german = GREET.commands_in(None, "de")
+    for line in ("/gruss wen:a b how:laut", "/greet who:a b how:laut"):
+        assert parse(line, german).options == {"wen": "a b", "how": "laut"}
+    with pytest.raises(UsageError, match="The option wen is given twice"):
+        parse("/gruss wen:a who:b", german)
+    assert menu("copy", "last", german) == menu("Abschreiben", "last", german)
+    with pytest.raises(UsageError, match='no command "/gruss"'):
+        parse("/gruss wen:a", GREET.commands_in(None, "fr"))

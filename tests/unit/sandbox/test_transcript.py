@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.transcript import HEAD, Turn, difference, read, written
+from botctl.sandbox.client import Seat
+from botctl.sandbox.transcript import HEAD, Turn, begun, difference, read, seat_of, written
 
 ROLL = Turn("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
 
@@ -21,11 +22,22 @@ def test_a_transcript_is_lines_typed_and_what_came() -> None:
 lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20).map(str.rstrip)
 
 
-@given(st.lists(st.builds(Turn, lines.filter(bool), st.lists(lines, max_size=4)), max_size=4))
+typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda them: "\n".join((them[0], *them[1])))
+
+
+@given(st.lists(st.builds(Turn, typed, st.lists(lines, max_size=4)), max_size=4))
 def test_what_is_written_is_read_back(turns: list[Turn]) -> None:
     found = read("".join(map(written, turns)))
     assert [one.typed for one in found] == [one.typed for one in turns]
     assert all(not difference(kept, said.came) for kept, said in zip(turns, found, strict=True))
+
+
+@pytest.mark.parametrize("seat", [Seat(), Seat("ann", "general"), Seat("bob brown", "staff", "Two words")])
+def test_a_transcript_says_where_it_begins(seat: Seat) -> None:
+    text = begun(seat) + written(Turn("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
+    assert text.startswith(HEAD)
+    assert seat_of(text) == seat
+    assert [one.typed for one in read(text)] == ["hello"]
 
 
 @pytest.mark.parametrize(
