@@ -1,4 +1,4 @@
-"""The gateway's websocket: frames between a client and its `session.Link`, plain or compressed.
+"""The gateway's websocket: frames between a client and its `link.Link`, plain or compressed.
 
 Discord: Gateway > Encoding and Compression.
 """
@@ -16,9 +16,9 @@ from typing import cast
 from aiohttp import WSMsgType, web
 from backports import zstd
 
+from botctl.sandbox.link import Link
 from botctl.sandbox.opcodes import Close
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.session import Link
 from botctl.sandbox.trouble import Trouble
 
 _FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from botctl.sandbox.limiter import Limiter
 from botctl.sandbox.limits import LENIENT, Limits, Rate
-from botctl.sandbox.session import Link, Session, Sessions, ask_heartbeat
+from botctl.sandbox.link import Link
+from botctl.sandbox.session import Session, Sessions, ask_heartbeat
 
 TOKEN = "t"
 IDENTIFY = {"op": 2, "d": {"token": TOKEN, "intents": 1 << 9, "properties": {}}}

@@ -23,8 +23,9 @@ from hypothesis.stateful import (
 )
 
 from botctl.sandbox.limits import LENIENT
+from botctl.sandbox.link import Link
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.session import Link, Session, Sessions, ask_reconnect
+from botctl.sandbox.session import Session, Sessions, ask_reconnect
 from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User, World
 
 TOKEN, BOT = "t", "10"
