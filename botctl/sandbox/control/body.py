@@ -1,0 +1,32 @@
+"""What a request of the control API says: the query of a GET, else the JSON of its body."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from botctl.core.errors import UsageError
+
+Json = dict[str, Any]
+
+
+async def read(request: web.Request) -> Json:
+    if request.method == "GET":
+        return dict(request.query)
+    try:
+        body = json.loads(await request.read() or b"{}")
+    except ValueError:
+        raise UsageError("The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise UsageError("The body must be a JSON object.")
+    return body
+
+
+def number(body: Json, name: str, default: float) -> float:
+    said = body.get(name)
+    try:
+        return default if said is None else float(said)
+    except (TypeError, ValueError):
+        raise UsageError(f"“{name}” must be a number.") from None

@@ -1,0 +1,124 @@
+"""What a person does and sees: they use commands, click, fill in forms, speak, read.
+
+What waits for the bot does so for at most ``timeout_s`` of the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from botctl.core.errors import UsageError
+from botctl.sandbox import acts, messages, talk, views
+from botctl.sandbox.actor import Actor, actor
+from botctl.sandbox.control.body import number
+from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.server import Sandbox
+from botctl.sandbox.world import Message
+
+Json = dict[str, Any]
+_TIMEOUT_S = 5.0
+_LIMIT = 20
+_APOLOGY_S = 1.0  # for a word in private instead of the public answer that the bot took back
+
+
+async def send(sandbox: Sandbox, body: Json) -> Json:
+    """Use a command, or say something: without a ``name`` it is the plain message of ``text`` (or ``content``), in
+    answer to ``reply_to`` if that is the id of a message.
+    """
+    who = actor(sandbox.world, body)
+    if not (body.get("name") or body.get("command")):
+        return _say(sandbox, who, body)
+    return await _seen(sandbox, acts.invoke(sandbox, who, body), body)
+
+
+async def edit(sandbox: Sandbox, body: Json) -> Json:
+    """Change what one said: the newest own message, or ``message``, to ``text``."""
+    who = actor(sandbox.world, body)
+    return _shown(sandbox, talk.edit(sandbox, who, str(body.get("text") or ""), body.get("message")))
+
+
+async def delete(sandbox: Sandbox, body: Json) -> Json:
+    """Delete the newest own message, or ``message``."""
+    return _shown(sandbox, talk.delete(sandbox, actor(sandbox.world, body), body.get("message")))
+
+
+async def react(sandbox: Sandbox, body: Json) -> Json:
+    """Give the newest message, or ``message``, the reaction ``emoji``; with ``remove`` take it back."""
+    who, emoji = actor(sandbox.world, body), str(body.get("emoji") or "")
+    said = talk.react(sandbox, who, emoji, body.get("message"), remove=bool(body.get("remove")))
+    return _shown(sandbox, said)
+
+
+async def typing(sandbox: Sandbox, body: Json) -> Json:
+    talk.typing(sandbox, actor(sandbox.world, body))
+    return {}
+
+
+async def click(sandbox: Sandbox, body: Json) -> Json:
+    return await _seen(sandbox, acts.click(sandbox, actor(sandbox.world, body), body), body)
+
+
+async def submit(sandbox: Sandbox, body: Json) -> Json:
+    return await _seen(sandbox, acts.submit(sandbox, actor(sandbox.world, body), body), body)
+
+
+async def complete(sandbox: Sandbox, body: Json) -> Json:
+    asked = acts.complete(sandbox, actor(sandbox.world, body), body)
+    if isinstance(asked, Interaction):
+        await _watch(sandbox, asked, number(body, "timeout_s", _TIMEOUT_S))
+        return {"choices": asked.choices or []}
+    return {"choices": asked}
+
+
+async def list_messages(sandbox: Sandbox, body: Json) -> Json:
+    """What the person sees in the channel, oldest first."""
+    who = actor(sandbox.world, body)
+    limit = int(number(body, "limit", _LIMIT))
+    found = messages.listed(sandbox.world, who.channel.id, viewer=who.user.id, limit=limit)
+    return {"messages": [views.message(one, sandbox.world) for one in reversed(found)]}
+
+
+async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
+    """The reply that the person sees, once it is final or ``timeout_s`` is over."""
+    began_s = sandbox.world.clock.monotonic()
+    timeout_s = number(body, "timeout_s", _TIMEOUT_S)
+    await _watch(sandbox, opened, timeout_s)
+    if opened.withdrawn:
+        await _watch(sandbox, opened, min(timeout_s, _APOLOGY_S), lambda: not opened.withdrawn)
+    return views.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
+
+
+async def _watch(
+    sandbox: Sandbox, opened: Interaction, timeout_s: float, done: Callable[[], bool] | None = None
+) -> None:
+    """Wait until ``opened`` is final, or ``done`` says so, for at most ``timeout_s``; for its first answer at most as
+    long as Discord does.
+
+    Both follow the sandbox's clock, which may be moved.
+    """
+    changed = asyncio.Event()
+    opened.on_change = changed.set
+    clock, response_s = sandbox.clock, sandbox.book.deadlines.response_s
+    began_s = clock.monotonic()
+    while not (done() if done else opened.final):
+        limit_s = min(timeout_s, response_s) if opened.state is State.WAITING else timeout_s
+        try:
+            async with clock.timeout(began_s + limit_s - clock.monotonic()):
+                await changed.wait()
+        except TimeoutError:
+            break
+        changed.clear()
+    opened.on_change = None
+
+
+def _say(sandbox: Sandbox, who: Actor, body: Json) -> Json:
+    text = str(body.get("text") or body.get("content") or "")
+    if text.startswith("/"):
+        raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
+    return _shown(sandbox, talk.say(sandbox, who, text, reply_to=body.get("reply_to")))
+
+
+def _shown(sandbox: Sandbox, message: Message) -> Json:
+    return {"type": "message", "content": message.content, **views.said(message, sandbox.world)}
