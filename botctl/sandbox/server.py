@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botctl.sandbox import content, payloads, permissions
+from botctl.sandbox import content, member_requests, payloads, permissions
 from botctl.sandbox.clock import SandboxClock
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from botctl.sandbox.traffic import Traffic
 
 Json = dict[str, Any]
-_CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
-_ASKED_MAX = 100  # members by a prefix, or by their ids
-_NONCE_MAX = 32  # bytes; a longer one is not echoed (Discord: Gateway Events > Request Guild Members)
 
 
 @dataclass(frozen=True)
@@ -134,30 +131,15 @@ class Sandbox:
             return
         if not session.carries(guild.id):
             return
-        wanted, nonce = request.get("user_ids"), request.get("nonce")
-        if wanted is None and not request.get("query"):
+        if member_requests.for_all(request):
             if not session.intents & GUILD_MEMBERS:
                 return
             bot, now_s = session.application_id, self.clock.monotonic()
             if wait_s := self.limiter.wait_s("all_members", bot, guild.id, now_s=now_s):
-                meta = {"guild_id": guild.id} | ({"nonce": nonce} if isinstance(nonce, str) else {})
+                meta = {"guild_id": guild.id, **member_requests.nonce(request)}
                 yield "RATE_LIMITED", {"opcode": MEMBERS, "retry_after": wait_s, "meta": meta}
                 return
-        found = self._by_ids(guild, wanted) if wanted is not None else self._by_query(guild, request)
-        missing = [str(one) for one in _listed(wanted)[:_ASKED_MAX] if str(one) not in guild.members]
-        parts = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)] or [[]]
-        for index, part in enumerate(parts):
-            chunk: Json = {
-                "guild_id": guild.id,
-                "members": [payloads.member(one, self.world) for one in part],
-                "chunk_index": index,
-                "chunk_count": len(parts),
-                "not_found": missing,
-            }
-            if request.get("presences") is True and session.intents & PRESENCES:
-                chunk["presences"] = []  # of those who are not offline
-            if isinstance(nonce, str) and len(nonce.encode()) <= _NONCE_MAX:
-                chunk["nonce"] = nonce
+        for chunk in member_requests.chunks(self.world, guild, request, presences=bool(session.intents & PRESENCES)):
             yield "GUILD_MEMBERS_CHUNK", chunk
 
     # Telling the bots
@@ -330,20 +312,3 @@ class Sandbox:
         for one in self.world.guilds.values():
             if application_id in one.members and (int(one.id) >> 22) % count == number:
                 yield one
-
-    def _by_ids(self, guild: Guild, wanted: object) -> list[Member]:
-        return [guild.members[str(one)] for one in _listed(wanted)[:_ASKED_MAX] if str(one) in guild.members]
-
-    def _by_query(self, guild: Guild, request: Json) -> list[Member]:
-        prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
-        users = self.world.users
-        found = [one for one in guild.members.values() if users[one.user_id].name.casefold().startswith(prefix)]
-        most = min(limit, _ASKED_MAX) if type(limit) is int and limit > 0 else _ASKED_MAX
-        return found[:most] if prefix else found[:limit] if type(limit) is int and limit > 0 else found
-
-
-def _listed(value: object) -> list[object]:
-    """Op 8 takes one id or a list of them."""
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]

@@ -289,6 +289,7 @@ async def test_members_are_asked_for_by_name_and_by_id(discord: Discord) -> None
         found = await chunk(user_ids=[BOT, "1"], presences=True, nonce="n" * 33)
         assert ([one["user"]["id"] for one in found["members"]], found["not_found"]) == ([BOT], ["1"])
         assert (found["presences"], "nonce" in found) == ([], False)
+        assert (await chunk(user_ids=BOT, nonce="\ud800"))["nonce"] == "\ud800"  # half a character
 
 
 async def test_a_large_guild_comes_without_its_members(discord: Discord) -> None:
