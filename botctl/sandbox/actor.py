@@ -20,6 +20,11 @@ class Actor:
     guild: Guild | None
     member: Member | None
 
+    @property
+    def place(self) -> str:
+        """For a sentence: ``in #general``."""
+        return f"in #{self.channel.name}" if self.guild else "in this DM"
+
     def may(self, world: World) -> int:
         """The actor's permissions in the channel."""
         if self.guild is None or self.member is None:

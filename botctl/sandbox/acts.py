@@ -150,7 +150,7 @@ def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
     if reason:
         raise visibility.Hidden(f"There is no command “{name}”.", hint=reason)
     names = ", ".join(sorted({one["name"] for app, one in known if not visibility.hidden(world, app, one, who)}))
-    there = f"There is: {names}." if names else f"There is none {_place(who)} for {who.user.name}."
+    there = f"There is: {names}." if names else f"There is none {who.place} for {who.user.name}."
     raise UsageError(f"There is no command “{name}”.", hint=there)
 
 
@@ -176,7 +176,7 @@ def _visible(world: World, who: Actor, message_id: str | None) -> Message:
     shown = [m for m in world.messages.get(who.channel.id, {}).values() if m.only_for in (None, who.user.id)]
     found = next((m for m in reversed(shown) if message_id in (None, "last", m.id)), None)
     if found is None:
-        raise UsageError(f"There is no such message {_place(who)}.")
+        raise UsageError(f"There is no such message {who.place}.")
     return found
 
 
@@ -186,17 +186,13 @@ def _clickable_message(world: World, who: Actor, message_id: str | None) -> Mess
     for message in reversed(world.messages.get(who.channel.id, {}).values()):
         if message.only_for in (None, who.user.id) and components.clickable(message.components):
             return message
-    raise UsageError(f"No message {_place(who)} has anything to click.")
+    raise UsageError(f"No message {who.place} has anything to click.")
 
 
 def _heard_by(world: World, message: Message) -> str:
     """The application whose components these are: its bot said it, or a webhook of its."""
     hook = world.webhooks.get(message.webhook_id or "")
     return (hook.application_id if hook else None) or message.author_id
-
-
-def _place(who: Actor) -> str:
-    return f"in #{who.channel.name}" if who.guild else "in this DM"
 
 
 # Values

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botctl.sandbox import content, member_requests, payloads, permissions
-from botctl.sandbox.clock import SandboxClock
+from botctl.sandbox import content, member_requests, payloads, permissions, snowflakes
+from botctl.sandbox.clock import SandboxClock, Timer
 from botctl.sandbox.compact import dumps
 from botctl.sandbox.files import Files
 from botctl.sandbox.interactions import Book, Interaction
@@ -63,6 +63,7 @@ class Sandbox:
         self.grants = Grants()
         self._blind: dict[tuple[str, str], set[str]] = {}  # the channels of a guild that a bot was told it does not see
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
+        self.thread_timers: dict[str, Timer] = {}  # of the threads that are awake, by id: when to look at each next
         self.incidents: Incidents  # what goes wrong on purpose; there as long as the sandbox listens
         self.traffic: Traffic  # for those who record; there as long as the sandbox listens
         self.judge: Judge | None = None  # the self-check, where it is on
@@ -308,7 +309,6 @@ class Sandbox:
         return self.url.replace("http", "ws", 1)
 
     def _guilds(self, application_id: str, shard: tuple[int, int]) -> Iterator[Guild]:
-        number, count = shard
         for one in self.world.guilds.values():
-            if application_id in one.members and (int(one.id) >> 22) % count == number:
+            if application_id in one.members and snowflakes.in_shard(one.id, shard):
                 yield one

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from botctl.sandbox import frames
+from botctl.sandbox import frames, snowflakes
 from botctl.sandbox.limiter import Limiter
 from botctl.sandbox.limits import Limits
 from botctl.sandbox.opcodes import DIRECT_INTENT_OF, HEARTBEAT, INTENT_OF, INVALID, RECONNECT
@@ -95,7 +95,7 @@ class Session:
         return [frame for number, frame in self.sent if max(seq - count, 1) < number <= seq]
 
     def wants(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
-        """Does this session hear of ``event``: by its intents, and by its shard (guilds by ``(id >> 22) % n``)?
+        """Does this session hear of ``event``: by its intents, and by its shard?
 
         ``user_id`` is the member whom a GUILD_MEMBER_UPDATE is about: bots hear of themselves without the intent.
         """
@@ -106,8 +106,7 @@ class Session:
 
     def carries(self, guild_id: str | None) -> bool:
         """Is the guild, or what is of none, this shard's?"""
-        number, count = self.shard
-        return (int(guild_id) >> 22) % count == number if guild_id else number == 0
+        return snowflakes.in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
 
 
 class Sessions:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from botctl.core.errors import UsageError
-from botctl.sandbox import audit, messages, permissions, posting, reactions
+from botctl.sandbox import audit, messages, permissions, posting, reactions, snowflakes
 from botctl.sandbox.actor import Actor
 from botctl.sandbox.audit import Action
 from botctl.sandbox.options import Wrong
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import DISCORD_EPOCH_MS, AuditEntry, Message
+from botctl.sandbox.world import AuditEntry, Message
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def delete(sandbox: Sandbox, who: Actor, message_id: str | None = None) -> Messa
     message = find(sandbox, who, message_id, own=True)
     others = message.author_id != who.user.id and message.only_for is None
     if others and (who.guild is None or not who.may(sandbox.world) & permissions.BITS["MANAGE_MESSAGES"]):
-        raise Wrong(f"{who.user.name} may not delete messages of others {_place(who)}.")
+        raise Wrong(f"{who.user.name} may not delete messages of others {who.place}.")
     _plainly(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
     if others and who.guild is not None:
         options = {"channel_id": who.channel.id, "count": "1"}
@@ -87,7 +87,7 @@ def find(sandbox: Sandbox, who: Actor, message_id: str | None, *, own: bool = Fa
     for one in reversed(shown):
         if one.id == message_id or (message_id in (None, "last") and (not own or one.author_id == who.user.id)):
             return one
-    raise UsageError(f"There is no such message {_place(who)}.")
+    raise UsageError(f"There is no such message {who.place}.")
 
 
 def _may_speak(sandbox: Sandbox, who: Actor) -> int:
@@ -129,7 +129,7 @@ def _check_pace(sandbox: Sandbox, who: Actor) -> None:
     last = next((one for one in reversed(said) if one.author_id == who.user.id), None)
     if last is None:
         return
-    passed_s = sandbox.clock.now().timestamp() - ((int(last.id) >> 22) + DISCORD_EPOCH_MS) / 1000
+    passed_s = sandbox.clock.now().timestamp() - snowflakes.made_s(last.id)
     if passed_s < who.channel.slowmode_s:
         rest_s = who.channel.slowmode_s - passed_s
         raise Wrong(f"#{who.channel.name} is in slow mode: {who.user.name} may speak again in {rest_s:.0f} s.")
@@ -141,7 +141,3 @@ def _plainly(act: Callable[[], T]) -> T:
         return act()
     except Refusal as refusal:
         raise Wrong(f"{refusal.message.rstrip('.')}.") from None
-
-
-def _place(who: Actor) -> str:
-    return f"in #{who.channel.name}" if who.guild else "in this DM"

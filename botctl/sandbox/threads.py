@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from botctl.sandbox import payloads, permissions
+from botctl.sandbox import payloads, permissions, snowflakes
 from botctl.sandbox.opcodes import GUILD_MEMBERS
 from botctl.sandbox.refusal import FormErrors, Refusal
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import DISCORD_EPOCH_MS, PRIVATE_THREAD, PUBLIC_THREAD, Channel, Message, Thread
+from botctl.sandbox.world import PRIVATE_THREAD, PUBLIC_THREAD, Channel, Message, Thread
 
 Json = dict[str, Any]
 TEXT, ANNOUNCEMENT, ANNOUNCEMENT_THREAD, FORUM = 0, 5, 10, 15  # Discord: Channel resource > Channel Types
@@ -173,7 +173,9 @@ def memberships(threads: list[Channel], user_id: str) -> list[Json]:
 
 def watch(sandbox: Sandbox, thread: Channel) -> None:
     """Archive it once it was silent for as long as it says."""
-    sandbox.clock.timer(_rest_s(sandbox, thread), lambda: _settle(sandbox, thread))
+    if (earlier := sandbox.thread_timers.pop(thread.id, None)) is not None:
+        earlier.cancel()
+    sandbox.thread_timers[thread.id] = sandbox.clock.timer(_rest_s(sandbox, thread), lambda: _settle(sandbox, thread))
 
 
 def watch_all(sandbox: Sandbox) -> None:
@@ -185,6 +187,7 @@ def watch_all(sandbox: Sandbox) -> None:
 
 
 def _settle(sandbox: Sandbox, thread: Channel) -> None:
+    del sandbox.thread_timers[thread.id]
     state = thread.thread
     if state is None or state.archived or thread.id not in sandbox.world.channels:
         return
@@ -198,7 +201,7 @@ def _settle(sandbox: Sandbox, thread: Channel) -> None:
 def _rest_s(sandbox: Sandbox, thread: Channel) -> float:
     """Seconds until it has been silent for long enough."""
     state = state_of(thread)
-    spoken_s = ((int(thread.last_message_id or thread.id) >> 22) + DISCORD_EPOCH_MS) / 1000
+    spoken_s = snowflakes.made_s(thread.last_message_id or thread.id)
     woken_s = datetime.fromisoformat(state.archived_at).timestamp()
     silent_s = sandbox.clock.now().timestamp() - max(spoken_s, woken_s)
     return max(state.auto_archive_minutes * 60 - silent_s, 0.0)

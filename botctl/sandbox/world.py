@@ -11,9 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.sandbox import permissions
+from botctl.sandbox import permissions, snowflakes
 
-DISCORD_EPOCH_MS = 1_420_070_400_000  # Discord: Reference > Snowflakes
 KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
 PRUNED_AT_ONCE = 100
 
@@ -273,8 +272,7 @@ class World:
 
     def new_id(self) -> str:
         """A new snowflake: the clock's milliseconds, and never one twice, even when the clock steps back."""
-        ms = int(self.clock.now().timestamp() * 1000) - DISCORD_EPOCH_MS
-        self.last_id = max(ms << 22, self.last_id + 1)
+        self.last_id = max(snowflakes.first_of(self.clock.now()), self.last_id + 1)
         return str(self.last_id)
 
     def timestamp(self) -> str:

@@ -258,6 +258,14 @@ async def test_a_thread_falls_asleep_by_the_clock_and_wakes_when_spoken_in(bench
     assert [one["id"] for one in (await bench("GET", f"/guilds/{GUILD}/threads/active"))["threads"]] == [thread]
 
 
+async def test_a_thread_is_looked_at_by_one_timer_however_often_it_wakes(bench: Bench) -> None:
+    thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
+    for archived in (True, False, True, False):
+        await bench("PATCH", f"/channels/{thread}", {"archived": archived})
+    timers = [one for _, _, one in bench.discord.sandbox.clock._timers if one.callback]
+    assert timers == [bench.discord.sandbox.thread_timers[thread]]
+
+
 async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> None:
     """Others may delete and react in it as long as it is awake (Discord: Threads > Locked Threads)."""
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from botctl.sandbox import access, audit, messages, moderation, payloads, permissions, posting, threads
+from botctl.sandbox import access, audit, messages, moderation, payloads, permissions, posting, snowflakes, threads
 from botctl.sandbox.audit import Action
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, route
-from botctl.sandbox.world import DISCORD_EPOCH_MS, Channel, Message
+from botctl.sandbox.world import Channel, Message
 
 Json = dict[str, Any]
 MESSAGES = "/channels/{channel}/messages"
@@ -96,8 +96,7 @@ def bulk_delete(call: Call) -> None:
     if len(ids) not in _BULK:
         words = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100"
         raise Refusal(400, 50016, f"{words} messages to delete")
-    oldest = call.sandbox.clock.now() - _BULK_AGE
-    if min(map(int, ids)) >> 22 < oldest.timestamp() * 1000 - DISCORD_EPOCH_MS:
+    if min(map(int, ids)) < snowflakes.first_of(call.sandbox.clock.now() - _BULK_AGE):
         raise Refusal(400, 50034, "You can only bulk delete messages that are under 14 days old.")
     there = [found for one in ids if (found := call.sandbox.world.message(channel.id, one)) and not found.only_for]
     moderation.purge(call.sandbox, channel, there)
@@ -206,9 +205,8 @@ def _twin(call: Call, channel: Channel, body: Json) -> Message | None:
     """With ``enforce_nonce``: the message that the bot has said already, with the same nonce."""
     if not body.get("enforce_nonce") or body.get("nonce") is None:
         return None
-    world, now = call.sandbox.world, call.sandbox.clock.now()
-    since = ((int((now - _NONCE_AGE).timestamp() * 1000)) - DISCORD_EPOCH_MS) << 22
-    for one in reversed(world.messages.get(channel.id, {}).values()):
+    since = snowflakes.first_of(call.sandbox.clock.now() - _NONCE_AGE)
+    for one in reversed(call.sandbox.world.messages.get(channel.id, {}).values()):
         if int(one.id) < since:
             return None
         if one.author_id == call.app.id and str(one.nonce) == str(body["nonce"]):
