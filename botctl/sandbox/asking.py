@@ -12,7 +12,6 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Application, Message, World
 
 Json = dict[str, Any]
-GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
 
 
 def ask(
@@ -95,7 +94,7 @@ def _payload(world: World, who: Actor, app: Application, opened: Interaction, da
         "guild_locale": guild.locale,
         "app_permissions": str(permissions.of(world, guild, bot, who.channel)),
         "authorizing_integration_owners": {"0": guild.id},
-        "context": GUILD_CONTEXT,
+        "context": commands.GUILD_CONTEXT,
     }
 
 
@@ -106,5 +105,5 @@ def _direct(world: World, who: Actor, app: Application) -> Json:
         "user": payloads.user(who.user),
         "app_permissions": str(permissions.DIRECT),
         "authorizing_integration_owners": {"0": "0"},
-        "context": BOT_DM_CONTEXT,
+        "context": commands.BOT_DM_CONTEXT,
     }

@@ -23,7 +23,7 @@ from botctl.sandbox.world import EPHEMERAL, LOADING, Message, World
 Json = dict[str, Any]
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # types of interactions
-PONG, REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 1, 4, 5, 6, 7, 8, 9  # types of callbacks
+REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # types of callbacks
 _CHOICES_MAX = 25
 _SETTABLE = messages.SETTABLE | EPHEMERAL
 _CHOICE_MAX = _CUSTOM_ID_MAX = 100

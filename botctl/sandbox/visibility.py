@@ -16,11 +16,11 @@ from botctl.core.errors import UsageError
 from botctl.sandbox import permissions
 from botctl.sandbox.actor import Actor
 from botctl.sandbox.command_permissions import CHANNEL, ROLE, USER, all_channels
+from botctl.sandbox.commands import BOT_DM_CONTEXT, GUILD_CONTEXT
 from botctl.sandbox.world import Application, Channel, Guild, Member, World
 
 Json = dict[str, Any]
 _Overwrites = dict[tuple[int, str], bool]  # by type and id
-_IN_GUILD, _IN_DM = 0, 1  # contexts
 _GUILD_INSTALL = 0  # the integration type of a bot that was added to a guild, as all here are
 
 
@@ -50,7 +50,7 @@ def _hidden_in_dm(app: Application, command: Json, channel: Channel, name: str) 
     if app.id not in channel.recipients:
         return f"{name} can be used in a DM with its bot only."
     contexts = command.get("contexts")
-    allowed = command["dm_permission"] if contexts is None else _IN_DM in contexts
+    allowed = command["dm_permission"] if contexts is None else BOT_DM_CONTEXT in contexts
     return None if allowed else f"{name} is for guilds only."
 
 
@@ -73,7 +73,7 @@ class _Case:
             return f"The bot of {self.name} is not in {self.guild.name}."
         if _GUILD_INSTALL not in self.command["integration_types"]:
             return f"{self.name} is for those who have installed its bot for themselves."
-        if contexts is not None and _IN_GUILD not in contexts:
+        if contexts is not None and GUILD_CONTEXT not in contexts:
             return f"{self.name} is not for guilds."
         if self.command["nsfw"] and not permissions.place(self.world, self.channel).nsfw:
             return f"{self.name} is for age-restricted channels."

@@ -41,9 +41,7 @@ async def resume_host_dead(sandbox: Sandbox) -> None:
     """
     sandbox.trouble.resume_dead = True
     try:
-        for one in sandbox.sessions.connected():
-            if one.line is not None:
-                one.line.abort()
+        _cut_all(sandbox)
         await until_stopped(sandbox)
     finally:
         sandbox.trouble.resume_dead = False
@@ -84,9 +82,7 @@ async def repeated_deliveries(sandbox: Sandbox, count: int = 5) -> None:
     """
     sandbox.trouble.repeats = count
     try:
-        for one in sandbox.sessions.connected():
-            if one.line is not None:
-                one.line.abort()
+        _cut_all(sandbox)
         await until_stopped(sandbox)
     finally:
         sandbox.trouble.repeats = 0
@@ -100,3 +96,9 @@ async def token_reset(sandbox: Sandbox) -> dict[str, str]:
     day are used up. Each 401 counts towards the 10,000 invalid requests. The new tokens are in the answer.
     """
     return {one: sandbox.reset_token(one) for one in list(sandbox.world.applications)}
+
+
+def _cut_all(sandbox: Sandbox) -> None:
+    for one in sandbox.sessions.connected():
+        if one.line is not None:
+            one.line.abort()
