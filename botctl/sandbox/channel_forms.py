@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox import permissions
+from botctl.sandbox.channel_types import ANNOUNCEMENT, CATEGORY, FORUM, STAGE, TEXT, VOICE
 from botctl.sandbox.refusal import FormErrors, Path, Refusal
 from botctl.sandbox.world import Guild, Overwrite, World
 
 Json = dict[str, Any]
-TEXT, VOICE, CATEGORY, NEWS, STAGE, FORUM, MEDIA = 0, 2, 4, 5, 13, 15, 16
-KINDS = (TEXT, VOICE, CATEGORY, NEWS, STAGE, FORUM)
-OF_TEXT = (TEXT, NEWS, FORUM)  # what Discord names in small letters, without spaces
-SLOWMODE_MOST_S = 21_600
+KINDS = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
+OF_TEXT = (TEXT, ANNOUNCEMENT, FORUM)  # what Discord names in small letters, without spaces
+SLOWMODE_MAX_S = 21_600
 IN_CATEGORY_MOST = 50
-_ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
+ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # of silence, after which a thread is archived
 _TOPIC_MAX = {FORUM: 4096}
 _OVERWRITES_MOST = 100
 _TAGS_MOST = 20
@@ -48,7 +48,7 @@ def fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Jso
         found["topic"] = errors.text((), body, "topic", 0, _TOPIC_MAX.get(kind, 1024)) or None
     if "nsfw" in body:
         found["nsfw"] = errors.field((), body, "nsfw", bool) or False
-    if (slowmode := errors.number((), body, "rate_limit_per_user", 0, SLOWMODE_MOST_S)) is not None:
+    if (slowmode := errors.number((), body, "rate_limit_per_user", 0, SLOWMODE_MAX_S)) is not None:
         found["slowmode_s"] = slowmode
     if (position := errors.number((), body, "position", 0, 2**31 - 1)) is not None:
         found["position"] = position
@@ -108,9 +108,9 @@ def _settings(world: World, body: Json, errors: FormErrors) -> Json:
         "bitrate": errors.number((), body, "bitrate", 8000, 96_000),
         "user_limit": errors.number((), body, "user_limit", 0, 99),
         "video_quality_mode": errors.choice((), body, "video_quality_mode", (1, 2)),
-        "default_auto_archive_duration": errors.choice((), body, "default_auto_archive_duration", _ARCHIVE_MINUTES),
+        "default_auto_archive_duration": errors.choice((), body, "default_auto_archive_duration", ARCHIVE_MINUTES),
         "default_thread_rate_limit_per_user": errors.number(
-            (), body, "default_thread_rate_limit_per_user", 0, SLOWMODE_MOST_S
+            (), body, "default_thread_rate_limit_per_user", 0, SLOWMODE_MAX_S
         ),
         "default_sort_order": errors.choice((), body, "default_sort_order", (0, 1)),
         "default_forum_layout": errors.choice((), body, "default_forum_layout", (0, 1, 2)),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox import messages, payloads, permissions, threads
+from botctl.sandbox.channel_types import CATEGORY, DIRECTORY, FORUM, MEDIA
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Channel, Message, World
 
 Json = dict[str, Any]
-_SILENT = frozenset({4, 14, 15, 16})  # Discord: Channel Types: category, directory, forum, media
+_SILENT = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
 REPLY = 19  # Discord: Message resource > Message Types
 # A person or a bot may delete these; the others are Discord's own (Message Types > Deletable).
 DELETABLE = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 46})

@@ -6,15 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox import payloads, permissions, snowflakes
+from botctl.sandbox.channel_forms import ARCHIVE_MINUTES, SLOWMODE_MAX_S
+from botctl.sandbox.channel_types import ANNOUNCEMENT, ANNOUNCEMENT_THREAD, FORUM, PRIVATE_THREAD, PUBLIC_THREAD, TEXT
 from botctl.sandbox.opcodes import GUILD_MEMBERS
 from botctl.sandbox.refusal import FormErrors, Refusal
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import PRIVATE_THREAD, PUBLIC_THREAD, Channel, Message, Thread
+from botctl.sandbox.world import Channel, Message, Thread
 
 Json = dict[str, Any]
-TEXT, ANNOUNCEMENT, ANNOUNCEMENT_THREAD, FORUM = 0, 5, 10, 15  # Discord: Channel resource > Channel Types
-DURATIONS = (60, 1440, 4320, 10080)  # minutes of silence after which a thread is archived
-SLOWMODE_MAX_S = 21_600
 _KINDS = {TEXT: (PUBLIC_THREAD, PRIVATE_THREAD), ANNOUNCEMENT: (ANNOUNCEMENT_THREAD,), FORUM: (PUBLIC_THREAD,)}
 _THREAD_CREATED, _STARTER = 18, 21  # Discord: Message resource > Message Types
 
@@ -30,7 +29,7 @@ def form(body: Json) -> tuple[str, dict[str, Any]]:
     """The name in the body of a new thread, and the fields that it sets of a channel and of its `Thread`."""
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100)
-    minutes = errors.choice((), body, "auto_archive_duration", DURATIONS)
+    minutes = errors.choice((), body, "auto_archive_duration", ARCHIVE_MINUTES)
     slowmode_s = errors.number((), body, "rate_limit_per_user", 0, SLOWMODE_MAX_S) or 0
     invitable = errors.field((), body, "invitable", bool)
     errors.check()

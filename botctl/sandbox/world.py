@@ -12,6 +12,7 @@ from typing import Any
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.sandbox import permissions, snowflakes
+from botctl.sandbox.channel_types import DM, PRIVATE_THREAD
 
 KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
 PRUNED_AT_ONCE = 100
@@ -19,7 +20,6 @@ PRUNED_AT_ONCE = 100
 # Discord: Application resource > Application flags: the three privileged intents, granted
 PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
 
-DM, PUBLIC_THREAD, PRIVATE_THREAD = 1, 11, 12  # Discord: Channel resource > Channel Types
 EPHEMERAL = 1 << 6  # Discord: Message resource > Message flags
 LOADING = 1 << 7
 

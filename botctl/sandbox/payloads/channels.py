@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox import permissions
+from botctl.sandbox.channel_types import CATEGORY, PRIVATE_THREAD, STAGE, VOICE
 from botctl.sandbox.payloads.users import user
-from botctl.sandbox.world import PRIVATE_THREAD, Channel, Guild, Member, Overwrite, Thread, World
+from botctl.sandbox.world import Channel, Guild, Member, Overwrite, Thread, World
 
 Json = dict[str, Any]
 _OBFUSCATED = 1 << 17  # Discord: Channel resource > Channel Flags
 # A category and what is spoken in have no topic and nothing pinned (Discord: Channel > Channel Object).
 _SPOKEN = ("topic", "last_pin_timestamp")
-_NOT_OF = {2: _SPOKEN, 13: _SPOKEN, 4: (*_SPOKEN, "rate_limit_per_user", "last_message_id")}
+_NOT_OF = {VOICE: _SPOKEN, STAGE: _SPOKEN, CATEGORY: (*_SPOKEN, "rate_limit_per_user", "last_message_id")}
 
 
 def channel(channel: Channel) -> Json:

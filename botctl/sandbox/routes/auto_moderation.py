@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.channel_forms import NEWS, TEXT
+from botctl.sandbox.channel_types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.refusal import FormErrors, Path, not_found
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Guild
@@ -138,7 +138,7 @@ def _metadata(guild: Guild, action: int, said: Json, errors: FormErrors, path: P
         return {"custom_message": words} if words else {}
     if action == _ALERT:
         channel = guild.channels.get(errors.snowflake(path, said, "channel_id") or "")
-        if channel is None or channel.type not in (TEXT, NEWS):
+        if channel is None or channel.type not in (TEXT, ANNOUNCEMENT):
             errors.add((*path, "channel_id"), "CHANNEL_INVALID_TYPE", "Invalid channel type.")
         return {"channel_id": channel.id if channel else ""}
     if action == _TIME_OUT:

@@ -6,6 +6,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, channel_forms, moderation, payloads, permissions, posting, threads
 from botctl.sandbox.audit import Action
+from botctl.sandbox.channel_types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.routes.guild_channels import may_overwrite
@@ -97,7 +98,7 @@ def _edit_guild_channel(call: Call, channel: Channel) -> None:
     access.need_in(call, channel, "MANAGE_CHANNELS")
     world, guild = call.sandbox.world, call.sandbox.world.guilds[channel.guild_id]
     errors = FormErrors()
-    convertible = (threads.TEXT, threads.ANNOUNCEMENT)
+    convertible = (TEXT, ANNOUNCEMENT)
     offered = convertible if channel.type in convertible else (channel.type,)
     kind = errors.choice((), call.form, "type", offered)
     errors.check()
@@ -121,8 +122,8 @@ def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100) if "name" in body else thread.name
     flags = {one: errors.field((), body, one, bool) for one in ("archived", "locked", "invitable")}
-    minutes = errors.choice((), body, "auto_archive_duration", threads.DURATIONS)
-    slowmode_s = errors.number((), body, "rate_limit_per_user", 0, threads.SLOWMODE_MAX_S)
+    minutes = errors.choice((), body, "auto_archive_duration", channel_forms.ARCHIVE_MINUTES)
+    slowmode_s = errors.number((), body, "rate_limit_per_user", 0, channel_forms.SLOWMODE_MAX_S)
     errors.check()
     if state.archived and flags["archived"] is not False and set(body) - {"archived", "locked"}:
         threads.check_awake(thread)

@@ -6,7 +6,8 @@ from typing import Any
 
 from botctl.sandbox import access, audit, channel_forms, moderation, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.channel_forms import CATEGORY, KINDS, TEXT
+from botctl.sandbox.channel_forms import KINDS
+from botctl.sandbox.channel_types import CATEGORY, TEXT
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, Reply, route
 from botctl.sandbox.world import Channel, Guild, Overwrite

@@ -7,7 +7,7 @@ from typing import Any
 from botctl.core.guilds import LOCALES
 from botctl.sandbox import access, audit, moderation, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.channel_forms import NEWS, TEXT, VOICE
+from botctl.sandbox.channel_types import ANNOUNCEMENT, TEXT, VOICE
 from botctl.sandbox.images import image
 from botctl.sandbox.refusal import FormErrors, unknown
 from botctl.sandbox.rest import Call, route
@@ -24,9 +24,9 @@ _NUMBERS = {
 }
 _CHANNELS = {
     "afk_channel_id": (VOICE,),
-    "rules_channel_id": (TEXT, NEWS),
-    "public_updates_channel_id": (TEXT, NEWS),
-    "safety_alerts_channel_id": (TEXT, NEWS),
+    "rules_channel_id": (TEXT, ANNOUNCEMENT),
+    "public_updates_channel_id": (TEXT, ANNOUNCEMENT),
+    "safety_alerts_channel_id": (TEXT, ANNOUNCEMENT),
 }
 _PICTURES = ("icon", "splash", "banner")
 _SHOWN = ("name", "description", "system_channel_id", "verification_level", "preferred_locale")
@@ -109,7 +109,7 @@ def _fields(guild: Guild, body: Json) -> tuple[Json, Json]:
     if locale := errors.choice((), body, "preferred_locale", LOCALES):
         fields["locale"] = locale
     if "system_channel_id" in body:
-        fields["system_channel_id"] = _channel(guild, body, "system_channel_id", (TEXT, NEWS), errors)
+        fields["system_channel_id"] = _channel(guild, body, "system_channel_id", (TEXT, ANNOUNCEMENT), errors)
     settings = _settings(guild, body, errors)
     errors.check()
     return fields, settings

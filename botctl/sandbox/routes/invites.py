@@ -9,7 +9,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.channel_forms import CATEGORY
+from botctl.sandbox.channel_types import CATEGORY
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Channel, Guild, Invite, World, discord_time

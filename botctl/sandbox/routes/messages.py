@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from botctl.sandbox import access, audit, messages, moderation, payloads, permissions, posting, snowflakes, threads
+from botctl.sandbox import access, audit, messages, moderation, payloads, permissions, posting, snowflakes
 from botctl.sandbox.audit import Action
+from botctl.sandbox.channel_types import ANNOUNCEMENT
 from botctl.sandbox.messages import Draft
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, route
@@ -108,7 +109,7 @@ def bulk_delete(call: Call) -> None:
 def crosspost(call: Call) -> Json:
     channel = access.channel_of(call, "SEND_MESSAGES")
     message = access.message_of(call, channel)
-    if channel.type != threads.ANNOUNCEMENT:
+    if channel.type != ANNOUNCEMENT:
         raise Refusal(400, 50024, "Cannot execute action on this channel type")
     if message.author_id != call.app.id:
         access.need_in(call, channel, "MANAGE_MESSAGES")

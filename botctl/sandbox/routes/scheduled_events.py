@@ -9,7 +9,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.channel_forms import STAGE, VOICE
+from botctl.sandbox.channel_types import STAGE, VOICE
 from botctl.sandbox.images import image
 from botctl.sandbox.refusal import FormErrors, Path, Refusal, unknown
 from botctl.sandbox.rest import Call, route

@@ -7,10 +7,11 @@ from typing import Any
 
 from botctl.sandbox import access, audit, messages, payloads, permissions, posting, threads
 from botctl.sandbox.audit import Action
+from botctl.sandbox.channel_types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
 from botctl.sandbox.opcodes import GUILD_MEMBERS
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import Call, Reply, route
-from botctl.sandbox.world import PRIVATE_THREAD, PUBLIC_THREAD, Channel, Member
+from botctl.sandbox.world import Channel, Member
 
 Json = dict[str, Any]
 CHANNEL = "/channels/{channel}"
@@ -23,7 +24,7 @@ def begin(call: Call) -> Reply:
     """Without a message; in a forum, a post with its first message."""
     parent = access.channel_of(call)
     offered = threads.kinds(parent)
-    if parent.type == threads.FORUM:
+    if parent.type == FORUM:
         return _begin_post(call, parent)
     name, fields = threads.form(call.form)
     errors = FormErrors()
@@ -40,7 +41,7 @@ def begin_at_message(call: Call) -> Reply:
     parent = access.channel_of(call)
     message = access.message_of(call, parent)
     offered = threads.kinds(parent)
-    if parent.type == threads.FORUM:
+    if parent.type == FORUM:
         raise Refusal(400, 50024, "Cannot execute action on this channel type")
     access.need_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
     name, fields = threads.form(call.form)

@@ -12,11 +12,12 @@ from typing import Any
 
 from botctl.sandbox import access, audit, components, messages, payloads, permissions, posting, threads
 from botctl.sandbox.audit import Action
+from botctl.sandbox.channel_types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.images import image
 from botctl.sandbox.refusal import FormErrors, Refusal, unknown
 from botctl.sandbox.rest import PREFIX, Call, route
 from botctl.sandbox.routes import interactions
-from botctl.sandbox.world import PUBLIC_THREAD, Channel, Message, Webhook
+from botctl.sandbox.world import Channel, Message, Webhook
 
 Json = dict[str, Any]
 OF_CHANNEL = "/channels/{channel}/webhooks"
@@ -25,7 +26,7 @@ OPEN = "/webhooks/{webhook}/{token}"
 MESSAGE = OPEN + "/messages/{message}"
 _MOST = 15
 _NAME_MAX = 80
-_PLACES = (threads.TEXT, 2, threads.ANNOUNCEMENT, 13, threads.FORUM)  # where webhooks can be
+_PLACES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # where webhooks can be
 _INTERACTIVE = components.CLICKABLE
 _MAY = permissions.ALL & ~permissions.bits("MANAGE_THREADS")  # what a webhook may where it is
 _FORBIDDEN = ("clyde", "discord")
@@ -286,7 +287,7 @@ def _channel(call: Call, hook: Webhook) -> tuple[Channel, Json]:
         if thread is None or thread.parent_id != channel.id or thread.thread is None:
             raise unknown("Channel")
         return thread, {}
-    if channel.type != threads.FORUM:
+    if channel.type != FORUM:
         if title:
             raise Refusal(400, 220003, "Webhooks can only create threads in forum channels")
         return channel, {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox import permissions, rest, routes, threads
+from botctl.sandbox import channel_types, permissions, rest, routes, threads
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.rest import Call
@@ -122,8 +122,8 @@ def sandbox(granted: int) -> Sandbox:
     for role in guild.roles.values():
         role.permissions = 0
     guild.roles["900000000000000203"].permissions = granted
-    world.add_channel(Channel(NEWS, GUILD, "news", type=threads.ANNOUNCEMENT))
-    world.add_channel(Channel(FORUM, GUILD, "forum", type=threads.FORUM))
+    world.add_channel(Channel(NEWS, GUILD, "news", type=channel_types.ANNOUNCEMENT))
+    world.add_channel(Channel(FORUM, GUILD, "forum", type=channel_types.FORUM))
     world.webhooks[HOOK] = Webhook(HOOK, "t", GUILD, GENERAL, "Hook", user_id=BOT, application_id=BOT)
     world.webhooks[OTHERS] = Webhook(OTHERS, "t", GUILD, GENERAL, "Other", user_id=ANN)
     made = Sandbox(world, Access({}, ""))
