@@ -10,17 +10,9 @@ from typing import Any
 
 from botctl.sandbox import content, payloads, permissions
 from botctl.sandbox.opcodes import MESSAGE_CONTENT, PRIVILEGED
-from botctl.sandbox.refusal import Refusal, unknown
+from botctl.sandbox.refusal import Refusal, missing_access, missing_permissions, unknown
 from botctl.sandbox.rest import Call
 from botctl.sandbox.world import Channel, Guild, Member, Message, Role
-
-
-def missing_access() -> Refusal:
-    return Refusal(403, 50001, "Missing Access")
-
-
-def missing_permissions() -> Refusal:
-    return Refusal(403, 50013, "Missing Permissions")
 
 
 def own_application(call: Call) -> None:

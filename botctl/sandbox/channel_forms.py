@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox import permissions
 from botctl.sandbox.channel_types import ANNOUNCEMENT, CATEGORY, FORUM, STAGE, TEXT, VOICE
-from botctl.sandbox.refusal import FormErrors, Path, Refusal
+from botctl.sandbox.refusal import FormErrors, Path, unknown
 from botctl.sandbox.world import Guild, Overwrite, World
 
 Json = dict[str, Any]
@@ -99,7 +99,7 @@ def _overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overw
     found = {one.id: one for one in made if one is not None}
     if any(one.type == 0 and one.id not in guild.roles for one in found.values()):
         errors.check()
-        raise Refusal(404, 10009, "Unknown Overwrite")
+        raise unknown("Overwrite")
     return found
 
 

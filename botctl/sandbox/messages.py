@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox import embeds, layout, mentions
 from botctl.sandbox.components import V2
 from botctl.sandbox.mentions import Allowed
-from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox.refusal import FormErrors, Refusal, too_large
 from botctl.sandbox.world import LOADING, Message, World
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ def draft(
     ``old`` is the message to change; ``allowed`` whom a text calls that does not say; ``empty``: nothing is enough.
     """
     if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
-        raise Refusal(413, 40005, "Request entity too large")
+        raise too_large()
     errors = FormErrors()
     made = Draft(said_flags=errors.field((), body, "flags", int), allowed=mentions.allowed(body, errors, allowed))
     v2 = bool((made.flags | (old.flags if old else 0)) & V2)

@@ -7,7 +7,7 @@ from typing import Any
 from botctl.sandbox import messages, payloads, permissions, threads
 from botctl.sandbox.channel_types import CATEGORY, DIRECTORY, FORUM, MEDIA
 from botctl.sandbox.messages import Draft
-from botctl.sandbox.refusal import Refusal
+from botctl.sandbox.refusal import Refusal, system_message
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Channel, Message, World
 
@@ -84,7 +84,7 @@ def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
     if channel.thread is not None and channel.thread.archived:
         threads.check_unlocked(channel, may=may)
     if message.type not in DELETABLE:
-        raise Refusal(403, 50021, "Cannot execute action on a system message")
+        raise system_message()
     sandbox.world.remove_message(message)
     sandbox.retract(message)
 

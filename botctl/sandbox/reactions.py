@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 from botctl.sandbox import payloads, permissions, threads
-from botctl.sandbox.refusal import Refusal
+from botctl.sandbox.refusal import Refusal, missing_permissions
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Message, World
 
@@ -50,7 +50,7 @@ def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, may: in
     """Give a reaction; raises 50013, 30010, 50083. ``may``: the giver's permissions there."""
     threads.check_awake(sandbox.world.channels[message.channel_id])
     if not may & permissions.HISTORY or not (emoji in message.reactions or may & permissions.BITS["ADD_REACTIONS"]):
-        raise Refusal(403, 50013, "Missing Permissions")
+        raise missing_permissions()
     if emoji not in message.reactions and len(message.reactions) >= _KINDS_MOST:
         raise Refusal(400, 30010, f"Maximum number of reactions reached ({_KINDS_MOST})")
     givers = message.reactions.setdefault(emoji, [])

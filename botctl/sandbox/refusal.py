@@ -57,6 +57,30 @@ def unauthorized() -> Refusal:
     return Refusal(401, 0, "401: Unauthorized")
 
 
+def missing_access() -> Refusal:
+    return Refusal(403, 50001, "Missing Access")
+
+
+def missing_permissions() -> Refusal:
+    return Refusal(403, 50013, "Missing Permissions")
+
+
+def direct_channel() -> Refusal:
+    return Refusal(403, 50003, "Cannot execute action on a DM channel")
+
+
+def wrong_channel() -> Refusal:
+    return Refusal(400, 50024, "Cannot execute action on this channel type")
+
+
+def system_message() -> Refusal:
+    return Refusal(403, 50021, "Cannot execute action on a system message")
+
+
+def too_large() -> Refusal:
+    return Refusal(413, 40005, "Request entity too large")
+
+
 def unknown(what: str) -> Refusal:
     """``what`` does not exist, with Discord's own code for it."""
     codes = {
@@ -67,6 +91,7 @@ def unknown(what: str) -> Refusal:
         "Role": 10011,
         "User": 10013,
         "Webhook": 10015,
+        "Overwrite": 10009,
         "interaction": 10062,
         "application command": 10063,
         "Application": 10002,

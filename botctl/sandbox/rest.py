@@ -24,7 +24,7 @@ from botctl.sandbox.gateway import SANDBOX
 from botctl.sandbox.limiter import bucket_of
 from botctl.sandbox.messages import Upload
 from botctl.sandbox.oauth import Grant
-from botctl.sandbox.refusal import RateLimited, Refusal, not_found, unauthorized
+from botctl.sandbox.refusal import RateLimited, Refusal, not_found, too_large, unauthorized
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.trouble import Page
 from botctl.sandbox.world import Application
@@ -250,7 +250,7 @@ async def _body(request: web.Request) -> tuple[Any, list[Upload]]:
             return await _multipart(request)
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise Refusal(413, 40005, "Request entity too large") from None
+        raise too_large() from None
     if request.content_type == "application/x-www-form-urlencoded":
         return _form(dict(parse_qsl(raw.decode(errors="replace"), keep_blank_values=True))), []
     return (_json(raw) if raw else None), []

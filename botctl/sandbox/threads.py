@@ -9,7 +9,7 @@ from botctl.sandbox import payloads, permissions, snowflakes
 from botctl.sandbox.channel_forms import ARCHIVE_MINUTES, SLOWMODE_MAX_S
 from botctl.sandbox.channel_types import ANNOUNCEMENT, ANNOUNCEMENT_THREAD, FORUM, PRIVATE_THREAD, PUBLIC_THREAD, TEXT
 from botctl.sandbox.opcodes import GUILD_MEMBERS
-from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox.refusal import FormErrors, Refusal, wrong_channel
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Channel, Message, Thread
 
@@ -21,7 +21,7 @@ _THREAD_CREATED, _STARTER = 18, 21  # Discord: Message resource > Message Types
 def kinds(parent: Channel) -> tuple[int, ...]:
     """The types of threads that ``parent`` can have; raises 50024 when it can have none."""
     if parent.type not in _KINDS:
-        raise Refusal(400, 50024, "Cannot execute action on this channel type")
+        raise wrong_channel()
     return _KINDS[parent.type]
 
 
@@ -84,7 +84,7 @@ def shown(thread: Channel, *, viewer: str = "") -> Json:
 def state_of(thread: Channel) -> Thread:
     """What a thread has beyond a channel; raises 50024 for a channel that is none."""
     if thread.thread is None:
-        raise Refusal(400, 50024, "Cannot execute action on this channel type")
+        raise wrong_channel()
     return thread.thread
 
 

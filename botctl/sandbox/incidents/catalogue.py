@@ -1,14 +1,16 @@
 """What an incident is: one async function with `@incident`, which goes on until it returns or is cancelled.
 
-What it changed for the time being it puts right in a ``finally``. Its keyword arguments are its settings (numbers,
-flags and words, each with a default), its docstring says what Discord does. Importing `everything` fills the catalogue.
+What it changed for the time being it puts right by `troubled` or in a ``finally``. Its keyword arguments are its
+settings (numbers, flags and words, each with a default), its docstring says what Discord does. Importing `everything`
+fills the catalogue.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +78,16 @@ async def until_stopped(sandbox: Sandbox) -> None:
     """Wait for the end of the incident."""
     while True:
         await sandbox.clock.sleep(86_400)
+
+
+@contextlib.contextmanager
+def troubled(sandbox: Sandbox, **changes: float) -> Iterator[None]:
+    """For the time being `Sandbox.trouble` is changed like this."""
+    before = {name: getattr(sandbox.trouble, name) for name in changes}
+    try:
+        for name, value in changes.items():
+            setattr(sandbox.trouble, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(sandbox.trouble, name, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from botctl.sandbox import session
-from botctl.sandbox.incidents.catalogue import incident, until_stopped
+from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
 from botctl.sandbox.server import Sandbox
 
 _GATEWAY = "Discord: Gateway > Disconnecting, Resuming"
@@ -39,12 +39,9 @@ async def resume_host_dead(sandbox: Sandbox) -> None:
     A client that retries the resume host for ever stays down. The way out is a fresh IDENTIFY at the address of
     /gateway/bot.
     """
-    sandbox.trouble.resume_dead = True
-    try:
+    with troubled(sandbox, resume_dead=True):
         _cut_all(sandbox)
         await until_stopped(sandbox)
-    finally:
-        sandbox.trouble.resume_dead = False
 
 
 @incident("Discord: Gateway > Sending Heartbeats: a zombied or failed connection")
@@ -67,11 +64,8 @@ async def missed_acks(sandbox: Sandbox) -> None:
     Discord: a client without an ACK between two heartbeats should close the connection with a code other than 1000 and
     RESUME.
     """
-    sandbox.trouble.acks = False
-    try:
+    with troubled(sandbox, acks=False):
         await until_stopped(sandbox)
-    finally:
-        sandbox.trouble.acks = True
 
 
 @incident("Discord: Gateway > Resuming: missed events are replayed; clients saw some of them twice")
@@ -80,12 +74,9 @@ async def repeated_deliveries(sandbox: Sandbox, count: int = 5) -> None:
 
     Discord delivers at least once around a RESUME: whoever acts on an event twice pays twice. Sequence numbers tell.
     """
-    sandbox.trouble.repeats = count
-    try:
+    with troubled(sandbox, repeats=count):
         _cut_all(sandbox)
         await until_stopped(sandbox)
-    finally:
-        sandbox.trouble.repeats = 0
 
 
 @incident("Discord: Gateway Events; Gateway > Close Codes 4004; Rate Limits > Invalid Request Limit")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.incidents.catalogue import incident, until_stopped
+from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
 from botctl.sandbox.refusal import RateLimited
 from botctl.sandbox.rest import HEADERS, ban_page
 from botctl.sandbox.server import Sandbox
@@ -33,11 +33,8 @@ async def latency(sandbox: Sandbox, delay_s: float = 0.5, jitter_s: float = 0.5)
 
     An interaction's 3 s begin when Discord sends it: what is late on the way is taken off the bot's time.
     """
-    sandbox.trouble.delay_s, sandbox.trouble.jitter_s = delay_s, jitter_s
-    try:
+    with troubled(sandbox, delay_s=delay_s, jitter_s=jitter_s):
         await until_stopped(sandbox)
-    finally:
-        sandbox.trouble.delay_s = sandbox.trouble.jitter_s = 0.0
 
 
 @incident("Discord: Opcodes and Status Codes > HTTP: 500, 502 GATEWAY UNAVAILABLE")
@@ -83,11 +80,8 @@ async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
 @incident("seen at slow proxies; RFC 9112: a body may come in any number of pieces")
 async def slow_bodies(sandbox: Sandbox, over_s: float = 2.0) -> None:
     """The body of every REST answer is spread over ``over_s``: the status is there at once, the JSON is not."""
-    sandbox.trouble.drip_s = over_s
-    try:
+    with troubled(sandbox, drip_s=over_s):
         await until_stopped(sandbox)
-    finally:
-        sandbox.trouble.drip_s = 0.0
 
 
 @incident("Discord: Rate Limits: X-RateLimit-Reset is Discord's clock; disnake's Client(assume_unsync_clock=)")
@@ -97,8 +91,5 @@ async def clock_skew(sandbox: Sandbox, ahead_s: float = 30.0) -> None:
     Who computes a wait from X-RateLimit-Reset and the own clock waits too long, or not at all; X-RateLimit-Reset-After
     is right whatever the clocks say.
     """
-    sandbox.trouble.skew_s = ahead_s
-    try:
+    with troubled(sandbox, skew_s=ahead_s):
         await until_stopped(sandbox)
-    finally:
-        sandbox.trouble.skew_s = 0.0

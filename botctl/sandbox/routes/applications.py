@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox import command_permissions, commands, payloads
 from botctl.sandbox.access import own_application
 from botctl.sandbox.images import image
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_access, unknown
 from botctl.sandbox.rest import Call, Reply, route
 
 Json = dict[str, Any]
@@ -155,7 +155,7 @@ def _scope(call: Call) -> str:
     if guild is None:
         raise unknown("Guild")
     if call.app.id not in guild.members:
-        raise Refusal(403, 50001, "Missing Access")
+        raise missing_access()
     return guild_id
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, moderation, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Guild
 
@@ -49,7 +49,7 @@ def ban(call: Call) -> None:
     if user_id not in call.sandbox.world.users:
         raise unknown("User")
     if not _may_ban(call, guild, user_id):
-        raise access.missing_permissions()
+        raise missing_permissions()
     if user_id not in guild.bans:
         _ban_now(call, guild, user_id, delete_s)
 

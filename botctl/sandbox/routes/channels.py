@@ -7,7 +7,7 @@ from typing import Any
 from botctl.sandbox import access, audit, channel_forms, moderation, payloads, permissions, posting, threads
 from botctl.sandbox.audit import Action
 from botctl.sandbox.channel_types import ANNOUNCEMENT, TEXT
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, direct_channel, missing_permissions, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.routes.guild_channels import may_overwrite
 from botctl.sandbox.world import Channel, Guild, Overwrite, Thread
@@ -33,7 +33,7 @@ def edit_channel(call: Call) -> Json:
     elif channel.guild_id:
         _edit_guild_channel(call, channel)
     else:
-        raise Refusal(403, 50003, "Cannot execute action on a DM channel")
+        raise direct_channel()
     return _shown(call, channel)
 
 
@@ -66,7 +66,7 @@ def put_overwrite(call: Call) -> None:
     made = channel_forms.overwrite(errors, (), {**call.form, "id": target})
     errors.check()
     if made is None or (kind == 0 and target not in guild.roles) or target not in {*guild.roles, *guild.members}:
-        raise Refusal(404, 10009, "Unknown Overwrite")
+        raise unknown("Overwrite")
     old = channel.overwrites.get(target)
     _overwrite(call, channel, guild, {**channel.overwrites, target: made})
     action = Action.CHANNEL_OVERWRITE_UPDATE if old else Action.CHANNEL_OVERWRITE_CREATE
@@ -78,7 +78,7 @@ def delete_overwrite(call: Call) -> None:
     channel, guild = _overwritable(call)
     old = channel.overwrites.get(call.path["overwrite"])
     if old is None:
-        raise Refusal(404, 10009, "Unknown Overwrite")
+        raise unknown("Overwrite")
     _overwrite(call, channel, guild, {key: one for key, one in channel.overwrites.items() if key != old.id})
     _note_overwrite(call, channel, Action.CHANNEL_OVERWRITE_DELETE, old, None)
 
@@ -150,7 +150,7 @@ def _may_edit_thread(call: Call, thread: Channel, state: Thread, may: int) -> No
     if call.form == {"archived": False} and may & permissions.IN_THREADS:
         return
     if thread.owner_id != call.app.id or set(call.form) - _OWNERS:
-        raise access.missing_permissions()
+        raise missing_permissions()
 
 
 def _delete_guild_channel(call: Call, guild: Guild, channel: Channel) -> None:
@@ -169,7 +169,7 @@ def _delete_guild_channel(call: Call, guild: Guild, channel: Channel) -> None:
 def _overwritable(call: Call) -> tuple[Channel, Guild]:
     channel = access.channel_of(call)
     if not channel.guild_id:
-        raise Refusal(403, 50003, "Cannot execute action on a DM channel")
+        raise direct_channel()
     if channel.thread is not None:
         raise unknown("Channel")
     access.need_in(call, channel, "MANAGE_ROLES")

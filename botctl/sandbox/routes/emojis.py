@@ -11,7 +11,7 @@ from typing import Any
 from botctl.sandbox import access, audit, payloads, permissions
 from botctl.sandbox.audit import Action
 from botctl.sandbox.images import image
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.rest import Call, Reply, route
 from botctl.sandbox.world import Emoji, Guild
 
@@ -99,7 +99,7 @@ def _editable(call: Call, guild: Guild) -> Emoji:
     if emoji.user_id == call.app.id:
         enough |= permissions.bits("CREATE_GUILD_EXPRESSIONS")
     if not granted & enough:
-        raise access.missing_permissions()
+        raise missing_permissions()
     return emoji
 
 

@@ -8,7 +8,7 @@ from botctl.sandbox import access, audit, channel_forms, moderation, payloads, p
 from botctl.sandbox.audit import Action
 from botctl.sandbox.channel_forms import KINDS
 from botctl.sandbox.channel_types import CATEGORY, TEXT
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.rest import Call, Reply, route
 from botctl.sandbox.world import Channel, Guild, Overwrite
 
@@ -70,7 +70,7 @@ def may_overwrite(
     may = permissions.of(call.sandbox.world, guild, access.me(call, guild)) if granted is None else granted
     may = may if may & permissions.ADMINISTRATOR else may & ~permissions.bits("MANAGE_ROLES")
     if channel_forms.touched(before, after) & ~may:
-        raise access.missing_permissions()
+        raise missing_permissions()
 
 
 def _arranged(call: Call, guild: Guild) -> list[tuple[Channel, Json]]:

@@ -10,7 +10,7 @@ from typing import Any
 from botctl.sandbox import access, audit, payloads, permissions
 from botctl.sandbox.audit import Action
 from botctl.sandbox.channel_types import CATEGORY
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_access, missing_permissions, unknown, wrong_channel
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Channel, Guild, Invite, World, discord_time
 
@@ -61,7 +61,7 @@ def guild_invites(call: Call) -> list[Json]:
     guild = access.guild_of(call)
     may = permissions.of(call.sandbox.world, guild, access.me(call, guild))
     if not may & permissions.bits("MANAGE_GUILD", "VIEW_AUDIT_LOG"):
-        raise access.missing_permissions()
+        raise missing_permissions()
     meta = bool(may & permissions.bits("MANAGE_GUILD"))
     return [_shown(call, one, meta=meta) for one in _valid(call.sandbox.world, guild_id=guild.id)]
 
@@ -81,7 +81,7 @@ def delete_invite(call: Call) -> Json:
     invite, sandbox = _invite(call), call.sandbox
     guild, channel = sandbox.world.guilds[invite.guild_id], sandbox.world.channels[invite.channel_id]
     if call.app.id not in guild.members:
-        raise access.missing_access()
+        raise missing_access()
     if not access.may_in(call, channel) & permissions.bits("MANAGE_CHANNELS"):
         access.need(call, guild, "MANAGE_GUILD")
     shown = _shown(call, invite)
@@ -96,7 +96,7 @@ def _place(call: Call, name: str) -> tuple[Channel, Guild]:
     """The channel of the path, to which people can be invited."""
     channel = access.channel_of(call, name)
     if not channel.guild_id or channel.thread is not None or channel.type == CATEGORY:
-        raise Refusal(400, 50024, "Cannot execute action on this channel type")
+        raise wrong_channel()
     return channel, call.sandbox.world.guilds[channel.guild_id]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from botctl.sandbox import access, audit, moderation, payloads, permissions
 from botctl.sandbox.audit import Action
 from botctl.sandbox.opcodes import GUILD_MEMBERS
-from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_permissions
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.routes.roles import set_roles
 from botctl.sandbox.world import Guild, Member
@@ -74,7 +74,7 @@ def edit_member(call: Call) -> Json:
     if fields or any(name in body for name in _VOICE):
         access.outranks(call, guild, member)
     if fields.get("timeout_until") and permissions.of(call.sandbox.world, guild, member) & permissions.ADMINISTRATOR:
-        raise access.missing_permissions()
+        raise missing_permissions()
     if any(body.get(name) is not None for name in _VOICE):
         raise Refusal(400, 40032, "Target user is not connected to voice.")
     if roles is not None:

@@ -9,7 +9,7 @@ from botctl.sandbox import access, audit, messages, moderation, payloads, permis
 from botctl.sandbox.audit import Action
 from botctl.sandbox.channel_types import ANNOUNCEMENT
 from botctl.sandbox.messages import Draft
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, direct_channel, unknown, wrong_channel
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Channel, Message
 
@@ -110,7 +110,7 @@ def crosspost(call: Call) -> Json:
     channel = access.channel_of(call, "SEND_MESSAGES")
     message = access.message_of(call, channel)
     if channel.type != ANNOUNCEMENT:
-        raise Refusal(400, 50024, "Cannot execute action on this channel type")
+        raise wrong_channel()
     if message.author_id != call.app.id:
         access.need_in(call, channel, "MANAGE_MESSAGES")
     if message.flags & _CROSSPOSTED:
@@ -217,4 +217,4 @@ def _twin(call: Call, channel: Channel, body: Json) -> Message | None:
 
 def _no_direct(channel: Channel) -> None:
     if not channel.guild_id:
-        raise Refusal(403, 50003, "Cannot execute action on a DM channel")
+        raise direct_channel()

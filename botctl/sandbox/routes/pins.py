@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox import access, audit, permissions, posting, threads
 from botctl.sandbox.audit import Action
 from botctl.sandbox.messages import Draft
-from botctl.sandbox.refusal import FormErrors, Refusal
+from botctl.sandbox.refusal import FormErrors, Refusal, system_message
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Channel, Message
 
@@ -47,7 +47,7 @@ def pin(call: Call) -> None:
     if message.pinned_at is not None:
         return
     if message.type not in posting.DELETABLE:
-        raise Refusal(403, 50021, "Cannot execute action on a system message")
+        raise system_message()
     if len(_pinned(call, channel)) >= _MOST:
         raise Refusal(400, 30003, f"Maximum number of pins reached for the channel ({_MOST})")
     message.pinned_at = channel.last_pin_at = sandbox.world.timestamp()

@@ -7,7 +7,7 @@ from typing import Any
 
 from botctl.sandbox import access, audit, moderation, payloads, permissions
 from botctl.sandbox.audit import Action
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Guild, Member, Role
 
@@ -169,7 +169,7 @@ def _edit(call: Call, guild: Guild, role: Role, fields: Json) -> None:
 def _may_grant(call: Call, guild: Guild, wanted: int) -> None:
     """Nobody gives or takes a permission that they do not have."""
     if wanted & ~permissions.of(call.sandbox.world, guild, access.me(call, guild)):
-        raise access.missing_permissions()
+        raise missing_permissions()
 
 
 def _wearable(call: Call, guild: Guild) -> Role:

@@ -11,7 +11,7 @@ from botctl.sandbox import access, audit, payloads, permissions
 from botctl.sandbox.audit import Action
 from botctl.sandbox.channel_types import STAGE, VOICE
 from botctl.sandbox.images import image
-from botctl.sandbox.refusal import FormErrors, Path, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Path, Refusal, missing_permissions, unknown
 from botctl.sandbox.rest import Call, route
 from botctl.sandbox.world import Guild, discord_time
 
@@ -107,7 +107,7 @@ def _editable(call: Call, guild: Guild) -> Json:
     if event["creator_id"] == call.app.id:
         enough |= permissions.bits("CREATE_EVENTS")
     if not granted & enough:
-        raise access.missing_permissions()
+        raise missing_permissions()
     return event
 
 

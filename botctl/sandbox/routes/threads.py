@@ -9,7 +9,7 @@ from botctl.sandbox import access, audit, messages, payloads, permissions, posti
 from botctl.sandbox.audit import Action
 from botctl.sandbox.channel_types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
 from botctl.sandbox.opcodes import GUILD_MEMBERS
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, missing_access, unknown, wrong_channel
 from botctl.sandbox.rest import Call, Reply, route
 from botctl.sandbox.world import Channel, Member
 
@@ -42,7 +42,7 @@ def begin_at_message(call: Call) -> Reply:
     message = access.message_of(call, parent)
     offered = threads.kinds(parent)
     if parent.type == FORUM:
-        raise Refusal(400, 50024, "Cannot execute action on this channel type")
+        raise wrong_channel()
     access.need_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
     name, fields = threads.form(call.form)
     if message.id in call.sandbox.world.channels:
@@ -176,7 +176,7 @@ def _guest(call: Call, thread: Channel) -> Member:
     member = access.member_of(call, guild)
     parent = world.channels[thread.parent_id or ""]
     if not permissions.of(world, guild, member, parent) & permissions.VIEW:
-        raise access.missing_access()
+        raise missing_access()
     return member
 
 

@@ -14,7 +14,7 @@ from botctl.sandbox import access, audit, components, messages, payloads, permis
 from botctl.sandbox.audit import Action
 from botctl.sandbox.channel_types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.images import image
-from botctl.sandbox.refusal import FormErrors, Refusal, unknown
+from botctl.sandbox.refusal import FormErrors, Refusal, unknown, wrong_channel
 from botctl.sandbox.rest import PREFIX, Call, route
 from botctl.sandbox.routes import interactions
 from botctl.sandbox.world import Channel, Message, Webhook
@@ -147,7 +147,7 @@ def delete_message(call: Call) -> None:
 def _place(call: Call) -> Channel:
     channel = access.channel_of(call)
     if not channel.guild_id or channel.type not in _PLACES:
-        raise Refusal(400, 50024, "Cannot execute action on this channel type")
+        raise wrong_channel()
     access.need_in(call, channel, "MANAGE_WEBHOOKS")
     return channel
 
