@@ -37,9 +37,10 @@ class Files:
                 path.unlink()
 
     def get(self, attachment_id: str) -> tuple[str, bytes] | None:
-        """The content type and the bytes, or None."""
-        if attachment_id in self._held:
-            return self._held[attachment_id]
+        """The content type and the bytes, or None. Reads a file: may be called in a thread."""
+        held = self._held.get(attachment_id)
+        if held is not None:
+            return held
         if self._folder is None or not attachment_id.isdecimal():
             return None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
@@ -64,7 +65,7 @@ async def serving(
 
 
 async def _attachment(request: web.Request) -> web.Response:
-    found = request.app[gateway.SANDBOX].files.get(request.match_info["attachment"])
+    found = await asyncio.to_thread(request.app[gateway.SANDBOX].files.get, request.match_info["attachment"])
     if found is None:
         return web.Response(status=404)
     return web.Response(body=found[1], headers={"Content-Type": found[0], "Via": rest.HEADERS["Via"]})
