@@ -47,7 +47,7 @@ bench:  ## side by side with peers; raw runs go to bench/results/
 
 soak:  ## the long forms: kills, fuzz, many thousands
 	@$(DEV)
-	@$(PYTEST) -m soak --timeout 1800
+	@$(PYTEST) -m soak
 
 lock:  ## pin the newest versions that fit, with hashes
 	@$(DEV)
