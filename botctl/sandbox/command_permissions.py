@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.audit import Action, record
+from botctl.sandbox.audit import Action, changed, record
 from botctl.sandbox.refusal import FormErrors
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.world import Application, AuditEntry, Guild
@@ -36,14 +36,9 @@ def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, said: 
     after = {one["id"]: one for one in wanted}
     made = shown(app, guild.id, target_id)
     sandbox.emit("APPLICATION_COMMAND_PERMISSIONS_UPDATE", made, guild.id, application_id=app.id)
-    changes = [
-        {"key": key, "old_value": before.get(key), "new_value": after.get(key)}
-        for key in dict.fromkeys((*before, *after))
-        if before.get(key) != after.get(key)
-    ]
     action, options = Action.APPLICATION_COMMAND_PERMISSION_UPDATE, {"application_id": app.id}
     entry_id = sandbox.world.new_id()
-    record(sandbox, guild, AuditEntry(entry_id, by, action, target_id, changes, options=options))
+    record(sandbox, guild, AuditEntry(entry_id, by, action, target_id, changed(before, after), options=options))
     return made
 
 

@@ -19,10 +19,23 @@ from botctl.sandbox.permissions import bits
 from botctl.sandbox.storage import restore, snapshot
 from botctl.sandbox.world import Channel, Emoji, Guild, Invite, Message, Role, User, World
 from tests.support.calls import registered
-from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, STAFF, Bot, Discord, local_discord
+from tests.support.discord import (
+    ADMIN,
+    ANN,
+    BOB,
+    BOT,
+    CAT,
+    GENERAL,
+    GUILD,
+    MODERATOR,
+    STAFF,
+    Bot,
+    Discord,
+    local_discord,
+)
 from tests.support.moderation_calls import PNG
 
-ADMIN, MODERATOR, BOT_ROLE = "900000000000000201", "900000000000000202", "900000000000000203"
+BOT_ROLE = "900000000000000203"
 LOW, HIGH, SAME = "900000000000000211", "900000000000000212", "900000000000000213"
 DAN, EMOJI, CODE, CATEGORY = "900000000000000104", "900000000000000401", "abc", "900000000000000303"
 G = f"/guilds/{GUILD}"
@@ -550,6 +563,9 @@ async def test_the_owner_says_who_may_use_a_command_and_a_bot_may_not(discord: D
     assert seen == {"ops": "/ops is switched off for cat."}
     await discord.act("world", set_command_permissions={"command": "ops"})
     assert await done(discord, "GET", f"{commands}/permissions") == []
+    log = await done(discord, "GET", f"{G}/audit-logs?action_type=121")
+    gone, came = ({frozenset(change) for change in one["changes"]} for one in log["audit_log_entries"])
+    assert (gone, came) == ({frozenset({"key", "old_value"})}, {frozenset({"key", "new_value"})})
 
 
 @pytest.mark.parametrize(
