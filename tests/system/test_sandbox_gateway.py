@@ -61,10 +61,18 @@ async def test_a_bot_resumes(discord: Discord, action: dict[str, Any]) -> None:
         assert (await discord.slash("ping"))["state"] == "replied"
 
 
-async def test_a_bot_whose_session_was_ended_identifies_anew(discord: Discord) -> None:
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"action": "invalidate", "resumable": False},
+        {"action": "close", "code": 4007},
+        {"action": "close", "code": 4009},  # Discord: "start a new session"
+    ],
+)
+async def test_a_bot_whose_session_was_ended_identifies_anew(discord: Discord, ended: dict[str, Any]) -> None:
     async with discord.bot(_ping) as bot:
         (old,) = discord.sandbox.sessions.by_id
-        await discord.act("gateway", action="invalidate", resumable=False)
+        await discord.act("gateway", **ended)
         await until(lambda: len(discord.sandbox.sessions.connected()) == 1)
         assert old not in discord.sandbox.sessions.by_id
         assert not bot.resumed.is_set()
@@ -226,16 +234,6 @@ async def test_a_client_that_misses_its_heartbeats_is_closed_and_may_resume() ->
 async def test_who_neither_identifies_nor_beats_has_nothing_to_come_back_to() -> None:
     async with local_discord(limits=LENIENT.but({"heartbeat_s": 0.1})) as discord, discord.wire() as wire:
         assert await _closed(wire) == 4009
-
-
-@pytest.mark.parametrize("code", [4007, 4009])
-async def test_after_a_close_that_says_start_a_new_session_a_bot_does(discord: Discord, code: int) -> None:
-    async with discord.bot(_ping) as bot:
-        (old,) = discord.sandbox.sessions.by_id
-        await discord.act("gateway", action="close", code=code)
-        await until(lambda: len(discord.sandbox.sessions.connected()) == 1)
-        assert old not in discord.sandbox.sessions.by_id
-        assert not bot.resumed.is_set()
 
 
 async def test_a_seq_that_was_never_sent_ends_the_session(discord: Discord) -> None:

@@ -17,8 +17,7 @@ from botctl.sandbox.limiter import Limiter
 from botctl.sandbox.limits import Limits
 from botctl.sandbox.refusal import FormErrors, Refusal
 from botctl.sandbox.world import World
-
-ANN, BOT, GUILD, GENERAL = "900000000000000101", "900000000000000010", "900000000000000001", "900000000000000301"
+from tests.support.discord import ANN, BOT, GENERAL, GUILD
 
 _KEYS = [
     "name",

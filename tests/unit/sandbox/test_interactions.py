@@ -12,9 +12,7 @@ from botctl.sandbox.limits import Limits
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.world import EPHEMERAL, LOADING, World
 from tests.support.clock import ManualClock
-
-ANN, BOT = "900000000000000101", "900000000000000010"
-GUILD, GENERAL = "900000000000000001", "900000000000000301"
+from tests.support.discord import ANN, BOT, GENERAL, GUILD
 
 
 @pytest.fixture

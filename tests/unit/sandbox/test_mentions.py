@@ -10,9 +10,8 @@ from botctl.sandbox import mentions, messages, permissions, reactions
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.world import Emoji, Message, World
+from tests.support.discord import ANN, BOB, CAT, GENERAL, GUILD, MODERATOR
 
-ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
-GUILD, GENERAL, MODERATOR = "900000000000000001", "900000000000000301", "900000000000000202"
 CALL = f"<@{ANN}> <@!{BOB}> <@&{MODERATOR}> @everyone <@1> <@&2>"
 
 

@@ -13,8 +13,7 @@ from botctl.sandbox.default_world import default_world
 from botctl.sandbox.messages import Upload
 from botctl.sandbox.refusal import Refusal
 from botctl.sandbox.world import Message, World
-
-ANN, GUILD, GENERAL = "900000000000000101", "900000000000000001", "900000000000000301"
+from tests.support.discord import ANN, GENERAL, GUILD
 
 
 @pytest.fixture

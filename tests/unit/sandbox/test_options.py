@@ -11,8 +11,7 @@ from botctl.sandbox import options
 from botctl.sandbox.actor import actor
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.options import Resolved, Wrong
-
-CAT = "900000000000000103"
+from tests.support.discord import CAT
 
 
 @pytest.fixture

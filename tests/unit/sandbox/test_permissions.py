@@ -11,10 +11,7 @@ from botctl.sandbox.default_world import default_world
 from botctl.sandbox.permissions import ALL, EVERYBODY, HISTORY, SEND, VIEW, bits
 from botctl.sandbox.world import Channel, Guild, Member, Overwrite, Role, Thread, World, discord_time
 from tests.support.clock import ManualClock
-
-ANN, BOB, CAT, BOT = "900000000000000101", "900000000000000102", "900000000000000103", "900000000000000010"
-GUILD, GENERAL = "900000000000000001", "900000000000000301"
-ADMIN, MODERATOR = "900000000000000201", "900000000000000202"
+from tests.support.discord import ADMIN, ANN, BOB, BOT, CAT, GENERAL, GUILD, MODERATOR
 
 
 @pytest.fixture

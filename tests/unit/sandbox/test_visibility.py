@@ -14,10 +14,8 @@ from botctl.sandbox.default_world import default_world
 from botctl.sandbox.permissions import bits
 from botctl.sandbox.world import Application, Channel, Overwrite, Thread, World, discord_time
 from tests.support.clock import ManualClock
+from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, MODERATOR, STAFF
 
-ANN, BOB, CAT, BOT = "900000000000000101", "900000000000000102", "900000000000000103", "900000000000000010"
-GUILD, GENERAL, STAFF = "900000000000000001", "900000000000000301", "900000000000000302"
-MODERATOR = "900000000000000202"
 EVERYWHERE = str(int(GUILD) - 1)
 ROLE, USER, CHANNEL = 1, 2, 3
 

@@ -11,9 +11,7 @@ from botctl.sandbox import messages, storage
 from botctl.sandbox.default_world import default_world
 from botctl.sandbox.world import KEPT_MESSAGES, PRUNED_AT_ONCE
 from tests.support.clock import ManualClock
-
-ANN, BOB, CAT = "900000000000000101", "900000000000000102", "900000000000000103"
-GUILD, GENERAL = "900000000000000001", "900000000000000301"
+from tests.support.discord import ANN, BOB, GENERAL, GUILD
 
 
 @settings(deadline=None)
