@@ -232,11 +232,18 @@ async def test_a_body_may_be_slow(discord: Discord) -> None:
         assert time.monotonic() - began_s >= 0.25
 
 
-async def test_discords_clock_may_be_ahead(discord: Discord) -> None:
-    await begin(discord, "clock-skew", ahead_s=3600)
-    async with discord.http.get(f"{discord.url}/api/v10/gateway") as answer:
-        told = parsedate_to_datetime(answer.headers["Date"]).timestamp()
-    assert 3500 < told - time.time() < 3700
+@pytest.mark.parametrize("own_clock", [True, False])
+async def test_who_trusts_the_own_clock_waits_wrongly_when_discords_is_ahead(own_clock: bool) -> None:
+    """By X-RateLimit-Reset a bot waits for the skew too; by X-RateLimit-Reset-After, disnake's default, it does not."""
+    limits = LENIENT.but({"enforced": True, "requests": "1000/1s", "other_routes": "1/0.1s"})
+    async with local_discord(limits=limits) as discord, discord.bot(assume_unsync_clock=not own_clock) as bot:
+        await begin(discord, "clock-skew", ahead_s=2.0)
+        await bot.fetch_guild(int(GUILD))
+        began_s = time.monotonic()
+        await bot.fetch_guild(int(GUILD))
+        assert (time.monotonic() - began_s >= 2.0) is own_clock
+        async with discord.http.get(f"{discord.url}/api/v10/gateway") as answer:
+            assert parsedate_to_datetime(answer.headers["Date"]).timestamp() > time.time()
 
 
 async def test_what_goes_on_is_told_and_ends_in_order(discord: Discord) -> None:
