@@ -12,7 +12,7 @@ from botctl.cli.sandbox_home import Url
 
 if TYPE_CHECKING:
     from botctl.sandbox.client import SandboxClient
-    from botctl.sandbox.recording import Request
+    from botctl.sandbox.recording import Request, Told
 
 _TRIES = 5  # of a request that is held up by a limit
 _RATE_LIMITED = 429
@@ -46,18 +46,28 @@ def traffic(
     again: Annotated[
         bool, typer.Option("--again", help="Ask the bots' REST requests again, and compare the statuses.")
     ] = False,
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Tell the bots that are connected the recorded events again.")
+    ] = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Show recorded traffic, or ask its requests again.
+    """Show recorded traffic; or ask its requests again, or tell its events again.
 
-    Exit code 1: with --again, some were answered with another status. No bot need be connected.
+    Exit code 1: with --again, some were answered with another status (no bot need be connected); with --tell, some
+    were heard by nobody.
     """
     from botctl.cli.sandbox_home import text_of
-    from botctl.sandbox.recording import read, requests
+    from botctl.core.errors import UsageError
+    from botctl.sandbox.recording import events, read, requests
 
+    if again and tell:
+        raise UsageError("Only one of these at a time: --again, --tell.")
     lines = read(text_of("recording", file))
-    if not again:
+    if tell:
+        if not _run(project, url, lambda client: _told_again(client, list(events(lines)))):
+            raise typer.Exit(1)
+    elif not again:
         _show(lines)
         if not lines:
             typer.echo(f"No traffic is in {file}.", err=True)
@@ -132,6 +142,23 @@ async def _asked_again(client: SandboxClient, asked: list[Request]) -> bool:
         f"{wrong} of {len(asked)} requests were answered otherwise." if wrong else f"{len(asked)} requests: as before."
     )
     return not wrong
+
+
+async def _told_again(client: SandboxClient, told: list[Told]) -> bool:
+    """Tell all, in their order, as fast as they are taken; whether each was heard."""
+    from collections import Counter
+
+    from botctl.cli.output import show
+
+    bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
+    unheard: Counter[str] = Counter()
+    for one in told:
+        if one.bot not in bots or not await client.tell(bots[one.bot], one.event, one.data):
+            unheard[one.bot] += 1
+    for bot, count in unheard.items():
+        show(f"{count} were not heard: {bot} is not connected, or has not their intents.")
+    show(f"{len(told) - unheard.total()} of {len(told)} events were told again.")
+    return not unheard
 
 
 async def _asked(client: SandboxClient, request: Request, token: str, renamed: Any) -> tuple[int, Any]:

@@ -150,6 +150,11 @@ class SandboxClient:
         said = await self._call("GET", "token", params={"application": application_id})
         return str(said["token"])
 
+    async def tell(self, application_id: str, event: str, data: Mapping[str, Any]) -> int:
+        """Tell a bot an event as it is; how many of its sessions heard it."""
+        body = {"application": application_id, "event": event, "data": dict(data)}
+        return int((await self._call("POST", "tell", json=body))["told"])
+
     async def traffic(self) -> AsyncIterator[str]:
         """What goes over REST and the gateway, a line of JSON each, until the sandbox ends."""
         try:

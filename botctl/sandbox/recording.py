@@ -1,4 +1,4 @@
-"""Recorded traffic, as `traffic` wrote it: to be read by a person, and its REST part to be asked again.
+"""Recorded traffic, as `traffic` wrote it: to be read, its requests asked again, its events told again.
 
 What is asked again are the bots' own requests, one after the other. Ids that an answer gave are replaced by those that
 its repetition gives; what needs a secret that was removed (interactions, webhooks, logins) is left out.
@@ -27,6 +27,7 @@ _OPS: Final = {
     10: "HELLO",
     11: "HEARTBEAT ACK",
 }
+_OF_A_SESSION: Final = frozenset({"READY", "RESUMED", "GUILD_CREATE"})
 _ID: Final = re.compile(r"\b\d{17,20}\b")
 
 
@@ -103,6 +104,25 @@ def requests(lines: Iterable[Json]) -> Iterator[Request]:
         rest = line.get("rest")
         if rest and line.get("bot") and MARK not in json.dumps([rest["path"], rest["query"], rest["body"]]):
             yield Request(line["bot"], **rest)
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event that a bot was told."""
+
+    bot: str
+    event: str
+    data: Json
+
+
+def events(lines: Iterable[Json]) -> Iterator[Told]:
+    """Those that can be told again: not what begins a session, and nothing that had a secret in it."""
+    for line in lines:
+        sent = line.get("sent")
+        if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _OF_A_SESSION:
+            continue
+        if line.get("bot") and isinstance(sent["d"], dict) and MARK not in json.dumps(sent["d"]):
+            yield Told(line["bot"], sent["t"], sent["d"])
 
 
 class Renaming:

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import disnake
 import pytest
 
-from botctl.cli.sandbox_traffic import _asked_again
+from botctl.cli.sandbox_traffic import _asked_again, _told_again
 from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.client import SandboxClient
 from botctl.sandbox.oauth import Grant
-from botctl.sandbox.recording import Renaming, read, requests, shown
+from botctl.sandbox.recording import Renaming, events, read, requests, shown
 from botctl.sandbox.tokens import client_secret
 from botctl.sandbox.traffic import MARK
-from tests.support.discord import ANN, BOT, GENERAL, GUILD, SECRET, TOKEN, Discord, local_discord
+from tests.support.discord import ANN, BOT, GENERAL, GUILD, SECRET, TOKEN, Bot, Discord, local_discord
 from tests.support.waiting import until
 
 
@@ -168,3 +169,40 @@ def test_ids_are_learned_from_two_answers_to_one_request() -> None:
     renamed.learn({"id": GUILD, "list": [{"id": ANN}], "n": 1}, {"id": "1" * 18, "list": [{"id": "2" * 18}], "n": 2})
     assert renamed(f"/guilds/{GUILD}/members/{ANN}/{BOT}") == f"/guilds/{'1' * 18}/members/{'2' * 18}/{BOT}"
     assert renamed(None) is None
+
+
+async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest.CaptureFixture[str]) -> None:
+    """What came of it then can be seen once more: a bot that fails on one event does so again."""
+    heard: list[str] = []
+
+    def listen(bot: Bot) -> None:
+        @bot.listen()
+        async def on_message(message: disnake.Message) -> None:
+            heard.append(message.content)
+
+    async with local_discord() as discord:
+        async with discord.bot(listen, intents=disnake.Intents.all()):
+            async with recorded(discord) as lines:
+                await discord.act("send", text="once", **{"as": "bob"})
+                await until(lambda: heard == ["once"])
+                await until(lambda: any("MESSAGE_CREATE" in line for line in lines))
+            told = list(events(read("".join(lines))))
+            assert [one.event for one in told] == ["MESSAGE_CREATE"]
+            async with SandboxClient(discord.url, SECRET) as client:
+                assert await _told_again(client, told)
+                await until(lambda: heard == ["once", "once"])
+                assert "1 of 1 events were told again." in capsys.readouterr().out
+        await until(lambda: not discord.sandbox.sessions.by_id)
+        async with SandboxClient(discord.url, SECRET) as client:
+            assert not await _told_again(client, told)
+        assert "1 were not heard: botctl-bot is not connected" in capsys.readouterr().out
+
+
+def test_what_begins_a_session_or_had_a_secret_is_not_told_again() -> None:
+    sent = [
+        {"op": 0, "t": "READY", "d": {}},
+        {"op": 0, "t": "INTERACTION_CREATE", "d": {"token": MARK}},
+        {"op": 11, "t": None, "d": None},
+        {"op": 0, "t": "TYPING_START", "d": {"user_id": "1"}},
+    ]
+    assert [one.event for one in events({"bot": "b", "sent": one} for one in sent)] == ["TYPING_START"]

@@ -39,6 +39,7 @@ _ROUTES: tuple[tuple[str, str, Function], ...] = (
     ("GET", "messages", people.list_messages),
     ("POST", "gateway", operator.gateway),
     ("POST", "world", operator.change_world),
+    ("POST", "tell", operator.tell),
     ("GET", "faults", operator.faults),
     ("GET", "limits", operator.limits),
     ("POST", "limits", operator.limits),

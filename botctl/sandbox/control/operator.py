@@ -92,6 +92,20 @@ async def token(sandbox: Sandbox, body: Json) -> Json:
     return {"application": bot, "token": found}
 
 
+async def tell(sandbox: Sandbox, body: Json) -> Json:
+    """Tell the sessions of ``application`` the ``event`` with its ``data``, as it is; how many heard it.
+
+    Nothing is checked and nothing in the world changes: it is for events that were recorded.
+    """
+    event, data = body.get("event"), body.get("data")
+    if not isinstance(event, str) or not isinstance(data, dict):
+        raise UsageError(
+            "An event has a name and data.", hint='{"application", "event": "MESSAGE_CREATE", "data": {…}}'
+        )
+    guild_id = str(data["guild_id"]) if data.get("guild_id") else None
+    return {"told": sandbox.emit(event, data, guild_id, application_id=str(body.get("application")))}
+
+
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
     """Change who and what there is: one or more of `changes.CHANGES`, each with its own object."""
     return {name: changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
