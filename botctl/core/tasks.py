@@ -149,7 +149,7 @@ class Tasks:
             delay_s = backoff.delay_s(in_a_row, self._random)
             in_a_row += 1
             self.restarts += 1
-            what = f"task {name} ended: {ending(error)}"
+            what = f"task {name} ended: {ending(error)}".rstrip(".")  # an error's own sentence has one
             expected = isinstance(error, BotctlError)  # a store is away: where that was noticed helps nobody
             trace = None if expected else error
             _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)
