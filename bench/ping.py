@@ -22,12 +22,12 @@ from pathlib import Path
 import psutil
 
 from bench.rounds import Bar, interleave, report
-from botctl.core.process import child_environment
-from botctl.core.runtime import Runtime
-from botctl.core.scaffold import create
-from botctl.sandbox.client import SandboxClient, Seat
-from botctl.sandbox.person import SlashCall
-from botctl.sandbox.tokens import bot_token
+from botctl.cli.init.scaffold import create
+from botctl.core.processes.process import child_environment
+from botctl.core.processes.runtime import Runtime
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.command_parser import SlashCall
+from botctl.sandbox.model.tokens import bot_token
 
 ROOT = Path(__file__).parent.parent
 BOTCTL = Path(sys.executable).with_name("botctl")

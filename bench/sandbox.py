@@ -23,7 +23,7 @@ import aiohttp
 import psutil
 
 from bench.rounds import Bar, Measured, report
-from botctl.core.process import child_environment
+from botctl.core.processes.process import child_environment
 
 HERE = Path(__file__).parent
 TOKEN = "bench"

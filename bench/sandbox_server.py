@@ -16,13 +16,13 @@ from typing import Any
 
 import uvloop
 
-from botctl.sandbox import acts
-from botctl.sandbox.actor import actor
-from botctl.sandbox.default_world import default_world
-from botctl.sandbox.limits import LENIENT
-from botctl.sandbox.serve import serving
+from botctl.sandbox.actions import user_interactions
+from botctl.sandbox.model.actor import actor
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.limits import LENIENT
+from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
+from botctl.sandbox.process.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User, World
 
 Json = dict[str, Any]
 _PING: Json = {"type": "slash", "name": "ping"}
@@ -49,7 +49,7 @@ async def ping(sandbox: Sandbox, commands: int, outstanding: int) -> float:
     async def person() -> None:
         for _ in left:
             answered = asyncio.Event()
-            opened = acts.invoke(sandbox, who, _PING)
+            opened = user_interactions.invoke(sandbox, who, _PING)
             opened.on_change = answered.set
             async with asyncio.timeout(30):
                 await answered.wait()

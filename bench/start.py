@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from bench.rounds import Bar, interleave, report
-from botctl.core.process import child_environment
-from botctl.core.scaffold import create
+from botctl.cli.init.scaffold import create
+from botctl.core.processes.process import child_environment
 
 BOTCTL = Path(sys.executable).with_name("botctl")
 LIMIT_S = 3.0

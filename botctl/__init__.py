@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from botctl.bot.command import Command, MessageCommand, UserCommand, component, modal, on
     from botctl.bot.context import Context
+    from botctl.core.contracts.jobs import JobRun, job
     from botctl.core.errors import UsageError
-    from botctl.core.jobs import JobRun, job
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,9 +29,9 @@ __all__ = [
 ]
 _HOMES = {
     "Context": "botctl.bot.context",
-    "JobRun": "botctl.core.jobs",
+    "JobRun": "botctl.core.contracts.jobs",
     "UsageError": "botctl.core.errors",
-    "job": "botctl.core.jobs",
+    "job": "botctl.core.contracts.jobs",
 }
 
 

@@ -2,8 +2,8 @@ import disnake
 
 from botctl import on
 from botctl.bot.client import Bot
-from botctl.core.events import CommandFinished
-from botctl.core.protocols import GuildSettingsStore
+from botctl.core.contracts.events import CommandFinished
+from botctl.core.contracts.protocols import GuildSettingsStore
 
 from ._log_channel import post
 

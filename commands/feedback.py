@@ -1,7 +1,7 @@
 import disnake
 
 from botctl import Command, Context, modal
-from botctl.core.protocols import GuildSettingsStore
+from botctl.core.contracts.protocols import GuildSettingsStore
 
 from ._log_channel import post
 

@@ -3,7 +3,7 @@ from datetime import timedelta
 import disnake
 
 from botctl import Command, Context
-from botctl.core.protocols import StatusSource
+from botctl.core.contracts.protocols import StatusSource
 
 
 class Ops(Command):

@@ -5,7 +5,7 @@ from disnake.ext import commands
 from redis.asyncio import Redis
 
 from botctl import Command, Context, UsageError, component
-from botctl.core.settings import Settings
+from botctl.core.config.settings import Settings
 
 KEPT_S = 30 * 24 * 3600
 MAX_ANSWERS = 5

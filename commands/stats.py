@@ -3,7 +3,7 @@
 import logging
 
 from botctl import JobRun, job
-from botctl.core.event_log import EventLog
+from botctl.core.contracts.event_log import EventLog
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from botctl.sandbox.incidents import catalogue, everything  # noqa: F401 - fills the catalogue
+from botctl.sandbox.incidents import catalogue, register_all  # noqa: F401 - fills the catalogue
 from botctl.sandbox.incidents.catalogue import Incident
 
 PAGE = Path(__file__).parent.parent / "docs" / "sandbox-incidents.md"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from botctl.sandbox import rest, routes  # noqa: F401 - importing routes fills the table of rest
+from botctl.sandbox.rest import routes, routing  # noqa: F401 - importing routes fills the table of rest
 
 PAGE = Path(__file__).parent.parent / "docs" / "sandbox-routes.md"
 HEAD = """# Routes of the sandbox
@@ -21,9 +21,9 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 def page() -> str:
     """The whole page; sections are the first parts of the paths."""
-    lines = [HEAD.format(count=len(rest.ROUTES))]
+    lines = [HEAD.format(count=len(routing.ROUTES))]
     section = ""
-    for one in sorted(rest.ROUTES, key=lambda one: (_literal_first(one.path), _METHODS.index(one.method))):
+    for one in sorted(routing.ROUTES, key=lambda one: (_literal_first(one.path), _METHODS.index(one.method))):
         if one.path.split("/")[1] != section:
             section = one.path.split("/")[1]
             lines.append(f"{_gap(lines)}## {section}\n\n| Method | Path | What it does |\n|---|---|---|")
@@ -39,13 +39,13 @@ def _literal_first(path: str) -> list[str]:
     return path.replace("{", "~").split("/")
 
 
-def _what(one: rest.Route) -> str:
+def _what(one: routing.Route) -> str:
     name = one.function.__name__.replace("_", " ")
     said = (one.function.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ").replace("``", "`")
     return f"{name}{_token(one)}: {said}" if said else name + _token(one)
 
 
-def _token(one: rest.Route) -> str:
+def _token(one: routing.Route) -> str:
     if one.scope is None:
         return "" if one.token else " (needs no token)"
     scope = f" with the scope `{one.scope}`" if one.scope else ""
@@ -54,7 +54,7 @@ def _token(one: rest.Route) -> str:
 
 def main() -> int:
     PAGE.write_text(page(), encoding="utf-8")
-    print(f"{PAGE.name}: {len(rest.ROUTES)} routes")
+    print(f"{PAGE.name}: {len(routing.ROUTES)} routes")
     return 0
 
 

@@ -30,7 +30,7 @@ _NEEDED: Final = {"id", "at", "action", "actor", "outcome"}
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 Entry = dict[str, Any]
-"""An entry as its canonical line says it; see `botctl.core.audit.AuditEntry`."""
+"""An entry as its canonical line says it; see `botctl.core.contracts.audit_entry.AuditEntry`."""
 
 
 @dataclass

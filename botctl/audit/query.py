@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from botctl.core.audit import Success
 from botctl.core.clock import iso_ms, unix_ms
+from botctl.core.contracts.audit_entry import Success
 
 WILDCARD: Final = "*"
 _ANYTHING: Final = r"[\s\S]*"  # "." knows no newline, and a custom id may hold one

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from botctl.core.audit import Change, Success, Target, Who, happened, operator
-from botctl.core.bus import Bus
 from botctl.core.clock import Clock
-from botctl.core.events import RunEnding, RunStarted, ServiceChanged, Source
-from botctl.core.protocols import Auditor
-from botctl.core.state import State
+from botctl.core.contracts.audit_entry import Change, Success, Target, Who, happened, operator
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged, Source
+from botctl.core.contracts.protocols import Auditor
+from botctl.core.contracts.service_state import State
 
 _TOLD: Final = {State.DEGRADED: Success.ERROR, State.FAILED: Success.ERROR, State.READY: Success.SUCCESS}
 _UNWELL: Final = (State.DEGRADED, State.RESTARTING)

@@ -39,15 +39,15 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from botctl.audit.refusals import Refusals
+from botctl.audit.denials import Refusals
 from botctl.audit.spool import Spool
-from botctl.core.audit import AuditEntry, Change, Success, Who, happened, line
 from botctl.core.clock import Clock, SystemClock, unix_ms
-from botctl.core.metrics import Metrics
-from botctl.core.protocols import Auditor
-from botctl.core.runtime import Runtime
-from botctl.core.settings import Settings
-from botctl.core.tasks import Backoff, Tasks
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.audit_entry import AuditEntry, Change, Success, Who, happened, line
+from botctl.core.contracts.protocols import Auditor
+from botctl.core.processes.runtime import Runtime
+from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.telemetry.metrics import Metrics
 
 COLLECTION: Final = "botctl_audit"
 MAX_BATCH: Final = 200

@@ -16,15 +16,15 @@ from disnake import ApplicationCommandType, OptionType
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
-from botctl.bot.flight import Flight
-from botctl.bot.gate import COMPONENT_EVENTS, Gate, component_name
+from botctl.bot.connection_state import COMPONENT_EVENTS, Gate, component_name
+from botctl.bot.pending import Flight
 from botctl.bot.pipeline import Pipeline
+from botctl.core.config.settings import DiscordSettings, Intent
+from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
+from botctl.core.contracts.invocation import Kind
+from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
-from botctl.core.events import AutocompleteAnswered, Event, GatewayChanged
-from botctl.core.invocation import Kind
-from botctl.core.registry import Services
-from botctl.core.settings import DiscordSettings, Intent
-from botctl.core.throttle import Limit
+from botctl.core.services.registry import Services
 
 _KINDS: Final = {
     ApplicationCommandType.chat_input: Kind.SLASH,

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
-from botctl.core.events import Event
+from botctl.core.contracts.events import Event
 
 F = TypeVar("F", bound=Callable[..., Any])
 

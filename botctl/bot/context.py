@@ -11,9 +11,9 @@ import disnake
 from disnake import InteractionResponseType
 from disnake.interactions import Interaction
 
-from botctl.bot.decide import expired
-from botctl.bot.words import pick
-from botctl.core.invocation import Invocation
+from botctl.bot.decisions import expired
+from botctl.bot.translations import pick
+from botctl.core.contracts.invocation import Invocation
 
 _log = logging.getLogger(__name__)
 _THINKING = InteractionResponseType.deferred_channel_message

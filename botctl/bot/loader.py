@@ -22,16 +22,16 @@ from typing import Any
 import disnake
 from disnake.ext import commands
 
-from botctl.bot.build import build
 from botctl.bot.client import Bot
 from botctl.bot.command import Command, MessageCommand, UserCommand, marks
-from botctl.bot.faults import PACKAGE, Faults, line, line_of, words
-from botctl.bot.plan import Built, Checks
+from botctl.bot.command_builder import build
+from botctl.bot.compiled import Built, Checks
+from botctl.bot.load_errors import PACKAGE, Faults, line, line_of, words
+from botctl.core.contracts.events import Event
+from botctl.core.contracts.jobs import Job, JobRun, declared
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
-from botctl.core.events import Event
-from botctl.core.jobs import Job, JobRun, declared
-from botctl.core.needs import label, parameters_of
-from botctl.core.registry import Services
+from botctl.core.services.dependencies import label, parameters_of
+from botctl.core.services.registry import Services
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,20 +14,20 @@ from typing import Any, Final
 
 from disnake.interactions import Interaction
 
-from botctl.bot import answer
+from botctl.bot import responses
+from botctl.bot.compiled import Leaf
 from botctl.bot.context import Context
-from botctl.bot.decide import CANCELLED, DRAINING, EXPIRED, Judgement, RoleBook, Rules, Throttled, judge, refusal
-from botctl.bot.flight import Failures, Flight, fields, finished, implied, lost
-from botctl.bot.plan import Leaf
-from botctl.core.audit import entry_for
+from botctl.bot.decisions import CANCELLED, DRAINING, EXPIRED, Judgement, RoleBook, Rules, Throttled, judge, refusal
+from botctl.bot.pending import Failures, Flight, fields, finished, implied, lost
 from botctl.core.clock import Clock
+from botctl.core.contracts.audit_entry import entry_for
+from botctl.core.contracts.events import CommandStarted, Event
+from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings
+from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
+from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
+from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
-from botctl.core.events import CommandStarted, Event
-from botctl.core.guilds import DEFAULTS, GuildSettings
 from botctl.core.ids import error_id
-from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
-from botctl.core.protocols import Auditor, GuildSettingsStore, Limiter
-from botctl.core.throttle import Limit
 
 DECISION_S: Final = 1.0
 """How long a store may keep a command waiting; Discord gives up after 3 s."""
@@ -290,12 +290,12 @@ class Pipeline:
         locale = flight.invocation.locale
         try:
             if judgement.say is None and judgement.result is Result.OK:
-                await answer.settle(flight.inter, flight.ctx, locale, grace_s=grace_s)
+                await responses.settle(flight.inter, flight.ctx, locale, grace_s=grace_s)
             else:
-                text = answer.sentence(judgement, locale, outcome.error_id, self._clock.now())
+                text = responses.sentence(judgement, locale, outcome.error_id, self._clock.now())
                 told = flight.heeded or not flight.answered
-                await answer.tell(flight.inter, flight.ctx, text, told=told)
-        except answer.UNANSWERABLE as error:
+                await responses.tell(flight.inter, flight.ctx, text, told=told)
+        except responses.UNANSWERABLE as error:
             _log.warning("%s got no answer: %s", flight.invocation.name, error, extra=fields(flight.invocation))
 
     def _finish(self, flight: Flight, judgement: Judgement) -> Outcome:

@@ -17,23 +17,23 @@ import aiohttp
 import disnake
 
 from botctl.bot.client import Bot, intents_of
-from botctl.bot.cures import cure_heartbeat_clock, cure_webhook_locks
-from botctl.bot.decide import RoleBook
+from botctl.bot.decisions import RoleBook
+from botctl.bot.endpoint_override import pointed_at
 from botctl.bot.loader import Catalog, Handler
 from botctl.bot.pipeline import Pipeline
-from botctl.bot.point import pointed_at
 from botctl.bot.reconnects import calm_reconnects
-from botctl.core.access import DiscordAccess
-from botctl.core.bus import Bus
+from botctl.bot.workarounds import cure_heartbeat_clock, cure_webhook_locks
 from botctl.core.clock import Clock
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.events import DrainStarted
+from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
+from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, BotctlError, ConfigError, DeadToken, Held, Unreachable
-from botctl.core.events import DrainStarted
-from botctl.core.metrics import Metrics
-from botctl.core.needs import parameters_of
-from botctl.core.protocols import Auditor, GuildSettingsStore, Limiter
-from botctl.core.registry import Backoff, Services, Tasks
-from botctl.core.settings import Settings
-from botctl.core.throttle import parse
+from botctl.core.services.dependencies import parameters_of
+from botctl.core.services.registry import Backoff, Services, Tasks
+from botctl.core.telemetry.metrics import Metrics
 
 PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""

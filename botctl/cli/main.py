@@ -58,7 +58,17 @@ def botctl(
 
 
 def _register() -> None:
-    from botctl.cli import audit, auth, init, jobs, migrate, monitor, ratelimit, run, sandbox, settings, stores
+    from botctl.cli.audit import command as audit
+    from botctl.cli.auth import command as auth
+    from botctl.cli.guild_settings import command as settings
+    from botctl.cli.init import command as init
+    from botctl.cli.jobs import command as jobs
+    from botctl.cli.migrate import command as migrate
+    from botctl.cli.monitor import command as monitor
+    from botctl.cli.ratelimit import command as ratelimit
+    from botctl.cli.run import command as run
+    from botctl.cli.sandbox import command as sandbox
+    from botctl.cli.stores import command as stores
 
     app.command("run", rich_help_panel=OPERATE)(run.run)
     app.add_typer(migrate.app, name="migrate", rich_help_panel=OPERATE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from botctl.core.settings_load import Loaded
+    from botctl.core.config.loading import Loaded
 
 Project = Annotated[
     Path | None,
@@ -30,6 +30,6 @@ def load_settings(project: Path | None, profile: str | None, flags: Mapping[str,
     """
     import os
 
-    from botctl.core.settings_load import load
+    from botctl.core.config.loading import load
 
     return load(project, profile, os.environ, flags or {})

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from botctl.core.audit import Stage, Success, Target, Who, happened
 from botctl.core.clock import Clock, iso_ms
+from botctl.core.contracts.audit_entry import Stage, Success, Target, Who, happened
+from botctl.core.contracts.events import Event, JobFinished, JobStarted
+from botctl.core.contracts.jobs import Job, JobRecord, JobRun, Result
+from botctl.core.contracts.protocols import Auditor, Lease
 from botctl.core.errors import ANYTHING, Unreachable
-from botctl.core.events import Event, JobFinished, JobStarted
 from botctl.core.ids import error_id, event_id
-from botctl.core.jobs import Job, JobRecord, JobRun, Result
-from botctl.core.needs import parameters_of
-from botctl.core.protocols import Auditor, Lease
-from botctl.core.registry import Services
-from botctl.jobs.book import End, MongoJobBook
-from botctl.jobs.plan import Step, step
+from botctl.core.services.dependencies import parameters_of
+from botctl.core.services.registry import Services
+from botctl.jobs.planning import Step, step
+from botctl.jobs.store import End, MongoJobBook
 
 AGAIN_S: Final = 0.5  # until MongoDB is asked again to note something
 LAST_S: Final = 2.0  # to note an end, when the process stops

@@ -18,16 +18,16 @@ from typing import Any, Final
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from pymongo.asynchronous.database import AsyncDatabase
 
-from botctl.core.bus import Bus
 from botctl.core.clock import Clock
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
+from botctl.core.contracts.protocols import Auditor, Lease, Leases
 from botctl.core.errors import Unreachable
-from botctl.core.jobs import LEASE, Job, JobRecord, Jobs
-from botctl.core.protocols import Auditor, Lease, Leases
-from botctl.core.registry import Backoff, Services, Tasks
-from botctl.core.settings import Settings
-from botctl.jobs.book import COLLECTION, MongoJobBook
-from botctl.jobs.plan import step
+from botctl.core.services.registry import Backoff, Services, Tasks
+from botctl.jobs.planning import step
 from botctl.jobs.runner import Runner
+from botctl.jobs.store import COLLECTION, MongoJobBook
 
 LOOK_S: Final = 1.0
 END_S: Final = 3.0  # how long a cancelled run may take to end

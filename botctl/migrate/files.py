@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from botctl.core.contracts.service_state import ending
 from botctl.core.errors import MigrationFaults
-from botctl.core.state import ending
 
 FILE_NAME: Final = re.compile(r"(?P<name>(?P<n>[0-9]{4})_[a-z0-9][a-z0-9_]{0,59})\.py")
 Step = Callable[[Any], Awaitable[None]]

@@ -30,7 +30,7 @@ class Direction(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Which process wrote a record. ``born`` tells it from another with the same ``pid`` (`botctl.core.process`).
+    """Which process wrote a record. ``born`` tells it from another with the same ``pid`` (`core.processes.process`).
 
     ``fence`` is that of the lease it held; ``version`` is botctl's.
     """

@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from botctl.core.audit import Change, Target, happened, operator
-from botctl.core.bus import Bus
 from botctl.core.clock import Clock
-from botctl.core.protocols import Auditor, Lease, Leases
-from botctl.core.settings import Settings
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.audit_entry import Change, Target, happened, operator
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.protocols import Auditor, Lease, Leases
 from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.ledger import Database, Ledger
 from botctl.migrate.plan import (

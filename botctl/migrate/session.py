@@ -14,17 +14,17 @@ from typing import Final
 import pymongo
 
 import botctl
-from botctl.core.audit import Stage, Success, Target, happened, operator
-from botctl.core.bus import Bus
 from botctl.core.clock import Clock
+from botctl.core.contracts.audit_entry import Stage, Success, Target, happened, operator
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import MigrationApplied, MigrationFailed
+from botctl.core.contracts.protocols import Auditor, Lease
+from botctl.core.contracts.service_state import ending
 from botctl.core.errors import BotctlError, Held, Unreachable
 from botctl.core.escape import safe
-from botctl.core.events import MigrationApplied, MigrationFailed
 from botctl.core.ids import event_id
-from botctl.core.process import began, is_running
-from botctl.core.protocols import Auditor, Lease
+from botctl.core.processes.process import began, is_running
 from botctl.core.redact import redact
-from botctl.core.state import ending
 from botctl.migrate.files import Migration, Step, Steps, line_of, shown
 from botctl.migrate.ledger import Ledger
 from botctl.migrate.plan import By, Direction, Record, State

@@ -56,7 +56,7 @@ class Commands:
     """Invocations of all kinds.
 
     ``per_second``: how many finished in each of the last seconds, newest last. ``latency_counts``: over the last
-    minute, by the buckets of `botctl.core.latency`. The totals are since the process began.
+    minute, by the buckets of `botctl.core.telemetry.latency`. The totals are since the process began.
     """
 
     total: int = 0

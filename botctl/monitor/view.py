@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from botctl.core.clock import iso_ms
-from botctl.core.latency import merged, quantile_ms
+from botctl.core.telemetry.latency import merged, quantile_ms
 from botctl.monitor.snapshot import Command, Commands, Job, Shard, Snapshot
 
 VERSION: Final = 1

@@ -16,12 +16,12 @@ from redis.exceptions import RedisError
 
 import botctl
 from botctl.core.clock import Clock, SystemClock, iso_ms
+from botctl.core.contracts.jobs import JobBook, JobRecord
+from botctl.core.contracts.protocols import StatusSource
+from botctl.core.contracts.service_state import Health
 from botctl.core.errors import Unreachable
-from botctl.core.jobs import JobBook, JobRecord
-from botctl.core.metrics import Metrics
-from botctl.core.protocols import StatusSource
-from botctl.core.state import Health
-from botctl.core.tasks import Backoff, Tasks
+from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import snapshot as form
 from botctl.monitor.snapshot import EVERY_S, KEPT_MS, Command, Commands, Job, Service, Shard, Snapshot
 

@@ -15,17 +15,17 @@ from typing import Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from botctl.core.audit import Change, Target, happened, operator
 from botctl.core.clock import Clock
+from botctl.core.config.sources import near
+from botctl.core.contracts.audit_entry import Change, Target, happened, operator
+from botctl.core.contracts.protocols import Auditor
+from botctl.core.contracts.throttle import Limit, Scope, parse
 from botctl.core.errors import Unreachable, UsageError, look_at
 from botctl.core.escape import safe
-from botctl.core.gcra import US_PER_S, rate, standing
-from botctl.core.protocols import Auditor
-from botctl.core.settings_layers import near
-from botctl.core.throttle import Limit, Scope, parse
 from botctl.ratelimit import keys
-from botctl.ratelimit.books import CHECKS, DENIED
+from botctl.ratelimit.gcra import US_PER_S, rate, standing
 from botctl.ratelimit.keys import Key, Subject
+from botctl.ratelimit.statistics import CHECKS, DENIED
 
 _SCAN_COUNT: Final = 1000
 _HOUR_S: Final = 3600

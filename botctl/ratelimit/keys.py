@@ -2,7 +2,7 @@
 
 ::
 
-    botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see botctl.core.gcra; expires when full
+    botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see ratelimit.gcra; expires when full
     botctl:{<bot>}:rl:policies                     hash, owner -> JSON {policy: limits}: what the processes declare
     botctl:{<bot>}:rl:resets                       counts the resets, so that processes forget what they know alone
     botctl:{<bot>}:rl:hour:<n>                     hash, checks and denials by policy in the hour n since 1970
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from botctl.core.throttle import EVERYBODY, Limit, Scope, address_subject
+from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, address_subject
 
 HOURS: Final = 24
 """For how many hours it is known how often a policy was asked."""

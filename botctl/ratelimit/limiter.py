@@ -23,17 +23,17 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.gcra import US_PER_S, Rate, rate
-from botctl.core.invocation import Invocation
-from botctl.core.metrics import Metrics
-from botctl.core.protocols import Limiter
-from botctl.core.settings import Settings
-from botctl.core.tasks import Backoff, Tasks
-from botctl.core.throttle import EVERYBODY, Limit, Scope, Verdict, subject
-from botctl.ratelimit import keys, script
-from botctl.ratelimit.books import EVERY_S, Books, Tally
-from botctl.ratelimit.local import LocalCounts
-from botctl.ratelimit.script import Answer
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.invocation import Invocation
+from botctl.core.contracts.protocols import Limiter
+from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, Verdict, subject
+from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.telemetry.metrics import Metrics
+from botctl.ratelimit import keys, lua_script
+from botctl.ratelimit.gcra import US_PER_S, Rate, rate
+from botctl.ratelimit.local_fallback import LocalCounts
+from botctl.ratelimit.lua_script import Answer
+from botctl.ratelimit.statistics import EVERY_S, Books, Tally
 
 MAX_BATCH = 64
 """Checks in one EVALSHA: keeps Redis from serving others for about half a millisecond at most."""
@@ -216,16 +216,16 @@ class RedisLimiter:
             _log.debug("the counts of rate limits were not written: %s", type(error).__name__)
 
     async def _ask(self, checks: list[list[tuple[str, Rate]]]) -> list[Answer]:
-        names, plan = script.arguments(checks)
+        names, plan = lua_script.arguments(checks)
         arguments: list[Any] = [*names, plan]
         async with asyncio.timeout(self.deadline_s):
             try:
-                reply = await self.redis.evalsha(script.SHA, len(names), *arguments)
+                reply = await self.redis.evalsha(lua_script.SHA, len(names), *arguments)
             except NoScriptError:
-                await self.redis.script_load(script.SCRIPT)
-                reply = await self.redis.evalsha(script.SHA, len(names), *arguments)
+                await self.redis.script_load(lua_script.SCRIPT)
+                reply = await self.redis.evalsha(lua_script.SHA, len(names), *arguments)
         self.counts.batches += 1
-        return script.answers(reply)
+        return lua_script.answers(reply)
 
     def _answer_locally(self, batch: list[_Waiting]) -> None:
         for waiting in batch:

@@ -12,9 +12,9 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from botctl.core.metrics import CONTENT_TYPE, Metrics, render_prometheus
-from botctl.core.protocols import StatusSource
-from botctl.core.state import Health, State
+from botctl.core.contracts.protocols import StatusSource
+from botctl.core.contracts.service_state import Health, State
+from botctl.core.telemetry.metrics import CONTENT_TYPE, Metrics, render_prometheus
 
 PATH: Final = "/realtime"
 """Where clients connect."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Protocol
 
+from botctl.core.contracts.event_log import Entry, EventLog, Page, Position
 from botctl.core.errors import Unreachable
-from botctl.core.event_log import Entry, EventLog, Page, Position
-from botctl.core.tasks import Backoff, Tasks
+from botctl.core.services.tasks import Backoff, Tasks
 from botctl.realtime.protocol import message, place, pushes
 from botctl.realtime.socket import MAX_HEADER_BYTES, chunks, text_frame
 

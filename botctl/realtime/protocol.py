@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from botctl.core.event_log import Entry, Position, is_topic
+from botctl.core.contracts.event_log import Entry, Position, is_topic
 
 VERSION: Final = 1
 MAX_ID: Final = 64

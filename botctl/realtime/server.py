@@ -15,20 +15,20 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from botctl.core.clock import Clock
+from botctl.core.config.settings import RealtimeSettings, Settings
+from botctl.core.contracts.api_keys import ApiKeys
+from botctl.core.contracts.event_log import EventLog
+from botctl.core.contracts.protocols import Auditor, Limiter, StatusSource
+from botctl.core.contracts.throttle import API_SCOPES, Scope, address_subject, parse
 from botctl.core.errors import ConfigError, Unreachable
-from botctl.core.event_log import EventLog
-from botctl.core.keys import ApiKeys
-from botctl.core.metrics import Metrics
-from botctl.core.protocols import Auditor, Limiter, StatusSource
-from botctl.core.runtime import Runtime
-from botctl.core.settings import RealtimeSettings, Settings
-from botctl.core.tasks import Backoff, Tasks
-from botctl.core.throttle import API_SCOPES, Scope, address_subject, parse
+from botctl.core.processes.runtime import Runtime
+from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.telemetry.metrics import Metrics
+from botctl.realtime.connections import Register, Room
 from botctl.realtime.http import PATH, Pages, turned_away
 from botctl.realtime.hub import Hub
-from botctl.realtime.judge import Deadlines
+from botctl.realtime.liveness import Deadlines
 from botctl.realtime.protocol import VERSION, message
-from botctl.realtime.register import Register, Room
 from botctl.realtime.session import MESSAGES, Rules, Session
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
 

@@ -10,10 +10,10 @@ from typing import Final, Protocol
 
 from websockets.exceptions import ConnectionClosed
 
+from botctl.core.contracts.api_keys import ApiKey, ApiKeys, KeyRefused
+from botctl.core.contracts.protocols import Limiter
+from botctl.core.contracts.throttle import Limit, Scope, address_subject
 from botctl.core.errors import Unreachable
-from botctl.core.keys import ApiKey, ApiKeys, KeyRefused
-from botctl.core.protocols import Limiter
-from botctl.core.throttle import Limit, Scope, address_subject
 from botctl.realtime.hub import History, Hub, HubFull
 from botctl.realtime.protocol import (
     Auth,

@@ -21,7 +21,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from botctl.core.escape import safe
-from botctl.realtime.judge import Vitals
+from botctl.realtime.liveness import Vitals
 from botctl.realtime.protocol import Close
 
 WRITE_LIMIT_BYTES: Final = 65_536

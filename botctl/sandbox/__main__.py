@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from botctl.core.errors import BotctlError, ExitCode
-from botctl.sandbox import limits
+from botctl.sandbox.model import limits
+from botctl.sandbox.process.standalone import SECRET, TOKEN, Plan, new_secret, start
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.standalone import SECRET, TOKEN, Plan, new_secret, start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,24 +9,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botctl.sandbox import content, member_requests, payloads, permissions, snowflakes
-from botctl.sandbox.clock import SandboxClock, Timer
-from botctl.sandbox.compact import dumps
-from botctl.sandbox.files import Files
-from botctl.sandbox.interactions import Book, Interaction
-from botctl.sandbox.judge import Judge
-from botctl.sandbox.limiter import Limiter
-from botctl.sandbox.limits import Limits
-from botctl.sandbox.messages import Draft
-from botctl.sandbox.oauth import Grants
-from botctl.sandbox.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
-from botctl.sandbox.session import Dispatch, Session, Sessions
-from botctl.sandbox.tokens import new_bot_token
-from botctl.sandbox.world import Channel, Guild, Member, Message, World
+from botctl.sandbox.model import payloads, permissions, snowflakes
+from botctl.sandbox.model.clock import SandboxClock, Timer
+from botctl.sandbox.model.compact_json import dumps
+from botctl.sandbox.model.gateway import member_requests
+from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
+from botctl.sandbox.model.gateway.session import Dispatch, Session, Sessions
+from botctl.sandbox.model.interactions import Book, Interaction
+from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.limits import Limits
+from botctl.sandbox.model.messages import content_intent
+from botctl.sandbox.model.messages.drafts import Draft
+from botctl.sandbox.model.oauth import Grants
+from botctl.sandbox.model.tokens import new_bot_token
+from botctl.sandbox.model.world import Channel, Guild, Member, Message, World
+from botctl.sandbox.process.openapi_check import Judge
+from botctl.sandbox.storage.attachments import Files
 
 if TYPE_CHECKING:
-    from botctl.sandbox.incidents.running import Incidents
-    from botctl.sandbox.traffic import Traffic
+    from botctl.sandbox.incidents.runner import Incidents
+    from botctl.sandbox.process.traffic import Traffic
 
 Json = dict[str, Any]
 
@@ -175,7 +177,7 @@ class Sandbox:
                 continue
             told += 1
             if "content" in data and "guild_id" in data and not session.intents & MESSAGE_CONTENT:
-                session.dispatch(event, dumps(content.without_intent(data, session.application_id)))
+                session.dispatch(event, dumps(content_intent.without_intent(data, session.application_id)))
                 continue
             text = text or dumps(data)
             session.dispatch(event, text)

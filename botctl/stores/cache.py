@@ -30,7 +30,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.ids import event_id
-from botctl.core.tasks import Backoff, Tasks
+from botctl.core.services.tasks import Backoff, Tasks
 
 V = TypeVar("V")
 

@@ -13,15 +13,15 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
-from botctl.core.bus import Bus
-from botctl.core.embedded import embedded, found
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
+from botctl.core.processes.embedded import embedded, found
+from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
-from botctl.core.runtime import Runtime
-from botctl.core.settings import Settings
-from botctl.core.tasks import Tasks
-from botctl.stores import nx
+from botctl.core.services.tasks import Tasks
+from botctl.stores import embedded_mongo
 from botctl.stores.address import shown
 
 Database = AsyncDatabase[dict[str, Any]]
@@ -75,7 +75,7 @@ async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
             yield client[settings.database]
     else:
         async with (
-            embedded(nx.RECIPE, runtime, bus, tasks) as found,
+            embedded(embedded_mongo.RECIPE, runtime, bus, tasks) as found,
             _client(found.address, settings.mongo.timeout_s) as client,
         ):
             yield client[settings.database]
@@ -89,7 +89,7 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
         Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
         ConfigError: its address or password is wrong.
     """
-    url = settings.mongo.url.get_secret_value() if settings.mongo.url else found(nx.RECIPE, runtime).address
+    url = settings.mongo.url.get_secret_value() if settings.mongo.url else found(embedded_mongo.RECIPE, runtime).address
     async with _client(url, settings.mongo.timeout_s) as client:
         yield client[settings.database]
 

@@ -14,15 +14,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionError, RedisError, ResponseError  # noqa: A004
 
-from botctl.core.bus import Bus
-from botctl.core.embedded import embedded, found
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
+from botctl.core.processes.embedded import embedded, found
+from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
-from botctl.core.runtime import Runtime
-from botctl.core.settings import Settings
-from botctl.core.tasks import Tasks
-from botctl.stores import valkey
+from botctl.core.services.tasks import Tasks
+from botctl.stores import embedded_redis
 from botctl.stores.address import shown
 
 CONNECTIONS: Final = 50
@@ -121,7 +121,7 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
             yield client
     else:
         async with (
-            embedded(valkey.RECIPE, runtime, bus, tasks) as endpoint,
+            embedded(embedded_redis.RECIPE, runtime, bus, tasks) as endpoint,
             _client(endpoint.address, settings.redis.timeout_s) as client,
         ):
             yield client
@@ -135,7 +135,7 @@ async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[R
         Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
         ConfigError: its address or password is wrong.
     """
-    url = settings.redis.url.get_secret_value() if settings.redis.url else found(valkey.RECIPE, runtime).address
+    url = settings.redis.url.get_secret_value() if settings.redis.url else found(embedded_redis.RECIPE, runtime).address
     async with _client(url, settings.redis.timeout_s) as client:
         yield client
 

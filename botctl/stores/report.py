@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
+from botctl.core.config.settings import Settings
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
+from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
-from botctl.core.runtime import Runtime
-from botctl.core.settings import Settings
-from botctl.stores import mongo, nx, redis, valkey
+from botctl.stores import embedded_mongo, embedded_redis, mongo, redis
 from botctl.stores.address import shown
 
 
@@ -58,8 +58,8 @@ async def report(settings: Settings, runtime: Runtime) -> tuple[StoreReport, Sto
             return await mongo.version(client)
 
     return await asyncio.gather(
-        _one(valkey.NAME, settings.redis.url, valkey.folder(runtime), runtime, redis_version),
-        _one(nx.NAME, settings.mongo.url, nx.folder(runtime), runtime, mongo_version),
+        _one(embedded_redis.NAME, settings.redis.url, embedded_redis.folder(runtime), runtime, redis_version),
+        _one(embedded_mongo.NAME, settings.mongo.url, embedded_mongo.folder(runtime), runtime, mongo_version),
     )
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
-from botctl.auth.keys import COLLECTION, MongoKeys, api_keys
-from botctl.core.bus import Bus
+from botctl.auth.api_keys import COLLECTION, MongoKeys, api_keys
+from botctl.core.contracts.api_keys import KeyRefused
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.event_log import Position
+from botctl.core.contracts.events import Event, KeyCreated, KeyRevoked
 from botctl.core.errors import Unreachable, UsageError
-from botctl.core.event_log import Position
-from botctl.core.events import Event, KeyCreated, KeyRevoked
-from botctl.core.keys import KeyRefused
 from tests.support.clock import ManualClock
 from tests.support.realtime import Auditing
 from tests.support.stores import tasks_for
@@ -71,7 +71,7 @@ async def test_the_text_is_kept_nowhere(office: Office) -> None:
 
 async def test_a_key_with_another_secret_is_no_key(office: Office) -> None:
     """Even where the id is right, and the checksum."""
-    from botctl.auth.text import _checksum
+    from botctl.auth.key_format import _checksum
 
     _, text = await office.keys.create("one")
     body = text[:-7] + ("0" if text[-7] != "0" else "1")

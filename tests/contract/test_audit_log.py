@@ -13,7 +13,7 @@ from botctl.audit.log import LOOK_BACK_MS, AuditLog, Follower, Turn, entry_of
 from botctl.audit.query import Query
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MongoAuditor
-from botctl.core.audit import AuditEntry, Success, Who
+from botctl.core.contracts.audit_entry import AuditEntry, Success, Who
 from botctl.core.errors import Unreachable
 from tests.support.clock import ManualClock
 from tests.support.stores import tasks_for

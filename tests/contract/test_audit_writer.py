@@ -11,9 +11,9 @@ import pytest
 
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MAX_BATCH, MongoAuditor
-from botctl.core.audit import AuditEntry, Change, Target, Who, entry_for, line
-from botctl.core.invocation import Actor, Invocation, Kind, Outcome, Result
-from botctl.stores import nx
+from botctl.core.contracts.audit_entry import AuditEntry, Change, Target, Who, entry_for, line
+from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
+from botctl.stores import embedded_mongo
 from botctl.stores.mongo import connect
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
@@ -27,7 +27,7 @@ CLOCK = ManualClock()
 def own(tmp_path):
     """A server of the test's own, to be killed."""
     (tmp_path / "server").mkdir()
-    with server(nx.RECIPE, tmp_path / "server") as running:
+    with server(embedded_mongo.RECIPE, tmp_path / "server") as running:
         yield running
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.stores import valkey
+from botctl.stores import embedded_redis
 from botctl.stores.cache import Cache
 from botctl.stores.redis import connect
 from tests.support.stores import server, tasks_for
@@ -20,7 +20,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def own(tmp_path):
     """A server of the test's own, to be frozen and killed."""
-    with server(valkey.RECIPE, tmp_path) as running:
+    with server(embedded_redis.RECIPE, tmp_path) as running:
         yield running
 
 

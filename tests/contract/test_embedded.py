@@ -16,18 +16,18 @@ import pytest
 from pymongo.errors import PyMongoError
 from redis.exceptions import ConnectionError  # noqa: A004
 
-from botctl.core import embedded as module
-from botctl.core.bus import Bus
-from botctl.core.embedded import embedded
+from botctl.core.config.settings import MongoSettings, RedisSettings, Settings
+from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unreachable
-from botctl.core.process import began
-from botctl.core.runtime import Runtime
-from botctl.core.settings import MongoSettings, RedisSettings, Settings
-from botctl.stores import address, nx
+from botctl.core.processes import embedded as module
+from botctl.core.processes.embedded import embedded
+from botctl.core.processes.process import began
+from botctl.core.processes.runtime import Runtime
+from botctl.stores import address, embedded_mongo
+from botctl.stores.embedded_redis import RECIPE
 from botctl.stores.mongo import mongo_store, ping_mongo
 from botctl.stores.redis import connect, ping_redis, redis_store
 from botctl.stores.report import StoreState, report
-from botctl.stores.valkey import RECIPE
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 
@@ -210,7 +210,7 @@ async def test_a_pid_file_that_a_killed_store_left_is_not_believed(tmp_path):
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgiving):
     """However long its calls may take: there is nothing to be told to the store that it would not find out itself."""
-    with server(nx.RECIPE, tmp_path) as own:
+    with server(embedded_mongo.RECIPE, tmp_path) as own:
         settings = Settings(mongo=MongoSettings(url=own.url, timeout_s=60))
         async with (
             asyncio.timeout(10),
@@ -227,9 +227,9 @@ async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgivi
 def test_a_port_that_somebody_took_meanwhile_is_not_shared(tmp_path):
     """The store would fail to start, and its clients would talk to a stranger."""
     runtime = Runtime(tmp_path)
-    address = nx.RECIPE.new_address(runtime)
+    address = embedded_mongo.RECIPE.new_address(runtime)
     with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))), pytest.raises(OSError, match="in use"):
-        nx.RECIPE.launch(runtime, address).prepare()
+        embedded_mongo.RECIPE.launch(runtime, address).prepare()
 
 
 async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.event_log import START, Batch, EventLog, Position, encode
 from botctl.core.errors import Unreachable
-from botctl.core.event_log import START, Batch, EventLog, Position, encode
-from botctl.core.settings import Settings
-from botctl.stores import valkey
-from botctl.stores.event_log import RedisEventLog, event_log
+from botctl.events.log import RedisEventLog, event_log
+from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
 from tests.support.stores import server
 from tests.support.waiting import until
@@ -136,7 +136,7 @@ async def test_a_reader_behind_the_trimmed_start_is_told(log: EventLog) -> None:
 
 
 async def test_the_oldest_are_removed_by_themselves(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("botctl.stores.event_log.KEPT", 100)
+    monkeypatch.setattr("botctl.events.log.KEPT", 100)
     for start in range(0, 1000, 100):
         await log.append("commands", said(*range(start, start + 100)))
     page = await log.read("commands", limit=1000)
@@ -250,7 +250,7 @@ async def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(tmp_path: P
     ledger: dict[str, list[int]] = {f"w{n}": [] for n in range(3)}
     stop = asyncio.Event()
     random = Random(3)
-    with server(valkey.RECIPE, tmp_path) as store:
+    with server(embedded_redis.RECIPE, tmp_path) as store:
         async with connect(store.url, timeout_s=5.0) as redis, event_log(redis, Settings()) as log:
 
             async def write(writer: str) -> None:

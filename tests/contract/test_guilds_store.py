@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.audit import line
-from botctl.core.bus import Bus
+from botctl.core.contracts.audit_entry import line
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import GuildSettingsChanged
+from botctl.core.contracts.guild_settings import DEFAULTS, LOCALES, GuildSettings
 from botctl.core.errors import Unreachable, UsageError
-from botctl.core.events import GuildSettingsChanged
-from botctl.core.guilds import DEFAULTS, LOCALES, GuildSettings
-from botctl.stores import mongo, nx, redis
-from botctl.stores.guilds import COLLECTION, Guilds, decode, encode, guild_cache
+from botctl.guilds.store import COLLECTION, Guilds, decode, encode, guild_cache
+from botctl.stores import embedded_mongo, mongo, redis
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
@@ -113,7 +113,7 @@ async def test_of_many_who_change_the_same_guild_nobody_is_lost(two):
 
 async def test_without_mongo_what_was_read_stays_readable_and_a_change_is_refused_in_a_sentence(redis_server, tmp_path):
     name = f"guilds{uuid.uuid4().hex[:12]}"
-    with server(nx.RECIPE, tmp_path) as own:
+    with server(embedded_mongo.RECIPE, tmp_path) as own:
         async with store(redis_server, own.url, name, timeout_s=0.3) as guilds:
             new = await guilds.update(GUILD, {"locale": "de"}, actor="9")
             assert await guilds.get(GUILD) == new

@@ -3,10 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from botctl.core.contracts.jobs import JobRun, Result
 from botctl.core.ids import event_id
-from botctl.core.jobs import JobRun, Result
-from botctl.jobs.book import COLLECTION, End, MongoJobBook
-from botctl.jobs.plan import step
+from botctl.jobs.planning import step
+from botctl.jobs.store import COLLECTION, End, MongoJobBook
 from tests.support.jobs import make
 
 NOW = datetime(2026, 1, 5, 12, 0, 30, 250_000, tzinfo=UTC)

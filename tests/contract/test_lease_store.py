@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from botctl.core.errors import Held
-from botctl.stores import nx
-from botctl.stores.lease import COLLECTION, MongoLeases, look, release, renew, server_time, take
+from botctl.stores import embedded_mongo
+from botctl.stores.leases import COLLECTION, MongoLeases, look, release, renew, server_time, take
 from tests.support.stores import new_database, server
 
 
@@ -63,7 +63,7 @@ async def test_whoever_holds_it_stands_in_the_sentence_and_a_dead_holder_is_succ
 
 
 async def test_a_lease_outlives_a_restart_of_the_server(tmp_path):
-    with server(nx.RECIPE, tmp_path) as own:
+    with server(embedded_mongo.RECIPE, tmp_path) as own:
         async with new_database(own.url) as database:
             leases = MongoLeases(database[COLLECTION])
             async with leases.lease("a", ttl_s=30) as lease:
@@ -91,7 +91,7 @@ async def test_the_holder_is_named_with_its_last_sign_by_the_clock_of_the_server
     async def in_a_while(_: object) -> datetime:
         return later
 
-    monkeypatch.setattr("botctl.stores.lease.server_time", in_a_while)
+    monkeypatch.setattr("botctl.stores.leases.server_time", in_a_while)
     holder = await leases.holder("a")
     assert 20 <= holder.silent_s < 23
     assert holder.gone

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from botctl.core.gcra import Rate, decide
-from botctl.core.invocation import Actor, Invocation, Kind
-from botctl.core.throttle import Scope, address_subject, parse
-from botctl.ratelimit import script
+from botctl.core.contracts.invocation import Actor, Invocation, Kind
+from botctl.core.contracts.throttle import Scope, address_subject, parse
+from botctl.ratelimit import lua_script
+from botctl.ratelimit.gcra import Rate, decide
 from botctl.ratelimit.limiter import RedisLimiter
-from botctl.ratelimit.local import LocalCounts
-from botctl.ratelimit.script import Answer
-from botctl.stores import valkey
+from botctl.ratelimit.local_fallback import LocalCounts
+from botctl.ratelimit.lua_script import Answer
+from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
@@ -27,7 +27,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def own(tmp_path):
     """A server of the test's own, to be frozen and killed."""
-    with server(valkey.RECIPE, tmp_path) as running:
+    with server(embedded_redis.RECIPE, tmp_path) as running:
         yield running
 
 
@@ -91,14 +91,14 @@ def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
 
     async def compare():
         prefix = f"{{{uuid.uuid4().hex}}}:"
-        probe = script.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
+        probe = lua_script.SCRIPT.replace("return reply", "reply[#reply + 1] = now return reply")
         async with connect(redis_server, timeout_s=2.0) as redis:
             tats = {}
             for batch in batches:
                 checks = [[(prefix + key, rate) for key, rate in check] for check in batch]
-                keys, plan = script.arguments(checks)
+                keys, plan = lua_script.arguments(checks)
                 *reply, now_us = await redis.eval(probe, len(keys), *keys, plan)
-                assert script.answers(reply) == model(tats, now_us, checks)
+                assert lua_script.answers(reply) == model(tats, now_us, checks)
                 for key, tat_us in tats.items():
                     left = await redis.get(key)
                     assert left is None or int(left) == tat_us

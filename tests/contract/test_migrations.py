@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from botctl.core.audit import AuditEntry
-from botctl.core.bus import Bus
 from botctl.core.clock import SystemClock
+from botctl.core.contracts.audit_entry import AuditEntry
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import Event, MigrationApplied, MigrationFailed
 from botctl.core.errors import BotctlError, Held, IntegrityError, NeedsDecision, Unreachable, WorkPending
-from botctl.core.events import Event, MigrationApplied, MigrationFailed
-from botctl.core.registry import Registry
+from botctl.core.services.registry import Registry
 from botctl.migrate.files import Migration, Migrations, discover, load
 from botctl.migrate.ledger import COLLECTION, Ledger
 from botctl.migrate.plan import By, Direction, Record, Standing, State
 from botctl.migrate.runner import LEASE, Migrator, Order, migrated, rows_of
 from botctl.migrate.session import Tools, View, gone
-from botctl.stores.lease import MongoLeases
+from botctl.stores.leases import MongoLeases
 from botctl.stores.mongo import connect
 from tests.support.waiting import until
 
@@ -89,7 +89,7 @@ class World:
 
 @pytest.fixture
 def world(mongo_db: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("botctl.stores.lease.POLL_S", 0.01)
+    monkeypatch.setattr("botctl.stores.leases.POLL_S", 0.01)
     folder = tmp_path / "migrations"
     folder.mkdir()
     return World(mongo_db, folder)

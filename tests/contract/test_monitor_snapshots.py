@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from botctl.core.contracts.events import CommandFinished, GatewayChanged
+from botctl.core.contracts.service_state import Health, State, Status
 from botctl.core.errors import Unreachable
-from botctl.core.events import CommandFinished, GatewayChanged
-from botctl.core.metrics import Metrics
-from botctl.core.state import Health, State, Status
+from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import writer as module
 from botctl.monitor.reader import Frame, Monitor, sightings
 from botctl.monitor.snapshot import KEPT_MS, key, set_key
 from botctl.monitor.writer import SnapshotWriter, snapshots
+from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
-from botctl.stores import valkey
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 
@@ -89,7 +89,7 @@ async def test_a_snapshot_expires_by_itself(redis: Redis) -> None:
 
 async def test_who_ends_with_redis_is_not_taken_for_killed(tmp_path: Path) -> None:
     """It could tell nobody that it ends: its snapshot is older than the Redis that has just started, and kept it."""
-    with server(valkey.RECIPE, tmp_path) as own:
+    with server(embedded_redis.RECIPE, tmp_path) as own:
         async with redis_clients.connect(own.url, timeout_s=2) as redis, writing(redis) as writer:
             await writer.write()
             await redis.pexpire(key("dice", writer.proc), KEPT_MS - 20_000)  # twenty seconds have passed
@@ -155,7 +155,7 @@ async def test_health_is_of_the_state_it_was_asked_in(redis: Redis, monkeypatch:
 async def test_redis_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer says so and goes on; the monitor waits and goes on."""
     monkeypatch.setattr(module, "EVERY_S", 0.02)
-    with server(valkey.RECIPE, tmp_path) as own:
+    with server(embedded_redis.RECIPE, tmp_path) as own:
         async with (
             redis_clients.connect(own.url, timeout_s=0.2) as redis,
             tasks_for("monitor") as (tasks, watcher),

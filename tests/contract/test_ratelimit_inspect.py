@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.exceptions import ConnectionError as RedisDown
 
+from botctl.core.contracts.throttle import Scope, parse
 from botctl.core.errors import Unreachable, UsageError
-from botctl.core.throttle import Scope, parse
-from botctl.ratelimit import books
+from botctl.ratelimit import statistics
 from botctl.ratelimit.inspect import Inspector, Place, reset
 from botctl.ratelimit.keys import policies_key, subject_of
 from botctl.ratelimit.limiter import RedisLimiter
@@ -60,11 +60,11 @@ async def test_declared_policies_are_listed_with_what_became_of_them(redis, bot,
         await use(limiter, 3, policy="page:3")
     now_s = limiter.clock.now().timestamp()
     rows = {row.policy: row for row in await inspector.policies(now_s)}
-    assert set(rows) == {"ops.status", "poll:vote", "roll", "realtime.connect", "page:3", books.OTHERS}
+    assert set(rows) == {"ops.status", "poll:vote", "roll", "realtime.connect", "page:3", statistics.OTHERS}
     assert (rows["roll"].owner, rows["roll"].limits) == ("bot", str(", ".join(map(str, LIMITS))))
     assert (rows["roll"].subjects, rows["roll"].checks, rows["roll"].denied) == (3, 7, 2)
     assert (rows["poll:vote"].subjects, rows["poll:vote"].checks) == (3, 1)
-    assert (rows[books.OTHERS].checks, rows["page:3"].subjects) == (3, 3)
+    assert (rows[statistics.OTHERS].checks, rows["page:3"].subjects) == (3, 3)
     assert rows["realtime.connect"].checks == 0
     assert {row.checks for row in await inspector.policies(now_s + 26 * 3600)} == {0}
 
@@ -85,7 +85,7 @@ async def test_what_a_start_no_longer_declares_is_gone(redis, bot, inspector):
 
 async def test_policies_are_told_once_and_again_to_a_redis_that_has_lost_them(redis, bot, inspector):
     """Declaring the same again writes nothing."""
-    book = books.Books(redis, bot, ManualClock())
+    book = statistics.Books(redis, bot, ManualClock())
     for _ in range(2):
         book.declare("bot", {"roll": LIMITS})
         await book.write()
@@ -225,7 +225,7 @@ async def test_a_redis_that_fails_is_a_sentence(redis, inspector, monkeypatch):
 
 
 async def test_counts_that_could_not_be_written_are_written_later(redis, bot, inspector, monkeypatch):
-    book = books.Books(redis, bot, ManualClock())
+    book = statistics.Books(redis, bot, ManualClock())
     book.declare("bot", {"roll": LIMITS})
     book.tally("roll").checks = 3
     with monkeypatch.context() as patched:

@@ -12,10 +12,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from botctl.core.bus import Bus
-from botctl.core.errors import Unreachable
-from botctl.core.event_log import Batch, EventLog
-from botctl.core.events import (
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.event_log import Batch, EventLog
+from botctl.core.contracts.events import (
     BY_TYPE,
     DrainStarted,
     Event,
@@ -25,11 +25,11 @@ from botctl.core.events import (
     StoreRestarted,
     from_envelope,
 )
-from botctl.core.settings import Settings
-from botctl.stores import valkey
-from botctl.stores.event_log import event_log
+from botctl.core.errors import Unreachable
+from botctl.events.log import event_log
+from botctl.events.relay import Relay
+from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
-from botctl.stores.relay import Relay
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
@@ -174,7 +174,7 @@ async def test_a_short_verb_keeps_its_services_to_itself() -> None:
 async def test_kill_9_of_redis_while_events_are_published(tmp_path: Path) -> None:
     """All that was published is there, once, in order, with contiguous offsets; the publisher noticed nothing."""
     published = 0
-    with server(valkey.RECIPE, tmp_path) as store:
+    with server(embedded_redis.RECIPE, tmp_path) as store:
         async with connect(store.url, timeout_s=1.0) as redis, event_log(redis, Settings()) as log:
             async with relaying(log, waiting=1_000_000) as (bus, relay):
                 for _ in range(3):

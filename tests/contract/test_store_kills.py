@@ -10,10 +10,10 @@ import pytest
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.exceptions import RedisError
 
-from botctl.core.bus import Bus
-from botctl.core.events import StoreRestarted
-from botctl.core.runtime import Runtime
-from botctl.core.settings import Settings
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import StoreRestarted
+from botctl.core.processes.runtime import Runtime
 from botctl.stores.mongo import mongo_store
 from botctl.stores.redis import redis_store
 from tests.support.stores import tasks_for

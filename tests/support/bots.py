@@ -12,28 +12,28 @@ from typing import Any
 
 import pytest
 
+from botctl.bot.compiled import Checks
 from botctl.bot.loader import Catalog, load
-from botctl.bot.plan import Checks
 from botctl.bot.service import BotService, bot_service
-from botctl.core.access import DiscordAccess
-from botctl.core.audit import AuditEntry
-from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
+from botctl.core.config.settings import Role, Settings
+from botctl.core.contracts.audit_entry import AuditEntry
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.discord_access import DiscordAccess
+from botctl.core.contracts.events import CommandFinished, Event
+from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, changed
+from botctl.core.contracts.invocation import Invocation
+from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
+from botctl.core.contracts.throttle import Limit, Verdict, parse
 from botctl.core.errors import UsageError
-from botctl.core.events import CommandFinished, Event
-from botctl.core.guilds import DEFAULTS, GuildSettings, changed
-from botctl.core.invocation import Invocation
-from botctl.core.protocols import Auditor, GuildSettingsStore, Limiter
-from botctl.core.registry import Registry, Running
-from botctl.core.settings import Role, Settings
-from botctl.core.throttle import Limit, Verdict, parse
-from botctl.sandbox.client import SandboxClient, Seat
-from botctl.sandbox.default_world import default_world
-from botctl.sandbox.limits import LENIENT
-from botctl.sandbox.person import MenuCall, SlashCall
-from botctl.sandbox.serve import serving
+from botctl.core.services.registry import Registry, Running
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall
+from botctl.sandbox.console.schemas import Reply
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.limits import LENIENT
+from botctl.sandbox.process.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.shapes import Reply
 from tests.support.waiting import until
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")

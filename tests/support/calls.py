@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from botctl.sandbox import rest
+from botctl.sandbox.rest import routing
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, STAFF, Discord, Wire
 
 NAMES = {
@@ -168,7 +168,7 @@ class Answer:
 
 def registered(method: str, path: str) -> str:
     """The sandbox's route that ``path`` belongs to, literal ones first. Raises LookupError."""
-    for one in sorted(rest.ROUTES, key=lambda one: one.path.count("{")):
+    for one in sorted(routing.ROUTES, key=lambda one: one.path.count("{")):
         if one.method == method and re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", one.path), path):
             return one.path
     raise LookupError(f"{method} {path}")

@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 
-from botctl.core.runtime import Runtime
-from botctl.core.scaffold import create
+from botctl.cli.init.scaffold import create
+from botctl.core.processes.runtime import Runtime
 from tests.support.forked import botctl
 from tests.support.waiting import wait_for
 

@@ -15,11 +15,11 @@ import disnake
 from backports import zstd
 from disnake.ext import commands
 
-from botctl.sandbox.default_world import default_world
-from botctl.sandbox.limits import LENIENT, Limits
-from botctl.sandbox.serve import serving
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.limits import LENIENT, Limits
+from botctl.sandbox.model.world import World
+from botctl.sandbox.process.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.world import World
 from tests.support import openapi
 from tests.support.dispatches import Witness
 

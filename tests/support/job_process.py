@@ -15,15 +15,15 @@ from pathlib import Path
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from botctl.core.bus import Bus
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.jobs import Job, JobRun, Jobs, Missed
-from botctl.core.protocols import Auditor
-from botctl.core.registry import Registry
-from botctl.core.schedule import parse
-from botctl.core.settings import JobSettings, Settings, ShutdownSettings
+from botctl.core.config.settings import JobSettings, Settings, ShutdownSettings
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.jobs import Job, JobRun, Jobs, Missed
+from botctl.core.contracts.protocols import Auditor
+from botctl.core.contracts.schedule import parse
+from botctl.core.services.registry import Registry
 from botctl.jobs.scheduler import Scheduler, job_scheduler
-from botctl.stores.lease import leases
+from botctl.stores.leases import leases
 from botctl.stores.mongo import Database, connect
 
 LEASE_S = 1.0

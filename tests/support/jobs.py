@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from botctl.core.bus import Bus
 from botctl.core.clock import Clock
-from botctl.core.events import Event, JobFinished, JobStarted
-from botctl.core.jobs import Job, JobRecord, Missed
-from botctl.core.registry import Services
-from botctl.core.schedule import parse
-from botctl.jobs.book import COLLECTION, MongoJobBook
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import Event, JobFinished, JobStarted
+from botctl.core.contracts.jobs import Job, JobRecord, Missed
+from botctl.core.contracts.schedule import parse
+from botctl.core.services.registry import Services
 from botctl.jobs.runner import Runner
+from botctl.jobs.store import COLLECTION, MongoJobBook
 from tests.support.bots import FakeAuditor
 from tests.support.clock import ManualClock
 from tests.support.mongo_memory import MemoryDatabase

@@ -13,13 +13,13 @@ from disnake.http import HTTPClient
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from botctl.bot.client import Bot
-from botctl.bot.decide import RoleBook
+from botctl.bot.decisions import RoleBook
 from botctl.bot.pipeline import Pipeline
 from botctl.core.clock import SystemClock
-from botctl.core.events import CommandFinished, Event
-from botctl.core.registry import Services
-from botctl.core.settings import DiscordSettings
-from botctl.core.throttle import parse
+from botctl.core.config.settings import DiscordSettings
+from botctl.core.contracts.events import CommandFinished, Event
+from botctl.core.contracts.throttle import parse
+from botctl.core.services.registry import Services
 from tests.support.bots import ROLES, FakeAuditor, FakeGuilds, FakeLimiter
 
 _ids = itertools.count(1_500_000_000_000_000_000)

@@ -1,4 +1,4 @@
-"""Discord's official OpenAPI description, with which `botctl.sandbox.judge` judges what the sandbox answers.
+"""Discord's official OpenAPI description, with which `openapi_check` judges what the sandbox answers.
 
 The description is not part of the repository: it is looked for beside it, and where BOTCTL_DISCORD_OPENAPI points.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.judge import VARIABLE, Description, Judge, load
+from botctl.sandbox.process.openapi_check import VARIABLE, Description, Judge, load
 
 _BESIDE = Path(__file__).parents[2].parent / "shared/discord/openapi.json"
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from botctl.core.process import began, is_running
+from botctl.core.processes.process import began, is_running
 from tests.support.cli import Done
 from tests.support.npm import install
 from tests.support.waiting import wait_for

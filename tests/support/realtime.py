@@ -15,23 +15,23 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from botctl.auth.keys import api_keys
-from botctl.core.audit import AuditEntry
-from botctl.core.bus import Bus
+from botctl.auth.api_keys import api_keys
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.event_log import EventLog
-from botctl.core.events import DrainStarted
-from botctl.core.keys import ApiKeys
-from botctl.core.metrics import Metrics, process_metrics
-from botctl.core.protocols import Auditor
-from botctl.core.registry import Registry, Running
-from botctl.core.runtime import Runtime
-from botctl.core.settings import RealtimeSettings, Settings
+from botctl.core.config.settings import RealtimeSettings, Settings
+from botctl.core.contracts.api_keys import ApiKeys
+from botctl.core.contracts.audit_entry import AuditEntry
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.event_log import EventLog
+from botctl.core.contracts.events import DrainStarted
+from botctl.core.contracts.protocols import Auditor
+from botctl.core.processes.runtime import Runtime
+from botctl.core.services.registry import Registry, Running
+from botctl.core.telemetry.metrics import Metrics, process_metrics
+from botctl.events.log import event_log
+from botctl.events.relay import Relay, relay
 from botctl.ratelimit.limiter import rate_limiter
 from botctl.realtime.server import Realtime, realtime_server
-from botctl.stores.event_log import event_log
 from botctl.stores.mongo import Database
-from botctl.stores.relay import Relay, relay
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.waiting import until
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from botctl.core.events import Event, ServiceChanged
-from botctl.core.tasks import Backoff, Tasks
+from botctl.core.contracts.events import Event, ServiceChanged
+from botctl.core.services.tasks import Backoff, Tasks
 
 Step = Callable[[], Awaitable[None]]
 

@@ -22,11 +22,11 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
-from botctl.core.embedded import Recipe
-from botctl.core.process import leashed
-from botctl.core.runtime import Runtime
-from botctl.core.tasks import Tasks
-from botctl.stores import mongo, nx, valkey
+from botctl.core.processes.embedded import Recipe
+from botctl.core.processes.process import leashed
+from botctl.core.processes.runtime import Runtime
+from botctl.core.services.tasks import Tasks
+from botctl.stores import embedded_mongo, embedded_redis, mongo
 from botctl.stores import redis as redis_clients
 from tests.support.waiting import wait_for
 
@@ -128,14 +128,14 @@ async def new_database(url: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded Redis."""
-    with server(valkey.RECIPE, tmp_path_factory.mktemp("redis")) as running:
+    with server(embedded_redis.RECIPE, tmp_path_factory.mktemp("redis")) as running:
         yield running.url
 
 
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded document store."""
-    with server(nx.RECIPE, tmp_path_factory.mktemp("mongo")) as running:
+    with server(embedded_mongo.RECIPE, tmp_path_factory.mktemp("mongo")) as running:
         yield running.url
 
 

@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 
 from botctl.bot import pipeline as pipeline_module
-from botctl.core.events import AutocompleteAnswered
-from botctl.core.guilds import GuildSettings
-from botctl.sandbox.client import Seat
-from botctl.sandbox.person import SlashCall
-from botctl.sandbox.suggest import Question
+from botctl.core.contracts.events import AutocompleteAnswered
+from botctl.core.contracts.guild_settings import GuildSettings
+from botctl.sandbox.console.client import Seat
+from botctl.sandbox.console.command_parser import SlashCall
+from botctl.sandbox.console.suggest import Question
 from tests.support.bots import GUILD, Rig, rig, shared_loop, text, write
 
 COMMANDS = """

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from botctl.core.config.settings import DiscordSettings, Intent, Settings, ShutdownSettings
+from botctl.core.contracts.events import DrainStarted, GatewayChanged, ServiceChanged
 from botctl.core.errors import CommandFaults, ConfigError, DeadToken
-from botctl.core.events import DrainStarted, GatewayChanged, ServiceChanged
-from botctl.core.settings import DiscordSettings, Intent, Settings, ShutdownSettings
-from botctl.sandbox.client import Seat
-from botctl.sandbox.default_world import default_world
-from botctl.sandbox.limits import LENIENT
-from botctl.sandbox.person import SlashCall
+from botctl.sandbox.console.client import Seat
+from botctl.sandbox.console.command_parser import SlashCall
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.bots import BOT, ROLES, SECRET, TOKEN, Gates, rig, text, write
 from tests.support.waiting import until
@@ -91,7 +91,7 @@ async def test_handlers_of_events_hear_them_with_their_services(tmp_path: Path):
     """`@on`: one that raises is logged and goes on; sync functions work too."""
     body = """
         from botctl import Command, on
-        from botctl.core.events import CommandFinished
+        from botctl.core.contracts.events import CommandFinished
         from tests.support.bots import Gates
 
         class Ping(Command):

@@ -10,8 +10,8 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from botctl.bot.loader import load
-from botctl.core.settings import Settings
-from botctl.sandbox.client import Seat
+from botctl.core.config.settings import Settings
+from botctl.sandbox.console.client import Seat
 from tests.support.bots import GUILD, ROLES, Rig, checks, rig, shared_loop, text
 
 COMMANDS = Path(__file__).parents[2] / "commands"

@@ -19,10 +19,10 @@ from random import Random
 
 import pytest
 
-from botctl.core.jobs import LEASE
-from botctl.jobs.book import COLLECTION, MongoJobBook
-from botctl.stores.lease import COLLECTION as LEASES
-from botctl.stores.lease import look
+from botctl.core.contracts.jobs import LEASE
+from botctl.jobs.store import COLLECTION, MongoJobBook
+from botctl.stores.leases import COLLECTION as LEASES
+from botctl.stores.leases import look
 from tests.support.cli import BOTCTL, Project
 from tests.support.job_process import NAMES, jobs
 from tests.support.stores import Database

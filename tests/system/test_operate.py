@@ -8,9 +8,9 @@ import re
 import signal
 from pathlib import Path
 
-from botctl.core.runtime import Runtime
-from botctl.sandbox.client import SandboxClient, Seat
-from botctl.sandbox.person import SlashCall
+from botctl.core.processes.runtime import Runtime
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.command_parser import SlashCall
 from tests.support.bots import text
 from tests.support.cli import Project
 

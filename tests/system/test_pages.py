@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from botctl.core.settings_layers import NO_SETTINGS
-from botctl.core.settings_load import load
-from botctl.core.settings_reference import reference
-from botctl.sandbox.incidents import everything, scenario  # noqa: F401 - fills the catalogue
+from botctl.core.config.loading import load
+from botctl.core.config.reference import reference
+from botctl.core.config.sources import NO_SETTINGS
+from botctl.sandbox.incidents import register_all, scenario  # noqa: F401 - fills the catalogue
 from tests.support.cli import Project
 from tests.support.waiting import wait_for
 

@@ -22,13 +22,13 @@ from typing import Any
 import psutil
 import pytest
 
-from botctl.core.runtime import Runtime
-from botctl.core.supervisor import IDENTIFY_S
-from botctl.sandbox.default_world import default_world
-from botctl.sandbox.limits import LENIENT
-from botctl.sandbox.serve import serving
+from botctl.core.processes.runtime import Runtime
+from botctl.run.supervisor import IDENTIFY_S
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.limits import LENIENT
+from botctl.sandbox.model.tokens import bot_token
+from botctl.sandbox.process.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.tokens import bot_token
 from tests.support.cli import BOTCTL, READY, Done, Project
 from tests.support.discord import BOT, SECRET
 from tests.support.pm2_daemon import Pm2, running

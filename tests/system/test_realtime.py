@@ -16,11 +16,11 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from botctl.core.contracts.service_state import Health
 from botctl.core.errors import ConfigError, Unreachable
-from botctl.core.runtime import Runtime
-from botctl.core.state import Health
+from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import Close
-from botctl.stores import valkey
+from botctl.stores import embedded_redis
 from botctl.stores.redis import connect as redis_connect
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.realtime import TOPIC, Rig, Stalled, client, masked, serving
@@ -338,7 +338,7 @@ class TestRecovery:
 
     async def test_kill_9_of_redis_is_a_pause(self, tmp_path: Path) -> None:
         """Clients stay connected; no event is lost or doubled."""
-        with server(valkey.RECIPE, tmp_path) as store:
+        with server(embedded_redis.RECIPE, tmp_path) as store:
             async with (
                 redis_connect(store.url, timeout_s=5.0) as redis,
                 serving(redis, tmp_path) as rig,
@@ -383,7 +383,7 @@ class TestRevocation:
         self, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nor anything else: the key just is not there any more."""
-        monkeypatch.setattr("botctl.realtime.register.RECHECK_S", 0.05)
+        monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0.05)
         database = MemoryDatabase()
         async with (
             serving(redis, tmp_path, database=database) as rig,
@@ -395,7 +395,7 @@ class TestRevocation:
     async def test_revoked_keys_are_forgotten_once_nobody_has_them(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("botctl.realtime.register.RECHECK_S", 0.01)
+        monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0.01)
         register = rig.server.register
         key = await rig.key()
         async with client(rig.server.url, key) as one:
@@ -427,7 +427,7 @@ class TestRevocation:
             await looked.wait()
             await rig.keys.revoke(key.split("_")[1])
             await until(lambda: key.split("_")[1] in rig.server.register._revoked)
-            monkeypatch.setattr("botctl.realtime.register.RECHECK_S", 0)
+            monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0)
             asked = asyncio.Event()
             monkeypatch.setattr(rig.keys, "standing", _noting(rig.keys.standing, asked))
             rechecking = asyncio.create_task(rig.server.register.recheck(rig.keys, failed=lambda _: None))

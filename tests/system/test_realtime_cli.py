@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from botctl.core.runtime import Runtime
+from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import Close
 from tests.support.cli import STARTED_ONLY, Process, Project
 from tests.support.waiting import wait_for

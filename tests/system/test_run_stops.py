@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from botctl.core import service
-from botctl.core.registry import Registry
+from botctl.core.services.registry import Registry
 
 # What a service has to stop of itself, and then of its cancellation: a fifth of what it is.
 Registry.add.__kwdefaults__["stop_s"] /= 5

@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 
 from botctl.cli.boundary import guarded
-from botctl.cli.sandbox import app
-from botctl.core.runtime import Runtime
+from botctl.cli.sandbox.command import app
+from botctl.core.processes.runtime import Runtime
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
 from tests.support.waiting import until
 
 # The part of botctl that is under test, inside the error boundary that the whole has.
 BOTCTL_SANDBOX = (
-    "import sys; from botctl.cli.boundary import guarded; from botctl.cli.sandbox import app;"
+    "import sys; from botctl.cli.boundary import guarded; from botctl.cli.sandbox.command import app;"
     "sys.exit(guarded(app, as_json='--json' in sys.argv))"
 )
 
@@ -200,7 +200,8 @@ async def test_a_sandbox_that_is_on_its_way_back_is_no_sandbox_that_nobody_runs(
 def test_a_person_in_the_sandbox_does_not_wait_for_the_library_of_settings() -> None:
     """It is a fifth of the start of `botctl sandbox send`."""
     look = (
-        "import sys, botctl.core.paths, botctl.core.runtime, botctl.sandbox.conversation, botctl.cli.sandbox_output;"
+        "import sys, botctl.core.paths, botctl.core.processes.runtime;"
+        "import botctl.sandbox.console.user_session, botctl.cli.sandbox.output;"
         "sys.exit('pydantic_settings' in sys.modules)"
     )
     assert subprocess.run((sys.executable, "-c", look), check=False).returncode == 0

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from botctl.sandbox import rest
+from botctl.sandbox.rest import routing
 from tests.support import fuzz
 from tests.support.calls import CALLS, Call, Caller
 from tests.support.discord import GENERAL, GUILD, TOKEN, Closed, Discord, Wire, local_discord
@@ -135,7 +135,7 @@ async def test_a_body_that_cannot_be_read_is_refused(kind: str, raw: bytes) -> N
 
 async def test_a_body_that_is_too_large_is_refused() -> None:
     async with local_discord() as discord:
-        raw = io.BytesIO(b" " * (rest.BODY_MAX_BYTES + 1))
+        raw = io.BytesIO(b" " * (routing.BODY_MAX_BYTES + 1))
         assert await discord.rest("POST", f"/channels/{GENERAL}/messages", data=raw) == (
             413,
             {"code": 40005, "message": "Request entity too large"},

@@ -11,10 +11,10 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.sandbox import permissions
-from botctl.sandbox.changes import add_member
-from botctl.sandbox.limits import LENIENT
-from botctl.sandbox.world import Channel, Overwrite
+from botctl.sandbox.actions.world_changes import add_member
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.limits import LENIENT
+from botctl.sandbox.model.world import Channel, Overwrite
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
 from tests.support.waiting import until
 

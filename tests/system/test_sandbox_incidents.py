@@ -16,7 +16,7 @@ import pytest
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents import catalogue
-from botctl.sandbox.limits import LENIENT
+from botctl.sandbox.model.limits import LENIENT
 from tests.support.discord import BOT, GENERAL, GUILD, TOKEN, Bot, Discord, local_discord
 from tests.support.waiting import until
 

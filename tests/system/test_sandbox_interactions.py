@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox import permissions
+from botctl.sandbox.model import permissions
 from tests.support.discord import BOT, CAT, GENERAL, GUILD, STAFF, Discord, Wire, local_discord
 
 BUTTON = [{"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}]

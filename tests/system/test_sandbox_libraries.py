@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from botctl.sandbox.tokens import bot_token
+from botctl.sandbox.model.tokens import bot_token
 from tests.support.discord import BOT, Discord, local_discord
 from tests.support.environments import python
 from tests.support.told import Told

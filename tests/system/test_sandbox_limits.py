@@ -11,7 +11,7 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.sandbox.limits import LENIENT, Limits
+from botctl.sandbox.model.limits import LENIENT, Limits
 from tests.support.discord import BOT, GENERAL, GUILD, INTENTS, STAFF, TOKEN, Bot, Closed, Discord, Wire, local_discord
 from tests.support.waiting import until
 

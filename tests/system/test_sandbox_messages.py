@@ -10,8 +10,8 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from botctl.sandbox import permissions
-from botctl.sandbox.storage import restore, snapshot
+from botctl.sandbox.model import permissions
+from botctl.sandbox.storage.world_file import restore, snapshot
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, INTENTS, Discord, Wire, local_discord
 
 CHANNEL = f"/channels/{GENERAL}"

@@ -11,13 +11,14 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.sandbox import permissions, rest
-from botctl.sandbox.audit import Action
-from botctl.sandbox.default_world import default_world
-from botctl.sandbox.limits import LENIENT
-from botctl.sandbox.permissions import bits
-from botctl.sandbox.storage import restore, snapshot
-from botctl.sandbox.world import Channel, Emoji, Guild, Invite, Message, Role, User, World
+from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.limits import LENIENT
+from botctl.sandbox.model.permissions import bits
+from botctl.sandbox.model.world import Channel, Emoji, Guild, Invite, Message, Role, User, World
+from botctl.sandbox.rest import routing
+from botctl.sandbox.storage.world_file import restore, snapshot
 from tests.support.calls import registered
 from tests.support.discord import (
     ADMIN,
@@ -201,7 +202,7 @@ _MODULES += ("auto_moderation", "scheduled_events", "newcomers", "answers")
 
 def test_every_route_says_what_it_needs() -> None:
     named = {(need.method, registered(need.method, need.path)) for need in NEEDS}
-    ours = {(one.method, one.path) for one in rest.ROUTES if one.function.__module__.rpartition(".")[2] in _MODULES}
+    ours = {(one.method, one.path) for one in routing.ROUTES if one.function.__module__.rpartition(".")[2] in _MODULES}
     assert ours - named - FREE == set()
     assert named & FREE == set()
 

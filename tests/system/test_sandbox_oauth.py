@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from botctl.sandbox.oauth import challenge_of
-from botctl.sandbox.tokens import client_secret
+from botctl.sandbox.model.oauth import challenge_of
+from botctl.sandbox.model.tokens import client_secret
 from tests.support.discord import ANN, BOB, BOT, CAT, GUILD, SECRET, Discord, local_discord
 
 BACK = "http://localhost:4000/callback?a=1"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox import rest
+from botctl.sandbox.rest import routing
 from tests.support import openapi
 from tests.support.calls import CALLS, Answer, Caller
 from tests.support.discord import TOKEN, local_discord
@@ -44,7 +44,7 @@ async def test_every_route_is_called(answers: list[Answer]) -> None:
         *(("GET", "/oauth2/@me"), ("GET", "/users/@me/guilds/{guild}/member")),
         *(("POST", "/oauth2/token"), ("POST", "/oauth2/token/revoke")),
     }
-    assert {(one.method, one.path) for one in rest.ROUTES} - good - never_good - of_people == set()
+    assert {(one.method, one.path) for one in routing.ROUTES} - good - never_good - of_people == set()
 
 
 async def test_a_mutated_answer_is_found(answers: list[Answer]) -> None:

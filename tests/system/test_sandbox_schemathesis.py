@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox import rest
+from botctl.sandbox.rest import routing
 from tests.support import openapi
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD, TOKEN, local_discord
 from tests.support.environments import python
@@ -29,7 +29,7 @@ THERE = {
 
 def narrowed(described: dict[str, Any], message_id: str) -> dict[str, Any]:
     """The operations that the sandbox has, on things that it has; what deletes is left to find nothing."""
-    registered = {(one.method, re.sub(r"{[^}]*}", "{}", one.path)) for one in rest.ROUTES}
+    registered = {(one.method, re.sub(r"{[^}]*}", "{}", one.path)) for one in routing.ROUTES}
     paths: dict[str, Any] = {}
     for path, operations in described["paths"].items():
         for method, operation in operations.items():

@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 
-from botctl.cli.sandbox_home import Elsewhere, OfProject, home
-from botctl.cli.sandbox_serve import _ready, _show
+from botctl.cli.sandbox.connection import Elsewhere, OfProject, home
+from botctl.cli.sandbox.serve import _ready, _show
 from botctl.core.errors import BotctlError, ConfigError, UsageError
-from botctl.sandbox import permissions, storage
-from botctl.sandbox.client import SandboxClient, Seat
-from botctl.sandbox.conversation import Conversation
-from botctl.sandbox.default_world import default_world
-from botctl.sandbox.libraries import pointed
-from botctl.sandbox.lines import run
-from botctl.sandbox.serve import serving
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.repl import run
+from botctl.sandbox.console.schemas import Reply
+from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.tokens import bot_token, client_secret
+from botctl.sandbox.process.client_libraries import pointed
+from botctl.sandbox.process.serve import serving
+from botctl.sandbox.process.standalone import kept_secret, secret_of
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.shapes import Reply
-from botctl.sandbox.standalone import kept_secret, secret_of
-from botctl.sandbox.tokens import bot_token, client_secret
+from botctl.sandbox.storage import world_file
 from tests.support.cli import Project
 from tests.support.discord import BOT, GUILD
 from tests.support.fake_bot import fake_bot
@@ -53,7 +54,7 @@ async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path)
             assert sent.out.splitlines() == ["cards BOT · ann used /ping", "  Pong!"]
         served.signal(signal.SIGINT)
         assert served.ended() == 0
-    world = storage.load(tmp_path / "w.json", bots=["dice", "music"])
+    world = world_file.load(tmp_path / "w.json", bots=["dice", "music"])
     assert [one.name for one in world.applications.values()] == ["dice", "cards", "music"]
 
 

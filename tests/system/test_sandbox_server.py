@@ -11,7 +11,7 @@ import disnake
 import pytest
 from disnake.ext import commands
 
-from botctl.sandbox.limits import LENIENT
+from botctl.sandbox.model.limits import LENIENT
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, Bot, Discord, local_discord
 from tests.support.waiting import until
 

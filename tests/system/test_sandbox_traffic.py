@@ -11,13 +11,13 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.cli.sandbox_traffic import _asked_again, _told_again
+from botctl.cli.sandbox.traffic import _asked_again, _told_again
 from botctl.core.errors import BotctlError, UsageError
-from botctl.sandbox.client import SandboxClient
-from botctl.sandbox.oauth import Grant
-from botctl.sandbox.recording import Renaming, events, read, requests, shown
-from botctl.sandbox.tokens import client_secret
-from botctl.sandbox.traffic import MARK
+from botctl.sandbox.console.client import SandboxClient
+from botctl.sandbox.model.oauth import Grant
+from botctl.sandbox.model.tokens import client_secret
+from botctl.sandbox.process.recording import Renaming, events, read, requests, shown
+from botctl.sandbox.process.traffic import MARK
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, SECRET, TOKEN, Bot, Discord, local_discord
 from tests.support.waiting import until
 
@@ -122,8 +122,8 @@ async def test_nobody_listens_without_the_secret_or_to_nobody() -> None:
 
 
 def test_who_reads_too_slowly_is_told_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from botctl.sandbox import traffic
-    from botctl.sandbox.default_world import default_world
+    from botctl.sandbox.model.default_world import default_world
+    from botctl.sandbox.process import traffic
     from botctl.sandbox.server import Access, Sandbox
 
     monkeypatch.setattr(traffic, "_WAITING_MOST", 2)

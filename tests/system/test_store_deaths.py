@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from botctl.core.runtime import Runtime
-from botctl.sandbox.client import SandboxClient, Seat
-from botctl.sandbox.person import SlashCall
+from botctl.core.processes.runtime import Runtime
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.command_parser import SlashCall
 from botctl.stores import mongo
 from botctl.stores import redis as redis_clients
 from tests.support.cli import Project
@@ -25,7 +25,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from botctl import Command, Context, on
-from botctl.core.events import ServiceChanged, StoreRestarted
+from botctl.core.contracts.events import ServiceChanged, StoreRestarted
 from botctl.stores.mongo import Database
 
 NEWS = Path(__file__).parent.parent / "news.jsonl"

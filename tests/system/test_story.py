@@ -14,9 +14,9 @@ import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
 from botctl.core.errors import BotctlError
-from botctl.core.runtime import Runtime
-from botctl.sandbox.client import SandboxClient, Seat
-from botctl.sandbox.person import SlashCall
+from botctl.core.processes.runtime import Runtime
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.command_parser import SlashCall
 from tests.support.cli import Project
 from tests.support.pm2_daemon import Pm2, running
 from tests.support.waiting import until

@@ -11,8 +11,8 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from botctl.bot.loader import load
-from botctl.core.protocols import Limiter
-from botctl.core.settings import Settings
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.protocols import Limiter
 from botctl.ratelimit.limiter import RedisLimiter
 from tests.support.bots import ROLES, Rig, checks, rig, text, write
 from tests.support.stores import tasks_for

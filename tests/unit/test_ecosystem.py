@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from botctl.app import Role, compose
-from botctl.core.bus import Bus
+from botctl.cli.init.scaffold import create, example
+from botctl.core.config.loading import load
+from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
-from botctl.core.needs import Spec
-from botctl.core.scaffold import create, example
-from botctl.core.settings_load import load
-from botctl.core.stop import DEPART_S
-from botctl.core.supervisor import IDENTIFY_S, misgivings
+from botctl.core.services.dependencies import Spec
+from botctl.run.roles import Role, compose
+from botctl.run.signals import DEPART_S
+from botctl.run.supervisor import IDENTIFY_S, misgivings
+from tests.support import ROOT
 
 PRINT = "process.stdout.write(JSON.stringify(require(process.argv[1]).apps))"
 
@@ -93,7 +94,7 @@ def test_botctl_has_no_misgivings_about_its_own_file(plan: tuple[Spec, ...]) -> 
 
 def test_the_systemd_unit_of_the_docs_says_the_same() -> None:
     """Codes and times; seconds there, milliseconds here."""
-    page = (Path(__file__).parent.parent.parent / "docs" / "pm2.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "pm2.md").read_text(encoding="utf-8")
     lines = page.partition("```ini\n")[2].partition("```")[0].splitlines()
     unit = dict(line.split("=", 1) for line in lines if "=" in line)
     assert [int(code) for code in unit["RestartPreventExitStatus"].split()] == shipped()["stop_exit_codes"]
@@ -154,5 +155,5 @@ class TestWhichPython:
 def test_the_page_states_how_long_a_stop_may_take(plan: tuple[Spec, ...]) -> None:
     """What docs/production.md says of it, with the defaults."""
     limit_s = 10 + sum(spec.stop_s for spec in plan) + DEPART_S
-    page = Path(__file__).parents[2] / "docs" / "production.md"
+    page = ROOT / "docs" / "production.md"
     assert f"after {limit_s:g} s at the most" in page.read_text(encoding="utf-8")

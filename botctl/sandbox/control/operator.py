@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox import changes, session, visibility
-from botctl.sandbox.actor import actor
+from botctl.sandbox.actions import world_changes
 from botctl.sandbox.control.body import number
 from botctl.sandbox.incidents import catalogue, scenario
-from botctl.sandbox.opcodes import Close
+from botctl.sandbox.model import visibility
+from botctl.sandbox.model.actor import actor
+from botctl.sandbox.model.gateway import session
+from botctl.sandbox.model.gateway.opcodes import Close
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -108,7 +110,7 @@ async def tell(sandbox: Sandbox, body: Json) -> Json:
 
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
     """Change who and what there is: one or more of `changes.CHANGES`, each with its own object."""
-    return {name: changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
+    return {name: world_changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
 
 
 async def incident(sandbox: Sandbox, body: Json) -> Json:

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox import acts, messages, talk, views
-from botctl.sandbox.actor import Actor, actor
+from botctl.sandbox.actions import user_interactions, user_messages
+from botctl.sandbox.control import serializers
 from botctl.sandbox.control.body import number
-from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.model.actor import Actor, actor
+from botctl.sandbox.model.interactions import Interaction, State
+from botctl.sandbox.model.messages import drafts
+from botctl.sandbox.model.world import Message
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import Message
 
 Json = dict[str, Any]
 _TIMEOUT_S = 5.0
@@ -30,42 +32,42 @@ async def send(sandbox: Sandbox, body: Json) -> Json:
     who = actor(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
         return _say(sandbox, who, body)
-    return await _seen(sandbox, acts.invoke(sandbox, who, body), body)
+    return await _seen(sandbox, user_interactions.invoke(sandbox, who, body), body)
 
 
 async def edit(sandbox: Sandbox, body: Json) -> Json:
     """Change what one said: the newest own message, or ``message``, to ``text``."""
     who = actor(sandbox.world, body)
-    return _shown(sandbox, talk.edit(sandbox, who, str(body.get("text") or ""), body.get("message")))
+    return _shown(sandbox, user_messages.edit(sandbox, who, str(body.get("text") or ""), body.get("message")))
 
 
 async def delete(sandbox: Sandbox, body: Json) -> Json:
     """Delete the newest own message, or ``message``."""
-    return _shown(sandbox, talk.delete(sandbox, actor(sandbox.world, body), body.get("message")))
+    return _shown(sandbox, user_messages.delete(sandbox, actor(sandbox.world, body), body.get("message")))
 
 
 async def react(sandbox: Sandbox, body: Json) -> Json:
     """Give the newest message, or ``message``, the reaction ``emoji``; with ``remove`` take it back."""
     who, emoji = actor(sandbox.world, body), str(body.get("emoji") or "")
-    said = talk.react(sandbox, who, emoji, body.get("message"), remove=bool(body.get("remove")))
+    said = user_messages.react(sandbox, who, emoji, body.get("message"), remove=bool(body.get("remove")))
     return _shown(sandbox, said)
 
 
 async def typing(sandbox: Sandbox, body: Json) -> Json:
-    talk.typing(sandbox, actor(sandbox.world, body))
+    user_messages.typing(sandbox, actor(sandbox.world, body))
     return {}
 
 
 async def click(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, acts.click(sandbox, actor(sandbox.world, body), body), body)
+    return await _seen(sandbox, user_interactions.click(sandbox, actor(sandbox.world, body), body), body)
 
 
 async def submit(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, acts.submit(sandbox, actor(sandbox.world, body), body), body)
+    return await _seen(sandbox, user_interactions.submit(sandbox, actor(sandbox.world, body), body), body)
 
 
 async def complete(sandbox: Sandbox, body: Json) -> Json:
-    asked = acts.complete(sandbox, actor(sandbox.world, body), body)
+    asked = user_interactions.complete(sandbox, actor(sandbox.world, body), body)
     if isinstance(asked, Interaction):
         await _watch(sandbox, asked, number(body, "timeout_s", _TIMEOUT_S))
         return {"choices": asked.choices or []}
@@ -76,8 +78,8 @@ async def list_messages(sandbox: Sandbox, body: Json) -> Json:
     """What the person sees in the channel, oldest first."""
     who = actor(sandbox.world, body)
     limit = int(number(body, "limit", _LIMIT))
-    found = messages.listed(sandbox.world, who.channel.id, viewer=who.user.id, limit=limit)
-    return {"messages": [views.message(one, sandbox.world) for one in reversed(found)]}
+    found = drafts.listed(sandbox.world, who.channel.id, viewer=who.user.id, limit=limit)
+    return {"messages": [serializers.message(one, sandbox.world) for one in reversed(found)]}
 
 
 async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
@@ -87,7 +89,7 @@ async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
     await _watch(sandbox, opened, timeout_s)
     if opened.withdrawn:
         await _watch(sandbox, opened, min(timeout_s, _APOLOGY_S), lambda: not opened.withdrawn)
-    return views.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
+    return serializers.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
 
 async def _watch(
@@ -117,8 +119,8 @@ def _say(sandbox: Sandbox, who: Actor, body: Json) -> Json:
     text = str(body.get("text") or body.get("content") or "")
     if text.startswith("/"):
         raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
-    return _shown(sandbox, talk.say(sandbox, who, text, reply_to=body.get("reply_to")))
+    return _shown(sandbox, user_messages.say(sandbox, who, text, reply_to=body.get("reply_to")))
 
 
 def _shown(sandbox: Sandbox, message: Message) -> Json:
-    return {"type": "message", "content": message.content, **views.said(message, sandbox.world)}
+    return {"type": "message", "content": message.content, **serializers.said(message, sandbox.world)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from botctl.sandbox import session
 from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
+from botctl.sandbox.model.gateway import session
 from botctl.sandbox.server import Sandbox
 
 _GATEWAY = "Discord: Gateway > Disconnecting, Resuming"

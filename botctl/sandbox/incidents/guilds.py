@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from botctl.sandbox import changes, lookup, payloads, permissions
+from botctl.sandbox.actions import world_changes
 from botctl.sandbox.incidents.catalogue import incident, until_stopped
+from botctl.sandbox.model import lookup, payloads, permissions
+from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Role, User
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.world import Channel, Guild, Member, Overwrite, Role, User
 
 
 @incident("Discord: Permissions; JSON error codes 50001 and 50013")
@@ -60,7 +61,7 @@ async def join_flood(sandbox: Sandbox, per_s: float = 100.0, members: int = 1000
     where = lookup.guild(sandbox.world, guild or None)
     at_once = max(int(per_s / 10), 1)
     for number in range(members):
-        changes.apply(sandbox, "add_member", {"name": f"raider-{sandbox.world.new_id()}", "guild": where.id})
+        world_changes.apply(sandbox, "add_member", {"name": f"raider-{sandbox.world.new_id()}", "guild": where.id})
         if (number + 1) % at_once == 0 and per_s > 0:
             await sandbox.clock.sleep(at_once / per_s)
     return {"members": len(where.members)}

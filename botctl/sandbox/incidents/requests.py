@@ -8,10 +8,10 @@ from typing import Literal
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
-from botctl.sandbox.refusal import RateLimited
-from botctl.sandbox.rest import HEADERS, ban_page
+from botctl.sandbox.model.api_error import RateLimited
+from botctl.sandbox.model.faults import Page, Spoiled
+from botctl.sandbox.rest.routing import HEADERS, ban_page
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.trouble import Page, Spoiled
 
 _SCOPES: dict[str, Literal["user", "shared", "global"]] = {"user": "user", "shared": "shared", "global": "global"}
 _FROM_THE_EDGE = {"Content-Type": "text/html; charset=UTF-8", "Via": HEADERS["Via"]}

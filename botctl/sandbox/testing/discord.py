@@ -10,15 +10,15 @@ from typing import Any
 import disnake
 
 from botctl.core.errors import UsageError
-from botctl.sandbox import changes
-from botctl.sandbox.actor import Actor
-from botctl.sandbox.interactions import Interaction, State
-from botctl.sandbox.limits import LENIENT, Limits
+from botctl.sandbox.actions import world_changes
+from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.interactions import Interaction, State
+from botctl.sandbox.model.limits import LENIENT, Limits
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.calls import REFUSED, Calls
 from botctl.sandbox.testing.failures import Failed, NoAnswer, plainly
 from botctl.sandbox.testing.handlers import Errors, Handlers
-from botctl.sandbox.testing.news import News
+from botctl.sandbox.testing.notifier import News
 from botctl.sandbox.testing.people import Member
 from botctl.sandbox.testing.places import Guild
 from botctl.sandbox.testing.replies import Reply
@@ -55,7 +55,7 @@ class Discord:
             if known_id == one.id or (known_id is None and (name is None or wanted == one.name.casefold())):
                 return Guild(self, one.id)
         said = {"name": name or f"Guild {known_id}", "id": known_id}
-        return Guild(self, str(plainly(lambda: changes.apply(self.sandbox, "add_guild", said))["id"]))
+        return Guild(self, str(plainly(lambda: world_changes.apply(self.sandbox, "add_guild", said))["id"]))
 
     async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Let time pass in Discord: deadlines, tokens, timeouts, limits. The bot's own sleeps are not shortened."""

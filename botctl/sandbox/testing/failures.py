@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from botctl.core.errors import BotctlError
-from botctl.sandbox.options import Wrong
-from botctl.sandbox.refusal import Refusal
-from botctl.sandbox.visibility import Hidden
+from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.commands.options import Wrong
+from botctl.sandbox.model.visibility import Hidden
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from disnake.interactions import Interaction
 
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.failures import BotRaised, Failed
-from botctl.sandbox.testing.news import News
+from botctl.sandbox.testing.notifier import News
 
 E = TypeVar("E", bound=Exception)
 _PARKED = frozenset(  # modules and functions

@@ -14,14 +14,14 @@ import disnake
 from disnake.asset import Asset
 from disnake.http import Route
 
-from botctl.sandbox.limits import LENIENT
-from botctl.sandbox.serve import serving
+from botctl.sandbox.model.limits import LENIENT
+from botctl.sandbox.process.serve import serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.testing.calls import REFUSED, Call, Calls
 from botctl.sandbox.testing.discord import Discord
 from botctl.sandbox.testing.failures import Failed, listed
 from botctl.sandbox.testing.handlers import Errors, watched
-from botctl.sandbox.testing.news import News
+from botctl.sandbox.testing.notifier import News
 from botctl.sandbox.testing.worlds import fresh_world
 
 Source = disnake.Client | Callable[[], Any]

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botctl.sandbox import acts, changes, lookup, permissions, talk, world
-from botctl.sandbox.actor import Actor, member_in
-from botctl.sandbox.interactions import Interaction
+from botctl.sandbox.actions import user_interactions, user_messages, world_changes
+from botctl.sandbox.model import lookup, permissions, world
+from botctl.sandbox.model.actor import Actor, member_in
+from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.failures import Failed, plainly
 from botctl.sandbox.testing.replies import Message, Reply
@@ -90,28 +91,32 @@ class Member:
             raise Failed('A command\'s options are arguments, each by its name: slash("/roll", sides=20).')
         body = {"type": "slash", "name": command, "options": _words(options)}
         return await self.discord.ask(
-            self, f"/{command.removeprefix('/')}", lambda who: acts.invoke(self._sandbox, who, body)
+            self, f"/{command.removeprefix('/')}", lambda who: user_interactions.invoke(self._sandbox, who, body)
         )
 
     async def user_command(self, command: str, target: Member | str) -> Reply:
         """Use ``command`` of the menu on a person."""
         __tracebackhide__ = True
         body = {"type": "user", "name": command, "target": _word(target)}
-        return await self.discord.ask(self, f"“{command}”", lambda who: acts.invoke(self._sandbox, who, body))
+        return await self.discord.ask(
+            self, f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body)
+        )
 
     async def message_command(self, command: str, target: Message) -> Reply:
         """Use ``command`` of the menu on a message."""
         __tracebackhide__ = True
         here = replace(self, channel_id=target.channel_id)
         body = {"type": "message", "name": command, "target": target.id}
-        return await self.discord.ask(here, f"“{command}”", lambda who: acts.invoke(self._sandbox, who, body))
+        return await self.discord.ask(
+            here, f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body)
+        )
 
     async def autocomplete(self, command: str, /, **options: Any) -> dict[str, Any]:
         """What is offered while the last of ``options`` is being typed: names, as they are shown, to values."""
         __tracebackhide__ = True
         focused, value = list(_words(options).items())[-1]
         body = {"name": command, "focused": focused, "value": value, "options": _words(options)}
-        asked = plainly(lambda: acts.complete(self._sandbox, self.actor, body))
+        asked = plainly(lambda: user_interactions.complete(self._sandbox, self.actor, body))
         if isinstance(asked, Interaction):
             await self.discord.answered(asked, f"“{focused}” of /{command.removeprefix('/')}", patient=True)
             asked = asked.choices or []
@@ -124,7 +129,7 @@ class Member:
         __tracebackhide__ = True
         here = self if channel is None else self.at(channel)
         answered = None if reply_to is None else reply_to.id
-        said = plainly(lambda: talk.say(self._sandbox, here.actor, text, reply_to=answered))
+        said = plainly(lambda: user_messages.say(self._sandbox, here.actor, text, reply_to=answered))
         return Message(self.discord, here, said.channel_id, said.id)
 
     async def dm(self, text: str) -> Message:
@@ -135,24 +140,26 @@ class Member:
         """Put ``emoji`` under a message, or take it back."""
         __tracebackhide__ = True
         here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: talk.react(self._sandbox, here.actor, emoji, message.id, remove=remove))
+        plainly(lambda: user_messages.react(self._sandbox, here.actor, emoji, message.id, remove=remove))
 
     async def edit(self, message: Message, text: str) -> None:
         """Change what they said."""
         __tracebackhide__ = True
         here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: talk.edit(self._sandbox, here.actor, text, message.id))
+        plainly(lambda: user_messages.edit(self._sandbox, here.actor, text, message.id))
 
     async def delete(self, message: Message) -> None:
         """Delete what they said, or what others said if they may."""
         __tracebackhide__ = True
         here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: talk.delete(self._sandbox, here.actor, message.id))
+        plainly(lambda: user_messages.delete(self._sandbox, here.actor, message.id))
 
     async def leave(self) -> None:
         """Leave the guild; `Guild.member` lets them join again."""
         __tracebackhide__ = True
-        plainly(lambda: changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id}))
+        plainly(
+            lambda: world_changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id})
+        )
 
     @property
     def actor(self) -> Actor:

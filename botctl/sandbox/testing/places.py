@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import disnake
 
-from botctl.sandbox import changes, lookup, payloads, permissions, world
+from botctl.sandbox.actions import world_changes
+from botctl.sandbox.model import lookup, payloads, permissions, world
 from botctl.sandbox.testing.failures import Failed, listed, plainly
 from botctl.sandbox.testing.people import Member
 from botctl.sandbox.testing.replies import Message
@@ -121,7 +122,7 @@ class Guild:
 
     def _change(self, what: str, **said: Any) -> Mapping[str, Any]:
         __tracebackhide__ = True
-        return plainly(lambda: changes.apply(self.discord.sandbox, what, {**said, "guild": self.id}))
+        return plainly(lambda: world_changes.apply(self.discord.sandbox, what, {**said, "guild": self.id}))
 
     def _role(self, wanted: str | Role) -> str:
         __tracebackhide__ = True

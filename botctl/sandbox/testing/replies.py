@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import disnake
 
-from botctl.sandbox import acts, components, payloads, world
-from botctl.sandbox.interactions import Interaction, State
+from botctl.sandbox.actions import user_interactions
+from botctl.sandbox.model import payloads, world
+from botctl.sandbox.model.interactions import Interaction, State
+from botctl.sandbox.model.messages import components
 from botctl.sandbox.testing.failures import Failed, listed
 
 if TYPE_CHECKING:
@@ -261,7 +263,9 @@ class Modal:
         discord, opened = self.reader.discord, self.interaction
         body = {"modal": opened.id, "fields": {**(values or {}), **more}}
         here = replace(self.reader, channel_id=opened.channel_id)
-        return await discord.ask(here, f"the form “{self.title}”", lambda who: acts.submit(discord.sandbox, who, body))
+        return await discord.ask(
+            here, f"the form “{self.title}”", lambda who: user_interactions.submit(discord.sandbox, who, body)
+        )
 
     @property
     def _body(self) -> Json:
@@ -276,4 +280,4 @@ async def _press(message: Message, raw: Json, what: str, as_: Member | None, val
     discord = message.discord
     body = {"message": message.id, "component": raw.get("custom_id") or components.name_of(raw), "values": values}
     here = replace(who, channel_id=message.channel_id)
-    return await discord.ask(here, what, lambda actor: acts.click(discord.sandbox, actor, body))
+    return await discord.ask(here, what, lambda actor: user_interactions.click(discord.sandbox, actor, body))

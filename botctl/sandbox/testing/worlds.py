@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from botctl.sandbox import permissions
-from botctl.sandbox.world import Application, Channel, Guild, Member, Role, User, World
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 
 _BOT_POSITION = 100  # above the roles that a test makes
 _BOT = permissions.ALL & ~permissions.ADMINISTRATOR  # so that overwrites and hierarchy count for it

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.audit.query import Query
-from botctl.core.audit import Success
 from botctl.core.clock import iso_ms, unix_ms
+from botctl.core.contracts.audit_entry import Success
 from tests.support.mongo_memory import MemoryDatabase
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

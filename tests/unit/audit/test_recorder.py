@@ -5,9 +5,9 @@ import os
 import pytest
 
 from botctl.audit.recorder import audit_recorder
-from botctl.core.audit import Success
-from botctl.core.bus import Bus
-from botctl.core.events import RunEnding, RunStarted, ServiceChanged
+from botctl.core.contracts.audit_entry import Success
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged
 from tests.support.clock import ManualClock
 
 

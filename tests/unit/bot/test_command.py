@@ -9,7 +9,7 @@ import pytest
 
 import botctl
 from botctl.bot.command import marks, modal, on
-from botctl.core.events import CommandFinished, CommandStarted
+from botctl.core.contracts.events import CommandFinished, CommandStarted
 
 
 @pytest.mark.parametrize("name", botctl.__all__)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from botctl.bot.compiled import Checks
 from botctl.bot.loader import load
-from botctl.bot.plan import Checks
 from botctl.core.clock import Clock
+from botctl.core.contracts.events import CommandFinished
 from botctl.core.errors import CommandFaults, ConfigError
-from botctl.core.events import CommandFinished
 from tests.support.bots import write
 
 GOOD = """
@@ -140,7 +140,7 @@ def test_handlers_and_needs_are_found(tmp_path: Path):
             from botctl import Command, Context, on
             from botctl.bot.client import Bot
             from botctl.core.clock import Clock
-            from botctl.core.events import CommandFinished
+            from botctl.core.contracts.events import CommandFinished
 
             @on(CommandFinished)
             async def watch(event: CommandFinished, bot: Bot, clock: Clock) -> None:
@@ -181,7 +181,7 @@ def test_what_a_plain_cog_asks_for_is_checked_too(tmp_path: Path):
 )
 def test_a_wrong_handler_is_a_fault(tmp_path: Path, head: str, sentence: str):
     """With its line."""
-    imports = "from botctl import on\nfrom botctl.core.events import CommandFinished\n\n"
+    imports = "from botctl import on\nfrom botctl.core.contracts.events import CommandFinished\n\n"
     found = faults(write(tmp_path / "commands", watch=imports + head))
     assert found[0].startswith("commands/watch.py:")
     assert sentence in found[0]

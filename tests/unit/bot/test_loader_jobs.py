@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from botctl.bot.compiled import Checks
 from botctl.bot.loader import load
-from botctl.bot.plan import Checks
 from botctl.core.errors import CommandFaults
 from tests.support.bots import write
 

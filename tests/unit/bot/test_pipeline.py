@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from botctl.bot import pipeline
-from botctl.bot.build import build
 from botctl.bot.command import Command, component
-from botctl.bot.decide import Rules
-from botctl.bot.plan import Checks
-from botctl.core.guilds import GuildSettings
+from botctl.bot.command_builder import build
+from botctl.bot.compiled import Checks
+from botctl.bot.decisions import Rules
+from botctl.core.contracts.guild_settings import GuildSettings
 from tests.support.offline import Offline, click, offline, slash
 
 ANN = "900000000000000101"

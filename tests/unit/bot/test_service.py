@@ -9,8 +9,8 @@ import disnake
 import pytest
 
 from botctl.bot.service import _explain
+from botctl.core.config.settings import DiscordSettings, Intent, Settings
 from botctl.core.errors import ExitCode
-from botctl.core.settings import DiscordSettings, Intent, Settings
 
 
 class Response:

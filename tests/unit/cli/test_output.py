@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from botctl.cli import sandbox_view as view
 from botctl.cli.output import plain, show
-from botctl.sandbox.shapes import Message
+from botctl.cli.sandbox import view
+from botctl.sandbox.console.schemas import Message
 
 LONG = " ".join(["word"] * 100)
 

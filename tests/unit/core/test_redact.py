@@ -120,7 +120,7 @@ def test_shapes_are_redacted_and_what_is_around_them_stays(text: str, shown: str
         "https://discord.com/developers/applications",
         "redis://localhost:6379 answers",
         "no token is set, so the sandbox is started",
-        "botctl.core.settings.DiscordSettings",
+        "botctl.core.config.settings.DiscordSettings",
         "ann@example.org wrote",
         "/interactions/ and /webhooks/",
     ],

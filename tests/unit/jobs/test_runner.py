@@ -10,12 +10,12 @@ from contextlib import suppress
 import pytest
 from pymongo.errors import AutoReconnect
 
-from botctl.core.audit import line
-from botctl.core.bus import Bus
+from botctl.core.contracts.audit_entry import line
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.jobs import JobRun, Result
 from botctl.core.errors import Unreachable
-from botctl.core.jobs import JobRun, Result
-from botctl.jobs.book import MongoJobBook
-from botctl.jobs.plan import step
+from botctl.jobs.planning import step
+from botctl.jobs.store import MongoJobBook
 from tests.support.jobs import FakeLease, Rig, due, make
 from tests.support.services import LoopClock
 from tests.support.waiting import until

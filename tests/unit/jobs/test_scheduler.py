@@ -11,7 +11,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from botctl.core.clock import SystemClock
-from botctl.core.jobs import Jobs, Result
+from botctl.core.contracts.jobs import Jobs, Result
 from botctl.jobs.scheduler import Scheduler
 from tests.support.jobs import FakeLease, Rig, make
 from tests.support.stores import tasks_for

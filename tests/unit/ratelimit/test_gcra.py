@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.gcra import US_PER_S, Rate, decide, rate, standing
-from botctl.core.throttle import parse
-from botctl.ratelimit.script import Answer, answers, arguments
+from botctl.core.contracts.throttle import parse
+from botctl.ratelimit.gcra import US_PER_S, Rate, decide, rate, standing
+from botctl.ratelimit.lua_script import Answer, answers, arguments
 
 _TEXTS = st.sampled_from(
     ["5/10s per user", "1/1s per user", "7/10s per user", "3/1m burst 9 per user", "1000/1s burst 1 per user"]

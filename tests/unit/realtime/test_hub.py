@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from botctl.core.contracts.event_log import START, Entry, Page, Position
 from botctl.core.errors import Unreachable
-from botctl.core.event_log import START, Entry, Page, Position
 from botctl.realtime import hub as hubs
 from botctl.realtime.hub import Hub, HubFull
 from botctl.realtime.protocol import pushes

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.event_log import Entry, Position, encode
+from botctl.core.contracts.event_log import Entry, Position, encode
 from botctl.realtime.protocol import (
     Auth,
     BadMessage,

@@ -1,0 +1,243 @@
+"""API keys in MongoDB.
+
+Collection ``botctl_api_keys``: ``{_id, name, digest, topics, created_by, created_ms, expires_ms, revoked_ms, used_ms,
+uses}``, times in milliseconds since 1970; of the text only `text.digest` is kept. Uses are counted in memory and
+written every `USES_S`: the document, and one audit entry for all of a key's uses since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from bson.binary import Binary
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from botctl.auth.key_format import digest, id_of, mint
+from botctl.core.clock import Clock, from_unix_ms, unix_ms
+from botctl.core.config.sources import near
+from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys, KeyRefused
+from botctl.core.contracts.audit_entry import Change, Target, Who, happened, operator
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.event_log import EventLog
+from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
+from botctl.core.contracts.protocols import Auditor
+from botctl.core.errors import Unreachable, UsageError, look_at
+from botctl.core.escape import safe
+from botctl.core.services.tasks import Backoff, Tasks
+
+COLLECTION: Final = "botctl_api_keys"
+USES_S: Final = 10.0
+MAX_NAME: Final = 64
+_LAST_TRY_S: Final = 2.0
+
+
+@dataclass(slots=True)
+class _Uses:
+    key: ApiKey
+    count: int = 0
+    last: datetime | None = None
+
+
+@dataclass(eq=False)
+class MongoKeys:
+    """The keys of a bot, in ``collection``. ``log`` says which topics there are."""
+
+    collection: AsyncCollection[dict[str, Any]]
+    log: EventLog
+    bus: Bus
+    auditor: Auditor
+    clock: Clock
+    _uses: dict[str, _Uses] = field(default_factory=dict, init=False)
+
+    async def create(
+        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), lasts: timedelta | None = None
+    ) -> tuple[ApiKey, str]:
+        """As `ApiKeys.create`."""
+        _check_name(name)
+        await self._check_topics(topics)
+        minted, now, who = mint(), self.clock.now(), operator()
+        key = ApiKey(minted.id, name, tuple(topics), now, who.name or who.id, now + lasts if lasts else None)
+        with _reaching_mongo():
+            await self.collection.insert_one(_document(key, minted.digest))
+        changes = [Change("name", None, name), Change("topics", None, list(topics))]
+        if key.expires_at:
+            changes.append(Change("expires_at", None, key.expires_at))
+        self._record("key.create", who, key, changes)
+        self.bus.publish(KeyCreated(key=key.id, name=name, actor=key.created_by))
+        return key, minted.text
+
+    async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
+        """As `ApiKeys.revoke`. A key that has been revoked stays so; the event is told again, for it may be lost."""
+        now, who = self.clock.now(), operator()
+        with _reaching_mongo():
+            done = await self.collection.update_one(
+                {"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": unix_ms(now)}}
+            )
+            found = await self.collection.find_one({"_id": key_id})
+        if found is None:
+            raise UsageError(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
+        key, anew = _key(found), done.modified_count > 0
+        if anew:
+            self._record("key.revoke", who, key, [Change("revoked_at", None, key.revoked_at)])
+        self.bus.publish(KeyRevoked(key=key.id, name=key.name, actor=who.name or who.id))
+        return key, anew
+
+    async def list(self) -> list[ApiKey]:
+        """As `ApiKeys.list`."""
+        with _reaching_mongo():
+            found = await self.collection.find({}).to_list()
+        return sorted(map(_key, found), key=lambda key: (key.created_at, key.id))
+
+    async def check(self, text: str) -> ApiKey:
+        """As `ApiKeys.check`."""
+        try:
+            key_id = id_of(text)
+        except ValueError as error:
+            raise KeyRefused(f"{error}") from None
+        with _reaching_mongo():
+            found = await self.collection.find_one({"_id": key_id})
+        if found is None or not hmac.compare_digest(bytes(found["digest"]), digest(text)):
+            raise KeyRefused("there is no such key")
+        key, now = _key(found), self.clock.now()
+        if why := key.ended(now):
+            raise KeyRefused(why)
+        uses = self._uses.setdefault(key.id, _Uses(key))
+        uses.count, uses.last = uses.count + 1, now
+        return key
+
+    async def standing(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
+        """As `ApiKeys.standing`."""
+        if not key_ids:
+            return {}
+        with _reaching_mongo():
+            found = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
+        now = self.clock.now()
+        return {key.id: key for key in map(_key, found) if key.ended(now) is None}
+
+    async def purge(self, *, ended_for: timedelta) -> int:
+        """As `ApiKeys.purge`."""
+        before = self.clock.now() - ended_for
+        old = [
+            key.id for key in await self.list() if any(at and at < before for at in (key.revoked_at, key.expires_at))
+        ]
+        with _reaching_mongo():
+            await self.collection.delete_many({"_id": {"$in": old}})
+        return len(old)
+
+    async def write_uses(self) -> None:
+        """Write what has been counted. What cannot be written is counted on.
+
+        Raises:
+            Unreachable: MongoDB does not answer.
+        """
+        for key_id in list(self._uses):
+            uses = self._uses.pop(key_id)
+            try:
+                with _reaching_mongo():
+                    change = {"$set": {"used_ms": uses.last and unix_ms(uses.last)}, "$inc": {"uses": uses.count}}
+                    await self.collection.update_one({"_id": key_id}, change)
+            except BaseException:
+                later = self._uses.setdefault(key_id, _Uses(uses.key, 0, uses.last))
+                later.count += uses.count
+                raise
+            who = Who("key", key_id, uses.key.name)
+            self._record("key.use", who, uses.key, [Change("times", None, uses.count)], iface="api")
+
+    async def _check_topics(self, topics: Sequence[str]) -> None:
+        """A key for a topic that does not exist would hear nothing, and nobody would know why."""
+        if not topics:
+            raise UsageError("a key without topics would open nothing.", hint="* stands for all topics.")
+        known = {EVERY_TOPIC, *(event.topic for event in BY_TYPE.values())}
+        if not known.issuperset(topics):
+            known |= set(await self.log.topics())  # those of the operator's own events
+        for topic in topics:
+            if topic not in known:
+                names = sorted(known - {EVERY_TOPIC})
+                sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{near(topic, names)}"
+                hint = (
+                    f"There are {', '.join(names)}; * stands for all. One of your own is there from its first event on."
+                )
+                raise UsageError(sentence, hint=hint)
+
+    def _record(self, action: str, who: Who, key: ApiKey, changes: Sequence[Change], *, iface: str = "cli") -> None:
+        target = Target("key", key.id, key.name)
+        self.auditor.record(happened(action, who, at=self.clock.now(), iface=iface, target=target, changes=changes))
+
+
+@asynccontextmanager
+async def api_keys(
+    *, database: AsyncDatabase[dict[str, Any]], log: EventLog, bus: Bus, auditor: Auditor, clock: Clock, tasks: Tasks
+) -> AsyncIterator[ApiKeys]:
+    """Factory of the service."""
+    keys = MongoKeys(database[COLLECTION], log, bus, auditor, clock)
+
+    async def write_uses() -> None:
+        while True:
+            await asyncio.sleep(USES_S)
+            await keys.write_uses()
+
+    tasks.spawn(write_uses, name="uses", restart=Backoff(first_s=USES_S, limit_s=60))
+    try:
+        yield keys
+    finally:
+        await tasks.end()
+        with suppress(Unreachable, TimeoutError):
+            async with asyncio.timeout(_LAST_TRY_S):
+                await keys.write_uses()
+
+
+def _check_name(name: str) -> None:
+    if not (1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
+        raise UsageError(f"{safe(name)!r} is no name for a key.", hint=f"It is 1 to {MAX_NAME} printable characters.")
+
+
+def _document(key: ApiKey, key_digest: bytes) -> dict[str, Any]:
+    return {
+        "_id": key.id,
+        "name": key.name,
+        "digest": Binary(key_digest),
+        "topics": list(key.topics),
+        "created_by": key.created_by,
+        "created_ms": unix_ms(key.created_at),
+        "expires_ms": key.expires_at and unix_ms(key.expires_at),
+        "revoked_ms": None,
+        "used_ms": None,
+        "uses": 0,
+    }
+
+
+def _key(found: Mapping[str, Any]) -> ApiKey:
+    return ApiKey(
+        id=found["_id"],
+        name=found["name"],
+        topics=tuple(found["topics"]),
+        created_at=from_unix_ms(found["created_ms"]),
+        created_by=found["created_by"],
+        expires_at=_at(found["expires_ms"]),
+        revoked_at=_at(found["revoked_ms"]),
+        used_at=_at(found["used_ms"]),
+        uses=found["uses"],
+    )
+
+
+def _at(ms: int | None) -> datetime | None:
+    return None if ms is None else from_unix_ms(ms)
+
+
+@contextmanager
+def _reaching_mongo() -> Iterator[None]:
+    try:
+        yield
+    except (PyMongoError, OSError) as error:
+        raise Unreachable(
+            f"The API keys cannot be reached: MongoDB failed ({type(error).__name__}).",
+            hint=look_at("MongoDB"),
+        ) from error

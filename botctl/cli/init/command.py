@@ -1,0 +1,31 @@
+"""``botctl init``: a new bot from the example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from botctl.cli.options import AsJson
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; made when it is not there.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a new bot from the example into DIR."""
+    import shlex
+
+    from botctl.cli.init.scaffold import create
+    from botctl.cli.program_name import as_typed
+
+    written = create(folder)
+    if as_json:
+        import json
+
+        print(json.dumps({"folder": str(folder), "files": [str(path) for path in written]}))
+        return
+    for path in written:
+        print(folder / path)
+    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {as_typed(anywhere=True)} run", err=True)

@@ -1,0 +1,236 @@
+"""``botctl migrate``: the shape of the database, changed in steps that are written down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from botctl.cli.options import AsJson, Profile, Project, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from botctl.core.config.loading import Loaded
+    from botctl.migrate.files import Migration, Migrations
+    from botctl.migrate.plan import Row
+    from botctl.migrate.runner import Migrator
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Change the database's shape, step by step.")
+
+Wait = Annotated[
+    float | None,
+    typer.Option(
+        "--wait",
+        metavar="SECONDS",
+        min=0,
+        help="How long to wait for another process that does migrations; else until it is known whether it lives.",
+        show_default=False,
+    ),
+]
+Number = Annotated[
+    int | None, typer.Option("--to", metavar="N", min=0, help="The number of the last migration that is to be applied.")
+]
+
+
+@app.command()
+def status(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Show where every migration stands; change nothing.
+
+    Exit code 3 when some are pending, 4 when files and database contradict each other, 5 when one failed or was cut
+    off, 6 while one is being done.
+    """
+    from botctl.cli.migrate import view
+    from botctl.migrate import plan
+    from botctl.migrate.session import gone
+
+    rows = _rows(load_settings(project, profile))
+    view.print_rows(rows, as_json=as_json)
+    plan.require_nobody_at_work(rows, gone)
+    plan.require_sound(rows)
+    plan.require_nothing_pending(rows, "`botctl migrate up` applies them.")
+
+
+@app.command()
+def up(
+    to: Number = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be applied; change nothing. Exit code 3 if anything.")
+    ] = False,
+    wait: Wait = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply what is pending, in order.
+
+    Ctrl-C lets the migration that runs finish, and begins no other; a second one interrupts it.
+    """
+    from botctl.cli.migrate.view import Doing
+    from botctl.migrate.runner import Order
+
+    loaded = load_settings(project, profile)
+    if dry_run:
+        _dry_run(loaded, to, as_json=as_json)
+        return
+    with Doing(as_json=as_json) as view:
+        order = Order(_wait_s(loaded, wait), view)
+        _finish(loaded, lambda migrator, found: migrator.up(found, to=to, order=order))
+
+
+@app.command()
+def down(
+    to: Number = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="How many; 1 when not told.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    wait: Wait = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back the newest migrations, the newest first. Asks before it does."""
+    from botctl.cli.migrate.view import Doing
+    from botctl.core.errors import UsageError
+    from botctl.migrate import plan
+    from botctl.migrate.runner import Order
+    from botctl.migrate.session import gone
+
+    if to is not None and steps is not None:
+        raise UsageError("--to and --steps are two ways to say how far.", hint="Give one of them.")
+    loaded = load_settings(project, profile)
+    rows = _rows(loaded)
+    plan.require_nobody_at_work(rows, gone)
+    plan.require_sound(rows)
+    files = plan.to_revert(rows, to=to, steps=steps or 1)
+    if files and not yes:
+        _confirm(files)
+    with Doing(as_json=as_json) as view:
+        if files:
+            order = Order(_wait_s(loaded, wait), view)
+            _finish(loaded, lambda migrator, found: migrator.down(found, files, order=order))
+
+
+@app.command()
+def resolve(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The migration, or its number.", show_default=False)],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it goes into the audit log.")],
+    applied: Annotated[bool, typer.Option("--applied", help="All of it is in effect, as its file says now.")] = False,
+    pending: Annotated[bool, typer.Option("--pending", help="Nothing of it is in effect: it may run again.")] = False,
+    wait: Wait = None,
+    project: Project = None,
+    profile: Profile = None,
+) -> None:
+    """Say how the database really is, where only a person can know.
+
+    For a migration that failed or was cut off, a file that was changed on purpose, or one that was applied by hand.
+    Changes the ledger and nothing else.
+    """
+    from botctl.cli.migrate.view import Doing
+    from botctl.core.errors import UsageError
+    from botctl.migrate.plan import State
+    from botctl.migrate.runner import Order
+
+    if applied == pending:
+        raise UsageError("Say either --applied or --pending.")
+    state = State.APPLIED if applied else State.REVERTED
+    loaded = load_settings(project, profile)
+
+    async def work(migrator: Migrator, found: Migrations) -> None:
+        order = Order(_wait_s(loaded, wait), Doing(as_json=False))
+        before = await migrator.resolve(found, name, state, reason=reason, order=order)
+        print(f"{before.name} was {before.standing} and is {'applied' if applied else 'pending'} now.")
+
+    _finish(loaded, work)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it does, in a few words.", show_default=False)],
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the next file of the migrations folder, to be filled in."""
+    from pathlib import Path
+
+    from botctl.migrate.create import create as write
+
+    loaded = load_settings(project, profile)
+    path = write(Path(loaded.root, loaded.settings.migrate.folder), name)
+    if as_json:
+        import json
+
+        print(json.dumps({"file": str(path)}))
+    else:
+        print(path)
+
+
+def _rows(loaded: Loaded) -> tuple[Row, ...]:
+    """Where everything stands; nothing is started but the store, and nothing is written."""
+    import asyncio
+
+    from botctl.migrate.runner import rows_of
+    from botctl.run.oneshot import ledger
+    from botctl.run.providers import migrations_of
+
+    found = migrations_of(loaded)
+
+    async def ask() -> tuple[Row, ...]:
+        async with ledger(loaded) as applied:
+            return await rows_of(found, applied)
+
+    return asyncio.run(ask())
+
+
+def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
+    from botctl.cli.migrate.view import print_plan
+    from botctl.core.errors import ExitCode
+    from botctl.migrate import plan
+    from botctl.migrate.files import load
+    from botctl.migrate.session import gone
+    from botctl.run.providers import migrations_of
+
+    rows = _rows(loaded)
+    plan.require_nobody_at_work(rows, gone)
+    plan.require_sound(rows)
+    files = plan.to_apply(rows, to)
+    load(migrations_of(loaded), files)
+    print_plan(files, as_json=as_json)
+    if files:
+        raise typer.Exit(ExitCode.PENDING)
+
+
+def _finish(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any, Any, None]]) -> None:
+    """Do ``work`` with the services that it needs, to its end, or as signals say."""
+    import asyncio
+
+    from botctl.run.oneshot import migrator
+    from botctl.run.providers import migrations_of
+    from botctl.run.signals import finish
+
+    found = migrations_of(loaded)
+
+    async def do() -> None:
+        async with migrator(loaded) as ready:
+            await work(ready, found)
+
+    if code := asyncio.run(finish(do())):
+        raise typer.Exit(code)
+
+
+def _wait_s(loaded: Loaded, wait: float | None) -> float:
+    from botctl.migrate.runner import PATIENCE_S
+
+    return loaded.settings.migrate.lease_s + PATIENCE_S if wait is None else wait
+
+
+def _confirm(files: list[Migration]) -> None:
+    import sys
+
+    from botctl.core.errors import NeedsDecision
+
+    names = ", ".join(file.name for file in files)
+    if not sys.stdin.isatty():
+        raise NeedsDecision(f"This takes back {names}.", hint="Say --yes if that is meant.")
+    if not typer.confirm(f"Take back {names}?", err=True):
+        raise NeedsDecision("Nothing was done.")

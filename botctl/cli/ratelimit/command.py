@@ -1,0 +1,164 @@
+"""``botctl ratelimit``: which limits there are, where somebody stands, and a reset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from botctl.cli.options import AsJson, Profile, Project, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from botctl.ratelimit.inspect import Place, PolicyRow
+    from botctl.ratelimit.keys import Subject
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at rate limits, and reset them.")
+
+Who = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUBJECT",
+        help="user:ID, member:GUILD-USER, channel:ID, guild:ID, key:ID, address:IP or global.",
+        show_default=False,
+    ),
+]
+Policy = Annotated[
+    str | None,
+    typer.Option("--policy", metavar="NAME", help="Only of this policy: a command's name, as list shows it."),
+]
+
+
+@app.command("list")
+def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+    """List the policies, and how often they were asked in the last 24 hours."""
+    import asyncio
+    import time
+
+    from botctl.run.oneshot import rate_limits
+
+    loaded = load_settings(project, profile)
+
+    async def ask() -> list[PolicyRow]:
+        async with rate_limits(loaded) as limits:
+            return await limits.policies(time.time())
+
+    rows = asyncio.run(ask())
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        _print_table(
+            ("policy", "limits", "subjects", "checks 24 h", "denied 24 h"),
+            [(row.policy, row.limits, str(row.subjects), str(row.checks), str(row.denied)) for row in rows],
+        )
+    else:
+        typer.echo("No policies are known: a bot tells its own when it runs.", err=True)
+
+
+@app.command()
+def show(
+    subject: Who,
+    policy: Policy = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where somebody stands. What is not shown is unused."""
+    import asyncio
+
+    from botctl.run.oneshot import rate_limits
+
+    who = _subject(subject)
+    loaded = load_settings(project, profile)
+
+    async def ask() -> list[Place]:
+        async with rate_limits(loaded) as limits:
+            return await limits.places(who, policy)
+
+    places = asyncio.run(ask())
+    if as_json:
+        _print_json(places)
+    elif places:
+        _print_table(
+            ("policy", "limit", "whose", "used", "left", "next in", "full in"), [_words(place) for place in places]
+        )
+    else:
+        typer.echo(f"{who} has used none of it, or has it all back.", err=True)
+
+
+@app.command()
+def reset(
+    subject: Who,
+    policy: Policy = None,
+    project: Project = None,
+    profile: Profile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give somebody the whole allowance back, at once and in every process; it is audited."""
+    import asyncio
+
+    from botctl.cli.number_format import counted
+    from botctl.core.escape import safe
+    from botctl.run.oneshot import reset_limits
+
+    who = _subject(subject)
+    gone = asyncio.run(reset_limits(load_settings(project, profile), who, policy))
+    if as_json:
+        import json
+
+        print(json.dumps({"subject": str(who), "reset": [key._asdict() for key in gone]}))
+    else:
+        policies = ", ".join(sorted({safe(key.policy) for key in gone}))
+        what = f"{counted(len(gone), 'limit')} reset ({policies})" if gone else "there was nothing to reset"
+        print(f"{who}: {what}.")
+
+
+def _subject(text: str) -> Subject:
+    from botctl.core.errors import UsageError
+    from botctl.ratelimit.keys import subject_of
+
+    try:
+        return subject_of(text)
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+
+
+def _words(place: Place) -> tuple[str, ...]:
+    if place.limit is None or place.retry_after_s is None:
+        return (place.policy, "?", f"{place.scope}:{place.subject}", "?", "?", "?", _seconds(place.full_in_s))
+    next_in = _seconds(place.retry_after_s) if place.retry_after_s else "now"
+    whose = f"{place.scope.partition('-')[0]}:{place.subject}"
+    return (place.policy, place.limit, whose, str(place.used), str(place.left), next_in, _seconds(place.full_in_s))
+
+
+def _seconds(seconds: float) -> str:
+    """Two figures are enough for a person: ``1.8 s``, ``2 min``, ``3 h``."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from botctl.cli.output import show
+    from botctl.core.escape import safe
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in head:
+        table.add_column(
+            name, overflow="fold", justify="left" if name in ("policy", "limits", "limit", "whose") else "right"
+        )
+    for row in rows:
+        table.add_row(*(Text(safe(cell)) for cell in row))
+    show(table)
+
+
+def _print_json(rows: Sequence[PolicyRow] | Sequence[Place]) -> None:
+    import dataclasses
+    import json
+
+    print(json.dumps([dataclasses.asdict(row) for row in rows]))

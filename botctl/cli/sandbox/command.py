@@ -1,0 +1,241 @@
+"""``botctl sandbox``: the local Discord that ``botctl run`` starts when there is no token, or that runs by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from botctl.cli.options import AsJson, Project
+from botctl.cli.sandbox.connection import Url
+from botctl.cli.sandbox.incidents import incident
+from botctl.cli.sandbox.serve import serve
+from botctl.cli.sandbox.traffic import record, traffic
+
+if TYPE_CHECKING:
+    from botctl.sandbox.console.repl_commands import Outcome
+    from botctl.sandbox.console.user_session import Conversation
+
+_ANSWER_S = 5.0
+
+As = Annotated[str | None, typer.Option("--as", metavar="PERSON", help="Who you are; else the owner of the guild.")]
+Channel = Annotated[str | None, typer.Option("--channel", metavar="NAME", help="Where you are; else the first one.")]
+Guild = Annotated[str | None, typer.Option("--guild", metavar="NAME", help="In which guild; else the first one.")]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait for the bot.")]
+
+app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where to find the sandbox, and who is to act in it, as far as the options say."""
+
+    project: Path | None = None
+    url: str | None = None
+    name: str | None = None
+    channel: str | None = None
+    guild: str | None = None
+
+    def under(self, outer: Place | None) -> Place:
+        """What is not said here is as the options before the verb say."""
+        said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return dataclasses.replace(outer or self, **{name: value for name, value in said.items() if value is not None})
+
+
+@app.callback(invoke_without_command=True)
+def sandbox(
+    ctx: typer.Context,
+    *,
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    timeout_s: Timeout = _ANSWER_S,
+    transcript: Annotated[
+        Path | None,
+        typer.Option("--transcript", metavar="FILE", help="Keep what is typed, and what comes, for replay."),
+    ] = None,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Talk to the bot in the local Discord; alone, a prompt.
+
+    At the prompt, a line is a slash command or a message; :help lists what else it knows. Lines from a pipe are run
+    one after the other. Exit code 1: the bot did not answer, or Discord refused the call.
+    """
+    ctx.obj = Place(project, url, as_, channel, guild)
+    if ctx.invoked_subcommand is None:
+        import sys
+
+        from botctl.cli.sandbox import transcript as sandbox_transcript
+        from botctl.cli.sandbox.prompt import at_prompt, from_pipe
+
+        talk_on = at_prompt if sys.stdin.isatty() and sys.stdout.isatty() else from_pipe
+        with sandbox_transcript.transcript(transcript) as notes:
+            _act(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
+
+
+@app.command()
+def send(
+    ctx: typer.Context,
+    *,
+    text: Annotated[str, typer.Argument(help='"/roll sides:20", or anything that is to be said in the channel.')],
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    timeout_s: Timeout = _ANSWER_S,
+    as_json: AsJson = False,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Use a slash command or say something; print what comes."""
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    _once(place, timeout_s, as_json, lambda talk: talk.say(text))
+
+
+@app.command()
+def click(
+    ctx: typer.Context,
+    *,
+    label: Annotated[str, typer.Argument(help="A button's or menu's label or custom id.")],
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="CHOICE", help="What to choose in a menu: names, or their numbers.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", metavar="ID", help="On which message; else the last that has any.")
+    ] = None,
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    timeout_s: Timeout = _ANSWER_S,
+    as_json: AsJson = False,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Press a button, or choose in a menu."""
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    _once(place, timeout_s, as_json, lambda talk: talk.click(label, values, message))
+
+
+@app.command()
+def submit(
+    ctx: typer.Context,
+    *,
+    fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="Fields by label or custom id.")],
+    modal: Annotated[
+        str | None, typer.Option("--modal", metavar="ID", help="Which form; else the last that opened for you.")
+    ] = None,
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    timeout_s: Timeout = _ANSWER_S,
+    as_json: AsJson = False,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Fill in the form that is open, and send it."""
+    from botctl.sandbox.console.repl_commands import assigned
+
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))
+
+
+@app.command()
+def menu(
+    ctx: typer.Context,
+    *,
+    command: Annotated[str, typer.Argument(help='A context menu\'s command: "Who is".')],
+    on: Annotated[str, typer.Option("--on", metavar="TARGET", help='A person, the id of a message, or "last".')],
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    timeout_s: Timeout = _ANSWER_S,
+    as_json: AsJson = False,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Use a command of a person's or a message's context menu."""
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    _once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
+
+
+@app.command()
+def messages(
+    ctx: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="How many.")] = 20,
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Print the last messages of a channel, as one person sees them."""
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
+
+
+@app.command()
+def replay(
+    ctx: typer.Context,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A transcript of the prompt.")],
+    as_: As = None,
+    channel: Channel = None,
+    guild: Guild = None,
+    timeout_s: Timeout = _ANSWER_S,
+    url: Url = None,
+    project: Project = None,
+) -> None:
+    """Type a transcript again, and compare what comes.
+
+    It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1:
+    something else came.
+    """
+    from botctl.cli.sandbox.transcript import replayed
+
+    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    _act(place, timeout_s, lambda talk: replayed(file, talk))
+
+
+app.command()(incident)
+app.command()(serve)
+app.command()(record)
+app.command()(traffic)
+
+
+def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversation], Awaitable[Outcome]]) -> None:
+    """Do one thing and print what came of it."""
+
+    async def one(talk: Conversation) -> bool:
+        from botctl.cli.sandbox.output import put, tell_how_to_go_on
+
+        outcome = await do(talk)
+        if not as_json and not talk.state.guilds:
+            await talk.look()  # for the names of what the messages mention
+        good = put(outcome, talk, as_json=as_json)
+        if not as_json:
+            tell_how_to_go_on(outcome)
+        return good
+
+    _act(place, timeout_s, one)
+
+
+def _act(place: Place, timeout_s: float, act: Callable[[Conversation], Awaitable[bool]]) -> None:
+    """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
+    import asyncio
+
+    from botctl.cli.sandbox.connection import home
+    from botctl.sandbox.console.client import SandboxClient, Seat
+    from botctl.sandbox.console.user_session import Conversation
+
+    async def talk() -> bool:
+        found = home(place.project, place.url)
+        async with SandboxClient(*found.sandbox(), found) as client:
+            return await act(Conversation(client, Seat(place.name, place.channel, place.guild), timeout_s=timeout_s))
+
+    if not asyncio.run(talk()):
+        raise typer.Exit(1)

@@ -1,0 +1,102 @@
+"""Which sandbox is meant: the one at a URL, or that of a project."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from botctl.sandbox.console.client import Home
+
+URL = "BOTCTL_SANDBOX_URL"
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help=f"A sandbox that no project runs; else {URL}. Its secret: see serve."),
+]
+
+
+def home(project: Path | None, url: str | None) -> Home:
+    """Where the options say that the sandbox is; without any, as the environment says, or the project around.
+
+    Raises:
+        ConfigError: there is no project here, or a URL without a secret.
+    """
+    from botctl.core.paths import find_root
+
+    url = url or (None if project else os.environ.get(URL))
+    return Elsewhere(url) if url else OfProject(find_root(project, os.environ, Path.cwd()))
+
+
+def text_of(what: str, path: Path) -> str:
+    """What stands in the file ``path``, which is ``what``. Raises UsageError with the reason when it cannot be read."""
+    from botctl.core.errors import UsageError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "it is no text in UTF-8"
+    raise UsageError(f"The {what} {path} cannot be read: {reason}.")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A sandbox at ``url``, whose secret the environment has."""
+
+    url: str
+
+    def sandbox(self) -> tuple[str, str]:
+        """The URL and the control secret.
+
+        Raises:
+            ConfigError: there is no secret.
+        """
+        from botctl.core.errors import ConfigError
+        from botctl.sandbox.process.standalone import SECRET, secret_of
+
+        secret = secret_of(os.environ)
+        if secret is None:
+            hint = f"It was printed by `botctl sandbox serve`: set {SECRET}, or {SECRET}_FILE to the file it is in."
+            raise ConfigError(f"The control secret of the sandbox at {self.url} is not known.", hint=hint)
+        return self.url, secret
+
+    def bot(self) -> int | None:
+        """Nobody knows."""
+        return None
+
+
+@dataclass(frozen=True)
+class OfProject:
+    """What runs for the project at ``root``."""
+
+    root: Path
+
+    def sandbox(self) -> tuple[str, str]:
+        """The URL and the control secret of its sandbox.
+
+        Raises:
+            Unreachable: none runs.
+        """
+        from botctl.core.errors import Unreachable
+        from botctl.core.processes.runtime import Runtime
+        from botctl.sandbox.console.client import START_IT
+
+        part = Runtime(self.root).parts().get("sandbox")
+        if part is None or part.secret is None or not part.owned:
+            raise Unreachable(f"No sandbox runs for the bot in {self.root}.", hint=START_IT)
+        if not part.live:
+            sentence = f"The sandbox has ended, and process {part.owner_pid} starts it again."
+            raise Unreachable(sentence, hint="Try again in a moment.")
+        return part.address, part.secret
+
+    def bot(self) -> int | None:
+        """The process that is the bot."""
+        from botctl.core.processes.runtime import Runtime
+
+        return Runtime(self.root).holder("bot")

@@ -1,0 +1,116 @@
+"""``botctl sandbox serve``: the local Discord alone, for bots of any library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from botctl.sandbox.server import Sandbox
+
+PORT = 8911
+
+
+def serve(
+    *,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 is any free one.")] = PORT,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="FILE", help="Keep the world here; else it ends with the sandbox.")
+    ] = None,
+    bots: Annotated[
+        list[str] | None, typer.Option("--app", metavar="NAME", help="An application, with its bot; may repeat.")
+    ] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--limit", metavar="NAME=VALUE", help="Another limit than Discord's; may repeat."),
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-file", metavar="FILE", help="Keep the secret here, so that it and the tokens stay the same."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell what a bot needs in one line of JSON.")] = False,
+) -> None:
+    """Run the local Discord alone, for bots of any library.
+
+    It runs until Ctrl-C, and prints each bot's token, and the line that points a common library at it. The other verbs
+    find it by --url or BOTCTL_SANDBOX_URL, with its secret in BOTCTL_SANDBOX_SECRET, or in the file that
+    BOTCTL_SANDBOX_SECRET_FILE names.
+    Exit code 6: the port is taken.
+    """
+    import os
+
+    from botctl.core.errors import Held
+    from botctl.sandbox.model.limits import Limits, pairs
+    from botctl.sandbox.process.standalone import SECRET, Plan, kept_secret, new_secret, secret_of, start
+
+    said = kept_secret(secret_file) if secret_file else secret_of(os.environ)
+    if said is not None and secret_file is None and (named := os.environ.get(f"{SECRET}_FILE")):
+        secret_file = Path(named)
+    plan = Plan(said or new_secret(), port, state, bots or (), Limits().but(pairs(limits or ())))
+
+    def tell(sandbox: Sandbox) -> None:
+        told = _ready(sandbox, None if said else plan.secret)
+        if as_json:
+            print(json.dumps(told), flush=True)
+        else:
+            _show(told, secret_file)
+
+    try:
+        start(plan, tell)
+    except Held as error:
+        raise Held(
+            str(error), hint="Does one run already? Else choose another --port, or 0 for any that is free."
+        ) from None
+
+
+def _ready(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
+    """All that a bot or a person needs; the secret only where it was made up."""
+    import os
+
+    from botctl.sandbox.model.tokens import client_secret
+
+    world, access = sandbox.world, sandbox.access
+    bots = [
+        {
+            "name": world.applications[one].name,
+            "id": one,
+            "token": token,
+            "client_secret": client_secret(access.control_secret, one),
+        }
+        for token, one in access.tokens.items()
+    ]
+    made_up = {"control_secret": secret} if secret else {}
+    return {"url": sandbox.url, "pid": os.getpid(), "applications": bots, **made_up}
+
+
+def _show(told: dict[str, Any], secret_file: Path | None) -> None:
+    import shlex
+
+    from botctl.core.escape import safe
+    from botctl.sandbox.process.client_libraries import pointed
+
+    url = told["url"]
+    lines = ["A bot needs its token, and one line that points its library here:"]
+    lines += [f"  {library:15} {line}" for library, line in pointed(url).items()]
+    for bot in told["applications"]:
+        lines += ["", f"{safe(bot['name'])}, application {bot['id']}"]
+        lines += [f"  token          {bot['token']}", f"  client secret  {bot['client_secret']}  (OAuth2)"]
+    secret = ""
+    if secret_file is not None:
+        secret = f" BOTCTL_SANDBOX_SECRET_FILE={shlex.quote(str(secret_file.resolve()))}"
+    elif "control_secret" in told:
+        secret = f" BOTCTL_SANDBOX_SECRET={told['control_secret']}"
+    lines += [
+        "",
+        "You need, in another terminal:",
+        f"  export BOTCTL_SANDBOX_URL={url}{secret}",
+        "  botctl sandbox",
+        "",
+    ]
+    lines.append(f"The sandbox listens on {url}. Ctrl-C ends it.")
+    print("\n".join(lines), flush=True)

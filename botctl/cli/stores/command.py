@@ -1,0 +1,60 @@
+"""``botctl stores``: where the stores are, and how they do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from botctl.cli.options import AsJson, Profile, Project, load_settings
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from botctl.stores.report import StoreReport
+
+
+def stores(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
+    """Show where the stores are, and how they do.
+
+    Starts nothing. Exit code 7 when one that should answer does not.
+    """
+    import asyncio
+
+    from botctl.core.errors import ExitCode
+    from botctl.core.processes.runtime import Runtime
+    from botctl.stores.report import StoreState, report
+
+    loaded = load_settings(project, profile)
+    found = asyncio.run(report(loaded.settings, Runtime(loaded.root)))
+    if as_json:
+        import dataclasses
+        import json
+
+        print(json.dumps([dataclasses.asdict(store) for store in found]))
+    else:
+        from rich.console import Console
+
+        for store in found:
+            Console(highlight=False, soft_wrap=True).print(_lines(store))
+    if any(store.state is StoreState.DOWN for store in found):
+        raise typer.Exit(ExitCode.UNREACHABLE)
+
+
+def _lines(store: StoreReport) -> Text:
+    """What is known of a store, in two lines: how it does, and where it is."""
+    from rich.filesize import decimal
+    from rich.text import Text
+
+    facts = [
+        store.version or store.detail or "nothing runs it; the next command that needs it does",
+        "" if store.latency_ms is None else f"{store.latency_ms:.1f} ms",
+        "" if store.size_bytes is None else f"{decimal(store.size_bytes)} on disk",
+        "" if store.owner_pid is None else f"run by pid {store.owner_pid}",
+    ]
+    line = Text(f"{store.name:<7}", "bold").append(f"{store.state:<6}", f"not bold {_COLOURS[store.state]}")
+    line.append(" · ".join(fact for fact in facts if fact), "not bold")
+    return line.append(f"\n{'':13}{store.address}{' (embedded)' if store.embedded else ''}", "not bold dim")
+
+
+_COLOURS = {"up": "green", "down": "red", "idle": "yellow"}

@@ -1,0 +1,142 @@
+"""The settings of a project: every layer read, merged, judged, and each value with its origin.
+
+Lowest to highest: default, ``config/botctl.toml``, ``config/<profile>.toml``, ``.env``, environment, flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from botctl.core.config.reference import is_secret, shown
+from botctl.core.config.settings import NAME, PRODUCTION, Section, Settings
+from botctl.core.config.sources import (
+    DEFAULT,
+    Found,
+    Key,
+    Layer,
+    Origin,
+    Values,
+    from_dotenv,
+    from_environment,
+    from_flags,
+    from_toml,
+    merged,
+)
+from botctl.core.config.validation import judge
+from botctl.core.errors import ConfigError
+from botctl.core.escape import safe
+from botctl.core.paths import SETTINGS_FILE, find_root
+from botctl.core.redact import MARK, redact, redact_shapes, register
+
+PROFILE: Key = ("profile",)
+ADDRESS = "url"  # a secret whose name ends so is one because of the credentials in it
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, the project's root, and where each value comes from that is not a default (``discord.token``)."""
+
+    settings: Settings
+    root: Path
+    origins: Mapping[str, Origin]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of ``--explain-config``; secrets are already hidden in ``value_shown``."""
+
+    key: str
+    value_shown: str
+    origin: str
+
+
+def load(project: Path | None, profile: str | None, env: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
+    """The settings of the project at ``project``, or around the current folder.
+
+    ``flags`` maps a setting to what its option gave: ``{"sandbox.port": 8080}`` for ``--sandbox-port``. Secrets that
+    are found are registered with `botctl.core.redact`.
+
+    Raises:
+        ConfigError: no project here, or settings are wrong: one sentence for each of them, all at once.
+    """
+    root = find_root(project, env, Path.cwd())
+    faults: list[str] = []
+    found = _all_layers(root, {"profile": profile, **flags}, env, faults)
+    _register_secrets(found)
+    settings = judge(found, faults)
+    if settings is None or faults:
+        raise _config_error(faults)
+    return Loaded(settings, root, _origins(found))
+
+
+def _origins(found: Values) -> dict[str, Origin]:
+    return {".".join(key): value.origin for key, value in found.items() if value.value != {}}
+
+
+def explain(loaded: Loaded) -> list[Row]:
+    """Each setting in force, in the order of the models: its value, secrets hidden, and where it comes from."""
+    rows = []
+    for key, value in _values(loaded.settings, ()):
+        name = ".".join(key)
+        rows.append(Row(name, _shown(key, value), str(loaded.origins.get(name, DEFAULT))))
+    return rows
+
+
+def _values(section: Settings | Section, prefix: Key) -> Iterator[tuple[Key, object]]:
+    for name, value in section:
+        entries = value.items() if isinstance(value, dict) and value else [(None, value)]
+        for entry, inner in entries:
+            key = (*prefix, name) if entry is None else (*prefix, name, entry)
+            if isinstance(inner, Section):
+                yield from _values(inner, key)
+            else:
+                yield key, inner
+
+
+def _shown(key: Key, value: object) -> str:
+    if isinstance(value, SecretStr):
+        return safe(redact_shapes(value.get_secret_value())) if key[-1] == ADDRESS else MARK
+    return safe(redact(shown(value)))
+
+
+def _all_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], faults: list[str]) -> Values:
+    """All layers on top of each other."""
+    base = from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults)
+    above = merged(merged(from_dotenv(root / ".env", faults), from_environment(env, faults)), from_flags(flags))
+    profile = _profile_file(root, merged(base, above).get(PROFILE), faults)
+    if PROFILE in profile:
+        faults.append(f"{profile.pop(PROFILE).origin}: profile cannot be set by a profile itself.")
+    return merged(merged(base, profile), above)
+
+
+def _profile_file(root: Path, chosen: Found | None, faults: list[str]) -> Values:
+    """The settings of the profile that ``chosen`` names; `production` and `default` need no file of their own."""
+    if chosen is None or not isinstance(chosen.value, str) or not NAME.matches(chosen.value):
+        return {}  # no profile, or no name: the models say so
+    where = SETTINGS_FILE.with_name(f"{chosen.value}.toml")
+    folder = root / SETTINGS_FILE.parent
+    names = sorted(path.stem for path in folder.glob("*.toml") if path.name != SETTINGS_FILE.name)
+    if chosen.value in names:
+        return from_toml(root / where, str(where), Layer.PROFILE, faults)
+    if chosen.value not in (PRODUCTION, "default"):
+        others = f"there is {', '.join(names)}" if names else "there are no profiles"
+        faults.append(f"{chosen.origin}: profile {chosen.value} has no file {where} ({safe(others)}).")
+    return {}
+
+
+def _register_secrets(found: Values) -> None:
+    """Make every secret known to the redactor; an address without credentials is none."""
+    for key, (value, _) in found.items():
+        if is_secret(key) and isinstance(value, str) and (key[-1] != ADDRESS or redact_shapes(value) != value):
+            register(value)
+
+
+def _config_error(faults: Sequence[str]) -> ConfigError:
+    hint = "Once it is right, `botctl run --explain-config` shows every setting and where it comes from."
+    if len(faults) == 1:
+        return ConfigError(faults[0], hint=hint)
+    return ConfigError(f"{len(faults)} settings are wrong:" + "".join(f"\n  {fault}" for fault in faults), hint=hint)

@@ -1,0 +1,133 @@
+"""The list of all settings, read off their models: for documentation, for explanations, for near misses."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import AfterValidator, BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+
+Path = tuple[str, ...]
+
+ANY = "<name>"  # stands in a path for a name that the operator chooses
+_PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "secret text"}
+_BOUNDS = ((annotated_types.Gt, "gt", ">"), (annotated_types.Ge, "ge", "≥"), (annotated_types.Lt, "lt", "<"),
+           (annotated_types.Le, "le", "≤"))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. ``path`` has `ANY` where the operator chooses a name; ``default`` is as TOML would write it."""
+
+    path: Path
+    type: str
+    default: str
+    description: str
+    secret: bool
+
+    @property
+    def key(self) -> str:
+        """As it is called in sentences and tables: ``discord.token``."""
+        return ".".join(self.path)
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return variable(self.path)
+
+    def matches(self, path: Path) -> bool:
+        """Whether ``path`` is this setting, whatever names the operator chose."""
+        return len(path) == len(self.path) and all(
+            mine in (ANY, part) for mine, part in zip(self.path, path, strict=True)
+        )
+
+
+def variable(path: Path) -> str:
+    """The environment variable that sets ``path``."""
+    return ENV_PREFIX + ENV_DELIMITER.join(part.upper() for part in path)
+
+
+@functools.cache
+def reference() -> tuple[Setting, ...]:
+    """Every setting, in the order of the models."""
+    return tuple(_of_model(Settings, ()))
+
+
+def find(path: Path) -> Setting | None:
+    """The setting at ``path``, or None when there is no such setting."""
+    return next((setting for setting in reference() if setting.matches(path)), None)
+
+
+def is_secret(path: Path) -> bool:
+    """Whether what is set at ``path`` must not be shown."""
+    setting = find(path)
+    return setting is not None and setting.secret
+
+
+def shown(value: object) -> str:
+    """``value`` as TOML would write it; `unset` when absent."""
+    if value is None:
+        return "unset"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(shown, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def as_table() -> str:
+    """The table of docs/configuration.md."""
+    lines = ["| setting | type | default | variable | what it is for |", "|---|---|---|---|---|"]
+    lines += [f"| `{s.key}` | {s.type} | `{s.default}` | `{s.variable}` | {s.description} |" for s in reference()]
+    return "\n".join(lines) + "\n"
+
+
+def _of_model(model: type[BaseModel], prefix: Path) -> Iterator[Setting]:
+    for name, field in model.model_fields.items():
+        yield from _of_field(field, (*prefix, name))
+
+
+def _of_field(field: FieldInfo, path: Path) -> Iterator[Setting]:
+    annotation: Any = field.annotation
+    metadata: Sequence[Any] = field.metadata
+    if get_origin(annotation) is dict:
+        annotation, metadata, path = get_args(annotation)[1], (), (*path, ANY)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from _of_model(annotation, path)
+    else:
+        default = None if field.default is PydanticUndefined else field.default
+        words, secret = _type(annotation, metadata)
+        yield Setting(path, words, shown(default), field.description or "", secret)
+
+
+def _type(annotation: Any, metadata: Sequence[Any]) -> tuple[str, bool]:
+    """What kind of value it is, in words, and whether it is a secret."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(args[0], args[1:])
+    if origin in (Union, types.UnionType):
+        return _type(next(arg for arg in args if arg is not type(None)), metadata)
+    if origin is tuple:
+        words, secret = _type(args[0], ())
+        return f"list of: {words}", secret
+    for marker in metadata:
+        if isinstance(marker, AfterValidator) and (words := getattr(marker.func, "words", "")):
+            return words, annotation is SecretStr
+    if issubclass(annotation, enum.Enum):
+        return ", ".join(f"`{member.value}`" for member in annotation), False
+    return " ".join([_PLAIN[annotation], *_bounds(metadata)]), annotation is SecretStr
+
+
+def _bounds(metadata: Sequence[Any]) -> Iterator[str]:
+    for marker in metadata:
+        for kind, attribute, sign in _BOUNDS:
+            if isinstance(marker, kind):
+                yield f"{sign} {getattr(marker, attribute):,}".replace(",", "\u202f")

@@ -1,0 +1,330 @@
+"""Every setting of a bot: its name, unit, bounds, default and what it is for.
+
+Read once, by `botctl.core.config.loading`, and passed on; nothing reads a setting at import. All of it is frozen.
+A name carries its unit (``_s`` seconds, ``_bytes``). docs/configuration.md is generated from this file.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from botctl.core.contracts.throttle import API_SCOPES, COMMAND_SCOPES, Scope
+from botctl.core.contracts.throttle import parse as parse_throttle
+
+PRODUCTION: Final = "production"
+ENV_PREFIX: Final = "BOTCTL_"
+ENV_DELIMITER: Final = "__"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Text of a certain shape; ``words`` say which, in the documentation and when it is wrong."""
+
+    words: str
+    pattern: str
+
+    def matches(self, text: str) -> bool:
+        return re.fullmatch(self.pattern, text, re.ASCII) is not None
+
+    def __call__(self, text: str) -> str:
+        if not self.matches(text):
+            raise ValueError(f"must be {self.words}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A secret address that begins with one of ``schemes``. Its text never reaches a message."""
+
+    schemes: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return f"a URL that begins with {' or '.join(self.schemes)}"
+
+    def __call__(self, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(self.schemes):
+            raise ValueError(f"must be {self.words}")
+        return url
+
+
+def _id_from_number(value: object) -> object:
+    """Let an id be written without quotes; anything else is judged by the type behind."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _plain_text(value: object) -> object:
+    """Let text that may stand for a number or a switch be written as one."""
+    return str(value).lower() if isinstance(value, bool | int | float) else value
+
+
+def _list_from_text(value: object) -> object:
+    """Let a variable hold a list: ``a,b`` or JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            raise ValueError("must be a list: a,b or JSON") from None
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Text in the grammar of `botctl.core.contracts.throttle`, whose own sentences say what is wrong with it."""
+
+    words: str = "limits, as in the default"
+    scopes: frozenset[Scope] = COMMAND_SCOPES
+
+    def __call__(self, text: str) -> str:
+        parse_throttle(text, scopes=self.scopes)
+        return text
+
+
+_AsList = BeforeValidator(_list_from_text)
+DISCORD_ID = Pattern("a Discord id of 15 to 20 digits", r"[0-9]{15,20}")
+DiscordId = Annotated[str, BeforeValidator(_id_from_number), AfterValidator(DISCORD_ID)]
+DiscordIds = Annotated[tuple[DiscordId, ...], NoDecode, _AsList]
+NAME = Pattern("1 to 32 of a-z, 0-9 and -", r"[a-z0-9-]{1,32}")
+Name = Annotated[str, AfterValidator(NAME)]
+RoleName = Annotated[
+    str, AfterValidator(Pattern("a letter and up to 31 of a-z, 0-9, - and _", r"[a-z][a-z0-9_-]{0,31}"))
+]
+LimitName = Annotated[str, AfterValidator(Pattern("a-z and _", r"[a-z_]{1,32}"))]
+LimitValue = Annotated[
+    str,
+    BeforeValidator(_plain_text),
+    AfterValidator(Pattern("a number, a rate like 5/2s, true or false", r"true|false|[0-9.]+(/[0-9.]*[smhd])?")),
+]
+FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
+DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
+Throttle = Annotated[str, AfterValidator(Limits())]
+ApiThrottle = Annotated[str, AfterValidator(Limits(scopes=API_SCOPES))]
+RedisUrl = Annotated[SecretStr, AfterValidator(Address(("redis://", "rediss://", "unix://")))]
+MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+srv://")))]
+
+
+class LogLevel(enum.StrEnum):
+    """How much is logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class Intent(enum.StrEnum):
+    """What Discord sends, by disnake's names. Discord: Gateway > Gateway Intents.
+
+    ``default`` is everything that needs no permission from Discord: all but members, presences, message_content.
+    """
+
+    DEFAULT = "default"
+    GUILDS = "guilds"
+    MEMBERS = "members"
+    MODERATION = "moderation"
+    EXPRESSIONS = "expressions"
+    INTEGRATIONS = "integrations"
+    WEBHOOKS = "webhooks"
+    INVITES = "invites"
+    VOICE_STATES = "voice_states"
+    PRESENCES = "presences"
+    GUILD_MESSAGES = "guild_messages"
+    GUILD_REACTIONS = "guild_reactions"
+    GUILD_TYPING = "guild_typing"
+    DM_MESSAGES = "dm_messages"
+    DM_REACTIONS = "dm_reactions"
+    DM_TYPING = "dm_typing"
+    MESSAGE_CONTENT = "message_content"
+    GUILD_SCHEDULED_EVENTS = "guild_scheduled_events"
+    AUTOMOD_CONFIGURATION = "automod_configuration"
+    AUTOMOD_EXECUTION = "automod_execution"
+    GUILD_POLLS = "guild_polls"
+    DM_POLLS = "dm_polls"
+
+
+class Section(BaseModel):
+    """A table of botctl.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DiscordSettings(Section):
+    token: SecretStr | None = Field(default=None, description="The bot's token. Without one, the sandbox is started.")
+    test_guilds: DiscordIds = Field(
+        default=(), description="Guilds that get the commands at once; empty means commands are global."
+    )
+    intents: Annotated[tuple[Intent, ...], NoDecode, _AsList] = Field(
+        default=(Intent.DEFAULT,), description="What Discord sends to the bot."
+    )
+    sync_commands: bool = Field(
+        default=True, description="Whether `botctl run` brings Discord's list of commands up to date."
+    )
+    delete_unknown_commands: bool = Field(
+        default=False, description="Whether commands that Discord knows and this bot does not are removed there."
+    )
+
+
+class RedisSettings(Section):
+    url: RedisUrl | None = Field(
+        default=None, description="Redis or Valkey; without it, an embedded Valkey is started."
+    )
+    timeout_s: float = Field(default=2.0, gt=0, le=60, description="How long one call may take.")
+
+
+class MongoSettings(Section):
+    url: MongoUrl | None = Field(
+        default=None, description="MongoDB; without it, an embedded document store is started."
+    )
+    database: DatabaseName | None = Field(default=None, description="The database's name; `botctl_<bot>` when absent.")
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="How long one call may take.")
+
+
+class CommandSettings(Section):
+    folder: str = Field(default="commands", min_length=1, description="Where command files are, seen from the root.")
+    throttle: Throttle = Field(
+        default="5/10s per user, 50/10s per guild",
+        description="How often a command may be used that says nothing itself.",
+    )
+    defer_after_s: float = Field(
+        default=2.0,
+        gt=0,
+        lt=3,
+        description="When a slow command is acknowledged by itself; Discord gives up after 3 s.",
+    )
+
+
+class Role(Section):
+    users: DiscordIds = Field(default=(), description="Discord users who have the role.")
+    roles: DiscordIds = Field(default=(), description="Discord roles whose members have the role.")
+
+
+class ShutdownSettings(Section):
+    drain_s: float = Field(
+        default=10.0, ge=0, le=600, description="How long commands in flight may go on after a stop."
+    )
+
+
+class LogSettings(Section):
+    folder: str = Field(default="logs", min_length=1, description="Where JSON lines are written, seen from the root.")
+    level: LogLevel = Field(default=LogLevel.INFO, description="The least that is logged.")
+    rotate_bytes: int = Field(default=10_000_000, ge=10_000, description="The size at which a new file is begun.")
+    keep: int = Field(default=5, ge=0, le=1000, description="How many full files are kept.")
+
+
+class AuditSettings(Section):
+    queue_size: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Entries held in memory while MongoDB is slow."
+    )
+    flush_s: float = Field(
+        default=0.2, gt=0, le=60, description="How long entries are gathered before they are written."
+    )
+
+
+class MigrateSettings(Section):
+    folder: str = Field(default="migrations", min_length=1, description="Where migrations are, seen from the root.")
+    on_start: bool = Field(
+        default=False, description="Whether `botctl run` applies what is pending; else it ends with exit code 3."
+    )
+    lease_s: float = Field(
+        default=15.0,
+        ge=1,
+        le=3600,
+        description="How long a process that applies migrations may be silent before another one takes over.",
+    )
+
+
+class JobSettings(Section):
+    lease_s: float = Field(
+        default=15.0,
+        ge=1,
+        le=3600,
+        description="How long the process that schedules jobs may be silent before another one takes over.",
+    )
+
+
+class RealtimeSettings(Section):
+    host: str = Field(default="127.0.0.1", min_length=1, description="The address that the realtime server listens on.")
+    port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, which `botctl run` prints.")
+    auth_s: float = Field(default=10.0, gt=0, le=300, description="How long a client may take to show its key.")
+    heartbeat_s: float = Field(default=25.0, gt=0, le=300, description="The time between heartbeats.")
+    stall_s: float = Field(
+        default=5.0, gt=0, le=300, description="When a client that takes nothing of what waits for it is cut."
+    )
+    queue_bytes: int = Field(
+        default=262_144, ge=1024, le=67_108_864, description="What may wait for one client, beyond the socket's own."
+    )
+    message_bytes: int = Field(
+        default=16_384, ge=256, le=1_048_576, description="The largest message that a client may send."
+    )
+    recover: int = Field(
+        default=300, ge=0, le=10_000, description="How many missed events a client gets that comes back."
+    )
+    topics: int = Field(default=50, ge=1, le=256, description="How many topics one connection may read.")
+    connections: int = Field(default=2000, ge=1, le=100_000, description="How many connections there may be.")
+    connections_per_key: int = Field(default=200, ge=1, le=100_000, description="How many of them with one key.")
+    connections_per_address: int = Field(
+        default=200, ge=1, le=100_000, description="How many of them from one address, with or without a key."
+    )
+    connect_throttle: ApiThrottle = Field(
+        default="300/1m per address", description="How often one address may connect."
+    )
+    message_throttle: ApiThrottle = Field(
+        default="20/1s burst 100 per key", description="How many messages a key may send."
+    )
+    drain_s: float = Field(
+        default=3.0, ge=0, le=60, description="How long clients have to leave when the server stops."
+    )
+
+
+class SandboxSettings(Section):
+    port: int = Field(default=0, ge=0, le=65535, description="The sandbox's port on loopback; 0 takes a free one.")
+    limits: dict[LimitName, LimitValue] = Field(
+        default_factory=dict, description="Limits that are not to be Discord's own; see sandbox-limits.md."
+    )
+
+
+class Settings(Section):
+    """All settings. ``Settings()`` is the defaults and reads nothing; `settings_load.load` reads every layer."""
+
+    bot: Name = Field(default="bot", description="The bot's name: it keeps bots apart that share stores.")
+    profile: Name = Field(default="default", description="The profile in force; `production` never uses the sandbox.")
+    discord: DiscordSettings = Field(default=DiscordSettings(), description="The bot at Discord.")
+    redis: RedisSettings = Field(default=RedisSettings(), description="Redis or Valkey.")
+    mongo: MongoSettings = Field(default=MongoSettings(), description="MongoDB.")
+    commands: CommandSettings = Field(default=CommandSettings(), description="The operator's commands.")
+    roles: dict[RoleName, Role] = Field(
+        default_factory=dict,
+        description="botctl's roles, each a table with Discord users and Discord roles that have it.",
+    )
+    shutdown: ShutdownSettings = Field(default=ShutdownSettings(), description="Stopping.")
+    logs: LogSettings = Field(default=LogSettings(), description="Logs.")
+    audit: AuditSettings = Field(default=AuditSettings(), description="The audit log's writer.")
+    migrate: MigrateSettings = Field(default=MigrateSettings(), description="Migrations of MongoDB.")
+    jobs: JobSettings = Field(default=JobSettings(), description="Scheduled jobs.")
+    realtime: RealtimeSettings = Field(default=RealtimeSettings(), description="The realtime server.")
+    sandbox: SandboxSettings = Field(default=SandboxSettings(), description="The local Discord.")
+    services: dict[Name, FactoryPath] = Field(
+        default_factory=dict, description="The operator's own services: a name and `module:factory` each."
+    )
+
+    @property
+    def database(self) -> str:
+        """The name of the MongoDB database of this bot."""
+        return self.mongo.database or f"botctl_{self.bot}"
+
+
+def uses_sandbox(settings: Settings) -> bool:
+    """Whether the bot connects to the sandbox: there is no token setting at all, and this is not production.
+
+    A token that is set but empty, and production without one, never pass `settings_load.load`; this says so once more.
+    """
+    return settings.discord.token is None and settings.profile != PRODUCTION

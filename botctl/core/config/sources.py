@@ -1,0 +1,197 @@
+"""Where settings come from: each layer read into values that know their origin.
+
+A layer that cannot be read adds a sentence to ``faults`` and gives what it can, so that a person sees all faults at
+once. Nothing here judges values: that is the models' work.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import io
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv.parser import parse_stream
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+
+from botctl.core.config.reference import reference
+from botctl.core.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+from botctl.core.config.toml_lines import key_lines
+from botctl.core.escape import safe
+from botctl.core.paths import PROJECT_VARIABLE
+
+TEST_PREFIX = "BOTCTL_TEST_"  # what botctl's own tests are told; no settings
+NO_SETTINGS = frozenset(
+    {
+        *(PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
+        *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
+    }
+)
+"""Told to others: the Python that ecosystem.config.js starts, where Discord's description of its API is, and which
+sandbox is meant that no `botctl run` has started."""
+
+Key = tuple[str, ...]
+
+
+class _Variables(BaseSettings, Settings):
+    """The settings as pydantic's source for variables wants to see them; never made."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
+
+
+class Layer(enum.StrEnum):
+    """From lowest to highest."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    PROFILE = "profile"
+    DOTENV = ".env"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from. ``where``: a file seen from the root, a variable, a flag; ``line`` counts from 1."""
+
+    layer: Layer
+    where: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.where if self.line is None else f"{self.where}:{self.line}"
+
+
+DEFAULT = Origin(Layer.DEFAULT, "default")
+
+
+class Found(NamedTuple):
+    """A value as a layer gave it, not yet judged."""
+
+    value: object
+    origin: Origin
+
+
+Values = dict[Key, Found]
+
+
+def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values:
+    """The settings in ``file``, shown as ``where``."""
+    text = _text(file, where, faults)
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        faults.append(_toml_fault(str(error), where, text))
+        return {}
+    lines = key_lines(text)
+
+    def line(key: Key) -> int:
+        return lines[next(key[:size] for size in range(len(key), 0, -1) if key[:size] in lines)]
+
+    return {key: Found(value, Origin(layer, where, line(key))) for key, value in leaves(tree)}
+
+
+def from_dotenv(file: Path, faults: list[str]) -> Values:
+    """The settings in a ``.env`` file. Values are taken as they stand: ``$`` refers to nothing."""
+    where, values = file.name, Values()
+    for binding in parse_stream(io.StringIO(_text(file, where, faults))):
+        text = binding.original.string
+        origin = Origin(Layer.DOTENV, where, binding.original.line + len(text) - len(text.lstrip("\r\n")))
+        if binding.error or (binding.key and binding.value is None):
+            faults.append(f"{origin}: is not NAME=value.")
+        elif binding.key == PROJECT_VARIABLE:
+            faults.append(f"{origin}: {PROJECT_VARIABLE} can only be set in the environment, or as --project.")
+        elif binding.key and binding.key.startswith(ENV_PREFIX):
+            values |= _from_variable(binding.key, binding.value or "", origin, faults)
+    return values
+
+
+def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
+    """The settings in variables that begin with ``BOTCTL_``."""
+    values = Values()
+    for name in sorted(env):
+        if name.startswith(ENV_PREFIX) and name not in NO_SETTINGS and not name.startswith(TEST_PREFIX):
+            values |= _from_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
+    return values
+
+
+def from_flags(flags: Mapping[str, object]) -> Values:
+    """The settings in ``flags``: ``{"sandbox.port": 8080}`` is what ``--sandbox-port`` gave; None was not given."""
+    return {
+        tuple(name.split(".")): Found(value, Origin(Layer.FLAG, "--" + re.sub(r"[._]", "-", name)))
+        for name, value in flags.items()
+        if value is not None
+    }
+
+
+def leaves(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
+    """The paths and values of nested tables. A table itself comes as an empty one: it may be a role nobody has."""
+    for name, value in tree.items():
+        key = (*prefix, name)
+        if isinstance(value, dict):
+            yield key, {}
+            yield from leaves(value, key)
+        else:
+            yield key, value
+
+
+def merged(below: Values, above: Values) -> Values:
+    """Both layers on top of each other. An empty table adds nothing to what is below it."""
+    return below | {key: found for key, found in above.items() if found.value != {} or key not in below}
+
+
+def near(word: str, words: list[str]) -> str:
+    """``; did you mean …?``, or nothing when no word is near."""
+    close = difflib.get_close_matches(word, words, 1)
+    return f"; did you mean {close[0]}?" if close else "."
+
+
+def _text(file: Path, where: str, faults: list[str]) -> str:
+    """What stands in ``file``; nothing when it is not there."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        faults.append(f"{where}: is not UTF-8 text.")
+    except OSError as error:
+        faults.append(f"{where}: cannot be read: {error.strerror}.")
+    return ""
+
+
+def _toml_fault(message: str, where: str, text: str) -> str:
+    """`tomllib`'s ``Problem (at line 3, column 5)`` as ``where:3: is not TOML: Problem (column 5).``"""
+    match = re.search(r"at line (\d+), (?=column)", message)
+    line = int(match[1]) if match else len(text.splitlines())
+    return f"{where}:{line}: is not TOML: {safe(message.replace(match[0], '') if match else message)}."
+
+
+def _from_variable(name: str, text: str, origin: Origin, faults: list[str]) -> Values:
+    """What one variable sets: mostly one setting, several when it holds a section as JSON.
+
+    pydantic's source takes the name apart and reads JSON; it is asked for one variable at a time, because of many at
+    once it would not tell which one is wrong.
+    """
+    source = EnvSettingsSource(_Variables)
+    source.env_vars = {name.lower(): text}
+    try:
+        tree = source()
+    except SettingsError:
+        section = name.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0]
+        faults.append(
+            f"{_at(name, origin)} must be JSON; single settings are set as {ENV_PREFIX}{section}{ENV_DELIMITER}<NAME>."
+        )
+        return {}
+    if not tree:
+        faults.append(f"{_at(name, origin)} is an unknown variable{near(name, [s.variable for s in reference()])}")
+    return {key: Found(value, origin) for key, value in leaves(tree)}
+
+
+def _at(name: str, origin: Origin) -> str:
+    """The variable ``name``, after its file and line if it stands in one."""
+    return name if origin.line is None else f"{origin}: {name}"

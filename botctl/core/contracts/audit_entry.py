@@ -1,0 +1,334 @@
+"""The audit entry: who did what, to what, and how it came out; and the exact bytes it is kept as.
+
+An entry is written once and never changed. Its canonical line is JSON with sorted keys, no spaces and no floats, so
+that a hash over it can be computed again in any language. Values are strings, integers below 2**53, booleans, null,
+lists and objects; Discord ids are strings, times are ISO 8601 in UTC with milliseconds.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import json
+import os
+import pwd
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+import botctl
+from botctl.core.clock import iso_ms
+from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
+from botctl.core.ids import event_id
+from botctl.core.redact import MARK, redact, redact_json
+
+VERSION = 1
+MAX_LINE_BYTES = 16_384
+_MAX_EXACT_INTEGER = 2**53 - 1
+_SECRET_NAME = re.compile(r"token|secret|passw|authorization|cookie|credential|private_?key|api_?key", re.IGNORECASE)
+_CUTS_BYTES = (4096, 1024, 256, 64)  # tried one after the other until the line fits
+
+
+class Stage(enum.StrEnum):
+    """Whether the entry stands before an action, after it, or for all of it."""
+
+    BEGIN = "begin"
+    END = "end"
+    POINT = "point"
+
+
+class Success(enum.StrEnum):
+    """How an action came out. ``UNKNOWN``: it was stopped half way, or its end was never seen."""
+
+    SUCCESS = "success"
+    DENIED = "denied"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``. ``auth``: by which right."""
+
+    type: str
+    id: str
+    name: str | None = None
+    auth: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """The way it came. ``iface``: ``discord``, ``cli``, ``api``, ``system``. ``ver``: botctl's. ``cmd``: as typed."""
+
+    iface: str
+    host: str
+    pid: int
+    ver: str
+    cmd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What it was done to: ``channel``, ``guild``, ``user``, ``policy``, ``migration``."""
+
+    type: str
+    id: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that went from ``old`` to ``new``; ``k`` is its name."""
+
+    k: str
+    old: Any = None
+    new: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of the audit log.
+
+    ``action`` is dotted (``command.ops.status``, ``guild.settings.set``). ``op`` joins the entries of one action.
+    ``ms`` is how long it took. ``error`` is the error id that stands in the log, ``req`` the interaction's or the HTTP
+    request's id. A field that is None is not written.
+    """
+
+    id: str
+    at: datetime
+    action: str
+    actor: Who
+    outcome: Success = Success.SUCCESS
+    stage: Stage = Stage.POINT
+    op: str | None = None
+    via: Via | None = None
+    target: Target | None = None
+    guild: str | None = None
+    shard: int | None = None
+    reason: str | None = None
+    changes: tuple[Change, ...] | None = None
+    ms: int | None = None
+    error: str | None = None
+    req: str | None = None
+    v: int = VERSION
+
+
+@functools.cache
+def via(iface: str, cmd: str | None = None) -> Via:
+    """The way through this process."""
+    return Via(iface, socket.gethostname(), os.getpid(), botctl.__version__, cmd)
+
+
+def operator() -> Who:
+    """The person at the terminal: whoever this process belongs to."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may stand in no list
+        name = None
+    return Who("cli", f"uid:{os.getuid()}", name)
+
+
+def happened(
+    action: str,
+    actor: Who,
+    *,
+    at: datetime,
+    iface: str,
+    target: Target | None = None,
+    guild: str | None = None,
+    outcome: Success = Success.SUCCESS,
+    reason: str | None = None,
+    changes: Sequence[Change] = (),
+    ms: float | None = None,
+    error: str | None = None,
+    op: str | None = None,
+    stage: Stage = Stage.POINT,
+) -> AuditEntry:
+    """The entry of something that is not an interaction: a change from the CLI, a job's run, a service's failure.
+
+    ``iface`` as in `Via`; the fields as in `AuditEntry`.
+    """
+    return AuditEntry(
+        id=event_id(),
+        at=at,
+        stage=stage,
+        action=action,
+        actor=actor,
+        via=via(iface),
+        target=target,
+        guild=guild,
+        outcome=outcome,
+        reason=reason,
+        changes=tuple(changes) or None,
+        ms=None if ms is None else round(ms),
+        error=error,
+        op=op,
+    )
+
+
+def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:
+    """The entry of a finished invocation. Its id follows from the invocation's, so writing it again changes nothing."""
+    return AuditEntry(
+        id=f"{invocation.id}.{Stage.END}",
+        at=invocation.at + timedelta(milliseconds=outcome.took_ms),
+        stage=Stage.END,
+        op=invocation.id,
+        action=action_of(invocation),
+        outcome=_SUCCESS[outcome.result],
+        actor=Who("user", invocation.actor.id, invocation.actor.name),
+        via=via("discord"),
+        target=Target("channel", invocation.channel) if invocation.channel else None,
+        guild=invocation.guild,
+        shard=invocation.shard,
+        reason=outcome.reason or outcome.error_type,
+        ms=round(outcome.took_ms),
+        error=outcome.error_id,
+        req=invocation.id,
+    )
+
+
+def action_of(invocation: Invocation) -> str:
+    """``command.ops.status``, ``component.poll:vote``, ``modal.feedback``."""
+    kind = invocation.kind if invocation.kind in (Kind.COMPONENT, Kind.MODAL) else "command"
+    return f"{kind}.{invocation.name.replace(' ', '.')}"
+
+
+def line(entry: AuditEntry) -> bytes:
+    """``entry`` as its canonical line, without a newline, secrets redacted, at most `MAX_LINE_BYTES` long.
+
+    Values that are too long become ``{cut, len, sha256}``: the beginning, the length in bytes and the hash of the
+    whole, so that nobody can claim later that it was something else.
+    """
+    if entry.changes is None:
+        text = _assembled(entry)
+        whole = text.encode()
+        if len(whole) <= MAX_LINE_BYTES and redact(text) == text:  # nearly always, and then this was all
+            return whole
+    return _careful(entry)
+
+
+def _assembled(entry: AuditEntry) -> str:
+    """The JSON of an entry without changes, as `_careful` makes it where there is nothing to redact and to cut."""
+    parts = []
+    for name in _SORTED:
+        value = getattr(entry, name)
+        if value is not None:
+            parts.append(f'"{name}":{_recurring(value) if isinstance(value, (Who, Via, Target)) else _one(value)}')
+    return f"{{{','.join(parts)}}}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _recurring(value: Who | Via | Target) -> str:
+    """The JSON of ``value``: the same few people, places and processes come again and again."""
+    return _ENCODER.encode(_fields(value, _NAMES[type(value)]))
+
+
+def _one(value: str | float | datetime) -> str:
+    plain = _text(value) if type(value) is str else _scalar(value)
+    return _quoted(plain) if isinstance(plain, str) else str(plain)
+
+
+def _careful(entry: AuditEntry) -> bytes:
+    value = _fields(entry, _NAMES[AuditEntry])
+    if "changes" in value:  # the only part whose names come from elsewhere
+        value["changes"] = _mask(value["changes"])
+    value, text = redact_json(value, _ENCODER.encode)
+    whole = text.encode()
+    for limit in _CUTS_BYTES:
+        if len(whole) <= MAX_LINE_BYTES:
+            return whole
+        whole = _dump(_shorten(value, limit))
+    if len(whole) > MAX_LINE_BYTES:
+        whole = _dump(_shorten(value | {"changes": _cut(_dump(value.get("changes")), 1024)}, _CUTS_BYTES[-1]))
+    return whole
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in JSON's words, as the module's docstring promises."""
+    if value is None or isinstance(value, (str, int, float, datetime)):
+        return _scalar(value)
+    if isinstance(value, (Who, Via, Target, Change)):
+        return _fields(value, _NAMES[type(value)])
+    if isinstance(value, Mapping):
+        return {_text(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(item) for item in value), key=_dump)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return _text(str(value))
+
+
+def _scalar(value: str | float | datetime | None) -> str | int | None:
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= _MAX_EXACT_INTEGER):
+        return value
+    if isinstance(value, (Stage, Success)):
+        return value.value
+    return iso_ms(value) if isinstance(value, datetime) else _text(str(value))
+
+
+def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+    always = isinstance(value, Change)  # "it became nothing" is a change
+    named: dict[str, Any] = {}
+    for name in names:
+        item = getattr(value, name)
+        if type(item) is str:
+            named[name] = _text(item)
+        elif item is not None or always:
+            named[name] = _plain(item)
+    return named
+
+
+def _text(value: str) -> str:
+    """``value`` without lone surrogates, which no UTF-8 knows."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def _mask(value: Any) -> Any:
+    """``value`` without what stands under a secret's name: as a key of an object, or as the ``k`` of a change."""
+    if isinstance(value, list):
+        return [_mask(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    change = _SECRET_NAME.search(str(value.get("k", ""))) is not None
+    return {
+        key: MARK if item and (_SECRET_NAME.search(key) or (change and key in ("old", "new"))) else _mask(item)
+        for key, item in value.items()
+    }
+
+
+def _dump(value: Any) -> bytes:
+    return _ENCODER.encode(value).encode()
+
+
+def _shorten(value: Any, limit_bytes: int) -> Any:
+    if isinstance(value, str):
+        whole = value.encode()
+        return value if len(whole) <= limit_bytes else _cut(whole, limit_bytes)
+    if isinstance(value, dict):
+        return {key: _shorten(item, limit_bytes) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shorten(item, limit_bytes) for item in value]
+    return value
+
+
+def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
+    beginning = whole[:limit_bytes].decode("utf-8", "ignore")
+    return {"cut": beginning, "len": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_quoted = json.encoder.encode_basestring  # what the encoder uses itself, in C
+_SORTED = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
+_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Who, Via, Target, Change)}
+_SUCCESS = {
+    Result.OK: Success.SUCCESS,
+    Result.DENIED: Success.DENIED,
+    Result.THROTTLED: Success.DENIED,
+    Result.INVALID: Success.ERROR,
+    Result.FAILED: Success.ERROR,
+    Result.CANCELLED: Success.UNKNOWN,
+}

@@ -1,0 +1,217 @@
+"""The throttle grammar, one everywhere: in code, in settings, on the command line.
+
+``5/10s per user, 50/1m burst 80 per guild, 500/1s global``: a list of limits, all of which a call must pass::
+
+    limits = limit ("," limit)*                 at most 8
+    limit  = count "/" period clause*           clauses in any order; the scope is required
+    period = [number] unit                      unit: ms s m h d; "5/m" is "5/1m"; 1 ms to 366 days
+    clause = "per" scope | "global" | "burst" number
+
+A limit gives ``count`` calls back per ``period``, evenly, and lets at most ``burst`` (default: ``count``) through at
+once. `format_limits` is the inverse of `parse`.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from botctl.core.contracts.invocation import Invocation
+
+EXAMPLE = "5/10s per user, 50/1m per guild"
+MAX_LIMITS = 8
+MAX_COUNT = 1_000_000
+MAX_REFILL_S = 366 * 86_400.0
+"""The longest time that a limit may need to be full again: every sum of microseconds stays exact in Lua (2**53)."""
+MIN_PERIOD_S = 0.001
+
+_UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_RATE = re.compile(r"(?P<count>\d{1,12})\s*/\s*(?P<number>\d{1,12})?\s*(?P<unit>[a-z]+)(?=\s|$)", re.ASCII)
+
+
+class Scope(enum.StrEnum):
+    """Whose calls are counted together.
+
+    ``MEMBER`` is a person within one guild; ``GLOBAL`` is everybody. ``KEY`` and ``ADDRESS`` are callers of the API,
+    and ``CONNECTION`` is one connection of theirs.
+    """
+
+    USER = "user"
+    MEMBER = "member"
+    CHANNEL = "channel"
+    GUILD = "guild"
+    GLOBAL = "global"
+    KEY = "key"
+    ADDRESS = "address"
+    CONNECTION = "connection"
+
+
+COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD, Scope.GLOBAL})
+"""The scopes that an interaction has a subject for."""
+API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
+"""The scopes that a caller of the API has a subject for."""
+EVERYBODY = "all"
+"""The subject of ``GLOBAL``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``count`` calls per ``period_s`` seconds for each subject of ``scope``, at most ``burst`` at once."""
+
+    count: int
+    period_s: float
+    scope: Scope
+    burst: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.burst:
+            object.__setattr__(self, "burst", self.count)
+
+    def __str__(self) -> str:
+        burst = "" if self.burst == self.count else f" burst {self.burst}"
+        whom = "global" if self.scope is Scope.GLOBAL else f"per {self.scope}"
+        return f"{self.count}/{_period(self.period_s)}{burst} {whom}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a limiter says of one call.
+
+    ``retry_after_s`` is 0 when allowed; ``limit`` is the one that refused. ``source`` says who decided: ``redis``,
+    ``local`` (Redis did not answer in time, this process counted alone) or ``none`` (no limit applies).
+    """
+
+    allowed: bool
+    retry_after_s: float = 0.0
+    limit: Limit | None = None
+    source: str = "none"
+
+
+def parse(text: str, *, scopes: frozenset[Scope] = COMMAND_SCOPES) -> tuple[Limit, ...]:
+    """The limits in ``text``; empty text means no limit. ``scopes``: those that make sense where the text stands.
+
+    Raises:
+        ValueError: a sentence that shows the part at fault and an example.
+    """
+    if not text.strip():
+        return ()
+    parts = text.split(",")
+    if len(parts) > MAX_LIMITS:
+        raise ValueError(f"a throttle has at most {MAX_LIMITS} limits, this one has {len(parts)}")
+    limits = tuple(_limit(part.strip(), scopes) for part in parts)
+    for index, limit in enumerate(limits):
+        if limit in limits[:index]:
+            raise ValueError(f"throttle limit {str(limit)!r} stands there twice")
+    return limits
+
+
+def format_limits(limits: tuple[Limit, ...]) -> str:
+    """``limits`` in the grammar, canonical: ``parse(format_limits(x)) == x``."""
+    return ", ".join(map(str, limits))
+
+
+def subject(scope: Scope, invocation: Invocation) -> str | None:
+    """Whose count ``invocation`` goes to; None where the scope has no subject (those of the API).
+
+    In a direct message there is no guild, and the limit is not skipped: the person takes the guild's place
+    (``dm-<user>``), so that what protects a guild from a crowd still holds where the person is the whole crowd.
+    """
+    user = invocation.actor.id
+    place = invocation.guild or f"dm-{user}"
+    match scope:
+        case Scope.USER:
+            return user
+        case Scope.GUILD:
+            return place
+        case Scope.MEMBER:
+            return f"{place}-{user}"
+        case Scope.CHANNEL:
+            return invocation.channel or place
+        case Scope.GLOBAL:
+            return EVERYBODY
+        case _:
+            return None
+
+
+def address_subject(address: str) -> str:
+    """Whose count a call from ``address`` goes to: an IPv4 address itself, of IPv6 the network (/64).
+
+    Whoever has one IPv6 address has at least 2**64 of them: a /64 is what one customer gets (RFC 6177, RFC 7421). What
+    is no address (a Unix socket's path) is ``local``.
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "local"
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+    return str(found)
+
+
+def _limit(part: str, scopes: frozenset[Scope]) -> Limit:
+    rate = _RATE.match(part.lower())
+    if rate is None:
+        raise _fault(part, "does not begin with a count and a period")
+    number, unit = rate["number"] or "1", rate["unit"]
+    if unit not in _UNITS_MS:
+        raise _fault(part, f"has the unknown unit {unit!r} (known: ms, s, m, h, d)")
+    scope, burst = _clauses(part, part.lower()[rate.end() :].split(), scopes)
+    count = int(rate["count"])
+    limit = Limit(count, int(number) * _UNITS_MS[unit] / 1000, scope, count if burst is None else burst)
+    _check_bounds(part, limit, burst)
+    return limit
+
+
+def _clauses(part: str, words: list[str], scopes: frozenset[Scope]) -> tuple[Scope, int | None]:
+    scope: Scope | None = None
+    burst: int | None = None
+    while words:
+        match words:
+            case ["global", *rest] if scope is None:
+                scope, words = _scope(part, "global", scopes), rest
+            case ["per", name, *rest] if scope is None:
+                scope, words = _scope(part, name, scopes), rest
+            case ["burst", number, *rest] if burst is None and re.fullmatch(r"\d{1,12}", number, re.ASCII):
+                burst, words = int(number), rest
+            case _:
+                raise _fault(part, f"cannot be read from {' '.join(words)!r} on")
+    if scope is None:
+        raise _fault(part, f"does not say for whom ({_names(scopes)})")
+    return scope, burst
+
+
+def _scope(part: str, name: str, scopes: frozenset[Scope]) -> Scope:
+    if name not in scopes:
+        raise _fault(part, f"counts per {name!r}, which is not known here (known: {_names(scopes)})")
+    return Scope(name)
+
+
+def _check_bounds(part: str, limit: Limit, burst: int | None) -> None:
+    if not 1 <= limit.count <= MAX_COUNT:
+        raise _fault(part, f"must count between 1 and {MAX_COUNT}")
+    if burst is not None and not 1 <= burst <= MAX_COUNT:
+        raise _fault(part, f"must have a burst between 1 and {MAX_COUNT}")
+    if not MIN_PERIOD_S <= limit.period_s <= MAX_REFILL_S:
+        raise _fault(part, "must have a period between 1 ms and 366 days")
+    if limit.period_s * 1_000_000 < limit.count:
+        raise _fault(part, "gives back more than one call per microsecond")
+    if limit.burst * limit.period_s / limit.count > MAX_REFILL_S:
+        raise _fault(part, "needs more than 366 days to be full again")
+
+
+def _period(period_s: float) -> str:
+    period_ms = round(period_s * 1000)
+    unit, size = next((unit, size) for unit, size in _UNITS_MS.items() if period_ms % size == 0)
+    return f"{period_ms // size}{unit}"
+
+
+def _names(scopes: frozenset[Scope]) -> str:
+    words = ("global" if scope is Scope.GLOBAL else f"per {scope}" for scope in Scope if scope in scopes)
+    return ", ".join(words)
+
+
+def _fault(part: str, problem: str) -> ValueError:
+    shown = f"{part:.60}"  # no more of it: it may come from anywhere
+    return ValueError(f"throttle limit {shown!r} {problem}; write for example {EXAMPLE!r}")

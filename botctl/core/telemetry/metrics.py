@@ -1,0 +1,293 @@
+"""The numbers of one process: counted from the events on its bus, rendered for Prometheus, kept for the last minute.
+
+Other parts add their own: ``metrics.watch("botctl_limiter_checks_total", "…", lambda: counts.checks)``, or any metric
+of the library with ``registry=metrics.registry``. Nothing here waits, and an event costs some microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, Final
+
+import psutil  # type: ignore[import-untyped]
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+import botctl
+from botctl.core.clock import Clock, SystemClock, iso_ms
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import (
+    AutocompleteAnswered,
+    CommandFinished,
+    CommandStarted,
+    DrainStarted,
+    Event,
+    GatewayChanged,
+    JobFinished,
+    Source,
+    StoreRestarted,
+)
+from botctl.core.contracts.invocation import Result
+from botctl.core.contracts.protocols import StatusSource
+from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.telemetry.latency import BOUNDS_MS, Latencies
+from botctl.core.telemetry.loop_watch import LoopWatch
+from botctl.core.telemetry.window import Window
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+"""What `render_prometheus` returns, as HTTP says it."""
+MAX_NAMES: Final = 200
+"""Command names that are told apart; names of components may hold anything. The rest are counted as `OTHERS`."""
+OTHERS: Final = "(others)"
+LAG_EVERY_S: Final = 0.25
+LAST_COMMANDS: Final = 20
+
+Read = Callable[[], float | Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class LastCommand:
+    """A command that has finished; ``name`` and ``user`` are as they came, not escaped."""
+
+    name: str
+    user: str
+    result: str
+    ms: float
+    at: str
+
+
+@dataclass(slots=True)
+class Shard:
+    """A connection to the gateway. ``state`` as in `GatewayChanged`; ``latency_ms`` is None before a heartbeat."""
+
+    state: str
+    latency_ms: float | None = None
+    changes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can receive."""
+        return self.state != "disconnected"
+
+
+class Metrics:
+    """What has been counted so far. `hear` every event; the rest may be read at any time, by the event loop's thread.
+
+    ``connections``: clients of the realtime server, set by it. ``shard_latencies``: set by the bot, asked when needed;
+    milliseconds by shard. ``doing``: set by the bot too; what a task does, where that is known.
+    """
+
+    def __init__(self, *, bot: str = "bot", clock: Clock | None = None) -> None:
+        clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self.commands: Counter[tuple[str, str]] = Counter()
+        self.latencies = Latencies()
+        self.window = Window(clock.monotonic)
+        self.last: deque[LastCommand] = deque(maxlen=LAST_COMMANDS)
+        self.in_flight = 0
+        self.draining = False
+        self.autocompletes: Counter[str] = Counter()
+        self.jobs: Counter[tuple[str, str]] = Counter()
+        self.shards: dict[int, Shard] = {}
+        self.store_restarts: Counter[str] = Counter()
+        self.connections = 0
+        self.shard_latencies: Callable[[], Mapping[int, float]] = dict
+        self.doing: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
+        self.dropped: Callable[[], Mapping[str, int]] = dict
+        self.services: Callable[[], Mapping[str, float]] = dict
+        self.bot = bot
+        self._clock = clock
+        self._born = clock.monotonic()
+        self._names: set[str] = set()
+        self.watched: dict[str, tuple[str, str, Read]] = {}
+        self._process = psutil.Process()
+        self.registry.register(_Collector(self))
+        ProcessCollector(registry=self.registry)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since this was made."""
+        return self._clock.monotonic() - self._born
+
+    @property
+    def rss_bytes(self) -> int:
+        """Memory of the process that is in RAM."""
+        return int(self._process.memory_info().rss)
+
+    def cpu_percent(self) -> float:
+        """Share of one core that the process used since this was last asked; 0 the first time."""
+        return float(self._process.cpu_percent())
+
+    def finished(self, result: str) -> int:
+        """How many invocations came to ``result``."""
+        return sum(count for (_, ended), count in self.commands.items() if ended == result)
+
+    def watch(self, name: str, help_text: str, read: Read, *, label: str = "") -> None:
+        """Ask ``read`` whenever metrics are rendered; a name that ends in ``_total`` is a counter, any other a gauge.
+
+        With a ``label``, ``read`` returns a number for each of its values, which must be few. A name that is watched
+        already is watched anew.
+        """
+        self.watched[name] = (help_text, label, read)
+
+    def late(self, lag_ms: float) -> None:
+        """The event loop came ``lag_ms`` too late."""
+        second = self.window.now()
+        second.lag_ms = max(second.lag_ms, lag_ms)
+
+    def hear(self, event: Event) -> None:
+        """Count ``event``."""
+        count = _COUNTED.get(type(event))
+        if count is not None:
+            count(self, event)
+
+    def _started(self, event: CommandStarted) -> None:  # noqa: ARG002  its type is what counts
+        self.in_flight += 1
+
+    def _finished(self, event: CommandFinished) -> None:
+        self.in_flight = max(0, self.in_flight - 1)
+        self.commands[self._bounded(event.name), event.result] += 1
+        second = self.window.now()
+        second.finished += 1
+        if not Result(event.result).refused:  # a refusal is quick, and would make the handlers look so
+            second.latencies = second.latencies or Latencies()
+            second.latencies.add(event.took_ms)
+            self.latencies.add(event.took_ms)
+        at = iso_ms(self._clock.now())
+        self.last.append(LastCommand(event.name, event.user_name, event.result, round(event.took_ms, 1), at))
+
+    def _answered(self, event: AutocompleteAnswered) -> None:
+        self.autocompletes["yes" if event.ok else "no"] += 1
+
+    def _job(self, event: JobFinished) -> None:
+        self.jobs[event.job, event.result] += 1
+
+    def _restarted(self, event: StoreRestarted) -> None:
+        self.store_restarts[event.store] += 1
+
+    def _gateway(self, event: GatewayChanged) -> None:
+        shard = self.shards.setdefault(event.shard, Shard(event.state))
+        shard.state = event.state
+        shard.changes[event.state] += 1
+        shard.latency_ms = event.latency_ms
+
+    def _draining(self, event: DrainStarted) -> None:  # noqa: ARG002
+        self.draining = True
+
+    def _bounded(self, name: str) -> str:
+        if name not in self._names and len(self._names) >= MAX_NAMES:
+            return OTHERS
+        self._names.add(name)
+        return name
+
+
+_COUNTED: Final[Mapping[type[Event], Callable[[Metrics, Any], None]]] = {
+    CommandStarted: Metrics._started,  # noqa: SLF001
+    CommandFinished: Metrics._finished,  # noqa: SLF001
+    AutocompleteAnswered: Metrics._answered,  # noqa: SLF001
+    StoreRestarted: Metrics._restarted,  # noqa: SLF001
+    GatewayChanged: Metrics._gateway,  # noqa: SLF001
+    DrainStarted: Metrics._draining,  # noqa: SLF001
+    JobFinished: Metrics._job,  # noqa: SLF001
+}
+
+
+def render_prometheus(metrics: Metrics) -> str:
+    """All metrics in Prometheus' text format; see `CONTENT_TYPE`."""
+    return generate_latest(metrics.registry).decode()
+
+
+@asynccontextmanager
+async def process_metrics(settings: Settings, bus: Bus, status: StatusSource, tasks: Tasks) -> AsyncIterator[Metrics]:
+    """Factory of the service: the metrics of this process, which hear all that its bus tells."""
+    metrics = Metrics(bot=settings.bot)
+    metrics.dropped = bus.dropped
+    metrics.services = lambda: {each.name: float(each.state.up) for each in status.statuses()}
+
+    def doing(task: asyncio.Task[Any]) -> str | None:
+        return metrics.doing(task)  # the bot sets it later
+
+    watch = LoopWatch(doing, beat_s=LAG_EVERY_S)
+
+    def late(lag_ms: float) -> None:
+        metrics.late(lag_ms)
+        watch.beat(lag_ms)
+
+    tasks.spawn(lambda: measure_lag(late), name="loop lag", restart=Backoff())
+    with bus.listen(metrics.hear, Event), watch:
+        yield metrics
+
+
+async def measure_lag(late: Callable[[float], None]) -> None:
+    """Tell ``late`` by how many milliseconds the event loop comes too late, again and again; returns never."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_EVERY_S
+        await asyncio.sleep(LAG_EVERY_S)
+        late(max(0.0, loop.time() - due) * 1000)
+
+
+class _Collector(Collector):
+    """Makes the library's families of botctl's numbers, at the moment they are asked for."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        m = self._metrics
+        about = InfoMetricFamily("botctl", "Which botctl this is.")
+        about.add_metric([], {"bot": m.bot, "version": botctl.__version__, "proc": Source(m.bot).proc})
+        yield about
+        yield from _commands(m)
+        yield from _gateway(m)
+        yield _family("botctl_jobs_total", "Runs of jobs by outcome.", m.jobs, "job", "result")
+        yield _family("botctl_connections", "Clients of the realtime server.", m.connections)
+        yield _family("botctl_uptime_seconds", "Since the process began its work.", m.uptime_s)
+        lag_s = m.window.lag_ms(10) / 1000
+        yield _family("botctl_loop_lag_seconds", "The longest that the event loop came too late in 10 s.", lag_s)
+        yield _family("botctl_bus_dropped_total", "Events that a reader was too slow for.", m.dropped(), "reader")
+        yield _family("botctl_store_restarts_total", "Restarts of embedded parts.", m.store_restarts, "store")
+        yield _family("botctl_service_up", "Whether a service can be used.", m.services(), "service")
+        for name, (help_text, label, read) in m.watched.items():
+            yield _family(name, help_text, read(), label)
+
+
+def _commands(m: Metrics) -> Iterator[Metric]:
+    yield _family("botctl_commands_total", "Invocations by outcome.", m.commands, "command", "result")
+    yield _family("botctl_commands_in_flight", "Invocations under way.", m.in_flight)
+    took = HistogramMetricFamily("botctl_command_seconds", "From arrival to outcome; refusals left out.")
+    uppers = [*(str(bound / 1000) for bound in BOUNDS_MS), "+Inf"]
+    took.add_metric([], list(zip(uppers, accumulate(m.latencies.counts), strict=True)), m.latencies.sum_ms / 1000)
+    yield took
+    yield _family("botctl_autocompletes_total", "Suggestions asked for.", m.autocompletes, "ok")
+
+
+def _gateway(m: Metrics) -> Iterator[Metric]:
+    changes = {(str(number), state): n for number, shard in m.shards.items() for state, n in shard.changes.items()}
+    yield _family("botctl_gateway_changes_total", "Changes of a shard's connection.", changes, "shard", "state")
+    connected = {str(number): shard.connected for number, shard in m.shards.items()}
+    yield _family("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
+    latencies_s = {str(number): latency_ms / 1000 for number, latency_ms in m.shard_latencies().items()}
+    yield _family("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
+
+
+def _family(name: str, help_text: str, value: float | Mapping[Any, float], *labels: str) -> Metric:
+    """A counter when ``name`` ends in ``_total``, else a gauge: one number, or one for each value of the labels."""
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    family = kind(name, help_text, labels=[label for label in labels if label])
+    for each, number in value.items() if isinstance(value, Mapping) else [((), value)]:
+        family.add_metric([each] if isinstance(each, str) else [str(part) for part in each], number)
+    return family

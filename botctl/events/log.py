@@ -1,0 +1,223 @@
+"""Events between processes in Redis: one stream per topic, numbered without gaps.
+
+Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, with the envelope under ``e``;
+``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
+``botctl:{<bot>}:ev-batch:<writer>`` is the number of the last batch of a writer, for an hour.
+
+A topic begins a new epoch, empty, when its stream is gone although it once had entries (flushed, evicted, another
+server) and when the hash does not say where the stream ends (evicted alone). It begins one with what is left when the
+store forgot what this process knows to be in it (a Redis that was killed and does not write at once). Streams rather
+than publish and subscribe: who was away reads on where it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, Page, Position, encode
+from botctl.core.errors import Unreachable, look_at
+from botctl.core.ids import event_id
+from botctl.stores.redis import beside
+
+KEPT: Final = 10_000
+"""Entries kept per topic, at least; the server removes what is beyond in whole nodes of about a hundred."""
+_READERS: Final = 8  # connections for reads that wait
+_BATCH_MEMORY_S: Final = 3600
+
+# All topics of a batch, or none. Redis does not undo what a script has written before it failed, so all that can fail
+# comes first: keys of another type, a hash that is gone or says nothing of use, a stream that goes on beyond it (each
+# would make XADD fail). KEYS: the hash, the writer's key, a stream per topic. ARGV: a fresh epoch, KEPT, the batch's
+# number and how long it is remembered; then per topic its name, the epoch and offset that the caller knows of, the
+# number of entries, the entries. Replies with epoch and newest offset per topic. A topic that begins anew gets its
+# entries also when the batch arrives again: they went with the rest.
+_APPEND: Final = """
+local again = redis.call('GET', KEYS[2]) == ARGV[3]
+local plan, at = {}, 5
+for k = 3, #KEYS do
+  local topic, epoch, offset, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset')
+  local last = state[1] and tonumber(state[2] or '')
+  local newest = redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)[1]
+  local reached = newest and (tonumber(string.match(newest[1], '^0%-(%d+)$') or '') or math.huge) or 0
+  local anew = not last or reached > last or (last > 0 and redis.call('EXISTS', KEYS[k]) == 0)
+  if anew or (state[1] == epoch and last < offset) then
+    state[1] = ARGV[1]
+  end
+  plan[k] = {topic = topic, epoch = state[1], last = anew and 0 or last, anew = anew, at = at + 3, count = count}
+  at = at + 4 + count
+end
+local reply = {}
+for k = 3, #KEYS do
+  local todo = plan[k]
+  local last = todo.last
+  if todo.anew then
+    redis.call('DEL', KEYS[k])
+  end
+  for n = 1, again and not todo.anew and 0 or todo.count do
+    last = last + 1
+    redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[2], '0-' .. last, 'e', ARGV[todo.at + n])
+  end
+  redis.call('HSET', KEYS[1], todo.topic, todo.epoch, todo.topic .. '/offset', last)
+  reply[#reply + 1] = todo.epoch
+  reply[#reply + 1] = last
+end
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+return reply
+"""
+# KEYS: the hash, a stream per topic. ARGV: the limit; then per topic its name, the reader's epoch and offset. Replies
+# per topic with epoch, newest and oldest offset, whether the position is one of this epoch, and {id, {'e', data}}, ...
+# A stream of no epoch (the hash is gone) goes at once, as with the next append: its offsets would be taken for those of
+# the epoch that begins then.
+_READ: Final = """
+local reply = {}
+for k = 2, #KEYS do
+  local at = 3 * k - 4
+  local topic, epoch, offset = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local state = redis.call('HMGET', KEYS[1], topic, topic .. '/offset')
+  local last = tonumber(state[2] or 0)
+  local oldest = redis.call('XRANGE', KEYS[k], '-', '+', 'COUNT', 1)[1]
+  if not state[1] then
+    redis.call('DEL', KEYS[k])
+    last, oldest = 0, nil
+  end
+  local known = (epoch == '' or epoch == state[1]) and offset <= last
+  reply[#reply + 1] = state[1] or ''
+  reply[#reply + 1] = last
+  reply[#reply + 1] = oldest and oldest[1] or ''
+  reply[#reply + 1] = known and 1 or 0
+  reply[#reply + 1] = redis.call('XRANGE', KEYS[k], known and ('0-' .. (offset + 1)) or '-', '+', 'COUNT', ARGV[1])
+end
+return reply
+"""
+
+
+class RedisEventLog:
+    """The log of ``bot``. ``waiting`` is another client of the same server, for reads that wait."""
+
+    def __init__(self, redis: Redis, waiting: Redis, bot: str) -> None:
+        self._redis = redis
+        self._waiting = waiting
+        self._prefix = f"botctl:{{{bot}}}:"
+        self._state = f"{self._prefix}events"
+        self._append = redis.register_script(_APPEND)
+        self._read = redis.register_script(_READ)
+        self._known: dict[str, Position] = {}  # what this process knows to be there
+        self._writer = event_id()
+        self._numbers = itertools.count(1)
+
+    async def append(self, topic: str, envelopes: Sequence[Envelope]) -> int:
+        """As `EventLog.append`."""
+        batch = Batch(self._writer, next(self._numbers), {topic: [encode(envelope) for envelope in envelopes]})
+        return (await self.append_batch(batch))[topic]
+
+    async def append_batch(self, batch: Batch) -> Mapping[str, int]:
+        """As `EventLog.append_batch`."""
+        keys = [self._state, f"{self._prefix}ev-batch:{batch.writer}", *map(self._stream, batch.events)]
+        arguments: list[Any] = [event_id(), KEPT, batch.number, _BATCH_MEMORY_S]
+        for topic, entries in batch.events.items():
+            arguments += [topic, *self._known.get(topic, START), len(entries), *entries]
+        with _reaching_redis():
+            reply = await self._append(keys=keys, args=arguments)
+        found = [Position(epoch.decode(), last) for epoch, last in _tuples(reply, 2)]
+        self._known.update(zip(batch.events, found, strict=True))
+        return {topic: position.offset for topic, position in zip(batch.events, found, strict=True)}
+
+    async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> Page:
+        """As `EventLog.read`."""
+        return (await self.read_many({topic: after}, limit=limit, wait_s=wait_s))[topic]
+
+    async def read_many(
+        self, after: Mapping[str, Position], *, limit: int = 100, wait_s: float = 0
+    ) -> Mapping[str, Page]:
+        """As `EventLog.read_many`."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            pages = await self._look(after, limit)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or any(page.entries or not page.complete for page in pages.values()):
+                return pages
+            await self._wait({topic: page.position.offset for topic, page in pages.items()}, left_s)
+
+    async def position(self, topic: str) -> Position:
+        """As `EventLog.position`."""
+        with _reaching_redis():
+            return _position(*await self._redis.hmget(self._state, [topic, f"{topic}/offset"]))
+
+    async def topics(self) -> Mapping[str, Position]:
+        """As `EventLog.topics`."""
+        with _reaching_redis():
+            state = cast(dict[bytes, bytes], await self._redis.hgetall(self._state))
+        names = sorted(name.decode() for name in state if b"/" not in name)
+        return {name: _position(state[name.encode()], state.get(f"{name}/offset".encode())) for name in names}
+
+    async def trim(self, topic: str, *, keep: int) -> int:
+        """As `EventLog.trim`."""
+        with _reaching_redis():
+            return int(await self._redis.xtrim(self._stream(topic), maxlen=keep, approximate=True))
+
+    def _stream(self, topic: str) -> str:
+        return f"{self._prefix}ev:{topic}"
+
+    async def _look(self, after: Mapping[str, Position], limit: int) -> dict[str, Page]:
+        arguments: list[Any] = [limit]
+        for topic, position in after.items():
+            arguments += [topic, *position]
+        with _reaching_redis():
+            reply = await self._read(keys=[self._state, *map(self._stream, after)], args=arguments)
+        told = zip(after.items(), _tuples(reply, 5), strict=True)
+        return {topic: _page(position, answer) for (topic, position), answer in told}
+
+    async def _wait(self, offsets: Mapping[str, int], wait_s: float) -> None:
+        """Return when one of the topics has an entry beyond its offset, or a while later."""
+        timeout_s = self._waiting.connection_pool.connection_kwargs["socket_timeout"]
+        block_ms = max(1, round(min(wait_s, timeout_s / 2) * 1000))
+        streams = {self._stream(topic): f"0-{offset}" for topic, offset in offsets.items()}
+        with _reaching_redis():
+            await self._waiting.xread(streams, count=1, block=block_ms)  # type: ignore[arg-type]  # str is as good
+
+
+@asynccontextmanager
+async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]:
+    """Factory of the service."""
+    async with beside(redis, connections=_READERS) as waiting:
+        yield RedisEventLog(redis, waiting, settings.bot)
+
+
+def _page(after: Position, answer: tuple[Any, ...]) -> Page:
+    epoch, last, oldest, known, found = answer
+    entries = tuple(Entry(_offset(entry_id), fields[1]) for entry_id, fields in found)
+    first = _offset(oldest) if oldest else last + 1
+    complete = bool(known) and after.offset >= first - 1
+    reached = entries[-1].offset if entries else after.offset if complete else last
+    return Page(entries, epoch.decode(), first, last, Position(epoch.decode(), reached), complete)
+
+
+def _offset(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[2])
+
+
+def _position(epoch: Any, offset: Any) -> Position:
+    return Position(epoch.decode(), int(offset or 0)) if epoch else START
+
+
+def _tuples(flat: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    return zip(*(flat[n::size] for n in range(size)), strict=True)
+
+
+@contextmanager
+def _reaching_redis() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise Unreachable(
+            f"The events of this bot cannot be reached: Redis failed ({type(error).__name__}).",
+            hint=look_at("Redis"),
+        ) from error

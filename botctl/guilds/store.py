@@ -1,0 +1,182 @@
+"""The settings of each guild: kept in MongoDB, read through the cache, changed by compare-and-swap.
+
+Collection ``botctl_guilds``: ``{_id: guild id, revision, locale, disabled: [...], log_channel}``. A guild that never
+set anything has no document. Two who change the same guild at once both succeed, one after the other: who finds another
+revision than the one it read reads again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pymongo.errors import DuplicateKeyError, PyMongoError
+from redis.asyncio import Redis
+
+from botctl.core.clock import Clock
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.audit_entry import Change, Target, Who, happened, operator
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.events import GuildSettingsChanged
+from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, changed, differences, plain
+from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
+from botctl.core.errors import Held, Unreachable, UsageError, look_at
+from botctl.core.services.tasks import Tasks
+from botctl.stores.cache import Cache
+from botctl.stores.mongo import Database
+
+COLLECTION: Final = "botctl_guilds"
+TRIES: Final = 20  # each lost one means that somebody else's change got through
+_HINT: Final = look_at("MongoDB")
+
+
+@dataclass(frozen=True, slots=True)
+class Guilds:
+    """The store. `get` is answered from memory nearly always."""
+
+    database: Database
+    cache: Cache[GuildSettings]
+    bus: Bus
+    auditor: Auditor
+    clock: Clock
+
+    async def get(self, guild: str) -> GuildSettings:
+        """The settings of ``guild``; the defaults where nothing was ever set.
+
+        While MongoDB is away: what was last seen, as long as invalidations are heard.
+
+        Raises:
+            Unreachable: neither memory nor Redis knows, and MongoDB does not answer.
+        """
+        try:
+            return await self.cache.get(guild) or DEFAULTS
+        except PyMongoError as error:
+            raise Unreachable("The settings of this guild cannot be read: MongoDB fails.", hint=_HINT) from error
+
+    async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
+        """Set the named settings of ``guild``; a value of None goes back to the default. Returns what holds now.
+
+        ``actor`` is the Discord id of who asked, or ``cli``.
+
+        Raises:
+            UsageError: no such setting, or a value it cannot have.
+            Unreachable: MongoDB does not answer. If it failed before the write nothing was changed; the sentence says.
+            Held: others change it all the time.
+        """
+        for _ in range(TRIES):
+            old = await self._read(guild)
+            new = _apply(old, changes)
+            if not differences(old, new):
+                return old
+            new = replace(new, revision=old.revision + 1)
+            if await self._swap(guild, old, new):
+                self._tell(guild, old, new, actor)
+                return new
+        raise Held("Others are changing these settings all the time.", hint="Try again.")
+
+    async def _read(self, guild: str) -> GuildSettings:
+        try:
+            return await load(self.database, guild) or DEFAULTS
+        except PyMongoError as error:
+            raise Unreachable("The settings were not changed: MongoDB does not answer.", hint=_HINT) from error
+
+    async def _swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
+        """Replace ``old`` by ``new``; False when it is not ``old`` any more."""
+        collection = self.database[COLLECTION]
+        values = plain(new) | {"revision": new.revision}
+        try:
+            if old.revision == 0:
+                await collection.insert_one({"_id": guild} | values)
+                return True
+            result = await collection.update_one({"_id": guild, "revision": old.revision}, {"$set": values})
+            return result.matched_count == 1
+        except DuplicateKeyError:
+            return False
+        except PyMongoError as error:
+            sentence = "MongoDB failed while the settings were changed, and did not say whether they were."
+            raise Unreachable(sentence, hint="Look at the settings when it is back.") from error
+        finally:
+            await self.cache.invalidate(guild)  # also when nobody knows whether it was written
+
+    def _tell(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
+        changes = differences(old, new)
+        self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
+        person = actor != "cli"
+        self.auditor.record(
+            happened(
+                "guild.settings.set",
+                Who("user", actor) if person else operator(),
+                at=self.clock.now(),
+                iface="discord" if person else "cli",
+                target=Target("guild", guild),
+                guild=guild,
+                changes=[Change(key, before, after) for key, (before, after) in changes.items()],
+            )
+        )
+
+
+@asynccontextmanager
+async def guild_settings_store(
+    *, database: Database, redis: Redis, bus: Bus, auditor: Auditor, clock: Clock, settings: Settings, tasks: Tasks
+) -> AsyncIterator[GuildSettingsStore]:
+    """Factory of the service."""
+    cache = guild_cache(database, redis, settings.bot, tasks)
+    async with cache.running():
+        yield Guilds(database, cache, bus, auditor, clock)
+
+
+def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cache[GuildSettings]:
+    """The cache over ``botctl_guilds``."""
+
+    async def load_one(guild: str) -> GuildSettings | None:
+        return await load(database, guild)
+
+    return Cache(redis, bot, "guilds", tasks, load_one, encode, decode)
+
+
+async def load(database: Database, guild: str) -> GuildSettings | None:
+    """The settings of ``guild`` as MongoDB has them; None where it has none.
+
+    Raises:
+        PyMongoError: it does not answer.
+    """
+    document = await database[COLLECTION].find_one({"_id": guild})
+    return None if document is None else _from(document)
+
+
+def encode(settings: GuildSettings) -> bytes:
+    """``settings`` for the cache."""
+    return json.dumps(plain(settings) | {"revision": settings.revision}).encode()
+
+
+def decode(data: bytes) -> GuildSettings:
+    """The inverse of `encode`.
+
+    Raises:
+        ValueError: these are not settings.
+    """
+    values = json.loads(data)
+    if not isinstance(values, dict):
+        raise ValueError("these are not the settings of a guild")  # noqa: TRY004  bad data, and not a bad call
+    return _from(values)
+
+
+def _from(values: Mapping[str, Any]) -> GuildSettings:
+    return GuildSettings(
+        locale=values.get("locale"),
+        disabled=frozenset(values.get("disabled") or ()),
+        log_channel=values.get("log_channel"),
+        revision=int(values.get("revision", 0)),
+    )
+
+
+def _apply(settings: GuildSettings, changes: Mapping[str, Any]) -> GuildSettings:
+    try:
+        for key, raw in changes.items():
+            settings = changed(settings, key, raw)
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+    return settings

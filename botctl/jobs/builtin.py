@@ -1,0 +1,68 @@
+"""The jobs that every bot has."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any, Final
+
+from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
+
+from botctl.core.clock import Clock, iso_ms
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.api_keys import ApiKeys
+from botctl.core.contracts.event_log import EventLog
+from botctl.core.contracts.jobs import Jobs, declared, job
+
+KEPT_EVENTS: Final = 10_000
+SAMPLES: Final = 120  # an hour
+SAMPLE_LIFE_S: Final = 2 * 3600
+KEY_LIFE: Final = timedelta(days=30)
+
+
+def samples_key(bot: str) -> str:
+    """The Redis list of the stores' latencies, newest first: JSON ``{at, redis_ms, mongo_ms}``."""
+    return f"botctl:{{{bot}}}:stores:samples"
+
+
+@job("every 1h", missed="skip")
+async def trim_events(events: EventLog) -> None:
+    """Keep about 10,000 events of each topic."""
+    for topic in await events.topics():
+        await events.trim(topic, keep=KEPT_EVENTS)
+
+
+@job("every 30s", missed="skip", timeout_s=20)
+async def sample_stores(
+    redis: Redis, database: AsyncDatabase[dict[str, Any]], settings: Settings, clock: Clock
+) -> None:
+    """Measure how fast the stores answer; the last hour is kept in Redis."""
+    sample = {
+        "at": iso_ms(clock.now()),
+        "redis_ms": await _took_ms(redis.ping()),
+        "mongo_ms": await _took_ms(database.command("ping")),
+    }
+    key = samples_key(settings.bot)
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.lpush(key, json.dumps(sample))
+        pipe.ltrim(key, 0, SAMPLES - 1)
+        pipe.expire(key, SAMPLE_LIFE_S)
+        await pipe.execute()
+
+
+@job("0 4 * * *")
+async def expire_keys(keys: ApiKeys) -> None:
+    """Forget API keys that were revoked or have expired more than 30 days ago."""
+    await keys.purge(ended_for=KEY_LIFE)
+
+
+async def _took_ms(call: Awaitable[Any]) -> float:
+    began_s = time.perf_counter()
+    await call
+    return round((time.perf_counter() - began_s) * 1000, 3)
+
+
+SHIPPED: Final = Jobs(found for found in map(declared, (trim_events, sample_stores, expire_keys)) if found)

@@ -1,0 +1,98 @@
+"""The services that processes of all kinds share, in groups.
+
+A group imports what it adds when it is added: a verb that only reads the audit log loads no Redis.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from botctl.core.clock import Clock, SystemClock
+from botctl.core.config.loading import Loaded
+from botctl.core.config.settings import Settings
+from botctl.core.contracts.bus import Bus
+from botctl.core.processes.runtime import Runtime
+from botctl.core.services.registry import Registry
+
+if TYPE_CHECKING:
+    from botctl.migrate.files import Migrations
+
+CHILD_STOP_S: Final = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
+
+
+def basis(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+    """A registry with what takes no start.
+
+    ``lasting``: this process is a `botctl run`, whose embedded parts others may join; ``owning``: it joins nobody's.
+    """
+    registry = Registry(publish=bus.publish)
+    registry.value(Settings, loaded.settings)
+    registry.value(Bus, bus)
+    registry.value(Clock, SystemClock())
+    registry.value(Runtime, Runtime(loaded.root, lasting=lasting, owning=owning))
+    return registry
+
+
+def add_redis(registry: Registry) -> None:
+    """Redis, embedded or real."""
+    from botctl.stores.redis import ping_redis, redis_store
+
+    registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
+
+
+def add_mongo(registry: Registry) -> None:
+    """The database, embedded or real."""
+    from botctl.stores.mongo import mongo_store, ping_mongo
+
+    registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
+
+
+def add_relay(registry: Registry) -> None:
+    """What carries events to other processes. Needs Redis."""
+    from botctl.events.log import event_log
+    from botctl.events.relay import relay
+
+    registry.add(event_log, name="events")
+    registry.add(relay, name="relay")
+
+
+def add_audit(registry: Registry) -> None:
+    """The writer of the audit log. Needs the database."""
+    from botctl.audit.writer import audit_writer
+
+    registry.add(audit_writer, name="audit")
+
+
+def add_guilds(registry: Registry) -> None:
+    """The settings of guilds. Needs both stores and the audit log."""
+    from botctl.guilds.store import guild_settings_store
+
+    registry.add(guild_settings_store, name="guilds")
+
+
+def add_keys(registry: Registry) -> None:
+    """The keys of the realtime server. Needs the database and the audit log."""
+    from botctl.auth.api_keys import api_keys
+
+    registry.add(api_keys, name="keys")
+
+
+def add_migrator(registry: Registry) -> None:
+    """What does migrations, one process at a time. Needs the database and the audit log."""
+    from botctl.migrate.runner import migrator
+    from botctl.stores.leases import leases
+
+    registry.add(leases, name="leases")
+    registry.add(migrator, name="migrate")
+
+
+def migrations_of(loaded: Loaded) -> Migrations:
+    """The files of the migrations folder, checked.
+
+    Raises:
+        MigrationFaults: all that is wrong with them.
+    """
+    from botctl.migrate.files import discover
+
+    return discover(Path(loaded.root, loaded.settings.migrate.folder))

@@ -1,0 +1,111 @@
+"""Putting a person's act to the bot: the interaction is opened, and INTERACTION_CREATE sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.core.errors import Unreachable
+from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.commands import registration
+from botctl.sandbox.model.interactions import Interaction
+from botctl.sandbox.model.messages import drafts
+from botctl.sandbox.model.world import Application, Message, World
+from botctl.sandbox.server import Sandbox
+
+Json = dict[str, Any]
+
+
+def ask(
+    sandbox: Sandbox,
+    who: Actor,
+    application_id: str,
+    kind: int,
+    data: Json,
+    *,
+    name: str,
+    command_type: int = registration.SLASH,
+    source: Message | None = None,
+) -> Interaction:
+    """Open an interaction of type ``kind`` and tell the bot; raises Unreachable when it is not there, or not here.
+
+    ``source`` is the message whose component was used, or on which the form was opened.
+    """
+    world, guild_id = sandbox.world, who.guild.id if who.guild else ""
+    app = world.applications.get(application_id)
+    if app is None or not _listening(sandbox, app, guild_id):
+        raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
+    if who.guild is not None and app.id not in who.guild.members:
+        raise Unreachable(f"{app.name} is not in {who.guild.name} any more.")
+    if who.guild is not None and not who.guild.available:
+        raise Unreachable(f"{who.guild.name} is unavailable.", hint="An incident goes on: guild-outage.")
+    opened = sandbox.book.open(
+        world,
+        kind,
+        application_id=app.id,
+        user_id=who.user.id,
+        guild_id=guild_id,
+        channel_id=who.channel.id,
+        name=name,
+        command_type=command_type,
+        source_id=source.id if source else None,
+    )
+    payload = _payload(world, who, app, opened, data)
+    if source is not None:
+        payload["message"] = payloads.message(source, world)
+    sandbox.emit("INTERACTION_CREATE", payload, guild_id or None, application_id=app.id)
+    return opened
+
+
+def _listening(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
+    """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
+    now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.book.deadlines.response_s
+    return any(
+        session.application_id == app.id
+        and session.wants("INTERACTION_CREATE", guild_id or None)
+        and (session.lost_s is None or now_s - session.lost_s < grace_s)
+        for session in sandbox.sessions.by_id.values()
+    )
+
+
+def _payload(world: World, who: Actor, app: Application, opened: Interaction, data: Json) -> Json:
+    common: Json = {
+        "id": opened.id,
+        "application_id": app.id,
+        "type": opened.type,
+        "token": opened.token,
+        "version": 1,
+        "data": data,
+        "channel_id": who.channel.id,
+        "locale": who.user.locale,
+        "entitlements": [],
+        "attachment_size_limit": drafts.UPLOAD_MAX_BYTES,
+    }
+    if who.guild is None or who.member is None:
+        return {**common, **_direct(world, who, app)}
+    guild, may = who.guild, who.may(world)
+    bot = guild.members[app.id]
+    for channel_id, shown in data.get("resolved", {}).get("channels", {}).items():
+        shown["app_permissions"] = str(permissions.of(world, guild, bot, world.channels[channel_id]))
+    return {
+        **common,
+        "guild_id": guild.id,
+        "guild": {"id": guild.id, "locale": guild.locale, "features": []},
+        "channel": payloads.partial_channel(who.channel, may),
+        "member": payloads.invoking_member(who.member, may, world),
+        "guild_locale": guild.locale,
+        "app_permissions": str(permissions.of(world, guild, bot, who.channel)),
+        "authorizing_integration_owners": {"0": guild.id},
+        "context": registration.GUILD_CONTEXT,
+    }
+
+
+def _direct(world: World, who: Actor, app: Application) -> Json:
+    """What an interaction in a DM has: the user, and no guild."""
+    return {
+        "channel": payloads.direct_channel(who.channel, world, viewer=app.id),
+        "user": payloads.user(who.user),
+        "app_permissions": str(permissions.DIRECT),
+        "authorizing_integration_owners": {"0": "0"},
+        "context": registration.BOT_DM_CONTEXT,
+    }

@@ -1,0 +1,102 @@
+"""Saying something in a channel, for bots and people alike: what it takes, and what comes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.actions import threads
+from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model.api_error import Refusal, system_message
+from botctl.sandbox.model.channels.types import CATEGORY, DIRECTORY, FORUM, MEDIA
+from botctl.sandbox.model.messages import drafts
+from botctl.sandbox.model.messages.drafts import Draft
+from botctl.sandbox.model.world import Channel, Message, World
+from botctl.sandbox.server import Sandbox
+
+Json = dict[str, Any]
+_SILENT = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
+REPLY = 19  # Discord: Message resource > Message Types
+# A person or a bot may delete these; the others are Discord's own (Message Types > Deletable).
+DELETABLE = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 46})
+_ANSWERABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
+
+
+def needed(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
+    """The permissions that it takes to say ``made`` in ``channel``; raises 50008 where nobody can say anything."""
+    if channel.type in _SILENT:
+        raise Refusal(400, 50008, "Cannot send messages in a non-text channel")
+    wanted = {
+        "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES": True,
+        "EMBED_LINKS": bool(made.fields.get("embeds")),
+        "ATTACH_FILES": bool(made.uploads),
+        "SEND_TTS_MESSAGES": tts,
+    }
+    return [name for name, really in wanted.items() if really]
+
+
+def check_answer(world: World, channel: Channel, message_id: str, may: int) -> Message | None:
+    """The message that is answered, None when there is none; raises 160002, and 50035 for one that takes no answer."""
+    if not may & permissions.HISTORY:
+        raise Refusal(403, 160002, "Cannot reply without permission to read message history")
+    found = world.message(channel.id, message_id)
+    if found is not None and found.type not in _ANSWERABLE:
+        words = "Cannot reply to a system message"
+        raise wrong_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", words)
+    return found if found is None or found.only_for is None else None
+
+
+def wrong_reference(code: str, words: str) -> Refusal:
+    return Refusal(
+        400, 50035, "Invalid Form Body", {"message_reference": {"_errors": [{"code": code, "message": words}]}}
+    )
+
+
+def post(sandbox: Sandbox, channel: Channel, made: Draft, author_id: str, *, may: int, **more: Any) -> Message:
+    """A new message. An archived thread wakes (raises 160005 for a locked one), and who speaks in it is in it.
+
+    ``may`` are the author's permissions there; ``more``: further fields of `Message`.
+    """
+    threads.wake(sandbox, channel, may=may)
+    sandbox.keep(made)
+    if channel.thread is not None and author_id in sandbox.world.guilds[channel.guild_id].members:
+        threads.join(sandbox, channel, author_id)
+    more.setdefault("flags", made.flags & drafts.SETTABLE)
+    return sandbox.post(
+        drafts.create(
+            sandbox.world, made, channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, **more
+        )
+    )
+
+
+def edit(sandbox: Sandbox, message: Message, made: Draft, *, may: int) -> Message:
+    """Change a message; raises 50083 in an archived thread, and 160005 in a locked one. ``may`` as in `post`."""
+    channel = sandbox.world.channels[message.channel_id]
+    threads.check_awake(channel)
+    threads.check_unlocked(channel, may=may)
+    sandbox.keep(made)
+    return sandbox.repost(drafts.edit(sandbox.world, message, made))
+
+
+def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
+    """Delete a message; raises 50021 for one of Discord's own, and 160005 in a locked thread that is archived.
+
+    Discord: Threads > Locked Threads; Active & Archived Threads. ``may`` as in `post`.
+    """
+    channel = sandbox.world.channels[message.channel_id]
+    if channel.thread is not None and channel.thread.archived:
+        threads.check_unlocked(channel, may=may)
+    if message.type not in DELETABLE:
+        raise system_message()
+    sandbox.world.remove_message(message)
+    sandbox.retract(message)
+
+
+def typing(sandbox: Sandbox, channel: Channel, user_id: str) -> None:
+    """Tell that somebody writes (Discord: Gateway Events > Typing Start)."""
+    world = sandbox.world
+    event: Json = {"channel_id": channel.id, "user_id": user_id, "timestamp": int(world.clock.now().timestamp())}
+    if channel.guild_id:
+        event["guild_id"] = channel.guild_id
+        if member := world.guilds[channel.guild_id].members.get(user_id):
+            event["member"] = payloads.member(member, world)
+    sandbox.emit("TYPING_START", event, channel.guild_id or None, channel=channel)

@@ -1,0 +1,145 @@
+"""What people do in a channel besides using commands: they speak, answer, change and delete what they said, react.
+
+Discord's client would not let them do what they may not: that is a `options.Wrong`, a sentence for the person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.actions import audit_log, posting, reactions
+from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.model import permissions, snowflakes
+from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.commands.options import Wrong
+from botctl.sandbox.model.messages import drafts
+from botctl.sandbox.model.world import AuditEntry, Message
+from botctl.sandbox.server import Sandbox
+
+Json = dict[str, Any]
+T = TypeVar("T")
+_UNHURRIED = permissions.bits("BYPASS_SLOWMODE")
+
+
+def say(sandbox: Sandbox, who: Actor, text: str, *, reply_to: str | None = None) -> Message:
+    """Say ``text``, in answer to the message ``reply_to`` if given."""
+    may = _may_speak(sandbox, who)
+    made = drafts.draft({"content": text}, [], sandbox.world)
+    more: Json = {}
+    if reply_to is not None:
+        answered = find(sandbox, who, reply_to).id
+        _plainly(lambda: posting.check_answer(sandbox.world, who.channel, answered, may))
+        more = {"type": posting.REPLY, "reply_to": answered}
+    return _plainly(lambda: posting.post(sandbox, who.channel, made, who.user.id, may=may, **more))
+
+
+def edit(sandbox: Sandbox, who: Actor, text: str, message_id: str | None = None) -> Message:
+    """Change an own message: the newest one, or ``message_id``."""
+    message = find(sandbox, who, message_id, own=True)
+    if message.author_id != who.user.id:
+        raise Wrong(f"{who.user.name} can change only what they said themselves.")
+    made = drafts.draft({"content": text}, [], sandbox.world, old=message)
+    return _plainly(lambda: posting.edit(sandbox, message, made, may=who.may(sandbox.world)))
+
+
+def delete(sandbox: Sandbox, who: Actor, message_id: str | None = None) -> Message:
+    """Delete an own message, or, who manages messages, anybody's; what only they see is dismissed."""
+    message = find(sandbox, who, message_id, own=True)
+    others = message.author_id != who.user.id and message.only_for is None
+    if others and (who.guild is None or not who.may(sandbox.world) & permissions.BITS["MANAGE_MESSAGES"]):
+        raise Wrong(f"{who.user.name} may not delete messages of others {who.place}.")
+    _plainly(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
+    if others and who.guild is not None:
+        options = {"channel_id": who.channel.id, "count": "1"}
+        entry = AuditEntry(
+            sandbox.world.new_id(), who.user.id, Action.MESSAGE_DELETE, message.author_id, options=options
+        )
+        audit_log.record(sandbox, who.guild, entry)
+    return message
+
+
+def react(sandbox: Sandbox, who: Actor, emoji: str, message_id: str | None = None, *, remove: bool = False) -> Message:
+    """Give the newest message, or ``message_id``, a reaction; with ``remove`` take it back."""
+    message, may = find(sandbox, who, message_id), who.may(sandbox.world)
+    _check_timeout(sandbox, who)
+
+    def act() -> None:
+        key = reactions.key(sandbox.world, emoji, who.channel.guild_id, may)
+        if remove:
+            reactions.remove(sandbox, message, who.user.id, key)
+        else:
+            reactions.add(sandbox, message, who.user.id, key, may=may)
+
+    _plainly(act)
+    return message
+
+
+def typing(sandbox: Sandbox, who: Actor) -> None:
+    _may_speak(sandbox, who)
+    posting.typing(sandbox, who.channel, who.user.id)
+
+
+def find(sandbox: Sandbox, who: Actor, message_id: str | None, *, own: bool = False) -> Message:
+    """The message with that id, or the newest one (an ``own`` one) that the person sees in the channel."""
+    there = sandbox.world.messages.get(who.channel.id, {}).values() if who.may(sandbox.world) & permissions.VIEW else ()
+    shown = [one for one in there if one.only_for in (None, who.user.id)]
+    for one in reversed(shown):
+        if one.id == message_id or (message_id in (None, "last") and (not own or one.author_id == who.user.id)):
+            return one
+    raise UsageError(f"There is no such message {who.place}.")
+
+
+def _may_speak(sandbox: Sandbox, who: Actor) -> int:
+    """The person's permissions in the channel, where they may speak now."""
+    world, channel = sandbox.world, who.channel
+    if who.guild is None:
+        _check_reachable(sandbox, who)
+        return permissions.DIRECT
+    _check_timeout(sandbox, who)
+    may = who.may(world)
+    if not may & permissions.VIEW:
+        raise Wrong(f"{who.user.name} does not see #{channel.name}.")
+    wanted = _plainly(lambda: posting.needed(channel, drafts.Draft()))
+    if any(not may & permissions.BITS[one] for one in wanted):
+        raise Wrong(f"{who.user.name} may not send messages in #{channel.name}.")
+    if channel.slowmode_s and not may & _UNHURRIED:
+        _check_pace(sandbox, who)
+    return may
+
+
+def _check_timeout(sandbox: Sandbox, who: Actor) -> None:
+    member, world = who.member, sandbox.world
+    if who.guild is None or member is None or not permissions.timed_out(world, member):
+        return
+    if permissions.of(world, who.guild, member) != permissions.ALL:
+        raise Wrong(f"{who.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
+
+
+def _check_reachable(sandbox: Sandbox, who: Actor) -> None:
+    for one in who.channel.recipients:
+        other = sandbox.world.users[one]
+        if one != who.user.id and other.closed_dms:
+            raise Wrong(f"{other.name} takes no direct messages.")
+
+
+def _check_pace(sandbox: Sandbox, who: Actor) -> None:
+    """In slow mode one message may follow another only so much later."""
+    said = sandbox.world.messages.get(who.channel.id, {}).values()
+    last = next((one for one in reversed(said) if one.author_id == who.user.id), None)
+    if last is None:
+        return
+    passed_s = sandbox.clock.now().timestamp() - snowflakes.made_s(last.id)
+    if passed_s < who.channel.slowmode_s:
+        rest_s = who.channel.slowmode_s - passed_s
+        raise Wrong(f"#{who.channel.name} is in slow mode: {who.user.name} may speak again in {rest_s:.0f} s.")
+
+
+def _plainly(act: Callable[[], T]) -> T:
+    """What Discord would refuse, the client says in words."""
+    try:
+        return act()
+    except Refusal as refusal:
+        raise Wrong(f"{refusal.message.rstrip('.')}.") from None

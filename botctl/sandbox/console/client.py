@@ -1,0 +1,269 @@
+"""The person's side of a running sandbox: typed calls of its control port."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+
+from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
+from botctl.core.escape import safe
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall
+from botctl.sandbox.console.schemas import Choice, Choices, Message, Messages, Reply, State
+from botctl.sandbox.console.suggest import Question
+
+ANSWER_S = 5.0  # how long a person waits for the bot, unless they say otherwise
+_MARGIN_S = 5.0  # the sandbox itself keeps the limit; this much later it must be dead
+
+Shown = TypeVar("Shown", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Who acts, where: names or ids. None leaves it to the sandbox: the guild's owner, the first channel, guild."""
+
+    name: str | None = None
+    channel: str | None = None
+    guild: str | None = None
+    dm: str | None = None  # who one writes with, instead of in a channel
+
+    def json(self) -> dict[str, str | None]:
+        return {"as": self.name, "channel": self.channel, "guild": self.guild, "dm": self.dm}
+
+
+class Home(Protocol):
+    """Where the sandbox is found: a project, or who told us."""
+
+    def sandbox(self) -> tuple[str, str]:
+        """The URL and the control secret of the sandbox that runs now. Raises Unreachable when none does."""
+        ...
+
+    def bot(self) -> int | None:
+        """The process that is the bot, connected or not."""
+        ...
+
+
+class SandboxClient:
+    """The control port at ``url``. Use it as an async context manager.
+
+    Every call raises Unreachable when nothing answers there, UsageError and BotctlError with the sandbox's own sentence
+    when it refuses. With ``home``, a sandbox that is gone is looked for there: it may have been started anew.
+    """
+
+    def __init__(self, url: str, secret: str, home: Home | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._secret = secret
+        self._home = home
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def state(self, seat: Seat | None = None) -> State:
+        """The guilds with their channels and members, the bots and their commands: which of them ``seat`` does not see
+        is marked by its ``hidden``.
+        """
+        where = {key: value for key, value in (seat or Seat()).json().items() if value}
+        return _read(State, await self._call("GET", "state", params=where))
+
+    async def send(self, what: SlashCall | MenuCall | str, seat: Seat, *, timeout_s: float = ANSWER_S) -> Reply:
+        """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
+        return await self._act("send", {**_sent(what), **seat.json(), "folder": str(Path.cwd())}, timeout_s)
+
+    async def click(
+        self,
+        component: str,
+        seat: Seat,
+        *,
+        message: str | None = None,
+        values: Sequence[str] | None = None,
+        timeout_s: float = ANSWER_S,
+    ) -> Reply:
+        """Press a button, or choose ``values`` in a select, by its label or custom id; on the last message with any."""
+        body = {"component": component, "message": message, "values": values, **seat.json()}
+        return await self._act("click", body, timeout_s)
+
+    async def submit(
+        self, fields: Mapping[str, str], seat: Seat, *, modal: str | None = None, timeout_s: float = ANSWER_S
+    ) -> Reply:
+        """Send the form that is open for this person, its fields by label or custom id."""
+        return await self._act("submit", {"fields": dict(fields), "modal": modal, **seat.json()}, timeout_s)
+
+    async def complete(self, question: Question, seat: Seat, *, timeout_s: float = ANSWER_S) -> Sequence[Choice]:
+        """What the bot suggests for the value of an option."""
+        body = {
+            "name": question.name,
+            "options": dict(question.options),
+            "focused": question.focused,
+            "value": question.value,
+            **seat.json(),
+        }
+        return _read(Choices, await self._post("complete", body, timeout_s)).choices
+
+    async def messages(self, seat: Seat, *, limit: int = 20) -> Sequence[Message]:
+        """The last messages of the channel that this person may see, oldest first."""
+        asked = {name: value for name, value in seat.json().items() if value is not None}
+        said = await self._call("GET", "messages", params={**asked, "limit": str(limit)})
+        return _read(Messages, said).messages
+
+    async def reply(self, text: str, seat: Seat, *, to: str = "last") -> Reply:
+        """Say ``text`` in answer to a message: its id, or the last one."""
+        return await self._act("send", {"text": text, "reply_to": to, **seat.json()}, ANSWER_S)
+
+    async def edit(self, text: str, seat: Seat) -> Reply:
+        """Change the last own message."""
+        return await self._act("edit", {"text": text, **seat.json()}, ANSWER_S)
+
+    async def delete(self, seat: Seat) -> Reply:
+        """Delete the last own message; it comes back as it was."""
+        return await self._act("delete", seat.json(), ANSWER_S)
+
+    async def react(self, emoji: str, seat: Seat, *, remove: bool = False) -> Reply:
+        """Give the last message a reaction, or take one's own back."""
+        return await self._act("react", {"emoji": emoji, "remove": remove, **seat.json()}, ANSWER_S)
+
+    async def advance(self, seconds: float) -> str:
+        """Move the sandbox's clock ahead; returns its time, ISO 8601 in UTC."""
+        return str((await self._call("POST", "clock", json={"advance_s": seconds}))["now"])
+
+    async def incidents(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Begin an incident, or end one, or play a scenario, as `control.incident` takes it; else what there is."""
+        said: dict[str, Any] = await self._call("POST", "incidents", json=dict(body))
+        return said
+
+    async def token(self, application_id: str) -> str:
+        """The token of a bot."""
+        said = await self._call("GET", "token", params={"application": application_id})
+        return str(said["token"])
+
+    async def tell(self, application_id: str, event: str, data: Mapping[str, Any]) -> int:
+        """Tell a bot an event as it is; how many of its sessions heard it."""
+        body = {"application": application_id, "event": event, "data": dict(data)}
+        return int((await self._call("POST", "tell", json=body))["told"])
+
+    async def traffic(self) -> AsyncIterator[str]:
+        """What goes over REST and the gateway, a line of JSON each, until the sandbox ends."""
+        try:
+            async with self._get("traffic") as answer:
+                if answer.status != HTTPStatus.OK:
+                    raise _refused(await answer.json(content_type=None), answer.status)
+                async for line in answer.content:
+                    yield line.decode()
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
+        except aiohttp.ClientError:
+            return  # it has ended
+
+    async def rest(self, method: str, path: str, token: str, **given: Any) -> tuple[int, Any]:
+        """A request of a bot; its status and the JSON of the answer, or None."""
+        headers = {"Authorization": f"Bot {token}"}
+        async with self._opened.request(method, f"{self._url}{path}", headers=headers, **given) as answer:
+            raw = await answer.read()
+            return answer.status, json.loads(raw) if raw and answer.content_type == "application/json" else None
+
+    async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> Reply:
+        return _read(Reply, await self._post(verb, body, timeout_s))
+
+    async def _post(self, verb: str, body: dict[str, Any], timeout_s: float) -> Any:
+        return await self._call("POST", verb, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _MARGIN_S)
+
+    async def _call(self, method: str, verb: str, *, limit_s: float = _MARGIN_S, **given: Any) -> Any:
+        given["timeout"] = aiohttp.ClientTimeout(total=limit_s)
+        try:
+            status, said = await self._ask(method, verb, given)
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise _strange(error) from error
+        if status < HTTPStatus.BAD_REQUEST:
+            return said
+        pid = self._home.bot() if self._home and status == HTTPStatus.CONFLICT else None
+        raise _refused(said, status) if pid is None else _reconnecting(pid)
+
+    async def _ask(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+        """The status and what is said; asked again where the sandbox has moved, for nobody has heard the first time."""
+        try:
+            status, said = await self._ask_once(method, verb, given)
+        except aiohttp.ClientConnectorError:
+            if not self._moved():
+                raise
+        else:
+            if status != HTTPStatus.UNAUTHORIZED or not self._moved():
+                return status, said
+        return await self._ask_once(method, verb, given)
+
+    def _moved(self) -> bool:
+        before = self._url, self._secret
+        if self._home is not None:
+            self._url, self._secret = self._home.sandbox()
+        return before != (self._url, self._secret)
+
+    @property
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("SandboxClient must be entered with `async with` first")
+        return self._session
+
+    def _get(self, verb: str) -> Any:
+        """A GET whose answer has no end."""
+        headers, timeout = {"Authorization": f"Bearer {self._secret}"}, aiohttp.ClientTimeout(total=None)
+        url, most = f"{self._url}/_control/{verb}", 2**26  # a line may be a guild of 100,000 members
+        return self._opened.get(url, headers=headers, timeout=timeout, read_bufsize=most)
+
+    async def _ask_once(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self._secret}"}
+        async with self._opened.request(method, f"{self._url}/_control/{verb}", headers=headers, **given) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+
+START_IT = "Start it with: botctl run; for bots of any library: botctl sandbox serve"
+
+
+def _sent(what: SlashCall | MenuCall | str) -> dict[str, Any]:
+    match what:
+        case SlashCall():
+            return {"type": "slash", "name": what.name, "options": dict(what.options)}
+        case MenuCall():
+            return {"type": "message" if what.on_message else "user", "name": what.name, "target": what.target}
+    return {"text": what}
+
+
+def _read(shape: type[Shown], said: Any) -> Shown:
+    try:
+        return shape.model_validate(said)
+    except ValidationError as error:
+        raise _strange(error) from error
+
+
+def _refused(said: Any, status: int) -> BotctlError:
+    body = said if isinstance(said, dict) else {}
+    sentence = body.get("error") or f"The sandbox refused with status {status}."
+    kinds: dict[object, type[BotctlError]] = {ExitCode.USAGE: UsageError, ExitCode.UNREACHABLE: Unreachable}
+    kind = kinds.get(body.get("exit_code"), BotctlError)
+    return kind(safe(sentence, limit=500), hint=safe(body.get("hint") or "", limit=500))
+
+
+def _reconnecting(pid: int) -> Unreachable:
+    """Disnake takes its time: after a kill of the sandbox the bot is back within some seconds."""
+    return Unreachable(f"The bot (process {pid}) is reconnecting to the sandbox.", hint="Try again in a moment.")
+
+
+def _strange(error: Exception) -> BotctlError:
+    return BotctlError(
+        f"The sandbox answered something that this botctl does not understand: {safe(error)}",
+        hint="Is it of another version? Restart it with: botctl run",
+    )

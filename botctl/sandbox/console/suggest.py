@@ -1,0 +1,161 @@
+"""What could come next in a line that a person is typing: commands, options, choices, members, channels. Pure.
+
+Values of options with autocomplete are the bot's to suggest: `question` says what to ask it, the caller asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from botctl.sandbox.console.command_parser import SLASH, Given, Json, Path, follow, quote, scan_options
+from botctl.sandbox.console.schemas import Guild, State
+
+# Discord: Application Commands > Application Command Option Type
+BOOLEAN, PERSON, CHANNEL, ROLE, MENTIONABLE = 5, 6, 7, 8, 9
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """``text`` may stand instead of what is between ``start`` and the cursor; ``detail`` explains it."""
+
+    text: str
+    start: int
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An autocomplete question: what could the option ``focused`` be? The answer may replace all from ``start``."""
+
+    name: str
+    options: Mapping[str, str]
+    focused: str
+    value: str
+    start: int
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where the cursor is: in ``word``, which begins at ``start``, behind the commands that ``path`` names."""
+
+    before: str
+    start: int
+    path: Path
+
+    @property
+    def word(self) -> str:
+        return self.before[self.start :]
+
+    @property
+    def given(self) -> list[Given]:
+        return list(scan_options(self.before, self.path))
+
+    @property
+    def open(self) -> Given | None:
+        """The option whose value is being typed."""
+        last = self.given[-1] if self.given else None
+        if last is None or (last.quoted and last.closed):
+            return None
+        return last if last.quoted or self.word or not last.value else None
+
+
+def complete(text: str, cursor: int, state: State, guild: Guild | None = None, locale: str = "") -> list[Suggestion]:
+    """What could stand at ``cursor``, likeliest first, in the language of the person."""
+    before = text[:cursor]
+    if not before.startswith("/"):
+        return list(_mentions(before, guild))
+    there = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
+    commands = [command for command in there if command.get("type", SLASH) == SLASH]
+    spot = _spot(before, commands)
+    if spot.path.node is None:
+        return _names("/" + spot.word, 0, commands, "/") if spot.start == 1 else []
+    if spot.path.subs:
+        between = spot.before[spot.path.end : spot.start].strip()
+        return [] if between else _names(spot.word, spot.start, spot.path.subs)
+    return [*_values(spot, guild), *_further(spot)]
+
+
+def question(text: str, cursor: int, commands: Iterable[Json]) -> Question | None:
+    """What to ask the bot for the value at ``cursor``; None where that is no value with autocomplete."""
+    before = text[:cursor]
+    if not before.startswith("/"):
+        return None
+    spot = _spot(before, commands)
+    if spot.open is None or not _option(spot, spot.open).get("autocomplete"):
+        return None
+    others = {given.name: given.value for given in spot.given[:-1]}
+    return Question(spot.path.name, others, spot.open.name, spot.open.value, spot.open.start)
+
+
+def matching(typed: str, names: Iterable[str]) -> list[str]:
+    """The names that contain what is typed, those that begin with it first."""
+    needle = typed.casefold()
+    found = [name for name in names if needle in name.casefold()]
+    return sorted(found, key=lambda name: not name.casefold().startswith(needle))
+
+
+def _spot(before: str, commands: Iterable[Json]) -> _Spot:
+    start = max(_word_start(before), 1)
+    return _Spot(before, start, follow(before[:start], commands))
+
+
+def _word_start(before: str) -> int:
+    return len(before) - len(re.split(r"\s", before)[-1])
+
+
+def _names(typed: str, start: int, choices: Iterable[Json], lead: str = "") -> list[Suggestion]:
+    details = {lead + choice["name"]: str(choice.get("description", "")) for choice in choices}
+    return [Suggestion(name, start, details[name]) for name in matching(typed, details)]
+
+
+def _values(spot: _Spot, guild: Guild | None) -> Iterator[Suggestion]:
+    """Values of the option that is being given, as far as they are known without asking the bot."""
+    if spot.open is not None:
+        option = _option(spot, spot.open)
+        known = [*_static(option), *_people(option, guild)]
+        yield from (Suggestion(quote(name), spot.open.start) for name in matching(spot.open.value, known))
+
+
+def _further(spot: _Spot) -> Iterator[Suggestion]:
+    """The options that are not given yet, where another one may begin."""
+    if spot.open is not None and (spot.open.quoted or spot.start <= spot.open.start):
+        return
+    if spot.word.endswith('"'):
+        return
+    taken = {given.name for given in spot.given}
+    for option in spot.path.options:
+        if option["name"] not in taken and option["name"].startswith(spot.word):
+            yield Suggestion(option["name"] + ":", spot.start, str(option.get("description", "")))
+
+
+def _option(spot: _Spot, given: Given) -> Json:
+    return next(option for option in spot.path.options if option["name"] == given.name)
+
+
+def _static(option: Json) -> list[str]:
+    if option["type"] == BOOLEAN:
+        return ["true", "false"]
+    return [str(choice["name"]) for choice in option.get("choices") or ()]
+
+
+def _people(option: Json, guild: Guild | None) -> Iterator[str]:
+    if guild and option["type"] in {PERSON, MENTIONABLE}:
+        yield from ("@" + member.name for member in guild.members)
+    if guild and option["type"] in {ROLE, MENTIONABLE}:
+        yield from sorted({"@" + role.name.removeprefix("@") for role in guild.roles})
+    if guild and option["type"] == CHANNEL:
+        yield from ("#" + channel.name for channel in (*guild.channels, *guild.threads))
+
+
+def _mentions(before: str, guild: Guild | None) -> Iterator[Suggestion]:
+    start = _word_start(before)
+    word = before[start:]
+    names: list[str] = []
+    if guild and word.startswith("@"):
+        names = ["@" + name for name in (*(one.name for one in guild.members), *(one.name for one in guild.roles))]
+        names = [name for name in names if not name.startswith("@@")]
+    if guild and word.startswith("#"):
+        names = ["#" + channel.name for channel in (*guild.channels, *guild.threads)]
+    yield from (Suggestion(name, start) for name in matching(word, names))

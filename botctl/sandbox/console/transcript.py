@@ -1,0 +1,119 @@
+"""What a person typed and what came of it, as a text that can be typed again and compared. Pure.
+
+::
+
+    # botctl sandbox transcript: > is typed, what is indented must come; … stands for anything
+    # as: ann
+    # channel: general
+    > /roll sides:20
+      botctl-bot BOT · ann used /roll
+        You rolled 17
+
+``|`` begins each further line of what is typed, and the person and the place are those of the first line. Ids and times
+are taken out of both sides before they are compared; what is random a person replaces with ``…``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.console.client import Seat
+
+HEAD = "# botctl sandbox transcript: > is typed, what is indented must come; … stands for anything"
+_TYPED, _GOES_ON, _CAME = "> ", "|", "  "
+_SEAT = re.compile(r"# (as|channel|guild): (.+)")
+_ANYTHING = "…"
+_CHANGING = (
+    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d| UTC)?"), "<time>"),
+    (re.compile(r"https?://127\.0\.0\.1:\d+"), "<sandbox>"),
+    (re.compile(r"\b\d{17,20}\b"), "<id>"),
+    (re.compile(r"\b\d+(?:\.\d+)? ?ms\b"), "<ms>"),
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One line that was typed, and the lines that came."""
+
+    typed: str
+    came: Sequence[str]
+
+
+def begun(seat: Seat) -> str:
+    """The first lines of a transcript, which begins at ``seat``."""
+    said = {name: value for name, value in seat.json().items() if value}
+    return "\n".join([HEAD, *(f"# {name}: {value}" for name, value in said.items())]) + "\n"
+
+
+def seat_of(text: str) -> Seat:
+    """Where a transcript began, as far as it says so."""
+    head = itertools.takewhile(lambda line: not line.startswith(_TYPED), text.split("\n"))
+    said = {found[1]: found[2] for line in head if (found := _SEAT.fullmatch(line))}
+    return Seat(said.get("as"), said.get("channel"), said.get("guild"))
+
+
+def written(turn: Turn) -> str:
+    """``turn`` as lines of a transcript."""
+    first, *more = turn.typed.split("\n")
+    typed = [_TYPED + first, *(f"{_GOES_ON} {line}" if line else _GOES_ON for line in more)]
+    return "\n".join([*typed, *((_CAME + line).rstrip() for line in turn.came)]) + "\n"
+
+
+def read(text: str) -> list[Turn]:
+    """The turns of a transcript; lines with ``#`` and empty ones between turns mean nothing. Raises UsageError."""
+    turns: list[Turn] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.startswith(_TYPED):
+            turns.append(Turn(line.removeprefix(_TYPED), []))
+        elif turns and not turns[-1].came and line.startswith(_GOES_ON):
+            turns[-1] = Turn(f"{turns[-1].typed}\n{line.removeprefix(_GOES_ON).removeprefix(' ')}", [])
+        elif turns and (line.startswith(_CAME) or not line):
+            turns[-1] = Turn(turns[-1].typed, [*turns[-1].came, line.removeprefix(_CAME)])
+        elif line and not line.startswith("#"):
+            raise UsageError(f"Line {number} of the transcript is neither typed nor what came: {line[:60]}")
+    return [Turn(turn.typed, _without_end(turn.came)) for turn in turns]
+
+
+def plainly(lines: Iterable[str]) -> list[str]:
+    """``lines`` without what is another one each time: ids, times."""
+    shown = []
+    for line in lines:
+        for pattern, name in _CHANGING:
+            line = pattern.sub(name, line)  # noqa: PLW2901 - one line through all patterns
+        shown.append(line.rstrip())
+    return _without_end(shown)
+
+
+def difference(expected: Turn, came: Iterable[str]) -> list[str]:
+    """What came otherwise, as a diff; empty where nothing did."""
+    wanted, found = plainly(expected.came), plainly(came)
+    if re.fullmatch(_pattern(wanted), "".join(line + "\n" for line in found)):
+        return []
+    return list(_diff(wanted, found))
+
+
+def _diff(wanted: list[str], found: list[str]) -> Iterator[str]:
+    # A line with … that fits is no difference: it is shown as it came.
+    alike = [next((line for line in found if re.fullmatch(_pattern([one]), line + "\n")), one) for one in wanted]
+    yield from (line for line in difflib.ndiff(alike, found) if not line.startswith("?"))
+
+
+def _pattern(lines: Iterable[str]) -> str:
+    """A line of ``…`` alone stands for any lines."""
+    return "".join(
+        "(?:.*\n)*?" if line.strip() == _ANYTHING else re.escape(line).replace(re.escape(_ANYTHING), ".*?") + "\n"
+        for line in lines
+    )
+
+
+def _without_end(lines: Sequence[str]) -> list[str]:
+    """Without empty lines at the end."""
+    kept = list(lines)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept

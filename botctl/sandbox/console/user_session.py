@@ -1,0 +1,122 @@
+"""A person in the sandbox: who they are, where they are, what form is open; and what they can do there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.console.client import ANSWER_S, SandboxClient, Seat
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall, mentioned, menu, parse
+from botctl.sandbox.console.schemas import Guild, Message, Modal, Reply, State
+from botctl.sandbox.model.messages.components import SELECTS, find
+
+
+class Conversation:
+    """One person in one channel. ``seat``, ``state`` and ``form`` (the modal that is open) may be read any time.
+
+    Everything raises Unreachable when no sandbox answers, and BotctlError with a sentence when it refuses.
+    """
+
+    def __init__(self, client: SandboxClient, seat: Seat, *, timeout_s: float = ANSWER_S) -> None:
+        self.client = client
+        self.seat = seat
+        self.timeout_s = timeout_s
+        self.state = State()
+        self.form: Modal | None = None
+
+    @property
+    def guild(self) -> Guild | None:
+        return self.state.guild(self.seat.guild)
+
+    @property
+    def locale(self) -> str:
+        """The language of this person's client."""
+        people = [one for one in self.guild.members if not one.bot] if self.guild else []
+        return next((one.locale for one in people if self.seat.name in {None, one.name, one.id}), "")
+
+    @property
+    def commands(self) -> list[dict[str, Any]]:
+        """The commands that there are where they are, as they are called in their language."""
+        return self.state.commands_in(self.guild, self.locale)
+
+    async def look(self) -> State:
+        """Ask the sandbox what there is: bots, commands, people."""
+        self.state = await self.client.state(self.seat)
+        return self.state
+
+    @property
+    def place(self) -> str:
+        """Where they are, as it is shown."""
+        return f"@{self.seat.dm}" if self.seat.dm else f"#{self.seat.channel}"
+
+    def mentioned(self, text: str) -> str:
+        """``text`` with mentions instead of names, as Discord's client makes them."""
+        guild = self.guild
+        if guild is None:
+            return text
+        named = {f"@{one.name.removeprefix('@')}": f"<@&{one.id}>" for one in guild.roles if one.id != guild.id}
+        named |= {f"@{one.name}": f"<@{one.id}>" for one in guild.members}
+        named |= {f"#{one.name}": f"<#{one.id}>" for one in (*guild.channels, *guild.threads)}
+        return mentioned(text, {name.casefold(): mention for name, mention in named.items()})
+
+    async def settle(self) -> None:
+        """Take the first person and channel of the guild where the seat names none."""
+        await self.look()
+        people = [member.name for member in self.guild.members if not member.bot] if self.guild else []
+        channels = [channel.name for channel in self.guild.channels] if self.guild else []
+        self.seat = replace(
+            self.seat,
+            name=self.seat.name or next(iter(people), None),
+            channel=self.seat.channel or next(iter(channels), None),
+        )
+
+    async def say(self, text: str) -> Reply:
+        """Use the slash command that ``text`` is, or say it in the channel."""
+        if not text.startswith("/"):
+            return await self.send(text)
+        await self.look()
+        return await self.send(parse(text, self.commands))
+
+    async def menu(self, name: str, target: str) -> Reply:
+        """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
+        await self.look()
+        return await self.send(menu(name, target, self.commands))
+
+    async def send(self, what: SlashCall | MenuCall | str) -> Reply:
+        """Use a command, or say a text as it is."""
+        what = self.mentioned(what) if isinstance(what, str) else what
+        return self._noted(await self.client.send(what, self.seat, timeout_s=self.timeout_s))
+
+    async def click(self, component: str, values: Sequence[str] | None = None, message: str | None = None) -> Reply:
+        """Press a button or choose in a select; ``values`` may be the numbers at which its options are shown."""
+        if values:
+            values = by_number(await self.client.messages(self.seat), component, values, message)
+        return self._noted(
+            await self.client.click(component, self.seat, message=message, values=values, timeout_s=self.timeout_s)
+        )
+
+    async def submit(self, fields: Mapping[str, str], modal: str | None = None) -> Reply:
+        """Send the form that is open, or the one with the id ``modal``."""
+        modal = modal or (self.form.id if self.form else None)
+        return self._noted(await self.client.submit(fields, self.seat, modal=modal, timeout_s=self.timeout_s))
+
+    def _noted(self, reply: Reply) -> Reply:
+        self.form = reply.modal
+        return reply
+
+
+def by_number(
+    messages: Sequence[Message], component: str, values: Sequence[str], message: str | None = None
+) -> list[str]:
+    """``values`` with each number put for the option that a message shows at it, unless an option is called so."""
+    shown = [each for each in messages if each.components and message in {None, each.id}]
+    try:
+        select = find(list(shown[-1].components), component) if shown else {}
+    except UsageError:
+        return list(values)  # the sandbox says what is wrong with it
+    options = select.get("options") or [] if select.get("type") in SELECTS else []
+    called = {str(option[key]) for option in options for key in ("label", "value")}
+    numbers = {str(number): str(option["value"]) for number, option in enumerate(options, 1)}
+    return [value if value in called else numbers.get(value, value) for value in values]

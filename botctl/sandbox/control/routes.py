@@ -1,0 +1,117 @@
+"""The person's side and the test's: HTTP and JSON under ``/_control``, with the control secret.
+
+Errors are ``{"error": sentence, "hint": sentence, "exit_code"?}``: 400 for a wrong call or what Discord refuses, 401
+without the secret, 409 when no bot is connected. What Discord's own client would refuse to send is no error: its Reply
+has the state ``refused``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from aiohttp import web
+
+from botctl.core.errors import BotctlError, Unreachable
+from botctl.sandbox.control import body, identity_probe, operator, people, serializers
+from botctl.sandbox.gateway.websocket import SANDBOX
+from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.commands.options import Wrong
+from botctl.sandbox.rest.routing import respond
+from botctl.sandbox.server import Sandbox
+
+Json = dict[str, Any]
+Function = Callable[[Sandbox, Json], Awaitable[Json]]
+_ROUTES: tuple[tuple[str, str, Function], ...] = (
+    ("GET", "state", operator.state),
+    ("POST", "send", people.send),
+    ("POST", "edit", people.edit),
+    ("POST", "delete", people.delete),
+    ("POST", "react", people.react),
+    ("POST", "typing", people.typing),
+    ("POST", "click", people.click),
+    ("POST", "submit", people.submit),
+    ("POST", "complete", people.complete),
+    ("GET", "messages", people.list_messages),
+    ("POST", "gateway", operator.gateway),
+    ("POST", "world", operator.change_world),
+    ("POST", "tell", operator.tell),
+    ("GET", "faults", operator.faults),
+    ("GET", "limits", operator.limits),
+    ("POST", "limits", operator.limits),
+    ("GET", "token", operator.token),
+    ("POST", "token", operator.token),
+    ("GET", "incidents", operator.incident),
+    ("POST", "incidents", operator.incident),
+    ("GET", "clock", operator.clock),
+    ("POST", "clock", operator.clock),
+)
+
+
+def install(app: web.Application) -> None:
+    app.router.add_get(identity_probe.PATH, _hello)
+    app.router.add_get("/_control/traffic", _traffic)
+    for method, name, function in _ROUTES:
+        app.router.add_route(method, f"/_control/{name}", _handler(function))
+
+
+async def _hello(request: web.Request) -> web.Response:
+    """Anybody may ask; only the sandbox that they mean knows the answer to their nonce."""
+    return web.Response(
+        text=identity_probe.proof(request.app[SANDBOX].access.control_secret, request.query.get("nonce", ""))
+    )
+
+
+async def _traffic(request: web.Request) -> web.StreamResponse:
+    """What goes over REST and the gateway, a line of JSON each, for as long as somebody reads."""
+    sandbox = request.app[SANDBOX]
+    if not _authorized(request, sandbox.access.control_secret):
+        return _not_authorized()
+    answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    with sandbox.traffic.listen() as lines:
+        await answer.prepare(request)
+        await answer.write(json.dumps({"at": sandbox.world.timestamp(), "traffic": 1}).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await answer.write((await lines.get()).encode() + b"\n")
+    return answer
+
+
+def _not_authorized() -> web.Response:
+    hint = "The control secret is written where the sandbox was started."
+    return respond(401, {"error": "The control secret is missing or wrong.", "hint": hint})
+
+
+def _handler(function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        sandbox = request.app[SANDBOX]
+        if not _authorized(request, sandbox.access.control_secret):
+            return _not_authorized()
+        try:
+            return respond(200, await function(sandbox, await body.read(request)))
+        except Wrong as wrong:
+            return respond(200, serializers.refused(str(wrong)))
+        except BotctlError as error:
+            status = 409 if isinstance(error, Unreachable) else 400
+            return respond(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
+        except Refusal as refusal:
+            return respond(400, {"error": refusal.message, "hint": " ".join(_told(refusal.errors))})
+
+    return handle
+
+
+def _told(errors: Json, where: str = "") -> Iterator[str]:
+    """Discord's tree of errors as sentences: ``content: Must be 2000 or fewer in length.``"""
+    for name, inner in errors.items():
+        if name == "_errors":
+            yield from (f"{where}: {one['message']}" if where else str(one["message"]) for one in inner)
+        else:
+            yield from _told(inner, f"{where}.{name}" if where else name)
+
+
+def _authorized(request: web.Request, secret: str) -> bool:
+    said = request.headers.get("Authorization", "").encode()
+    return hmac.compare_digest(said, f"Bearer {secret}".encode())

@@ -1,0 +1,180 @@
+"""One connection's side of the gateway's protocol, without a socket: who may begin a session or go on with one.
+
+`Link.receive` takes a frame and writes to its `session.Line`. Discord: Gateway, and Opcodes and Status Codes > Gateway.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from botctl.sandbox.model.compact_json import dumps
+from botctl.sandbox.model.gateway import frames
+from botctl.sandbox.model.gateway.opcodes import (
+    ACK,
+    ALL_INTENTS,
+    HEARTBEAT,
+    HELLO,
+    IDENTIFY,
+    INVALID,
+    KNOWN_OPERATIONS,
+    MEMBERS,
+    PRESENCE,
+    PRIVILEGED,
+    RESUME,
+    Close,
+)
+from botctl.sandbox.model.gateway.session import Line, Session, Sessions
+from botctl.sandbox.model.limiter import Start
+
+Json = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Link:
+    """One connection's side of the protocol, given the time as monotonic seconds.
+
+    ``session`` is the newest one that began or went on here; `current` that one, unless it was invalidated since.
+    Whether the client is alive goes by the real time (``heard_s``, `patience`, `overdue`): its own clock is not moved.
+    """
+
+    sessions: Sessions
+    line: Line
+    session: Session | None = None
+    heard_s: float = 0.0
+    _sends: deque[float] = field(default_factory=deque)
+
+    def hello(self, real_s: float) -> None:
+        self.heard_s = real_s
+        interval_ms = int(self.sessions.limits.heartbeat_s * 1000)
+        self._send(HELLO, {"heartbeat_interval": interval_ms, "_trace": ['["botctl-sandbox"]']})
+
+    @property
+    def current(self) -> Session | None:
+        return self.session if self.session is not None and self.session.line is self.line else None
+
+    def patience(self, real_s: float) -> float:
+        """Seconds that the next heartbeat may still take; never quite zero."""
+        limits = self.sessions.limits
+        return max(self.heard_s + limits.heartbeat_s * limits.heartbeat_grace - real_s, 0.001)
+
+    def overdue(self, real_s: float) -> bool:
+        """Has the client missed its heartbeat?"""
+        limits = self.sessions.limits
+        return real_s - self.heard_s >= limits.heartbeat_s * limits.heartbeat_grace
+
+    def receive(self, frame: str | bytes, now_s: float, real_s: float | None = None) -> None:
+        """One frame from the client; text and binary mean the same. ``real_s``: where it is not ``now_s``."""
+        limits = self.sessions.limits
+        self._sends.append(now_s)
+        while self._sends and self._sends[0] <= now_s - limits.sends.per_s:
+            self._sends.popleft()
+        if len(self._sends) > limits.sends.count:
+            return self.line.close(*Close.RATE_LIMITED)
+        raw = frame.encode() if isinstance(frame, str) else frame
+        payload = frames.parsed(raw) if len(raw) <= limits.payload_bytes else None
+        if payload is None:
+            return self.line.close(*Close.DECODE_ERROR)
+        if payload["op"] == HEARTBEAT:
+            self.heard_s = now_s if real_s is None else real_s
+        return self._handle(payload["op"], payload.get("d"), now_s)
+
+    def _handle(self, op: int, data: Any, now_s: float) -> None:
+        """Voice and soundboards are heard, and nothing here depends on them."""
+        if op == HEARTBEAT:
+            if self.sessions.trouble.acks:
+                self.line.send(frames.frame(ACK, None), after_s=self.sessions.limits.ack_s)
+        elif refused := self._out_of_turn(op, data):
+            self.line.close(*refused)
+        elif op == IDENTIFY:
+            self._identify(data, now_s)
+        elif op == RESUME:
+            self._resume(data, now_s)
+        elif op == MEMBERS and self.current is not None:
+            self._request_members(self.current, data)
+        elif op == PRESENCE and self.current is not None:
+            if not frames.is_presence(data):
+                return self.line.close(*Close.DECODE_ERROR)
+            self.sessions.host.presence(self.current, data)
+        return None
+
+    def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
+        """The close code for an operation that may not come now, or not like this."""
+        if op not in KNOWN_OPERATIONS:
+            return Close.UNKNOWN_OPCODE
+        if op in (IDENTIFY, RESUME):
+            if self.current is not None:
+                return Close.ALREADY_AUTHENTICATED
+        elif self.current is None:
+            return Close.NOT_AUTHENTICATED
+        if op in (IDENTIFY, RESUME, MEMBERS) and not isinstance(data, dict):
+            return Close.DECODE_ERROR
+        return None
+
+    def _identify(self, data: Json, now_s: float) -> None:
+        self.sessions.forget_old(now_s)
+        application = self.sessions.host.application(frames.token(data))
+        if application is None:
+            return self.line.close(*Close.AUTHENTICATION_FAILED)
+        application_id, flags = application
+        shard, intents = frames.shard(data.get("shard")), cast("Any", data.get("intents"))
+        if shard is None:
+            return self.line.close(*Close.INVALID_SHARD)
+        match self.sessions.limiter.identify(application_id, shard[0], now_s):
+            case Start.NEVER:
+                self.sessions.host.reset_token(application_id)
+                return self.line.close(*Close.AUTHENTICATION_FAILED)
+            case Start.LATER:
+                return self._send(INVALID, d=False)
+        if refused := self._unfit(application_id, flags, shard, intents):
+            return self.line.close(*refused)
+        sharded = data.get("shard") is not None
+        self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
+        session.large_threshold = frames.large_threshold(data.get("large_threshold"))
+        if data.get("compress") is True:
+            self.line.compress()
+        for event, body in self.sessions.host.welcome(session):
+            session.dispatch(event, dumps(body))
+        return None
+
+    def _unfit(self, application_id: str, flags: int, shard: tuple[int, int], intents: Any) -> tuple[int, str] | None:
+        """The close code for a shard with too many guilds, or for wrong intents."""
+        if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
+            return Close.SHARDING_REQUIRED
+        if type(intents) is not int or intents & ~ALL_INTENTS:
+            return Close.INVALID_INTENTS
+        if any(intents & intent and not flags & granted for intent, granted in PRIVILEGED.items()):
+            return Close.DISALLOWED_INTENTS
+        return None
+
+    def _resume(self, data: Json, now_s: float) -> None:
+        application = self.sessions.host.application(frames.token(data))
+        if application is None:
+            return self.line.close(*Close.AUTHENTICATION_FAILED)
+        self.sessions.forget_old(now_s)
+        session = self.sessions.by_id.get(str(data.get("session_id")))
+        seq = data.get("seq")
+        if session is None or session.application_id != application[0] or type(seq) is not int:
+            return self._send(INVALID, d=False)
+        if seq > session.seq:
+            if session.line is None:
+                self.sessions.forget([session])  # Discord: "start a new session"
+            return self.line.close(*Close.INVALID_SEQ)
+        missed = session.missed(seq)
+        if missed is None:
+            return self._send(INVALID, d=False)
+        if session.line is not None:
+            session.line.close(*Close.UNKNOWN_ERROR)  # the older connection of the same session
+        self.session, session.line, session.lost_s = session, self.line, None
+        for frame in session.again(seq, self.sessions.trouble.repeats) + missed:
+            self.line.send(frame)
+        session.dispatch("RESUMED", '{"_trace":[]}')
+        return None
+
+    def _request_members(self, session: Session, data: Json) -> None:
+        for event, body in self.sessions.host.members(session, data):
+            session.dispatch(event, dumps(body))
+
+    def _send(self, op: int, d: Any) -> None:
+        self.line.send(frames.frame(op, d))

@@ -1,0 +1,46 @@
+"""Who acts in the sandbox, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from botctl.sandbox.model import lookup, permissions
+from botctl.sandbox.model.world import Channel, Guild, Member, User, World
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, and where; in a DM there is no guild and no member."""
+
+    user: User
+    channel: Channel
+    guild: Guild | None
+    member: Member | None
+
+    @property
+    def place(self) -> str:
+        """For a sentence: ``in #general``."""
+        return f"in #{self.channel.name}" if self.guild else "in this DM"
+
+    def may(self, world: World) -> int:
+        """The actor's permissions in the channel."""
+        if self.guild is None or self.member is None:
+            return permissions.DIRECT
+        return permissions.of(world, self.guild, self.member, self.channel)
+
+
+def actor(world: World, body: Json) -> Actor:
+    """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm`` in a DM with that user."""
+    guild = lookup.guild(world, body.get("guild"))
+    member = lookup.member(world, guild, body.get("as"))
+    if body.get("dm"):
+        other = lookup.member(world, guild, str(body["dm"]))
+        return Actor(world.users[member.user_id], world.direct(member.user_id, other.user_id), None, None)
+    return member_in(world, guild, member, lookup.channel(guild, body.get("channel")))
+
+
+def member_in(world: World, guild: Guild, member: Member, channel: Channel) -> Actor:
+    return Actor(world.users[member.user_id], channel, guild, member)

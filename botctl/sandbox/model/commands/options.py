@@ -1,0 +1,228 @@
+"""A person's words become the options of a command, checked as Discord's own client checks them before it sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.model import lookup, payloads, permissions
+from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.commands import registration
+from botctl.sandbox.model.world import World
+
+Json = dict[str, Any]
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_STRING_MAX = 6000
+_INTEGER_MAX = 1 << 53
+_NESTED = (registration.SUB_COMMAND, registration.SUB_COMMAND_GROUP)
+
+
+class Wrong(Exception):
+    """What Discord's client would say instead of sending; the text is a sentence."""
+
+
+@dataclass
+class Resolved:
+    """The objects that ids in an interaction stand for, and the local files that attachment options name.
+
+    ``who`` is the person who names them: what they can name is what is where they stand.
+    """
+
+    world: World
+    who: Actor
+    data: dict[str, Json] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  # attachment id to path
+
+    def add(self, kind: str, key: str, value: Json) -> str:
+        self.data.setdefault(kind, {})[key] = value
+        return key
+
+    def add_member(self, user_id: str) -> str:
+        self.add("users", user_id, payloads.user(self.world.users[user_id]))
+        guild = self.who.guild
+        if guild is None:
+            return user_id
+        member = guild.members[user_id]
+        may = permissions.of(self.world, guild, member, self.who.channel)
+        return self.add("members", user_id, payloads.resolved_member(member, may))
+
+    def user_id(self, word: str) -> str | None:
+        """Who is called ``word`` where the person stands."""
+        found = lookup.user_or_none(self.world, word)
+        there = self.who.guild.members if self.who.guild else self.who.channel.recipients
+        return found.id if found and found.id in there else None
+
+
+def target(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
+    """The sub-commands that ``words`` name, outermost first, and the options that remain to be filled.
+
+    ``locale`` is the language of the person. Raises UsageError when a sub-command is missing or unknown.
+    """
+    path: list[Json] = []
+    options: list[Json] = command.get("options") or []
+    while nested := [option for option in options if option["type"] in _NESTED]:
+        names = ", ".join(option["name"] for option in nested)
+        said = " ".join([command["name"], *(one["name"] for one in path)])
+        if len(words) <= len(path):
+            raise UsageError(f"“/{said}” needs a sub-command.", hint=f"It has: {names}.")
+        wanted = words[len(path)]
+        found = next((option for option in nested if wanted in registration.names_of(option, locale)), None)
+        if found is None:
+            raise UsageError(f"“/{said}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
+        path.append(found)
+        options = found.get("options") or []
+    if len(words) > len(path):
+        raise UsageError(f"“/{command['name']}” has no sub-command “{words[len(path)]}”.")
+    return path, options
+
+
+def nest(path: list[Json], filled: list[Json]) -> list[Json]:
+    """``filled`` inside the sub-commands of ``path``, as an interaction carries it."""
+    for one in reversed(path):
+        filled = [{"name": one["name"], "type": one["type"], "options": filled}]
+    return filled
+
+
+def by_name(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
+    """``raw`` by the options' own names; who speaks ``locale`` may have used the translated ones."""
+    own = {said: one["name"] for one in options for said in registration.names_of(one, locale)}
+    return {own.get(said, said): word for said, word in raw.items()}
+
+
+def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
+    """The options of an interaction for the words of ``raw``; raises Wrong with a sentence for the person."""
+    unknown = [name for name in raw if all(option["name"] != name for option in options)]
+    if unknown:
+        names = ", ".join(option["name"] for option in options) or "none"
+        raise Wrong(f"There is no option “{unknown[0]}” (options: {names}).")
+    filled = []
+    for option in options:
+        if option["name"] in raw:
+            filled.append(_filled(option, convert(option, str(raw[option["name"]]), resolved)))
+        elif option.get("required"):
+            raise Wrong(f"The option “{option['name']}” is required.")
+    return filled
+
+
+def fill_partly(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
+    """The options while the person still types (autocomplete): what does not fit yet is left out."""
+    filled = []
+    for option in options:
+        word = raw.get(option["name"])
+        if option["name"] == focused:
+            filled.append({**_filled(option, word or ""), "focused": True})
+        elif word is not None:
+            try:
+                filled.append(_filled(option, convert(option, str(word), resolved)))
+            except Wrong:
+                continue
+    return filled
+
+
+def convert(option: Json, word: str, resolved: Resolved) -> Any:
+    """The value that ``word`` means for ``option``; raises Wrong."""
+    if option.get("choices"):
+        return _choice(option, word, resolved.who.user.locale)
+    kind = option["type"]
+    if kind == registration.STRING:
+        return _string(option, word)
+    if kind in (registration.INTEGER, registration.NUMBER):
+        return _number(option, word)
+    if kind == registration.BOOLEAN:
+        return _boolean(option, word)
+    return _reference(option, word, resolved)
+
+
+def _filled(option: Json, value: Any) -> Json:
+    return {"name": option["name"], "type": option["type"], "value": value}
+
+
+def _choice(option: Json, word: str, locale: str) -> Any:
+    for choice in option["choices"]:
+        names = {name.casefold() for name in registration.names_of(choice, locale)}
+        if word.casefold() in names or word == str(choice["value"]):
+            return choice["value"]
+    listed = ", ".join(str(choice["name"]) for choice in option["choices"])
+    raise Wrong(f"“{option['name']}” must be one of: {listed}.")
+
+
+def _string(option: Json, word: str) -> str:
+    low, high = option.get("min_length") or 0, option.get("max_length") or _STRING_MAX
+    if not low <= len(word) <= high:
+        raise Wrong(f"“{option['name']}” must have {low} to {high} characters; it has {len(word)}.")
+    return word
+
+
+def _number(option: Json, word: str) -> float:
+    whole = option["type"] == registration.INTEGER
+    try:
+        value = int(word) if whole else float(word)
+    except ValueError:
+        kind = "a whole number" if whole else "a number"
+        raise Wrong(f"“{option['name']}” must be {kind}, and “{word}” is not.") from None
+    low, high = option.get("min_value"), option.get("max_value")
+    if low is not None and value < low:
+        raise Wrong(f"“{option['name']}” must be at least {low}.")
+    if high is not None and value > high:
+        raise Wrong(f"“{option['name']}” must be at most {high}.")
+    if not -_INTEGER_MAX <= value <= _INTEGER_MAX:
+        raise Wrong(f"“{option['name']}” must be between -2^53 and 2^53.")
+    return value
+
+
+def _boolean(option: Json, word: str) -> bool:
+    if word.casefold() in _TRUE | _FALSE:
+        return word.casefold() in _TRUE
+    raise Wrong(f"“{option['name']}” must be true or false, and “{word}” is neither.")
+
+
+def _reference(option: Json, word: str, resolved: Resolved) -> str:
+    """An id, with the object it stands for in ``resolved``."""
+    kind = option["type"]
+    found: str | None
+    if kind == registration.ATTACHMENT:
+        resolved.files[attachment_id := resolved.world.new_id()] = word
+        return attachment_id
+    if kind == registration.CHANNEL:
+        found = _channel(option, word, resolved)
+    elif kind == registration.ROLE:
+        found = _role(word, resolved)
+    elif kind == registration.MENTIONABLE:
+        found = _member(word, resolved) or _role(word, resolved)
+    else:
+        found = _member(word, resolved)
+    if found is None:
+        what = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
+        raise Wrong(f"“{option['name']}” must be a {what.get(kind, 'member')}, and there is no “{word}”.")
+    return found
+
+
+def _member(word: str, resolved: Resolved) -> str | None:
+    found = resolved.user_id(word)
+    return resolved.add_member(found) if found else None
+
+
+def _role(word: str, resolved: Resolved) -> str | None:
+    guild = resolved.who.guild
+    found = lookup.role_or_none(guild, word) if guild else None
+    return resolved.add("roles", found.id, payloads.role(found)) if found else None
+
+
+def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
+    guild, member = resolved.who.guild, resolved.who.member
+    found = lookup.channel_or_none(guild, word) if guild else None
+    if found is None or guild is None or member is None:
+        return None
+    if option.get("channel_types") and found.type not in option["channel_types"]:
+        raise Wrong(f"“{option['name']}” does not take a channel like “{found.name}”.")
+    may = permissions.of(resolved.world, guild, member, found)
+    return resolved.add("channels", found.id, payloads.partial_channel(found, may))
+
+
+def select_values(component: Json, values: list[str], resolved: Resolved) -> list[str]:
+    """The ids that ``values`` names for a user, role, mentionable or channel select; raises Wrong."""
+    kinds = {5: registration.USER_OPTION, 6: registration.ROLE, 7: registration.MENTIONABLE, 8: registration.CHANNEL}
+    option = {**component, "name": component.get("custom_id"), "type": kinds[component["type"]]}
+    return [_reference(option, value, resolved) for value in values]

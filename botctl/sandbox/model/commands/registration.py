@@ -1,0 +1,234 @@
+"""Application commands: what may be registered, and how it is stored (Discord: Application Commands)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, unknown
+from botctl.sandbox.model.commands import validation
+from botctl.sandbox.model.world import Application, World
+
+Json = dict[str, Any]
+Count = Callable[[int], None]  # is told how many commands are new, before they are; may refuse them
+
+SLASH, USER, MESSAGE = 1, 2, 3
+SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
+GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
+STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
+LIMITS = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
+OPTIONS_MAX = CHOICES_MAX = 25
+_DEEPEST = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of options: groups at the top, sub-commands in them
+
+_KEPT = (
+    "name",
+    "name_localizations",
+    "description",
+    "description_localizations",
+    "options",
+    "default_member_permissions",
+    "dm_permission",
+    "nsfw",
+    "integration_types",
+    "contexts",
+)
+
+
+def names_of(one: Json, locale: str) -> tuple[str, ...]:
+    """What a command, option or choice is called by those whose client speaks ``locale``: its translation, its name."""
+    translated = (one.get("name_localizations") or {}).get(locale)
+    return (one["name"],) if translated is None else (translated, one["name"])
+
+
+def _uncounted(_: int) -> None: ...
+
+
+def listing(app: Application, scope: str) -> list[Json]:
+    return list(app.commands.get(scope, {}).values())
+
+
+def get(app: Application, scope: str, command_id: str) -> Json:
+    try:
+        return app.commands[scope][command_id]
+    except KeyError:
+        raise unknown("application command") from None
+
+
+def create(world: World, app: Application, scope: str, body: Json, count: Count = _uncounted) -> tuple[Json, bool]:
+    """The stored command, and whether it is new: one of the same name and type is replaced."""
+    _check(body)
+    there = app.commands.setdefault(scope, {})
+    old = _same(there, body)
+    if old is None:
+        _check_room([*there.values(), body])
+        count(1)
+    stored = _stored(world, app, scope, body, old)
+    there[stored["id"]] = stored
+    return stored, old is None
+
+
+def overwrite(world: World, app: Application, scope: str, bodies: list[Json], count: Count = _uncounted) -> list[Json]:
+    """Bulk overwrite: what is named stays or comes (a known name keeps its id), everything else goes."""
+    errors = FormErrors()
+    for index, body in enumerate(bodies):
+        validate(body, errors, (index,))
+    _check_unique(bodies, errors)
+    errors.check()
+    _check_room(bodies)
+    there = app.commands.get(scope, {})
+    count(sum(_same(there, body) is None for body in bodies))
+    stored = [_stored(world, app, scope, body, _same(there, body)) for body in bodies]
+    app.commands[scope] = {one["id"]: one for one in stored}
+    return stored
+
+
+def change(world: World, app: Application, scope: str, command_id: str, body: Json) -> Json:
+    old = get(app, scope, command_id)
+    merged = {**old, **body, "type": old["type"]}
+    _check(merged)
+    others = [one for one in listing(app, scope) if one["id"] != command_id]
+    errors = FormErrors()
+    _check_unique([*others, merged], errors)
+    errors.check()
+    app.commands[scope][command_id] = stored = _stored(world, app, scope, merged, old)
+    return stored
+
+
+def delete(app: Application, scope: str, command_id: str) -> None:
+    get(app, scope, command_id)
+    del app.commands[scope][command_id]
+
+
+def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
+    """Adds to ``errors`` what Discord would find wrong with a command's ``body``."""
+    if not errors.is_a(path, body, dict):
+        return
+    kind = body.get("type") or SLASH
+    if not isinstance(kind, int) or kind not in LIMITS:
+        errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, 2, 3}.")
+    else:
+        validation.name(errors, path, body, slash=kind == SLASH)
+        _check_slash(body, errors, path) if kind == SLASH else _check_menu(body, errors, path)
+    validation.places(errors, path, body)
+    if not errors.tree and validation.size(body) > validation.SIZE_MAX:
+        message = f"Command exceeds maximum size ({validation.SIZE_MAX})"
+        errors.add(path, "APPLICATION_COMMAND_TOO_LARGE", message)
+
+
+def _check(body: Json) -> None:
+    errors = FormErrors()
+    validate(body, errors)
+    errors.check()
+
+
+def _check_slash(body: Json, errors: FormErrors, path: Path) -> None:
+    validation.description(errors, path, body)
+    _check_options(body, errors, path)
+
+
+def _check_menu(body: Json, errors: FormErrors, path: Path) -> None:
+    for name in ("description", "options"):
+        if body.get(name):
+            code = f"APPLICATION_COMMAND_CONTEXT_MENU_{name.upper()}_INVALID"
+            errors.add((*path, name), code, f"Context menu commands cannot have {name}")
+
+
+def _check_options(body: Json, errors: FormErrors, path: Path) -> None:
+    options = errors.objects(path, body, "options")
+    errors.at_most((*path, "options"), options, OPTIONS_MAX)
+    if len({option.get("type") in (SUB_COMMAND, SUB_COMMAND_GROUP) for option in options}) > 1:
+        message = "Sub-command and sub-command group option types are mutually exclusive to all other types"
+        errors.add((*path, "options"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", message)
+    optional_seen = False
+    names: set[str] = set()
+    for index, option in enumerate(options):
+        here = (*path, "options", index)
+        _check_option(option, errors, here)
+        name = str(option.get("name"))
+        if name in names:
+            errors.add((*here, "name"), "APPLICATION_COMMAND_OPTIONS_NAME_INVALID", "Option names must be unique.")
+        names.add(name)
+        if optional_seen and option.get("required"):
+            message = "Required options must be placed before non-required options"
+            errors.add(here, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)
+        optional_seen |= not option.get("required") and option.get("type") not in (SUB_COMMAND, SUB_COMMAND_GROUP)
+
+
+def _check_option(option: Json, errors: FormErrors, path: Path) -> None:
+    validation.name(errors, path, option)
+    validation.description(errors, path, option)
+    kind = option.get("type")
+    if not isinstance(kind, int) or kind not in range(SUB_COMMAND, ATTACHMENT + 1):
+        errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, …, 11}.")
+    elif kind not in (SUB_COMMAND, SUB_COMMAND_GROUP):
+        validation.value(errors, path, option, CHOICES_MAX)
+    elif path.count("options") > _DEEPEST[kind]:
+        errors.add(
+            (*path, "type"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Sub-commands cannot be nested like this"
+        )
+    else:
+        _check_options(option, errors, path)
+
+
+def _check_unique(bodies: list[Json], errors: FormErrors) -> None:
+    seen: set[tuple[str, str]] = set()
+    for index, body in enumerate(bodies):
+        if not isinstance(body, dict):
+            continue
+        key = (str(body.get("type") or SLASH), str(body.get("name")))
+        if key in seen:
+            message = "Application command names must be unique"
+            errors.add((index,), "APPLICATION_COMMANDS_DUPLICATE_NAME", message)
+        seen.add(key)
+
+
+def _check_room(bodies: list[Json]) -> None:
+    for kind, limit in LIMITS.items():
+        if sum((body.get("type") or SLASH) == kind for body in bodies) > limit:
+            raise Refusal(400, 30032, f"Maximum number of application commands reached ({limit})")
+
+
+def _same(there: dict[str, Json], body: Json) -> Json | None:
+    kind = body.get("type") or SLASH
+    return next((one for one in there.values() if one["name"] == body["name"] and one["type"] == kind), None)
+
+
+def _stored(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
+    """The command as Discord shows it. Its version changes only when something else did."""
+    kind = body.get("type") or SLASH
+    said = {key: body[key] for key in _KEPT if body.get(key) is not None}
+    shown: Json = {
+        "id": old["id"] if old else world.new_id(),
+        "application_id": app.id,
+        "version": old["version"] if old else "",
+        "type": kind,
+        "default_member_permissions": None,
+        "nsfw": False,
+        "integration_types": [0],
+        "contexts": None,
+        "dm_permission": True,
+        "name_localizations": None,
+        "description_localizations": None,
+        **said,
+    }
+    permissions = shown["default_member_permissions"]
+    shown["default_member_permissions"] = None if permissions is None else str(permissions)
+    if kind == SLASH:
+        shown["options"] = [_stored_option(option) for option in body.get("options") or []]
+    else:
+        shown["description"] = ""
+    if scope:
+        shown["guild_id"] = scope
+    if shown != old:
+        shown["version"] = world.new_id()
+    return shown
+
+
+def _stored_option(option: Json) -> Json:
+    """Discord leaves out what is null, and false flags."""
+    shown = {key: value for key, value in option.items() if value is not None and value is not False}
+    if "options" in shown:
+        shown["options"] = [_stored_option(inner) for inner in shown["options"]]
+    if shown.get("options") == [] or shown.get("choices") == []:
+        shown = {key: value for key, value in shown.items() if value != []}
+    return shown

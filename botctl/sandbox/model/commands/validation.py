@@ -1,0 +1,123 @@
+"""What Discord demands of a command beyond its shape: names, languages, size, where it may be used.
+
+Discord: Application Commands > Application Command Naming, Localization, Slash Commands, Contexts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from botctl.core.contracts.guild_settings import LOCALES
+from botctl.sandbox.model.api_error import FormErrors, Path
+
+Json = dict[str, Any]
+NAME_MAX = 32
+DESCRIPTION_MAX = 100
+SIZE_MAX = 8000
+CHOICE_NAME_MAX = CHOICE_VALUE_MAX = 100
+_INTEGER_MAX = 2**53
+_LENGTH_MAX = 6000  # of what a person may type
+_STRING, _INTEGER, _NUMBER = 3, 4, 10
+_WITH_CHOICES = (_STRING, _INTEGER, _NUMBER)
+# Letters and digits of all scripts; those of Devanagari and Thai also with their marks
+_NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
+
+
+def name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
+    """The name of a command or option, in all languages. Those of menus may have spaces and capitals."""
+    said = errors.text(path, body, "name", 1, NAME_MAX)
+    if slash and said and not _good(said):
+        errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
+    for here, text in _localized(errors, path, body, "name", NAME_MAX):
+        if slash and not _good(text):
+            errors.add(here, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
+
+
+def description(errors: FormErrors, path: Path, body: Json) -> None:
+    errors.text(path, body, "description", 1, DESCRIPTION_MAX)
+    _localized(errors, path, body, "description", DESCRIPTION_MAX)
+
+
+def places(errors: FormErrors, path: Path, body: Json) -> None:
+    """Where and by whom a command may be used."""
+    for key, offered in (("contexts", (0, 1, 2)), ("integration_types", (0, 1))):
+        listed = errors.field(path, body, key, list)
+        if listed == []:
+            errors.add((*path, key), "BASE_TYPE_MIN_LENGTH", "Must be 1 or more in length.")
+        for index, one in enumerate(listed or []):
+            errors.choice((*path, key), {str(index): one}, str(index), offered)
+    for key in ("nsfw", "dm_permission"):
+        errors.field(path, body, key, bool)
+    errors.snowflake(path, body, "default_member_permissions")  # text or a number, as ids are
+
+
+def value(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
+    """What an option that takes a value may ask of it."""
+    kind = option["type"]
+    choices = errors.objects(path, option, "choices")
+    errors.at_most((*path, "choices"), choices, choices_max)
+    for index, choice in enumerate(choices):
+        _choice(errors, (*path, "choices", index), choice, kind)
+    names = [one.get("name") for one in choices]
+    if len(set(map(str, names))) < len(names):
+        code = "APPLICATION_COMMAND_OPTIONS_CHOICE_NAMES_DUPLICATE"
+        errors.add((*path, "choices"), code, "Choice names must be unique")
+    autocomplete = errors.field(path, option, "autocomplete", bool)
+    if autocomplete and (choices or kind not in _WITH_CHOICES):
+        code = "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_INVALID"
+        errors.add((*path, "autocomplete"), code, "Cannot have choices and autocomplete")
+    for index, one in enumerate(errors.field(path, option, "channel_types", list) or []):
+        errors.choice((*path, "channel_types"), {str(index): one}, str(index), (*range(6), *range(10, 17)))
+    errors.number(path, option, "min_length", 0, _LENGTH_MAX)
+    errors.number(path, option, "max_length", 1, _LENGTH_MAX)
+    for key in ("min_value", "max_value"):
+        if not isinstance(option.get(key), float):
+            errors.field(path, option, key, int)
+
+
+def size(command: Json) -> int:
+    """The characters that count: of names, descriptions and values, each in its longest language."""
+    own = _longest(command, "name") + _longest(command, "description") + len(str(command.get("value", "")))
+    inner = [one for key in ("options", "choices") if isinstance(listed := command.get(key), list) for one in listed]
+    return own + sum(size(one) for one in inner if isinstance(one, dict))
+
+
+def _good(said: str) -> bool:
+    """Small letters, where there are any."""
+    return _NAME.fullmatch(said) is not None and said == said.lower()
+
+
+def _localized(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
+    """The translations of ``key`` that are texts, and where they stand."""
+    found = []
+    for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
+        here = (*path, f"{key}_localizations", locale)
+        if locale not in LOCALES:
+            errors.add(here, "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
+        elif text is not None and errors.text(here[:-1], {locale: text}, locale, 1, most):
+            found.append((here, text))
+    return found
+
+
+def _choice(errors: FormErrors, path: Path, choice: Json, kind: int) -> None:
+    errors.text(path, choice, "name", 1, CHOICE_NAME_MAX)
+    _localized(errors, path, choice, "name", CHOICE_NAME_MAX)
+    said = choice.get("value")
+    if said is None:
+        errors.add((*path, "value"), "BASE_TYPE_REQUIRED", "This field is required")
+    elif kind == _STRING:
+        errors.text(path, choice, "value", 1, CHOICE_VALUE_MAX)
+    elif kind == _INTEGER:
+        errors.number(path, choice, "value", -_INTEGER_MAX, _INTEGER_MAX)
+    elif kind == _NUMBER:
+        if not isinstance(said, float):
+            errors.field(path, choice, "value", int)
+    else:
+        errors.add((*path, "value"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "This type of option has no choices")
+
+
+def _longest(one: Json, key: str) -> int:
+    localized = one.get(f"{key}_localizations")
+    texts = (one.get(key), *(localized.values() if isinstance(localized, dict) else ()))
+    return max(len(str(text or "")) for text in texts)

@@ -1,0 +1,54 @@
+"""Payloads of the gateway as text, and what is in those that clients send (Discord: Gateway Events)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.model.compact_json import dumps, loads
+
+Json = dict[str, Any]
+_STATUSES = frozenset({"online", "idle", "dnd", "invisible", "offline"})
+SMALLEST_LARGE, _LARGEST_LARGE = 50, 250
+
+
+def frame(op: int, d: Any) -> str:
+    return dumps({"op": op, "d": d, "s": None, "t": None})
+
+
+def parsed(raw: bytes) -> Json | None:
+    """The payload in ``raw``, or None when it is none."""
+    try:
+        payload = loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return payload if isinstance(payload, dict) and type(payload.get("op")) is int else None
+
+
+def token(data: Json) -> str:
+    return str(data.get("token") or "").removeprefix("Bot ")
+
+
+def large_threshold(value: object) -> int:
+    """From so many members on, those who are offline are not in GUILD_CREATE (Discord: Gateway Events > Identify)."""
+    return min(max(value, SMALLEST_LARGE), _LARGEST_LARGE) if type(value) is int else SMALLEST_LARGE
+
+
+def is_presence(data: object) -> bool:
+    """Discord: Gateway Events > Update Presence."""
+    if not isinstance(data, dict) or not isinstance(data.get("status"), str) or data["status"] not in _STATUSES:
+        return False
+    activities = data.get("activities")
+    return isinstance(activities, list) and all(
+        isinstance(one, dict) and isinstance(one.get("name"), str) and type(one.get("type")) is int
+        for one in activities
+    )
+
+
+def shard(value: object) -> tuple[int, int] | None:
+    """``[number, count]`` checked; (0, 1) when the client does not shard; None when it is wrong."""
+    if value is None:
+        return 0, 1
+    match value:
+        case [int(number), int(count)] if 0 <= number < count:
+            return number, count
+    return None

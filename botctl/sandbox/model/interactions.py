@@ -1,0 +1,299 @@
+"""Interactions: what is open, and the bot's answers to it (Discord: Receiving and Responding).
+
+A person's act opens an `Interaction`; the bot answers it once by a callback within 3 s, and may edit the answer and
+add to it for 15 minutes by its token. All functions change plain data; who waits for an answer sets ``on_change``.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown
+from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.limits import Limits
+from botctl.sandbox.model.messages import components, drafts
+from botctl.sandbox.model.messages.drafts import Draft
+from botctl.sandbox.model.world import EPHEMERAL, LOADING, Message, World
+
+Json = dict[str, Any]
+
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # types of interactions
+REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # types of callbacks
+_CHOICES_MAX = 25
+_SETTABLE = drafts.SETTABLE | EPHEMERAL
+_CHOICE_MAX = _CUSTOM_ID_MAX = 100
+_TITLE_MAX = 45
+
+
+class State(enum.StrEnum):
+    """How far an interaction is, as the person sees it."""
+
+    WAITING = "no_answer"
+    REPLIED = "replied"
+    DEFERRED = "deferred"
+    UPDATED = "updated"
+    DEFERRED_UPDATE = "deferred_update"
+    MODAL = "modal"
+    CHOICES = "choices"
+
+
+@dataclass(slots=True)
+class Interaction:
+    """One interaction. ``opened_s`` is monotonic; ``source_id`` the message whose component was used; ``original_id``
+    the message that ``@original`` means; ``followups`` the ids of the further ones.
+    """
+
+    id: str
+    token: str
+    type: int
+    application_id: str
+    user_id: str
+    guild_id: str
+    channel_id: str
+    name: str
+    opened_s: float
+    command_type: int = 1
+    source_id: str | None = None
+    state: State = State.WAITING
+    original_id: str | None = None
+    edited: bool = False
+    followups: list[str] = field(default_factory=list)
+    modal: Json | None = None
+    choices: list[Json] | None = None
+    on_change: Callable[[], None] | None = None
+
+    @property
+    def final(self) -> bool:
+        """Does the person see what they were waiting for?"""
+        if self.state is State.DEFERRED_UPDATE:
+            return self.edited or bool(self.followups) or self.source_id is None
+        return self.state not in (State.WAITING, State.DEFERRED)
+
+    @property
+    def withdrawn(self) -> bool:
+        """Has the bot taken back that it is thinking, and said nothing else yet?"""
+        return self.state is State.REPLIED and self.original_id is None and not self.followups
+
+    def changed(self) -> None:
+        if self.on_change:
+            self.on_change()
+
+
+class Book:
+    """The interactions that are open or may still be answered, by token."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        self._by_token: dict[str, Interaction] = {}
+        self._order: deque[str] = deque()
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._by_token
+
+    @property
+    def deadlines(self) -> Limits:
+        return self._limiter.limits
+
+    def open(self, world: World, kind: int, **fields: Any) -> Interaction:
+        """A new interaction of type ``kind``. ``fields``: of `Interaction`."""
+        token = secrets.token_urlsafe(60)
+        opened_s = world.clock.monotonic()
+        made = Interaction(id=world.new_id(), token=token, type=kind, opened_s=opened_s, **fields)
+        self._by_token[token] = made
+        self._order.append(token)
+        if len(self._order) > self.deadlines.kept:
+            del self._by_token[self._order.popleft()]
+        return made
+
+    def to_answer(self, interaction_id: str, token: str, now_s: float) -> Interaction:
+        """The interaction that a callback answers; raises 10062 and 40060."""
+        found = self._by_token.get(token)
+        if found is None or found.id != interaction_id:
+            raise unknown("interaction")
+        if found.state is not State.WAITING:
+            raise Refusal(400, 40060, "Interaction has already been acknowledged.")
+        if now_s - found.opened_s > self.deadlines.response_s:
+            raise unknown("interaction")
+        return found
+
+    def answered(self, application_id: str, token: str, now_s: float) -> Interaction:
+        """The interaction whose token is used as a webhook; raises 10015 and 50027."""
+        found = self._by_token.get(token)
+        if found is None or found.application_id != application_id:
+            raise unknown("Webhook")
+        if now_s - found.opened_s > self.deadlines.token_s:
+            raise Refusal(401, 50027, "Invalid Webhook Token")
+        if found.state is State.WAITING:
+            raise unknown("Webhook")
+        return found
+
+
+def check_callback(interaction: Interaction, body: Json) -> int:
+    """The type of the callback in ``body``; raises 50035 for one that does not fit the interaction."""
+    kind = body.get("type")
+    allowed = {
+        COMMAND: (REPLY, DEFER, MODAL),
+        AUTOCOMPLETE: (CHOICES,),
+        COMPONENT: (REPLY, DEFER, DEFER_UPDATE, UPDATE, MODAL),
+        MODAL_SUBMIT: (REPLY, DEFER, DEFER_UPDATE) + ((UPDATE,) if interaction.source_id else ()),
+    }[interaction.type]
+    if kind in allowed:
+        return int(kind)
+    errors = FormErrors()
+    errors.add(("type",), "BASE_TYPE_CHOICES", f"Value must be one of {{{', '.join(map(str, allowed))}}}.")
+    errors.check()
+    raise AssertionError
+
+
+def reply(world: World, interaction: Interaction, made: Draft) -> Message:
+    """Callback 4: a message of its own."""
+    shown = _message(world, interaction, made, made.flags & _SETTABLE)
+    interaction.original_id = shown.id
+    interaction.state = State.REPLIED
+    return shown
+
+
+def defer(world: World, interaction: Interaction, flags: int) -> Message:
+    """Callback 5: “thinking…”, a message that is filled later."""
+    shown = _message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
+    interaction.original_id = shown.id
+    interaction.state = State.DEFERRED
+    return shown
+
+
+def update(world: World, interaction: Interaction, made: Draft) -> Message:
+    """Callback 7: the message on which the component stands changes."""
+    message = source(world, interaction)
+    interaction.original_id = message.id
+    interaction.state = State.UPDATED
+    return drafts.edit(world, message, made)
+
+
+def defer_update(interaction: Interaction) -> None:
+    """Callback 6: nothing to see yet; the component's message may change later. A form that no component opened is
+    closed by it, and that is all.
+    """
+    interaction.original_id = interaction.source_id
+    interaction.state = State.DEFERRED_UPDATE
+
+
+def offer(interaction: Interaction, body: Json) -> None:
+    """Callback 8: choices for what the person is typing."""
+    errors = FormErrors()
+    choices = errors.objects(("data",), body, "choices")
+    errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
+    for index, one in enumerate(choices):
+        errors.text(("data", "choices", index), one, "name", 1, _CHOICE_MAX)
+        if isinstance(one.get("value"), str):
+            errors.text(("data", "choices", index), one, "value", 0, _CHOICE_MAX)
+        elif type(one.get("value")) not in (int, float):
+            errors.add(("data", "choices", index, "value"), "BASE_TYPE_REQUIRED", "This field is required")
+    errors.check()
+    interaction.choices = [{"name": one["name"], "value": one["value"]} for one in choices]
+    interaction.state = State.CHOICES
+
+
+def open_modal(interaction: Interaction, body: Json) -> Json:
+    """Callback 9: a form opens before the person."""
+    errors = FormErrors()
+    errors.text(("data",), body, "custom_id", 1, _CUSTOM_ID_MAX)
+    errors.text(("data",), body, "title", 1, _TITLE_MAX)
+    listed = errors.objects(("data",), body, "components")
+    if not listed:
+        errors.add(("data", "components"), "BASE_TYPE_REQUIRED", "This field is required")
+    components.checked_form(listed, errors, ("data", "components"))
+    errors.check()
+    interaction.modal = body
+    interaction.state = State.MODAL
+    return body
+
+
+def original(world: World, interaction: Interaction) -> Message:
+    """The message that ``@original`` means; raises 10008 when there is none (any more)."""
+    found = world.message(interaction.channel_id, interaction.original_id or "")
+    if found is None:
+        raise unknown("Message")
+    return found
+
+
+def own(world: World, interaction: Interaction, message_id: str) -> Message:
+    """A message that this interaction made: ``@original`` or the id of a follow-up; raises 10008."""
+    if message_id in ("@original", interaction.original_id):
+        return original(world, interaction)
+    found = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
+    if found is None:
+        raise unknown("Message")
+    return found
+
+
+def edit(world: World, interaction: Interaction, message: Message, made: Draft) -> Message:
+    """An edit by token. The first one of a “thinking…” message is the answer."""
+    drafts.edit(world, message, made)
+    if message.id == interaction.original_id:
+        interaction.edited = True
+        if interaction.state is State.DEFERRED:
+            interaction.state = State.REPLIED
+    return message
+
+
+def delete(world: World, interaction: Interaction, message: Message) -> None:
+    world.remove_message(message)
+    if message.id in interaction.followups:
+        interaction.followups.remove(message.id)
+        return
+    interaction.edited = True
+    if interaction.state is State.DEFERRED:
+        interaction.state = State.REPLIED  # the person sees “thinking…” go away, and nothing else
+        interaction.original_id = None
+
+
+def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Message, bool]:
+    """A further message, and whether it is a new one: the first after a defer takes the place of “thinking…”."""
+    thinking = world.message(interaction.channel_id, interaction.original_id or "")
+    if interaction.state is State.DEFERRED and thinking is not None:
+        return edit(world, interaction, thinking, made), False
+    shown = _message(world, interaction, made, made.flags & _SETTABLE)
+    interaction.followups.append(shown.id)
+    return shown, True
+
+
+def source(world: World, interaction: Interaction) -> Message:
+    """The message on which the component stands; raises 10008 when it is gone."""
+    found = world.message(interaction.channel_id, interaction.source_id or "")
+    if found is None:
+        raise unknown("Message")
+    return found
+
+
+def _message(world: World, interaction: Interaction, made: Draft, flags: int) -> Message:
+    invoked: Json = {
+        "id": interaction.id,
+        "type": interaction.type,
+        "name": interaction.name,
+        "user_id": interaction.user_id,
+        "message_id": interaction.source_id,
+    }
+    return drafts.create(
+        world,
+        made,
+        channel_id=interaction.channel_id,
+        guild_id=interaction.guild_id,
+        author_id=interaction.application_id,
+        application_id=interaction.application_id,
+        type=_message_type(interaction),
+        flags=flags,
+        only_for=interaction.user_id if flags & EPHEMERAL else None,
+        invoked=invoked,
+    )
+
+
+def _message_type(interaction: Interaction) -> int:
+    """Discord: Message resource > Message Types: 20 answers a slash command, 23 a context menu, 19 is a reply."""
+    if interaction.type != COMMAND:
+        return 0
+    return 20 if interaction.command_type == 1 else 23

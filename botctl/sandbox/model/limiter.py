@@ -1,0 +1,223 @@
+"""Holding bots to the `limits`: each request costs a look-up or two, whatever there was before.
+
+Discord: Rate Limits. A window begins with its first request and lasts its time; nothing here waits. Times are
+monotonic seconds of the sandbox's clock.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botctl.core.clock import Clock
+from botctl.sandbox.model.api_error import RateLimited
+from botctl.sandbox.model.limits import Limits, Rate
+
+Json = dict[str, Any]
+Headers = dict[str, str]
+_SWEEP_FIRST = 1024
+_NOBODY = ""
+
+# What a route's requests are counted as; those that are not here are "other_routes", each for itself.
+_MESSAGE, _REACTIONS = "/channels/{}/messages/{}", "/channels/{}/messages/{}/reactions"
+_KINDS: dict[str, str] = {
+    "POST /channels/{}/messages": "create_message",
+    f"PATCH {_MESSAGE}": "edit_message",
+    f"DELETE {_MESSAGE}": "delete_message",
+    "POST /channels/{}/messages/bulk-delete": "bulk_delete",
+    f"DELETE {_REACTIONS}": "reactions",
+    f"DELETE {_REACTIONS}/{{}}": "reactions",
+    f"PUT {_REACTIONS}/{{}}/@me": "reactions",
+    f"DELETE {_REACTIONS}/{{}}/@me": "reactions",
+    f"DELETE {_REACTIONS}/{{}}/{{}}": "reactions",
+    "POST /channels/{}/typing": "typing",
+    "PATCH /channels/{}": "edit_channel",
+    "POST /guilds/{}/emojis": "emojis",
+    "PATCH /guilds/{}/emojis/{}": "emojis",
+    "DELETE /guilds/{}/emojis/{}": "emojis",
+}
+_KIND_OF_TOP = {"webhooks": "webhooks"}
+_COMMANDS = re.compile(r"(POST|PUT|PATCH|DELETE) /applications/\{}(/guilds/\{})?/commands(/\{})?")
+_SHARED = frozenset({"emojis"})  # of all bots together: X-RateLimit-Scope: shared
+_MAJORS = {"channels": 1, "guilds": 1, "webhooks": 2}  # how many of the first path parts tell buckets apart
+_FIELDS = {"PATCH /channels/{}": ("rename_channel", frozenset({"name", "topic"}))}
+_PART = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where the requests of a route are counted.
+
+    ``kind`` is a name of `Limits`, None for the answers to interactions, which are not counted; ``majors`` are the path
+    parts that have a bucket each; a body with one of ``fields`` counts as ``field_kind`` too.
+    """
+
+    kind: str | None
+    hash: str
+    majors: tuple[str, ...]
+    exempt: bool  # from the global limit
+    field_kind: str = ""
+    fields: frozenset[str] = frozenset()
+
+
+def bucket_of(method: str, path: str) -> Bucket:
+    """The bucket of the route ``method path``, whose variable parts are ``{names}``."""
+    route = f"{method} {_PART.sub('{}', path)}"
+    top = path.split("/")[1]
+    kind = _KINDS.get(route) or _KIND_OF_TOP.get(top) or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
+    counted = route if kind in ("other_routes", "commands", "webhooks") else kind
+    parts = re.match(rf"/{top}((?:/\{{\w+\}})*)", path)
+    majors = tuple(_PART.findall(parts[1]))[: _MAJORS.get(top, 0)] if parts else ()
+    answers = top == "interactions"
+    return Bucket(
+        None if answers else kind,
+        hashlib.blake2b(counted.encode(), digest_size=16).hexdigest(),
+        majors,
+        answers or len(majors) > 1,
+        *_FIELDS.get(route, ("", frozenset())),
+    )
+
+
+class Start(enum.Enum):
+    """Whether an IDENTIFY may begin a session."""
+
+    NOW = enum.auto()
+    LATER = enum.auto()
+    NEVER = enum.auto()  # the day's budget is spent: Discord resets the token
+
+
+@dataclass(slots=True)
+class _Window:
+    ends_s: float
+    left: int
+
+
+@dataclass(eq=False)
+class Limiter:
+    """All counters. ``limits`` may be replaced at any time: it holds for windows that begin from then on."""
+
+    limits: Limits
+    windows: dict[Hashable, _Window] = field(default_factory=dict)
+    banned: dict[str, float] = field(default_factory=dict)  # addresses, and until when
+    _sweep_at: int = _SWEEP_FIRST
+
+    # REST
+
+    def admit(self, bucket: Bucket, who: str, path: Mapping[str, str], clock: Clock) -> Headers:
+        """Count a request of ``who``: a bot, or an address without a token. The headers of its answer.
+
+        Raises RateLimited.
+        """
+        limits = self.limits
+        if bucket.kind is None or not limits.enforced:
+            return {}
+        now_s = clock.monotonic()
+        if not bucket.exempt and (wait_s := self._wait(("global", who), limits.requests, now_s)):
+            raise RateLimited(wait_s, "global", {})
+        rate: Rate = getattr(limits, bucket.kind)
+        shared = bucket.kind in _SHARED
+        owner = None if shared or bucket.exempt else who
+        window = self._window((bucket.hash, owner, *[path[one] for one in bucket.majors]), rate, now_s)
+        admitted = window.left > 0
+        if admitted:
+            window.left -= 1
+        after_s = _up(window.ends_s - now_s)
+        headers = {
+            "X-RateLimit-Limit": str(rate.count),
+            "X-RateLimit-Remaining": str(window.left),
+            "X-RateLimit-Reset": f"{clock.now().timestamp() + after_s:.3f}",
+            "X-RateLimit-Reset-After": f"{after_s:.3f}",
+            "X-RateLimit-Bucket": bucket.hash,
+        }
+        if not admitted:
+            raise RateLimited(after_s, "shared" if shared else "user", headers)
+        return headers
+
+    def admit_fields(self, bucket: Bucket, path: Mapping[str, str], body: object, now_s: float) -> None:
+        """Count a request by what is in its body; raises RateLimited."""
+        if not self.limits.enforced or not isinstance(body, dict) or bucket.fields.isdisjoint(body):
+            return
+        rate: Rate = getattr(self.limits, bucket.field_kind)
+        wait_s = self._wait((bucket.field_kind, *[path[one] for one in bucket.majors]), rate, now_s)
+        if wait_s:
+            raise RateLimited(wait_s, "shared", {})
+
+    def invalid(self, address: str | None, now_s: float) -> None:
+        """Count an answer of 401, 403 or 429 (but not of the scope shared); the last one allowed brings the ban."""
+        if not self.limits.enforced:
+            return
+        window = self._window(("invalid", address), self.limits.invalid_requests, now_s)
+        window.left -= 1
+        if window.left <= 0:
+            self.ban(address, now_s)
+
+    def ban(self, address: str | None, now_s: float, for_s: float | None = None) -> None:
+        """Every request from ``address`` meets Cloudflare's error 1015, for ``for_s`` or as long as the limits say."""
+        self.banned[address or _NOBODY] = now_s + (self.limits.ban_s if for_s is None else for_s)
+
+    def ban_left_s(self, address: str | None, now_s: float) -> float:
+        """How long ``address`` stays banned; 0 when it is not."""
+        until_s = self.banned.get(address or _NOBODY)
+        if until_s is None or until_s > now_s:
+            return until_s - now_s if until_s else 0.0
+        del self.banned[address or _NOBODY]
+        self.windows.pop(("invalid", address), None)
+        return 0.0
+
+    def wait_s(self, kind: str, *key: str, now_s: float) -> float:
+        """Count one of ``kind`` (a rate of `Limits`) for ``key``: 0 when it is admitted, else how long it must wait."""
+        return self._wait((kind, *key), getattr(self.limits, kind), now_s)
+
+    # The gateway
+
+    def identify(self, bot: str, shard: int, now_s: float) -> Start:
+        """Count an IDENTIFY of ``shard``. Discord: Gateway > Session Start Limit, and Sharding > Max Concurrency."""
+        if self._wait(("identifies", bot), self.limits.identifies, now_s):
+            return Start.NEVER
+        key = shard % max(self.limits.max_concurrency, 1)
+        if self._wait(("concurrency", bot, key), Rate(1, self.limits.concurrency_s), now_s):
+            return Start.LATER
+        return Start.NOW
+
+    def session_start_limit(self, bot: str, now_s: float) -> Json:
+        """As GET /gateway/bot shows it; ``reset_after`` in ms."""
+        total = self.limits.identifies.count
+        window = self.windows.get(("identifies", bot))
+        open_ = window is not None and window.ends_s > now_s
+        return {
+            "total": total,
+            "remaining": max(window.left, 0) if window and open_ else total,
+            "reset_after": math.ceil((window.ends_s - now_s) * 1000) if window and open_ else 0,
+            "max_concurrency": self.limits.max_concurrency,
+        }
+
+    def forget_identifies(self, bot: str) -> None:
+        """A new token begins a new day."""
+        self.windows.pop(("identifies", bot), None)
+
+    def _wait(self, key: Hashable, rate: Rate, now_s: float) -> float:
+        window = self._window(key, rate, now_s)
+        if window.left <= 0:
+            return _up(window.ends_s - now_s)
+        window.left -= 1
+        return 0.0
+
+    def _window(self, key: Hashable, rate: Rate, now_s: float) -> _Window:
+        found = self.windows.get(key)
+        if found is not None and found.ends_s > now_s:
+            return found
+        if found is None and len(self.windows) >= self._sweep_at:
+            self.windows = {key: one for key, one in self.windows.items() if one.ends_s > now_s}
+            self._sweep_at = max(_SWEEP_FIRST, 2 * len(self.windows))
+        made = self.windows[key] = _Window(now_s + rate.per_s, rate.count)
+        return made
+
+
+def _up(seconds: float) -> float:
+    """Rounded up to whole milliseconds: who waits that long is admitted."""
+    return math.ceil(seconds * 1000) / 1000

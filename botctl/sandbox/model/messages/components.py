@@ -1,0 +1,169 @@
+"""Components of messages and modals: finding them, and what a person's hand does with them (Discord: Components)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.model.api_error import FormErrors, Path
+
+Json = dict[str, Any]
+
+ROW, BUTTON, STRING_SELECT, TEXT_INPUT = 1, 2, 3, 4
+USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT = 5, 6, 7, 8
+SECTION, TEXT, THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER = 9, 10, 11, 12, 13, 14, 17
+V2 = 1 << 15  # Discord: Message resource > Message Flags: IS_COMPONENTS_V2
+SELECTS = frozenset({STRING_SELECT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT, CHANNEL_SELECT})
+CLICKABLE = SELECTS | {BUTTON}
+LINK_STYLE = 5
+_LABEL_MAX = 100
+_DEEPEST = 12  # parts of a path; Discord nests a button in a row in a container, and no deeper
+_FIELDS: dict[str, type] = {
+    "id": int,
+    "custom_id": str,
+    "label": str,
+    "placeholder": str,
+    "url": str,
+    "emoji": dict,
+    "disabled": bool,
+    "required": bool,
+    "min_values": int,
+    "max_values": int,
+    "min_length": int,
+    "max_length": int,
+    "value": str,
+    "channel_types": list,
+}
+
+
+def walk(components: Iterable[Json]) -> Iterator[Json]:
+    """Every component, outermost first, in the order a person reads them."""
+    for one in components:
+        yield one
+        yield from walk(one.get("components") or ())
+        for inner in ("component", "accessory"):
+            if isinstance(one.get(inner), dict):
+                yield from walk((one[inner],))
+
+
+def check(listed: list[Json], errors: FormErrors, path: Path) -> None:
+    """Adds to ``errors`` what cannot be a component."""
+    for index, one in enumerate(listed):
+        _check_one(one, errors, (*path, index))
+
+
+def _check_one(one: Json, errors: FormErrors, path: Path) -> None:
+    if len(path) > _DEEPEST:
+        errors.add(path, "COMPONENT_LAYOUT_INVALID", "Components are nested too deeply")
+        return
+    errors.is_a((*path, "type"), one.get("type"), int)
+    for name, kind in _FIELDS.items():
+        errors.field(path, one, name, kind)
+    check(errors.objects(path, one, "components"), errors, (*path, "components"))
+    for name in ("component", "accessory"):
+        inner = errors.field(path, one, name, dict)
+        if inner is not None:
+            _check_one(inner, errors, (*path, name))
+    for index, option in enumerate(errors.objects(path, one, "options")):
+        for name in ("label", "value"):
+            errors.text((*path, "options", index), option, name, 1, _LABEL_MAX)
+
+
+def numbered(components: list[Json]) -> list[Json]:
+    """``components`` with the ``id`` that Discord gives to those that have none, and selects with their defaults."""
+    everything = list(walk(components))
+    taken = {one["id"] for one in everything if one.get("id")}
+    free = (number for number in itertools.count(1) if number not in taken)
+    for one in everything:
+        for name in [name for name, value in one.items() if value is None]:
+            del one[name]
+        if not one.get("id"):
+            one["id"] = next(free)
+        if one["type"] in SELECTS:
+            one.setdefault("min_values", 1)
+            one.setdefault("max_values", 1)
+    return components
+
+
+def clickable(components: list[Json]) -> list[Json]:
+    return [one for one in walk(components) if one.get("type") in CLICKABLE]
+
+
+def name_of(one: Json) -> str:
+    """What a person would call it: its label, else its emoji, its placeholder or its custom id."""
+    emoji = (one.get("emoji") or {}).get("name")
+    return str(one.get("label") or emoji or one.get("placeholder") or one.get("custom_id") or "")
+
+
+def find(components: list[Json], wanted: str) -> Json:
+    """The button or select that ``wanted`` names by custom id or, in any case, by its words."""
+    candidates = clickable(components)
+    for one in candidates:
+        if one.get("custom_id") == wanted:
+            return one
+    for one in candidates:
+        if name_of(one).casefold() == wanted.casefold():
+            return one
+    names = ", ".join(name_of(one) for one in candidates)
+    raise UsageError(
+        f"The message has no button or menu called “{wanted}”.",
+        hint=f"It has: {names}." if names else "It has none at all.",
+    )
+
+
+def forbidden(one: Json, values: list[str] | None) -> str | None:
+    """Why a person cannot use ``one`` like this, as a sentence; None when they can."""
+    name = name_of(one)
+    if one.get("disabled"):
+        return f"“{name}” is disabled."
+    if one["type"] == BUTTON:
+        if one.get("style") == LINK_STYLE:
+            return f"“{name}” only opens {one.get('url')}; the bot hears nothing of it."
+        return None
+    return wrong_count(one, name, len(values or ()))
+
+
+def wrong_count(one: Json, name: str, count: int) -> str | None:
+    low, high = one.get("min_values", 1), one.get("max_values", 1)
+    if low <= count <= high:
+        return None
+    wanted = f"{low}" if low == high else f"{low} to {high}"
+    return f"“{name}” takes {wanted} value{'' if wanted == '1' else 's'}, and {count} came."
+
+
+def chosen(one: Json, values: list[str]) -> list[str]:
+    """The values of a string select's options that ``values`` names by value or label."""
+    options = one.get("options") or []
+    by_word = {str(option["label"]).casefold(): option["value"] for option in options}
+    known = {option["value"] for option in options}
+    found = [value if value in known else by_word.get(value.casefold()) for value in values]
+    if None in found:
+        wrong = values[found.index(None)]
+        labels = ", ".join(str(option["label"]) for option in options)
+        raise UsageError(f"“{name_of(one)}” has no choice “{wrong}”.", hint=f"Its choices are: {labels}.")
+    return [value for value in found if value is not None]
+
+
+def checked_form(components: list[Json], errors: FormErrors, path: Path) -> None:
+    """Adds to ``errors`` what cannot be the components of a modal: each holds fields, which need a custom id."""
+    check(components, errors, path)
+    for index, outer in enumerate(components):
+        for one in walk([outer]) if not errors.tree else ():
+            if one["type"] in SELECTS | {TEXT_INPUT} and not one.get("custom_id"):
+                errors.add((*path, index, "custom_id"), "BASE_TYPE_REQUIRED", "This field is required")
+
+
+def modal_fields(components: list[Json]) -> list[Json]:
+    """The fields of a modal as a person sees them: the component, with the label that stands over it."""
+    fields: list[Json] = []
+    for outer in components:
+        label = outer.get("label")
+        inner = [outer["component"]] if isinstance(outer.get("component"), dict) else outer.get("components") or []
+        fields += [
+            {"required": True, "value": None, **one, "label": label or one.get("label") or one["custom_id"]}
+            for one in inner
+            if one.get("custom_id")
+        ]
+    return fields

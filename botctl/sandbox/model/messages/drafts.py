@@ -1,0 +1,198 @@
+"""Messages: what a body may say, and how one is made and changed (Discord: Message resource)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from botctl.sandbox.model.api_error import FormErrors, Refusal, too_large
+from botctl.sandbox.model.messages import component_schema, embeds, mentions
+from botctl.sandbox.model.messages.components import V2
+from botctl.sandbox.model.messages.mentions import Allowed
+from botctl.sandbox.model.world import LOADING, Message, World
+
+Json = dict[str, Any]
+CONTENT_MAX = 2000
+UPLOAD_MAX_BYTES = 10 * 1024 * 1024  # Discord: Reference > Uploading Files
+FILES_MAX = 10
+SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12  # Discord: Message resource > Message Flags
+SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # of a new message
+
+
+@dataclass
+class Upload:
+    """A file that came with a body. ``slot`` is the n of its ``files[n]``."""
+
+    slot: str
+    filename: str
+    content_type: str
+    data: bytes
+
+
+@dataclass
+class Draft:
+    """A body that was found right. ``fields`` holds what it sets of a Message; ``flags`` are as it said them (None: not
+    at all); ``kept`` are the attachments that stay (None: all); ``uploads`` the new ones, stored under the id that is
+    the key.
+    """
+
+    fields: Json = field(default_factory=dict)
+    said_flags: int | None = None
+    kept: set[str] | None = None
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    attachments: list[Json] = field(default_factory=list)
+    allowed: Allowed = mentions.EVERYBODY
+
+    @property
+    def flags(self) -> int:
+        return self.said_flags or 0
+
+
+def draft(
+    body: Json,
+    uploads: list[Upload],
+    world: World,
+    *,
+    old: Message | None = None,
+    allowed: Allowed = mentions.EVERYBODY,
+    empty: bool = False,
+) -> Draft:
+    """What ``body`` asks for; raises Refusal (50035, 50006, 50081, 40005) when Discord would.
+
+    ``old`` is the message to change; ``allowed`` whom a text calls that does not say; ``empty``: nothing is enough.
+    """
+    if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
+        raise too_large()
+    errors = FormErrors()
+    made = Draft(said_flags=errors.field((), body, "flags", int), allowed=mentions.allowed(body, errors, allowed))
+    v2 = bool((made.flags | (old.flags if old else 0)) & V2)
+    _content(body, made, errors)
+    if "embeds" in body:
+        made.fields["embeds"] = embeds.checked(errors, body)
+    _components(body, made, errors, v2=v2)
+    _attachments(body, uploads, made, errors, world)
+    errors.field((), body, "tts", bool)
+    if body.get("poll") is not None:  # Discord has polls; to drop one silently would be worse than to refuse it
+        errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
+    if v2:
+        _check_legacy(made, old, errors)
+    errors.check()
+    if body.get("sticker_ids"):
+        raise Refusal(400, 50081, "Invalid Sticker")  # nobody has any here
+    if not (old or empty or any(made.fields.values()) or made.attachments):
+        raise _empty()
+    return made
+
+
+def create(world: World, made: Draft, *, channel_id: str, guild_id: str, author_id: str, **more: Any) -> Message:
+    """A new message in the world. ``more``: further fields of `Message`, also its id."""
+    message = Message(
+        id=more.pop("id", None) or world.new_id(),
+        channel_id=channel_id,
+        guild_id=guild_id,
+        author_id=author_id,
+        timestamp=world.timestamp(),
+        attachments=made.attachments,
+        **made.fields,
+        **more,
+    )
+    mentions.note(world, message, made.allowed)
+    world.add_message(message)
+    return message
+
+
+def edit(world: World, message: Message, made: Draft) -> Message:
+    """``message`` as ``made`` wants it; one that was "thinking…" is a plain message afterwards. Raises 50006."""
+    kept = message.attachments
+    if made.kept is not None:
+        kept = [stored for stored in kept if stored["id"] in made.kept]
+    attachments = kept + made.attachments
+    shown = [made.fields.get(name, getattr(message, name)) for name in ("content", "embeds", "components")]
+    if not (any(shown) or attachments or message.snapshots or message.flags & LOADING):
+        raise _empty()
+    for name, value in made.fields.items():
+        setattr(message, name, value)
+    message.attachments = attachments
+    if made.fields:
+        mentions.note(world, message, made.allowed)
+    if message.flags & LOADING:
+        message.flags = message.flags & ~LOADING | made.flags & V2
+    else:
+        suppressed = message.flags if made.said_flags is None else made.said_flags
+        message.flags = message.flags & ~SUPPRESS_EMBEDS | suppressed & SUPPRESS_EMBEDS | made.flags & V2
+        message.edited_at = world.timestamp()
+    return message
+
+
+def listed(
+    world: World,
+    channel_id: str,
+    *,
+    viewer: str,
+    limit: int,
+    before: str | None = None,
+    after: str | None = None,
+    around: str | None = None,
+) -> list[Message]:
+    """The newest ``limit`` messages that ``viewer`` sees, newest first; with ``after`` the oldest of those after it,
+    with ``around`` as many before it as after it.
+    """
+    shown = [m for m in world.messages.get(channel_id, {}).values() if m.only_for in (None, viewer)]
+    if around:
+        half = limit // 2
+        older, newer = [m for m in shown if int(m.id) < int(around)], [m for m in shown if int(m.id) >= int(around)]
+        return (older[max(len(older) - half, 0) :] + newer[: limit - half])[::-1]
+    if before:
+        shown = [m for m in shown if int(m.id) < int(before)]
+    if after:
+        shown = [m for m in shown if int(m.id) > int(after)][:limit]
+    return shown[-limit:][::-1]
+
+
+def _empty() -> Refusal:
+    return Refusal(400, 50006, "Cannot send an empty message")
+
+
+def _content(body: Json, made: Draft, errors: FormErrors) -> None:
+    if "content" in body:
+        made.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
+
+
+def _components(body: Json, made: Draft, errors: FormErrors, *, v2: bool) -> None:
+    if "components" not in body:
+        return
+    made.fields["components"] = component_schema.checked(body, errors, v2=v2)
+
+
+def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:
+    """Version 2 components stand alone, and stay what they are (Discord: Components > Using components)."""
+    for name in ("content", "embeds"):
+        if made.fields.get(name):
+            words = f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
+            errors.add((name,), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
+    if old and not old.flags & V2 and any(made.fields.get(one, getattr(old, one)) for one in ("content", "embeds")):
+        words = "Content and embeds must be removed for MessageFlags.IS_COMPONENTS_V2"
+        errors.add(("flags",), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
+
+
+def _attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
+    """Discord: Reference > Uploading Files: an attachment's id is a slot of ``files[n]``, or that of one to keep."""
+    if not uploads and "attachments" not in body:
+        return
+    described = {str(one.get("id")): one for one in errors.objects((), body, "attachments")}
+    slots = {upload.slot for upload in uploads}
+    if "attachments" in body:
+        made.kept = set(described) - slots
+    errors.at_most(("attachments",), [*slots, *(made.kept or ())], FILES_MAX)
+    for upload in uploads:
+        said = described.get(upload.slot, {})
+        stored: Json = {
+            "id": world.new_id(),
+            "filename": str(said.get("filename") or upload.filename),
+            "size": len(upload.data),
+            "content_type": upload.content_type,
+        }
+        if said.get("description"):
+            stored["description"] = str(said["description"])
+        made.uploads[stored["id"]] = upload
+        made.attachments.append(stored)

@@ -1,0 +1,98 @@
+"""Whom a message calls (Discord: Message resource > Allowed Mentions Object)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.api_error import FormErrors
+from botctl.sandbox.model.messages import components
+from botctl.sandbox.model.world import Message, World
+
+Json = dict[str, Any]
+_USER = re.compile(r"<@!?(\d+)>")
+_ROLE = re.compile(r"<@&(\d+)>")
+_EVERYONE = re.compile(r"@(?:everyone|here)\b")
+_KINDS = ("users", "roles", "everyone")
+_MOST = 100
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Which mentions in a text count: all of a kind in ``kinds``, and the ids in ``users`` and ``roles``."""
+
+    kinds: frozenset[str] = frozenset(_KINDS)
+    users: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    replied: bool = True
+
+
+EVERYBODY = Allowed()  # without `allowed_mentions`
+USERS = Allowed(frozenset({"users"}))  # the same in an answer to an interaction
+
+
+def allowed(body: Json, errors: FormErrors, default: Allowed) -> Allowed:
+    """What ``allowed_mentions`` of ``body`` says; ``default`` where it is absent."""
+    said = errors.field((), body, "allowed_mentions", dict)
+    if said is None:
+        return default
+    path = ("allowed_mentions",)
+    kinds = errors.field(path, said, "parse", list) or []
+    for index, one in enumerate(kinds):
+        if one not in _KINDS:
+            listed = ", ".join(f"'{kind}'" for kind in _KINDS)
+            errors.add((*path, "parse", index), "BASE_TYPE_CHOICES", f"Value must be one of ({listed}).")
+            return default
+    named = {name: frozenset(errors.snowflakes(path, said, name, _MOST)) for name in ("users", "roles")}
+    for name, ids in named.items():
+        if ids and name in kinds:
+            words = f'parse:["{name}"] and {name}: [ids...] are mutually exclusive.'
+            errors.add(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", words)
+    replied = errors.field(path, said, "replied_user", bool) or False
+    return Allowed(frozenset(kinds), named["users"], named["roles"], replied)
+
+
+def note(world: World, message: Message, whom: Allowed) -> None:
+    """Write into ``message`` whom its text calls, as far as ``whom`` and its author's permissions let it."""
+    text = _text(message)
+    message.mentions, message.mention_roles, message.mention_everyone = [], [], False
+    if "@" in text:
+        found = dict.fromkeys(_USER.findall(text))
+        message.mentions = [one for one in found if one in world.users and ("users" in whom.kinds or one in whom.users)]
+        _note_many(world, message, text, whom)
+    if message.reply_to and whom.replied:
+        answered = world.message(message.channel_id, message.reply_to)
+        if answered is not None and not answered.webhook_id and answered.author_id not in message.mentions:
+            message.mentions.append(answered.author_id)
+
+
+def _note_many(world: World, message: Message, text: str, whom: Allowed) -> None:
+    """Roles and everyone: those that may be mentioned by anybody, or all when the author may."""
+    guild = world.guilds.get(message.guild_id)
+    roles, everyone = dict.fromkeys(_ROLE.findall(text)), _EVERYONE.search(text)
+    if guild is None or not (roles or everyone):
+        return
+    may = message.webhook_id is not None or _may_mention(world, message)
+    message.mention_everyone = bool(everyone) and may and "everyone" in whom.kinds
+    message.mention_roles = [
+        one
+        for one in roles
+        if one in guild.roles and (may or guild.roles[one].mentionable) and ("roles" in whom.kinds or one in whom.roles)
+    ]
+
+
+def _may_mention(world: World, message: Message) -> bool:
+    guild = world.guilds[message.guild_id]
+    author, channel = guild.members.get(message.author_id), world.channels.get(message.channel_id)
+    if author is None or channel is None:
+        return False
+    return bool(permissions.of(world, guild, author, channel) & permissions.BITS["MENTION_EVERYONE"])
+
+
+def _text(message: Message) -> str:
+    """What stands in a message to be read, its text components included."""
+    if not message.flags & components.V2:
+        return message.content
+    return "\n".join(one["content"] for one in components.walk(message.components) if one["type"] == components.TEXT)

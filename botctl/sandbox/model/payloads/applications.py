@@ -1,0 +1,54 @@
+"""Applications, and the webhooks that they and people make (Discord: Application and Webhook resources)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.model.payloads.users import user
+from botctl.sandbox.model.world import Application, Webhook, World
+
+Json = dict[str, Any]
+
+
+def application(app: Application, world: World) -> Json:
+    return {
+        "id": app.id,
+        "name": app.name,
+        "icon": None,
+        "description": "A bot in a local Discord",
+        "summary": "",
+        "type": None,
+        "bot_public": True,
+        "bot_require_code_grant": False,
+        "verify_key": "0" * 64,
+        "flags": app.flags,
+        "flags_new": str(app.flags),
+        "owner": user(world.users[app.owner_id]),
+        "team": None,
+        "redirect_uris": [],
+        "interactions_endpoint_url": None,
+        "role_connections_verification_url": None,
+        "approximate_guild_count": len(world.guilds),
+        "approximate_user_install_count": 0,
+        "approximate_user_authorization_count": 0,
+        "explicit_content_filter": 0,
+        "eligible_oauth2_scopes": ["bot", "applications.commands"],
+        "tags": [],
+        **app.settings,
+    }
+
+
+def webhook(one: Webhook, world: World, *, api: str) -> Json:
+    """An incoming webhook; ``api`` is where the API is."""
+    return {
+        "id": one.id,
+        "type": 1,
+        "guild_id": one.guild_id,
+        "channel_id": one.channel_id,
+        "application_id": one.application_id,
+        "name": one.name,
+        "avatar": one.avatar,
+        "user": user(world.users[one.user_id]),
+        "token": one.token,
+        "url": f"{api}/webhooks/{one.id}/{one.token}",
+    }

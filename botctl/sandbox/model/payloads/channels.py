@@ -1,0 +1,121 @@
+"""Channels of whatever kind, threads, and who may do what in them (Discord: Channel resource)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.channels.types import CATEGORY, PRIVATE_THREAD, STAGE, VOICE
+from botctl.sandbox.model.payloads.users import user
+from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Thread, World
+
+Json = dict[str, Any]
+_OBFUSCATED = 1 << 17  # Discord: Channel resource > Channel Flags
+# A category and what is spoken in have no topic and nothing pinned (Discord: Channel > Channel Object).
+_SPOKEN = ("topic", "last_pin_timestamp")
+_NOT_OF = {VOICE: _SPOKEN, STAGE: _SPOKEN, CATEGORY: (*_SPOKEN, "rate_limit_per_user", "last_message_id")}
+
+
+def channel(channel: Channel) -> Json:
+    """A channel of a guild, with what one of its type has."""
+    shown = {
+        "id": channel.id,
+        "type": channel.type,
+        "guild_id": channel.guild_id,
+        "name": channel.name,
+        "position": channel.position,
+        "permission_overwrites": [overwrite(one) for one in channel.overwrites.values()],
+        "parent_id": channel.parent_id,
+        "topic": channel.topic,
+        "nsfw": channel.nsfw,
+        "rate_limit_per_user": channel.slowmode_s,
+        "last_message_id": channel.last_message_id,
+        "last_pin_timestamp": channel.last_pin_at,
+        "flags": 0,
+        **channel.settings,
+    }
+    return {key: value for key, value in shown.items() if key not in _NOT_OF.get(channel.type, ())}
+
+
+def channel_for(one: Channel, guild: Guild, bot: Member, world: World) -> Json:
+    """A channel as the gateway shows it to ``bot``: what it does not see is there, and nothing is said of it.
+
+    Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
+    """
+    if permissions.sees(world, guild, bot, one):
+        return channel(one)
+    nobody = Overwrite(guild.id, 0, deny=permissions.VIEW)
+    settings = one.settings | ({"available_tags": []} if "available_tags" in one.settings else {})
+    bare = Channel(one.id, guild.id, "___hidden___", one.type, one.position, one.parent_id, settings=settings)
+    return {**channel(bare), "permission_overwrites": [overwrite(nobody)], "flags": _OBFUSCATED}
+
+
+def overwrite(one: Overwrite) -> Json:
+    return {"id": one.id, "type": one.type, "allow": str(one.allow), "deny": str(one.deny)}
+
+
+def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
+    """A thread; ``state`` is its `Channel.thread`; with the membership of ``viewer``, if any."""
+    metadata: Json = {
+        "archived": state.archived,
+        "archive_timestamp": state.archived_at,
+        "auto_archive_duration": state.auto_archive_minutes,
+        "locked": state.locked,
+        "create_timestamp": state.created_at,
+    }
+    shown: Json = {
+        "id": channel.id,
+        "type": channel.type,
+        "guild_id": channel.guild_id,
+        "parent_id": channel.parent_id,
+        "owner_id": channel.owner_id,
+        "name": channel.name,
+        "last_message_id": channel.last_message_id,
+        "last_pin_timestamp": channel.last_pin_at,
+        "rate_limit_per_user": channel.slowmode_s,
+        "thread_metadata": {**metadata, "invitable": state.invitable} if channel.type == PRIVATE_THREAD else metadata,
+        "message_count": state.messages,
+        "member_count": min(len(channel.thread_members), 50),  # Discord: Thread fields: it stops counting at 50
+        "total_message_sent": state.messages_ever,
+        "flags": 0,
+    }
+    return {**shown, "member": thread_member(channel, viewer)} if viewer in channel.thread_members else shown
+
+
+def thread_member(channel: Channel, user_id: str) -> Json:
+    return {"id": channel.id, "user_id": user_id, "join_timestamp": channel.thread_members[user_id], "flags": 0}
+
+
+def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
+    """A DM as ``viewer`` sees it: with the others of it."""
+    others = [user(world.users[one]) for one in channel.recipients if one != viewer]
+    return {
+        "id": channel.id,
+        "type": channel.type,
+        "last_message_id": channel.last_message_id,
+        "recipients": others,
+        "flags": 0,
+    }
+
+
+def any_channel(one: Channel, world: World, *, viewer: str) -> Json:
+    """A channel of whatever kind."""
+    if one.thread is not None:
+        return thread(one, one.thread, viewer=viewer)
+    return channel(one) if one.guild_id else direct_channel(one, world, viewer=viewer)
+
+
+def partial_channel(channel: Channel, permissions: int) -> Json:
+    """A channel as an interaction shows it; of a thread also its metadata (Discord: Resolved Data Structure)."""
+    shown: Json = {
+        "id": channel.id,
+        "type": channel.type,
+        "guild_id": channel.guild_id,
+        "name": channel.name,
+        "parent_id": channel.parent_id,
+        "permissions": str(permissions),
+        "flags": 0,
+    }
+    if channel.thread is not None:
+        shown["thread_metadata"] = thread(channel, channel.thread)["thread_metadata"]
+    return shown

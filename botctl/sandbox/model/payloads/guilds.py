@@ -1,0 +1,137 @@
+"""Guilds and what they hold: roles, emojis, scheduled events, the audit log (Discord: Guild resource)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.payloads.channels import channel_for, thread
+from botctl.sandbox.model.payloads.users import member, user
+from botctl.sandbox.model.world import AuditEntry, Emoji, Guild, Member, Role, World
+
+Json = dict[str, Any]
+
+
+def guild(guild: Guild, world: World) -> Json:
+    """A guild as REST shows it."""
+    return {
+        "id": guild.id,
+        "name": guild.name,
+        "icon": None,
+        "description": guild.description,
+        "home_header": None,
+        "splash": None,
+        "discovery_splash": None,
+        "features": [],
+        "banner": None,
+        "owner_id": guild.owner_id,
+        "application_id": None,
+        "region": "deprecated",
+        "afk_channel_id": None,
+        "afk_timeout": 300,
+        "system_channel_id": guild.system_channel_id,
+        "system_channel_flags": 0,
+        "widget_enabled": False,
+        "widget_channel_id": None,
+        "verification_level": guild.verification_level,
+        "roles": [role(one) for one in guild.roles.values()],
+        "default_message_notifications": 0,
+        "mfa_level": 0,
+        "explicit_content_filter": 0,
+        "max_presences": None,
+        "max_members": 500_000,
+        "max_stage_video_channel_users": 50,
+        "max_video_channel_users": 25,
+        "vanity_url_code": None,
+        "premium_tier": 0,
+        "premium_subscription_count": 0,
+        "preferred_locale": guild.locale,
+        "rules_channel_id": None,
+        "safety_alerts_channel_id": None,
+        "public_updates_channel_id": None,
+        "premium_progress_bar_enabled": False,
+        "nsfw": False,
+        "nsfw_level": 0,
+        "emojis": [emoji(one, world) for one in guild.emojis.values()],
+        "stickers": [],
+        "incidents_data": None,
+        "hub_type": None,
+        "latest_onboarding_question_id": None,
+        **guild.settings,
+    }
+
+
+def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> Json:
+    """A guild as GUILD_CREATE shows it to ``bot``, with the members of ``shown``, and the threads that are awake."""
+    return {
+        **guild(one, world),
+        "joined_at": bot.joined_at,
+        "large": len(one.members) > 250,  # noqa: PLR2004 - disnake's and Discord's largest large_threshold
+        "unavailable": False,
+        "member_count": len(one.members),
+        "voice_states": [],
+        "members": [member(member_, world) for member_ in shown],
+        "channels": [channel_for(channel_, one, bot, world) for channel_ in one.channels.values()],
+        "threads": [
+            thread(one_, one_.thread, viewer=bot.user_id)
+            for one_ in one.threads.values()
+            if one_.thread and not one_.thread.archived and permissions.of(world, one, bot, one_) & permissions.VIEW
+        ],
+        "presences": [],
+        "stage_instances": [],
+        "guild_scheduled_events": [
+            scheduled_event(event, world)
+            for event in one.scheduled_events.values()
+            if _takes_place(event)
+            and permissions.of(world, one, bot, one.channels.get(event["channel_id"])) & permissions.VIEW
+        ],
+        "soundboard_sounds": [],
+    }
+
+
+def _takes_place(event: Json) -> bool:
+    """Is a scheduled event ahead, or going on?"""
+    return event["status"] in (1, 2)
+
+
+def scheduled_event(event: Json, world: World) -> Json:
+    """One of `Guild.scheduled_events`, with who made it."""
+    return {**event, "creator": user(world.users[event["creator_id"]])}
+
+
+def role(role: Role) -> Json:
+    shown: Json = {
+        "id": role.id,
+        "name": role.name,
+        "color": role.color,
+        "colors": {"primary_color": role.color, "secondary_color": None, "tertiary_color": None},
+        "hoist": role.hoist,
+        "icon": None,
+        "unicode_emoji": None,
+        "position": role.position,
+        "permissions": str(role.permissions),
+        "managed": role.bot_id is not None,
+        "mentionable": role.mentionable,
+        "flags": 0,
+    }
+    return {**shown, "tags": {"bot_id": role.bot_id}} if role.bot_id else shown
+
+
+def emoji(one: Emoji, world: World) -> Json:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "user": user(world.users[one.user_id]),
+        "roles": one.roles,
+        "require_colons": True,
+        "managed": False,
+        "animated": one.animated,
+        "available": True,
+    }
+
+
+def audit_entry(one: AuditEntry) -> Json:
+    """One line of a guild's audit log; what there is nothing of is left out."""
+    shown: Json = {"id": one.id, "user_id": one.user_id, "target_id": one.target_id, "action_type": one.action}
+    more = {"changes": one.changes, "reason": one.reason, "options": one.options}
+    return shown | {key: value for key, value in more.items() if value}

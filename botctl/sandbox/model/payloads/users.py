@@ -1,0 +1,59 @@
+"""Users and members (Discord: User resource, Guild resource > Guild Member Object)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.model.world import Member, User, World
+
+Json = dict[str, Any]
+
+
+def user(user: User) -> Json:
+    shown: Json = {
+        "id": user.id,
+        "username": user.name,
+        "discriminator": "0",
+        "global_name": user.global_name,
+        "avatar": None,
+        "public_flags": 0,
+        "flags": 0,
+        "primary_guild": None,
+    }
+    return {**shown, "bot": True} if user.bot else shown
+
+
+def current_user(bot: User) -> Json:
+    return {**user(bot), "verified": True, "mfa_enabled": True, "locale": "en-US", "email": None}
+
+
+def member(member: Member, world: World) -> Json:
+    return {**partial_member(member), "user": user(world.users[member.user_id])}
+
+
+def partial_member(member: Member) -> Json:
+    """A member without its user, as messages show it."""
+    return {
+        "nick": member.nick,
+        "avatar": None,
+        "banner": None,
+        "roles": member.roles,
+        "joined_at": member.joined_at,
+        "premium_since": None,
+        "communication_disabled_until": member.timeout_until,
+        "deaf": member.deaf,
+        "mute": member.mute,
+        "pending": False,
+        "flags": 0,
+    }
+
+
+def resolved_member(member: Member, may: int) -> Json:
+    """A member with what it may do, as resolved data shows it: without voice (Discord: Resolved Data Structure)."""
+    shown = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
+    return {**shown, "permissions": str(may)}
+
+
+def invoking_member(one: Member, may: int, world: World) -> Json:
+    """A member with what it may do in the channel, as interactions show the invoking one."""
+    return {**member(one, world), "permissions": str(may)}

@@ -1,0 +1,163 @@
+"""Permissions: their bits, and what a member may do in a guild or channel, computed as Discord does.
+
+Discord: Permissions > Bitwise Permission Flags, Permission Overwrites, Implicit Permissions, Inherited Permissions,
+Permissions For Timed Out Members, Permission Hierarchy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from botctl.sandbox.model.world import Channel, Guild, Member, World
+
+# By bit, from 0; a bit without a name is not in use.
+# fmt: off
+NAMES = (
+    "CREATE_INSTANT_INVITE", "KICK_MEMBERS", "BAN_MEMBERS", "ADMINISTRATOR", "MANAGE_CHANNELS", "MANAGE_GUILD",
+    "ADD_REACTIONS", "VIEW_AUDIT_LOG", "PRIORITY_SPEAKER", "STREAM", "VIEW_CHANNEL", "SEND_MESSAGES",
+    "SEND_TTS_MESSAGES", "MANAGE_MESSAGES", "EMBED_LINKS", "ATTACH_FILES", "READ_MESSAGE_HISTORY",
+    "MENTION_EVERYONE", "USE_EXTERNAL_EMOJIS", "VIEW_GUILD_INSIGHTS", "CONNECT", "SPEAK", "MUTE_MEMBERS",
+    "DEAFEN_MEMBERS", "MOVE_MEMBERS", "USE_VAD", "CHANGE_NICKNAME", "MANAGE_NICKNAMES", "MANAGE_ROLES",
+    "MANAGE_WEBHOOKS", "MANAGE_GUILD_EXPRESSIONS", "USE_APPLICATION_COMMANDS", "REQUEST_TO_SPEAK", "MANAGE_EVENTS",
+    "MANAGE_THREADS", "CREATE_PUBLIC_THREADS", "CREATE_PRIVATE_THREADS", "USE_EXTERNAL_STICKERS",
+    "SEND_MESSAGES_IN_THREADS", "USE_EMBEDDED_ACTIVITIES", "MODERATE_MEMBERS",
+    "VIEW_CREATOR_MONETIZATION_ANALYTICS", "USE_SOUNDBOARD", "CREATE_GUILD_EXPRESSIONS", "CREATE_EVENTS",
+    "USE_EXTERNAL_SOUNDS", "SEND_VOICE_MESSAGES", "-", "SET_VOICE_CHANNEL_STATUS", "SEND_POLLS",
+    "USE_EXTERNAL_APPS", "PIN_MESSAGES", "BYPASS_SLOWMODE",
+)
+# fmt: on
+BITS = {name: 1 << bit for bit, name in enumerate(NAMES) if name != "-"}
+ALL = sum(BITS.values())
+
+
+def bits(*names: str) -> int:
+    """The permissions called ``names``, in any case; raises KeyError."""
+    return sum({BITS[name.upper()] for name in names})
+
+
+def names(permissions: int) -> list[str]:
+    return [name for name, bit in BITS.items() if permissions & bit]
+
+
+ADMINISTRATOR, VIEW, SEND = bits("ADMINISTRATOR"), bits("VIEW_CHANNEL"), bits("SEND_MESSAGES")
+HISTORY, IN_THREADS = bits("READ_MESSAGE_HISTORY"), bits("SEND_MESSAGES_IN_THREADS")
+EVERYBODY = (
+    VIEW
+    | SEND
+    | HISTORY
+    | IN_THREADS
+    | bits(
+        "CREATE_INSTANT_INVITE",
+        "ADD_REACTIONS",
+        "EMBED_LINKS",
+        "ATTACH_FILES",
+        "CHANGE_NICKNAME",
+        "CONNECT",
+        "USE_APPLICATION_COMMANDS",
+        "CREATE_PUBLIC_THREADS",
+        "CREATE_PRIVATE_THREADS",
+        "USE_EXTERNAL_EMOJIS",
+        "USE_EXTERNAL_STICKERS",
+        "SEND_POLLS",
+    )
+)
+MODERATOR = EVERYBODY | bits(
+    "KICK_MEMBERS",
+    "BAN_MEMBERS",
+    "MANAGE_MESSAGES",
+    "MODERATE_MEMBERS",
+    "MANAGE_NICKNAMES",
+    "MANAGE_THREADS",
+    "PIN_MESSAGES",
+    "BYPASS_SLOWMODE",
+    "VIEW_AUDIT_LOG",
+)
+DIRECT = ALL & ~bits("MANAGE_CHANNELS", "MANAGE_ROLES", "MANAGE_WEBHOOKS", "MANAGE_GUILD", "ADMINISTRATOR")  # in a DM
+
+_NEED_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBED_LINKS")
+_TIMED_OUT = VIEW | HISTORY
+
+
+def of(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
+    """What ``member`` may do: in ``channel`` (0 when it cannot see it), or without one in the guild as a whole."""
+    granted = _base(guild, member)
+    if granted == ALL:
+        return ALL
+    if channel is not None:
+        granted = _overwritten(guild, member, place(world, channel), granted)
+        granted = _implied(granted, SEND if channel.thread is None else IN_THREADS)
+        if channel.thread is not None and not _in_thread(channel, member, granted):
+            return 0
+    return granted & _TIMED_OUT if timed_out(world, member) else granted
+
+
+def sees(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
+    """Does ``member`` see ``channel``? A category, also for what is in it (Discord: Channel > Obfuscated Channels)."""
+    inside = (one for one in guild.channels.values() if one.parent_id == channel.id)
+    return any(of(world, guild, member, one) & VIEW for one in (channel, *inside))
+
+
+def timed_out(world: World, member: Member) -> bool:
+    return member.timeout_until is not None and member.timeout_until > world.timestamp()
+
+
+def top(guild: Guild, member: Member) -> int:
+    """The position of the highest role of ``member``."""
+    return max((guild.roles[role_id].position for role_id in member.roles), default=0)
+
+
+def above(guild: Guild, member: Member, position: int) -> bool:
+    """Does ``member`` stand above a role at ``position``? The owner stands above all."""
+    return member.user_id == guild.owner_id or top(guild, member) > position
+
+
+def outranks(guild: Guild, member: Member, other: Member) -> bool:
+    """May ``member`` act on ``other`` by the hierarchy of roles? Nobody may act on the owner."""
+    return other.user_id != guild.owner_id and above(guild, member, top(guild, other))
+
+
+def _base(guild: Guild, member: Member) -> int:
+    if member.user_id == guild.owner_id:
+        return ALL
+    granted = guild.roles[guild.id].permissions
+    for role_id in member.roles:
+        granted |= guild.roles[role_id].permissions
+    return ALL if granted & ADMINISTRATOR else granted
+
+
+def place(world: World, channel: Channel) -> Channel:
+    """Where the overwrites stand: a thread has those of its parent."""
+    return world.channels.get(channel.parent_id or "", channel) if channel.thread is not None else channel
+
+
+def _overwritten(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
+    """First those of @everyone, then of all roles together, then the member's own."""
+    if not channel.overwrites:
+        return granted
+    roles = [channel.overwrites[one] for one in member.roles if one in channel.overwrites]
+    steps = [
+        (one.deny, one.allow)
+        for one in (channel.overwrites.get(guild.id), channel.overwrites.get(member.user_id))
+        if one is not None
+    ]
+    if roles:
+        denied = allowed = 0
+        for one in roles:
+            denied, allowed = denied | one.deny, allowed | one.allow
+        steps.insert(1 if guild.id in channel.overwrites else 0, (denied, allowed))
+    for deny, allow in steps:
+        granted = granted & ~deny | allow
+    return granted
+
+
+def _implied(granted: int, send: int) -> int:
+    """What falls away with seeing the channel, and with speaking there, which in threads is a permission of its own."""
+    if not granted & VIEW:
+        return 0
+    return granted if granted & send else granted & ~_NEED_SEND
+
+
+def _in_thread(thread: Channel, member: Member, granted: int) -> bool:
+    """A private thread is seen by its members and by those who manage threads."""
+    return not thread.private or member.user_id in thread.thread_members or bool(granted & BITS["MANAGE_THREADS"])

@@ -1,0 +1,351 @@
+"""The world of the local Discord: plain data, and the few rules that belong to the data itself.
+
+Ids are snowflakes as decimal strings; times are ISO 8601 in UTC as Discord writes them. Nothing here waits or sends:
+`payloads` shows the world as JSON, `storage` keeps it in a file, the adapters change it and tell the bots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botctl.core.clock import Clock, SystemClock
+from botctl.sandbox.model import permissions, snowflakes
+from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
+
+KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
+PRUNED_AT_ONCE = 100
+
+# Discord: Application resource > Application flags: the three privileged intents, granted
+PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
+
+EPHEMERAL = 1 << 6  # Discord: Message resource > Message flags
+LOADING = 1 << 7
+
+
+@dataclass
+class User:
+    """A person or a bot. ``locale`` is what the person's client is set to."""
+
+    id: str
+    name: str
+    bot: bool = False
+    global_name: str | None = None
+    locale: str = "en-US"
+    closed_dms: bool = False  # nobody may write to them
+
+
+@dataclass
+class Role:
+    id: str
+    name: str
+    position: int = 1
+    permissions: int = permissions.EVERYBODY
+    color: int = 0
+    bot_id: str | None = None  # the bot that a managed role was made for
+    hoist: bool = False
+    mentionable: bool = False
+
+
+@dataclass
+class Overwrite:
+    """What a channel allows and denies one role (``type`` 0) or member (1); ``id`` is theirs."""
+
+    id: str
+    type: int
+    allow: int = 0
+    deny: int = 0
+
+
+@dataclass
+class Thread:
+    """What a thread has beyond a channel (Discord: Channel resource > Thread Metadata)."""
+
+    created_at: str
+    archived_at: str  # when ``archived`` last changed
+    archived: bool = False
+    locked: bool = False
+    invitable: bool = True
+    auto_archive_minutes: int = 4320
+    messages: int = 0  # now
+    messages_ever: int = 0
+
+
+@dataclass
+class Channel:
+    """A channel of a guild, a thread (``thread`` is set), or a DM (``guild_id`` is empty, ``recipients`` its users).
+
+    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining; ``settings``
+    what else Discord keeps of a channel and nothing here depends on, as JSON.
+    """
+
+    id: str
+    guild_id: str
+    name: str
+    type: int = 0
+    position: int = 0
+    parent_id: str | None = None
+    topic: str | None = None
+    nsfw: bool = False
+    slowmode_s: int = 0
+    overwrites: dict[str, Overwrite] = field(default_factory=dict)
+    last_message_id: str | None = None
+    last_pin_at: str | None = None
+    owner_id: str | None = None
+    thread: Thread | None = None
+    thread_members: dict[str, str] = field(default_factory=dict)
+    recipients: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def private(self) -> bool:
+        """Is it a private thread?"""
+        return self.type == PRIVATE_THREAD
+
+
+@dataclass
+class Member:
+    user_id: str
+    roles: list[str] = field(default_factory=list)
+    joined_at: str = "2026-01-01T00:00:00.000000+00:00"
+    nick: str | None = None
+    timeout_until: str | None = None
+    deaf: bool = False
+    mute: bool = False
+
+
+@dataclass
+class Emoji:
+    id: str
+    name: str
+    user_id: str
+    roles: list[str] = field(default_factory=list)
+    animated: bool = False
+
+
+@dataclass
+class Invite:
+    """``max_age_s`` and ``max_uses`` are 0 for no limit."""
+
+    code: str
+    guild_id: str
+    channel_id: str
+    inviter_id: str
+    created_at: str
+    max_age_s: int = 86_400
+    max_uses: int = 0
+    temporary: bool = False
+    uses: int = 0
+
+
+@dataclass
+class Webhook:
+    """An incoming webhook of a channel. ``application_id`` is that of the bot that made it."""
+
+    id: str
+    token: str
+    guild_id: str
+    channel_id: str
+    name: str
+    user_id: str
+    application_id: str | None = None
+    avatar: str | None = None  # its hash
+
+
+@dataclass
+class AuditEntry:
+    """One line of a guild's audit log. ``changes`` are ``{key, old_value?, new_value?}``."""
+
+    id: str
+    user_id: str
+    action: int
+    target_id: str | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    reason: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Guild:
+    """A guild. ``bans`` are user id to reason; ``available`` is False in an outage; ``settings`` as of a channel.
+
+    ``auto_moderation`` (rules), ``scheduled_events`` (by id) and ``pages`` (what it shows newcomers, by name) are JSON.
+    """
+
+    id: str
+    name: str
+    owner_id: str
+    roles: dict[str, Role] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
+    locale: str = "en-US"
+    threads: dict[str, Channel] = field(default_factory=dict)
+    emojis: dict[str, Emoji] = field(default_factory=dict)
+    bans: dict[str, str | None] = field(default_factory=dict)
+    audit_log: list[AuditEntry] = field(default_factory=list)
+    description: str | None = None
+    system_channel_id: str | None = None
+    verification_level: int = 0
+    available: bool = True
+    settings: dict[str, Any] = field(default_factory=dict)
+    auto_moderation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scheduled_events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Message:
+    """One message; ``guild_id`` is empty in a DM. ``only_for`` is the user who alone sees it (ephemeral); ``invoked``
+    is what it answers: ``{id, type, name, user_id}``; attachments are ``{id, filename, size, content_type,
+    description?}``; ``reactions`` are the emoji as REST writes it to the users who gave it; ``name`` and ``avatar`` are
+    what a webhook said instead of its own. ``mentions`` and ``mention_roles`` are the ids of whom it calls.
+    ``reply_to`` is a message of the same channel; ``reference`` points elsewhere, as JSON, and ``snapshots`` are what
+    a forward took along.
+    """
+
+    id: str
+    channel_id: str
+    guild_id: str
+    author_id: str
+    timestamp: str
+    content: str = ""
+    type: int = 0
+    flags: int = 0
+    edited_at: str | None = None
+    embeds: list[dict[str, Any]] = field(default_factory=list)
+    components: list[dict[str, Any]] = field(default_factory=list)
+    attachments: list[dict[str, Any]] = field(default_factory=list)
+    only_for: str | None = None
+    invoked: dict[str, Any] | None = None
+    reply_to: str | None = None
+    application_id: str | None = None
+    nonce: str | int | None = None
+    pinned_at: str | None = None
+    reactions: dict[str, list[str]] = field(default_factory=dict)
+    webhook_id: str | None = None
+    name: str | None = None
+    tts: bool = False
+    avatar: str | None = None
+    mentions: list[str] = field(default_factory=list)
+    mention_roles: list[str] = field(default_factory=list)
+    mention_everyone: bool = False
+    reference: dict[str, Any] | None = None
+    snapshots: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Application:
+    """A bot's application. ``commands``: scope ("" for global, else the guild's id) to command id to stored command;
+    ``command_permissions``: guild id to command id (or the application's own) to its overwrites ``{id, type,
+    permission}``; ``emojis`` are its own, good in every guild; ``settings`` as in `Channel`.
+    """
+
+    id: str
+    name: str
+    owner_id: str
+    flags: int = PRIVILEGED_GRANTED
+    commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    emojis: dict[str, Emoji] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def all_commands(self) -> list[dict[str, Any]]:
+        return [command for scope in self.commands.values() for command in scope.values()]
+
+
+class World:
+    """Everything that exists. ``cdn`` is the base URL where attachments are served."""
+
+    def __init__(self, clock: Clock | None = None, *, last_id: int = 0) -> None:
+        self.clock = clock or SystemClock()
+        self.last_id = last_id
+        self.cdn = ""
+        self.users: dict[str, User] = {}
+        self.names: dict[str, str] = {}  # of users, casefolded, to their ids
+        self.guilds: dict[str, Guild] = {}
+        self.channels: dict[str, Channel] = {}  # the channels and threads of all guilds, and the DMs, by id
+        self.invites: dict[str, Invite] = {}  # by code
+        self.webhooks: dict[str, Webhook] = {}
+        self.applications: dict[str, Application] = {}
+        self.messages: dict[str, dict[str, Message]] = {}  # channel id to message id to message, oldest first
+
+    def new_id(self) -> str:
+        """A new snowflake: the clock's milliseconds, and never one twice, even when the clock steps back."""
+        self.last_id = max(snowflakes.first_of(self.clock.now()), self.last_id + 1)
+        return str(self.last_id)
+
+    def timestamp(self) -> str:
+        return discord_time(self.clock.now())
+
+    def add_user(self, user: User) -> User:
+        self.users[user.id] = user
+        self.names[user.name.casefold()] = user.id
+        return user
+
+    def add_guild(self, guild: Guild) -> Guild:
+        self.guilds[guild.id] = guild
+        self.channels.update(guild.channels)
+        self.channels.update(guild.threads)
+        return guild
+
+    def add_channel(self, channel: Channel) -> Channel:
+        """A new channel or thread of a guild, or a DM."""
+        self.channels[channel.id] = channel
+        if channel.guild_id:
+            guild = self.guilds[channel.guild_id]
+            (guild.channels if channel.thread is None else guild.threads)[channel.id] = channel
+        return channel
+
+    def remove_channel(self, channel: Channel) -> None:
+        """With its threads, messages, invites, webhooks and scheduled events."""
+        if channel.guild_id:
+            guild = self.guilds[channel.guild_id]
+            for thread in [one for one in guild.threads.values() if one.parent_id == channel.id]:
+                self.remove_channel(thread)
+            guild.channels.pop(channel.id, None)
+            guild.threads.pop(channel.id, None)
+            events = guild.scheduled_events
+            guild.scheduled_events = {key: one for key, one in events.items() if one["channel_id"] != channel.id}
+        self.channels.pop(channel.id, None)
+        self.messages.pop(channel.id, None)
+        self.invites = {code: one for code, one in self.invites.items() if one.channel_id != channel.id}
+        self.webhooks = {key: one for key, one in self.webhooks.items() if one.channel_id != channel.id}
+
+    def direct(self, user_id: str, other_id: str) -> Channel:
+        """The DM of two users; it begins to exist when it is first asked for."""
+        for one in self.channels.values():
+            if not one.guild_id and set(one.recipients) == {user_id, other_id}:
+                return one
+        return self.add_channel(Channel(self.new_id(), "", "", type=DM, recipients=[user_id, other_id]))
+
+    def add_message(self, message: Message) -> None:
+        shown = self.messages.setdefault(message.channel_id, {})
+        shown[message.id] = message
+        channel = self.channels.get(message.channel_id)
+        if channel is not None and message.only_for is None:
+            channel.last_message_id = message.id
+            if channel.thread is not None and message.id != channel.id:  # the one it began with does not count
+                channel.thread.messages += 1
+                channel.thread.messages_ever += 1
+        if len(shown) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
+            for old in list(shown)[:PRUNED_AT_ONCE]:
+                del shown[old]
+
+    def remove_message(self, message: Message) -> None:
+        """What is gone already may go again."""
+        gone = self.messages.get(message.channel_id, {}).pop(message.id, None)
+        channel = self.channels.get(message.channel_id)
+        if gone is not None and channel is not None and channel.thread is not None and message.only_for is None:
+            channel.thread.messages = max(0, channel.thread.messages - 1)
+
+    def attachment_ids(self) -> set[str]:
+        shown = (message for channel in self.messages.values() for message in channel.values())
+        return {attachment["id"] for message in shown for attachment in message.attachments}
+
+    def message(self, channel_id: str, message_id: str) -> Message | None:
+        return self.messages.get(channel_id, {}).get(message_id)
+
+
+def discord_time(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds")

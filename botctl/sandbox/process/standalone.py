@@ -1,0 +1,131 @@
+"""A sandbox in a process of its own, until SIGTERM or SIGINT: of `botctl run`, or by itself for bots of any library."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from botctl.core.errors import BotctlError, Held
+from botctl.sandbox.model.limits import Limits
+from botctl.sandbox.model.tokens import bot_token
+from botctl.sandbox.process.serve import serving
+from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.storage import world_file
+from botctl.sandbox.storage.attachments import Files
+
+TOKEN, SECRET = "BOTCTL_SANDBOX_TOKEN", "BOTCTL_SANDBOX_SECRET"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run. ``port`` 0 is any free one; ``bots`` are the names of the applications there must be;
+    ``token`` is that of the first one, where it does not follow from ``secret`` like those of the others.
+    """
+
+    secret: str = field(repr=False)
+    port: int = 0
+    state: Path | None = None
+    bots: Sequence[str] = ()
+    limits: Limits = field(default_factory=Limits)
+    token: str | None = field(default=None, repr=False)
+
+
+def start(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
+    """Run until a signal comes; ``tell`` is called once bots may connect.
+
+    Raises:
+        Held: the port is taken.
+        ConfigError: the world's file, or the self-check that the environment asks for, cannot be had.
+        UsageError: a bot cannot be called so.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_run(plan, tell))
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in the file ``path``, which is made, for its owner's eyes only, when it is not there.
+
+    Raises BotctlError when it cannot be read or written.
+    """
+    try:
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(new_secret() + "\n")
+        found = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BotctlError(f"The secret in {path} cannot be had: {error}.") from None
+    if not found:
+        raise BotctlError(f"There is no secret in {path}.", hint="Delete the file; a new secret is made.")
+    return found
+
+
+def secret_of(environment: Mapping[str, str]) -> str | None:
+    """The control secret that the environment says, or names the file of."""
+    if said := environment.get(SECRET):
+        return said
+    named = environment.get(f"{SECRET}_FILE")
+    return kept_secret(Path(named)) if named else None
+
+
+async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
+    world = world_file.load(plan.state, bots=plan.bots)
+    tokens = {bot_token(plan.secret, one): one for one in world.applications}
+    if plan.token:
+        first = next(iter(tokens))
+        tokens = {plan.token: tokens.pop(first), **tokens}
+    files = Files(plan.state.with_suffix(".files") if plan.state else None)
+    files.forget_all_but(world.attachment_ids())
+    sandbox = Sandbox(world, Access(tokens, plan.secret), files=files, limits=plan.limits)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with _saved(sandbox, plan.state):
+        with _listening(plan.port):
+            async with serving(sandbox, port=plan.port):
+                tell(sandbox)
+                await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def _saved(sandbox: Sandbox, state: Path | None) -> AsyncIterator[None]:
+    if state is None:
+        yield
+        return
+    saver = world_file.Saver(sandbox.world, state)
+    sandbox.changed = saver.changed
+    saving = asyncio.create_task(saver.run())
+    try:
+        yield
+    finally:
+        saving.cancel()
+        await asyncio.wait((saving,))
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise Held(f"The sandbox cannot listen on port {port}: {why}.") from None
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's where it is there: a third less CPU for each interaction."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every system
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

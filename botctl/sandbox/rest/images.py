@@ -1,0 +1,64 @@
+"""Images in the body of a request: a data URI (Discord: Reference > Image Data)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from botctl.sandbox.model.api_error import FormErrors, Path
+
+_DATA_URI = re.compile(r"data:(image/(?:png|jpeg|gif|webp|avif));base64,(.*)", re.DOTALL)
+_FIRST_BYTES = {
+    "image/png": b"\x89PNG\r\n\x1a\n",
+    "image/jpeg": b"\xff\xd8\xff",
+    "image/gif": b"GIF8",
+    "image/webp": b"RIFF",
+    "image/avif": b"\0\0\0",
+}
+MOST_BYTES = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Image:
+    content_type: str
+    data: bytes
+
+    @property
+    def animated(self) -> bool:
+        return self.content_type == "image/gif"
+
+    @property
+    def hash(self) -> str:
+        """As Discord names icons and avatars: 32 hex digits, of animated ones after ``a_``."""
+        return "a_" * self.animated + hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+
+
+def image(errors: FormErrors, path: Path, body: dict[str, Any], name: str, most: int = MOST_BYTES) -> Image | None:
+    """The image ``name`` of ``body``; None when it is absent, null or an error. ``most``: bytes."""
+    said = errors.field(path, body, name, str)
+    if said is None:
+        return None
+    found = _decoded(said)
+    if found is None:
+        errors.add((*path, name), "IMAGE_INVALID", "Invalid image data")
+    elif len(found.data) > most:
+        errors.add((*path, name), "BINARY_TYPE_MAX_SIZE", f"File cannot be larger than {most / 1024} kb.")
+        return None
+    return found
+
+
+def _decoded(said: str) -> Image | None:
+    parts = _DATA_URI.fullmatch(said)
+    if parts is None:
+        return None
+    try:
+        data = base64.b64decode(parts[2], validate=True)
+    except binascii.Error:
+        return None
+    # Discord looks at the picture itself, and takes a PNG that calls itself a JPEG.
+    known = next((kind for kind, first in _FIRST_BYTES.items() if data.startswith(first)), None)
+    return Image(known, data) if known else None

@@ -1,0 +1,49 @@
+"""Users: the bot itself, and others (Discord: User resource)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.model import payloads
+from botctl.sandbox.model.api_error import FormErrors, unknown
+from botctl.sandbox.rest.images import image
+from botctl.sandbox.rest.routing import Call, route
+
+Json = dict[str, Any]
+
+
+@route("GET", "/users/@me", scope="identify")
+def me(call: Call) -> Json:
+    user, grant = call.sandbox.world.users[call.user_id], call.grant
+    if grant is None:
+        return payloads.current_user(user)
+    shown = {**payloads.user(user), "locale": user.locale, "mfa_enabled": False}
+    return {**shown, "email": f"{user.name}@example.com", "verified": True} if "email" in grant.scopes else shown
+
+
+@route("PATCH", "/users/@me")
+def edit_me(call: Call) -> Json:
+    """A picture is looked at, and then forgotten."""
+    world, errors = call.sandbox.world, FormErrors()
+    user = world.users[call.app.id]
+    name = errors.text((), call.form, "username", 2, 32) if "username" in call.form else user.name
+    if world.names.get(name.casefold(), user.id) != user.id:
+        errors.add(("username",), "USERNAME_ALREADY_TAKEN", "Username is already taken.")
+    for picture in ("avatar", "banner"):
+        image(errors, (), call.form, picture)
+    errors.check()
+    if name != user.name:
+        del world.names[user.name.casefold()]
+        user.name = name
+        world.add_user(user)
+        call.sandbox.emit("USER_UPDATE", payloads.current_user(user), application_id=user.id)
+        call.sandbox.changed()
+    return payloads.current_user(user)
+
+
+@route("GET", "/users/{user}")
+def get_user(call: Call) -> Json:
+    found = call.sandbox.world.users.get(call.path["user"])
+    if found is None:
+        raise unknown("User")
+    return payloads.user(found)

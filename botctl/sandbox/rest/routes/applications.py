@@ -1,0 +1,192 @@
+"""The bot's application, where its gateway is, and its commands."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from botctl.sandbox.actions import command_permissions
+from botctl.sandbox.model import payloads
+from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_access, unknown
+from botctl.sandbox.model.commands import registration
+from botctl.sandbox.rest.access import own_application
+from botctl.sandbox.rest.images import image
+from botctl.sandbox.rest.routing import Call, Reply, route
+
+Json = dict[str, Any]
+_GUILDS_PER_SHARD = 1000  # that Discord recommends
+_OWN_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # the privileged intents of a small bot, which it may set itself
+_TAGS_MOST, _TAG_LENGTH = 5, 20
+
+
+@route("GET", "/oauth2/applications/@me")
+@route("GET", "/applications/@me")
+@route("GET", "/applications/{application}")
+def application(call: Call) -> Json:
+    own_application(call)
+    return payloads.application(call.app, call.sandbox.world)
+
+
+@route("PATCH", "/applications/@me")
+@route("PATCH", "/applications/{application}")
+def edit_application(call: Call) -> Json:
+    own_application(call)
+    body, errors, app = call.form, FormErrors(), call.app
+    found: Json = {}
+    if "description" in body:
+        found["description"] = errors.text((), body, "description", 0, 400)
+    if "tags" in body:
+        tags = errors.field((), body, "tags", list) or []
+        errors.at_most(("tags",), tags, _TAGS_MOST)
+        found["tags"] = list(dict.fromkeys(_tag(errors, index, one) for index, one in enumerate(tags)))
+    for name in ("interactions_endpoint_url", "role_connections_verification_url", "custom_install_url"):
+        if name in body:
+            found[name] = errors.text((), body, name, 0, 2048) or None
+    for name in ("icon", "cover_image"):
+        if name in body:
+            found[name] = picture.hash if (picture := image(errors, (), body, name)) else None
+    flags = errors.field((), body, "flags", int)
+    errors.check()
+    app.settings = {
+        key: value for key, value in {**app.settings, **found}.items() if value is not None or key == "icon"
+    }
+    if flags is not None:
+        app.flags = app.flags & ~_OWN_FLAGS | flags & _OWN_FLAGS
+    call.sandbox.changed()
+    return payloads.application(app, call.sandbox.world)
+
+
+@route("GET", "/gateway", token=False)
+def gateway(call: Call) -> Json:
+    return {"url": call.sandbox.gateway_url}
+
+
+@route("GET", "/gateway/bot")
+def gateway_bot(call: Call) -> Json:
+    sandbox, bot = call.sandbox, call.app.id
+    limit = sandbox.limiter.session_start_limit(bot, sandbox.clock.monotonic())
+    shards = max(math.ceil(sandbox.guild_count(bot, (0, 1)) / _GUILDS_PER_SHARD), 1)
+    return {"url": sandbox.gateway_url, "shards": shards, "session_start_limit": limit}
+
+
+GLOBAL = "/applications/{application}/commands"
+GUILD = "/applications/{application}/guilds/{guild}/commands"
+
+
+@route("GET", GLOBAL)
+@route("GET", GUILD)
+def list_commands(call: Call) -> list[Json]:
+    localized = call.flag("with_localizations")
+    listed = registration.listing(call.app, _scope(call))
+    return listed if localized else [_without_localizations(one) for one in listed]
+
+
+@route("PUT", GLOBAL)
+@route("PUT", GUILD)
+def overwrite_commands(call: Call) -> list[Json]:
+    scope = _scope(call)
+    bodies = [] if call.body is None else call.body  # the description of the API allows null
+    if not isinstance(bodies, list):
+        wrong = {"code": "LIST_TYPE_CONVERT", "message": "Only iterables may be used in a ListType"}
+        raise Refusal(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
+    stored = registration.overwrite(call.sandbox.world, call.app, scope, bodies, _counter(call, scope))
+    call.sandbox.changed()
+    return stored
+
+
+@route("POST", GLOBAL)
+@route("POST", GUILD)
+def create_command(call: Call) -> Reply:
+    scope = _scope(call)
+    stored, new = registration.create(call.sandbox.world, call.app, scope, call.form, _counter(call, scope))
+    call.sandbox.changed()
+    return Reply(201 if new else 200, stored)
+
+
+@route("GET", GLOBAL + "/{command}")
+@route("GET", GUILD + "/{command}")
+def get_command(call: Call) -> Json:
+    return registration.get(call.app, _scope(call), call.path["command"])
+
+
+@route("PATCH", GLOBAL + "/{command}")
+@route("PATCH", GUILD + "/{command}")
+def change_command(call: Call) -> Json:
+    stored = registration.change(call.sandbox.world, call.app, _scope(call), call.path["command"], call.form)
+    call.sandbox.changed()
+    return stored
+
+
+@route("DELETE", GLOBAL + "/{command}")
+@route("DELETE", GUILD + "/{command}")
+def delete_command(call: Call) -> None:
+    registration.delete(call.app, _scope(call), call.path["command"])
+    call.sandbox.changed()
+
+
+@route("GET", GUILD + "/permissions")
+def all_command_permissions(call: Call) -> list[Json]:
+    guild_id = _scope(call)
+    there = call.app.command_permissions.get(guild_id, {})
+    return [command_permissions.shown(call.app, guild_id, one) for one in there]
+
+
+@route("GET", GUILD + "/{command}/permissions")
+def one_command_permissions(call: Call) -> Json:
+    guild_id, target_id = _scope(call), _target(call)
+    if target_id not in call.app.command_permissions.get(guild_id, {}):
+        raise Refusal(404, 10066, "Unknown application command permissions")
+    return command_permissions.shown(call.app, guild_id, target_id)
+
+
+@route("PUT", GUILD + "/{command}/permissions")
+def edit_command_permissions(call: Call) -> Json:
+    """Discord: Edit Application Command Permissions: for a person's Bearer token; a bot's is refused."""
+    _scope(call)
+    _target(call)
+    raise Refusal(403, 20001, "Bots cannot use this endpoint")
+
+
+def _scope(call: Call) -> str:
+    """The guild's id, or "" for global commands; raises for another's application and a guild without the bot."""
+    own_application(call)
+    guild_id = call.path.get("guild", "")
+    guild = call.sandbox.world.guilds.get(guild_id)
+    if not guild_id:
+        return ""
+    if guild is None:
+        raise unknown("Guild")
+    if call.app.id not in guild.members:
+        raise missing_access()
+    return guild_id
+
+
+def _counter(call: Call, scope: str) -> registration.Count:
+    """Counts the commands that are made in a day, in each scope; raises 30034."""
+    limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
+
+    def count(new: int) -> None:
+        for _ in range(new):
+            if limiter.wait_s("command_creates", call.app.id, scope, now_s=now_s):
+                most = limiter.limits.command_creates.count
+                raise Refusal(400, 30034, f"Max number of daily application command creates has been reached ({most})")
+
+    return count
+
+
+def _target(call: Call) -> str:
+    """The command of the path, global or the guild's own, or the application itself; raises 10063."""
+    app, target_id = call.app, call.path["command"]
+    if target_id != app.id and target_id not in app.commands.get("", {}):
+        registration.get(app, call.path["guild"], target_id)
+    return target_id
+
+
+def _tag(errors: FormErrors, index: int, said: object) -> str:
+    if errors.is_a(("tags", index), said, str) and len(str(said)) > _TAG_LENGTH:
+        errors.add(("tags", index), "BASE_TYPE_MAX_LENGTH", f"Must be {_TAG_LENGTH} or fewer in length.")
+    return str(said)
+
+
+def _without_localizations(command: Json) -> Json:
+    return {key: value for key, value in command.items() if not key.endswith("_localizations")}

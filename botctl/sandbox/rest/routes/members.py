@@ -1,0 +1,163 @@
+"""Members of a guild: who they are, nicknames, timeouts, kicks and prunes (Discord: Guild resource)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.actions import audit_log, moderation
+from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions
+from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
+from botctl.sandbox.model.world import Guild, Member
+from botctl.sandbox.rest import access
+from botctl.sandbox.rest.routes.roles import set_roles
+from botctl.sandbox.rest.routing import Call, route
+
+Json = dict[str, Any]
+MEMBERS = "/guilds/{guild}/members"
+MEMBER = MEMBERS + "/{user}"
+PRUNE = "/guilds/{guild}/prune"
+_NEEDS = {"nick": "MANAGE_NICKNAMES", "mute": "MUTE_MEMBERS", "deaf": "DEAFEN_MEMBERS", "channel_id": "MOVE_MEMBERS"}
+_NEEDS |= {"roles": "MANAGE_ROLES", "communication_disabled_until": "MODERATE_MEMBERS"}
+_VOICE = ("mute", "deaf", "channel_id")
+_PRUNE_DAYS = 7
+
+
+@route("GET", MEMBERS)
+def list_members(call: Call) -> list[Json]:
+    guild = access.guild_of(call)
+    access.need_intent(call, GUILD_MEMBERS)
+    limit, errors = call.limit(1, 1000), FormErrors()
+    after = int(errors.snowflake((), dict(call.query), "after") or 0)
+    errors.check()
+    later = sorted(int(user_id) for user_id in guild.members if int(user_id) > after)
+    return [payloads.member(guild.members[str(one)], call.sandbox.world) for one in later[:limit]]
+
+
+@route("GET", MEMBERS + "/search")
+def search_members(call: Call) -> list[Json]:
+    """Members whose name or nickname begins with ``query``."""
+    guild, world, errors = access.guild_of(call), call.sandbox.world, FormErrors()
+    prefix = errors.text((), dict(call.query), "query", 1, 100).casefold()
+    errors.check()
+    found = [
+        one
+        for one in guild.members.values()
+        if any(name.casefold().startswith(prefix) for name in (world.users[one.user_id].name, one.nick or ""))
+    ]
+    return [payloads.member(one, world) for one in found[: call.limit(1, 1000)]]
+
+
+@route("GET", MEMBER)
+def get_member(call: Call) -> Json:
+    return payloads.member(access.member_of(call, access.guild_of(call)), call.sandbox.world)
+
+
+@route("PATCH", MEMBERS + "/@me")
+def edit_me(call: Call) -> Json:
+    """The bot's own nickname."""
+    guild = access.guild_of(call)
+    member, errors = access.me(call, guild), FormErrors()
+    nick = errors.text((), call.form, "nick", 0, 32)
+    errors.check()
+    if "nick" in call.form:
+        access.need(call, guild, "CHANGE_NICKNAME")
+        _edit(call, guild, member, {"nick": nick or None})
+    return payloads.member(member, call.sandbox.world)
+
+
+@route("PATCH", MEMBER)
+def edit_member(call: Call) -> Json:
+    guild = access.guild_of(call)
+    member, body = access.member_of(call, guild), call.form
+    access.need(call, guild, *(name for key, name in _NEEDS.items() if key in body))
+    fields, roles = _fields(call, guild, body)
+    if fields or any(name in body for name in _VOICE):
+        access.outranks(call, guild, member)
+    if fields.get("timeout_until") and permissions.of(call.sandbox.world, guild, member) & permissions.ADMINISTRATOR:
+        raise missing_permissions()
+    if any(body.get(name) is not None for name in _VOICE):
+        raise Refusal(400, 40032, "Target user is not connected to voice.")
+    if roles is not None:
+        set_roles(call, guild, member, roles)
+    _edit(call, guild, member, fields)
+    return payloads.member(member, call.sandbox.world)
+
+
+@route("DELETE", MEMBER)
+def kick(call: Call) -> None:
+    guild = access.guild_of(call, "KICK_MEMBERS")
+    member = access.member_of(call, guild)
+    access.outranks(call, guild, member)
+    moderation.remove(call.sandbox, guild, member)
+    audit_log.note(call, guild, Action.MEMBER_KICK, member.user_id)
+
+
+@route("GET", PRUNE)
+def count_prune(call: Call) -> Json:
+    guild = access.guild_of(call, "MANAGE_GUILD", "KICK_MEMBERS")
+    errors, query = FormErrors(), dict(call.query)
+    days = errors.snowflake((), query, "days")
+    errors.check()
+    roles = [one for one in query.get("include_roles", "").split(",") if one]
+    said = {"days": days and int(days), "include_roles": roles}
+    return {"pruned": len(_pruned(call, guild, said)[0])}
+
+
+@route("POST", PRUNE)
+def prune(call: Call) -> Json:
+    guild = access.guild_of(call, "MANAGE_GUILD", "KICK_MEMBERS")
+    body = call.form if call.body is not None else {}
+    gone, days = _pruned(call, guild, body)
+    for member in gone:
+        moderation.remove(call.sandbox, guild, member)
+    options = {"delete_member_days": str(days), "members_removed": str(len(gone))}
+    audit_log.note(call, guild, Action.MEMBER_PRUNE, None, options=options)
+    return {"pruned": len(gone) if body.get("compute_prune_count", True) else None}
+
+
+def _pruned(call: Call, guild: Guild, said: Json) -> tuple[list[Member], int]:
+    errors = FormErrors()
+    days = errors.number((), said, "days", 1, 30) or _PRUNE_DAYS
+    roles = errors.snowflakes((), said, "include_roles", 100)
+    errors.check()
+    return moderation.inactive(call.sandbox.world, guild, days, roles), days
+
+
+def _fields(call: Call, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
+    """What ``body`` sets of a member, and the roles that it names."""
+    errors = FormErrors()
+    fields: Json = {}
+    if "nick" in body:
+        fields["nick"] = errors.text((), body, "nick", 0, 32) or None
+    if "communication_disabled_until" in body:
+        said = errors.field((), body, "communication_disabled_until", str)
+        fields["timeout_until"] = end = moderation.timeout_end(said, call.sandbox.clock.now()) if said else None
+        if said and end is None:
+            wrong = ("INVALID_COMMUNICATION_DISABLED_TIMESTAMP", "Invalid communication disabled timestamp")
+            errors.add(("communication_disabled_until",), *wrong)
+    roles = errors.snowflakes((), body, "roles", 250) if body.get("roles") is not None else None
+    for index, one in enumerate(roles or []):
+        if one not in guild.roles:
+            errors.add(("roles", index), "GUILD_ROLE_INVALID", "Invalid role")
+    for name in ("mute", "deaf"):
+        errors.field((), body, name, bool)
+    errors.snowflake((), body, "channel_id")
+    errors.check()
+    return fields, roles
+
+
+def _edit(call: Call, guild: Guild, member: Member, fields: Json) -> None:
+    before = _logged(member)
+    for name, value in fields.items():
+        setattr(member, name, value)
+    if changes := audit_log.changed(before, _logged(member)):
+        call.sandbox.member_changed(guild, member)
+        audit_log.note(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+
+
+def _logged(member: Member) -> Json:
+    """Discord leaves out what there is none of."""
+    shown = {"nick": member.nick, "communication_disabled_until": member.timeout_until}
+    return {key: value for key, value in shown.items() if value is not None}

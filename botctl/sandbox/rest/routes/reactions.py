@@ -1,0 +1,71 @@
+"""Reactions to messages (Discord: Message resource > Create Reaction and the like)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.actions import reactions
+from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model.api_error import FormErrors, unknown
+from botctl.sandbox.model.world import Channel, Message
+from botctl.sandbox.rest import access
+from botctl.sandbox.rest.routing import Call, route
+
+Json = dict[str, Any]
+REACTIONS = "/channels/{channel}/messages/{message}/reactions"
+OF_EMOJI = REACTIONS + "/{emoji}"
+
+
+@route("PUT", OF_EMOJI + "/@me")
+def add(call: Call) -> None:
+    channel, message = _there(call)
+    may = access.may_in(call, channel)
+    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, may), may=may)
+
+
+@route("DELETE", OF_EMOJI + "/@me")
+def take_back(call: Call) -> None:
+    channel, message = _there(call)
+    reactions.remove(call.sandbox, message, call.app.id, _key(call, channel))
+
+
+@route("DELETE", OF_EMOJI + "/{user}")
+def remove(call: Call) -> None:
+    channel, message = _there(call, "MANAGE_MESSAGES")
+    if call.path["user"] not in call.sandbox.world.users:
+        raise unknown("User")
+    reactions.remove(call.sandbox, message, call.path["user"], _key(call, channel))
+
+
+@route("GET", OF_EMOJI)
+def list_givers(call: Call) -> list[Json]:
+    """Who gave it, by user id, ``after`` one."""
+    channel, message = _there(call, "READ_MESSAGE_HISTORY")
+    errors, query, limit = FormErrors(), dict(call.query), call.limit(25, 100)
+    after = errors.snowflake((), query, "after")
+    errors.check()
+    given = sorted(
+        (one for one in message.reactions.get(_key(call, channel), []) if int(one) > int(after or 0)), key=int
+    )
+    return [payloads.user(call.sandbox.world.users[one]) for one in given[:limit]]
+
+
+@route("DELETE", REACTIONS)
+def clear(call: Call) -> None:
+    _, message = _there(call, "MANAGE_MESSAGES")
+    reactions.clear(call.sandbox, message)
+
+
+@route("DELETE", OF_EMOJI)
+def clear_emoji(call: Call) -> None:
+    channel, message = _there(call, "MANAGE_MESSAGES")
+    reactions.clear(call.sandbox, message, _key(call, channel))
+
+
+def _there(call: Call, *names: str) -> tuple[Channel, Message]:
+    channel = access.channel_of(call, *names)
+    return channel, access.message_of(call, channel)
+
+
+def _key(call: Call, channel: Channel, may: int = permissions.ALL) -> str:
+    return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, may)

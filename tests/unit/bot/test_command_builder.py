@@ -1,0 +1,398 @@
+"""From a Command class to disnake's command, and every fault with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import disnake
+import pytest
+from disnake.ext import commands
+
+from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, component, modal
+from botctl.bot.command_builder import build
+from botctl.bot.compiled import Built, Checks
+from botctl.core.contracts.invocation import Kind
+from botctl.core.contracts.throttle import parse
+
+LIMITS = parse("5/10s per user")
+
+
+class Store:
+    """A service."""
+
+
+def made(cls: type[Command], **checks: Any) -> tuple[Built | None, list[str]]:
+    faults: list[str] = []
+    known = Checks(**({"roles": {"admin", "helper"}, "limits": LIMITS} | checks))
+    return build(cls, known, lambda _, sentence: faults.append(sentence)), faults
+
+
+def test_a_class_becomes_a_slash_command_with_options():
+    """Name, description, options with their types, defaults and descriptions."""
+
+    class RollDice(Command):
+        """Roll
+        some dice.
+
+        More about it."""
+
+        async def execute(self, ctx, sides: commands.Range[int, 2, 100], who: disnake.User | None = None, n: int = 1):
+            """
+            Parameters
+            ----------
+            sides: How many sides
+            """
+
+    built, faults = made(RollDice)
+    assert faults == []
+    assert built is not None
+    body = built.invokable.body
+    assert (body.name, body.description) == ("roll-dice", "Roll some dice.")
+    assert [(o.name, o.type.name, o.required, o.description) for o in body.options] == [
+        ("sides", "integer", True, "How many sides"),
+        ("who", "user", False, "-"),
+        ("n", "integer", False, "-"),
+    ]
+    assert (body.options[0].min_value, body.options[0].max_value) == (2, 100)
+    assert built.rules["roll-dice"].limits == LIMITS
+
+
+def test_sub_commands_groups_and_what_they_inherit():
+    """Methods and nested classes; throttle, roles and defer go inwards unless a nested one says otherwise."""
+
+    class Ops(Command):
+        """Operate."""
+
+        roles = ("admin",)
+        defer = "ephemeral"
+        throttle = "1/1s global"
+
+        async def execute_show_all(self, ctx, n: int = 1):
+            """Show."""
+
+        class Cache(Command):
+            """The cache."""
+
+            throttle = ""
+
+            async def execute_clear(self, ctx):
+                """Clear it."""
+
+        class Restart(Command):
+            """Restart it."""
+
+            roles = ("helper",)
+            defer = False
+
+            async def execute(self, ctx):
+                pass
+
+    built, faults = made(Ops)
+    assert faults == []
+    assert built is not None
+    tree = {o.name: (o.type.name, [c.name for c in o.options]) for o in built.invokable.body.options}
+    assert tree == {
+        "show-all": ("sub_command", ["n"]),
+        "cache": ("sub_command_group", ["clear"]),
+        "restart": ("sub_command", []),
+    }
+    assert {name: (len(r.limits), r.roles) for name, r in built.rules.items()} == {
+        "ops show-all": (1, ("admin",)),
+        "ops cache clear": (0, ("admin",)),
+        "ops restart": (1, ("helper",)),
+        "ops": (1, ("admin",)),
+        "ops cache": (0, ("admin",)),
+    }
+    assert {leaf.method: leaf.defer for leaf in built.leaves if leaf.cls.__name__ == "Restart"} == {"execute": False}
+    assert {leaf.defer for leaf in built.leaves if leaf.cls.__name__ != "Restart"} == {"ephemeral"}
+
+
+def test_services_are_given_to_each_class_once():
+    """Parent and nested Commands get what their own __init__ names; methods of one class share one object."""
+    calls: list[type] = []
+
+    class Two(Command):
+        """Two."""
+
+        def __init__(self, store: Store) -> None:
+            self.store = store
+
+        async def execute_a(self, ctx):
+            """A."""
+
+        async def execute_b(self, ctx):
+            """B."""
+
+    def resolve(cls: type) -> dict[str, Any]:
+        calls.append(cls)
+        return {"store": Store()}
+
+    built, faults = made(Two)
+    assert faults == []
+    assert built is not None
+    built.bind(resolve)
+    assert calls == [Two]
+    assert len({id(leaf.run.__self__) for leaf in built.leaves}) == 1
+
+
+def test_handlers_of_components_and_forms_are_known_by_their_prefix():
+    """`<command>:<name>`, and `custom_id` writes what leads there."""
+
+    class Poll(Command):
+        """Ask."""
+
+        async def execute(self, ctx):
+            pass
+
+        @component("vote")
+        async def vote(self, ctx, choice: str):
+            pass
+
+        @modal("vote")
+        async def form(self, ctx):
+            pass
+
+    built, _ = made(Poll)
+    assert built is not None
+    assert {key: leaf.method for key, leaf in built.handlers.items()} == {
+        (Kind.COMPONENT, "poll:vote"): "vote",
+        (Kind.MODAL, "poll:vote"): "form",
+    }
+    assert Poll().custom_id("vote", 7, "x") == "poll:vote:7:x"
+    with pytest.raises(ValueError, match="colon"):
+        Poll().custom_id("vote", "a:b")
+    with pytest.raises(ValueError, match="100"):
+        Poll().custom_id("vote", "x" * 100)
+
+
+def test_what_is_nested_has_buttons_of_its_own():
+    """Their ids begin with the full name, and they go by the roles and limits of the class that has them."""
+
+    class Item(Command):
+        """An item."""
+
+        roles = ("helper",)
+
+        async def execute(self, ctx):
+            pass
+
+        @component("done")
+        async def done(self, ctx):
+            pass
+
+    class Todo(Command):
+        """What is to be done."""
+
+        roles = ("admin",)
+        one = Item
+
+        class Deep(Command):
+            """A group."""
+
+            two = Item
+
+            @component("done")
+            async def done(self, ctx):
+                pass
+
+        @component("done")
+        async def done(self, ctx):
+            pass
+
+    built, faults = made(Todo)
+    assert faults == []
+    assert built is not None
+    assert {key for _, key in built.handlers} == {
+        "todo:done",
+        "todo item:done",
+        "todo deep:done",
+        "todo deep item:done",
+    }
+    assert {name: rules.roles for name, rules in built.rules.items()} == {
+        "todo": ("admin",),
+        "todo item": ("helper",),
+        "todo deep": ("admin",),
+        "todo deep item": ("helper",),
+    }
+    built.bind(lambda _: {})
+    for (_, key), leaf in built.handlers.items():
+        assert leaf.run.__self__.custom_id("done") == key
+
+
+def test_a_command_says_by_itself_that_it_takes_longer():
+    """Unless it does not want that; its buttons do not, since what they do may be to change their message."""
+
+    class Slow(Command):
+        """It may take its time."""
+
+        async def execute(self, ctx):
+            pass
+
+        @component("x")
+        async def x(self, ctx):
+            pass
+
+    built, _ = made(Slow)
+    assert built is not None
+    assert [leaf.defer for leaf in built.leaves] == ["public"]
+    assert [leaf.defer for leaf in built.handlers.values()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "meant"),
+    [("role", "roles"), ("rolse", "roles"), ("trottle", "throttle"), ("guildonly", "guild_only"), ("defered", "defer")],
+)
+def test_a_slip_of_the_pen_is_a_fault(attribute: str, meant: str):
+    """A `role` that nobody reads would open the command to everybody. It may stand in a base class, too."""
+    base = type("_Staff", (Command,), {attribute: ("admin",)})
+    built, faults = made(type("X", (base,), {"__doc__": "X.", "execute": _plain}))
+    assert built is None
+    assert faults == [
+        f"X.{attribute} means nothing to botctl; did you mean {meant}? (if it is your own, call it _{attribute})"
+    ]
+
+
+def test_an_authors_own_attributes_are_no_faults():
+    """Constants, private ones, helpers, and words that are only a little alike."""
+    own = {"game": "chess", "limit": 3, "ROLE": "x", "_role": ("x",), "rolls": _plain, "guild": None, "WORDS": {}}
+    built, faults = made(type("X", (Command,), {"__doc__": "X.", "execute": _plain, **own}))
+    assert faults == []
+    assert built is not None
+
+
+@pytest.mark.parametrize(("written", "name"), [("Ping", "ping"), ("WhoIs", "who-is"), ("Roll2Dice", "roll2-dice")])
+def test_names_are_kebab_case(written: str, name: str):
+    assert command_name(type(written, (Command,), {})) == name
+
+
+def test_menus_have_no_description_and_one_target():
+    """User and message commands; a name may have spaces."""
+
+    class WhoIs(UserCommand):
+        name = "Who is"
+
+        async def execute(self, ctx, user: disnake.User) -> None:
+            pass
+
+    class Quote(MessageCommand):
+        async def execute(self, ctx, message) -> None:
+            pass
+
+    for cls, kind, name in ((WhoIs, disnake.UserCommand, "Who is"), (Quote, disnake.MessageCommand, "quote")):
+        built, faults = made(cls)
+        assert faults == []
+        assert built is not None
+        assert isinstance(built.invokable.body, kind)
+        assert built.invokable.body.name == name
+
+
+async def _ok(self: Any, ctx: Any) -> None:
+    """Fine."""
+
+
+async def _no_context(self: Any) -> None:
+    pass
+
+
+async def _bare_option(self: Any, ctx: Any, n=1) -> None:
+    pass
+
+
+async def _star(self: Any, ctx: Any, *rest: str) -> None:
+    pass
+
+
+async def _strange(self: Any, ctx: Any, n: list[int]) -> None:
+    pass
+
+
+async def _unreadable(self: Any, ctx: Any, n: Nowhere) -> None:  # type: ignore[name-defined]  # noqa: F821
+    pass
+
+
+async def _upper(self: Any, ctx: Any, Big: int) -> None:  # noqa: N803
+    pass
+
+
+def _sync(self: Any, ctx: Any) -> None:
+    pass
+
+
+async def _plain(self: Any, ctx: Any) -> None:
+    pass
+
+
+async def _colon(self: Any, ctx: Any) -> None:
+    pass
+
+
+def _needs(self: Any, store: Store) -> None:
+    pass
+
+
+def _unsaid(self: Any, store) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({}, "has no execute"),
+        ({"execute": _sync}, "not an async function"),
+        ({"execute": _no_context}, "at least (self, ctx)"),
+        ({"execute": _bare_option}, "option n has no annotation"),
+        ({"execute": _star}, "cannot be an option"),
+        ({"execute": _strange}, "list"),
+        ({"execute": _unreadable}, "cannot be read"),
+        ({"execute": _upper}, "Big"),
+        ({"execute": _ok, "__doc__": None}, "has no docstring"),
+        ({"execute": _ok, "__doc__": "x" * 101}, "has 101 characters"),
+        ({"execute": _ok, "name": "Not A Name"}, "lower-case"),
+        ({"execute": _ok, "throttle": "often"}, "throttle limit 'often'"),
+        ({"execute": _ok, "throttle": 5}, "'int'"),
+        ({"execute": _ok, "roles": "admin"}, "write a tuple"),
+        ({"execute": _ok, "roles": ("boss",)}, "role 'boss' is not in the settings"),
+        ({"execute": _ok, "defer": "maybe"}, "'public' or 'ephemeral'"),
+        ({"execute": _ok, "execute_more": _ok}, "Discord calls only the sub-commands"),
+        ({"execute_Bad": _ok}, "lower-case"),
+        ({"execute": _ok, "__init__": _needs}, "needs Store, which no service provides"),
+        ({"execute": _ok, "__init__": _unsaid}, "no annotation"),
+        ({"execute": _ok, "a": component("x")(_ok), "b": component("x")(_bare_option)}, "handled twice"),
+        ({"execute": _ok, "a": component("x")(_sync)}, "not an async function"),
+        ({"execute": _ok, "a": component("x:y")(_colon)}, "has a colon"),
+    ],
+)
+def test_every_fault_is_a_sentence(body: dict[str, Any], sentence: str):
+    """One class, one fault, nothing built."""
+    cls = type("Sample", (Command,), {"__doc__": "A sample.", **body})
+    built, faults = made(cls, provides=lambda key: key is not Store)
+    assert built is None
+    assert any(sentence in fault for fault in faults), faults
+
+
+def test_too_deep_a_nest_is_a_fault():
+    """Discord knows command, group and sub-command."""
+
+    class A(Command):
+        """A."""
+
+        class B(Command):
+            """B."""
+
+            class C(Command):
+                """C."""
+
+                async def execute_d(self, ctx):
+                    """D."""
+
+    built, faults = made(A)
+    assert built is None
+    assert any("too deep" in fault for fault in faults)
+
+
+def test_all_faults_of_a_class_are_told_at_once():
+    """Not one after the other, start after start."""
+    body: dict[str, Callable[..., Any] | str] = {"execute": _bare_option, "throttle": "often", "roles": "admin"}
+    _, faults = made(type("Sample", (Command,), body))
+    assert len(faults) >= 2

@@ -1,0 +1,22 @@
+"""What components are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from botctl.bot.connection_state import component_name
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "name"),
+    [
+        ("poll:vote:123:0", "poll:vote"),
+        ("poll:vote", "poll:vote"),
+        ("confirm", "confirm"),
+        ("0123456789abcdef0123456789abcdef", "view"),
+        ("0123456789ABCDEF0123456789abcdef", "0123456789ABCDEF0123456789abcdef"),
+    ],
+)
+def test_a_name_is_what_stays_the_same(custom_id: str, name: str):
+    """Up to the second colon; ids that disnake makes up would be a new name each time."""
+    assert component_name(custom_id) == name

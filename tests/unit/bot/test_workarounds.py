@@ -1,0 +1,79 @@
+"""Cures for faults of disnake: each test fails without its cure."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import ClassVar
+
+from disnake.gateway import KeepAliveHandler
+from disnake.http import Route
+from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
+
+from botctl.bot.workarounds import cure_heartbeat_clock, cure_webhook_locks
+
+
+class Answer:
+    """Just enough of an HTTP response."""
+
+    status = 204
+    headers: ClassVar[dict[str, str]] = {}
+
+    async def text(self, encoding: str) -> str:
+        await asyncio.sleep(0)
+        return ""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+class Session:
+    def request(self, *_: object, **__: object) -> Answer:
+        return Answer()
+
+
+async def answer(adapter: AsyncWebhookAdapter, number: int) -> None:
+    route = Route("POST", "/webhooks/{webhook_id}/{webhook_token}", webhook_id=number, webhook_token=f"t{number}")
+    await adapter.request(route, Session(), payload={})  # type: ignore[arg-type]
+
+
+async def test_locks_of_answered_interactions_are_let_go():
+    """A thousand interactions leave no lock behind; while one is answered, a second request to it waits its turn."""
+    token = async_context.set(AsyncWebhookAdapter())
+    try:
+        cure_webhook_locks()
+        adapter = async_context.get()
+        for number in range(1000):
+            await answer(adapter, number)
+        gc.collect()
+        assert len(adapter._locks) == 0
+        first = asyncio.create_task(answer(adapter, 1))
+        second = asyncio.create_task(answer(adapter, 1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(adapter._locks) == 1
+        await asyncio.gather(first, second)
+    finally:
+        async_context.reset(token)
+
+
+def test_a_heartbeat_that_is_answered_at_once_has_a_latency_of_nearly_nothing():
+    """The answer comes before the thread that sent it has noted when."""
+    cure_heartbeat_clock()
+
+    class Socket:
+        HEARTBEAT = 1
+        thread_id = 0
+        _max_heartbeat_timeout = 60.0
+
+        def get_heartbeat_data(self) -> int:
+            return 7
+
+    heart = KeepAliveHandler(ws=Socket(), interval=41.25)  # type: ignore[arg-type]
+    heart._last_send -= 41.25
+    assert heart.get_payload() == {"op": 1, "d": 7}
+    heart.ack()
+    assert heart.latency < 1

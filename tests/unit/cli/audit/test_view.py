@@ -1,0 +1,135 @@
+"""`botctl audit log`: words of the call, and entries as a person reads them."""
+
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+from bson.binary import Binary
+from rich.console import Console
+
+from botctl.audit.log import Turn
+from botctl.cli.audit.command import _query
+from botctl.cli.audit.view import LogView, about, who
+from botctl.core.contracts.audit_entry import Success
+from botctl.core.errors import UsageError
+
+NOTHING = dict.fromkeys(("actor", "action", "guild", "outcome", "since", "until"))
+ENTRY = {
+    "id": "e1",
+    "at": "2026-01-02T03:04:05.678Z",
+    "action": "command.roll",
+    "actor": {"type": "user", "id": "9", "name": "ann"},
+    "outcome": "success",
+    "target": {"type": "channel", "id": "8"},
+    "ms": 12,
+}
+
+
+def document(**fields):
+    entry = ENTRY | fields
+    return {"_id": entry["id"], "b": Binary(json.dumps(entry).encode()), "x": [{}], "at": 0, "w": {"at": 0}}
+
+
+def test_the_words_of_the_call_are_a_query():
+    query = _query(**NOTHING | {"actor": "@ann", "outcome": "denied", "since": "2026-01-31", "action": "command.*"})
+    assert (query.actor, query.outcome, query.action) == ("ann", Success.DENIED, "command.*")
+    assert query.since == datetime(2026, 1, 31, tzinfo=UTC)
+    assert query.until is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("since", "soon"), ("until", ""), ("outcome", "fine")])
+def test_words_that_make_no_sense_are_a_usage_error(name, value):
+    with pytest.raises(UsageError):
+        _query(**NOTHING | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "#8 · 12 ms"),
+        ({"outcome": "denied", "reason": "5/10s per user", "changes": [{"k": "times", "new": 7, "old": None}]},
+         "denied: 5/10s per user · 7 times · #8 · 12 ms"),
+        ({"outcome": "error", "reason": "ValueError", "error": "abcd2345"},
+         "error: ValueError · error id abcd2345 · #8 · 12 ms"),
+        ({"target": {"type": "guild", "id": "7"}, "ms": None,
+          "changes": [{"k": "locale", "old": None, "new": "de"}, {"k": "disabled", "old": ["a", "b"], "new": []}]},
+         "guild 7 · locale: de · disabled: a, b → none"),
+        ({"stage": "begin", "outcome": "unknown", "target": {"type": "migration", "id": "1", "name": "0001"}},
+         "migration 0001 · 12 ms"),
+        ({"changes": {"cut": '[{"k"', "len": 99999, "sha256": "x"}}, 'changes: [{"k"… · #8 · 12 ms'),
+        ({"changes": "?", "target": "?"}, "changes: ? · 12 ms"),
+        ({"unreadable": True}, "#8 · 12 ms · its line cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_an_entry_is_about(fields, expected):
+    assert about(ENTRY | fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("actor", "expected"),
+    [
+        ({"type": "user", "id": "9", "name": "ann"}, "ann"),
+        ({"type": "user", "id": "9"}, "9"),
+        ({"type": "cli", "id": "uid:0", "name": "root"}, "cli:root"),
+        ({"type": "system", "id": "vm:1"}, "system"),
+        ({}, "?"),
+    ],
+)
+def test_who_acted(actor, expected):
+    assert who({"actor": actor}) == expected
+
+
+def shown(width, *documents):
+    out = io.StringIO()
+    view = LogView(as_json=False, console=Console(file=out, force_terminal=True, width=width, color_system=None))
+    view.whole(documents, 50)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_on_a_terminal_the_day_stands_above_and_nothing_is_wider_than_it(width):
+    long = document(id="e2", at="2026-01-03T00:00:00.000Z", outcome="error", reason="word " * 40, action="a." * 40)
+    lines = shown(width, document(), document(id="e3"), long).splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.strip() for line in lines if "UTC" in line] == ["2026-01-02 UTC", "2026-01-03 UTC"]
+    assert lines[1].startswith("03:04:05 ✓ ann ")
+
+
+def test_what_came_from_outside_cannot_move_the_cursor_or_forge_a_line(capsys):
+    evil = {"type": "user", "id": "9", "name": "a\x1b[2Jb\n2026-01-02 forged\u202e"}
+    for text in (shown(80, document(actor=evil, action="x\x1b]0;y\x07", reason="\x9b31m")),):
+        assert "\x1b]" not in text
+        assert "\u202e" not in text
+        assert "\x9b" not in text
+    LogView(as_json=False).whole([document(actor=evil)], 50)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_an_empty_log_says_so_and_is_an_empty_array(capsys):
+    LogView(as_json=False).whole([], 50)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "No entry is like that.\n")
+    LogView(as_json=True).whole([], 50)
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_a_full_page_says_that_there_may_be_more(capsys):
+    LogView(as_json=False).whole([document()], 1)
+    assert "--limit" in capsys.readouterr().err
+
+
+def test_a_follower_prints_a_line_of_json_each_and_says_once_why_it_waits(capsys):
+    view = LogView(as_json=True)
+    for turn in (Turn([], "away"), Turn([], "away"), Turn([]), Turn([document(), document(id="e2")]), Turn([], "away")):
+        view.more(turn)
+    said = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in said.out.splitlines()] == ["e1", "e2"]
+    assert list(map(json.loads, said.err.splitlines())) == [{"waiting_for": "away"}] * 2
+
+
+def test_a_follower_tells_a_person_why_there_is_nothing(capsys):
+    view = LogView(as_json=False)
+    for turn in (Turn([], "away"), Turn([]), Turn([])):
+        view.more(turn)
+    assert capsys.readouterr().err.splitlines() == ["away", "No entry is like that yet; Ctrl-C ends."]

@@ -1,0 +1,248 @@
+"""The picture at fixed sizes."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.text import Text
+
+from botctl.cli.monitor.view import WIDE, picture, waiting
+from botctl.monitor.snapshot import Command, Job
+from botctl.monitor.view import Presence, Process, ServiceRow, ShardRow, Totals, View
+
+SERVICES = ("redis", "mongo", "sandbox", "metrics", "events", "limits", "audit", "monitor", "relay", "guilds", "bot")
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def process(pid: int, host: str = "alpha", **more: object) -> Process:
+    plain = Process(
+        proc=f"{host}:{pid}",
+        presence=Presence.UP,
+        age_s=0.4,
+        version="1",
+        roles=("bot",),
+        uptime_s=7500.0,
+        rss_bytes=82 << 20,
+        cpu_percent=3.4,
+        lag_ms=2.14,
+        rate_per_s=12.4,
+        p99_ms=180.0,
+    )
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def services(proc: str, **more: object) -> tuple[ServiceRow, ...]:
+    plain = ServiceRow(proc=proc, name="", state="ready", well=True, detail="", took_ms=None, restarts=0)
+    rows = (replace(plain, name=name) for name in SERVICES)
+    return tuple(replace(row, took_ms=0.4, **more) if row.name == "redis" else row for row in rows)  # type: ignore[arg-type]
+
+
+def view(*pids: int, **more: object) -> View:
+    pids = pids or (4711,)
+    plain = View(
+        bot="dice",
+        at="2026-01-02T18:24:05.000Z",
+        totals=Totals(
+            rate_per_s=12.4,
+            per_second=tuple(range(59)),
+            p50_ms=4.2,
+            p99_ms=1800.0,
+            total=123456,
+            failed=3,
+            throttled=5,
+            in_flight=1,
+            redis_ms=0.4,
+            mongo_ms=1.2,
+        ),
+        processes=tuple(process(pid) for pid in pids),
+        services=tuple(row for pid in pids for row in services(f"alpha:{pid}")),
+        shards=(ShardRow(proc="alpha:4711", id=0, state="ready", latency_ms=41.2),),
+        jobs=(Job(name="trim", schedule="every 10m", outcome="ok", last_run="2026-01-02T18:20:00.000Z"),),
+        last=tuple(
+            Command(name=f"roll {n}", user="ann", result="ok", ms=12.3, at=f"2026-01-02T18:24:{59 - n:02}.000Z")
+            for n in range(40)
+        ),
+    )
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def lines(what: Text, width: int, *, colour: bool = False) -> list[str]:
+    out = io.StringIO()
+    system = "truecolor" if colour else None
+    Console(file=out, width=width, color_system=system, force_terminal=colour, legacy_windows=False).print(what)
+    return [line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")]
+
+
+def shown(what: View, width: int, height: int | None = None) -> list[str]:
+    return lines(picture(what, width, height, live=True), width)
+
+
+def test_eighty_by_twenty_four():
+    """All that matters at a glance, the last commands with what is left."""
+    picture_ = shown(view(), 80, 24)
+    assert picture_[:15] == [
+        "dice  ✓ all is well  1 process                                 q quits  18:24:05",
+        "12.4 commands/s  ▄▄▄▄▅▅▅▅▅▅▅▅▅▆▆▆▆▆▆▆▆▇▇▇▇▇▇▇▇█████████  p50 4.2 ms  p99 1.8 s",
+        "commands 123,456  failed 3  throttled 5  denied 0  in flight 1  autocompletes 0",
+        "redis 0.4 ms  mongodb 1.2 ms  connections 0  dropped events 0",
+        "",
+        "process   role                           up  cpu  memory     lag  cmds/s     p99",
+        "pid 4711  bot                     2 h 5 min  3 %   82 MB  2.1 ms    12.4  180 ms",
+        "",
+        "services  ✓ redis 0.4 ms  ✓ mongo  ✓ sandbox  ✓ metrics  ✓ events  ✓ limits",
+        "          ✓ audit  ✓ monitor  ✓ relay  ✓ guilds  ✓ bot",
+        "shards    ✓ #0 41 ms",
+        "jobs      ✓ trim 18:20:00",
+        "",
+        "at        command  by                                              result   took",
+        "18:24:59  roll 0   ann                                             ok      12 ms",
+    ]
+    assert len(picture_) == 24
+
+
+def test_two_hundred_by_sixty():
+    """Two columns; a line for each service; more of the last commands."""
+    picture_ = shown(view(1, 2), 200, 60)
+    assert len(picture_) <= 60
+    assert sum("✓ redis" in line for line in picture_) == 2
+    assert any("every 10m" in line for line in picture_)
+    assert any("roll 39" in line for line in picture_)
+    assert any("✓ redis" in line and "roll" in line for line in picture_)
+
+
+def test_what_is_wrong_comes_before_everything_else():
+    """With a sentence, not only a mark; the marks are there too."""
+    wrong = view(
+        services=services("alpha:4711", well=False, state="degraded"),
+        shards=(ShardRow(proc="alpha:4711", id=1, state="disconnected", latency_ms=None),),
+        troubles=("redis of alpha:4711 is degraded: it is started again", "shard 1 of alpha:4711 is disconnected"),
+    )
+    picture_ = shown(wrong, 80, 24)
+    assert "! not all is well" in picture_[0]
+    assert picture_[5] == "! redis of alpha:4711 is degraded: it is started again"
+    text = "\n".join(picture_)
+    assert "! redis" in text
+    assert "! #1 disconnected" in text
+
+
+def test_troubles_do_not_push_the_rest_out():
+    """They are counted beyond a few."""
+    picture_ = shown(view(troubles=tuple(f"trouble {n}" for n in range(30))), 80, 24)
+    assert picture_[5:9] == ["! trouble 0", "! trouble 1", "! trouble 2", "  … and 27 more"]
+    assert len(picture_) == 24
+    assert "roll 0" in "\n".join(picture_)
+
+
+def test_many_processes_leave_room_for_commands():
+    """Services become counts, processes are cut, a few commands stay."""
+    picture_ = shown(view(*range(1, 31)), 80, 24)
+    assert len(picture_) == 24
+    assert "… and 23 more processes" in picture_
+    assert "services  11/11 pid 1" in "\n".join(picture_)
+    assert "roll 2" in picture_[-1]
+
+
+def test_on_a_wide_screen_nothing_pushes_shards_and_jobs_out():
+    """Services give way: first their lines, then their names."""
+    few, many = shown(view(*range(1, 9)), 200, 60), shown(view(*range(1, 40)), 200, 40)
+    for picture_ in (few, many):
+        text = "\n".join(picture_)
+        assert "✓ #0" in text
+        assert "every 10m" in text
+    assert "✓ mongo  ✓ sandbox" in "\n".join(few)
+    assert "11/11 pid 1 " in "\n".join(many)
+
+
+def test_processes_are_told_apart_as_briefly_as_possible():
+    """By number on one host, with the host's first name on several; those that are not well say so."""
+    one = view(processes=(process(1), process(2, draining=True), process(3, presence=Presence.SILENT)))
+    assert [line[:20].split("  ")[0] for line in shown(one, 80)[6:9]] == ["pid 1", "pid 2", "pid 3"]
+    assert "bot stopping" in shown(one, 80)[7]
+    assert "bot silent" in shown(one, 80)[8]
+    two = view(
+        processes=(
+            process(1, "a.example.org"),
+            Process(proc="b.example.org:2", presence=Presence.STRANGE, age_s=0.1),
+            Process(proc="b.example.org:3", presence=Presence.GONE, age_s=12.0, roles=("bot", "jobs")),
+        ),
+        services=(),
+    )
+    assert shown(two, 80)[6].startswith("a:1      bot")
+    assert shown(two, 80)[7].startswith("b:2      strange")
+    assert "b:3" not in "\n".join(shown(two, 80))  # it is among the troubles
+
+
+def test_nothing_has_happened_yet():
+    """No commands, no shards, no numbers."""
+    text = "\n".join(shown(view(last=(), shards=(), jobs=(), totals=Totals()), 80, 24))
+    assert "no commands yet" in text
+    assert "p99 -" in text
+    assert "shards" not in text
+
+
+def test_waiting_says_for_what():
+    """And who has ended without a word."""
+    text = lines(waiting(None, "dice", "Redis does not answer.", (80, 24)), 80)
+    assert text[0].startswith("dice")
+    assert text[2:4] == ["Waiting for `botctl run` …", "Redis does not answer."]
+    gone = view(troubles=("alpha:1 has ended without a word",))
+    assert "! alpha:1 has ended without a word" in lines(waiting(gone, "dice", "", (80, 24)), 80)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_what_comes_from_outside_is_escaped(colour: bool):
+    """No control character, no markup, no direction override reaches the terminal."""
+    evil = "[red]\x1b]0;owned\x07\n\u202e"
+    bad = view(
+        bot=evil,
+        processes=(process(1, evil, roles=(evil,)),),
+        services=(ServiceRow(proc=f"{evil}:1", name=evil, state=evil, well=False, detail=evil, took_ms=1, restarts=0),),
+        shards=(ShardRow(proc="x:1", id=0, state=evil, latency_ms=None),),
+        jobs=(Job(name=evil, schedule=evil, outcome=evil, last_run=evil),),
+        last=(Command(name=evil, user=evil, result=evil, ms=1, at=evil),),
+        troubles=(evil,),
+    )
+    for width in (80, 200):
+        text = "\n".join(lines(picture(bad, width, 40), width, colour=colour))
+        assert not {"\x07", "\u202e"} & set(text)
+        assert "\x1b]" not in text
+        assert "[red]" in text
+
+
+def test_without_colour_the_words_are_the_same():
+    """Nothing is told by colour alone."""
+    plain = shown(view(), 80, 24)
+    assert "\x1b" not in "".join(plain)
+    assert "\x1b[" in "".join(lines(picture(view(), 80, 24), 80, colour=True))
+
+
+@given(
+    width=st.integers(30, 220),
+    height=st.integers(8, 70),
+    pids=st.lists(st.integers(1, 99999), max_size=12, unique=True),
+    troubles=st.lists(st.text(max_size=300), max_size=9),
+    user=st.text(max_size=60),
+)
+def test_it_fits_any_terminal(width: int, height: int, pids: list[int], troubles: list[str], user: str):
+    """Never wider, never higher."""
+    command = Command(name="roll", user=user, result="ok", ms=1e6, at="?")
+    picture_ = picture(view(*pids, troubles=tuple(troubles), last=(command,) * 50), width, height, live=True)
+    rows = picture_.split("\n", allow_blank=True)
+    assert len(rows) <= height
+    assert max(row.cell_len for row in rows) <= width
+    assert WIDE > 80

@@ -1,0 +1,55 @@
+"""The prompt of ``botctl sandbox`` where the sandbox does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest.mock import AsyncMock
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.output import DummyOutput
+
+from botctl.cli.sandbox.prompt import _Prompt
+from botctl.cli.sandbox.transcript import Transcript
+from botctl.core.errors import Unreachable
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.repl_commands import Note
+from botctl.sandbox.console.user_session import Conversation
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def client() -> AsyncMock:
+    return AsyncMock(SandboxClient)
+
+
+@pytest.fixture
+def prompt(client: AsyncMock) -> _Prompt:
+    with create_app_session(output=DummyOutput()):
+        return _Prompt(Conversation(client, Seat("ann", "general")), Transcript())
+
+
+async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
+    prompt: _Prompt, client: AsyncMock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.messages.side_effect = asyncio.Event().wait  # it hangs
+    watcher = asyncio.create_task(prompt._watch())
+    await until(lambda: client.messages.called, what="the watcher's question")
+
+    async def never() -> Note:
+        await asyncio.Event().wait()
+        return Note("")
+
+    line = asyncio.create_task(prompt._do(never(), lambda _: None))
+    await until(lambda: prompt._waiting is not None, what="a line that is waited for")
+    prompt._interrupt()
+    assert await asyncio.wait_for(line, 5)
+    assert capsys.readouterr().out == "Not waited for.\n"
+    watcher.cancel()
+
+
+async def test_a_sandbox_that_is_gone_is_said_under_the_line(prompt: _Prompt, client: AsyncMock) -> None:
+    client.messages.side_effect = Unreachable("gone")
+    watcher = asyncio.create_task(prompt._watch())
+    await until(lambda: "does not answer" in str(prompt._below()), what="what stands under the line")
+    watcher.cancel()

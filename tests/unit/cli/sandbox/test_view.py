@@ -1,0 +1,261 @@
+"""Replies as a person would see them, at 60 columns and without colour."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+
+from botctl.cli.sandbox import view
+from botctl.cli.sandbox.markdown import inline, markdown
+from botctl.sandbox.console.schemas import Message, Modal, Reply, State
+
+NAMES = {"1": "@ann", "2": "#general", "3": "@Moderator"}
+
+
+def text(what: RenderableType, *, colour: bool = False) -> str:
+    out = io.StringIO()
+    system = "truecolor" if colour else None
+    Console(file=out, width=60, color_system=system, force_terminal=colour, legacy_windows=False).print(what)
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
+
+
+def message(**more: Any) -> Message:
+    return Message.model_validate({"id": "9", "author": {"id": "5", "name": "dice", "bot": True}, **more})
+
+
+def reply(**more: Any) -> str:
+    return text(view.reply(Reply.model_validate(more), NAMES))
+
+
+def test_a_reply_with_everything() -> None:
+    shown = message(
+        content="You rolled **17**.",
+        ephemeral=True,
+        edited=True,
+        type=20,
+        interaction={"user": "ann", "name": "roll"},
+        embeds=[
+            {
+                "title": "Statistics",
+                "description": "of <@1>",
+                "color": 0xFF0000,
+                "fields": [
+                    {"name": "Best", "value": "20", "inline": True},
+                    {"name": "Worst", "value": "1", "inline": True},
+                    {"name": "Note", "value": "two\nlines"},
+                ],
+                "footer": {"text": "since Monday"},
+            }
+        ],
+        attachments=[{"filename": "rolls.csv", "size": 2300, "url": "http://127.0.0.1/rolls.csv"}],
+        components=[
+            {
+                "type": 1,
+                "components": [
+                    {"type": 2, "style": 1, "label": "Again", "custom_id": "a"},
+                    {"type": 2, "style": 4, "label": "Stop", "custom_id": "s", "disabled": True},
+                    {"type": 2, "style": 5, "label": "Docs", "url": "https://example.org"},
+                ],
+            },
+            {
+                "type": 1,
+                "components": [
+                    {
+                        "type": 3,
+                        "custom_id": "c",
+                        "placeholder": "Pick a colour",
+                        "min_values": 1,
+                        "max_values": 2,
+                        "options": [
+                            {"label": "Red", "value": "r", "default": True},
+                            {"label": "Blue", "value": "b", "description": "as the sky"},
+                        ],
+                    }
+                ],
+            },
+        ],
+    )
+    assert reply(state="replied", messages=[shown]) == (
+        "dice BOT · ann used /roll (edited)\n"
+        "  You rolled 17.\n"
+        "  ▌ Statistics\n"
+        "  ▌ of @ann\n"
+        "  ▌ Best               Worst\n"
+        "  ▌ 20                 1\n"
+        "  ▌ Note\n"
+        "  ▌ two\n"
+        "  ▌ lines\n"
+        "  ▌ since Monday\n"
+        "  ▤ rolls.csv  2.3 kB  http://127.0.0.1/rolls.csv\n"
+        "  [ Again ]  ( Stop )  [ Docs ↗ ]\n"
+        "  ▾ Pick a colour  choose 1 to 2\n"
+        "   • 1  Red\n"
+        "     2  Blue  as the sky\n"
+        "  Only you can see this"
+    )
+
+
+def test_the_bar_of_an_embed_has_its_colour() -> None:
+    shown = text(view.embed({"title": "Hi", "color": 0x0A0B0C}, NAMES), colour=True)
+    assert "\x1b[38;2;10;11;12m▌ " in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        ({"state": "no_answer"}, "The application did not respond"),
+        ({"state": "deferred", "waited_ms": 5000}, "The bot is thinking… and has not answered within 5.0 s"),
+        ({"state": "deferred_update"}, "The bot took note of it; nothing here changed"),
+        ({"state": "refused", "error": "“sides” must be at least 2."}, "“sides” must be at least 2."),
+    ],
+)
+def test_what_is_no_message_is_said(answer: dict[str, Any], seen: str) -> None:
+    assert reply(**answer) == seen
+    assert Reply.model_validate(answer).answered is (answer["state"] == "deferred_update")
+
+
+def test_a_modal_is_a_form() -> None:
+    form = Modal.model_validate(
+        {
+            "id": "1",
+            "title": "Feedback",
+            "fields": [
+                {"custom_id": "subject", "label": "Subject", "style": 1, "placeholder": "in short"},
+                {"custom_id": "text", "label": "What happened?", "style": 2, "required": False, "value": "a\nb"},
+                {
+                    "custom_id": "how",
+                    "label": "How?",
+                    "required": False,
+                    "options": [{"label": "Well"}, {"label": "Ill"}],
+                },
+            ],
+        }
+    )
+    assert text(view.modal(form)) == (
+        "╭─ Feedback ───────────────────────────────────────────────╮\n"
+        "│ Subject *  subject                                       │\n"
+        "│ │ in short                                               │\n"
+        "│ What happened?  text                                     │\n"
+        "│ │ a                                                      │\n"
+        "│ │ b                                                      │\n"
+        "│ How?  how                                                │\n"
+        "│ │ one of: Well, Ill                                      │\n"
+        "╰─ * must be filled ───────────────────────────────────────╯"
+    )
+
+
+def test_newer_components_are_drawn_and_unknown_ones_named() -> None:
+    shown = [
+        {
+            "type": 17,
+            "components": [
+                {"type": 9, "components": [{"type": 10, "content": "# Hi"}], "accessory": {"type": 2, "label": "Go"}},
+                {"type": 14},
+                {"type": 12, "items": [{"media": {"url": "http://a/b.png"}}]},
+            ],
+        },
+        {"type": 8, "custom_id": "where"},
+        {"type": 99},
+    ]
+    assert reply(state="updated", messages=[message(components=shown)]).split("\n")[1:] == [
+        "  ▌ Hi",
+        "  ▌ [ Go ]",
+        "  ▌ ────────────────────",
+        "  ▌ ▣ http://a/b.png",
+        "  ▾ where  choose 1 #channels",
+        "  (a component of type 99)",
+    ]
+
+
+def test_names_come_from_all_guilds() -> None:
+    state = State.model_validate(
+        {
+            "guilds": [
+                {
+                    "id": "7",
+                    "name": "home",
+                    "channels": [{"id": "2", "name": "general"}],
+                    "members": [{"id": "1", "name": "ann"}],
+                    "roles": [{"id": "3", "name": "Moderator"}, {"id": "7", "name": "@everyone"}],
+                }
+            ]
+        }
+    )
+    assert view.names(state) == {**NAMES, "7": "@everyone"}
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("*a* _b_ **c** __d__ ~~e~~ ||f|| `g*h*` ***i***", "a b c d e f g*h* i"),
+        ("snake_case_name and 2 * 3 * 4", "snake_case_name and 2 * 3 * 4"),
+        (r"\*not\* this", "*not* this"),
+        ("<@1> <@!1> <#2> <@&3> <@4>", "@ann @ann #general @Moderator <@4>"),
+        ("<:wave:123> </ops status:55> <t:1700000000:R>", ":wave: /ops status 2023-11-14 22:13 UTC"),
+        ("[docs](https://a.b) <https://c.d>", "docs (https://a.b) https://c.d"),
+        ("## Title\n-# small\n> quoted\n- item\n  * inner", "Title\nsmall\n▎ quoted\n• item\n  • inner"),
+        ("before\n```py\nx = 1\n\n**y**\n```after", "before\n  x = 1\n\n  **y**\nafter"),
+        ("one\n\ntwo", "one\n\ntwo"),
+        ("**bold with <@1> inside**", "bold with @ann inside"),
+    ],
+)
+def test_markdown(written: str, seen: str) -> None:
+    assert text(markdown(written, NAMES)) == seen
+
+
+def test_styles_are_what_the_marks_say() -> None:
+    shown = markdown("a **b** `c`", NAMES)
+    assert [(shown.plain[span.start : span.end], span.style) for span in shown.spans] == [("b", "bold"), ("c", "cyan")]
+
+
+def test_what_comes_from_outside_can_not_steer_the_terminal() -> None:
+    evil = "[red]\x1b[31mX\x07\u202eY[/red] :boom:"
+    shown = message(
+        content=evil,
+        author={"id": "5", "name": evil, "bot": True},
+        interaction={"user": evil, "name": evil},
+        embeds=[{"title": evil, "fields": [{"name": evil, "value": evil}], "footer": {"text": evil}}],
+        attachments=[{"filename": evil}],
+        components=[{"type": 1, "components": [{"type": 2, "label": evil}]}],
+    )
+    form = {"id": "1", "title": evil, "fields": [{"custom_id": evil, "label": evil, "placeholder": evil}]}
+    seen = reply(state="refused", messages=[shown], modal=form, error=evil)
+    assert not {"\x1b", "\x07", "\u202e"} & set(seen)
+    assert r"[red]\x1b[31mX\x07\u202eY[/red] :boom:" in seen
+
+
+@given(st.text() | st.text("*_~|`<>@#[]()\\ab1:/t\n-", max_size=60))
+def test_any_text_is_shown_without_control_characters(content: str) -> None:
+    shown = text(markdown(content, NAMES))
+    assert all(char == "\n" or char.isprintable() or char in "\u200c\u200d" for char in shown)
+
+
+def test_marks_that_never_close_do_not_take_long() -> None:
+    assert inline("*a " * 1300, NAMES).plain == "*a " * 1300
+
+
+def test_a_message_that_is_still_to_come_and_the_beginning_of_a_thread_say_so() -> None:
+    asked = {"interaction": {"user": "ann", "name": "slow"}, "type": 20}
+    assert text(view.message(message(**asked), NAMES)) == "dice BOT · ann used /slow · thinking…"
+    assert text(view.message(message(**asked, content="done"), NAMES)) == "dice BOT · ann used /slow\n  done"
+    assert text(view.message(message(type=21), NAMES)) == "dice BOT · the thread begins here"
+
+
+def test_no_line_of_a_message_has_blanks_at_its_end() -> None:
+    """A terminal that gets narrower would wrap them."""
+    field = {"name": "a", "value": "b", "inline": True}
+    out = io.StringIO()
+    shown = message(content="short", embeds=[{"description": "wide enough", "fields": [field, field]}])
+    Console(file=out, width=60, color_system=None).print(view.message(shown, NAMES))
+    assert [line for line in out.getvalue().split("\n") if line != line.rstrip()] == []
+
+
+def test_an_id_that_a_library_has_made_up_is_not_what_one_types() -> None:
+    form = Modal.model_validate({"id": "1", "fields": [{"custom_id": "0af" * 10 + "12", "label": "Your name"}]})
+    assert form.fields[0].typed == "Your name"
+    assert "0af" not in text(view.modal(form))

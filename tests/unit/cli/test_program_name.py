@@ -1,0 +1,50 @@
+"""Lines that are to be copied work where they are copied to."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from botctl.cli.program_name import as_typed
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """botctl in a folder whose name has a blank in it, called by its path."""
+    path = tmp_path / "my env" / "botctl"
+    path.parent.mkdir()
+    path.write_text('#!/bin/sh\necho called "$@"\n')
+    path.chmod(0o700)
+    monkeypatch.setattr(sys, "argv", [str(path)])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    return path
+
+
+def test_a_name_where_the_shell_finds_it(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    assert as_typed() == as_typed(anywhere=True) == "botctl"
+
+
+def test_a_path_from_here_or_a_whole_one(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shlex.split(as_typed()) == [str(program)]
+    monkeypatch.chdir(program.parent.parent)
+    assert as_typed() == "'my env/botctl'"
+    assert shlex.split(as_typed(anywhere=True)) == [str(program)]
+
+
+def test_what_init_prints_last_can_be_typed(program: Path) -> None:
+    """Whatever the folder is called, and however botctl was called."""
+    from botctl.cli.main import _register, app
+
+    folder = program.parent.parent / "sp ace" / "b\u00f6 t \U0001f916 'q"
+    if not app.registered_commands:
+        _register()
+    said = CliRunner().invoke(app, ["init", str(folder)]).stderr
+    line = said.strip().splitlines()[-1].removeprefix("Start it: ")
+    done = subprocess.run(("sh", "-c", line), capture_output=True, text=True, check=True)
+    assert done.stdout == "called run\n"

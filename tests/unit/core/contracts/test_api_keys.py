@@ -1,0 +1,21 @@
+"""What a key allows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from botctl.core.contracts.api_keys import ApiKey
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = ApiKey("id", "name", ("commands",), NOW, "ann", expires_at=NOW + timedelta(days=1))
+
+
+def test_it_opens_until_it_ends() -> None:
+    assert KEY.ended(NOW + timedelta(hours=23)) is None
+    assert KEY.ended(NOW + timedelta(days=1)) == "it has expired"
+
+
+def test_it_opens_its_topics() -> None:
+    assert KEY.may_read("commands")
+    assert not KEY.may_read("command")
+    assert ApiKey("id", "name", ("*",), NOW, "ann").may_read("anything")

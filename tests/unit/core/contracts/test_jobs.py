@@ -1,0 +1,61 @@
+"""What `@job` makes of a function."""
+
+from __future__ import annotations
+
+import pytest
+
+import botctl
+from botctl.core.contracts.bus import Bus
+from botctl.core.contracts.jobs import JobRun, Jobs, Missed, declared, job
+from botctl.core.errors import UsageError
+
+
+async def tidy_up(bus: Bus, run: JobRun, size: int = 5) -> None:
+    """Put things in order.
+
+    All of them.
+    """
+
+
+def test_a_function_becomes_a_job():
+    found = declared(job("every  10s")(tidy_up))
+    assert found is not None
+    assert (found.name, found.schedule.text, found.missed) == ("tidy-up", "every 10s", Missed.ONCE)
+    assert found.about == "Put things in order."
+    assert found.needs == (Bus,), "neither what is optional, nor the run itself"
+
+
+def test_what_was_not_declared_is_no_job():
+    assert declared(pytest) is None
+
+
+def test_the_author_finds_it_where_everything_else_is():
+    assert (botctl.job, botctl.JobRun) == (job, JobRun)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"when": "often"}, "schedule 'often'"),
+        ({"when": "every 1h", "name": "Tidy Up"}, "job name 'Tidy Up'"),
+        ({"when": "every 1h", "missed": "twice"}, "missed='twice'"),
+        ({"when": "every 1h", "timeout_s": 0}, "timeout_s=0"),
+    ],
+)
+def test_a_wrong_declaration_is_told(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        job(**arguments)(tidy_up)
+
+
+def test_a_function_that_blocks_is_none():
+    def blocking() -> None: ...
+
+    with pytest.raises(TypeError, match="async def"):
+        job("every 1h")(blocking)
+
+
+def test_a_job_is_found_by_its_name():
+    tidy = declared(job("every 1h", name="tidy")(tidy_up))
+    assert Jobs([tidy]).named("tidy") is tidy
+    with pytest.raises(UsageError, match="no job 'x'"):
+        Jobs([tidy]).named("x")

@@ -1,0 +1,246 @@
+"""Child processes: waited for, started again at the same address, stopped, whatever they do."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import pytest
+
+from botctl.core.errors import Held, ServiceFailed, ServiceTimeout
+from botctl.core.processes.child import LOG_BYTES, Child, Launch
+from botctl.core.processes.process import began, is_running
+from tests.support.waiting import until
+
+SERVE = """
+import signal, socket, sys
+{extra}
+s = socket.socket(socket.AF_UNIX)
+import os
+if os.path.exists(sys.argv[1]): os.unlink(sys.argv[1])
+s.bind(sys.argv[1]); s.listen()
+while True: s.accept()[0].close()
+"""
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+
+
+class News:
+    def __init__(self):
+        self.spawned, self.down, self.restarted = [], [], []
+
+    def __call__(self):
+        return {
+            "spawned": self.spawned.append,
+            "down": self.down.append,
+            "restarted": lambda *args: self.restarted.append(args),
+        }
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Makes a `Launch` of a little server on a Unix socket, or of any Python text."""
+
+    def make(text=SERVE, extra="", **more):
+        address = str(tmp_path / "socket")
+
+        async def answers():
+            _, writer = await asyncio.open_unix_connection(address)
+            writer.close()
+            return True
+
+        facts = {
+            "name": "The test server",
+            "command": (sys.executable, "-I", "-S", "-c", text.replace("{extra}", extra), address),
+            "folder": tmp_path,
+            "log": tmp_path / "logs" / "test.log",
+            "answers": answers,
+        }
+        return Launch(**(facts | more))
+
+    return make
+
+
+@asynccontextmanager
+async def supervised(launch, news):
+    async with Child(launch, **news()) as child:
+        supervisor = asyncio.create_task(child.supervise())
+        try:
+            yield child
+        finally:
+            supervisor.cancel()
+            await asyncio.wait({supervisor})
+
+
+async def test_start_returns_when_it_answers_and_stop_when_it_is_gone(launch):
+    news = News()
+    async with Child(launch(), **news()) as child:
+        pid = child.pid
+        assert await child.launch.answers()
+        assert news.spawned == [pid]
+    assert child.pid is None
+    assert not is_running(pid, began(pid) or "gone")
+    await child.stop()  # again is fine
+
+
+async def test_it_has_a_session_of_its_own(launch):
+    """The Ctrl-C of a terminal goes to the terminal's foreground group."""
+    async with Child(launch()) as child:
+        assert os.getsid(child.pid) == child.pid != os.getsid(0)
+
+
+async def test_one_that_ends_while_starting_is_quoted(launch):
+    said = launch(r"print('first'); print('cannot \x1b[31m bind'); raise SystemExit(3)", answers=_never)
+    with pytest.raises(
+        ServiceFailed, match=r"ended with status 3 while it was starting: cannot \\x1b\[31m bind"
+    ) as caught:
+        await Child(said).start()
+    assert str(said.log) in caught.value.hint
+
+
+async def test_one_that_ends_while_starting_may_have_an_error_of_its_own(launch):
+    def refusal(status, said):
+        return Held(f"{said} ({status})")
+
+    with pytest.raises(Held, match=r"^it is taken \(6\)$"):
+        await Child(launch("print('it is taken'); raise SystemExit(6)", answers=_never, refusal=refusal)).start()
+
+
+async def test_a_program_that_is_not_there(launch):
+    with pytest.raises(ServiceFailed, match="The test server"):
+        await Child(launch(command=("/nonexistent/program",), answers=_never)).start()
+
+
+async def test_an_address_that_cannot_be_prepared(launch):
+    def prepare():
+        raise OSError(98, "Address already in use")
+
+    with pytest.raises(ServiceFailed, match="Address already in use"):
+        await Child(launch(prepare=prepare)).start()
+
+
+async def test_one_that_never_answers_is_ended(launch):
+    """`async with` leaves nothing behind when the start takes too long."""
+    news = News()
+    with pytest.raises(ServiceTimeout, match=r"did not answer within 0.1 s"):
+        async with Child(launch(answers=_never, start_s=0.1), **news()):
+            pytest.fail("it does not answer")
+    assert not any(map(began, news.spawned))
+
+
+async def test_somebody_else_at_its_address_is_not_taken_for_it(launch):
+    async def yes():
+        await until(lambda: began(news.spawned[0]) is None)
+        return True
+
+    news = News()
+    with pytest.raises(ServiceFailed, match="ended with status 1"):
+        await Child(launch("raise SystemExit(1)", answers=yes), **news()).start()
+
+
+async def test_a_killed_one_comes_back_at_the_same_address(launch):
+    news = News()
+    async with supervised(launch(), news) as child:
+        for round_ in range(3):
+            os.kill(child.pid, signal.SIGKILL)
+            await until(lambda: len(news.restarted) == round_ + 1)  # noqa: B023
+            assert await child.launch.answers()
+        assert len(set(news.spawned)) == 4
+        assert child.pid == news.spawned[-1]
+    assert Counter(status for status, _ in news.restarted) == {-signal.SIGKILL: 3}
+    assert all(down_s > 0 for _, down_s in news.restarted)
+    assert news.down[0] == "The test server was ended by signal 9; starting it again"
+
+
+async def test_one_that_cannot_start_again_is_tried_again(launch, tmp_path):
+    """Each failure is news; it comes back when what was in its way is gone."""
+    blocked = tmp_path / "blocked"
+
+    def prepare():
+        if blocked.exists():
+            raise OSError(28, "No space left on device")
+
+    news = News()
+    async with supervised(launch(prepare=prepare), news) as child:
+        blocked.touch()
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: len(news.down) >= 3)
+        assert not news.restarted
+        blocked.unlink()
+        await until(lambda: bool(news.restarted))
+        assert await child.launch.answers()
+    assert "No space left on device" in news.down[1]
+
+
+async def test_stopping_is_not_an_end_to_mend(launch):
+    news = News()
+    async with supervised(launch(), news) as child:
+        await child.stop()
+        assert child.pid is None
+    assert not news.down
+    assert len(news.spawned) == 1
+
+
+async def test_stop_while_it_is_started_again_leaves_nothing(launch):
+    news = News()
+    slow = asyncio.Event()
+    async with supervised(launch(), news) as child:
+        real = child.launch.answers
+
+        async def answers():
+            return slow.is_set() and await real()
+
+        object.__setattr__(child.launch, "answers", answers)
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: len(news.spawned) == 2)
+        await child.stop()
+        await until(lambda: not any(map(began, news.spawned)))
+    assert not news.restarted
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_one_that_does_not_listen_is_killed(launch, frozen):
+    """It ignores TERM, or is stopped by a signal and cannot hear it."""
+    child = Child(launch(extra=DEAF, stop_s=0.05))
+    await child.start()
+    pid = child.pid
+    if frozen:
+        os.kill(pid, signal.SIGSTOP)
+    await child.stop()
+    assert began(pid) is None
+
+
+@pytest.mark.parametrize(("short_lives", "delay_s"), [(0, 0), (1, 0.1), (2, 0.2), (5, 1.6), (50, 5.0)])
+def test_short_lives_are_followed_by_growing_delays(launch, short_lives, delay_s):
+    child = Child(launch())
+    child._short_lives = short_lives
+    child._since = asyncio_now()
+    assert child._delay_s() == pytest.approx(delay_s)
+
+
+def test_a_healthy_life_is_followed_by_none(launch):
+    child = Child(launch())
+    child._short_lives = 50
+    child._since = asyncio_now() - 11
+    assert child._delay_s() == 0
+
+
+async def test_what_it_prints_is_kept_for_its_owner_only(launch):
+    chatty = launch(extra="print('hello', flush=True)")
+    chatty.log.parent.mkdir()
+    chatty.log.write_bytes(b"x" * (LOG_BYTES + 1))
+    async with Child(chatty):
+        assert chatty.log.read_text() == "hello\n"
+        assert chatty.log.stat().st_mode & 0o777 == 0o600
+    assert chatty.log.with_name("test.log.1").stat().st_size > LOG_BYTES
+
+
+async def _never():
+    return False
+
+
+def asyncio_now():
+    import time
+
+    return time.monotonic()

@@ -1,0 +1,188 @@
+"""runtime.json and the locks: what is running, and who holds what."""
+
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held
+from botctl.core.processes.process import began
+from botctl.core.processes.runtime import Runtime
+
+SLEEPER = (sys.executable, "-I", "-S", "-c", "import time; print('up', flush=True); time.sleep(60)")
+HOLDER = """
+import sys, time
+from pathlib import Path
+from botctl.core.processes.runtime import Runtime
+with Runtime(Path(sys.argv[1])).lock("bot"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def runtime(tmp_path):
+    return Runtime(tmp_path)
+
+
+@pytest.fixture
+def sleeper():
+    with subprocess.Popen(SLEEPER, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def doctored(runtime, **changes):
+    """Change what runtime.json says of every part, as another process's entry."""
+    path = runtime.folder / "runtime.json"
+    path.write_text(json.dumps([item | changes for item in json.loads(path.read_text())]))
+
+
+def test_a_published_part_is_found_by_others(runtime, tmp_path, sleeper):
+    runtime.publish("redis", pid=sleeper.pid, address="unix:///x", secret="open sesame")
+    part = Runtime(tmp_path).live()["redis"]
+    assert (part.pid, part.address, part.secret, part.lasting) == (sleeper.pid, "unix:///x", "open sesame", False)
+    assert part.owner_pid == os.getpid()
+    assert "sesame" not in repr(part)
+
+
+def test_only_the_user_can_read_it(runtime, sleeper):
+    runtime.publish("redis", pid=sleeper.pid, address="unix:///x")
+    assert stat.S_IMODE(runtime.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((runtime.folder / "runtime.json").stat().st_mode) == 0o600
+
+
+def test_a_part_that_ended_is_not_live(runtime, sleeper):
+    part = runtime.publish("redis", pid=sleeper.pid, address="unix:///x")
+    sleeper.kill()
+    sleeper.wait()
+    assert runtime.live() == {}
+    assert runtime.parts() == {"redis": part}  # its owner is about to start it again
+    assert part.owned
+
+
+@pytest.mark.parametrize("field", ["started", "owner_started"])
+def test_a_number_that_was_used_again_is_not_the_part(runtime, sleeper, field):
+    runtime.publish("redis", pid=sleeper.pid, address="unix:///x")
+    doctored(runtime, **{field: "another boot:1"})
+    assert runtime.live() == {}
+
+
+def test_a_withdrawn_part_is_gone_and_only_its_owner_withdraws(runtime, sleeper):
+    runtime.publish("redis", pid=sleeper.pid, address="a")
+    runtime.publish("mongo", pid=sleeper.pid, address="b")
+    runtime.withdraw("redis")
+    assert set(runtime.live()) == {"mongo"}
+    doctored(runtime, owner_pid=1)
+    runtime.withdraw("mongo")
+    assert set(runtime.parts()) == {"mongo"}
+
+
+@pytest.mark.parametrize("content", ["", "[{", '{"a": 1}', '[{"name": "redis", "of": "another version"}]'])
+def test_a_file_that_makes_no_sense_says_nothing(runtime, sleeper, content):
+    (runtime.folder / "runtime.json").write_text(content)
+    assert runtime.live() == {}
+    runtime.publish("redis", pid=sleeper.pid, address="a")
+    assert set(runtime.live()) == {"redis"}
+
+
+def test_many_at_once_lose_nothing(tmp_path, sleeper):
+    names = [f"part-{n}" for n in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: Runtime(tmp_path).publish(name, pid=sleeper.pid, address=name), names))
+    assert set(Runtime(tmp_path).live()) == set(names)
+
+
+async def test_a_leftover_is_ended(runtime, sleeper):
+    """The owner was killed, its child was not: where the kernel has no leash."""
+    runtime.publish("redis", pid=sleeper.pid, address="a")
+    doctored(runtime, owner_pid=1, owner_started="another boot:1")
+    await runtime.end_leftover("redis")
+    assert began(sleeper.pid) is None
+    assert runtime.parts() == {}
+
+
+async def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(runtime, sleeper):
+    runtime.publish("redis", pid=sleeper.pid, address="a")
+    doctored(runtime, started="another boot:1")
+    await runtime.end_leftover("redis")
+    assert sleeper.poll() is None
+    assert runtime.parts() == {}
+
+
+def test_a_role_has_one_holder_and_the_refusal_names_it(runtime, tmp_path):
+    with (
+        runtime.lock("bot"),
+        pytest.raises(Held) as caught,
+        Runtime(tmp_path).lock("bot", taken="is already the bot", hint="Start another part with --only."),
+    ):
+        pytest.fail("held twice")
+    assert caught.value.exit_code is ExitCode.HELD
+    assert str(caught.value) == f"Process {os.getpid()} is already the bot of this project."
+    assert caught.value.hint == "Start another part with --only."
+    with Runtime(tmp_path).lock("bot"):
+        pass
+
+
+def test_the_holder_is_known_without_taking_the_lock(runtime, tmp_path):
+    assert runtime.holder("bot") is None
+    with subprocess.Popen((sys.executable, "-c", HOLDER, str(tmp_path)), stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        assert runtime.holder("bot") == holder.pid
+        holder.kill()
+    assert runtime.holder("bot") is None
+
+
+def test_a_killed_holder_holds_nothing(runtime, tmp_path):
+    with subprocess.Popen((sys.executable, "-c", HOLDER, str(tmp_path)), stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Held, match=f"^Process {holder.pid} already has bot of this"), runtime.lock("bot"):
+            pytest.fail("held twice")
+        holder.kill()
+    with runtime.lock("bot"):
+        pass
+
+
+def test_sharers_keep_a_holder_out_and_the_other_way_round(runtime, tmp_path):
+    other = Runtime(tmp_path)
+    with runtime.share("users"), other.share("users"), pytest.raises(Held), runtime.lock("users"):
+        pytest.fail("shared and held")
+    with runtime.lock("users"), pytest.raises(Held), other.share("users"):
+        pytest.fail("shared and held")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, BotctlError), (errno.EACCES, ConfigError), (errno.EROFS, ConfigError)]
+)
+def test_a_disk_that_refuses_is_a_sentence(runtime, sleeper, monkeypatch, number, kind):
+    def refuse(self, target):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(kind, match=f"runtime.json cannot be written: {os.strerror(number)}") as caught:
+        runtime.publish("redis", pid=sleeper.pid, address="a")
+    assert type(caught.value) is kind
+    assert caught.value.hint
+    assert sorted(path.name for path in runtime.folder.iterdir()) == [".gitignore", "runtime.lock"]
+
+
+def test_a_full_disk_does_not_stop_a_stop(runtime, sleeper, monkeypatch, caplog):
+    """What cannot be taken off the list has ended all the same, and readers see that."""
+    runtime.publish("redis", pid=sleeper.pid, address="here")
+
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full)
+    runtime.withdraw("redis")
+    assert "No space left" in caplog.text
+    sleeper.kill()
+    sleeper.wait()
+    assert runtime.live() == {}

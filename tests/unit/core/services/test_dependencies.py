@@ -1,0 +1,233 @@
+"""What a factory needs and provides, and the order that follows."""
+
+import functools
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NewType, Optional
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from botctl.core.errors import AssemblyError, CircularNeed, ConfigError, ExitCode, MissingNeed
+from botctl.core.services.dependencies import Parameter, Spec, in_order, label, load_factory, parameters_of, provided_by
+
+HERE = "tests.unit.core.services.sample_services"
+
+
+class Redis:
+    pass
+
+
+class Bot:
+    pass
+
+
+class App:
+    pass
+
+
+KEYS = [type(f"S{i}", (), {}) for i in range(12)]
+Spare = NewType("Spare", Redis)
+
+
+@asynccontextmanager
+async def bot(redis: Redis, spare: Spare, other: Optional[App] = None, limit: "int" = 3) -> AsyncIterator[Bot]:  # noqa: UP045
+    yield Bot()
+
+
+def a_spec(key: Any, *needs: Any, optional: Any = (), also: Any = ()) -> Spec:
+    parameters = [Parameter(f"p{i}", need, need in optional) for i, need in enumerate(needs)]
+    return Spec(key, label(key), lambda: None, tuple(parameters), also, 1, 1, None)  # type: ignore[arg-type]
+
+
+def order(*specs: Spec, values: Any = (), wanted: Any = ()) -> list[Any]:
+    by_key = {spec.key: spec for spec in specs}
+    return [spec.key for spec in in_order(by_key, values, wanted or by_key)]
+
+
+class TestParameters:
+    def test_are_read_from_annotations_with_newtypes_and_defaults(self):
+        assert parameters_of(bot) == (
+            Parameter("redis", Redis, optional=False),
+            Parameter("spare", Spare, optional=False),
+            Parameter("other", App, optional=True),
+            Parameter("limit", int, optional=True),
+        )
+
+    def test_what_a_partial_has_bound_is_no_need(self):
+        assert [p.name for p in parameters_of(functools.partial(bot, redis=Redis()))] == ["spare", "other", "limit"]
+        assert [p.name for p in parameters_of(functools.partial(bot, Redis()))] == ["spare", "other", "limit"]
+
+    def test_of_a_class_are_those_of_its_init(self):
+        class Roll:
+            def __init__(self, redis: Redis, *rest: int, **more: int) -> None: ...
+
+        assert parameters_of(Roll) == (Parameter("redis", Redis, optional=False),)
+        assert parameters_of(App) == ()
+
+    def test_of_a_dataclass_a_method_and_a_callable_object(self):
+        @dataclass
+        class Poll:
+            redis: Redis
+
+            def factory(self, bot: Bot) -> None: ...
+
+            def __call__(self, app: App) -> None: ...
+
+        poll = Poll(Redis())
+        assert [p.key for p in parameters_of(Poll)] == [Redis]
+        assert [p.key for p in parameters_of(poll.factory)] == [Bot]
+        assert [p.key for p in parameters_of(poll)] == [App]
+
+    def test_a_parametrised_generic_is_a_key_of_its_own(self):
+        def wants(table: dict[str, int]) -> None: ...
+
+        assert parameters_of(wants)[0].key == dict[str, int]
+
+    def test_one_without_annotation_is_an_error_unless_it_has_a_default(self):
+        def wants(thing): ...
+
+        def has(thing=3): ...
+
+        with pytest.raises(AssemblyError, match=r"parameter thing of .*wants has no annotation"):
+            parameters_of(wants)
+        assert parameters_of(has) == ()
+
+    def test_an_annotation_unknown_at_run_time_is_an_error_that_names_it(self):
+        def wants(thing: "Nowhere"): ...  # noqa: F821  # type: ignore[name-defined]
+
+        with pytest.raises(AssemblyError, match=r"annotations of .*wants cannot be read: name 'Nowhere'") as caught:
+            parameters_of(wants)
+        assert "TYPE_CHECKING" in caught.value.hint
+
+
+class TestProvided:
+    def test_is_what_the_factory_is_annotated_to_yield(self):
+        @asynccontextmanager
+        async def generator() -> AsyncGenerator[Spare, None]:
+            yield Spare(Redis())
+
+        def manager() -> AbstractAsyncContextManager[App]: ...  # type: ignore[empty-body]
+
+        assert provided_by(bot) is Bot
+        assert provided_by(functools.partial(bot, limit=4)) is Bot
+        assert provided_by(generator) is Spare
+        assert provided_by(manager) is App
+
+    def test_is_none_for_a_factory_that_yields_none(self):
+        @asynccontextmanager
+        async def sweeper() -> AsyncIterator[None]:
+            yield
+
+        assert provided_by(sweeper) is None
+
+
+class TestLoad:
+    def test_finds_a_factory(self):
+        assert provided_by(load_factory(f"{HERE}:engine")).__name__ == "Engine"
+
+    @pytest.mark.parametrize(
+        ("reference", "sentence"),
+        [
+            ("engine", "does not name a factory"),
+            ("a b:engine", "does not name a factory"),
+            (":engine", "does not name a factory"),
+            (f"{HERE}:", "does not name a factory"),
+            ("tests.nowhere:engine", "there is no module tests.nowhere"),
+            ("nowhere_at_all:engine", "there is no module nowhere_at_all"),
+            (f"{HERE}:motor", "has no motor"),
+            (f"{HERE}:number", "is no factory, it is of type int"),
+            (f"{HERE}:undecorated", "undecorated is not an async context manager"),
+            (f"{HERE}:coroutine", "coroutine is not an async context manager"),
+            (f"{HERE}:plain", "plain does not say that it is an async context manager"),
+            (f"{HERE}:unsaid", "unsaid does not say that it is an async context manager"),
+            (f"{HERE}:Engine", "Engine does not say that it is an async context manager"),
+            (f"{HERE}:untyped", "parameter wheels of .*untyped has no annotation"),
+            (f"{HERE}:hidden", "name 'Decimal' is not defined"),
+        ],
+    )
+    def test_says_in_a_sentence_what_is_wrong(self, reference, sentence):
+        with pytest.raises(ConfigError, match=sentence) as caught:
+            load_factory(reference)
+        assert caught.value.exit_code is ExitCode.CONFIG
+        assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("source", "sentence"),
+        [
+            ("import surely_not_installed", "cannot be imported: ModuleNotFoundError: No module named 'surely_not"),
+            ("1 / 0", "cannot be imported: ZeroDivisionError"),
+            ("def (", "cannot be imported: SyntaxError"),
+        ],
+    )
+    def test_tells_a_broken_module_from_a_missing_one(self, tmp_path, monkeypatch, source, sentence):
+        (tmp_path / "broken_service.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "broken_service", raising=False)
+        with pytest.raises(ConfigError, match=sentence) as caught:
+            load_factory("broken_service:factory")
+        assert caught.value.__cause__ is not None
+
+
+class TestOrder:
+    def test_needs_come_first_whatever_the_order_of_registration(self):
+        assert order(a_spec(App, Bot), a_spec(Bot, Redis), a_spec(Redis)) == [Redis, Bot, App]
+
+    def test_only_what_is_wanted_and_what_that_needs(self):
+        specs = (a_spec(App, Bot), a_spec(Bot, Redis), a_spec(Redis), a_spec(int))
+        assert order(*specs, wanted=[Bot]) == [Redis, Bot]
+        assert order(*specs, wanted=[int]) == [int]
+
+    def test_a_value_is_there_and_not_started(self):
+        assert order(a_spec(Bot, Redis), values=[Redis]) == [Bot]
+        assert order(a_spec(Bot, Redis), values=[Redis], wanted=[Redis]) == []
+
+    def test_an_optional_need_counts_only_where_somebody_provides_it(self):
+        bot = a_spec(Bot, Redis, optional=[Redis])
+        assert order(bot) == [Bot]
+        assert order(bot, a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
+
+    def test_needs_beyond_the_parameters_count_too(self):
+        assert order(a_spec(Bot, also=(Redis,)), a_spec(Redis), wanted=[Bot]) == [Redis, Bot]
+
+    @pytest.mark.parametrize("wanted", [(App,), ()])
+    def test_a_missing_need_names_the_path(self, wanted):
+        with pytest.raises(MissingNeed) as caught:
+            order(a_spec(Bot, Redis), a_spec(App, Bot), wanted=wanted)
+        assert str(caught.value) == "Redis is not registered; Bot needs it, which App needs"
+        assert "[services]" in caught.value.hint
+
+    def test_a_missing_need_names_only_those_that_are_wanted(self):
+        with pytest.raises(MissingNeed, match=r"^Redis is not registered; Bot needs it$"):
+            order(a_spec(Bot, Redis), a_spec(App, Bot), wanted=[Bot])
+        with pytest.raises(MissingNeed, match=r"^Redis is not registered$"):
+            order(a_spec(Bot), wanted=[Redis])
+
+    def test_what_nobody_wants_may_lack_what_it_needs(self):
+        assert order(a_spec(Bot, Redis), a_spec(App), wanted=[App]) == [App]
+
+    def test_a_circle_names_the_path(self):
+        with pytest.raises(CircularNeed, match=r"in a circle: Redis -> App -> Bot -> Redis$"):
+            order(a_spec(Redis, App), a_spec(Bot, Redis), a_spec(App, Bot), a_spec(int, Bot))
+        with pytest.raises(CircularNeed, match=r"in a circle: Bot -> Bot$"):
+            order(a_spec(Bot, Bot))
+
+    def test_a_missing_need_behind_a_circle_is_found_and_told_in_bounded_words(self):
+        with pytest.raises(MissingNeed, match=r"^Redis is not registered; Bot needs it, which App needs$"):
+            order(a_spec(App, Bot), a_spec(Bot, App, Redis))
+
+    @settings(deadline=None)
+    @given(st.data())
+    def test_law_each_comes_once_and_after_what_it_needs(self, data):
+        keys = KEYS[: data.draw(st.integers(1, len(KEYS)))]
+        needs = {k: data.draw(st.sets(st.sampled_from(keys[:i]))) if i else set() for i, k in enumerate(keys)}
+        specs = [a_spec(key, *needs[key]) for key in data.draw(st.permutations(keys))]
+        wanted = data.draw(st.sets(st.sampled_from(keys), min_size=1))
+        got = order(*specs, wanted=wanted)
+        assert len(set(got)) == len(got)
+        assert wanted <= set(got)
+        assert all(need in got[:i] for i, key in enumerate(got) for need in needs[key])
+        assert all(key in wanted or any(key in needs[other] for other in got) for key in got)

@@ -1,0 +1,731 @@
+"""Services that run: order, limits, failures, supervision, health, look-up. All in virtual time."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Optional
+
+import pytest
+
+from botctl.core.contracts.protocols import StatusSource
+from botctl.core.errors import DeadToken, ExitCode, MissingNeed, ServiceFailed, ServiceTimeout, Unreachable
+from botctl.core.services.registry import Backoff, Health, Registry, Services, State, Tasks
+from botctl.core.services.service import GRACE_S, HURRY_S
+from tests.support.services import Journal, LoopClock, raises, service, sleeps, stubborn
+
+pytestmark = pytest.mark.looptime
+
+
+class A: ...
+
+
+class B: ...
+
+
+class C: ...
+
+
+class D: ...
+
+
+@pytest.fixture
+def journal():
+    return Journal()
+
+
+@pytest.fixture
+def registry(journal):
+    return Registry(publish=journal.publish, clock=LoopClock(), random=Random(1))
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+def states(running):
+    return {status.name: status.state for status in running.statuses()}
+
+
+def details(running):
+    return {status.name: status.detail for status in running.statuses()}
+
+
+def hangs():
+    return sleeps(10**6)
+
+
+class TestOrder:
+    async def test_needs_start_first_and_stop_last(self, registry, journal):
+        registry.add(service(C, B, A, journal=journal))
+        registry.add(service(B, A, journal=journal))
+        registry.add(service(A, journal=journal))
+        async with registry.open() as running:
+            assert isinstance(running.get(C), C)
+        assert journal.of("ready", "leave") == [
+            *("ready A", "ready B", "ready C"),
+            *("leave C", "leave B", "leave A"),
+        ]
+
+    async def test_each_gets_what_it_needs(self, registry, journal):
+        @asynccontextmanager
+        async def b(a: A, number: int, other: Optional[C] = None, text: str = "own") -> AsyncIterator[tuple]:  # noqa: UP045
+            yield (a, number, other, text)
+
+        registry.value(int, 3)
+        registry.add(service(A, journal=journal))
+        registry.add(b, key=tuple)
+        async with registry.open() as running:
+            assert running.get(tuple) == (running.get(A), 3, None, "own")
+
+    async def test_independent_ones_start_and_stop_at_the_same_time(self, registry, journal):
+        for key, seconds in ((A, 1), (B, 3), (C, 2)):
+            registry.add(service(key, journal=journal, start=sleeps(seconds), stop=sleeps(seconds)))
+        async with registry.open():
+            assert now() == 3
+        assert now() == 6
+
+    async def test_each_starts_as_soon_as_its_own_needs_are_ready(self, registry, journal):
+        registry.add(service(A, journal=journal, start=sleeps(1)))
+        registry.add(service(B, journal=journal, start=sleeps(10)))
+        registry.add(service(C, A, journal=journal, start=sleeps(1)))
+        registry.add(service(D, B, C, journal=journal))
+        async with registry.open():
+            assert [journal.at[f"begin {n}"] for n in "ABCD"] == [0, 0, 1, 10]
+
+    async def test_only_what_is_wanted_starts(self, registry, journal):
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal))
+        registry.add(service(C, A, journal=journal))
+        async with registry.open(B) as running:
+            assert list(states(running)) == ["A", "B"]
+        assert journal.of("begin") == ["begin A", "begin B"]
+
+    async def test_a_need_beyond_the_parameters_is_ready_before_and_stops_after(self, registry, journal):
+        registry.add(service(B, journal=journal), also=[A])
+        registry.add(service(A, journal=journal))
+        async with registry.open(B):
+            pass
+        assert journal.of("ready", "leave") == ["ready A", "ready B", "leave B", "leave A"]
+
+    async def test_a_service_is_entered_and_left_in_one_task_so_that_scopes_work_in_it(self, registry):
+        seen = []
+
+        @asynccontextmanager
+        async def a() -> AsyncIterator[A]:
+            async with asyncio.timeout(100), asyncio.TaskGroup():
+                seen.append(asyncio.current_task())
+                yield A()
+                seen.append(asyncio.current_task())
+
+        registry.add(a)
+        async with registry.open():
+            pass
+        assert seen[0] is seen[1] is not asyncio.current_task()
+
+
+class TestStartFailure:
+    async def test_stops_what_was_started_dependents_first_and_starts_nothing_more(self, registry, journal):
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal))
+        registry.add(service(C, B, journal=journal, start=raises(ValueError("no port"))))
+        registry.add(service(D, C, journal=journal))
+        with pytest.raises(ServiceFailed) as caught:
+            async with registry.open():
+                pytest.fail("it opened")
+        assert str(caught.value) == "C did not start: ValueError: no port"
+        assert isinstance(caught.value.__cause__, ValueError)
+        assert caught.value.hint
+        assert journal.of("left") == ["left C", "left B", "left A"]
+        assert "begin D" not in journal.lines
+        assert journal.states("C") == ["starting", "failed"]
+        assert journal.states("D") == []
+
+    async def test_a_sibling_that_is_starting_is_cancelled_and_left(self, registry, journal):
+        registry.add(service(A, journal=journal, start=hangs()), start_s=100)
+        registry.add(service(B, journal=journal, start=raises(ValueError())))
+        with pytest.raises(ServiceFailed, match=r"B did not start: ValueError$"):
+            async with registry.open():
+                pytest.fail("it opened")
+        assert "left A" in journal.lines
+        assert journal.states("A") == ["starting", "stopping", "stopped"]
+        assert now() < 1
+
+    async def test_nothing_starts_after_a_failure_although_its_needs_became_ready(self, registry, journal):
+        registry.add(service(A, journal=journal, start=sleeps(1)))
+        registry.add(service(B, journal=journal, start=raises(ValueError())))
+        registry.add(service(C, A, journal=journal))
+        with pytest.raises(ServiceFailed):
+            async with registry.open():
+                pytest.fail("it opened")
+        assert "begin C" not in journal.lines
+
+    async def test_neither_when_both_come_in_the_same_moment(self, registry, journal):
+        registry.add(service(A, journal=journal, start=sleeps(1)))
+        registry.add(service(B, journal=journal, start=raises(ValueError())))
+        registry.add(service(C, A, journal=journal))
+        registry.add(service(D, journal=journal, start=sleeps(1)))
+        with pytest.raises(ServiceFailed):
+            async with registry.open():
+                pytest.fail("it opened")
+        assert "begin C" not in journal.lines
+
+    @pytest.mark.parametrize("wrap", [lambda e: e, lambda e: ExceptionGroup("g", [e])])
+    async def test_an_expected_error_is_passed_on_as_it_is_so_that_its_exit_code_survives(
+        self, registry, journal, wrap
+    ):
+        error = Unreachable("no redis", hint="start it")
+        registry.add(service(A, journal=journal, start=raises(wrap(error))))
+        with pytest.raises(Unreachable) as caught:
+            async with registry.open():
+                pytest.fail("it opened")
+        assert caught.value is error
+
+    async def test_one_that_takes_too_long_is_named_with_the_seconds(self, registry, journal):
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal, start=hangs()), start_s=1.5)
+        with pytest.raises(ServiceTimeout, match=r"^B did not start in 1.5 s$"):
+            async with registry.open():
+                pytest.fail("it opened")
+        assert now() == 1.5
+        assert journal.of("left") == ["left B", "left A"]
+
+    async def test_one_that_does_not_heed_its_cancellation_is_abandoned(self, registry, journal):
+        release = asyncio.Event()
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal, start=stubborn(release)), start_s=1, stop_s=2)
+        with pytest.raises(ServiceTimeout):
+            async with registry.open():
+                pytest.fail("it opened")
+        assert now() == pytest.approx(3 + GRACE_S)
+        assert "left A" in journal.lines
+        assert "abandoned" in journal.events[-3].detail
+        release.set()
+
+    async def test_a_task_that_fails_while_its_service_starts_fails_the_start(self, registry):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            tasks.spawn(raises(OSError("x")), name="loop")
+            await asyncio.sleep(5)
+            yield A()
+
+        registry.add(a)
+        with pytest.raises(ServiceFailed, match=r"^A lost its task loop: OSError: x$"):
+            async with registry.open():
+                pytest.fail("it opened")
+        assert now() < 1
+
+    async def test_a_service_that_fails_while_others_start_ends_the_start(self, registry, journal):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            tasks.spawn(sleeps(1), name="loop")
+            yield A()
+
+        registry.add(a)
+        registry.add(service(B, A, journal=journal, start=hangs()))
+        with pytest.raises(ServiceFailed, match=r"^A lost its task loop: returned$"):
+            async with registry.open():
+                pytest.fail("it opened")
+        assert now() == 1
+        assert "left B" in journal.lines
+
+    async def test_a_factory_that_is_none_is_a_failure_in_words(self, registry):
+        registry.add(lambda: 3, key=A)  # type: ignore[arg-type]
+        with pytest.raises(ServiceFailed, match=r"A did not start: TypeError: .*asynchronous context manager"):
+            async with registry.open():
+                pytest.fail("it opened")
+
+    async def test_a_factory_that_cancels_itself_is_a_failure_in_words(self, registry, journal):
+        registry.add(service(A, journal=journal, start=raises(asyncio.CancelledError())))
+        with pytest.raises(ServiceFailed, match="A did not start: was cancelled"):
+            async with registry.open():
+                pytest.fail("it opened")
+
+
+class TestStop:
+    async def test_an_error_of_the_block_wins_and_all_is_stopped(self, registry, journal):
+        registry.add(service(A, journal=journal, stop=raises(OSError("stop"))))
+        with pytest.raises(KeyError, match="body"):
+            async with registry.open():
+                raise KeyError("body")
+        assert "left A" in journal.lines
+
+    async def test_one_that_raises_is_logged_and_in_the_statuses_and_the_rest_stop(self, registry, journal, caplog):
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal, stop=raises(OSError("flush"))))
+        async with registry.open() as running:
+            pass
+        assert states(running) == {"A": State.STOPPED, "B": State.FAILED}
+        assert details(running)["B"] == "failed while it stopped: OSError: flush"
+        assert journal.events[-3].detail == "failed while it stopped: OSError: flush"
+        [record] = [r for r in caplog.records if r.levelno == logging.ERROR]
+        assert "OSError: flush" in record.getMessage()
+        assert record.exc_info
+
+    async def test_one_that_hangs_is_cancelled_after_its_limit_and_the_rest_stop(self, registry, journal, caplog):
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal, stop=hangs()), stop_s=3)
+        async with registry.open() as running:
+            pass
+        assert now() == 3
+        assert journal.of("left") == ["left B", "left A"]
+        assert states(running) == {"A": State.STOPPED, "B": State.STOPPED}
+        assert details(running)["B"] == "did not stop in 3.0 s and was cancelled"
+        assert "B did not stop in 3.0 s and was cancelled" in caplog.text
+
+    async def test_one_that_does_not_heed_that_is_abandoned_with_news_and_the_rest_stop(
+        self, registry, journal, caplog
+    ):
+        release = asyncio.Event()
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal, stop=stubborn(release)), stop_s=3)
+        async with registry.open() as running:
+            pass
+        assert now() == pytest.approx(3 + GRACE_S)
+        assert journal.of("left") == ["left A"]
+        assert states(running) == {"A": State.STOPPED, "B": State.FAILED}
+        assert journal.states("B") == ["starting", "ready", "stopping", "failed"]
+        assert details(running)["B"] == "abandoned, still running: the service itself"
+        assert "B was abandoned, still running: the service itself" in caplog.text
+        release.set()
+        await asyncio.sleep(1)
+        assert states(running)["B"] is State.FAILED
+
+    async def test_a_task_that_does_not_heed_its_cancellation_is_named(self, registry):
+        release = asyncio.Event()
+
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            tasks.spawn(stubborn(release), name="loop")
+            yield A()
+
+        registry.add(a, stop_s=2)
+        async with registry.open() as running:
+            pass
+        assert now() <= 2 + GRACE_S
+        assert details(running) == {"A": "abandoned, still running: task loop"}
+        release.set()
+        await asyncio.sleep(1)
+
+    async def test_goes_on_to_the_end_however_often_the_opener_is_cancelled(self, registry, journal):
+        async def opener():
+            async with registry.open():
+                await asyncio.Event().wait()
+
+        registry.add(service(A, journal=journal, stop=sleeps(3)))
+        registry.add(service(B, A, journal=journal, stop=sleeps(3)))
+        task = asyncio.create_task(opener())
+        for _ in range(6):
+            await asyncio.sleep(1)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert now() == 7
+        assert journal.of("left") == ["left B", "left A"]
+
+    async def test_a_cancellation_that_comes_only_while_stopping_is_not_lost(self, registry, journal):
+        async def opener():
+            async with registry.open():
+                pass
+
+        registry.add(service(A, journal=journal, stop=sleeps(3)))
+        task = asyncio.create_task(opener())
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert journal.of("left") == ["left A"]
+
+    async def test_an_error_of_the_block_wins_over_a_cancellation_while_stopping(self, registry, journal):
+        async def opener():
+            async with registry.open():
+                raise KeyError("body")
+
+        registry.add(service(A, journal=journal, stop=sleeps(3)))
+        task = asyncio.create_task(opener())
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(KeyError):
+            await task
+
+    async def test_a_cancelled_start_leaves_nothing_behind(self, registry, journal):
+        async def opener():
+            async with registry.open():
+                pytest.fail("it opened")
+
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, A, journal=journal, start=hangs()))
+        registry.add(service(C, B, journal=journal))
+        task = asyncio.create_task(opener())
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert journal.of("left") == ["left B", "left A"]
+        assert "begin C" not in journal.lines
+
+    async def test_hurry_shortens_the_stop_under_way_and_those_to_come(self, registry, journal):
+        registry.add(service(A, journal=journal, stop=hangs()), stop_s=100)
+        registry.add(service(B, A, journal=journal, stop=hangs()), stop_s=100)
+        async with registry.open() as running:
+            asyncio.get_running_loop().call_later(10, running.hurry)
+        assert now() == pytest.approx(10 + 2 * HURRY_S)
+        assert journal.of("left") == ["left B", "left A"]
+
+    async def test_hurry_does_not_lengthen_a_short_limit(self, registry, journal):
+        registry.add(service(A, journal=journal, stop=hangs()), stop_s=0.2)
+        async with registry.open() as running:
+            running.hurry()
+            running.hurry()
+        assert now() == pytest.approx(0.2)
+
+    async def test_tasks_go_on_while_the_factory_cleans_up_and_end_after_it(self, registry):
+        done = []
+
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            queue = asyncio.Queue()
+
+            async def work():
+                try:
+                    while True:
+                        done.append(await queue.get())
+                        await asyncio.sleep(1)
+                        queue.task_done()
+                finally:
+                    done.append("ended")
+
+            tasks.spawn(work, name="loop")
+            for i in range(3):
+                queue.put_nowait(i)
+            yield A()
+            await queue.join()
+            done.append("cleaned")
+
+        registry.add(a)
+        async with registry.open() as running:
+            pass
+        assert done == [0, 1, 2, "cleaned", "ended"]
+        assert states(running) == {"A": State.STOPPED}
+
+    @pytest.mark.parametrize("restart", [None, Backoff()])
+    async def test_a_task_that_ends_while_the_factory_cleans_up_is_no_news(self, registry, journal, restart):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            async def run():
+                await closing.wait()
+
+            closing = asyncio.Event()
+            tasks.spawn(run, name="loop", restart=restart)
+            yield A()
+            closing.set()
+            await asyncio.sleep(3)
+            assert tasks.alive == []
+
+        registry.add(a)
+        async with registry.open():
+            pass
+        assert journal.states("A") == ["starting", "ready", "stopping", "stopped"]
+
+
+class TestFailureWhileRunning:
+    @pytest.fixture
+    def brittle(self, registry, journal):
+        """A service whose task ends after 5 s, with the error (or None) that is put into the list."""
+        how = []
+
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            async def run():
+                await asyncio.sleep(5)
+                if how:
+                    raise how[0]
+
+            tasks.spawn(run, name="loop")
+            yield A()
+            journal("left", "A")
+
+        registry.add(a)
+        registry.add(service(B, A, journal=journal))
+        return how
+
+    async def test_wait_tells_and_all_is_stopped_in_order(self, registry, journal, brittle):
+        brittle.append(OSError("gone"))
+        with pytest.raises(ServiceFailed) as caught:
+            async with registry.open() as running:
+                await running.wait()
+        assert str(caught.value) == "A lost its task loop: OSError: gone"
+        assert caught.value.__cause__ is brittle[0]
+        assert now() == 5
+        assert journal.of("left") == ["left B", "left A"]
+        assert states(running) == {"A": State.FAILED, "B": State.STOPPED}
+        assert details(running)["A"] == "A lost its task loop: OSError: gone"
+
+    async def test_a_return_counts_as_well(self, registry, brittle):
+        with pytest.raises(ServiceFailed, match=r"^A lost its task loop: returned$"):
+            async with registry.open() as running:
+                await running.wait()
+
+    async def test_an_expected_error_is_passed_on_as_it_is(self, registry, brittle):
+        brittle.append(DeadToken("Discord refuses the token"))
+        with pytest.raises(DeadToken) as caught:
+            async with registry.open() as running:
+                await running.wait()
+        assert caught.value.exit_code is ExitCode.CONFIG
+
+    async def test_a_block_that_does_not_wait_hears_of_it_at_its_end(self, registry, brittle):
+        with pytest.raises(ServiceFailed):
+            async with registry.open():
+                await asyncio.sleep(10)
+
+    async def test_every_waiter_is_told_and_one_that_gives_up_harms_nobody(self, registry, brittle):
+        async def opener():
+            async with registry.open() as running:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(running.wait(), 1)
+                results = await asyncio.gather(running.wait(), running.wait(), return_exceptions=True)
+                assert [type(r) for r in results] == [ServiceFailed, ServiceFailed]
+
+        with pytest.raises(ServiceFailed):
+            await opener()
+
+    async def test_a_task_group_inside_a_factory_that_breaks_is_a_failure(self, registry, journal):
+        @asynccontextmanager
+        async def a() -> AsyncIterator[A]:
+            async def run():
+                await asyncio.sleep(5)
+                raise OSError("gone")
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(run())
+                yield A()
+
+        registry.add(a)
+        registry.add(service(B, A, journal=journal))
+        with pytest.raises(ServiceFailed, match=r"^A ended by itself: OSError: gone$"):
+            async with registry.open() as running:
+                await running.wait()
+        assert journal.of("left") == ["left B"]
+        assert states(running) == {"A": State.FAILED, "B": State.STOPPED}
+
+    async def test_a_supervised_task_is_restarted_with_news_and_nothing_is_unwound(self, registry, journal):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            lives = iter([1.0])
+
+            async def run():
+                for seconds in lives:
+                    await asyncio.sleep(seconds)
+                    raise OSError("gone")
+                await asyncio.Event().wait()
+
+            tasks.spawn(run, name="loop", restart=Backoff(first_s=1, jitter=0, healthy_s=10))
+            yield A()
+
+        registry.add(a)
+        async with registry.open() as running:
+            first = running.get(A)
+            await asyncio.sleep(1.5)
+            assert states(running) == {"A": State.RESTARTING}
+            await asyncio.sleep(20)
+            assert running.get(A) is first
+            assert running.statuses()[0].restarts == 1
+            assert details(running) == {"A": ""}
+        assert journal.states("A") == [
+            *("starting", "ready", "restarting", "degraded", "ready"),
+            *("stopping", "stopped"),
+        ]
+
+    async def test_degraded_before_it_is_ready_shows_when_it_is(self, registry, journal):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            tasks.degraded("no cache")
+            yield A()
+
+        registry.add(a)
+        async with registry.open() as running:
+            assert states(running) == {"A": State.DEGRADED}
+        assert journal.states("A") == ["starting", "degraded", "stopping", "stopped"]
+
+    async def test_the_first_failure_is_the_one_that_is_told(self, registry, journal):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            tasks.spawn(sleeps(2), name="second")
+            tasks.spawn(sleeps(1), name="first")
+            yield A()
+
+        registry.add(a)
+        with pytest.raises(ServiceFailed, match=r"^A lost its task first: returned$"):
+            async with registry.open() as running:
+                await asyncio.sleep(5)
+        assert details(running) == {"A": "A lost its task first: returned"}
+        assert journal.states("A") == ["starting", "ready", "failed"]
+
+
+class TestNews:
+    async def test_every_change_of_state_is_an_event_that_follows_from_the_one_before(self, registry, journal):
+        registry.add(service(A, journal=journal, start=sleeps(2), stop=sleeps(1)))
+        async with registry.open() as running:
+            [status] = running.statuses()
+            assert (status.name, status.state, status.started_in_s) == ("A", State.READY, 2)
+        told = [(e.old, e.new, e.took_s) for e in journal.events]
+        assert told == [
+            ("idle", "starting", None),
+            ("starting", "ready", 2),
+            ("ready", "stopping", None),
+            ("stopping", "stopped", 1),
+        ]
+
+    async def test_the_start_time_is_that_of_the_service_alone(self, registry, journal):
+        registry.add(service(A, journal=journal, start=sleeps(2)))
+        registry.add(service(B, A, journal=journal, start=sleeps(3)))
+        async with registry.open() as running:
+            assert [s.started_in_s for s in running.statuses()] == [2, 3]
+
+
+class TestHealth:
+    async def test_all_are_pinged_at_once_and_each_has_the_limit(self, registry, journal):
+        async def slow(_):
+            await asyncio.sleep(1)
+            return "fine"
+
+        async def hanging(_):
+            await asyncio.sleep(10**6)
+
+        async def broken(_):
+            raise OSError("no route")
+
+        registry.add(service(A, journal=journal), ping=slow)
+        registry.add(service(B, journal=journal), ping=hanging)
+        registry.add(service(C, journal=journal), ping=broken)
+        registry.add(service(D, journal=journal))
+        async with registry.open() as running:
+            health = await running.health(timeout_s=2)
+            assert now() == 2
+        assert health == [
+            Health("A", ok=True, took_ms=1000, detail="fine"),
+            Health("B", ok=False, took_ms=2000, detail="no answer in 2 s"),
+            Health("C", ok=False, took_ms=0, detail="OSError: no route"),
+            Health("D", ok=True, took_ms=0, detail=""),
+        ]
+
+    async def test_a_ping_gets_the_service(self, registry, journal):
+        got = []
+
+        async def ping(a):
+            got.append(a)
+
+        registry.add(service(A, journal=journal), ping=ping)
+        async with registry.open() as running:
+            await running.health()
+            assert got == [running.get(A)]
+
+    async def test_a_ping_that_does_not_heed_its_cancellation_holds_nobody_up(self, registry, journal):
+        release = asyncio.Event()
+
+        async def ping(_):
+            await stubborn(release)()
+
+        async def cancels(_):
+            raise asyncio.CancelledError
+
+        registry.add(service(A, journal=journal), ping=ping)
+        registry.add(service(B, journal=journal), ping=cancels)
+        async with registry.open() as running:
+            health = await running.health(timeout_s=2)
+            assert now() == 2
+        assert [(h.ok, h.detail) for h in health] == [(False, "no answer in 2 s"), (False, "was cancelled")]
+        release.set()
+        await asyncio.sleep(1)
+
+    async def test_a_ping_is_cancelled_when_its_time_or_the_asker_is_gone(self, registry, journal):
+        ends = []
+
+        async def ping(_):
+            try:
+                await hangs()()
+            finally:
+                ends.append(now())
+
+        registry.add(service(A, journal=journal), ping=ping)
+        async with registry.open() as running:
+            await running.health(timeout_s=2)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(running.health(timeout_s=5), 1)
+            await asyncio.sleep(1)
+        assert ends == [2, 3]
+
+    async def test_a_degraded_service_is_not_well_even_if_it_answers(self, registry):
+        @asynccontextmanager
+        async def a(tasks: Tasks) -> AsyncIterator[A]:
+            tasks.degraded("the gateway is away")
+            yield A()
+
+        async def ping(_):
+            return "3 guilds"
+
+        registry.add(a, ping=ping)
+        async with registry.open() as running:
+            [health] = await running.health()
+        assert (health.ok, health.detail) == (False, "degraded: the gateway is away; 3 guilds")
+
+    async def test_a_service_that_does_not_run_is_not_pinged(self, registry, journal):
+        async def ping(_):
+            pytest.fail("pinged")
+
+        registry.add(service(A, journal=journal), ping=ping)
+        async with registry.open() as running:
+            pass
+        assert await running.health() == [Health("A", ok=False, took_ms=0, detail="stopped")]
+
+
+class TestLookUp:
+    async def test_get_finds_services_and_values(self, registry, journal):
+        registry.value(int, 3)
+        registry.add(service(A, journal=journal))
+        registry.add(service(B, journal=journal))
+        async with registry.open(A) as running:
+            assert isinstance(running.get(A), A)
+            assert running.get(int) == 3
+            with pytest.raises(MissingNeed, match="B is not running"):
+                running.get(B)
+
+    async def test_resolve_gives_the_arguments_of_a_class_or_function(self, registry, journal):
+        class Roll:
+            def __init__(self, a: A, number: int, extra: C | None = None, times: str = "once") -> None: ...
+
+        class Wrong:
+            def __init__(self, a: A, c: C) -> None: ...
+
+        registry.value(int, 3)
+        registry.add(service(A, journal=journal))
+        async with registry.open() as running:
+            assert running.resolve(Roll) == {"a": running.get(A), "number": 3}
+            assert running.resolve(object) == {}
+            with pytest.raises(MissingNeed, match=r"^C is not registered; Wrong needs it$"):
+                running.resolve(Wrong)
+
+    async def test_a_service_may_ask_for_the_statuses_of_all(self, registry, journal):
+        @asynccontextmanager
+        async def monitor(source: StatusSource) -> AsyncIterator[list]:
+            yield source.statuses()
+
+        registry.add(monitor, key=list)
+        registry.add(service(A, journal=journal))
+        async with registry.open() as running:
+            assert sorted(status.name for status in running.get(list)) == ["A", "list"]
+
+    async def test_a_service_may_ask_for_the_look_up_for_what_it_loads(self, registry, journal):
+        class Roll:
+            def __init__(self, a: A) -> None:
+                self.a = a
+
+        @asynccontextmanager
+        async def bot(services: Services) -> AsyncIterator[Roll]:
+            yield Roll(**services.resolve(Roll))
+
+        registry.add(bot, key=Roll, also=[A])
+        registry.add(service(A, journal=journal))
+        async with registry.open(Roll) as running:
+            assert running.get(Roll).a is running.get(A)

@@ -1,0 +1,276 @@
+"""Background tasks: none ends unnoticed, and restarts come ever later."""
+
+import asyncio
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from botctl.core.contracts.service_state import State
+from botctl.core.errors import DeadToken, Unreachable
+from botctl.core.services.tasks import Backoff, Tasks
+
+EXACT = Backoff(first_s=1, factor=2, limit_s=8, jitter=0, healthy_s=10)
+
+
+class Watcher:
+    """Notes what the tasks tell, with the virtual second."""
+
+    def __init__(self):
+        self.heard = []
+        self.failures = []
+        self.tasks = None
+
+    def news(self):
+        self.heard.append((asyncio.get_running_loop().time(), self.tasks.state, self.tasks.detail))
+
+    def failed(self, what, error):
+        self.failures.append((what, error))
+
+    @property
+    def states(self):
+        return [state for _, state, _ in self.heard]
+
+
+@pytest.fixture
+def watcher():
+    return Watcher()
+
+
+@pytest.fixture
+def tasks(watcher):
+    watcher.tasks = Tasks("bot", watcher=watcher, random=Random(1))
+    return watcher.tasks
+
+
+def runs(*lives):
+    """A task that lives for each of ``lives`` seconds in turn, then raises; the last one goes on for ever."""
+    began = []
+
+    async def run():
+        began.append(asyncio.get_running_loop().time())
+        if len(began) <= len(lives):
+            await asyncio.sleep(lives[len(began) - 1])
+            raise OSError("gone")
+        await asyncio.Event().wait()
+
+    return run, began
+
+
+class TestBackoff:
+    def test_grows_from_first_to_limit(self):
+        backoff = Backoff(first_s=0.5, factor=3, limit_s=10, jitter=0)
+        assert [backoff.delay_s(n, Random(1)) for n in range(5)] == [0.5, 1.5, 4.5, 10, 10]
+
+    @settings(deadline=None)
+    @given(
+        st.builds(
+            Backoff,
+            first_s=st.floats(0.01, 5),
+            factor=st.floats(1, 10),
+            limit_s=st.floats(5, 600),
+            jitter=st.floats(0, 1),
+        ),
+        st.integers(0, 10**9),
+        st.randoms(),
+    )
+    def test_law_a_delay_is_at_most_the_full_one_less_the_jitter(self, backoff, restarts, random):
+        full = replace(backoff, jitter=0).delay_s(restarts, random)
+        assert full <= backoff.limit_s
+        assert full * (1 - backoff.jitter) <= backoff.delay_s(restarts, random) <= full
+
+    def test_jitter_is_reproducible_with_a_seeded_random(self):
+        assert Backoff().delay_s(3, Random(7)) == Backoff().delay_s(3, Random(7)) != Backoff().delay_s(3, Random(8))
+
+
+@pytest.mark.looptime
+class TestWithoutRestart:
+    async def test_a_return_is_a_failure(self, tasks, watcher):
+        async def run():
+            pass
+
+        async with tasks:
+            tasks.spawn(run, name="loop")
+            await asyncio.sleep(1)
+        assert watcher.failures == [("lost its task loop", None)]
+
+    @pytest.mark.parametrize("error", [OSError("x"), SystemExit(1)])
+    async def test_an_exception_is_a_failure(self, tasks, watcher, error):
+        async def run():
+            raise error
+
+        async with tasks:
+            tasks.spawn(run, name="loop")
+            await asyncio.sleep(1)
+        assert watcher.failures == [("lost its task loop", error)]
+
+    async def test_a_cancellation_from_within_is_a_failure_too(self, tasks, watcher):
+        async def run():
+            raise asyncio.CancelledError
+
+        async with tasks:
+            tasks.spawn(run, name="loop")
+            await asyncio.sleep(1)
+        [(what, error)] = watcher.failures
+        assert what == "lost its task loop"
+        assert isinstance(error, asyncio.CancelledError)
+
+    async def test_the_end_at_stop_is_no_news(self, tasks, watcher):
+        run, _ = runs()
+        async with tasks:
+            tasks.spawn(run, name="loop")
+            tasks.spawn(run, name="loop too", restart=EXACT)
+            await asyncio.sleep(1)
+            assert tasks.alive == ["loop", "loop too"]
+        assert tasks.alive == []
+        assert watcher.failures == watcher.heard == []
+
+
+@pytest.mark.looptime
+class TestRestart:
+    async def test_delays_grow_and_are_news(self, tasks, watcher):
+        run, began = runs(0, 0, 0)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(100)
+        assert began == [0, 1, 3, 7]
+        assert tasks.restarts == 3
+        assert watcher.states == [State.RESTARTING, State.DEGRADED] * 3 + [State.READY]
+        assert watcher.heard[0] == (0, State.RESTARTING, "task loop ended: OSError: gone; it is started again in 1.0 s")
+        assert watcher.heard[1] == (1, State.DEGRADED, "task loop ended: OSError: gone; it was started again")
+        assert watcher.heard[-1] == (17, State.READY, "")
+        assert watcher.failures == []
+
+    async def test_a_return_is_a_reason_to_restart(self, tasks, watcher):
+        began = []
+
+        async def run():
+            began.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(5)
+
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(12.5)
+        assert began == [0, 6]
+        assert watcher.heard[0][2].startswith("task loop ended: returned;")
+
+    async def test_the_delay_is_reset_after_a_healthy_time(self, tasks):
+        run, began = runs(0, 0, 9.9, 10, 0)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(100)
+        starts = [round(b - a, 3) for a, b in pairwise(began)]
+        assert starts == [1, 2, 9.9 + 4, 10 + 1, 2]
+
+    async def test_jitter_comes_from_the_random_that_was_given(self, watcher):
+        watcher.tasks = tasks = Tasks("bot", watcher=watcher, random=Random(5))
+        run, began = runs(0)
+        backoff = Backoff(first_s=1, jitter=0.5)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=backoff)
+            await asyncio.sleep(10)
+        assert began[1] == pytest.approx(backoff.delay_s(0, Random(5)), abs=1e-5)
+
+    @pytest.mark.parametrize("error", [DeadToken("no"), ExceptionGroup("g", [DeadToken("no")])])
+    async def test_an_error_that_says_trying_again_is_no_use_is_a_failure(self, tasks, watcher, error):
+        async def run():
+            raise error
+
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(100)
+        [(_, failure)] = watcher.failures
+        assert isinstance(failure, DeadToken)
+        assert tasks.restarts == 0
+
+    async def test_a_transient_error_is_tried_again(self, tasks, watcher):
+        async def run():
+            raise Unreachable("redis")
+
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(2)
+        assert watcher.failures == []
+        assert tasks.restarts == 2
+
+    @pytest.mark.parametrize(
+        ("error", "traced"),
+        [(Unreachable("redis"), False), (ExceptionGroup("g", [Unreachable("redis")]), False), (KeyError("x"), True)],
+    )
+    async def test_only_what_nobody_expects_is_logged_with_a_traceback(self, tasks, caplog, error, traced):
+        async def run():
+            raise error from OSError("long story")
+
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(0.5)
+        [record] = caplog.records
+        assert record.levelname == "WARNING"
+        assert record.getMessage().startswith("bot: task loop ended: ")
+        assert bool(record.exc_info) is traced
+
+    async def test_nothing_is_restarted_once_the_service_is_to_stop(self, tasks, watcher):
+        run, began = runs(5)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(1)
+            tasks.close()
+            await asyncio.sleep(20)
+        assert began == [0]
+        assert watcher.heard == []
+
+    async def test_a_stop_during_the_delay_ends_the_waiting(self, tasks):
+        run, began = runs(0)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(0.5)
+        assert asyncio.get_running_loop().time() == 0.5
+        assert began == [0]
+
+
+@pytest.mark.looptime
+class TestOwnWord:
+    async def test_degraded_until_recovered(self, tasks, watcher):
+        tasks.degraded("the gateway is away")
+        assert (tasks.state, tasks.detail) == (State.DEGRADED, "the gateway is away")
+        tasks.degraded("still away")
+        assert tasks.detail == "still away"
+        tasks.recovered()
+        assert (tasks.state, tasks.detail) == (State.READY, "")
+        assert len(watcher.heard) == 3
+
+    async def test_recovered_ends_the_doubt_after_a_restart_but_not_the_wait_for_one(self, tasks):
+        run, _ = runs(0)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            await asyncio.sleep(0.5)
+            tasks.recovered()
+            assert tasks.state is State.RESTARTING
+            await asyncio.sleep(1)
+            assert tasks.state is State.DEGRADED
+            tasks.recovered()
+            assert tasks.state is State.READY
+
+    async def test_the_worst_of_several_troubles_counts(self, tasks):
+        run, _ = runs(0)
+        async with tasks:
+            tasks.spawn(run, name="loop", restart=EXACT)
+            tasks.degraded("slow")
+            await asyncio.sleep(0.5)
+            assert tasks.state is State.RESTARTING
+            assert tasks.detail == "slow; task loop ended: OSError: gone; it is started again in 1.0 s"
+            await asyncio.sleep(20)
+            assert (tasks.state, tasks.detail) == (State.DEGRADED, "slow")
+
+
+@pytest.mark.looptime
+async def test_a_service_may_end_its_tasks_early_and_spawn_none_after(tasks):
+    run, _ = runs()
+    tasks.spawn(run, name="loop")
+    await tasks.end()
+    assert tasks.alive == []
+    with pytest.raises(RuntimeError, match="task late comes too late"):
+        tasks.spawn(run, name="late")

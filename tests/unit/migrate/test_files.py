@@ -1,0 +1,167 @@
+"""What is a migration's file, and everything that can be wrong with one, without running it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.errors import MigrationFaults, NeedsDecision, UsageError
+from botctl.migrate.create import create, next_name
+from botctl.migrate.files import checksum, discover, judge, load
+from tests.support import ROOT
+
+GOOD = '"""Do it."""\n\n\nasync def up(db):\n    await db.x.insert_one({"_id": "1"})\n'
+EXAMPLES = ROOT / "migrations"
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name.removeprefix('m')}.py").write_text(text, encoding="utf-8")
+    return folder
+
+
+def faults(source: str) -> list[tuple[int, str]]:
+    return [(fault.line, fault.sentence) for fault in judge([(Path("0001_a.py"), source.encode())])[1]]
+
+
+def test_files_are_found_in_order_and_helpers_are_none(tmp_path: Path) -> None:
+    write(tmp_path, m0002_b=GOOD, m0001_a=GOOD + "\n\nasync def down(db):\n    await db.x.drop()\n", _help="x = 1\n")
+    first, second = discover(tmp_path).files
+    assert (first.n, first.name, first.title, first.reversible) == (1, "0001_a", "Do it.", True)
+    assert (second.n, second.name, second.reversible) == (2, "0002_b", False)
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    assert discover(tmp_path / "none").files == ()
+
+
+def test_the_shipped_examples_have_no_faults_and_can_be_loaded() -> None:
+    found = discover(EXAMPLES)
+    assert load(found, found.files).keys() == {file.name for file in found.files}
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "words"),
+    [
+        ("async def up(db:\n", 1, "SyntaxError"),
+        ("x = 1\nreturn 2\n", 2, "'return' outside function"),
+        ("\0", 1, "null bytes"),
+        ("x = 1\n", 1, "it has no `async def up(db)`"),
+        ("up = print\n", 1, "it has no `async def up(db)`"),
+        ("\ndef up(db):\n    db.x()\n", 2, "must be `async def up(db)`"),
+        ("async def up():\n    print()\n", 1, "takes the database and nothing else"),
+        ("async def up(db, more):\n    print()\n", 1, "takes the database and nothing else"),
+        ("async def up(db, *, more):\n    print()\n", 1, "takes the database and nothing else"),
+        ('async def up(db):\n    """Say."""\n', 1, "up does nothing yet"),
+        (GOOD + "async def down(db): ...\n", 6, "down does nothing yet"),
+        (GOOD + "async def up(db):\n    await db.y()\n", 6, "up is defined 2 times"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_with_its_line(source: str, line: int, words: str) -> None:
+    [(at, sentence)] = faults(source)
+    assert at == line
+    assert words in sentence
+
+
+def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    """Names, gaps, numbers used twice, and what is wrong inside, with paths as seen from the root."""
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    write(folder, m0002_b="x = (", m0002_c=GOOD, m0005_e=GOOD, helper=GOOD, m0000_z=GOOD)
+    with pytest.raises(MigrationFaults) as caught:
+        discover(folder)
+    told = "\n".join(caught.value.faults)
+    for words in (
+        "migrations/0000_z.py:1: the first migration is 0001",
+        "migrations/0002_b.py:1: SyntaxError",
+        "migrations/0002_b.py:1: there is no 0001 before it",
+        "migrations/0002_c.py:1: 0002_b.py has the same number",
+        "migrations/0005_e.py:1: there is no 0003 to 0004 before it",
+        "migrations/helper.py:1: a migration is called 0001_what_it_does.py",
+    ):
+        assert words in told
+    assert caught.value.exit_code == 78
+
+
+def test_a_file_that_cannot_be_imported_is_told_before_any_runs(tmp_path: Path) -> None:
+    """With the line that raised; also when it calls exit()."""
+    write(tmp_path, m0001_a="import nothing_like_that\n" + GOOD, m0002_b="raise SystemExit(3)\n" + GOOD, m0003_c=GOOD)
+    found = discover(tmp_path)
+    with pytest.raises(MigrationFaults) as caught:
+        load(found, found.files)
+    one, two = caught.value.faults
+    assert "0001_a.py:1: ModuleNotFoundError" in one
+    assert "0002_b.py:1: SystemExit: 3" in two
+
+
+def test_what_is_run_is_what_was_checked(tmp_path: Path) -> None:
+    """A deployment may replace files meanwhile: the checksum in the ledger is that of the code that ran."""
+    write(tmp_path, m0001_a="MARK = 1\n" + GOOD)
+    found = discover(tmp_path)
+    write(tmp_path, m0001_a="MARK = 2\n" + GOOD)
+    assert load(found, found.files)["0001_a"].up.__globals__["MARK"] == 1
+
+
+@given(st.text(alphabet="ab \r\n", max_size=30))
+def test_line_ends_do_not_count(text: str) -> None:
+    """As git rewrites them: all to CRLF, or all to LF."""
+    unix = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    assert checksum(text.encode()) == checksum(unix) == checksum(unix.replace(b"\n", b"\r\n"))
+
+
+@given(st.binary(max_size=30), st.binary(max_size=30))
+def test_anything_else_counts(one: bytes, other: bytes) -> None:
+    same = one.replace(b"\r\n", b"\n").replace(b"\r", b"\n") == other.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    assert (checksum(one) == checksum(other)) is same
+
+
+class TestCreate:
+    """The next file."""
+
+    def test_it_follows_the_last_and_is_a_fault_until_it_is_written(self, tmp_path: Path) -> None:
+        """An empty migration is never applied by mistake."""
+        folder = tmp_path / "migrations"
+        assert create(folder, "Index of votes").name == "0001_index_of_votes.py"
+        path = create(folder, "more-votes")
+        assert path.name == "0002_more_votes.py"
+        assert path.read_text().startswith('"""More votes."""')
+        with pytest.raises(MigrationFaults, match=r"0002_more_votes.py:8: up does nothing yet"):
+            discover(folder)
+        write(folder, m0001_index_of_votes=GOOD)
+        path.write_text(path.read_text().replace('the same end."""', 'the same end."""\n    await db["x"].drop()'))
+        assert [file.title for file in discover(folder).files] == ["Do it.", "More votes."]
+
+    def test_nothing_is_overwritten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not even when another process writes the same name at this moment."""
+        write(tmp_path, m0001_mine=GOOD)
+        monkeypatch.setattr("botctl.migrate.create.next_name", lambda *_: "0001_mine.py")
+        with pytest.raises(NeedsDecision):
+            create(tmp_path, "mine")
+        assert (tmp_path / "0001_mine.py").read_text() == GOOD
+
+    @pytest.mark.parametrize(
+        "words", ["", "---", "индекс", "index of Łódź", "a" * 61, 'a"""b', "a\nb", "../etc/passwd\0", "back\\slash"]
+    )
+    def test_what_makes_no_name_is_refused(self, words: str) -> None:
+        with pytest.raises(UsageError):
+            next_name([], words)
+
+    @pytest.mark.parametrize(
+        ("words", "name"),
+        [("Über uns", "uber_uns"), ("été", "ete"), ("Straße №5", "strasse_no5"), ("cafe\u0301", "cafe")],
+    )
+    def test_letters_are_spelled_with_a_to_z_and_none_is_dropped(self, words: str, name: str) -> None:
+        assert next_name([], words) == f"0001_{name}.py"
+
+    @given(st.text(max_size=40))
+    def test_a_name_is_always_one_that_is_found(self, words: str) -> None:
+        """And the file is sound but for what is still to be written."""
+        try:
+            name = next_name(["0001_a.py", "_x.py", "odd.py"], words)
+        except UsageError:
+            return
+        assert name.startswith("0002_")
+        assert judge([(Path(name), GOOD.encode())])[0][0].n == 2

@@ -1,0 +1,223 @@
+"""From snapshots to the one picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.telemetry.latency import Latencies, quantile_ms
+from botctl.monitor.snapshot import Command, Commands, Job, Service, Shard, Snapshot, as_json, from_json
+from botctl.monitor.view import LAST, Presence, Sighting, View, reduce
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def counts(*took_ms: float) -> tuple[int, ...]:
+    found = Latencies()
+    for ms in took_ms:
+        found.add(ms)
+    return tuple(found.counts)
+
+
+def snapshot(pid: int = 1, **more: object) -> Snapshot:
+    plain = Snapshot(
+        bot="dice",
+        host="alpha",
+        pid=pid,
+        version="1",
+        roles=("bot",),
+        at="2026-01-02T03:04:04.000Z",
+        started="2026-01-02T03:00:00.000Z",
+        uptime_s=244.0,
+        rss_bytes=80 << 20,
+        cpu_percent=1.5,
+        lag_ms=2.0,
+    )
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
+def seen(*snapshots: Snapshot, age_s: float = 0.5) -> View:
+    return reduce("dice", [Sighting(each.proc, each, age_s) for each in snapshots], AT)
+
+
+def command(at: str, name: str = "roll") -> Command:
+    return Command(name=name, user="ann", result="ok", ms=3.0, at=at)
+
+
+def test_a_snapshot_survives_its_journey():
+    """All fields, as JSON."""
+    full = snapshot(
+        services=(Service(name="redis", state="ready", ok=True, took_ms=0.4),),
+        shards=(Shard(id=0, state="ready", latency_ms=41.0),),
+        jobs=(Job(name="trim", schedule="every 10m", outcome="ok"),),
+        commands=Commands(total=3, per_second=(1, 2), latency_counts=counts(3), last=(command("x"),)),
+    )
+    assert from_json(as_json(full)) == full
+
+
+def test_other_versions_are_told_from_ours():
+    """A field more is no harm, another version or no JSON is None."""
+    text = as_json(snapshot())
+    assert from_json(text.replace(b'{"v":1', b'{"new":[1],"v":1')) == snapshot()
+    assert from_json(text.replace(b'{"v":1', b'{"v":2')) is None
+    assert from_json(b"{}") is None
+    assert from_json(b"\xff") is None
+
+
+@given(st.lists(st.lists(st.floats(0, 60_000), max_size=20), min_size=1, max_size=4))
+def test_quantiles_of_several_processes_are_those_of_all_their_commands(parts):
+    """Not the mean of their quantiles."""
+    view = seen(
+        *(snapshot(pid, commands=Commands(latency_counts=counts(*part))) for pid, part in enumerate(parts, start=1))
+    )
+    expected = quantile_ms(counts(*(ms for part in parts for ms in part)), 0.99)
+    assert view.totals.p99_ms == (None if expected is None else round(expected, 1))
+
+
+def test_numbers_add_up():
+    """Seconds are matched from the newest one backwards, as processes are not equally old."""
+    first = snapshot(1, connections=2, dropped=0, commands=Commands(total=5, failed=1, per_second=(1, 2, 30)))
+    second = snapshot(2, connections=3, commands=Commands(total=7, throttled=2, denied=1, per_second=(4, 10)))
+    totals = seen(first, second).totals
+    assert totals.per_second == (1, 6, 40)
+    assert totals.rate_per_s == 4.7
+    assert (totals.total, totals.failed, totals.throttled, totals.denied, totals.connections) == (12, 1, 2, 1, 5)
+
+
+def test_the_rate_is_that_of_the_last_ten_seconds():
+    """What was before is in the bars only."""
+    view = seen(snapshot(commands=Commands(per_second=(100, *[1] * 10))))
+    assert view.totals.rate_per_s == 1.0
+
+
+def test_stores_are_as_slow_as_the_slowest_that_asks():
+    """None before anybody has."""
+    first = snapshot(1, services=(Service(name="redis", state="ready", ok=True, took_ms=0.4),))
+    second = snapshot(2, services=(Service(name="redis", state="ready", ok=True, took_ms=90.0),))
+    assert (seen(first, second).totals.redis_ms, seen(first).totals.mongo_ms) == (90.0, None)
+
+
+def test_presence_is_told_by_age_alone():
+    """Up, silent, gone without a word, or of another version."""
+    sightings = [
+        Sighting("a:1", snapshot(1), 0.9),
+        Sighting("a:2", snapshot(2), 4.2),
+        Sighting("a:3", snapshot(3), 12.0),
+        Sighting("a:4", None, 0.2),
+    ]
+    view = reduce("dice", sightings, AT)
+    assert [process.presence for process in view.processes] == ["up", "silent", "strange", "gone"]
+    assert view.runs
+    assert view.troubles == (
+        "a:2 has said nothing for 4 s",
+        "a:4 is of another version of botctl, and cannot be read",
+        "a:3 (bot) has ended without a word, 12 s ago",
+    )
+
+
+def test_who_has_gone_counts_no_more():
+    """It is named with what it was, and nothing of it is in the numbers, services, shards or jobs."""
+    dead = snapshot(
+        2,
+        connections=7,
+        services=(Service(name="redis", state="degraded"),),
+        shards=(Shard(id=0, state="disconnected"),),
+        commands=Commands(total=5),
+        jobs=(Job(name="trim", schedule="every 10m", outcome="failed"),),
+    )
+    view = reduce("dice", [Sighting("a:1", snapshot(1), 0.5), Sighting("a:2", dead, 30.0)], AT)
+    assert (view.totals.connections, view.totals.total) == (0, 0)
+    assert (view.services, view.shards, view.jobs, len(view.troubles)) == ((), (), (), 1)
+    gone = view.processes[1]
+    assert (gone.roles, gone.version, gone.uptime_s, gone.connections) == (("bot",), "1", None, 0)
+
+
+def test_a_crash_loop_does_not_fill_the_screen():
+    """The newest three that have gone are shown, the others are counted."""
+    crashed = [Sighting(f"a:{pid}", snapshot(pid), 60.0 - pid) for pid in range(1, 11)]
+    view = reduce("dice", [*crashed, Sighting("a:99", snapshot(99), 0.5)], AT)
+    assert [process.proc for process in view.processes] == ["a:99", "a:10", "a:9", "a:8"]
+    assert (view.gone, len(view.troubles)) == (10, 4)
+    assert view.troubles[-1] == "and 7 more have ended so in the last minute"
+    assert reduce("dice", crashed[:4], AT).troubles[-1] == "and 1 more has ended so in the last minute"
+
+
+def test_who_fell_silent_before_redis_started_is_no_news():
+    """It could tell nobody that it ends; who has told this Redis of itself, and goes without a word, is news."""
+    silent, gone, up = (Sighting("a:1", snapshot(1), age_s) for age_s in (5.0, 30.0, 0.5))
+    assert [one.is_news(4) for one in (silent, gone, up)] == [False, False, True]
+    assert [one.is_news(0) for one in (silent, gone, up)] == [False, False, True]
+    assert [one.is_news(40) for one in (silent, gone, up)] == [True, True, True]
+
+
+def test_nothing_runs_when_all_have_gone():
+    """And when there never was any."""
+    assert not reduce("dice", [Sighting("a:3", snapshot(3), 11.0)], AT).runs
+    assert not reduce("dice", [], AT).runs
+    assert Sighting("a:4", None, 0.2).presence is Presence.STRANGE
+
+
+def test_all_is_well():
+    """Ready, answered or not yet asked; jobs that were cancelled at a stop are no trouble."""
+    view = seen(
+        snapshot(
+            services=(Service(name="redis", state="ready", ok=True), Service(name="limits", state="ready")),
+            shards=(Shard(id=0, state="resumed"),),
+            jobs=(Job(name="a", schedule="x", outcome="ok"), Job(name="b", schedule="x", outcome="cancelled")),
+        )
+    )
+    assert view.troubles == ()
+    assert all(service.well for service in view.services)
+
+
+def test_every_trouble_has_a_sentence():
+    """Services first, then shards, jobs and pace."""
+    view = seen(
+        snapshot(
+            services=(
+                Service(name="mongo", state="ready", ok=False, detail="no answer in 2 s"),
+                Service(name="bot", state="degraded", ok=False, detail="the gateway is disconnected"),
+            ),
+            shards=(Shard(id=3, state="disconnected"),),
+            jobs=(
+                Job(name="deaf", schedule="x", running=True, stubborn=True, last_run="T"),
+                Job(name="trim", schedule="x", outcome="failed", last_run="T"),
+            ),
+            lag_ms=1400.0,
+            dropped=12,
+        )
+    )
+    assert view.troubles == (
+        "mongo of alpha:1: no answer in 2 s",
+        "bot of alpha:1 is degraded: the gateway is disconnected",
+        "shard 3 of alpha:1 is disconnected",
+        "the job deaf, begun at T, does not heed its cancellation and goes on",
+        "the job trim, begun at T, came out as failed",
+        "alpha:1 was blocked for 1.4 s in the last minute",
+        "alpha:1 has dropped 12 events, because a reader is too slow",
+    )
+
+
+def test_a_job_is_told_once_by_who_saw_it_last():
+    """All processes read the same records, at different moments."""
+    old = Job(name="trim", schedule="x", outcome="failed", last_run="2026-01-01T00:00:00.000Z")
+    new = Job(name="trim", schedule="x", outcome="ok", last_run="2026-01-02T00:00:00.000Z")
+    assert seen(snapshot(1, jobs=(new,)), snapshot(2, jobs=(old,))).jobs == (new,)
+
+
+def test_the_last_commands_of_all_newest_first():
+    """Only so many."""
+    one = snapshot(1, commands=Commands(last=tuple(command(f"2026-01-02T03:04:{s:02}.000Z") for s in range(0, 60, 2))))
+    two = snapshot(2, commands=Commands(last=tuple(command(f"2026-01-02T03:04:{s:02}.000Z") for s in range(1, 60, 2))))
+    last = seen(one, two).last
+    assert len(last) == LAST
+    assert [each.at[17:19] for each in last[:3]] == ["59", "58", "57"]
+
+
+def test_shards_are_in_order_whoever_has_them():
+    """By number."""
+    view = seen(snapshot(1, shards=(Shard(id=2, state="ready"),)), snapshot(2, shards=(Shard(id=0, state="ready"),)))
+    assert [(shard.id, shard.proc) for shard in view.shards] == [(0, "alpha:2"), (2, "alpha:1")]

@@ -1,0 +1,31 @@
+"""What a process tells of the jobs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from botctl.core.clock import SystemClock
+from botctl.core.contracts.jobs import Result
+from botctl.monitor.writer import SnapshotWriter
+from tests.support.jobs import FakeLease, Rig, make
+
+
+async def fails() -> None:
+    raise ValueError
+
+
+async def test_a_job_that_was_removed_troubles_nobody():
+    """It failed once, and can never come out better: nobody runs it any more."""
+    rig = Rig(clock=SystemClock())
+    job = make(fails, "every 1w")
+    await rig.book.get(job, rig.clock.now() - timedelta(days=8))
+    await rig.runner.attempt(job, FakeLease())
+    unused: Any = None
+    writer = SnapshotWriter(unused, unused, unused, unused, (), rig.book)
+    await writer._read_jobs()
+    assert [(told.name, told.outcome) for told in writer._jobs] == [("tidy", "failed")]
+    await rig.runner.remove(await rig.record(job), FakeLease())
+    await writer._read_jobs()
+    assert writer._jobs == ()
+    assert (await rig.record(job)).outcome is Result.FAILED, "what is known of it stays"

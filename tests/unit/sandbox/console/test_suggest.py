@@ -1,0 +1,193 @@
+"""What may come next in a line: commands, options, choices, members, channels; or a question for the bot."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.console.command_parser import menu, parse
+from botctl.sandbox.console.schemas import State
+from botctl.sandbox.console.suggest import Question, Suggestion, complete, question
+
+STATE = State.model_validate(
+    {
+        "guilds": [
+            {
+                "id": "1",
+                "name": "home",
+                "channels": [{"id": "2", "name": "general"}, {"id": "3", "name": "ops"}],
+                "members": [{"id": "4", "name": "ann", "roles": ["moderator"]}, {"id": "5", "name": "bob brown"}],
+            }
+        ],
+        "commands": [
+            {"name": "ping", "type": 1, "description": "Answer"},
+            {"name": "poll", "type": 1, "options": [{"name": "public", "type": 5}, {"name": "in", "type": 7}]},
+            {"name": "pardon", "type": 1, "hidden": "/pardon is for administrators."},
+            {"name": "Who is", "type": 2},
+            {"name": "elsewhere", "type": 1, "guild_id": "99"},
+            {
+                "name": "settings",
+                "type": 1,
+                "options": [
+                    {
+                        "name": "set",
+                        "type": 1,
+                        "description": "Change one",
+                        "options": [
+                            {"name": "key", "type": 3, "autocomplete": True, "required": True},
+                            {"name": "value", "type": 3, "description": "New value"},
+                            {"name": "who", "type": 6},
+                            {"name": "level", "type": 3, "choices": [{"name": "Very high", "value": "3"}]},
+                        ],
+                    },
+                    {"name": "show", "type": 1},
+                ],
+            },
+        ],
+    }
+)
+HOME = STATE.guild("home")
+
+
+def texts(line: str) -> list[str]:
+    return [suggestion.text for suggestion in complete(line, len(line), STATE, HOME)]
+
+
+def test_commands_of_this_guild_by_what_is_typed() -> None:
+    assert texts("/") == ["/ping", "/poll", "/settings"]
+    assert complete("/pi", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
+    assert texts("/ll") == []
+    assert texts("/ ping") == []
+
+
+def test_sub_commands_then_options() -> None:
+    assert texts("/settings ") == ["set", "show"]
+    assert complete("/settings se", 12, STATE, HOME) == [Suggestion("set", 10, "Change one")]
+    assert texts("/settings set ") == ["key:", "value:", "who:", "level:"]
+    assert texts("/settings set va") == ["value:"]
+    assert texts("/settings set key:locale ") == ["value:", "who:", "level:"]
+    assert texts('/settings set key:"locale"') == []
+    assert texts('/settings set key:"locale" v') == ["value:"]
+    assert texts("/settings nonsense key:") == []
+
+
+def test_values_replace_all_that_is_typed_of_them() -> None:
+    assert complete("/settings set level:hi", 22, STATE, HOME) == [Suggestion('"Very high"', 20)]
+    assert texts('/settings set level:"Very h') == ['"Very high"']
+    assert texts("/settings set level:Very h") == ['"Very high"']
+    assert texts("/settings set who:") == ["@ann", '"@bob brown"']
+    assert texts("/settings set who:@b") == ['"@bob brown"']
+    assert texts("/poll public:t") == ["true"]
+    assert texts("/poll public:true in:") == ["#general", "#ops"]
+
+
+def test_the_cursor_decides_not_the_end_of_the_line() -> None:
+    assert complete("/pi rest", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
+
+
+def test_messages_complete_people_and_channels() -> None:
+    assert texts("hello @a") == ["@ann"]
+    assert texts("see #") == ["#general", "#ops"]
+    assert texts("hello") == []
+
+
+def test_autocomplete_is_a_question_for_the_bot() -> None:
+    line = "/settings set value:de key:lo"
+    assert question(line, len(line), STATE.commands) == Question("settings set", {"value": "de"}, "key", "lo", 27)
+
+
+def test_no_question_elsewhere() -> None:
+    for line in (
+        "/settings set value:de",
+        '/settings set key:"a" ',
+        "/settings",
+        "hello key:lo",
+        "/settings set key:a ",
+    ):
+        assert question(line, len(line), STATE.commands) is None
+
+
+@given(st.text('/setingkyvalu who:"\\ ', max_size=40), st.integers(0, 40))
+def test_a_suggestion_always_replaces_what_is_before_the_cursor(line: str, cursor: int) -> None:
+    cursor = min(cursor, len(line))
+    for text in (line, "/settings set " + line):
+        for suggestion in complete(text, cursor, STATE, HOME):
+            assert 0 <= suggestion.start <= cursor
+
+
+TWO = State.model_validate(
+    {
+        "guilds": [{"id": "1", "name": "home", "roles": [{"id": "6", "name": "Moderator"}]}],
+        "bots": [{"application_id": "10", "name": "dice"}, {"application_id": "11", "name": "my other bot"}],
+        "commands": [
+            {"name": "ping", "type": 1, "application_id": "10", "options": [{"name": "who", "type": 8}]},
+            {"name": "ping", "type": 1, "application_id": "11"},
+            {"name": "roll", "type": 1, "application_id": "10"},
+            {"name": "warn", "type": 1, "application_id": "10", "hidden": "only for moderators"},
+            {"name": "warn", "type": 1, "application_id": "11"},
+        ],
+    }
+)
+
+
+def test_commands_of_one_name_are_told_apart_by_their_bots() -> None:
+    """A bot whose name has blanks goes by its id; a command that one does not see is no rival."""
+    guild = TWO.guild("home")
+    assert [one.text for one in complete("/", 1, TWO, guild)] == ["/ping@dice", "/ping@11", "/roll", "/warn"]
+    commands = TWO.commands_in(guild)
+    assert parse("/ping@dice", commands).name == "ping@dice"
+    assert parse("/roll@dice", commands).name == "roll@dice"
+    with pytest.raises(UsageError, match="Several bots have /ping") as caught:
+        parse("/ping", commands)
+    assert caught.value.hint == "Write /ping@dice or /ping@11."
+
+
+def test_roles_are_those_of_the_guild() -> None:
+    line = "/ping@dice who:"
+    assert [one.text for one in complete(line, len(line), TWO, TWO.guild("home"))] == ["@Moderator"]
+
+
+def test_what_may_not_be_seen_is_not_guessed() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
+    assert "secret" not in caught.value.hint
+
+
+GREET = State.model_validate(
+    {
+        "commands": [
+            {
+                "name": "greet",
+                "name_localizations": {"de": "gruss"},
+                "description": "Greet",
+                "description_localizations": {"de": "Grüßen"},
+                "options": [
+                    {"name": "who", "type": 3, "required": True, "name_localizations": {"de": "wen"}},
+                    {"name": "how", "type": 3, "choices": [{"name": "loud", "name_localizations": {"de": "laut"}}]},
+                ],
+            },
+            {"name": "Copy", "type": 3, "name_localizations": {"de": "Abschreiben"}},
+        ]
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"), [("/", "/gruss"), ("/gruss w", "wen:"), ("/greet w", "wen:"), ("/gruss how:", "laut")]
+)
+def test_people_see_commands_in_their_language(line: str, offered: str) -> None:
+    assert [one.text for one in complete(line, len(line), GREET, None, "de")] == [offered]
+    assert offered not in [one.text for one in complete(line, len(line), GREET)]
+
+
+def test_a_translated_command_is_read_by_each_of_its_names() -> None:
+    german = GREET.commands_in(None, "de")
+    for line in ("/gruss wen:a b how:laut", "/greet who:a b how:laut"):
+        assert parse(line, german).options == {"wen": "a b", "how": "laut"}
+    with pytest.raises(UsageError, match="The option wen is given twice"):
+        parse("/gruss wen:a who:b", german)
+    assert menu("copy", "last", german) == menu("Abschreiben", "last", german)
+    with pytest.raises(UsageError, match='no command "/gruss"'):
+        parse("/gruss wen:a", GREET.commands_in(None, "fr"))

@@ -1,0 +1,75 @@
+"""Transcripts: written, read back, compared without what changes each time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.console.client import Seat
+from botctl.sandbox.console.transcript import HEAD, Turn, begun, difference, read, seat_of, written
+
+ROLL = Turn("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
+
+
+def test_a_transcript_is_lines_typed_and_what_came() -> None:
+    text = f"{HEAD}\n{written(ROLL)}\n# a note\n{written(Turn('hello', []))}"
+    assert text.splitlines()[1:4] == ["> /roll sides:20", "  dice BOT · ann used /roll", "    You rolled 17."]
+    assert read(text) == [ROLL, Turn("hello", [])]
+
+
+lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20).map(str.rstrip)
+
+
+typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda them: "\n".join((them[0], *them[1])))
+
+
+@given(st.lists(st.builds(Turn, typed, st.lists(lines, max_size=4)), max_size=4))
+def test_what_is_written_is_read_back(turns: list[Turn]) -> None:
+    found = read("".join(map(written, turns)))
+    assert [one.typed for one in found] == [one.typed for one in turns]
+    assert all(not difference(kept, said.came) for kept, said in zip(turns, found, strict=True))
+
+
+@pytest.mark.parametrize("seat", [Seat(), Seat("ann", "general"), Seat("bob brown", "staff", "Two words")])
+def test_a_transcript_says_where_it_begins(seat: Seat) -> None:
+    text = begun(seat) + written(Turn("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
+    assert text.startswith(HEAD)
+    assert seat_of(text) == seat
+    assert [one.typed for one in read(text)] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "came"),
+    [
+        (["You rolled …."], ["You rolled 3."]),
+        (["a", "…", "z"], ["a", "b", "c", "z"]),
+        (["…", "z"], ["z"]),
+        (["id 900000000000000101"], ["id 123456789012345678"]),
+        (["at 2026-11-23T21:55:18.927142+00:00 now"], ["at 2027-01-01T00:00:00+00:00 now"]),
+        (["http://127.0.0.1:8000/cdn/a.png  3 ms"], ["http://127.0.0.1:9/cdn/a.png  12.5 ms"]),
+        (["end", ""], ["end"]),
+    ],
+)
+def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str]) -> None:
+    assert difference(Turn("x", kept), came) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "came", "shown"),
+    [
+        (["a 1"], ["a 2"], ["- a 1", "+ a 2"]),
+        (["a", "b"], ["a"], ["  a", "- b"]),
+        ([], ["new"], ["+ new"]),
+        (["x … z", "b"], ["x y z", "c"], ["  x y z", "- b", "+ c"]),
+        (["…"], [], []),
+    ],
+)
+def test_what_is_another_answer_is_shown(kept: list[str], came: list[str], shown: list[str]) -> None:
+    assert difference(Turn("x", kept), came) == shown
+
+
+def test_what_is_no_transcript_is_said_so() -> None:
+    with pytest.raises(UsageError, match="Line 2 of the transcript"):
+        read("> /ping\nPong!\n")

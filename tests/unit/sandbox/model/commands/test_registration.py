@@ -1,0 +1,126 @@
+"""Registering application commands: what is kept, what is refused and in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.commands import registration
+from botctl.sandbox.model.world import Application, World
+from tests.support.clock import ManualClock
+
+
+@pytest.fixture
+def world() -> World:
+    return World(ManualClock())
+
+
+@pytest.fixture
+def app() -> Application:
+    return Application("1", "bot", "2")
+
+
+def slash(name: str = "roll", **more: Any) -> dict[str, Any]:
+    return {"name": name, "description": "D", **more}
+
+
+def nested(kind: int, *options: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "name": f"n{kind}", "description": "d", "options": list(options)}
+
+
+def refusal(world: World, app: Application, *bodies: dict[str, Any]) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        registration.overwrite(world, app, "", list(bodies))
+    return refused.value
+
+
+def test_an_overwrite_keeps_the_ids_of_names_and_drops_the_rest(world: World, app: Application) -> None:
+    first = registration.overwrite(world, app, "", [slash("a"), slash("b"), {"name": "B", "type": 2}])
+    second = registration.overwrite(world, app, "", [slash("b", description="new"), {"name": "B", "type": 2}])
+    assert [one["id"] for one in second] == [first[1]["id"], first[2]["id"]]
+    assert second[0]["version"] != first[1]["version"]
+    assert second[1] == first[2]
+    assert [one["name"] for one in registration.listing(app, "")] == ["b", "B"]
+
+
+def test_guild_commands_are_apart_from_global_ones(world: World, app: Application) -> None:
+    registration.create(world, app, "", slash())
+    (there,) = registration.overwrite(world, app, "7", [slash()])
+    assert there["guild_id"] == "7"
+    registration.delete(app, "7", there["id"])
+    assert len(registration.listing(app, "")) == 1
+
+
+def test_a_sub_command_may_stand_in_a_group(world: World, app: Application) -> None:
+    stored = registration.overwrite(world, app, "", [slash(options=[nested(2, nested(1)), nested(1)])])
+    assert stored == registration.overwrite(world, app, "", [slash(options=[nested(2, nested(1)), nested(1)])])
+
+
+def test_creating_a_name_again_replaces_it(world: World, app: Application) -> None:
+    first, new = registration.create(world, app, "", slash())
+    second, again = registration.create(world, app, "", slash(description="other"))
+    assert (new, again, first["id"]) == (True, False, second["id"])
+
+
+def test_a_change_keeps_what_it_does_not_name(world: World, app: Application) -> None:
+    made, _ = registration.create(world, app, "", slash(options=[{"type": 3, "name": "x", "description": "X"}]))
+    changed = registration.change(world, app, "", made["id"], {"description": "other"})
+    assert (changed["name"], changed["description"], len(changed["options"])) == ("roll", "other", 1)
+
+
+def test_what_does_not_exist_is_10063(world: World, app: Application) -> None:
+    with pytest.raises(Refusal) as refused:
+        registration.delete(app, "", "1")
+    assert (refused.value.status, refused.value.code) == (404, 10063)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"description": "D"}, "name"),
+        (slash("Not lower"), "name"),
+        (slash("x" * 33), "name"),
+        ({"name": "a"}, "description"),
+        (slash(description="x" * 101), "description"),
+        ({"name": "a", "type": 9}, "type"),
+        (slash(options=[{"type": 3, "name": "x"}]), "options.0.description"),
+        (slash(options=[{"type": 12, "name": "x", "description": "d"}]), "options.0.type"),
+        (slash(options=[{"type": 1, "name": "s", "description": "d", "options": [{}]}]), "options.0.options.0.name"),
+        (slash(options=[{"type": 3, "name": "x", "description": "d"}] * 2), "options.1.name"),
+        (slash(options=[nested(2, nested(2))]), "options.0.options.0.type"),
+        (slash(options=[nested(2, nested(1, nested(1)))]), "options.0.options.0.options.0.type"),
+        (slash(options=["x"]), "options.0"),
+        (slash(name_localizations=[]), "name_localizations"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(world: World, app: Application, body: dict[str, Any], path: str) -> None:
+    refused = refusal(world, app, slash("fine"), body)
+    assert (refused.status, refused.code, refused.message) == (400, 50035, "Invalid Form Body")
+    node = refused.errors["1"]
+    for part in path.split("."):
+        node = node[part]
+    assert node["_errors"][0]["code"]
+    assert registration.listing(app, "") == []
+
+
+def test_required_options_come_first(world: World, app: Application) -> None:
+    options = [
+        {"type": 3, "name": "a", "description": "d"},
+        {"type": 3, "name": "b", "description": "d", "required": True},
+    ]
+    assert "_errors" in refusal(world, app, slash(options=options)).errors["0"]["options"]["1"]
+
+
+def test_names_are_unique_within_a_kind(world: World, app: Application) -> None:
+    assert refusal(world, app, slash(), slash()).code == 50035
+    registration.overwrite(world, app, "", [slash(), {"name": "roll", "type": 2}, {"name": "roll", "type": 3}])
+
+
+def test_there_is_room_for_a_hundred(world: World, app: Application) -> None:
+    registration.overwrite(world, app, "", [slash(f"c{number}") for number in range(100)])
+    with pytest.raises(Refusal) as refused:
+        registration.create(world, app, "", slash("more"))
+    assert refused.value.code == 30032
+    registration.create(world, app, "", slash("c1", description="replaced"))

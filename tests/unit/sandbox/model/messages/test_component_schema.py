@@ -1,0 +1,128 @@
+"""Components of messages: where each may stand, and what it must have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from botctl.sandbox.model.api_error import FormErrors, Refusal
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.messages import component_schema, drafts
+from botctl.sandbox.model.messages.components import V2
+from botctl.sandbox.model.world import Message, World
+
+BUTTON = {"type": 2, "style": 1, "label": "B", "custom_id": "b"}
+SELECT = {"type": 3, "custom_id": "s", "options": [{"label": "A", "value": "a"}]}
+TEXT = {"type": 10, "content": "text"}
+PICTURE = {"type": 11, "media": {"url": "https://example.org/a.png"}}
+
+
+def row(*inner: Any) -> dict[str, Any]:
+    return {"type": 1, "components": list(inner)}
+
+
+def codes(node: Any) -> list[str]:
+    """All codes of a tree of errors."""
+    if isinstance(node, list):
+        return [one["code"] for one in node]
+    return [code for one in node.values() for code in codes(one)]
+
+
+def found(listed: list[Any], *, v2: bool) -> list[str]:
+    errors = FormErrors()
+    component_schema.checked({"components": listed}, errors, v2=v2)
+    return codes(errors.tree)
+
+
+@pytest.mark.parametrize(
+    ("listed", "code"),
+    [
+        ([BUTTON], "UNION_TYPE_CHOICES"),
+        ([TEXT], "UNION_TYPE_CHOICES"),
+        ([row()], "BASE_TYPE_BAD_LENGTH"),
+        ([{"type": 1}], "BASE_TYPE_REQUIRED"),
+        ([{"components": []}], "NUMBER_TYPE_COERCE"),
+        ([row(*({**BUTTON, "custom_id": str(n)} for n in range(6)))], "BASE_TYPE_BAD_LENGTH"),
+        ([row({**BUTTON, "custom_id": str(n)}) for n in range(6)], "BASE_TYPE_MAX_LENGTH"),
+        ([row(BUTTON, SELECT)], "COMPONENT_LAYOUT_WIDTH_EXCEEDED"),
+        ([row(BUTTON), row(BUTTON)], "COMPONENT_CUSTOM_ID_DUPLICATED"),
+        ([row({"type": 2, "label": "B", "custom_id": "b"})], "BASE_TYPE_REQUIRED"),
+        ([row({"type": 2, "style": 1, "label": "B"})], "BASE_TYPE_REQUIRED"),
+        ([row({"type": 2, "style": 5, "label": "B"})], "BASE_TYPE_REQUIRED"),
+        ([row({**BUTTON, "style": 9})], "NUMBER_TYPE_MAX"),
+        ([row({**BUTTON, "label": "x" * 81})], "BASE_TYPE_MAX_LENGTH"),
+        ([row({**BUTTON, "custom_id": "x" * 101})], "BASE_TYPE_MAX_LENGTH"),
+        ([row({"type": 2, "style": 1, "custom_id": "b"})], "BUTTON_COMPONENT_INVALID"),
+        (
+            [row({"type": 2, "style": 5, "label": "B", "url": "https://x", "custom_id": "b"})],
+            "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE",
+        ),
+        ([row({**SELECT, "options": []})], "BASE_TYPE_BAD_LENGTH"),
+        ([row({**SELECT, "options": SELECT["options"] * 2})], "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED"),
+        ([row({**SELECT, "min_values": 2, "max_values": 1})], "SELECT_COMPONENT_MIN_VALUES"),
+        ([row({**SELECT, "placeholder": "x" * 151})], "BASE_TYPE_MAX_LENGTH"),
+    ],
+)
+def test_a_plain_message_refuses(listed: list[Any], code: str) -> None:
+    assert found(listed, v2=False) == [code]
+
+
+@pytest.mark.parametrize(
+    ("listed", "code"),
+    [
+        ([{"type": 17, "components": [{"type": 17, "components": [TEXT]}]}], "UNION_TYPE_CHOICES"),
+        ([{"type": 9, "components": [TEXT]}], "BASE_TYPE_REQUIRED"),
+        ([{"type": 9, "components": [TEXT] * 4, "accessory": PICTURE}], "BASE_TYPE_BAD_LENGTH"),
+        ([{"type": 12, "items": []}], "BASE_TYPE_BAD_LENGTH"),
+        ([{"type": 13, "file": {"url": "https://example.org/a"}}], "URL_TYPE_INVALID_SCHEME"),
+        ([{"type": 10, "content": ""}], "BASE_TYPE_REQUIRED"),
+        ([{"type": 10, "content": "x" * 2001}] * 2, "COMPONENT_DISPLAYABLE_TEXT_SIZE_EXCEEDED"),
+        ([TEXT] * 41, "COMPONENT_MAX_TOTAL_COMPONENTS_EXCEEDED"),
+        ([{**TEXT, "id": 1}, {**TEXT, "id": 1}], "COMPONENT_ID_DUPLICATED"),
+        ([{"type": 14, "spacing": 3}], "BASE_TYPE_CHOICES"),
+        ([PICTURE], "UNION_TYPE_CHOICES"),
+    ],
+)
+def test_a_version_2_message_refuses(listed: list[Any], code: str) -> None:
+    assert found(listed, v2=True) == [code]
+
+
+def test_what_is_right_passes() -> None:
+    emoji_only = {"type": 2, "style": 2, "emoji": {"name": "👍"}, "custom_id": "e"}
+    assert found([row(BUTTON, emoji_only), row(SELECT)], v2=False) == []
+    box = {"type": 17, "components": [TEXT, {"type": 9, "components": [TEXT], "accessory": PICTURE}, row(BUTTON)]}
+    assert found([TEXT, box, {"type": 14}, {"type": 12, "items": [{"media": PICTURE["media"]}]}], v2=True) == []
+
+
+def posted(world: World, body: dict[str, Any]) -> Message:
+    made = drafts.draft(body, [], world)
+    return drafts.create(world, made, channel_id="1", guild_id="", author_id="900000000000000101", flags=made.flags)
+
+
+@pytest.mark.parametrize("more", [{"content": "x"}, {"embeds": [{"title": "t"}]}])
+def test_version_2_stands_alone_and_stays(more: dict[str, Any]) -> None:
+    """Neither a new message nor an edit may mix; the flag cannot be taken back."""
+    world = default_world()
+    with pytest.raises(Refusal) as refused:
+        drafts.draft({"flags": V2, "components": [TEXT], **more}, [], world)
+    assert codes(refused.value.errors) == ["MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2"]
+    message = posted(world, {"flags": V2, "components": [TEXT]})
+    with pytest.raises(Refusal):
+        drafts.draft(more, [], world, old=message)
+    drafts.edit(world, message, drafts.draft({"components": [TEXT], "flags": 0}, [], world, old=message))
+    assert message.flags & V2
+    plain = posted(world, more)
+    with pytest.raises(Refusal):
+        drafts.draft({"flags": V2, "components": [TEXT]}, [], world, old=plain)
+    gone = dict.fromkeys(more)
+    drafts.edit(world, plain, drafts.draft({"flags": V2, "components": [TEXT], **gone}, [], world, old=plain))
+    assert plain.flags & V2
+
+
+def test_an_edit_cannot_empty_a_message() -> None:
+    world = default_world()
+    message = posted(world, {"content": "x"})
+    with pytest.raises(Refusal) as refused:
+        drafts.edit(world, message, drafts.draft({"content": ""}, [], world, old=message))
+    assert (refused.value.code, message.content) == (50006, "x")

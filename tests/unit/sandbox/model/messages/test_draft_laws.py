@@ -1,0 +1,61 @@
+"""Whatever a body says, a message is made of it or it is refused; the message is as Discord describes one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from botctl.sandbox.model import payloads
+from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.messages import drafts
+from tests.support import openapi
+from tests.support.calls import MESSAGE
+from tests.support.discord import ANN, GENERAL, GUILD
+from tests.support.message_calls import V2
+
+_ODD = [None, True, -1, 2**70, 1.5, "", "x", [], {}, [None, 1, {}], {"url": "https://a.b"}]
+_KEYS = "components accessory items id custom_id media file label options emoji provider sku_id url default_values"
+_WORLD = default_world()
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in ``value``."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+def odd_bodies(good: Any) -> Iterator[Any]:
+    """``good`` with one odd value: in the place of each of its own, and as each further key of each of its objects."""
+    own = list(places(good))
+    inside = {(*path[:-1], key) for path in own if isinstance(path[-1], str) for key in _KEYS.split()}
+    for path in {*own, *inside}:
+        for odd in _ODD:
+            body = json.loads(json.dumps(good))
+            parent = body
+            for key in path[:-1]:
+                parent = parent[key]
+            parent[path[-1]] = odd
+            yield body
+
+
+@pytest.mark.parametrize("good", [V2, MESSAGE], ids=["version 2", "embeds"])
+def test_a_body_is_a_message_or_refused(good: Any) -> None:
+    made = 0
+    for body in odd_bodies(good):
+        before = json.dumps(body)
+        with contextlib.suppress(Refusal):
+            draft = drafts.draft(body, [], _WORLD)
+            given = {"channel_id": GENERAL, "guild_id": GUILD, "author_id": ANN}
+            message = drafts.create(_WORLD, draft, **given, flags=draft.flags & drafts.SETTABLE)
+            shown = payloads.message(message, _WORLD)
+            path = f"/channels/{GENERAL}/messages"
+            assert not openapi.find() or openapi.description().faults("POST", path, 200, shown) == [], body
+            made += 1
+        assert json.dumps(body) == before
+    assert made > 100

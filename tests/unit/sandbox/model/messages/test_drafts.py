@@ -1,0 +1,134 @@
+"""What a message's body may say, and what a person can do with its components."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.model import payloads
+from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.messages import components, drafts
+from botctl.sandbox.model.messages.drafts import Upload
+from botctl.sandbox.model.world import Message, World
+from tests.support.discord import ANN, GENERAL, GUILD
+
+
+@pytest.fixture
+def world() -> World:
+    world = default_world()
+    world.cdn = "http://cdn"
+    return world
+
+
+def post(world: World, body: dict[str, Any], uploads: list[Upload] = []) -> Message:  # noqa: B006
+    made = drafts.draft(body, uploads, world)
+    return drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, 50006),
+        ({"content": ""}, 50006),
+        ({"content": "x" * 2001}, 50035),
+        ({"embeds": [{"title": "t"}] * 11}, 50035),
+        ({"embeds": "no"}, 50035),
+        ({"components": [{"type": 1, "components": []}] * 6}, 50035),
+        ({"components": [1]}, 50035),
+    ],
+)
+def test_a_body_is_refused(world: World, body: dict[str, Any], code: int) -> None:
+    with pytest.raises(Refusal) as refused:
+        post(world, body)
+    assert refused.value.code == code
+    assert world.messages == {}
+
+
+def test_an_edit_changes_only_what_it_names(world: World) -> None:
+    message = post(world, {"content": "a", "embeds": [{"title": "t"}]})
+    drafts.edit(world, message, drafts.draft({"content": ""}, [], world, old=message))
+    assert (message.content, len(message.embeds)) == ("", 1)
+
+
+def test_attachments_stay_go_and_come(world: World) -> None:
+    files = [Upload("0", "a.txt", "text/plain", b"a"), Upload("1", "b.txt", "text/plain", b"bb")]
+    message = post(world, {"attachments": [{"id": "0", "description": "A"}]}, files)
+    first, second = message.attachments
+    assert (first["description"], second["size"]) == ("A", 2)
+    keep = {"attachments": [{"id": second["id"]}, {"id": 0, "filename": "c.txt"}]}
+    drafts.edit(world, message, drafts.draft(keep, files[:1], world, old=message))
+    assert [one["filename"] for one in message.attachments] == ["b.txt", "c.txt"]
+    drafts.edit(world, message, drafts.draft({"content": "x"}, files[:1], world, old=message))
+    assert len(message.attachments) == 3
+
+
+def test_mentions_are_resolved(world: World) -> None:
+    shown = payloads.message(post(world, {"content": f"<@{ANN}> <@!{ANN}> <@&{GUILD}> <@1> @everyone"}), world)
+    assert [one["id"] for one in shown["mentions"]] == [ANN]
+    assert shown["mention_roles"] == [GUILD]
+    assert shown["mention_everyone"]
+
+
+def test_an_embed_shows_an_attachment(world: World) -> None:
+    body = {"embeds": [{"image": {"url": "attachment://a.png"}}, {"image": {"url": "https://x/y.png"}}]}
+    shown = payloads.message(post(world, body, [Upload("0", "a.png", "image/png", b"")]), world)
+    assert shown["embeds"][0]["image"]["url"] == shown["attachments"][0]["url"]
+    assert shown["embeds"][1]["image"]["url"] == "https://x/y.png"
+
+
+def test_listing_hides_what_is_for_others(world: World) -> None:
+    ids = [post(world, {"content": str(number)}).id for number in range(5)]
+    world.messages[GENERAL][ids[2]].only_for = ANN
+
+    def shown(viewer: str, limit: int = 9, **more: str) -> list[str]:
+        return [one.content for one in drafts.listed(world, GENERAL, viewer=viewer, limit=limit, **more)]
+
+    assert shown("") == ["4", "3", "1", "0"]
+    assert shown(ANN, 3) == ["4", "3", "2"]
+    assert shown(ANN, 2, before=ids[3]) == ["2", "1"]
+    assert shown(ANN, 2, after=ids[0]) == ["2", "1"]
+
+
+BUTTONS = [
+    {
+        "type": 17,
+        "components": [
+            {"type": 1, "components": [{"type": 2, "style": 1, "label": "Yes", "custom_id": "y", "id": 1}]},
+            {
+                "type": 9,
+                "components": [{"type": 10}],
+                "accessory": {"type": 2, "style": 5, "label": "Docs", "url": "u"},
+            },
+        ],
+    }
+]
+
+
+def test_components_are_found_wherever_they_stand() -> None:
+    assert components.find(BUTTONS, "y")["label"] == components.find(BUTTONS, "YES")["label"] == "Yes"
+    with pytest.raises(UsageError) as error:
+        components.find(BUTTONS, "no")
+    assert error.value.hint == "It has: Yes, Docs."
+
+
+def test_components_are_numbered_without_doubles() -> None:
+    numbers = [one["id"] for one in components.walk(components.numbered(copy.deepcopy(BUTTONS)))]
+    assert sorted(numbers) == list(range(1, 7))
+
+
+def test_what_cannot_be_clicked_is_a_sentence() -> None:
+    yes, docs = components.clickable(BUTTONS)
+    assert components.forbidden(yes, None) is None
+    assert components.forbidden({**yes, "disabled": True}, None) == "“Yes” is disabled."
+    assert components.forbidden(docs, None) == "“Docs” only opens u; the bot hears nothing of it."
+
+
+def test_choices_are_named_by_value_or_label() -> None:
+    select = {"type": 3, "placeholder": "P", "options": [{"label": "Tea", "value": "t"}]}
+    assert components.chosen(select, ["tea", "t"]) == ["t", "t"]
+    with pytest.raises(UsageError, match="“P” has no choice “x”"):
+        components.chosen(select, ["x"])

@@ -1,0 +1,119 @@
+"""Whom a message calls, and which emoji are some."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from botctl.sandbox.actions import reactions
+from botctl.sandbox.model import permissions
+from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.messages import drafts, mentions
+from botctl.sandbox.model.world import Emoji, Message, World
+from tests.support.discord import ANN, BOB, CAT, GENERAL, GUILD, MODERATOR
+
+CALL = f"<@{ANN}> <@!{BOB}> <@&{MODERATOR}> @everyone <@1> <@&2>"
+
+
+def said(world: World, author: str = ANN, default: mentions.Allowed = mentions.EVERYBODY, **body: Any) -> Message:
+    made = drafts.draft({"content": CALL, **body}, [], world, allowed=default)
+    return drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=author)
+
+
+def called(message: Message) -> tuple[list[str], list[str], bool]:
+    return message.mentions, message.mention_roles, message.mention_everyone
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (None, ([ANN, BOB], [MODERATOR], True)),
+        ({}, ([], [], False)),
+        ({"parse": ["users"]}, ([ANN, BOB], [], False)),
+        ({"parse": ["roles", "everyone"]}, ([], [MODERATOR], True)),
+        ({"users": [BOB, CAT]}, ([BOB], [], False)),
+        ({"roles": [MODERATOR, GUILD]}, ([], [MODERATOR], False)),
+    ],
+)
+def test_allowed_mentions_choose(allowed: Any, expected: Any) -> None:
+    body = {} if allowed is None else {"allowed_mentions": allowed}
+    assert called(said(default_world(), **body)) == expected
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"parse": ["all"]},
+        {"parse": ["users"], "users": [ANN]},
+        {"users": ["x"]},
+        {"roles": ["1"] * 101},
+        {"parse": "users"},
+    ],
+)
+def test_allowed_mentions_are_checked(allowed: Any) -> None:
+    with pytest.raises(Refusal) as refused:
+        said(default_world(), allowed_mentions=allowed)
+    assert list(refused.value.errors) == ["allowed_mentions"]
+
+
+def test_roles_and_everyone_take_the_right_or_a_role_that_all_may_call() -> None:
+    world = default_world()
+    assert called(said(world, CAT)) == ([ANN, BOB], [], False)
+    world.guilds[GUILD].roles[MODERATOR].mentionable = True
+    assert called(said(world, CAT)) == ([ANN, BOB], [MODERATOR], False)
+    world.guilds[GUILD].roles[GUILD].permissions |= permissions.bits("MENTION_EVERYONE")
+    assert called(said(world, CAT)) == ([ANN, BOB], [MODERATOR], True)
+
+
+def test_an_answer_to_an_interaction_calls_users_only() -> None:
+    assert called(said(default_world(), default=mentions.USERS)) == ([ANN, BOB], [], False)
+
+
+@pytest.mark.parametrize(("allowed", "pinged"), [(None, True), ({"parse": []}, False), ({"replied_user": True}, True)])
+def test_an_answered_person_is_called(allowed: Any, pinged: bool) -> None:
+    world = default_world()
+    first = said(world, CAT)
+    body = {"content": "re"} if allowed is None else {"content": "re", "allowed_mentions": allowed}
+    made = drafts.draft(body, [], world)
+    answer = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, reply_to=first.id)
+    assert (CAT in answer.mentions) == pinged
+
+
+def test_an_edit_calls_anew() -> None:
+    world = default_world()
+    message = said(world)
+    drafts.edit(world, message, drafts.draft({"content": f"<@{CAT}>"}, [], world, old=message))
+    assert called(message) == ([CAT], [], False)
+
+
+def test_text_components_call_too() -> None:
+    text = {"flags": 1 << 15, "components": [{"type": 10, "content": f"<@{BOB}>"}]}
+    world = default_world()
+    made = drafts.draft(text, [], world)
+    shown = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, flags=made.flags)
+    assert shown.mentions == [BOB]
+
+
+@pytest.mark.parametrize("one", ["👍", "❤️", "👍🏽", "🇩🇪", "1️⃣", "👨‍👩‍👧‍👦", "☺", "™", "‼️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🪿"])
+def test_an_emoji_is_known(one: str) -> None:
+    assert reactions.is_emoji(one)
+
+
+@pytest.mark.parametrize("one", ["", "a", "é", "12", "1", "+1", "<3", "👍a", "👍" * 21, "️", "‍"])
+def test_what_is_no_emoji_is_known(one: str) -> None:
+    assert not reactions.is_emoji(one)
+
+
+def test_a_guilds_own_emoji_is_found_by_its_id() -> None:
+    world = default_world()
+    world.guilds[GUILD].emojis["7"] = Emoji("7", "party", ANN)
+    for written in ("party:7", "other:7", "<:party:7>", "<a:party:7>"):
+        assert reactions.key(world, written, GUILD, 0) == "party:7"
+    with pytest.raises(Refusal) as refused:
+        reactions.key(world, "party:8", GUILD, permissions.ALL)
+    assert refused.value.code == 10014
+    with pytest.raises(Refusal) as refused:
+        reactions.key(world, "party:7", "1", 0)
+    assert refused.value.code == 10014

@@ -1,0 +1,97 @@
+"""The sandbox's clock: it passes by itself, and further when it is moved."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botctl.core.errors import UsageError
+from botctl.sandbox.model.clock import SandboxClock
+from tests.support.clock import ManualClock
+
+
+@pytest.fixture
+def clock() -> SandboxClock:
+    return SandboxClock(ManualClock())
+
+
+async def test_it_moves_both_times(clock: SandboxClock) -> None:
+    before, began_s = clock.now(), clock.monotonic()
+    clock.advance(90)
+    assert (clock.now() - before, clock.monotonic() - began_s) == (timedelta(seconds=90), 90)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=12), st.lists(st.integers(0, 30), max_size=5))
+def test_what_is_due_happens_in_order_at_its_own_time(timers: list[tuple[int, bool]], moves: list[int]) -> None:
+    async def run() -> None:
+        clock = SandboxClock(ManualClock())
+        heard: list[tuple[float, int]] = []
+        for number, (delay_s, stays) in enumerate(timers):
+            made = clock.timer(delay_s, lambda number=number: heard.append((clock.monotonic(), number)))
+            if not stays:
+                made.cancel()
+        for seconds in moves:
+            clock.advance(seconds)
+        passed_s = sum(moves)
+        due = [(at_s, number) for number, (at_s, stays) in enumerate(timers) if stays and at_s <= passed_s and moves]
+        assert heard == sorted(due)
+        assert clock.monotonic() == passed_s
+
+    asyncio.run(run())
+
+
+async def test_a_timer_set_by_a_timer_happens_in_the_same_move(clock: SandboxClock) -> None:
+    heard: list[float] = []
+
+    def again() -> None:
+        heard.append(clock.monotonic())
+        clock.timer(10, again)
+
+    clock.timer(10, again)
+    clock.advance(35)
+    assert heard == [10, 20, 30]
+
+
+async def test_a_timer_may_move_the_clock_itself(clock: SandboxClock) -> None:
+    clock.timer(10, lambda: clock.advance(100))
+    clock.advance(20)
+    assert clock.monotonic() == 110
+
+
+async def test_a_timer_comes_by_real_time_too() -> None:
+    clock, come = SandboxClock(), asyncio.Event()
+    clock.timer(60, lambda: None)
+    clock.timer(0.001, come.set)
+    await asyncio.wait_for(come.wait(), 5)
+
+
+async def test_who_sleeps_or_waits_is_woken_by_a_move(clock: SandboxClock) -> None:
+    async def waits() -> None:
+        async with clock.timeout(3):
+            await asyncio.Event().wait()
+
+    asleep, waiting = asyncio.create_task(clock.sleep(600)), asyncio.create_task(waits())
+    await asyncio.sleep(0)
+    clock.advance(2.9)
+    assert not (await asyncio.wait((asleep, waiting), timeout=0))[0]
+    clock.advance(600)
+    await asyncio.wait_for(asleep, 5)
+    with pytest.raises(TimeoutError):
+        await waiting
+
+
+async def test_what_ends_in_time_is_not_timed_out(clock: SandboxClock) -> None:
+    async with clock.timeout(3):
+        clock.advance(1)
+    clock.advance(60)
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e12])
+async def test_it_only_goes_ahead(clock: SandboxClock, seconds: float) -> None:
+    with pytest.raises(UsageError):
+        clock.advance(seconds)

@@ -1,0 +1,221 @@
+"""Holding bots to their limits, without a server: what is admitted, and what is said of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from botctl.sandbox.model.api_error import RateLimited
+from botctl.sandbox.model.limiter import Bucket, Limiter, Start, bucket_of
+from botctl.sandbox.model.limits import Limits, Rate
+from tests.support.clock import ManualClock
+
+MESSAGES = bucket_of("POST", "/channels/{channel}/messages")
+REACTION = bucket_of("PUT", "/channels/{channel}/messages/{message}/reactions/{emoji}/@me")
+FREE = Rate(10**6, 1)
+
+steps = st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3).map(lambda one: round(one, 3))), max_size=60)
+
+
+def ask(limiter: Limiter, clock: ManualClock, bucket: Bucket = MESSAGES, who: str = "bot", **path: str) -> Any:
+    """The headers, or the refusal."""
+    try:
+        return limiter.admit(bucket, who, {"channel": "1", "message": "2", "emoji": "3", **path}, clock)
+    except RateLimited as limited:
+        return limited
+
+
+@settings(deadline=None)
+@given(steps, st.integers(1, 4), st.floats(0.25, 5).map(lambda one: round(one, 2)))
+def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
+    steps: list[tuple[str, float]], count: int, per_s: float
+) -> None:
+    clock, limiter = ManualClock(), Limiter(Limits(create_message=Rate(count, per_s), requests=FREE))
+    windows: dict[str, tuple[float, int]] = {}
+    for channel, pause_s in steps:
+        clock.advance(pause_s)
+        now_s = clock.monotonic()
+        begun_s, used = windows.get(channel, (-per_s, 0))
+        if begun_s + per_s <= now_s:
+            begun_s, used = now_s, 0
+        got = ask(limiter, clock, channel=channel)
+        headers = got.headers if isinstance(got, RateLimited) else got
+        assert isinstance(got, RateLimited) == (used >= count)
+        used = min(used + 1, count)
+        windows[channel] = begun_s, used
+        assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == (str(count), str(count - used))
+        left_s, after_s = begun_s + per_s - now_s, float(headers["X-RateLimit-Reset-After"])
+        assert left_s - 1e-6 <= after_s <= left_s + 0.0011
+        assert abs(float(headers["X-RateLimit-Reset"]) - clock.now().timestamp() - after_s) < 0.002
+        assert headers["X-RateLimit-Bucket"] == MESSAGES.hash
+
+
+@given(st.integers(0, 5), st.floats(0.01, 900))
+def test_who_waits_as_told_is_admitted(used_before: int, per_s: float) -> None:
+    clock, limiter = ManualClock(), Limiter(Limits(create_message=Rate(1, per_s)))
+    ask(limiter, clock)
+    for _ in range(used_before):
+        clock.advance(per_s / 10)
+    limited = ask(limiter, clock)
+    assert isinstance(limited, RateLimited)
+    assert limited.retry_after_s <= int(limited.headers["Retry-After"]) < limited.retry_after_s + 1
+    assert limited.body() == {
+        "message": "You are being rate limited.",
+        "retry_after": limited.retry_after_s,
+        "global": False,
+    }
+    clock.advance(limited.retry_after_s)
+    assert not isinstance(ask(limiter, clock), RateLimited)
+
+
+def test_a_bucket_is_of_its_channel_and_its_bot_and_not_of_what_is_below() -> None:
+    clock, limiter = ManualClock(), Limiter(Limits(reactions=Rate(1, 9)))
+    assert isinstance(ask(limiter, clock, REACTION, message="1"), dict)
+    assert isinstance(ask(limiter, clock, REACTION, message="2"), RateLimited)
+    assert isinstance(ask(limiter, clock, REACTION, channel="9"), dict)
+    assert isinstance(ask(limiter, clock, REACTION, "another bot"), dict)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "majors", "exempt"),
+    [
+        ("POST", "/channels/{channel}/messages", "create_message", ("channel",), False),
+        ("GET", "/channels/{channel}/messages", "other_routes", ("channel",), False),
+        ("PUT", "/guilds/{guild}/members/{user}/roles/{role}", "other_routes", ("guild",), False),
+        ("PATCH", "/guilds/{guild}", "other_routes", ("guild",), False),
+        ("PUT", "/applications/{application}/guilds/{guild}/commands", "commands", (), False),
+        ("GET", "/applications/{application}/commands", "other_routes", (), False),
+        ("POST", "/guilds/{guild}/emojis", "emojis", ("guild",), False),
+        ("PATCH", "/webhooks/{webhook}", "webhooks", ("webhook",), False),
+        ("POST", "/webhooks/{application}/{token}", "webhooks", ("application", "token"), True),
+        ("PATCH", "/webhooks/{a}/{t}/messages/{message}", "webhooks", ("a", "t"), True),
+        ("POST", "/interactions/{interaction}/{token}/callback", None, (), True),
+        ("GET", "/users/@me", "other_routes", (), False),
+    ],
+)
+def test_what_a_route_is_counted_as(
+    method: str, path: str, kind: str | None, majors: tuple[str, ...], exempt: bool
+) -> None:
+    bucket = bucket_of(method, path)
+    assert (bucket.kind, bucket.majors, bucket.exempt) == (kind, majors, exempt)
+
+
+def test_routes_of_one_kind_share_a_bucket_and_others_do_not() -> None:
+    again = bucket_of("DELETE", "/channels/{channel}/messages/{message}/reactions/{emoji}/{user}")
+    assert again.hash == REACTION.hash
+    assert bucket_of("GET", "/guilds/{guild}/roles").hash != bucket_of("GET", "/guilds/{guild}/members").hash
+    assert bucket_of("GET", "/guilds/{g}/roles").hash == bucket_of("GET", "/guilds/{guild}/roles").hash
+
+
+def test_the_answer_to_an_interaction_is_not_counted_and_has_no_headers() -> None:
+    """disnake sleeps within the call when a response of a webhook says that none remain."""
+    clock, limiter = ManualClock(), Limiter(Limits(requests=Rate(0, 1), other_routes=Rate(0, 1), webhooks=Rate(0, 1)))
+    bucket = bucket_of("POST", "/interactions/{interaction}/{token}/callback")
+    assert ask(limiter, clock, bucket) == {}
+    assert limiter.windows == {}
+
+
+def test_a_bot_has_one_global_limit_over_all_routes() -> None:
+    clock, limiter = ManualClock(), Limiter(Limits(requests=Rate(2, 1)))
+    ask(limiter, clock)
+    ask(limiter, clock, REACTION)
+    limited = ask(limiter, clock, channel="7")
+    assert isinstance(limited, RateLimited)
+    assert limited.body()["global"] is True
+    assert limited.headers == {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global", "Retry-After": "1"}
+    assert isinstance(ask(limiter, clock, who="another bot"), dict)
+    follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
+    assert isinstance(ask(limiter, clock, follow_up), dict)
+
+
+def test_what_all_bots_share_says_so() -> None:
+    clock, limiter = ManualClock(), Limiter(Limits(emojis=Rate(1, 60)))
+    emojis = bucket_of("POST", "/guilds/{channel}/emojis")
+    assert isinstance(ask(limiter, clock, emojis, "one"), dict)
+    limited = ask(limiter, clock, emojis, "another")
+    assert limited.headers["X-RateLimit-Scope"] == "shared"
+    assert limited.message == "The resource is being rate limited."
+
+
+def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -> None:
+    limiter, bucket = Limiter(Limits()), bucket_of("PATCH", "/channels/{channel}")
+
+    def change(body: object, now_s: float) -> None:
+        limiter.admit_fields(bucket, {"channel": "1"}, body, now_s)
+
+    change({"name": "a"}, 0.0)
+    change({"topic": "b"}, 1.0)
+    for body in ({"nsfw": True}, None, [], "name"):
+        change(body, 2.0)
+    with pytest.raises(RateLimited) as limited:
+        change({"name": "c", "nsfw": True}, 2.0)
+    assert limited.value.retry_after_s == 598.0
+    change({"name": "c"}, 600.0)
+
+
+def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
+    limiter = Limiter(Limits(invalid_requests=Rate(3, 600), ban_s=60))
+    for now_s in (0.0, 1.0, 2.0):
+        assert limiter.ban_left_s("1.2.3.4", now_s) == 0
+        limiter.invalid("1.2.3.4", now_s)
+    assert limiter.ban_left_s("1.2.3.4", 3.0) == 59.0
+    assert limiter.ban_left_s("5.6.7.8", 3.0) == 0
+    assert limiter.ban_left_s("1.2.3.4", 62.0) == 0
+    limiter.invalid("1.2.3.4", 62.0)
+    assert limiter.banned == {}  # it begins again
+
+
+def test_invalid_requests_are_counted_in_their_window() -> None:
+    limiter = Limiter(Limits(invalid_requests=Rate(3, 600)))
+    for now_s in (0.0, 1.0, 600.0, 601.0, 1200.0):
+        limiter.invalid(None, now_s)
+    assert limiter.banned == {}
+
+
+def test_where_requests_are_not_counted_nothing_is_said() -> None:
+    clock, limiter = (
+        ManualClock(),
+        Limiter(Limits(enforced=False, create_message=Rate(0, 1), invalid_requests=Rate(1, 1))),
+    )
+    assert ask(limiter, clock) == {}
+    limiter.invalid("1.2.3.4", 0.0)
+    assert limiter.banned == {}
+
+
+def test_identifies_of_a_day_are_spent_and_shown() -> None:
+    limiter = Limiter(Limits(identifies=Rate(2, 86_400), max_concurrency=1))
+    assert limiter.session_start_limit("bot", 0.0) == {
+        "total": 2, "remaining": 2, "reset_after": 0, "max_concurrency": 1,
+    }  # fmt: skip
+    assert limiter.identify("bot", 0, 0.0) is Start.NOW
+    assert limiter.identify("bot", 0, 1.0) is Start.LATER  # it counts all the same
+    assert limiter.session_start_limit("bot", 1.5)["remaining"] == 0
+    assert limiter.session_start_limit("bot", 1.5)["reset_after"] == 86_398_500
+    assert limiter.identify("bot", 0, 9.0) is Start.NEVER
+    assert limiter.identify("another", 0, 9.0) is Start.NOW
+    assert limiter.identify("bot", 0, 86_400.0) is Start.NOW
+
+
+@given(st.integers(1, 16), st.lists(st.tuples(st.integers(0, 63), st.floats(0, 4)), max_size=80))
+def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[tuple[int, float]]) -> None:
+    limiter, now_s = Limiter(Limits(max_concurrency=most)), 0.0
+    last: dict[int, float] = {}
+    for shard, pause_s in shards:
+        now_s += pause_s
+        key = shard % most
+        may = now_s - last.get(key, -5.0) >= 5.0
+        assert (limiter.identify("bot", shard, now_s) is Start.NOW) == may
+        if may:
+            last[key] = now_s
+
+
+def test_what_is_over_is_forgotten() -> None:
+    clock, limiter = ManualClock(), Limiter(Limits(requests=FREE))
+    follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
+    for number in range(20_000):
+        clock.advance(0.01)
+        ask(limiter, clock, follow_up, message=str(number))
+    assert len(limiter.windows) < 3_000

@@ -1,0 +1,198 @@
+"""The self-check: which answers it finds wrong, which it leaves alone, and what stands in its way."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from botctl.core.errors import ConfigError
+from botctl.sandbox.process import openapi_check
+from botctl.sandbox.process.openapi_check import (
+    REPAIRS,
+    UNDESCRIBED,
+    VARIABLE,
+    Description,
+    Judge,
+    from_environment,
+    repaired,
+)
+from botctl.sandbox.rest import routing
+from tests.support import openapi
+from tests.support.discord import local_discord
+
+FORM_ERRORS = {
+    "code": 50035,
+    "message": "Invalid Form Body",
+    "errors": {"name": {"_errors": [{"code": "BASE_TYPE_REQUIRED", "message": "This field is required"}]}},
+}
+USER = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
+ERROR = {"type": "object", "properties": {"code": {"type": "integer"}}, "required": ["code"]}
+SMALL = {
+    "paths": {
+        "/users/@me": {"get": {"responses": {"200": {"content": {"application/json": {"schema": USER}}}}}},
+        "/users/{user_id}": {"delete": {"responses": {"204": {"description": "done"}}}},
+    },
+    "components": {"schemas": {"ErrorResponse": ERROR}},
+}
+HEADERS = {"Content-Type": "application/json", "Via": "here"}
+
+
+@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.at[2])
+def test_every_repair_is_still_needed(repair: openapi_check.Repair) -> None:
+    """The day that the description is mended, its entry goes."""
+    there: Any = openapi.raw()
+    for key in repair.at:
+        there = there[int(key)] if isinstance(there, list) else there[key]
+    assert there == repair.wrong
+
+
+def test_what_is_not_described_is_a_route_and_still_not_described() -> None:
+    """Each with the reason for which it is a route all the same."""
+    there = {(one.method, re.sub(r"{[^}]*}", "{}", one.path)) for one in routing.ROUTES}
+    assert not set(UNDESCRIBED) - there
+    described = openapi.description()
+    for (method, path), why in UNDESCRIBED.items():
+        assert why
+        assert described.template(method, path.replace("{}", "1")) is None
+
+
+def test_what_discord_documents_is_right_only_after_the_repairs() -> None:
+    """A 429 without a code, and the tree of a 50035."""
+    limited = {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
+    described = openapi.raw()
+    as_it_is = Description(described)
+    as_it_is._described = described
+    as_it_is._registry = openapi_check._validators()[1]([("urn:d", described)])
+    mended = Description(described)
+    for status, body in ((429, limited), (400, FORM_ERRORS)):
+        assert as_it_is.faults("GET", "/users/@me", status, body)
+        assert not mended.faults("GET", "/users/@me", status, body)
+    assert mended.faults("GET", "/users/@me", 429, {"message": "no time to wait"})
+
+
+def test_a_description_without_the_defects_stays_as_it_is() -> None:
+    described = openapi.raw()
+    once = repaired(described)
+    assert repaired(once) == once != described
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"paths": []}', "{}"], ids=repr)
+def test_a_description_that_is_none_is_refused_in_a_sentence(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "openapi.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=r"openapi\.json (cannot be read|is no OpenAPI description)") as caught:
+        from_environment({VARIABLE: str(path)})
+    assert VARIABLE in caught.value.hint
+
+
+def test_without_the_package_the_self_check_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    with pytest.raises(ConfigError, match="needs the package jsonschema-rs") as caught:
+        Description(SMALL)
+    assert "botctl[judge]" in caught.value.hint
+
+
+def test_nobody_asked_for_it() -> None:
+    assert from_environment({}) is None
+    assert from_environment({VARIABLE: ""}) is None
+
+
+def test_literal_paths_win() -> None:
+    small = Description(SMALL)
+    assert small.template("GET", "/users/@me") == "/users/@me"
+    assert small.template("DELETE", "/users/@me") == "/users/{user_id}"
+    assert small.template("GET", "/users/1") is small.template("GET", "/users") is None
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[tuple[Judge, Any]]:
+    """A judge, and a function that has it look at one answer."""
+    app = web.Application()
+    watching = Judge(Description(SMALL))
+    watching.watch(app)
+    answer: list[web.Response | Exception] = []
+
+    async def handle(_: web.Request) -> web.Response:
+        if isinstance(answer[-1], Exception):
+            raise answer[-1]
+        return answer[-1]
+
+    app.router.add_route("*", "/{rest:.*}", handle)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+
+        async def show(given: web.Response | Exception, method: str = "GET", path: str = "/api/v10/users/@me") -> int:
+            before = watching.count
+            answer.append(given)
+            async with http.request(method, server.make_url(path)) as got:
+                await got.read()
+            return watching.count - before
+
+        yield watching, show
+
+
+def answered(status: int, text: str, **headers: str) -> web.Response:
+    return web.Response(status=status, body=text.encode(), headers=HEADERS | headers)
+
+
+async def test_good_answers_are_only_counted(watched: tuple[Judge, Any]) -> None:
+    watching, show = watched
+    assert await show(answered(200, '{"id": "1"}')) == 0
+    assert await show(answered(404, '{"code": 0}'), path="/api/v10/nowhere") == 0
+    assert await show(web.Response(status=204, headers={"Via": "here"}), "DELETE", "/api/users/1") == 0
+    assert watching.judged == 3
+
+
+async def test_answers_that_discord_would_not_give_are_found(watched: tuple[Judge, Any]) -> None:
+    watching, show = watched
+    assert await show(answered(200, '{"id": 1}')) == 1
+    assert await show(answered(200, "{")) == 1
+    assert await show(answered(201, '{"id": "1"}')) == 1
+    assert await show(answered(200, '{"id": "1"}', **{"Content-Type": "application/json; charset=utf-8"})) == 1
+    assert await show(answered(200, '{"id": "1"}'), path="/api/v10/nowhere") == 1
+    assert await show(web.Response(status=204), "GET") == 1
+    assert watching.report()["count"] == 6
+    assert watching.report()["faults"][0] == {
+        "method": "GET",
+        "route": "/users/@me",
+        "status": 200,
+        "where": "$.id",
+        "what": '1 is not of type "string"',
+    }
+
+
+async def test_a_crash_is_found_and_what_is_meant_to_fail_is_not(watched: tuple[Judge, Any]) -> None:
+    """Incidents answer as Cloudflare does, in HTML, or as Discord does, with Via; aiohttp's own 500 has none."""
+    _, show = watched
+    assert await show(web.HTTPInternalServerError()) == 1
+    assert await show(answered(502, "")) == 0
+    assert await show(answered(429, "error 1015", **{"Content-Type": "text/html"})) == 0
+
+
+async def test_what_is_not_the_api_is_left_alone(watched: tuple[Judge, Any]) -> None:
+    watching, show = watched
+    assert await show(answered(200, "anything"), path="/cdn/attachments/1/2/a.txt") == 0
+    assert watching.judged == 0
+
+
+async def test_a_sandbox_tells_its_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, and asked for by the control API; the client gets its answer all the same. Here a test fails by them."""
+    description = openapi.description()
+    monkeypatch.setattr("botctl.sandbox.model.payloads.current_user", lambda _: {"id": 7})
+    with pytest.raises(AssertionError, match=r"\$\.id"):  # noqa: PT012
+        async with local_discord() as discord:
+            assert (await discord.look("faults"))["count"] == 0
+            assert await discord.rest("GET", "/users/@me") == (200, {"id": 7})
+            told = await discord.look("faults")
+    assert (told["on"], told["judged"]) == (True, 1)
+    assert {one["where"] for one in told["faults"]} >= {"$.id"}
+    assert len(told["faults"]) == told["count"] > 1
+    assert description.template("GET", "/users/@me") == told["faults"][0]["route"]

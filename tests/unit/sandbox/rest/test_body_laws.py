@@ -1,0 +1,102 @@
+"""Whatever a body says, it is taken or refused in Discord's form; nothing else may come of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from botctl.sandbox.model import interactions, payloads
+from botctl.sandbox.model.api_error import FormErrors, Refusal
+from botctl.sandbox.model.commands import registration
+from botctl.sandbox.model.default_world import default_world
+from botctl.sandbox.model.interactions import Book
+from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.limits import Limits
+from botctl.sandbox.model.messages import components, drafts
+from botctl.sandbox.model.world import World
+from tests.support.discord import ANN, BOT, GENERAL, GUILD
+
+_KEYS = [
+    "name",
+    "type",
+    "description",
+    "options",
+    "choices",
+    "value",
+    "content",
+    "embeds",
+    "components",
+    "attachments",
+    "flags",
+    "custom_id",
+    "title",
+    "id",
+    "required",
+    "fields",
+    "url",
+    "image",
+    "label",
+    "component",
+    "accessory",
+    "default_member_permissions",
+    "autocomplete",
+    "channel_types",
+]
+_LEAVES = st.none() | st.booleans() | st.integers(-1, 20) | st.floats() | st.sampled_from(["", "x", "go", "x" * 101])
+_VALUES = st.recursive(
+    _LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=5)
+)
+bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
+
+
+@settings(deadline=None)
+@given(bodies)
+def test_a_message(body: dict[str, Any]) -> None:
+    world = default_world()
+    with contextlib.suppress(Refusal):
+        made = drafts.draft(body, [], world)
+        shown = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+        components.clickable(shown.components)
+        json.dumps(payloads.message_event(shown, world))
+
+
+@settings(deadline=None)
+@given(bodies)
+def test_a_command(body: dict[str, Any]) -> None:
+    world = World()
+    app = default_world().applications[BOT]
+    with contextlib.suppress(Refusal):
+        for stored in registration.overwrite(world, app, "", [{"name": "a", "description": "b", **body}, body]):
+            json.dumps(stored)
+
+
+@settings(deadline=None)
+@given(bodies)
+def test_a_form_and_choices(body: dict[str, Any]) -> None:
+    world, book = default_world(), Book(Limiter(Limits()))
+    fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "x"}
+    one = book.open(world, interactions.COMMAND, **fields)
+    with contextlib.suppress(Refusal):
+        interactions.open_modal(one, {"title": "T", "custom_id": "c", **body})
+        components.modal_fields(body["components"])
+    with contextlib.suppress(Refusal):
+        interactions.offer(one, body)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "right"),
+    [(int, 1, True), (int, True, False), (bool, True, True), (str, 1, False), (list, {}, False), (dict, {}, True)],
+)
+def test_a_field_has_its_type(kind: type, value: Any, right: bool) -> None:
+    errors = FormErrors()
+    found = errors.field(("data",), {"x": value}, "x", kind)
+    assert (found == value, errors.tree == {}) == (right, right)
+    if not right:
+        with pytest.raises(Refusal) as refused:
+            errors.check()
+        assert refused.value.body()["errors"]["data"]["x"]["_errors"][0]["message"]

@@ -1,0 +1,344 @@
+"""Leases: never two who believe, fences that only grow; whatever the clocks, the network and the processes do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from pymongo.errors import AutoReconnect
+
+from botctl.core.contracts.leasing import MARGIN, Belief, Contender, Holder, Mark
+from botctl.core.errors import Held, Unreachable
+from botctl.stores.leases import COLLECTION, MongoLeases, look, release, renew, take
+from tests.support.mongo_memory import MemoryDatabase
+from tests.support.services import LoopClock
+
+NAME, TTL_S = "jobs", 12.0
+ACTORS = st.sampled_from([0, 1, 0, 1, 2])
+
+PAUSES_S = st.sampled_from([0.0, 0.0, 1.0, TTL_S / 2, TTL_S * (1 - MARGIN) - 1, TTL_S * 1.1])
+
+
+def done(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of ``work``, which waits for nothing: the store is in memory."""
+    with pytest.raises(StopIteration) as end:
+        work.send(None)
+    return end.value.value
+
+
+@dataclass
+class Message:
+    """A call of the store. It is sent, does its work some time later or never, and is answered later or never."""
+
+    kind: str
+    work: Any
+    sent_at_s: float
+    answer: Any = None
+    applied: bool = False
+
+
+@dataclass
+class Actor:
+    """A process that wants the lease. Its clock has an origin and a speed of its own."""
+
+    offset_s: float
+    speed: float
+    contender: Contender = field(default_factory=Contender)
+    mark: Mark | None = None
+    belief: Belief | None = None
+    fence: int = 0
+    message: Message | None = None
+
+    def clock_s(self, world_s: float) -> float:
+        return self.offset_s + self.speed * world_s
+
+    def believes(self, world_s: float) -> bool:
+        return self.belief is not None and self.belief.holds(self.clock_s(world_s))
+
+    def forget(self) -> None:
+        self.contender, self.mark, self.belief = Contender(), None, None
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Three processes, one lease. An actor that no rule chooses is a paused process; a lost message is a partition."""
+
+    @initialize(
+        speeds=st.lists(st.floats(0.95, 1.05), min_size=3, max_size=3),
+        offsets=st.lists(st.floats(0, 1000), min_size=3, max_size=3),
+    )
+    def begin(self, speeds: list[float], offsets: list[float]) -> None:
+        self.store = MemoryDatabase()[COLLECTION]
+        self.world_s = 0.0
+        self.actors = [Actor(offset, speed) for offset, speed in zip(offsets, speeds, strict=True)]
+        self.ghosts: list[Message] = []
+        self.fences: list[int] = []
+
+    @rule(index=ACTORS, before_s=PAUSES_S)
+    def call(self, index: int, before_s: float) -> None:
+        """Some time later a process makes a whole call, or brings the one under way to its end."""
+        self.world_s += before_s
+        self._go_on(self.actors[index], 3)
+
+    @rule(index=ACTORS, before_s=PAUSES_S)
+    def part_of_a_call(self, index: int, before_s: float) -> None:
+        """Some time later a call is sent, or arrives, or is answered."""
+        self.world_s += before_s
+        self._go_on(self.actors[index], 1)
+
+    @rule(index=ACTORS, what=st.sampled_from(["lose", "die", "let go", "ghost"]))
+    def trouble(self, index: int, what: str) -> None:
+        actor = self.actors[index]
+        if what == "ghost":  # what nobody waits for arrives after all
+            if self.ghosts:
+                self._apply(self.ghosts.pop(0))
+            return
+        if actor.message is not None and not actor.message.applied:
+            self.ghosts.append(actor.message)
+        if what == "let go" and actor.belief is not None:
+            self.ghosts.append(Message("release", release(self.store, NAME, actor.fence), 0))
+        actor.message = None
+        if what != "lose":
+            actor.forget()
+
+    def _go_on(self, actor: Actor, phases: int) -> None:
+        for _ in range(phases):
+            if actor.message is None:
+                self._send(actor)
+            elif not actor.message.applied:
+                self._apply(actor.message)
+            else:
+                self._answer(actor, actor.message)
+
+    def _send(self, actor: Actor) -> None:
+        now_s = actor.clock_s(self.world_s)
+        if actor.belief is not None and not actor.belief.holds(now_s):
+            actor.forget()
+        if actor.belief is not None:
+            actor.message = Message("renew", renew(self.store, NAME, actor.fence), now_s)
+        elif actor.mark is not None and actor.contender.may_take(now_s):
+            taking = take(self.store, NAME, actor.mark, holder="a:1:b", ttl_s=TTL_S)
+            actor.message = Message("take", taking, now_s)
+            actor.fence = actor.mark.fence + 1
+        else:
+            actor.message = Message("look", look(self.store, NAME), now_s)
+
+    def _answer(self, actor: Actor, message: Message) -> None:
+        actor.message = None
+        if message.kind == "look":
+            actor.mark = message.answer
+            actor.contender.seen(message.answer, actor.clock_s(self.world_s))
+        elif message.kind == "take" and message.answer:
+            actor.belief = Belief(TTL_S, message.sent_at_s)
+        elif message.kind == "renew" and message.answer and actor.belief:
+            actor.belief.renewed(message.sent_at_s)
+        else:
+            actor.forget()
+
+    @invariant()
+    def one_believer(self) -> None:
+        believers = [actor for actor in getattr(self, "actors", ()) if actor.believes(self.world_s)]
+        assert len(believers) <= 1
+
+    @invariant()
+    def fences_grow(self) -> None:
+        fences = getattr(self, "fences", [])
+        assert fences == sorted(set(fences))
+
+    def teardown(self) -> None:
+        for message in (*getattr(self, "ghosts", ()), *(a.message for a in getattr(self, "actors", ()) if a.message)):
+            message.work.close()
+
+    def _apply(self, message: Message) -> None:
+        message.answer = done(message.work)
+        message.applied = True
+        if message.kind == "take" and message.answer:
+            self.fences.append(done(look(self.store, NAME)).fence)
+
+
+LeaseMachine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestLease = LeaseMachine.TestCase
+
+
+@pytest.mark.soak
+class TestLeaseLong(LeaseMachine.TestCase):
+    settings = settings(
+        max_examples=3000, stateful_step_count=100, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+
+def mark(*, free: bool = False, beats: int = 0) -> Mark:
+    return Mark(fence=3, beats=beats, free=free, ttl_s=10.0, holder="h:1:x")
+
+
+def test_what_is_free_may_be_taken_at_once():
+    contender = Contender()
+    assert not contender.may_take(0)
+    contender.seen(mark(free=True), 5)
+    assert contender.may_take(5)
+
+
+def test_what_is_held_may_be_taken_after_one_ttl_without_a_renewal():
+    contender = Contender()
+    contender.seen(mark(), 5)
+    contender.seen(mark(), 14)
+    assert contender.due_in_s(14) == pytest.approx(1)
+    contender.seen(mark(beats=1), 14.9)
+    assert not contender.may_take(24.8)
+    assert contender.may_take(24.9)
+
+
+def test_a_holder_stops_believing_a_margin_before_its_ttl():
+    belief = Belief(12.0, sent_at_s=0)
+    assert belief.holds(9.99)
+    assert not belief.holds(10)
+    belief.renewed(4)
+    belief.renewed(2)  # an answer that was overtaken
+    assert belief.ends_at_s == pytest.approx(14)
+
+
+class Flaky:
+    """A collection whose network can be cut."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryDatabase()[COLLECTION]
+        self.cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any) -> Any:
+            await asyncio.sleep(0.01)
+            if self.cut:
+                raise AutoReconnect("no route")
+            return await getattr(self.inner, name)(*args)
+
+        return call
+
+
+def two() -> tuple[Flaky, MongoLeases, MongoLeases]:
+    flaky, clock = Flaky(), LoopClock()
+    other = Flaky()
+    other.inner = flaky.inner
+    return flaky, MongoLeases(flaky, clock.monotonic), MongoLeases(other, clock.monotonic)
+
+
+@pytest.mark.looptime
+async def test_a_lease_is_kept_as_long_as_the_block_lasts_and_free_after_it():
+    _, one, other = two()
+    async with one.lease("a", ttl_s=6) as lease:
+        await asyncio.sleep(60)
+        assert lease.held
+        with pytest.raises(Held, match=r"a is held by process \d+ on"):
+            async with other.lease("a", wait_s=20):
+                pass
+        assert asyncio.get_running_loop().time() == pytest.approx(80, abs=1)
+    assert not lease.held
+    async with other.lease("a", ttl_s=6, wait_s=0) as next_one:
+        assert next_one.fence == lease.fence + 1
+
+
+@pytest.mark.looptime
+async def test_who_cannot_renew_knows_before_anybody_else_takes_over():
+    flaky, one, other = two()
+    loop = asyncio.get_running_loop()
+    async with one.lease("a", ttl_s=6) as lease:
+        flaky.cut = True
+        began = loop.time()
+        lost = asyncio.create_task(lease.lost.wait())
+        async with other.lease("a", ttl_s=6) as next_one:
+            assert lost.done()
+            assert not lease.held
+            assert next_one.held
+            assert 6 <= loop.time() - began < 8
+            flaky.cut = False
+        async with other.lease("a", wait_s=0) as third:  # leaving the first block later frees nothing
+            assert third.fence == lease.fence + 2
+
+
+@pytest.mark.looptime
+async def test_a_short_cut_loses_nothing():
+    flaky, one, _ = two()
+    async with one.lease("a", ttl_s=6) as lease:
+        for _ in range(5):
+            flaky.cut = True
+            await asyncio.sleep(2)
+            flaky.cut = False
+            await asyncio.sleep(3)
+        assert lease.held
+
+
+@pytest.mark.looptime
+async def test_without_a_store_there_is_no_lease():
+    flaky, one, _ = two()
+    flaky.cut = True
+    with pytest.raises(Unreachable, match="who holds a"):
+        async with one.lease("a"):
+            pass
+
+
+@pytest.mark.looptime
+async def test_who_was_paused_does_not_believe_when_it_wakes():
+    """No task could set ``lost`` meanwhile: ``held`` asks the clock."""
+    now_s = 0.0
+    leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: now_s)
+    async with leases.lease("a", ttl_s=6) as lease:
+        assert lease.held
+        now_s = 5.0
+        assert not lease.held
+
+
+@pytest.mark.looptime
+async def test_a_blocked_loop_is_why_it_was_lost():
+    """Its keeper could not run in time: nobody else is to blame."""
+    loop, ahead_s = asyncio.get_running_loop(), 0.0
+    leases = MongoLeases(MemoryDatabase()[COLLECTION], lambda: loop.time() + ahead_s)
+    async with leases.lease("a", ttl_s=6) as lease:
+        await asyncio.sleep(1)
+        assert lease.why == ""
+        ahead_s = 20.0
+        await lease.lost.wait()
+        assert "blocked the event loop" in lease.why
+        assert "20 s or more" in lease.why
+
+
+@pytest.mark.looptime
+async def test_what_else_may_be_why_it_was_lost():
+    flaky, one, _ = two()
+    async with one.lease("a", ttl_s=6) as lease:
+        flaky.cut = True
+        await lease.lost.wait()
+        assert lease.why == "MongoDB confirmed no renewal in time"
+        flaky.cut = False
+    async with one.lease("a", ttl_s=6) as lease:
+        await flaky.inner.update_one({"_id": "a"}, {"$inc": {"fence": 1}})
+        await lease.lost.wait()
+        assert lease.why == "another process holds it"
+
+
+@pytest.mark.looptime
+async def test_who_waits_is_told_once_for_whom_and_how_long():
+    _, one, other = two()
+    told: list[tuple[str, float]] = []
+    async with one.lease("a", ttl_s=6):
+        with pytest.raises(Held):
+            async with other.lease("a", wait_s=0.5, waits=lambda *words: told.append(words)):
+                pass
+        assert told == [], "a moment is not worth a word"
+        with pytest.raises(Held):
+            async with other.lease("a", wait_s=20, waits=lambda *words: told.append(words)):
+                pass
+    ((who, left_s),) = told
+    assert who.startswith("process ")
+    assert 0 < left_s <= 6
+
+
+@pytest.mark.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
+def test_a_holder_is_doubted_when_a_renewal_is_late_and_gone_after_its_ttl(silent_s, said):
+    holder = Holder("vps:7", silent_s, 15)
+    assert ("gone" if holder.gone else "doubtful" if holder.doubtful else "") == said
