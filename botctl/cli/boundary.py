@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import typer
 
 from botctl.core.errors import BotctlError, ExitCode
+from botctl.core.redact import redact
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -94,8 +95,6 @@ def _explain(error: WrongCall, *, as_json: bool) -> None:
 
 
 def _say(sentence: str, hint: str, code: int, kind: str, *, as_json: bool) -> None:
-    from botctl.core.redact import redact
-
     sentence, hint = redact(sentence), redact(hint)
     if as_json:
         said = {"error": sentence, "hint": hint, "type": kind, "exit_code": int(code)}
@@ -121,8 +120,6 @@ def _unexpected(error: Exception, *, debug: bool, as_json: bool) -> None:
 
 def _crash_file(error: Exception) -> str:
     """Write the traceback where a person can find it; returns the sentence that says where."""
-    from botctl.core.redact import redact
-
     text = redact("".join(traceback.format_exception(error)))
     try:
         handle, path = tempfile.mkstemp(prefix="botctl-crash-", suffix=".txt")  # mode 0600

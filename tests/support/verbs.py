@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
-from botctl.cli import main
+from botctl.cli.main import VERBS
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
-    if not main.app.registered_commands:
-        main._register()
-    root: Any = typer.main.get_command(main.app)
-    yield from _walk("", root)
+    for verb in VERBS:
+        yield from _walk(str(verb.name), verb.load())
 
 
 def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield name, command
     for child_name, child in getattr(command, "commands", {}).items():
-        path = f"{name} {child_name}".strip()
-        yield path, child
-        yield from _walk(path, child)
+        yield from _walk(f"{name} {child_name}", child)
 
 
 COMMANDS = dict(_commands())

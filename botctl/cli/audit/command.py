@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.audit.log import Follower
+from botctl.audit.query import Query
+from botctl.cli.audit.view import LogView
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.settings import load_settings
+from botctl.core.contracts.audit_entry import Success
+from botctl.core.errors import UsageError
+from botctl.core.timeparse import moment
+from botctl.run.oneshot import audit_follower, audit_log
 
-if TYPE_CHECKING:
-    from botctl.audit.log import Follower
-    from botctl.audit.query import Query
-    from botctl.cli.audit.view import LogView
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Read the audit log.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Read the audit log.")
 
 
 @app.callback()
@@ -49,19 +55,12 @@ def log(
 
     All conditions must hold. Times are in UTC. With --json, whole entries: an array, or with --follow a line each.
     """
-    import asyncio
-
-    from botctl.cli.audit.view import LogView
-
     loaded = load_settings(project, profile)
     query = _query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
     view = LogView(as_json=as_json)
     if follow:
-        from botctl.run.oneshot import audit_follower
-
         asyncio.run(_follow(audit_follower(loaded, query, limit), view))
         return
-    from botctl.run.oneshot import audit_log
 
     async def newest() -> None:
         async with audit_log(loaded) as found:
@@ -71,8 +70,6 @@ def log(
 
 
 async def _follow(follower: Follower, view: LogView) -> None:
-    from contextlib import aclosing
-
     async with aclosing(follower.turns()) as turns:
         async for turn in turns:
             view.more(turn)
@@ -92,13 +89,6 @@ def _query(
     Raises:
         UsageError: one of them makes no sense.
     """
-    from datetime import UTC, datetime
-
-    from botctl.audit.query import Query
-    from botctl.core.contracts.audit_entry import Success
-    from botctl.core.errors import UsageError
-    from botctl.core.timeparse import moment
-
     now = datetime.now(UTC)
     if outcome is not None and outcome not in set(Success):
         raise UsageError(f"there is no outcome {outcome[:40]!r}.", hint=f"Choose from: {', '.join(Success)}.")

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+import asyncio
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from datetime import datetime, timedelta
-    from pathlib import Path
-
-    from botctl.core.contracts.api_keys import ApiKey, ApiKeys
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.output import show
+from botctl.cli.settings import load_settings
+from botctl.core.clock import iso_ms
+from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
+from botctl.core.errors import UsageError
+from botctl.core.timeparse import duration
+from botctl.run.oneshot import api_keys
 
 T = TypeVar("T")
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, list and revoke API keys.")
-key = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="API keys of the realtime server.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Make, list and revoke API keys."
+)
+key = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="API keys of the realtime server."
+)
 app.add_typer(key, name="key")
 
 
@@ -36,8 +48,6 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it; it is shown this once."""
-    from botctl.core.contracts.api_keys import EVERY_TOPIC
-
     lasts = _duration(expires)
     wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
     made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, lasts=lasts))
@@ -53,8 +63,6 @@ def create(
 @key.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """List the keys, without their texts."""
-    from datetime import UTC, datetime
-
     keys = _with_keys(project, profile, lambda keys: keys.list())
     if as_json:
         _print_json([_plain(each) for each in keys])
@@ -62,11 +70,6 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     if not keys:
         typer.echo("There are no keys. `botctl auth key create NAME` makes one.", err=True)
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    from botctl.cli.output import show
-
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("id", "name", "topics", "expires", "last used", "uses", "state"):
         table.add_column(column, overflow="fold", no_wrap=column not in ("name", "topics"))
@@ -98,10 +101,6 @@ def revoke(
 
 
 def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys], Awaitable[T]]) -> T:
-    import asyncio
-
-    from botctl.run.oneshot import api_keys
-
     loaded = load_settings(project, profile)
 
     async def call() -> T:
@@ -112,9 +111,6 @@ def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys
 
 
 def _duration(text: str | None) -> timedelta | None:
-    from botctl.core.errors import UsageError
-    from botctl.core.timeparse import duration
-
     try:
         return None if text is None else duration(text)
     except ValueError as error:
@@ -123,11 +119,6 @@ def _duration(text: str | None) -> timedelta | None:
 
 def _plain(each: ApiKey) -> dict[str, Any]:
     """``each`` as JSON knows it."""
-    import dataclasses
-    from datetime import datetime
-
-    from botctl.core.clock import iso_ms
-
     values = dataclasses.asdict(each)
     return {name: iso_ms(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
@@ -141,6 +132,4 @@ def _day(at: datetime | None) -> str:
 
 
 def _print_json(value: object) -> None:
-    import json
-
     print(json.dumps(value))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.settings import load_settings
+from botctl.core.config.settings import DISCORD_ID
+from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
+from botctl.core.errors import UsageError
+from botctl.core.escape import safe
+from botctl.run.oneshot import guild_settings
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from botctl.core.contracts.guild_settings import GuildSettings
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or change the settings of a guild.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Show or change the settings of a guild."
+)
 
 Guild = Annotated[str, typer.Argument(metavar="GUILD", help="The guild's id.", show_default=False)]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="locale, disabled or log_channel.", show_default=False)]
@@ -52,12 +58,6 @@ def _settings_of(
     guild: str, changes: dict[str, Any] | None, project: Path | None, profile: str | None, *, as_json: bool
 ) -> GuildSettings:
     """The settings of ``guild``, after ``changes`` where there are any."""
-    import asyncio
-
-    from botctl.core.config.settings import DISCORD_ID
-    from botctl.core.errors import UsageError
-    from botctl.run.oneshot import guild_settings
-
     if not DISCORD_ID.matches(guild):
         raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint=f"It is {DISCORD_ID.words}.")
     loaded = load_settings(project, profile)
@@ -76,8 +76,6 @@ def _settings_of(
 
 def _warn(settings: GuildSettings, commands: Sequence[str]) -> None:
     """Say what is switched off and seems to be misspelt; or that nobody knows."""
-    from botctl.core.contracts.guild_settings import unknown
-
     names = unknown(settings, commands)
     if names and commands:
         typer.echo(f"Note: the bot has no command {', '.join(names)}; is it misspelt?", err=True)
@@ -86,13 +84,8 @@ def _warn(settings: GuildSettings, commands: Sequence[str]) -> None:
 
 
 def _print(guild: str, settings: GuildSettings, *, as_json: bool) -> None:
-    from botctl.core.contracts.guild_settings import plain
-    from botctl.core.escape import safe
-
     values = plain(settings)
     if as_json:
-        import json
-
         print(json.dumps({"guild": guild, "revision": settings.revision} | values))
         return
     for key, value in values.items():

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from botctl.cli.init.scaffold import create
 from botctl.cli.options import AsJson
+from botctl.cli.program_name import as_typed
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; made when it is not there.")],
     as_json: AsJson = False,
 ) -> None:
     """Write a new bot from the example into DIR."""
-    import shlex
-
-    from botctl.cli.init.scaffold import create
-    from botctl.cli.program_name import as_typed
-
     written = create(folder)
     if as_json:
-        import json
-
         print(json.dumps({"folder": str(folder), "files": [str(path) for path in written]}))
         return
     for path in written:

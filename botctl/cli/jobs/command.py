@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.output import show
+from botctl.cli.settings import load_settings
+from botctl.core.clock import iso_ms
+from botctl.core.contracts.jobs import Result
+from botctl.core.contracts.leasing import Holder
+from botctl.core.errors import BotctlError, Held
+from botctl.core.escape import safe
+from botctl.jobs.admin import Answer, Line
+from botctl.run.roles import job_desk
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
-    from datetime import datetime
-    from pathlib import Path
-
-    from rich.table import Table
-
-    from botctl.core.contracts.leasing import Holder
-    from botctl.jobs.admin import Answer, Line
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show, run, pause and resume scheduled jobs.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Show, run, pause and resume scheduled jobs.",
+)
 
 _SILENT = "its process died, or was silent for too long"
 
@@ -28,10 +42,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.", sho
 @app.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show every job: when it is due, and how its last run came out."""
-    import asyncio
-
-    from botctl.run.roles import job_desk
-
     loaded = load_settings(project, profile)
 
     async def ask() -> tuple[list[Line], Holder | None]:
@@ -40,16 +50,8 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
 
     lines, holder = asyncio.run(ask())
     if as_json:
-        import json
-
         print(json.dumps([_plain(line) for line in lines]))
         return
-    from datetime import UTC, datetime
-
-    from rich.text import Text
-
-    from botctl.cli.output import show
-
     notes = [Text(note, "dim") for note in (*_details(lines), _scheduler(holder))]
     show(_table(lines, datetime.now(UTC)), *notes)
 
@@ -61,9 +63,6 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
     The process that schedules runs it; where there is none, this one does, unless migrations are pending (exit code 3).
     Exit code 1 when it fails, 6 when it was stopped half way. It is run even if you stop waiting.
     """
-    from botctl.core.contracts.jobs import Result
-    from botctl.run.roles import job_desk
-
     loaded = load_settings(project, profile)
 
     async def ask() -> Answer:
@@ -72,9 +71,6 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
 
     answer = _answer(ask())
     if as_json:
-        import dataclasses
-        import json
-
         print(json.dumps({"name": name} | dataclasses.asdict(answer)))
     elif answer.result is Result.OK:
         where = "here, since nothing schedules" if answer.here else "by the process that schedules"
@@ -95,10 +91,6 @@ def resume(name: Name, project: Project = None, profile: Profile = None) -> None
 
 
 def _pause(name: str, project: Path | None, profile: str | None, *, paused: bool) -> None:
-    import asyncio
-
-    from botctl.run.roles import job_desk
-
     loaded = load_settings(project, profile)
 
     async def ask() -> bool:
@@ -111,9 +103,6 @@ def _pause(name: str, project: Path | None, profile: str | None, *, paused: bool
 
 def _answer(ask: Coroutine[Any, Any, Answer]) -> Answer:
     """The answer. A run here that does not heed its cancellation is left to end with the process."""
-    import asyncio
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
         answer = runner.run(ask)
@@ -124,8 +113,6 @@ def _answer(ask: Coroutine[Any, Any, Answer]) -> Answer:
 
 
 def _say(sentence: str) -> None:
-    import sys
-
     print(sentence, file=sys.stderr, flush=True)
 
 
@@ -135,9 +122,6 @@ def _ignore(_sentence: str) -> None:
 
 def _judge(name: str, answer: Answer) -> None:
     """Raise what a run that did not come out well means."""
-    from botctl.core.contracts.jobs import Result
-    from botctl.core.errors import BotctlError, Held
-
     where = f"The log of the process that ran it has more under {answer.error_id}." if not answer.here else ""
     if answer.stubborn:
         fate = "It ends with this process." if answer.here else "`botctl jobs list` tells when it has ended."
@@ -173,17 +157,10 @@ def _plain(line: Line) -> dict[str, Any]:
 
 
 def _iso(at: datetime | None) -> str | None:
-    from botctl.core.clock import iso_ms
-
     return None if at is None else iso_ms(at)
 
 
 def _table(lines: list[Line], now: datetime) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    from botctl.core.escape import safe
-
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("job", "when", "next", "last run", "outcome", "took", "runs"):
         table.add_column(column, justify="right" if column in ("took", "runs") else "left")
@@ -206,8 +183,6 @@ def _table(lines: list[Line], now: datetime) -> Table:
 
 def _details(lines: list[Line]) -> Iterator[str]:
     """What is known beyond a word of how runs came out."""
-    from botctl.core.escape import safe
-
     for line in lines:
         if line.record is not None and line.record.detail and line.record.removed is None:
             yield f"{safe(line.name)}: {safe(line.record.detail)}"
@@ -215,8 +190,6 @@ def _details(lines: list[Line]) -> Iterator[str]:
 
 def _scheduler(holder: Holder | None) -> str:
     """Who schedules, and whether there are doubts about that."""
-    from botctl.core.escape import safe
-
     if holder is None:
         return "nobody schedules them now; `botctl run` does"
     who, sign = safe(holder.who), f"last sign {holder.silent_s:.0f} s ago"
@@ -228,8 +201,6 @@ def _scheduler(holder: Holder | None) -> str:
 
 
 def _outcome(line: Line) -> tuple[str, str]:
-    from botctl.core.contracts.jobs import Result
-
     record = line.record
     if record is None or (record.outcome is None and record.run is None):
         return "", ""

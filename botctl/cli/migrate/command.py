@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli.migrate import view
+from botctl.cli.migrate.view import Doing, print_plan
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.settings import load_settings
+from botctl.core.config.loading import Loaded
+from botctl.core.errors import ExitCode, NeedsDecision, UsageError
+from botctl.migrate import plan
+from botctl.migrate.create import create as write
+from botctl.migrate.files import Migration, Migrations, load
+from botctl.migrate.plan import Row, State
+from botctl.migrate.runner import PATIENCE_S, Migrator, Order, rows_of
+from botctl.migrate.session import gone
+from botctl.run.oneshot import ledger, migrator
+from botctl.run.providers import migrations_of
+from botctl.run.signals import finish
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from botctl.core.config.loading import Loaded
-    from botctl.migrate.files import Migration, Migrations
-    from botctl.migrate.plan import Row
-    from botctl.migrate.runner import Migrator
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Change the database's shape, step by step.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Change the database's shape, step by step."
+)
 
 Wait = Annotated[
     float | None,
@@ -40,10 +53,6 @@ def status(project: Project = None, profile: Profile = None, as_json: AsJson = F
     Exit code 3 when some are pending, 4 when files and database contradict each other, 5 when one failed or was cut
     off, 6 while one is being done.
     """
-    from botctl.cli.migrate import view
-    from botctl.migrate import plan
-    from botctl.migrate.session import gone
-
     rows = _rows(load_settings(project, profile))
     view.print_rows(rows, as_json=as_json)
     plan.require_nobody_at_work(rows, gone)
@@ -66,9 +75,6 @@ def up(
 
     Ctrl-C lets the migration that runs finish, and begins no other; a second one interrupts it.
     """
-    from botctl.cli.migrate.view import Doing
-    from botctl.migrate.runner import Order
-
     loaded = load_settings(project, profile)
     if dry_run:
         _dry_run(loaded, to, as_json=as_json)
@@ -89,12 +95,6 @@ def down(
     as_json: AsJson = False,
 ) -> None:
     """Take back the newest migrations, the newest first. Asks before it does."""
-    from botctl.cli.migrate.view import Doing
-    from botctl.core.errors import UsageError
-    from botctl.migrate import plan
-    from botctl.migrate.runner import Order
-    from botctl.migrate.session import gone
-
     if to is not None and steps is not None:
         raise UsageError("--to and --steps are two ways to say how far.", hint="Give one of them.")
     loaded = load_settings(project, profile)
@@ -125,11 +125,6 @@ def resolve(
     For a migration that failed or was cut off, a file that was changed on purpose, or one that was applied by hand.
     Changes the ledger and nothing else.
     """
-    from botctl.cli.migrate.view import Doing
-    from botctl.core.errors import UsageError
-    from botctl.migrate.plan import State
-    from botctl.migrate.runner import Order
-
     if applied == pending:
         raise UsageError("Say either --applied or --pending.")
     state = State.APPLIED if applied else State.REVERTED
@@ -151,15 +146,9 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Write the next file of the migrations folder, to be filled in."""
-    from pathlib import Path
-
-    from botctl.migrate.create import create as write
-
     loaded = load_settings(project, profile)
     path = write(Path(loaded.root, loaded.settings.migrate.folder), name)
     if as_json:
-        import json
-
         print(json.dumps({"file": str(path)}))
     else:
         print(path)
@@ -167,12 +156,6 @@ def create(
 
 def _rows(loaded: Loaded) -> tuple[Row, ...]:
     """Where everything stands; nothing is started but the store, and nothing is written."""
-    import asyncio
-
-    from botctl.migrate.runner import rows_of
-    from botctl.run.oneshot import ledger
-    from botctl.run.providers import migrations_of
-
     found = migrations_of(loaded)
 
     async def ask() -> tuple[Row, ...]:
@@ -183,13 +166,6 @@ def _rows(loaded: Loaded) -> tuple[Row, ...]:
 
 
 def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
-    from botctl.cli.migrate.view import print_plan
-    from botctl.core.errors import ExitCode
-    from botctl.migrate import plan
-    from botctl.migrate.files import load
-    from botctl.migrate.session import gone
-    from botctl.run.providers import migrations_of
-
     rows = _rows(loaded)
     plan.require_nobody_at_work(rows, gone)
     plan.require_sound(rows)
@@ -202,12 +178,6 @@ def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
 
 def _finish(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any, Any, None]]) -> None:
     """Do ``work`` with the services that it needs, to its end, or as signals say."""
-    import asyncio
-
-    from botctl.run.oneshot import migrator
-    from botctl.run.providers import migrations_of
-    from botctl.run.signals import finish
-
     found = migrations_of(loaded)
 
     async def do() -> None:
@@ -219,16 +189,10 @@ def _finish(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any
 
 
 def _wait_s(loaded: Loaded, wait: float | None) -> float:
-    from botctl.migrate.runner import PATIENCE_S
-
     return loaded.settings.migrate.lease_s + PATIENCE_S if wait is None else wait
 
 
 def _confirm(files: list[Migration]) -> None:
-    import sys
-
-    from botctl.core.errors import NeedsDecision
-
     names = ", ".join(file.name for file in files)
     if not sys.stdin.isatty():
         raise NeedsDecision(f"This takes back {names}.", hint="Say --yes if that is meant.")

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+import dataclasses
+import json
+import sys
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli.monitor.live import live
+from botctl.cli.monitor.view import picture
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.settings import load_settings
+from botctl.monitor.view import View
+from botctl.run.oneshot import monitor as monitor_of
 
-if TYPE_CHECKING:
-    from botctl.monitor.view import View
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def monitor(
     once: Annotated[bool, typer.Option("--once", help="Print the picture once, and stop.")] = False,
     project: Project = None,
@@ -23,31 +33,17 @@ def monitor(
     Starts nothing and waits where nothing runs; q quits. With --once or --json, or where the output is no terminal, the
     picture is printed once; exit code 7 when nothing runs.
     """
-    import asyncio
-    import sys
-
-    from botctl.run.oneshot import monitor as monitor_of
-
     loaded = load_settings(project, profile)
     looking = monitor_of(loaded)
     if once or as_json or not sys.stdout.isatty():
         _print(asyncio.run(looking.once()), as_json=as_json)
         return
-    from botctl.cli.monitor.live import live
-
     raise typer.Exit(asyncio.run(live(looking)))
 
 
 def _print(view: View, *, as_json: bool) -> None:
     if as_json:
-        import dataclasses
-        import json
-
         print(json.dumps(dataclasses.asdict(view)))
         return
-    from rich.console import Console
-
-    from botctl.cli.monitor.view import picture
-
     console = Console(highlight=False)
     console.print(picture(view, console.width))

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli import output
+from botctl.cli.number_format import counted
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.settings import load_settings
+from botctl.core.errors import UsageError
+from botctl.core.escape import safe
+from botctl.ratelimit.inspect import Place, PolicyRow
+from botctl.ratelimit.keys import Subject, subject_of
+from botctl.run.oneshot import rate_limits, reset_limits
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from botctl.ratelimit.inspect import Place, PolicyRow
-    from botctl.ratelimit.keys import Subject
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at rate limits, and reset them.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Look at rate limits, and reset them."
+)
 
 Who = Annotated[
     str,
@@ -33,11 +44,6 @@ Policy = Annotated[
 @app.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """List the policies, and how often they were asked in the last 24 hours."""
-    import asyncio
-    import time
-
-    from botctl.run.oneshot import rate_limits
-
     loaded = load_settings(project, profile)
 
     async def ask() -> list[PolicyRow]:
@@ -65,10 +71,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show where somebody stands. What is not shown is unused."""
-    import asyncio
-
-    from botctl.run.oneshot import rate_limits
-
     who = _subject(subject)
     loaded = load_settings(project, profile)
 
@@ -96,17 +98,9 @@ def reset(
     as_json: AsJson = False,
 ) -> None:
     """Give somebody the whole allowance back, at once and in every process; it is audited."""
-    import asyncio
-
-    from botctl.cli.number_format import counted
-    from botctl.core.escape import safe
-    from botctl.run.oneshot import reset_limits
-
     who = _subject(subject)
     gone = asyncio.run(reset_limits(load_settings(project, profile), who, policy))
     if as_json:
-        import json
-
         print(json.dumps({"subject": str(who), "reset": [key._asdict() for key in gone]}))
     else:
         policies = ", ".join(sorted({safe(key.policy) for key in gone}))
@@ -115,9 +109,6 @@ def reset(
 
 
 def _subject(text: str) -> Subject:
-    from botctl.core.errors import UsageError
-    from botctl.ratelimit.keys import subject_of
-
     try:
         return subject_of(text)
     except ValueError as error:
@@ -141,12 +132,6 @@ def _seconds(seconds: float) -> str:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from botctl.cli.output import show
-    from botctl.core.escape import safe
-
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in head:
         table.add_column(
@@ -154,11 +139,8 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         )
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
-    show(table)
+    output.show(table)
 
 
 def _print_json(rows: Sequence[PolicyRow] | Sequence[Place]) -> None:
-    import dataclasses
-    import json
-
     print(json.dumps([dataclasses.asdict(row) for row in rows]))

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+import gc
+import json
+from typing import Annotated
 
 import typer
+import uvloop
+from rich.table import Table
+from rich.text import Text
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.output import show
+from botctl.cli.run.view import RunView
+from botctl.cli.settings import load_settings
+from botctl.core.config.loading import Loaded, explain
+from botctl.core.errors import UsageError
+from botctl.core.telemetry.logs import start_logs
+from botctl.run.lifecycle import carry_on
+from botctl.run.lifecycle import run as run_roles
+from botctl.run.roles import DEFAULT_ROLES, Role
 
-if TYPE_CHECKING:
-    from botctl.core.config.loading import Loaded
-    from botctl.run.roles import Role
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def run(
     only: Annotated[
         list[str] | None,
@@ -42,16 +56,6 @@ def run(
     if explain_config:
         _explain(loaded, as_json=as_json)
         return
-    import asyncio
-    import gc
-
-    import uvloop
-
-    from botctl.cli.run.view import RunView
-    from botctl.core.telemetry.logs import start_logs
-    from botctl.run.lifecycle import carry_on
-    from botctl.run.lifecycle import run as run_roles
-
     roles = _roles(only)
     view = RunView(loaded, quiet=as_json)
     logs = start_logs(loaded.settings, loaded.root, json_stderr=as_json)
@@ -64,30 +68,18 @@ def run(
 
 
 def _roles(only: list[str] | None) -> list[Role]:
-    from botctl.core.errors import UsageError
-    from botctl.run import roles as app
-
-    known = {str(role) for role in app.Role}
+    known = {str(role) for role in Role}
     for name in only or ():
         if name not in known:
             raise UsageError(f"there is no role {name!r} for --only.", hint=f"Choose from: {', '.join(sorted(known))}.")
-    return [app.Role(name) for name in only] if only else list(app.DEFAULT_ROLES)
+    return [Role(name) for name in only] if only else list(DEFAULT_ROLES)
 
 
 def _explain(loaded: Loaded, *, as_json: bool) -> None:
-    from botctl.core.config.loading import explain
-
     rows = explain(loaded)
     if as_json:
-        import json
-
         print(json.dumps([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows]))
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    from botctl.cli.output import show
-
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("setting", "value", "from"):
         table.add_column(column, overflow="fold")

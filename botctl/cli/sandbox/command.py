@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from botctl.cli.options import AsJson, Project
-from botctl.cli.sandbox.connection import Url
+from botctl.cli.sandbox import transcript as sandbox_transcript
+from botctl.cli.sandbox.connection import Url, home
 from botctl.cli.sandbox.incidents import incident
+from botctl.cli.sandbox.output import put, tell_how_to_go_on
+from botctl.cli.sandbox.prompt import at_prompt, from_pipe
 from botctl.cli.sandbox.serve import serve
 from botctl.cli.sandbox.traffic import record, traffic
-
-if TYPE_CHECKING:
-    from botctl.sandbox.console.repl_commands import Outcome
-    from botctl.sandbox.console.user_session import Conversation
+from botctl.cli.sandbox.transcript import replayed
+from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.repl_commands import Outcome, assigned
+from botctl.sandbox.console.user_session import Conversation
 
 _ANSWER_S = 5.0
 
@@ -26,7 +31,7 @@ Channel = Annotated[str | None, typer.Option("--channel", metavar="NAME", help="
 Guild = Annotated[str | None, typer.Option("--guild", metavar="NAME", help="In which guild; else the first one.")]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait for the bot.")]
 
-app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +72,6 @@ def sandbox(
     """
     ctx.obj = Place(project, url, as_, channel, guild)
     if ctx.invoked_subcommand is None:
-        import sys
-
-        from botctl.cli.sandbox import transcript as sandbox_transcript
-        from botctl.cli.sandbox.prompt import at_prompt, from_pipe
-
         talk_on = at_prompt if sys.stdin.isatty() and sys.stdout.isatty() else from_pipe
         with sandbox_transcript.transcript(transcript) as notes:
             _act(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
@@ -136,8 +136,6 @@ def submit(
     project: Project = None,
 ) -> None:
     """Fill in the form that is open, and send it."""
-    from botctl.sandbox.console.repl_commands import assigned
-
     place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))
 
@@ -195,8 +193,6 @@ def replay(
     It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1:
     something else came.
     """
-    from botctl.cli.sandbox.transcript import replayed
-
     place = Place(project, url, as_, channel, guild).under(ctx.obj)
     _act(place, timeout_s, lambda talk: replayed(file, talk))
 
@@ -211,8 +207,6 @@ def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversat
     """Do one thing and print what came of it."""
 
     async def one(talk: Conversation) -> bool:
-        from botctl.cli.sandbox.output import put, tell_how_to_go_on
-
         outcome = await do(talk)
         if not as_json and not talk.state.guilds:
             await talk.look()  # for the names of what the messages mention
@@ -226,11 +220,6 @@ def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversat
 
 def _act(place: Place, timeout_s: float, act: Callable[[Conversation], Awaitable[bool]]) -> None:
     """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
-    import asyncio
-
-    from botctl.cli.sandbox.connection import home
-    from botctl.sandbox.console.client import SandboxClient, Seat
-    from botctl.sandbox.console.user_session import Conversation
 
     async def talk() -> bool:
         found = home(place.project, place.url)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from botctl.sandbox.console.client import Home
+from botctl.core.errors import ConfigError, Unreachable, UsageError
+from botctl.core.paths import find_root
+from botctl.core.processes.runtime import Runtime
+from botctl.sandbox.console.client import START_IT, Home
+from botctl.sandbox.process.standalone import SECRET, secret_of
 
 URL = "BOTCTL_SANDBOX_URL"
 
@@ -26,16 +29,12 @@ def home(project: Path | None, url: str | None) -> Home:
     Raises:
         ConfigError: there is no project here, or a URL without a secret.
     """
-    from botctl.core.paths import find_root
-
     url = url or (None if project else os.environ.get(URL))
     return Elsewhere(url) if url else OfProject(find_root(project, os.environ, Path.cwd()))
 
 
 def text_of(what: str, path: Path) -> str:
     """What stands in the file ``path``, which is ``what``. Raises UsageError with the reason when it cannot be read."""
-    from botctl.core.errors import UsageError
-
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -57,9 +56,6 @@ class Elsewhere:
         Raises:
             ConfigError: there is no secret.
         """
-        from botctl.core.errors import ConfigError
-        from botctl.sandbox.process.standalone import SECRET, secret_of
-
         secret = secret_of(os.environ)
         if secret is None:
             hint = f"It was printed by `botctl sandbox serve`: set {SECRET}, or {SECRET}_FILE to the file it is in."
@@ -83,10 +79,6 @@ class OfProject:
         Raises:
             Unreachable: none runs.
         """
-        from botctl.core.errors import Unreachable
-        from botctl.core.processes.runtime import Runtime
-        from botctl.sandbox.console.client import START_IT
-
         part = Runtime(self.root).parts().get("sandbox")
         if part is None or part.secret is None or not part.owned:
             raise Unreachable(f"No sandbox runs for the bot in {self.root}.", hint=START_IT)
@@ -97,6 +89,4 @@ class OfProject:
 
     def bot(self) -> int | None:
         """The process that is the bot."""
-        from botctl.core.processes.runtime import Runtime
-
         return Runtime(self.root).holder("bot")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
+from rich.table import Table
 
 from botctl.cli.options import AsJson, Project
-from botctl.cli.sandbox.connection import Url
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from botctl.cli.output import show
+from botctl.cli.sandbox.connection import Url, home, text_of
+from botctl.core.errors import UsageError
+from botctl.sandbox.console.client import SandboxClient
+from botctl.sandbox.console.incident_args import begin, told_of
 
 Json = dict[str, Any]
 
@@ -38,8 +42,6 @@ def incident(
 
     docs/sandbox-incidents.md says what each does, and where it is known from.
     """
-    from botctl.core.errors import UsageError
-
     if sum(one is not None for one in (name, stop, scenario)) > 1:
         raise UsageError("Only one of these at a time: a name, --stop, --scenario.")
     body = _asked(name, period, settings or [], stop, scenario)
@@ -47,16 +49,11 @@ def incident(
     if as_json:
         print(json.dumps(said, ensure_ascii=False))
     else:
-        from botctl.cli.output import show
-
         show(*_lines(body, said))
 
 
 def _asked(name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None) -> Json:
     """The body of the control call; raises BotctlError for what cannot be read."""
-    from botctl.cli.sandbox.connection import text_of
-    from botctl.sandbox.console.incident_args import begin
-
     if stop is not None:
         return {"stop": stop}
     if scenario is not None:
@@ -65,11 +62,6 @@ def _asked(name: str | None, period: str | None, settings: list[str], stop: str 
 
 
 def _call(body: Json, project: Path | None, url: str | None) -> Json:
-    import asyncio
-
-    from botctl.cli.sandbox.connection import home
-    from botctl.sandbox.console.client import SandboxClient
-
     async def call() -> Json:
         found = home(project, url)
         async with SandboxClient(*found.sandbox(), found) as client:
@@ -80,14 +72,10 @@ def _call(body: Json, project: Path | None, url: str | None) -> Json:
 
 def _lines(body: Json, said: Json) -> list[RenderableType]:
     """What a person reads of it."""
-    from botctl.sandbox.console.incident_args import told_of
-
     return [told_of(body, said)] if body else _table(said)
 
 
 def _table(said: Json) -> list[RenderableType]:
-    from rich.table import Table
-
     going_on = {one["name"] for one in said["going_on"]}
     table = Table("", "incident", "what happens", "settings", box=None, pad_edge=False)
     for one in sorted(said["incidents"], key=lambda one: str(one["name"])):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from botctl.sandbox.server import Sandbox
+from botctl.core.errors import Held
+from botctl.core.escape import safe
+from botctl.sandbox.model.limits import Limits, pairs
+from botctl.sandbox.model.tokens import client_secret
+from botctl.sandbox.process.client_libraries import pointed
+from botctl.sandbox.process.standalone import SECRET, Plan, kept_secret, new_secret, secret_of, start
+from botctl.sandbox.server import Sandbox
 
 PORT = 8911
 
@@ -42,12 +49,6 @@ def serve(
     BOTCTL_SANDBOX_SECRET_FILE names.
     Exit code 6: the port is taken.
     """
-    import os
-
-    from botctl.core.errors import Held
-    from botctl.sandbox.model.limits import Limits, pairs
-    from botctl.sandbox.process.standalone import SECRET, Plan, kept_secret, new_secret, secret_of, start
-
     said = kept_secret(secret_file) if secret_file else secret_of(os.environ)
     if said is not None and secret_file is None and (named := os.environ.get(f"{SECRET}_FILE")):
         secret_file = Path(named)
@@ -70,10 +71,6 @@ def serve(
 
 def _ready(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
     """All that a bot or a person needs; the secret only where it was made up."""
-    import os
-
-    from botctl.sandbox.model.tokens import client_secret
-
     world, access = sandbox.world, sandbox.access
     bots = [
         {
@@ -89,11 +86,6 @@ def _ready(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
 
 
 def _show(told: dict[str, Any], secret_file: Path | None) -> None:
-    import shlex
-
-    from botctl.core.escape import safe
-    from botctl.sandbox.process.client_libraries import pointed
-
     url = told["url"]
     lines = ["A bot needs its token, and one line that points its library here:"]
     lines += [f"  {library:15} {line}" for library, line in pointed(url).items()]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from botctl.cli.options import Project
-from botctl.cli.sandbox.connection import Url
-
-if TYPE_CHECKING:
-    from botctl.sandbox.console.client import SandboxClient
-    from botctl.sandbox.process.recording import Request, Told
+from botctl.cli.output import show
+from botctl.cli.sandbox.connection import Url, home, text_of
+from botctl.core.errors import BotctlError, UsageError
+from botctl.core.escape import visible
+from botctl.sandbox.console.client import SandboxClient
+from botctl.sandbox.console.incident_args import seconds
+from botctl.sandbox.process.recording import Renaming, Request, Told, events, read, requests, shown
 
 _TRIES = 5  # of a request that is held up by a limit
 _RATE_LIMITED = 429
@@ -33,8 +41,6 @@ def record(
 
     Each line of the file is one request or payload, as JSON.
     """
-    from botctl.sandbox.console.incident_args import seconds
-
     limit_s = seconds(period) if period else None
     count, why = _run(project, url, lambda client: _recorded(client, file, limit_s, most_mb * 1e6))
     typer.echo(f"{count} line{'' if count == 1 else 's'} in {file}{why}.", err=True)
@@ -57,10 +63,6 @@ def traffic(
     Exit code 1: with --again, some were answered with another status (no bot need be connected); with --tell, some
     were heard by nobody.
     """
-    from botctl.cli.sandbox.connection import text_of
-    from botctl.core.errors import UsageError
-    from botctl.sandbox.process.recording import events, read, requests
-
     if again and tell:
         raise UsageError("Only one of these at a time: --again, --tell.")
     lines = read(text_of("recording", file))
@@ -76,11 +78,6 @@ def traffic(
 
 
 def _run(project: Path | None, url: str | None, do: Any) -> Any:
-    import asyncio
-
-    from botctl.cli.sandbox.connection import home
-    from botctl.sandbox.console.client import SandboxClient
-
     async def run() -> Any:
         found = home(project, url)
         async with SandboxClient(*found.sandbox(), found) as client:
@@ -91,12 +88,6 @@ def _run(project: Path | None, url: str | None, do: Any) -> Any:
 
 async def _recorded(client: SandboxClient, path: Path, limit_s: float | None, most_bytes: float) -> tuple[int, str]:
     """Write until the time is over, the file is full, the sandbox ends, or Ctrl-C; how many lines, and why it ended."""
-    import asyncio
-    import os
-    import signal
-
-    from botctl.core.errors import BotctlError
-
     count = size = 0
     if task := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
@@ -122,9 +113,6 @@ async def _recorded(client: SandboxClient, path: Path, limit_s: float | None, mo
 
 async def _asked_again(client: SandboxClient, asked: list[Request]) -> bool:
     """Ask all, print what is answered otherwise; whether nothing is."""
-    from botctl.cli.output import show
-    from botctl.sandbox.process.recording import Renaming
-
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
     tokens = {one: await client.token(bots[one]) for one in {request.bot for request in asked} & bots.keys()}
     renamed, wrong = Renaming(), 0
@@ -146,10 +134,6 @@ async def _asked_again(client: SandboxClient, asked: list[Request]) -> bool:
 
 async def _told_again(client: SandboxClient, told: list[Told]) -> bool:
     """Tell all, in their order, as fast as they are taken; whether each was heard."""
-    from collections import Counter
-
-    from botctl.cli.output import show
-
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
     unheard: Counter[str] = Counter()
     for one in told:
@@ -163,8 +147,6 @@ async def _told_again(client: SandboxClient, told: list[Told]) -> bool:
 
 async def _asked(client: SandboxClient, request: Request, token: str, renamed: Any) -> tuple[int, Any]:
     """The status and the answer; where a limit holds it up that did not then, it waits."""
-    import asyncio
-
     status, answer = 0, None
     for _ in range(_TRIES):
         given = {"params": renamed(dict(request.query)), "json": renamed(request.body)}
@@ -178,12 +160,6 @@ async def _asked(client: SandboxClient, request: Request, token: str, renamed: A
 
 def _show(lines: list[Json]) -> None:
     """In a terminal a line each, cut at its edge; whole in a pipe."""
-    import shutil
-    import sys
-
-    from botctl.core.escape import visible
-    from botctl.sandbox.process.recording import shown
-
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in lines:
         text = visible(shown(line))

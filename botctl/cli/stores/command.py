@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import dataclasses
+import json
 
 import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.text import Text
 
-from botctl.cli.options import AsJson, Profile, Project, load_settings
+from botctl.cli.options import AsJson, Profile, Project
+from botctl.cli.settings import load_settings
+from botctl.core.errors import ExitCode
+from botctl.core.processes.runtime import Runtime
+from botctl.stores.report import StoreReport, StoreState, report
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from botctl.stores.report import StoreReport
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+@app.command()
 def stores(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show where the stores are, and how they do.
 
     Starts nothing. Exit code 7 when one that should answer does not.
     """
-    import asyncio
-
-    from botctl.core.errors import ExitCode
-    from botctl.core.processes.runtime import Runtime
-    from botctl.stores.report import StoreState, report
-
     loaded = load_settings(project, profile)
     found = asyncio.run(report(loaded.settings, Runtime(loaded.root)))
     if as_json:
-        import dataclasses
-        import json
-
         print(json.dumps([dataclasses.asdict(store) for store in found]))
     else:
-        from rich.console import Console
-
         for store in found:
             Console(highlight=False, soft_wrap=True).print(_lines(store))
     if any(store.state is StoreState.DOWN for store in found):
@@ -43,9 +39,6 @@ def stores(project: Project = None, profile: Profile = None, as_json: AsJson = F
 
 def _lines(store: StoreReport) -> Text:
     """What is known of a store, in two lines: how it does, and where it is."""
-    from rich.filesize import decimal
-    from rich.text import Text
-
     facts = [
         store.version or store.detail or "nothing runs it; the next command that needs it does",
         "" if store.latency_ms is None else f"{store.latency_ms:.1f} ms",

@@ -2,7 +2,8 @@
 
 botctl logs with ``loguru.logger``; ``logger.contextualize(command=…, guild=…, user=…, interaction=…)`` around the work
 gives every line in it these fields, ``logger.bind(service=…)`` a service its own. What others log with `logging`, warn
-of, or raise in a thread comes here too. No secret reaches a sink: `log_lines` takes them out of each line, tracebacks included, and loguru's own ``diagnose``, which prints values of variables, is off.
+of, or raise in a thread comes here too. No secret reaches a sink: `log_lines` takes them out of each line, tracebacks
+included, and loguru's own ``diagnose``, which prints values of variables, is off.
 """
 
 from __future__ import annotations
