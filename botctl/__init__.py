@@ -1,6 +1,7 @@
 """botctl runs a Discord bot the way a good operations team would run it.
 
-What a command's author needs stands here; it is loaded when it is first asked for, so that ``botctl --help`` is quick.
+What the author of commands needs stands here: ``from botctl import Command, Context, CommandFinished, on``. Each name
+is loaded when it is first asked for, so that ``botctl --help`` is quick.
 """
 
 from __future__ import annotations
@@ -8,35 +9,79 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from botctl.bot.command import Command, MessageCommand, UserCommand, component, modal, on
-    from botctl.bot.context import Context
-    from botctl.core.contracts.jobs import JobRun, job
-    from botctl.core.errors import UsageError
+from botctl.core.version import __version__ as __version__
 
-__version__ = "0.1.0"
-__all__ = [
-    "Command",
-    "Context",
-    "JobRun",
-    "MessageCommand",
-    "UsageError",
-    "UserCommand",
-    "component",
-    "job",
-    "modal",
-    "on",
-]
+if TYPE_CHECKING:
+    from botctl.bot.client import Bot as Bot
+    from botctl.bot.command import Command as Command
+    from botctl.bot.command import MessageCommand as MessageCommand
+    from botctl.bot.command import UserCommand as UserCommand
+    from botctl.bot.command import component as component
+    from botctl.bot.command import modal as modal
+    from botctl.bot.command import on as on
+    from botctl.bot.context import Context as Context
+    from botctl.core.config.settings import Settings as Settings
+    from botctl.core.contracts.event_log import EventLog as EventLog
+    from botctl.core.contracts.events import AutocompleteAnswered as AutocompleteAnswered
+    from botctl.core.contracts.events import CommandFinished as CommandFinished
+    from botctl.core.contracts.events import CommandStarted as CommandStarted
+    from botctl.core.contracts.events import DrainStarted as DrainStarted
+    from botctl.core.contracts.events import Event as Event
+    from botctl.core.contracts.events import EventsLost as EventsLost
+    from botctl.core.contracts.events import GatewayChanged as GatewayChanged
+    from botctl.core.contracts.events import GuildSettingsChanged as GuildSettingsChanged
+    from botctl.core.contracts.events import JobFinished as JobFinished
+    from botctl.core.contracts.events import JobStarted as JobStarted
+    from botctl.core.contracts.events import KeyCreated as KeyCreated
+    from botctl.core.contracts.events import KeyRevoked as KeyRevoked
+    from botctl.core.contracts.events import MigrationApplied as MigrationApplied
+    from botctl.core.contracts.events import MigrationFailed as MigrationFailed
+    from botctl.core.contracts.events import RunEnding as RunEnding
+    from botctl.core.contracts.events import RunStarted as RunStarted
+    from botctl.core.contracts.events import ServiceChanged as ServiceChanged
+    from botctl.core.contracts.events import StoreRestarted as StoreRestarted
+    from botctl.core.contracts.jobs import JobRun as JobRun
+    from botctl.core.contracts.jobs import job as job
+    from botctl.core.contracts.protocols import GuildSettingsStore as GuildSettingsStore
+    from botctl.core.contracts.protocols import StatusSource as StatusSource
+    from botctl.core.errors import UsageError as UsageError
+
 _HOMES = {
-    "Context": "botctl.bot.context",
-    "JobRun": "botctl.core.contracts.jobs",
-    "UsageError": "botctl.core.errors",
-    "job": "botctl.core.contracts.jobs",
+    "botctl.bot.client": ("Bot",),
+    "botctl.bot.command": ("Command", "MessageCommand", "UserCommand", "component", "modal", "on"),
+    "botctl.bot.context": ("Context",),
+    "botctl.core.config.settings": ("Settings",),
+    "botctl.core.contracts.event_log": ("EventLog",),
+    "botctl.core.contracts.events": (
+        "AutocompleteAnswered",
+        "CommandFinished",
+        "CommandStarted",
+        "DrainStarted",
+        "Event",
+        "EventsLost",
+        "GatewayChanged",
+        "GuildSettingsChanged",
+        "JobFinished",
+        "JobStarted",
+        "KeyCreated",
+        "KeyRevoked",
+        "MigrationApplied",
+        "MigrationFailed",
+        "RunEnding",
+        "RunStarted",
+        "ServiceChanged",
+        "StoreRestarted",
+    ),
+    "botctl.core.contracts.jobs": ("JobRun", "job"),
+    "botctl.core.contracts.protocols": ("GuildSettingsStore", "StatusSource"),
+    "botctl.core.errors": ("UsageError",),
 }
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
     """The author's names, on first use (PEP 562)."""
-    if name not in __all__:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "botctl.bot.command")), name)
+    return getattr(importlib.import_module(_HOME_OF[name]), name)

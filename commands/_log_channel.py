@@ -3,7 +3,7 @@
 import disnake
 from disnake.ext import commands
 
-from botctl.core.contracts.protocols import GuildSettingsStore
+from botctl import GuildSettingsStore
 
 
 async def post(

@@ -1,9 +1,6 @@
 import disnake
 
-from botctl import on
-from botctl.bot.client import Bot
-from botctl.core.contracts.events import CommandFinished
-from botctl.core.contracts.protocols import GuildSettingsStore
+from botctl import Bot, CommandFinished, GuildSettingsStore, on
 
 from ._log_channel import post
 

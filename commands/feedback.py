@@ -1,7 +1,6 @@
 import disnake
 
-from botctl import Command, Context, modal
-from botctl.core.contracts.protocols import GuildSettingsStore
+from botctl import Command, Context, GuildSettingsStore, modal
 
 from ._log_channel import post
 

@@ -2,8 +2,7 @@ from datetime import timedelta
 
 import disnake
 
-from botctl import Command, Context
-from botctl.core.contracts.protocols import StatusSource
+from botctl import Command, Context, StatusSource
 
 
 class Ops(Command):

@@ -4,8 +4,7 @@ import disnake
 from disnake.ext import commands
 from redis.asyncio import Redis
 
-from botctl import Command, Context, UsageError, component
-from botctl.core.config.settings import Settings
+from botctl import Command, Context, Settings, UsageError, component
 
 KEPT_S = 30 * 24 * 3600
 MAX_ANSWERS = 5

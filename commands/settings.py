@@ -2,9 +2,8 @@ from typing import Literal
 
 import disnake
 
-from botctl import Command, Context
+from botctl import Command, Context, GuildSettingsStore
 from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
-from botctl.core.contracts.protocols import GuildSettingsStore
 
 Key = Literal["locale", "disabled", "log_channel"]
 STRANGE = {"en": "I have no such command; is it misspelt?", "de": "So einen Befehl habe ich nicht; vertippt?"}

@@ -2,8 +2,7 @@
 
 import logging
 
-from botctl import JobRun, job
-from botctl.core.contracts.event_log import EventLog
+from botctl import EventLog, JobRun, job
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from botctl.bot.decisions import Rules
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import AssemblyError
-from botctl.core.services.dependencies import label, parameters_of
+from botctl.core.signatures import label, parameters_of
 
 T = TypeVar("T")
 Parent = commands.InvokableSlashCommand | commands.SubCommandGroup

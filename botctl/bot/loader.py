@@ -30,8 +30,8 @@ from botctl.bot.load_errors import PACKAGE, Faults, line, line_of, words
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.jobs import Job, JobRun, declared
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
-from botctl.core.services.dependencies import label, parameters_of
 from botctl.core.services.registry import Services
+from botctl.core.signatures import label, parameters_of
 
 
 @dataclass(frozen=True, slots=True)

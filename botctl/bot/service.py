@@ -31,8 +31,8 @@ from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import ANYTHING, BotctlError, ConfigError, DeadToken, Held, Unreachable
-from botctl.core.services.dependencies import parameters_of
 from botctl.core.services.registry import Backoff, Services, Tasks
+from botctl.core.signatures import parameters_of
 from botctl.core.telemetry.metrics import Metrics
 
 PRIVILEGED: Final = ("members", "presences", "message_content")

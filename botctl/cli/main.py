@@ -2,61 +2,47 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from botctl import __version__
 from botctl.cli.boundary import guarded
+from botctl.cli.lazy import LazyCommand, LazyGroup
+from botctl.core.version import __version__
 
 OPERATE: Final = "Operate"
 ACCESS: Final = "Access"
 DEVELOP: Final = "Develop"
 
 
-class Verb(TyperCommand):
-    """A verb as `botctl --help` shows it. Its options are in ``botctl.cli.<module>.command``, loaded at the call."""
-
-    def __init__(self, panel: str, name: str, line: str, module: str = "") -> None:
-        super().__init__(name=name, help=line, rich_help_panel=panel)
-        self.module = f"botctl.cli.{module or name}.command"
-
-    def load(self) -> Any:
-        """The Click command behind it."""
-        command = typer.main.get_command(importlib.import_module(self.module).app)
-        command.name = self.name
-        return command
-
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Begin a call: from here on the loaded command takes over."""
-        return self.load().make_context(info_name, args, parent=parent, **extra)
+def _verb(panel: str, name: str, line: str, folder: str = "") -> LazyCommand:
+    return LazyCommand(name, line, f"botctl.cli.{folder or name}.command", panel=panel)
 
 
 VERBS: Final = (
-    Verb(OPERATE, "run", "Start the bot and everything it needs, until Ctrl-C or SIGTERM."),
-    Verb(OPERATE, "migrate", "Change the database's shape, step by step."),
-    Verb(OPERATE, "monitor", "Watch all processes of the bot, from another terminal."),
-    Verb(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
-    Verb(OPERATE, "stores", "Show where the stores are, and how they do."),
-    Verb(OPERATE, "ratelimit", "Look at rate limits, and reset them."),
-    Verb(OPERATE, "audit", "Read the audit log."),
-    Verb(OPERATE, "settings", "Show or change the settings of a guild.", module="guild_settings"),
-    Verb(ACCESS, "auth", "Make, list and revoke API keys."),
-    Verb(DEVELOP, "sandbox", "Talk to the bot in the local Discord; alone, a prompt."),
-    Verb(DEVELOP, "init", "Write a new bot from the example into DIR."),
+    _verb(OPERATE, "run", "Start the bot and everything it needs, until Ctrl-C or SIGTERM."),
+    _verb(OPERATE, "migrate", "Change the database's shape, step by step."),
+    _verb(OPERATE, "monitor", "Watch all processes of the bot, from another terminal."),
+    _verb(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
+    _verb(OPERATE, "stores", "Show where the stores are, and how they do."),
+    _verb(OPERATE, "ratelimit", "Look at rate limits, and reset them."),
+    _verb(OPERATE, "audit", "Read the audit log."),
+    _verb(OPERATE, "settings", "Show or change the settings of a guild.", folder="guild_settings"),
+    _verb(ACCESS, "auth", "Make, list and revoke API keys."),
+    _verb(DEVELOP, "sandbox", "Talk to the bot in the local Discord; alone, a prompt."),
+    _verb(DEVELOP, "init", "Write a new bot from the example into DIR."),
 )
 
 
-class Grouped(TyperGroup):
+class Verbs(LazyGroup):
     """Help with the verbs in groups, in plain text: Rich's help would double the time of ``botctl --help``."""
+
+    lazy = VERBS
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the signature is Click's
         limit = formatter.width - 6 - max(len(name) for name in self.commands)
-        for panel in dict.fromkeys(command.rich_help_panel for command in VERBS):
+        for panel in (OPERATE, ACCESS, DEVELOP):
             with formatter.section(panel):
                 shown = [verb for verb in VERBS if verb.rich_help_panel == panel]
                 formatter.write_dl([(verb.name, verb.get_short_help_str(limit)) for verb in shown])
@@ -64,10 +50,10 @@ class Grouped(TyperGroup):
 
 app = typer.Typer(
     name="botctl",
-    cls=Grouped,
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode=None,
-    add_completion=True,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -88,13 +74,6 @@ def botctl(
     """Run and operate a Discord bot in production."""
 
 
-def _call(words: Sequence[str]) -> object:
-    root: Any = typer.main.get_command(app)
-    for verb in VERBS:
-        root.add_command(verb)
-    return root(list(words), prog_name="botctl", standalone_mode=False)
-
-
 def main() -> None:
     """What the ``botctl`` script calls."""
     words = sys.argv[1:]
@@ -102,7 +81,9 @@ def main() -> None:
     kept = [word for word in options if word != "--debug"]  # it may stand anywhere
     words = kept + words[len(options) :]
     debug = len(kept) < len(options)
-    sys.exit(guarded(lambda: _call(words), debug=debug, as_json="--json" in kept))
+    sys.exit(
+        guarded(lambda: app(words, prog_name="botctl", standalone_mode=False), debug=debug, as_json="--json" in kept)
+    )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from botctl.core.contracts.jobs import Job, JobRecord, JobRun, Result
 from botctl.core.contracts.protocols import Auditor, Lease
 from botctl.core.errors import ANYTHING, Unreachable
 from botctl.core.ids import error_id, event_id
-from botctl.core.services.dependencies import parameters_of
 from botctl.core.services.registry import Services
+from botctl.core.signatures import parameters_of
 from botctl.jobs.planning import Step, step
 from botctl.jobs.store import End, MongoJobBook
 

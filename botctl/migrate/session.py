@@ -13,7 +13,6 @@ from typing import Final
 
 import pymongo
 
-import botctl
 from botctl.core.clock import Clock
 from botctl.core.contracts.audit_entry import Stage, Success, Target, happened, operator
 from botctl.core.contracts.bus import Bus
@@ -25,6 +24,7 @@ from botctl.core.escape import safe
 from botctl.core.ids import event_id
 from botctl.core.processes.process import began, is_running
 from botctl.core.redact import redact
+from botctl.core.version import __version__
 from botctl.migrate.files import Migration, Step, Steps, line_of, shown
 from botctl.migrate.ledger import Ledger
 from botctl.migrate.plan import By, Direction, Record, State
@@ -244,7 +244,7 @@ class _One:
 def me(lease: Lease) -> By:
     """The process that runs this, as the holder of ``lease``."""
     pid = os.getpid()
-    return By(socket.gethostname(), pid, began(pid) or "", botctl.__version__, lease.fence)
+    return By(socket.gethostname(), pid, began(pid) or "", __version__, lease.fence)
 
 
 def gone(by: By) -> bool:

@@ -14,7 +14,6 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-import botctl
 from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.contracts.jobs import JobBook, JobRecord
 from botctl.core.contracts.protocols import StatusSource
@@ -22,6 +21,7 @@ from botctl.core.contracts.service_state import Health
 from botctl.core.errors import Unreachable
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
+from botctl.core.version import __version__
 from botctl.monitor import snapshot as form
 from botctl.monitor.snapshot import EVERY_S, KEPT_MS, Command, Commands, Job, Service, Shard, Snapshot
 
@@ -65,7 +65,7 @@ class SnapshotWriter:
             bot=metrics.bot,
             host=self._host,
             pid=self._pid,
-            version=botctl.__version__,
+            version=__version__,
             roles=self.roles,
             at=iso_ms(self.clock.now()),
             started=self._started,

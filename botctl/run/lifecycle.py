@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any, Protocol
 
-from botctl import __version__
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted
@@ -19,7 +18,8 @@ from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, Running
 from botctl.core.telemetry.logs import TOLD
-from botctl.run.roles import Role, compose
+from botctl.core.version import __version__
+from botctl.run.roles import Role, run_registry
 from botctl.run.signals import DEPART_S, Stop, listening
 from botctl.run.supervisor import misgivings, supervised
 
@@ -47,7 +47,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
         BotctlError: something is wrong with the settings or commands, or a service failed.
     """
     bus = Bus()
-    registry, types = compose(loaded, roles, bus=bus, skip_broken=skip_broken)
+    registry, types = run_registry(loaded, roles, bus=bus, skip_broken=skip_broken)
     plan = registry.plan(*types)
     drain_s = loaded.settings.shutdown.drain_s
     hard_limit_s = drain_s + sum(spec.stop_s for spec in plan)
@@ -70,16 +70,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
 
         async def drain(running: Running) -> None:
             supervisor.stopping()
-            drains: list[Awaitable[None]] = []
-            if Role.BOT in roles:
-                from botctl.bot.service import BotService
-
-                drains.append(running.get(BotService).drain(drain_s))
-            if Role.JOBS in roles:
-                from botctl.jobs.scheduler import Scheduler
-
-                drains.append(running.get(Scheduler).drain(drain_s))
-            await asyncio.gather(*drains)
+            await running.drain(drain_s)
 
         code: int = ExitCode.FAILED
         try:

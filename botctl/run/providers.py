@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHILD_STOP_S: Final = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
 
 
-def basis(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+def base_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
     """A registry with what takes no start.
 
     ``lasting``: this process is a `botctl run`, whose embedded parts others may join; ``owning``: it joins nobody's.

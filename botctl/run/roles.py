@@ -1,20 +1,18 @@
-"""The services of a `botctl run`, put together by its roles.
+"""What a `botctl run` of given roles consists of: every service of it is named here, or in a group of `providers`.
 
-Every service of a bot is named here or in `botctl.run.providers`, and nowhere else: what each one needs stands in the
-annotations of its factory, and the registry finds the order.
+Read it from top to bottom. What a service needs stands in the annotations of its factory, and the registry finds the
+order. A role's modules are imported when the role is added: a realtime server loads no disnake, a bot no web server.
 """
 
 from __future__ import annotations
 
 import enum
-import logging
 import math
 import sys
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
@@ -23,11 +21,11 @@ from botctl.core.config.loading import Loaded
 from botctl.core.config.settings import Settings, uses_sandbox
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
-from botctl.core.contracts.jobs import Job, Jobs
+from botctl.core.contracts.jobs import Jobs
 from botctl.core.contracts.throttle import parse
-from botctl.core.errors import ConfigError, MigrationFaults, UsageError
-from botctl.core.services.dependencies import Factory
+from botctl.core.errors import ConfigError
 from botctl.core.services.registry import Registry, load_factory
+from botctl.core.signatures import Factory
 from botctl.core.telemetry.metrics import process_metrics
 from botctl.events.relay import Relay
 from botctl.jobs.store import job_book
@@ -35,6 +33,7 @@ from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
 from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
+from botctl.run.moved_modules import keep_old_names
 from botctl.run.providers import (
     CHILD_STOP_S,
     add_audit,
@@ -44,7 +43,7 @@ from botctl.run.providers import (
     add_mongo,
     add_redis,
     add_relay,
-    basis,
+    base_registry,
     migrations_of,
 )
 from botctl.sandbox.process.service import sandbox
@@ -52,11 +51,9 @@ from botctl.stores.mongo import Database
 
 if TYPE_CHECKING:
     from botctl.bot.loader import Catalog
-    from botctl.jobs.admin import JobDesk
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 JOBS_STOP_S = 10.0  # runs were given time to end before; now they are cancelled, and the lease is let go
-_log = logging.getLogger(__name__)
 
 
 class Role(enum.StrEnum):
@@ -75,7 +72,7 @@ class Role(enum.StrEnum):
 DEFAULT_ROLES = (Role.BOT, Role.REALTIME, Role.JOBS)
 
 
-def compose(
+def run_registry(
     loaded: Loaded, roles: Collection[Role], *, bus: Bus, skip_broken: bool = False
 ) -> tuple[Registry, tuple[type, ...]]:
     """The services of a `botctl run` that is ``roles``, and the types of those to open.
@@ -84,7 +81,7 @@ def compose(
         ConfigError: a service of the settings cannot be loaded, files of the commands or migrations are broken, or
             there is nothing embedded that `Role.STORES` could keep.
     """
-    registry = assemble(loaded, bus=bus, lasting=True, owning=Role.STORES in roles)
+    registry = shared_registry(loaded, bus=bus, lasting=True, owning=Role.STORES in roles)
     registry.add(process_metrics, name="metrics")
     wanted: list[type] = [
         Relay,
@@ -95,10 +92,10 @@ def compose(
         _check_that_something_is_embedded(loaded.settings)
         wanted += [Redis, Database, DiscordAccess]
     if set(roles) - {Role.STORES}:
-        wanted.append(_add_migrated(registry, loaded, apply=loaded.settings.migrate.on_start))
-        wanted += _add_operators_own(registry, loaded)
+        wanted.append(add_migrated(registry, loaded, apply=loaded.settings.migrate.on_start))
+        wanted += add_operators_own(registry, loaded)
     if {Role.BOT, Role.JOBS} & set(roles):
-        catalog = _load_commands(registry, loaded, skip_broken=skip_broken)
+        catalog = load_commands(registry, loaded, skip_broken=skip_broken)
         wanted += _add_bot(registry, loaded, catalog) if Role.BOT in roles else []
         wanted += _add_jobs(registry, catalog) if Role.JOBS in roles else []
     if Role.REALTIME in roles:
@@ -114,10 +111,10 @@ def _check_that_something_is_embedded(settings: Settings) -> None:
         )
 
 
-def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
-    """What all roles share: stores, limits, audit, guild settings, the way to Discord. Flags as for `basis`."""
+def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+    """What all roles share: stores, limits, audit, guild settings, the way to Discord. Flags as for `base_registry`."""
     settings = loaded.settings
-    registry = basis(loaded, bus=bus, lasting=lasting, owning=owning)
+    registry = base_registry(loaded, bus=bus, lasting=lasting, owning=owning)
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
@@ -129,14 +126,15 @@ def assemble(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = 
     return registry
 
 
-def _add_migrated(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
+def add_migrated(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
     """What all but the stores wait for: that the database has the shape which the files expect. It takes its time."""
     registry.value(Migrations, migrations_of(loaded))
     return registry.add(partial(migrated, apply=apply), name="migrations", also=[Relay], start_s=math.inf)
 
 
-def _add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
+def add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
     """The factories named under ``[services]``; they may be in modules of the project."""
+    keep_old_names()
     if loaded.settings.services and str(loaded.root) not in sys.path:
         sys.path.append(str(loaded.root))  # at the end: a project's random.py does not hide the library's
     return [
@@ -151,12 +149,13 @@ def _own(name: str, path: str) -> Factory:
         raise ConfigError(f"services.{name}: {error}", hint=error.hint) from error
 
 
-def _load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
+def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
     """The files of the commands folder, held against what the registry has."""
     from botctl.bot.compiled import Checks
     from botctl.bot.loader import load
     from botctl.jobs.builtin import SHIPPED
 
+    keep_old_names()
     settings = loaded.settings
     own = {job.name for job in SHIPPED}
     checks = Checks(set(settings.roles), parse(settings.commands.throttle), registry.provides, own)
@@ -176,6 +175,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
         start_s=BOT_START_S,
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
+        drain=BotService.drain,
     )
     return [bot]
 
@@ -189,7 +189,15 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
     registry.value(Jobs, jobs)
     needs = {need for job in jobs for need in job.needs}
     scheduler = partial(job_scheduler, complete=not catalog.left_out)
-    return [registry.add(scheduler, name="jobs", also={*needs, Migrated}, stop_s=JOBS_STOP_S, ping=Scheduler.ping)]
+    service = registry.add(
+        scheduler,
+        name="jobs",
+        also={*needs, Migrated},
+        stop_s=JOBS_STOP_S,
+        ping=Scheduler.ping,
+        drain=Scheduler.drain,
+    )
+    return [service]
 
 
 def _add_realtime(registry: Registry, loaded: Loaded) -> type:
@@ -198,54 +206,3 @@ def _add_realtime(registry: Registry, loaded: Loaded) -> type:
 
     stop_s = loaded.settings.realtime.drain_s + GRACE_S + 2.0
     return registry.add(realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=Realtime.ping)
-
-
-@asynccontextmanager
-async def job_desk(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobDesk]:
-    """What looks after the jobs from a terminal; able to run the job ``run`` itself, if no migration is pending.
-
-    Files that cannot be loaded are told in the log, and left out.
-
-    Raises:
-        UsageError: there is no job of that name.
-        ConfigError: there is none in the files that can be loaded.
-    """
-    from botctl.jobs.admin import JobDesk, job_desk
-
-    registry = assemble(loaded, bus=Bus())
-    jobs, complete = _jobs_that_load(registry, loaded)
-    registry.value(Jobs, jobs)
-    also: tuple[Any, ...] = ()
-    hindrance: ConfigError | None = None
-    if run is not None:
-        needs = _job_to_run(jobs, run, complete=complete).needs
-        try:
-            also = (*needs, _add_migrated(registry, loaded, apply=False))
-        except MigrationFaults as error:
-            hindrance = error
-    registry.add(partial(job_desk, hindrance=hindrance), name="desk", also=also)
-    async with registry.open(JobDesk) as running:
-        yield running.get(JobDesk)
-
-
-def _jobs_that_load(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
-    """The jobs of all files that can be loaded, and whether those are all files. What is wrong is told in the log."""
-    from botctl.jobs.builtin import SHIPPED
-
-    try:
-        _add_operators_own(registry, loaded)
-        catalog = _load_commands(registry, loaded, skip_broken=True)
-    except ConfigError as error:
-        _log.warning("left out: %s", error)
-        return SHIPPED, False
-    return Jobs((*SHIPPED, *catalog.jobs)), not catalog.left_out
-
-
-def _job_to_run(jobs: Jobs, name: str, *, complete: bool) -> Job:
-    try:
-        return jobs.named(name)
-    except UsageError as error:
-        if complete:
-            raise
-        sentence = f"there is no job {name[:40]!r} in the files that can be loaded."
-        raise ConfigError(sentence, hint="Correct those that were left out; `botctl run` names them all.") from error

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from botctl.cli.lazy import LazyCommand
 from botctl.cli.main import VERBS
+
+LAZY: dict[str, LazyCommand] = {}
+"""Those whose module is imported at the call."""
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
     for verb in VERBS:
-        yield from _walk(str(verb.name), verb.load())
+        yield from _walk(str(verb.name), verb)
 
 
 def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(command, LazyCommand):
+        LAZY[name] = command
+        command = command.load()
     yield name, command
     for child_name, child in getattr(command, "commands", {}).items():
         yield from _walk(f"{name} {child_name}", child)

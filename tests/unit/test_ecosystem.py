@@ -18,7 +18,7 @@ from botctl.core.config.loading import load
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
 from botctl.core.services.dependencies import Spec
-from botctl.run.roles import Role, compose
+from botctl.run.roles import Role, run_registry
 from botctl.run.signals import DEPART_S
 from botctl.run.supervisor import IDENTIFY_S, misgivings
 from tests.support import ROOT
@@ -51,7 +51,7 @@ def shipped() -> dict[str, Any]:
 def plan(tmp_path: Path) -> tuple[Spec, ...]:
     """The services of a run with every role."""
     create(tmp_path)
-    registry, types = compose(load(tmp_path, None, {}, {}), list(Role), bus=Bus())
+    registry, types = run_registry(load(tmp_path, None, {}, {}), list(Role), bus=Bus())
     return registry.plan(*types)
 
 

@@ -17,7 +17,7 @@ from botctl.cli.settings import load_settings
 from botctl.core.contracts.audit_entry import Success
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import moment
-from botctl.run.oneshot import audit_follower, audit_log
+from botctl.run.oneshot.audit import audit_follower, audit_log
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Read the audit log.")
 

@@ -21,7 +21,7 @@ from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import duration
-from botctl.run.oneshot import api_keys
+from botctl.run.oneshot.api_keys import api_keys
 
 T = TypeVar("T")
 

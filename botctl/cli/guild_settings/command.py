@@ -16,7 +16,7 @@ from botctl.core.config.settings import DISCORD_ID
 from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
-from botctl.run.oneshot import guild_settings
+from botctl.run.oneshot.guild_settings import guild_settings
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Show or change the settings of a guild."

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from botctl import __version__
 from botctl.core.errors import BotctlError, NeedsDecision
+from botctl.core.version import __version__
 
 _FOLDERS = ("commands", "migrations", "config")
 _PM2 = "ecosystem.config.js"

@@ -25,7 +25,7 @@ from botctl.core.contracts.leasing import Holder
 from botctl.core.errors import BotctlError, Held
 from botctl.core.escape import safe
 from botctl.jobs.admin import Answer, Line
-from botctl.run.roles import job_desk
+from botctl.run.oneshot.jobs import job_admin
 
 app = typer.Typer(
     add_completion=False,
@@ -45,7 +45,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     loaded = load_settings(project, profile)
 
     async def ask() -> tuple[list[Line], Holder | None]:
-        async with job_desk(loaded) as desk:
+        async with job_admin(loaded) as desk:
             return await desk.lines(), await desk.holder()
 
     lines, holder = asyncio.run(ask())
@@ -66,7 +66,7 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
     loaded = load_settings(project, profile)
 
     async def ask() -> Answer:
-        async with job_desk(loaded, run=name) as desk:
+        async with job_admin(loaded, run=name) as desk:
             return await desk.run(name, _ignore if as_json else _say)
 
     answer = _answer(ask())
@@ -94,7 +94,7 @@ def _pause(name: str, project: Path | None, profile: str | None, *, paused: bool
     loaded = load_settings(project, profile)
 
     async def ask() -> bool:
-        async with job_desk(loaded) as desk:
+        async with job_admin(loaded) as desk:
             return await desk.pause(name, paused=paused)
 
     changed = asyncio.run(ask())

@@ -23,7 +23,7 @@ from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.plan import Row, State
 from botctl.migrate.runner import PATIENCE_S, Migrator, Order, rows_of
 from botctl.migrate.session import gone
-from botctl.run.oneshot import ledger, migrator
+from botctl.run.oneshot.migrate import ledger, migrator
 from botctl.run.providers import migrations_of
 from botctl.run.signals import finish
 

@@ -16,7 +16,7 @@ from botctl.cli.monitor.view import picture
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.monitor.view import View
-from botctl.run.oneshot import monitor as monitor_of
+from botctl.run.oneshot.monitor import monitor as monitor_of
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -21,7 +21,7 @@ from botctl.core.errors import UsageError
 from botctl.core.escape import safe
 from botctl.ratelimit.inspect import Place, PolicyRow
 from botctl.ratelimit.keys import Subject, subject_of
-from botctl.run.oneshot import rate_limits, reset_limits
+from botctl.run.oneshot.ratelimit import rate_limits, reset_limits
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Look at rate limits, and reset them."

@@ -20,7 +20,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from botctl import __version__
 from botctl.cli.output import plain
 from botctl.cli.program_name import as_typed
 from botctl.core.config.loading import Loaded
@@ -31,6 +30,7 @@ from botctl.core.escape import safe
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Running
 from botctl.core.telemetry.logs import FILE_NAME
+from botctl.core.version import __version__
 from botctl.stores.address import shown
 
 _MARKS = {

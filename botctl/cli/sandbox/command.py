@@ -11,13 +11,12 @@ from typing import Annotated
 
 import typer
 
+from botctl.cli.lazy import LazyCommand, LazyGroup
 from botctl.cli.options import AsJson, Project
 from botctl.cli.sandbox import transcript as sandbox_transcript
 from botctl.cli.sandbox.connection import Url, home
 from botctl.cli.sandbox.incidents import incident
 from botctl.cli.sandbox.output import put, tell_how_to_go_on
-from botctl.cli.sandbox.prompt import at_prompt, from_pipe
-from botctl.cli.sandbox.serve import serve
 from botctl.cli.sandbox.traffic import record, traffic
 from botctl.cli.sandbox.transcript import replayed
 from botctl.sandbox.console.client import SandboxClient, Seat
@@ -31,7 +30,19 @@ Channel = Annotated[str | None, typer.Option("--channel", metavar="NAME", help="
 Guild = Annotated[str | None, typer.Option("--guild", metavar="NAME", help="In which guild; else the first one.")]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait for the bot.")]
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+class SandboxCommands(LazyGroup):
+    """`serve` loads the server; a person's commands need only its client."""
+
+    lazy = (LazyCommand("serve", "Run the local Discord alone, for bots of any library.", "botctl.cli.sandbox.serve"),)
+
+
+app = typer.Typer(
+    cls=SandboxCommands,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +83,9 @@ def sandbox(
     """
     ctx.obj = Place(project, url, as_, channel, guild)
     if ctx.invoked_subcommand is None:
+        # Only here: `sandbox send` needs no prompt-toolkit.
+        from botctl.cli.sandbox.prompt import at_prompt, from_pipe  # noqa: PLC0415
+
         talk_on = at_prompt if sys.stdin.isatty() and sys.stdout.isatty() else from_pipe
         with sandbox_transcript.transcript(transcript) as notes:
             _act(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
@@ -198,7 +212,6 @@ def replay(
 
 
 app.command()(incident)
-app.command()(serve)
 app.command()(record)
 app.command()(traffic)
 

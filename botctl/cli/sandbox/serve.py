@@ -20,7 +20,10 @@ from botctl.sandbox.server import Sandbox
 
 PORT = 8911
 
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+
+@app.command()
 def serve(
     *,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 is any free one.")] = PORT,

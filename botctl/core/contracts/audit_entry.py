@@ -20,11 +20,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-import botctl
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
 from botctl.core.ids import event_id
 from botctl.core.redact import MARK, redact, redact_json
+from botctl.core.version import __version__
 
 VERSION = 1
 MAX_LINE_BYTES = 16_384
@@ -120,7 +120,7 @@ class AuditEntry:
 @functools.cache
 def via(iface: str, cmd: str | None = None) -> Via:
     """The way through this process."""
-    return Via(iface, socket.gethostname(), os.getpid(), botctl.__version__, cmd)
+    return Via(iface, socket.gethostname(), os.getpid(), __version__, cmd)
 
 
 def operator() -> Who:

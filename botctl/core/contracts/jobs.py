@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from botctl.core.contracts.schedule import Schedule, parse
 from botctl.core.errors import UsageError
-from botctl.core.services.dependencies import Key, parameters_of
+from botctl.core.signatures import Key, parameters_of
 
 LEASE: Final = "jobs"
 """The lease whose holder schedules."""

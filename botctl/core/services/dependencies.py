@@ -1,33 +1,17 @@
-"""What a factory needs and provides, read from its annotations; and the order that follows. Nothing here runs."""
+"""What each service depends on, and the order that follows. Nothing here runs."""
 
 from __future__ import annotations
 
-import functools
 import importlib
-import inspect
 import types
 import typing
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from botctl.core.errors import ANYTHING, AssemblyError, CircularNeed, ConfigError, MissingNeed
-
-Key = Any  # a class, a NewType or a parametrised generic; the type system has no word for the three together
-Factory = Callable[..., AbstractAsyncContextManager[Any]]
-
-_FACTORY_HINT = "Put @asynccontextmanager above it and annotate it `-> AsyncIterator[TheService]`."
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter and the type it asks for. ``optional``: it has a default, kept where nobody provides the type."""
-
-    name: str
-    key: Key
-    optional: bool
+from botctl.core.errors import ANYTHING, CircularNeed, ConfigError, MissingNeed
+from botctl.core.signatures import FACTORY_HINT, Factory, Key, Parameter, label, parameters_of, provided_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,63 +29,12 @@ class Spec:
     start_s: float
     stop_s: float
     ping: Callable[[Any], Awaitable[str | None]] | None
+    drain: Callable[[Any, float], Awaitable[None]] | None = None
 
     def needs(self, known: Collection[Key]) -> tuple[Key, ...]:
         """Types that must be there before it starts; an optional one only if it is among ``known``."""
         asked = (p.key for p in self.parameters if not p.optional or p.key in known)
         return tuple(dict.fromkeys((*asked, *self.also)))
-
-
-def label(key: Key) -> str:
-    """``key`` as a person would write it."""
-    return str(getattr(key, "__name__", key))
-
-
-def unwrapped(target: Any) -> Any:
-    """The function or class inside partials."""
-    while isinstance(target, functools.partial):
-        target = target.func
-    return target
-
-
-def parameters_of(target: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """The parameters of a function, a partial of one, or a class, that are to be filled by type.
-
-    Raises:
-        AssemblyError: a parameter has neither annotation nor default, or an annotation cannot be read.
-    """
-    bound = target.keywords if isinstance(target, functools.partial) else {}
-    hints = _hints(target)
-    found = []
-    for name, parameter in inspect.signature(target).parameters.items():
-        if name in bound or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        optional = parameter.default is not parameter.empty
-        if name in hints:
-            found.append(Parameter(name, _without_none(hints[name]) if optional else hints[name], optional))
-        elif not optional:
-            raise AssemblyError(
-                f"parameter {name} of {_where(target)} has no annotation, so nobody can tell what it needs",
-                hint=f"Write the type of the service it needs: `{name}: TheService`.",
-            )
-    return tuple(found)
-
-
-def provided_by(factory: Callable[..., Any]) -> Key:
-    """The type of the service that ``factory`` makes; None when it is annotated to yield None.
-
-    Raises:
-        AssemblyError: it is not an async context manager, or its annotation does not say what it yields.
-    """
-    if inspect.isasyncgenfunction(factory) or inspect.iscoroutinefunction(factory):
-        raise AssemblyError(f"{_where(factory)} is not an async context manager", hint=_FACTORY_HINT)
-    returned = _hints(factory).get("return")
-    origin, arguments = typing.get_origin(returned), typing.get_args(returned)
-    if origin not in (AsyncIterator, AsyncGenerator, AbstractAsyncContextManager) or not arguments:
-        raise AssemblyError(
-            f"{_where(factory)} does not say that it is an async context manager, and of what", hint=_FACTORY_HINT
-        )
-    return None if arguments[0] is types.NoneType else arguments[0]
 
 
 def load_factory(reference: str) -> Factory:
@@ -119,7 +52,7 @@ def load_factory(reference: str) -> Factory:
             raise ConfigError(f"{reference!r}: module {module_name} has no {attribute}", hint="Correct the name.")
         factory = getattr(factory, part)
     if not callable(factory):
-        raise ConfigError(f"{reference!r} is no factory, it is of type {type(factory).__name__}", hint=_FACTORY_HINT)
+        raise ConfigError(f"{reference!r} is no factory, it is of type {type(factory).__name__}", hint=FACTORY_HINT)
     provided_by(factory)
     parameters_of(factory)
     return typing.cast(Factory, factory)
@@ -182,33 +115,6 @@ def _circle(cycle: list[Key], registered: list[Key], specs: Mapping[Key, Spec]) 
         f"services need each other in a circle: {path}",
         hint="Split one of them, or let one tell the other through the bus.",
     )
-
-
-def _hints(target: Any) -> dict[str, Any]:
-    target = unwrapped(target)
-    if isinstance(target, type):
-        target = target.__init__  # type: ignore[misc]  # it is only read
-    elif not inspect.isroutine(target):
-        target = target.__call__
-    try:
-        return typing.get_type_hints(target)
-    except (NameError, TypeError, AttributeError, SyntaxError) as error:
-        raise AssemblyError(
-            f"the annotations of {_where(target)} cannot be read: {error}",
-            hint="They are read at run time: import what they name outside `if TYPE_CHECKING:`.",
-        ) from error
-
-
-def _without_none(hint: Any) -> Any:
-    """``T`` of ``T | None``; anything else as it is."""
-    some = [part for part in typing.get_args(hint) if part is not types.NoneType]
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return some[0] if union and len(some) == 1 else hint
-
-
-def _where(target: Any) -> str:
-    target = unwrapped(target)
-    return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__qualname__)}"
 
 
 def _import(module_name: str, reference: str) -> types.ModuleType:

@@ -27,18 +27,10 @@ from botctl.core.contracts.events import Event
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import Health, State, Status
 from botctl.core.errors import AssemblyError
-from botctl.core.services.dependencies import (
-    Key,
-    Spec,
-    in_order,
-    label,
-    load_factory,
-    parameters_of,
-    provided_by,
-    unwrapped,
-)
+from botctl.core.services.dependencies import Spec, in_order, load_factory
 from botctl.core.services.running import Running, Services
 from botctl.core.services.tasks import Backoff, Tasks
+from botctl.core.signatures import Key, label, parameters_of, provided_by, unwrapped
 
 __all__ = [
     "Backoff",
@@ -102,13 +94,15 @@ class Registry:
         start_s: float = 15.0,
         stop_s: float = 5.0,
         ping: Callable[[T], Awaitable[str | None]] | None = None,
+        drain: Callable[[T, float], Awaitable[None]] | None = None,
         replace: bool = False,
     ) -> type:
         """Provide a service that ``factory`` makes; returns its type, for `open`.
 
         Its type is ``key``, else what the factory is annotated to yield (one that yields None is started, and nobody
         can ask for it). ``name`` is for people, else the name of the type. ``also`` are needs beyond its parameters.
-        ``ping`` returns a detail for people, or raises when the service is not well.
+        ``ping`` returns a detail for people, or raises when the service is not well. ``drain`` takes no new work, and
+        waits for what is under way for at most the seconds that it is given.
 
         Raises:
             AssemblyError: as for `value`; or its annotations do not say what it needs and provides.
@@ -121,7 +115,7 @@ class Registry:
         name = name or label(provides)
         self._check_free(provides, name, replace=replace)
         self._values.pop(provides, None)
-        self._specs[provides] = Spec(provides, name, factory, parameters, tuple(also), start_s, stop_s, ping)
+        self._specs[provides] = Spec(provides, name, factory, parameters, tuple(also), start_s, stop_s, ping, drain)
         return cast(type, provides)
 
     def plan(self, *wanted: type) -> tuple[Spec, ...]:

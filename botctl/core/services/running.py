@@ -13,9 +13,10 @@ from botctl.core.contracts.events import Event
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import Health, Status
 from botctl.core.errors import BotctlError, MissingNeed
-from botctl.core.services.dependencies import Key, Parameter, Spec, label, missing, parameters_of, unwrapped
+from botctl.core.services.dependencies import Spec, missing
 from botctl.core.services.service import Patience, Service
 from botctl.core.services.tasks import Tasks
+from botctl.core.signatures import Key, Parameter, label, parameters_of, unwrapped
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str)
 
 
 class Running(Services):
-    """A registry that is open. Only `botctl.run.roles`, `botctl.run.lifecycle` and `botctl.cli` hold it.
+    """A registry that is open. Only `botctl.run` holds it.
 
     Services may ask for its `StatusSource`.
     """
@@ -104,6 +105,10 @@ class Running(Services):
             ServiceFailed: it ended, or a task of it did that is not restarted. A BotctlError is passed on as it is.
         """
         raise await asyncio.shield(self._failure)
+
+    async def drain(self, limit_s: float) -> None:
+        """Let every service finish what is under way, all at once, each for at most ``limit_s``."""
+        await asyncio.gather(*(service.drain(limit_s) for service in self._services.values()))
 
     def hurry(self) -> None:
         """Wait for nothing longer than a moment from now on (a second signal): a stop under way is shortened too."""

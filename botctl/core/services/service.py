@@ -117,6 +117,11 @@ class Service:
             await patience.ends(self._task, GRACE_S)
         self._conclude(note, self._clock.monotonic() - began)
 
+    async def drain(self, limit_s: float) -> None:
+        """Let it finish what is under way, within ``limit_s``; nothing to do for a service that cannot be drained."""
+        if self.spec.drain is not None and self.state.up:
+            await self.spec.drain(self._instance, limit_s)
+
     def status(self) -> Status:
         """What there is to tell of it now."""
         return Status(self.spec.name, self.state, self._started_in_s, self._detail, self.tasks.restarts)

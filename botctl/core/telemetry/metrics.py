@@ -25,7 +25,6 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-import botctl
 from botctl.core.clock import Clock, SystemClock, iso_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -46,6 +45,7 @@ from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.latency import BOUNDS_MS, Latencies
 from botctl.core.telemetry.loop_watch import LoopWatch
 from botctl.core.telemetry.window import Window
+from botctl.core.version import __version__
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """What `render_prometheus` returns, as HTTP says it."""
@@ -249,7 +249,7 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         m = self._metrics
         about = InfoMetricFamily("botctl", "Which botctl this is.")
-        about.add_metric([], {"bot": m.bot, "version": botctl.__version__, "proc": Source(m.bot).proc})
+        about.add_metric([], {"bot": m.bot, "version": __version__, "proc": Source(m.bot).proc})
         yield about
         yield from _commands(m)
         yield from _gateway(m)

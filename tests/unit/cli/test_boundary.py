@@ -27,7 +27,6 @@ AS_JSON = [path for path, command in CALLS.items() if {"project", "as_json"} <= 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """The exit code of botctl, called so."""
     monkeypatch.setattr(sys, "argv", ["botctl", *words])
-    monkeypatch.setattr(main, "_register", lambda: None)  # done by the support module
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert isinstance(ended.value.code, int)

@@ -39,11 +39,9 @@ def test_a_path_from_here_or_a_whole_one(program: Path, monkeypatch: pytest.Monk
 
 def test_what_init_prints_last_can_be_typed(program: Path) -> None:
     """Whatever the folder is called, and however botctl was called."""
-    from botctl.cli.main import _register, app
+    from botctl.cli.main import app
 
     folder = program.parent.parent / "sp ace" / "b\u00f6 t \U0001f916 'q"
-    if not app.registered_commands:
-        _register()
     said = CliRunner().invoke(app, ["init", str(folder)]).stderr
     line = said.strip().splitlines()[-1].removeprefix("Start it: ")
     done = subprocess.run(("sh", "-c", line), capture_output=True, text=True, check=True)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.core.errors import AssemblyError, CircularNeed, ConfigError, ExitCode, MissingNeed
-from botctl.core.services.dependencies import Parameter, Spec, in_order, label, load_factory, parameters_of, provided_by
+from botctl.core.services.dependencies import Spec, in_order, load_factory
+from botctl.core.signatures import Parameter, label, parameters_of, provided_by
 
 HERE = "tests.unit.core.services.sample_services"
 
