@@ -25,7 +25,7 @@ from disnake.ext import commands
 from botctl.bot.client import Bot
 from botctl.bot.command import Command, MessageCommand, UserCommand, marks
 from botctl.bot.command_builder import build
-from botctl.bot.compiled import Built, Checks
+from botctl.bot.compiled import Checks, CompiledCommand
 from botctl.bot.load_errors import PACKAGE, Faults, line, line_of, words
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.jobs import Job, JobRun, declared
@@ -48,7 +48,7 @@ class CommandFile:
 
     path: Path
     module: types.ModuleType | None = None
-    built: list[Built] = field(default_factory=list)
+    compiled: list[CompiledCommand] = field(default_factory=list)
     cogs: list[type[commands.Cog]] = field(default_factory=list)
     handlers: list[Handler] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Catalog:
     @property
     def names(self) -> list[str]:
         """The names of the Commands, sorted."""
-        return sorted(built.name for file in self.files for built in file.built)
+        return sorted(compiled.name for file in self.files for compiled in file.compiled)
 
     @property
     def handlers(self) -> list[Handler]:
@@ -82,7 +82,7 @@ class Catalog:
     @property
     def needs(self) -> set[Any]:
         """Types of the services that the files ask for, so that those are ready before the bot."""
-        commands_ = [p for file in self.files for b in file.built for cls in b.classes for p in parameters_of(cls)]
+        commands_ = [p for file in self.files for b in file.compiled for cls in b.classes for p in parameters_of(cls)]
         handlers = [p for handler in self.handlers for p in parameters_of(handler.function)[1:]]
         cogs = {key for file in self.files for cog in file.cogs for key in _asked(cog).values()}
         return ({p.key for p in (*commands_, *handlers) if not p.optional} | cogs) - {Bot}
@@ -179,9 +179,9 @@ def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
 def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: Faults) -> None:
     if cls.__name__.startswith("_"):
         return  # a base class of others
-    built = build(cls, checks, lambda where, sentence: faults.add(file.path, line(where), sentence))
-    if built is not None:
-        file.built.append(built)
+    compiled = build(cls, checks, lambda where, sentence: faults.add(file.path, line(where), sentence))
+    if compiled is not None:
+        file.compiled.append(compiled)
 
 
 def _take_cog(file: CommandFile, cog: type[commands.Cog], checks: Checks, faults: Faults) -> None:
@@ -246,11 +246,11 @@ def _check_names(files: list[CommandFile], checks: Checks, faults: Faults) -> No
     """
     first: dict[tuple[str, str], Path] = {}
     for file in files:
-        for built in file.built:
-            kind = next((k.__name__ for k in (UserCommand, MessageCommand) if issubclass(built.cls, k)), "slash")
-            other = first.setdefault((kind, built.name), file.path)
-            if other is not file.path or sum(b.name == built.name and b is not built for b in file.built):
-                faults.add(file.path, line(built.cls), f"the command {built.name!r} is also in {other.name}")
+        for compiled in file.compiled:
+            kind = next((k.__name__ for k in (UserCommand, MessageCommand) if issubclass(compiled.cls, k)), "slash")
+            other = first.setdefault((kind, compiled.name), file.path)
+            if other is not file.path or sum(b.name == compiled.name and b is not compiled for b in file.compiled):
+                faults.add(file.path, line(compiled.cls), f"the command {compiled.name!r} is also in {other.name}")
         for job in file.jobs:
             if job.name in checks.jobs:
                 faults.add(file.path, line(job.function), f"the job {job.name!r} is one of botctl's own")
@@ -261,25 +261,24 @@ def _check_names(files: list[CommandFile], checks: Checks, faults: Faults) -> No
 
 def _steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[Callable[[], object]]:
     """What has to be done to install ``file``; each step may fail by itself."""
-    for built in file.built:
-        yield lambda built=built: _register(bot, built, services)  # type: ignore[misc]
+    for compiled in file.compiled:
+        yield lambda compiled=compiled: _register(bot, compiled, services)  # type: ignore[misc]
     if file.setup is not None:
         yield lambda: file.setup(bot)  # type: ignore[misc]
     for cog in file.cogs:
         yield lambda cog=cog: bot.add_cog(cog(**_arguments(cog, bot, services)))  # type: ignore[misc]
 
 
-def _register(bot: Bot, built: Built, services: Services) -> None:
-    built.bind(services.resolve)
-    match built.invokable:
+def _register(bot: Bot, compiled: CompiledCommand, services: Services) -> None:
+    methods = compiled.bind(services.resolve)
+    match compiled.invokable:
         case commands.InvokableUserCommand() as command:
             bot.add_user_command(command)
         case commands.InvokableMessageCommand() as command:
             bot.add_message_command(command)
         case command:
             bot.add_slash_command(command)
-    bot.pipeline.rules |= built.rules
-    bot.pipeline.handlers |= built.handlers
+    bot.pipeline.register(compiled, methods)
 
 
 def _arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dict[str, Any]:
