@@ -131,8 +131,7 @@ async def bot_service(
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
-            metrics.shard_latencies = service.latencies_ms
-            metrics.doing = bot.pipeline.doing
+            metrics.watch_bot(service.latencies_ms, pipeline.doing)
         try:
             catalog.install(bot, services)
             if not catalog.files:

@@ -165,7 +165,7 @@ class SnapshotWriter:
 
 
 def _shards(metrics: Metrics) -> tuple[Shard, ...]:
-    latencies_ms = metrics.shard_latencies()
+    latencies_ms = metrics.latencies_ms()
     return tuple(
         Shard(id=number, state=shard.state, latency_ms=_rounded(latencies_ms.get(number, shard.latency_ms)))
         for number, shard in sorted(metrics.shards.items())
