@@ -70,7 +70,7 @@ class LastCommand:
 
 
 @dataclass(slots=True)
-class Shard:
+class ShardConnection:
     """A connection to the gateway. ``state`` as in `GatewayChanged`; ``latency_ms`` is None before a heartbeat."""
 
     state: str
@@ -107,7 +107,7 @@ class Metrics:
         self.draining = False
         self.autocompletes: Counter[str] = Counter()
         self.jobs: Counter[tuple[str, str]] = Counter()
-        self.shards: dict[int, Shard] = {}
+        self.shards: dict[int, ShardConnection] = {}
         self.store_restarts: Counter[str] = Counter()
         self.dropped = dropped
         self.services = services
@@ -212,7 +212,7 @@ class Metrics:
         self.store_restarts[event.store] += 1
 
     def _gateway(self, event: GatewayChanged) -> None:
-        shard = self.shards.setdefault(event.shard, Shard(event.state))
+        shard = self.shards.setdefault(event.shard, ShardConnection(event.state))
         shard.state = event.state
         shard.changes[event.state] += 1
         shard.latency_ms = event.latency_ms
