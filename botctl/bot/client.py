@@ -170,9 +170,8 @@ class Bot(commands.InteractionBot):
         pending = self.pipeline.pending(inter)
         if pending is None:
             return
-        pending.inter = inter  # disnake made this one, and it is what views and listeners answer
+        pending.adopt(inter)  # views and listeners answer this one
         custom_id = inter.data.custom_id
-        pending.worker = asyncio.current_task()
         handler_spec = self.pipeline.handlers.get((pending.invocation.kind, component_name(custom_id)))
         if handler_spec is not None:
             await self.pipeline.perform(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})

@@ -47,12 +47,11 @@ class CommandFile:
     """What one file holds."""
 
     path: Path
-    module: types.ModuleType | None = None
+    setup: Callable[[Bot], None] | None = None
     compiled: list[CompiledCommand] = field(default_factory=list)
     cogs: list[type[commands.Cog]] = field(default_factory=list)
     handlers: list[Handler] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
-    setup: Callable[[Bot], None] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -118,14 +117,12 @@ def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
     files: list[CommandFile] = []
     with _importable(folder) as package:
         for path in sorted(folder.glob("[!_]*.py")):
-            file = CommandFile(path)
-            files.append(file)
             try:
-                file.module = importlib.import_module(f"{package}.{path.stem}")
+                module = importlib.import_module(f"{package}.{path.stem}")
             except ANYTHING as error:  # an author's file may raise anything while it is imported
                 faults.add(path, line_of(error, path), words(error))
             else:
-                _sort_out(file, checks, faults)
+                files.append(_sort_out(path, module, checks, faults))
     left_out = faults.files if skip_broken else set()
     _check_names([file for file in files if file.path not in left_out], checks, faults)
     broken = faults.settle(skip_broken=skip_broken)
@@ -159,12 +156,11 @@ def _importable(folder: Path) -> Iterator[str]:
                 del sys.modules[name]
 
 
-def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
-    module = file.module
+def _sort_out(path: Path, module: types.ModuleType, checks: Checks, faults: Faults) -> CommandFile:
     setup = getattr(module, "setup", None)
-    file.setup = setup if inspect.isfunction(setup) else None
+    file = CommandFile(path, setup if inspect.isfunction(setup) else None)
     for value in vars(module).values():
-        if getattr(value, "__module__", None) != getattr(module, "__name__", ""):
+        if getattr(value, "__module__", None) != module.__name__:
             continue  # imported, not written here
         if isinstance(value, type) and issubclass(value, Command):
             _take_command(file, value, checks, faults)
@@ -174,6 +170,7 @@ def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
             _take_handler(file, value, checks, faults)
         elif (job := declared(value)) is not None:
             _take_job(file, job, checks, faults)
+    return file
 
 
 def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: Faults) -> None:

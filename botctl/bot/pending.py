@@ -39,6 +39,11 @@ class PendingInteraction:
     ctx: Context | None = None
     helpers: set[asyncio.Task[Any]] = field(default_factory=set)
 
+    def adopt(self, inter: Interaction[Any]) -> None:
+        """Answer through ``inter`` from now on: disnake made it for a component, whose work the current task does."""
+        self.inter = inter
+        self.worker = asyncio.current_task()
+
     def set_disposition(self, disposition: Disposition) -> Disposition:
         """Set it; the first one counts, and is returned."""
         if self.disposition is None:
