@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
@@ -16,8 +16,8 @@ from disnake import ApplicationCommandType, OptionType
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, Interaction, MessageInteraction, ModalInteraction
 
-from botctl.bot.connection_state import COMPONENT_EVENTS, Gate, component_name
-from botctl.bot.pending import Flight
+from botctl.bot.connection_state import COMPONENT_EVENTS, PipelineConnectionState, component_name
+from botctl.bot.pending import PendingInteraction
 from botctl.bot.pipeline import Pipeline
 from botctl.core.config.settings import DiscordSettings, Intent
 from botctl.core.contracts.events import AutocompleteAnswered, Event, GatewayChanged
@@ -39,10 +39,11 @@ _log = logging.getLogger(__name__)
 class Bot(commands.InteractionBot):
     """A disnake bot. ``services`` are botctl's, by type, for plain cogs: ``bot.services.get(GuildSettingsStore)``."""
 
-    pipeline: Pipeline
-
-    def __init__(self, *, services: Services, publish: Any, settings: DiscordSettings, **options: Any) -> None:
+    def __init__(
+        self, *, services: Services, publish: Any, settings: DiscordSettings, pipeline: Pipeline, **options: Any
+    ) -> None:
         disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # no voice, so nothing is missing
+        self.pipeline = pipeline  # before disnake asks for its connection state
         super().__init__(
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
@@ -58,7 +59,9 @@ class Bot(commands.InteractionBot):
         self._publish = publish
         self._born = time.monotonic()
         self._watched: WeakSet[commands.InvokableApplicationCommand] = WeakSet()
-        self._begun: set[asyncio.Task[None]] = set()
+        self.add_app_command_check(
+            self.decide, call_once=True, slash_commands=True, user_commands=True, message_commands=True
+        )
         self.add_listener(self._handle_component, "on_message_interaction")
         self.add_listener(self._handle_component, "on_modal_submit")
         for state in ("connect", "ready", "resumed", "disconnect"):
@@ -74,26 +77,20 @@ class Bot(commands.InteractionBot):
         tree = (each for command in self.application_commands for each in _tree(command))
         names = {each.qualified_name for each in tree if not getattr(each, "children", None)}
         names |= {name for _, name in self.pipeline.handlers}
-        return {name: self.pipeline.rules_of(name).limits for name in names}
+        return {name: self.pipeline.policy_of(name).limits for name in names}
 
     def publish(self, event: Event) -> None:
         """Tell an event to the bus of this process."""
         self._publish(event)
 
-    def begin(self, run: Coroutine[Any, Any, None], name: str) -> None:
-        """Run a component's way through the pipeline, and keep the task until it ends."""
-        task = asyncio.create_task(run, name=f"botctl: {name}")
-        self._begun.add(task)
-        task.add_done_callback(self._begun.discard)
-
     async def process_application_commands(self, interaction: ApplicationCommandInteraction[Any]) -> None:
-        """The way of a command: all that disnake does with it happens inside its flight."""
+        """The way of a command: all that disnake does with it happens inside the pipeline."""
         command = self.invoked(interaction)
         if command is not None and command not in self._watched:
             self._watch(command)
         process = super().process_application_commands
 
-        async def work(_: Flight) -> None:
+        async def work(_: PendingInteraction) -> None:
             await process(interaction)
 
         kind = _KINDS.get(interaction.data.type, Kind.SLASH)
@@ -115,21 +112,21 @@ class Bot(commands.InteractionBot):
 
     async def decide(self, inter: ApplicationCommandInteraction[Any]) -> bool:
         """The one check: whether the person may, and not too often. It is called once, whatever groups there are."""
-        flight = self.pipeline.flight(inter)
-        if flight is not None:
-            await self.pipeline.admit(flight)
+        pending = self.pipeline.pending(inter)
+        if pending is not None:
+            await self.pipeline.admit(pending)
         return True
 
     def dispatch(self, event_name: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Dispatch; what listeners for errors do belongs to the flight, so that they may answer before the bot does."""
+        """Dispatch. Listeners for errors belong to the command: they may answer before the bot does."""
         if event_name not in _ERROR_EVENTS or not self.get_listeners().get(f"on_{event_name}"):
             super().dispatch(event_name, *args, **kwargs)
             return
-        flight = self.pipeline.flight(args[0])
+        pending = self.pipeline.pending(args[0])
         before = asyncio.all_tasks()
         super().dispatch(event_name, *args, **kwargs)
-        if flight is not None:
-            flight.helpers |= asyncio.all_tasks() - before
+        if pending is not None:
+            pending.helpers |= asyncio.all_tasks() - before
 
     async def on_error(self, event_method: str, *args: Any, **_: Any) -> None:
         """A listener raised. For a component, that is its outcome; otherwise it is logged."""
@@ -170,15 +167,14 @@ class Bot(commands.InteractionBot):
             _hear(each, self.pipeline, cog=getattr(command, "cog", None))
 
     async def _handle_component(self, inter: MessageInteraction[Any] | ModalInteraction[Any]) -> None:
-        flight = self.pipeline.flight(inter)
-        if flight is None:
+        pending = self.pipeline.pending(inter)
+        if pending is None:
             return
-        flight.inter = inter  # disnake made this one, and it is what views and listeners answer
+        pending.adopt(inter)  # views and listeners answer this one
         custom_id = inter.data.custom_id
-        flight.worker = asyncio.current_task()
-        leaf = self.pipeline.handlers.get((flight.invocation.kind, component_name(custom_id)))
-        if leaf is not None:
-            await self.pipeline.perform(inter, leaf, tuple(custom_id.split(":")[2:]), {})
+        handler_spec = self.pipeline.handlers.get((pending.invocation.kind, component_name(custom_id)))
+        if handler_spec is not None:
+            await self.pipeline.perform(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})
 
     async def _gateway_changed(self, state: str) -> None:
         latency_s = self.latency
@@ -196,9 +192,10 @@ class Bot(commands.InteractionBot):
         except ANYTHING:
             await self.on_error(event_name, *args, **kwargs)
 
-    def _get_state(self, **options: Any) -> Gate:
+    def _get_state(self, **options: Any) -> PipelineConnectionState:
         """A seam of disnake: its sharded client puts its state in here."""
-        return Gate(
+        return PipelineConnectionState(
+            pipeline=self.pipeline,
             dispatch=self.dispatch,
             handlers=self._handlers,
             hooks=self._hooks,
@@ -237,11 +234,11 @@ def _tree(command: commands.InvokableApplicationCommand) -> Iterable[commands.In
 def _hear(command: commands.InvokableApplicationCommand, pipeline: Pipeline, cog: commands.Cog | None) -> None:
     """Put ourselves before the local error handler of ``command``, which is called with every error there is."""
     own = getattr(command, "on_error", None)
-    heeded = own is not None or (cog is not None and _cog_handles(cog, command))
+    author_notified = own is not None or (cog is not None and _cog_handles(cog, command))
 
     async def on_error(*args: Any) -> Any:
         inter, error = args[-2:]
-        pipeline.note(inter, error, heeded=heeded)
+        pipeline.note(inter, error, author_notified=author_notified)
         return await own(*args) if own is not None else None
 
     command.error(on_error)

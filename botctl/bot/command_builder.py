@@ -12,8 +12,8 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction
 
 from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, marks, misspelt
-from botctl.bot.compiled import Blame, Built, Checks, Invokable, Leaf, Traits
-from botctl.bot.decisions import Rules
+from botctl.bot.compiled import Blame, Checks, CommandOptions, CompiledCommand, HandlerSpec, Invokable
+from botctl.bot.decisions import CommandPolicy
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.throttle import parse
 from botctl.core.errors import AssemblyError
@@ -29,15 +29,15 @@ _SLASH_NAME: Final = re.compile(r"[-_'\w]{1,32}")  # Discord: Application Comman
 _PREFIX: Final = "execute_"
 
 
-class Place(NamedTuple):
-    """A class, how it is called with what it is nested in (``ops cache``), and its traits."""
+class CommandNode(NamedTuple):
+    """A class, how it is called with what it is nested in (``ops cache``), and its options."""
 
     cls: type[Command]
     path: str
-    traits: Traits
+    options: CommandOptions
 
 
-def build(cls: type[Command], checks: Checks, blame: Blame) -> Built | None:
+def build(cls: type[Command], checks: Checks, blame: Blame) -> CompiledCommand | None:
     """``cls`` as disnake's command; None when ``blame`` was called."""
     return _Builder(cls, checks, blame).build()
 
@@ -48,31 +48,31 @@ class _Builder:
         self._checks = checks
         self._blame = blame
         self._faults = 0
-        self._rules: dict[str, Rules] = {}
-        self._leaves: list[Leaf] = []
-        self._handlers: dict[tuple[Kind, str], Leaf] = {}
+        self._policies: dict[str, CommandPolicy] = {}
+        self._handler_specs: list[HandlerSpec] = []
+        self._handlers: dict[tuple[Kind, str], HandlerSpec] = {}
 
-    def build(self) -> Built | None:
+    def build(self) -> CompiledCommand | None:
         name = command_name(self._cls)
-        place = Place(self._cls, name, Traits.of(self._cls))
+        node = CommandNode(self._cls, name, CommandOptions.of(self._cls))
         if issubclass(self._cls, (UserCommand, MessageCommand)):
-            invokable: Invokable | None = self._menu(place)
+            invokable: Invokable | None = self._menu(node)
         else:
-            invokable = self._slash(place)
-        self._look_into(place)
+            invokable = self._slash(node)
+        self._look_into(node)
         if invokable is None:
             return None
-        built = Built(self._cls, name, invokable, self._rules, self._leaves, self._handlers)
-        for cls in built.classes:
+        compiled = CompiledCommand(self._cls, name, invokable, self._policies, self._handler_specs, self._handlers)
+        for cls in compiled.classes:
             self._check_needs(cls)
-        return built if not self._faults else None
+        return compiled if not self._faults else None
 
     def _fault(self, where: object, sentence: str) -> None:
         self._faults += 1
         self._blame(where, sentence)
 
-    def _menu(self, place: Place) -> Invokable | None:
-        name = place.path
+    def _menu(self, node: CommandNode) -> Invokable | None:
+        name = node.path
         if not _MENU_NAME.fullmatch(name):
             self._fault(self._cls, f"the name {name!r} is not 1 to 32 characters long")
         method = self._method(self._cls, "execute")
@@ -80,42 +80,42 @@ class _Builder:
             return None
         if len(inspect.signature(method).parameters) != 3:  # noqa: PLR2004  self, ctx and what it is about
             self._fault(method, "execute takes (self, ctx, target): the user or the message that was chosen")
-        leaf = self._leaf(place, "execute", name)
+        handler_spec = self._handler_spec(node, "execute", name)
 
         async def callback(inter: Any, target: Any) -> None:
-            await inter.bot.pipeline.perform(inter, leaf, (target,), {})
+            await inter.bot.pipeline.perform(inter, handler_spec, (target,), {})
 
         made: Any = commands.user_command if issubclass(self._cls, UserCommand) else commands.message_command
-        return self._try(method, lambda: made(name=name, contexts=_contexts(place.traits))(callback))
+        return self._try(method, lambda: made(name=name, contexts=_contexts(node.options))(callback))
 
-    def _slash(self, place: Place) -> commands.InvokableSlashCommand | None:
-        name, traits = place.path, place.traits
+    def _slash(self, node: CommandNode) -> commands.InvokableSlashCommand | None:
+        name, options = node.path, node.options
         self._check_name(self._cls, name)
         description = self._description(self._cls, self._cls.__doc__, f"command {name!r}")
         children = dict(_children(self._cls))
         if not children:
-            callback = self._callback(place, "execute", name)
+            callback = self._callback(node, "execute", name)
             if callback is None:
                 return None
-            return self._try(self._cls.execute, lambda: _slash(name, description, traits, callback))  # type: ignore[attr-defined]
+            return self._try(self._cls.execute, lambda: _slash(name, description, options, callback))  # type: ignore[attr-defined]
         if hasattr(self._cls, "execute"):
             self._fault(self._cls, "it has sub-commands and execute; Discord calls only the sub-commands")
-        root = self._try(self._cls, lambda: _slash(name, description, traits, _nothing))
+        root = self._try(self._cls, lambda: _slash(name, description, options, _nothing))
         if root is not None:
-            self._add_children(root, place)
+            self._add_children(root, node)
         return root
 
-    def _add_children(self, parent: Parent, place: Place) -> None:
-        children = dict(_children(place.cls))
+    def _add_children(self, parent: Parent, node: CommandNode) -> None:
+        children = dict(_children(node.cls))
         if len(children) > MAX_OPTIONS:
-            self._fault(place.cls, f"it has {len(children)} sub-commands; Discord allows {MAX_OPTIONS}")
+            self._fault(node.cls, f"it has {len(children)} sub-commands; Discord allows {MAX_OPTIONS}")
         for name, child in children.items():
             self._check_name(child, name)
-            full = f"{place.path} {name}"
+            full = f"{node.path} {name}"
             if not isinstance(child, type):
-                self._add_sub(parent, place, child.__name__, full)
+                self._add_sub(parent, node, child.__name__, full)
                 continue
-            own = Place(child, full, Traits.of(child, place.traits))
+            own = CommandNode(child, full, CommandOptions.of(child, node.options))
             if not dict(_children(child)):
                 self._add_sub(parent, own, "execute", full)
             elif isinstance(parent, commands.SubCommandGroup):
@@ -125,27 +125,27 @@ class _Builder:
                 self._add_children(group, own)
             self._look_into(own)
 
-    def _add_sub(self, parent: Parent, place: Place, method: str, full: str) -> None:
-        callback = self._callback(place, method, full)
+    def _add_sub(self, parent: Parent, node: CommandNode, method: str, full: str) -> None:
+        callback = self._callback(node, method, full)
         if callback is None:
             return
-        function = getattr(place.cls, method)
-        doc = place.cls.__doc__ if method == "execute" else function.__doc__
+        function = getattr(node.cls, method)
+        doc = node.cls.__doc__ if method == "execute" else function.__doc__
         name, text = full.rpartition(" ")[2], self._description(function, doc, f"sub-command {full!r}")
         sub = self._try(function, lambda: parent.sub_command(name, text)(callback))
         if sub is not None:
             self._check_options(function, sub.option.options)
             callback.__doc__ = None
 
-    def _callback(self, place: Place, method: str, full: str) -> Callable[..., Any] | None:
-        function = self._method(place.cls, method)
+    def _callback(self, node: CommandNode, method: str, full: str) -> Callable[..., Any] | None:
+        function = self._method(node.cls, method)
         options = None if function is None else self._parameters(function)
         if function is None or options is None:
             return None
-        leaf = self._leaf(place, method, full)
+        handler_spec = self._handler_spec(node, method, full)
 
         async def callback(__inter__: Any, **chosen: Any) -> None:
-            await __inter__.bot.pipeline.perform(__inter__, leaf, (), chosen)
+            await __inter__.bot.pipeline.perform(__inter__, handler_spec, (), chosen)
 
         annotation = ApplicationCommandInteraction
         first = inspect.Parameter("__inter__", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
@@ -189,36 +189,36 @@ class _Builder:
             return None
         return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters[2:]]
 
-    def _leaf(self, place: Place, method: str, full: str) -> Leaf:
-        cls, path, traits = place
-        if traits.defer not in (False, "public", "ephemeral"):
-            self._fault(cls, f"defer is {traits.defer!r}; it may be False, 'public' or 'ephemeral'")
-        self._rules[full] = self._rules_of(cls, traits)
-        leaf = Leaf(cls, method, path, traits.defer)
-        self._leaves.append(leaf)
-        return leaf
+    def _handler_spec(self, node: CommandNode, method: str, full: str) -> HandlerSpec:
+        cls, path, options = node
+        if options.defer not in (False, "public", "ephemeral"):
+            self._fault(cls, f"defer is {options.defer!r}; it may be False, 'public' or 'ephemeral'")
+        self._policies[full] = self._policy_of(cls, options)
+        handler_spec = HandlerSpec(cls, method, path, options.defer)
+        self._handler_specs.append(handler_spec)
+        return handler_spec
 
-    def _rules_of(self, cls: type[Command], traits: Traits) -> Rules:
+    def _policy_of(self, cls: type[Command], options: CommandOptions) -> CommandPolicy:
         limits = self._checks.limits
-        if traits.throttle is not None:
+        if options.throttle is not None:
             try:
-                limits = parse(traits.throttle)
+                limits = parse(options.throttle)
             except (ValueError, AttributeError) as error:
                 self._fault(cls, str(error))
-        if isinstance(traits.roles, str) or not all(isinstance(role, str) for role in traits.roles):
-            self._fault(cls, f"roles is {traits.roles!r}; write a tuple of names, `roles = ('admin',)`")
-            return Rules(limits)
-        for role in traits.roles:
+        if isinstance(options.roles, str) or not all(isinstance(role, str) for role in options.roles):
+            self._fault(cls, f"roles is {options.roles!r}; write a tuple of names, `roles = ('admin',)`")
+            return CommandPolicy(limits)
+        for role in options.roles:
             if role not in self._checks.roles:
                 known = ", ".join(sorted(self._checks.roles)) or "none"
                 self._fault(cls, f"the role {role!r} is not in the settings; write [roles.{role}] (there are: {known})")
-        return Rules(limits, tuple(traits.roles))
+        return CommandPolicy(limits, tuple(options.roles))
 
-    def _look_into(self, place: Place) -> None:
-        """What a class has besides sub-commands: components and forms, which go by its rules, and slips of the pen."""
-        cls, path, traits = place
-        if path not in self._rules:
-            self._rules[path] = self._rules_of(cls, traits)
+    def _look_into(self, node: CommandNode) -> None:
+        """What a class has besides sub-commands: components and forms, which go by its policy, and slips of the pen."""
+        cls, path, options = node
+        if path not in self._policies:
+            self._policies[path] = self._policy_of(cls, options)
         for attribute, known in misspelt(cls):
             sentence = f"{cls.__name__}.{attribute} means nothing to botctl; did you mean {known}?"
             self._fault(cls, f"{sentence} (if it is your own, call it _{attribute})")
@@ -232,7 +232,7 @@ class _Builder:
                 elif key in self._handlers:
                     self._fault(function, f"{mark} {key[1]!r} is handled twice in {cls.__name__}")
                 elif self._method(cls, attribute):
-                    self._handlers[key] = Leaf(cls, attribute, path)
+                    self._handlers[key] = HandlerSpec(cls, attribute, path)
 
     def _check_needs(self, cls: type[Command]) -> None:
         try:
@@ -302,13 +302,15 @@ def _children(cls: type[Command]) -> Iterator[tuple[str, Any]]:
                 yield command_name(value), value
 
 
-def _slash(name: str, text: str, traits: Traits, callback: Callable[..., Any]) -> commands.InvokableSlashCommand:
+def _slash(
+    name: str, text: str, options: CommandOptions, callback: Callable[..., Any]
+) -> commands.InvokableSlashCommand:
     cls = commands.InvokableSlashCommand if len(inspect.signature(callback).parameters) > 1 else _Optionless
-    return cls(callback, name=name, description=text, contexts=_contexts(traits))
+    return cls(callback, name=name, description=text, contexts=_contexts(options))
 
 
-def _contexts(traits: Traits) -> disnake.InteractionContextTypes | None:
-    return disnake.InteractionContextTypes(guild=True) if traits.guild_only else None
+def _contexts(options: CommandOptions) -> disnake.InteractionContextTypes | None:
+    return disnake.InteractionContextTypes(guild=True) if options.guild_only else None
 
 
 async def _nothing(inter: ApplicationCommandInteraction[Any]) -> None:

@@ -1,15 +1,15 @@
-"""What is made of Command classes before they run: where methods are, which rules hold, and what they need."""
+"""What is made of Command classes before they run: where methods are, which policy holds, and what they need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from disnake.ext import commands
 
 from botctl.bot.command import Command
-from botctl.bot.decisions import Rules
+from botctl.bot.decisions import CommandPolicy
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.throttle import Limit
 
@@ -17,7 +17,7 @@ Invokable = commands.InvokableSlashCommand | commands.InvokableUserCommand | com
 Blame = Callable[[object, str], None]
 """Notes a fault: the class or function where it is (for the line), and the sentence."""
 
-_TRAITS: Final = ("throttle", "roles", "defer", "guild_only")
+_OPTIONS: Final = ("throttle", "roles", "defer", "guild_only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Checks:
     jobs: Collection[str] = ()
 
 
-@dataclass(slots=True, eq=False)
-class Leaf:
-    """One method that answers: an ``execute``, a component or a form. ``run`` is set when its Command has been made.
+@dataclass(frozen=True, slots=True, eq=False)
+class HandlerSpec:
+    """One method that answers: an ``execute``, a component or a form.
 
     ``path``: how its Command is called, ``ops cache``.
     """
@@ -41,41 +41,44 @@ class Leaf:
     method: str
     path: str
     defer: Any = False
-    run: Callable[..., Any] = field(init=False)
 
 
-@dataclass(slots=True, eq=False)
-class Built:
-    """A Command class, ready to be registered. ``rules`` by full name, ``handlers`` by the prefix of custom ids."""
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledCommand:
+    """A Command class, ready to be registered. ``policies`` by full name, ``handlers`` by the prefix of custom ids."""
 
     cls: type[Command]
     name: str
     invokable: Invokable
-    rules: dict[str, Rules]
-    leaves: list[Leaf]
-    handlers: dict[tuple[Kind, str], Leaf]
+    policies: dict[str, CommandPolicy]
+    handler_specs: list[HandlerSpec]
+    handlers: dict[tuple[Kind, str], HandlerSpec]
 
     @property
     def classes(self) -> list[type[Command]]:
         """The Command and its nested ones, as far as they are called."""
-        return list(dict.fromkeys(leaf.cls for leaf in (*self.leaves, *self.handlers.values())))
+        return list(dict.fromkeys(spec.cls for spec in self._all_specs))
 
-    def bind(self, resolve: Callable[[type], dict[str, Any]]) -> None:
-        """Make the Command and its nested ones, with the services that they need.
+    def bind(self, resolve: Callable[[type], dict[str, Any]]) -> dict[HandlerSpec, Callable[..., Any]]:
+        """Make the Command and its nested ones, with the services that they need; returns their methods.
 
         Raises:
             MissingNeed: nobody provides one of them.
         """
         made: dict[str, Command] = {}
-        for leaf in (*self.leaves, *self.handlers.values()):
-            if leaf.path not in made:
-                made[leaf.path] = leaf.cls(**resolve(leaf.cls))
-                made[leaf.path].full_name = leaf.path
-            leaf.run = getattr(made[leaf.path], leaf.method)
+        for spec in self._all_specs:
+            if spec.path not in made:
+                made[spec.path] = spec.cls(**resolve(spec.cls))
+                made[spec.path].full_name = spec.path
+        return {spec: getattr(made[spec.path], spec.method) for spec in self._all_specs}
+
+    @property
+    def _all_specs(self) -> tuple[HandlerSpec, ...]:
+        return (*self.handler_specs, *self.handlers.values())
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class CommandOptions:
     """What a Command says of itself, or takes from the one around it. Not checked yet, hence without types."""
 
     throttle: Any
@@ -84,10 +87,10 @@ class Traits:
     guild_only: Any
 
     @classmethod
-    def of(cls, command: type[Command], outer: Traits | None = None) -> Traits:
-        """The traits of ``command``, nested in one with the traits ``outer``."""
+    def of(cls, command: type[Command], outer: CommandOptions | None = None) -> CommandOptions:
+        """The options of ``command``, nested in one with the options ``outer``."""
         said = {}
-        for name in _TRAITS:
+        for name in _OPTIONS:
             owner = next(base for base in command.__mro__ if name in vars(base))
             said[name] = getattr(outer if owner is Command and outer else command, name)
         return cls(**said)

@@ -23,7 +23,7 @@ _NOBODY: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class CommandPolicy:
     """What holds for one command: its limits, and the botctl roles of which one is needed (none: everybody)."""
 
     limits: tuple[Limit, ...] = ()
@@ -81,19 +81,19 @@ class Throttled(commands.CommandOnCooldown):
         self.policy = str(limit) if limit else "throttle"
 
 
-def refusal(invocation: Invocation, rules: Rules, settings: GuildSettings) -> Denied | None:
+def refusal(invocation: Invocation, policy: CommandPolicy, settings: GuildSettings) -> Denied | None:
     """Why ``invocation`` is not allowed, or None. The throttle is asked only after this."""
     command = invocation.name.partition(":")[0]
     if not settings.allows(command.lower()):
         return Denied("disabled in this guild", Say("disabled", {"name": command}))
-    if rules.roles and invocation.actor.roles.isdisjoint(rules.roles):
-        names = " or ".join(rules.roles)
-        return Denied(f"needs role {names}", Say("role", {"roles": " / ".join(rules.roles)}))
+    if policy.roles and invocation.actor.roles.isdisjoint(policy.roles):
+        names = " or ".join(policy.roles)
+        return Denied(f"needs role {names}", Say("role", {"roles": " / ".join(policy.roles)}))
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Disposition:
     """What an exception comes to. ``error`` is set when it belongs into the log: something is broken."""
 
     result: Result
@@ -116,39 +116,48 @@ class Judgement:
         )
 
 
-FINE: Final = Judgement(Result.OK)
-CANCELLED: Final = Judgement(Result.CANCELLED, "stopped before it was done", Say("cancelled"))
-UNKNOWN: Final = Judgement(Result.INVALID, "no such command", Say("unknown"))
-STALE: Final = Judgement(Result.INVALID, "nobody handles it", Say("stale"))
-EXPIRED: Final = Judgement(Result.CANCELLED, "expired before it was answered")
-DRAINING: Final = Judgement(Result.DENIED, "restarting", Say("restarting"))
+FINE: Final = Disposition(Result.OK)
+CANCELLED: Final = Disposition(Result.CANCELLED, "stopped before it was done", Say("cancelled"))
+UNKNOWN: Final = Disposition(Result.INVALID, "no such command", Say("unknown"))
+STALE: Final = Disposition(Result.INVALID, "nobody handles it", Say("stale"))
+EXPIRED: Final = Disposition(Result.CANCELLED, "expired before it was answered")
+DRAINING: Final = Disposition(Result.DENIED, "restarting", Say("restarting"))
 
 
-def judge(error: BaseException) -> Judgement:  # noqa: PLR0911  a table
+def classify(error: BaseException) -> Disposition:  # noqa: PLR0911  a table
     """What ``error`` comes to, whoever raised it: a check, a converter, a hook or the handler."""
     match error:
         case Denied():
-            return Judgement(Result.DENIED, error.reason, error.say)
+            return Disposition(Result.DENIED, error.reason, error.say)
         case commands.CommandOnCooldown():
             say = Say("throttled", {"seconds": max(1, math.ceil(error.retry_after))})
             policy = error.policy if isinstance(error, Throttled) else f"{error.cooldown.rate}/{error.cooldown.per:g}s"
-            return Judgement(Result.THROTTLED, policy, say, retry_after_s=error.retry_after, policy=policy)
+            return Disposition(Result.THROTTLED, policy, say, retry_after_s=error.retry_after, policy=policy)
         case commands.MaxConcurrencyReached():
-            return Judgement(Result.THROTTLED, str(error), Say("busy"), policy="max concurrency")
+            return Disposition(Result.THROTTLED, str(error), Say("busy"), policy="max concurrency")
         case commands.CheckFailure():
-            return Judgement(Result.DENIED, str(error) or type(error).__name__, _denied(error))
+            return Disposition(Result.DENIED, str(error) or type(error).__name__, _denied(error))
         case commands.UserInputError() | UsageError():
             return _invalid(str(error) or type(error).__name__)
         case commands.ConversionError(original=ValueError() as original):
             return _invalid(str(original))
         case commands.ConversionError(original=inner) | commands.CommandInvokeError(original=inner):
-            return judge(inner)
+            return classify(inner)
         case asyncio.CancelledError():
             return CANCELLED
         case disnake.DiscordException() if expired(error):
             return EXPIRED
         case _:
-            return Judgement(Result.FAILED, type(error).__name__, error=error)
+            return Disposition(Result.FAILED, type(error).__name__, error=error)
+
+
+def should_tell(*, answered: bool, was_answered: bool, author_notified: bool) -> bool:
+    """Whether the bot tells the person what went wrong: that they are throttled, for example.
+
+    ``answered``: there is an answer now. ``was_answered``: there was one before it went wrong, which cannot explain it.
+    An answer that came since is the author's. ``author_notified``: the author's handler explains, or chooses not to.
+    """
+    return not answered or (was_answered and not author_notified)
 
 
 def expired(error: disnake.DiscordException) -> bool:
@@ -156,8 +165,8 @@ def expired(error: disnake.DiscordException) -> bool:
     return isinstance(error, disnake.InteractionTimedOut) or getattr(error, "code", None) == UNKNOWN_INTERACTION
 
 
-def _invalid(detail: str) -> Judgement:
-    return Judgement(Result.INVALID, detail, Say("invalid", {"detail": detail}))
+def _invalid(detail: str) -> Disposition:
+    return Disposition(Result.INVALID, detail, Say("invalid", {"detail": detail}))
 
 
 def _denied(error: commands.CheckFailure) -> Say:

@@ -25,7 +25,7 @@ from disnake.ext import commands
 from botctl.bot.client import Bot
 from botctl.bot.command import Command, MessageCommand, UserCommand, marks
 from botctl.bot.command_builder import build
-from botctl.bot.compiled import Built, Checks
+from botctl.bot.compiled import Checks, CompiledCommand
 from botctl.bot.load_errors import PACKAGE, Faults, line, line_of, words
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.jobs import Job, JobRun, declared
@@ -47,12 +47,11 @@ class CommandFile:
     """What one file holds."""
 
     path: Path
-    module: types.ModuleType | None = None
-    built: list[Built] = field(default_factory=list)
+    setup: Callable[[Bot], None] | None = None
+    compiled: list[CompiledCommand] = field(default_factory=list)
     cogs: list[type[commands.Cog]] = field(default_factory=list)
     handlers: list[Handler] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
-    setup: Callable[[Bot], None] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +66,7 @@ class Catalog:
     @property
     def names(self) -> list[str]:
         """The names of the Commands, sorted."""
-        return sorted(built.name for file in self.files for built in file.built)
+        return sorted(compiled.name for file in self.files for compiled in file.compiled)
 
     @property
     def handlers(self) -> list[Handler]:
@@ -82,7 +81,7 @@ class Catalog:
     @property
     def needs(self) -> set[Any]:
         """Types of the services that the files ask for, so that those are ready before the bot."""
-        commands_ = [p for file in self.files for b in file.built for cls in b.classes for p in parameters_of(cls)]
+        commands_ = [p for file in self.files for b in file.compiled for cls in b.classes for p in parameters_of(cls)]
         handlers = [p for handler in self.handlers for p in parameters_of(handler.function)[1:]]
         cogs = {key for file in self.files for cog in file.cogs for key in _asked(cog).values()}
         return ({p.key for p in (*commands_, *handlers) if not p.optional} | cogs) - {Bot}
@@ -118,14 +117,12 @@ def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
     files: list[CommandFile] = []
     with _importable(folder) as package:
         for path in sorted(folder.glob("[!_]*.py")):
-            file = CommandFile(path)
-            files.append(file)
             try:
-                file.module = importlib.import_module(f"{package}.{path.stem}")
+                module = importlib.import_module(f"{package}.{path.stem}")
             except ANYTHING as error:  # an author's file may raise anything while it is imported
                 faults.add(path, line_of(error, path), words(error))
             else:
-                _sort_out(file, checks, faults)
+                files.append(_sort_out(path, module, checks, faults))
     left_out = faults.files if skip_broken else set()
     _check_names([file for file in files if file.path not in left_out], checks, faults)
     broken = faults.settle(skip_broken=skip_broken)
@@ -159,12 +156,11 @@ def _importable(folder: Path) -> Iterator[str]:
                 del sys.modules[name]
 
 
-def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
-    module = file.module
+def _sort_out(path: Path, module: types.ModuleType, checks: Checks, faults: Faults) -> CommandFile:
     setup = getattr(module, "setup", None)
-    file.setup = setup if inspect.isfunction(setup) else None
+    file = CommandFile(path, setup if inspect.isfunction(setup) else None)
     for value in vars(module).values():
-        if getattr(value, "__module__", None) != getattr(module, "__name__", ""):
+        if getattr(value, "__module__", None) != module.__name__:
             continue  # imported, not written here
         if isinstance(value, type) and issubclass(value, Command):
             _take_command(file, value, checks, faults)
@@ -174,14 +170,15 @@ def _sort_out(file: CommandFile, checks: Checks, faults: Faults) -> None:
             _take_handler(file, value, checks, faults)
         elif (job := declared(value)) is not None:
             _take_job(file, job, checks, faults)
+    return file
 
 
 def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: Faults) -> None:
     if cls.__name__.startswith("_"):
         return  # a base class of others
-    built = build(cls, checks, lambda where, sentence: faults.add(file.path, line(where), sentence))
-    if built is not None:
-        file.built.append(built)
+    compiled = build(cls, checks, lambda where, sentence: faults.add(file.path, line(where), sentence))
+    if compiled is not None:
+        file.compiled.append(compiled)
 
 
 def _take_cog(file: CommandFile, cog: type[commands.Cog], checks: Checks, faults: Faults) -> None:
@@ -246,11 +243,11 @@ def _check_names(files: list[CommandFile], checks: Checks, faults: Faults) -> No
     """
     first: dict[tuple[str, str], Path] = {}
     for file in files:
-        for built in file.built:
-            kind = next((k.__name__ for k in (UserCommand, MessageCommand) if issubclass(built.cls, k)), "slash")
-            other = first.setdefault((kind, built.name), file.path)
-            if other is not file.path or sum(b.name == built.name and b is not built for b in file.built):
-                faults.add(file.path, line(built.cls), f"the command {built.name!r} is also in {other.name}")
+        for compiled in file.compiled:
+            kind = next((k.__name__ for k in (UserCommand, MessageCommand) if issubclass(compiled.cls, k)), "slash")
+            other = first.setdefault((kind, compiled.name), file.path)
+            if other is not file.path or sum(b.name == compiled.name and b is not compiled for b in file.compiled):
+                faults.add(file.path, line(compiled.cls), f"the command {compiled.name!r} is also in {other.name}")
         for job in file.jobs:
             if job.name in checks.jobs:
                 faults.add(file.path, line(job.function), f"the job {job.name!r} is one of botctl's own")
@@ -261,25 +258,24 @@ def _check_names(files: list[CommandFile], checks: Checks, faults: Faults) -> No
 
 def _steps(file: CommandFile, bot: Bot, services: Services) -> Iterator[Callable[[], object]]:
     """What has to be done to install ``file``; each step may fail by itself."""
-    for built in file.built:
-        yield lambda built=built: _register(bot, built, services)  # type: ignore[misc]
+    for compiled in file.compiled:
+        yield lambda compiled=compiled: _register(bot, compiled, services)  # type: ignore[misc]
     if file.setup is not None:
         yield lambda: file.setup(bot)  # type: ignore[misc]
     for cog in file.cogs:
         yield lambda cog=cog: bot.add_cog(cog(**_arguments(cog, bot, services)))  # type: ignore[misc]
 
 
-def _register(bot: Bot, built: Built, services: Services) -> None:
-    built.bind(services.resolve)
-    match built.invokable:
+def _register(bot: Bot, compiled: CompiledCommand, services: Services) -> None:
+    methods = compiled.bind(services.resolve)
+    match compiled.invokable:
         case commands.InvokableUserCommand() as command:
             bot.add_user_command(command)
         case commands.InvokableMessageCommand() as command:
             bot.add_message_command(command)
         case command:
             bot.add_slash_command(command)
-    bot.pipeline.rules |= built.rules
-    bot.pipeline.handlers |= built.handlers
+    bot.pipeline.register(compiled, methods)
 
 
 def _arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dict[str, Any]:

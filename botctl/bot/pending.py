@@ -11,7 +11,7 @@ from disnake.interactions import Interaction
 from disnake.utils import MISSING
 
 from botctl.bot.context import Context
-from botctl.bot.decisions import CANCELLED, FINE, UNKNOWN, Judgement, Rules
+from botctl.bot.decisions import CANCELLED, FINE, UNKNOWN, CommandPolicy, Disposition
 from botctl.core.contracts.events import CommandFinished
 from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
 
@@ -21,30 +21,35 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class PendingInteraction:
     """An invocation that is under way.
 
-    ``judgement`` is what went wrong first; ``answered``: the person had an answer by then. ``heeded``: a handler of the
-    author's was told of it, and may have answered. ``worker``: disnake runs what a component does in another task.
+    ``disposition`` is what went wrong first; ``was_answered``: the person had an answer by then. ``author_notified``: a
+    handler of the author's was told of it, and may have answered. ``worker``: the task in which a component runs.
     """
 
     invocation: Invocation
     inter: Interaction[Any]
-    rules: Rules
+    policy: CommandPolicy
     task: asyncio.Task[Any]
     worker: asyncio.Task[Any] | None = None
-    judgement: Judgement | None = None
-    answered: bool = False
-    heeded: bool = False
+    disposition: Disposition | None = None
+    was_answered: bool = False
+    author_notified: bool = False
     ctx: Context | None = None
     helpers: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def judge(self, judgement: Judgement) -> Judgement:
-        """Set the judgement; the first one counts, and is returned."""
-        if self.judgement is None:
-            self.judgement = judgement
-            self.answered = self.inter.response.is_done()
-        return self.judgement
+    def adopt(self, inter: Interaction[Any]) -> None:
+        """Answer through ``inter`` from now on: disnake made it for a component, whose work the current task does."""
+        self.inter = inter
+        self.worker = asyncio.current_task()
+
+    def set_disposition(self, disposition: Disposition) -> Disposition:
+        """Set it; the first one counts, and is returned."""
+        if self.disposition is None:
+            self.disposition = disposition
+            self.was_answered = self.inter.response.is_done()
+        return self.disposition
 
 
 @dataclass(slots=True)
@@ -63,13 +68,13 @@ class Failures:
             _log.warning("%s (so far: %d): %s: %s", self.what, self.count, type(error).__name__, error)
 
 
-def implied(flight: Flight, *, stopping: bool) -> Judgement:
-    """The outcome of a flight in which nobody noted an error. disnake swallows the cancellation of a handler.
+def implied(pending: PendingInteraction, *, stopping: bool) -> Disposition:
+    """The outcome of an interaction in which nobody noted an error. disnake swallows the cancellation of a handler.
 
     ``stopping``: it was us who cancelled it.
     """
-    inter: Any = flight.inter
-    if flight.invocation.kind in COMMANDS:
+    inter: Any = pending.inter
+    if pending.invocation.kind in COMMANDS:
         if inter.command_failed:
             return CANCELLED if stopping else lost(asyncio.CancelledError())
         if inter.application_command is MISSING:
@@ -77,9 +82,9 @@ def implied(flight: Flight, *, stopping: bool) -> Judgement:
     return FINE
 
 
-def lost(error: BaseException) -> Judgement:
+def lost(error: BaseException) -> Disposition:
     """What a cancellation comes to that is not ours: a handler has cancelled something and waits for it."""
-    return Judgement(Result.FAILED, type(error).__name__, error=error)
+    return Disposition(Result.FAILED, type(error).__name__, error=error)
 
 
 def finished(invocation: Invocation, outcome: Outcome) -> CommandFinished:

@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from disnake.interactions import Interaction
 
 from botctl.bot import responses
-from botctl.bot.compiled import Leaf
+from botctl.bot.compiled import CompiledCommand, HandlerSpec
 from botctl.bot.context import Context
-from botctl.bot.decisions import CANCELLED, DRAINING, EXPIRED, Judgement, RoleBook, Rules, Throttled, judge, refusal
-from botctl.bot.pending import Failures, Flight, fields, finished, implied, lost
+from botctl.bot.decisions import (
+    CANCELLED,
+    DRAINING,
+    EXPIRED,
+    CommandPolicy,
+    Disposition,
+    RoleBook,
+    Throttled,
+    classify,
+    refusal,
+)
+from botctl.bot.pending import Failures, PendingInteraction, fields, finished, implied, lost
 from botctl.core.clock import Clock
 from botctl.core.contracts.audit_entry import entry_for
 from botctl.core.contracts.events import CommandStarted, Event
@@ -38,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """The way of every interaction. ``rules`` by full command name, ``handlers`` by the prefix of custom ids."""
+    """The way of every interaction. ``policies`` by full command name, ``handlers`` by the prefix of custom ids."""
 
     def __init__(
         self,
@@ -53,8 +63,8 @@ class Pipeline:
         defer_after_s: float = 2.0,
         grace_s: float = 2.0,
     ) -> None:
-        self.rules: dict[str, Rules] = {}
-        self.handlers: dict[tuple[Kind, str], Leaf] = {}
+        self.policies: dict[str, CommandPolicy] = {}
+        self.handlers: dict[tuple[Kind, str], HandlerSpec] = {}
         self.limiter_failures = Failures("a rate limit could not be asked, the command goes on")
         self.settings_failures = Failures("guild settings could not be read, the last known or the defaults hold")
         self._publish = publish
@@ -63,66 +73,73 @@ class Pipeline:
         self._guilds = guilds
         self._clock = clock
         self._roles = roles
-        self._default = Rules(limits)
+        self._default = CommandPolicy(limits)
         self._defer_after_s = defer_after_s
         self.grace_s = grace_s
-        self._flights: dict[int, Flight] = {}
+        self._methods: dict[HandlerSpec, Callable[..., Any]] = {}
+        self._pending: dict[int, PendingInteraction] = {}
         self._known: dict[str, GuildSettings] = {}
         self._draining = False
-        self._landed = asyncio.Event()
+        self._one_ended = asyncio.Event()
 
-    def rules_of(self, name: str) -> Rules:
+    def register(self, command: CompiledCommand, methods: Mapping[HandlerSpec, Callable[..., Any]]) -> None:
+        """Let ``command`` be used; ``methods`` are those of its handlers, bound to what `CompiledCommand.bind` made."""
+        self.policies |= command.policies
+        self.handlers |= command.handlers
+        self._methods |= methods
+
+    def policy_of(self, name: str) -> CommandPolicy:
         """What holds for the command, or the component of one, that is called ``name``."""
-        return self.rules.get(name) or self.rules.get(name.partition(":")[0], self._default)
+        return self.policies.get(name) or self.policies.get(name.partition(":")[0], self._default)
 
     @property
     def in_flight(self) -> int:
         """Invocations that have not been answered yet."""
-        return len(self._flights)
+        return len(self._pending)
 
     def doing(self, task: asyncio.Task[Any]) -> str | None:
         """What ``task`` does, as people would call it: ``/roll``, ``roll:again``. Any thread may ask."""
-        for flight in tuple(self._flights.values()):
-            if task in (flight.task, flight.worker):
-                slash = flight.invocation.kind is Kind.SLASH
-                return f"/{flight.invocation.name}" if slash else flight.invocation.name
+        for pending in tuple(self._pending.values()):
+            if task in (pending.task, pending.worker):
+                slash = pending.invocation.kind is Kind.SLASH
+                return f"/{pending.invocation.name}" if slash else pending.invocation.name
         return None
 
-    def flight(self, inter: Interaction[Any]) -> Flight | None:
-        """The flight of ``inter``, while it is under way."""
-        return self._flights.get(inter.id)
+    def pending(self, inter: Interaction[Any]) -> PendingInteraction | None:
+        """``inter`` on its way through the pipeline; None when it is not."""
+        return self._pending.get(inter.id)
 
     async def run(
-        self, kind: Kind, name: str, inter: Interaction[Any], work: Callable[[Flight], Awaitable[None]]
+        self, kind: Kind, name: str, inter: Interaction[Any], work: Callable[[PendingInteraction], Awaitable[None]]
     ) -> None:
         """Take ``inter`` from its arrival to its outcome and answer; ``work`` does what disnake does with it.
 
         Raises:
             CancelledError: the task was cancelled; the outcome is told and the person answered all the same.
         """
-        if inter.id in self._flights:  # Discord may deliver an event again after a RESUME
+        if inter.id in self._pending:  # Discord may deliver an event again after a RESUME
             return
-        flight = self._begin(kind, name, inter)
+        pending = self._begin(kind, name, inter)
         stopped: asyncio.CancelledError | None = None
         try:
             if self._draining:
-                flight.judge(DRAINING)
+                pending.set_disposition(DRAINING)
             else:
-                await work(flight)
+                await work(pending)
         except asyncio.CancelledError as error:
-            stopped = error if self._stopping(flight) else None
+            stopped = error if self._stopping(pending) else None
             self.note(inter, error)
         except ANYTHING as error:  # whatever a handler or a hook raises is its outcome
             self.note(inter, error)
         try:
-            await self._land(flight)
+            await self._conclude(pending)
         finally:
-            del self._flights[inter.id]
-            self._landed.set()
+            del self._pending[inter.id]
+            self._one_ended.set()
         if stopped is not None:
             raise stopped
 
-    async def admit(self, flight: Flight) -> None:
+    async def admit(self, pending: PendingInteraction) -> None:
         """The decision: authorise, then throttle.
 
         Raises:
@@ -131,47 +148,47 @@ class Pipeline:
         settings: GuildSettings | None = None
         try:
             async with asyncio.timeout(DECISION_S):
-                settings = await self._settings(flight.invocation.guild)
-                _authorise(flight, settings)
-                await self._throttle(flight)
+                settings = await self._settings(pending.invocation.guild)
+                _authorise(pending, settings)
+                await self._throttle(pending)
         except TimeoutError as error:  # the store's own were dealt with inside
             if settings is None:
                 self.settings_failures.add(error, self._clock.monotonic())
-                _authorise(flight, self._last_known(flight.invocation.guild))
+                _authorise(pending, self._last_known(pending.invocation.guild))
             else:
                 self.limiter_failures.add(error, self._clock.monotonic())
 
     async def perform(
-        self, inter: Interaction[Any], leaf: Leaf, args: tuple[Any, ...], options: dict[str, Any]
+        self, inter: Interaction[Any], handler_spec: HandlerSpec, args: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
         """Call a method of a Command."""
-        flight = self._flights[inter.id]
-        flight.inter = inter  # for components disnake makes an object of its own, and this is the one that is answered
-        flight.ctx = ctx = Context(inter, flight.invocation)
-        if leaf.defer:
-            elapsed_s = self._clock.monotonic() - flight.invocation.started
-            ctx.defer_after(max(0.0, self._defer_after_s - elapsed_s), leaf.defer)
+        pending = self._pending[inter.id]
+        pending.inter = inter  # for components disnake makes an object of its own, and this is the one that is answered
+        pending.ctx = ctx = Context(inter, pending.invocation)
+        if handler_spec.defer:
+            elapsed_s = self._clock.monotonic() - pending.invocation.started
+            ctx.defer_after(max(0.0, self._defer_after_s - elapsed_s), handler_spec.defer)
         try:
-            await leaf.run(ctx, *args, **options)
+            await self._methods[handler_spec](ctx, *args, **options)
         except asyncio.CancelledError as error:  # disnake would swallow it
-            if self._stopping(flight):
+            if self._stopping(pending):
                 raise
             self.note(inter, error)
         finally:
             ctx.stop_deferral()
 
-    def note(self, inter: Interaction[Any], error: BaseException, *, heeded: bool = False) -> None:
+    def note(self, inter: Interaction[Any], error: BaseException, *, author_notified: bool = False) -> None:
         """Something went wrong. The first to be noted is the outcome; what follows from it is only logged."""
-        flight = self._flights.get(inter.id)
-        if flight is None:
+        pending = self._pending.get(inter.id)
+        if pending is None:
             _log.error("interaction %s failed after its end", inter.id, exc_info=error)
             return
-        foreign = isinstance(error, asyncio.CancelledError) and not self._stopping(flight)
-        judgement = lost(error) if foreign else judge(error)
-        flight.heeded |= heeded
-        first = flight.judge(judgement)
-        if judgement.error is not None and judgement.error is not first.error:
-            _log.error("another error in %s", flight.invocation.name, exc_info=error, extra=fields(flight.invocation))
+        foreign = isinstance(error, asyncio.CancelledError) and not self._stopping(pending)
+        disposition = lost(error) if foreign else classify(error)
+        pending.author_notified |= author_notified
+        first = pending.set_disposition(disposition)
+        if disposition.error is not None and disposition.error is not first.error:
+            _log.error("another error in %s", pending.invocation.name, exc_info=error, extra=fields(pending.invocation))
 
     async def drain(self, limit_s: float) -> None:
         """Refuse what comes from now on, let what is under way finish within ``limit_s``, then cancel the rest.
@@ -192,24 +209,24 @@ class Pipeline:
                     await self._empty()
             except TimeoutError:
                 self._cancel()
-        for flight in self._flights.values():  # it cannot be stopped, but it is accounted for
-            self._finish(flight, CANCELLED)
+        for pending in self._pending.values():  # it cannot be stopped, but it is accounted for
+            self._finish(pending, CANCELLED)
 
-    def _stopping(self, flight: Flight) -> bool:
-        """Whether a cancellation in ``flight`` comes from us, and not from its handler."""
-        return self._draining or flight.task.cancelling() > 0
+    def _stopping(self, pending: PendingInteraction) -> bool:
+        """Whether a cancellation in ``pending`` comes from us, and not from its handler."""
+        return self._draining or pending.task.cancelling() > 0
 
     async def _empty(self) -> None:
-        while self._flights:
-            self._landed.clear()
-            await self._landed.wait()
+        while self._pending:
+            self._one_ended.clear()
+            await self._one_ended.wait()
 
     def _cancel(self) -> None:
-        for flight in self._flights.values():
-            if flight.invocation.outcome is None:  # the others are being answered already
-                flight.task.cancel()
+        for pending in self._pending.values():
+            if pending.invocation.outcome is None:  # the others are being answered already
+                pending.task.cancel()
 
-    def _begin(self, kind: Kind, name: str, inter: Interaction[Any]) -> Flight:
+    def _begin(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
         author, guild, bot = inter.author, inter.guild_id, inter.bot
         has_role = getattr(author, "get_role", None) if guild and inter.guild else None
         invocation = Invocation(
@@ -224,10 +241,10 @@ class Pipeline:
             locale=inter.locale.value,
             shard=(guild >> 22) % bot.shard_count if guild and bot.shard_count else 0,  # Discord: Gateway > Sharding
         )
-        rules = self.rules_of(name)
+        policy = self.policy_of(name)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine always runs in one
-        flight = self._flights[inter.id] = Flight(invocation, inter, rules, task)
+        pending = self._pending[inter.id] = PendingInteraction(invocation, inter, policy, task)
         self._publish(
             CommandStarted(
                 guild=invocation.guild,
@@ -239,7 +256,7 @@ class Pipeline:
                 shard=invocation.shard,
             )
         )
-        return flight
+        return pending
 
     async def _settings(self, guild: str | None) -> GuildSettings:
         if guild is None:
@@ -263,61 +280,60 @@ class Pipeline:
     def _last_known(self, guild: str | None) -> GuildSettings:
         return self._known.get(guild or "", DEFAULTS)
 
-    async def _throttle(self, flight: Flight) -> None:
-        limits = flight.rules.limits
+    async def _throttle(self, pending: PendingInteraction) -> None:
+        limits = pending.policy.limits
         if not limits:
             return
         try:
-            verdict = await self._limiter.check(flight.invocation, limits)
+            verdict = await self._limiter.check(pending.invocation, limits)
         except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
             self.limiter_failures.add(error, self._clock.monotonic())
             return
         if not verdict.allowed:
             raise Throttled(verdict)
 
-    async def _land(self, flight: Flight) -> None:
-        judgement = flight.judge(implied(flight, stopping=self._stopping(flight)))
-        outcome = self._finish(flight, judgement)
-        if judgement is EXPIRED:
+    async def _conclude(self, pending: PendingInteraction) -> None:
+        disposition = pending.set_disposition(implied(pending, stopping=self._stopping(pending)))
+        outcome = self._finish(pending, disposition)
+        if disposition is EXPIRED:
             took_s = outcome.took_ms / 1000
             words = "%s expired: the bot had it for %.1f s, and Discord waits 3 s for a first answer"
-            _log.warning(words, flight.invocation.name, took_s, extra=fields(flight.invocation))
+            _log.warning(words, pending.invocation.name, took_s, extra=fields(pending.invocation))
             return
-        if flight.helpers:
-            await asyncio.wait(flight.helpers, timeout=self.grace_s)
-        elapsed_s = self._clock.monotonic() - flight.invocation.started
-        grace_s = max(0.0, self.grace_s - elapsed_s) if flight.ctx is None else 0.0
-        locale = flight.invocation.locale
+        if pending.helpers:
+            await asyncio.wait(pending.helpers, timeout=self.grace_s)
+        elapsed_s = self._clock.monotonic() - pending.invocation.started
+        grace_s = max(0.0, self.grace_s - elapsed_s) if pending.ctx is None else 0.0
+        locale = pending.invocation.locale
         try:
-            if judgement.say is None and judgement.result is Result.OK:
-                await responses.settle(flight.inter, flight.ctx, locale, grace_s=grace_s)
+            if disposition.say is None and disposition.result is Result.OK:
+                await responses.settle(pending.inter, pending.ctx, locale, grace_s=grace_s)
             else:
-                text = responses.sentence(judgement, locale, outcome.error_id, self._clock.now())
-                told = flight.heeded or not flight.answered
-                await responses.tell(flight.inter, flight.ctx, text, told=told)
+                text = responses.sentence(disposition, locale, outcome.error_id, self._clock.now())
+                await responses.tell(pending, text)
         except responses.UNANSWERABLE as error:
-            _log.warning("%s got no answer: %s", flight.invocation.name, error, extra=fields(flight.invocation))
+            _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=fields(pending.invocation))
 
-    def _finish(self, flight: Flight, judgement: Judgement) -> Outcome:
+    def _finish(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
         """Tell the outcome to the log, the bus and the audit. Nothing here waits, so nothing can come in between."""
-        invocation = flight.invocation
+        invocation = pending.invocation
         took_ms = (self._clock.monotonic() - invocation.started) * 1000
-        number = error_id() if judgement.result is Result.FAILED else None
-        outcome = judgement.outcome(took_ms, number)
+        number = error_id() if disposition.result is Result.FAILED else None
+        outcome = disposition.outcome(took_ms, number)
         if not invocation.finish(outcome):
             return invocation.outcome or outcome
-        if judgement.error is not None:
+        if disposition.error is not None:
             extra = fields(invocation) | {"error_id": number}
-            _log.error("%s failed, error id %s", invocation.name, number, exc_info=judgement.error, extra=extra)
+            _log.error("%s failed, error id %s", invocation.name, number, exc_info=disposition.error, extra=extra)
         self._publish(finished(invocation, outcome))
         self._auditor.record(entry_for(invocation, outcome))
         return outcome
 
 
-def _authorise(flight: Flight, settings: GuildSettings) -> None:
+def _authorise(pending: PendingInteraction, settings: GuildSettings) -> None:
     """Raise Denied where the person may not. It needs no store, so it never fails open."""
     if settings.locale:
-        flight.invocation.locale = settings.locale
-    denied = refusal(flight.invocation, flight.rules, settings)
+        pending.invocation.locale = settings.locale
+    denied = refusal(pending.invocation, pending.policy, settings)
     if denied:
         raise denied

@@ -13,7 +13,8 @@ from disnake import InteractionResponseType
 from disnake.interactions import Interaction, MessageInteraction
 
 from botctl.bot.context import Context
-from botctl.bot.decisions import Judgement, Say
+from botctl.bot.decisions import Disposition, Say, should_tell
+from botctl.bot.pending import PendingInteraction
 from botctl.bot.translations import say
 
 UNANSWERABLE: Final = (disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
@@ -22,29 +23,32 @@ LONG_WAIT_S: Final = 60.0
 _NO_PINGS: Final = disnake.AllowedMentions.none()
 
 
-def sentence(judgement: Judgement, locale: str, error_id: str | None, now: datetime) -> str:
+def sentence(disposition: Disposition, locale: str, error_id: str | None, now: datetime) -> str:
     """What the person is told; of a long wait, the moment when it is over, so that the sentence stays true."""
-    words = judgement.say or Say("failed", {"error_id": error_id})
-    if words.key == "throttled" and (wait_s := judgement.retry_after_s or 0.0) >= LONG_WAIT_S:
+    words = disposition.say or Say("failed", {"error_id": error_id})
+    if words.key == "throttled" and (wait_s := disposition.retry_after_s or 0.0) >= LONG_WAIT_S:
         words = Say("throttled_long", {"at": math.ceil(now.timestamp() + wait_s)})
     return say(words.key, locale, **words.values)
 
 
-async def tell(inter: Interaction[Any], ctx: Context | None, text: str, *, told: bool) -> None:
-    """Tell the person ``text``, alone where Discord allows it: what the author deferred for all to see stays so.
-
-    ``told``: if there is an answer by now, it came from the author's own error handler, and is not added to.
+async def tell(pending: PendingInteraction, text: str) -> None:
+    """Tell the person ``text`` where `should_tell`, alone where Discord allows it: a public deferral stays public.
 
     Raises:
         UNANSWERABLE: Discord does not take it; most often the interaction has expired.
     """
+    inter, ctx = pending.inter, pending.ctx
     if ctx is not None:
         await ctx.settle()
-    if not inter.response.is_done():
+    begun = inter.response.is_done()
+    answered = begun and not await _thinking(inter, ctx)
+    if not should_tell(answered=answered, was_answered=pending.was_answered, author_notified=pending.author_notified):
+        return
+    if not begun:
         await inter.response.send_message(text, ephemeral=True, allowed_mentions=_NO_PINGS)
-    elif await _thinking(inter, ctx):
+    elif not answered:
         await _fill(inter, ctx, text)
-    elif not told:
+    else:
         await inter.followup.send(text, ephemeral=True, allowed_mentions=_NO_PINGS)
 
 

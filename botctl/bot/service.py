@@ -118,8 +118,7 @@ async def bot_service(
     calm_reconnects()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
     with pointed_at(access.base_url):
-        bot = Bot(services=services, publish=bus.publish, settings=settings.discord, **options)
-        bot.pipeline = Pipeline(
+        pipeline = Pipeline(
             publish=bus.publish,
             limiter=limiter,
             auditor=auditor,
@@ -129,13 +128,10 @@ async def bot_service(
             limits=parse(settings.commands.throttle),
             defer_after_s=settings.commands.defer_after_s,
         )
-        bot.add_app_command_check(
-            bot.decide, call_once=True, slash_commands=True, user_commands=True, message_commands=True
-        )
+        bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
-            metrics.shard_latencies = service.latencies_ms
-            metrics.doing = bot.pipeline.doing
+            metrics.watch_bot(service.latencies_ms, pipeline.doing)
         try:
             catalog.install(bot, services)
             if not catalog.files:
@@ -182,26 +178,26 @@ async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
             raise _explain(error, settings) from error
 
     ready = asyncio.create_task(bot.wait_until_ready(), name="bot ready")
-    gate = asyncio.create_task(gateway(), name="bot gateway")
+    gateway_task = asyncio.create_task(gateway(), name="bot gateway")
     try:
-        await asyncio.wait({ready, gate}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ready, gateway_task}, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
-        gate.cancel()
+        gateway_task.cancel()
         raise
     finally:
         ready.cancel()
-    if gate.done():
-        gate.result()
+    if gateway_task.done():
+        gateway_task.result()
         raise Unreachable("Discord closed the gateway before the bot was ready")
-    tasks.spawn(partial(_end_of, gate), name="gateway")
+    tasks.spawn(partial(_end_of, gateway_task), name="gateway")
 
 
-async def _end_of(gate: asyncio.Task[None]) -> None:
+async def _end_of(gateway_task: asyncio.Task[None]) -> None:
     """The gateway task, looked after by the registry: its end is the end of the bot."""
     try:
-        await gate
+        await gateway_task
     finally:
-        gate.cancel()
+        gateway_task.cancel()
 
 
 def _explain(error: Exception, settings: Settings | None = None) -> BotctlError:

@@ -14,13 +14,13 @@ from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import Unreachable
 from botctl.monitor import snapshot as form
 from botctl.monitor.snapshot import EVERY_S, KEPT_MS
-from botctl.monitor.view import GONE_S, Sighting, View, reduce
+from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce
 
 
-async def sightings(redis: Redis, bot: str) -> list[Sighting]:
+async def process_reports(redis: Redis, bot: str) -> list[ProcessReport]:
     """Every process of ``bot`` that tells of itself, or did in the last minute, by name.
 
-    Who fell silent before this Redis started is left out (`Sighting.is_news`).
+    Who fell silent before this Redis started is left out (`ProcessReport.is_news`).
 
     Raises:
         RedisError, OSError: Redis does not answer.
@@ -32,19 +32,19 @@ async def sightings(redis: Redis, bot: str) -> list[Sighting]:
             pipe.pttl(form.key(bot, proc))
         pipe.info("server")
         *answers, server = await pipe.execute() if procs else [{}]
-    found = [_sighting(proc, *one) for proc, *one in zip(procs, answers[::2], answers[1::2], strict=True) if one[0]]
+    found = [_report(proc, *one) for proc, *one in zip(procs, answers[::2], answers[1::2], strict=True) if one[0]]
     return [one for one in found if one.is_news(server["uptime_in_seconds"])]
 
 
-def _sighting(proc: str, text: bytes, left_ms: int) -> Sighting:
-    return Sighting(proc, form.from_json(text), max(0, KEPT_MS - left_ms) / 1000)
+def _report(proc: str, text: bytes, left_ms: int) -> ProcessReport:
+    return ProcessReport(proc, form.from_json(text), max(0, KEPT_MS - left_ms) / 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What there is to be shown now. ``waiting_for``: why there is nothing, or nothing that runs; else empty."""
 
-    view: View | None
+    view: MonitorView | None
     waiting_for: str = ""
 
 
@@ -56,7 +56,7 @@ class Monitor:
     join: Callable[[], AbstractAsyncContextManager[Redis]]
     clock: Clock = field(default_factory=SystemClock)
 
-    async def once(self) -> View:
+    async def once(self) -> MonitorView:
         """The bot as it is now.
 
         Raises:
@@ -86,8 +86,8 @@ class Monitor:
                 yield Frame(None, _words(error))
             await asyncio.sleep(every_s)
 
-    async def _look(self, redis: Redis) -> View:
-        return reduce(self.bot, await sightings(redis, self.bot), self.clock.now())
+    async def _look(self, redis: Redis) -> MonitorView:
+        return reduce(self.bot, await process_reports(redis, self.bot), self.clock.now())
 
     def _nothing(self) -> str:
         return f"No process of the bot {self.bot} has told of itself in the last {GONE_S:.0f} s."

@@ -20,7 +20,7 @@ KEPT_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class ServiceSnapshot:
     """A service of the process. ``ok`` and ``took_ms`` are of its last ping, None before the first."""
 
     name: str
@@ -32,7 +32,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
+class ShardSnapshot:
     """A connection to the gateway."""
 
     id: int
@@ -41,7 +41,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class CommandSnapshot:
     """A command that has finished. ``at`` is ISO 8601 in UTC."""
 
     name: str
@@ -67,11 +67,11 @@ class Commands:
     autocompletes: int = 0
     per_second: tuple[int, ...] = ()
     latency_counts: tuple[int, ...] = ()
-    last: tuple[Command, ...] = ()
+    last: tuple[CommandSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class JobSnapshot:
     """A scheduled job, as its record says. ``outcome`` is of the last run, None before it ends. Times are ISO 8601.
 
     ``stubborn``: the run under way goes on although it was cancelled.
@@ -107,10 +107,10 @@ class Snapshot:
     draining: bool = False
     connections: int = 0
     dropped: int = 0
-    services: tuple[Service, ...] = ()
-    shards: tuple[Shard, ...] = ()
+    services: tuple[ServiceSnapshot, ...] = ()
+    shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[JobSnapshot, ...] = ()
 
     @property
     def proc(self) -> str:

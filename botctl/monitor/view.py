@@ -10,7 +10,7 @@ from typing import Final
 
 from botctl.core.clock import iso_ms
 from botctl.core.telemetry.latency import merged, quantile_ms
-from botctl.monitor.snapshot import Command, Commands, Job, Shard, Snapshot
+from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
 
 VERSION: Final = 1
 SILENT_S: Final = 3.0
@@ -40,7 +40,7 @@ class Presence(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ProcessReport:
     """What Redis holds of the process ``proc``, and how old that is. No ``snapshot``: one that cannot be read."""
 
     proc: str
@@ -129,7 +129,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class MonitorView:
     """One bot at one moment. ``troubles`` are sentences, the worst first; empty when all is well.
 
     ``gone``: how many ended without a word in the last minute, of which a few are among the ``processes``.
@@ -143,8 +143,8 @@ class View:
     gone: int = 0
     services: tuple[ServiceRow, ...] = ()
     shards: tuple[ShardRow, ...] = ()
-    jobs: tuple[Job, ...] = ()
-    last: tuple[Command, ...] = ()
+    jobs: tuple[JobSnapshot, ...] = ()
+    last: tuple[CommandSnapshot, ...] = ()
     troubles: tuple[str, ...] = ()
 
     @property
@@ -153,17 +153,17 @@ class View:
         return any(process.presence is not Presence.GONE for process in self.processes)
 
 
-def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
-    """The picture that ``sightings`` of the processes of ``bot`` make at the time ``at``."""
-    gone = sorted((one for one in sightings if one.presence is Presence.GONE), key=lambda one: one.age_s)
-    there = [one for one in sightings if one.presence is not Presence.GONE]
+def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime) -> MonitorView:
+    """The picture that ``reports`` of the processes of ``bot`` make at the time ``at``."""
+    gone = sorted((one for one in reports if one.presence is Presence.GONE), key=lambda one: one.age_s)
+    there = [one for one in reports if one.presence is not Presence.GONE]
     told = [one.snapshot for one in there if one.snapshot]
     processes = tuple(_process(one) for one in (*there, *gone[:GONE_SHOWN]))
     services = tuple(_services(told))
     shards = tuple(sorted(_shards(told), key=lambda shard: (shard.id, shard.proc)))
     jobs = tuple(_jobs(told))
     last = sorted((command for each in told for command in each.commands.last), key=lambda c: c.at, reverse=True)
-    return View(
+    return MonitorView(
         bot=bot,
         at=iso_ms(at),
         totals=_totals(told),
@@ -183,13 +183,13 @@ def reduce(bot: str, sightings: Sequence[Sighting], at: datetime) -> View:
     )
 
 
-def _process(sighting: Sighting) -> Process:
-    told = sighting.snapshot
-    known = Process(proc=sighting.proc, presence=sighting.presence, age_s=round(sighting.age_s, 1))
+def _process(report: ProcessReport) -> Process:
+    told = report.snapshot
+    known = Process(proc=report.proc, presence=report.presence, age_s=round(report.age_s, 1))
     if told is None:
         return known
     known = replace(known, version=told.version, roles=told.roles)
-    if sighting.presence is Presence.GONE:
+    if report.presence is Presence.GONE:
         return known
     return replace(
         known,
@@ -264,14 +264,14 @@ def _services(told: Iterable[Snapshot]) -> Iterator[ServiceRow]:
 
 def _shards(told: Iterable[Snapshot]) -> Iterator[ShardRow]:
     for each in told:
-        shard: Shard
+        shard: ShardSnapshot
         for shard in each.shards:
             yield ShardRow(proc=each.proc, id=shard.id, state=shard.state, latency_ms=shard.latency_ms)
 
 
-def _jobs(told: Iterable[Snapshot]) -> list[Job]:
+def _jobs(told: Iterable[Snapshot]) -> list[JobSnapshot]:
     """Each job once, as the process knows it that saw it run last."""
-    found: dict[str, Job] = {}
+    found: dict[str, JobSnapshot] = {}
     for job in sorted((job for each in told for job in each.jobs), key=lambda job: (job.last_run or "", job.running)):
         found[job.name] = job
     return [found[name] for name in sorted(found)]
@@ -304,7 +304,7 @@ def _of_shards(shards: Iterable[ShardRow]) -> Iterator[str]:
             yield f"shard {shard.id} of {shard.proc} is disconnected"
 
 
-def _of_jobs(jobs: Iterable[Job]) -> Iterator[str]:
+def _of_jobs(jobs: Iterable[JobSnapshot]) -> Iterator[str]:
     for job in jobs:
         if job.stubborn:
             yield f"the job {job.name}, begun at {job.last_run}, does not heed its cancellation and goes on"

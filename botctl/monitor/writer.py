@@ -23,7 +23,16 @@ from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.core.version import __version__
 from botctl.monitor import snapshot as form
-from botctl.monitor.snapshot import EVERY_S, KEPT_MS, Command, Commands, Job, Service, Shard, Snapshot
+from botctl.monitor.snapshot import (
+    EVERY_S,
+    KEPT_MS,
+    Commands,
+    CommandSnapshot,
+    JobSnapshot,
+    ServiceSnapshot,
+    ShardSnapshot,
+    Snapshot,
+)
 
 HEALTH_EVERY_S: Final = 5.0
 _HEALTH_LIMIT_S: Final = 2.0
@@ -50,7 +59,7 @@ class SnapshotWriter:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, Health]] = {}
-        self._jobs: tuple[Job, ...] = ()
+        self._jobs: tuple[JobSnapshot, ...] = ()
         self._away = False
 
     @property
@@ -82,13 +91,13 @@ class SnapshotWriter:
             jobs=self._jobs,
         )
 
-    def _services(self) -> tuple[Service, ...]:
+    def _services(self) -> tuple[ServiceSnapshot, ...]:
         found = []
         for status in self.status.statuses():
             state, health = self._health.get(status.name, ("", None))
             health = health if state == status.state else None  # what it said in another state is no news any more
             found.append(
-                Service(
+                ServiceSnapshot(
                     name=status.name,
                     state=status.state,
                     detail=status.detail or (health.detail if health else ""),
@@ -164,10 +173,10 @@ class SnapshotWriter:
                 await pipe.execute()
 
 
-def _shards(metrics: Metrics) -> tuple[Shard, ...]:
-    latencies_ms = metrics.shard_latencies()
+def _shards(metrics: Metrics) -> tuple[ShardSnapshot, ...]:
+    latencies_ms = metrics.latencies_ms()
     return tuple(
-        Shard(id=number, state=shard.state, latency_ms=_rounded(latencies_ms.get(number, shard.latency_ms)))
+        ShardSnapshot(id=number, state=shard.state, latency_ms=_rounded(latencies_ms.get(number, shard.latency_ms)))
         for number, shard in sorted(metrics.shards.items())
     )
 
@@ -182,12 +191,12 @@ def _commands(metrics: Metrics) -> Commands:
         autocompletes=metrics.autocompletes.total(),
         per_second=tuple(metrics.window.finished()),
         latency_counts=tuple(metrics.window.latencies()),
-        last=tuple(Command(**asdict(last)) for last in metrics.last),
+        last=tuple(CommandSnapshot(**asdict(last)) for last in metrics.last),
     )
 
 
-def _job(record: JobRecord) -> Job:
-    return Job(
+def _job(record: JobRecord) -> JobSnapshot:
+    return JobSnapshot(
         name=record.name,
         schedule=record.schedule,
         running=record.run is not None,

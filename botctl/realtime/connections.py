@@ -18,11 +18,11 @@ from botctl.core.contracts.events import KeyRevoked
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import address_subject
 from botctl.core.errors import Unreachable
-from botctl.realtime.liveness import Deadlines, fate
-from botctl.realtime.protocol import Close, message
+from botctl.realtime.liveness import Deadlines, close_reason
+from botctl.realtime.protocol import CloseReason, message
 from botctl.realtime.socket import Socket, SocketLimits, text_frame
 
-LOOK_S: Final = 0.5
+SWEEP_S: Final = 0.5
 RECHECK_S: Final = 5.0
 """How often the keys of all who are connected are looked up again: for expiry, and for revocations nobody heard of."""
 _READ_S: Final = 1.0
@@ -30,7 +30,7 @@ _HEARTBEAT: Final = text_frame(message("heartbeat"))
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class ConnectionLimits:
     """How many connections there may be."""
 
     total: int
@@ -44,7 +44,7 @@ class Room:
 
 
 @dataclass(slots=True)
-class Counts:
+class ConnectionCounts:
     """``opened`` and ``turned_away`` (no room) at the door; ``ended``: those the server cut, by reason."""
 
     opened: int = 0
@@ -52,18 +52,23 @@ class Counts:
     ended: Counter[str] = field(default_factory=Counter)
 
 
-class Register:
-    """All connections of one server. ``counted`` is told how many there are, whenever that changes."""
+class ConnectionRegistry:
+    """All connections of one server."""
 
     def __init__(
-        self, room: Room, limits: SocketLimits, deadlines: Deadlines, *, auditor: Auditor, clock: Clock
+        self,
+        connection_limits: ConnectionLimits,
+        socket_limits: SocketLimits,
+        deadlines: Deadlines,
+        *,
+        auditor: Auditor,
+        clock: Clock,
     ) -> None:
-        self.limits = limits
-        self.counts = Counts()
+        self.socket_limits = socket_limits
+        self.counts = ConnectionCounts()
         self.clients: set[Socket] = set()
         self.closed = False
-        self.counted: Callable[[int], None] = lambda _: None
-        self._room = room
+        self._connection_limits = connection_limits
         self._deadlines = deadlines
         self._auditor = auditor
         self._clock = clock
@@ -84,30 +89,33 @@ class Register:
     @property
     def stalled(self) -> int:
         """Clients for whom something waits."""
-        return sum(client.vitals.waiting for client in self.clients)
+        return sum(client.health.waiting for client in self.clients)
 
     # --- at the door -----------------------------------------------------------------------------------------------
 
     def opened(self, client: Socket) -> bool:
         """Take ``client`` in; False when there is no room, here or for its address, or the server stops."""
         address = address_subject(client.address)
-        full = len(self.clients) >= self._room.total or self._by_address[address] >= self._room.sockets_per_address
+        limits = self._connection_limits
+        full = len(self.clients) >= limits.total or self._by_address[address] >= limits.sockets_per_address
         if self.closed or full:
-            self.counts.turned_away += 1
+            self.turn_away()
             return False
         self.counts.opened += 1
         self.clients.add(client)
-        self.counted(len(self.clients))
         self._by_address[address] += 1
-        self._due_s[client] = client.vitals.opened_s + self._deadlines.heartbeat_s * self._random.random()
+        self._due_s[client] = client.health.opened_s + self._deadlines.heartbeat_s * self._random.random()
         return True
+
+    def turn_away(self) -> None:
+        """Count one that finds no room."""
+        self.counts.turned_away += 1
 
     def lost(self, client: Socket) -> None:
         """Forget ``client``."""
         if client not in self.clients:
             return
         self.clients.discard(client)
-        self.counted(len(self.clients))
         if not self.clients:
             self._empty.set()
         del self._due_s[client]
@@ -124,29 +132,29 @@ class Register:
 
     def crowded(self, client: Socket) -> bool:
         """Whether there are more connections from the address of ``client`` than there may be."""
-        return self._by_address[address_subject(client.address)] > self._room.per_address
+        return self._by_address[address_subject(client.address)] > self._connection_limits.per_address
 
     @contextmanager
     def checking(self) -> Iterator[None]:
-        """As `session.Door.checking`."""
+        """As `session.Admission.checking`."""
         self._checks += 1
         try:
             yield
         finally:
             self._checks -= 1
 
-    def admit(self, client: Socket, key: ApiKey) -> Close | None:
-        """As `session.Door.admit`."""
+    def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
+        """As `session.Admission.admit`."""
         if key.id in self._revoked:  # while it was being looked up
-            return Close.KEY_ENDED
-        if len(self._by_key.get(key.id, ())) >= self._room.per_key:
-            return Close.TOO_MANY_CONNECTIONS
+            return CloseReason.KEY_ENDED
+        if len(self._by_key.get(key.id, ())) >= self._connection_limits.per_key:
+            return CloseReason.TOO_MANY_CONNECTIONS
         self._keys[client] = key.id
         self._by_key.setdefault(key.id, set()).add(client)
         return None
 
     def refused(self, client: Socket, why: str) -> None:
-        """As `session.Door.refused`. Many of one address become one audit entry."""
+        """As `session.Admission.refused`. Many of one address become one audit entry."""
         address = address_subject(client.address)
         self._auditor.record(
             happened(
@@ -163,21 +171,21 @@ class Register:
 
     # --- while they are here ---------------------------------------------------------------------------------------
 
-    async def look_around(self) -> None:
+    async def sweep(self) -> None:
         """See to heartbeats and deadlines, for ever."""
         loop = asyncio.get_running_loop()
         limits = self._deadlines
-        every_s = min(LOOK_S, limits.auth_s / 4, limits.stall_s / 4, limits.heartbeat_s / 4)
+        every_s = min(SWEEP_S, limits.auth_s / 4, limits.stall_s / 4, limits.heartbeat_s / 4)
         while True:
-            self.look(loop.time())
+            self.sweep_once(loop.time())
             await asyncio.sleep(every_s)
 
-    def look(self, now_s: float) -> None:
+    def sweep_once(self, now_s: float) -> None:
         """Cut who has to go at ``now_s``; heartbeats for the rest."""
         for client in tuple(self.clients):
             if not client.is_open:
                 continue  # still shaking hands, which has a limit, or cut, which has another
-            why = fate(client.look(now_s), now_s, self._deadlines)
+            why = close_reason(client.check_health(now_s), now_s, self._deadlines)
             if why is not None:
                 client.cut(why)
             elif now_s >= self._due_s[client]:
@@ -189,7 +197,7 @@ class Register:
         """Cut everyone with the key ``key_id``, which is never good again."""
         self._revoked.add(key_id)
         for client in tuple(self._by_key.get(key_id, ())):
-            client.cut(Close.KEY_ENDED)
+            client.cut(CloseReason.KEY_ENDED)
 
     async def hear_revocations(self, log: EventLog) -> None:
         """Cut everyone whose key is revoked, at the moment it is told; for ever. `recheck` covers what is not heard.
@@ -228,16 +236,16 @@ class Register:
 
     # --- when it is over -------------------------------------------------------------------------------------------
 
-    async def part(self, limit_s: float) -> None:
+    async def drain(self, limit_s: float) -> None:
         """Ask all to leave and come back somewhat later, each at another time; abort who has not left in time."""
         self.closed = True
         for client in tuple(self.clients):
-            if client.vitals.waiting or client.paused:
+            if client.health.waiting or client.paused:
                 client.transport.abort()  # it takes nothing, so it would not hear either
             elif client.is_open:
                 retry_after_s = round(self._random.uniform(0.5, 5.0), 2)
-                client.push(text_frame(message("closing", code=int(Close.SHUTDOWN), retry_after_s=retry_after_s)))
-                client.cut(Close.SHUTDOWN, reason=f"shutdown, retry after {retry_after_s} s")
+                client.push(text_frame(message("closing", code=int(CloseReason.SHUTDOWN), retry_after_s=retry_after_s)))
+                client.cut(CloseReason.SHUTDOWN, reason=f"shutdown, retry after {retry_after_s} s")
         if self.clients:
             self._empty.clear()
             with suppress(TimeoutError):

@@ -55,7 +55,7 @@ class History:
 
 
 @dataclass(slots=True)
-class Counts:
+class HubCounts:
     """``events`` were read from the log, ``deliveries`` handed out; ``gaps`` told of."""
 
     events: int = 0
@@ -78,7 +78,7 @@ class Hub:
     """
 
     def __init__(self, log: EventLog, tasks: Tasks, *, recover: int, recover_bytes: int) -> None:
-        self.counts = Counts()
+        self.counts = HubCounts()
         self._log = log
         self._tasks = tasks
         self._recover = recover

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from botctl.realtime.protocol import Close
+from botctl.realtime.protocol import CloseReason
 
 SILENT_BEATS = 2.5
 """Heartbeats that a client may miss: the answer to the second one may be under way."""
 
 
 @dataclass(slots=True)
-class Vitals:
+class ConnectionHealth:
     """What is known of a connection's life.
 
     ``heard_s``: when the client last sent anything (answers to pings are something). ``drained_s``: when it last took
@@ -34,14 +34,14 @@ class Deadlines:
     heartbeat_s: float
 
 
-def fate(vitals: Vitals, now_s: float, deadlines: Deadlines) -> Close | None:
+def close_reason(health: ConnectionHealth, now_s: float, deadlines: Deadlines) -> CloseReason | None:
     """Why the connection has to end now; None while it may go on.
 
     A client that takes bytes lives, however slowly; only one for whom nothing waits is judged by what it says.
     """
-    if not vitals.authenticated and now_s - vitals.opened_s >= deadlines.auth_s:
-        return Close.NOT_AUTHENTICATED
-    if vitals.waiting:
-        return Close.SLOW if now_s - vitals.drained_s >= deadlines.stall_s else None
-    last_s = max(vitals.heard_s, vitals.drained_s)
-    return Close.SILENT if now_s - last_s >= deadlines.heartbeat_s * SILENT_BEATS else None
+    if not health.authenticated and now_s - health.opened_s >= deadlines.auth_s:
+        return CloseReason.NOT_AUTHENTICATED
+    if health.waiting:
+        return CloseReason.SLOW if now_s - health.drained_s >= deadlines.stall_s else None
+    last_s = max(health.heard_s, health.drained_s)
+    return CloseReason.SILENT if now_s - last_s >= deadlines.heartbeat_s * SILENT_BEATS else None

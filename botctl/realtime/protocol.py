@@ -22,7 +22,7 @@ _MAX_EPOCH: Final = 64
 RequestId = str | int | None
 
 
-class Close(enum.IntEnum):
+class CloseReason(enum.IntEnum):
     """Why the server ends a connection. Below 4500: connect again, later; from 4500 on: something must change first."""
 
     SHUTDOWN = 4001
@@ -38,7 +38,7 @@ class Close(enum.IntEnum):
     @property
     def reconnect(self) -> bool:
         """Whether the same client may try again."""
-        return self < Close.BAD_MESSAGE
+        return self < CloseReason.BAD_MESSAGE
 
     @property
     def words(self) -> str:

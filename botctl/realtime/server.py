@@ -24,12 +24,12 @@ from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
-from botctl.realtime.connections import Register, Room
+from botctl.realtime.connections import ConnectionLimits, ConnectionRegistry
 from botctl.realtime.http import PATH, Pages, turned_away
 from botctl.realtime.hub import Hub
 from botctl.realtime.liveness import Deadlines
 from botctl.realtime.protocol import VERSION, message
-from botctl.realtime.session import MESSAGES, Rules, Session
+from botctl.realtime.session import MESSAGES, RealtimeSession, SessionLimits
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
 
 NAME: Final = "realtime"
@@ -50,12 +50,12 @@ class Realtime:
     """A server that runs. ``url`` is where clients connect."""
 
     url: str
-    register: Register
+    connections: ConnectionRegistry
     hub: Hub
 
     async def ping(self) -> str:
         """The health of the service: who is connected."""
-        return f"{self.url}, {len(self.register.clients)} connections, {self.hub.subscriptions} subscriptions"
+        return f"{self.url}, {len(self.connections.clients)} connections, {self.hub.subscriptions} subscriptions"
 
 
 @asynccontextmanager
@@ -79,25 +79,25 @@ async def realtime_server(
     """
     mine = settings.realtime
     deadlines = Deadlines(mine.auth_s, mine.stall_s, mine.heartbeat_s)
-    room = Room(mine.connections, mine.connections_per_key, mine.connections_per_address)
-    register = Register(room, SocketLimits(mine.queue_bytes, GRACE_S), deadlines, auditor=auditor, clock=clock)
-    register.counted = partial(setattr, metrics, "connections")
+    connection_limits = ConnectionLimits(mine.connections, mine.connections_per_key, mine.connections_per_address)
+    socket_limits = SocketLimits(mine.queue_bytes, GRACE_S)
+    connections = ConnectionRegistry(connection_limits, socket_limits, deadlines, auditor=auditor, clock=clock)
     hub = Hub(log, tasks, recover=mine.recover, recover_bytes=mine.queue_bytes // 2)
-    pages = Pages(status, metrics, draining=lambda: register.closed)
-    rules = Rules(mine.topics, parse(mine.message_throttle, scopes=API_SCOPES))
+    pages = Pages(status, metrics, draining=lambda: connections.closed)
+    session_limits = SessionLimits(mine.topics, parse(mine.message_throttle, scopes=API_SCOPES))
     connects = parse(mine.connect_throttle, scopes=API_SCOPES)
-    limiter.declare("realtime", {CONNECTS: connects, MESSAGES: rules.messages})
+    limiter.declare("realtime", {CONNECTS: connects, MESSAGES: session_limits.messages})
     hello = text_frame(_hello(mine))
 
     async def request(connection: ServerConnection, asked: Request) -> Response | None:
         assert isinstance(connection, Socket)  # noqa: S101  for mypy: it is what create_connection makes
         if (response := await pages.answer(asked)) is not None:
             return response
-        # Requests are counted and not sockets: a socket that asks for nothing is bounded by the register, and would
+        # Requests are counted and not sockets: a socket that asks for nothing is bounded by the registry, and would
         # cost a way to Redis here; and what asks for pages, a probe maybe, must not be locked out by what clients do.
         subjects = {Scope.ADDRESS: address_subject(connection.address)}
-        if register.crowded(connection) or not (await limiter.check_subjects(CONNECTS, subjects, connects)).allowed:
-            register.counts.turned_away += 1
+        if connections.crowded(connection) or not (await limiter.check_subjects(CONNECTS, subjects, connects)).allowed:
+            connections.turn_away()
             return turned_away()
         return None
 
@@ -105,29 +105,29 @@ async def realtime_server(
         assert isinstance(connection, Socket)  # noqa: S101
         connection.push(hello)
         try:
-            await Session(connection, hub, keys, limiter, register, rules).run()
+            await RealtimeSession(connection, hub, keys, limiter, connections, session_limits).run()
         finally:
             connection.abort_later()
             await asyncio.shield(connection.connection_lost_waiter)  # the library's own close may wait for ever
 
-    server = await _listen(mine, register, request, converse)
-    _watch(metrics, register, hub)
+    server = await _listen(mine, connections, request, converse)
+    _watch(metrics, connections, hub)
     tasks.spawn(hub.run, name="hub", restart=_RETRY)
-    tasks.spawn(register.look_around, name="deadlines", restart=_RETRY)
-    tasks.spawn(partial(register.hear_revocations, log), name="revocations", restart=_RETRY)
-    tasks.spawn(partial(register.recheck, keys, failed=_recheck_failed), name="keys", restart=_RETRY)
+    tasks.spawn(connections.sweep, name="deadlines", restart=_RETRY)
+    tasks.spawn(partial(connections.hear_revocations, log), name="revocations", restart=_RETRY)
+    tasks.spawn(partial(connections.recheck, keys, failed=_recheck_failed), name="keys", restart=_RETRY)
     url = _url(mine.host, server)
     try:
         runtime.publish(NAME, pid=os.getpid(), address=url)
-        yield Realtime(url, register, hub)
+        yield Realtime(url, connections, hub)
     finally:
         server.close(close_connections=False)
         runtime.withdraw(NAME)
-        await register.part(mine.drain_s)
+        await connections.drain(mine.drain_s)
         await server.wait_closed()
 
 
-async def _listen(mine: RealtimeSettings, register: Register, request: object, converse: object) -> Server:
+async def _listen(mine: RealtimeSettings, connections: ConnectionRegistry, request: object, converse: object) -> Server:
     try:
         return await serve(
             converse,  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ async def _listen(mine: RealtimeSettings, register: Register, request: object, c
             mine.port,
             compression=None,
             process_request=request,  # type: ignore[arg-type]
-            create_connection=partial(Socket, keeper=register),  # type: ignore[arg-type]
+            create_connection=partial(Socket, observer=connections),  # type: ignore[arg-type]
             open_timeout=OPEN_S,
             ping_interval=None,  # ours: see socket.py
             close_timeout=GRACE_S,
@@ -167,14 +167,15 @@ def _recheck_failed(error: Unreachable) -> None:
     _log.warning("keys of open connections could not be looked up: %s", error)
 
 
-def _watch(metrics: Metrics, register: Register, hub: Hub) -> None:
-    counts = hub.counts
+def _watch(metrics: Metrics, connections: ConnectionRegistry, hub: Hub) -> None:
+    at_door, counts = connections.counts, hub.counts
+    metrics.watch_connections(lambda: len(connections.clients))
     for name, help_text, read in (
         ("botctl_realtime_subscriptions", "Subscriptions to topics.", lambda: hub.subscriptions),
-        ("botctl_realtime_held_bytes", "Kept for clients that have not taken it.", lambda: register.held_bytes),
-        ("botctl_realtime_stalled", "Clients for whom something waits.", lambda: register.stalled),
-        ("botctl_realtime_opened_total", "Connections that were opened.", lambda: register.counts.opened),
-        ("botctl_realtime_turned_away_total", "Connections refused at the door.", lambda: register.counts.turned_away),
+        ("botctl_realtime_held_bytes", "Kept for clients that have not taken it.", lambda: connections.held_bytes),
+        ("botctl_realtime_stalled", "Clients for whom something waits.", lambda: connections.stalled),
+        ("botctl_realtime_opened_total", "Connections that were opened.", lambda: at_door.opened),
+        ("botctl_realtime_turned_away_total", "Connections refused at the door.", lambda: at_door.turned_away),
         ("botctl_realtime_events_total", "Events read from the log.", lambda: counts.events),
         ("botctl_realtime_deliveries_total", "Events handed to clients.", lambda: counts.deliveries),
         ("botctl_realtime_gaps_total", "Times a client was told of lost events.", lambda: counts.gaps),
@@ -182,5 +183,4 @@ def _watch(metrics: Metrics, register: Register, hub: Hub) -> None:
         ("botctl_realtime_not_recovered_total", "Histories that could not be whole.", lambda: counts.not_recovered),
     ):
         metrics.watch(name, help_text, read)
-    ended = register.counts.ended
-    metrics.watch("botctl_realtime_ended_total", "Connections the server ended.", lambda: ended, label="reason")
+    metrics.watch("botctl_realtime_ended_total", "Connections the server ended.", lambda: at_door.ended, label="reason")

@@ -18,7 +18,7 @@ from botctl.realtime.hub import History, Hub, HubFull
 from botctl.realtime.protocol import (
     Auth,
     BadMessage,
-    Close,
+    CloseReason,
     Ping,
     Request,
     RequestId,
@@ -37,14 +37,14 @@ MESSAGES: Final = "realtime.message"
 _MAX_PAUSE_S: Final = 1.0
 
 
-class Door(Protocol):
+class Admission(Protocol):
     """Who lets keys in, and knows who is in."""
 
     def checking(self) -> AbstractContextManager[None]:
         """From before a key is looked up until it is admitted: what is revoked meanwhile is not let in."""
         ...
 
-    def admit(self, client: Socket, key: ApiKey) -> Close | None:
+    def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
         """Count ``client`` as one of ``key``; why not, if it may not come in."""
         ...
 
@@ -54,7 +54,7 @@ class Door(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SessionLimits:
     """What one connection may do."""
 
     topics: int
@@ -62,15 +62,15 @@ class Rules:
 
 
 @dataclass(eq=False, slots=True)
-class Session:
+class RealtimeSession:
     """The conversation with ``client``."""
 
     client: Socket
     hub: Hub
     keys: ApiKeys
     limiter: Limiter
-    door: Door
-    rules: Rules
+    admission: Admission
+    limits: SessionLimits
     key: ApiKey | None = field(default=None, init=False)
     topics: set[str] = field(default_factory=set, init=False)
 
@@ -91,7 +91,7 @@ class Session:
             request = parse(text)
         except BadMessage as error:
             self._refuse(error.request_id, "bad message", str(error))
-            self.client.cut(Close.BAD_MESSAGE, reason=str(error))
+            self.client.cut(CloseReason.BAD_MESSAGE, reason=str(error))
             return
         if self.key is None:
             await self._authenticate(request)
@@ -119,37 +119,37 @@ class Session:
     async def _authenticate(self, request: Request) -> None:
         if not isinstance(request, Auth):
             self._refuse(request.id, "not authenticated", "the first message is auth, with a key")
-            self.client.cut(Close.NOT_AUTHENTICATED)
+            self.client.cut(CloseReason.NOT_AUTHENTICATED)
             return
-        with self.door.checking():
+        with self.admission.checking():
             await self._show(request)
 
     async def _show(self, request: Auth) -> None:
         try:
             key = await self.keys.check(request.key)
         except KeyRefused as error:
-            self.door.refused(self.client, str(error))
+            self.admission.refused(self.client, str(error))
             self._refuse(request.id, "bad key", str(error))
-            self.client.cut(Close.BAD_KEY, reason=str(error))
+            self.client.cut(CloseReason.BAD_KEY, reason=str(error))
             return
         except Unreachable:
             self._refuse(request.id, "unavailable", "keys cannot be checked at the moment", temporary=True)
-            self.client.cut(Close.UNAVAILABLE)
+            self.client.cut(CloseReason.UNAVAILABLE)
             return
         if not self.client.is_open:
             return
-        if (why := self.door.admit(self.client, key)) is not None:
+        if (why := self.admission.admit(self.client, key)) is not None:
             self._refuse(request.id, why.words, f"this key may not come in: {why.words}")
             self.client.cut(why)
             return
         self.key = key
-        self.client.vitals.authenticated = True
+        self.client.mark_authenticated()
         self._say(reply(request.id, "auth", key={"id": key.id, "name": key.name, "topics": key.topics}))
 
     async def _within_limits(self, request_id: RequestId, key: ApiKey) -> bool:
         """Whether the message may be answered. If not, the next one is not read before it may be."""
         subjects = {Scope.KEY: key.id, Scope.ADDRESS: address_subject(self.client.address)}
-        verdict = await self.limiter.check_subjects(MESSAGES, subjects, self.rules.messages)
+        verdict = await self.limiter.check_subjects(MESSAGES, subjects, self.limits.messages)
         if not verdict.allowed:
             wait_s = round(verdict.retry_after_s, 3)
             self._refuse(request_id, "throttled", f"limit: {verdict.limit}", temporary=True, retry_after_s=wait_s)
@@ -160,8 +160,8 @@ class Session:
         if closed := [topic for topic in request.topics if not key.may_read(topic)]:
             self._refuse(request.id, "forbidden", f"this key does not open {', '.join(closed)}")
             return
-        if len(self.topics.union(request.topics)) > self.rules.topics:
-            self._refuse(request.id, "too many topics", f"a connection has at most {self.rules.topics} topics")
+        if len(self.topics.union(request.topics)) > self.limits.topics:
+            self._refuse(request.id, "too many topics", f"a connection has at most {self.limits.topics} topics")
             return
         self.hub.leave(self.client, request.topics)  # where it subscribes anew
         self.topics.difference_update(request.topics)
@@ -178,7 +178,7 @@ class Session:
             except HubFull:
                 self._refuse(request.id, "too many topics", f"the server cannot read {topic} as well", temporary=True)
             except Unreachable:  # it was told that all is well: let it come back, and say where it is
-                self.client.cut(Close.UNAVAILABLE)
+                self.client.cut(CloseReason.UNAVAILABLE)
             else:
                 self.topics.add(topic)
 

@@ -21,8 +21,8 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from botctl.core.escape import safe
-from botctl.realtime.liveness import Vitals
-from botctl.realtime.protocol import Close
+from botctl.realtime.liveness import ConnectionHealth
+from botctl.realtime.protocol import CloseReason
 
 WRITE_LIMIT_BYTES: Final = 65_536
 """What the transport holds before it says that it is full; also what the kernel holds unsent (Linux)."""
@@ -42,10 +42,10 @@ class SocketLimits:
     grace_s: float
 
 
-class Keeper(Protocol):
+class ConnectionObserver(Protocol):
     """Who knows all connections."""
 
-    limits: SocketLimits
+    socket_limits: SocketLimits
 
     def opened(self, client: Socket) -> bool:
         """A peer has connected; False when there is no room for it."""
@@ -78,16 +78,18 @@ def chunks(frames: Iterable[bytes]) -> Iterator[bytes]:
 class Socket(ServerConnection):
     """A connection. ``closed_for`` is why the server ended it, if it did."""
 
-    def __init__(self, protocol: ServerProtocol, server: Server, *, keeper: Keeper, **options: Any) -> None:
+    def __init__(
+        self, protocol: ServerProtocol, server: Server, *, observer: ConnectionObserver, **options: Any
+    ) -> None:
         super().__init__(protocol, server, **options)
-        self._keeper = keeper
+        self._observer = observer
         self._queue: deque[bytes] = deque()
         self._abort: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0  # in the transport, when it was last looked at
         self.queued_bytes = 0
-        self.closed_for: Close | None = None
+        self.closed_for: CloseReason | None = None
         now_s = self.loop.time()
-        self.vitals = Vitals(now_s, now_s, now_s)
+        self.health = ConnectionHealth(now_s, now_s, now_s)
 
     @property
     def address(self) -> str:
@@ -111,8 +113,8 @@ class Socket(ServerConnection):
             return
         if not self.paused and not self._queue:
             self.transport.write(frames)
-        elif self.queued_bytes + len(frames) > self._keeper.limits.queue_bytes:
-            self.cut(Close.SLOW)
+        elif self.queued_bytes + len(frames) > self._observer.socket_limits.queue_bytes:
+            self.cut(CloseReason.SLOW)
         else:
             self._queue.append(frames)
             self.queued_bytes += len(frames)
@@ -123,7 +125,11 @@ class Socket(ServerConnection):
             self.protocol.send_ping(b"")
             self.send_data()
 
-    def cut(self, why: Close, *, reason: str = "") -> None:
+    def mark_authenticated(self) -> None:
+        """Its key is good."""
+        self.health.authenticated = True
+
+    def cut(self, why: CloseReason, *, reason: str = "") -> None:
         """End the connection: a close frame for a peer that reads, and the abort for one that does not."""
         if self.closed_for is None:
             self.closed_for = why
@@ -136,17 +142,17 @@ class Socket(ServerConnection):
     def abort_later(self) -> None:
         """Abort when the grace is over; what ends before is not aborted."""
         if self._abort is None:
-            self._abort = self.loop.call_later(self._keeper.limits.grace_s, self.transport.abort)
+            self._abort = self.loop.call_later(self._observer.socket_limits.grace_s, self.transport.abort)
 
-    def look(self, now_s: float) -> Vitals:
-        """Its vitals at ``now_s``. To be called often enough that progress can be told from none."""
+    def check_health(self, now_s: float) -> ConnectionHealth:
+        """Its health at ``now_s``. To be called often enough that progress can be told from none."""
         waiting = self.paused or bool(self._queue)
         unsent_bytes = self.transport.get_write_buffer_size()
-        if unsent_bytes < self._unsent_bytes or (waiting and not self.vitals.waiting):
-            self.vitals.drained_s = now_s
+        if unsent_bytes < self._unsent_bytes or (waiting and not self.health.waiting):
+            self.health.drained_s = now_s
         self._unsent_bytes = unsent_bytes
-        self.vitals.waiting = waiting
-        return self.vitals
+        self.health.waiting = waiting
+        return self.health
 
     def _drop_queue(self) -> None:
         self._queue.clear()
@@ -157,7 +163,7 @@ class Socket(ServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         _set_options(transport.get_extra_info("socket"))
-        if not self._keeper.opened(self):
+        if not self._observer.opened(self):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -165,11 +171,11 @@ class Socket(ServerConnection):
             self._abort.cancel()
         self._drop_queue()
         super().connection_lost(exc)
-        self._keeper.lost(self)
+        self._observer.lost(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.vitals.drained_s = self.loop.time()
+        self.health.drained_s = self.loop.time()
         while self._queue and not self.paused:
             frames = self._queue.popleft()
             self.queued_bytes -= len(frames)
@@ -177,7 +183,7 @@ class Socket(ServerConnection):
         self._unsent_bytes = self.transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
-        self.vitals.heard_s = self.loop.time()
+        self.health.heard_s = self.loop.time()
         super().data_received(data)
         if self.protocol.close_expected():  # by either side; the library would wait for the peer for ever
             self.abort_later()

@@ -16,7 +16,7 @@ from botctl.core.contracts.service_state import Health, State, Status
 from botctl.core.errors import Unreachable
 from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import writer as module
-from botctl.monitor.reader import Frame, Monitor, sightings
+from botctl.monitor.reader import Frame, Monitor, process_reports
 from botctl.monitor.snapshot import KEPT_MS, key, set_key
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
@@ -67,7 +67,7 @@ async def test_what_is_written_is_read(redis: Redis) -> None:
         writer.metrics.hear(finished("roll"))
         writer.metrics.hear(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
         await writer.write()
-        (seen,) = await sightings(redis, "dice")
+        (seen,) = await process_reports(redis, "dice")
         assert seen.snapshot is not None
         assert seen.snapshot.commands.last[0].name == "roll"
         assert 0 <= seen.age_s < KEPT_MS / 1000
@@ -82,7 +82,7 @@ async def test_a_snapshot_expires_by_itself(redis: Redis) -> None:
         for name in (key("dice", writer.proc), set_key("dice")):
             assert 0 < await redis.pttl(name) <= KEPT_MS
         await redis.delete(key("dice", writer.proc))  # what Redis does then
-        assert await sightings(redis, "dice") == []
+        assert await process_reports(redis, "dice") == []
         with pytest.raises(Unreachable, match="dice"):
             await looking(redis).once()
 
@@ -94,7 +94,7 @@ async def test_who_ends_with_redis_is_not_taken_for_killed(tmp_path: Path) -> No
             await writer.write()
             await redis.pexpire(key("dice", writer.proc), KEPT_MS - 20_000)  # twenty seconds have passed
             assert await redis.smembers(set_key("dice")) == {writer.proc.encode()}
-            assert await sightings(redis, "dice") == []
+            assert await process_reports(redis, "dice") == []
 
 
 async def test_processes_of_one_bot_are_seen_together_and_others_are_not(redis: Redis) -> None:
@@ -103,7 +103,7 @@ async def test_processes_of_one_bot_are_seen_together_and_others_are_not(redis: 
         other.metrics.bot = "other"
         for writer in (one, two, other):
             await writer.write()
-        assert [seen.snapshot.pid for seen in await sightings(redis, "dice") if seen.snapshot] == [1, 2]
+        assert [seen.snapshot.pid for seen in await process_reports(redis, "dice") if seen.snapshot] == [1, 2]
 
 
 async def test_whose_snapshot_has_expired_is_swept_off_the_list(redis: Redis) -> None:
@@ -129,7 +129,7 @@ async def test_the_service_writes_at_once_and_departs_in_the_end(redis: Redis) -
         )
         async with service as writer:
             await until(lambda: writer.written > 0)
-            (seen,) = await sightings(redis, "dice")
+            (seen,) = await process_reports(redis, "dice")
             assert seen.snapshot is not None
             assert seen.snapshot.roles == ("bot", "stores")
         assert await redis.keys("botctl:*") == []

@@ -104,9 +104,7 @@ def offline() -> Iterator[Offline]:
     """A bot without a network, in the running loop."""
     events: list[Event] = []
     notebook, auditor, limiter, guilds = Notebook(), FakeAuditor(), FakeLimiter(), FakeGuilds()
-    bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings())
-    setattr(bot.http, f"_{HTTPClient.__name__}__session", None)
-    bot.pipeline = Pipeline(
+    pipeline = Pipeline(
         publish=events.append,
         limiter=limiter,
         auditor=auditor,
@@ -116,9 +114,8 @@ def offline() -> Iterator[Offline]:
         limits=parse("5/10s per user"),
         grace_s=0.0,
     )
-    bot.add_app_command_check(
-        bot.decide, call_once=True, slash_commands=True, user_commands=True, message_commands=True
-    )
+    bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings(), pipeline=pipeline)
+    setattr(bot.http, f"_{HTTPClient.__name__}__session", None)
     token = async_context.set(notebook)
     try:
         yield Offline(bot, notebook, auditor, limiter, guilds, events)

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from botctl.core.contracts.service_state import Health
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.processes.runtime import Runtime
-from botctl.realtime.protocol import Close
+from botctl.realtime.protocol import CloseReason
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect as redis_connect
 from tests.support.mongo_memory import MemoryDatabase
@@ -72,7 +72,7 @@ class TestTheDoor:
         wrong = {"cut": text[:-1], "another secret": text[:20] + other[20:], "nonsense": "let me in"}[change]
         async with client(rig.server.url) as one:
             assert (await one.call("auth", key=wrong))["code"] == "bad key"
-            assert await one.ended() == Close.BAD_KEY
+            assert await one.ended() == CloseReason.BAD_KEY
         refused = [entry for entry in rig.auditor.entries if entry.outcome == "denied"]
         assert [(entry.action, entry.actor.id) for entry in refused] == [("key.use", "127.0.0.1")]
 
@@ -80,16 +80,16 @@ class TestTheDoor:
         _, text = await rig.keys.create("short", lasts=timedelta(microseconds=1))
         async with client(rig.server.url) as one:
             assert "expired" in (await one.call("auth", key=text))["message"]
-            assert await one.ended() == Close.BAD_KEY
+            assert await one.ended() == CloseReason.BAD_KEY
 
     async def test_the_first_message_is_the_key(self, rig: Rig) -> None:
         async with client(rig.server.url) as one:
             assert (await one.call("subscribe", topics=[TOPIC]))["code"] == "not authenticated"
-            assert await one.ended() == Close.NOT_AUTHENTICATED
+            assert await one.ended() == CloseReason.NOT_AUTHENTICATED
 
     async def test_who_shows_no_key_in_time_is_cut(self, redis: Redis, tmp_path: Path) -> None:
         async with serving(redis, tmp_path, auth_s=0.1) as rig, client(rig.server.url) as one:
-            assert await one.ended() == Close.NOT_AUTHENTICATED
+            assert await one.ended() == CloseReason.NOT_AUTHENTICATED
 
     async def test_who_does_not_even_shake_hands_is_dropped(
         self, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,13 +100,13 @@ class TestTheDoor:
             reader, writer = await asyncio.open_connection(host, int(port))
             assert await reader.read() == b""
             writer.close()
-            await until(lambda: not rig.server.register.clients)
+            await until(lambda: not rig.server.connections.clients)
 
     @pytest.mark.parametrize("text", ["", "[]", '{"type":"dance"}', '{"type":"ping","id":[]}', "[" * 10_000])
     async def test_a_message_that_is_none_ends_the_connection(self, rig: Rig, text: str) -> None:
         async with client(rig.server.url, await rig.key()) as one:
             await one.connection.send(text)
-            assert await one.ended() == Close.BAD_MESSAGE
+            assert await one.ended() == CloseReason.BAD_MESSAGE
             assert one.of("error")[0]["code"] == "bad message"
 
     @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ class TestTheDoor:
         """It quotes the client, before anybody has shown a key; a close frame has 123 bytes for it."""
         async with client(rig.server.url) as one:
             await one.connection.send(json.dumps({"type": "subscribe", "topics": ["a"], "after": {name: {}}}))
-            assert await one.ended() == Close.BAD_MESSAGE
+            assert await one.ended() == CloseReason.BAD_MESSAGE
             reason = one.connection.close_reason or ""
             assert reason.startswith("after names ")
             assert reason.isprintable()
@@ -135,8 +135,8 @@ class TestTheDoor:
             url = rig.server.url
             async with client(url, key), client(url, await rig.key()), client(url) as second:
                 await second.call("auth", key=key)
-                assert await second.ended() == Close.TOO_MANY_CONNECTIONS
-            await until(lambda: not rig.server.register.clients)
+                assert await second.ended() == CloseReason.TOO_MANY_CONNECTIONS
+            await until(lambda: not rig.server.connections.clients)
             async with client(rig.server.url, key):
                 pass
 
@@ -146,7 +146,7 @@ class TestTheDoor:
                 with pytest.raises(InvalidStatus) as refused:
                     await connect(rig.server.url)
                 assert refused.value.response.status_code == 429
-            await until(lambda: not rig.server.register.clients)
+            await until(lambda: not rig.server.connections.clients)
             async with client(rig.server.url):
                 pass
 
@@ -162,7 +162,7 @@ class TestTheDoor:
             with pytest.raises((OSError, ConnectionClosed, EOFError, Exception)) as refused:
                 await connect(rig.server.url)
             assert not isinstance(refused.value, AssertionError)
-            assert rig.server.register.counts.turned_away == 1
+            assert rig.server.connections.counts.turned_away == 1
 
     async def test_one_address_that_says_nothing_does_not_fill_the_room(self, redis: Redis, tmp_path: Path) -> None:
         """Its sockets count before there is a request."""
@@ -171,13 +171,13 @@ class TestTheDoor:
             contextlib.AsyncExitStack() as stack,
         ):
             host, port = rig.http.removeprefix("http://").split(":")
-            counts = rig.server.register.counts
+            counts = rig.server.connections.counts
             for _ in range(5):
                 _, writer = await asyncio.open_connection(host, int(port))
                 stack.callback(writer.close)
             await until(lambda: counts.opened + counts.turned_away == 5, what="all five to be seen")
             assert (counts.opened, counts.turned_away) == (3, 2)
-            assert len(rig.server.register.clients) == 3
+            assert len(rig.server.connections.clients) == 3
 
     async def test_messages_are_throttled_and_say_when_to_go_on(self, redis: Redis, tmp_path: Path) -> None:
         limit = {"message_throttle": "2/1s per key"}
@@ -374,7 +374,7 @@ class TestRevocation:
         key, other = await rig.key(), await rig.key()
         async with client(rig.server.url, key, TOPIC) as one, client(rig.server.url, other, TOPIC) as two:
             await rig.keys.revoke(key.split("_")[1])
-            assert await one.ended() == Close.KEY_ENDED
+            assert await one.ended() == CloseReason.KEY_ENDED
             assert (await two.call("ping"))["type"] == "pong"
             async with client(rig.server.url) as again:
                 assert "revoked" in (await again.call("auth", key=key))["message"]
@@ -390,22 +390,22 @@ class TestRevocation:
             client(rig.server.url, await rig.key()) as one,
         ):
             await database["botctl_api_keys"].delete_one({})
-            assert await one.ended() == Close.KEY_ENDED
+            assert await one.ended() == CloseReason.KEY_ENDED
 
     async def test_revoked_keys_are_forgotten_once_nobody_has_them(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0.01)
-        register = rig.server.register
+        connections = rig.server.connections
         key = await rig.key()
         async with client(rig.server.url, key) as one:
             for _ in range(3):
-                register.cut_key((await rig.key()).split("_")[1])
+                connections.cut_key((await rig.key()).split("_")[1])
             await rig.keys.revoke(key.split("_")[1])
-            assert await one.ended() == Close.KEY_ENDED
-        await until(lambda: not register.clients)
-        rechecking = asyncio.create_task(register.recheck(rig.keys, failed=lambda _: None))
-        await until(lambda: not register._revoked, what="the ids to be forgotten")
+            assert await one.ended() == CloseReason.KEY_ENDED
+        await until(lambda: not connections.clients)
+        rechecking = asyncio.create_task(connections.recheck(rig.keys, failed=lambda _: None))
+        await until(lambda: not connections._revoked, what="the ids to be forgotten")
         rechecking.cancel()
 
     async def test_a_key_revoked_while_it_is_looked_up_does_not_open(
@@ -426,18 +426,18 @@ class TestRevocation:
             calling = asyncio.create_task(one.call("auth", key=key))
             await looked.wait()
             await rig.keys.revoke(key.split("_")[1])
-            await until(lambda: key.split("_")[1] in rig.server.register._revoked)
+            await until(lambda: key.split("_")[1] in rig.server.connections._revoked)
             monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0)
             asked = asyncio.Event()
             monkeypatch.setattr(rig.keys, "standing", _noting(rig.keys.standing, asked))
-            rechecking = asyncio.create_task(rig.server.register.recheck(rig.keys, failed=lambda _: None))
+            rechecking = asyncio.create_task(rig.server.connections.recheck(rig.keys, failed=lambda _: None))
             for _ in range(2):  # the second begins when the first is done
                 await asked.wait()
                 asked.clear()
             rechecking.cancel()
             go_on.set()
             assert (await calling)["type"] == "error"
-            assert await one.ended() == Close.KEY_ENDED
+            assert await one.ended() == CloseReason.KEY_ENDED
 
     async def test_while_keys_cannot_be_looked_up_nobody_new_comes_in(self, rig: Rig) -> None:
         async def away(_: str) -> Any:
@@ -447,7 +447,7 @@ class TestRevocation:
         async with client(rig.server.url, key, TOPIC) as inside, client(rig.server.url) as outside:
             rig.keys.check = away  # type: ignore[method-assign]
             assert (await outside.call("auth", key=key))["temporary"]
-            assert await outside.ended() == Close.UNAVAILABLE
+            assert await outside.ended() == CloseReason.UNAVAILABLE
             assert (await inside.call("ping"))["type"] == "pong"
 
 
@@ -462,7 +462,7 @@ class TestStalledReaders:
             contextlib.AsyncExitStack() as stack,
         ):
             key = await rig.key()
-            register = rig.server.register
+            connections = rig.server.connections
             good = [await stack.enter_async_context(client(rig.server.url, key, TOPIC)) for _ in range(10)]
             stalled = [await Stalled.open(rig.server.url, key) for _ in range(10)]
             for one in stalled:
@@ -471,33 +471,33 @@ class TestStalledReaders:
             for _ in range(20):  # 4 MB for each
                 rig.say(100, padding="x" * 2000)
                 await good[0].seen(rig.said)
-                most = max(most, *(each.held_bytes for each in register.clients))
+                most = max(most, *(each.held_bytes for each in connections.clients))
             for one in good:
                 await one.seen(rig.said)
                 assert one.numbers == list(range(1, 2001))
-            await until(lambda: len(register.clients) == 10, what="the stalled to be gone")
+            await until(lambda: len(connections.clients) == 10, what="the stalled to be gone")
             assert most <= queue + 3 * 65_536
-            assert register.counts.ended == {"slow": 10}
-            assert register.held_bytes == 0
+            assert connections.counts.ended == {"slow": 10}
+            assert connections.held_bytes == 0
             assert (await good[0].call("ping"))["type"] == "pong"
 
     async def test_one_that_takes_nothing_is_cut_before_its_queue_is_full(self, redis: Redis, tmp_path: Path) -> None:
         async with serving(redis, tmp_path, stall_s=0.2, queue_bytes=50_000_000) as rig:
             one = await Stalled.open(rig.server.url, await rig.key())
             rig.say(400, padding="x" * 2000)
-            await until(lambda: rig.server.register.counts.ended == {"slow": 1}, what="the cut")
+            await until(lambda: rig.server.connections.counts.ended == {"slow": 1}, what="the cut")
             one.close()
 
     async def test_one_that_reads_again_in_time_has_lost_nothing(self, redis: Redis, tmp_path: Path) -> None:
         async with serving(redis, tmp_path, stall_s=30, queue_bytes=8_000_000) as rig:
             one = await Stalled.open(rig.server.url, await rig.key())
             rig.say(500, padding="x" * 2000)
-            await until(lambda: rig.server.register.held_bytes > 500_000, what="a queue")
+            await until(lambda: rig.server.connections.held_bytes > 500_000, what="a queue")
             said = b""
             async with asyncio.timeout(20):
                 while said.count(b'"type":"event"') < 500:
                     said += await asyncio.get_running_loop().sock_recv(one.sock, 65_536)
-            await until(lambda: rig.server.register.held_bytes == 0)
+            await until(lambda: rig.server.connections.held_bytes == 0)
             one.close()
 
     async def test_pings_of_one_that_does_not_read_fill_no_memory(self, rig: Rig) -> None:
@@ -507,10 +507,10 @@ class TestStalledReaders:
         with contextlib.suppress(ConnectionError):
             for _ in range(400):
                 await one.send(masked(b"x" * 125, opcode=9) * 1000)
-                most = max(most, rig.server.register.held_bytes)
-                if not rig.server.register.clients:
+                most = max(most, rig.server.connections.held_bytes)
+                if not rig.server.connections.clients:
                     break
-        await until(lambda: not rig.server.register.clients, what="the cut")
+        await until(lambda: not rig.server.connections.clients, what="the cut")
         assert most < 1_500_000
         one.close()
 
@@ -523,14 +523,14 @@ class TestStalledReaders:
                 host, port = rig.http.removeprefix("http://").split(":")
                 _, silent = await asyncio.open_connection(host, int(port))
                 rig.say(400, padding="x" * 2000)
-                await until(lambda: rig.server.register.held_bytes > 5 * 300_000, what="queues")
+                await until(lambda: rig.server.connections.held_bytes > 5 * 300_000, what="queues")
                 mute = await Stalled.open(rig.server.url, key, topics=("quiet",))
                 async with client(rig.server.url, key, "quiet") as good:
-                    ending = asyncio.create_task(rig.server.register.part(0.3))
-                    assert await good.ended() == Close.SHUTDOWN
+                    ending = asyncio.create_task(rig.server.connections.drain(0.3))
+                    assert await good.ended() == CloseReason.SHUTDOWN
                     assert 0.5 <= good.of("closing")[0]["retry_after_s"] <= 5
                     await ending
-        assert not rig.server.register.clients
+        assert not rig.server.connections.clients
         for one in (*stalled, mute):
             one.close()
         silent.close()
@@ -538,7 +538,7 @@ class TestStalledReaders:
     async def test_a_close_that_nobody_answers_ends_in_an_abort(self, rig: Rig) -> None:
         one = await Stalled.open(rig.server.url, await rig.key())
         await one.send(masked(b"nonsense"))
-        await until(lambda: not rig.server.register.clients, what="the abort")
+        await until(lambda: not rig.server.connections.clients, what="the abort")
         one.close()
 
 
@@ -548,12 +548,12 @@ class TestHeartbeats:
     async def test_they_come_and_pings_are_sent(self, redis: Redis, tmp_path: Path) -> None:
         async with serving(redis, tmp_path, heartbeat_s=0.2) as rig, client(rig.server.url, await rig.key()) as one:
             await until(lambda: len(one.of("heartbeat")) >= 2, what="heartbeats")
-            assert rig.server.register.clients  # its library has answered the pings
+            assert rig.server.connections.clients  # its library has answered the pings
 
     async def test_who_answers_no_ping_is_cut(self, redis: Redis, tmp_path: Path) -> None:
         async with serving(redis, tmp_path, heartbeat_s=0.1) as rig:
             one = await Stalled.open(rig.server.url, await rig.key())
-            await until(lambda: rig.server.register.counts.ended == {"silent": 1}, what="the cut")
+            await until(lambda: rig.server.connections.counts.ended == {"silent": 1}, what="the cut")
             one.close()
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from botctl.core.processes.runtime import Runtime
-from botctl.realtime.protocol import Close
+from botctl.realtime.protocol import CloseReason
 from tests.support.cli import STARTED_ONLY, Process, Project
 from tests.support.waiting import wait_for
 
@@ -84,7 +84,7 @@ def test_another_process_streams_what_the_bot_does(project: Project) -> None:
             assert project.call("auth", "key", "revoke", made["id"]).out == f"Key {made['id']} is revoked.\n"
             rest, errors = client.communicate(timeout=20)
             assert (rest, client.returncode) == ("", 1)
-            assert str(int(Close.KEY_ENDED)) in errors
+            assert str(int(CloseReason.KEY_ENDED)) in errors
         server.signal(signal.SIGTERM)
         assert server.ended() == 143
     assert "realtime" not in project.parts()
@@ -132,4 +132,4 @@ def test_what_cannot_be_done_is_a_sentence(project: Project, words: tuple[str, .
 
 def test_every_close_code_is_documented() -> None:
     page = (DOCS / "realtime.md").read_text()
-    assert not [code for code in Close if f"| {int(code)} | `{code.name}` |" not in page]
+    assert not [code for code in CloseReason if f"| {int(code)} | `{code.name}` |" not in page]

@@ -15,7 +15,7 @@ from botctl.cli.monitor.live import live
 from botctl.cli.monitor.view import picture
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
-from botctl.monitor.view import View
+from botctl.monitor.view import MonitorView
 from botctl.run.oneshot.monitor import monitor as monitor_of
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -41,7 +41,7 @@ def monitor(
     raise typer.Exit(asyncio.run(live(looking)))
 
 
-def _print(view: View, *, as_json: bool) -> None:
+def _print(view: MonitorView, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(dataclasses.asdict(view)))
         return

@@ -13,8 +13,8 @@ from botctl.cli.number_format import duration, milliseconds, spark, time_of_day
 from botctl.cli.text_layout import beside, cut, ends, flow, table, under
 from botctl.core.contracts.service_state import State
 from botctl.core.escape import safe
-from botctl.monitor.snapshot import Command, Job
-from botctl.monitor.view import Presence, Process, ServiceRow, ShardRow, Totals, View
+from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
+from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
 
 WIDE: Final = 140
 """Columns from which on there are two columns, and each service has a line of its own."""
@@ -31,7 +31,7 @@ _GUTTER: Final = 4
 _PROCESSES_WIDE: Final = 120  # wider, and a person would lose the line
 
 
-def waiting(view: View | None, bot: str, words: str, size: tuple[int, int]) -> Text:
+def waiting(view: MonitorView | None, bot: str, words: str, size: tuple[int, int]) -> Text:
     """What is shown while nothing of the bot runs."""
     width, height = size
     lines = [ends(Text(safe(bot), "bold"), _keys(), width), Text(), Text("Waiting for `botctl run` …", "bold yellow")]
@@ -40,7 +40,7 @@ def waiting(view: View | None, bot: str, words: str, size: tuple[int, int]) -> T
     return _joined(lines[:height])
 
 
-def picture(view: View, width: int, height: int | None = None, *, live: bool = False) -> Text:
+def picture(view: MonitorView, width: int, height: int | None = None, *, live: bool = False) -> Text:
     """``view`` in ``width`` columns and at most ``height`` lines (None: as many as it takes)."""
     head = [_title(view, width, live=live), *_numbers(view.totals, width)]
     troubles = _troubles(view, width, most=_share(height, 6))
@@ -61,7 +61,7 @@ def _joined(lines: Sequence[Text]) -> Text:
     return joined
 
 
-def _narrow(view: View, width: int, room: int | None) -> Lines:
+def _narrow(view: MonitorView, width: int, room: int | None) -> Lines:
     """One under the other; the last commands get what is left."""
     inside = width - _INDENT
     others = _shards(view.shards, inside, most=2)
@@ -71,7 +71,7 @@ def _narrow(view: View, width: int, room: int | None) -> Lines:
     return [*fixed, Text(), *_commands(view.last, width, None if room is None else room - 1 - len(fixed))]
 
 
-def _wide(view: View, width: int, room: int | None) -> Lines:
+def _wide(view: MonitorView, width: int, room: int | None) -> Lines:
     """How the parts are at the left, what was done at the right."""
     half = (width - _GUTTER) * 11 // 20
     others = [Text(), *_shards(view.shards, half - _INDENT, most=6)]
@@ -82,7 +82,7 @@ def _wide(view: View, width: int, room: int | None) -> Lines:
     return beside([*services, *others][:room], _commands(view.last, width - half - _GUTTER, room), half, _GUTTER)
 
 
-def _title(view: View, width: int, *, live: bool) -> Text:
+def _title(view: MonitorView, width: int, *, live: bool) -> Text:
     up = sum(process.presence is Presence.UP for process in view.processes)
     title = Text(safe(view.bot), "bold").append("  ", "not bold")
     title.append("✓ all is well" if not view.troubles else "! not all is well", _mood(view))
@@ -91,7 +91,7 @@ def _title(view: View, width: int, *, live: bool) -> Text:
     return ends(title, Text("  ").join([_keys(), clock]) if live else clock, width)
 
 
-def _mood(view: View) -> str:
+def _mood(view: MonitorView) -> str:
     return "not bold yellow" if view.troubles else "not bold green"
 
 
@@ -125,7 +125,7 @@ def _fact(name: str, value: str, style: str = "") -> Text:
     return Text.assemble((f"{name} ", "dim"), (value, style))
 
 
-def _troubles(view: View, width: int, *, most: int) -> Lines:
+def _troubles(view: MonitorView, width: int, *, most: int) -> Lines:
     lines = [cut(Text.assemble(("! ", "bold yellow"), safe(words, width)), width) for words in view.troubles]
     if len(lines) <= most:
         return lines
@@ -165,7 +165,7 @@ def _process(process: Process, among: Sequence[Process]) -> tuple[Text | str, ..
     )
 
 
-def _services(view: View, width: int, room: int | None) -> Lines:
+def _services(view: MonitorView, width: int, room: int | None) -> Lines:
     """The services by name; where there is no room for that, how many of them are well."""
     lines = _service_flows(view.services, view.processes, width - _INDENT)
     if room is None or len(lines) <= room:
@@ -238,12 +238,12 @@ def _shard(shard: ShardRow) -> Text:
     return item.append(f" {milliseconds(shard.latency_ms)}" if well else f" {safe(shard.state, 20)}", "dim")
 
 
-def _job(job: Job) -> Text:
+def _job(job: JobSnapshot) -> Text:
     item = _job_mark(job) + Text(f" {safe(job.name, 40)}")
     return item.append(f" {time_of_day(job.last_run)}" if job.last_run else "", "dim")
 
 
-def _job_mark(job: Job) -> Text:
+def _job_mark(job: JobSnapshot) -> Text:
     if job.running:
         return Text("…", "cyan")
     if job.paused:
@@ -253,7 +253,7 @@ def _job_mark(job: Job) -> Text:
     return Text("✓", "green") if job.outcome == "ok" else Text("!", "bold yellow")
 
 
-def _job_table(jobs: Sequence[Job], width: int) -> Lines:
+def _job_table(jobs: Sequence[JobSnapshot], width: int) -> Lines:
     rows = [
         (
             _job_mark(job) + Text(f" {safe(job.name, 40)}"),
@@ -269,7 +269,7 @@ def _job_table(jobs: Sequence[Job], width: int) -> Lines:
     return table(head, rows, width, flexible=5, left="job result schedule")
 
 
-def _commands(last: Sequence[Command], width: int, room: int | None) -> Lines:
+def _commands(last: Sequence[CommandSnapshot], width: int, room: int | None) -> Lines:
     """The newest first."""
     rows = [
         (

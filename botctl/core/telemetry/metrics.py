@@ -70,7 +70,7 @@ class LastCommand:
 
 
 @dataclass(slots=True)
-class Shard:
+class ShardConnection:
     """A connection to the gateway. ``state`` as in `GatewayChanged`; ``latency_ms`` is None before a heartbeat."""
 
     state: str
@@ -86,11 +86,17 @@ class Shard:
 class Metrics:
     """What has been counted so far. `hear` every event; the rest may be read at any time, by the event loop's thread.
 
-    ``connections``: clients of the realtime server, set by it. ``shard_latencies``: set by the bot, asked when needed;
-    milliseconds by shard. ``doing``: set by the bot too; what a task does, where that is known.
+    ``dropped``: events that were lost, by reader. ``services``: 1.0 for each that can be used, 0.0 for the others.
     """
 
-    def __init__(self, *, bot: str = "bot", clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        bot: str = "bot",
+        clock: Clock | None = None,
+        dropped: Callable[[], Mapping[str, int]] = dict,
+        services: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         clock = clock or SystemClock()
         self.registry = CollectorRegistry()
         self.commands: Counter[tuple[str, str]] = Counter()
@@ -101,17 +107,17 @@ class Metrics:
         self.draining = False
         self.autocompletes: Counter[str] = Counter()
         self.jobs: Counter[tuple[str, str]] = Counter()
-        self.shards: dict[int, Shard] = {}
+        self.shards: dict[int, ShardConnection] = {}
         self.store_restarts: Counter[str] = Counter()
-        self.connections = 0
-        self.shard_latencies: Callable[[], Mapping[int, float]] = dict
-        self.doing: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
-        self.dropped: Callable[[], Mapping[str, int]] = dict
-        self.services: Callable[[], Mapping[str, float]] = dict
+        self.dropped = dropped
+        self.services = services
         self.bot = bot
         self._clock = clock
         self._born = clock.monotonic()
         self._names: set[str] = set()
+        self._connections: Callable[[], int] = int
+        self._latencies_ms: Callable[[], Mapping[int, float]] = dict
+        self._doing: Callable[[asyncio.Task[Any]], str | None] = lambda _: None
         self.watched: dict[str, tuple[str, str, Read]] = {}
         self._process = psutil.Process()
         self.registry.register(_Collector(self))
@@ -142,6 +148,33 @@ class Metrics:
         already is watched anew.
         """
         self.watched[name] = (help_text, label, read)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Ask ``count`` for the clients of the realtime server; the last one that was given is asked."""
+        self._connections = count
+
+    def watch_bot(
+        self, latencies_ms: Callable[[], Mapping[int, float]], doing: Callable[[asyncio.Task[Any]], str | None]
+    ) -> None:
+        """Ask the bot for the latencies of its shards, and for what a task does; the last one that was given is asked.
+
+        ``doing`` is called by the thread that watches the loop; None where it does not know the task.
+        """
+        self._latencies_ms = latencies_ms
+        self._doing = doing
+
+    @property
+    def connections(self) -> int:
+        """Clients of the realtime server."""
+        return self._connections()
+
+    def latencies_ms(self) -> Mapping[int, float]:
+        """Heartbeat to answer by shard, as the bot knows it now."""
+        return self._latencies_ms()
+
+    def doing(self, task: asyncio.Task[Any]) -> str | None:
+        """What ``task`` does, as people would call it, where that is known. Any thread may ask."""
+        return self._doing(task)
 
     def late(self, lag_ms: float) -> None:
         """The event loop came ``lag_ms`` too late."""
@@ -179,7 +212,7 @@ class Metrics:
         self.store_restarts[event.store] += 1
 
     def _gateway(self, event: GatewayChanged) -> None:
-        shard = self.shards.setdefault(event.shard, Shard(event.state))
+        shard = self.shards.setdefault(event.shard, ShardConnection(event.state))
         shard.state = event.state
         shard.changes[event.state] += 1
         shard.latency_ms = event.latency_ms
@@ -213,14 +246,12 @@ def render_prometheus(metrics: Metrics) -> str:
 @asynccontextmanager
 async def process_metrics(settings: Settings, bus: Bus, status: StatusSource, tasks: Tasks) -> AsyncIterator[Metrics]:
     """Factory of the service: the metrics of this process, which hear all that its bus tells."""
-    metrics = Metrics(bot=settings.bot)
-    metrics.dropped = bus.dropped
-    metrics.services = lambda: {each.name: float(each.state.up) for each in status.statuses()}
 
-    def doing(task: asyncio.Task[Any]) -> str | None:
-        return metrics.doing(task)  # the bot sets it later
+    def services() -> dict[str, float]:
+        return {each.name: float(each.state.up) for each in status.statuses()}
 
-    watch = LoopWatch(doing, beat_s=LAG_EVERY_S)
+    metrics = Metrics(bot=settings.bot, dropped=bus.dropped, services=services)
+    watch = LoopWatch(metrics.doing, beat_s=LAG_EVERY_S)
 
     def late(lag_ms: float) -> None:
         metrics.late(lag_ms)
@@ -280,7 +311,7 @@ def _gateway(m: Metrics) -> Iterator[Metric]:
     yield _family("botctl_gateway_changes_total", "Changes of a shard's connection.", changes, "shard", "state")
     connected = {str(number): shard.connected for number, shard in m.shards.items()}
     yield _family("botctl_gateway_connected", "Whether the shard is connected.", connected, "shard")
-    latencies_s = {str(number): latency_ms / 1000 for number, latency_ms in m.shard_latencies().items()}
+    latencies_s = {str(number): latency_ms / 1000 for number, latency_ms in m.latencies_ms().items()}
     yield _family("botctl_gateway_latency_seconds", "Heartbeat to its answer.", latencies_s, "shard")
 
 

@@ -11,7 +11,7 @@ from disnake.ext import commands
 
 from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, component, modal
 from botctl.bot.command_builder import build
-from botctl.bot.compiled import Built, Checks
+from botctl.bot.compiled import Checks, CompiledCommand
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.throttle import parse
 
@@ -22,7 +22,7 @@ class Store:
     """A service."""
 
 
-def made(cls: type[Command], **checks: Any) -> tuple[Built | None, list[str]]:
+def made(cls: type[Command], **checks: Any) -> tuple[CompiledCommand | None, list[str]]:
     faults: list[str] = []
     known = Checks(**({"roles": {"admin", "helper"}, "limits": LIMITS} | checks))
     return build(cls, known, lambda _, sentence: faults.append(sentence)), faults
@@ -44,10 +44,10 @@ def test_a_class_becomes_a_slash_command_with_options():
             sides: How many sides
             """
 
-    built, faults = made(RollDice)
+    compiled, faults = made(RollDice)
     assert faults == []
-    assert built is not None
-    body = built.invokable.body
+    assert compiled is not None
+    body = compiled.invokable.body
     assert (body.name, body.description) == ("roll-dice", "Roll some dice.")
     assert [(o.name, o.type.name, o.required, o.description) for o in body.options] == [
         ("sides", "integer", True, "How many sides"),
@@ -55,7 +55,7 @@ def test_a_class_becomes_a_slash_command_with_options():
         ("n", "integer", False, "-"),
     ]
     assert (body.options[0].min_value, body.options[0].max_value) == (2, 100)
-    assert built.rules["roll-dice"].limits == LIMITS
+    assert compiled.policies["roll-dice"].limits == LIMITS
 
 
 def test_sub_commands_groups_and_what_they_inherit():
@@ -88,24 +88,25 @@ def test_sub_commands_groups_and_what_they_inherit():
             async def execute(self, ctx):
                 pass
 
-    built, faults = made(Ops)
+    compiled, faults = made(Ops)
     assert faults == []
-    assert built is not None
-    tree = {o.name: (o.type.name, [c.name for c in o.options]) for o in built.invokable.body.options}
+    assert compiled is not None
+    tree = {o.name: (o.type.name, [c.name for c in o.options]) for o in compiled.invokable.body.options}
     assert tree == {
         "show-all": ("sub_command", ["n"]),
         "cache": ("sub_command_group", ["clear"]),
         "restart": ("sub_command", []),
     }
-    assert {name: (len(r.limits), r.roles) for name, r in built.rules.items()} == {
+    assert {name: (len(r.limits), r.roles) for name, r in compiled.policies.items()} == {
         "ops show-all": (1, ("admin",)),
         "ops cache clear": (0, ("admin",)),
         "ops restart": (1, ("helper",)),
         "ops": (1, ("admin",)),
         "ops cache": (0, ("admin",)),
     }
-    assert {leaf.method: leaf.defer for leaf in built.leaves if leaf.cls.__name__ == "Restart"} == {"execute": False}
-    assert {leaf.defer for leaf in built.leaves if leaf.cls.__name__ != "Restart"} == {"ephemeral"}
+    specs = compiled.handler_specs
+    assert {spec.method: spec.defer for spec in specs if spec.cls.__name__ == "Restart"} == {"execute": False}
+    assert {spec.defer for spec in specs if spec.cls.__name__ != "Restart"} == {"ephemeral"}
 
 
 def test_services_are_given_to_each_class_once():
@@ -128,12 +129,12 @@ def test_services_are_given_to_each_class_once():
         calls.append(cls)
         return {"store": Store()}
 
-    built, faults = made(Two)
+    compiled, faults = made(Two)
     assert faults == []
-    assert built is not None
-    built.bind(resolve)
+    assert compiled is not None
+    methods = compiled.bind(resolve)
     assert calls == [Two]
-    assert len({id(leaf.run.__self__) for leaf in built.leaves}) == 1
+    assert len({id(methods[spec].__self__) for spec in compiled.handler_specs}) == 1
 
 
 def test_handlers_of_components_and_forms_are_known_by_their_prefix():
@@ -153,9 +154,9 @@ def test_handlers_of_components_and_forms_are_known_by_their_prefix():
         async def form(self, ctx):
             pass
 
-    built, _ = made(Poll)
-    assert built is not None
-    assert {key: leaf.method for key, leaf in built.handlers.items()} == {
+    compiled, _ = made(Poll)
+    assert compiled is not None
+    assert {key: spec.method for key, spec in compiled.handlers.items()} == {
         (Kind.COMPONENT, "poll:vote"): "vote",
         (Kind.MODAL, "poll:vote"): "form",
     }
@@ -200,24 +201,24 @@ def test_what_is_nested_has_buttons_of_its_own():
         async def done(self, ctx):
             pass
 
-    built, faults = made(Todo)
+    compiled, faults = made(Todo)
     assert faults == []
-    assert built is not None
-    assert {key for _, key in built.handlers} == {
+    assert compiled is not None
+    assert {key for _, key in compiled.handlers} == {
         "todo:done",
         "todo item:done",
         "todo deep:done",
         "todo deep item:done",
     }
-    assert {name: rules.roles for name, rules in built.rules.items()} == {
+    assert {name: policy.roles for name, policy in compiled.policies.items()} == {
         "todo": ("admin",),
         "todo item": ("helper",),
         "todo deep": ("admin",),
         "todo deep item": ("helper",),
     }
-    built.bind(lambda _: {})
-    for (_, key), leaf in built.handlers.items():
-        assert leaf.run.__self__.custom_id("done") == key
+    methods = compiled.bind(lambda _: {})
+    for (_, key), spec in compiled.handlers.items():
+        assert methods[spec].__self__.custom_id("done") == key
 
 
 def test_a_command_says_by_itself_that_it_takes_longer():
@@ -233,10 +234,10 @@ def test_a_command_says_by_itself_that_it_takes_longer():
         async def x(self, ctx):
             pass
 
-    built, _ = made(Slow)
-    assert built is not None
-    assert [leaf.defer for leaf in built.leaves] == ["public"]
-    assert [leaf.defer for leaf in built.handlers.values()] == [False]
+    compiled, _ = made(Slow)
+    assert compiled is not None
+    assert [spec.defer for spec in compiled.handler_specs] == ["public"]
+    assert [spec.defer for spec in compiled.handlers.values()] == [False]
 
 
 @pytest.mark.parametrize(
@@ -246,8 +247,8 @@ def test_a_command_says_by_itself_that_it_takes_longer():
 def test_a_slip_of_the_pen_is_a_fault(attribute: str, meant: str):
     """A `role` that nobody reads would open the command to everybody. It may stand in a base class, too."""
     base = type("_Staff", (Command,), {attribute: ("admin",)})
-    built, faults = made(type("X", (base,), {"__doc__": "X.", "execute": _plain}))
-    assert built is None
+    compiled, faults = made(type("X", (base,), {"__doc__": "X.", "execute": _plain}))
+    assert compiled is None
     assert faults == [
         f"X.{attribute} means nothing to botctl; did you mean {meant}? (if it is your own, call it _{attribute})"
     ]
@@ -256,9 +257,9 @@ def test_a_slip_of_the_pen_is_a_fault(attribute: str, meant: str):
 def test_an_authors_own_attributes_are_no_faults():
     """Constants, private ones, helpers, and words that are only a little alike."""
     own = {"game": "chess", "limit": 3, "ROLE": "x", "_role": ("x",), "rolls": _plain, "guild": None, "WORDS": {}}
-    built, faults = made(type("X", (Command,), {"__doc__": "X.", "execute": _plain, **own}))
+    compiled, faults = made(type("X", (Command,), {"__doc__": "X.", "execute": _plain, **own}))
     assert faults == []
-    assert built is not None
+    assert compiled is not None
 
 
 @pytest.mark.parametrize(("written", "name"), [("Ping", "ping"), ("WhoIs", "who-is"), ("Roll2Dice", "roll2-dice")])
@@ -280,11 +281,11 @@ def test_menus_have_no_description_and_one_target():
             pass
 
     for cls, kind, name in ((WhoIs, disnake.UserCommand, "Who is"), (Quote, disnake.MessageCommand, "quote")):
-        built, faults = made(cls)
+        compiled, faults = made(cls)
         assert faults == []
-        assert built is not None
-        assert isinstance(built.invokable.body, kind)
-        assert built.invokable.body.name == name
+        assert compiled is not None
+        assert isinstance(compiled.invokable.body, kind)
+        assert compiled.invokable.body.name == name
 
 
 async def _ok(self: Any, ctx: Any) -> None:
@@ -364,10 +365,10 @@ def _unsaid(self: Any, store) -> None:
     ],
 )
 def test_every_fault_is_a_sentence(body: dict[str, Any], sentence: str):
-    """One class, one fault, nothing built."""
+    """One class, one fault, nothing compiled."""
     cls = type("Sample", (Command,), {"__doc__": "A sample.", **body})
-    built, faults = made(cls, provides=lambda key: key is not Store)
-    assert built is None
+    compiled, faults = made(cls, provides=lambda key: key is not Store)
+    assert compiled is None
     assert any(sentence in fault for fault in faults), faults
 
 
@@ -386,8 +387,8 @@ def test_too_deep_a_nest_is_a_fault():
                 async def execute_d(self, ctx):
                     """D."""
 
-    built, faults = made(A)
-    assert built is None
+    compiled, faults = made(A)
+    assert compiled is None
     assert any("too deep" in fault for fault in faults)
 
 

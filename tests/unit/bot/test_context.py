@@ -13,10 +13,10 @@ async def handled(rig: Offline, body) -> list[tuple[str, str]]:
 
     @rig.bot.slash_command(name="x", description="x")
     async def x(inter):
-        flight = rig.bot.pipeline.flight(inter)
-        assert flight is not None
-        flight.ctx = Context(inter, flight.invocation)
-        await body(flight.ctx)
+        pending = rig.bot.pipeline.pending(inter)
+        assert pending is not None
+        pending.ctx = Context(inter, pending.invocation)
+        await body(pending.ctx)
 
     rig.receive(slash("x"))
     await rig.settled()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from disnake.ext import commands
 
-from botctl.bot.decisions import Denied, RoleBook, Rules, Say, Throttled, judge, refusal
+from botctl.bot.decisions import CommandPolicy, Denied, RoleBook, Say, Throttled, classify, refusal, should_tell
 from botctl.core.config.settings import Role
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Actor, Invocation, Kind
@@ -44,10 +44,10 @@ def test_roles_are_what_the_user_has_and_what_discord_roles_give(user: int, held
 
 def test_one_of_the_roles_is_enough_and_none_is_a_refusal():
     """A command without roles is for everybody."""
-    rules = Rules(roles=("admin", "helper"))
-    assert refusal(call("x", "helper"), rules, GuildSettings()) is None
-    assert refusal(call("x"), Rules(), GuildSettings()) is None
-    denied = refusal(call("x", "other"), rules, GuildSettings())
+    policy = CommandPolicy(roles=("admin", "helper"))
+    assert refusal(call("x", "helper"), policy, GuildSettings()) is None
+    assert refusal(call("x"), CommandPolicy(), GuildSettings()) is None
+    denied = refusal(call("x", "other"), policy, GuildSettings())
     assert denied is not None
     assert denied.reason == "needs role admin or helper"
 
@@ -65,7 +65,7 @@ def test_one_of_the_roles_is_enough_and_none_is_a_refusal():
 )
 def test_a_disabled_name_switches_off_what_begins_with_it(disabled: str, name: str, refused: bool):
     """Sub-commands and components go with their command, whatever its letters' case."""
-    assert bool(refusal(call(name), Rules(), GuildSettings(disabled=frozenset({disabled})))) is refused
+    assert bool(refusal(call(name), CommandPolicy(), GuildSettings(disabled=frozenset({disabled})))) is refused
 
 
 LIMIT = parse("5/10s per user")[0]
@@ -98,22 +98,38 @@ LIMIT = parse("5/10s per user")[0]
 )
 def test_what_an_exception_comes_to(error: BaseException, result: str, say: str | None):
     """Refusals and wrong options are told in a sentence; only what is broken has an error for the log."""
-    judgement = judge(error)
-    assert judgement.result == result
-    assert (judgement.say.key if judgement.say else None) == say
-    assert (judgement.error is not None) is (result == "failed")
+    disposition = classify(error)
+    assert disposition.result == result
+    assert (disposition.say.key if disposition.say else None) == say
+    assert (disposition.error is not None) is (result == "failed")
 
 
 def test_the_error_that_is_logged_is_the_handlers_own():
     """disnake's wrapping is taken off."""
     inner = KeyError("x")
-    assert judge(commands.CommandInvokeError(inner)).error is inner
+    assert classify(commands.CommandInvokeError(inner)).error is inner
 
 
 def test_a_throttle_says_its_policy_and_a_time_that_is_not_too_short():
     """Seconds are rounded up."""
-    judgement = judge(Throttled(Verdict(False, 3.2, LIMIT)))
-    assert judgement.policy == "5/10s per user"
-    assert judgement.retry_after_s == 3.2
-    assert judgement.say is not None
-    assert judgement.say.values["seconds"] == 4
+    disposition = classify(Throttled(Verdict(False, 3.2, LIMIT)))
+    assert disposition.policy == "5/10s per user"
+    assert disposition.retry_after_s == 3.2
+    assert disposition.say is not None
+    assert disposition.say.values["seconds"] == 4
+
+
+@pytest.mark.parametrize(
+    ("answered", "was_answered", "author_notified", "told"),
+    [
+        (False, False, False, True),
+        (False, False, True, True),  # the author's handler said nothing
+        (True, False, False, False),  # it said something
+        (True, False, True, False),
+        (True, True, False, True),  # the answer is older than the error
+        (True, True, True, False),
+    ],
+)
+def test_who_is_told_what_went_wrong(*, answered: bool, was_answered: bool, author_notified: bool, told: bool):
+    """Everyone without an answer; who has one, only if it cannot be about the error."""
+    assert should_tell(answered=answered, was_answered=was_answered, author_notified=author_notified) is told

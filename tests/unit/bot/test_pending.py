@@ -1,4 +1,4 @@
-"""Small things about flights."""
+"""Small things about pending interactions."""
 
 from __future__ import annotations
 

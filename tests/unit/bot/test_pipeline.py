@@ -17,7 +17,7 @@ from botctl.bot import pipeline
 from botctl.bot.command import Command, component
 from botctl.bot.command_builder import build
 from botctl.bot.compiled import Checks
-from botctl.bot.decisions import Rules
+from botctl.bot.decisions import CommandPolicy
 from botctl.core.contracts.guild_settings import GuildSettings
 from tests.support.offline import Offline, click, offline, slash
 
@@ -338,9 +338,8 @@ async def test_it_says_what_a_task_does():
 
     with offline() as rig:
         rig.bot.slash_command(name="look", description="x")(look)
-        built = build(Press, Checks(), lambda *_: None)
-        built.bind(lambda _: {})
-        rig.bot.pipeline.handlers |= built.handlers
+        compiled = build(Press, Checks(), lambda *_: None)
+        rig.bot.pipeline.register(compiled, compiled.bind(lambda _: {}))
         rig.receive(slash("look"))
         rig.receive(click("press:it"))
         await rig.settled()
@@ -352,7 +351,7 @@ async def test_a_refusal_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture
     """Nobody's fault, so nothing above INFO; it is in the audit log."""
     with offline() as rig:
         rig.bot.slash_command(name="one", description="x")(_reply)
-        rig.bot.pipeline.rules["one"] = Rules(roles=("nobody-has-it",))
+        rig.bot.pipeline.policies["one"] = CommandPolicy(roles=("nobody-has-it",))
         rig.receive(slash("one"))
         await rig.settled()
         assert [event.result for event in rig.finished] == ["denied"]

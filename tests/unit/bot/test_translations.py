@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from botctl.bot.decisions import Throttled, judge
+from botctl.bot.decisions import Throttled, classify
 from botctl.bot.responses import sentence
 from botctl.bot.translations import WORDS, pick, say
 from botctl.core.contracts.throttle import Verdict, parse
@@ -45,5 +45,5 @@ def test_say_fills_in():
 )
 def test_who_is_too_fast_is_told_when_to_try_again(wait_s: float, expected: str):
     """In seconds, or as a moment that each client shows in its own words; never a moment too early."""
-    judgement = judge(Throttled(Verdict(False, wait_s, parse("1/1d per user")[0])))
-    assert sentence(judgement, "en-US", None, datetime(2026, 1, 1, tzinfo=UTC)) == expected
+    disposition = classify(Throttled(Verdict(False, wait_s, parse("1/1d per user")[0])))
+    assert sentence(disposition, "en-US", None, datetime(2026, 1, 1, tzinfo=UTC)) == expected

@@ -9,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.telemetry.latency import Latencies, quantile_ms
-from botctl.monitor.snapshot import Command, Commands, Job, Service, Shard, Snapshot, as_json, from_json
-from botctl.monitor.view import LAST, Presence, Sighting, View, reduce
+from botctl.monitor.snapshot import (
+    Commands,
+    CommandSnapshot,
+    JobSnapshot,
+    ServiceSnapshot,
+    ShardSnapshot,
+    Snapshot,
+    as_json,
+    from_json,
+)
+from botctl.monitor.view import LAST, MonitorView, Presence, ProcessReport, reduce
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -39,20 +48,20 @@ def snapshot(pid: int = 1, **more: object) -> Snapshot:
     return replace(plain, **more)  # type: ignore[arg-type]
 
 
-def seen(*snapshots: Snapshot, age_s: float = 0.5) -> View:
-    return reduce("dice", [Sighting(each.proc, each, age_s) for each in snapshots], AT)
+def seen(*snapshots: Snapshot, age_s: float = 0.5) -> MonitorView:
+    return reduce("dice", [ProcessReport(each.proc, each, age_s) for each in snapshots], AT)
 
 
-def command(at: str, name: str = "roll") -> Command:
-    return Command(name=name, user="ann", result="ok", ms=3.0, at=at)
+def command(at: str, name: str = "roll") -> CommandSnapshot:
+    return CommandSnapshot(name=name, user="ann", result="ok", ms=3.0, at=at)
 
 
 def test_a_snapshot_survives_its_journey():
     """All fields, as JSON."""
     full = snapshot(
-        services=(Service(name="redis", state="ready", ok=True, took_ms=0.4),),
-        shards=(Shard(id=0, state="ready", latency_ms=41.0),),
-        jobs=(Job(name="trim", schedule="every 10m", outcome="ok"),),
+        services=(ServiceSnapshot(name="redis", state="ready", ok=True, took_ms=0.4),),
+        shards=(ShardSnapshot(id=0, state="ready", latency_ms=41.0),),
+        jobs=(JobSnapshot(name="trim", schedule="every 10m", outcome="ok"),),
         commands=Commands(total=3, per_second=(1, 2), latency_counts=counts(3), last=(command("x"),)),
     )
     assert from_json(as_json(full)) == full
@@ -95,20 +104,20 @@ def test_the_rate_is_that_of_the_last_ten_seconds():
 
 def test_stores_are_as_slow_as_the_slowest_that_asks():
     """None before anybody has."""
-    first = snapshot(1, services=(Service(name="redis", state="ready", ok=True, took_ms=0.4),))
-    second = snapshot(2, services=(Service(name="redis", state="ready", ok=True, took_ms=90.0),))
+    first = snapshot(1, services=(ServiceSnapshot(name="redis", state="ready", ok=True, took_ms=0.4),))
+    second = snapshot(2, services=(ServiceSnapshot(name="redis", state="ready", ok=True, took_ms=90.0),))
     assert (seen(first, second).totals.redis_ms, seen(first).totals.mongo_ms) == (90.0, None)
 
 
 def test_presence_is_told_by_age_alone():
     """Up, silent, gone without a word, or of another version."""
-    sightings = [
-        Sighting("a:1", snapshot(1), 0.9),
-        Sighting("a:2", snapshot(2), 4.2),
-        Sighting("a:3", snapshot(3), 12.0),
-        Sighting("a:4", None, 0.2),
+    reports = [
+        ProcessReport("a:1", snapshot(1), 0.9),
+        ProcessReport("a:2", snapshot(2), 4.2),
+        ProcessReport("a:3", snapshot(3), 12.0),
+        ProcessReport("a:4", None, 0.2),
     ]
-    view = reduce("dice", sightings, AT)
+    view = reduce("dice", reports, AT)
     assert [process.presence for process in view.processes] == ["up", "silent", "strange", "gone"]
     assert view.runs
     assert view.troubles == (
@@ -123,12 +132,12 @@ def test_who_has_gone_counts_no_more():
     dead = snapshot(
         2,
         connections=7,
-        services=(Service(name="redis", state="degraded"),),
-        shards=(Shard(id=0, state="disconnected"),),
+        services=(ServiceSnapshot(name="redis", state="degraded"),),
+        shards=(ShardSnapshot(id=0, state="disconnected"),),
         commands=Commands(total=5),
-        jobs=(Job(name="trim", schedule="every 10m", outcome="failed"),),
+        jobs=(JobSnapshot(name="trim", schedule="every 10m", outcome="failed"),),
     )
-    view = reduce("dice", [Sighting("a:1", snapshot(1), 0.5), Sighting("a:2", dead, 30.0)], AT)
+    view = reduce("dice", [ProcessReport("a:1", snapshot(1), 0.5), ProcessReport("a:2", dead, 30.0)], AT)
     assert (view.totals.connections, view.totals.total) == (0, 0)
     assert (view.services, view.shards, view.jobs, len(view.troubles)) == ((), (), (), 1)
     gone = view.processes[1]
@@ -137,8 +146,8 @@ def test_who_has_gone_counts_no_more():
 
 def test_a_crash_loop_does_not_fill_the_screen():
     """The newest three that have gone are shown, the others are counted."""
-    crashed = [Sighting(f"a:{pid}", snapshot(pid), 60.0 - pid) for pid in range(1, 11)]
-    view = reduce("dice", [*crashed, Sighting("a:99", snapshot(99), 0.5)], AT)
+    crashed = [ProcessReport(f"a:{pid}", snapshot(pid), 60.0 - pid) for pid in range(1, 11)]
+    view = reduce("dice", [*crashed, ProcessReport("a:99", snapshot(99), 0.5)], AT)
     assert [process.proc for process in view.processes] == ["a:99", "a:10", "a:9", "a:8"]
     assert (view.gone, len(view.troubles)) == (10, 4)
     assert view.troubles[-1] == "and 7 more have ended so in the last minute"
@@ -147,7 +156,7 @@ def test_a_crash_loop_does_not_fill_the_screen():
 
 def test_who_fell_silent_before_redis_started_is_no_news():
     """It could tell nobody that it ends; who has told this Redis of itself, and goes without a word, is news."""
-    silent, gone, up = (Sighting("a:1", snapshot(1), age_s) for age_s in (5.0, 30.0, 0.5))
+    silent, gone, up = (ProcessReport("a:1", snapshot(1), age_s) for age_s in (5.0, 30.0, 0.5))
     assert [one.is_news(4) for one in (silent, gone, up)] == [False, False, True]
     assert [one.is_news(0) for one in (silent, gone, up)] == [False, False, True]
     assert [one.is_news(40) for one in (silent, gone, up)] == [True, True, True]
@@ -155,18 +164,24 @@ def test_who_fell_silent_before_redis_started_is_no_news():
 
 def test_nothing_runs_when_all_have_gone():
     """And when there never was any."""
-    assert not reduce("dice", [Sighting("a:3", snapshot(3), 11.0)], AT).runs
+    assert not reduce("dice", [ProcessReport("a:3", snapshot(3), 11.0)], AT).runs
     assert not reduce("dice", [], AT).runs
-    assert Sighting("a:4", None, 0.2).presence is Presence.STRANGE
+    assert ProcessReport("a:4", None, 0.2).presence is Presence.STRANGE
 
 
 def test_all_is_well():
     """Ready, answered or not yet asked; jobs that were cancelled at a stop are no trouble."""
     view = seen(
         snapshot(
-            services=(Service(name="redis", state="ready", ok=True), Service(name="limits", state="ready")),
-            shards=(Shard(id=0, state="resumed"),),
-            jobs=(Job(name="a", schedule="x", outcome="ok"), Job(name="b", schedule="x", outcome="cancelled")),
+            services=(
+                ServiceSnapshot(name="redis", state="ready", ok=True),
+                ServiceSnapshot(name="limits", state="ready"),
+            ),
+            shards=(ShardSnapshot(id=0, state="resumed"),),
+            jobs=(
+                JobSnapshot(name="a", schedule="x", outcome="ok"),
+                JobSnapshot(name="b", schedule="x", outcome="cancelled"),
+            ),
         )
     )
     assert view.troubles == ()
@@ -178,13 +193,13 @@ def test_every_trouble_has_a_sentence():
     view = seen(
         snapshot(
             services=(
-                Service(name="mongo", state="ready", ok=False, detail="no answer in 2 s"),
-                Service(name="bot", state="degraded", ok=False, detail="the gateway is disconnected"),
+                ServiceSnapshot(name="mongo", state="ready", ok=False, detail="no answer in 2 s"),
+                ServiceSnapshot(name="bot", state="degraded", ok=False, detail="the gateway is disconnected"),
             ),
-            shards=(Shard(id=3, state="disconnected"),),
+            shards=(ShardSnapshot(id=3, state="disconnected"),),
             jobs=(
-                Job(name="deaf", schedule="x", running=True, stubborn=True, last_run="T"),
-                Job(name="trim", schedule="x", outcome="failed", last_run="T"),
+                JobSnapshot(name="deaf", schedule="x", running=True, stubborn=True, last_run="T"),
+                JobSnapshot(name="trim", schedule="x", outcome="failed", last_run="T"),
             ),
             lag_ms=1400.0,
             dropped=12,
@@ -203,8 +218,8 @@ def test_every_trouble_has_a_sentence():
 
 def test_a_job_is_told_once_by_who_saw_it_last():
     """All processes read the same records, at different moments."""
-    old = Job(name="trim", schedule="x", outcome="failed", last_run="2026-01-01T00:00:00.000Z")
-    new = Job(name="trim", schedule="x", outcome="ok", last_run="2026-01-02T00:00:00.000Z")
+    old = JobSnapshot(name="trim", schedule="x", outcome="failed", last_run="2026-01-01T00:00:00.000Z")
+    new = JobSnapshot(name="trim", schedule="x", outcome="ok", last_run="2026-01-02T00:00:00.000Z")
     assert seen(snapshot(1, jobs=(new,)), snapshot(2, jobs=(old,))).jobs == (new,)
 
 
@@ -219,5 +234,8 @@ def test_the_last_commands_of_all_newest_first():
 
 def test_shards_are_in_order_whoever_has_them():
     """By number."""
-    view = seen(snapshot(1, shards=(Shard(id=2, state="ready"),)), snapshot(2, shards=(Shard(id=0, state="ready"),)))
+    view = seen(
+        snapshot(1, shards=(ShardSnapshot(id=2, state="ready"),)),
+        snapshot(2, shards=(ShardSnapshot(id=0, state="ready"),)),
+    )
     assert [(shard.id, shard.proc) for shard in view.shards] == [(0, "alpha:2"), (2, "alpha:1")]

@@ -14,7 +14,7 @@ from botctl.core.contracts.event_log import Entry, Position, encode
 from botctl.realtime.protocol import (
     Auth,
     BadMessage,
-    Close,
+    CloseReason,
     Ping,
     Subscribe,
     Unsubscribe,
@@ -109,6 +109,6 @@ def test_a_reply_carries_the_id_of_its_request() -> None:
 
 
 def test_codes_say_whether_to_come_back() -> None:
-    assert {code.name for code in Close if code.reconnect} == {"SHUTDOWN", "UNAVAILABLE", "SLOW", "SILENT"}
-    assert all(4000 <= code < 5000 for code in Close)
-    assert all(len(code.words.encode()) < 124 for code in Close)
+    assert {code.name for code in CloseReason if code.reconnect} == {"SHUTDOWN", "UNAVAILABLE", "SLOW", "SILENT"}
+    assert all(4000 <= code < 5000 for code in CloseReason)
+    assert all(len(code.words.encode()) < 124 for code in CloseReason)

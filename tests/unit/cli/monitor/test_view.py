@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from botctl.cli.monitor.view import WIDE, picture, waiting
-from botctl.monitor.snapshot import Command, Job
-from botctl.monitor.view import Presence, Process, ServiceRow, ShardRow, Totals, View
+from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
+from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
 
 SERVICES = ("redis", "mongo", "sandbox", "metrics", "events", "limits", "audit", "monitor", "relay", "guilds", "bot")
 
@@ -52,9 +52,9 @@ def services(proc: str, **more: object) -> tuple[ServiceRow, ...]:
     return tuple(replace(row, took_ms=0.4, **more) if row.name == "redis" else row for row in rows)  # type: ignore[arg-type]
 
 
-def view(*pids: int, **more: object) -> View:
+def view(*pids: int, **more: object) -> MonitorView:
     pids = pids or (4711,)
-    plain = View(
+    plain = MonitorView(
         bot="dice",
         at="2026-01-02T18:24:05.000Z",
         totals=Totals(
@@ -72,9 +72,9 @@ def view(*pids: int, **more: object) -> View:
         processes=tuple(process(pid) for pid in pids),
         services=tuple(row for pid in pids for row in services(f"alpha:{pid}")),
         shards=(ShardRow(proc="alpha:4711", id=0, state="ready", latency_ms=41.2),),
-        jobs=(Job(name="trim", schedule="every 10m", outcome="ok", last_run="2026-01-02T18:20:00.000Z"),),
+        jobs=(JobSnapshot(name="trim", schedule="every 10m", outcome="ok", last_run="2026-01-02T18:20:00.000Z"),),
         last=tuple(
-            Command(name=f"roll {n}", user="ann", result="ok", ms=12.3, at=f"2026-01-02T18:24:{59 - n:02}.000Z")
+            CommandSnapshot(name=f"roll {n}", user="ann", result="ok", ms=12.3, at=f"2026-01-02T18:24:{59 - n:02}.000Z")
             for n in range(40)
         ),
     )
@@ -88,7 +88,7 @@ def lines(what: Text, width: int, *, colour: bool = False) -> list[str]:
     return [line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")]
 
 
-def shown(what: View, width: int, height: int | None = None) -> list[str]:
+def shown(what: MonitorView, width: int, height: int | None = None) -> list[str]:
     return lines(picture(what, width, height, live=True), width)
 
 
@@ -213,8 +213,8 @@ def test_what_comes_from_outside_is_escaped(colour: bool):
         processes=(process(1, evil, roles=(evil,)),),
         services=(ServiceRow(proc=f"{evil}:1", name=evil, state=evil, well=False, detail=evil, took_ms=1, restarts=0),),
         shards=(ShardRow(proc="x:1", id=0, state=evil, latency_ms=None),),
-        jobs=(Job(name=evil, schedule=evil, outcome=evil, last_run=evil),),
-        last=(Command(name=evil, user=evil, result=evil, ms=1, at=evil),),
+        jobs=(JobSnapshot(name=evil, schedule=evil, outcome=evil, last_run=evil),),
+        last=(CommandSnapshot(name=evil, user=evil, result=evil, ms=1, at=evil),),
         troubles=(evil,),
     )
     for width in (80, 200):
@@ -240,7 +240,7 @@ def test_without_colour_the_words_are_the_same():
 )
 def test_it_fits_any_terminal(width: int, height: int, pids: list[int], troubles: list[str], user: str):
     """Never wider, never higher."""
-    command = Command(name="roll", user=user, result="ok", ms=1e6, at="?")
+    command = CommandSnapshot(name="roll", user=user, result="ok", ms=1e6, at="?")
     picture_ = picture(view(*pids, troubles=tuple(troubles), last=(command,) * 50), width, height, live=True)
     rows = picture_.split("\n", allow_blank=True)
     assert len(rows) <= height

@@ -100,16 +100,15 @@ def test_labels_survive_whatever_they_hold():
 
 def test_the_rest_of_the_vocabulary():
     """Shards, stores, jobs, suggestions, the drain; an event that is not counted does nothing."""
-    metrics = Metrics(bot="dice")
+    metrics = Metrics(bot="dice", dropped=lambda: {"relay": 3})
     metrics.hear(GatewayChanged(shard=2, state="connected"))
     metrics.hear(GatewayChanged(shard=2, state="disconnected"))
     metrics.hear(AutocompleteAnswered(name="roll", took_ms=1, ok=False))
     metrics.hear(StoreRestarted(store="redis", exit_status=-9, down_s=0.3))
     metrics.hear(JobFinished(job="trim", run="1", due="x", fence=1, result="ok"))
     metrics.hear(GuildSettingsChanged(actor="cli"))
-    metrics.shard_latencies = lambda: {2: 41.5}
-    metrics.dropped = lambda: {"relay": 3}
-    metrics.connections = 7
+    metrics.watch_bot(lambda: {2: 41.5}, lambda _: None)
+    metrics.watch_connections(lambda: 7)
     assert value(metrics, "botctl_gateway_connected", shard="2") == 0
     assert value(metrics, "botctl_gateway_changes_total", shard="2", state="disconnected") == 1
     assert value(metrics, "botctl_gateway_latency_seconds", shard="2") == pytest.approx(0.0415)
