@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from botctl.sandbox.model import payloads, permissions, snowflakes
+from botctl.sandbox.model import payloads, permission_bits, permissions, snowflakes
 from botctl.sandbox.model.clock import SandboxClock, Timer
 from botctl.sandbox.model.compact_json import dumps
 from botctl.sandbox.model.gateway import member_requests
@@ -267,7 +267,7 @@ class Sandbox:
         if channel is None and not needs:
             return True
         may = permissions.of(self.world, guild, bot, channel)
-        return bool((not needs or may & needs) and (channel is None or may & permissions.VIEW))
+        return bool((not needs or may & needs) and (channel is None or may & permission_bits.VIEW))
 
     # Building what is told
 

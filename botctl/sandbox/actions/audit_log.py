@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.world import AuditEntry, Guild
 from botctl.sandbox.rest.routing import Call
 from botctl.sandbox.server import Sandbox
@@ -81,7 +81,7 @@ def record(sandbox: Sandbox, guild: Guild, entry: AuditEntry) -> None:
     guild.audit_log.append(entry)
     del guild.audit_log[:-_KEPT]
     event = {**payloads.audit_entry(entry), "guild_id": guild.id}
-    sandbox.emit("GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, needs=permissions.bits("VIEW_AUDIT_LOG"))
+    sandbox.emit("GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, needs=permission_bits.bits("VIEW_AUDIT_LOG"))
     sandbox.changed()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, command_permissions, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import lookup, payloads, permissions
+from botctl.sandbox.model import lookup, payloads, permission_bits
 from botctl.sandbox.model.world import Application, AuditEntry, Guild, Member, Overwrite, discord_time
 from botctl.sandbox.server import Sandbox
 
@@ -114,7 +114,7 @@ def _member(sandbox: Sandbox, said: Json) -> tuple[Guild, Member]:
 
 def _bits(said: Json, name: str) -> int:
     """The permissions that the list ``name`` names."""
-    return permissions.bits(*(str(one) for one in said.get(name) or []))
+    return permission_bits.bits(*(str(one) for one in said.get(name) or []))
 
 
 def _map(said: Json, name: str) -> list[tuple[str, Any]]:

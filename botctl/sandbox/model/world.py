@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.sandbox.model import permissions, snowflakes
+from botctl.sandbox.model import permission_bits, snowflakes
 from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
 
 KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
@@ -41,7 +41,7 @@ class Role:
     id: str
     name: str
     position: int = 1
-    permissions: int = permissions.EVERYBODY
+    permissions: int = permission_bits.EVERYBODY
     color: int = 0
     bot_id: str | None = None  # the bot that a managed role was made for
     hoist: bool = False

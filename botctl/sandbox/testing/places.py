@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import disnake
 
 from botctl.sandbox.actions import world_changes
-from botctl.sandbox.model import lookup, payloads, permissions, world
+from botctl.sandbox.model import lookup, payloads, permission_bits, world
 from botctl.sandbox.testing.failures import Failed, listed, plainly
 from botctl.sandbox.testing.people import Member
 from botctl.sandbox.testing.replies import Message
@@ -147,6 +147,6 @@ def bits(wanted: Permissions) -> int:
     if isinstance(wanted, disnake.Permissions):
         return wanted.value
     try:
-        return permissions.bits(*wanted)
+        return permission_bits.bits(*wanted)
     except KeyError as error:
         raise Failed(f"There is no permission {error}.") from None

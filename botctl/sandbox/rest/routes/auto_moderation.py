@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Path, not_found
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Guild
@@ -94,7 +94,7 @@ def _rule(call: Call, guild: Guild) -> Json:
 
 
 def _tell(call: Call, guild: Guild, what: str, rule: Json) -> None:
-    needs = permissions.bits("MANAGE_GUILD")
+    needs = permission_bits.bits("MANAGE_GUILD")
     call.sandbox.emit(f"AUTO_MODERATION_RULE_{what}", rule, guild.id, needs=needs)
 
 

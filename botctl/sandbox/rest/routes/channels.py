@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation, posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Refusal, direct_channel, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
@@ -146,11 +146,11 @@ def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
 
 def _may_edit_thread(call: Call, thread: Channel, state: Thread, may: int) -> None:
     """Raises 50013, 160005. Who may speak in a thread may wake it; its owner may name it and put it to sleep."""
-    if may & permissions.BITS["MANAGE_THREADS"]:
+    if may & permission_bits.BITS["MANAGE_THREADS"]:
         return
     if state.locked:
         raise Refusal(400, 160005, "Thread is locked")
-    if call.form == {"archived": False} and may & permissions.IN_THREADS:
+    if call.form == {"archived": False} and may & permission_bits.IN_THREADS:
         return
     if thread.owner_id != call.app.id or set(call.form) - _OWNERS:
         raise missing_permissions()

@@ -10,7 +10,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.world import Emoji, Guild
 from botctl.sandbox.rest import access
@@ -97,9 +97,9 @@ def _editable(call: Call, guild: Guild) -> Emoji:
     """The emoji of the path: who made it needs CREATE_GUILD_EXPRESSIONS or MANAGE_…, others the latter."""
     emoji = _emoji(call, guild)
     granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
-    enough = permissions.bits("MANAGE_GUILD_EXPRESSIONS")
+    enough = permission_bits.bits("MANAGE_GUILD_EXPRESSIONS")
     if emoji.user_id == call.app.id:
-        enough |= permissions.bits("CREATE_GUILD_EXPRESSIONS")
+        enough |= permission_bits.bits("CREATE_GUILD_EXPRESSIONS")
     if not granted & enough:
         raise missing_permissions()
     return emoji
@@ -109,7 +109,7 @@ def _shown(call: Call, guild: Guild, emoji: Emoji) -> Json:
     """Who made it is seen by those who could change emojis."""
     shown = payloads.emoji(emoji, call.sandbox.world)
     granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
-    if not granted & permissions.bits("CREATE_GUILD_EXPRESSIONS", "MANAGE_GUILD_EXPRESSIONS"):
+    if not granted & permission_bits.bits("CREATE_GUILD_EXPRESSIONS", "MANAGE_GUILD_EXPRESSIONS"):
         del shown["user"]
     return shown
 

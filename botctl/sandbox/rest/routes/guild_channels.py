@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.forms import KINDS
@@ -71,7 +71,7 @@ def may_overwrite(
     administrators.
     """
     may = permissions.of(call.sandbox.world, guild, access.me(call, guild)) if granted is None else granted
-    may = may if may & permissions.ADMINISTRATOR else may & ~permissions.bits("MANAGE_ROLES")
+    may = may if may & permission_bits.ADMINISTRATOR else may & ~permission_bits.bits("MANAGE_ROLES")
     if forms.touched(before, after) & ~may:
         raise missing_permissions()
 

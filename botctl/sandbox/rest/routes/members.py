@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.world import Guild, Member
@@ -75,7 +75,10 @@ def edit_member(call: Call) -> Json:
     fields, roles = _fields(call, guild, body)
     if fields or any(name in body for name in _VOICE):
         access.outranks(call, guild, member)
-    if fields.get("timeout_until") and permissions.of(call.sandbox.world, guild, member) & permissions.ADMINISTRATOR:
+    if (
+        fields.get("timeout_until")
+        and permissions.of(call.sandbox.world, guild, member) & permission_bits.ADMINISTRATOR
+    ):
         raise missing_permissions()
     if any(body.get(name) is not None for name in _VOICE):
         raise Refusal(400, 40032, "Target user is not connected to voice.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, unknown
 from botctl.sandbox.model.world import Guild, Member
 from botctl.sandbox.rest import access
@@ -196,8 +196,8 @@ def _enough(call: Call, guild: Guild, wanted: Json) -> bool:
         ids |= {one for prompt in wanted["prompts"] for option in prompt["options"] for one in option["channel_ids"]}
     anybody = Member("0")
     granted = [permissions.of(call.sandbox.world, guild, anybody, guild.channels[one]) for one in ids]
-    spoken = sum(bool(may & permissions.SEND) for may in granted)
-    return sum(bool(may & permissions.VIEW) for may in granted) >= _OPEN_LEAST and spoken >= _SPOKEN_LEAST
+    spoken = sum(bool(may & permission_bits.SEND) for may in granted)
+    return sum(bool(may & permission_bits.VIEW) for may in granted) >= _OPEN_LEAST and spoken >= _SPOKEN_LEAST
 
 
 def _widget(call: Call, guild: Guild) -> Json:

@@ -7,7 +7,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Refusal, system_message
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message
@@ -85,7 +85,7 @@ def _tell(call: Call, channel: Channel, message: Message, action: Action) -> Non
 
 
 def _readable(call: Call, channel: Channel) -> list[Message]:
-    return _pinned(call, channel) if access.may_in(call, channel) & permissions.HISTORY else []
+    return _pinned(call, channel) if access.may_in(call, channel) & permission_bits.HISTORY else []
 
 
 def _pinned(call: Call, channel: Channel) -> list[Message]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild, Member, Role
 from botctl.sandbox.rest import access
@@ -129,7 +129,7 @@ def _fields(call: Call) -> Json:
     if body.get("name"):
         found["name"] = errors.text((), body, "name", 1, 100)
     if (granted := errors.snowflake((), body, "permissions")) is not None:  # as text or as a number, as ids are
-        found["permissions"] = int(granted) & permissions.ALL
+        found["permissions"] = int(granted) & permission_bits.ALL
     if (color := errors.number((), body, "color", 0, _COLOR_MAX)) is not None:
         found["color"] = color
     if colors := errors.field((), body, "colors", dict):

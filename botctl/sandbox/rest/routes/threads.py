@@ -7,7 +7,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_access, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
@@ -178,7 +178,7 @@ def _guest(call: Call, thread: Channel) -> Member:
     guild = world.guilds[thread.guild_id]
     member = access.member_of(call, guild)
     parent = world.channels[thread.parent_id or ""]
-    if not permissions.of(world, guild, member, parent) & permissions.VIEW:
+    if not permissions.of(world, guild, member, parent) & permission_bits.VIEW:
         raise missing_access()
     return member
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.model.messages import components, drafts
@@ -31,7 +31,7 @@ _MOST = 15
 _NAME_MAX = 80
 _PLACES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # where webhooks can be
 _INTERACTIVE = components.CLICKABLE
-_MAY = permissions.ALL & ~permissions.bits("MANAGE_THREADS")  # what a webhook may where it is
+_MAY = permission_bits.ALL & ~permission_bits.bits("MANAGE_THREADS")  # what a webhook may where it is
 _FORBIDDEN = ("clyde", "discord")
 
 
