@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -286,7 +287,7 @@ async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> 
 async def test_a_thread_falls_asleep_also_after_a_restart(bench: Bench) -> None:
     body = {"name": "t", "type": 11, "auto_archive_duration": 60}
     thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
-    async with local_discord(restore(snapshot(bench.world))) as again:
+    async with local_discord(partial(restore, snapshot(bench.world))) as again:
         again.sandbox.clock.advance(3601)
         _, shown = await again.rest("GET", f"/channels/{thread}")
         assert shown["thread_metadata"]["archived"]

@@ -51,9 +51,9 @@ MEETING = {"name": "Meet", **HERE, "scheduled_start_time": "2999-01-01T00:00:00Z
 MEETING |= {"scheduled_end_time": "2999-01-01T01:00:00Z"}
 
 
-def furnished() -> World:
+def furnished(url: str = "") -> World:
     """The default world, in which the bot's role has all permissions but one and stands between Low and High."""
-    world = default_world()
+    world = default_world(url=url)
     guild = world.guilds[GUILD]
     guild.roles[BOT_ROLE].position, guild.roles[BOT_ROLE].permissions = 10, NOT_ADMIN
     for role_id, name, position in ((LOW, "Low", 1), (HIGH, "High", 20), (SAME, "Same", 10)):
@@ -75,7 +75,7 @@ def furnished() -> World:
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Discord]:
-    async with local_discord(furnished()) as running:
+    async with local_discord(furnished) as running:
         yield running
 
 

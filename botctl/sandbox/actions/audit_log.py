@@ -8,7 +8,6 @@ from typing import Any
 
 from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.world import AuditEntry, Guild
-from botctl.sandbox.rest.routing import Call
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -58,22 +57,6 @@ class Action(IntEnum):
     AUTO_MODERATION_RULE_UPDATE = 141
     AUTO_MODERATION_RULE_DELETE = 142
     ONBOARDING_UPDATE = 167
-
-
-def note(
-    call: Call,
-    guild: Guild,
-    action: Action,
-    target_id: str | None,
-    *,
-    changes: list[Json] | None = None,
-    options: Json | None = None,
-) -> None:
-    """Write down what the calling bot did, with the reason that its request gave."""
-    entry = AuditEntry(
-        call.sandbox.world.new_id(), call.app.id, action, target_id, changes or [], call.reason, options or {}
-    )
-    record(call.sandbox, guild, entry)
 
 
 def record(sandbox: Sandbox, guild: Guild, entry: AuditEntry) -> None:

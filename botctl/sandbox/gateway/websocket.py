@@ -20,6 +20,8 @@ from botctl.sandbox.gateway.connection import Link
 from botctl.sandbox.model.faults import Trouble
 from botctl.sandbox.model.gateway.opcodes import Close
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.keys import SANDBOX
+from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
 _FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002
 _QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut off, and may RESUME
@@ -158,7 +160,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     stream = _STREAMS.get(request.query.get("compress", ""))
     connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble)
     link = Link(sandbox.sessions, connection)
-    connection.record = _recorder(sandbox, link)
+    connection.record = _recorder(request.app[TRAFFIC], link)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
     try:
@@ -174,13 +176,13 @@ async def handle(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _recorder(sandbox: Sandbox, link: Link) -> Record:
+def _recorder(traffic: Traffic, link: Link) -> Record:
     number = next(_NUMBERS)
 
     def record(direction: str, said: str | bytes | int) -> None:
-        if sandbox.traffic.recorded:
+        if traffic.recorded:
             bot = link.session.application_id if link.session else ""
-            sandbox.traffic.frame(number, bot, direction, said)
+            traffic.frame(number, bot, direction, said)
 
     return record
 
@@ -227,5 +229,4 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
             return False
 
 
-SANDBOX = web.AppKey("sandbox", Sandbox)
 CONNECTIONS = web.AppKey("connections", set[Connection])

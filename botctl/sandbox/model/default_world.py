@@ -29,12 +29,12 @@ _PEOPLE = ("ann", "bob", "cat")
 _NAME = re.compile(r"[\w.-]{2,32}")
 
 
-def default_world(clock: Clock | None = None, bots: Sequence[str] = ()) -> World:
+def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
     """The world a sandbox starts with: one guild, two channels, three people and one bot, or those called ``bots``.
 
     Raises UsageError for a name that no bot can have.
     """
-    world = World(clock)
+    world = World(clock, url=url)
     name, *others = bots or ("botctl-bot",)
     _add_guild(world, _checked(world, name))
     for other in others:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.actions.command_permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model.commands.registration import BOT_DM_CONTEXT, GUILD_CONTEXT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, World
 

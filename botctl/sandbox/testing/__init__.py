@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from botctl.sandbox.testing.calls import Call, Calls
     from botctl.sandbox.testing.discord import Discord
     from botctl.sandbox.testing.failures import BotRaised, Failed, NoAnswer, Refused
+    from botctl.sandbox.testing.guilds import Guild
     from botctl.sandbox.testing.launch import connected
     from botctl.sandbox.testing.people import Member
-    from botctl.sandbox.testing.places import Channel, Guild, Role
+    from botctl.sandbox.testing.places import Channel, Role
     from botctl.sandbox.testing.replies import Button, Message, Modal, Reply, Select
 
 __all__ = [
@@ -41,9 +42,10 @@ _HOMES = {
     "calls": ("Call", "Calls"),
     "discord": ("Discord",),
     "failures": ("BotRaised", "Failed", "NoAnswer", "Refused"),
+    "guilds": ("Guild",),
     "launch": ("connected",),
     "people": ("Member",),
-    "places": ("Channel", "Guild", "Role"),
+    "places": ("Channel", "Role"),
     "replies": ("Button", "Message", "Modal", "Reply", "Select"),
 }
 

@@ -11,9 +11,9 @@ _BOT_POSITION = 100  # above the roles that a test makes
 _BOT = permission_bits.ALL & ~permission_bits.ADMINISTRATOR  # so that overwrites and hierarchy count for it
 
 
-def fresh_world(bot_name: str, guild_ids: Iterable[int]) -> tuple[World, str]:
+def fresh_world(bot_name: str, guild_ids: Iterable[int], url: str) -> tuple[World, str]:
     """The world, and the id of the bot's application. ``guild_ids`` are guilds that the bot counts on."""
-    world = World()
+    world = World(url=url)
     owner = world.add_user(User(world.new_id(), "owner"))
     bot = world.add_user(User(world.new_id(), bot_name, bot=True))
     world.applications[bot.id] = Application(bot.id, bot_name, owner_id=owner.id)

@@ -11,7 +11,7 @@ from botctl.sandbox.model.api_error import FormErrors, Refusal, direct_channel, 
 from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite, Thread
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routes.guild_channels import may_overwrite
 from botctl.sandbox.rest.routing import Call, route
 
@@ -51,11 +51,11 @@ def delete_channel(call: Call) -> Json:
     if channel.thread is not None:
         access.need_in(call, channel, "MANAGE_THREADS")
         threads.delete(call.sandbox, channel)
-        audit_log.note(call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
+        audit.note(call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
     else:
         access.need_in(call, channel, "MANAGE_CHANNELS")
         _delete_guild_channel(call, guild, channel)
-        audit_log.note(call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
+        audit.note(call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
     return shown
 
 
@@ -116,7 +116,7 @@ def _edit_guild_channel(call: Call, channel: Channel) -> None:
     channel.settings |= settings
     moderation.set_overwrites(call.sandbox, channel, overwrites)
     if changes := audit_log.changed(before, _logged(_shown(call, channel))):
-        audit_log.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+        audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
@@ -141,7 +141,7 @@ def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
     threads.updated(call.sandbox, thread)
     guild = call.sandbox.world.guilds[thread.guild_id]
     if changes := audit_log.changed(before, _logged(_shown(call, thread))):
-        audit_log.note(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
+        audit.note(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
 
 
 def _may_edit_thread(call: Call, thread: Channel, state: Thread, may: int) -> None:
@@ -193,7 +193,7 @@ def _note_overwrite(call: Call, channel: Channel, action: Action, old: Overwrite
     if one.type == 0 and one.id in guild.roles:
         options["role_name"] = guild.roles[one.id].name
     shown = [payloads.overwrite(each) if each else {} for each in (old, new)]
-    audit_log.note(call, guild, action, channel.id, changes=audit_log.changed(*shown), options=options)
+    audit.note(call, guild, action, channel.id, changes=audit_log.changed(*shown), options=options)
 
 
 def _logged(shown: Json) -> Json:

@@ -13,7 +13,7 @@ from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.world import Emoji, Guild
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routing import Call, Reply, route
 
@@ -47,7 +47,7 @@ def create_emoji(call: Call) -> Reply:
         raise Refusal(400, code, f"Maximum number of {'animated ' * emoji.animated}emojis reached ({_MOST})")
     guild.emojis[emoji.id] = emoji
     _tell(call, guild)
-    audit_log.note(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit_log.changed({}, {"name": emoji.name}))
+    audit.note(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit_log.changed({}, {"name": emoji.name}))
     return Reply(201, _shown(call, guild, emoji))
 
 
@@ -61,7 +61,7 @@ def edit_emoji(call: Call) -> Json:
     errors.check()
     emoji.name, emoji.roles = name, roles
     _tell(call, guild)
-    audit_log.note(call, guild, Action.EMOJI_UPDATE, emoji.id, changes=audit_log.changed(before, {"name": name}))
+    audit.note(call, guild, Action.EMOJI_UPDATE, emoji.id, changes=audit_log.changed(before, {"name": name}))
     return _shown(call, guild, emoji)
 
 
@@ -71,7 +71,7 @@ def delete_emoji(call: Call) -> None:
     emoji = _editable(call, guild)
     del guild.emojis[emoji.id]
     _tell(call, guild)
-    audit_log.note(call, guild, Action.EMOJI_DELETE, emoji.id, changes=audit_log.changed({"name": emoji.name}, {}))
+    audit.note(call, guild, Action.EMOJI_DELETE, emoji.id, changes=audit_log.changed({"name": emoji.name}, {}))
 
 
 @route("GET", "/guilds/{guild}/stickers")

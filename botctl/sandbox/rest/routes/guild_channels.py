@@ -12,7 +12,7 @@ from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.forms import KINDS
 from botctl.sandbox.model.channels.types import CATEGORY, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, Reply, route
 
 Json = dict[str, Any]
@@ -45,7 +45,7 @@ def create_channel(call: Call) -> Reply:
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
     sandbox.channel_event("CHANNEL_CREATE", channel)
-    audit_log.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _logged(channel)))
+    audit.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _logged(channel)))
     return Reply(201, payloads.channel(channel))
 
 
@@ -59,7 +59,7 @@ def arrange_channels(call: Call) -> None:
             setattr(channel, name, value)
         if changes := audit_log.changed(before, _logged(channel)):
             moderation.channel_changed(call.sandbox, channel)
-            audit_log.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+            audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def may_overwrite(

@@ -20,7 +20,7 @@ from botctl.sandbox.model.api_error import (
 )
 from botctl.sandbox.model.channels.types import CATEGORY
 from botctl.sandbox.model.world import Channel, Guild, Invite, World, discord_time
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -54,7 +54,7 @@ def create_invite(call: Call) -> Json:
     call.sandbox.emit(
         "INVITE_CREATE", _event(call, made), guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS")
     )
-    audit_log.note(call, guild, Action.INVITE_CREATE, None, changes=audit_log.changed({}, _logged(made)))
+    audit.note(call, guild, Action.INVITE_CREATE, None, changes=audit_log.changed({}, _logged(made)))
     return _shown(call, made, meta=True)
 
 
@@ -97,7 +97,7 @@ def delete_invite(call: Call) -> Json:
     del sandbox.world.invites[invite.code]
     gone = {"channel_id": channel.id, "guild_id": guild.id, "code": invite.code}
     sandbox.emit("INVITE_DELETE", gone, guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS"))
-    audit_log.note(call, guild, Action.INVITE_DELETE, None, changes=audit_log.changed(_logged(invite), {}))
+    audit.note(call, guild, Action.INVITE_DELETE, None, changes=audit_log.changed(_logged(invite), {}))
     return shown
 
 

@@ -10,7 +10,7 @@ from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.world import Guild, Member
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routes.roles import set_roles
 from botctl.sandbox.rest.routing import Call, route
 
@@ -94,7 +94,7 @@ def kick(call: Call) -> None:
     member = access.member_of(call, guild)
     access.outranks(call, guild, member)
     moderation.remove(call.sandbox, guild, member)
-    audit_log.note(call, guild, Action.MEMBER_KICK, member.user_id)
+    audit.note(call, guild, Action.MEMBER_KICK, member.user_id)
 
 
 @route("GET", PRUNE)
@@ -116,7 +116,7 @@ def prune(call: Call) -> Json:
     for member in gone:
         moderation.remove(call.sandbox, guild, member)
     options = {"delete_member_days": str(days), "members_removed": str(len(gone))}
-    audit_log.note(call, guild, Action.MEMBER_PRUNE, None, options=options)
+    audit.note(call, guild, Action.MEMBER_PRUNE, None, options=options)
     return {"pruned": len(gone) if body.get("compute_prune_count", True) else None}
 
 
@@ -157,7 +157,7 @@ def _edit(call: Call, guild: Guild, member: Member, fields: Json) -> None:
         setattr(member, name, value)
     if changes := audit_log.changed(before, _logged(member)):
         call.sandbox.member_changed(guild, member)
-        audit_log.note(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+        audit.note(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
 
 
 def _logged(member: Member) -> Json:

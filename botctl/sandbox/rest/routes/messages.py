@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from botctl.sandbox.actions import audit_log, moderation, posting
+from botctl.sandbox.actions import moderation, posting
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, snowflakes
 from botctl.sandbox.model.api_error import FormErrors, Refusal, direct_channel, unknown, wrong_channel
@@ -13,7 +13,7 @@ from botctl.sandbox.model.channels.types import ANNOUNCEMENT
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -84,7 +84,7 @@ def delete_message(call: Call) -> None:
     if others:
         options = {"channel_id": channel.id, "count": "1"}
         guild = call.sandbox.world.guilds[channel.guild_id]
-        audit_log.note(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
+        audit.note(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
 
 
 @route("POST", MESSAGES + "/bulk-delete")
@@ -105,7 +105,7 @@ def bulk_delete(call: Call) -> None:
     there = [found for one in ids if (found := call.sandbox.world.message(channel.id, one)) and not found.only_for]
     moderation.purge(call.sandbox, channel, there)
     guild = call.sandbox.world.guilds[channel.guild_id]
-    audit_log.note(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(there))})
+    audit.note(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(there))})
 
 
 @route("POST", MESSAGE + "/crosspost")

@@ -9,7 +9,7 @@ from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, unknown
 from botctl.sandbox.model.world import Guild, Member
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -75,7 +75,7 @@ def put_onboarding(call: Call) -> Json:
         raise Refusal(400, 350000, "Cannot enable onboarding, requirements are not met")
     guild.pages["onboarding"] = after
     if changes := audit_log.changed(before, after):
-        audit_log.note(call, guild, Action.ONBOARDING_UPDATE, guild.id, changes=changes)
+        audit.note(call, guild, Action.ONBOARDING_UPDATE, guild.id, changes=changes)
     return after
 
 
@@ -97,7 +97,7 @@ def edit_widget_settings(call: Call) -> Json:
     if changes := audit_log.changed(before, _widget(call, guild)):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
         named = [{**one, "key": f"widget_{one['key']}"} for one in changes]
-        audit_log.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=named)
+        audit.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=named)
     return _widget(call, guild)
 
 

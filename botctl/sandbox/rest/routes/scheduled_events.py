@@ -13,7 +13,7 @@ from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.channels.types import STAGE, VOICE
 from botctl.sandbox.model.world import Guild, discord_time
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routing import Call, route
 
@@ -65,7 +65,7 @@ def create_event(call: Call) -> Json:
     guild.scheduled_events[made["id"]] = made
     _tell(call, guild, "CREATE", made)
     changes = audit_log.changed({}, _logged(made))
-    audit_log.note(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, made["id"], changes=changes)
+    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, made["id"], changes=changes)
     return _shown(call, made)
 
 
@@ -79,7 +79,7 @@ def edit_event(call: Call) -> Json:
     if changes := audit_log.changed(_logged(before), _logged(after)):
         guild.scheduled_events[after["id"]] = after
         _tell(call, guild, "UPDATE", after)
-        audit_log.note(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
+        audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
     return _shown(call, after)
 
 
@@ -90,7 +90,7 @@ def delete_event(call: Call) -> None:
     del guild.scheduled_events[gone["id"]]
     _tell(call, guild, "DELETE", gone)
     changes = audit_log.changed(_logged(gone), {})
-    audit_log.note(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
+    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
 
 
 def _event(call: Call, guild: Guild) -> Json:

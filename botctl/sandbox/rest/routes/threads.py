@@ -13,7 +13,7 @@ from botctl.sandbox.model.channels.types import FORUM, PRIVATE_THREAD, PUBLIC_TH
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Channel, Member
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, Reply, route
 
 Json = dict[str, Any]
@@ -163,7 +163,7 @@ def _begin_post(call: Call, forum: Channel) -> Reply:
 def _note(call: Call, thread: Channel) -> None:
     guild = call.sandbox.world.guilds[thread.guild_id]
     changes = audit_log.changed({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
-    audit_log.note(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
+    audit.note(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
 
 
 def _thread(call: Call) -> Channel:

@@ -17,7 +17,7 @@ from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown, wrong_c
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Channel, Message, Webhook
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routes import interactions
 from botctl.sandbox.rest.routing import PREFIX, Call, route
@@ -217,7 +217,7 @@ def _changed(call: Call, hook: Webhook, action: Action, before: Json, after: Jso
     _tell(call, hook.guild_id, hook.channel_id)
     changes = audit_log.changed(before, after)
     if call.caller is not None and changes:
-        audit_log.note(call, call.sandbox.world.guilds[hook.guild_id], action, hook.id, changes=changes)
+        audit.note(call, call.sandbox.world.guilds[hook.guild_id], action, hook.id, changes=changes)
     call.sandbox.changed()
 
 

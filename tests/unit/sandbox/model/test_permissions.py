@@ -85,7 +85,7 @@ def test_who_may_not_send_may_not_attach_either(world: World, guild: Guild, cat:
 def test_a_timed_out_member_may_only_look_until_it_is_over(
     world: World, guild: Guild, cat: Member, general: Channel
 ) -> None:
-    clock = world.clock
+    clock = world.clock.base
     assert isinstance(clock, ManualClock)
     clock.advance(60)
     cat.timeout_until = discord_time(clock.now())

@@ -13,7 +13,8 @@ from botctl.sandbox.model.api_error import Refusal
 from botctl.sandbox.model.channels import types
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.world import Channel, Message, Webhook
-from botctl.sandbox.rest import routes, routing
+from botctl.sandbox.rest import register_all as routes
+from botctl.sandbox.rest import routing
 from botctl.sandbox.rest.routing import Call
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD
