@@ -14,7 +14,7 @@ from botctl.core.errors import CommandFaults, ConfigError, DeadToken
 from botctl.sandbox.console.client import Seat
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.server import Sandbox
-from tests.support.bots import BOT, ROLES, Gates, rig, text, write
+from tests.support.bots import BOT, ROLES, Gates, new_sandbox, rig, text, write
 from tests.support.waiting import until
 
 GATED = """

@@ -1,6 +1,6 @@
 """What the owner of a guild does in it while bots look on: roles, overwrites, kicks, bans, timeouts, commands.
 
-Each is one of `changes.CHANGES`. ``guild`` is the first one where it is not named.
+Each is one of `world_changes.CHANGES`. ``guild`` is the first one where it is not named.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ async def tell(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
-    """Change who and what there is: one or more of `changes.CHANGES`, each with its own object."""
+    """Change who and what there is: one or more of `world_changes.CHANGES`, each with its own object."""
     return {name: world_changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
 
 

@@ -1,4 +1,4 @@
-"""The gateway's websocket: frames between a client and its `link.Link`, plain or compressed.
+"""The gateway's websocket: frames between a client and its `connection.Link`, plain or compressed.
 
 Discord: Gateway > Encoding and Compression.
 """
@@ -19,6 +19,7 @@ from backports import zstd
 from botctl.sandbox.gateway.connection import Link
 from botctl.sandbox.model.faults import Trouble
 from botctl.sandbox.model.gateway.opcodes import Close
+from botctl.sandbox.model.gateway.session import Session
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
@@ -158,9 +159,9 @@ async def handle(request: web.Request) -> web.StreamResponse:
     if transport is None:
         return socket  # gone already
     stream = _STREAMS.get(request.query.get("compress", ""))
-    connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble)
+    record = _recorder(request.app[TRAFFIC], lambda: link.session)
+    connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble, record)
     link = Link(sandbox.sessions, connection)
-    connection.record = _recorder(request.app[TRAFFIC], link)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
     try:
@@ -176,12 +177,14 @@ async def handle(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _recorder(traffic: Traffic, link: Link) -> Record:
+def _recorder(traffic: Traffic, newest: Callable[[], Session | None]) -> Record:
+    """Records for the bot of the connection's ``newest`` session."""
     number = next(_NUMBERS)
 
     def record(direction: str, said: str | bytes | int) -> None:
         if traffic.recorded:
-            bot = link.session.application_id if link.session else ""
+            session = newest()
+            bot = session.application_id if session else ""
             traffic.frame(number, bot, direction, said)
 
     return record

@@ -1,7 +1,7 @@
 """Discord's REST v10: the route table, and what all routes share. A route is one plain function with `@route`.
 
 A function gets a `Call` and returns what Discord would answer: JSON data (200), None (204) or a `Reply`.
-Importing `routes` fills the table.
+Importing `register_all` fills the table.
 """
 
 from __future__ import annotations

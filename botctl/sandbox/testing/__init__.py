@@ -1,7 +1,8 @@
 """Tests of a Discord bot against the sandbox: a fixture for pytest, ``discord``, and what it gives.
 
 Made for any disnake bot; nothing else of botctl is needed. The fixture comes by itself with an installed botctl
-(`plugin`), `connected` is the same without pytest. Everything is loaded when it is first asked for.
+(`plugin`), `connected` is the same without pytest. A bot comes in, a `Discord` with people and places comes out. Read
+`discord` first. Everything is loaded when it is first asked for.
 """
 
 from __future__ import annotations
