@@ -21,16 +21,16 @@ from botctl.sandbox.model.actor import actor
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
-from botctl.sandbox.process.serve import serving
+from botctl.sandbox.process.serve import bound, serving
 from botctl.sandbox.server import Access, Sandbox
 
 Json = dict[str, Any]
 _PING: Json = {"type": "slash", "name": "ping"}
 
 
-def world(guilds: int, members: int) -> World:
+def world(guilds: int, members: int, url: str) -> World:
     """The default world with ``guilds`` more of ``members`` each, on all shards evenly."""
-    made = default_world()
+    made = default_world(url=url)
     bot = next(iter(made.applications))
     people = [made.add_user(User(str(800_000_000_000_000_000 + n), f"person-{n}")) for n in range(members)]
     for number in range(guilds):
@@ -63,18 +63,20 @@ async def main() -> None:
     """Serve until stdin ends."""
     guilds, members = (int(one) for one in sys.argv[1:3])
     bot = "900000000000000010"
-    made = world(guilds, members) if guilds else default_world()
-    assert isinstance(made.applications[bot], Application)
-    sandbox = Sandbox(
-        made,
-        Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"),
-        limits=LENIENT.but({"enforced": True, "max_concurrency": 16}),
-    )
-    async with serving(sandbox) as url:
-        print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            asked: Json = json.loads(line)
-            print(json.dumps({"seconds": await ping(sandbox, asked["ping"], asked["outstanding"])}), flush=True)
+    with bound() as listener:
+        url = listener.url
+        made = world(guilds, members, url) if guilds else default_world(url=url)
+        assert isinstance(made.applications[bot], Application)
+        sandbox = Sandbox(
+            made,
+            Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"),
+            limits=LENIENT.but({"enforced": True, "max_concurrency": 16}),
+        )
+        async with serving(sandbox, listener):
+            print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
+            while line := await asyncio.to_thread(sys.stdin.readline):
+                asked: Json = json.loads(line)
+                print(json.dumps({"seconds": await ping(sandbox, asked["ping"], asked["outstanding"])}), flush=True)
 
 
 if __name__ == "__main__":

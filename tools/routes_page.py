@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from botctl.sandbox.rest import routes, routing  # noqa: F401 - importing routes fills the table of rest
+from botctl.sandbox.rest import register_all, routing  # noqa: F401 - fills the table of routes
 
 PAGE = Path(__file__).parent.parent / "docs" / "sandbox-routes.md"
 HEAD = """# Routes of the sandbox

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from botctl.sandbox.model import payloads, permissions, snowflakes
-from botctl.sandbox.model.clock import SandboxClock, Timer
+from botctl.sandbox.model import payloads, permission_bits, permissions, snowflakes
+from botctl.sandbox.model.clock import Timer
 from botctl.sandbox.model.compact_json import dumps
 from botctl.sandbox.model.gateway import member_requests
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
@@ -23,12 +23,7 @@ from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.oauth import Grants
 from botctl.sandbox.model.tokens import new_bot_token
 from botctl.sandbox.model.world import Channel, Guild, Member, Message, World
-from botctl.sandbox.process.openapi_check import Judge
 from botctl.sandbox.storage.attachments import Files
-
-if TYPE_CHECKING:
-    from botctl.sandbox.incidents.runner import Incidents
-    from botctl.sandbox.process.traffic import Traffic
 
 Json = dict[str, Any]
 
@@ -42,7 +37,7 @@ class Access:
 
 
 class Sandbox:
-    """One local Discord."""
+    """One local Discord. ``on_change`` is called after each change of what must outlive a restart."""
 
     def __init__(
         self,
@@ -51,24 +46,22 @@ class Sandbox:
         *,
         files: Files | None = None,
         limits: Limits | None = None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self.clock = world.clock = SandboxClock(world.clock)
+        self.clock = world.clock
         self.world = world
+        self.url = world.url
         self.access = access
         self.files = files or Files(None)
         self.limiter = Limiter(limits or Limits())
         self.book = Book(self.limiter)
         self.sessions = Sessions(self, self.limiter)
         self.trouble = self.sessions.trouble
-        self.changed: Callable[[], None] = lambda: None  # called after each change of what must outlive a restart
-        self.url = ""  # where the server listens, once it does
+        self.changed = on_change
         self.grants = Grants()
         self._blind: dict[tuple[str, str], set[str]] = {}  # the channels of a guild that a bot was told it does not see
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
         self.thread_timers: dict[str, Timer] = {}  # of the threads that are awake, by id: when to look at each next
-        self.incidents: Incidents  # what goes wrong on purpose; there as long as the sandbox listens
-        self.traffic: Traffic  # for those who record; there as long as the sandbox listens
-        self.judge: Judge | None = None  # the self-check, where it is on
 
     @property
     def limits(self) -> Limits:
@@ -267,7 +260,7 @@ class Sandbox:
         if channel is None and not needs:
             return True
         may = permissions.of(self.world, guild, bot, channel)
-        return bool((not needs or may & needs) and (channel is None or may & permissions.VIEW))
+        return bool((not needs or may & needs) and (channel is None or may & permission_bits.VIEW))
 
     # Building what is told
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,8 +32,8 @@ from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import Reply
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
-from botctl.sandbox.process.serve import serving
 from botctl.sandbox.server import Access, Sandbox
+from tests.support.discord import served
 from tests.support.waiting import until
 
 shared_loop = pytest.mark.asyncio(loop_scope="module")
@@ -167,28 +167,35 @@ def checks(**options: Any) -> Checks:
     return Checks(roles=set(ROLES), limits=parse("100/1s per user"), **options)
 
 
+def new_sandbox(url: str) -> Sandbox:
+    return Sandbox(default_world(url=url), Access({TOKEN: BOT}, SECRET), limits=LENIENT)
+
+
 @asynccontextmanager
 async def rig(
     catalog: Catalog | Path,
     *,
     settings: Settings | None = None,
     clock: Clock | None = None,
-    world: Sandbox | None = None,
+    make: Callable[[str], Sandbox] = new_sandbox,
+    port: int = 0,
     token: str = TOKEN,
     values: Mapping[type, Any] | None = None,
 ) -> AsyncIterator[Rig]:
-    """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are further services."""
+    """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are further services.
+
+    ``make`` is called with the URL of ``port``, or of a free one.
+    """
     if isinstance(catalog, Path):
         catalog = load(catalog, checks())
-    sandbox = world or Sandbox(default_world(), Access({TOKEN: BOT}, SECRET), limits=LENIENT)
     events: list[Event] = []
     bus, limiter, auditor, guilds = Bus(), FakeLimiter(), FakeAuditor(), FakeGuilds()
-    async with serving(sandbox) as url, SandboxClient(url, SECRET) as people:
+    async with served(make, port=port) as discord, SandboxClient(discord.url, SECRET) as people:
         with bus.listen(events.append, Event):
             registry = Registry(publish=bus.publish)
             given: dict[Any, Any] = {
                 Settings: settings or Settings(roles=ROLES),
-                DiscordAccess: DiscordAccess(token, url),
+                DiscordAccess: DiscordAccess(token, discord.url),
                 Catalog: catalog,
                 Bus: bus,
                 Clock: clock or SystemClock(),
@@ -200,4 +207,4 @@ async def rig(
                 registry.value(key, value)
             registry.add(bot_service, name="bot", also=catalog.needs, ping=BotService.ping, stop_s=15.0)
             async with registry.open() as running:
-                yield Rig(running.get(BotService), people, sandbox, running, events, auditor, limiter, guilds)
+                yield Rig(running.get(BotService), people, discord.sandbox, running, events, auditor, limiter, guilds)

@@ -18,8 +18,9 @@ from disnake.ext import commands
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT, Limits
 from botctl.sandbox.model.world import World
-from botctl.sandbox.process.serve import serving
+from botctl.sandbox.process.serve import RunningSandbox, bound, serving
 from botctl.sandbox.server import Access, Sandbox
+from botctl.sandbox.web.openapi_check import Judge
 from tests.support import openapi
 from tests.support.dispatches import Witness
 
@@ -52,10 +53,17 @@ class Bot(commands.InteractionBot):
 class Discord:
     """A running sandbox and an HTTP session for it."""
 
-    sandbox: Sandbox
-    url: str
+    running: RunningSandbox
     http: aiohttp.ClientSession
     witness: Witness
+
+    @property
+    def sandbox(self) -> Sandbox:
+        return self.running.sandbox
+
+    @property
+    def url(self) -> str:
+        return self.running.url
 
     async def act(self, verb: str, **body: Any) -> dict[str, Any]:
         """POST to the control API; raises AssertionError with its words when it refuses."""
@@ -163,21 +171,35 @@ class Closed(Exception):
 
 
 @contextlib.asynccontextmanager
-async def local_discord(world: World | None = None, *, limits: Limits = LENIENT) -> AsyncIterator[Discord]:
-    """A sandbox on a free port, with disnake pointed at it for the time being.
+async def served(
+    make: Callable[[str], Sandbox], *, port: int = 0, judge: Judge | None = None
+) -> AsyncIterator[RunningSandbox]:
+    """The sandbox that ``make`` makes for a URL, which has ``port`` or a free one."""
+    with bound(port) as listener:
+        async with serving(make(listener.url), listener, judge=judge) as running:
+            yield running
+
+
+@contextlib.asynccontextmanager
+async def local_discord(
+    make_world: Callable[..., World] = default_world, *, limits: Limits = LENIENT
+) -> AsyncIterator[Discord]:
+    """A sandbox on a free port, with disnake pointed at it for the time being. ``make_world`` is called with its url.
 
     Raises AssertionError at its end when it has answered as Discord's description, where that is there, does not say,
     or told a bot what the gateway's types do not.
     """
-    sandbox = Sandbox(world or default_world(), Access({TOKEN: BOT}, SECRET), limits=limits)
-    sandbox.judge = openapi.judge()
-    witness = Witness(sandbox)
-    base = disnake.http.Route.BASE
-    async with serving(sandbox) as url, aiohttp.ClientSession() as http:
-        disnake.http.Route.BASE = f"{url}/api/v10"
+
+    def make(url: str) -> Sandbox:
+        return Sandbox(make_world(url=url), Access({TOKEN: BOT}, SECRET), limits=limits)
+
+    judge, base = openapi.judge(), disnake.http.Route.BASE
+    async with served(make, judge=judge) as running, aiohttp.ClientSession() as http:
+        witness = Witness(running.sandbox)
+        disnake.http.Route.BASE = f"{running.url}/api/v10"
         try:
-            yield Discord(sandbox, url, http, witness)
+            yield Discord(running, http, witness)
         finally:
             disnake.http.Route.BASE = base
-    assert sandbox.judge is None or not sandbox.judge.faults, sandbox.judge.report()
+    assert judge is None or not judge.faults, judge.report()
     assert not (faults := witness.faults()), faults[:10]

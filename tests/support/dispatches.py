@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema_rs
 
 from botctl.sandbox.model.gateway.session import Session
-from botctl.sandbox.process.openapi_check import blame
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.openapi_check import blame
 
 _SCHEMAS = json.loads((Path(__file__).parent / "gateway.schema.json").read_text(encoding="utf-8"))
 _REGISTRY = jsonschema_rs.Registry([("urn:g", _SCHEMAS)])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.process.openapi_check import VARIABLE, Description, Judge, load
+from botctl.sandbox.web.openapi_check import VARIABLE, Description, Judge, load
 
 _BESIDE = Path(__file__).parents[2].parent / "shared/discord/openapi.json"
 

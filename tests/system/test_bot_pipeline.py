@@ -640,6 +640,6 @@ async def test_components_outlive_the_process(tmp_path: Path):
     folder = write(tmp_path / "commands", all=COMMANDS)
     async with rig(folder) as first:
         await first.say("buttons")
-        world = first.sandbox
-    async with rig(folder, world=world) as second:
+        sandbox = first.sandbox
+    async with rig(folder, make=lambda _: sandbox, port=int(sandbox.url.rpartition(":")[2])) as second:
         assert text(await second.click("Count")) == "counted 1"

@@ -13,10 +13,8 @@ from botctl.core.contracts.events import DrainStarted, GatewayChanged, ServiceCh
 from botctl.core.errors import CommandFaults, ConfigError, DeadToken
 from botctl.sandbox.console.client import Seat
 from botctl.sandbox.console.command_parser import SlashCall
-from botctl.sandbox.model.default_world import default_world
-from botctl.sandbox.model.limits import LENIENT
-from botctl.sandbox.server import Access, Sandbox
-from tests.support.bots import BOT, ROLES, SECRET, TOKEN, Gates, rig, text, write
+from botctl.sandbox.server import Sandbox
+from tests.support.bots import BOT, ROLES, Gates, new_sandbox, rig, text, write
 from tests.support.waiting import until
 
 GATED = """
@@ -141,12 +139,15 @@ async def test_a_refused_token_is_dead(tmp_path: Path):
 
 async def test_intents_that_are_not_granted_are_named(tmp_path: Path):
     """Close code 4014."""
-    world = default_world()
-    world.applications[BOT].flags = 0
+
+    def make(url: str) -> Sandbox:
+        sandbox = new_sandbox(url)
+        sandbox.world.applications[BOT].flags = 0
+        return sandbox
+
     settings = Settings(roles=ROLES, discord=DiscordSettings(intents=(Intent.DEFAULT, Intent.MEMBERS)))
-    sandbox = Sandbox(world, Access({TOKEN: BOT}, SECRET), limits=LENIENT)
     with pytest.raises(ConfigError, match="intents members"):
-        async with rig(write(tmp_path / "commands"), settings=settings, world=sandbox):
+        async with rig(write(tmp_path / "commands"), settings=settings, make=make):
             pass
 
 

@@ -27,7 +27,7 @@ from botctl.run.supervisor import IDENTIFY_S
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.tokens import bot_token
-from botctl.sandbox.process.serve import serving
+from botctl.sandbox.process.serve import Listener, bound, serving
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.cli import BOTCTL, READY, Done, Project
 from tests.support.discord import BOT, SECRET
@@ -171,8 +171,8 @@ class TestLife:
 class Counting(Sandbox):
     """A Discord that counts logins, however fast they come: the time of every IDENTIFY."""
 
-    def __init__(self) -> None:
-        super().__init__(default_world(), Access({bot_token(SECRET): BOT}, SECRET), limits=LENIENT)
+    def __init__(self, url: str) -> None:
+        super().__init__(default_world(url=url), Access({bot_token(SECRET): BOT}, SECRET), limits=LENIENT)
         self.identified_s: list[float] = []
 
     def welcome(self, session: Any) -> Any:
@@ -183,23 +183,25 @@ class Counting(Sandbox):
 @contextmanager
 def counting() -> Iterator[Counting]:
     """Run it in a thread."""
-    sandbox, up, down = Counting(), threading.Event(), asyncio.Event()
+    up, down = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
-    async def serve() -> None:
-        async with serving(sandbox):
+    async def serve(sandbox: Sandbox, listener: Listener) -> None:
+        async with serving(sandbox, listener):
             up.set()
             await down.wait()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert up.wait(10)
-        yield sandbox
-    finally:
-        loop.call_soon_threadsafe(down.set)
-        thread.join(10)
-        loop.close()
+    with bound() as listener:
+        sandbox = Counting(listener.url)
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(sandbox, listener),))
+        thread.start()
+        try:
+            assert up.wait(10)
+            yield sandbox
+        finally:
+            loop.call_soon_threadsafe(down.set)
+            thread.join(10)
+            loop.close()
 
 
 class TestRestarts:

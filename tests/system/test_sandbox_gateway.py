@@ -12,7 +12,7 @@ import disnake
 import pytest
 
 from botctl.sandbox.actions.world_changes import add_member
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Channel, Overwrite
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, INTENTS, TOKEN, Bot, Closed, Discord, Wire, local_discord
@@ -405,11 +405,11 @@ async def test_of_a_channel_that_a_bot_does_not_see_it_is_told_no_more_than_that
     everyone, own = guild.roles[GUILD], guild.roles[guild.members[BOT].roles[0]]
     guild.channels[GENERAL].topic = "secret"
     for role in (everyone, own):
-        role.permissions &= ~permissions.VIEW
+        role.permissions &= ~permission_bits.VIEW
     async with discord.wire() as wire:
         await wire.identify(intents=1)
         told = (await wire.hear_until("GUILD_CREATE"))["d"]["channels"][0]
-        overwrite = {"id": GUILD, "type": 0, "allow": "0", "deny": str(permissions.VIEW)}
+        overwrite = {"id": GUILD, "type": 0, "allow": "0", "deny": str(permission_bits.VIEW)}
         assert (told["id"], told["name"], told["topic"], told["flags"]) == (GENERAL, "___hidden___", None, 1 << 17)
         assert told["permission_overwrites"] == [overwrite]
         assert await discord.rest("GET", f"/guilds/{GUILD}/channels") == (200, [])
@@ -426,7 +426,7 @@ async def test_a_category_is_seen_for_what_is_in_it(discord: Discord) -> None:
     world = discord.sandbox.world
     guild = world.guilds[GUILD]
     category = world.add_channel(Channel("900000000000000303", GUILD, "Place", type=4))
-    category.overwrites = {GUILD: Overwrite(GUILD, 0, deny=permissions.VIEW)}
+    category.overwrites = {GUILD: Overwrite(GUILD, 0, deny=permission_bits.VIEW)}
     assert not permissions.sees(world, guild, guild.members[BOT], category)
     guild.channels[GENERAL].parent_id = category.id
     assert permissions.sees(world, guild, guild.members[BOT], category)
@@ -436,7 +436,7 @@ async def test_a_category_is_seen_for_what_is_in_it(discord: Discord) -> None:
 async def test_of_bans_hear_those_who_may_ban_or_read_the_log(discord: Discord, kept: list[str], heard: bool) -> None:
     """discord-api-docs#7948."""
     guild = discord.sandbox.world.guilds[GUILD]
-    guild.roles[guild.members[BOT].roles[0]].permissions = permissions.bits(*kept)
+    guild.roles[guild.members[BOT].roles[0]].permissions = permission_bits.bits(*kept)
     async with discord.wire() as wire:
         await wire.identify(intents=1 << 1 | 1 << 2)
         await discord.act("world", ban={"user": "cat"})

@@ -294,7 +294,7 @@ async def test_a_scenario_plays_at_its_times_on_the_clock_that_a_test_moves(disc
     await discord.act("incidents", scenario=text)
 
     def going_on() -> set[str]:
-        return {one.name for one in discord.sandbox.incidents.going_on()}
+        return {one.name for one in discord.running.incidents.going_on()}
 
     await until(lambda: going_on() == {"latency"})
     discord.sandbox.clock.advance(40)
@@ -303,7 +303,7 @@ async def test_a_scenario_plays_at_its_times_on_the_clock_that_a_test_moves(disc
     await until(lambda: going_on() == {"guild-outage"})
     assert not discord.sandbox.world.guilds[GUILD].available
     discord.sandbox.clock.advance(51)
-    await until(lambda: not discord.sandbox.incidents.playing)
+    await until(lambda: not discord.running.incidents.playing)
     assert discord.sandbox.world.guilds[GUILD].available
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from tests.support.discord import BOT, CAT, GENERAL, GUILD, STAFF, Discord, Wire, local_discord
 
 BUTTON = [{"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}]
@@ -127,7 +127,7 @@ async def test_a_channel_that_is_named_says_what_the_bot_may_there(discord: Disc
         told = await heard(wire, discord, "send", name="to", options={"where": "staff"})
         (named,) = told["data"]["resolved"]["channels"].values()
         here = int(told["app_permissions"]), int(named["app_permissions"])
-        assert [bool(one & permissions.SEND) for one in here] == [True, False]
+        assert [bool(one & permission_bits.SEND) for one in here] == [True, False]
 
 
 async def test_what_is_no_number_in_json_is_no_json(discord: Discord) -> None:

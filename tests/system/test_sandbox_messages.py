@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.storage.world_file import restore, snapshot
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, INTENTS, Discord, Wire, local_discord
 
@@ -146,7 +147,7 @@ async def test_embeds_that_a_bot_may_not_send_are_refused_in_new_messages_and_pa
     message = f"{MESSAGES}/{(await bench.say('x'))['id']}"
     await bench.discord.act("world", set_overwrite={"channel": "general", "role": "everyone", "deny": ["EMBED_LINKS"]})
     role = next(one for one in bench.world.guilds[GUILD].roles.values() if one.bot_id == BOT)
-    role.permissions &= ~permissions.bits("EMBED_LINKS", "ADMINISTRATOR")
+    role.permissions &= ~permission_bits.bits("EMBED_LINKS", "ADMINISTRATOR")
     embeds = [{"title": "t"}]
     assert await bench.refused("POST", MESSAGES, {"content": "y", "embeds": embeds}) == 50013
     changed = await bench("PATCH", message, {"content": "y", "embeds": embeds})
@@ -274,7 +275,7 @@ async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> 
     await bench("PATCH", f"/channels/{thread}", {"locked": True})
     await bench("PATCH", first, {"content": "y"})
     role = next(one for one in bench.world.guilds[GUILD].roles.values() if one.bot_id == BOT)
-    role.permissions &= ~permissions.bits("MANAGE_THREADS", "ADMINISTRATOR")
+    role.permissions &= ~permission_bits.bits("MANAGE_THREADS", "ADMINISTRATOR")
     assert await bench.refused("PATCH", first, {"content": "z"}) == 160005
     assert await bench.refused("POST", f"/channels/{thread}/messages", {"content": "z"}) == 160005
     await bench("PUT", f"{first}/reactions/{THUMBS}/@me")
@@ -286,7 +287,7 @@ async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> 
 async def test_a_thread_falls_asleep_also_after_a_restart(bench: Bench) -> None:
     body = {"name": "t", "type": 11, "auto_archive_duration": 60}
     thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
-    async with local_discord(restore(snapshot(bench.world))) as again:
+    async with local_discord(partial(restore, snapshot(bench.world))) as again:
         again.sandbox.clock.advance(3601)
         _, shown = await again.rest("GET", f"/channels/{thread}")
         assert shown["thread_metadata"]["archived"]

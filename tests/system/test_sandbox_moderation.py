@@ -12,10 +12,10 @@ import disnake
 import pytest
 
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
-from botctl.sandbox.model.permissions import bits
+from botctl.sandbox.model.permission_bits import bits
 from botctl.sandbox.model.world import Channel, Emoji, Guild, Invite, Message, Role, User, World
 from botctl.sandbox.rest import routing
 from botctl.sandbox.storage.world_file import restore, snapshot
@@ -42,7 +42,7 @@ DAN, EMOJI, CODE, CATEGORY = "900000000000000104", "900000000000000401", "abc", 
 G = f"/guilds/{GUILD}"
 MISSING = (403, 50013)
 SOON = "2026-01-01T00:00:00+00:00"
-NOT_ADMIN = permissions.ALL & ~permissions.ADMINISTRATOR
+NOT_ADMIN = permission_bits.ALL & ~permission_bits.ADMINISTRATOR
 RULE, EVENT = "900000000000000501", "900000000000000601"
 WORDS = {"name": "words", "event_type": 1, "trigger_type": 1, "trigger_metadata": {"keyword_filter": ["bad"]}}
 WORDS |= {"actions": [{"type": 3, "metadata": {"duration_seconds": 60}}]}
@@ -51,9 +51,9 @@ MEETING = {"name": "Meet", **HERE, "scheduled_start_time": "2999-01-01T00:00:00Z
 MEETING |= {"scheduled_end_time": "2999-01-01T01:00:00Z"}
 
 
-def furnished() -> World:
+def furnished(url: str = "") -> World:
     """The default world, in which the bot's role has all permissions but one and stands between Low and High."""
-    world = default_world()
+    world = default_world(url=url)
     guild = world.guilds[GUILD]
     guild.roles[BOT_ROLE].position, guild.roles[BOT_ROLE].permissions = 10, NOT_ADMIN
     for role_id, name, position in ((LOW, "Low", 1), (HIGH, "High", 20), (SAME, "Same", 10)):
@@ -75,7 +75,7 @@ def furnished() -> World:
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Discord]:
-    async with local_discord(furnished()) as running:
+    async with local_discord(furnished) as running:
         yield running
 
 
@@ -211,7 +211,7 @@ async def test_without_its_permission_a_request_is_refused_and_with_it_not(disco
     role, everyone = guild_of(discord).roles[BOT_ROLE], guild_of(discord).roles[GUILD]
     for need in NEEDS:
         for lacking in need.lacking():
-            role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permissions.EVERYBODY & ~lacking
+            role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permission_bits.EVERYBODY & ~lacking
             assert await refused(discord, need.method, need.path, need.body) == MISSING, need
         role.permissions = NOT_ADMIN
         await done(discord, need.method, need.path, need.body)
@@ -294,13 +294,15 @@ async def test_what_a_bot_cannot_do_with_roles_and_members(
 
 
 async def test_a_permission_that_the_bot_lacks_may_stay_where_it_is(discord: Discord) -> None:
-    guild_of(discord).roles[LOW].permissions = permissions.ADMINISTRATOR
-    await done(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": str(permissions.ADMINISTRATOR | permissions.SEND)})
+    guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
+    await done(
+        discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": str(permission_bits.ADMINISTRATOR | permission_bits.SEND)}
+    )
     assert await refused(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": "0"}) == MISSING
 
 
 async def test_administrators_cannot_be_sent_to_a_timeout(discord: Discord) -> None:
-    guild_of(discord).roles[LOW].permissions = permissions.ADMINISTRATOR
+    guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
     guild_of(discord).members[CAT].roles = [LOW]
     until = {"communication_disabled_until": discord.sandbox.world.timestamp()}
     assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until) == MISSING
@@ -314,9 +316,9 @@ async def test_a_timeout_lasts_28_days_at_most_and_ends_by_the_clock(discord: Di
     assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until(28.1)) == (400, 50035)
     await done(discord, "PATCH", f"{G}/members/{CAT}", until(27.9))
     member, world = guild_of(discord).members[CAT], discord.sandbox.world
-    assert permissions.of(world, guild_of(discord), member) & permissions.SEND == 0
+    assert permissions.of(world, guild_of(discord), member) & permission_bits.SEND == 0
     await discord.act("clock", advance_s=28 * 86_400)
-    assert permissions.of(world, guild_of(discord), member) & permissions.SEND
+    assert permissions.of(world, guild_of(discord), member) & permission_bits.SEND
 
 
 async def test_overwrites_of_a_new_channel_are_those_that_the_bot_has(discord: Discord) -> None:

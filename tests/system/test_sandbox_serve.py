@@ -23,12 +23,11 @@ from botctl.sandbox.model import permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.tokens import bot_token, client_secret
 from botctl.sandbox.process.client_libraries import pointed
-from botctl.sandbox.process.serve import serving
 from botctl.sandbox.process.standalone import kept_secret, secret_of
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from tests.support.cli import Project
-from tests.support.discord import BOT, GUILD
+from tests.support.discord import BOT, GUILD, served
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import said
 
@@ -60,8 +59,12 @@ async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path)
 
 async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The secret stands there only where it was made up, and the file's name where it is in one."""
-    sandbox = Sandbox(default_world(), Access({bot_token("s3cret"): BOT}, "s3cret"))
-    async with serving(sandbox) as url:
+
+    def make(url: str) -> Sandbox:
+        return Sandbox(default_world(url=url), Access({bot_token("s3cret"): BOT}, "s3cret"))
+
+    async with served(make) as running:
+        sandbox, url = running.sandbox, running.url
         _show(_ready(sandbox, "s3cret"), None)
         text = capsys.readouterr().out
         assert f"\n\nbotctl-bot, application {BOT}\n" in text
@@ -75,10 +78,13 @@ async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp
 
 
 async def test_two_bots_live_in_one_world() -> None:
-    world = default_world(bots=["dice", "cards"])
-    tokens = {bot_token("s", one): one for one in world.applications}
-    async with serving(Sandbox(world, Access(tokens, "s"))) as url:
-        first, second = tokens
+    def make(url: str) -> Sandbox:
+        world = default_world(bots=["dice", "cards"], url=url)
+        return Sandbox(world, Access({bot_token("s", one): one for one in world.applications}, "s"))
+
+    async with served(make) as running:
+        url = running.url
+        first, second = running.sandbox.access.tokens
         async with (
             fake_bot(url, first, PING, {"ping": said("from dice")}),
             fake_bot(url, second, [*PING, {"name": "deal", "description": "Deal"}], {"ping": said("from cards")}),

@@ -14,10 +14,10 @@ import pytest
 from botctl.cli.sandbox.traffic import _asked_again, _told_again
 from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.console.client import SandboxClient
+from botctl.sandbox.console.recording import Renaming, events, read, requests, shown
 from botctl.sandbox.model.oauth import Grant
+from botctl.sandbox.model.redaction import MARK
 from botctl.sandbox.model.tokens import client_secret
-from botctl.sandbox.process.recording import Renaming, events, read, requests, shown
-from botctl.sandbox.process.traffic import MARK
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, SECRET, TOKEN, Bot, Discord, local_discord
 from tests.support.waiting import until
 
@@ -114,7 +114,7 @@ async def test_nobody_listens_without_the_secret_or_to_nobody() -> None:
         async with SandboxClient(discord.url, "guessed") as client:
             with pytest.raises(BotctlError, match="control secret"):
                 await anext(client.traffic())
-        assert not discord.sandbox.traffic.recorded
+        assert not discord.running.traffic.recorded
         url = discord.url
     async with SandboxClient(url, SECRET) as client:
         with pytest.raises(BotctlError, match="does not answer"):
@@ -123,8 +123,8 @@ async def test_nobody_listens_without_the_secret_or_to_nobody() -> None:
 
 def test_who_reads_too_slowly_is_told_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     from botctl.sandbox.model.default_world import default_world
-    from botctl.sandbox.process import traffic
     from botctl.sandbox.server import Access, Sandbox
+    from botctl.sandbox.web import traffic
 
     monkeypatch.setattr(traffic, "_WAITING_MOST", 2)
     hub = traffic.Traffic(Sandbox(default_world(), Access({TOKEN: BOT}, SECRET)))

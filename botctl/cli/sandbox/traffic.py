@@ -20,7 +20,7 @@ from botctl.core.errors import BotctlError, UsageError
 from botctl.core.escape import visible
 from botctl.sandbox.console.client import SandboxClient
 from botctl.sandbox.console.incident_args import seconds
-from botctl.sandbox.process.recording import Renaming, Request, Told, events, read, requests, shown
+from botctl.sandbox.console.recording import Renaming, Request, Told, events, read, requests, shown
 
 _TRIES = 5  # of a request that is held up by a limit
 _RATE_LIMITED = 429

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.world import AuditEntry, Guild
-from botctl.sandbox.rest.routing import Call
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -60,28 +59,12 @@ class Action(IntEnum):
     ONBOARDING_UPDATE = 167
 
 
-def note(
-    call: Call,
-    guild: Guild,
-    action: Action,
-    target_id: str | None,
-    *,
-    changes: list[Json] | None = None,
-    options: Json | None = None,
-) -> None:
-    """Write down what the calling bot did, with the reason that its request gave."""
-    entry = AuditEntry(
-        call.sandbox.world.new_id(), call.app.id, action, target_id, changes or [], call.reason, options or {}
-    )
-    record(call.sandbox, guild, entry)
-
-
 def record(sandbox: Sandbox, guild: Guild, entry: AuditEntry) -> None:
     """Write ``entry`` down, and tell those who may view the log."""
     guild.audit_log.append(entry)
     del guild.audit_log[:-_KEPT]
     event = {**payloads.audit_entry(entry), "guild_id": guild.id}
-    sandbox.emit("GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, needs=permissions.bits("VIEW_AUDIT_LOG"))
+    sandbox.emit("GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, needs=permission_bits.bits("VIEW_AUDIT_LOG"))
     sandbox.changed()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.core.errors import Unreachable
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.actor import Actor
 from botctl.sandbox.model.commands import registration
 from botctl.sandbox.model.interactions import Interaction
@@ -105,7 +105,7 @@ def _direct(world: World, who: Actor, app: Application) -> Json:
     return {
         "channel": payloads.direct_channel(who.channel, world, viewer=app.id),
         "user": payloads.user(who.user),
-        "app_permissions": str(permissions.DIRECT),
+        "app_permissions": str(permission_bits.DIRECT),
         "authorizing_integration_owners": {"0": "0"},
         "context": registration.BOT_DM_CONTEXT,
     }

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from botctl.sandbox.actions import threads
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.world import Channel, Guild, Member, Message, Overwrite, Role, World, discord_time
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_HEARS_OF_BANS = permissions.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
+_HEARS_OF_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
 TIMEOUT_MOST = timedelta(days=28)  # Discord: Modify Guild Member
 
 

@@ -1,6 +1,6 @@
 """What the owner of a guild does in it while bots look on: roles, overwrites, kicks, bans, timeouts, commands.
 
-Each is one of `changes.CHANGES`. ``guild`` is the first one where it is not named.
+Each is one of `world_changes.CHANGES`. ``guild`` is the first one where it is not named.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, command_permissions, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import lookup, payloads, permissions
+from botctl.sandbox.model import lookup, payloads, permission_bits
+from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model.world import Application, AuditEntry, Guild, Member, Overwrite, discord_time
 from botctl.sandbox.server import Sandbox
 
@@ -95,9 +96,9 @@ def set_command_permissions(sandbox: Sandbox, said: Json) -> Json:
     listed = [
         {"id": key, "type": kind, "permission": bool(on)}
         for kind, found in (
-            (command_permissions.ROLE, {lookup.role(guild, key).id: on for key, on in _map(said, "roles")}),
-            (command_permissions.USER, {lookup.user(sandbox.world, key).id: on for key, on in _map(said, "members")}),
-            (command_permissions.CHANNEL, {_place(guild, key): on for key, on in _map(said, "channels")}),
+            (ROLE, {lookup.role(guild, key).id: on for key, on in _map(said, "roles")}),
+            (USER, {lookup.user(sandbox.world, key).id: on for key, on in _map(said, "members")}),
+            (CHANNEL, {_place(guild, key): on for key, on in _map(said, "channels")}),
         )
         for key, on in found.items()
     ]
@@ -114,7 +115,7 @@ def _member(sandbox: Sandbox, said: Json) -> tuple[Guild, Member]:
 
 def _bits(said: Json, name: str) -> int:
     """The permissions that the list ``name`` names."""
-    return permissions.bits(*(str(one) for one in said.get(name) or []))
+    return permission_bits.bits(*(str(one) for one in said.get(name) or []))
 
 
 def _map(said: Json, name: str) -> list[tuple[str, Any]]:
@@ -122,7 +123,7 @@ def _map(said: Json, name: str) -> list[tuple[str, Any]]:
 
 
 def _place(guild: Guild, name: str) -> str:
-    return command_permissions.all_channels(guild) if name == "all" else lookup.channel(guild, name).id
+    return all_channels(guild) if name == "all" else lookup.channel(guild, name).id
 
 
 def application(sandbox: Sandbox, name: str | None) -> Application:

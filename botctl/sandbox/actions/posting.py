@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import threads
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import Refusal, system_message
 from botctl.sandbox.model.channels.types import CATEGORY, DIRECTORY, FORUM, MEDIA
 from botctl.sandbox.model.messages import drafts
@@ -36,7 +36,7 @@ def needed(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
 
 def check_answer(world: World, channel: Channel, message_id: str, may: int) -> Message | None:
     """The message that is answered, None when there is none; raises 160002, and 50035 for one that takes no answer."""
-    if not may & permissions.HISTORY:
+    if not may & permission_bits.HISTORY:
         raise Refusal(403, 160002, "Cannot reply without permission to read message history")
     found = world.message(channel.id, message_id)
     if found is not None and found.type not in _ANSWERABLE:

@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 from botctl.sandbox.actions import threads
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import Refusal, missing_permissions
 from botctl.sandbox.model.world import Message, World
 from botctl.sandbox.server import Sandbox
@@ -32,7 +32,7 @@ def key(world: World, said: str, guild_id: str, may: int) -> str:
             raise _unknown()
         return said
     home = next((one for one in world.guilds.values() if emoji_id in one.emojis), None)
-    if home is None or (home.id != guild_id and not may & permissions.BITS["USE_EXTERNAL_EMOJIS"]):
+    if home is None or (home.id != guild_id and not may & permission_bits.BITS["USE_EXTERNAL_EMOJIS"]):
         raise _unknown()
     return f"{home.emojis[emoji_id].name}:{emoji_id}"
 
@@ -50,7 +50,9 @@ def is_emoji(said: str) -> bool:
 def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, may: int) -> None:
     """Give a reaction; raises 50013, 30010, 50083. ``may``: the giver's permissions there."""
     threads.check_awake(sandbox.world.channels[message.channel_id])
-    if not may & permissions.HISTORY or not (emoji in message.reactions or may & permissions.BITS["ADD_REACTIONS"]):
+    if not may & permission_bits.HISTORY or not (
+        emoji in message.reactions or may & permission_bits.BITS["ADD_REACTIONS"]
+    ):
         raise missing_permissions()
     if emoji not in message.reactions and len(message.reactions) >= _KINDS_MOST:
         raise Refusal(400, 30010, f"Maximum number of reactions reached ({_KINDS_MOST})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from botctl.sandbox.model import payloads, permissions, snowflakes
+from botctl.sandbox.model import payloads, permission_bits, permissions, snowflakes
 from botctl.sandbox.model.api_error import FormErrors, Refusal, wrong_channel
 from botctl.sandbox.model.channels.forms import ARCHIVE_MINUTES, SLOWMODE_MAX_S
 from botctl.sandbox.model.channels.types import (
@@ -103,7 +103,7 @@ def check_awake(channel: Channel) -> None:
 
 def check_unlocked(channel: Channel, *, may: int) -> None:
     """Raises 160005 for a locked thread, unless ``may`` manages threads."""
-    if channel.thread is not None and channel.thread.locked and not may & permissions.BITS["MANAGE_THREADS"]:
+    if channel.thread is not None and channel.thread.locked and not may & permission_bits.BITS["MANAGE_THREADS"]:
         raise Refusal(400, 160005, "Thread is locked")
 
 
@@ -250,4 +250,4 @@ def _tell_members(sandbox: Sandbox, thread: Channel, user_id: str, what: Json) -
 def _sees(sandbox: Sandbox, user_id: str, channel: Channel) -> bool:
     guild = sandbox.world.guilds[channel.guild_id]
     member = guild.members.get(user_id)
-    return member is not None and bool(permissions.of(sandbox.world, guild, member, channel) & permissions.VIEW)
+    return member is not None and bool(permissions.of(sandbox.world, guild, member, channel) & permission_bits.VIEW)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, posting, reactions
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import permissions, snowflakes
+from botctl.sandbox.model import permission_bits, permissions, snowflakes
 from botctl.sandbox.model.actor import Actor
 from botctl.sandbox.model.api_error import Refusal
 from botctl.sandbox.model.commands.options import Wrong
@@ -21,7 +21,7 @@ from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
 T = TypeVar("T")
-_UNHURRIED = permissions.bits("BYPASS_SLOWMODE")
+_UNHURRIED = permission_bits.bits("BYPASS_SLOWMODE")
 
 
 def say(sandbox: Sandbox, who: Actor, text: str, *, reply_to: str | None = None) -> Message:
@@ -49,7 +49,7 @@ def delete(sandbox: Sandbox, who: Actor, message_id: str | None = None) -> Messa
     """Delete an own message, or, who manages messages, anybody's; what only they see is dismissed."""
     message = find(sandbox, who, message_id, own=True)
     others = message.author_id != who.user.id and message.only_for is None
-    if others and (who.guild is None or not who.may(sandbox.world) & permissions.BITS["MANAGE_MESSAGES"]):
+    if others and (who.guild is None or not who.may(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]):
         raise Wrong(f"{who.user.name} may not delete messages of others {who.place}.")
     _plainly(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
     if others and who.guild is not None:
@@ -84,7 +84,9 @@ def typing(sandbox: Sandbox, who: Actor) -> None:
 
 def find(sandbox: Sandbox, who: Actor, message_id: str | None, *, own: bool = False) -> Message:
     """The message with that id, or the newest one (an ``own`` one) that the person sees in the channel."""
-    there = sandbox.world.messages.get(who.channel.id, {}).values() if who.may(sandbox.world) & permissions.VIEW else ()
+    there = (
+        sandbox.world.messages.get(who.channel.id, {}).values() if who.may(sandbox.world) & permission_bits.VIEW else ()
+    )
     shown = [one for one in there if one.only_for in (None, who.user.id)]
     for one in reversed(shown):
         if one.id == message_id or (message_id in (None, "last") and (not own or one.author_id == who.user.id)):
@@ -97,13 +99,13 @@ def _may_speak(sandbox: Sandbox, who: Actor) -> int:
     world, channel = sandbox.world, who.channel
     if who.guild is None:
         _check_reachable(sandbox, who)
-        return permissions.DIRECT
+        return permission_bits.DIRECT
     _check_timeout(sandbox, who)
     may = who.may(world)
-    if not may & permissions.VIEW:
+    if not may & permission_bits.VIEW:
         raise Wrong(f"{who.user.name} does not see #{channel.name}.")
     wanted = _plainly(lambda: posting.needed(channel, drafts.Draft()))
-    if any(not may & permissions.BITS[one] for one in wanted):
+    if any(not may & permission_bits.BITS[one] for one in wanted):
         raise Wrong(f"{who.user.name} may not send messages in #{channel.name}.")
     if channel.slowmode_s and not may & _UNHURRIED:
         _check_pace(sandbox, who)
@@ -114,7 +116,7 @@ def _check_timeout(sandbox: Sandbox, who: Actor) -> None:
     member, world = who.member, sandbox.world
     if who.guild is None or member is None or not permissions.timed_out(world, member):
         return
-    if permissions.of(world, who.guild, member) != permissions.ALL:
+    if permissions.of(world, who.guild, member) != permission_bits.ALL:
         raise Wrong(f"{who.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
 
 

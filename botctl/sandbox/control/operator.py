@@ -8,11 +8,13 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.actions import world_changes
 from botctl.sandbox.control.body import number
 from botctl.sandbox.incidents import catalogue, scenario
+from botctl.sandbox.incidents.runner import Incidents
 from botctl.sandbox.model import visibility
 from botctl.sandbox.model.actor import actor
 from botctl.sandbox.model.gateway import session
 from botctl.sandbox.model.gateway.opcodes import Close
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.openapi_check import Judge
 
 Json = dict[str, Any]
 _NO_RESUME = frozenset({Close.INVALID_SEQ[0], Close.SESSION_TIMED_OUT[0]})  # Discord: "start a new session"
@@ -71,9 +73,9 @@ async def clock(sandbox: Sandbox, body: Json) -> Json:
     return {"now": sandbox.world.timestamp()}
 
 
-async def faults(sandbox: Sandbox, _: Json) -> Json:
+async def faults(judge: Judge | None, _: Json) -> Json:
     """What the self-check found, and whether it is ``on``."""
-    return {"on": sandbox.judge is not None, **(sandbox.judge.report() if sandbox.judge else {})}
+    return {"on": judge is not None, **(judge.report() if judge else {})}
 
 
 async def limits(sandbox: Sandbox, body: Json) -> Json:
@@ -109,16 +111,15 @@ async def tell(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
-    """Change who and what there is: one or more of `changes.CHANGES`, each with its own object."""
+    """Change who and what there is: one or more of `world_changes.CHANGES`, each with its own object."""
     return {name: world_changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
 
 
-async def incident(sandbox: Sandbox, body: Json) -> Json:
+async def incident(incidents: Incidents, body: Json) -> Json:
     """Begin the incident ``name`` with its ``settings``, for ``for_s`` seconds if given; or ``stop`` the one so called.
 
     Without either: what there is, and what goes on. ``scenario`` is the text of one to play; ``stop`` may be "all".
     """
-    incidents = sandbox.incidents
     if body.get("scenario"):
         incidents.play(scenario.parse(str(body["scenario"])))
     elif body.get("stop") == "all":

@@ -17,45 +17,47 @@ from aiohttp import web
 
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.control import body, identity_probe, operator, people, serializers
-from botctl.sandbox.gateway.websocket import SANDBOX
+from botctl.sandbox.incidents.runner import RUNNER
 from botctl.sandbox.model.api_error import Refusal
 from botctl.sandbox.model.commands.options import Wrong
-from botctl.sandbox.rest.routing import respond
-from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.keys import SANDBOX
+from botctl.sandbox.web.openapi_check import JUDGE
+from botctl.sandbox.web.responses import respond
+from botctl.sandbox.web.traffic import TRAFFIC
 
 Json = dict[str, Any]
-Function = Callable[[Sandbox, Json], Awaitable[Json]]
-_ROUTES: tuple[tuple[str, str, Function], ...] = (
-    ("GET", "state", operator.state),
-    ("POST", "send", people.send),
-    ("POST", "edit", people.edit),
-    ("POST", "delete", people.delete),
-    ("POST", "react", people.react),
-    ("POST", "typing", people.typing),
-    ("POST", "click", people.click),
-    ("POST", "submit", people.submit),
-    ("POST", "complete", people.complete),
-    ("GET", "messages", people.list_messages),
-    ("POST", "gateway", operator.gateway),
-    ("POST", "world", operator.change_world),
-    ("POST", "tell", operator.tell),
-    ("GET", "faults", operator.faults),
-    ("GET", "limits", operator.limits),
-    ("POST", "limits", operator.limits),
-    ("GET", "token", operator.token),
-    ("POST", "token", operator.token),
-    ("GET", "incidents", operator.incident),
-    ("POST", "incidents", operator.incident),
-    ("GET", "clock", operator.clock),
-    ("POST", "clock", operator.clock),
+Function = Callable[[Any, Json], Awaitable[Json]]  # of what stands under the key, and the body
+_ROUTES: tuple[tuple[str, str, web.AppKey[Any], Function], ...] = (
+    ("GET", "state", SANDBOX, operator.state),
+    ("POST", "send", SANDBOX, people.send),
+    ("POST", "edit", SANDBOX, people.edit),
+    ("POST", "delete", SANDBOX, people.delete),
+    ("POST", "react", SANDBOX, people.react),
+    ("POST", "typing", SANDBOX, people.typing),
+    ("POST", "click", SANDBOX, people.click),
+    ("POST", "submit", SANDBOX, people.submit),
+    ("POST", "complete", SANDBOX, people.complete),
+    ("GET", "messages", SANDBOX, people.list_messages),
+    ("POST", "gateway", SANDBOX, operator.gateway),
+    ("POST", "world", SANDBOX, operator.change_world),
+    ("POST", "tell", SANDBOX, operator.tell),
+    ("GET", "faults", JUDGE, operator.faults),
+    ("GET", "limits", SANDBOX, operator.limits),
+    ("POST", "limits", SANDBOX, operator.limits),
+    ("GET", "token", SANDBOX, operator.token),
+    ("POST", "token", SANDBOX, operator.token),
+    ("GET", "incidents", RUNNER, operator.incident),
+    ("POST", "incidents", RUNNER, operator.incident),
+    ("GET", "clock", SANDBOX, operator.clock),
+    ("POST", "clock", SANDBOX, operator.clock),
 )
 
 
 def install(app: web.Application) -> None:
     app.router.add_get(identity_probe.PATH, _hello)
     app.router.add_get("/_control/traffic", _traffic)
-    for method, name, function in _ROUTES:
-        app.router.add_route(method, f"/_control/{name}", _handler(function))
+    for method, name, key, function in _ROUTES:
+        app.router.add_route(method, f"/_control/{name}", _handler(key, function))
 
 
 async def _hello(request: web.Request) -> web.Response:
@@ -71,7 +73,7 @@ async def _traffic(request: web.Request) -> web.StreamResponse:
     if not _authorized(request, sandbox.access.control_secret):
         return _not_authorized()
     answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    with sandbox.traffic.listen() as lines:
+    with request.app[TRAFFIC].listen() as lines:
         await answer.prepare(request)
         await answer.write(json.dumps({"at": sandbox.world.timestamp(), "traffic": 1}).encode() + b"\n")
         with contextlib.suppress(ConnectionError):
@@ -85,13 +87,12 @@ def _not_authorized() -> web.Response:
     return respond(401, {"error": "The control secret is missing or wrong.", "hint": hint})
 
 
-def _handler(function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(key: web.AppKey[Any], function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        sandbox = request.app[SANDBOX]
-        if not _authorized(request, sandbox.access.control_secret):
+        if not _authorized(request, request.app[SANDBOX].access.control_secret):
             return _not_authorized()
         try:
-            return respond(200, await function(sandbox, await body.read(request)))
+            return respond(200, await function(request.app[key], await body.read(request)))
         except Wrong as wrong:
             return respond(200, serializers.refused(str(wrong)))
         except BotctlError as error:

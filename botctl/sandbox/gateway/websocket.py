@@ -1,4 +1,4 @@
-"""The gateway's websocket: frames between a client and its `link.Link`, plain or compressed.
+"""The gateway's websocket: frames between a client and its `connection.Link`, plain or compressed.
 
 Discord: Gateway > Encoding and Compression.
 """
@@ -19,7 +19,10 @@ from backports import zstd
 from botctl.sandbox.gateway.connection import Link
 from botctl.sandbox.model.faults import Trouble
 from botctl.sandbox.model.gateway.opcodes import Close
+from botctl.sandbox.model.gateway.session import Session
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.keys import SANDBOX
+from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
 _FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002
 _QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut off, and may RESUME
@@ -156,9 +159,9 @@ async def handle(request: web.Request) -> web.StreamResponse:
     if transport is None:
         return socket  # gone already
     stream = _STREAMS.get(request.query.get("compress", ""))
-    connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble)
+    record = _recorder(request.app[TRAFFIC], lambda: link.session)
+    connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble, record)
     link = Link(sandbox.sessions, connection)
-    connection.record = _recorder(sandbox, link)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
     try:
@@ -174,13 +177,15 @@ async def handle(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _recorder(sandbox: Sandbox, link: Link) -> Record:
+def _recorder(traffic: Traffic, newest: Callable[[], Session | None]) -> Record:
+    """Records for the bot of the connection's ``newest`` session."""
     number = next(_NUMBERS)
 
     def record(direction: str, said: str | bytes | int) -> None:
-        if sandbox.traffic.recorded:
-            bot = link.session.application_id if link.session else ""
-            sandbox.traffic.frame(number, bot, direction, said)
+        if traffic.recorded:
+            session = newest()
+            bot = session.application_id if session else ""
+            traffic.frame(number, bot, direction, said)
 
     return record
 
@@ -227,5 +232,4 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
             return False
 
 
-SANDBOX = web.AppKey("sandbox", Sandbox)
 CONNECTIONS = web.AppKey("connections", set[Connection])

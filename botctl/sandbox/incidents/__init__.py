@@ -1,1 +1,5 @@
-"""Discord's bad days, made on purpose: `catalogue` says what an incident is, the other modules what happens in each."""
+"""Discord's bad days, made on purpose.
+
+An incident begins by name or by a scenario, breaks something, and puts it right when it ends. `connections`, `guilds`
+and `requests` hold them, `runner` begins and ends them. Read `catalogue` first, which says what an incident is.
+"""

@@ -1,7 +1,7 @@
 """What an incident is: one async function with `@incident`, which goes on until it returns or is cancelled.
 
 What it changed for the time being it puts right by `troubled` or in a ``finally``. Its keyword arguments are its
-settings (numbers, flags and words, each with a default), its docstring says what Discord does. Importing `everything`
+settings (numbers, flags and words, each with a default), its docstring says what Discord does. Importing `register_all`
 fills the catalogue.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botctl.sandbox.actions import world_changes
 from botctl.sandbox.incidents.catalogue import incident, until_stopped
-from botctl.sandbox.model import lookup, payloads, permissions
+from botctl.sandbox.model import lookup, payloads, permission_bits
 from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Role, User
 from botctl.sandbox.server import Sandbox
 
@@ -18,7 +18,7 @@ async def permission_loss(sandbox: Sandbox, permission: str = "SEND_MESSAGES", g
     A bot with ADMINISTRATOR loses nothing: no overwrite holds for it.
     """
     where = lookup.guild(sandbox.world, guild or None)
-    bit = permissions.bits(permission)
+    bit = permission_bits.bits(permission)
     member = where.members[bot or next(iter(sandbox.world.applications))]
     roles = [where.roles[one] for one in member.roles if where.roles[one].permissions & bit]
     channels = list(where.channels.values())

@@ -9,12 +9,11 @@ from typing import Literal
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
 from botctl.sandbox.model.api_error import RateLimited
-from botctl.sandbox.model.faults import Page, Spoiled
-from botctl.sandbox.rest.routing import HEADERS, ban_page
+from botctl.sandbox.model.faults import VIA, Page, Spoiled, ban_page
 from botctl.sandbox.server import Sandbox
 
 _SCOPES: dict[str, Literal["user", "shared", "global"]] = {"user": "user", "shared": "shared", "global": "global"}
-_FROM_THE_EDGE = {"Content-Type": "text/html; charset=UTF-8", "Via": HEADERS["Via"]}
+_FROM_THE_EDGE = {"Content-Type": "text/html; charset=UTF-8", "Via": VIA}
 _BAD_GATEWAY = "<html><head><title>{status} Server Error</title></head><body>Error: Server Error</body></html>"
 
 

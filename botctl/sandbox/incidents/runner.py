@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiohttp import web
 from loguru import logger
 
 from botctl.core.errors import UsageError
@@ -117,3 +118,6 @@ class Incidents:
         finally:
             del self._running[name]
             logger.warning("Incident {} has ended", name)
+
+
+RUNNER = web.AppKey("incidents", Incidents)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from botctl.sandbox.model import lookup, permissions
+from botctl.sandbox.model import lookup, permission_bits, permissions
 from botctl.sandbox.model.world import Channel, Guild, Member, User, World
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ class Actor:
     def may(self, world: World) -> int:
         """The actor's permissions in the channel."""
         if self.guild is None or self.member is None:
-            return permissions.DIRECT
+            return permission_bits.DIRECT
         return permissions.of(world, self.guild, self.member, self.channel)
 
 

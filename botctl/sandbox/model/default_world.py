@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from botctl.core.clock import Clock
 from botctl.core.errors import UsageError
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.tokens import DEFAULT_BOT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 
 # What the shipped commands and a moderation bot need; not ADMINISTRATOR, so that a missing permission is met here.
-_BOT = permissions.MODERATOR | permissions.bits(
+_BOT = permission_bits.MODERATOR | permission_bits.bits(
     "MANAGE_ROLES",
     "MANAGE_CHANNELS",
     "MANAGE_WEBHOOKS",
@@ -29,12 +29,12 @@ _PEOPLE = ("ann", "bob", "cat")
 _NAME = re.compile(r"[\w.-]{2,32}")
 
 
-def default_world(clock: Clock | None = None, bots: Sequence[str] = ()) -> World:
+def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
     """The world a sandbox starts with: one guild, two channels, three people and one bot, or those called ``bots``.
 
     Raises UsageError for a name that no bot can have.
     """
-    world = World(clock)
+    world = World(clock, url=url)
     name, *others = bots or ("botctl-bot",)
     _add_guild(world, _checked(world, name))
     for other in others:
@@ -76,8 +76,14 @@ def _add_guild(world: World, bot_name: str) -> None:
     world.applications[bot] = Application(bot, bot_name, owner_id=ann)
     roles = (
         Role(guild_id, "@everyone", position=0),
-        Role(admin, "Admin", position=3, permissions=permissions.EVERYBODY | permissions.ADMINISTRATOR, color=0xE74C3C),
-        Role(moderator, "Moderator", position=1, permissions=permissions.MODERATOR, color=0x3498DB),
+        Role(
+            admin,
+            "Admin",
+            position=3,
+            permissions=permission_bits.EVERYBODY | permission_bits.ADMINISTRATOR,
+            color=0xE74C3C,
+        ),
+        Role(moderator, "Moderator", position=1, permissions=permission_bits.MODERATOR, color=0x3498DB),
         Role(bot_role, bot_name, position=2, permissions=_BOT, bot_id=bot),
     )
     channels = (

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from botctl.sandbox.model.api_error import Refusal
+
+VIA = "1.1 botctl-sandbox"  # Discord's edge adds this header, and clients take a response without it for a ban
+_BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title></head>
+<body><h1>Error 1015</h1><h2>You are being rate limited</h2></body></html>
+"""
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,16 @@ class Page:
     status: int
     body: bytes
     headers: Mapping[str, str]
+
+
+def ban_page(left_s: float) -> Page:
+    """Cloudflare's own page 1015, which Discord never sees: HTML, and no Via header."""
+    headers = {
+        "Content-Type": "text/html; charset=UTF-8",
+        "Server": "cloudflare",
+        "Retry-After": str(math.ceil(left_s)),
+    }
+    return Page(429, _BAN_PAGE, headers)
 
 
 @dataclass(eq=False)

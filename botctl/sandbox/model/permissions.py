@@ -1,79 +1,13 @@
-"""Permissions: their bits, and what a member may do in a guild or channel, computed as Discord does.
+"""What a member may do in a guild or channel, computed as Discord does.
 
-Discord: Permissions > Bitwise Permission Flags, Permission Overwrites, Implicit Permissions, Inherited Permissions,
-Permissions For Timed Out Members, Permission Hierarchy.
+Discord: Permissions > Permission Overwrites, Implicit Permissions, Inherited Permissions, Permissions For Timed Out
+Members, Permission Hierarchy.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from botctl.sandbox.model.world import Channel, Guild, Member, World
-
-# By bit, from 0; a bit without a name is not in use.
-# fmt: off
-NAMES = (
-    "CREATE_INSTANT_INVITE", "KICK_MEMBERS", "BAN_MEMBERS", "ADMINISTRATOR", "MANAGE_CHANNELS", "MANAGE_GUILD",
-    "ADD_REACTIONS", "VIEW_AUDIT_LOG", "PRIORITY_SPEAKER", "STREAM", "VIEW_CHANNEL", "SEND_MESSAGES",
-    "SEND_TTS_MESSAGES", "MANAGE_MESSAGES", "EMBED_LINKS", "ATTACH_FILES", "READ_MESSAGE_HISTORY",
-    "MENTION_EVERYONE", "USE_EXTERNAL_EMOJIS", "VIEW_GUILD_INSIGHTS", "CONNECT", "SPEAK", "MUTE_MEMBERS",
-    "DEAFEN_MEMBERS", "MOVE_MEMBERS", "USE_VAD", "CHANGE_NICKNAME", "MANAGE_NICKNAMES", "MANAGE_ROLES",
-    "MANAGE_WEBHOOKS", "MANAGE_GUILD_EXPRESSIONS", "USE_APPLICATION_COMMANDS", "REQUEST_TO_SPEAK", "MANAGE_EVENTS",
-    "MANAGE_THREADS", "CREATE_PUBLIC_THREADS", "CREATE_PRIVATE_THREADS", "USE_EXTERNAL_STICKERS",
-    "SEND_MESSAGES_IN_THREADS", "USE_EMBEDDED_ACTIVITIES", "MODERATE_MEMBERS",
-    "VIEW_CREATOR_MONETIZATION_ANALYTICS", "USE_SOUNDBOARD", "CREATE_GUILD_EXPRESSIONS", "CREATE_EVENTS",
-    "USE_EXTERNAL_SOUNDS", "SEND_VOICE_MESSAGES", "-", "SET_VOICE_CHANNEL_STATUS", "SEND_POLLS",
-    "USE_EXTERNAL_APPS", "PIN_MESSAGES", "BYPASS_SLOWMODE",
-)
-# fmt: on
-BITS = {name: 1 << bit for bit, name in enumerate(NAMES) if name != "-"}
-ALL = sum(BITS.values())
-
-
-def bits(*names: str) -> int:
-    """The permissions called ``names``, in any case; raises KeyError."""
-    return sum({BITS[name.upper()] for name in names})
-
-
-def names(permissions: int) -> list[str]:
-    return [name for name, bit in BITS.items() if permissions & bit]
-
-
-ADMINISTRATOR, VIEW, SEND = bits("ADMINISTRATOR"), bits("VIEW_CHANNEL"), bits("SEND_MESSAGES")
-HISTORY, IN_THREADS = bits("READ_MESSAGE_HISTORY"), bits("SEND_MESSAGES_IN_THREADS")
-EVERYBODY = (
-    VIEW
-    | SEND
-    | HISTORY
-    | IN_THREADS
-    | bits(
-        "CREATE_INSTANT_INVITE",
-        "ADD_REACTIONS",
-        "EMBED_LINKS",
-        "ATTACH_FILES",
-        "CHANGE_NICKNAME",
-        "CONNECT",
-        "USE_APPLICATION_COMMANDS",
-        "CREATE_PUBLIC_THREADS",
-        "CREATE_PRIVATE_THREADS",
-        "USE_EXTERNAL_EMOJIS",
-        "USE_EXTERNAL_STICKERS",
-        "SEND_POLLS",
-    )
-)
-MODERATOR = EVERYBODY | bits(
-    "KICK_MEMBERS",
-    "BAN_MEMBERS",
-    "MANAGE_MESSAGES",
-    "MODERATE_MEMBERS",
-    "MANAGE_NICKNAMES",
-    "MANAGE_THREADS",
-    "PIN_MESSAGES",
-    "BYPASS_SLOWMODE",
-    "VIEW_AUDIT_LOG",
-)
-DIRECT = ALL & ~bits("MANAGE_CHANNELS", "MANAGE_ROLES", "MANAGE_WEBHOOKS", "MANAGE_GUILD", "ADMINISTRATOR")  # in a DM
+from botctl.sandbox.model.permission_bits import ADMINISTRATOR, ALL, BITS, HISTORY, IN_THREADS, SEND, VIEW, bits
+from botctl.sandbox.model.world import Channel, Guild, Member, World
 
 _NEED_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBED_LINKS")
 _TIMED_OUT = VIEW | HISTORY

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.actions.command_permissions import CHANNEL, ROLE, USER, all_channels
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model.commands.registration import BOT_DM_CONTEXT, GUILD_CONTEXT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, World
 
@@ -84,9 +84,9 @@ class _Case:
         may, who = self._may(), self.world.users[self.member.user_id].name
         place = permissions.place(self.world, self.channel)
         own, both = self._overwrites()
-        if may & permissions.ADMINISTRATOR:
+        if may & permission_bits.ADMINISTRATOR:
             return None
-        if not may & permissions.bits("USE_APPLICATION_COMMANDS"):
+        if not may & permission_bits.bits("USE_APPLICATION_COMMANDS"):
             return f"{who} may not use commands here (USE_APPLICATION_COMMANDS)."
         if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels(self.guild)), True)):
             return f"{self.name} is switched off in #{place.name}."
@@ -124,5 +124,5 @@ class _Case:
         wanted = int(self.command["default_member_permissions"])
         if not wanted:
             return f"{self.name} is for administrators."
-        missing = permissions.names(wanted & ~may)
+        missing = permission_bits.names(wanted & ~may)
         return f"{self.name} needs {', '.join(missing)}, which {who} lacks." if wanted & ~may else None

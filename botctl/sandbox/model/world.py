@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from botctl.core.clock import Clock, SystemClock
-from botctl.sandbox.model import permissions, snowflakes
+from botctl.core.clock import Clock
+from botctl.sandbox.model import permission_bits, snowflakes
 from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
+from botctl.sandbox.model.clock import SandboxClock
 
 KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
 PRUNED_AT_ONCE = 100
@@ -41,7 +42,7 @@ class Role:
     id: str
     name: str
     position: int = 1
-    permissions: int = permissions.EVERYBODY
+    permissions: int = permission_bits.EVERYBODY
     color: int = 0
     bot_id: str | None = None  # the bot that a managed role was made for
     hoist: bool = False
@@ -255,12 +256,12 @@ class Application:
 
 
 class World:
-    """Everything that exists. ``cdn`` is the base URL where attachments are served."""
+    """Everything that exists. ``url`` is where it is served; empty where it is not."""
 
-    def __init__(self, clock: Clock | None = None, *, last_id: int = 0) -> None:
-        self.clock = clock or SystemClock()
+    def __init__(self, clock: Clock | None = None, *, last_id: int = 0, url: str = "") -> None:
+        self.clock = SandboxClock(clock)
+        self.url = url
         self.last_id = last_id
-        self.cdn = ""
         self.users: dict[str, User] = {}
         self.names: dict[str, str] = {}  # of users, casefolded, to their ids
         self.guilds: dict[str, Guild] = {}

@@ -5,26 +5,98 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from botctl.sandbox.actions import threads
 from botctl.sandbox.control import routes as control
 from botctl.sandbox.gateway import websocket
-from botctl.sandbox.incidents.runner import Incidents
-from botctl.sandbox.process import openapi_check
-from botctl.sandbox.process.traffic import Traffic
-from botctl.sandbox.rest import oauth_page, routes, routing  # noqa: F401 - importing routes fills the table of rest
+from botctl.sandbox.incidents.runner import RUNNER, Incidents
+from botctl.sandbox.model.faults import VIA
+from botctl.sandbox.rest import oauth_page, register_all, routing  # noqa: F401 - fills the table of routes
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web import openapi_check
+from botctl.sandbox.web.keys import SANDBOX
+from botctl.sandbox.web.openapi_check import JUDGE, Judge
+from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
 _STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
 
 
-def application(sandbox: Sandbox) -> web.Application:
-    """REST, gateway, attachments and the control API of ``sandbox``."""
+@dataclass(frozen=True)
+class Listener:
+    """A port that is taken and where nothing listens yet."""
+
+    sock: socket.socket
+    url: str
+
+
+@dataclass(frozen=True)
+class RunningSandbox:
+    """A sandbox that listens, its incidents, what records it, and its self-check where it is on."""
+
+    sandbox: Sandbox
+    incidents: Incidents
+    traffic: Traffic
+    judge: Judge | None
+
+    @property
+    def url(self) -> str:
+        return self.sandbox.url
+
+
+@contextlib.contextmanager
+def bound(port: int = 0) -> Iterator[Listener]:
+    """Take ``port`` (0: any free one) of loopback, so that a world may be made that knows where it is.
+
+    Raises OSError.
+    """
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        yield Listener(sock, f"http://127.0.0.1:{sock.getsockname()[1]}")
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    sandbox: Sandbox,
+    listener: Listener,
+    *,
+    judge: Judge | None = None,
+    watch: Callable[[web.Application], None] = lambda _: None,
+) -> AsyncIterator[RunningSandbox]:
+    """Listen. On the way out every bot's connection is cut: they may RESUME later.
+
+    ``judge`` is the one that the environment asks for where it is None; ``watch`` may listen to what goes in and out
+    before anything does.
+
+    Raises ConfigError where the environment asks for the self-check and it cannot be had, OSError.
+    """
+    judge = judge or openapi_check.from_environment(os.environ)
+    running = RunningSandbox(sandbox, Incidents(sandbox), Traffic(sandbox), judge)
+    app = _application(running)
+    watch(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener.sock).start()
+        threads.watch_all(sandbox)
+        yield running
+    finally:
+        await running.incidents.close()
+        for connection in app[websocket.CONNECTIONS]:
+            connection.abort()
+        await runner.cleanup()
+
+
+def _application(running: RunningSandbox) -> web.Application:
+    """REST, gateway, attachments and the control API."""
     app = web.Application(client_max_size=routing.BODY_MAX_BYTES)
-    app[websocket.SANDBOX] = sandbox
+    app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
+    app[RUNNER], app[JUDGE] = running.incidents, running.judge
     app[websocket.CONNECTIONS] = set()
     app.router.add_get("/", websocket.handle)
     app.router.add_get("/resume", websocket.handle_resume)
@@ -32,44 +104,14 @@ def application(sandbox: Sandbox) -> web.Application:
     control.install(app)
     oauth_page.install(app)
     routing.install(app)
-    if sandbox.judge is not None:
-        sandbox.judge.watch(app)
+    if running.judge is not None:
+        running.judge.watch(app)
+    running.traffic.watch(app)
     return app
 
 
-@contextlib.asynccontextmanager
-async def serving(
-    sandbox: Sandbox, *, port: int = 0, watch: Callable[[web.Application], None] = lambda _: None
-) -> AsyncIterator[str]:
-    """Listen on loopback; yields the base URL. On the way out every bot's connection is cut: they may RESUME later.
-
-    ``watch`` may listen to what goes in and out before anything does.
-
-    Raises ConfigError where the environment asks for the self-check and it cannot be had.
-    """
-    sandbox.judge = sandbox.judge or openapi_check.from_environment(os.environ)
-    sandbox.incidents, sandbox.traffic = Incidents(sandbox), Traffic(sandbox)
-    app = application(sandbox)
-    sandbox.traffic.watch(app)
-    watch(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
-        await site.start()
-        sandbox.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        sandbox.world.cdn = f"{sandbox.url}/cdn"
-        threads.watch_all(sandbox)
-        yield sandbox.url
-    finally:
-        await sandbox.incidents.close()
-        for connection in app[websocket.CONNECTIONS]:
-            connection.abort()
-        await runner.cleanup()
-
-
 async def _attachment(request: web.Request) -> web.Response:
-    found = await asyncio.to_thread(request.app[websocket.SANDBOX].files.get, request.match_info["attachment"])
+    found = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
     if found is None:
         return web.Response(status=404)
-    return web.Response(body=found[1], headers={"Content-Type": found[0], "Via": routing.HEADERS["Via"]})
+    return web.Response(body=found[1], headers={"Content-Type": found[0], "Via": VIA})

@@ -24,7 +24,7 @@ from botctl.core.services.tasks import Tasks
 from botctl.sandbox.control.identity_probe import knows
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
-from botctl.sandbox.process import openapi_check
+from botctl.sandbox.web import openapi_check
 
 NAME: Final = "sandbox"
 TITLE: Final = "The sandbox"

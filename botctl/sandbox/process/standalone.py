@@ -14,7 +14,8 @@ from pathlib import Path
 from botctl.core.errors import BotctlError, Held
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
-from botctl.sandbox.process.serve import serving
+from botctl.sandbox.model.world import World
+from botctl.sandbox.process.serve import Listener, bound, serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from botctl.sandbox.storage.attachments import Files
@@ -79,41 +80,56 @@ def secret_of(environment: Mapping[str, str]) -> str | None:
 
 
 async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
-    world = world_file.load(plan.state, bots=plan.bots)
+    with _bound(plan.port) as listener:
+        world = world_file.load(plan.state, bots=plan.bots, url=listener.url)
+        access = Access(_tokens(plan, world), plan.secret)
+        files = Files(plan.state.with_suffix(".files") if plan.state else None)
+        files.forget_all_but(world.attachment_ids())
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with _saved(world, plan.state) as changed:
+            sandbox = Sandbox(world, access, files=files, limits=plan.limits, on_change=changed)
+            with _held(plan.port):
+                async with serving(sandbox, listener):
+                    tell(sandbox)
+                    await stop.wait()
+
+
+def _tokens(plan: Plan, world: World) -> dict[str, str]:
+    """Tokens to the applications whose they are."""
     tokens = {bot_token(plan.secret, one): one for one in world.applications}
-    if plan.token:
-        first = next(iter(tokens))
-        tokens = {plan.token: tokens.pop(first), **tokens}
-    files = Files(plan.state.with_suffix(".files") if plan.state else None)
-    files.forget_all_but(world.attachment_ids())
-    sandbox = Sandbox(world, Access(tokens, plan.secret), files=files, limits=plan.limits)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _saved(sandbox, plan.state):
-        with _listening(plan.port):
-            async with serving(sandbox, port=plan.port):
-                tell(sandbox)
-                await stop.wait()
+    if not plan.token:
+        return tokens
+    first = next(iter(tokens))
+    return {plan.token: tokens.pop(first), **tokens}
 
 
 @contextlib.asynccontextmanager
-async def _saved(sandbox: Sandbox, state: Path | None) -> AsyncIterator[None]:
+async def _saved(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
+    """Keep ``world`` in the file ``state``; yields what is to be called after each change."""
     if state is None:
-        yield
+        yield lambda: None
         return
-    saver = world_file.Saver(sandbox.world, state)
-    sandbox.changed = saver.changed
+    saver = world_file.Saver(world, state)
     saving = asyncio.create_task(saver.run())
     try:
-        yield
+        yield saver.changed
     finally:
         saving.cancel()
         await asyncio.wait((saving,))
 
 
 @contextlib.contextmanager
-def _listening(port: int) -> Iterator[None]:
+def _bound(port: int) -> Iterator[Listener]:
+    with contextlib.ExitStack() as stack:
+        with _held(port):
+            listener = stack.enter_context(bound(port))
+        yield listener
+
+
+@contextlib.contextmanager
+def _held(port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:

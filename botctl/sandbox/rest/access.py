@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import Refusal, missing_access, missing_permissions, unknown
 from botctl.sandbox.model.gateway.opcodes import MESSAGE_CONTENT, PRIVILEGED
 from botctl.sandbox.model.messages import content_intent
@@ -38,7 +38,7 @@ def me(call: Call, guild: Guild) -> Member:
 
 def need(call: Call, guild: Guild, *names: str) -> None:
     """Raises 50013 unless the bot has the permissions ``names`` in the guild as a whole."""
-    wanted = permissions.bits(*names)
+    wanted = permission_bits.bits(*names)
     if permissions.of(call.sandbox.world, guild, me(call, guild)) & wanted != wanted:
         raise missing_permissions()
 
@@ -54,8 +54,8 @@ def channel_of(call: Call, *names: str) -> Channel:
 
 def need_in(call: Call, channel: Channel, *names: str) -> None:
     """Raises 50001 when the bot does not see ``channel``, and 50013 when it lacks one of ``names`` there."""
-    may, wanted = may_in(call, channel), permissions.bits(*names)
-    if not may & permissions.VIEW:
+    may, wanted = may_in(call, channel), permission_bits.bits(*names)
+    if not may & permission_bits.VIEW:
         raise missing_access()
     if may & wanted != wanted:
         raise missing_permissions()
@@ -65,7 +65,7 @@ def may_in(call: Call, channel: Channel) -> int:
     """The bot's permissions in ``channel``; 0 when it cannot see it."""
     world = call.sandbox.world
     if not channel.guild_id:
-        return permissions.DIRECT if call.app.id in channel.recipients else 0
+        return permission_bits.DIRECT if call.app.id in channel.recipients else 0
     guild = world.guilds[channel.guild_id]
     bot = guild.members.get(call.app.id)
     return permissions.of(world, guild, bot, channel) if bot else 0

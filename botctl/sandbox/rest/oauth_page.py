@@ -13,11 +13,11 @@ from yarl import URL
 
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.gateway.websocket import SANDBOX
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.oauth import S256, SCOPES, Grant, OAuthError, scopes_of
 from botctl.sandbox.model.world import Application, AuditEntry, Guild, Member, Role
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.keys import SANDBOX
 
 PATHS = ("/oauth2/authorize", "/api/oauth2/authorize", "/api/v10/oauth2/authorize")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -168,7 +168,7 @@ def _join(sandbox: Sandbox, wish: _Wish, person_id: str) -> Guild:
 
 
 def _manages(sandbox: Sandbox, guild: Guild, member: Member) -> bool:
-    return bool(permissions.of(sandbox.world, guild, member) & permissions.bits("MANAGE_GUILD"))
+    return bool(permissions.of(sandbox.world, guild, member) & permission_bits.bits("MANAGE_GUILD"))
 
 
 def _form(sandbox: Sandbox, wish: _Wish) -> str:

@@ -1,12 +1,11 @@
 """Discord's REST v10: the route table, and what all routes share. A route is one plain function with `@route`.
 
 A function gets a `Call` and returns what Discord would answer: JSON data (200), None (204) or a `Reply`.
-Importing `routes` fills the table.
+Importing `register_all` fills the table.
 """
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,31 +17,24 @@ from aiohttp.http import HttpProcessingError
 from loguru import logger
 
 from botctl.core.escape import safe
-from botctl.sandbox.gateway.websocket import SANDBOX
 from botctl.sandbox.model.api_error import RateLimited, Refusal, not_found, too_large, unauthorized
-from botctl.sandbox.model.compact_json import dumps, loads
-from botctl.sandbox.model.faults import Page
+from botctl.sandbox.model.compact_json import loads
+from botctl.sandbox.model.faults import ban_page
 from botctl.sandbox.model.limiter import bucket_of
 from botctl.sandbox.model.messages.drafts import Upload
 from botctl.sandbox.model.oauth import Grant
 from botctl.sandbox.model.world import Application
 from botctl.sandbox.rest import response_faults
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.keys import BODY, SANDBOX
+from botctl.sandbox.web.responses import page, respond
 
 Json = dict[str, Any]
 PREFIX = "/api/v10"
-BODY = web.RequestKey("body", object)  # of a request, once it was read: its JSON, for those who watch
 _MALFORMED = (ValueError, RuntimeError, EOFError, zlib.error, HttpProcessingError)  # what aiohttp raises of a form
 BODY_MAX_BYTES = 32 * 1024 * 1024
 
-# Exactly this type, without a charset: clients compare it as a string. Discord's edge adds Via, and clients take a
-# response without it for a ban.
-HEADERS = {"Content-Type": "application/json", "Via": "1.1 botctl-sandbox"}
-
 _INVALID = frozenset({401, 403, 429})  # Discord: Rate Limits > Invalid Request Limit
-_BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title></head>
-<body><h1>Error 1015</h1><h2>You are being rate limited</h2></body></html>
-"""
 
 
 @dataclass(slots=True)
@@ -133,12 +125,6 @@ def install(app: web.Application) -> None:
     app.router.add_route("*", "/api/{rest:.*}", _no_route)
 
 
-def respond(status: int, data: Any) -> web.Response:
-    if data is None:
-        return web.Response(status=204, headers={"Via": HEADERS["Via"]})
-    return web.Response(status=status, body=dumps(data).encode(), headers=HEADERS)
-
-
 def _handler(one: Route) -> Callable[[web.Request], Any]:
     bucket = bucket_of(one.method, one.path)
 
@@ -148,8 +134,8 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
             return banned
         headers: Mapping[str, str] = {}
         try:
-            if sandbox.trouble.spoiled and (page := _spoiled(request, sandbox)):
-                return page
+            if sandbox.trouble.spoiled and (instead := _spoiled(request, sandbox)):
+                return instead
             authorization = request.headers.get("Authorization")
             caller, grant = _caller(sandbox, authorization), _grant(sandbox, authorization, one.scope)
             if (one.token or one.scope is not None) and caller is None and grant is None:
@@ -186,26 +172,12 @@ def _spoiled(request: web.Request, sandbox: Sandbox) -> web.Response | None:
     instead = sandbox.trouble.spoils(request.path)
     if isinstance(instead, Refusal):
         raise instead
-    return _page(instead) if instead else None
-
-
-def _page(one: Page) -> web.Response:
-    return web.Response(status=one.status, body=one.body, headers=one.headers)
-
-
-def ban_page(left_s: float) -> Page:
-    """Cloudflare's own page 1015, which Discord never sees: HTML, and no Via header."""
-    headers = {
-        "Content-Type": "text/html; charset=UTF-8",
-        "Server": "cloudflare",
-        "Retry-After": str(math.ceil(left_s)),
-    }
-    return Page(429, _BAN_PAGE, headers)
+    return page(instead) if instead else None
 
 
 def _banned(request: web.Request, sandbox: Sandbox) -> web.Response | None:
     left_s = sandbox.limiter.ban_left_s(request.remote, sandbox.clock.monotonic())
-    return _page(ban_page(left_s)) if left_s else None
+    return page(ban_page(left_s)) if left_s else None
 
 
 def _answer(result: Any) -> web.Response:

@@ -54,7 +54,7 @@ def snapshot(world: World) -> str:
     return json.dumps(data, default=vars, separators=(",", ":"))
 
 
-def restore(text: str, clock: Clock | None = None) -> World:
+def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
     """The world that `snapshot` wrote; raises ValueError, KeyError or TypeError for any other text.
 
     A file of an older botctl lacks what came later, and gets its defaults.
@@ -62,7 +62,7 @@ def restore(text: str, clock: Clock | None = None) -> World:
     data: Json = json.loads(text)
     if data["version"] != VERSION:
         raise ValueError(f"version {data['version']}")
-    world = World(clock, last_id=data["last_id"])
+    world = World(clock, last_id=data["last_id"], url=url)
     for one in data["users"].values():
         world.add_user(User(**one))
     world.applications = {key: _application(one) for key, one in data["applications"].items()}
@@ -77,7 +77,7 @@ def restore(text: str, clock: Clock | None = None) -> World:
     return world
 
 
-def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()) -> World:
+def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
     """The world in ``path``; the default one when there is no such file. A bot of ``bots`` that is not there is added.
 
     Raises:
@@ -85,9 +85,9 @@ def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()
         UsageError: no bot can be called so.
     """
     if path is None or not path.exists():
-        return default_world(clock, bots)
+        return default_world(clock, bots, url=url)
     try:
-        world = restore(path.read_text(), clock)
+        world = restore(path.read_text(), clock, url=url)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"The sandbox's state in {path} cannot be read: {error}", hint="Delete it to begin a new world."

@@ -1,7 +1,8 @@
 """Tests of a Discord bot against the sandbox: a fixture for pytest, ``discord``, and what it gives.
 
 Made for any disnake bot; nothing else of botctl is needed. The fixture comes by itself with an installed botctl
-(`plugin`), `connected` is the same without pytest. Everything is loaded when it is first asked for.
+(`plugin`), `connected` is the same without pytest. A bot comes in, a `Discord` with people and places comes out. Read
+`discord` first. Everything is loaded when it is first asked for.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from botctl.sandbox.testing.calls import Call, Calls
     from botctl.sandbox.testing.discord import Discord
     from botctl.sandbox.testing.failures import BotRaised, Failed, NoAnswer, Refused
+    from botctl.sandbox.testing.guilds import Guild
     from botctl.sandbox.testing.launch import connected
     from botctl.sandbox.testing.people import Member
-    from botctl.sandbox.testing.places import Channel, Guild, Role
+    from botctl.sandbox.testing.places import Channel, Role
     from botctl.sandbox.testing.replies import Button, Message, Modal, Reply, Select
 
 __all__ = [
@@ -41,9 +43,10 @@ _HOMES = {
     "calls": ("Call", "Calls"),
     "discord": ("Discord",),
     "failures": ("BotRaised", "Failed", "NoAnswer", "Refused"),
+    "guilds": ("Guild",),
     "launch": ("connected",),
     "people": ("Member",),
-    "places": ("Channel", "Guild", "Role"),
+    "places": ("Channel", "Role"),
     "replies": ("Button", "Message", "Modal", "Reply", "Select"),
 }
 

@@ -12,9 +12,10 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from botctl.sandbox.rest.routing import BODY, PREFIX, ROUTES
+from botctl.sandbox.rest.routing import PREFIX, ROUTES
 from botctl.sandbox.testing.failures import Failed
 from botctl.sandbox.testing.notifier import News
+from botctl.sandbox.web.keys import BODY
 
 REFUSED = 400  # and above: a status that says no
 _SHOWN = 300  # characters of a body

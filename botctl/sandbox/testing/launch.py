@@ -15,7 +15,7 @@ from disnake.asset import Asset
 from disnake.http import Route
 
 from botctl.sandbox.model.limits import LENIENT
-from botctl.sandbox.process.serve import serving
+from botctl.sandbox.process.serve import bound, serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.testing.calls import REFUSED, Call, Calls
 from botctl.sandbox.testing.discord import Discord
@@ -41,13 +41,13 @@ async def connected(source: Source) -> AsyncIterator[Discord]:
         bot = await _made(source)
     token, news = secrets.token_hex(16), News()
     calls, errors = Calls(news), Errors(news)
-    world, application_id = fresh_world("bot", _guilds(bot))
-    sandbox = Sandbox(world, Access({token: application_id}, secrets.token_hex(16)), limits=LENIENT)
-    with watched(bot, errors):
-        async with serving(sandbox, watch=calls.watch) as url:
-            with _pointed_at(url), _without_pauses(bot):
+    with watched(bot, errors), bound() as listener:
+        world, application_id = fresh_world("bot", _guilds(bot), listener.url)
+        sandbox = Sandbox(world, Access({token: application_id}, secrets.token_hex(16)), limits=LENIENT)
+        async with serving(sandbox, listener, watch=calls.watch) as running:
+            with _pointed_at(listener.url), _without_pauses(bot):
                 async with _running(bot, token, sandbox, calls, news):
-                    discord = Discord(sandbox, bot, calls, errors, news)
+                    discord = Discord(running, bot, calls, errors, news)
                     await discord.began()
                     yield discord
                     await discord.ended()

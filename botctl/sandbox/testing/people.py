@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botctl.sandbox.actions import user_interactions, user_messages, world_changes
 from botctl.sandbox.model import lookup, permissions, world
@@ -13,18 +13,16 @@ from botctl.sandbox.model.actor import Actor, member_in
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.failures import Failed, plainly
+from botctl.sandbox.testing.places import Channel
 from botctl.sandbox.testing.replies import Message, Reply
-
-if TYPE_CHECKING:
-    from botctl.sandbox.testing.discord import Discord
-    from botctl.sandbox.testing.places import Channel
+from botctl.sandbox.testing.watched_bot import WatchedBot
 
 
 @dataclass(frozen=True)
 class Member:
     """A person in a guild, who stands in one of its channels (`at` another one, `in_dm` with the bot)."""
 
-    discord: Discord = field(repr=False)
+    discord: WatchedBot = field(repr=False)
     guild_id: str
     id: str
     name: str
@@ -90,25 +88,24 @@ class Member:
         if ":" in command:
             raise Failed('A command\'s options are arguments, each by its name: slash("/roll", sides=20).')
         body = {"type": "slash", "name": command, "options": _words(options)}
-        return await self.discord.ask(
-            self, f"/{command.removeprefix('/')}", lambda who: user_interactions.invoke(self._sandbox, who, body)
+        return await self.ask(
+            f"/{command.removeprefix('/')}", lambda who: user_interactions.invoke(self._sandbox, who, body)
         )
 
     async def user_command(self, command: str, target: Member | str) -> Reply:
         """Use ``command`` of the menu on a person."""
         __tracebackhide__ = True
         body = {"type": "user", "name": command, "target": _word(target)}
-        return await self.discord.ask(
-            self, f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body)
-        )
+        return await self.ask(f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body))
 
     async def message_command(self, command: str, target: Message) -> Reply:
         """Use ``command`` of the menu on a message."""
         __tracebackhide__ = True
-        here = replace(self, channel_id=target.channel_id)
         body = {"type": "message", "name": command, "target": target.id}
-        return await self.discord.ask(
-            here, f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body)
+        return await self.ask(
+            f"“{command}”",
+            lambda who: user_interactions.invoke(self._sandbox, who, body),
+            channel_id=target.channel_id,
         )
 
     async def autocomplete(self, command: str, /, **options: Any) -> dict[str, Any]:
@@ -160,6 +157,14 @@ class Member:
         plainly(
             lambda: world_changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id})
         )
+
+    async def ask(self, what: str, act: Callable[[Actor], Interaction], *, channel_id: str | None = None) -> Reply:
+        """Put an act to the bot, where they stand or in another channel, and wait for its answer."""
+        __tracebackhide__ = True
+        here = self if channel_id is None else replace(self, channel_id=channel_id)
+        asked = plainly(lambda: act(here.actor))
+        await self.discord.answered(asked, what, patient=self.patient)
+        return Reply(self.discord, here, asked)
 
     @property
     def actor(self) -> Actor:

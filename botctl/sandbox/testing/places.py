@@ -1,24 +1,11 @@
-"""The guilds, channels and roles of a test."""
+"""The channels and roles of a test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-import disnake
-
-from botctl.sandbox.actions import world_changes
-from botctl.sandbox.model import lookup, payloads, permissions, world
-from botctl.sandbox.testing.failures import Failed, listed, plainly
-from botctl.sandbox.testing.people import Member
 from botctl.sandbox.testing.replies import Message
-
-if TYPE_CHECKING:
-    from botctl.sandbox.testing.discord import Discord
-
-Permissions = int | disnake.Permissions | Iterable[str]
-"""``["kick_members"]``, ``disnake.Permissions(kick_members=True)`` or their bits."""
+from botctl.sandbox.testing.watched_bot import WatchedBot
 
 
 @dataclass(frozen=True)
@@ -37,7 +24,7 @@ class Role:
 class Channel:
     """A text channel or thread of a guild."""
 
-    discord: Discord = field(repr=False)
+    discord: WatchedBot = field(repr=False)
     id: str
     name: str
 
@@ -50,103 +37,3 @@ class Channel:
         """What everybody sees in it, oldest first."""
         shown = self.discord.sandbox.world.messages.get(self.id, {})
         return [Message(self.discord, None, self.id, one.id) for one in shown.values() if one.only_for is None]
-
-
-@dataclass(frozen=True)
-class Guild:
-    """A guild. What is asked for by a name and is not there yet is made."""
-
-    discord: Discord = field(repr=False)
-    id: str
-
-    @property
-    def name(self) -> str:
-        return self._stored.name
-
-    def member(
-        self,
-        name: str,
-        *,
-        roles: Sequence[str | Role] = (),
-        permissions: Permissions | None = None,
-        nick: str | None = None,
-        locale: str | disnake.Locale | None = None,
-        id: int | str | None = None,  # noqa: A002 - what Discord calls it
-    ) -> Member:
-        """The member ``name``, with ``roles`` besides those they have; ``permissions`` by a role of their own."""
-        __tracebackhide__ = True
-        role_ids = list(map(self._role, roles))
-        if permissions is not None:
-            role_ids.append(self.role(f"{name} may", permissions=permissions).id)
-        found = lookup.member_or_none(self._world, self._stored, name)
-        if found is None:
-            self._change("add_member", name=name, roles=role_ids, nick=nick, id=id)
-            found = lookup.member(self._world, self._stored, name)
-        for role_id in role_ids:
-            self._change("give_role", member=found.user_id, role=role_id)
-        if locale is not None:
-            self._change("set_locale", user=found.user_id, locale=str(locale))
-        user = self._world.users[found.user_id]
-        found.nick = nick or found.nick
-        return Member(self.discord, self.id, user.id, user.name, lookup.channel(self._stored, None).id)
-
-    def role(self, name: str, *, permissions: Permissions | None = None, id: int | str | None = None) -> Role:  # noqa: A002
-        """The role ``name``; ``permissions`` are what it grants from now on."""
-        found = lookup.role_or_none(self._stored, name)
-        if found is None:
-            made = self._change("add_role", name=name, permissions=bits(permissions or ()), id=id)
-            found = self._stored.roles[made["id"]]
-        elif permissions is not None:
-            self._grant(found, bits(permissions))
-        return Role(found.id, found.name)
-
-    def channel(self, name: str, *, id: int | str | None = None) -> Channel:  # noqa: A002
-        """The text channel ``name``, or the thread of that name."""
-        found = lookup.channel_or_none(self._stored, name)
-        if found is None:
-            found = self._stored.channels[self._change("add_channel", name=name, id=id)["id"]]
-        return Channel(self.discord, found.id, found.name)
-
-    def bot_may(self, permissions: Permissions) -> None:
-        """From now on the bot has these permissions here, and those of @everyone."""
-        app_id = self.discord.application_id
-        self._grant(next(role for role in self._stored.roles.values() if role.bot_id == app_id), bits(permissions))
-
-    @property
-    def _world(self) -> world.World:
-        return self.discord.sandbox.world
-
-    @property
-    def _stored(self) -> world.Guild:
-        return self._world.guilds[self.id]
-
-    def _change(self, what: str, **said: Any) -> Mapping[str, Any]:
-        __tracebackhide__ = True
-        return plainly(lambda: world_changes.apply(self.discord.sandbox, what, {**said, "guild": self.id}))
-
-    def _role(self, wanted: str | Role) -> str:
-        __tracebackhide__ = True
-        if isinstance(wanted, Role):
-            return wanted.id
-        found = lookup.role_or_none(self._stored, wanted)
-        if found is None:
-            there = listed([role.name for role in self._stored.roles.values() if role.id != self.id])
-            raise Failed(f"{self.name} has no role “{wanted}”; it has {there}. Make one: guild.role({wanted!r}).")
-        return found.id
-
-    def _grant(self, role: world.Role, granted: int) -> None:
-        role.permissions = granted
-        self.discord.sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": self.id, "role": payloads.role(role)}, self.id)
-
-
-def bits(wanted: Permissions) -> int:
-    """The permissions as Discord's bit field."""
-    __tracebackhide__ = True
-    if isinstance(wanted, int):
-        return wanted
-    if isinstance(wanted, disnake.Permissions):
-        return wanted.value
-    try:
-        return permissions.bits(*wanted)
-    except KeyError as error:
-        raise Failed(f"There is no permission {error}.") from None

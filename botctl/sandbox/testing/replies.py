@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import disnake
 
 from botctl.sandbox.actions import user_interactions
 from botctl.sandbox.model import payloads, world
+from botctl.sandbox.model.actor import Actor
 from botctl.sandbox.model.interactions import Interaction, State
 from botctl.sandbox.model.messages import components
 from botctl.sandbox.testing.failures import Failed, listed
-
-if TYPE_CHECKING:
-    from botctl.sandbox.testing.discord import Discord
-    from botctl.sandbox.testing.people import Member
+from botctl.sandbox.testing.watched_bot import WatchedBot
 
 Json = dict[str, Any]
+
+
+class Reader(Protocol):
+    """Who reads a message and can press what is in it: `people.Member`."""
+
+    async def ask(self, what: str, act: Callable[[Actor], Interaction], *, channel_id: str) -> Reply:
+        """Put an act in the channel to the bot, and wait for its answer."""
 
 
 class Message:
     """A message as it is now: what the bot changes later shows here too. ``reader`` is who presses what is in it."""
 
-    def __init__(self, discord: Discord, reader: Member | None, channel_id: str, message_id: str | None) -> None:
+    def __init__(self, discord: WatchedBot, reader: Reader | None, channel_id: str, message_id: str | None) -> None:
         self.discord = discord
         self.reader = reader
         self.channel_id = channel_id
@@ -156,7 +161,7 @@ class Message:
 class Reply(Message):
     """The bot's answer to what ``reader`` did."""
 
-    def __init__(self, discord: Discord, reader: Member, asked: Interaction) -> None:
+    def __init__(self, discord: WatchedBot, reader: Reader, asked: Interaction) -> None:
         self._interaction = asked
         super().__init__(discord, reader, asked.channel_id, None)
 
@@ -166,7 +171,7 @@ class Reply(Message):
         __tracebackhide__ = True
         if self._interaction.modal is None or self.reader is None:
             raise Failed("The bot opened no form.")
-        return Modal(self.reader, self._interaction)
+        return Modal(self.discord, self.reader, self._interaction)
 
     @property
     def followups(self) -> list[Message]:
@@ -216,7 +221,7 @@ class Button:
     def disabled(self) -> bool:
         return bool(self.raw.get("disabled"))
 
-    async def click(self, as_: Member | None = None) -> Reply:
+    async def click(self, as_: Reader | None = None) -> Reply:
         """Press it, and wait for what the bot does; ``as_`` may be somebody else than who got the message."""
         __tracebackhide__ = True
         return await _press(self.message, self.raw, f"a click on “{self.label}”", as_, [])
@@ -234,7 +239,7 @@ class Select:
         """The labels of a menu that has its own."""
         return [str(one["label"]) for one in self.raw.get("options", [])]
 
-    async def choose(self, *values: Any, as_: Member | None = None) -> Reply:
+    async def choose(self, *values: Any, as_: Reader | None = None) -> Reply:
         """Choose ``values`` (labels or values; members, roles or channels), and wait for what the bot does."""
         __tracebackhide__ = True
         chosen = [str(getattr(value, "id", value)) for value in values]
@@ -245,7 +250,8 @@ class Select:
 class Modal:
     """A form before ``reader``."""
 
-    reader: Member = field(repr=False)
+    discord: WatchedBot = field(repr=False)
+    reader: Reader = field(repr=False)
     interaction: Interaction = field(repr=False)
 
     @property
@@ -260,11 +266,12 @@ class Modal:
     async def submit(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> Reply:
         """Send it off with these ``values`` by custom id or label, and wait for the answer."""
         __tracebackhide__ = True
-        discord, opened = self.reader.discord, self.interaction
+        opened = self.interaction
         body = {"modal": opened.id, "fields": {**(values or {}), **more}}
-        here = replace(self.reader, channel_id=opened.channel_id)
-        return await discord.ask(
-            here, f"the form “{self.title}”", lambda who: user_interactions.submit(discord.sandbox, who, body)
+        return await self.reader.ask(
+            f"the form “{self.title}”",
+            lambda who: user_interactions.submit(self.discord.sandbox, who, body),
+            channel_id=opened.channel_id,
         )
 
     @property
@@ -272,12 +279,13 @@ class Modal:
         return self.interaction.modal or {}
 
 
-async def _press(message: Message, raw: Json, what: str, as_: Member | None, values: list[str]) -> Reply:
+async def _press(message: Message, raw: Json, what: str, as_: Reader | None, values: list[str]) -> Reply:
     __tracebackhide__ = True
     who = as_ or message.reader
     if who is None:
         raise Failed("Say who presses it: as_=…")
-    discord = message.discord
+    sandbox = message.discord.sandbox
     body = {"message": message.id, "component": raw.get("custom_id") or components.name_of(raw), "values": values}
-    here = replace(who, channel_id=message.channel_id)
-    return await discord.ask(here, what, lambda actor: user_interactions.click(discord.sandbox, actor, body))
+    return await who.ask(
+        what, lambda actor: user_interactions.click(sandbox, actor, body), channel_id=message.channel_id
+    )

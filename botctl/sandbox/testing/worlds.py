@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 
 _BOT_POSITION = 100  # above the roles that a test makes
-_BOT = permissions.ALL & ~permissions.ADMINISTRATOR  # so that overwrites and hierarchy count for it
+_BOT = permission_bits.ALL & ~permission_bits.ADMINISTRATOR  # so that overwrites and hierarchy count for it
 
 
-def fresh_world(bot_name: str, guild_ids: Iterable[int]) -> tuple[World, str]:
+def fresh_world(bot_name: str, guild_ids: Iterable[int], url: str) -> tuple[World, str]:
     """The world, and the id of the bot's application. ``guild_ids`` are guilds that the bot counts on."""
-    world = World()
+    world = World(url=url)
     owner = world.add_user(User(world.new_id(), "owner"))
     bot = world.add_user(User(world.new_id(), bot_name, bot=True))
     world.applications[bot.id] = Application(bot.id, bot_name, owner_id=owner.id)
@@ -27,8 +27,10 @@ def fresh_world(bot_name: str, guild_ids: Iterable[int]) -> tuple[World, str]:
 def _guild(world: World, guild_id: str, name: str, owner: User, bot: User) -> Guild:
     roles = (
         Role(guild_id, "@everyone", position=0),
-        Role(world.new_id(), "moderator", position=1, permissions=permissions.MODERATOR),
-        Role(world.new_id(), "admin", position=2, permissions=permissions.EVERYBODY | permissions.ADMINISTRATOR),
+        Role(world.new_id(), "moderator", position=1, permissions=permission_bits.MODERATOR),
+        Role(
+            world.new_id(), "admin", position=2, permissions=permission_bits.EVERYBODY | permission_bits.ADMINISTRATOR
+        ),
         Role(world.new_id(), bot.name, position=_BOT_POSITION, permissions=_BOT, bot_id=bot.id),
     )
     general = Channel(world.new_id(), guild_id, "general")

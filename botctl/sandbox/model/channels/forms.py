@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Path, unknown
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, CATEGORY, FORUM, STAGE, TEXT, VOICE
 from botctl.sandbox.model.world import Guild, Overwrite, World
@@ -64,7 +64,7 @@ def fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Jso
 def overwrite(errors: FormErrors, path: Path, said: Json) -> Overwrite | None:
     """One overwrite of the list in a body; None where it is an error."""
     target, kind = errors.snowflake(path, said, "id"), errors.choice(path, said, "type", (0, 1))
-    allow, deny = (int(errors.snowflake(path, said, name) or 0) & permissions.ALL for name in ("allow", "deny"))
+    allow, deny = (int(errors.snowflake(path, said, name) or 0) & permission_bits.ALL for name in ("allow", "deny"))
     if target is None:
         errors.add((*path, "id"), "BASE_TYPE_REQUIRED", "This field is required")
     return Overwrite(target, kind or 0, allow, deny) if target else None

@@ -1,0 +1,5 @@
+"""The gateway's protocol as data: opcodes, frames, sessions, and requests for members.
+
+Events go into a session, which numbers them and keeps them for a RESUME. Frames come out, as text for a connection.
+Read `session` first.
+"""

@@ -1,6 +1,6 @@
 """Gateway sessions: what each is sent, and for how long it may be resumed (Discord: Gateway > Sessions, Resuming).
 
-A `Session` outlives its connections (`link.Link`): it numbers what it dispatches and keeps it for RESUME.
+A `Session` outlives its connections (`gateway.connection.Link`): it numbers what it dispatches and keeps it for RESUME.
 """
 
 from __future__ import annotations

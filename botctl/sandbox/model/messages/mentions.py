@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors
 from botctl.sandbox.model.messages import components
 from botctl.sandbox.model.world import Message, World
@@ -88,7 +88,7 @@ def _may_mention(world: World, message: Message) -> bool:
     author, channel = guild.members.get(message.author_id), world.channels.get(message.channel_id)
     if author is None or channel is None:
         return False
-    return bool(permissions.of(world, guild, author, channel) & permissions.BITS["MENTION_EVERYONE"])
+    return bool(permissions.of(world, guild, author, channel) & permission_bits.BITS["MENTION_EVERYONE"])
 
 
 def _text(message: Message) -> str:

@@ -1,4 +1,8 @@
-"""The world as Discord shows it: one function per object of Discord's documentation, each returning plain JSON."""
+"""The world as Discord shows it: one function for each object of Discord's documentation.
+
+Objects of the world go in, plain JSON comes out. The other rooms call them all as ``payloads.message(…)``, which is why
+they are gathered here. Read `messages` first.
+"""
 
 from botctl.sandbox.model.payloads.applications import application, webhook
 from botctl.sandbox.model.payloads.channels import (

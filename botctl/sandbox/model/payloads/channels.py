@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.channels.types import CATEGORY, PRIVATE_THREAD, STAGE, VOICE
 from botctl.sandbox.model.payloads.users import user
 from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Thread, World
@@ -44,7 +44,7 @@ def channel_for(one: Channel, guild: Guild, bot: Member, world: World) -> Json:
     """
     if permissions.sees(world, guild, bot, one):
         return channel(one)
-    nobody = Overwrite(guild.id, 0, deny=permissions.VIEW)
+    nobody = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
     settings = one.settings | ({"available_tags": []} if "available_tags" in one.settings else {})
     bare = Channel(one.id, guild.id, "___hidden___", one.type, one.position, one.parent_id, settings=settings)
     return {**channel(bare), "permission_overwrites": [overwrite(nobody)], "flags": _OBFUSCATED}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.payloads.channels import channel_for, thread
 from botctl.sandbox.model.payloads.users import member, user
 from botctl.sandbox.model.world import AuditEntry, Emoji, Guild, Member, Role, World
@@ -75,7 +75,7 @@ def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> 
         "threads": [
             thread(one_, one_.thread, viewer=bot.user_id)
             for one_ in one.threads.values()
-            if one_.thread and not one_.thread.archived and permissions.of(world, one, bot, one_) & permissions.VIEW
+            if one_.thread and not one_.thread.archived and permissions.of(world, one, bot, one_) & permission_bits.VIEW
         ],
         "presences": [],
         "stage_instances": [],
@@ -83,7 +83,7 @@ def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> 
             scheduled_event(event, world)
             for event in one.scheduled_events.values()
             if _takes_place(event)
-            and permissions.of(world, one, bot, one.channels.get(event["channel_id"])) & permissions.VIEW
+            and permissions.of(world, one, bot, one.channels.get(event["channel_id"])) & permission_bits.VIEW
         ],
         "soundboard_sounds": [],
     }

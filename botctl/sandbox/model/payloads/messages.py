@@ -84,7 +84,7 @@ def _webhook_author(one: Message, world: World) -> Json:
 
 
 def attachment(stored: Json, channel_id: str, world: World) -> Json:
-    url = f"{world.cdn}/attachments/{channel_id}/{stored['id']}/{quote(stored['filename'], safe='')}"
+    url = f"{world.url}/cdn/attachments/{channel_id}/{stored['id']}/{quote(stored['filename'], safe='')}"
     return {**stored, "url": url, "proxy_url": url}
 
 

@@ -1,55 +1,5 @@
-"""The routes of the local Discord, by what they are about. Importing this fills the route table of `routing`."""
+"""The routes of REST.
 
-from botctl.sandbox.rest.routes import (
-    accounts,
-    application_emojis,
-    applications,
-    audit_log,
-    auto_moderation,
-    bans,
-    channels,
-    direct_messages,
-    emojis,
-    guild_channels,
-    guilds,
-    interactions,
-    invites,
-    members,
-    messages,
-    oauth2,
-    onboarding,
-    pins,
-    reactions,
-    roles,
-    scheduled_events,
-    stubs,
-    threads,
-    webhooks,
-)
-
-__all__ = [
-    "accounts",
-    "application_emojis",
-    "applications",
-    "audit_log",
-    "auto_moderation",
-    "bans",
-    "channels",
-    "direct_messages",
-    "emojis",
-    "guild_channels",
-    "guilds",
-    "interactions",
-    "invites",
-    "members",
-    "messages",
-    "oauth2",
-    "onboarding",
-    "pins",
-    "reactions",
-    "roles",
-    "scheduled_events",
-    "stubs",
-    "threads",
-    "webhooks",
-]
+There is one module for each of Discord's resources, so there are more of them than a folder should have. A function
+with `@route` gets the `Call` and returns JSON, None or a `Reply`. Read `reactions` first.
+"""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from botctl.sandbox.actions import command_permissions
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_access, unknown
-from botctl.sandbox.model.commands import registration
+from botctl.sandbox.model.commands import permissions, registration
 from botctl.sandbox.rest.access import own_application
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routing import Call, Reply, route
@@ -128,7 +127,7 @@ def delete_command(call: Call) -> None:
 def all_command_permissions(call: Call) -> list[Json]:
     guild_id = _scope(call)
     there = call.app.command_permissions.get(guild_id, {})
-    return [command_permissions.shown(call.app, guild_id, one) for one in there]
+    return [permissions.shown(call.app, guild_id, one) for one in there]
 
 
 @route("GET", GUILD + "/{command}/permissions")
@@ -136,7 +135,7 @@ def one_command_permissions(call: Call) -> Json:
     guild_id, target_id = _scope(call), _target(call)
     if target_id not in call.app.command_permissions.get(guild_id, {}):
         raise Refusal(404, 10066, "Unknown application command permissions")
-    return command_permissions.shown(call.app, guild_id, target_id)
+    return permissions.shown(call.app, guild_id, target_id)
 
 
 @route("PUT", GUILD + "/{command}/permissions")

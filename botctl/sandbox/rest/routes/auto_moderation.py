@@ -6,11 +6,11 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Path, not_found
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Guild
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -56,7 +56,7 @@ def create_rule(call: Call) -> Json:
     made |= _fields(call, guild, made)
     guild.auto_moderation[made["id"]] = made
     _tell(call, guild, "CREATE", made)
-    audit_log.note(
+    audit.note(
         call, guild, Action.AUTO_MODERATION_RULE_CREATE, made["id"], changes=audit_log.changed({}, _logged(made))
     )
     return made
@@ -71,7 +71,7 @@ def edit_rule(call: Call) -> Json:
     if changes := audit_log.changed(_logged(before), _logged(after)):
         guild.auto_moderation[after["id"]] = after
         _tell(call, guild, "UPDATE", after)
-        audit_log.note(call, guild, Action.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
+        audit.note(call, guild, Action.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
     return after
 
 
@@ -81,7 +81,7 @@ def delete_rule(call: Call) -> None:
     gone = _rule(call, guild)
     del guild.auto_moderation[gone["id"]]
     _tell(call, guild, "DELETE", gone)
-    audit_log.note(
+    audit.note(
         call, guild, Action.AUTO_MODERATION_RULE_DELETE, gone["id"], changes=audit_log.changed(_logged(gone), {})
     )
 
@@ -94,7 +94,7 @@ def _rule(call: Call, guild: Guild) -> Json:
 
 
 def _tell(call: Call, guild: Guild, what: str, rule: Json) -> None:
-    needs = permissions.bits("MANAGE_GUILD")
+    needs = permission_bits.bits("MANAGE_GUILD")
     call.sandbox.emit(f"AUTO_MODERATION_RULE_{what}", rule, guild.id, needs=needs)
 
 

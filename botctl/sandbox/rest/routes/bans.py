@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.actions import audit_log, moderation
+from botctl.sandbox.actions import moderation
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -81,7 +81,7 @@ def unban(call: Call) -> None:
     if user_id not in guild.bans:
         raise unknown("Ban")
     moderation.unban(call.sandbox, guild, user_id)
-    audit_log.note(call, guild, Action.MEMBER_BAN_REMOVE, user_id)
+    audit.note(call, guild, Action.MEMBER_BAN_REMOVE, user_id)
 
 
 def _ban(call: Call, guild: Guild, user_id: str) -> Json:
@@ -103,4 +103,4 @@ def _may_ban(call: Call, guild: Guild, user_id: str) -> bool:
 
 def _ban_now(call: Call, guild: Guild, user_id: str, delete_s: int) -> None:
     moderation.ban(call.sandbox, guild, user_id, call.reason, delete_s)
-    audit_log.note(call, guild, Action.MEMBER_BAN_ADD, user_id)
+    audit.note(call, guild, Action.MEMBER_BAN_ADD, user_id)

@@ -6,12 +6,12 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation, posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Refusal, direct_channel, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite, Thread
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routes.guild_channels import may_overwrite
 from botctl.sandbox.rest.routing import Call, route
 
@@ -51,11 +51,11 @@ def delete_channel(call: Call) -> Json:
     if channel.thread is not None:
         access.need_in(call, channel, "MANAGE_THREADS")
         threads.delete(call.sandbox, channel)
-        audit_log.note(call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
+        audit.note(call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
     else:
         access.need_in(call, channel, "MANAGE_CHANNELS")
         _delete_guild_channel(call, guild, channel)
-        audit_log.note(call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
+        audit.note(call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
     return shown
 
 
@@ -116,7 +116,7 @@ def _edit_guild_channel(call: Call, channel: Channel) -> None:
     channel.settings |= settings
     moderation.set_overwrites(call.sandbox, channel, overwrites)
     if changes := audit_log.changed(before, _logged(_shown(call, channel))):
-        audit_log.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+        audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
@@ -141,16 +141,16 @@ def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
     threads.updated(call.sandbox, thread)
     guild = call.sandbox.world.guilds[thread.guild_id]
     if changes := audit_log.changed(before, _logged(_shown(call, thread))):
-        audit_log.note(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
+        audit.note(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
 
 
 def _may_edit_thread(call: Call, thread: Channel, state: Thread, may: int) -> None:
     """Raises 50013, 160005. Who may speak in a thread may wake it; its owner may name it and put it to sleep."""
-    if may & permissions.BITS["MANAGE_THREADS"]:
+    if may & permission_bits.BITS["MANAGE_THREADS"]:
         return
     if state.locked:
         raise Refusal(400, 160005, "Thread is locked")
-    if call.form == {"archived": False} and may & permissions.IN_THREADS:
+    if call.form == {"archived": False} and may & permission_bits.IN_THREADS:
         return
     if thread.owner_id != call.app.id or set(call.form) - _OWNERS:
         raise missing_permissions()
@@ -193,7 +193,7 @@ def _note_overwrite(call: Call, channel: Channel, action: Action, old: Overwrite
     if one.type == 0 and one.id in guild.roles:
         options["role_name"] = guild.roles[one.id].name
     shown = [payloads.overwrite(each) if each else {} for each in (old, new)]
-    audit_log.note(call, guild, action, channel.id, changes=audit_log.changed(*shown), options=options)
+    audit.note(call, guild, action, channel.id, changes=audit_log.changed(*shown), options=options)
 
 
 def _logged(shown: Json) -> Json:

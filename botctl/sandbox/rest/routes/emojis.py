@@ -10,10 +10,10 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.world import Emoji, Guild
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routing import Call, Reply, route
 
@@ -47,7 +47,7 @@ def create_emoji(call: Call) -> Reply:
         raise Refusal(400, code, f"Maximum number of {'animated ' * emoji.animated}emojis reached ({_MOST})")
     guild.emojis[emoji.id] = emoji
     _tell(call, guild)
-    audit_log.note(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit_log.changed({}, {"name": emoji.name}))
+    audit.note(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit_log.changed({}, {"name": emoji.name}))
     return Reply(201, _shown(call, guild, emoji))
 
 
@@ -61,7 +61,7 @@ def edit_emoji(call: Call) -> Json:
     errors.check()
     emoji.name, emoji.roles = name, roles
     _tell(call, guild)
-    audit_log.note(call, guild, Action.EMOJI_UPDATE, emoji.id, changes=audit_log.changed(before, {"name": name}))
+    audit.note(call, guild, Action.EMOJI_UPDATE, emoji.id, changes=audit_log.changed(before, {"name": name}))
     return _shown(call, guild, emoji)
 
 
@@ -71,7 +71,7 @@ def delete_emoji(call: Call) -> None:
     emoji = _editable(call, guild)
     del guild.emojis[emoji.id]
     _tell(call, guild)
-    audit_log.note(call, guild, Action.EMOJI_DELETE, emoji.id, changes=audit_log.changed({"name": emoji.name}, {}))
+    audit.note(call, guild, Action.EMOJI_DELETE, emoji.id, changes=audit_log.changed({"name": emoji.name}, {}))
 
 
 @route("GET", "/guilds/{guild}/stickers")
@@ -97,9 +97,9 @@ def _editable(call: Call, guild: Guild) -> Emoji:
     """The emoji of the path: who made it needs CREATE_GUILD_EXPRESSIONS or MANAGE_…, others the latter."""
     emoji = _emoji(call, guild)
     granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
-    enough = permissions.bits("MANAGE_GUILD_EXPRESSIONS")
+    enough = permission_bits.bits("MANAGE_GUILD_EXPRESSIONS")
     if emoji.user_id == call.app.id:
-        enough |= permissions.bits("CREATE_GUILD_EXPRESSIONS")
+        enough |= permission_bits.bits("CREATE_GUILD_EXPRESSIONS")
     if not granted & enough:
         raise missing_permissions()
     return emoji
@@ -109,7 +109,7 @@ def _shown(call: Call, guild: Guild, emoji: Emoji) -> Json:
     """Who made it is seen by those who could change emojis."""
     shown = payloads.emoji(emoji, call.sandbox.world)
     granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
-    if not granted & permissions.bits("CREATE_GUILD_EXPRESSIONS", "MANAGE_GUILD_EXPRESSIONS"):
+    if not granted & permission_bits.bits("CREATE_GUILD_EXPRESSIONS", "MANAGE_GUILD_EXPRESSIONS"):
         del shown["user"]
     return shown
 

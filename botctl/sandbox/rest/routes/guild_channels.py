@@ -6,13 +6,13 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.forms import KINDS
 from botctl.sandbox.model.channels.types import CATEGORY, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, Reply, route
 
 Json = dict[str, Any]
@@ -45,7 +45,7 @@ def create_channel(call: Call) -> Reply:
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
     sandbox.channel_event("CHANNEL_CREATE", channel)
-    audit_log.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _logged(channel)))
+    audit.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _logged(channel)))
     return Reply(201, payloads.channel(channel))
 
 
@@ -59,7 +59,7 @@ def arrange_channels(call: Call) -> None:
             setattr(channel, name, value)
         if changes := audit_log.changed(before, _logged(channel)):
             moderation.channel_changed(call.sandbox, channel)
-            audit_log.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+            audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def may_overwrite(
@@ -71,7 +71,7 @@ def may_overwrite(
     administrators.
     """
     may = permissions.of(call.sandbox.world, guild, access.me(call, guild)) if granted is None else granted
-    may = may if may & permissions.ADMINISTRATOR else may & ~permissions.bits("MANAGE_ROLES")
+    may = may if may & permission_bits.ADMINISTRATOR else may & ~permission_bits.bits("MANAGE_ROLES")
     if forms.touched(before, after) & ~may:
         raise missing_permissions()
 

@@ -11,7 +11,7 @@ from botctl.sandbox.model import payloads, permissions
 from botctl.sandbox.model.api_error import FormErrors, unknown
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT, VOICE
 from botctl.sandbox.model.world import Guild
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routing import Call, route
 
@@ -60,7 +60,7 @@ def edit_guild(call: Call) -> Json:
     guild.settings |= settings
     if changes := audit_log.changed(before, _logged(call, guild)):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
-        audit_log.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
+        audit.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
     return payloads.guild(guild, call.sandbox.world)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import (
     FormErrors,
     Refusal,
@@ -20,7 +20,7 @@ from botctl.sandbox.model.api_error import (
 )
 from botctl.sandbox.model.channels.types import CATEGORY
 from botctl.sandbox.model.world import Channel, Guild, Invite, World, discord_time
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -52,9 +52,9 @@ def create_invite(call: Call) -> Json:
     made = Invite(code, guild.id, channel.id, call.app.id, call.sandbox.world.timestamp(), **wanted)
     call.sandbox.world.invites[code] = made
     call.sandbox.emit(
-        "INVITE_CREATE", _event(call, made), guild.id, channel=channel, needs=permissions.bits("MANAGE_CHANNELS")
+        "INVITE_CREATE", _event(call, made), guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS")
     )
-    audit_log.note(call, guild, Action.INVITE_CREATE, None, changes=audit_log.changed({}, _logged(made)))
+    audit.note(call, guild, Action.INVITE_CREATE, None, changes=audit_log.changed({}, _logged(made)))
     return _shown(call, made, meta=True)
 
 
@@ -69,9 +69,9 @@ def channel_invites(call: Call) -> list[Json]:
 def guild_invites(call: Call) -> list[Json]:
     guild = access.guild_of(call)
     may = permissions.of(call.sandbox.world, guild, access.me(call, guild))
-    if not may & permissions.bits("MANAGE_GUILD", "VIEW_AUDIT_LOG"):
+    if not may & permission_bits.bits("MANAGE_GUILD", "VIEW_AUDIT_LOG"):
         raise missing_permissions()
-    meta = bool(may & permissions.bits("MANAGE_GUILD"))
+    meta = bool(may & permission_bits.bits("MANAGE_GUILD"))
     return [_shown(call, one, meta=meta) for one in _valid(call.sandbox.world, guild_id=guild.id)]
 
 
@@ -91,13 +91,13 @@ def delete_invite(call: Call) -> Json:
     guild, channel = sandbox.world.guilds[invite.guild_id], sandbox.world.channels[invite.channel_id]
     if call.app.id not in guild.members:
         raise missing_access()
-    if not access.may_in(call, channel) & permissions.bits("MANAGE_CHANNELS"):
+    if not access.may_in(call, channel) & permission_bits.bits("MANAGE_CHANNELS"):
         access.need(call, guild, "MANAGE_GUILD")
     shown = _shown(call, invite)
     del sandbox.world.invites[invite.code]
     gone = {"channel_id": channel.id, "guild_id": guild.id, "code": invite.code}
-    sandbox.emit("INVITE_DELETE", gone, guild.id, channel=channel, needs=permissions.bits("MANAGE_CHANNELS"))
-    audit_log.note(call, guild, Action.INVITE_DELETE, None, changes=audit_log.changed(_logged(invite), {}))
+    sandbox.emit("INVITE_DELETE", gone, guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS"))
+    audit.note(call, guild, Action.INVITE_DELETE, None, changes=audit_log.changed(_logged(invite), {}))
     return shown
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.world import Guild, Member
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routes.roles import set_roles
 from botctl.sandbox.rest.routing import Call, route
 
@@ -75,7 +75,10 @@ def edit_member(call: Call) -> Json:
     fields, roles = _fields(call, guild, body)
     if fields or any(name in body for name in _VOICE):
         access.outranks(call, guild, member)
-    if fields.get("timeout_until") and permissions.of(call.sandbox.world, guild, member) & permissions.ADMINISTRATOR:
+    if (
+        fields.get("timeout_until")
+        and permissions.of(call.sandbox.world, guild, member) & permission_bits.ADMINISTRATOR
+    ):
         raise missing_permissions()
     if any(body.get(name) is not None for name in _VOICE):
         raise Refusal(400, 40032, "Target user is not connected to voice.")
@@ -91,7 +94,7 @@ def kick(call: Call) -> None:
     member = access.member_of(call, guild)
     access.outranks(call, guild, member)
     moderation.remove(call.sandbox, guild, member)
-    audit_log.note(call, guild, Action.MEMBER_KICK, member.user_id)
+    audit.note(call, guild, Action.MEMBER_KICK, member.user_id)
 
 
 @route("GET", PRUNE)
@@ -113,7 +116,7 @@ def prune(call: Call) -> Json:
     for member in gone:
         moderation.remove(call.sandbox, guild, member)
     options = {"delete_member_days": str(days), "members_removed": str(len(gone))}
-    audit_log.note(call, guild, Action.MEMBER_PRUNE, None, options=options)
+    audit.note(call, guild, Action.MEMBER_PRUNE, None, options=options)
     return {"pruned": len(gone) if body.get("compute_prune_count", True) else None}
 
 
@@ -154,7 +157,7 @@ def _edit(call: Call, guild: Guild, member: Member, fields: Json) -> None:
         setattr(member, name, value)
     if changes := audit_log.changed(before, _logged(member)):
         call.sandbox.member_changed(guild, member)
-        audit_log.note(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+        audit.note(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
 
 
 def _logged(member: Member) -> Json:

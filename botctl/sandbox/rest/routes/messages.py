@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from botctl.sandbox.actions import audit_log, moderation, posting
+from botctl.sandbox.actions import moderation, posting
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions, snowflakes
+from botctl.sandbox.model import payloads, permission_bits, snowflakes
 from botctl.sandbox.model.api_error import FormErrors, Refusal, direct_channel, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ def list_messages(call: Call) -> list[Json]:
     channel, world = access.channel_of(call), call.sandbox.world
     places = _places(call)
     limit = call.limit(50, 100)
-    if not access.may_in(call, channel) & permissions.HISTORY:
+    if not access.may_in(call, channel) & permission_bits.HISTORY:
         return []
     found = drafts.listed(world, channel.id, viewer="", limit=limit, **places)
     return [access.shown(call, one) for one in found]
@@ -63,10 +63,10 @@ def edit_message(call: Call) -> Json:
     channel = access.channel_of(call)
     message, form, may = access.message_of(call, channel), call.form, access.may_in(call, channel)
     own = message.author_id == call.app.id and not message.webhook_id
-    if not own and (set(form) - {"flags"} or not may & permissions.BITS["MANAGE_MESSAGES"]):
+    if not own and (set(form) - {"flags"} or not may & permission_bits.BITS["MANAGE_MESSAGES"]):
         raise Refusal(403, 50005, "Cannot edit a message authored by another user")
     made = drafts.draft(form, call.uploads, call.sandbox.world, old=message)
-    if not may & permissions.BITS["EMBED_LINKS"]:  # Discord passes over them, and refuses them in new messages only
+    if not may & permission_bits.BITS["EMBED_LINKS"]:  # Discord passes over them, and refuses them in new messages only
         made.fields.pop("embeds", None)
     posting.edit(call.sandbox, message, made, may=may)
     return access.shown(call, message)
@@ -84,7 +84,7 @@ def delete_message(call: Call) -> None:
     if others:
         options = {"channel_id": channel.id, "count": "1"}
         guild = call.sandbox.world.guilds[channel.guild_id]
-        audit_log.note(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
+        audit.note(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
 
 
 @route("POST", MESSAGES + "/bulk-delete")
@@ -105,7 +105,7 @@ def bulk_delete(call: Call) -> None:
     there = [found for one in ids if (found := call.sandbox.world.message(channel.id, one)) and not found.only_for]
     moderation.purge(call.sandbox, channel, there)
     guild = call.sandbox.world.guilds[channel.guild_id]
-    audit_log.note(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(there))})
+    audit.note(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(there))})
 
 
 @route("POST", MESSAGE + "/crosspost")

@@ -6,10 +6,10 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, unknown
 from botctl.sandbox.model.world import Guild, Member
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -75,7 +75,7 @@ def put_onboarding(call: Call) -> Json:
         raise Refusal(400, 350000, "Cannot enable onboarding, requirements are not met")
     guild.pages["onboarding"] = after
     if changes := audit_log.changed(before, after):
-        audit_log.note(call, guild, Action.ONBOARDING_UPDATE, guild.id, changes=changes)
+        audit.note(call, guild, Action.ONBOARDING_UPDATE, guild.id, changes=changes)
     return after
 
 
@@ -97,7 +97,7 @@ def edit_widget_settings(call: Call) -> Json:
     if changes := audit_log.changed(before, _widget(call, guild)):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
         named = [{**one, "key": f"widget_{one['key']}"} for one in changes]
-        audit_log.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=named)
+        audit.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=named)
     return _widget(call, guild)
 
 
@@ -196,8 +196,8 @@ def _enough(call: Call, guild: Guild, wanted: Json) -> bool:
         ids |= {one for prompt in wanted["prompts"] for option in prompt["options"] for one in option["channel_ids"]}
     anybody = Member("0")
     granted = [permissions.of(call.sandbox.world, guild, anybody, guild.channels[one]) for one in ids]
-    spoken = sum(bool(may & permissions.SEND) for may in granted)
-    return sum(bool(may & permissions.VIEW) for may in granted) >= _OPEN_LEAST and spoken >= _SPOKEN_LEAST
+    spoken = sum(bool(may & permission_bits.SEND) for may in granted)
+    return sum(bool(may & permission_bits.VIEW) for may in granted) >= _OPEN_LEAST and spoken >= _SPOKEN_LEAST
 
 
 def _widget(call: Call, guild: Guild) -> Json:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from botctl.sandbox.actions import audit_log, posting, threads
+from botctl.sandbox.actions import posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Refusal, system_message
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -79,13 +79,13 @@ def _tell(call: Call, channel: Channel, message: Message, action: Action) -> Non
         guild = call.sandbox.world.guilds[channel.guild_id]
         event["guild_id"] = guild.id
         options = {"channel_id": channel.id, "message_id": message.id}
-        audit_log.note(call, guild, action, message.author_id, options=options)
+        audit.note(call, guild, action, message.author_id, options=options)
     call.sandbox.emit("CHANNEL_PINS_UPDATE", event, channel.guild_id or None, channel=channel)
     call.sandbox.repost(message)
 
 
 def _readable(call: Call, channel: Channel) -> list[Message]:
-    return _pinned(call, channel) if access.may_in(call, channel) & permissions.HISTORY else []
+    return _pinned(call, channel) if access.may_in(call, channel) & permission_bits.HISTORY else []
 
 
 def _pinned(call: Call, channel: Channel) -> list[Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import reactions
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import FormErrors, unknown
 from botctl.sandbox.model.world import Channel, Message
 from botctl.sandbox.rest import access
@@ -67,5 +67,5 @@ def _there(call: Call, *names: str) -> tuple[Channel, Message]:
     return channel, access.message_of(call, channel)
 
 
-def _key(call: Call, channel: Channel, may: int = permissions.ALL) -> str:
+def _key(call: Call, channel: Channel, may: int = permission_bits.ALL) -> str:
     return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, may)

@@ -7,10 +7,10 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild, Member, Role
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, route
 
 Json = dict[str, Any]
@@ -51,7 +51,7 @@ def create_role(call: Call) -> Json:
     role = Role(call.sandbox.world.new_id(), **fields)
     guild.roles[role.id] = role
     call.sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-    audit_log.note(call, guild, Action.ROLE_CREATE, role.id, changes=audit_log.changed({}, _logged(role)))
+    audit.note(call, guild, Action.ROLE_CREATE, role.id, changes=audit_log.changed({}, _logged(role)))
     return payloads.role(role)
 
 
@@ -86,7 +86,7 @@ def delete_role(call: Call) -> None:
     _own(guild, role)
     access.above(call, guild, role.position)
     moderation.drop_role(call.sandbox, guild, role)
-    audit_log.note(call, guild, Action.ROLE_DELETE, role.id, changes=audit_log.changed(_logged(role), {}))
+    audit.note(call, guild, Action.ROLE_DELETE, role.id, changes=audit_log.changed(_logged(role), {}))
 
 
 @route("PUT", MEMBER_ROLE)
@@ -119,7 +119,7 @@ def set_roles(call: Call, guild: Guild, member: Member, wanted: list[str]) -> No
         for key, roles in (("$add", added), ("$remove", removed))
         if roles
     ]
-    audit_log.note(call, guild, Action.MEMBER_ROLE_UPDATE, member.user_id, changes=changes)
+    audit.note(call, guild, Action.MEMBER_ROLE_UPDATE, member.user_id, changes=changes)
 
 
 def _fields(call: Call) -> Json:
@@ -129,7 +129,7 @@ def _fields(call: Call) -> Json:
     if body.get("name"):
         found["name"] = errors.text((), body, "name", 1, 100)
     if (granted := errors.snowflake((), body, "permissions")) is not None:  # as text or as a number, as ids are
-        found["permissions"] = int(granted) & permissions.ALL
+        found["permissions"] = int(granted) & permission_bits.ALL
     if (color := errors.number((), body, "color", 0, _COLOR_MAX)) is not None:
         found["color"] = color
     if colors := errors.field((), body, "colors", dict):
@@ -165,7 +165,7 @@ def _edit(call: Call, guild: Guild, role: Role, fields: Json) -> None:
         setattr(role, name, value)
     if changes := audit_log.changed(before, _logged(role)):
         moderation.role_changed(call.sandbox, guild, role)
-        audit_log.note(call, guild, Action.ROLE_UPDATE, role.id, changes=changes)
+        audit.note(call, guild, Action.ROLE_UPDATE, role.id, changes=changes)
 
 
 def _may_grant(call: Call, guild: Guild, wanted: int) -> None:

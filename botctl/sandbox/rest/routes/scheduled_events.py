@@ -9,11 +9,11 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, missing_permissions, unknown
 from botctl.sandbox.model.channels.types import STAGE, VOICE
 from botctl.sandbox.model.world import Guild, discord_time
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routing import Call, route
 
@@ -65,7 +65,7 @@ def create_event(call: Call) -> Json:
     guild.scheduled_events[made["id"]] = made
     _tell(call, guild, "CREATE", made)
     changes = audit_log.changed({}, _logged(made))
-    audit_log.note(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, made["id"], changes=changes)
+    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, made["id"], changes=changes)
     return _shown(call, made)
 
 
@@ -79,7 +79,7 @@ def edit_event(call: Call) -> Json:
     if changes := audit_log.changed(_logged(before), _logged(after)):
         guild.scheduled_events[after["id"]] = after
         _tell(call, guild, "UPDATE", after)
-        audit_log.note(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
+        audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
     return _shown(call, after)
 
 
@@ -90,7 +90,7 @@ def delete_event(call: Call) -> None:
     del guild.scheduled_events[gone["id"]]
     _tell(call, guild, "DELETE", gone)
     changes = audit_log.changed(_logged(gone), {})
-    audit_log.note(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
+    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
 
 
 def _event(call: Call, guild: Guild) -> Json:
@@ -105,9 +105,9 @@ def _editable(call: Call, guild: Guild) -> Json:
     """The event of the path: who made it needs CREATE_EVENTS or MANAGE_EVENTS, others the latter; raises 50013."""
     event = _event(call, guild)
     granted = permissions.of(call.sandbox.world, guild, access.me(call, guild), guild.channels.get(event["channel_id"]))
-    enough = permissions.bits("MANAGE_EVENTS")
+    enough = permission_bits.bits("MANAGE_EVENTS")
     if event["creator_id"] == call.app.id:
-        enough |= permissions.bits("CREATE_EVENTS")
+        enough |= permission_bits.bits("CREATE_EVENTS")
     if not granted & enough:
         raise missing_permissions()
     return event
@@ -115,7 +115,7 @@ def _editable(call: Call, guild: Guild) -> Json:
 
 def _sees(call: Call, guild: Guild, event: Json) -> bool:
     channel = guild.channels.get(event["channel_id"] or "")
-    return channel is None or bool(access.may_in(call, channel) & permissions.VIEW)
+    return channel is None or bool(access.may_in(call, channel) & permission_bits.VIEW)
 
 
 def _need(call: Call, guild: Guild, event: Json, *names: str) -> None:

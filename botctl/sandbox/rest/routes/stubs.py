@@ -10,7 +10,7 @@ from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import FormErrors
 from botctl.sandbox.model.world import discord_time
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.access import own_application
 from botctl.sandbox.rest.routing import Call, route
 
@@ -76,7 +76,7 @@ def pause_guild(call: Call) -> Json:
     guild.settings["incidents_data"] = after
     if changes := audit_log.changed(before, after):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
-        audit_log.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
+        audit.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
     return after
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_access, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Channel, Member
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routing import Call, Reply, route
 
 Json = dict[str, Any]
@@ -163,7 +163,7 @@ def _begin_post(call: Call, forum: Channel) -> Reply:
 def _note(call: Call, thread: Channel) -> None:
     guild = call.sandbox.world.guilds[thread.guild_id]
     changes = audit_log.changed({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
-    audit_log.note(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
+    audit.note(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
 
 
 def _thread(call: Call) -> Channel:
@@ -178,7 +178,7 @@ def _guest(call: Call, thread: Channel) -> Member:
     guild = world.guilds[thread.guild_id]
     member = access.member_of(call, guild)
     parent = world.channels[thread.parent_id or ""]
-    if not permissions.of(world, guild, member, parent) & permissions.VIEW:
+    if not permissions.of(world, guild, member, parent) & permission_bits.VIEW:
         raise missing_access()
     return member
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model import payloads, permissions
+from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Channel, Message, Webhook
-from botctl.sandbox.rest import access
+from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routes import interactions
 from botctl.sandbox.rest.routing import PREFIX, Call, route
@@ -31,7 +31,7 @@ _MOST = 15
 _NAME_MAX = 80
 _PLACES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # where webhooks can be
 _INTERACTIVE = components.CLICKABLE
-_MAY = permissions.ALL & ~permissions.bits("MANAGE_THREADS")  # what a webhook may where it is
+_MAY = permission_bits.ALL & ~permission_bits.bits("MANAGE_THREADS")  # what a webhook may where it is
 _FORBIDDEN = ("clyde", "discord")
 
 
@@ -217,7 +217,7 @@ def _changed(call: Call, hook: Webhook, action: Action, before: Json, after: Jso
     _tell(call, hook.guild_id, hook.channel_id)
     changes = audit_log.changed(before, after)
     if call.caller is not None and changes:
-        audit_log.note(call, call.sandbox.world.guilds[hook.guild_id], action, hook.id, changes=changes)
+        audit.note(call, call.sandbox.world.guilds[hook.guild_id], action, hook.id, changes=changes)
     call.sandbox.changed()
 
 

@@ -20,21 +20,23 @@ from botctl.sandbox.console.repl_commands import WORDS, Leave, Note, assigned, w
 from botctl.sandbox.console.schemas import Message, Reply
 from botctl.sandbox.console.user_session import Conversation, by_number
 from botctl.sandbox.model.default_world import default_world
-from botctl.sandbox.process.serve import serving
 from botctl.sandbox.server import Access, Sandbox
-from tests.support.discord import BOB, GENERAL, STAFF
+from tests.support.discord import BOB, GENERAL, STAFF, served
 from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS, said
 
 
+def sandbox(url: str) -> Sandbox:
+    world = default_world(url=url)
+    return Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))
+
+
 @pytest.fixture
 async def talk() -> AsyncIterator[Conversation]:
-    world = default_world()
-    sandbox = Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))
     async with (
-        serving(sandbox) as url,
-        fake_bot(url, "token", COMMANDS, ANSWERS),
-        SandboxClient(url, "secret") as client,
+        served(sandbox) as running,
+        fake_bot(running.url, "token", COMMANDS, ANSWERS),
+        SandboxClient(running.url, "secret") as client,
     ):
         talk = Conversation(client, Seat(), timeout_s=2.0)
         await talk.settle()
@@ -224,10 +226,10 @@ async def test_the_bot_completes_its_own_values(talk: Conversation) -> None:
 
 
 async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
-    async with serving(Sandbox(default_world(), Access({}, "secret"))) as url:
+    async with served(sandbox) as running:
         pass
     with pytest.raises(Unreachable, match="does not answer") as caught:
-        async with SandboxClient(url, "secret") as client:
+        async with SandboxClient(running.url, "secret") as client:
             await client.state()
     assert caught.value.hint.startswith("Start it with: botctl run")
 
@@ -263,8 +265,8 @@ async def test_a_sandbox_that_was_started_anew_is_found_again(talk: Conversation
 
 
 async def test_while_the_bot_runs_and_is_not_connected_it_is_said_to_come() -> None:
-    world = default_world()
-    async with serving(Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))) as url:
+    async with served(sandbox) as running:
+        url = running.url
         async with fake_bot(url, "token", COMMANDS, ANSWERS):
             pass
         for home, said in ((Home(url, 42), "process 42\\) is reconnecting"), (Home(url), "No bot is connected")):
@@ -369,14 +371,12 @@ def test_words_and_fields() -> None:
 async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
     who = {"type": 3, "name": "who", "name_localizations": {"de": "wen"}, "description": "Whom", "required": True}
     greet = {"name": "greet", "name_localizations": {"de": "gruss"}, "description": "Greet", "options": [who]}
-    world = default_world()
-    world.users[BOB].locale = "de"
-    sandbox = Sandbox(world, Access({"token": next(iter(world.applications))}, "secret"))
     async with (
-        serving(sandbox) as url,
-        fake_bot(url, "token", [greet], {"greet": said("Hello!")}),
-        SandboxClient(url, "secret") as client,
+        served(sandbox) as running,
+        fake_bot(running.url, "token", [greet], {"greet": said("Hello!")}),
+        SandboxClient(running.url, "secret") as client,
     ):
+        running.sandbox.world.users[BOB].locale = "de"
         talk = Conversation(client, Seat("bob"))
         assert await content(talk, "/gruss wen:x") == ["Hello!"]
         assert await hints(talk, "/gr") == ["/gruss"]

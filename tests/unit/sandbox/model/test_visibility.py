@@ -11,7 +11,7 @@ from botctl.sandbox.model import visibility
 from botctl.sandbox.model.actor import Actor, member_in
 from botctl.sandbox.model.commands.registration import create
 from botctl.sandbox.model.default_world import default_world
-from botctl.sandbox.model.permissions import bits
+from botctl.sandbox.model.permission_bits import bits
 from botctl.sandbox.model.world import Application, Channel, Overwrite, Thread, World, discord_time
 from tests.support.clock import ManualClock
 from tests.support.discord import ANN, BOB, BOT, CAT, GENERAL, GUILD, MODERATOR, STAFF

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from botctl.sandbox.actions import threads
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import Refusal
 from botctl.sandbox.model.channels import types
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.world import Channel, Message, Webhook
-from botctl.sandbox.rest import routes, routing
+from botctl.sandbox.rest import register_all as routes
+from botctl.sandbox.rest import routing
 from botctl.sandbox.rest.routing import Call
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD
@@ -172,17 +173,17 @@ def refused(case: Case, granted: int) -> int | None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda one: f"{one.route} {one.needs}")
 async def test_a_route_takes_exactly_its_permissions(case: Case) -> None:
-    needs = permissions.bits(*(case.needs or "").split())
+    needs = permission_bits.bits(*(case.needs or "").split())
     if case.needs is None:
         assert refused(case, 0) is None
         return
-    enough = needs | permissions.VIEW
+    enough = needs | permission_bits.VIEW
     assert refused(case, enough) is None
-    for name in permissions.names(needs):
+    for name in permission_bits.names(needs):
         code = 160002 if (name, case.body) == (HISTORY, REPLY) else case.code
-        assert refused(case, enough & ~permissions.bits(name)) == code, name
+        assert refused(case, enough & ~permission_bits.bits(name)) == code, name
     if "/guilds/" not in case.route:
-        assert refused(case, permissions.ALL & ~(permissions.ADMINISTRATOR | permissions.VIEW)) == 50001
+        assert refused(case, permission_bits.ALL & ~(permission_bits.ADMINISTRATOR | permission_bits.VIEW)) == 50001
 
 
 def test_every_route_is_in_the_table() -> None:

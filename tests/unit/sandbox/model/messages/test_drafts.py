@@ -19,9 +19,7 @@ from tests.support.discord import ANN, GENERAL, GUILD
 
 @pytest.fixture
 def world() -> World:
-    world = default_world()
-    world.cdn = "http://cdn"
-    return world
+    return default_world(url="http://here")
 
 
 def post(world: World, body: dict[str, Any], uploads: list[Upload] = []) -> Message:  # noqa: B006

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from botctl.sandbox.actions import reactions
-from botctl.sandbox.model import permissions
+from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import Refusal
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.messages import drafts, mentions
@@ -63,7 +63,7 @@ def test_roles_and_everyone_take_the_right_or_a_role_that_all_may_call() -> None
     assert called(said(world, CAT)) == ([ANN, BOB], [], False)
     world.guilds[GUILD].roles[MODERATOR].mentionable = True
     assert called(said(world, CAT)) == ([ANN, BOB], [MODERATOR], False)
-    world.guilds[GUILD].roles[GUILD].permissions |= permissions.bits("MENTION_EVERYONE")
+    world.guilds[GUILD].roles[GUILD].permissions |= permission_bits.bits("MENTION_EVERYONE")
     assert called(said(world, CAT)) == ([ANN, BOB], [MODERATOR], True)
 
 
@@ -112,7 +112,7 @@ def test_a_guilds_own_emoji_is_found_by_its_id() -> None:
     for written in ("party:7", "other:7", "<:party:7>", "<a:party:7>"):
         assert reactions.key(world, written, GUILD, 0) == "party:7"
     with pytest.raises(Refusal) as refused:
-        reactions.key(world, "party:8", GUILD, permissions.ALL)
+        reactions.key(world, "party:8", GUILD, permission_bits.ALL)
     assert refused.value.code == 10014
     with pytest.raises(Refusal) as refused:
         reactions.key(world, "party:7", "1", 0)

@@ -14,8 +14,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from botctl.core.errors import ConfigError
-from botctl.sandbox.process import openapi_check
-from botctl.sandbox.process.openapi_check import (
+from botctl.sandbox.rest import routing
+from botctl.sandbox.web import openapi_check
+from botctl.sandbox.web.openapi_check import (
     REPAIRS,
     UNDESCRIBED,
     VARIABLE,
@@ -24,7 +25,6 @@ from botctl.sandbox.process.openapi_check import (
     from_environment,
     repaired,
 )
-from botctl.sandbox.rest import routing
 from tests.support import openapi
 from tests.support.discord import local_discord
 

@@ -198,6 +198,9 @@ class Judge:
         self.faults.append(fault)
 
 
+JUDGE: web.AppKey[Judge | None] = web.AppKey("judge")
+
+
 def from_environment(environment: Mapping[str, str]) -> Judge | None:
     """The judge that ``BOTCTL_DISCORD_OPENAPI`` asks for; None when it is not set. Raises ConfigError."""
     named = environment.get(VARIABLE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.process.traffic import MARK
+from botctl.sandbox.model.redaction import MARK
 
 Json = dict[str, Any]
 _OPS: Final = {

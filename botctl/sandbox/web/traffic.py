@@ -18,14 +18,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from botctl.sandbox.model.compact_json import dumps
+from botctl.sandbox.model.redaction import MARK, bare
 from botctl.sandbox.model.tokens import client_secret
-from botctl.sandbox.rest.routing import BODY
 from botctl.sandbox.server import Sandbox
+from botctl.sandbox.web.keys import BODY
 
 Json = dict[str, Any]
-MARK: Final = "[removed]"
 _WAITING_MOST = 10_000  # lines for a recorder that does not read; then it is told how many it has missed
-_TEXT_MOST = 8000  # characters: a picture is longer
 _KEYS: Final = frozenset({"token", "access_token", "refresh_token", "client_secret", "code_verifier"})
 _OAUTH_KEYS: Final = _KEYS | {"code"}  # elsewhere that is the number of an error, or an invite
 _IN_PATH: Final = re.compile(r"(?<=/)(interactions|webhooks)/(\d+)/[^/?#]+")
@@ -60,7 +59,7 @@ class Traffic:
     def frame(self, connection: int, application_id: str, direction: str, said: str | bytes | int) -> None:
         """A payload of the gateway, ``sent`` or ``heard``, or the code with which it was ``closed`` or ``left``."""
         payload = said if isinstance(said, int) else _parsed(said)
-        self._tell(self._bot(application_id), {"connection": connection, direction: _bare(payload, _KEYS)})
+        self._tell(self._bot(application_id), {"connection": connection, direction: bare(payload, _KEYS)})
 
     async def _answered(self, request: web.Request, response: web.StreamResponse) -> None:
         if not self._listeners or not request.path.startswith("/api/") or not isinstance(response, web.Response):
@@ -69,10 +68,10 @@ class Traffic:
         rest = {
             "method": request.method,
             "path": _IN_PATH.sub(rf"\1/\2/{MARK}", request.path),
-            "query": _bare(dict(request.query), keys),
-            "body": _bare(request.get(BODY), keys),
+            "query": bare(dict(request.query), keys),
+            "body": bare(request.get(BODY), keys),
             "status": response.status,
-            "answer": _bare(_parsed(response.body) if isinstance(response.body, bytes) else None, keys),
+            "answer": bare(_parsed(response.body) if isinstance(response.body, bytes) else None, keys),
         }
         token = request.headers.get("Authorization", "").removeprefix("Bot ")
         self._tell(self._bot(self._sandbox.access.tokens.get(token, "")), {"rest": rest})
@@ -112,17 +111,11 @@ class Traffic:
         return _WORD.sub(shown, line)
 
 
+TRAFFIC = web.AppKey("traffic", Traffic)
+
+
 def _parsed(said: str | bytes) -> Any:
     try:
         return json.loads(said)
     except (ValueError, RecursionError):
         return f"({len(said)} bytes that are no JSON)"
-
-
-def _bare(data: Any, keys: frozenset[str]) -> Any:
-    """``data`` without the texts that stand under ``keys``, and with long texts cut."""
-    if isinstance(data, dict):
-        return {key: MARK if key in keys and isinstance(one, str) else _bare(one, keys) for key, one in data.items()}
-    if isinstance(data, list):
-        return [_bare(one, keys) for one in data]
-    return data[:_TEXT_MOST] + "…" if isinstance(data, str) and len(data) > _TEXT_MOST else data

@@ -1,0 +1,48 @@
+"""Who may use an application's commands in a guild (Discord: Application Commands > Permissions).
+
+An overwrite is ``{"id", "type", "permission"}``: of a role (1), user (2) or channel (3); the guild's own id stands for
+everyone, and the one before it for all channels. Those of the application hold for each of its commands that does not
+say otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.model.api_error import FormErrors
+from botctl.sandbox.model.world import Application, Guild
+
+Json = dict[str, Any]
+ROLE, USER, CHANNEL = 1, 2, 3
+MOST = 100
+
+
+def shown(app: Application, guild_id: str, target_id: str) -> Json:
+    """``target_id``: of a command, or of the application."""
+    listed = app.command_permissions.get(guild_id, {}).get(target_id, [])
+    return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": listed}
+
+
+def all_channels(guild: Guild) -> str:
+    """The id that stands for all channels."""
+    return str(int(guild.id) - 1)
+
+
+def checked(said: list[Json]) -> list[Json]:
+    """The overwrites ``said``; raises 50035."""
+    errors, body = FormErrors(), {"permissions": said}
+    listed = errors.objects((), body, "permissions")
+    errors.at_most(("permissions",), listed, MOST)
+    found = [
+        {
+            "id": errors.snowflake(("permissions", index), one, "id"),
+            "type": errors.choice(("permissions", index), one, "type", (ROLE, USER, CHANNEL)),
+            "permission": errors.field(("permissions", index), one, "permission", bool),
+        }
+        for index, one in enumerate(listed)
+    ]
+    for index, one in enumerate(found):
+        for name in [name for name, value in one.items() if value is None and listed[index].get(name) is None]:
+            errors.add(("permissions", index, name), "BASE_TYPE_REQUIRED", "This field is required")
+    errors.check()
+    return found

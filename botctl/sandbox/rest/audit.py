@@ -1,0 +1,28 @@
+"""What a bot did over REST, written into the guild's audit log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botctl.sandbox.actions import audit_log
+from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.model.world import AuditEntry, Guild
+from botctl.sandbox.rest.routing import Call
+
+Json = dict[str, Any]
+
+
+def note(
+    call: Call,
+    guild: Guild,
+    action: Action,
+    target_id: str | None,
+    *,
+    changes: list[Json] | None = None,
+    options: Json | None = None,
+) -> None:
+    """Write down what the calling bot did, with the reason that its request gave."""
+    entry = AuditEntry(
+        call.sandbox.world.new_id(), call.app.id, action, target_id, changes or [], call.reason, options or {}
+    )
+    audit_log.record(call.sandbox, guild, entry)

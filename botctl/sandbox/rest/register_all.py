@@ -1,0 +1,28 @@
+"""Importing this fills the route table of `routing`."""
+
+from botctl.sandbox.rest.routes import (  # noqa: F401
+    accounts,
+    application_emojis,
+    applications,
+    audit_log,
+    auto_moderation,
+    bans,
+    channels,
+    direct_messages,
+    emojis,
+    guild_channels,
+    guilds,
+    interactions,
+    invites,
+    members,
+    messages,
+    oauth2,
+    onboarding,
+    pins,
+    reactions,
+    roles,
+    scheduled_events,
+    stubs,
+    threads,
+    webhooks,
+)

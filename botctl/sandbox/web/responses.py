@@ -1,0 +1,23 @@
+"""Answers as Discord sends them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from botctl.sandbox.model.compact_json import dumps
+from botctl.sandbox.model.faults import VIA, Page
+
+# Exactly this type, without a charset: clients compare it as a string.
+_HEADERS = {"Content-Type": "application/json", "Via": VIA}
+
+
+def respond(status: int, data: Any) -> web.Response:
+    if data is None:
+        return web.Response(status=204, headers={"Via": VIA})
+    return web.Response(status=status, body=dumps(data).encode(), headers=_HEADERS)
+
+
+def page(one: Page) -> web.Response:
+    return web.Response(status=one.status, body=one.body, headers=one.headers)
