@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from botctl.core.errors import BotctlError, Held
+from botctl.core.redact import register
+from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.process.serve import serving
@@ -44,7 +46,7 @@ def start(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
         ConfigError: the world's file, or the self-check that the environment asks for, cannot be had.
         UsageError: a bot cannot be called so.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(plan, tell))
 
 
@@ -84,6 +86,7 @@ async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
     if plan.token:
         first = next(iter(tokens))
         tokens = {plan.token: tokens.pop(first), **tokens}
+    register(plan.secret, *tokens)
     files = Files(plan.state.with_suffix(".files") if plan.state else None)
     files.forget_all_but(world.attachment_ids())
     sandbox = Sandbox(world, Access(tokens, plan.secret), files=files, limits=plan.limits)

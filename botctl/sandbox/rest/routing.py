@@ -6,6 +6,7 @@ Importing `routes` fills the table.
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -15,7 +16,6 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError
-from loguru import logger
 
 from botctl.core.escape import safe
 from botctl.sandbox.gateway.websocket import SANDBOX
@@ -29,6 +29,7 @@ from botctl.sandbox.model.world import Application
 from botctl.sandbox.rest import response_faults
 from botctl.sandbox.server import Sandbox
 
+_log = logging.getLogger(__name__)
 Json = dict[str, Any]
 PREFIX = "/api/v10"
 BODY = web.RequestKey("body", object)  # of a request, once it was read: its JSON, for those who watch
@@ -289,7 +290,7 @@ def _json(raw: bytes) -> Any:
 
 
 async def _no_route(request: web.Request) -> web.Response:
-    logger.warning("The sandbox has no route {} {}", request.method, safe(request.path))
+    _log.warning("The sandbox has no route %s %s", request.method, safe(request.path))
     sandbox = request.app[SANDBOX]
     if sandbox.limiter.banned and (banned := _banned(request, sandbox)):
         return banned
