@@ -50,7 +50,7 @@ def test_the_example_runs_as_it_comes_under_xdist(tmp_path: Path) -> None:
 
 
 def test_it_needs_nothing_else_of_botctl() -> None:
-    """The plugin alone loads nothing of the sandbox; all of it, and a sandbox alone, load no store, no terminal, no metrics."""
+    """The plugin alone loads nothing of the sandbox; all of it, and a sandbox alone, no store, terminal or metrics."""
     code = """
 import sys
 import botctl.sandbox.testing.plugin

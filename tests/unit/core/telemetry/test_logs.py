@@ -240,22 +240,6 @@ def test_a_closed_stderr_does_not_stop_the_bot(logs: Logs) -> None:
     assert logs.lines[0]["message"] == "kept"
 
 
-@pytest.fixture
-def _as_it_was() -> Iterator[None]:
-    top = logging.getLogger()
-    before = (
-        top.handlers[:],
-        top.level,
-        logging.getLogger("disnake").level,
-        threading.excepthook,
-        warnings.showwarning,
-    )
-    yield
-    after = (top.handlers[:], top.level, logging.getLogger("disnake").level, threading.excepthook, warnings.showwarning)
-    assert before == after
-
-
-@pytest.mark.usefixtures("_as_it_was")
 def test_a_process_without_settings_logs_to_stderr_alone_and_without_secrets(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -275,6 +259,22 @@ def test_a_process_without_settings_logs_to_stderr_alone_and_without_secrets(
     assert all(datetime.fromisoformat(at).tzinfo for at, _, _ in lines)
 
 
+@pytest.fixture
+def _as_it_was() -> Iterator[None]:
+    top = logging.getLogger()
+    before = (
+        top.handlers[:],
+        top.level,
+        logging.getLogger("disnake").level,
+        threading.excepthook,
+        warnings.showwarning,
+    )
+    yield
+    after = (top.handlers[:], top.level, logging.getLogger("disnake").level, threading.excepthook, warnings.showwarning)
+    assert before == after
+
+
+@pytest.mark.usefixtures("_as_it_was")
 def test_afterwards_all_is_as_it_was_even_after_an_exception(logs: Logs) -> None:
     def fail_inside() -> None:
         with logs.start():
