@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,11 +21,14 @@ from pymongo.errors import PyMongoError
 from botctl.audit.query import Query
 from botctl.audit.writer import COLLECTION
 from botctl.core.clock import Clock, unix_ms
-from botctl.core.errors import Unreachable, look_at
+from botctl.core.errors import Unreachable, look_at, translated
 
 POLL_S: Final = 0.5
 LOOK_BACK_MS: Final = 10_000
 _NEEDED: Final = {"id", "at", "action", "actor", "outcome"}
+_reaching_mongo: Final = translated(
+    PyMongoError, sentence="The audit log cannot be read: MongoDB fails ({error}).", hint=look_at("MongoDB")
+)
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -72,7 +75,8 @@ class AuditLog:
             Unreachable: MongoDB does not answer.
         """
         cursor = self.database[COLLECTION].find(query.filter()).sort([("at", -1), ("_id", -1)]).limit(limit)
-        return (await _answer(cursor.to_list()))[::-1]
+        with _reaching_mongo:
+            return (await cursor.to_list())[::-1]
 
     async def written(self, after_ms: int) -> list[Document]:
         """What was written from ``after_ms`` on, in no order.
@@ -82,7 +86,8 @@ class AuditLog:
         Raises:
             Unreachable: MongoDB does not answer.
         """
-        return await _answer(self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list())
+        with _reaching_mongo:
+            return await self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +153,3 @@ def entry_of(document: Document) -> Entry:
 
 def _order(document: Document) -> tuple[int, str]:
     return document["at"], document["_id"]
-
-
-async def _answer(work: Awaitable[list[Document]]) -> list[Document]:
-    try:
-        return await work
-    except PyMongoError as error:
-        raise Unreachable(
-            f"The audit log cannot be read: MongoDB fails ({type(error).__name__}).",
-            hint=look_at("MongoDB"),
-        ) from error

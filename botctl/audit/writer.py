@@ -31,7 +31,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from random import Random
 from typing import Any, Final
 
 from bson.binary import Binary
@@ -45,7 +44,9 @@ from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.audit_entry import AuditEntry, Change, Success, Who, happened, line
 from botctl.core.contracts.protocols import Auditor
+from botctl.core.errors import kind
 from botctl.core.processes.runtime import Runtime
+from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 
@@ -87,7 +88,7 @@ class MongoAuditor:
         self._wake = asyncio.Event()
         self._unreported = 0
         self._left: set[Path] = set()  # spool files for the next start: this process may not read or remove them
-        self._random = Random()  # noqa: S311  spreads the tries of many processes
+        self._outage = Outage(self.tasks, _log, _PAUSES)
 
     def record(self, entry: AuditEntry) -> None:
         """Queue ``entry``, or count it where it is one refusal of many. Never waits and never raises."""
@@ -120,18 +121,14 @@ class MongoAuditor:
                 self._spool_rest()
 
     async def _write(self) -> None:
-        failures = 0
         while True:
             try:
                 await self._round()
             except (PyMongoError, OSError) as error:  # OSError: the spool's folder, as a whole
-                self._fail(error, failures)
-                await asyncio.sleep(_PAUSES.delay_s(failures, self._random))
-                failures += 1
+                what = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
+                await self._outage.failed(f"audit entries wait in memory: {what} failed ({kind(error)})")
             else:
-                if failures:
-                    failures = 0
-                    self.tasks.recovered()
+                self._outage.end()
                 await self._gather()
 
     async def _round(self) -> None:
@@ -148,13 +145,6 @@ class MongoAuditor:
                 async with asyncio.timeout(self._refusals.due_s(self.clock.now())):
                     await self._wake.wait()
         await asyncio.sleep(self.flush_s)
-
-    def _fail(self, error: Exception, failures: int) -> None:
-        what = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
-        detail = f"audit entries wait in memory: {what} failed ({type(error).__name__})"
-        if failures == 0:
-            _log.warning(detail)
-            self.tasks.degraded(detail)
 
     async def _flush(self) -> None:
         self._take_refusals(over_only=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -29,7 +29,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable, UsageError, look_at
+from botctl.core.errors import Unreachable, UsageError, look_at, translated
 from botctl.core.escape import safe
 from botctl.core.services.tasks import Backoff, Tasks
 
@@ -37,6 +37,12 @@ COLLECTION: Final = "botctl_api_keys"
 USES_S: Final = 10.0
 MAX_NAME: Final = 64
 _LAST_TRY_S: Final = 2.0
+_reaching_mongo: Final = translated(
+    PyMongoError,
+    OSError,
+    sentence="The API keys cannot be reached: MongoDB failed ({error}).",
+    hint=look_at("MongoDB"),
+)
 
 
 @dataclass(slots=True)
@@ -65,7 +71,7 @@ class MongoKeys:
         await self._check_topics(topics)
         minted, now, who = mint(), self.clock.now(), operator()
         key = ApiKey(minted.id, name, tuple(topics), now, who.name or who.id, now + lasts if lasts else None)
-        with _reaching_mongo():
+        with _reaching_mongo:
             await self.collection.insert_one(_document(key, minted.digest))
         changes = [Change("name", None, name), Change("topics", None, list(topics))]
         if key.expires_at:
@@ -77,7 +83,7 @@ class MongoKeys:
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
         """As `ApiKeys.revoke`. A key that has been revoked stays so; the event is told again, for it may be lost."""
         now, who = self.clock.now(), operator()
-        with _reaching_mongo():
+        with _reaching_mongo:
             done = await self.collection.update_one(
                 {"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": unix_ms(now)}}
             )
@@ -92,7 +98,7 @@ class MongoKeys:
 
     async def list(self) -> list[ApiKey]:
         """As `ApiKeys.list`."""
-        with _reaching_mongo():
+        with _reaching_mongo:
             found = await self.collection.find({}).to_list()
         return sorted(map(_key, found), key=lambda key: (key.created_at, key.id))
 
@@ -102,7 +108,7 @@ class MongoKeys:
             key_id = id_of(text)
         except ValueError as error:
             raise KeyRefused(f"{error}") from None
-        with _reaching_mongo():
+        with _reaching_mongo:
             found = await self.collection.find_one({"_id": key_id})
         if found is None or not hmac.compare_digest(bytes(found["digest"]), digest(text)):
             raise KeyRefused("there is no such key")
@@ -117,7 +123,7 @@ class MongoKeys:
         """As `ApiKeys.standing`."""
         if not key_ids:
             return {}
-        with _reaching_mongo():
+        with _reaching_mongo:
             found = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
         now = self.clock.now()
         return {key.id: key for key in map(_key, found) if key.ended(now) is None}
@@ -128,7 +134,7 @@ class MongoKeys:
         old = [
             key.id for key in await self.list() if any(at and at < before for at in (key.revoked_at, key.expires_at))
         ]
-        with _reaching_mongo():
+        with _reaching_mongo:
             await self.collection.delete_many({"_id": {"$in": old}})
         return len(old)
 
@@ -141,7 +147,7 @@ class MongoKeys:
         for key_id in list(self._uses):
             uses = self._uses.pop(key_id)
             try:
-                with _reaching_mongo():
+                with _reaching_mongo:
                     change = {"$set": {"used_ms": uses.last and unix_ms(uses.last)}, "$inc": {"uses": uses.count}}
                     await self.collection.update_one({"_id": key_id}, change)
             except BaseException:
@@ -230,14 +236,3 @@ def _key(found: Mapping[str, Any]) -> ApiKey:
 
 def _at(ms: int | None) -> datetime | None:
     return None if ms is None else from_unix_ms(ms)
-
-
-@contextmanager
-def _reaching_mongo() -> Iterator[None]:
-    try:
-        yield
-    except (PyMongoError, OSError) as error:
-        raise Unreachable(
-            f"The API keys cannot be reached: MongoDB failed ({type(error).__name__}).",
-            hint=look_at("MongoDB"),
-        ) from error

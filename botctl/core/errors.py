@@ -27,7 +27,8 @@ Its text is one sentence that says what is wrong and where; `botctl.cli` prints 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import ClassVar, Final
 
 ANYTHING: Final = (Exception, SystemExit, KeyboardInterrupt)
@@ -104,6 +105,34 @@ class Unreachable(BotctlError):
 def look_at(store: str, then: str = "try again") -> str:
     """The hint where ``store`` does not answer."""
     return f"Look whether {store} runs (botctl stores), then {then}."
+
+
+def kind(error: BaseException) -> str:
+    """What ``error`` is, without its text: a driver's holds addresses and everything it has tried."""
+    return type(error).__name__
+
+
+class translated:  # noqa: N801  used like contextlib.suppress
+    """A block in which the ``drivers`` errors are Unreachable, with ``sentence`` and ``hint``. It can be entered again.
+
+    ``{error}`` in the sentence stands for what ``said`` makes of the error.
+    """
+
+    def __init__(
+        self, *drivers: type[Exception], sentence: str, hint: str = "", said: Callable[[BaseException], str] = kind
+    ) -> None:
+        self._drivers = drivers
+        self._sentence = sentence
+        self._hint = hint
+        self._said = said
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._drivers):
+            raise Unreachable(self._sentence.replace("{error}", self._said(error)), hint=self._hint) from error
 
 
 class ConfigError(BotctlError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, Page, Position, encode
-from botctl.core.errors import Unreachable, look_at
+from botctl.core.errors import look_at, translated
 from botctl.core.ids import event_id
 from botctl.stores.redis import beside
 
@@ -31,6 +31,12 @@ KEPT: Final = 10_000
 """Entries kept per topic, at least; the server removes what is beyond in whole nodes of about a hundred."""
 _READERS: Final = 8  # connections for reads that wait
 _BATCH_MEMORY_S: Final = 3600
+_reaching_redis: Final = translated(
+    RedisError,
+    OSError,
+    sentence="The events of this bot cannot be reached: Redis failed ({error}).",
+    hint=look_at("Redis"),
+)
 
 # All topics of a batch, or none. Redis does not undo what a script has written before it failed, so all that can fail
 # comes first: keys of another type, a hash that is gone or says nothing of use, a stream that goes on beyond it (each
@@ -124,7 +130,7 @@ class RedisEventLog:
         arguments: list[Any] = [event_id(), KEPT, batch.number, _BATCH_MEMORY_S]
         for topic, entries in batch.events.items():
             arguments += [topic, *self._known.get(topic, START), len(entries), *entries]
-        with _reaching_redis():
+        with _reaching_redis:
             reply = await self._append(keys=keys, args=arguments)
         found = [Position(epoch.decode(), last) for epoch, last in _tuples(reply, 2)]
         self._known.update(zip(batch.events, found, strict=True))
@@ -148,19 +154,19 @@ class RedisEventLog:
 
     async def position(self, topic: str) -> Position:
         """As `EventLog.position`."""
-        with _reaching_redis():
+        with _reaching_redis:
             return _position(*await self._redis.hmget(self._state, [topic, f"{topic}/offset"]))
 
     async def topics(self) -> Mapping[str, Position]:
         """As `EventLog.topics`."""
-        with _reaching_redis():
+        with _reaching_redis:
             state = cast(dict[bytes, bytes], await self._redis.hgetall(self._state))
         names = sorted(name.decode() for name in state if b"/" not in name)
         return {name: _position(state[name.encode()], state.get(f"{name}/offset".encode())) for name in names}
 
     async def trim(self, topic: str, *, keep: int) -> int:
         """As `EventLog.trim`."""
-        with _reaching_redis():
+        with _reaching_redis:
             return int(await self._redis.xtrim(self._stream(topic), maxlen=keep, approximate=True))
 
     def _stream(self, topic: str) -> str:
@@ -170,7 +176,7 @@ class RedisEventLog:
         arguments: list[Any] = [limit]
         for topic, position in after.items():
             arguments += [topic, *position]
-        with _reaching_redis():
+        with _reaching_redis:
             reply = await self._read(keys=[self._state, *map(self._stream, after)], args=arguments)
         told = zip(after.items(), _tuples(reply, 5), strict=True)
         return {topic: _page(position, answer) for (topic, position), answer in told}
@@ -180,7 +186,7 @@ class RedisEventLog:
         timeout_s = self._waiting.connection_pool.connection_kwargs["socket_timeout"]
         block_ms = max(1, round(min(wait_s, timeout_s / 2) * 1000))
         streams = {self._stream(topic): f"0-{offset}" for topic, offset in offsets.items()}
-        with _reaching_redis():
+        with _reaching_redis:
             await self._waiting.xread(streams, count=1, block=block_ms)  # type: ignore[arg-type]  # str is as good
 
 
@@ -210,14 +216,3 @@ def _position(epoch: Any, offset: Any) -> Position:
 
 def _tuples(flat: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
     return zip(*(flat[n::size] for n in range(size)), strict=True)
-
-
-@contextmanager
-def _reaching_redis() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise Unreachable(
-            f"The events of this bot cannot be reached: Redis failed ({type(error).__name__}).",
-            hint=look_at("Redis"),
-        ) from error

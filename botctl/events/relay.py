@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from random import Random
 from typing import Final
 
 from botctl.core.clock import Clock
@@ -27,6 +26,7 @@ from botctl.core.contracts.events import CommandStarted, Event, EventsLost, Serv
 from botctl.core.errors import Unreachable
 from botctl.core.ids import event_id
 from botctl.core.processes.runtime import Runtime
+from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 
@@ -71,7 +71,7 @@ class Relay:
         self._writer = event_id()
         self._numbers = itertools.count(1)
         self._untold = 0
-        self._random = Random()  # noqa: S311  spreads the tries of many processes
+        self._outage = Outage(self.tasks, _log, _PAUSES)
 
     @property
     def behind(self) -> int:
@@ -101,20 +101,16 @@ class Relay:
         self._wake.set()
 
     async def _run(self) -> None:
-        failures = 0
         while True:
             try:
                 await self._flush()
             except Unreachable as error:
-                self._fail(error, failures)
-                await asyncio.sleep(_PAUSES.delay_s(failures, self._random))
-                failures += 1
-                continue
-            if failures:
-                failures = 0
-                self.tasks.recovered()
-            self._tell_lost()
-            await self._gather()
+                self.counts.failures += 1
+                await self._outage.failed(f"events wait in memory: {error}")
+            else:
+                self._outage.end()
+                self._tell_lost()
+                await self._gather()
 
     async def _gather(self) -> None:
         if not self._line:
@@ -145,13 +141,6 @@ class Relay:
             else:
                 events.setdefault(event.topic, []).append(data)
         return Batch(self._writer, next(self._numbers), events)
-
-    def _fail(self, error: Unreachable, failures: int) -> None:
-        self.counts.failures += 1
-        if failures == 0:
-            detail = f"events wait in memory: {error}"
-            _log.warning(detail)
-            self.tasks.degraded(detail)
 
     def _tell_lost(self) -> None:
         if self._untold:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, changed, differences, plain
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore
-from botctl.core.errors import Held, Unreachable, UsageError, look_at
+from botctl.core.errors import Held, UsageError, look_at, translated
 from botctl.core.services.tasks import Tasks
 from botctl.stores.cache import Cache
 from botctl.stores.mongo import Database
@@ -31,6 +31,17 @@ from botctl.stores.mongo import Database
 COLLECTION: Final = "botctl_guilds"
 TRIES: Final = 20  # each lost one means that somebody else's change got through
 _HINT: Final = look_at("MongoDB")
+_reading: Final = translated(
+    PyMongoError, sentence="The settings of this guild cannot be read: MongoDB fails.", hint=_HINT
+)
+_before_the_write: Final = translated(
+    PyMongoError, sentence="The settings were not changed: MongoDB does not answer.", hint=_HINT
+)
+_writing: Final = translated(
+    PyMongoError,
+    sentence="MongoDB failed while the settings were changed, and did not say whether they were.",
+    hint="Look at the settings when it is back.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +62,8 @@ class Guilds:
         Raises:
             Unreachable: neither memory nor Redis knows, and MongoDB does not answer.
         """
-        try:
+        with _reading:
             return await self.cache.get(guild) or DEFAULTS
-        except PyMongoError as error:
-            raise Unreachable("The settings of this guild cannot be read: MongoDB fails.", hint=_HINT) from error
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
         """Set the named settings of ``guild``; a value of None goes back to the default. Returns what holds now.
@@ -78,26 +87,21 @@ class Guilds:
         raise Held("Others are changing these settings all the time.", hint="Try again.")
 
     async def _read(self, guild: str) -> GuildSettings:
-        try:
+        with _before_the_write:
             return await load(self.database, guild) or DEFAULTS
-        except PyMongoError as error:
-            raise Unreachable("The settings were not changed: MongoDB does not answer.", hint=_HINT) from error
 
     async def _swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
         """Replace ``old`` by ``new``; False when it is not ``old`` any more."""
         collection = self.database[COLLECTION]
         values = plain(new) | {"revision": new.revision}
         try:
-            if old.revision == 0:
-                await collection.insert_one({"_id": guild} | values)
-                return True
-            result = await collection.update_one({"_id": guild, "revision": old.revision}, {"$set": values})
-            return result.matched_count == 1
-        except DuplicateKeyError:
+            with _writing, suppress(DuplicateKeyError):
+                if old.revision == 0:
+                    await collection.insert_one({"_id": guild} | values)
+                    return True
+                result = await collection.update_one({"_id": guild, "revision": old.revision}, {"$set": values})
+                return result.matched_count == 1
             return False
-        except PyMongoError as error:
-            sentence = "MongoDB failed while the settings were changed, and did not say whether they were."
-            raise Unreachable(sentence, hint="Look at the settings when it is back.") from error
         finally:
             await self.cache.invalidate(guild)  # also when nobody knows whether it was written
 

@@ -9,8 +9,8 @@ same write.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,14 +21,16 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.jobs import Job, JobBook, JobRecord, JobRun, Missed, Planned, Result
-from botctl.core.errors import Held, Unreachable, look_at
+from botctl.core.errors import Held, look_at, translated
 from botctl.jobs.planning import Step
 
 COLLECTION: Final = "botctl_jobs"
 TRIES: Final = 20  # each lost one means that somebody else's change got through
 _TIMES: Final = ("next_due", "last_due", "last_run", "last_end", "removed")
 _NO_RUN: Final[Mapping[str, Any]] = {"run": None, "stubborn": False}
-_HINT: Final = look_at("MongoDB")
+_reaching_mongo: Final = translated(
+    PyMongoError, sentence="The jobs cannot be looked up: MongoDB fails.", hint=look_at("MongoDB")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,13 @@ class MongoJobBook:
 
     async def all(self) -> list[JobRecord]:
         """Every record, by name."""
-        with _reaching_mongo():
+        with _reaching_mongo:
             found = await self.collection.find().to_list()
         return sorted((_from(document) for document in found), key=lambda record: record.name)
 
     async def get(self, job: Planned, now: datetime) -> JobRecord:
         """The record of ``job``; it is made if there is none, and then due after ``now``."""
-        with _reaching_mongo():
+        with _reaching_mongo:
             while (found := await self.collection.find_one({"_id": job.name})) is None:
                 with suppress(DuplicateKeyError):
                     await self.collection.insert_one(_new(job, now))
@@ -130,7 +132,7 @@ class MongoJobBook:
         }
         if run.requested:
             changes |= {"answered": run.id, "answer": end.result}
-        with _reaching_mongo():
+        with _reaching_mongo:
             condition = {"_id": run.job, "run": run.id, "fence": run.fence}
             result = await self.collection.update_one(condition, {"$set": changes, "$inc": {"rev": 1}})
             if result.matched_count == 1:
@@ -142,14 +144,14 @@ class MongoJobBook:
     async def stubborn(self, run: JobRun, detail: str) -> None:
         """Note that ``run`` goes on although it was cancelled, if it is under way still."""
         condition = {"_id": run.job, "run": run.id, "fence": run.fence}
-        with _reaching_mongo():
+        with _reaching_mongo:
             update = {"$set": {"stubborn": True, "detail": detail}, "$inc": {"rev": 1}}
             await self.collection.update_one(condition, update)
 
     async def explain(self, run: JobRun, detail: str) -> None:
         """Add to ``run``, which was taken for lost, what its own process knows of that."""
         condition = {"_id": run.job, "last_id": run.id, "outcome": Result.LOST}
-        with _reaching_mongo():
+        with _reaching_mongo:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
 
     async def pause(self, job: Planned, now: datetime, *, paused: bool) -> bool:
@@ -198,7 +200,7 @@ class MongoJobBook:
         if fence is not None:
             condition["fence"] = {"$lte": fence}
             changes["fence"] = fence
-        with _reaching_mongo():
+        with _reaching_mongo:
             update = {"$set": changes, "$inc": {"rev": 1, **(more or {})}}
             result = await self.collection.update_one(condition, update)
         return result.matched_count == 1
@@ -255,14 +257,6 @@ def _from(document: Mapping[str, Any]) -> JobRecord:
             **{name: datetime.fromisoformat(document[name]) for name in _TIMES if document.get(name)},
         }
     )
-
-
-@contextmanager
-def _reaching_mongo() -> Iterator[None]:
-    try:
-        yield
-    except PyMongoError as error:
-        raise Unreachable("The jobs cannot be looked up: MongoDB fails.", hint=_HINT) from error
 
 
 def _busy(name: str) -> Held:

@@ -17,8 +17,6 @@ becomes of the lease.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -27,7 +25,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
-from botctl.core.errors import Held, IntegrityError, Unreachable, look_at
+from botctl.core.errors import Held, IntegrityError, look_at, translated
 from botctl.core.escape import safe
 from botctl.core.redact import redact
 from botctl.migrate.plan import By, Direction, Record, State
@@ -104,12 +102,12 @@ def _key(record: Record) -> tuple[object, ...]:
     return record.state, record.direction, record.by
 
 
-@contextmanager
-def _asking(sentence: str) -> Iterator[None]:
-    try:
-        yield
-    except PyMongoError as error:
-        raise Unreachable(f"{sentence}: MongoDB fails ({redact(safe(error))}).", hint=_HINT) from error
+def _asking(sentence: str) -> translated:
+    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, said=_text)
+
+
+def _text(error: BaseException) -> str:
+    return redact(safe(error))
 
 
 def _values(record: Record) -> Document:

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.errors import Unreachable
+from botctl.core.errors import Unreachable, translated
 from botctl.monitor import snapshot as form
 from botctl.monitor.snapshot import EVERY_S, KEPT_MS
 from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce
+
+_reaching_redis: Final = translated(RedisError, OSError, sentence="Redis does not answer ({error}).")
 
 
 async def process_reports(redis: Redis, bot: str) -> list[ProcessReport]:
@@ -62,11 +65,9 @@ class Monitor:
         Raises:
             Unreachable: nothing of it runs, or Redis does not answer.
         """
-        try:
+        with _reaching_redis:
             async with self.join() as redis:
                 view = await self._look(redis)
-        except (RedisError, OSError) as error:
-            raise Unreachable(_words(error)) from error
         if not view.runs:
             raise Unreachable(self._nothing(), hint="Start it with `botctl run`.")
         return view
@@ -75,15 +76,14 @@ class Monitor:
         """The bot as it is, again and again; Redis and all processes may go and come back meanwhile, elsewhere too."""
         while True:
             try:
-                async with self.join() as redis:
-                    while True:
-                        view = await self._look(redis)
-                        yield Frame(view, "" if view.runs else self._nothing())
-                        await asyncio.sleep(every_s)
+                with _reaching_redis:
+                    async with self.join() as redis:
+                        while True:
+                            view = await self._look(redis)
+                            yield Frame(view, "" if view.runs else self._nothing())
+                            await asyncio.sleep(every_s)
             except Unreachable as error:
                 yield Frame(None, str(error))
-            except (RedisError, OSError) as error:
-                yield Frame(None, _words(error))
             await asyncio.sleep(every_s)
 
     async def _look(self, redis: Redis) -> MonitorView:
@@ -91,7 +91,3 @@ class Monitor:
 
     def _nothing(self) -> str:
         return f"No process of the bot {self.bot} has told of itself in the last {GONE_S:.0f} s."
-
-
-def _words(error: Exception) -> str:
-    return f"Redis does not answer ({type(error).__name__})."

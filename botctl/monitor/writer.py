@@ -19,6 +19,7 @@ from botctl.core.contracts.jobs import JobBook, JobRecord
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.contracts.service_state import Health
 from botctl.core.errors import Unreachable
+from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.core.version import __version__
@@ -60,7 +61,7 @@ class SnapshotWriter:
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, Health]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
-        self._away = False
+        self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # that Redis is away, others warn of
 
     @property
     def proc(self) -> str:
@@ -115,13 +116,9 @@ class SnapshotWriter:
             try:
                 await self.write()
             except (RedisError, OSError):
-                if not self._away:
-                    self._away = True
-                    self.tasks.degraded(_AWAY)
+                self._outage.begin(_AWAY)
             else:
-                if self._away:
-                    self._away = False
-                    self.tasks.recovered()
+                self._outage.end()
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - began)))
 
     async def write(self) -> None:

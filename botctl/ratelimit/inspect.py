@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -20,7 +19,7 @@ from botctl.core.config.sources import near
 from botctl.core.contracts.audit_entry import Change, Target, happened, operator
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import Limit, Scope, parse
-from botctl.core.errors import Unreachable, UsageError, look_at
+from botctl.core.errors import UsageError, look_at, translated
 from botctl.core.escape import safe
 from botctl.ratelimit import keys
 from botctl.ratelimit.gcra import US_PER_S, rate, standing
@@ -29,6 +28,9 @@ from botctl.ratelimit.statistics import CHECKS, DENIED
 
 _SCAN_COUNT: Final = 1000
 _HOUR_S: Final = 3600
+_reaching_redis: Final = translated(
+    RedisError, OSError, sentence="The rate limits cannot be read: Redis fails ({error}).", hint=look_at("Redis")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Inspector:
 
     async def policies(self, now_s: float) -> list[PolicyRow]:
         """All policies, by owner and name. ``now_s``: seconds since 1970."""
-        async with _answers():
+        with _reaching_redis:
             declared = await self._declared()
             counts = await self._counts(int(now_s) // _HOUR_S)
             subjects = Counter([key.policy async for key, _ in self._keys("")])
@@ -95,7 +97,7 @@ class Inspector:
 
     async def commands(self) -> list[str]:
         """The commands of the bot as its processes last declared them (``ops status``); nothing if none ever ran."""
-        async with _answers():
+        with _reaching_redis:
             declared = (await self._declared()).get("bot", {})
         return sorted(name.replace(".", " ") for name in declared if ":" not in name)  # a component has one
 
@@ -105,7 +107,7 @@ class Inspector:
         Raises:
             UsageError: there is no such policy.
         """
-        async with _answers():
+        with _reaching_redis:
             declared = await self._declared()
             await self._check(policy, declared)
             found = await self._found(subject, policy)
@@ -132,7 +134,7 @@ class Inspector:
         Raises:
             UsageError: there is no such policy.
         """
-        async with _answers():
+        with _reaching_redis:
             await self._check(policy, await self._declared())
             found = await self._found(subject, policy)
             async with self.redis.pipeline(transaction=False) as pipe:
@@ -219,14 +221,3 @@ def _limits(declared: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], 
 def _parted(field: str) -> tuple[str, str]:
     what, _, policy = field.partition(" ")
     return policy, what
-
-
-@asynccontextmanager
-async def _answers() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise Unreachable(
-            f"The rate limits cannot be read: Redis fails ({type(error).__name__}).",
-            hint=look_at("Redis"),
-        ) from error

@@ -10,13 +10,11 @@ times the limit: the choice between "nobody" and "a little too much" is made for
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from random import Random
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -27,6 +25,8 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
 from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, Verdict, subject
+from botctl.core.errors import kind
+from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.ratelimit import keys, lua_script
@@ -98,14 +98,13 @@ class RedisLimiter:
         self._wake = asyncio.Event()
         self._declared = asyncio.Event()
         self._writing = asyncio.Lock()  # two writes of the books at once would count the same twice
-        self._down = asyncio.Event()
-        self._down.set()  # until it runs
-        self._random = Random()  # noqa: S311  spreads the probes of many processes
+        self._runs = False
+        self._outage = Outage(self.tasks, _log, _PROBES)
 
     @property
     def alone(self) -> bool:
         """Whether this process counts alone, because Redis did not answer."""
-        return self._down.is_set()
+        return self._outage.on or not self._runs
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``, or none of them when one is used up. Never raises."""
@@ -152,7 +151,7 @@ class RedisLimiter:
             self.tasks.spawn(self._fly, name=f"flight-{n}")
         self.tasks.spawn(self._probe, name="probe")
         self.tasks.spawn(self._keep_books, name="books")
-        self._down.clear()
+        self._runs = True
         try:
             yield self
         finally:
@@ -160,9 +159,9 @@ class RedisLimiter:
                 if not self.alone:
                     await self._write_books()
             finally:
-                self._down.set()
+                self._runs = False
                 self._answer_locally(self._take(len(self._waiting)))
-                await self.tasks.end()  # the probe, too: it must not find that Redis is well
+                await self.tasks.end()
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
         known = self._policies.get(name)
@@ -233,26 +232,20 @@ class RedisLimiter:
 
     def _fail(self, error: Exception) -> None:
         self.counts.failures += 1
-        if not self.alone:
-            detail = f"rate limits are counted by this process alone: Redis failed ({type(error).__name__})"
-            _log.warning(detail)
-            self.tasks.degraded(detail)
-        self._down.set()
+        if self._runs:
+            self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({kind(error)})")
 
     async def _probe(self) -> None:
         """While this process counts alone, try an empty batch now and then."""
         while True:
-            await self._down.wait()
-            for failures in itertools.count():
-                await asyncio.sleep(_PROBES.delay_s(failures, self._random))
-                try:
-                    await self._ask([])
-                except Exception as error:  # noqa: BLE001  still down; any reason will do
-                    self._fail(error)
-                else:
-                    self._down.clear()
-                    self.tasks.recovered()
-                    break
+            await self._outage.begins()
+            await self._outage.pause()
+            try:
+                await self._ask([])
+            except Exception as error:  # noqa: BLE001  still down; any reason will do
+                self._fail(error)
+            else:
+                self._outage.end()
 
 
 @asynccontextmanager

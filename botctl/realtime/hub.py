@@ -12,11 +12,11 @@ import itertools
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from random import Random
 from typing import Final, Protocol
 
 from botctl.core.contracts.event_log import Entry, EventLog, Page, Position
 from botctl.core.errors import Unreachable
+from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.realtime.protocol import message, place, pushes
 from botctl.realtime.socket import MAX_HEADER_BYTES, chunks, text_frame
@@ -80,14 +80,13 @@ class Hub:
     def __init__(self, log: EventLog, tasks: Tasks, *, recover: int, recover_bytes: int) -> None:
         self.counts = HubCounts()
         self._log = log
-        self._tasks = tasks
         self._recover = recover
         self.recover_bytes = recover_bytes
         self._topics: dict[str, _Topic] = {}
         self._wanted = asyncio.Event()
         self._after: dict[str, Position] = {}  # what is being read
         self._reading: asyncio.Task[Mapping[str, Page]] | None = None
-        self._random = Random()  # noqa: S311  spreads the tries of many processes
+        self._outage = Outage(tasks, _log, _PAUSES)
 
     @property
     def subscriptions(self) -> int:
@@ -146,23 +145,15 @@ class Hub:
 
     async def run(self) -> None:
         """Read and hand out, for ever. While the log cannot be read, everyone waits; nothing is lost by that."""
-        failures = 0
         while True:
             try:
                 pages = await self._next()
             except Unreachable as error:
-                if failures == 0:
-                    detail = f"no events are handed out: {error}"
-                    _log.warning(detail)
-                    self._tasks.degraded(detail)
-                await asyncio.sleep(_PAUSES.delay_s(failures, self._random))
-                failures += 1
-                continue
-            if failures:
-                failures = 0
-                self._tasks.recovered()
-            for name, page in pages.items():
-                self._deliver(name, page)
+                await self._outage.failed(f"no events are handed out: {error}")
+            else:
+                self._outage.end()
+                for name, page in pages.items():
+                    self._deliver(name, page)
 
     async def _next(self) -> Mapping[str, Page]:
         """The next pages of all topics; nothing when the topics changed while it was waiting for them."""

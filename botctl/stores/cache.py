@@ -23,13 +23,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from random import Random
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from botctl.core.errors import kind
 from botctl.core.ids import event_id
+from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 
 V = TypeVar("V")
@@ -114,7 +115,7 @@ class Cache(Generic[V]):
         self._untold: set[str] = set()  # invalidations that Redis did not take
         self._trusted = False
         self._missed = False
-        self._random = Random()  # noqa: S311  spreads the tries of many processes
+        self._outage = Outage(self.tasks, _log, _BACK)
         self._share = self.redis.register_script(_SHARE)
         self._invalidate = self.redis.register_script(_INVALIDATE)
 
@@ -263,26 +264,21 @@ class Cache(Generic[V]):
         if self._trusted:
             self._forget_all()
             self._missed = True
-            detail = f"the cache of {self.name} is not used: Redis failed ({type(error).__name__})"
-            _log.warning(detail)
-            self.tasks.degraded(detail)
+            self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({kind(error)})")
 
     async def _listen(self) -> None:
         """Hear invalidations; whenever they cannot be heard, trust nothing."""
-        failures = 0
         while True:
             try:
                 async with self.redis.pubsub() as pubsub:
                     await pubsub.subscribe(self._channel)
                     await self._subscribed(pubsub)
-                    failures = 0
                     while self._trusted:
                         await self._hear(pubsub)
             except (RedisError, OSError) as error:
                 self._distrust(error)
             self._missed = True
-            await asyncio.sleep(_BACK.delay_s(failures, self._random))
-            failures += 1
+            await self._outage.pause()
 
     async def _subscribed(self, pubsub: Any) -> None:
         while (await self._next(pubsub, _PONG_S))["type"] != "subscribe":
@@ -293,9 +289,9 @@ class Cache(Generic[V]):
             while self._untold:
                 await self._tell(key := next(iter(self._untold)))
                 self._untold.discard(key)
-            self.tasks.recovered()
         self._forget_all()
         self._trusted, self._missed = True, False
+        self._outage.end()
 
     async def _hear(self, pubsub: Any) -> None:
         message = await pubsub.get_message(timeout=_SILENCE_S)

@@ -32,7 +32,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.contracts.leasing import LATE, Belief, Contender, Holder, Mark
 from botctl.core.contracts.protocols import Lease, Leases, Waits
-from botctl.core.errors import Held, Unreachable, look_at
+from botctl.core.errors import Held, look_at, translated
 from botctl.core.escape import safe
 from botctl.stores.mongo import Database
 
@@ -41,7 +41,6 @@ POLL_S: Final = 1.0  # at most this long until a lease that became free is taken
 RELEASE_S: Final = 2.0  # a stop does not wait longer for MongoDB
 TOLD_S: Final = 1.0  # who waits longer is told for whom
 BLOCKED: Final = "something blocked the event loop (long work belongs in `asyncio.to_thread`)"
-_HINT: Final = look_at("MongoDB")
 _log = logging.getLogger(__name__)
 
 
@@ -130,13 +129,11 @@ class MongoLeases:
 
     async def holder(self, name: str) -> Holder | None:
         """Who holds ``name``, as the protocol says."""
-        try:
+        with _asking(name):
             found = await self.collection.find_one({"_id": name})
             if found is None or found["free"]:
                 return None
             now = await server_time(self.collection)
-        except PyMongoError as error:
-            raise Unreachable(f"Nobody knows who holds {name}: MongoDB fails.", hint=_HINT) from error
         silent_s = max(0.0, (now - found["renewed"]).total_seconds())
         return Holder(found["holder"].rpartition(":")[0], silent_s, float(found["ttl_s"]))
 
@@ -144,7 +141,7 @@ class MongoLeases:
         contender, began_s = Contender(), self.clock_s()
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while True:
-            try:
+            with _asking(name):
                 mark = await look(self.collection, name)
                 contender.seen(mark, self.clock_s())
                 sent_at_s = self.clock_s()
@@ -153,8 +150,6 @@ class MongoLeases:
                         _log.debug("lease %s: taken with fence %d", name, mark.fence + 1)
                         return HeldLease(name, mark.fence + 1, Belief(ttl_s, sent_at_s), self.clock_s)
                     continue  # somebody was quicker: look who
-            except PyMongoError as error:
-                raise Unreachable(f"Nobody knows who holds {name}: MongoDB fails.", hint=_HINT) from error
             now_s = self.clock_s()
             left_s = float("inf") if wait_s is None else began_s + wait_s - now_s
             if left_s <= 0:
@@ -198,7 +193,7 @@ class MongoLeases:
                 with pymongo.timeout(min(left_s, lease.belief.renew_every_s)):
                     if not await renew(self.collection, lease.name, lease.fence):
                         return False
-        except (PyMongoError, TimeoutError):
+        except (PyMongoError, TimeoutError):  # it is tried again for as long as the belief lasts
             _log.debug("lease %s: could not be renewed", lease.name, exc_info=True)
         else:
             lease.belief.renewed(sent_at_s)
@@ -223,6 +218,11 @@ async def server_time(collection: Collection) -> datetime:
     """The time by the clock that `renewed` is written by, aware, in UTC."""
     said: datetime = (await collection.database.command("hello"))["localTime"]
     return said.replace(tzinfo=UTC)  # what a command answers is naive, and in UTC
+
+
+def _asking(name: str) -> translated:
+    sentence = f"Nobody knows who holds {name}: MongoDB fails."
+    return translated(PyMongoError, sentence=sentence, hint=look_at("MongoDB"))
 
 
 def _process(mark: Mark) -> str:

@@ -97,7 +97,7 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     async with _closed_soon(connect(url, timeout_s=timeout_s)) as client:
-        try:
+        try:  # not `errors.translated`: a server that refuses is another error than one that is not there
             await client.admin.command("ping")
         except (ConfigurationError, OperationFailure) as error:
             if isinstance(error, OperationFailure) and error.code not in _REFUSED:

@@ -143,7 +143,7 @@ async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[R
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
     async with connect(url, timeout_s=timeout_s) as client:
-        try:
+        try:  # not `errors.translated`: a server that refuses is another error than one that is not there
             await client.ping()
         except (RedisError, OSError) as error:
             if _refused(error):

@@ -85,7 +85,7 @@ async def _asked(url: str, ask: Callable[[str], Awaitable[str]]) -> tuple[StoreS
     began = time.perf_counter()
     try:
         version = await ask(url)
-    except (ConfigError, RedisError, PyMongoError, OSError) as error:
+    except (ConfigError, RedisError, PyMongoError, OSError) as error:  # not translated: that it fails is the answer
         return StoreState.DOWN, "", None, redact(safe(error))
     return StoreState.UP, version, round((time.perf_counter() - began) * 1000, 1), ""
 

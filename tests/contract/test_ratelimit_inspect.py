@@ -171,9 +171,9 @@ async def test_a_reset_of_one_policy_leaves_the_others(redis, bot, inspector):
 async def test_a_reset_reaches_what_a_process_remembers_of_a_time_without_redis(redis, bot, inspector):
     """In the next outage it counts alone again, and must not refuse by what it knew of the last one."""
     async with limiting(redis, bot) as limiter:
-        limiter._down.set()
+        limiter._outage.begin("Redis is away")
         assert await use(limiter, 6) == [True] * 5 + [False]
-        limiter._down.clear()
+        limiter._outage.end()
         await until(lambda: limiter._books._resets is not None)
         assert len(limiter._local) > 0
         await inspector.reset(subject_of("user:9"))

@@ -50,13 +50,15 @@ def test_the_example_runs_as_it_comes_under_xdist(tmp_path: Path) -> None:
 
 
 def test_it_needs_nothing_else_of_botctl() -> None:
-    """The plugin alone loads nothing of the sandbox; all of it loads no store, no terminal, no metrics."""
+    """The plugin alone loads nothing of the sandbox; all of it, and a sandbox alone, no store, terminal or metrics."""
     code = """
 import sys
 import botctl.sandbox.testing.plugin
 assert not {"aiohttp", "disnake", "loguru"} & set(sys.modules), "the plugin"
 import botctl.sandbox.testing as testing
 everything = [getattr(testing, name) for name in testing.__all__]
+assert "loguru" not in sys.modules, "all of it"
+import botctl.sandbox.__main__
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True, timeout=60)

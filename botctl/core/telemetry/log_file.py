@@ -1,7 +1,9 @@
 """A file of lines that grows, is put aside when it is full, and never stops whoever writes to it.
 
 Each line is one ``write`` to a file opened for appending: nothing waits in memory to be lost by a crash, and several
-processes can share the file. It costs about half a microsecond.
+processes can share the file. It costs about half a microsecond. loguru 0.7.3's own file sink has no lock: of two
+processes that find the file full, the second fails to rename it, or puts aside what the first has just begun; and an
+error is raised where the line was logged, or printed with the whole record, secrets and all, for every line.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ For machines, in ``logs/botctl.jsonl``, one JSON object a line::
      "error": {"type": "ValueError", "message": "…", "trace": "…"}}
 
 Fields and ``error`` stand there only when they have something to say; a field that is no number, boolean or null is
-text. Secrets are out of all of it. For people the same stands on one line, and a traceback below it.
+text. Secrets are out of all of it. For people the same stands on one line, and a traceback below it. loguru's own
+``serialize`` writes another shape (``{"text", "record"}``, with thread and process), and takes no secret out.
 """
 
 from __future__ import annotations

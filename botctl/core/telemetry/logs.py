@@ -1,8 +1,8 @@
 """Logs: loguru in front, a readable line on stderr and a JSON line in ``logs/botctl.jsonl`` behind.
 
-botctl logs with ``loguru.logger``; ``logger.contextualize(command=…, guild=…, user=…, interaction=…)`` around the work
-gives every line in it these fields, ``logger.bind(service=…)`` a service its own. What others log with `logging`, warn
-of, or raise in a thread comes here too. No secret reaches a sink: `log_lines` takes them out of each line, tracebacks
+botctl logs with `logging`, as its libraries do, and all of that comes here, like what is warned of, or raised in a
+thread. loguru is the way out, and no other module of botctl knows it; an author's code may use it, and its
+``logger.contextualize(command=…)``. No secret reaches a sink: `log_lines` takes them out of each line, tracebacks
 included, and loguru's own ``diagnose``, which prints values of variables, is off.
 """
 
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from loguru import logger
 
-from botctl.core.config.settings import LogLevel, Settings
 from botctl.core.telemetry.log_file import LogFile
 from botctl.core.telemetry.log_lines import FIELDS, Line, as_json, as_text, line_of
 
 if TYPE_CHECKING:
     from loguru import Message, Record
+
+    from botctl.core.config.settings import LogLevel, Settings  # pydantic would double the start of the sandbox
 
 FILE_NAME: Final = "botctl.jsonl"
 
@@ -66,6 +67,14 @@ def start_logs(
         yield
 
 
+@contextmanager
+def stderr_logs() -> Iterator[None]:
+    """Let what is logged inside, from INFO on, reach stderr alone: for a process without settings."""
+    sink = _Sink(_Console(None, as_json_lines=False), logging.INFO)
+    with _handler(sink, logging.INFO), _captured(logging.INFO):
+        yield
+
+
 class _Console:
     """stderr: in colour on a terminal, unless NO_COLOR is set; with the date elsewhere, for those who keep it."""
 
@@ -93,7 +102,7 @@ class _Console:
 class _Sink:
     """What loguru calls, once for each line: both sinks share the line's making."""
 
-    def __init__(self, console: _Console, shown: int, file: LogFile, kept: int) -> None:
+    def __init__(self, console: _Console, shown: int, file: LogFile | None = None, kept: int = 0) -> None:
         self._console = console
         self._shown = shown
         self._file = file
@@ -110,7 +119,7 @@ class _Sink:
             fields=record["extra"],
             error=(raised.value, str(message)) if raised is not None and raised.value is not None else None,
         )
-        if level.no >= self._kept:
+        if self._file is not None and level.no >= self._kept:
             self._file.write(as_json(line))
         if level.no >= self._shown and line.logger != TOLD and not self._is_chatter(line.logger, level.no):
             self._console.write(line)

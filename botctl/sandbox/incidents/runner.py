@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from loguru import logger
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents import catalogue, register_all  # noqa: F401 - fills the catalogue
 from botctl.sandbox.incidents.catalogue import Value
 from botctl.sandbox.incidents.scenario import Step
 from botctl.sandbox.server import Sandbox
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -53,7 +55,7 @@ class Incidents:
         begun = asyncio.create_task(self._run(name, kind.function(self._sandbox, **settings), for_s))
         made = Running(name, {**kind.settings, **settings}, self._sandbox.world.timestamp(), for_s, begun)
         self._running[name] = made
-        logger.warning("Incident {} begins: {}", name, dict(made.settings))
+        _log.warning("Incident %s begins: %s", name, dict(made.settings))
         await asyncio.wait((begun,), timeout=0)
         if begun.done():
             begun.result()
@@ -101,7 +103,7 @@ class Incidents:
             last_s = max(step.end_s for step in steps)
             await clock.sleep(max(began_s + last_s - clock.monotonic(), 0.0))
         except UsageError as error:
-            logger.error("The scenario has ended early: {}", error)
+            _log.error("The scenario has ended early: %s", error)
         finally:
             for step in steps:
                 await self.stop(step.name)
@@ -117,7 +119,7 @@ class Incidents:
                 self._running[name].result = result or {}
         finally:
             del self._running[name]
-            logger.warning("Incident {} has ended", name)
+            _log.warning("Incident %s has ended", name)
 
 
 RUNNER = web.AppKey("incidents", Incidents)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from botctl.core.errors import BotctlError, Held
+from botctl.core.redact import register
+from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.model.world import World
@@ -45,7 +47,7 @@ def start(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
         ConfigError: the world's file, or the self-check that the environment asks for, cannot be had.
         UsageError: a bot cannot be called so.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(plan, tell))
 
 
@@ -99,10 +101,11 @@ async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
 def _tokens(plan: Plan, world: World) -> dict[str, str]:
     """Tokens to the applications whose they are."""
     tokens = {bot_token(plan.secret, one): one for one in world.applications}
-    if not plan.token:
-        return tokens
-    first = next(iter(tokens))
-    return {plan.token: tokens.pop(first), **tokens}
+    if plan.token:
+        first = next(iter(tokens))
+        tokens = {plan.token: tokens.pop(first), **tokens}
+    register(plan.secret, *tokens)
+    return tokens
 
 
 @contextlib.asynccontextmanager

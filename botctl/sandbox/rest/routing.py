@@ -6,6 +6,7 @@ Importing `register_all` fills the table.
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError
-from loguru import logger
 
 from botctl.core.escape import safe
 from botctl.sandbox.model.api_error import RateLimited, Refusal, not_found, too_large, unauthorized
@@ -29,6 +29,7 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import BODY, SANDBOX
 from botctl.sandbox.web.responses import page, respond
 
+_log = logging.getLogger(__name__)
 Json = dict[str, Any]
 PREFIX = "/api/v10"
 _MALFORMED = (ValueError, RuntimeError, EOFError, zlib.error, HttpProcessingError)  # what aiohttp raises of a form
@@ -261,7 +262,7 @@ def _json(raw: bytes) -> Any:
 
 
 async def _no_route(request: web.Request) -> web.Response:
-    logger.warning("The sandbox has no route {} {}", request.method, safe(request.path))
+    _log.warning("The sandbox has no route %s %s", request.method, safe(request.path))
     sandbox = request.app[SANDBOX]
     if sandbox.limiter.banned and (banned := _banned(request, sandbox)):
         return banned

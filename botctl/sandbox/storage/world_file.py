@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from loguru import logger
 
 from botctl.core.clock import Clock
 from botctl.core.errors import ConfigError
@@ -32,6 +31,7 @@ from botctl.sandbox.model.world import (
     World,
 )
 
+_log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VERSION = 1
 _PAUSE_S = 0.2  # after a change, for those that come with it
@@ -137,7 +137,7 @@ class Saver:
         try:
             save(self._world, self._path)
         except OSError as error:
-            logger.warning("The sandbox's state cannot be written to {}: {}", self._path, error)
+            _log.warning("The sandbox's state cannot be written to %s: %s", self._path, error)
         return time.perf_counter() - began_s
 
 

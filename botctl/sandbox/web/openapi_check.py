@@ -11,6 +11,7 @@ import contextlib
 import copy
 import functools
 import json
+import logging
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -19,11 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
-from loguru import logger
 
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 
+_log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VARIABLE: Final = "BOTCTL_DISCORD_OPENAPI"
 _API = re.compile(r"/api(?:/v\d+)?(?=/)")
@@ -193,8 +194,8 @@ class Judge:
     def _found(self, fault: Fault) -> None:
         self.count += 1
         if fault not in self.faults:
-            line = "Not as Discord's description says: {} {} ({}), {}: {}"
-            logger.error(line, fault.method, safe(fault.route), fault.status, fault.where, safe(fault.what))
+            line = "Not as Discord's description says: %s %s (%s), %s: %s"
+            _log.error(line, fault.method, safe(fault.route), fault.status, fault.where, safe(fault.what))
         self.faults.append(fault)
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from loguru import logger
 
 from botctl.core.config.settings import LogLevel, Settings
 from botctl.core.redact import redact, register
-from botctl.core.telemetry.logs import TOLD, start_logs
+from botctl.core.telemetry.logs import TOLD, start_logs, stderr_logs
 
 SECRET = "hunter2-of-the-logs"
 BOT_TOKEN = "MTA5OTk5OTk5OTk5OTk5OTk5.GabcdE.abcdefghijklmnopqrstuvwxyz0123456789AB"
@@ -237,6 +238,25 @@ def test_a_closed_stderr_does_not_stop_the_bot(logs: Logs) -> None:
         logs.stderr.close()
         logger.info("kept")
     assert logs.lines[0]["message"] == "kept"
+
+
+def test_a_process_without_settings_logs_to_stderr_alone_and_without_secrets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    register(SECRET)
+    with stderr_logs():
+        logging.getLogger("botctl.sandbox.rest.routing").warning("The sandbox has no route %s /%s", "GET", SECRET)
+        logging.getLogger("botctl.sandbox").info("It listens.")
+        logging.getLogger("botctl.sandbox").debug("A byte came.")
+        logging.getLogger("aiohttp.access").info("GET /")
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line.partition(" ") for line in err.splitlines()]
+    assert [line for _, _, line in lines] == [
+        "WARNING botctl.sandbox.rest.routing The sandbox has no route GET /[redacted]",
+        "INFO    botctl.sandbox It listens.",
+    ]
+    assert all(datetime.fromisoformat(at).tzinfo for at, _, _ in lines)
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""An outage: one warning, degraded until it is over, tries ever further apart."""
+
+import asyncio
+import logging
+from itertools import pairwise
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from botctl.core.contracts.service_state import State
+from botctl.core.services.outage import Outage
+from botctl.core.services.tasks import Backoff, Tasks
+
+EXACT = Backoff(first_s=1, factor=2, limit_s=8, jitter=0)
+_log = logging.getLogger("botctl.tests.outage")
+
+
+class Watcher:
+    """Notes the states of the service."""
+
+    def __init__(self):
+        self.tasks = Tasks("relay", watcher=self, random=Random(1))
+        self.heard = []
+
+    def news(self):
+        self.heard.append((self.tasks.state, self.tasks.detail))
+
+    def failed(self, what, error):
+        raise AssertionError(what)
+
+
+@pytest.fixture
+def watcher():
+    return Watcher()
+
+
+@pytest.fixture
+def outage(watcher):
+    return Outage(watcher.tasks, _log, EXACT)
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+async def test_it_is_told_once_and_the_service_is_degraded_until_it_is_over(outage, watcher, caplog):
+    outage.begin("events wait: Redis failed (ConnectionError)")
+    outage.begin("events wait: Redis failed (TimeoutError)")
+    assert outage.on
+    assert [(r.levelname, r.name, r.message) for r in caplog.records] == [
+        ("WARNING", _log.name, "events wait: Redis failed (ConnectionError)")
+    ]
+    outage.end()
+    assert not outage.on
+    assert watcher.heard == [(State.DEGRADED, "events wait: Redis failed (ConnectionError)"), (State.READY, "")]
+
+
+async def test_without_one_its_end_is_no_news(outage, watcher):
+    outage.end()
+    outage.end()
+    assert watcher.heard == []
+
+
+async def test_a_detail_is_text_and_no_format(outage, caplog):
+    outage.begin("100 %s of {}")
+    assert [record.getMessage() for record in caplog.records] == ["100 %s of {}"]
+
+
+async def test_others_may_have_warned_already(watcher, caplog):
+    outage = Outage(watcher.tasks, _log, level=logging.DEBUG)
+    with caplog.at_level(logging.DEBUG, _log.name):
+        outage.begin("Redis is away")
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    assert watcher.tasks.state is State.DEGRADED
+
+
+@pytest.mark.looptime
+async def test_pauses_grow_and_begin_again_with_the_next_outage(outage):
+    for _ in range(5):
+        await outage.failed("away")
+    assert now() == 1 + 2 + 4 + 8 + 8
+    outage.end()
+    began = now()
+    await outage.failed("away again")
+    assert now() - began == 1
+
+
+@pytest.mark.looptime
+async def test_pauses_without_a_word_begin_again_at_the_end_too(outage, watcher):
+    await outage.pause()
+    await outage.pause()
+    outage.end()
+    await outage.pause()
+    assert now() == 1 + 2 + 1
+    assert watcher.heard == []
+
+
+@pytest.mark.looptime
+async def test_who_waits_for_one_hears_of_each(outage):
+    heard = []
+
+    async def listen():
+        while True:
+            await outage.begins()
+            heard.append(now())
+            outage.end()
+
+    listening = asyncio.create_task(listen())
+    for _ in range(2):
+        await asyncio.sleep(5)
+        outage.begin("away")
+    await asyncio.sleep(1)
+    listening.cancel()
+    assert heard == [5, 10]
+
+
+@settings(deadline=None)
+@given(st.lists(st.booleans()))
+def test_law_whatever_comes_each_row_of_failures_is_one_outage(rounds):
+    watcher, lines = Watcher(), []
+    log = SimpleNamespace(log=lambda _level, line: lines.append(line))
+    outage = Outage(watcher.tasks, log)
+    began = []
+    for n, well in enumerate(rounds):
+        if well:
+            outage.end()
+        else:
+            if not outage.on:
+                began.append(f"failure {n}")
+            outage.begin(f"failure {n}")
+        assert outage.on is not well
+        assert (watcher.tasks.state, watcher.tasks.detail) == (
+            (State.READY, "") if well else (State.DEGRADED, began[-1])
+        )
+    firsts = [f"failure {n}" for n, well in enumerate(rounds) if not well and (n == 0 or rounds[n - 1])]
+    assert lines == began == firsts
+    assert len(watcher.heard) == len(firsts) + sum(1 for a, b in pairwise(rounds) if b and not a)
