@@ -16,7 +16,8 @@ from pathlib import Path
 
 from botctl.core.errors import BotctlError, ExitCode
 from botctl.sandbox.model import limits
-from botctl.sandbox.process.standalone import SECRET, TOKEN, Plan, new_secret, start
+from botctl.sandbox.process.secret import SECRET, TOKEN, new_secret
+from botctl.sandbox.process.standalone import Plan, start
 from botctl.sandbox.server import Sandbox
 
 

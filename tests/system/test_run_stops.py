@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from botctl.core import service
+from botctl.core.services import service
 from botctl.core.services.registry import Registry
 
 # What a service has to stop of itself, and then of its cancellation: a fifth of what it is.

@@ -23,7 +23,7 @@ from botctl.sandbox.model import permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.tokens import bot_token, client_secret
 from botctl.sandbox.process.client_libraries import pointed
-from botctl.sandbox.process.standalone import kept_secret, secret_of
+from botctl.sandbox.process.secret import kept_secret, secret_of
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from tests.support.cli import Project

@@ -1,23 +1,123 @@
-"""What import-linter cannot see of the layers."""
+"""What import-linter cannot see: circles, imports inside functions, what a call loads, who makes clients."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import botctl
+from tests.support.verbs import LAZY
 
 PACKAGE = Path(botctl.__file__).parent
 CLIENTS = {"AsyncMongoClient", "MongoClient", "Redis", "StrictRedis", "ConnectionPool", "BlockingConnectionPool"}
 MAKERS = {"from_url", "from_pool"}
+MOST_LOCAL_IMPORTS = 25
 
 
-def makes_clients(source: str) -> Iterator[str]:
+@cache
+def sources() -> Mapping[str, ast.Module]:
+    """Every module of botctl by its name, parsed."""
+    return {_name(path): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(source: ast.Module, modules: Collection[str]) -> Iterator[str]:
+    """The modules that ``source`` imports: anywhere, inside functions and for type checking too."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in modules else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def circle(modules: Mapping[str, ast.Module]) -> list[str]:
+    """Modules that import each other in a circle; empty where there is none.
+
+    The package itself is left out: what it names for authors is loaded when it is asked for.
+    """
+    known = modules.keys() - {"botctl"}
+    graph = {name: {one for one in imported(modules[name], known) if one in known} for name in known}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle(sources()) == []
+
+
+@pytest.mark.parametrize(
+    "late",
+    ["from p import a", "import p.a", "def f():\n    from p.a import x", "if TYPE_CHECKING:\n    from p.a import x"],
+)
+def test_a_circle_is_seen_wherever_its_imports_stand(late: str) -> None:
+    texts = {"p": "", "p.a": "from p.b import y", "p.b": late}
+    assert set(circle({name: ast.parse(text) for name, text in texts.items()})) == {"p.a", "p.b"}
+
+
+def local_imports(source: ast.Module) -> set[int]:
+    """The lines inside functions of ``source`` that import a module of botctl."""
+    functions = [node for node in ast.walk(source) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = (node for function in functions for node in ast.walk(function) if isinstance(node, ast.ImportFrom))
+    return {node.lineno for node in inside if (node.module or "").startswith("botctl")}
+
+
+def test_imports_inside_functions_are_few() -> None:
+    found = {name: lines for name, text in sources().items() if (lines := local_imports(text))}
+    assert sum(map(len, found.values())) <= MOST_LOCAL_IMPORTS, found
+
+
+def loaded_by(*words: str) -> set[str]:
+    """The modules that a call of botctl has loaded when it ends."""
+    look = "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules), file=sys.stderr))\n"
+    call = f"{look}sys.argv = ['botctl', *{words!r}]\nfrom botctl.cli.main import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False, timeout=60)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",)])
+def test_help_and_version_load_no_library_but_typer(words: tuple[str, ...]) -> None:
+    loaded = loaded_by(*words)
+    assert "typer" in loaded
+    assert not loaded & {"rich", "redis", "pymongo", "pydantic", "aiohttp", "disnake", "loguru", "asyncio"}
+    assert {name for name in loaded if name.startswith("botctl.") and name.count(".") > 2} == set()
+
+
+def test_the_audit_log_loads_neither_discord_nor_redis() -> None:
+    loaded = loaded_by("audit", "log", "--help")
+    assert {"pymongo", "rich"} <= loaded
+    assert not loaded & {"disnake", "redis", "aiohttp", "websockets", "apscheduler", "prompt_toolkit"}
+
+
+def test_a_person_in_the_sandbox_loads_no_server() -> None:
+    loaded = loaded_by("sandbox", "send", "--help")
+    assert "aiohttp.client" in loaded
+    assert not loaded & {"botctl.sandbox.server", "disnake", "redis", "pymongo", "pydantic_settings", "prompt_toolkit"}
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_the_line_of_a_lazy_command_is_that_of_its_help(name: str) -> None:
+    lazy = LAZY[name]
+    assert lazy.get_short_help_str(200) == lazy.load().get_short_help_str(200)
+
+
+def makes_clients(source: ast.Module) -> Iterator[str]:
     """Every call in ``source`` that makes a client of Redis or MongoDB."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(source):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if called.rpartition(".")[2] in CLIENTS | MAKERS:
@@ -26,14 +126,10 @@ def makes_clients(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("line", ["Redis(host='x')", "redis.asyncio.from_url(u)", "Redis.from_url(u)", "MongoClient()"])
 def test_what_makes_a_client_is_seen(line):
-    assert list(makes_clients(line))
+    assert list(makes_clients(ast.parse(line)))
 
 
 def test_clients_are_made_in_stores_alone():
     """There their limits, retries and refusals are decided; everybody else asks the registry."""
-    made = {
-        str(path.relative_to(PACKAGE)): found
-        for path in PACKAGE.rglob("*.py")
-        if (found := list(makes_clients(path.read_text(encoding="utf-8"))))
-    }
-    assert {Path(name).parts[0] for name in made} == {"stores"}, made
+    made = {name: found for name, text in sources().items() if (found := list(makes_clients(text)))}
+    assert {name.split(".")[1] for name in made} == {"stores"}, made

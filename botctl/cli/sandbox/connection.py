@@ -13,7 +13,7 @@ from botctl.core.errors import ConfigError, Unreachable, UsageError
 from botctl.core.paths import find_root
 from botctl.core.processes.runtime import Runtime
 from botctl.sandbox.console.client import START_IT, Home
-from botctl.sandbox.process.standalone import SECRET, secret_of
+from botctl.sandbox.process.secret import SECRET, secret_of
 
 URL = "BOTCTL_SANDBOX_URL"
 

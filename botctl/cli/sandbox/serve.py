@@ -15,7 +15,8 @@ from botctl.core.escape import safe
 from botctl.sandbox.model.limits import Limits, pairs
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.process.client_libraries import pointed
-from botctl.sandbox.process.standalone import SECRET, Plan, kept_secret, new_secret, secret_of, start
+from botctl.sandbox.process.secret import SECRET, kept_secret, new_secret, secret_of
+from botctl.sandbox.process.standalone import Plan, start
 from botctl.sandbox.server import Sandbox
 
 PORT = 8911

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from botctl.core.errors import BotctlError, Held
+from botctl.core.errors import Held
 from botctl.core.redact import register
 from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
@@ -21,8 +20,6 @@ from botctl.sandbox.process.serve import Listener, bound, serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from botctl.sandbox.storage.attachments import Files
-
-TOKEN, SECRET = "BOTCTL_SANDBOX_TOKEN", "BOTCTL_SANDBOX_SECRET"
 
 
 @dataclass(frozen=True)
@@ -49,36 +46,6 @@ def start(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
     """
     with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(plan, tell))
-
-
-def new_secret() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def kept_secret(path: Path) -> str:
-    """The secret in the file ``path``, which is made, for its owner's eyes only, when it is not there.
-
-    Raises BotctlError when it cannot be read or written.
-    """
-    try:
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(new_secret() + "\n")
-        found = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BotctlError(f"The secret in {path} cannot be had: {error}.") from None
-    if not found:
-        raise BotctlError(f"There is no secret in {path}.", hint="Delete the file; a new secret is made.")
-    return found
-
-
-def secret_of(environment: Mapping[str, str]) -> str | None:
-    """The control secret that the environment says, or names the file of."""
-    if said := environment.get(SECRET):
-        return said
-    named = environment.get(f"{SECRET}_FILE")
-    return kept_secret(Path(named)) if named else None
 
 
 async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
