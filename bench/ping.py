@@ -25,7 +25,7 @@ from bench.rounds import Bar, interleave, report
 from botctl.cli.init.scaffold import create
 from botctl.core.processes.process import child_environment
 from botctl.core.processes.runtime import Runtime
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.model.tokens import bot_token
 
@@ -125,7 +125,7 @@ def _by_library(stats: Path) -> dict[str, float]:
 async def _load(url: str, secret: str, commands: int) -> None:
     """A closed loop: ``OUTSTANDING`` people who type the next command when the last is answered."""
     left = iter(range(commands))
-    call, seat = SlashCall("ping", {}), Seat()
+    call, seat = SlashCall("ping", {}), Identity()
 
     async def person(client: SandboxClient) -> None:
         for _ in left:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from botctl.core.contracts.audit_entry import AuditEntry, Change, Stage, Success, Who
+from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, Stage
 
 WINDOW_S = 60
 MAX_SUBJECTS = 10_000
@@ -16,12 +16,12 @@ _Key = tuple[int, str, str | None, str, str | None]
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Counter:
     first: AuditEntry
     times: int = 0
 
 
-class Refusals:
+class DenialAggregator:
     """What was refused, by minute, actor, guild, action and reason, until its minute is over.
 
     Kept in memory meanwhile; a process that is killed forgets at most the refusals of the last minute.
@@ -29,7 +29,7 @@ class Refusals:
 
     def __init__(self, *, max_subjects: int = MAX_SUBJECTS) -> None:
         self._max_subjects = max_subjects
-        self._tallies: dict[_Key, _Tally] = {}
+        self._tallies: dict[_Key, _Counter] = {}
 
     def __len__(self) -> int:
         return len(self._tallies)
@@ -37,16 +37,16 @@ class Refusals:
     @staticmethod
     def counts(entry: AuditEntry) -> bool:
         """Whether ``entry`` is one of those that are counted: the end of an action that was refused."""
-        return entry.outcome is Success.DENIED and entry.stage is Stage.END
+        return entry.outcome is AuditOutcome.DENIED and entry.stage is Stage.END
 
     def add(self, entry: AuditEntry) -> None:
         """Count one more."""
         tally = self._tallies.get(_key(entry))
         if tally is None and len(self._tallies) >= self._max_subjects:
-            entry = replace(entry, actor=Who(entry.actor.type, EVERYBODY_ELSE))
+            entry = replace(entry, actor=Principal(entry.actor.type, EVERYBODY_ELSE))
             tally = self._tallies.get(_key(entry))
         if tally is None:
-            tally = self._tallies[_key(entry)] = _Tally(entry)
+            tally = self._tallies[_key(entry)] = _Counter(entry)
         tally.times += 1
 
     def due_s(self, now: datetime) -> float | None:
@@ -70,6 +70,6 @@ def _key(entry: AuditEntry) -> _Key:
     return (_minute(entry.at), entry.actor.id, entry.guild, entry.action, entry.reason)
 
 
-def _counted(tally: _Tally) -> AuditEntry:
+def _counted(tally: _Counter) -> AuditEntry:
     """The first refusal, with how many there were."""
     return replace(tally.first, changes=(Change("times", None, tally.times),))

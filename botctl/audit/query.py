@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from botctl.core.clock import iso_ms, unix_ms
-from botctl.core.contracts.audit_entry import Success
+from botctl.core.contracts.audit_entry import AuditOutcome
 
 WILDCARD: Final = "*"
 _ANYTHING: Final = r"[\s\S]*"  # "." knows no newline, and a custom id may hold one
@@ -26,7 +26,7 @@ class Query:
     actor: str | None = None
     action: str | None = None
     guild: str | None = None
-    outcome: Success | None = None
+    outcome: AuditOutcome | None = None
     since: datetime | None = None
     until: datetime | None = None
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.audit_entry import Change, Success, Target, Who, happened, operator
+from botctl.core.contracts.audit_entry import AuditOutcome, Change, Principal, Target, make_entry, operator
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged, Source
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.contracts.service_state import State
+from botctl.core.contracts.service_state import ServiceState
 
-_TOLD: Final = {State.DEGRADED: Success.ERROR, State.FAILED: Success.ERROR, State.READY: Success.SUCCESS}
-_UNWELL: Final = (State.DEGRADED, State.RESTARTING)
+_TOLD: Final = {
+    ServiceState.DEGRADED: AuditOutcome.ERROR,
+    ServiceState.FAILED: AuditOutcome.ERROR,
+    ServiceState.READY: AuditOutcome.SUCCESS,
+}
+_UNWELL: Final = (ServiceState.DEGRADED, ServiceState.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +32,13 @@ class Recorder:
 
     def service_changed(self, event: ServiceChanged) -> None:
         """``service.failed``, ``service.degraded``, ``service.ready``: what is news, and no start or stop in order."""
-        outcome = _TOLD.get(State(event.new))
-        if outcome is None or event.old == event.new or (event.new == State.READY and event.old not in _UNWELL):
+        outcome = _TOLD.get(ServiceState(event.new))
+        if outcome is None or event.old == event.new or (event.new == ServiceState.READY and event.old not in _UNWELL):
             return
         self.auditor.record(
-            happened(
+            make_entry(
                 f"service.{event.new}",
-                Who("system", self.proc),
+                Principal("system", self.proc),
                 at=self.clock.now(),
                 iface="system",
                 target=Target("service", event.service),
@@ -54,7 +58,7 @@ class Recorder:
     def _run(self, action: str, *changes: Change) -> None:
         target = Target("process", self.proc)
         self.auditor.record(
-            happened(action, operator(), at=self.clock.now(), iface="cli", target=target, changes=changes)
+            make_entry(action, operator(), at=self.clock.now(), iface="cli", target=target, changes=changes)
         )
 
 

@@ -38,11 +38,11 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from botctl.audit.denials import Refusals
+from botctl.audit.denials import DenialAggregator
 from botctl.audit.spool import Spool
 from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import AuditEntry, Change, Success, Who, happened, line
+from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, line, make_entry
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import kind
 from botctl.core.processes.runtime import Runtime
@@ -61,7 +61,7 @@ Document = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Counts:
+class WriterCounts:
     """Entries so far. ``lost``: there was no room for them; ``spooled``: left to the next start."""
 
     recorded: int = 0
@@ -80,11 +80,11 @@ class MongoAuditor:
     queue_size: int
     flush_s: float
     clock: Clock = field(default_factory=SystemClock)
-    counts: Counts = field(default_factory=Counts, init=False)
+    counts: WriterCounts = field(default_factory=WriterCounts, init=False)
 
     def __post_init__(self) -> None:
         self._waiting: deque[AuditEntry] = deque()
-        self._refusals = Refusals()
+        self._refusals = DenialAggregator()
         self._wake = asyncio.Event()
         self._unreported = 0
         self._left: set[Path] = set()  # spool files for the next start: this process may not read or remove them
@@ -93,7 +93,7 @@ class MongoAuditor:
     def record(self, entry: AuditEntry) -> None:
         """Queue ``entry``, or count it where it is one refusal of many. Never waits and never raises."""
         self.counts.recorded += 1
-        if Refusals.counts(entry):
+        if DenialAggregator.counts(entry):
             self._refusals.add(entry)
         elif len(self._waiting) < self.queue_size:
             self._waiting.append(entry)
@@ -264,12 +264,12 @@ def _document(text: bytes, now_ms: int) -> Document:
 
 
 def _lost(count: int, clock: Clock) -> AuditEntry:
-    return happened(
+    return make_entry(
         "audit.lost",
-        Who("system", "audit"),
+        Principal("system", "audit"),
         at=clock.now(),
         iface="system",
-        outcome=Success.ERROR,
+        outcome=AuditOutcome.ERROR,
         reason="the database did not take entries as fast as they came",
         changes=[Change("entries", None, count)],
     )

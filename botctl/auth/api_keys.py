@@ -24,7 +24,7 @@ from botctl.auth.key_format import digest, id_of, mint
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
 from botctl.core.config.sources import near
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys, KeyRefused
-from botctl.core.contracts.audit_entry import Change, Target, Who, happened, operator
+from botctl.core.contracts.audit_entry import Change, Principal, Target, make_entry, operator
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
@@ -154,7 +154,7 @@ class MongoKeys:
                 later = self._uses.setdefault(key_id, _Uses(uses.key, 0, uses.last))
                 later.count += uses.count
                 raise
-            who = Who("key", key_id, uses.key.name)
+            who = Principal("key", key_id, uses.key.name)
             self._record("key.use", who, uses.key, [Change("times", None, uses.count)], iface="api")
 
     async def _check_topics(self, topics: Sequence[str]) -> None:
@@ -173,9 +173,11 @@ class MongoKeys:
                 )
                 raise UsageError(sentence, hint=hint)
 
-    def _record(self, action: str, who: Who, key: ApiKey, changes: Sequence[Change], *, iface: str = "cli") -> None:
+    def _record(
+        self, action: str, who: Principal, key: ApiKey, changes: Sequence[Change], *, iface: str = "cli"
+    ) -> None:
         target = Target("key", key.id, key.name)
-        self.auditor.record(happened(action, who, at=self.clock.now(), iface=iface, target=target, changes=changes))
+        self.auditor.record(make_entry(action, who, at=self.clock.now(), iface=iface, target=target, changes=changes))
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from typing import Final
 import disnake
 from disnake.ext import commands
 
-from botctl.core.config.settings import Role
+from botctl.core.config.settings import RoleSettings
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Invocation, Outcome, Result
 from botctl.core.contracts.throttle import Limit, Verdict
@@ -33,7 +33,7 @@ class CommandPolicy:
 class RoleBook:
     """botctl's roles, granted to Discord users and Discord roles by ``[roles]`` in the settings."""
 
-    def __init__(self, roles: Mapping[str, Role]) -> None:
+    def __init__(self, roles: Mapping[str, RoleSettings]) -> None:
         self._by_user = _turned((int(user), name) for name, role in roles.items() for user in role.users)
         self._by_role = _turned((int(granted), name) for name, role in roles.items() for granted in role.roles)
 

@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, Page, Position, encode
+from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, EventPage, Position, encode
 from botctl.core.errors import look_at, translated
 from botctl.core.ids import event_id
 from botctl.stores.redis import beside
@@ -136,13 +136,13 @@ class RedisEventLog:
         self._known.update(zip(batch.events, found, strict=True))
         return {topic: position.offset for topic, position in zip(batch.events, found, strict=True)}
 
-    async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> Page:
+    async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> EventPage:
         """As `EventLog.read`."""
         return (await self.read_many({topic: after}, limit=limit, wait_s=wait_s))[topic]
 
     async def read_many(
         self, after: Mapping[str, Position], *, limit: int = 100, wait_s: float = 0
-    ) -> Mapping[str, Page]:
+    ) -> Mapping[str, EventPage]:
         """As `EventLog.read_many`."""
         deadline = time.monotonic() + wait_s
         while True:
@@ -172,7 +172,7 @@ class RedisEventLog:
     def _stream(self, topic: str) -> str:
         return f"{self._prefix}ev:{topic}"
 
-    async def _look(self, after: Mapping[str, Position], limit: int) -> dict[str, Page]:
+    async def _look(self, after: Mapping[str, Position], limit: int) -> dict[str, EventPage]:
         arguments: list[Any] = [limit]
         for topic, position in after.items():
             arguments += [topic, *position]
@@ -197,13 +197,13 @@ async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]
         yield RedisEventLog(redis, waiting, settings.bot)
 
 
-def _page(after: Position, answer: tuple[Any, ...]) -> Page:
+def _page(after: Position, answer: tuple[Any, ...]) -> EventPage:
     epoch, last, oldest, known, found = answer
     entries = tuple(Entry(_offset(entry_id), fields[1]) for entry_id, fields in found)
     first = _offset(oldest) if oldest else last + 1
     complete = bool(known) and after.offset >= first - 1
     reached = entries[-1].offset if entries else after.offset if complete else last
-    return Page(entries, epoch.decode(), first, last, Position(epoch.decode(), reached), complete)
+    return EventPage(entries, epoch.decode(), first, last, Position(epoch.decode(), reached), complete)
 
 
 def _offset(entry_id: bytes) -> int:

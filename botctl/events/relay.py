@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Counts:
+class RelayCounts:
     """Events so far. ``dropped``: there was no room; ``unfit``: not an event that can travel."""
 
     relayed: int = 0
@@ -62,7 +62,7 @@ class Relay:
     clock: Clock
     waiting: int = WAITING
     skip: tuple[type[Event], ...] = ()
-    counts: Counts = field(default_factory=Counts, init=False)
+    counts: RelayCounts = field(default_factory=RelayCounts, init=False)
 
     def __post_init__(self) -> None:
         self._line: deque[tuple[Event, datetime]] = deque()

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Change, Target, Who, happened, operator
+from botctl.core.contracts.audit_entry import Change, Principal, Target, make_entry, operator
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, changed, differences, plain
@@ -45,7 +45,7 @@ _writing: Final = translated(
 
 
 @dataclass(frozen=True, slots=True)
-class Guilds:
+class GuildSettingsCache:
     """The store. `get` is answered from memory nearly always."""
 
     database: Database
@@ -110,9 +110,9 @@ class Guilds:
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
         person = actor != "cli"
         self.auditor.record(
-            happened(
+            make_entry(
                 "guild.settings.set",
-                Who("user", actor) if person else operator(),
+                Principal("user", actor) if person else operator(),
                 at=self.clock.now(),
                 iface="discord" if person else "cli",
                 target=Target("guild", guild),
@@ -129,7 +129,7 @@ async def guild_settings_store(
     """Factory of the service."""
     cache = guild_cache(database, redis, settings.bot, tasks)
     async with cache.running():
-        yield Guilds(database, cache, bus, auditor, clock)
+        yield GuildSettingsCache(database, cache, bus, auditor, clock)
 
 
 def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cache[GuildSettings]:

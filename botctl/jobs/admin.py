@@ -13,17 +13,17 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Target, happened, operator
+from botctl.core.contracts.audit_entry import Target, make_entry, operator
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, Planned, Result
-from botctl.core.contracts.leasing import Holder
-from botctl.core.contracts.protocols import Auditor, Leases
+from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, Planned, RunResult
+from botctl.core.contracts.lease import LeaseHolder, Leases
+from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held, Unreachable, UsageError
 from botctl.core.escape import safe
 from botctl.core.ids import event_id
 from botctl.core.services.registry import Services
 from botctl.jobs.runner import Runner
-from botctl.jobs.store import COLLECTION, MongoJobBook
+from botctl.jobs.store import COLLECTION, MongoJobStore
 
 LOOK_S: Final = 0.1
 ASK_S: Final = 1.0  # between two looks at who schedules
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JobStatus:
     """A job as it stands in the code (None: no more) and in the store (None: never scheduled yet)."""
 
     name: str
@@ -43,14 +43,14 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RunReport:
     """How a run that was asked for came out. ``here``: this process ran it, since nobody else was there to.
 
     ``stubborn``: it goes on, although it was cancelled. ``detail``: more of it, a sentence for people.
     """
 
     run: str
-    result: Result
+    result: RunResult
     here: bool
     took_ms: int | None = None
     error_id: str | None = None
@@ -59,7 +59,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class JobDesk:
+class JobAdmin:
     """What a person does with jobs. Every method raises Unreachable when MongoDB does not answer.
 
     ``hindrance``: why no job can be run here; one that another process schedules can be asked for all the same.
@@ -73,13 +73,13 @@ class JobDesk:
     lease_s: float
     hindrance: BotctlError | None = None
 
-    async def lines(self) -> list[Line]:
+    async def lines(self) -> list[JobStatus]:
         """Every job, by name."""
         records = {record.name: record for record in await self.runner.book.all()}
         jobs = {job.name: job for job in self.jobs}
-        return [Line(name, jobs.get(name), records.get(name)) for name in sorted({*jobs, *records})]
+        return [JobStatus(name, jobs.get(name), records.get(name)) for name in sorted({*jobs, *records})]
 
-    async def holder(self) -> Holder | None:
+    async def holder(self) -> LeaseHolder | None:
         """The process that schedules, as far as the store knows; None when none does."""
         return await self.leases.holder(LEASE)
 
@@ -97,7 +97,7 @@ class JobDesk:
             self._record("job.pause" if paused else "job.resume", name)
         return changed
 
-    async def run(self, name: str, tell: Callable[[str], None] = _log.info) -> Answer:
+    async def run(self, name: str, tell: Callable[[str], None] = _log.info) -> RunReport:
         """Have a job run now: by the process that schedules, or here when there is none. Waits for the end.
 
         It does not wait for a run that does not heed its cancellation. ``tell`` hears for whom it waits, if it does.
@@ -179,12 +179,12 @@ class JobDesk:
             await asyncio.sleep(LOOK_S)
 
     def _record(self, action: str, name: str, *, op: str | None = None) -> None:
-        entry = happened(action, operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op)
+        entry = make_entry(action, operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op)
         self.auditor.record(entry)
 
 
 @asynccontextmanager
-async def job_desk(
+async def job_admin(
     *,
     jobs: Jobs,
     database: AsyncDatabase[dict[str, Any]],
@@ -195,18 +195,18 @@ async def job_desk(
     clock: Clock,
     settings: Settings,
     hindrance: BotctlError | None,
-) -> AsyncIterator[JobDesk]:
-    """Factory of the service. ``hindrance``: see `JobDesk`."""
-    runner = Runner(MongoJobBook(database[COLLECTION]), services, bus.publish, auditor, clock)
-    yield JobDesk(jobs, leases, runner, auditor, clock, settings.jobs.lease_s, hindrance)
+) -> AsyncIterator[JobAdmin]:
+    """Factory of the service. ``hindrance``: see `JobAdmin`."""
+    runner = Runner(MongoJobStore(database[COLLECTION]), services, bus.publish, auditor, clock)
+    yield JobAdmin(jobs, leases, runner, auditor, clock, settings.jobs.lease_s, hindrance)
 
 
-def _answer(run_id: str, record: JobRecord, *, here: bool) -> Answer:
+def _answer(run_id: str, record: JobRecord, *, here: bool) -> RunReport:
     same = record.last_id == run_id
     if record.stubborn and record.run == run_id:
-        return Answer(run_id, Result.TIMEOUT, here, stubborn=True, detail=record.detail)
+        return RunReport(run_id, RunResult.TIMEOUT, here, stubborn=True, detail=record.detail)
     assert record.answer is not None  # noqa: S101  what `_watch` waits for
-    return Answer(
+    return RunReport(
         run_id,
         record.answer,
         here,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from botctl.core.contracts.jobs import Job, JobRecord, Missed
+from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 
 GRACE: Final = timedelta(seconds=5)
 """A due time that passed longer ago than this is missed; up to here, its run is only late."""
@@ -38,6 +38,6 @@ def step(job: Job, record: JobRecord, now: datetime) -> Step | None:
         return None
     latest, count = job.schedule.passed(record.next_due, now)
     next_due = job.schedule.next_after(now)
-    if job.missed is Missed.SKIP and now - latest > GRACE:
+    if job.missed is MissedPolicy.SKIP and now - latest > GRACE:
         return Step(None, next_due, skipped=count)
     return Step(latest, next_due, skipped=count - 1)

@@ -11,21 +11,26 @@ from functools import partial
 from typing import Any, Final
 
 from botctl.core.clock import Clock, iso_ms
-from botctl.core.contracts.audit_entry import Stage, Success, Target, Who, happened
+from botctl.core.contracts.audit_entry import AuditOutcome, Principal, Stage, Target, make_entry
 from botctl.core.contracts.events import Event, JobFinished, JobStarted
-from botctl.core.contracts.jobs import Job, JobRecord, JobRun, Result
-from botctl.core.contracts.protocols import Auditor, Lease
+from botctl.core.contracts.jobs import Job, JobRecord, JobRun, RunResult
+from botctl.core.contracts.lease import Lease
+from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import ANYTHING, Unreachable
 from botctl.core.ids import error_id, event_id
 from botctl.core.services.registry import Services
 from botctl.core.signatures import parameters_of
 from botctl.jobs.planning import Step, step
-from botctl.jobs.store import End, MongoJobBook
+from botctl.jobs.store import End, MongoJobStore
 
 AGAIN_S: Final = 0.5  # until MongoDB is asked again to note something
 LAST_S: Final = 2.0  # to note an end, when the process stops
 GRACE_S: Final = 5.0  # how long a run that was cancelled at its time limit may take to end
-_SUCCESS: Final = {Result.OK: Success.SUCCESS, Result.CANCELLED: Success.UNKNOWN, Result.LOST: Success.UNKNOWN}
+_SUCCESS: Final = {
+    RunResult.OK: AuditOutcome.SUCCESS,
+    RunResult.CANCELLED: AuditOutcome.UNKNOWN,
+    RunResult.LOST: AuditOutcome.UNKNOWN,
+}
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +38,7 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Runs jobs for whoever holds the lease."""
 
-    book: MongoJobBook
+    book: MongoJobStore
     services: Services
     publish: Callable[[Event], None]
     auditor: Auditor
@@ -132,15 +137,15 @@ class Runner:
         began_s = self.clock.monotonic()
         error: BaseException | None = None
         timer = asyncio.timeout(job.timeout_s)
-        result = Result.OK
+        result = RunResult.OK
         minding = asyncio.create_task(self._mind(job, run), name=f"limit of job {job.name}")
         try:
             async with timer:
                 await job.function(**self._arguments(job, run))
         except asyncio.CancelledError:
-            result = Result.CANCELLED
+            result = RunResult.CANCELLED
         except ANYTHING as raised:  # an author's function
-            error, result = raised, Result.TIMEOUT if timer.expired() else Result.FAILED
+            error, result = raised, RunResult.TIMEOUT if timer.expired() else RunResult.FAILED
         finally:
             minding.cancel()
         took_ms = (self.clock.monotonic() - began_s) * 1000
@@ -156,9 +161,9 @@ class Runner:
                 return await self.book.stubborn(run, detail)
             await asyncio.sleep(AGAIN_S)
 
-    def _end(self, job: Job, result: Result, error: BaseException | None, took_ms: float) -> End:
+    def _end(self, job: Job, result: RunResult, error: BaseException | None, took_ms: float) -> End:
         number = None if error is None else error_id()
-        if result is Result.TIMEOUT:
+        if result is RunResult.TIMEOUT:
             _log.error("job %s took longer than %g s [%s]", job.name, job.timeout_s, number, extra={"error_id": number})
         elif error is not None:
             _log.error("job %s failed [%s]", job.name, number, exc_info=error, extra={"error_id": number})
@@ -176,7 +181,7 @@ class Runner:
                     _log.warning("job %s: run %s was taken for lost: %s", run.job, run.id, detail)
                     await self.book.explain(run, detail)
             except Unreachable:
-                if lease.held and end.result is not Result.CANCELLED:
+                if lease.held and end.result is not RunResult.CANCELLED:
                     await asyncio.sleep(AGAIN_S)
                     continue
                 _log.warning("job %s: the end of run %s (%s) could not be noted", run.job, run.id, end.result)
@@ -184,10 +189,10 @@ class Runner:
 
     def _tell_lost(self, run_id: str, record: JobRecord) -> None:
         run = JobRun(run_id, record.name, record.last_due or record.next_due, record.fence)
-        self._tell(run, End(Result.LOST, 0, self.clock.now()), 0)
+        self._tell(run, End(RunResult.LOST, 0, self.clock.now()), 0)
 
     def _tell(self, run: JobRun, end: End, skipped: int) -> None:
-        took_ms = None if end.result is Result.LOST else round(end.took_ms, 3)
+        took_ms = None if end.result is RunResult.LOST else round(end.took_ms, 3)
         self.publish(
             JobFinished(
                 job=run.job,
@@ -203,14 +208,14 @@ class Runner:
             )
         )
         self.auditor.record(
-            happened(
+            make_entry(
                 "job.run",
-                Who("job", run.job),
+                Principal("job", run.job),
                 at=end.at,
                 iface="system",
                 target=Target("job", run.job),
-                outcome=_SUCCESS.get(end.result, Success.ERROR),
-                reason=end.error_type or (None if end.result is Result.OK else end.result),
+                outcome=_SUCCESS.get(end.result, AuditOutcome.ERROR),
+                reason=end.error_type or (None if end.result is RunResult.OK else end.result),
                 ms=took_ms,
                 error=end.error_id,
                 op=run.id,

@@ -22,12 +22,13 @@ from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs
-from botctl.core.contracts.protocols import Auditor, Lease, Leases
+from botctl.core.contracts.lease import Lease, Leases
+from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import Unreachable
 from botctl.core.services.registry import Backoff, Services, Tasks
 from botctl.jobs.planning import step
 from botctl.jobs.runner import Runner
-from botctl.jobs.store import COLLECTION, MongoJobBook
+from botctl.jobs.store import COLLECTION, MongoJobStore
 
 LOOK_S: Final = 1.0
 END_S: Final = 3.0  # how long a cancelled run may take to end
@@ -176,7 +177,7 @@ async def job_scheduler(
     complete: bool,
 ) -> AsyncIterator[Scheduler]:
     """Factory of the service: ready at once, with or without the lease. ``complete``: see `Scheduler`."""
-    runner = Runner(MongoJobBook(database[COLLECTION]), services, bus.publish, auditor, clock)
+    runner = Runner(MongoJobStore(database[COLLECTION]), services, bus.publish, auditor, clock)
     scheduler = Scheduler(jobs, leases, runner, settings.jobs.lease_s, complete)
     tasks.spawn(scheduler.lead, name="lead", restart=Backoff())
     try:

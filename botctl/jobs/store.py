@@ -20,7 +20,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
-from botctl.core.contracts.jobs import Job, JobBook, JobRecord, JobRun, Missed, Planned, Result
+from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, Planned, RunResult
 from botctl.core.errors import Held, look_at, translated
 from botctl.jobs.planning import Step
 
@@ -37,7 +37,7 @@ _reaching_mongo: Final = translated(
 class End:
     """How a run ended."""
 
-    result: Result
+    result: RunResult
     took_ms: float
     at: datetime
     error_id: str | None = None
@@ -46,7 +46,7 @@ class End:
 
 
 @dataclass(frozen=True, eq=False)
-class MongoJobBook:
+class MongoJobStore:
     """Reads and changes the records. Every method raises Unreachable when MongoDB does not answer."""
 
     collection: AsyncCollection[dict[str, Any]]
@@ -150,7 +150,7 @@ class MongoJobBook:
 
     async def explain(self, run: JobRun, detail: str) -> None:
         """Add to ``run``, which was taken for lost, what its own process knows of that."""
-        condition = {"_id": run.job, "last_id": run.id, "outcome": Result.LOST}
+        condition = {"_id": run.job, "last_id": run.id, "outcome": RunResult.LOST}
         with _reaching_mongo:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
 
@@ -207,9 +207,9 @@ class MongoJobBook:
 
 
 @asynccontextmanager
-async def job_book(database: AsyncDatabase[dict[str, Any]]) -> AsyncIterator[JobBook]:
+async def job_store(database: AsyncDatabase[dict[str, Any]]) -> AsyncIterator[JobStore]:
     """Factory of the service: for those who look."""
-    yield MongoJobBook(database[COLLECTION])
+    yield MongoJobStore(database[COLLECTION])
 
 
 def _new(job: Planned, now: datetime) -> dict[str, Any]:
@@ -233,11 +233,11 @@ def _lost(run_id: str, now: datetime) -> dict[str, Any]:
         **_NO_RUN,
         "detail": None,
         "last_end": iso_ms(now),
-        "outcome": Result.LOST,
+        "outcome": RunResult.LOST,
         "error_id": None,
         "took_ms": None,
         "answered": run_id,
-        "answer": Result.LOST,
+        "answer": RunResult.LOST,
     }
 
 
@@ -249,11 +249,11 @@ def _from(document: Mapping[str, Any]) -> JobRecord:
         | {
             "name": document["_id"],
             "revision": document["rev"],
-            "missed": Missed(document["missed"]),
+            "missed": MissedPolicy(document["missed"]),
             "paused": bool(document["paused"]),  # the embedded store makes numbers of them
             "stubborn": bool(document.get("stubborn")),
-            "outcome": None if outcome is None else Result(outcome),
-            "answer": None if answer is None else Result(answer),
+            "outcome": None if outcome is None else RunResult(outcome),
+            "answer": None if answer is None else RunResult(answer),
             **{name: datetime.fromisoformat(document[name]) for name in _TIMES if document.get(name)},
         }
     )

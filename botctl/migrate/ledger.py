@@ -28,7 +28,7 @@ from botctl.core.clock import iso_ms
 from botctl.core.errors import Held, IntegrityError, look_at, translated
 from botctl.core.escape import safe
 from botctl.core.redact import redact
-from botctl.migrate.plan import By, Direction, Record, State
+from botctl.migrate.plan import By, Direction, Record, RecordState
 
 COLLECTION: Final = "botctl_migrations"
 _LOOK: Final = "`botctl migrate status` shows where it stands."
@@ -72,7 +72,7 @@ class Ledger:
         Raises:
             Held: it is not.
         """
-        mine = {"_id": record.name, "state": State.RUNNING.value, "by.fence": record.by.fence}
+        mine = {"_id": record.name, "state": RecordState.RUNNING.value, "by.fence": record.by.fence}
         with _asking(f"Nobody knows whether the end of {record.name} was recorded"):
             result = await self.database[COLLECTION].update_one(mine, {"$set": _values(record)})
         if not result.matched_count and not await self._is(record):
@@ -126,7 +126,7 @@ def _record(document: Document) -> Record:
             name=document["_id"],
             n=int(document["n"]),
             checksum=document["checksum"],
-            state=State(document["state"]),
+            state=RecordState(document["state"]),
             direction=Direction(document["direction"]),
             started=datetime.fromisoformat(document["started"]),
             ended=document["ended"] and datetime.fromisoformat(document["ended"]),

@@ -9,17 +9,18 @@ from typing import Final
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Change, Target, happened, operator
+from botctl.core.contracts.audit_entry import Change, Target, make_entry, operator
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.protocols import Auditor, Lease, Leases
+from botctl.core.contracts.lease import Lease, Leases
+from botctl.core.contracts.protocols import Auditor
 from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.ledger import Database, Ledger
 from botctl.migrate.plan import (
     Direction,
+    MigrationRow,
+    MigrationStatus,
     Record,
-    Row,
-    Standing,
-    State,
+    RecordState,
     compare,
     named,
     pending,
@@ -29,23 +30,23 @@ from botctl.migrate.plan import (
     to_apply,
     to_revert,
 )
-from botctl.migrate.session import Session, Tools, View, me
+from botctl.migrate.session import MigrationSession, ProgressListener, Tools, current_process
 
 LEASE: Final = "migrate"
 PATIENCE_S: Final = 1.0  # beyond the lease: whoever waits so long knows whether its holder lives
 
-Plan = Callable[[Sequence[Row]], list[Migration]]
+Plan = Callable[[Sequence[MigrationRow]], list[Migration]]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunOptions:
     """How a verb wants it: ``wait_s`` for another process that does migrations, None for ever; through which ``iface``.
 
     ``view`` hears what is done.
     """
 
     wait_s: float | None = None
-    view: View = field(default_factory=View)
+    view: ProgressListener = field(default_factory=ProgressListener)
     iface: str = "cli"
 
 
@@ -60,8 +61,8 @@ class Migrator:
     tools: Tools
     leases: Leases
 
-    async def up(self, migrations: Migrations, *, to: int | None = None, order: Order = Order()) -> None:
-        """Apply what is pending, up to number ``to``. For cancellation see `Session.run`.
+    async def up(self, migrations: Migrations, *, to: int | None = None, order: RunOptions = RunOptions()) -> None:
+        """Apply what is pending, up to number ``to``. For cancellation see `MigrationSession.run`.
 
         Raises:
             UsageError: there is no migration ``to``.
@@ -80,19 +81,19 @@ class Migrator:
         migrations: Migrations,
         files: Sequence[Migration],
         *,
-        order: Order = Order(),
+        order: RunOptions = RunOptions(),
     ) -> None:
         """Take back ``files``, as `to_revert` chose them, as long as they still are the newest. The rest as `up`."""
 
-        def still(rows: Sequence[Row]) -> list[Migration]:
+        def still(rows: Sequence[MigrationRow]) -> list[Migration]:
             names = {file.name for file in files}
             return [file for file in to_revert(rows, steps=len(files)) if file.name in names]
 
         await self._do(migrations, Direction.DOWN, still, order)
 
     async def resolve(
-        self, migrations: Migrations, name: str, state: State, *, reason: str, order: Order = Order()
-    ) -> Row:
+        self, migrations: Migrations, name: str, state: RecordState, *, reason: str, order: RunOptions = RunOptions()
+    ) -> MigrationRow:
         """Write down that ``name`` is APPLIED, or REVERTED, because a person says so; returns where it stood before.
 
         Raises:
@@ -107,28 +108,28 @@ class Migrator:
                 n=row.n,
                 checksum=row.file.checksum if row.file else "",
                 state=state,
-                direction=Direction.UP if state is State.APPLIED else Direction.DOWN,
+                direction=Direction.UP if state is RecordState.APPLIED else Direction.DOWN,
                 started=now,
                 ended=now,
                 took_ms=None,
-                by=me(lease),
+                by=current_process(lease),
                 error=None,
             )
             await self.tools.ledger.put(record, after=row.record)
         self.tools.auditor.record(
-            happened(
+            make_entry(
                 "migration.resolve",
                 operator(),
                 at=now,
                 iface=order.iface,
                 target=Target("migration", row.name),
                 reason=reason,
-                changes=[Change("state", row.standing.value, "applied" if state is State.APPLIED else "pending")],
+                changes=[Change("state", row.standing.value, "applied" if state is RecordState.APPLIED else "pending")],
             )
         )
         return row
 
-    async def settled(self, migrations: Migrations) -> tuple[Row, ...]:
+    async def settled(self, migrations: Migrations) -> tuple[MigrationRow, ...]:
         """Where everything stands once no other process works on it: that one's end is waited for.
 
         Raises:
@@ -136,12 +137,12 @@ class Migrator:
         """
         rows = await rows_of(migrations, self.tools.ledger)
         if _busy(rows):
-            async with self._lease(Order()):
+            async with self._lease(RunOptions()):
                 rows = await rows_of(migrations, self.tools.ledger)
         require_sound(rows)
         return rows
 
-    def _lease(self, order: Order) -> AbstractAsyncContextManager[Lease]:
+    def _lease(self, order: RunOptions) -> AbstractAsyncContextManager[Lease]:
         def waits(holder: str, left_s: float) -> None:
             limit = "" if order.wait_s is None else f" for {order.wait_s:.0f} s at most"
             order.view.waits(
@@ -150,14 +151,14 @@ class Migrator:
 
         return self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s, waits=waits)
 
-    async def _do(self, migrations: Migrations, direction: Direction, plan: Plan, order: Order) -> None:
+    async def _do(self, migrations: Migrations, direction: Direction, plan: Plan, order: RunOptions) -> None:
         async with self._lease(order) as lease:
             rows = await rows_of(migrations, self.tools.ledger)  # again: another process may have done it meanwhile
             require_sound(rows)
             files = plan(rows)
             steps = load(migrations, files)
             records = {row.name: row.record for row in rows}
-            session = Session(self.tools, lease, direction, migrations.folder, order.view, order.iface)
+            session = MigrationSession(self.tools, lease, direction, migrations.folder, order.view, order.iface)
             for file in files:
                 await session.run(file, steps[file.name], records[file.name])
 
@@ -166,7 +167,7 @@ class Migrated:
     """The database has the shape that the files of this version expect."""
 
 
-async def rows_of(migrations: Migrations, ledger: Ledger) -> tuple[Row, ...]:
+async def rows_of(migrations: Migrations, ledger: Ledger) -> tuple[MigrationRow, ...]:
     """Where every migration stands. Reads, and nothing else."""
     return compare(migrations.files, await ledger.read())
 
@@ -193,11 +194,11 @@ async def migrated(migrator: Migrator, migrations: Migrations, *, apply: bool) -
     """
     rows = await migrator.settled(migrations)
     if apply and pending(rows):
-        await migrator.up(migrations, order=Order(iface="system"))
+        await migrator.up(migrations, order=RunOptions(iface="system"))
     elif not apply:
         require_nothing_pending(rows, "`botctl migrate up` applies them; so does `botctl run --migrate`.")
     yield Migrated()
 
 
-def _busy(rows: Sequence[Row]) -> bool:
-    return any(row.standing is Standing.RUNNING for row in rows)
+def _busy(rows: Sequence[MigrationRow]) -> bool:
+    return any(row.standing is MigrationStatus.RUNNING for row in rows)

@@ -14,10 +14,11 @@ from typing import Final
 import pymongo
 
 from botctl.core.clock import Clock
-from botctl.core.contracts.audit_entry import Stage, Success, Target, happened, operator
+from botctl.core.contracts.audit_entry import AuditOutcome, Stage, Target, make_entry, operator
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import MigrationApplied, MigrationFailed
-from botctl.core.contracts.protocols import Auditor, Lease
+from botctl.core.contracts.lease import Lease
+from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.service_state import ending
 from botctl.core.errors import BotctlError, Held, Unreachable
 from botctl.core.escape import safe
@@ -27,16 +28,16 @@ from botctl.core.redact import redact
 from botctl.core.version import __version__
 from botctl.migrate.files import Migration, Step, Steps, line_of, shown
 from botctl.migrate.ledger import Ledger
-from botctl.migrate.plan import By, Direction, Record, State
+from botctl.migrate.plan import By, Direction, Record, RecordState
 
 _MOST_S: Final = 24 * 3600.0  # of one call to MongoDB within a migration: building an index takes its time
 _AGAIN_S: Final = 0.5
-_ENDS: Final = {Direction.UP: State.APPLIED, Direction.DOWN: State.REVERTED}
+_ENDS: Final = {Direction.UP: RecordState.APPLIED, Direction.DOWN: RecordState.REVERTED}
 
 _log = logging.getLogger(__name__)
 
 
-class View:
+class ProgressListener:
     """Hears what happens; this one logs it."""
 
     def begins(self, file: Migration, direction: Direction) -> None:
@@ -68,14 +69,14 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class MigrationSession:
     """Does migrations of ``folder`` in one direction. ``iface``: through which it came, for the audit log."""
 
     tools: Tools
     lease: Lease
     direction: Direction
     folder: Path
-    view: View
+    view: ProgressListener
     iface: str
 
     async def run(self, file: Migration, steps: Steps, before: Record | None) -> None:
@@ -109,7 +110,7 @@ class Session:
 class _One:
     """One migration, being done."""
 
-    def __init__(self, session: Session, file: Migration, before: Record | None) -> None:
+    def __init__(self, session: MigrationSession, file: Migration, before: Record | None) -> None:
         self.session = session
         self.tools = session.tools
         self.file = file
@@ -129,7 +130,7 @@ class _One:
         self._work = asyncio.create_task(self._called(step), name=f"{self.file.name} {self.session.direction}")
         await self._until_ended(self._work)
         error = _error_of(self._work)
-        state = _ENDS[self.session.direction] if error is None else State.FAILED
+        state = _ENDS[self.session.direction] if error is None else RecordState.FAILED
         end = replace(
             record,
             state=state,
@@ -146,12 +147,12 @@ class _One:
             name=self.file.name,
             n=self.file.n,
             checksum=self.file.checksum,
-            state=State.RUNNING,
+            state=RecordState.RUNNING,
             direction=self.session.direction,
             started=self.tools.clock.now(),
             ended=None,
             took_ms=None,
-            by=me(self.session.lease),
+            by=current_process(self.session.lease),
             error=None,
         )
         await self.tools.ledger.put(record, after=self.before)
@@ -205,7 +206,7 @@ class _One:
 
     def _audit(self, record: Record, stage: Stage) -> None:
         self.tools.auditor.record(
-            happened(
+            make_entry(
                 f"migration.{record.direction}",
                 operator(),
                 at=self.tools.clock.now(),
@@ -241,13 +242,13 @@ class _One:
         )
 
 
-def me(lease: Lease) -> By:
+def current_process(lease: Lease) -> By:
     """The process that runs this, as the holder of ``lease``."""
     pid = os.getpid()
     return By(socket.gethostname(), pid, began(pid) or "", __version__, lease.fence)
 
 
-def gone(by: By) -> bool:
+def has_exited(by: By) -> bool:
     """Whether that process is known to have ended; of another host's nothing is known."""
     return by.host == socket.gethostname() and bool(by.born) and not is_running(by.pid, by.born)
 
@@ -260,8 +261,8 @@ def _error_of(work: asyncio.Task[None]) -> BaseException | None:
 
 
 _OUTCOMES = {
-    State.RUNNING: Success.UNKNOWN,
-    State.APPLIED: Success.SUCCESS,
-    State.REVERTED: Success.SUCCESS,
-    State.FAILED: Success.ERROR,
+    RecordState.RUNNING: AuditOutcome.UNKNOWN,
+    RecordState.APPLIED: AuditOutcome.SUCCESS,
+    RecordState.REVERTED: AuditOutcome.SUCCESS,
+    RecordState.FAILED: AuditOutcome.ERROR,
 }

@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock, iso_ms
-from botctl.core.contracts.jobs import JobBook, JobRecord
+from botctl.core.contracts.jobs import JobRecord, JobStore
 from botctl.core.contracts.protocols import StatusSource
-from botctl.core.contracts.service_state import Health
+from botctl.core.contracts.service_state import ServiceHealth
 from botctl.core.errors import Unreachable
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -52,14 +52,14 @@ class SnapshotWriter:
     status: StatusSource
     tasks: Tasks
     roles: tuple[str, ...]
-    book: JobBook | None = None
+    book: JobStore | None = None
     clock: Clock = field(default_factory=SystemClock)
     written: int = 0
 
     def __post_init__(self) -> None:
         self._host, self._pid = socket.gethostname(), os.getpid()
         self._started = iso_ms(self.clock.now())
-        self._health: dict[str, tuple[str, Health]] = {}
+        self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
         self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # that Redis is away, others warn of
 
@@ -218,7 +218,7 @@ async def snapshots(
     status: StatusSource,
     clock: Clock,
     tasks: Tasks,
-    book: JobBook | None = None,
+    book: JobStore | None = None,
     roles: Collection[str],
 ) -> AsyncIterator[SnapshotWriter]:
     """Factory of the service: this process, which is ``roles``, as `botctl monitor` sees it."""

@@ -18,7 +18,7 @@ from botctl.core.contracts.throttle import Limit
 US_PER_S: Final = 1_000_000
 
 
-class Rate(NamedTuple):
+class GcraRate(NamedTuple):
     """A limit in microseconds: one call back per ``interval_us``; full after ``capacity_us``."""
 
     interval_us: int
@@ -33,13 +33,13 @@ class Decision(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def rate(limit: Limit) -> Rate:
+def rate(limit: Limit) -> GcraRate:
     """``limit`` as GCRA counts it."""
     interval_us = -(-round(limit.period_s * US_PER_S) // limit.count)
-    return Rate(interval_us, interval_us * limit.burst)
+    return GcraRate(interval_us, interval_us * limit.burst)
 
 
-def decide(tat_us: int, now_us: int, rate: Rate) -> Decision:
+def decide(tat_us: int, now_us: int, rate: GcraRate) -> Decision:
     """One call at ``now_us`` of a subject whose state is ``tat_us`` (0: never seen).
 
     A state further ahead than the limit itself can lead (the limit was loosened, the server's clock was set back)
@@ -50,7 +50,7 @@ def decide(tat_us: int, now_us: int, rate: Rate) -> Decision:
     return Decision(wait_us, tat_us) if wait_us > 0 else Decision(0, start_us + rate.interval_us)
 
 
-class Standing(NamedTuple):
+class GcraState(NamedTuple):
     """Where a subject stands: ``left`` calls are let in at once, one more in ``retry_after_us``, all in ``full_in_us``.
 
     ``retry_after_us`` is 0 as long as there are some left.
@@ -61,8 +61,8 @@ class Standing(NamedTuple):
     full_in_us: int
 
 
-def standing(tat_us: int, now_us: int, rate: Rate) -> Standing:
+def state_of(tat_us: int, now_us: int, rate: GcraRate) -> GcraState:
     """Where the subject whose state is ``tat_us`` stands at ``now_us``; nothing is counted."""
     full_in_us = min(max(tat_us - now_us, 0), rate.capacity_us)
     left = (rate.capacity_us - full_in_us) // rate.interval_us
-    return Standing(left, decide(tat_us, now_us, rate).retry_after_us, full_in_us)
+    return GcraState(left, decide(tat_us, now_us, rate).retry_after_us, full_in_us)

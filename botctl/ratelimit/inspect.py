@@ -16,13 +16,13 @@ from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock
 from botctl.core.config.sources import near
-from botctl.core.contracts.audit_entry import Change, Target, happened, operator
+from botctl.core.contracts.audit_entry import Change, Target, make_entry, operator
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.throttle import Limit, Scope, parse
 from botctl.core.errors import UsageError, look_at, translated
 from botctl.core.escape import safe
 from botctl.ratelimit import keys
-from botctl.ratelimit.gcra import US_PER_S, rate, standing
+from botctl.ratelimit.gcra import US_PER_S, rate, state_of
 from botctl.ratelimit.keys import Key, Subject
 from botctl.ratelimit.statistics import CHECKS, DENIED
 
@@ -49,7 +49,7 @@ class PolicyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LimitStatus:
     """Where a subject stands with one limit. All is None but ``full_in_s`` where it is not known what the limit is.
 
     ``retry_after_s`` is 0 as long as some are ``left``.
@@ -101,7 +101,7 @@ class Inspector:
             declared = (await self._declared()).get("bot", {})
         return sorted(name.replace(".", " ") for name in declared if ":" not in name)  # a component has one
 
-    async def places(self, subject: Subject, policy: str | None = None) -> list[Place]:
+    async def places(self, subject: Subject, policy: str | None = None) -> list[LimitStatus]:
         """Where ``subject`` stands, limit by limit, in one moment; nothing where its whole allowance is there.
 
         Raises:
@@ -195,17 +195,19 @@ async def reset(
     gone = await inspector.reset(subject, policy)
     changes = [Change("limits", None, len(gone)), *([Change("policy", None, keys.shown(policy))] if policy else [])]
     target = Target(subject.scope, subject.id)
-    auditor.record(happened("ratelimit.reset", operator(), at=clock.now(), iface="cli", target=target, changes=changes))
+    auditor.record(
+        make_entry("ratelimit.reset", operator(), at=clock.now(), iface="cli", target=target, changes=changes)
+    )
     return gone
 
 
-def _place(key: Key, limit: Limit | None, tat_us: int, now_us: int) -> Place:
+def _place(key: Key, limit: Limit | None, tat_us: int, now_us: int) -> LimitStatus:
     if limit is None:
-        return Place(key.policy, key.limit, key.subject, None, None, None, None, (tat_us - now_us) / US_PER_S)
-    left, retry_after_us, full_in_us = standing(tat_us, now_us, rate(limit))
+        return LimitStatus(key.policy, key.limit, key.subject, None, None, None, None, (tat_us - now_us) / US_PER_S)
+    left, retry_after_us, full_in_us = state_of(tat_us, now_us, rate(limit))
     used = limit.burst - left
     retry_after_s, full_in_s = retry_after_us / US_PER_S, full_in_us / US_PER_S
-    return Place(key.policy, key.limit, key.subject, str(limit), used, left, retry_after_s, full_in_s)
+    return LimitStatus(key.policy, key.limit, key.subject, str(limit), used, left, retry_after_s, full_in_s)
 
 
 def _limits(declared: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Limit]:

@@ -30,10 +30,10 @@ from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.ratelimit import keys, lua_script
-from botctl.ratelimit.gcra import US_PER_S, Rate, rate
+from botctl.ratelimit.gcra import US_PER_S, GcraRate, rate
 from botctl.ratelimit.local_fallback import LocalCounts
-from botctl.ratelimit.lua_script import Answer
-from botctl.ratelimit.statistics import EVERY_S, Books, Tally
+from botctl.ratelimit.lua_script import ScriptResult
+from botctl.ratelimit.statistics import EVERY_S, PolicyCounter, PolicyStats
 
 MAX_BATCH = 64
 """Checks in one EVALSHA: keeps Redis from serving others for about half a millisecond at most."""
@@ -50,23 +50,23 @@ _Whose = Callable[[Scope], str | None]
 
 class _Line(NamedTuple):
     limit: Limit
-    rate: Rate
+    rate: GcraRate
     prefix: str
 
 
 class _Policy(NamedTuple):
     limits: tuple[Limit, ...]
     lines: tuple[_Line, ...]
-    tally: Tally
+    tally: PolicyCounter
 
 
 class _Waiting(NamedTuple):
-    check: list[tuple[str, Rate]]
-    answer: asyncio.Future[tuple[Answer, str]]
+    check: list[tuple[str, GcraRate]]
+    answer: asyncio.Future[tuple[ScriptResult, str]]
 
 
 @dataclass(slots=True)
-class Counts:
+class LimiterCounts:
     """What the limiter did so far. ``local`` checks were decided without Redis; ``failures`` are batches it failed."""
 
     checks: int = 0
@@ -88,11 +88,11 @@ class RedisLimiter:
     tasks: Tasks
     deadline_s: float = 0.1
     clock: Clock = field(default_factory=SystemClock)
-    counts: Counts = field(default_factory=Counts, init=False)
+    counts: LimiterCounts = field(default_factory=LimiterCounts, init=False)
 
     def __post_init__(self) -> None:
         self._local = LocalCounts(self.clock)
-        self._books = Books(self.redis, self.bot, self.clock)
+        self._books = PolicyStats(self.redis, self.bot, self.clock)
         self._policies: dict[str, _Policy] = {}
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
@@ -136,7 +136,7 @@ class RedisLimiter:
         policy.tally.denied += 1
         return Verdict(False, answer.retry_after_us / US_PER_S, lines[answer.refused_by][0].limit, source)
 
-    async def _answer(self, check: list[tuple[str, Rate]]) -> tuple[Answer, str]:
+    async def _answer(self, check: list[tuple[str, GcraRate]]) -> tuple[ScriptResult, str]:
         if self.alone:
             return self._local.check(check), "local"
         waiting = _Waiting(check, asyncio.get_running_loop().create_future())
@@ -214,7 +214,7 @@ class RedisLimiter:
         except (RedisError, OSError, TimeoutError) as error:
             _log.debug("the counts of rate limits were not written: %s", type(error).__name__)
 
-    async def _ask(self, checks: list[list[tuple[str, Rate]]]) -> list[Answer]:
+    async def _ask(self, checks: list[list[tuple[str, GcraRate]]]) -> list[ScriptResult]:
         names, plan = lua_script.arguments(checks)
         arguments: list[Any] = [*names, plan]
         async with asyncio.timeout(self.deadline_s):
@@ -259,6 +259,6 @@ async def rate_limiter(
         yield limiter
 
 
-def _resolve(waiting: _Waiting, answer: Answer, source: str) -> None:
+def _resolve(waiting: _Waiting, answer: ScriptResult, source: str) -> None:
     if not waiting.answer.done():  # the caller may have been cancelled
         waiting.answer.set_result((answer, source))

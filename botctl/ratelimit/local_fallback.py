@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botctl.core.clock import Clock
 from botctl.ratelimit.gcra import US_PER_S, decide
-from botctl.ratelimit.lua_script import Answer, Check
+from botctl.ratelimit.lua_script import Check, ScriptResult
 
 MAX_SUBJECTS = 65_536
 
@@ -24,16 +24,16 @@ class LocalCounts:
         """Forget everybody."""
         self._tats.clear()
 
-    def check(self, check: Check) -> Answer:
+    def check(self, check: Check) -> ScriptResult:
         """All limits of one call, or none."""
         now_us = int(self._clock.monotonic() * US_PER_S)
         decisions = [decide(self._tats.get(key, 0), now_us, rate) for key, rate in check]
         longest_us = max((decision.retry_after_us for decision in decisions), default=0)
         if longest_us:
-            return Answer([decision.retry_after_us for decision in decisions].index(longest_us), longest_us)
+            return ScriptResult([decision.retry_after_us for decision in decisions].index(longest_us), longest_us)
         for (key, _), decision in zip(check, decisions, strict=True):
             self._tats.pop(key, None)  # to the end of the dict: its order is the order of admission
             self._tats[key] = decision.tat_us
         while len(self._tats) > self._max_subjects:
             del self._tats[next(iter(self._tats))]
-        return Answer(-1, 0)
+        return ScriptResult(-1, 0)

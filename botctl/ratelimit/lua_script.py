@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from botctl.ratelimit.gcra import Rate
+from botctl.ratelimit.gcra import GcraRate
 
-Check = Sequence[tuple[str, Rate]]
+Check = Sequence[tuple[str, GcraRate]]
 """The limits that one call must pass, all or none: a distinct key and a rate each."""
 
 
-class Answer(NamedTuple):
+class ScriptResult(NamedTuple):
     """``refused_by`` is the index of the limit with the longest wait, or -1: allowed."""
 
     refused_by: int
@@ -29,10 +29,10 @@ def arguments(checks: Iterable[Check]) -> tuple[list[str], str]:
     return list(index), json.dumps(plan, separators=(",", ":"))
 
 
-def answers(reply: Sequence[int]) -> list[Answer]:
+def answers(reply: Sequence[int]) -> list[ScriptResult]:
     """What the script replied, one answer per check."""
     pairs = zip(reply[::2], reply[1::2], strict=True)
-    return [Answer(by - 1, wait_us) for by, wait_us in pairs]
+    return [ScriptResult(by - 1, wait_us) for by, wait_us in pairs]
 
 
 # One TIME, one MGET and at most one SET per key for the whole batch. Each check sees what those before it took.

@@ -21,14 +21,14 @@ _HOUR_S: Final = 3600
 
 
 @dataclass(slots=True)
-class Tally:
+class PolicyCounter:
     """Since the last time it was written down."""
 
     checks: int = 0
     denied: int = 0
 
 
-class Books:
+class PolicyStats:
     """The books of one process."""
 
     def __init__(self, redis: Redis, bot: str, clock: Clock) -> None:
@@ -37,7 +37,7 @@ class Books:
         self._clock = clock
         self._tables: dict[str, str] = {}
         self._written: dict[str, str] = {}  # of those, what is in Redis
-        self._tallies = {OTHERS: Tally()}
+        self._tallies = {OTHERS: PolicyCounter()}
         self._resets: bytes | None = None
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
@@ -45,9 +45,9 @@ class Books:
         table = {keys.shown(name): format_limits(tuple(limits)) for name, limits in policies.items()}
         self._tables[owner] = json.dumps(table)
         for name in table:
-            self._tallies.setdefault(name, Tally())
+            self._tallies.setdefault(name, PolicyCounter())
 
-    def tally(self, policy: str) -> Tally:
+    def tally(self, policy: str) -> PolicyCounter:
         """Where ``policy`` is counted."""
         return self._tallies.get(keys.shown(policy), self._tallies[OTHERS])
 

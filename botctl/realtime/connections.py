@@ -12,7 +12,7 @@ from typing import Final
 
 from botctl.core.clock import Clock
 from botctl.core.contracts.api_keys import ApiKey, ApiKeys
-from botctl.core.contracts.audit_entry import Stage, Success, Target, Who, happened
+from botctl.core.contracts.audit_entry import AuditOutcome, Principal, Stage, Target, make_entry
 from botctl.core.contracts.event_log import EventLog, Position
 from botctl.core.contracts.events import KeyRevoked
 from botctl.core.contracts.protocols import Auditor
@@ -157,13 +157,13 @@ class ConnectionRegistry:
         """As `session.Admission.refused`. Many of one address become one audit entry."""
         address = address_subject(client.address)
         self._auditor.record(
-            happened(
+            make_entry(
                 "key.use",
-                Who("address", address),
+                Principal("address", address),
                 at=self._clock.now(),
                 iface="api",
                 stage=Stage.END,
-                outcome=Success.DENIED,
+                outcome=AuditOutcome.DENIED,
                 target=Target("server", "realtime"),
                 reason=why,
             )

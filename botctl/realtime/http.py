@@ -13,7 +13,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from botctl.core.contracts.protocols import StatusSource
-from botctl.core.contracts.service_state import Health, State
+from botctl.core.contracts.service_state import ServiceHealth, ServiceState
 from botctl.core.telemetry.metrics import CONTENT_TYPE, Metrics, render_prometheus
 
 PATH: Final = "/realtime"
@@ -29,7 +29,7 @@ class Pages:
         self._status = status
         self._metrics = metrics
         self._draining = draining
-        self._health: Sequence[Health] = ()
+        self._health: Sequence[ServiceHealth] = ()
         self._asked_s = float("-inf")
         self._asking: asyncio.Task[None] | None = None
 
@@ -61,7 +61,7 @@ class Pages:
             await asyncio.shield(self._asking)  # one for all who wait: who leaves does not end it for the others
         states = {status.name: status.state for status in self._status.statuses()}
         amiss = {
-            each.name: {"state": states.get(each.name, State.IDLE), "detail": each.detail}
+            each.name: {"state": states.get(each.name, ServiceState.IDLE), "detail": each.detail}
             for each in self._health
             if not each.ok
         }

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from botctl.core.contracts.event_log import Entry, EventLog, Page, Position
+from botctl.core.contracts.event_log import Entry, EventLog, EventPage, Position
 from botctl.core.errors import Unreachable
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -85,7 +85,7 @@ class Hub:
         self._topics: dict[str, _Topic] = {}
         self._wanted = asyncio.Event()
         self._after: dict[str, Position] = {}  # what is being read
-        self._reading: asyncio.Task[Mapping[str, Page]] | None = None
+        self._reading: asyncio.Task[Mapping[str, EventPage]] | None = None
         self._outage = Outage(tasks, _log, _PAUSES)
 
     @property
@@ -155,7 +155,7 @@ class Hub:
                 for name, page in pages.items():
                     self._deliver(name, page)
 
-    async def _next(self) -> Mapping[str, Page]:
+    async def _next(self) -> Mapping[str, EventPage]:
         """The next pages of all topics; nothing when the topics changed while it was waiting for them."""
         if not self._topics:
             self._wanted.clear()
@@ -173,7 +173,7 @@ class Hub:
         if self._reading is not None:
             self._reading.cancel()
 
-    def _deliver(self, name: str, page: Page) -> None:
+    def _deliver(self, name: str, page: EventPage) -> None:
         topic = self._topics.get(name)
         if topic is None or topic.position != self._after[name]:
             return  # all have left, and others may have come, since this was read
@@ -193,7 +193,7 @@ class Hub:
                 lost = forgotten and position >= before and _is_forgotten(position, page)
                 topic.subscribers[receiver] = self._give(receiver, name, position, page, forgotten=lost)
 
-    def _give(self, receiver: Receiver, name: str, position: Position, page: Page, *, forgotten: bool) -> Position:
+    def _give(self, receiver: Receiver, name: str, position: Position, page: EventPage, *, forgotten: bool) -> Position:
         """Give ``receiver``, which is at ``position``, what it lacks of ``page``; returns where it is then.
 
         ``forgotten``: the log has lost what it saw last, and gives those numbers to others.
@@ -208,7 +208,7 @@ class Hub:
         return Position(page.epoch, max(seen, page.position.offset))
 
 
-def _is_forgotten(position: Position, page: Page) -> bool:
+def _is_forgotten(position: Position, page: EventPage) -> bool:
     """Whether the newest that was seen at ``position`` is not in the log any more, although its epoch goes on."""
     return position.epoch == page.epoch and position.offset > page.last
 
@@ -220,23 +220,23 @@ def _is_ahead(hub: Position, position: Position) -> bool:
     return True
 
 
-def _follows(position: Position, page: Page) -> bool:
+def _follows(position: Position, page: EventPage) -> bool:
     """Whether nothing is missing between ``position`` and the entries of ``page``."""
     return position.epoch in ("", page.epoch) and position.offset >= _begin(page)
 
 
-def _begin(page: Page) -> int:
+def _begin(page: EventPage) -> int:
     """The offset before the entries of ``page``."""
     return page.entries[0].offset - 1 if page.entries else page.position.offset
 
 
-def _size_bytes(name: str, page: Page) -> int:
+def _size_bytes(name: str, page: EventPage) -> int:
     """At least what the entries of ``page`` take when they are sent: of small ones, most is what is around them."""
     (bare,) = pushes(name, page.epoch, [Entry(page.last, b"")])
     return sum(len(bare) + MAX_HEADER_BYTES + len(entry.data) for entry in page.entries)
 
 
-def _pieces(name: str, page: Page, seen: int) -> list[bytes]:
+def _pieces(name: str, page: EventPage, seen: int) -> list[bytes]:
     """The frames of what comes after ``seen`` in ``page``, joined."""
     entries = [entry for entry in page.entries if entry.offset > seen]
     return list(chunks(map(text_frame, pushes(name, page.epoch, entries))))

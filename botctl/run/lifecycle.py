@@ -16,30 +16,32 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.processes.runtime import Runtime
-from botctl.core.services.registry import Registry, Running
+from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.logs import TOLD
 from botctl.core.version import __version__
-from botctl.run.roles import Role, run_registry
+from botctl.run.roles import ProcessRole, run_registry
 from botctl.run.signals import DEPART_S, Stop, listening
-from botctl.run.supervisor import misgivings, supervised
+from botctl.run.supervisor import supervised, warnings
 
 _log = logging.getLogger(__name__)
 _told = logging.getLogger(TOLD)
 
 
-class View(Protocol):
+class RunDisplay(Protocol):
     """What shows a run to a person."""
 
     def following(self, names: Sequence[str], bus: Bus) -> AbstractContextManager[object]:
         """Show what ``bus`` tells of the services called ``names``, until the block ends with the run."""
         ...
 
-    def ready(self, running: Running) -> None:
+    def ready(self, running: RunningServices) -> None:
         """All of them run."""
         ...
 
 
-async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broken: bool = False) -> ExitCode:
+async def run(
+    loaded: Loaded, roles: Collection[ProcessRole], view: RunDisplay, *, skip_broken: bool = False
+) -> ExitCode:
     """Be ``roles`` of the bot until a signal; returns the exit code that it stands for.
 
     Raises:
@@ -51,7 +53,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
     plan = registry.plan(*types)
     drain_s = loaded.settings.shutdown.drain_s
     hard_limit_s = drain_s + sum(spec.stop_s for spec in plan)
-    for misgiving in misgivings(os.environ, stop_s=hard_limit_s + DEPART_S):
+    for misgiving in warnings(os.environ, stop_s=hard_limit_s + DEPART_S):
         _log.warning("%s", misgiving)
     with ExitStack() as held, listening(hard_limit_s) as stop:
         supervisor = held.enter_context(supervised(partial(stop.receive, signal.SIGINT)))
@@ -60,7 +62,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
             held.enter_context(Runtime(loaded.root).lock(role, taken=_TAKEN[role], hint=hint))
         held.enter_context(view.following([spec.name for spec in plan], bus))
 
-        def ready(running: Running) -> None:
+        def ready(running: RunningServices) -> None:
             view.ready(running)
             supervisor.ready()
             bus.publish(RunStarted(roles=tuple(map(str, roles)), version=__version__))
@@ -68,7 +70,7 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
         def ending(code: ExitCode) -> None:
             bus.publish(RunEnding(exit_code=code))
 
-        async def drain(running: Running) -> None:
+        async def drain(running: RunningServices) -> None:
             supervisor.stopping()
             await running.drain(drain_s)
 
@@ -85,10 +87,10 @@ async def run(loaded: Loaded, roles: Collection[Role], view: View, *, skip_broke
 
 
 _TAKEN = {
-    Role.BOT: "is already the bot",
-    Role.REALTIME: "is already the realtime server",
-    Role.JOBS: "already runs the jobs",
-    Role.STORES: "already keeps the stores",
+    ProcessRole.BOT: "is already the bot",
+    ProcessRole.REALTIME: "is already the realtime server",
+    ProcessRole.JOBS: "already runs the jobs",
+    ProcessRole.STORES: "already keeps the stores",
 }
 
 
@@ -97,9 +99,9 @@ async def live(
     wanted: tuple[type, ...],
     *,
     stop: Stop,
-    ready: Callable[[Running], None],
+    ready: Callable[[RunningServices], None],
     ending: Callable[[ExitCode], None],
-    drain: Callable[[Running], Awaitable[None]],
+    drain: Callable[[RunningServices], Awaitable[None]],
 ) -> ExitCode:
     """Open ``wanted``, say that it is `ready`, go on until a signal, tell the `ending`, `drain` and stop everything.
 
@@ -108,7 +110,7 @@ async def live(
     Raises:
         BotctlError: a service did not start, or failed for good while it served.
     """
-    opened: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
+    opened: asyncio.Future[RunningServices] = asyncio.get_running_loop().create_future()
 
     async def serve() -> ExitCode:
         async with registry.open(*wanted) as running:
@@ -155,7 +157,7 @@ def carry_on(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> Exi
                 raise
 
 
-async def _mind(stop: Stop, serving: asyncio.Task[ExitCode], opened: asyncio.Future[Running]) -> None:
+async def _mind(stop: Stop, serving: asyncio.Task[ExitCode], opened: asyncio.Future[RunningServices]) -> None:
     """What signals do beyond what `live` itself waits for."""
     await stop.wait()
     if not opened.done():

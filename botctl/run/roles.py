@@ -28,7 +28,7 @@ from botctl.core.services.registry import Registry, load_factory
 from botctl.core.signatures import Factory
 from botctl.core.telemetry.metrics import process_metrics
 from botctl.events.relay import Relay
-from botctl.jobs.store import job_book
+from botctl.jobs.store import job_store
 from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
 from botctl.monitor.writer import snapshots
@@ -56,7 +56,7 @@ BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
 JOBS_STOP_S = 10.0  # runs were given time to end before; now they are cancelled, and the lease is let go
 
 
-class Role(enum.StrEnum):
+class ProcessRole(enum.StrEnum):
     """What a process does. A plain `botctl run` does all of `DEFAULT_ROLES`.
 
     ``STORES`` only keeps the embedded parts running (the stores, and the sandbox where there is no token), so that
@@ -69,36 +69,36 @@ class Role(enum.StrEnum):
     STORES = "stores"
 
 
-DEFAULT_ROLES = (Role.BOT, Role.REALTIME, Role.JOBS)
+DEFAULT_ROLES = (ProcessRole.BOT, ProcessRole.REALTIME, ProcessRole.JOBS)
 
 
 def run_registry(
-    loaded: Loaded, roles: Collection[Role], *, bus: Bus, skip_broken: bool = False
+    loaded: Loaded, roles: Collection[ProcessRole], *, bus: Bus, skip_broken: bool = False
 ) -> tuple[Registry, tuple[type, ...]]:
     """The services of a `botctl run` that is ``roles``, and the types of those to open.
 
     Raises:
         ConfigError: a service of the settings cannot be loaded, files of the commands or migrations are broken, or
-            there is nothing embedded that `Role.STORES` could keep.
+            there is nothing embedded that `ProcessRole.STORES` could keep.
     """
-    registry = shared_registry(loaded, bus=bus, lasting=True, owning=Role.STORES in roles)
+    registry = shared_registry(loaded, bus=bus, lasting=True, owning=ProcessRole.STORES in roles)
     registry.add(process_metrics, name="metrics")
     wanted: list[type] = [
         Relay,
         registry.add(partial(snapshots, roles=roles), name="monitor"),
         registry.add(audit_recorder, name="recorder"),
     ]
-    if Role.STORES in roles:
+    if ProcessRole.STORES in roles:
         _check_that_something_is_embedded(loaded.settings)
         wanted += [Redis, Database, DiscordAccess]
-    if set(roles) - {Role.STORES}:
+    if set(roles) - {ProcessRole.STORES}:
         wanted.append(add_migrated(registry, loaded, apply=loaded.settings.migrate.on_start))
         wanted += add_operators_own(registry, loaded)
-    if {Role.BOT, Role.JOBS} & set(roles):
+    if {ProcessRole.BOT, ProcessRole.JOBS} & set(roles):
         catalog = load_commands(registry, loaded, skip_broken=skip_broken)
-        wanted += _add_bot(registry, loaded, catalog) if Role.BOT in roles else []
-        wanted += _add_jobs(registry, catalog) if Role.JOBS in roles else []
-    if Role.REALTIME in roles:
+        wanted += _add_bot(registry, loaded, catalog) if ProcessRole.BOT in roles else []
+        wanted += _add_jobs(registry, catalog) if ProcessRole.JOBS in roles else []
+    if ProcessRole.REALTIME in roles:
         wanted.append(_add_realtime(registry, loaded))
     return registry, tuple(wanted)
 
@@ -118,7 +118,7 @@ def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: 
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
-    registry.add(job_book, name="job book")
+    registry.add(job_store, name="job book")
     if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
     elif uses_sandbox(settings):

@@ -95,7 +95,7 @@ def supervised(shut_down: Callable[[], None], env: MutableMapping[str, str] = os
             loop.remove_reader(channel)
 
 
-def misgivings(env: Mapping[str, str], *, stop_s: float) -> list[str]:
+def warnings(env: Mapping[str, str], *, stop_s: float) -> list[str]:
     """What is wrong with the way PM2 looks after this process, a sentence each; PM2 passes its options on in ``env``.
 
     ``stop_s``: how long a stop may take at the most.

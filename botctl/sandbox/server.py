@@ -13,10 +13,10 @@ from botctl.sandbox.model import payloads, permission_bits, permissions, snowfla
 from botctl.sandbox.model.clock import Timer
 from botctl.sandbox.model.compact_json import dumps
 from botctl.sandbox.model.gateway import member_requests
-from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, Close
-from botctl.sandbox.model.gateway.session import Dispatch, Session, Sessions
-from botctl.sandbox.model.interactions import Book, Interaction
-from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS, GUILDS, MEMBERS, MESSAGE_CONTENT, PRESENCES, CloseCode
+from botctl.sandbox.model.gateway.session import Dispatch, GatewaySession, Sessions
+from botctl.sandbox.model.interactions import Interaction, InteractionStore
+from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.messages import content_intent
 from botctl.sandbox.model.messages.drafts import Draft
@@ -53,8 +53,8 @@ class Sandbox:
         self.url = world.url
         self.access = access
         self.files = files or Files(None)
-        self.limiter = Limiter(limits or Limits())
-        self.book = Book(self.limiter)
+        self.limiter = RateLimiter(limits or Limits())
+        self.book = InteractionStore(self.limiter)
         self.sessions = Sessions(self, self.limiter)
         self.trouble = self.sessions.trouble
         self.changed = on_change
@@ -80,7 +80,7 @@ class Sandbox:
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
         return sum(1 for _ in self._guilds(application_id, shard))
 
-    def welcome(self, session: Session) -> Iterator[Dispatch]:
+    def welcome(self, session: GatewaySession) -> Iterator[Dispatch]:
         yield "READY", self._ready(session)
         if session.intents & GUILDS:
             for guild in self._guilds(session.application_id, session.shard):
@@ -99,11 +99,11 @@ class Sandbox:
         self.sessions.forget(ended)
         for one in ended:
             if one.line is not None:
-                one.line.close(*Close.AUTHENTICATION_FAILED)
+                one.line.close(*CloseCode.AUTHENTICATION_FAILED)
         self.limiter.forget_identifies(application_id)
         return new
 
-    def presence(self, session: Session, presence: Json) -> None:
+    def presence(self, session: GatewaySession, presence: Json) -> None:
         """Tell of it in the guilds of the shard; nobody who comes later hears of it."""
         status = "offline" if presence["status"] == "invisible" else presence["status"]
         now_ms = int(self.clock.now().timestamp() * 1000)
@@ -116,7 +116,7 @@ class Sandbox:
         for guild in self._guilds(session.application_id, session.shard):
             self.emit("PRESENCE_UPDATE", {**shown, "guild_id": guild.id}, guild.id)
 
-    def members(self, session: Session, request: Json) -> Iterator[Dispatch]:
+    def members(self, session: GatewaySession, request: Json) -> Iterator[Dispatch]:
         """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it. Nothing at all where
         all members are asked for without the intent, and for a guild of another shard, or in an outage.
 
@@ -264,7 +264,7 @@ class Sandbox:
 
     # Building what is told
 
-    def guild_create(self, guild: Guild, session: Session) -> Json:
+    def guild_create(self, guild: Guild, session: GatewaySession) -> Json:
         """With all members of a guild that is not large for those who hear of presences, else with the bot alone.
 
         Discord: Gateway Events > Guild Create: those of a large guild who are offline are left out; here all are.
@@ -277,7 +277,7 @@ class Sandbox:
         }
         return {**payloads.guild_create(guild, bot, shown, self.world), "large": large}
 
-    def _ready(self, session: Session) -> Json:
+    def _ready(self, session: GatewaySession) -> Json:
         app = self.world.applications[session.application_id]
         ready: Json = {
             "v": 10,

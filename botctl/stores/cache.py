@@ -75,7 +75,7 @@ class _LeaderLeft(Exception):
 
 
 @dataclass(slots=True)
-class Counts:
+class CacheCounts:
     """``near`` and ``shared`` are hits; ``loads`` went to the loader; ``refused``: Redis had a newer guard."""
 
     near: int = 0
@@ -104,7 +104,7 @@ class Cache(Generic[V]):
     ttl_s: float = 300.0
     nothing_ttl_s: float = 60.0
     deadline_s: float = 0.25
-    counts: Counts = field(default_factory=Counts, init=False)
+    counts: CacheCounts = field(default_factory=CacheCounts, init=False)
 
     def __post_init__(self) -> None:
         prefix = f"botctl:{{{self.bot}}}:"

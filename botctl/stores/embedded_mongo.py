@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from botctl.core.processes.child import Launch
-from botctl.core.processes.embedded import START_S, Endpoint, Recipe
+from botctl.core.processes.child import LaunchSpec
+from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
 
 NAME: Final = "mongo"
@@ -60,7 +60,7 @@ def _prepare(pid_file: Path, port: int) -> None:
         probe.bind((_HOST, port))
 
 
-def _launch(runtime: Runtime, address: str) -> Launch:
+def _launch(runtime: Runtime, address: str) -> LaunchSpec:
     data = folder(runtime)
     data.mkdir(mode=0o700, exist_ok=True)
     pid_file = runtime.folder.resolve() / "mongo.pid"
@@ -71,7 +71,7 @@ def _launch(runtime: Runtime, address: str) -> Launch:
         "--pid-file": str(pid_file),
         "--log-file": os.devnull,  # it logs to stderr as well, and that goes to our file
     }
-    return Launch(
+    return LaunchSpec(
         name=TITLE,
         command=(*_PROGRAM, *(word for option in options.items() for word in option)),
         folder=data,
@@ -82,4 +82,4 @@ def _launch(runtime: Runtime, address: str) -> Launch:
     )
 
 
-RECIPE: Final = Recipe(name=NAME, title=TITLE, new_address=_new_address, answers=_answers, launch=_launch)
+RECIPE: Final = PartSpec(name=NAME, title=TITLE, new_address=_new_address, answers=_answers, launch=_launch)

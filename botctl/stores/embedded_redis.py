@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 from botctl.core.errors import ConfigError
-from botctl.core.processes.child import Launch
-from botctl.core.processes.embedded import START_S, Endpoint, Recipe
+from botctl.core.processes.child import LaunchSpec
+from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
 from botctl.stores.address import forget_socket, socket_path
 
@@ -46,7 +46,7 @@ async def _answers(endpoint: Endpoint) -> bool:
         writer.close()
 
 
-def _launch(runtime: Runtime, address: str) -> Launch:
+def _launch(runtime: Runtime, address: str) -> LaunchSpec:
     data = folder(runtime)
     data.mkdir(mode=0o700, exist_ok=True)
     options = {
@@ -61,7 +61,7 @@ def _launch(runtime: Runtime, address: str) -> Launch:
         "logfile": "",
         "loglevel": "notice",
     }
-    return Launch(
+    return LaunchSpec(
         name=TITLE,
         command=(str(_program()), *(word for name, value in options.items() for word in (f"--{name}", value))),
         folder=data,
@@ -88,7 +88,7 @@ def _program() -> Path:
         ) from error
 
 
-RECIPE: Final = Recipe(
+RECIPE: Final = PartSpec(
     name=NAME,
     title=TITLE,
     new_address=_new_address,

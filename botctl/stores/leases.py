@@ -10,7 +10,7 @@ Collection ``botctl_leases``, one document per name, never deleted, so that its 
     holder   host:pid and a random part
     renewed  when it was renewed last, by the server's clock; for people, nobody compares it
 
-When to take over and how long to believe is decided in `botctl.core.contracts.leasing`.
+When to take over and how long to believe is decided in `leasing`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import Any, Final, Protocol
 import pymongo
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from botctl.core.contracts.leasing import LATE, Belief, Contender, Holder, Mark
-from botctl.core.contracts.protocols import Lease, Leases, Waits
+from botctl.core.contracts.lease import LATE, Lease, LeaseHolder, Leases, Waits
 from botctl.core.errors import Held, look_at, translated
 from botctl.core.escape import safe
+from botctl.stores.leasing import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_leases"
@@ -60,15 +60,15 @@ class Collection(Protocol):
     async def update_one(self, filter: dict[str, Any], update: dict[str, Any]) -> Any: ...  # noqa: A002
 
 
-async def look(leases: Collection, name: str) -> Mark:
+async def look(leases: Collection, name: str) -> LeaseRecord:
     """The lease ``name`` as the store has it; it is made, and free, if it was never held."""
     while (found := await leases.find_one({"_id": name})) is None:
         with suppress(DuplicateKeyError):
             await leases.insert_one({"_id": name, "fence": 0, "beats": 0, "free": True, "ttl_s": 0.0, "holder": ""})
-    return Mark(found["fence"], found["beats"], bool(found["free"]), float(found["ttl_s"]), found["holder"])
+    return LeaseRecord(found["fence"], found["beats"], bool(found["free"]), float(found["ttl_s"]), found["holder"])
 
 
-async def take(leases: Collection, name: str, seen: Mark, *, holder: str, ttl_s: float) -> bool:
+async def take(leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float) -> bool:
     """Become the holder with the fence ``seen.fence + 1``, if the lease is still as ``seen``; whether that is so."""
     values = {"fence": seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
     result = await leases.update_one(
@@ -94,7 +94,7 @@ class HeldLease:
 
     name: str
     fence: int
-    belief: Belief
+    belief: LeaseState
     clock_s: Callable[[], float]
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""
@@ -127,7 +127,7 @@ class MongoLeases:
             taken.lost.set()
             await self._release(taken)
 
-    async def holder(self, name: str) -> Holder | None:
+    async def holder(self, name: str) -> LeaseHolder | None:
         """Who holds ``name``, as the protocol says."""
         with _asking(name):
             found = await self.collection.find_one({"_id": name})
@@ -135,10 +135,10 @@ class MongoLeases:
                 return None
             now = await server_time(self.collection)
         silent_s = max(0.0, (now - found["renewed"]).total_seconds())
-        return Holder(found["holder"].rpartition(":")[0], silent_s, float(found["ttl_s"]))
+        return LeaseHolder(found["holder"].rpartition(":")[0], silent_s, float(found["ttl_s"]))
 
     async def _take(self, name: str, ttl_s: float, wait_s: float | None, waits: Waits | None) -> HeldLease:
-        contender, began_s = Contender(), self.clock_s()
+        contender, began_s = Candidate(), self.clock_s()
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while True:
             with _asking(name):
@@ -148,7 +148,7 @@ class MongoLeases:
                 if contender.may_take(sent_at_s):
                     if await take(self.collection, name, mark, holder=holder, ttl_s=ttl_s):
                         _log.debug("lease %s: taken with fence %d", name, mark.fence + 1)
-                        return HeldLease(name, mark.fence + 1, Belief(ttl_s, sent_at_s), self.clock_s)
+                        return HeldLease(name, mark.fence + 1, LeaseState(ttl_s, sent_at_s), self.clock_s)
                     continue  # somebody was quicker: look who
             now_s = self.clock_s()
             left_s = float("inf") if wait_s is None else began_s + wait_s - now_s
@@ -225,12 +225,12 @@ def _asking(name: str) -> translated:
     return translated(PyMongoError, sentence=sentence, hint=look_at("MongoDB"))
 
 
-def _process(mark: Mark) -> str:
+def _process(mark: LeaseRecord) -> str:
     host, pid, _ = mark.holder.split(":")
     return f"process {pid} on {safe(host)}"
 
 
-def _held(name: str, mark: Mark) -> Held:
+def _held(name: str, mark: LeaseRecord) -> Held:
     return Held(
         f"{name} is held by {_process(mark)}.",
         hint=f"Try again when it is done; if it died, {mark.ttl_s:g} s after that.",

@@ -9,11 +9,11 @@ from unittest.mock import MagicMock
 import pytest
 from pymongo.errors import AutoReconnect
 
-from botctl.audit.log import LOOK_BACK_MS, AuditLog, Follower, Turn, entry_of
+from botctl.audit.log import LOOK_BACK_MS, AuditLog, Batch, Follower, entry_of
 from botctl.audit.query import Query
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MongoAuditor
-from botctl.core.contracts.audit_entry import AuditEntry, Success, Who
+from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Principal
 from botctl.core.errors import Unreachable
 from tests.support.clock import ManualClock
 from tests.support.stores import tasks_for
@@ -25,7 +25,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def entry(n, actor="9", name=None, action="command.roll", **fields):
     """The entry ``n``, which happened ``n`` seconds after the start."""
     at = START + timedelta(seconds=n)
-    return AuditEntry(id=f"e{n:04}", at=at, action=action, actor=Who("user", actor, name), **fields)
+    return AuditEntry(id=f"e{n:04}", at=at, action=action, actor=Principal("user", actor, name), **fields)
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ async def test_nothing_is_an_empty_log(log):
         (Query(action="*.s*", actor="ann"), {3}),
         (Query(action="command.rol"), set()),
         (Query(guild="7"), {2}),
-        (Query(outcome=Success.ERROR), {3}),
+        (Query(outcome=AuditOutcome.ERROR), {3}),
         (Query(since=START + timedelta(seconds=1), until=START + timedelta(seconds=3)), {1, 2}),
-        (Query(since=START + timedelta(seconds=1), actor="ann", outcome=Success.ERROR), {3}),
+        (Query(since=START + timedelta(seconds=1), actor="ann", outcome=AuditOutcome.ERROR), {3}),
     ],
     ids=str,
 )
@@ -95,7 +95,7 @@ async def test_only_what_is_wanted_comes(write, log, query, expected):
         entry(0, "9", "ann"),
         entry(1, "91", "bob", "command.ops.status"),
         entry(2, "5", action="guild.settings.set", guild="7"),
-        entry(3, "9", "ann", "run.start", outcome=Success.ERROR),
+        entry(3, "9", "ann", "run.start", outcome=AuditOutcome.ERROR),
     )
     assert set(ids(await log.newest(query, 50))) == {f"e{n:04}" for n in expected}
 
@@ -190,7 +190,7 @@ async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, m
 
 async def test_a_follower_of_some_gets_no_others(write, mongo_db, clock):
     async with Reader(mongo_db, clock, Query(action="run.*")) as follower:
-        assert follower.turns == [Turn([])]
+        assert follower.turns == [Batch([])]
         await write(entry(1), entry(2, action="run.start"))
         await write(entry(3), entry(4, action="run.stop"))
         await until(lambda: "e0004" in follower.ids)
@@ -204,7 +204,7 @@ async def test_a_follower_outlasts_the_store(write, mongo_db, clock):
     async with reader:
         assert "away" in reader.turns[0].waiting_for
         reader.away = False
-        await until(lambda: reader.turns[-1] == Turn([]))
+        await until(lambda: reader.turns[-1] == Batch([]))
         await write(entry(1))
         await until(lambda: reader.ids == ["e0001"])
         reader.away = True

@@ -11,7 +11,7 @@ import pytest
 
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MAX_BATCH, MongoAuditor
-from botctl.core.contracts.audit_entry import AuditEntry, Change, Target, Who, entry_for, line
+from botctl.core.contracts.audit_entry import AuditEntry, Change, Principal, Target, entry_for, line
 from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
 from botctl.stores import embedded_mongo
 from botctl.stores.mongo import connect
@@ -37,7 +37,7 @@ def name():
 
 
 def entry(n, **fields):
-    fields = {"id": f"e{n:06}", "at": CLOCK.now(), "action": "test.done", "actor": Who("user", "9")} | fields
+    fields = {"id": f"e{n:06}", "at": CLOCK.now(), "action": "test.done", "actor": Principal("user", "9")} | fields
     return AuditEntry(**fields)
 
 

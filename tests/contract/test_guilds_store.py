@@ -15,7 +15,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, LOCALES, GuildSettings
 from botctl.core.errors import Unreachable, UsageError
-from botctl.guilds.store import COLLECTION, Guilds, decode, encode, guild_cache
+from botctl.guilds.store import COLLECTION, GuildSettingsCache, decode, encode, guild_cache
 from botctl.stores import embedded_mongo, mongo, redis
 from tests.support.clock import ManualClock
 from tests.support.stores import server, tasks_for
@@ -43,7 +43,7 @@ async def store(redis_url, mongo_url, name, *, timeout_s=5.0):
         cache = guild_cache(database, client, name, tasks)
         async with cache.running():
             await until(lambda: cache.trusted)
-            yield Guilds(database, cache, Bus(), Recorder(), ManualClock())
+            yield GuildSettingsCache(database, cache, Bus(), Recorder(), ManualClock())
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ async def test_a_write_that_was_not_confirmed_is_forgotten_by_the_cache(two):
             await swap(*args)
             raise mongo.PyMongoError("the connection broke after the write")
 
-    unsure = Guilds({COLLECTION: Unsure()}, one.cache, one.bus, one.auditor, one.clock)
+    unsure = GuildSettingsCache({COLLECTION: Unsure()}, one.cache, one.bus, one.auditor, one.clock)
     with pytest.raises(Unreachable, match="did not say"):
         await unsure.update(GUILD, {"locale": "fr"}, actor="9")
     assert (await one.get(GUILD)).locale == "fr"

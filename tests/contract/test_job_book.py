@@ -3,10 +3,10 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from botctl.core.contracts.jobs import JobRun, Result
+from botctl.core.contracts.jobs import JobRun, RunResult
 from botctl.core.ids import event_id
 from botctl.jobs.planning import step
-from botctl.jobs.store import COLLECTION, End, MongoJobBook
+from botctl.jobs.store import COLLECTION, End, MongoJobStore
 from tests.support.jobs import make
 
 NOW = datetime(2026, 1, 5, 12, 0, 30, 250_000, tzinfo=UTC)
@@ -20,7 +20,7 @@ async def nothing() -> None: ...
 JOB = make(nothing)
 
 
-async def claim(book: MongoJobBook, fence: int, now: datetime = DUE) -> JobRun | None:
+async def claim(book: MongoJobStore, fence: int, now: datetime = DUE) -> JobRun | None:
     record = await book.get(JOB, now)
     todo = step(JOB, record, now)
     assert todo is not None
@@ -29,7 +29,7 @@ async def claim(book: MongoJobBook, fence: int, now: datetime = DUE) -> JobRun |
 
 
 async def test_a_record_comes_back_as_it_was_written(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     new = await book.get(JOB, NOW)
     assert (new.name, new.schedule, new.missed, new.next_due, new.paused) == ("tidy", "every 1m", "once", NEXT, False)
     assert (new.revision, new.runs, new.last_run, new.outcome) == (0, 0, None, None)
@@ -37,15 +37,15 @@ async def test_a_record_comes_back_as_it_was_written(documents):
     under_way = await book.get(JOB, NOW)
     assert (under_way.run, under_way.last_due, under_way.last_run) == (run.id, NEXT, DUE)
     assert (under_way.next_due, under_way.fence) == (NEXT + timedelta(minutes=1), 3)
-    assert await book.finish(run, End(Result.FAILED, 12.6, DUE, "abcd2345", "ValueError"))
+    assert await book.finish(run, End(RunResult.FAILED, 12.6, DUE, "abcd2345", "ValueError"))
     (ended,) = await book.all()
     assert ended.stubborn is False
-    assert (ended.outcome, ended.error_id, ended.took_ms, ended.last_end) == (Result.FAILED, "abcd2345", 13, DUE)
-    assert not await book.finish(run, End(Result.OK, 1, DUE)), "an end is noted once"
+    assert (ended.outcome, ended.error_id, ended.took_ms, ended.last_end) == (RunResult.FAILED, "abcd2345", 13, DUE)
+    assert not await book.finish(run, End(RunResult.OK, 1, DUE)), "an end is noted once"
 
 
 async def test_a_due_time_is_claimed_once(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     record = await book.get(JOB, NOW)
     todo = step(JOB, record, DUE)
     runs = [JobRun(event_id(), JOB.name, NEXT, 1) for _ in range(6)]
@@ -54,7 +54,7 @@ async def test_a_due_time_is_claimed_once(documents):
 
 
 async def test_a_sealed_record_refuses_whoever_came_before(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     stale = await book.get(JOB, NOW)
     assert await book.seal(JOB, 5, NOW) is not None
     run = JobRun(event_id(), JOB.name, NEXT, 4)
@@ -67,18 +67,18 @@ async def test_a_sealed_record_refuses_whoever_came_before(documents):
 
 
 async def test_a_run_left_behind_is_lost(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     await book.get(JOB, NOW)
     run = await claim(book, 1)
     before = await book.seal(JOB, 2, DUE)
     assert before.run == run.id
     after = await book.get(JOB, DUE)
-    assert (after.run, after.outcome, after.lost) == (None, Result.LOST, 1)
-    assert not await book.finish(run, End(Result.OK, 1, DUE))
+    assert (after.run, after.outcome, after.lost) == (None, RunResult.LOST, 1)
+    assert not await book.finish(run, End(RunResult.OK, 1, DUE))
 
 
 async def test_another_schedule_counts_from_now_on(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     await book.get(JOB, NOW)
     hourly = make(nothing, "every 1h")
     await book.seal(hourly, 1, DUE)
@@ -87,7 +87,7 @@ async def test_another_schedule_counts_from_now_on(documents):
 
 
 async def test_a_pause_ends_without_making_up(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     assert await book.pause(JOB, NOW, paused=True)
     assert not await book.pause(JOB, NOW, paused=True)
     assert (await book.get(JOB, NOW)).paused is True
@@ -100,30 +100,30 @@ async def test_a_pause_ends_without_making_up(documents):
 
 
 async def test_a_request_is_answered(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     assert await book.request(JOB, "run1", NOW) == "run1"
     assert await book.request(JOB, "run2", NOW) == "run1", "two who ask at once share a run"
     run = await claim(book, 1, NOW)
     assert (run.id, run.requested) == ("run1", True)
     assert (await book.get(JOB, NOW)).requested is None
     assert await book.request(JOB, "run3", NOW) == "run3", "that one has begun already: this is another"
-    await book.finish(run, End(Result.OK, 1, NOW))
+    await book.finish(run, End(RunResult.OK, 1, NOW))
     record = await book.get(JOB, NOW)
-    assert (record.answered, record.answer, record.requested) == ("run1", Result.OK, "run3")
+    assert (record.answered, record.answer, record.requested) == ("run1", RunResult.OK, "run3")
     await claim(book, 1, NOW)
     await book.seal(JOB, 2, NOW)
     record = await book.get(JOB, NOW)
-    assert (record.answered, record.answer) == ("run3", Result.LOST)
+    assert (record.answered, record.answer) == ("run3", RunResult.LOST)
 
 
 async def test_a_stubborn_run_is_noted_until_it_ends(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     await book.get(JOB, NOW)
     run = await claim(book, 1)
     await book.stubborn(run, "it goes on")
     record = await book.get(JOB, DUE)
     assert (record.stubborn, record.detail, record.run) == (True, "it goes on", run.id)
-    assert await book.finish(run, End(Result.OK, 1, DUE))
+    assert await book.finish(run, End(RunResult.OK, 1, DUE))
     record = await book.get(JOB, DUE)
     assert (record.stubborn, record.detail) == (False, None)
     await book.stubborn(run, "it goes on")
@@ -131,7 +131,7 @@ async def test_a_stubborn_run_is_noted_until_it_ends(documents):
 
 
 async def test_what_is_removed_stays_known_until_it_is_there_again(documents):
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     record = await book.get(JOB, NOW)
     assert await book.remove(record, 2, DUE)
     assert not await book.remove(record, 2, DUE), "it is not as it was read"
@@ -143,7 +143,7 @@ async def test_what_is_removed_stays_known_until_it_is_there_again(documents):
 
 async def test_a_record_of_an_earlier_version_is_read(documents):
     """Without the fields that came later."""
-    book = MongoJobBook(documents[COLLECTION])
+    book = MongoJobStore(documents[COLLECTION])
     await book.get(JOB, NOW)
     old = await documents[COLLECTION].find_one({"_id": JOB.name})
     await documents[COLLECTION].delete_one({"_id": JOB.name})

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from botctl.core.contracts.invocation import Actor, Invocation, Kind
 from botctl.core.contracts.throttle import Scope, address_subject, parse
 from botctl.ratelimit import lua_script
-from botctl.ratelimit.gcra import Rate, decide
+from botctl.ratelimit.gcra import GcraRate, decide
 from botctl.ratelimit.limiter import RedisLimiter
 from botctl.ratelimit.local_fallback import LocalCounts
-from botctl.ratelimit.lua_script import Answer
+from botctl.ratelimit.lua_script import ScriptResult
 from botctl.stores import embedded_redis
 from botctl.stores.redis import connect
 from tests.support.clock import ManualClock
@@ -58,7 +58,7 @@ async def limiting(url, bot=None, *, deadline_s=5.0):
 # --- the script and the arithmetic ---------------------------------------------------------------------------------
 
 _RATES = st.builds(
-    lambda interval_us, burst: Rate(interval_us, interval_us * burst),
+    lambda interval_us, burst: GcraRate(interval_us, interval_us * burst),
     st.integers(1, 400) | st.integers(10**9, 3 * 10**13 // 4),
     st.integers(1, 4),
 )
@@ -71,9 +71,9 @@ def model(tats, now_us, checks):
         decisions = [decide(tats.get(key, 0), now_us, rate) for key, rate in check]
         longest = max((d.retry_after_us for d in decisions), default=0)
         if longest:
-            replies.append(Answer([d.retry_after_us for d in decisions].index(longest), longest))
+            replies.append(ScriptResult([d.retry_after_us for d in decisions].index(longest), longest))
         else:
-            replies.append(Answer(-1, 0))
+            replies.append(ScriptResult(-1, 0))
             tats |= {key: d.tat_us for (key, _), d in zip(check, decisions, strict=True)}
     return replies
 
@@ -304,7 +304,7 @@ async def test_a_caller_that_gives_up_disturbs_nobody(redis_server):
 
 def test_local_counts_are_bounded_and_forget_the_oldest_first():
     local = LocalCounts(ManualClock(), max_subjects=2)
-    rate = Rate(10**6, 10**6)
+    rate = GcraRate(10**6, 10**6)
     assert [local.check([(key, rate)]).refused_by for key in "abcb"] == [-1, -1, -1, 0]
     assert len(local) == 2
     assert local.check([("a", rate)]).refused_by == -1
@@ -313,9 +313,9 @@ def test_local_counts_are_bounded_and_forget_the_oldest_first():
 def test_local_counts_follow_the_clock():
     clock = ManualClock()
     local = LocalCounts(clock)
-    check = [("a", Rate(2 * 10**6, 2 * 10**6)), ("b", Rate(1, 10))]
-    assert local.check(check) == Answer(-1, 0)
+    check = [("a", GcraRate(2 * 10**6, 2 * 10**6)), ("b", GcraRate(1, 10))]
+    assert local.check(check) == ScriptResult(-1, 0)
     clock.advance(0.5)
-    assert local.check(check) == Answer(0, 1_500_000)
+    assert local.check(check) == ScriptResult(0, 1_500_000)
     clock.advance(1.5)
-    assert local.check(check) == Answer(-1, 0)
+    assert local.check(check) == ScriptResult(-1, 0)

@@ -21,9 +21,9 @@ from botctl.core.errors import BotctlError, Held, IntegrityError, NeedsDecision,
 from botctl.core.services.registry import Registry
 from botctl.migrate.files import Migration, Migrations, discover, load
 from botctl.migrate.ledger import COLLECTION, Ledger
-from botctl.migrate.plan import By, Direction, Record, Standing, State
-from botctl.migrate.runner import LEASE, Migrator, Order, migrated, rows_of
-from botctl.migrate.session import Tools, View, gone
+from botctl.migrate.plan import By, Direction, MigrationStatus, Record, RecordState
+from botctl.migrate.runner import LEASE, Migrator, RunOptions, migrated, rows_of
+from botctl.migrate.session import ProgressListener, Tools, has_exited
 from botctl.stores.leases import MongoLeases
 from botctl.stores.mongo import connect
 from tests.support.waiting import until
@@ -77,7 +77,7 @@ class World:
     async def done(self) -> list[str]:
         return sorted([document["_id"] async for document in self.db.done.find()])
 
-    async def standings(self) -> list[Standing]:
+    async def standings(self) -> list[MigrationStatus]:
         return [row.standing for row in await rows_of(self.found, Ledger(self.db))]
 
     async def entered(self) -> None:
@@ -107,14 +107,14 @@ async def test_up_and_down_and_what_is_written_of_it(world: World) -> None:
     await world.migrator.up(found)
     await world.migrator.down(found, found.files[:0:-1])
     assert await world.done() == ["0001_a"]
-    assert await world.standings() == [Standing.APPLIED, Standing.PENDING, Standing.PENDING]
+    assert await world.standings() == [MigrationStatus.APPLIED, MigrationStatus.PENDING, MigrationStatus.PENDING]
     one, two, _ = await Ledger(world.db).read()
-    assert (one.state, one.direction, one.checksum) == (State.APPLIED, Direction.UP, found.files[0].checksum)
-    assert (two.state, two.direction) == (State.REVERTED, Direction.DOWN)
+    assert (one.state, one.direction, one.checksum) == (RecordState.APPLIED, Direction.UP, found.files[0].checksum)
+    assert (two.state, two.direction) == (RecordState.REVERTED, Direction.DOWN)
     assert one.took_ms is not None
     assert one.ended is not None
     assert one.by.fence < two.by.fence
-    assert not gone(one.by)
+    assert not has_exited(one.by)
     moves = [("0001_a", "up"), ("0002_b", "up"), ("0003_c", "up"), ("0003_c", "down"), ("0002_b", "down")]
     assert [(e.name, e.direction) for e in world.events if isinstance(e, MigrationApplied)] == moves
     told = [(e.target.id, e.action, e.stage) for e in world.audit.all if e.target]
@@ -126,7 +126,7 @@ async def test_again_is_nothing_and_takes_no_lease(world: World) -> None:
     found = world.write("0001_a")
     await world.migrator.up(found)
     async with world.leases.lease(LEASE):
-        await again(world).migrator.up(found, order=Order(wait_s=0))
+        await again(world).migrator.up(found, order=RunOptions(wait_s=0))
     assert await world.done() == ["0001_a"]
 
 
@@ -190,7 +190,7 @@ async def test_a_second_one_is_told_who_works_or_waits(world: World) -> None:
     first, second = asyncio.create_task(world.migrator.up(found)), again(world)
     await world.entered()
     with pytest.raises(Held, match="held by process"):
-        await second.migrator.up(found, order=Order(wait_s=0))
+        await second.migrator.up(found, order=RunOptions(wait_s=0))
     waiting = asyncio.create_task(second.migrator.up(found))
     await world.db.done.insert_one({"_id": "finish"})
     await asyncio.gather(first, waiting)
@@ -203,12 +203,12 @@ async def test_a_failure_is_written_down_and_stops_everything_after_it(world: Wo
     with pytest.raises(BotctlError, match=r"migrations/0002_b.py:2: ValueError: no \\x1b such luck"):
         await world.migrator.up(found)
     assert await world.done() == ["0001_a"]
-    assert await world.standings() == [Standing.APPLIED, Standing.FAILED, Standing.PENDING]
+    assert await world.standings() == [MigrationStatus.APPLIED, MigrationStatus.FAILED, MigrationStatus.PENDING]
     assert isinstance(world.events[-1], MigrationFailed)
     assert (world.audit.all[-1].outcome, world.audit.all[-1].stage) == ("error", "end")
     with pytest.raises(NeedsDecision, match="such luck"):
         await world.migrator.up(found)
-    await world.migrator.resolve(found, "0002", State.APPLIED, reason="by hand")
+    await world.migrator.resolve(found, "0002", RecordState.APPLIED, reason="by hand")
     assert (world.audit.all[-1].action, world.audit.all[-1].reason) == ("migration.resolve", "by hand")
     await world.migrator.up(found)
     assert await world.done() == ["0001_a", "0003_c"]
@@ -218,7 +218,7 @@ async def test_what_calls_exit_fails_like_anything_else(world: World) -> None:
     found = world.write(m0001_a="async def up(db):\n    raise SystemExit(0)\n")
     with pytest.raises(BotctlError, match=r"it called exit\(0\)"):
         await world.migrator.up(found)
-    assert await world.standings() == [Standing.FAILED]
+    assert await world.standings() == [MigrationStatus.FAILED]
 
 
 async def test_what_was_cut_off_is_seen_and_runs_again_only_when_a_person_says_so(world: World) -> None:
@@ -231,7 +231,7 @@ async def test_what_was_cut_off_is_seen_and_runs_again_only_when_a_person_says_s
     with pytest.raises(NeedsDecision):
         await world.migrator.settled(found)
     assert await world.done() == []
-    await world.migrator.resolve(found, "0001_a", State.REVERTED, reason="nothing had happened")
+    await world.migrator.resolve(found, "0001_a", RecordState.REVERTED, reason="nothing had happened")
     await world.migrator.up(found)
     assert await world.done() == ["0001_a"]
 
@@ -242,7 +242,7 @@ def _begun(found: Migrations, fence: int) -> Record:
         name=file.name,
         n=file.n,
         checksum=file.checksum,
-        state=State.RUNNING,
+        state=RecordState.RUNNING,
         direction=Direction.UP,
         started=SystemClock().now(),
         ended=None,
@@ -261,25 +261,25 @@ async def test_the_first_stop_lets_it_finish_the_second_does_not(world: World) -
     await world.db.done.insert_one({"_id": "finish"})
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert await world.standings() == [Standing.APPLIED, Standing.PENDING]
+    assert await world.standings() == [MigrationStatus.APPLIED, MigrationStatus.PENDING]
 
     other = again(world)
     await world.db.drop_collection("done")
     other.write(m0002_b=WAITS)
     heard = asyncio.Event()
 
-    class Ear(View):
+    class Ear(ProgressListener):
         def stops_after(self, file: Migration) -> None:
             heard.set()
 
-    work = asyncio.create_task(other.migrator.up(other.found, order=Order(view=Ear())))
+    work = asyncio.create_task(other.migrator.up(other.found, order=RunOptions(view=Ear())))
     await other.entered()
     work.cancel()
     await heard.wait()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert await other.standings() == [Standing.APPLIED, Standing.FAILED]
+    assert await other.standings() == [MigrationStatus.APPLIED, MigrationStatus.FAILED]
     with pytest.raises(NeedsDecision, match="it was interrupted"):
         await other.migrator.up(other.found)
 
@@ -322,7 +322,7 @@ async def test_an_end_that_cannot_be_written_is_tried_again(world: World, monkey
     monkeypatch.setattr("botctl.migrate.session._AGAIN_S", 0)
     await world.migrator.up(found)
     assert len(tries) == 2
-    assert await world.standings() == [Standing.APPLIED]
+    assert await world.standings() == [MigrationStatus.APPLIED]
 
 
 async def test_a_ledger_of_another_version_is_not_guessed_at(world: World) -> None:
@@ -341,7 +341,7 @@ async def test_the_status_reads_and_nothing_else(mongo_url: str, world: World) -
             rows = await rows_of(found, Ledger(client[world.db.name]))
     finally:
         monitoring._LISTENERS.command_listeners.remove(spy)
-    assert [row.standing for row in rows] == [Standing.PENDING] * 2
+    assert [row.standing for row in rows] == [MigrationStatus.PENDING] * 2
     assert set(spy.commands) - {"endSessions"} == {"find"}
     assert COLLECTION not in await world.db.list_collection_names()
 
@@ -404,7 +404,7 @@ async def test_a_run_that_is_stopped_while_it_applies_lets_the_migration_finish(
     await world.db.done.insert_one({"_id": "finish"})
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert await world.standings() == [Standing.APPLIED, Standing.PENDING]
+    assert await world.standings() == [MigrationStatus.APPLIED, MigrationStatus.PENDING]
 
 
 async def test_the_shipped_examples_do_what_they_say(world: World) -> None:

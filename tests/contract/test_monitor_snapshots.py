@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from botctl.core.contracts.events import CommandFinished, GatewayChanged
-from botctl.core.contracts.service_state import Health, State, Status
+from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.errors import Unreachable
 from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import writer as module
@@ -29,15 +29,15 @@ class Source:
     """A `StatusSource` that can be told what to say."""
 
     def __init__(self) -> None:
-        self.state = State.READY
+        self.state = ServiceState.READY
         self.asked = 0
 
-    def statuses(self) -> list[Status]:
-        return [Status("redis", self.state, 0.1, "", 2)]
+    def statuses(self) -> list[ServiceStatus]:
+        return [ServiceStatus("redis", self.state, 0.1, "", 2)]
 
-    async def health(self, timeout_s: float = 2.0) -> list[Health]:
+    async def health(self, timeout_s: float = 2.0) -> list[ServiceHealth]:
         self.asked += 1
-        return [Health("redis", self.state is State.READY, 1.23, "Valkey")]
+        return [ServiceHealth("redis", self.state is ServiceState.READY, 1.23, "Valkey")]
 
 
 def finished(name: str) -> CommandFinished:
@@ -140,12 +140,12 @@ async def test_health_is_of_the_state_it_was_asked_in(redis: Redis, monkeypatch:
     """What a service said while it started is no news once it is ready."""
     monkeypatch.setattr(module, "EVERY_S", 0.05)
     status = Source()
-    status.state = State.STARTING
+    status.state = ServiceState.STARTING
     async with writing(redis, status=status) as writer:
         sampling = asyncio.create_task(writer.sample())
         await until(lambda: status.asked == 1)
         await until(lambda: writer.make().services[0].ok is False)
-        status.state = State.READY
+        status.state = ServiceState.READY
         assert writer.make().services[0].ok is not False
         await until(lambda: writer.make().services[0].ok is True, what="the next sample")
         assert writer.make().services[0].detail == "Valkey"
@@ -167,10 +167,10 @@ async def test_redis_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.Mo
             looks = asyncio.create_task(_collect(monitor, frames))
             await until(lambda: bool(frames) and frames[-1].waiting_for == "", what="a picture")
             own.kill()
-            await until(lambda: tasks.state is State.DEGRADED, what="the writer's word")
+            await until(lambda: tasks.state is ServiceState.DEGRADED, what="the writer's word")
             await until(lambda: "Redis does not answer" in frames[-1].waiting_for, what="the monitor's word")
             own.start()
-            await until(lambda: tasks.state is State.READY, what="the writer's recovery")
+            await until(lambda: tasks.state is ServiceState.READY, what="the writer's recovery")
             await until(lambda: frames[-1].waiting_for == "", what="the picture again")
             assert watcher.failures == []
             looks.cancel()

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisDown
 from botctl.core.contracts.throttle import Scope, parse
 from botctl.core.errors import Unreachable, UsageError
 from botctl.ratelimit import statistics
-from botctl.ratelimit.inspect import Inspector, Place, reset
+from botctl.ratelimit.inspect import Inspector, LimitStatus, reset
 from botctl.ratelimit.keys import policies_key, subject_of
 from botctl.ratelimit.limiter import RedisLimiter
 from tests.support.clock import ManualClock
@@ -85,7 +85,7 @@ async def test_what_a_start_no_longer_declares_is_gone(redis, bot, inspector):
 
 async def test_policies_are_told_once_and_again_to_a_redis_that_has_lost_them(redis, bot, inspector):
     """Declaring the same again writes nothing."""
-    book = statistics.Books(redis, bot, ManualClock())
+    book = statistics.PolicyStats(redis, bot, ManualClock())
     for _ in range(2):
         book.declare("bot", {"roll": LIMITS})
         await book.write()
@@ -122,7 +122,7 @@ async def test_where_somebody_stands_limit_by_limit(redis, bot, inspector):
     assert 600 < places[3].retry_after_s <= 720
     assert 3500 < places[3].full_in_s <= 3600
     (guild,) = await inspector.places(subject_of("guild:7"), "roll")
-    assert isinstance(guild, Place)
+    assert isinstance(guild, LimitStatus)
     assert (guild.used, guild.left) == (5, 45)
 
 
@@ -225,7 +225,7 @@ async def test_a_redis_that_fails_is_a_sentence(redis, inspector, monkeypatch):
 
 
 async def test_counts_that_could_not_be_written_are_written_later(redis, bot, inspector, monkeypatch):
-    book = statistics.Books(redis, bot, ManualClock())
+    book = statistics.PolicyStats(redis, bot, ManualClock())
     book.declare("bot", {"roll": LIMITS})
     book.tally("roll").checks = 3
     with monkeypatch.context() as patched:

@@ -16,7 +16,7 @@ from botctl.bot.compiled import Checks
 from botctl.bot.loader import Catalog, load
 from botctl.bot.service import BotService, bot_service
 from botctl.core.clock import Clock, SystemClock
-from botctl.core.config.settings import Role, Settings
+from botctl.core.config.settings import RoleSettings, Settings
 from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
@@ -26,10 +26,10 @@ from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import Limit, Verdict, parse
 from botctl.core.errors import UsageError
-from botctl.core.services.registry import Registry, Running
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.core.services.registry import Registry, RunningServices
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
-from botctl.sandbox.console.schemas import Reply
+from botctl.sandbox.console.schemas import ReplySchema
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.server import Access, Sandbox
@@ -40,7 +40,7 @@ shared_loop = pytest.mark.asyncio(loop_scope="module")
 """For tests that share one rig: the event loop of the module."""
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 GUILD, BOT = "900000000000000001", "900000000000000010"
-ROLES = {"admin": Role(roles=("900000000000000201",)), "moderator": Role(users=("900000000000000102",))}
+ROLES = {"admin": RoleSettings(roles=("900000000000000201",)), "moderator": RoleSettings(users=("900000000000000102",))}
 """ann is the admin by her Discord role, bob the moderator by his id, cat is nobody."""
 
 
@@ -113,7 +113,7 @@ class Rig:
     service: BotService
     people: SandboxClient
     sandbox: Sandbox
-    running: Running
+    running: RunningServices
     events: list[Event]
     auditor: FakeAuditor
     limiter: FakeLimiter
@@ -121,22 +121,22 @@ class Rig:
 
     async def say(
         self, name: str, options: Mapping[str, str] | None = None, *, who: str = "ann", limit_s: float = 5.0
-    ) -> Reply:
+    ) -> ReplySchema:
         """Use a slash command and wait for its answer and its outcome."""
         call = SlashCall(name, options or {})
-        return await self.settled(await self.people.send(call, Seat(who), timeout_s=limit_s))
+        return await self.settled(await self.people.send(call, Identity(who), timeout_s=limit_s))
 
-    async def menu(self, name: str, target: str, *, who: str = "ann") -> Reply:
+    async def menu(self, name: str, target: str, *, who: str = "ann") -> ReplySchema:
         call = MenuCall(name, target, on_message=not target.startswith("@"))
-        return await self.settled(await self.people.send(call, Seat(who)))
+        return await self.settled(await self.people.send(call, Identity(who)))
 
-    async def click(self, label: str, *, who: str = "ann", limit_s: float = 5.0) -> Reply:
-        return await self.settled(await self.people.click(label, Seat(who), timeout_s=limit_s))
+    async def click(self, label: str, *, who: str = "ann", limit_s: float = 5.0) -> ReplySchema:
+        return await self.settled(await self.people.click(label, Identity(who), timeout_s=limit_s))
 
-    async def submit(self, fields: Mapping[str, str], *, who: str = "ann") -> Reply:
-        return await self.settled(await self.people.submit(fields, Seat(who)))
+    async def submit(self, fields: Mapping[str, str], *, who: str = "ann") -> ReplySchema:
+        return await self.settled(await self.people.submit(fields, Identity(who)))
 
-    async def settled(self, reply: Reply) -> Reply:
+    async def settled(self, reply: ReplySchema) -> ReplySchema:
         await until(lambda: self.service.in_flight == 0, what="the outcome")
         return reply
 
@@ -149,7 +149,7 @@ class Rig:
         return [event.result for event in self.finished]
 
 
-def text(reply: Reply) -> str:
+def text(reply: ReplySchema) -> str:
     """What the person sees last, in words."""
     assert reply.messages, reply
     return reply.messages[-1].content

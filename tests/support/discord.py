@@ -20,7 +20,7 @@ from botctl.sandbox.model.limits import LENIENT, Limits
 from botctl.sandbox.model.world import World
 from botctl.sandbox.process.serve import RunningSandbox, bound, serving
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.web.openapi_check import Judge
+from botctl.sandbox.web.openapi_check import OpenApiCheck
 from tests.support import openapi
 from tests.support.dispatches import Witness
 
@@ -172,7 +172,7 @@ class Closed(Exception):
 
 @contextlib.asynccontextmanager
 async def served(
-    make: Callable[[str], Sandbox], *, port: int = 0, judge: Judge | None = None
+    make: Callable[[str], Sandbox], *, port: int = 0, judge: OpenApiCheck | None = None
 ) -> AsyncIterator[RunningSandbox]:
     """The sandbox that ``make`` makes for a URL, which has ``port`` or a free one."""
     with bound(port) as listener:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from botctl.sandbox.model.gateway.session import Session
+from botctl.sandbox.model.gateway.session import GatewaySession
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.openapi_check import blame
 
@@ -38,10 +38,10 @@ class Witness:
     """Knows all sessions that a sandbox begins, and so what they were told."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        self.sessions: list[Session] = []
+        self.sessions: list[GatewaySession] = []
         begin = sandbox.sessions.begin
 
-        def begun(*given: Any, **named: Any) -> Session:
+        def begun(*given: Any, **named: Any) -> GatewaySession:
             self.sessions.append(begin(*given, **named))
             return self.sessions[-1]
 

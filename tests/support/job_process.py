@@ -18,7 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import JobSettings, Settings, ShutdownSettings
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.jobs import Job, JobRun, Jobs, Missed
+from botctl.core.contracts.jobs import Job, JobRun, Jobs, MissedPolicy
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.schedule import parse
 from botctl.core.services.registry import Registry
@@ -54,8 +54,8 @@ def jobs(ledger: Path) -> Jobs:
         await asyncio.sleep(NAMES[run.job])
         note(ledger, "end", run)
 
-    missed = {"skips": Missed.SKIP}
-    return Jobs(Job(name, body, parse("every 1s"), missed.get(name, Missed.ONCE)) for name in NAMES)
+    missed = {"skips": MissedPolicy.SKIP}
+    return Jobs(Job(name, body, parse("every 1s"), missed.get(name, MissedPolicy.ONCE)) for name in NAMES)
 
 
 async def main(url: str, name: str, ledger: str) -> None:

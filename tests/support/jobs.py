@@ -11,11 +11,11 @@ from typing import Any
 from botctl.core.clock import Clock
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import Event, JobFinished, JobStarted
-from botctl.core.contracts.jobs import Job, JobRecord, Missed
+from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 from botctl.core.contracts.schedule import parse
 from botctl.core.services.registry import Services
 from botctl.jobs.runner import Runner
-from botctl.jobs.store import COLLECTION, MongoJobBook
+from botctl.jobs.store import COLLECTION, MongoJobStore
 from tests.support.bots import FakeAuditor
 from tests.support.clock import ManualClock
 from tests.support.mongo_memory import MemoryDatabase
@@ -38,10 +38,10 @@ class FakeLease:
 def make(
     function: Callable[..., Awaitable[Any]], when: str = "every 1m", *, name: str = "tidy", missed: str = "once"
 ) -> Job:
-    return Job(name, function, parse(when), Missed(missed), 30.0)
+    return Job(name, function, parse(when), MissedPolicy(missed), 30.0)
 
 
-async def due(book: MongoJobBook, job: Job, clock: Clock) -> JobRecord:
+async def due(book: MongoJobStore, job: Job, clock: Clock) -> JobRecord:
     """Make ``job`` known, and due now."""
     return await book.get(job, clock.now() - timedelta(minutes=1))
 
@@ -51,7 +51,7 @@ class Rig:
 
     def __init__(self, database: Any = None, clock: Clock | None = None) -> None:
         self.clock = clock or ManualClock()
-        self.book = MongoJobBook((database or MemoryDatabase())[COLLECTION])
+        self.book = MongoJobStore((database or MemoryDatabase())[COLLECTION])
         self.auditor = FakeAuditor()
         self.events: list[Event] = []
         self.runner = Runner(

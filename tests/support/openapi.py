@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.web.openapi_check import VARIABLE, Description, Judge, load
+from botctl.sandbox.web.openapi_check import VARIABLE, Description, OpenApiCheck, load
 
 _BESIDE = Path(__file__).parents[2].parent / "shared/discord/openapi.json"
 
@@ -39,7 +39,7 @@ def description() -> Description:
     return load(path)
 
 
-def judge() -> Judge | None:
+def judge() -> OpenApiCheck | None:
     """A judge for one sandbox, where the description is there."""
     path = find()
-    return Judge(load(path)) if path else None
+    return OpenApiCheck(load(path)) if path else None

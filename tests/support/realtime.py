@@ -25,7 +25,7 @@ from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import DrainStarted
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.processes.runtime import Runtime
-from botctl.core.services.registry import Registry, Running
+from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.metrics import Metrics, process_metrics
 from botctl.events.log import event_log
 from botctl.events.relay import Relay, relay
@@ -53,7 +53,7 @@ class Rig:
     """A server that runs, and the process around it."""
 
     server: Realtime
-    running: Running
+    running: RunningServices
     bus: Bus
     log: EventLog
     keys: ApiKeys

@@ -22,7 +22,7 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
-from botctl.core.processes.embedded import Recipe
+from botctl.core.processes.embedded import PartSpec
 from botctl.core.processes.process import leashed
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Tasks
@@ -39,7 +39,7 @@ Database = AsyncDatabase[dict[str, Any]]
 class Server:
     """An embedded store run by a test, without a bot. `kill` is kill -9; `start` brings it back at ``url``."""
 
-    def __init__(self, recipe: Recipe, root: Path) -> None:
+    def __init__(self, recipe: PartSpec, root: Path) -> None:
         runtime = Runtime(root)
         self.url = recipe.new_address(runtime)
         self.launch = recipe.launch(runtime, self.url)
@@ -74,7 +74,7 @@ class Server:
 
 
 @contextmanager
-def server(recipe: Recipe, root: Path) -> Iterator[Server]:
+def server(recipe: PartSpec, root: Path) -> Iterator[Server]:
     """A server of one's own, for tests that kill it."""
     own = Server(recipe, root)
     try:

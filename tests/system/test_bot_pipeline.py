@@ -12,7 +12,7 @@ import pytest_asyncio
 from botctl.bot import pipeline as pipeline_module
 from botctl.core.contracts.events import AutocompleteAnswered
 from botctl.core.contracts.guild_settings import GuildSettings
-from botctl.sandbox.console.client import Seat
+from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.suggest import Question
 from tests.support.bots import GUILD, Rig, rig, shared_loop, text, write
@@ -416,13 +416,13 @@ FAILED = "Something went wrong"
 async def test_every_shape_of_command_is_answered_with_one_outcome(bot: Rig, command: str, result: str, said: str):
     """Groups, checks, hooks, local handlers, listeners, cancellation: one start, one outcome, one entry, one answer."""
     options = {"n": "3"} if command == "p_convert" else {}
-    before = {message.id for message in await bot.people.messages(Seat("ann"))}
+    before = {message.id for message in await bot.people.messages(Identity("ann"))}
     reply = await bot.say(command, options)
     assert bot.results == [result]
     assert bot.finished[0].name == command
     assert len(bot.auditor.entries) == 1
     assert sum(event.type == "command.started" for event in bot.events) == 1
-    messages = [message for message in await bot.people.messages(Seat("ann")) if message.id not in before]
+    messages = [message for message in await bot.people.messages(Identity("ann")) if message.id not in before]
     assert said in " | ".join(message.content for message in [*reply.messages, *messages])
 
 
@@ -451,9 +451,9 @@ async def test_options_come_as_their_annotations_say(bot: Rig):
 @shared_loop
 async def test_autocompletion_is_only_measured(bot: Rig):
     """No invocation and no audit entry; an error is logged, and the person simply gets no suggestions."""
-    choices = await bot.people.complete(Question("echo", {}, "word", "a", 0), Seat("ann"))
+    choices = await bot.people.complete(Question("echo", {}, "word", "a", 0), Identity("ann"))
     assert [choice.value for choice in choices] == ["apple"]
-    await bot.people.complete(Question("echo", {}, "word", "boom", 0), Seat("ann"), timeout_s=0.2)
+    await bot.people.complete(Question("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
     seen = [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
     assert [(event.name, event.ok) for event in seen] == [("echo", True), ("echo", False)]
     assert bot.finished == []
@@ -545,7 +545,7 @@ async def test_a_slow_command_is_deferred_by_itself(bot: Rig, monkeypatch: pytes
     """The first reply fills the deferred answer, the next one follows up."""
     monkeypatch.setattr(bot.service.bot.pipeline, "_defer_after_s", 0.02)
     await bot.say("slow")
-    messages = await bot.people.messages(Seat("ann"))
+    messages = await bot.people.messages(Identity("ann"))
     assert [message.content for message in messages[-2:]] == ["at last", "and more"]
     assert [message.ephemeral for message in messages[-2:]] == [True, False]
     assert bot.results == ["ok"]
@@ -613,9 +613,9 @@ async def test_views_of_plain_cogs_come_by_the_gate(bot: Rig):
 @shared_loop
 async def test_who_waits_for_a_button_gets_it(bot: Rig):
     """`bot.wait_for` goes on to work: its answer comes a moment later, from another invocation."""
-    asked = asyncio.create_task(bot.people.send(SlashCall("p_wait"), Seat("ann")))
+    asked = asyncio.create_task(bot.people.send(SlashCall("p_wait"), Identity("ann")))
     await asked
-    reply = await bot.people.click("Waited", Seat("ann"))
+    reply = await bot.people.click("Waited", Identity("ann"))
     await bot.settled(reply)
     assert text(reply) == "thank you"
     assert sorted(bot.results) == ["ok", "ok"]
@@ -625,7 +625,7 @@ async def test_who_waits_for_a_button_gets_it(bot: Rig):
 async def test_menus_of_users_and_messages_work_alike(bot: Rig):
     """UserCommand, MessageCommand, and a plain one that fails."""
     assert text(await bot.menu("Who", "@bob")) == "this is bob"
-    await bot.people.send("quote me", Seat("cat"))
+    await bot.people.send("quote me", Identity("cat"))
     assert text(await bot.menu("Quote", "last")) == "> quote me"
     assert text(await bot.menu("Plain user", "@bob")).startswith(FAILED)
     assert [(event.kind, event.result) for event in bot.finished] == [

@@ -11,7 +11,7 @@ import pytest
 from botctl.core.config.settings import DiscordSettings, Intent, Settings, ShutdownSettings
 from botctl.core.contracts.events import DrainStarted, GatewayChanged, ServiceChanged
 from botctl.core.errors import CommandFaults, ConfigError, DeadToken
-from botctl.sandbox.console.client import Seat
+from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.server import Sandbox
 from tests.support.bots import BOT, ROLES, Gates, new_sandbox, rig, text, write
@@ -43,17 +43,17 @@ async def test_a_drain_lets_finish_then_stops_the_rest_and_tells_them(tmp_path: 
     """One command finishes in time, one is cancelled and its person told, a new one is refused."""
     gates = Gates()
     async with rig(write(tmp_path / "commands", a=GATED), values={Gates: gates}) as bot:
-        quick = asyncio.create_task(bot.people.send(SlashCall("quick"), Seat("ann")))
-        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Seat("bob"), timeout_s=0.1))
+        quick = asyncio.create_task(bot.people.send(SlashCall("quick"), Identity("ann")))
+        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
         await until(lambda: bot.service.in_flight == 2)
         drain = asyncio.create_task(bot.service.drain(0.3))
         await until(lambda: any(isinstance(event, DrainStarted) for event in bot.events))
-        assert "restarting" in text(await bot.people.send(SlashCall("quick"), Seat("cat")))
+        assert "restarting" in text(await bot.people.send(SlashCall("quick"), Identity("cat")))
         gates.open.set()
         assert text(await quick) == "finished"
         await drain
         await endless
-        shown = [message.content for message in await bot.people.messages(Seat("bob"))]
+        shown = [message.content for message in await bot.people.messages(Identity("bob"))]
         assert any("had to stop this" in content for content in shown)
         assert sorted((event.name, event.result) for event in bot.finished) == [
             ("endless", "cancelled"),
@@ -66,7 +66,7 @@ async def test_stopping_the_service_drains_it(tmp_path: Path):
     """Nobody called drain: the service does so itself before it closes the gateway."""
     settings = Settings(roles=ROLES, shutdown=ShutdownSettings(drain_s=0.05))
     async with rig(write(tmp_path / "commands", a=GATED), values={Gates: Gates()}, settings=settings) as bot:
-        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Seat("bob"), timeout_s=0.1))
+        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
         await until(lambda: bot.service.in_flight == 1)
         await endless
     assert bot.results == ["cancelled"]

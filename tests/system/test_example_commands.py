@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from botctl.bot.loader import load
 from botctl.core.config.settings import Settings
-from botctl.sandbox.console.client import Seat
+from botctl.sandbox.console.client import Identity
 from tests.support.bots import GUILD, ROLES, Rig, checks, rig, shared_loop, text
 
 COMMANDS = Path(__file__).parents[2] / "commands"
@@ -79,7 +79,7 @@ async def test_feedback_goes_to_the_log_channel(bot: Rig):
     await bot.say("settings set", {"setting": "log_channel", "value": channel.id})
     assert (await bot.say("feedback", who="cat")).state == "modal"
     assert "Thank you" in text(await bot.submit({"text": "more tea"}, who="cat"))
-    posted = await bot.people.messages(Seat("ann", channel.name))
+    posted = await bot.people.messages(Identity("ann", channel.name))
     assert posted[-1].embeds[0]["description"] == "more tea"
 
 

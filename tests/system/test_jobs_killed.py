@@ -20,7 +20,7 @@ from random import Random
 import pytest
 
 from botctl.core.contracts.jobs import LEASE
-from botctl.jobs.store import COLLECTION, MongoJobBook
+from botctl.jobs.store import COLLECTION, MongoJobStore
 from botctl.stores.leases import COLLECTION as LEASES
 from botctl.stores.leases import look
 from tests.support.cli import BOTCTL, Project
@@ -108,7 +108,7 @@ def torment(spawn: Spawn, ledger: Ledger, random: Random, more: Callable[[int], 
 async def judge(ledger: Ledger, database: Database, first_due: dict[str, datetime]) -> None:
     """Hold the ledger against the policy: what is not done to its end was begun by a holder that lost the lease."""
     entries = ledger.read()
-    records = [record for record in await MongoJobBook(database[COLLECTION]).all() if record.name in NAMES]
+    records = [record for record in await MongoJobStore(database[COLLECTION]).all() if record.name in NAMES]
     holders = (await look(database[LEASES], LEASE)).fence
     began = [entry for entry in entries if entry.phase == "begin"]
     assert max(Counter((entry.job, entry.due) for entry in began).values()) == 1, "a due time was run for twice"
@@ -127,7 +127,7 @@ async def judge(ledger: Ledger, database: Database, first_due: dict[str, datetim
 
 
 async def first_dues(database: Database, ledger: Path) -> dict[str, datetime]:
-    book = MongoJobBook(database[COLLECTION])
+    book = MongoJobStore(database[COLLECTION])
     return {job.name: (await book.get(job, datetime.now(UTC))).next_due for job in jobs(ledger)}
 
 

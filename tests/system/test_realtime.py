@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from botctl.core.contracts.service_state import Health
+from botctl.core.contracts.service_state import ServiceHealth
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.processes.runtime import Runtime
 from botctl.realtime.protocol import CloseReason
@@ -581,8 +581,8 @@ class TestPages:
     async def test_not_ready_says_what_is_not(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("botctl.realtime.http.HEALTH_S", 0)
 
-        async def health(timeout_s: float = 2.0) -> list[Health]:
-            return [Health("redis", False, 1.0, "it hurts"), Health("realtime", True, 1.0, "")]
+        async def health(timeout_s: float = 2.0) -> list[ServiceHealth]:
+            return [ServiceHealth("redis", False, 1.0, "it hurts"), ServiceHealth("realtime", True, 1.0, "")]
 
         monkeypatch.setattr(rig.running, "health", health)
         async with aiohttp.ClientSession() as http, http.get(f"{rig.http}/readyz") as answer:

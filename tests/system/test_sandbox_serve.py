@@ -15,10 +15,10 @@ import pytest
 from botctl.cli.sandbox.connection import Elsewhere, OfProject, home
 from botctl.cli.sandbox.serve import _ready, _show
 from botctl.core.errors import BotctlError, ConfigError, UsageError
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.repl import run
-from botctl.sandbox.console.schemas import Reply
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.schemas import ReplySchema
+from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model import permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.tokens import bot_token, client_secret
@@ -90,10 +90,10 @@ async def test_two_bots_live_in_one_world() -> None:
             fake_bot(url, second, [*PING, {"name": "deal", "description": "Deal"}], {"ping": said("from cards")}),
             SandboxClient(url, "s") as client,
         ):
-            talk = Conversation(client, Seat())
+            talk = UserSession(client, Identity())
             for line, answer in (("/ping@dice", "from dice"), ("/ping@cards", "from cards")):
                 reply = await run(talk, line)
-                assert isinstance(reply, Reply)
+                assert isinstance(reply, ReplySchema)
                 assert (reply.messages[0].content, reply.messages[0].author.name) == (answer, answer.split()[1])
             with pytest.raises(UsageError, match="Several bots have /ping"):
                 await run(talk, "/ping")

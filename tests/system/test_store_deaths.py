@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from botctl.core.processes.runtime import Runtime
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.stores import mongo
 from botctl.stores import redis as redis_clients
@@ -77,7 +77,7 @@ class Ledger:
 
     async def deposit(self, people: SandboxClient) -> None:
         number = next(self.numbers)
-        reply = await people.send(SlashCall("deposit", {"number": str(number)}), Seat(), timeout_s=20)
+        reply = await people.send(SlashCall("deposit", {"number": str(number)}), Identity(), timeout_s=20)
         self.interactions.append(str(reply.interaction))
         if not reply.answered:
             self.unanswered.append(f"deposit {number}: {reply}")
@@ -87,7 +87,7 @@ class Ledger:
             self.failed += 1  # it may be there or not
 
     async def free(self, people: SandboxClient) -> None:
-        reply = await people.send(SlashCall("free", {}), Seat(name="bob"))
+        reply = await people.send(SlashCall("free", {}), Identity(name="bob"))
         self.interactions.append(str(reply.interaction))
         if not reply.answered or reply.messages[-1].content != "still here":
             self.unanswered.append(f"free: {reply}")

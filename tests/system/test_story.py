@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from botctl.core.errors import BotctlError
 from botctl.core.processes.runtime import Runtime
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from tests.support.cli import Project
 from tests.support.pm2_daemon import Pm2, running
@@ -67,7 +67,7 @@ def start(pm2: Pm2, project: Project, *roles: str) -> None:
 
 async def roll_six_times(people: SandboxClient, name: str) -> Counter[bool]:
     """Six rolls at once: True for each that was rolled."""
-    rolls = [people.send(SlashCall("roll"), Seat(name=name)) for _ in range(6)]
+    rolls = [people.send(SlashCall("roll"), Identity(name=name)) for _ in range(6)]
     replies = await asyncio.gather(*rolls)
     assert all(reply.answered for reply in replies), replies
     return Counter("rolled" in reply.messages[-1].content for reply in replies)
@@ -119,7 +119,7 @@ async def test_the_whole_story(tmp_path: Path) -> None:
 async def answers(people: SandboxClient) -> bool:
     """Whether a bot answers."""
     try:
-        return (await people.send(SlashCall("ping"), Seat())).answered
+        return (await people.send(SlashCall("ping"), Identity())).answered
     except BotctlError:  # no bot is connected yet
         return False
 

@@ -18,9 +18,9 @@ from botctl.core.config.loading import load
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
 from botctl.core.services.dependencies import Spec
-from botctl.run.roles import Role, run_registry
+from botctl.run.roles import ProcessRole, run_registry
 from botctl.run.signals import DEPART_S
-from botctl.run.supervisor import IDENTIFY_S, misgivings
+from botctl.run.supervisor import IDENTIFY_S, warnings
 from tests.support import ROOT
 
 PRINT = "process.stdout.write(JSON.stringify(require(process.argv[1]).apps))"
@@ -51,7 +51,7 @@ def shipped() -> dict[str, Any]:
 def plan(tmp_path: Path) -> tuple[Spec, ...]:
     """The services of a run with every role."""
     create(tmp_path)
-    registry, types = run_registry(load(tmp_path, None, {}, {}), list(Role), bus=Bus())
+    registry, types = run_registry(load(tmp_path, None, {}, {}), list(ProcessRole), bus=Bus())
     return registry.plan(*types)
 
 
@@ -89,7 +89,7 @@ def test_pm2_waits_longer_than_the_longest_start(plan: tuple[Spec, ...]) -> None
 def test_botctl_has_no_misgivings_about_its_own_file(plan: tuple[Spec, ...]) -> None:
     """What PM2 hands on of it, as text."""
     handed = {name: json.dumps(value) for name, value in shipped().items() if not isinstance(value, dict | list | str)}
-    assert misgivings({"pm_id": "0", **handed}, stop_s=sum(spec.stop_s for spec in plan)) == []
+    assert warnings({"pm_id": "0", **handed}, stop_s=sum(spec.stop_s for spec in plan)) == []
 
 
 def test_the_systemd_unit_of_the_docs_says_the_same() -> None:

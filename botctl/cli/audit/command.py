@@ -14,7 +14,7 @@ from botctl.audit.query import Query
 from botctl.cli.audit.view import LogView
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
-from botctl.core.contracts.audit_entry import Success
+from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import moment
 from botctl.run.oneshot.audit import audit_follower, audit_log
@@ -90,14 +90,14 @@ def _query(
         UsageError: one of them makes no sense.
     """
     now = datetime.now(UTC)
-    if outcome is not None and outcome not in set(Success):
-        raise UsageError(f"there is no outcome {outcome[:40]!r}.", hint=f"Choose from: {', '.join(Success)}.")
+    if outcome is not None and outcome not in set(AuditOutcome):
+        raise UsageError(f"there is no outcome {outcome[:40]!r}.", hint=f"Choose from: {', '.join(AuditOutcome)}.")
     try:
         return Query(
             actor=None if actor is None else actor.removeprefix("@"),
             action=action,
             guild=guild,
-            outcome=None if outcome is None else Success(outcome),
+            outcome=None if outcome is None else AuditOutcome(outcome),
             since=None if since is None else moment(since, now),
             until=None if until is None else moment(until, now),
         )

@@ -20,12 +20,12 @@ from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.output import show
 from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
-from botctl.core.contracts.jobs import Result
-from botctl.core.contracts.leasing import Holder
+from botctl.core.contracts.jobs import RunResult
+from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, Held
 from botctl.core.escape import safe
-from botctl.jobs.admin import Answer, Line
-from botctl.run.oneshot.jobs import job_admin
+from botctl.jobs.admin import JobStatus, RunReport
+from botctl.run.oneshot.jobs import jobs_admin
 
 app = typer.Typer(
     add_completion=False,
@@ -44,8 +44,8 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     """Show every job: when it is due, and how its last run came out."""
     loaded = load_settings(project, profile)
 
-    async def ask() -> tuple[list[Line], Holder | None]:
-        async with job_admin(loaded) as desk:
+    async def ask() -> tuple[list[JobStatus], LeaseHolder | None]:
+        async with jobs_admin(loaded) as desk:
             return await desk.lines(), await desk.holder()
 
     lines, holder = asyncio.run(ask())
@@ -65,14 +65,14 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
     """
     loaded = load_settings(project, profile)
 
-    async def ask() -> Answer:
-        async with job_admin(loaded, run=name) as desk:
+    async def ask() -> RunReport:
+        async with jobs_admin(loaded, run=name) as desk:
             return await desk.run(name, _ignore if as_json else _say)
 
     answer = _answer(ask())
     if as_json:
         print(json.dumps({"name": name} | dataclasses.asdict(answer)))
-    elif answer.result is Result.OK:
+    elif answer.result is RunResult.OK:
         where = "here, since nothing schedules" if answer.here else "by the process that schedules"
         print(f"{name}: ok in {answer.took_ms} ms, run {where}")
     _judge(name, answer)
@@ -94,14 +94,14 @@ def _pause(name: str, project: Path | None, profile: str | None, *, paused: bool
     loaded = load_settings(project, profile)
 
     async def ask() -> bool:
-        async with job_admin(loaded) as desk:
+        async with jobs_admin(loaded) as desk:
             return await desk.pause(name, paused=paused)
 
     changed = asyncio.run(ask())
     print(f"{name} {'is' if changed else 'was already'} {'paused' if paused else 'scheduled'}")
 
 
-def _answer(ask: Coroutine[Any, Any, Answer]) -> Answer:
+def _answer(ask: Coroutine[Any, Any, RunReport]) -> RunReport:
     """The answer. A run here that does not heed its cancellation is left to end with the process."""
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
@@ -120,7 +120,7 @@ def _ignore(_sentence: str) -> None:
     """With --json nothing but the answer, or the error, is said."""
 
 
-def _judge(name: str, answer: Answer) -> None:
+def _judge(name: str, answer: RunReport) -> None:
     """Raise what a run that did not come out well means."""
     where = f"The log of the process that ran it has more under {answer.error_id}." if not answer.here else ""
     if answer.stubborn:
@@ -128,16 +128,16 @@ def _judge(name: str, answer: Answer) -> None:
         hint = f"{fate} Let it pass on asyncio.CancelledError."
         raise BotctlError(f"{name} took too long: {answer.detail}.", hint=hint)
     match answer.result:
-        case Result.FAILED:
+        case RunResult.FAILED:
             raise BotctlError(f"{name} failed.", hint=where)
-        case Result.TIMEOUT:
+        case RunResult.TIMEOUT:
             raise BotctlError(f"{name} took longer than it may and was cancelled.", hint=where)
-        case Result.CANCELLED | Result.LOST:
-            why = answer.detail or ("its process stopped" if answer.result is Result.CANCELLED else _SILENT)
+        case RunResult.CANCELLED | RunResult.LOST:
+            why = answer.detail or ("its process stopped" if answer.result is RunResult.CANCELLED else _SILENT)
             raise Held(f"{name} was stopped half way: {why}.", hint="How far it came is not known.")
 
 
-def _plain(line: Line) -> dict[str, Any]:
+def _plain(line: JobStatus) -> dict[str, Any]:
     """A job as JSON: times are ISO 8601 in UTC; what is not known is null."""
     job, record = line.job, line.record
     times = ("next_due", "last_due", "last_run", "last_end")
@@ -160,7 +160,7 @@ def _iso(at: datetime | None) -> str | None:
     return None if at is None else iso_ms(at)
 
 
-def _table(lines: list[Line], now: datetime) -> Table:
+def _table(lines: list[JobStatus], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("job", "when", "next", "last run", "outcome", "took", "runs"):
         table.add_column(column, justify="right" if column in ("took", "runs") else "left")
@@ -181,14 +181,14 @@ def _table(lines: list[Line], now: datetime) -> Table:
     return table
 
 
-def _details(lines: list[Line]) -> Iterator[str]:
+def _details(lines: list[JobStatus]) -> Iterator[str]:
     """What is known beyond a word of how runs came out."""
     for line in lines:
         if line.record is not None and line.record.detail and line.record.removed is None:
             yield f"{safe(line.name)}: {safe(line.record.detail)}"
 
 
-def _scheduler(holder: Holder | None) -> str:
+def _scheduler(holder: LeaseHolder | None) -> str:
     """Who schedules, and whether there are doubts about that."""
     if holder is None:
         return "nobody schedules them now; `botctl run` does"
@@ -200,17 +200,17 @@ def _scheduler(holder: Holder | None) -> str:
     return f"scheduled by {who} ({sign})"
 
 
-def _outcome(line: Line) -> tuple[str, str]:
+def _outcome(line: JobStatus) -> tuple[str, str]:
     record = line.record
     if record is None or (record.outcome is None and record.run is None):
         return "", ""
     if record.run is not None:
         return ("stubborn", "red") if record.stubborn else ("running", "cyan")
     number = f" [{record.error_id}]" if record.error_id else ""
-    return f"{record.outcome}{number}", "green" if record.outcome is Result.OK else "red"
+    return f"{record.outcome}{number}", "green" if record.outcome is RunResult.OK else "red"
 
 
-def _next(line: Line, now: datetime) -> str:
+def _next(line: JobStatus, now: datetime) -> str:
     if line.record is not None and line.record.removed is not None:
         return "removed"
     if line.job is None:

@@ -20,9 +20,9 @@ from botctl.core.errors import ExitCode, NeedsDecision, UsageError
 from botctl.migrate import plan
 from botctl.migrate.create import create as write
 from botctl.migrate.files import Migration, Migrations, load
-from botctl.migrate.plan import Row, State
-from botctl.migrate.runner import PATIENCE_S, Migrator, Order, rows_of
-from botctl.migrate.session import gone
+from botctl.migrate.plan import MigrationRow, RecordState
+from botctl.migrate.runner import PATIENCE_S, Migrator, RunOptions, rows_of
+from botctl.migrate.session import has_exited
 from botctl.run.oneshot.migrate import ledger, migrator
 from botctl.run.providers import migrations_of
 from botctl.run.signals import finish
@@ -55,7 +55,7 @@ def status(project: Project = None, profile: Profile = None, as_json: AsJson = F
     """
     rows = _rows(load_settings(project, profile))
     view.print_rows(rows, as_json=as_json)
-    plan.require_nobody_at_work(rows, gone)
+    plan.require_nobody_at_work(rows, has_exited)
     plan.require_sound(rows)
     plan.require_nothing_pending(rows, "`botctl migrate up` applies them.")
 
@@ -80,7 +80,7 @@ def up(
         _dry_run(loaded, to, as_json=as_json)
         return
     with Doing(as_json=as_json) as view:
-        order = Order(_wait_s(loaded, wait), view)
+        order = RunOptions(_wait_s(loaded, wait), view)
         _finish(loaded, lambda migrator, found: migrator.up(found, to=to, order=order))
 
 
@@ -99,14 +99,14 @@ def down(
         raise UsageError("--to and --steps are two ways to say how far.", hint="Give one of them.")
     loaded = load_settings(project, profile)
     rows = _rows(loaded)
-    plan.require_nobody_at_work(rows, gone)
+    plan.require_nobody_at_work(rows, has_exited)
     plan.require_sound(rows)
     files = plan.to_revert(rows, to=to, steps=steps or 1)
     if files and not yes:
         _confirm(files)
     with Doing(as_json=as_json) as view:
         if files:
-            order = Order(_wait_s(loaded, wait), view)
+            order = RunOptions(_wait_s(loaded, wait), view)
             _finish(loaded, lambda migrator, found: migrator.down(found, files, order=order))
 
 
@@ -127,11 +127,11 @@ def resolve(
     """
     if applied == pending:
         raise UsageError("Say either --applied or --pending.")
-    state = State.APPLIED if applied else State.REVERTED
+    state = RecordState.APPLIED if applied else RecordState.REVERTED
     loaded = load_settings(project, profile)
 
     async def work(migrator: Migrator, found: Migrations) -> None:
-        order = Order(_wait_s(loaded, wait), Doing(as_json=False))
+        order = RunOptions(_wait_s(loaded, wait), Doing(as_json=False))
         before = await migrator.resolve(found, name, state, reason=reason, order=order)
         print(f"{before.name} was {before.standing} and is {'applied' if applied else 'pending'} now.")
 
@@ -154,11 +154,11 @@ def create(
         print(path)
 
 
-def _rows(loaded: Loaded) -> tuple[Row, ...]:
+def _rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
     """Where everything stands; nothing is started but the store, and nothing is written."""
     found = migrations_of(loaded)
 
-    async def ask() -> tuple[Row, ...]:
+    async def ask() -> tuple[MigrationRow, ...]:
         async with ledger(loaded) as applied:
             return await rows_of(found, applied)
 
@@ -167,7 +167,7 @@ def _rows(loaded: Loaded) -> tuple[Row, ...]:
 
 def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
     rows = _rows(loaded)
-    plan.require_nobody_at_work(rows, gone)
+    plan.require_nobody_at_work(rows, has_exited)
     plan.require_sound(rows)
     files = plan.to_apply(rows, to)
     load(migrations_of(loaded), files)

@@ -14,14 +14,14 @@ from rich.text import Text
 from botctl.core.clock import iso_ms
 from botctl.core.escape import safe
 from botctl.migrate.files import Migration
-from botctl.migrate.plan import Direction, Record, Row, Standing
-from botctl.migrate.session import View
+from botctl.migrate.plan import Direction, MigrationRow, MigrationStatus, Record
+from botctl.migrate.session import ProgressListener
 
-_STYLES = {Standing.APPLIED: "green", Standing.PENDING: "yellow", Standing.RUNNING: "yellow"}
+_STYLES = {MigrationStatus.APPLIED: "green", MigrationStatus.PENDING: "yellow", MigrationStatus.RUNNING: "yellow"}
 _WORDS = {Direction.UP: "applied", Direction.DOWN: "taken back"}
 
 
-class Doing(View):
+class Doing(ProgressListener):
     """Tells of each migration when it is done; with ``as_json``, of all when the block ends without an error."""
 
     def __init__(self, *, as_json: bool) -> None:
@@ -56,7 +56,7 @@ class Doing(View):
             print(f"{file.name} may finish first; a second signal interrupts it.", file=sys.stderr, flush=True)
 
 
-def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
+def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
     """Every migration, and where it stands."""
     if as_json:
         print(json.dumps([_as_json(row) for row in rows]))
@@ -92,7 +92,7 @@ def _facts(record: Record | None) -> str:
     return f"{record.started:%Y-%m-%d %H:%M:%S}{took}"
 
 
-def _as_json(row: Row) -> dict[str, Any]:
+def _as_json(row: MigrationRow) -> dict[str, Any]:
     file, record = row.file, row.record
     return {
         "name": row.name,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from botctl.cli.number_format import duration, milliseconds, spark, time_of_day
 from botctl.cli.text_layout import beside, cut, ends, flow, table, under
-from botctl.core.contracts.service_state import State
+from botctl.core.contracts.service_state import ServiceState
 from botctl.core.escape import safe
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
 from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
@@ -23,7 +23,7 @@ Lines = list[Text]
 _RESULTS: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
 _PRESENCES: Final = {Presence.SILENT: "yellow", Presence.STRANGE: "yellow"}
 _SHARD_WELL: Final = ("ready", "resumed")
-_COMING: Final = (State.IDLE, State.STARTING)
+_COMING: Final = (ServiceState.IDLE, ServiceState.STARTING)
 _INDENT: Final = 10
 _MIB: Final = 1024 * 1024
 _LEAST_COMMANDS: Final = 4

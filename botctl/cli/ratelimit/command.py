@@ -19,7 +19,7 @@ from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
-from botctl.ratelimit.inspect import Place, PolicyRow
+from botctl.ratelimit.inspect import LimitStatus, PolicyRow
 from botctl.ratelimit.keys import Subject, subject_of
 from botctl.run.oneshot.ratelimit import rate_limits, reset_limits
 
@@ -74,7 +74,7 @@ def show(
     who = _subject(subject)
     loaded = load_settings(project, profile)
 
-    async def ask() -> list[Place]:
+    async def ask() -> list[LimitStatus]:
         async with rate_limits(loaded) as limits:
             return await limits.places(who, policy)
 
@@ -115,7 +115,7 @@ def _subject(text: str) -> Subject:
         raise UsageError(f"{error}.") from None
 
 
-def _words(place: Place) -> tuple[str, ...]:
+def _words(place: LimitStatus) -> tuple[str, ...]:
     if place.limit is None or place.retry_after_s is None:
         return (place.policy, "?", f"{place.scope}:{place.subject}", "?", "?", "?", _seconds(place.full_in_s))
     next_in = _seconds(place.retry_after_s) if place.retry_after_s else "now"
@@ -142,5 +142,5 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     output.show(table)
 
 
-def _print_json(rows: Sequence[PolicyRow] | Sequence[Place]) -> None:
+def _print_json(rows: Sequence[PolicyRow] | Sequence[LimitStatus]) -> None:
     print(json.dumps([dataclasses.asdict(row) for row in rows]))

@@ -21,7 +21,7 @@ from botctl.core.errors import UsageError
 from botctl.core.telemetry.logs import start_logs
 from botctl.run.lifecycle import carry_on
 from botctl.run.lifecycle import run as run_roles
-from botctl.run.roles import DEFAULT_ROLES, Role
+from botctl.run.roles import DEFAULT_ROLES, ProcessRole
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -67,12 +67,12 @@ def run(
     raise typer.Exit(code)
 
 
-def _roles(only: list[str] | None) -> list[Role]:
-    known = {str(role) for role in Role}
+def _roles(only: list[str] | None) -> list[ProcessRole]:
+    known = {str(role) for role in ProcessRole}
     for name in only or ():
         if name not in known:
             raise UsageError(f"there is no role {name!r} for --only.", hint=f"Choose from: {', '.join(sorted(known))}.")
-    return [Role(name) for name in only] if only else list(DEFAULT_ROLES)
+    return [ProcessRole(name) for name in only] if only else list(DEFAULT_ROLES)
 
 
 def _explain(loaded: Loaded, *, as_json: bool) -> None:

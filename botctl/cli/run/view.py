@@ -25,23 +25,23 @@ from botctl.cli.program_name import as_typed
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import DrainStarted, ServiceChanged
-from botctl.core.contracts.service_state import State, Status
+from botctl.core.contracts.service_state import ServiceState, ServiceStatus
 from botctl.core.escape import safe
 from botctl.core.processes.runtime import Runtime
-from botctl.core.services.registry import Running
+from botctl.core.services.registry import RunningServices
 from botctl.core.telemetry.logs import FILE_NAME
 from botctl.core.version import __version__
 from botctl.stores.address import shown
 
 _MARKS = {
-    State.IDLE: ("·", "dim"),
-    State.STARTING: ("…", "yellow"),
-    State.READY: ("✓", "green"),
-    State.DEGRADED: ("!", "yellow"),
-    State.RESTARTING: ("↻", "yellow"),
-    State.STOPPING: ("…", "yellow"),
-    State.STOPPED: ("■", "dim"),
-    State.FAILED: ("✗", "red"),
+    ServiceState.IDLE: ("·", "dim"),
+    ServiceState.STARTING: ("…", "yellow"),
+    ServiceState.READY: ("✓", "green"),
+    ServiceState.DEGRADED: ("!", "yellow"),
+    ServiceState.RESTARTING: ("↻", "yellow"),
+    ServiceState.STOPPING: ("…", "yellow"),
+    ServiceState.STOPPED: ("■", "dim"),
+    ServiceState.FAILED: ("✗", "red"),
 }
 
 
@@ -62,7 +62,7 @@ class Progress:
 
     def __init__(self, console: Console, names: Iterable[str]) -> None:
         self._console = console
-        self._states: dict[str, tuple[State, str]] = dict.fromkeys(names, (State.IDLE, ""))
+        self._states: dict[str, tuple[ServiceState, str]] = dict.fromkeys(names, (ServiceState.IDLE, ""))
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         self._starting = True
 
@@ -87,12 +87,16 @@ class Progress:
 
     def changed(self, event: ServiceChanged) -> None:
         """A service is in another state."""
-        state = State(event.new)
+        state = ServiceState(event.new)
         detail = event.detail or _seconds(event.took_s)
         self._states[event.service] = (state, detail)
         if self._starting and self._live is not None:
             self._draw(self._live)
-        elif state in (State.FAILED, State.DEGRADED, State.READY):  # ready: it has started, or is well again
+        elif state in (
+            ServiceState.FAILED,
+            ServiceState.DEGRADED,
+            ServiceState.READY,
+        ):  # ready: it has started, or is well again
             self._console.print(_line(event.service, state, detail))
 
     def _draw(self, live: Live) -> None:
@@ -107,7 +111,7 @@ def _stopping(event: DrainStarted) -> Text:
     return text.append(" A second signal does not wait.", "not bold dim")
 
 
-def banner(said: Banner, statuses: Sequence[Status]) -> RenderableType:
+def banner(said: Banner, statuses: Sequence[ServiceStatus]) -> RenderableType:
     """The services with the time each took, what is embedded and where, and what to try."""
     parts: list[RenderableType] = [Text(said.title, "bold"), Text()]
     if statuses:
@@ -132,7 +136,7 @@ def _seconds(started_in_s: float | None) -> str:
     return "" if started_in_s is None else f"{started_in_s:.2f} s"
 
 
-def _line(name: str, state: State, detail: str) -> Text:
+def _line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
     line.append(safe(detail), "dim").rstrip()
@@ -167,7 +171,7 @@ class RunView:
         ):
             yield
 
-    def ready(self, running: Running) -> None:
+    def ready(self, running: RunningServices) -> None:
         self._progress.started()
         said = Banner(self._title(), self._facts(), self._tries())
         statuses = running.statuses() if self._console.is_terminal else ()  # elsewhere each had a line of its own

@@ -19,9 +19,9 @@ from botctl.cli.sandbox.incidents import incident
 from botctl.cli.sandbox.output import put, tell_how_to_go_on
 from botctl.cli.sandbox.traffic import record, traffic
 from botctl.cli.sandbox.transcript import replayed
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.repl_commands import Outcome, assigned
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.user_session import UserSession
 
 _ANSWER_S = 5.0
 
@@ -46,7 +46,7 @@ app = typer.Typer(
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class SandboxOptions:
     """Where to find the sandbox, and who is to act in it, as far as the options say."""
 
     project: Path | None = None
@@ -55,7 +55,7 @@ class Place:
     channel: str | None = None
     guild: str | None = None
 
-    def under(self, outer: Place | None) -> Place:
+    def under(self, outer: SandboxOptions | None) -> SandboxOptions:
         """What is not said here is as the options before the verb say."""
         said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return dataclasses.replace(outer or self, **{name: value for name, value in said.items() if value is not None})
@@ -81,7 +81,7 @@ def sandbox(
     At the prompt, a line is a slash command or a message; :help lists what else it knows. Lines from a pipe are run
     one after the other. Exit code 1: the bot did not answer, or Discord refused the call.
     """
-    ctx.obj = Place(project, url, as_, channel, guild)
+    ctx.obj = SandboxOptions(project, url, as_, channel, guild)
     if ctx.invoked_subcommand is None:
         # Only here: `sandbox send` needs no prompt-toolkit.
         from botctl.cli.sandbox.prompt import at_prompt, from_pipe  # noqa: PLC0415
@@ -105,7 +105,7 @@ def send(
     project: Project = None,
 ) -> None:
     """Use a slash command or say something; print what comes."""
-    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.say(text))
 
 
@@ -129,7 +129,7 @@ def click(
     project: Project = None,
 ) -> None:
     """Press a button, or choose in a menu."""
-    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.click(label, values, message))
 
 
@@ -150,7 +150,7 @@ def submit(
     project: Project = None,
 ) -> None:
     """Fill in the form that is open, and send it."""
-    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))
 
 
@@ -169,7 +169,7 @@ def menu(
     project: Project = None,
 ) -> None:
     """Use a command of a person's or a message's context menu."""
-    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
 
 
@@ -186,7 +186,7 @@ def messages(
     project: Project = None,
 ) -> None:
     """Print the last messages of a channel, as one person sees them."""
-    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
     _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
 
 
@@ -207,7 +207,7 @@ def replay(
     It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1:
     something else came.
     """
-    place = Place(project, url, as_, channel, guild).under(ctx.obj)
+    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
     _act(place, timeout_s, lambda talk: replayed(file, talk))
 
 
@@ -216,10 +216,12 @@ app.command()(record)
 app.command()(traffic)
 
 
-def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversation], Awaitable[Outcome]]) -> None:
+def _once(
+    place: SandboxOptions, timeout_s: float, as_json: bool, do: Callable[[UserSession], Awaitable[Outcome]]
+) -> None:
     """Do one thing and print what came of it."""
 
-    async def one(talk: Conversation) -> bool:
+    async def one(talk: UserSession) -> bool:
         outcome = await do(talk)
         if not as_json and not talk.state.guilds:
             await talk.look()  # for the names of what the messages mention
@@ -231,13 +233,13 @@ def _once(place: Place, timeout_s: float, as_json: bool, do: Callable[[Conversat
     _act(place, timeout_s, one)
 
 
-def _act(place: Place, timeout_s: float, act: Callable[[Conversation], Awaitable[bool]]) -> None:
+def _act(place: SandboxOptions, timeout_s: float, act: Callable[[UserSession], Awaitable[bool]]) -> None:
     """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
 
     async def talk() -> bool:
         found = home(place.project, place.url)
         async with SandboxClient(*found.sandbox(), found) as client:
-            return await act(Conversation(client, Seat(place.name, place.channel, place.guild), timeout_s=timeout_s))
+            return await act(UserSession(client, Identity(place.name, place.channel, place.guild), timeout_s=timeout_s))
 
     if not asyncio.run(talk()):
         raise typer.Exit(1)

@@ -16,23 +16,23 @@ from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
 from botctl.sandbox.console.command_parser import quote
 from botctl.sandbox.console.repl_commands import Leave, Note, Outcome
-from botctl.sandbox.console.schemas import Reply, Shape
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.schemas import ReplySchema, Schema
+from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model.messages.components import SELECTS, clickable, name_of
 
 
-def put(outcome: Outcome, talk: Conversation, *, as_json: bool = False) -> bool:
+def put(outcome: Outcome, talk: UserSession, *, as_json: bool = False) -> bool:
     """Print ``outcome``; returns whether the person got what they asked for."""
     if as_json:
         print(json.dumps(_json(outcome), ensure_ascii=False))
     else:
         show(shown(outcome, talk))
-    return not isinstance(outcome, Reply) or outcome.answered
+    return not isinstance(outcome, ReplySchema) or outcome.answered
 
 
-def shown(outcome: Outcome, talk: Conversation) -> RenderableType:
+def shown(outcome: Outcome, talk: UserSession) -> RenderableType:
     match outcome:
-        case Reply():
+        case ReplySchema():
             return view.reply(outcome, view.names(talk.state))
         case Note():
             return Text("\n").join(Text(plain(line), "dim") for line in outcome.text.split("\n"))
@@ -49,7 +49,7 @@ def trouble(error: BotctlError) -> Text:
 
 def tell_how_to_go_on(outcome: Outcome) -> None:
     """The call that fills in the form that has opened, or that chooses in the first menu that came."""
-    if not isinstance(outcome, Reply):
+    if not isinstance(outcome, ReplySchema):
         return
     if outcome.modal:
         fields = " ".join(quote(f"{field.typed}=…") for field in outcome.modal.fields)
@@ -65,7 +65,7 @@ def _tell(what: str) -> None:
 
 
 def _json(outcome: Outcome) -> Any:
-    if isinstance(outcome, Shape):
+    if isinstance(outcome, Schema):
         return outcome.model_dump(mode="json", by_alias=True)
     if isinstance(outcome, Sequence):
         return [message.model_dump(mode="json", by_alias=True) for message in outcome]

@@ -26,11 +26,11 @@ from botctl.cli.sandbox.markdown import plain
 from botctl.cli.sandbox.output import put, shown, trouble
 from botctl.cli.sandbox.transcript import Transcript
 from botctl.core.errors import BotctlError, Unreachable
-from botctl.sandbox.console.message_diff import Feed
+from botctl.sandbox.console.message_diff import MessageDiff
 from botctl.sandbox.console.repl import run, suggest
 from botctl.sandbox.console.repl_commands import Leave, Outcome
-from botctl.sandbox.console.schemas import FormField, Message, Modal, Reply
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.schemas import FormField, MessageSchema, ModalSchema, ReplySchema
+from botctl.sandbox.console.user_session import UserSession
 
 _LOOK_EVERY_S = 0.5
 _STATE_EVERY = 10  # looks: bots come and go, and their commands change
@@ -49,7 +49,7 @@ _STYLE = Style.from_dict(
 )
 
 
-async def from_pipe(talk: Conversation, notes: Transcript) -> bool:
+async def from_pipe(talk: UserSession, notes: Transcript) -> bool:
     """Run the lines of stdin one after the other; all are run, and one that fails makes the whole fail."""
     await talk.settle()
     notes.begin(talk)
@@ -71,7 +71,7 @@ async def from_pipe(talk: Conversation, notes: Transcript) -> bool:
     return good
 
 
-async def at_prompt(talk: Conversation, notes: Transcript) -> bool:
+async def at_prompt(talk: UserSession, notes: Transcript) -> bool:
     """Talk until the person leaves. What the bot says meanwhile appears above the prompt."""
     await talk.settle()
     notes.begin(talk)
@@ -83,7 +83,7 @@ async def at_prompt(talk: Conversation, notes: Transcript) -> bool:
 class _Hints(Completer):
     """Suggestions as prompt_toolkit wants them."""
 
-    def __init__(self, talk: Conversation) -> None:
+    def __init__(self, talk: UserSession) -> None:
         self._talk = talk
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
@@ -100,10 +100,10 @@ class _Hints(Completer):
 
 
 class _Prompt:
-    def __init__(self, talk: Conversation, notes: Transcript) -> None:
+    def __init__(self, talk: UserSession, notes: Transcript) -> None:
         self._talk = talk
         self._notes = notes
-        self._feed = Feed()
+        self._feed = MessageDiff()
         self._done = 0  # lines; what the watcher has asked for before one of them was answered is no news
         self._away = False
         self._waiting: asyncio.Task[Outcome] | None = None
@@ -143,7 +143,7 @@ class _Prompt:
         if outcome is not None:
             note(outcome)
             self._show(outcome)
-        if isinstance(outcome, Reply) and outcome.modal:
+        if isinstance(outcome, ReplySchema) and outcome.modal:
             return await self._fill(outcome.modal)
         return not isinstance(outcome, Leave)
 
@@ -172,7 +172,7 @@ class _Prompt:
             self._done += 1
         return None
 
-    async def _fill(self, form: Modal) -> bool:
+    async def _fill(self, form: ModalSchema) -> bool:
         fields: dict[str, str] = {}
         for field in form.fields:
             try:
@@ -185,7 +185,7 @@ class _Prompt:
         return await self._do(sent, lambda came: self._notes.note_form(form, fields, came, self._talk))
 
     def _show(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, ReplySchema):
             self._feed.saw(outcome.messages)
             if outcome.interaction:
                 self._toolbar = f"{outcome.state.replace('_', ' ')} in {outcome.waited_ms:.0f} ms"
@@ -214,7 +214,7 @@ class _Prompt:
                 self._lines.app.invalidate()
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    def _news(self, said: Sequence[Message]) -> None:
+    def _news(self, said: Sequence[MessageSchema]) -> None:
         others = [message for message in self._feed.news(said) if message.author.name != self._talk.seat.name]
         if others:
             self._print(view.messages(others, view.names(self._talk.state)))

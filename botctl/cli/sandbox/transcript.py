@@ -17,9 +17,9 @@ from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.command_parser import quote
 from botctl.sandbox.console.repl import run
 from botctl.sandbox.console.repl_commands import Leave, Outcome
-from botctl.sandbox.console.schemas import Modal
-from botctl.sandbox.console.transcript import Turn, begun, difference, read, seat_of, written
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.schemas import ModalSchema
+from botctl.sandbox.console.transcript import Exchange, begun, difference, read, seat_of, written
+from botctl.sandbox.console.user_session import UserSession
 
 _COLOURS = {"+": "green", "-": "red"}
 
@@ -30,17 +30,19 @@ class Transcript:
     def __init__(self, file: IO[str] | None = None) -> None:
         self._file = file
 
-    def begin(self, talk: Conversation) -> None:
+    def begin(self, talk: UserSession) -> None:
         """Note where the person is before anything is typed."""
         if self._file is not None:
             self._file.write(begun(talk.seat))
 
-    def note(self, typed: str, came: Outcome | BotctlError, talk: Conversation) -> None:
+    def note(self, typed: str, came: Outcome | BotctlError, talk: UserSession) -> None:
         if self._file is not None and not isinstance(came, Leave):
-            self._file.write(written(Turn(typed.strip(), _lines(came, talk))))
+            self._file.write(written(Exchange(typed.strip(), _lines(came, talk))))
             self._file.flush()
 
-    def note_form(self, form: Modal, fields: dict[str, str], came: Outcome | BotctlError, talk: Conversation) -> None:
+    def note_form(
+        self, form: ModalSchema, fields: dict[str, str], came: Outcome | BotctlError, talk: UserSession
+    ) -> None:
         """A form that was filled in at the prompt is a line that sends it."""
         pairs = " ".join(quote(f"{field.typed}={fields[field.custom_id]}") for field in form.fields)
         self.note(f":submit {pairs}", came, talk)
@@ -60,7 +62,7 @@ def transcript(path: Path | None) -> Iterator[Transcript]:
         yield Transcript(file)
 
 
-async def replayed(path: Path, talk: Conversation) -> bool:
+async def replayed(path: Path, talk: UserSession) -> bool:
     """Type all lines of ``path`` and print where something else came; whether nothing did.
 
     The first is typed where the transcript began, as far as ``talk`` names no other person or place.
@@ -90,7 +92,7 @@ async def replayed(path: Path, talk: Conversation) -> bool:
     return not wrong
 
 
-async def _outcome(talk: Conversation, line: str) -> Outcome | BotctlError:
+async def _outcome(talk: UserSession, line: str) -> Outcome | BotctlError:
     try:
         return await run(talk, line)
     except Unreachable:
@@ -99,6 +101,6 @@ async def _outcome(talk: Conversation, line: str) -> Outcome | BotctlError:
         return error
 
 
-def _lines(came: Outcome | BotctlError, talk: Conversation) -> list[str]:
+def _lines(came: Outcome | BotctlError, talk: UserSession) -> list[str]:
     found = trouble(came) if isinstance(came, BotctlError) else shown(came, talk)
     return plain(found).split("\n")

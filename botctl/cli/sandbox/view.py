@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl.cli.sandbox.markdown import Names, inline, markdown, plain
-from botctl.sandbox.console.schemas import Attachment, FormField, Message, Modal, Reply, State
+from botctl.sandbox.console.schemas import Attachment, FormField, MessageSchema, ModalSchema, ReplySchema, StateSchema
 
 Json = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ class _Fields:
         yield grid
 
 
-def names(state: State) -> dict[str, str]:
+def names(state: StateSchema) -> dict[str, str]:
     """What to show for the ids that messages mention."""
     known: dict[str, str] = {}
     for guild in state.guilds:
@@ -78,7 +78,7 @@ def names(state: State) -> dict[str, str]:
     return known
 
 
-def reply(answer: Reply, names: Names) -> Group:
+def reply(answer: ReplySchema, names: Names) -> Group:
     """All that came of an interaction."""
     parts: list[RenderableType] = [message(each, names) for each in answer.messages]
     if answer.modal:
@@ -96,11 +96,11 @@ def reply(answer: Reply, names: Names) -> Group:
     return Group(*parts)
 
 
-def messages(shown: Iterable[Message], names: Names) -> Group:
+def messages(shown: Iterable[MessageSchema], names: Names) -> Group:
     return Group(*(message(each, names) for each in shown))
 
 
-def message(shown: Message, names: Names) -> Group:
+def message(shown: MessageSchema, names: Names) -> Group:
     """One message: who, what, and what may be pressed."""
     body: list[RenderableType] = [markdown(shown.content, names)] if shown.content else []
     body += [embed(each, names) for each in shown.embeds]
@@ -113,7 +113,7 @@ def message(shown: Message, names: Names) -> Group:
     return Group(_head(shown), *(Led(Segment("  "), each) for each in body))
 
 
-def _head(shown: Message) -> Text:
+def _head(shown: MessageSchema) -> Text:
     head = Text(plain(shown.author.name), "bold magenta" if shown.author.bot else "bold cyan")
     if shown.author.bot:
         head.append(" BOT", "dim")
@@ -238,7 +238,7 @@ _DRAWN: Final[dict[int, Callable[[Json, Names], RenderableType]]] = {
 }
 
 
-def modal(form: Modal) -> Panel:
+def modal(form: ModalSchema) -> Panel:
     """The form that a bot opened, with the name of each field as ``submit`` wants it."""
     lines: list[Text] = []
     for field in form.fields:

@@ -26,7 +26,7 @@ from botctl.core.config.sources import (
     from_toml,
     merged,
 )
-from botctl.core.config.validation import judge
+from botctl.core.config.validation import validate
 from botctl.core.errors import ConfigError
 from botctl.core.escape import safe
 from botctl.core.paths import SETTINGS_FILE, find_root
@@ -46,7 +46,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingRow:
     """One line of ``--explain-config``; secrets are already hidden in ``value_shown``."""
 
     key: str
@@ -67,7 +67,7 @@ def load(project: Path | None, profile: str | None, env: Mapping[str, str], flag
     faults: list[str] = []
     found = _all_layers(root, {"profile": profile, **flags}, env, faults)
     _register_secrets(found)
-    settings = judge(found, faults)
+    settings = validate(found, faults)
     if settings is None or faults:
         raise _config_error(faults)
     return Loaded(settings, root, _origins(found))
@@ -77,12 +77,12 @@ def _origins(found: Values) -> dict[str, Origin]:
     return {".".join(key): value.origin for key, value in found.items() if value.value != {}}
 
 
-def explain(loaded: Loaded) -> list[Row]:
+def explain(loaded: Loaded) -> list[SettingRow]:
     """Each setting in force, in the order of the models: its value, secrets hidden, and where it comes from."""
     rows = []
     for key, value in _values(loaded.settings, ()):
         name = ".".join(key)
-        rows.append(Row(name, _shown(key, value), str(loaded.origins.get(name, DEFAULT))))
+        rows.append(SettingRow(name, _shown(key, value), str(loaded.origins.get(name, DEFAULT))))
     return rows
 
 

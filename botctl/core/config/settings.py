@@ -78,7 +78,7 @@ def _list_from_text(value: object) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ThrottleText:
     """Text in the grammar of `botctl.core.contracts.throttle`, whose own sentences say what is wrong with it."""
 
     words: str = "limits, as in the default"
@@ -106,8 +106,8 @@ LimitValue = Annotated[
 ]
 FactoryPath = Annotated[str, AfterValidator(Pattern("module:factory", r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"))]
 DatabaseName = Annotated[str, AfterValidator(Pattern("1 to 63 of A-Z, a-z, 0-9, - and _", r"[\w-]{1,63}"))]
-Throttle = Annotated[str, AfterValidator(Limits())]
-ApiThrottle = Annotated[str, AfterValidator(Limits(scopes=API_SCOPES))]
+Throttle = Annotated[str, AfterValidator(ThrottleText())]
+ApiThrottle = Annotated[str, AfterValidator(ThrottleText(scopes=API_SCOPES))]
 RedisUrl = Annotated[SecretStr, AfterValidator(Address(("redis://", "rediss://", "unix://")))]
 MongoUrl = Annotated[SecretStr, AfterValidator(Address(("mongodb://", "mongodb+srv://")))]
 
@@ -202,7 +202,7 @@ class CommandSettings(Section):
     )
 
 
-class Role(Section):
+class RoleSettings(Section):
     users: DiscordIds = Field(default=(), description="Discord users who have the role.")
     roles: DiscordIds = Field(default=(), description="Discord roles whose members have the role.")
 
@@ -301,7 +301,7 @@ class Settings(Section):
     redis: RedisSettings = Field(default=RedisSettings(), description="Redis or Valkey.")
     mongo: MongoSettings = Field(default=MongoSettings(), description="MongoDB.")
     commands: CommandSettings = Field(default=CommandSettings(), description="The operator's commands.")
-    roles: dict[RoleName, Role] = Field(
+    roles: dict[RoleName, RoleSettings] = Field(
         default_factory=dict,
         description="botctl's roles, each a table with Discord users and Discord roles that have it.",
     )

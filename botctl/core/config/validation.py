@@ -14,7 +14,7 @@ from botctl.core.escape import safe
 from botctl.core.redact import redact, redact_shapes
 
 
-def judge(found: Values, faults: list[str]) -> Settings | None:
+def validate(found: Values, faults: list[str]) -> Settings | None:
     """The settings that ``found`` makes, or None; whatever is wrong is added to ``faults``."""
     faults += [
         _placed(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")

@@ -41,7 +41,7 @@ class Stage(enum.StrEnum):
     POINT = "point"
 
 
-class Success(enum.StrEnum):
+class AuditOutcome(enum.StrEnum):
     """How an action came out. ``UNKNOWN``: it was stopped half way, or its end was never seen."""
 
     SUCCESS = "success"
@@ -51,7 +51,7 @@ class Success(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Principal:
     """Who acted. ``type``: ``user``, ``cli``, ``job``, ``key`` or ``system``. ``auth``: by which right."""
 
     type: str
@@ -101,8 +101,8 @@ class AuditEntry:
     id: str
     at: datetime
     action: str
-    actor: Who
-    outcome: Success = Success.SUCCESS
+    actor: Principal
+    outcome: AuditOutcome = AuditOutcome.SUCCESS
     stage: Stage = Stage.POINT
     op: str | None = None
     via: Via | None = None
@@ -123,24 +123,24 @@ def via(iface: str, cmd: str | None = None) -> Via:
     return Via(iface, socket.gethostname(), os.getpid(), __version__, cmd)
 
 
-def operator() -> Who:
+def operator() -> Principal:
     """The person at the terminal: whoever this process belongs to."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user may stand in no list
         name = None
-    return Who("cli", f"uid:{os.getuid()}", name)
+    return Principal("cli", f"uid:{os.getuid()}", name)
 
 
-def happened(
+def make_entry(
     action: str,
-    actor: Who,
+    actor: Principal,
     *,
     at: datetime,
     iface: str,
     target: Target | None = None,
     guild: str | None = None,
-    outcome: Success = Success.SUCCESS,
+    outcome: AuditOutcome = AuditOutcome.SUCCESS,
     reason: str | None = None,
     changes: Sequence[Change] = (),
     ms: float | None = None,
@@ -179,7 +179,7 @@ def entry_for(invocation: Invocation, outcome: Outcome) -> AuditEntry:
         op=invocation.id,
         action=action_of(invocation),
         outcome=_SUCCESS[outcome.result],
-        actor=Who("user", invocation.actor.id, invocation.actor.name),
+        actor=Principal("user", invocation.actor.id, invocation.actor.name),
         via=via("discord"),
         target=Target("channel", invocation.channel) if invocation.channel else None,
         guild=invocation.guild,
@@ -217,12 +217,14 @@ def _assembled(entry: AuditEntry) -> str:
     for name in _SORTED:
         value = getattr(entry, name)
         if value is not None:
-            parts.append(f'"{name}":{_recurring(value) if isinstance(value, (Who, Via, Target)) else _one(value)}')
+            parts.append(
+                f'"{name}":{_recurring(value) if isinstance(value, (Principal, Via, Target)) else _one(value)}'
+            )
     return f"{{{','.join(parts)}}}"
 
 
 @functools.lru_cache(maxsize=1024)
-def _recurring(value: Who | Via | Target) -> str:
+def _recurring(value: Principal | Via | Target) -> str:
     """The JSON of ``value``: the same few people, places and processes come again and again."""
     return _ENCODER.encode(_fields(value, _NAMES[type(value)]))
 
@@ -251,7 +253,7 @@ def _plain(value: Any) -> Any:
     """``value`` in JSON's words, as the module's docstring promises."""
     if value is None or isinstance(value, (str, int, float, datetime)):
         return _scalar(value)
-    if isinstance(value, (Who, Via, Target, Change)):
+    if isinstance(value, (Principal, Via, Target, Change)):
         return _fields(value, _NAMES[type(value)])
     if isinstance(value, Mapping):
         return {_text(str(key)): _plain(item) for key, item in value.items()}
@@ -265,7 +267,7 @@ def _plain(value: Any) -> Any:
 def _scalar(value: str | float | datetime | None) -> str | int | None:
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= _MAX_EXACT_INTEGER):
         return value
-    if isinstance(value, (Stage, Success)):
+    if isinstance(value, (Stage, AuditOutcome)):
         return value.value
     return iso_ms(value) if isinstance(value, datetime) else _text(str(value))
 
@@ -323,12 +325,12 @@ def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _quoted = json.encoder.encode_basestring  # what the encoder uses itself, in C
 _SORTED = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
-_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Who, Via, Target, Change)}
+_NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Principal, Via, Target, Change)}
 _SUCCESS = {
-    Result.OK: Success.SUCCESS,
-    Result.DENIED: Success.DENIED,
-    Result.THROTTLED: Success.DENIED,
-    Result.INVALID: Success.ERROR,
-    Result.FAILED: Success.ERROR,
-    Result.CANCELLED: Success.UNKNOWN,
+    Result.OK: AuditOutcome.SUCCESS,
+    Result.DENIED: AuditOutcome.DENIED,
+    Result.THROTTLED: AuditOutcome.DENIED,
+    Result.INVALID: AuditOutcome.ERROR,
+    Result.FAILED: AuditOutcome.ERROR,
+    Result.CANCELLED: AuditOutcome.UNKNOWN,
 }

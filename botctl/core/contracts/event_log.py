@@ -66,7 +66,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class EventPage:
     """What follows a position. ``first`` and ``last``: the offsets of the oldest and the newest that are kept.
 
     ``position``: where to go on. ``complete``: nothing lies between the position that was asked for and the entries.
@@ -109,13 +109,13 @@ class EventLog(Protocol):
         """Append to several topics at once; returns the offset of the last by topic. May be repeated."""
         ...
 
-    async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> Page:
+    async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> EventPage:
         """At most ``limit`` entries after ``after``, oldest first; waits up to ``wait_s`` for one to come."""
         ...
 
     async def read_many(
         self, after: Mapping[str, Position], *, limit: int = 100, wait_s: float = 0
-    ) -> Mapping[str, Page]:
+    ) -> Mapping[str, EventPage]:
         """`read` for several topics at once: waits until one of them has something."""
         ...
 

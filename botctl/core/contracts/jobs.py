@@ -1,6 +1,6 @@
 """Jobs: what is done again and again, or when somebody asks, in one process at a time.
 
-A job is declared in code, and what became of its runs is kept in a `JobBook`::
+A job is declared in code, and what became of its runs is kept in a `JobStore`::
 
     @job("every 10m", missed="skip")
     async def tidy(database: Database) -> None:
@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 
-class Missed(enum.StrEnum):
+class MissedPolicy(enum.StrEnum):
     """What becomes of due times that passed while nobody could run the job.
 
     ``ONCE``: it runs one time for all of them, as soon as somebody can. ``SKIP``: it waits for the next due time.
@@ -40,7 +40,7 @@ class Missed(enum.StrEnum):
     SKIP = "skip"
 
 
-class Result(enum.StrEnum):
+class RunResult(enum.StrEnum):
     """How a run came out.
 
     ``TIMEOUT``: it was cancelled at its time limit. ``CANCELLED``: its process stopped, or lost the lease. ``LOST``:
@@ -77,7 +77,7 @@ class Job:
     name: str
     function: Callable[..., Awaitable[Any]]
     schedule: Schedule
-    missed: Missed = Missed.ONCE
+    missed: MissedPolicy = MissedPolicy.ONCE
     timeout_s: float = TIMEOUT_S
 
     @property
@@ -98,7 +98,7 @@ def job(
 
     ``when``: ``every 10s``, or the five fields of cron, in UTC. Its parameters are services, by annotation; one that is
     a `JobRun` is told of the run. ``name``: what people call it; the function's name in kebab case when absent.
-    ``missed``: `Missed`. A run that takes longer than ``timeout_s`` is cancelled.
+    ``missed``: `MissedPolicy`. A run that takes longer than ``timeout_s`` is cancelled.
 
     Raises:
         ValueError: no such schedule, name, policy or time limit.
@@ -112,11 +112,11 @@ def job(
             raise TypeError(f"the job {called} is not an `async def`")
         if not _NAME.fullmatch(called):
             raise ValueError(f"the job name {called!r} is not 1 to 40 of a-z, 0-9 and -, a letter first")
-        if missed not in tuple(Missed):
+        if missed not in tuple(MissedPolicy):
             raise ValueError(f"the job {called} has missed={missed!r}; write 'once' or 'skip'")
         if not 0 < timeout_s <= 86_400:  # noqa: PLR2004  a day
             raise ValueError(f"the job {called} has timeout_s={timeout_s!r}; it is more than 0, at most a day")
-        setattr(function, _MARK, Job(called, function, parse(when), Missed(missed), timeout_s))
+        setattr(function, _MARK, Job(called, function, parse(when), MissedPolicy(missed), timeout_s))
         return function
 
     return mark
@@ -136,7 +136,7 @@ class Planned(Protocol):
     @property
     def schedule(self) -> Schedule: ...
     @property
-    def missed(self) -> Missed: ...
+    def missed(self) -> MissedPolicy: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Kept:
 
     name: str
     schedule: Schedule
-    missed: Missed
+    missed: MissedPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,7 @@ class JobRecord:
 
     name: str
     schedule: str
-    missed: Missed
+    missed: MissedPolicy
     next_due: datetime
     revision: int = 0
     fence: int = 0
@@ -172,7 +172,7 @@ class JobRecord:
     last_due: datetime | None = None
     last_run: datetime | None = None
     last_end: datetime | None = None
-    outcome: Result | None = None
+    outcome: RunResult | None = None
     error_id: str | None = None
     took_ms: int | None = None
     runs: int = 0
@@ -180,7 +180,7 @@ class JobRecord:
     lost: int = 0
     requested: str | None = None
     answered: str | None = None
-    answer: Result | None = None
+    answer: RunResult | None = None
     stubborn: bool = False
     detail: str | None = None
     removed: datetime | None = None
@@ -191,7 +191,7 @@ class JobRecord:
         return Kept(self.name, parse(self.schedule), self.missed)
 
 
-class JobBook(Protocol):
+class JobStore(Protocol):
     """What is known of the bot's jobs; for those who look."""
 
     async def all(self) -> Sequence[JobRecord]:

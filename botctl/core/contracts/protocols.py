@@ -5,16 +5,13 @@ Each is also the key under which the registry knows the service: a factory that 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Invocation
-from botctl.core.contracts.leasing import Holder
-from botctl.core.contracts.service_state import Health, Status
+from botctl.core.contracts.service_state import ServiceHealth, ServiceStatus
 from botctl.core.contracts.throttle import Limit, Scope, Verdict
 
 
@@ -78,60 +75,10 @@ class GuildSettingsStore(Protocol):
 class StatusSource(Protocol):
     """How the services of this process are; the registry's `Running` is one."""
 
-    def statuses(self) -> Sequence[Status]:
+    def statuses(self) -> Sequence[ServiceStatus]:
         """Every service with its state, in start order."""
         ...
 
-    async def health(self, timeout_s: float = 2.0) -> Sequence[Health]:
+    async def health(self, timeout_s: float = 2.0) -> Sequence[ServiceHealth]:
         """Ask every service that can be asked, all at once, each for at most ``timeout_s``."""
-        ...
-
-
-class Lease(Protocol):
-    """What this process holds for now. ``fence`` is greater than that of every holder before.
-
-    A write that only the holder may do names its fence, and is refused where a greater one was seen: a process can be
-    paused between looking at ``held`` and writing.
-    """
-
-    name: str
-    fence: int
-    lost: asyncio.Event
-    """Set when it is no longer held, before anybody else can hold it; then ``why`` says what happened, in words."""
-    why: str
-
-    @property
-    def held(self) -> bool:
-        """Whether it is held at this moment."""
-        ...
-
-
-Waits = Callable[[str, float], None]
-"""Is told who is waited for (``process 4711 on web-1``), and in how many seconds it is succeeded if it has died."""
-
-
-class Leases(Protocol):
-    """What one process of the bot does at a time, on whatever host."""
-
-    def lease(
-        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: Waits | None = None
-    ) -> AbstractAsyncContextManager[Lease]:
-        """Hold ``name`` until the block ends; then it is free at once. Renewed meanwhile.
-
-        A holder that died is succeeded after its ``ttl_s``. ``wait_s``: how long to wait for it, for ever when None;
-        ``waits`` is called once if that takes more than a moment. The block is not ended when the lease is lost: watch
-        ``lost``.
-
-        Raises:
-            Held: another process holds it, and did for ``wait_s``; the sentence names it.
-            Unreachable: the store does not answer.
-        """
-        ...
-
-    async def holder(self, name: str) -> Holder | None:
-        """Who holds it, as far as the store knows: it may have died. None when it is free.
-
-        Raises:
-            Unreachable: the store does not answer.
-        """
         ...

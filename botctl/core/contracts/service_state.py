@@ -7,7 +7,7 @@ import enum
 from dataclasses import dataclass
 
 
-class State(enum.StrEnum):
+class ServiceState(enum.StrEnum):
     """Where a service is in its life.
 
     ``DEGRADED``: it serves, not as it should. ``RESTARTING``: one of its tasks ended and waits to be started again.
@@ -26,22 +26,22 @@ class State(enum.StrEnum):
     @property
     def up(self) -> bool:
         """Whether others may use the service."""
-        return self in (State.READY, State.DEGRADED, State.RESTARTING)
+        return self in (ServiceState.READY, ServiceState.DEGRADED, ServiceState.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ServiceStatus:
     """A service at one moment. ``started_in_s`` is None until it is ready; ``restarts`` counts those of its tasks."""
 
     name: str
-    state: State
+    state: ServiceState
     started_in_s: float | None
     detail: str
     restarts: int
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class ServiceHealth:
     """The answer of a service to a ping. ``ok``: it is READY, and its ping (where it has one) answered in time."""
 
     name: str
@@ -50,7 +50,7 @@ class Health:
     detail: str
 
 
-def blame(error: BaseException) -> BaseException:
+def unwrap_group(error: BaseException) -> BaseException:
     """The one error inside a group of one, however deep: what a TaskGroup raises hides what went wrong."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -33,7 +33,7 @@ def _ignore(*_news: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class LaunchSpec:
     """How a child is started.
 
     ``name`` is what a person reads. ``command`` has an absolute path first; ``log`` takes all that it prints.
@@ -63,7 +63,7 @@ class Child:
 
     def __init__(
         self,
-        launch: Launch,
+        launch: LaunchSpec,
         *,
         spawned: Callable[[int], None] = _ignore,
         down: Callable[[str], None] = _ignore,

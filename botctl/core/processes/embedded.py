@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import StoreRestarted
 from botctl.core.errors import Held, ServiceTimeout, Unreachable
-from botctl.core.processes.child import Child, Launch
+from botctl.core.processes.child import Child, LaunchSpec
 from botctl.core.processes.runtime import Part, Runtime
 from botctl.core.services.tasks import Tasks
 
@@ -42,7 +42,7 @@ def _nothing(_address: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class PartSpec:
     """How a part is run. ``name`` is its name in ``runtime.json``; ``title`` is what a person reads.
 
     ``clean`` is called with its address after it has stopped. ``secret`` is what others need to talk to it; it is kept
@@ -53,7 +53,7 @@ class Recipe:
     title: str
     new_address: Callable[[Runtime], str]
     answers: Callable[[Endpoint], Awaitable[bool]]
-    launch: Callable[[Runtime, str], Launch]
+    launch: Callable[[Runtime, str], LaunchSpec]
     clean: Callable[[str], None] = _nothing
     secret: str | None = field(default=None, repr=False)
 
@@ -64,7 +64,7 @@ class Recipe:
 
 
 @asynccontextmanager
-async def embedded(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
+async def embedded(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[Endpoint]:
     """Where the part is, which runs at least until the block ends.
 
     A part that ends is started again at the same address: ``tasks`` is degraded meanwhile, then StoreRestarted is
@@ -85,7 +85,7 @@ async def embedded(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
             yield Endpoint(part.address, part.secret)
 
 
-def found(recipe: Recipe, runtime: Runtime) -> Endpoint:
+def found(recipe: PartSpec, runtime: Runtime) -> Endpoint:
     """Where the part is that a `botctl run` of the project runs; for those who only look, and start nothing.
 
     Raises:
@@ -99,7 +99,7 @@ def found(recipe: Recipe, runtime: Runtime) -> Endpoint:
     return Endpoint(part.address, part.secret)
 
 
-async def _turn(recipe: Recipe, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
+async def _turn(recipe: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
     """The part to join, or None: then this process is the owner. The lock that goes with it is on ``stack``."""
     deadline = time.monotonic() + _TURN_S
     while True:
@@ -116,23 +116,23 @@ async def _turn(recipe: Recipe, runtime: Runtime, stack: AsyncExitStack) -> Part
         await asyncio.sleep(_POLL_S)
 
 
-def _taken(recipe: Recipe, runtime: Runtime) -> AbstractContextManager[None]:
+def _taken(recipe: PartSpec, runtime: Runtime) -> AbstractContextManager[None]:
     hint = "End that process first, or leave it the embedded parts: other roles join them."
     return runtime.lock(recipe.name, taken=f"already runs {recipe.name}", hint=hint)
 
 
-def _lasting(recipe: Recipe, runtime: Runtime) -> bool:
+def _lasting(recipe: PartSpec, runtime: Runtime) -> bool:
     part = runtime.live().get(recipe.name)
     return part is not None and part.lasting
 
 
-def _joinable(recipe: Recipe, runtime: Runtime) -> Part | None:
+def _joinable(recipe: PartSpec, runtime: Runtime) -> Part | None:
     part = runtime.live().get(recipe.name)
     return part if part and not runtime.owning and (part.lasting or not runtime.lasting) else None
 
 
 @asynccontextmanager
-async def _owned(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
+async def _owned(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
     """Run the part; the lock is ours."""
 
     def restarted(exit_status: int, down_s: float) -> None:
@@ -159,11 +159,11 @@ async def _owned(recipe: Recipe, runtime: Runtime, bus: Bus, tasks: Tasks) -> As
         recipe.clean(address)
 
 
-def _publish(recipe: Recipe, runtime: Runtime, pid: int, address: str) -> None:
+def _publish(recipe: PartSpec, runtime: Runtime, pid: int, address: str) -> None:
     runtime.publish(recipe.name, pid=pid, address=address, secret=recipe.secret)
 
 
-async def _leave(recipe: Recipe, runtime: Runtime) -> None:
+async def _leave(recipe: PartSpec, runtime: Runtime) -> None:
     """Take the part off the list so that nobody joins it any more; a short verb first lets its users finish."""
     deadline = time.monotonic() + (0 if runtime.lasting else LINGER_S)
     while True:
@@ -178,7 +178,7 @@ async def _leave(recipe: Recipe, runtime: Runtime) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-async def _until_it_answers(recipe: Recipe, part: Part) -> None:
+async def _until_it_answers(recipe: PartSpec, part: Part) -> None:
     """Its owner may be starting it at this moment."""
     try:
         async with asyncio.timeout(START_S):
@@ -189,14 +189,14 @@ async def _until_it_answers(recipe: Recipe, part: Part) -> None:
         raise ServiceTimeout(sentence, hint="Look at the logs of that process, or end it.") from None
 
 
-async def _answers(recipe: Recipe, endpoint: Endpoint) -> bool:
+async def _answers(recipe: PartSpec, endpoint: Endpoint) -> bool:
     try:
         return await recipe.answers(endpoint)
     except OSError:
         return False
 
 
-async def _watch(recipe: Recipe, runtime: Runtime, joined: Part) -> None:
+async def _watch(recipe: PartSpec, runtime: Runtime, joined: Part) -> None:
     """Return never; raise when the part is gone for good: its owner has taken it off the list, or has died."""
     while _same_owner(runtime.parts().get(recipe.name), joined):  # noqa: ASYNC110  it is another process
         await asyncio.sleep(_WATCH_S)

@@ -25,22 +25,22 @@ from typing import Any, TypeVar, cast
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.protocols import StatusSource
-from botctl.core.contracts.service_state import Health, State, Status
+from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.errors import AssemblyError
 from botctl.core.services.dependencies import Spec, in_order, load_factory
-from botctl.core.services.running import Running, Services
+from botctl.core.services.running import RunningServices, Services
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.signatures import Key, label, parameters_of, provided_by, unwrapped
 
 __all__ = [
     "Backoff",
-    "Health",
     "Registry",
-    "Running",
+    "RunningServices",
+    "ServiceHealth",
+    "ServiceState",
+    "ServiceStatus",
     "Services",
     "Spec",
-    "State",
-    "Status",
     "Tasks",
     "load_factory",
 ]
@@ -128,7 +128,7 @@ class Registry:
         return in_order(self._specs, self._known(), wanted or self._specs)
 
     @asynccontextmanager
-    async def open(self, *wanted: type) -> AsyncIterator[Running]:
+    async def open(self, *wanted: type) -> AsyncIterator[RunningServices]:
         """Start ``wanted`` (none named: all) and what they need; stop them, dependents first, when the block ends.
 
         They are stopped to the end, each within its limits, whatever happens: a failure, a hang, a cancellation. An
@@ -141,7 +141,7 @@ class Registry:
         """
         plan = self.plan(*wanted)
         self._opened = True
-        running = Running(plan, self._values, publish=self._publish, clock=self._clock, random=self._random)
+        running = RunningServices(plan, self._values, publish=self._publish, clock=self._clock, random=self._random)
         try:
             await running.start()
             yield running

@@ -11,10 +11,10 @@ from typing import Any, NoReturn, TypeVar, cast
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.protocols import StatusSource
-from botctl.core.contracts.service_state import Health, Status
+from botctl.core.contracts.service_state import ServiceHealth, ServiceStatus
 from botctl.core.errors import BotctlError, MissingNeed
 from botctl.core.services.dependencies import Spec, missing
-from botctl.core.services.service import Patience, Service
+from botctl.core.services.service import Service, ShutdownDeadline
 from botctl.core.services.tasks import Tasks
 from botctl.core.signatures import Key, Parameter, label, parameters_of, unwrapped
 
@@ -61,7 +61,7 @@ def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str)
     return {p.name: ready[p.key] for p in parameters if p.key in ready}
 
 
-class Running(Services):
+class RunningServices(Services):
     """A registry that is open. Only `botctl.run` holds it.
 
     Services may ask for its `StatusSource`.
@@ -87,14 +87,14 @@ class Running(Services):
         known = {*self._services, *values}
         self._needs = {s.key: [n for n in s.needs(known) if n in self._services] for s in plan}
         self._failure: asyncio.Future[BotctlError] = asyncio.get_running_loop().create_future()
-        self._patience = Patience()
+        self._patience = ShutdownDeadline()
         self._closing = False
 
-    def statuses(self) -> list[Status]:
+    def statuses(self) -> list[ServiceStatus]:
         """Every service, in the order in which they start."""
         return [service.status() for service in self._services.values()]
 
-    async def health(self, timeout_s: float = 2.0) -> list[Health]:
+    async def health(self, timeout_s: float = 2.0) -> list[ServiceHealth]:
         """Ping all at once, each for at most ``timeout_s``; raises nothing."""
         return list(await asyncio.gather(*(service.health(timeout_s) for service in self._services.values())))
 

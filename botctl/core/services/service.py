@@ -12,7 +12,7 @@ from typing import Any
 
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import Event, ServiceChanged
-from botctl.core.contracts.service_state import Health, State, Status, blame, ending
+from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus, ending, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.services.dependencies import Spec
 from botctl.core.services.tasks import Tasks
@@ -23,7 +23,7 @@ HURRY_S = 0.5  # the most that anything may take once the operator is in a hurry
 _log = logging.getLogger(__name__)
 
 
-class Patience:
+class ShutdownDeadline:
     """How long is waited for what has to end. A hurry shortens every wait, those under way too."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Service:
         random: Random,
     ) -> None:
         self.spec = spec
-        self.state = State.IDLE
+        self.state = ServiceState.IDLE
         self.tasks = Tasks(spec.name, watcher=self, random=random)
         self._on_ready = on_ready
         self._on_failure = on_failure
@@ -86,16 +86,16 @@ class Service:
     async def start(self, arguments: Mapping[str, Any]) -> None:
         """Start it and wait until it is ready or has failed, at most ``start_s``; raises nothing."""
         self._began = self._clock.monotonic()
-        self._move(State.STARTING)
+        self._move(ServiceState.STARTING)
         self._task = asyncio.create_task(self._live(arguments), name=f"service {self.spec.name}")
         with suppress(TimeoutError):
             async with asyncio.timeout(self.spec.start_s):
                 await self._settled.wait()
-        if self.state is State.STARTING:
+        if self.state is ServiceState.STARTING:
             sentence = f"{self.spec.name} did not start in {self.spec.start_s:g} s"
             self._fail(ServiceTimeout(sentence, hint="The log says how far it came."))
 
-    async def stop(self, patience: Patience) -> None:
+    async def stop(self, patience: ShutdownDeadline) -> None:
         """Stop it: ask, wait ``stop_s``, cancel, wait a little, give up; nothing is done if it was never started.
 
         Raises nothing: what went wrong is logged and stands in the status.
@@ -105,8 +105,8 @@ class Service:
         began = self._clock.monotonic()
         self._stopping.set()
         self.tasks.close()
-        if self.state is not State.FAILED:
-            self._move(State.STOPPING)
+        if self.state is not ServiceState.FAILED:
+            self._move(ServiceState.STOPPING)
         if not self._entered:
             self._task.cancel()
         note = ""
@@ -122,20 +122,20 @@ class Service:
         if self.spec.drain is not None and self.state.up:
             await self.spec.drain(self._instance, limit_s)
 
-    def status(self) -> Status:
+    def status(self) -> ServiceStatus:
         """What there is to tell of it now."""
-        return Status(self.spec.name, self.state, self._started_in_s, self._detail, self.tasks.restarts)
+        return ServiceStatus(self.spec.name, self.state, self._started_in_s, self._detail, self.tasks.restarts)
 
-    async def health(self, timeout_s: float) -> Health:
+    async def health(self, timeout_s: float) -> ServiceHealth:
         """Ping it, for at most ``timeout_s``; a service without ping reports its state. Raises nothing."""
         began = self._clock.monotonic()
         answered, said = True, ""
         if self.spec.ping is not None and self.state.up:
             answered, said = await self._ping(self.spec.ping, timeout_s)
         took_ms = (self._clock.monotonic() - began) * 1000
-        ok = answered and self.state is State.READY
-        about = "" if self.state is State.READY else ": ".join(filter(None, (self.state, self._detail)))
-        return Health(self.spec.name, ok, took_ms, "; ".join(filter(None, (about, said))))
+        ok = answered and self.state is ServiceState.READY
+        about = "" if self.state is ServiceState.READY else ": ".join(filter(None, (self.state, self._detail)))
+        return ServiceHealth(self.spec.name, ok, took_ms, "; ".join(filter(None, (about, said))))
 
     def news(self) -> None:
         """Of its tasks: take over their state."""
@@ -153,7 +153,7 @@ class Service:
                 self._enter(instance)
                 await self._stopping.wait()
         except BaseException as raised:  # noqa: BLE001  cancellation too: this task tells its end in its own words
-            error = blame(raised)
+            error = unwrap_group(raised)
         if self._stopping.is_set():
             self._unclean = None if isinstance(error, asyncio.CancelledError) else error
         else:
@@ -162,7 +162,7 @@ class Service:
     def _enter(self, instance: Any) -> None:
         self._entered = True
         self._instance = instance
-        if self.state is not State.STARTING:
+        if self.state is not ServiceState.STARTING:
             return  # too late, or one of its tasks has failed
         self._started_in_s = self._clock.monotonic() - self._began
         self._on_ready(self.spec, instance)
@@ -179,12 +179,12 @@ class Service:
         return failure
 
     def _fail(self, failure: BotctlError) -> None:
-        if self.state is State.FAILED:
+        if self.state is ServiceState.FAILED:
             _log.debug("%s, which has failed already: %s", self.spec.name, failure)
             return
         # A failure while starting is raised at once; a later one only after all has been stopped.
         _log.log(logging.ERROR if self.state.up else logging.DEBUG, "%s has failed: %s", self.spec.name, failure)
-        self._move(State.FAILED, str(failure))
+        self._move(ServiceState.FAILED, str(failure))
         self._settled.set()
         self._on_failure(failure)
 
@@ -199,10 +199,10 @@ class Service:
         elif self._unclean is not None:
             note = f"failed while it stopped: {ending(self._unclean)}"
             _log.error("%s %s", self.spec.name, note, exc_info=self._unclean)
-        elif self.state is not State.FAILED:
-            self._move(State.STOPPED, note, took_s=took_s)
+        elif self.state is not ServiceState.FAILED:
+            self._move(ServiceState.STOPPED, note, took_s=took_s)
             return
-        self._move(State.FAILED, "; ".join(filter(None, (self._detail, note))), took_s=took_s)
+        self._move(ServiceState.FAILED, "; ".join(filter(None, (self._detail, note))), took_s=took_s)
 
     async def _ping(self, ping: Callable[[Any], Awaitable[str | None]], timeout_s: float) -> tuple[bool, str]:
         task = asyncio.create_task(_answer(ping, self._instance), name=f"ping {self.spec.name}")
@@ -212,7 +212,7 @@ class Service:
             task.cancel()  # and not awaited: a ping that does not heed it must not hold the others up
         return task.result() if task.done() else (False, f"no answer in {timeout_s:g} s")
 
-    def _move(self, new: State, detail: str = "", *, took_s: float | None = None) -> None:
+    def _move(self, new: ServiceState, detail: str = "", *, took_s: float | None = None) -> None:
         old, self.state = self.state, new
         if (old, self._detail) == (new, detail):
             return
@@ -227,4 +227,4 @@ async def _answer(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -
     except asyncio.CancelledError as error:  # nobody waits any more, or it comes from within
         return False, ending(error)
     except ANYTHING as error:  # any failure is the answer
-        return False, ending(blame(error))
+        return False, ending(unwrap_group(error))

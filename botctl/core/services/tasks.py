@@ -10,7 +10,7 @@ from random import Random
 from types import TracebackType
 from typing import Protocol, Self
 
-from botctl.core.contracts.service_state import State, blame, ending
+from botctl.core.contracts.service_state import ServiceState, ending, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Tasks:
         self._closed = False
         self._ended = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._notes: dict[str, tuple[State, str]] = {}
+        self._notes: dict[str, tuple[ServiceState, str]] = {}
 
     def spawn(self, run: Callable[[], Awaitable[None]], *, name: str, restart: Backoff | None = None) -> None:
         """Run ``run()`` in the background until the service stops. ``name`` is unique among the service's tasks.
@@ -83,11 +83,11 @@ class Tasks:
 
     def degraded(self, detail: str) -> None:
         """Tell that the service serves, but not as it should; ``detail`` is a sentence for the operator."""
-        self._note(_ITSELF, State.DEGRADED, detail)
+        self._note(_ITSELF, ServiceState.DEGRADED, detail)
 
     def recovered(self) -> None:
         """Tell that the service is well again. A task that waits for its restart still counts."""
-        self._notes = {name: note for name, note in self._notes.items() if note[0] is State.RESTARTING}
+        self._notes = {name: note for name, note in self._notes.items() if note[0] is ServiceState.RESTARTING}
         self._watcher.news()
 
     async def end(self) -> None:
@@ -103,10 +103,10 @@ class Tasks:
         self._closed = True
 
     @property
-    def state(self) -> State:
+    def state(self) -> ServiceState:
         """READY when nothing is amiss, else the worst of what is."""
         states = {state for state, _ in self._notes.values()}
-        return next((s for s in (State.RESTARTING, State.DEGRADED) if s in states), State.READY)
+        return next((s for s in (ServiceState.RESTARTING, ServiceState.DEGRADED) if s in states), ServiceState.READY)
 
     @property
     def detail(self) -> str:
@@ -153,11 +153,11 @@ class Tasks:
             expected = isinstance(error, BotctlError)  # a store is away: where that was noticed helps nobody
             trace = None if expected else error
             _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)
-            self._note(name, State.RESTARTING, f"{what}; it is started again in {delay_s:.1f} s")
+            self._note(name, ServiceState.RESTARTING, f"{what}; it is started again in {delay_s:.1f} s")
             await asyncio.sleep(delay_s)
-            self._note(name, State.DEGRADED, f"{what}; it was started again")
+            self._note(name, ServiceState.DEGRADED, f"{what}; it was started again")
 
-    def _note(self, name: str, state: State, detail: str) -> None:
+    def _note(self, name: str, state: ServiceState, detail: str) -> None:
         self._notes[name] = (state, detail)
         self._watcher.news()
 
@@ -176,5 +176,5 @@ async def _end_of(run: Callable[[], Awaitable[None]]) -> BaseException | None:
             raise
         return error  # from within: without this, the task would end without a word
     except ANYTHING as error:  # whatever it is, it is reported
-        return blame(error)
+        return unwrap_group(error)
     return None

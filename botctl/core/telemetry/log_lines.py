@@ -37,7 +37,7 @@ _AS_IT_IS: Final = frozenset({bool, int})
 Scalar = str | int | float | bool | None
 
 
-class Error(NamedTuple):
+class LoggedError(NamedTuple):
     """What was raised: its type's name, its text, and how it came there."""
 
     type: str
@@ -45,7 +45,7 @@ class Error(NamedTuple):
     trace: str
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """A line with its secrets taken out. ``at`` is ISO 8601 in UTC, with milliseconds."""
 
     at: str
@@ -53,7 +53,7 @@ class Line(NamedTuple):
     logger: str
     message: str
     fields: Mapping[str, Scalar]
-    error: Error | None = None
+    error: LoggedError | None = None
 
 
 def line_of(
@@ -64,9 +64,9 @@ def line_of(
     *,
     fields: Mapping[str, object] = MappingProxyType({}),
     error: tuple[BaseException, str] | None = None,
-) -> Line:
+) -> LogLine:
     """What was logged, redacted and cut. ``error`` is an exception with its formatted traceback."""
-    return Line(
+    return LogLine(
         iso(at),
         level,
         logger,
@@ -81,7 +81,7 @@ def iso(at: datetime) -> str:
     return f"{_second(int(at.timestamp()))}.{at.microsecond // 1000:03}Z"
 
 
-def as_json(line: Line) -> bytes:
+def as_json(line: LogLine) -> bytes:
     """``line`` as one JSON object and a newline. A field that has the name of something else here gets a ``_``."""
     data: dict[str, object] = {"at": line.at, "level": line.level, "logger": line.logger, "message": line.message}
     for name, value in line.fields.items():
@@ -91,7 +91,7 @@ def as_json(line: Line) -> bytes:
     return (_encode(data) + "\n").encode("utf-8", "backslashreplace")
 
 
-def as_text(line: Line, *, colour: bool = False, date: bool = True) -> str:
+def as_text(line: LogLine, *, colour: bool = False, date: bool = True) -> str:
     """``line`` for people, with its newline. Nothing in it can move a cursor or pass for a line of its own."""
     dim, reset = (_DIM, _RESET) if colour else ("", "")
     level = _COLOURS.get(line.level, "") if colour else ""
@@ -120,10 +120,10 @@ def _scalar(value: object) -> Scalar:
         return f"<{type(value).__name__}: {type(error).__name__} when asked for its text>"
 
 
-def _error(error: BaseException, trace: str) -> Error:
+def _error(error: BaseException, trace: str) -> LoggedError:
     if len(trace := redact(trace)) > TRACE_LIMIT:
         trace = ELLIPSIS + trace[1 - TRACE_LIMIT :]
-    return Error(type(error).__name__, str(_scalar(error)), trace)
+    return LoggedError(type(error).__name__, str(_scalar(error)), trace)
 
 
 def _cut(text: str) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from loguru import logger
 
 from botctl.core.telemetry.log_file import LogFile
-from botctl.core.telemetry.log_lines import FIELDS, Line, as_json, as_text, line_of
+from botctl.core.telemetry.log_lines import FIELDS, LogLine, as_json, as_text, line_of
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -85,7 +85,7 @@ class _Console:
         self._colour = terminal and not os.environ.get("NO_COLOR")
         self._date = not terminal
 
-    def write(self, line: Line) -> None:
+    def write(self, line: LogLine) -> None:
         text = as_json(line).decode() if self._json else as_text(line, colour=self._colour, date=self._date)
         try:
             stream = self._stream or sys.stderr  # asked each time: a live display stands in for it while it draws

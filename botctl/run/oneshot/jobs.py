@@ -13,7 +13,7 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import Job, Jobs
 from botctl.core.errors import ConfigError, MigrationFaults, UsageError
 from botctl.core.services.registry import Registry
-from botctl.jobs.admin import JobDesk, job_desk
+from botctl.jobs.admin import JobAdmin, job_admin
 from botctl.jobs.builtin import SHIPPED
 from botctl.run.roles import add_migrated, add_operators_own, load_commands, shared_registry
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobDesk]:
+async def jobs_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobAdmin]:
     """What looks after the jobs from a terminal; able to run the job ``run`` itself, if no migration is pending.
 
     Files that cannot be loaded are told in the log, and left out.
@@ -41,9 +41,9 @@ async def job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[
             also = (*needs, add_migrated(registry, loaded, apply=False))
         except MigrationFaults as error:
             hindrance = error
-    registry.add(partial(job_desk, hindrance=hindrance), name="desk", also=also)
-    async with registry.open(JobDesk) as running:
-        yield running.get(JobDesk)
+    registry.add(partial(job_admin, hindrance=hindrance), name="desk", also=also)
+    async with registry.open(JobAdmin) as running:
+        yield running.get(JobAdmin)
 
 
 def _jobs_that_load(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:

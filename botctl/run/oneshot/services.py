@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
-from botctl.core.services.registry import Registry, Running
+from botctl.core.services.registry import Registry, RunningServices
 from botctl.run.providers import base_registry
 
 
 @asynccontextmanager
-async def opened(loaded: Loaded, *groups: Callable[[Registry], None]) -> AsyncIterator[Running]:
+async def opened(loaded: Loaded, *groups: Callable[[Registry], None]) -> AsyncIterator[RunningServices]:
     """The services that ``groups`` (the functions of `providers`) add, started; stopped when the block ends."""
     registry = base_registry(loaded, bus=Bus())
     for add in groups:

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.world import AuditEntry, Guild
+from botctl.sandbox.model.world import Guild, GuildAuditEntry
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -59,7 +59,7 @@ class Action(IntEnum):
     ONBOARDING_UPDATE = 167
 
 
-def record(sandbox: Sandbox, guild: Guild, entry: AuditEntry) -> None:
+def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
     """Write ``entry`` down, and tell those who may view the log."""
     guild.audit_log.append(entry)
     del guild.audit_log[:-_KEPT]

@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions.audit_log import Action, changed, record
 from botctl.sandbox.model.commands.permissions import checked, shown
-from botctl.sandbox.model.world import Application, AuditEntry, Guild
+from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -25,5 +25,5 @@ def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, said: 
     sandbox.emit("APPLICATION_COMMAND_PERMISSIONS_UPDATE", made, guild.id, application_id=app.id)
     action, options = Action.APPLICATION_COMMAND_PERMISSION_UPDATE, {"application_id": app.id}
     entry_id = sandbox.world.new_id()
-    record(sandbox, guild, AuditEntry(entry_id, by, action, target_id, changed(before, after), options=options))
+    record(sandbox, guild, GuildAuditEntry(entry_id, by, action, target_id, changed(before, after), options=options))
     return made

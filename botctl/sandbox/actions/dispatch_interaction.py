@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.core.errors import Unreachable
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.commands import registration
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.model.messages import drafts
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 def ask(
     sandbox: Sandbox,
-    who: Actor,
+    who: ActingUser,
     application_id: str,
     kind: int,
     data: Json,
@@ -68,7 +68,7 @@ def _listening(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
     )
 
 
-def _payload(world: World, who: Actor, app: Application, opened: Interaction, data: Json) -> Json:
+def _payload(world: World, who: ActingUser, app: Application, opened: Interaction, data: Json) -> Json:
     common: Json = {
         "id": opened.id,
         "application_id": app.id,
@@ -100,7 +100,7 @@ def _payload(world: World, who: Actor, app: Application, opened: Interaction, da
     }
 
 
-def _direct(world: World, who: Actor, app: Application) -> Json:
+def _direct(world: World, who: ActingUser, app: Application) -> Json:
     """What an interaction in a DM has: the user, and no guild."""
     return {
         "channel": payloads.direct_channel(who.channel, world, viewer=app.id),

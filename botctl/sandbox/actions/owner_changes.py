@@ -13,7 +13,7 @@ from botctl.sandbox.actions import audit_log, command_permissions, moderation
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import lookup, payloads, permission_bits
 from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
-from botctl.sandbox.model.world import Application, AuditEntry, Guild, Member, Overwrite, discord_time
+from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Overwrite, discord_time
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -156,4 +156,6 @@ def _note(
 ) -> None:
     """Write down what the owner did."""
     entry_id = sandbox.world.new_id()
-    audit_log.record(sandbox, guild, AuditEntry(entry_id, guild.owner_id, action, target_id, changes or [], reason))
+    audit_log.record(
+        sandbox, guild, GuildAuditEntry(entry_id, guild.owner_id, action, target_id, changes or [], reason)
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.actions import threads
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import Refusal, system_message
+from botctl.sandbox.model.api_error import ApiError, system_message
 from botctl.sandbox.model.channels.types import CATEGORY, DIRECTORY, FORUM, MEDIA
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
@@ -24,7 +24,7 @@ _ANSWERABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
 def needed(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
     """The permissions that it takes to say ``made`` in ``channel``; raises 50008 where nobody can say anything."""
     if channel.type in _SILENT:
-        raise Refusal(400, 50008, "Cannot send messages in a non-text channel")
+        raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
         "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES": True,
         "EMBED_LINKS": bool(made.fields.get("embeds")),
@@ -37,7 +37,7 @@ def needed(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
 def check_answer(world: World, channel: Channel, message_id: str, may: int) -> Message | None:
     """The message that is answered, None when there is none; raises 160002, and 50035 for one that takes no answer."""
     if not may & permission_bits.HISTORY:
-        raise Refusal(403, 160002, "Cannot reply without permission to read message history")
+        raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     found = world.message(channel.id, message_id)
     if found is not None and found.type not in _ANSWERABLE:
         words = "Cannot reply to a system message"
@@ -45,8 +45,8 @@ def check_answer(world: World, channel: Channel, message_id: str, may: int) -> M
     return found if found is None or found.only_for is None else None
 
 
-def wrong_reference(code: str, words: str) -> Refusal:
-    return Refusal(
+def wrong_reference(code: str, words: str) -> ApiError:
+    return ApiError(
         400, 50035, "Invalid Form Body", {"message_reference": {"_errors": [{"code": code, "message": words}]}}
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from botctl.sandbox.actions import threads
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import Refusal, missing_permissions
+from botctl.sandbox.model.api_error import ApiError, missing_permissions
 from botctl.sandbox.model.world import Message, World
 from botctl.sandbox.server import Sandbox
 
@@ -55,7 +55,7 @@ def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, may: in
     ):
         raise missing_permissions()
     if emoji not in message.reactions and len(message.reactions) >= _KINDS_MOST:
-        raise Refusal(400, 30010, f"Maximum number of reactions reached ({_KINDS_MOST})")
+        raise ApiError(400, 30010, f"Maximum number of reactions reached ({_KINDS_MOST})")
     givers = message.reactions.setdefault(emoji, [])
     if user_id in givers:
         return
@@ -106,5 +106,5 @@ def _tell(sandbox: Sandbox, event: str, message: Message, what: Json) -> None:
     sandbox.changed()
 
 
-def _unknown() -> Refusal:
-    return Refusal(400, 10014, "Unknown Emoji")
+def _unknown() -> ApiError:
+    return ApiError(400, 10014, "Unknown Emoji")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.model import payloads, permission_bits, permissions, snowflakes
-from botctl.sandbox.model.api_error import FormErrors, Refusal, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, wrong_channel
 from botctl.sandbox.model.channels.forms import ARCHIVE_MINUTES, SLOWMODE_MAX_S
 from botctl.sandbox.model.channels.types import (
     ANNOUNCEMENT,
@@ -98,13 +98,13 @@ def state_of(thread: Channel) -> Thread:
 def check_awake(channel: Channel) -> None:
     """Raises 50083 for an archived thread."""
     if channel.thread is not None and channel.thread.archived:
-        raise Refusal(400, 50083, "Thread is archived")
+        raise ApiError(400, 50083, "Thread is archived")
 
 
 def check_unlocked(channel: Channel, *, may: int) -> None:
     """Raises 160005 for a locked thread, unless ``may`` manages threads."""
     if channel.thread is not None and channel.thread.locked and not may & permission_bits.BITS["MANAGE_THREADS"]:
-        raise Refusal(400, 160005, "Thread is locked")
+        raise ApiError(400, 160005, "Thread is locked")
 
 
 def wake(sandbox: Sandbox, channel: Channel, *, may: int) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions.dispatch_interaction import ask
 from botctl.sandbox.model import interactions, payloads, visibility
-from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.commands import options, registration
-from botctl.sandbox.model.commands.options import Resolved, Wrong
+from botctl.sandbox.model.commands.options import ClientRejected, Resolved
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Message, World
@@ -31,7 +31,7 @@ _COMMAND_TYPES = {
 }
 
 
-def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
+def invoke(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction:
     """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?, "folder"?}``.
 
     ``folder`` is where the person stands: an attachment option is a path, which may be relative to it.
@@ -65,7 +65,7 @@ def invoke(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     )
 
 
-def complete(sandbox: Sandbox, who: Actor, body: Json) -> Interaction | list[Json]:
+def complete(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction | list[Json]:
     """What is offered for the option ``focused`` while it says ``value``: choices at once, or an open question."""
     command, words = _slash(sandbox, who, str(body.get("name") or ""), body)
     path, wanted = options.target(command, words, who.user.locale)
@@ -84,14 +84,14 @@ def complete(sandbox: Sandbox, who: Actor, body: Json) -> Interaction | list[Jso
     return ask(sandbox, who, command["application_id"], interactions.AUTOCOMPLETE, data, name=command["name"])
 
 
-def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
+def click(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction:
     """Use a button or menu: ``{"message": id or None, "component", "values"?}``."""
     message = _clickable_message(sandbox.world, who, body.get("message"))
     one = components.find(message.components, str(body.get("component")))
     values = _values(body.get("values"))
     reason = components.forbidden(one, values)
     if reason:
-        raise Wrong(reason)
+        raise ClientRejected(reason)
     resolved = Resolved(sandbox.world, who)
     data: Json = {"id": one["id"], "custom_id": one.get("custom_id"), "component_type": one["type"]}
     if one["type"] in components.SELECTS:
@@ -107,7 +107,7 @@ def click(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
     )
 
 
-def submit(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
+def submit(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction:
     """Send the form before the person: ``{"modal": id or None, "fields": {custom id or label: value}}``."""
     opened = sandbox.modals.get(who.user.id)
     wanted = body.get("modal")
@@ -129,12 +129,12 @@ def submit(sandbox: Sandbox, who: Actor, body: Json) -> Interaction:
 # Commands and what they are used on
 
 
-def _slash(sandbox: Sandbox, who: Actor, name: str, body: Json) -> tuple[Json, list[str]]:
+def _slash(sandbox: Sandbox, who: ActingUser, name: str, body: Json) -> tuple[Json, list[str]]:
     words = name.removeprefix("/").split() or [""]
     return _find(sandbox, who, registration.SLASH, words[0]), [*words[1:], *(body.get("path") or [])]
 
 
-def _find(sandbox: Sandbox, who: Actor, kind: int, name: str) -> Json:
+def _find(sandbox: Sandbox, who: ActingUser, kind: int, name: str) -> Json:
     """The command as the person sees it: the guild's own before the global one. What they may not use is not there.
 
     ``name@bot`` is the one of that bot.
@@ -161,7 +161,7 @@ def _command_data(command: Json) -> Json:
     return {**data, "guild_id": command["guild_id"]} if "guild_id" in command else data
 
 
-def _target(sandbox: Sandbox, who: Actor, kind: int, wanted: str | None, resolved: Resolved) -> str:
+def _target(sandbox: Sandbox, who: ActingUser, kind: int, wanted: str | None, resolved: Resolved) -> str:
     if kind == registration.USER:
         if not wanted:
             raise UsageError("A user command needs a target.", hint="Name a member.")
@@ -173,7 +173,7 @@ def _target(sandbox: Sandbox, who: Actor, kind: int, wanted: str | None, resolve
     return resolved.add("messages", message.id, payloads.message(message, sandbox.world))
 
 
-def _visible(world: World, who: Actor, message_id: str | None) -> Message:
+def _visible(world: World, who: ActingUser, message_id: str | None) -> Message:
     """The message with that id, or the newest one, that the person sees in the channel."""
     shown = [m for m in world.messages.get(who.channel.id, {}).values() if m.only_for in (None, who.user.id)]
     found = next((m for m in reversed(shown) if message_id in (None, "last", m.id)), None)
@@ -182,7 +182,7 @@ def _visible(world: World, who: Actor, message_id: str | None) -> Message:
     return found
 
 
-def _clickable_message(world: World, who: Actor, message_id: str | None) -> Message:
+def _clickable_message(world: World, who: ActingUser, message_id: str | None) -> Message:
     if message_id:
         return _visible(world, who, message_id)
     for message in reversed(world.messages.get(who.channel.id, {}).values()):
@@ -233,15 +233,15 @@ def _field_id(fields: list[Json], key: str) -> str:
 
 def _check_field(one: Json, value: Any) -> None:
     if one["required"] and value in (None, "", []):
-        raise Wrong(f"The field “{one['label']}” is required.")
+        raise ClientRejected(f"The field “{one['label']}” is required.")
     if one["type"] == components.TEXT_INPUT and value:
         low, high = one.get("min_length") or 0, one.get("max_length") or 4000
         if not low <= len(str(value)) <= high:
-            raise Wrong(f"“{one['label']}” must have {low} to {high} characters; it has {len(str(value))}.")
+            raise ClientRejected(f"“{one['label']}” must have {low} to {high} characters; it has {len(str(value))}.")
     elif one["type"] in components.SELECTS and value:
         wrong = components.wrong_count(one, one["label"], len(_values(value)))
         if wrong:
-            raise Wrong(wrong)
+            raise ClientRejected(wrong)
 
 
 def _outer(one: Json, said: dict[str, Any], resolved: Resolved) -> Json:
@@ -262,15 +262,15 @@ def _inner(one: Json, said: dict[str, Any], resolved: Resolved) -> Json:
     return {**shown, "value": "" if value is None else str(value)}
 
 
-def _read_files(sandbox: Sandbox, who: Actor, resolved: Resolved, folder: Path) -> None:
+def _read_files(sandbox: Sandbox, who: ActingUser, resolved: Resolved, folder: Path) -> None:
     """Take up the local files that attachment options name by path."""
     for attachment_id, path in resolved.files.items():
         try:
             data = (folder / Path(path).expanduser()).read_bytes()
         except OSError as error:
-            raise Wrong(f"The file “{path}” cannot be read: {error.strerror}.") from None
+            raise ClientRejected(f"The file “{path}” cannot be read: {error.strerror}.") from None
         if len(data) > drafts.UPLOAD_MAX_BYTES:
-            raise Wrong(f"The file “{path}” has more than {drafts.UPLOAD_MAX_BYTES} bytes.")
+            raise ClientRejected(f"The file “{path}” has more than {drafts.UPLOAD_MAX_BYTES} bytes.")
         name = Path(path).name
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         sandbox.files.put(attachment_id, kind, data)

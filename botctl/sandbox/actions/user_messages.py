@@ -12,11 +12,11 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, posting, reactions
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import permission_bits, permissions, snowflakes
-from botctl.sandbox.model.actor import Actor
-from botctl.sandbox.model.api_error import Refusal
-from botctl.sandbox.model.commands.options import Wrong
+from botctl.sandbox.model.acting_user import ActingUser
+from botctl.sandbox.model.api_error import ApiError
+from botctl.sandbox.model.commands.options import ClientRejected
 from botctl.sandbox.model.messages import drafts
-from botctl.sandbox.model.world import AuditEntry, Message
+from botctl.sandbox.model.world import GuildAuditEntry, Message
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _UNHURRIED = permission_bits.bits("BYPASS_SLOWMODE")
 
 
-def say(sandbox: Sandbox, who: Actor, text: str, *, reply_to: str | None = None) -> Message:
+def say(sandbox: Sandbox, who: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
     """Say ``text``, in answer to the message ``reply_to`` if given."""
     may = _may_speak(sandbox, who)
     made = drafts.draft({"content": text}, [], sandbox.world)
@@ -36,32 +36,34 @@ def say(sandbox: Sandbox, who: Actor, text: str, *, reply_to: str | None = None)
     return _plainly(lambda: posting.post(sandbox, who.channel, made, who.user.id, may=may, **more))
 
 
-def edit(sandbox: Sandbox, who: Actor, text: str, message_id: str | None = None) -> Message:
+def edit(sandbox: Sandbox, who: ActingUser, text: str, message_id: str | None = None) -> Message:
     """Change an own message: the newest one, or ``message_id``."""
     message = find(sandbox, who, message_id, own=True)
     if message.author_id != who.user.id:
-        raise Wrong(f"{who.user.name} can change only what they said themselves.")
+        raise ClientRejected(f"{who.user.name} can change only what they said themselves.")
     made = drafts.draft({"content": text}, [], sandbox.world, old=message)
     return _plainly(lambda: posting.edit(sandbox, message, made, may=who.may(sandbox.world)))
 
 
-def delete(sandbox: Sandbox, who: Actor, message_id: str | None = None) -> Message:
+def delete(sandbox: Sandbox, who: ActingUser, message_id: str | None = None) -> Message:
     """Delete an own message, or, who manages messages, anybody's; what only they see is dismissed."""
     message = find(sandbox, who, message_id, own=True)
     others = message.author_id != who.user.id and message.only_for is None
     if others and (who.guild is None or not who.may(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]):
-        raise Wrong(f"{who.user.name} may not delete messages of others {who.place}.")
+        raise ClientRejected(f"{who.user.name} may not delete messages of others {who.place}.")
     _plainly(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
     if others and who.guild is not None:
         options = {"channel_id": who.channel.id, "count": "1"}
-        entry = AuditEntry(
+        entry = GuildAuditEntry(
             sandbox.world.new_id(), who.user.id, Action.MESSAGE_DELETE, message.author_id, options=options
         )
         audit_log.record(sandbox, who.guild, entry)
     return message
 
 
-def react(sandbox: Sandbox, who: Actor, emoji: str, message_id: str | None = None, *, remove: bool = False) -> Message:
+def react(
+    sandbox: Sandbox, who: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
+) -> Message:
     """Give the newest message, or ``message_id``, a reaction; with ``remove`` take it back."""
     message, may = find(sandbox, who, message_id), who.may(sandbox.world)
     _check_timeout(sandbox, who)
@@ -77,12 +79,12 @@ def react(sandbox: Sandbox, who: Actor, emoji: str, message_id: str | None = Non
     return message
 
 
-def typing(sandbox: Sandbox, who: Actor) -> None:
+def typing(sandbox: Sandbox, who: ActingUser) -> None:
     _may_speak(sandbox, who)
     posting.typing(sandbox, who.channel, who.user.id)
 
 
-def find(sandbox: Sandbox, who: Actor, message_id: str | None, *, own: bool = False) -> Message:
+def find(sandbox: Sandbox, who: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
     """The message with that id, or the newest one (an ``own`` one) that the person sees in the channel."""
     there = (
         sandbox.world.messages.get(who.channel.id, {}).values() if who.may(sandbox.world) & permission_bits.VIEW else ()
@@ -94,7 +96,7 @@ def find(sandbox: Sandbox, who: Actor, message_id: str | None, *, own: bool = Fa
     raise UsageError(f"There is no such message {who.place}.")
 
 
-def _may_speak(sandbox: Sandbox, who: Actor) -> int:
+def _may_speak(sandbox: Sandbox, who: ActingUser) -> int:
     """The person's permissions in the channel, where they may speak now."""
     world, channel = sandbox.world, who.channel
     if who.guild is None:
@@ -103,31 +105,31 @@ def _may_speak(sandbox: Sandbox, who: Actor) -> int:
     _check_timeout(sandbox, who)
     may = who.may(world)
     if not may & permission_bits.VIEW:
-        raise Wrong(f"{who.user.name} does not see #{channel.name}.")
+        raise ClientRejected(f"{who.user.name} does not see #{channel.name}.")
     wanted = _plainly(lambda: posting.needed(channel, drafts.Draft()))
     if any(not may & permission_bits.BITS[one] for one in wanted):
-        raise Wrong(f"{who.user.name} may not send messages in #{channel.name}.")
+        raise ClientRejected(f"{who.user.name} may not send messages in #{channel.name}.")
     if channel.slowmode_s and not may & _UNHURRIED:
         _check_pace(sandbox, who)
     return may
 
 
-def _check_timeout(sandbox: Sandbox, who: Actor) -> None:
+def _check_timeout(sandbox: Sandbox, who: ActingUser) -> None:
     member, world = who.member, sandbox.world
     if who.guild is None or member is None or not permissions.timed_out(world, member):
         return
     if permissions.of(world, who.guild, member) != permission_bits.ALL:
-        raise Wrong(f"{who.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
+        raise ClientRejected(f"{who.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
 
 
-def _check_reachable(sandbox: Sandbox, who: Actor) -> None:
+def _check_reachable(sandbox: Sandbox, who: ActingUser) -> None:
     for one in who.channel.recipients:
         other = sandbox.world.users[one]
         if one != who.user.id and other.closed_dms:
-            raise Wrong(f"{other.name} takes no direct messages.")
+            raise ClientRejected(f"{other.name} takes no direct messages.")
 
 
-def _check_pace(sandbox: Sandbox, who: Actor) -> None:
+def _check_pace(sandbox: Sandbox, who: ActingUser) -> None:
     """In slow mode one message may follow another only so much later."""
     said = sandbox.world.messages.get(who.channel.id, {}).values()
     last = next((one for one in reversed(said) if one.author_id == who.user.id), None)
@@ -136,12 +138,12 @@ def _check_pace(sandbox: Sandbox, who: Actor) -> None:
     passed_s = sandbox.clock.now().timestamp() - snowflakes.made_s(last.id)
     if passed_s < who.channel.slowmode_s:
         rest_s = who.channel.slowmode_s - passed_s
-        raise Wrong(f"#{who.channel.name} is in slow mode: {who.user.name} may speak again in {rest_s:.0f} s.")
+        raise ClientRejected(f"#{who.channel.name} is in slow mode: {who.user.name} may speak again in {rest_s:.0f} s.")
 
 
 def _plainly(act: Callable[[], T]) -> T:
     """What Discord would refuse, the client says in words."""
     try:
         return act()
-    except Refusal as refusal:
-        raise Wrong(f"{refusal.message.rstrip('.')}.") from None
+    except ApiError as refusal:
+        raise ClientRejected(f"{refusal.message.rstrip('.')}.") from None

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
 from botctl.core.escape import safe
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
-from botctl.sandbox.console.schemas import Choice, Choices, Message, Messages, Reply, State
+from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSchema, ReplySchema, StateSchema
 from botctl.sandbox.console.suggest import Question
 
 ANSWER_S = 5.0  # how long a person waits for the bot, unless they say otherwise
@@ -26,7 +26,7 @@ Shown = TypeVar("Shown", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Seat:
+class Identity:
     """Who acts, where: names or ids. None leaves it to the sandbox: the guild's owner, the first channel, guild."""
 
     name: str | None = None
@@ -73,37 +73,39 @@ class SandboxClient:
         if self._session is not None:
             await self._session.close()
 
-    async def state(self, seat: Seat | None = None) -> State:
+    async def state(self, seat: Identity | None = None) -> StateSchema:
         """The guilds with their channels and members, the bots and their commands: which of them ``seat`` does not see
         is marked by its ``hidden``.
         """
-        where = {key: value for key, value in (seat or Seat()).json().items() if value}
-        return _read(State, await self._call("GET", "state", params=where))
+        where = {key: value for key, value in (seat or Identity()).json().items() if value}
+        return _read(StateSchema, await self._call("GET", "state", params=where))
 
-    async def send(self, what: SlashCall | MenuCall | str, seat: Seat, *, timeout_s: float = ANSWER_S) -> Reply:
+    async def send(
+        self, what: SlashCall | MenuCall | str, seat: Identity, *, timeout_s: float = ANSWER_S
+    ) -> ReplySchema:
         """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
         return await self._act("send", {**_sent(what), **seat.json(), "folder": str(Path.cwd())}, timeout_s)
 
     async def click(
         self,
         component: str,
-        seat: Seat,
+        seat: Identity,
         *,
         message: str | None = None,
         values: Sequence[str] | None = None,
         timeout_s: float = ANSWER_S,
-    ) -> Reply:
+    ) -> ReplySchema:
         """Press a button, or choose ``values`` in a select, by its label or custom id; on the last message with any."""
         body = {"component": component, "message": message, "values": values, **seat.json()}
         return await self._act("click", body, timeout_s)
 
     async def submit(
-        self, fields: Mapping[str, str], seat: Seat, *, modal: str | None = None, timeout_s: float = ANSWER_S
-    ) -> Reply:
+        self, fields: Mapping[str, str], seat: Identity, *, modal: str | None = None, timeout_s: float = ANSWER_S
+    ) -> ReplySchema:
         """Send the form that is open for this person, its fields by label or custom id."""
         return await self._act("submit", {"fields": dict(fields), "modal": modal, **seat.json()}, timeout_s)
 
-    async def complete(self, question: Question, seat: Seat, *, timeout_s: float = ANSWER_S) -> Sequence[Choice]:
+    async def complete(self, question: Question, seat: Identity, *, timeout_s: float = ANSWER_S) -> Sequence[Choice]:
         """What the bot suggests for the value of an option."""
         body = {
             "name": question.name,
@@ -114,25 +116,25 @@ class SandboxClient:
         }
         return _read(Choices, await self._post("complete", body, timeout_s)).choices
 
-    async def messages(self, seat: Seat, *, limit: int = 20) -> Sequence[Message]:
+    async def messages(self, seat: Identity, *, limit: int = 20) -> Sequence[MessageSchema]:
         """The last messages of the channel that this person may see, oldest first."""
         asked = {name: value for name, value in seat.json().items() if value is not None}
         said = await self._call("GET", "messages", params={**asked, "limit": str(limit)})
         return _read(Messages, said).messages
 
-    async def reply(self, text: str, seat: Seat, *, to: str = "last") -> Reply:
+    async def reply(self, text: str, seat: Identity, *, to: str = "last") -> ReplySchema:
         """Say ``text`` in answer to a message: its id, or the last one."""
         return await self._act("send", {"text": text, "reply_to": to, **seat.json()}, ANSWER_S)
 
-    async def edit(self, text: str, seat: Seat) -> Reply:
+    async def edit(self, text: str, seat: Identity) -> ReplySchema:
         """Change the last own message."""
         return await self._act("edit", {"text": text, **seat.json()}, ANSWER_S)
 
-    async def delete(self, seat: Seat) -> Reply:
+    async def delete(self, seat: Identity) -> ReplySchema:
         """Delete the last own message; it comes back as it was."""
         return await self._act("delete", seat.json(), ANSWER_S)
 
-    async def react(self, emoji: str, seat: Seat, *, remove: bool = False) -> Reply:
+    async def react(self, emoji: str, seat: Identity, *, remove: bool = False) -> ReplySchema:
         """Give the last message a reaction, or take one's own back."""
         return await self._act("react", {"emoji": emoji, "remove": remove, **seat.json()}, ANSWER_S)
 
@@ -175,8 +177,8 @@ class SandboxClient:
             raw = await answer.read()
             return answer.status, json.loads(raw) if raw and answer.content_type == "application/json" else None
 
-    async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> Reply:
-        return _read(Reply, await self._post(verb, body, timeout_s))
+    async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> ReplySchema:
+        return _read(ReplySchema, await self._post(verb, body, timeout_s))
 
     async def _post(self, verb: str, body: dict[str, Any], timeout_s: float) -> Any:
         return await self._call("POST", verb, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _MARGIN_S)

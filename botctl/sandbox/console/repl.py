@@ -10,12 +10,12 @@ from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.console.command_parser import guess, quote
 from botctl.sandbox.console.repl_commands import WORDS, Outcome
 from botctl.sandbox.console.suggest import Suggestion, complete, matching, question
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.user_session import UserSession
 
 _ASK_S = 3.0  # Discord: an interaction, autocomplete too, must be answered within 3 seconds
 
 
-async def run(talk: Conversation, line: str) -> Outcome:
+async def run(talk: UserSession, line: str) -> Outcome:
     """Do what ``line`` says. Raises BotctlError with what is wrong."""
     line = line.strip()
     if not line.startswith(":") or line.split(maxsplit=1)[0].endswith(":"):
@@ -30,7 +30,7 @@ async def run(talk: Conversation, line: str) -> Outcome:
     return outcome
 
 
-async def suggest(talk: Conversation, text: str, cursor: int) -> list[Suggestion]:
+async def suggest(talk: UserSession, text: str, cursor: int) -> list[Suggestion]:
     """What could stand at ``cursor``; values with autocomplete are asked from the bot, whose silence is no error."""
     if text.startswith(":"):
         return await _word_hints(talk, text[:cursor])
@@ -46,7 +46,7 @@ async def suggest(talk: Conversation, text: str, cursor: int) -> list[Suggestion
     return [Suggestion(value, asked.start, name) for value, name in values.items()] + known
 
 
-async def _word_hints(talk: Conversation, before: str) -> list[Suggestion]:
+async def _word_hints(talk: UserSession, before: str) -> list[Suggestion]:
     verb, space, rest = before[1:].partition(" ")
     if not space:
         return [Suggestion(":" + name, 0, WORDS[name].about) for name in matching(verb, WORDS)]

@@ -10,8 +10,8 @@ from typing import TypeAlias
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.command_parser import guess, quote
 from botctl.sandbox.console.incident_args import asked, seconds, told_of
-from botctl.sandbox.console.schemas import Guild, Message, Reply, State
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.schemas import GuildSchema, MessageSchema, ReplySchema, StateSchema
+from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model.messages.components import clickable, name_of
 
 _LISTED = 10
@@ -28,7 +28,7 @@ class Leave:
     """The person wants to go."""
 
 
-Outcome: TypeAlias = Reply | Sequence[Message] | Note | Leave
+Outcome: TypeAlias = ReplySchema | Sequence[MessageSchema] | Note | Leave
 
 
 @dataclass(frozen=True)
@@ -37,57 +37,57 @@ class Word:
 
     usage: str
     about: str
-    run: Callable[[Conversation, str], Awaitable[Outcome]]
-    hints: Callable[[Conversation], Awaitable[Iterable[str]]] | None = None
+    run: Callable[[UserSession, str], Awaitable[Outcome]]
+    hints: Callable[[UserSession], Awaitable[Iterable[str]]] | None = None
 
 
-async def _help(_talk: Conversation, _rest: str) -> Outcome:
+async def _help(_talk: UserSession, _rest: str) -> Outcome:
     rows = {"/command option:value": "use a command; anything else is said in the channel"}
     rows |= {f":{word.usage}": word.about for word in WORDS.values()}
     width = max(map(len, rows)) + 2
     return Note("\n".join(f"{usage:{width}}{about}" for usage, about in rows.items()))
 
 
-async def _as(talk: Conversation, rest: str) -> Outcome:
+async def _as(talk: UserSession, rest: str) -> Outcome:
     talk.seat = replace(talk.seat, name=_one_of(_bare(rest).removeprefix("@"), await _people(talk), "person"))
     talk.form = None
     return Note(f"You are {talk.seat.name} now.")
 
 
-async def _channel(talk: Conversation, rest: str) -> Outcome:
+async def _channel(talk: UserSession, rest: str) -> Outcome:
     await talk.look()
     name = _one_of(_bare(rest).removeprefix("#"), await _channels(talk), "channel")
     talk.seat = replace(talk.seat, channel=name, dm=None)
     return await _messages(talk, "")
 
 
-async def _dm(talk: Conversation, rest: str) -> Outcome:
+async def _dm(talk: UserSession, rest: str) -> Outcome:
     name = _one_of(_bare(_needed(rest, "person")).removeprefix("@"), await _others(talk), "person")
     talk.seat = replace(talk.seat, dm=name)
     return await _messages(talk, "")
 
 
-async def _guild(talk: Conversation, rest: str) -> Outcome:
+async def _guild(talk: UserSession, rest: str) -> Outcome:
     name = _one_of(_bare(rest), await _guilds(talk), "guild")
     talk.seat = replace(talk.seat, guild=name, channel=None, dm=None)
     await talk.settle()
     return Note(f"You are in {talk.place} of {name} now.")
 
 
-async def _click(talk: Conversation, rest: str) -> Outcome:
+async def _click(talk: UserSession, rest: str) -> Outcome:
     return await talk.click(_bare(_needed(rest, "button")))
 
 
-async def _pick(talk: Conversation, rest: str) -> Outcome:
+async def _pick(talk: UserSession, rest: str) -> Outcome:
     select, *values = words(rest)
     return await talk.click(select, values)
 
 
-async def _submit(talk: Conversation, rest: str) -> Outcome:
+async def _submit(talk: UserSession, rest: str) -> Outcome:
     return await talk.submit(assigned(words(rest)))
 
 
-async def _menu(talk: Conversation, rest: str) -> Outcome:
+async def _menu(talk: UserSession, rest: str) -> Outcome:
     *name, target = words(rest)
     if not name:
         raise UsageError(
@@ -96,90 +96,90 @@ async def _menu(talk: Conversation, rest: str) -> Outcome:
     return await talk.menu(" ".join(name), target)
 
 
-async def _reply(talk: Conversation, rest: str) -> Outcome:
+async def _reply(talk: UserSession, rest: str) -> Outcome:
     return await talk.client.reply(talk.mentioned(_needed(rest, "text")), talk.seat)
 
 
-async def _edit(talk: Conversation, rest: str) -> Outcome:
+async def _edit(talk: UserSession, rest: str) -> Outcome:
     return await talk.client.edit(talk.mentioned(_needed(rest, "text")), talk.seat)
 
 
-async def _delete(talk: Conversation, _rest: str) -> Outcome:
+async def _delete(talk: UserSession, _rest: str) -> Outcome:
     gone = await talk.client.delete(talk.seat)
     return Note("Deleted.") if gone.answered else gone
 
 
-async def _react(talk: Conversation, rest: str) -> Outcome:
+async def _react(talk: UserSession, rest: str) -> Outcome:
     return await talk.client.react(_needed(rest, "emoji"), talk.seat)
 
 
-async def _unreact(talk: Conversation, rest: str) -> Outcome:
+async def _unreact(talk: UserSession, rest: str) -> Outcome:
     return await talk.client.react(_needed(rest, "emoji"), talk.seat, remove=True)
 
 
-async def _incident(talk: Conversation, rest: str) -> Outcome:
+async def _incident(talk: UserSession, rest: str) -> Outcome:
     body = asked(rest)
     return Note(told_of(body, await talk.client.incidents(body)))
 
 
-async def _advance(talk: Conversation, rest: str) -> Outcome:
+async def _advance(talk: UserSession, rest: str) -> Outcome:
     ahead_s = seconds(_needed(rest, "period"))
     return Note(f"In the sandbox it is {await talk.client.advance(ahead_s)} now.")
 
 
-async def _say(talk: Conversation, rest: str) -> Outcome:
+async def _say(talk: UserSession, rest: str) -> Outcome:
     return await talk.send(_needed(rest, "text"))
 
 
-async def _messages(talk: Conversation, rest: str) -> Outcome:
+async def _messages(talk: UserSession, rest: str) -> Outcome:
     return await talk.client.messages(talk.seat, limit=int(rest) if rest.isdecimal() else _LISTED)
 
 
-async def _who(talk: Conversation, _rest: str) -> Outcome:
+async def _who(talk: UserSession, _rest: str) -> Outcome:
     return Note("\n".join(told(await talk.look(), talk.guild)))
 
 
-async def _quit(_talk: Conversation, _rest: str) -> Outcome:
+async def _quit(_talk: UserSession, _rest: str) -> Outcome:
     return Leave()
 
 
-async def _people(talk: Conversation) -> list[str]:
+async def _people(talk: UserSession) -> list[str]:
     return [member.name for member in talk.guild.members if not member.bot] if talk.guild else []
 
 
-async def _others(talk: Conversation) -> list[str]:
+async def _others(talk: UserSession) -> list[str]:
     """Whom one can write with."""
     return [one.name for one in talk.guild.members if one.name != talk.seat.name] if talk.guild else []
 
 
-async def _channels(talk: Conversation) -> list[str]:
+async def _channels(talk: UserSession) -> list[str]:
     guild = talk.guild
     return [channel.name for channel in (*guild.channels, *guild.threads)] if guild else []
 
 
-async def _incidents(talk: Conversation) -> list[str]:
+async def _incidents(talk: UserSession) -> list[str]:
     return [str(one["name"]) for one in (await talk.client.incidents({}))["incidents"]]
 
 
-async def _guilds(talk: Conversation) -> list[str]:
+async def _guilds(talk: UserSession) -> list[str]:
     return [guild.name for guild in talk.state.guilds]
 
 
-async def _labels(talk: Conversation) -> list[str]:
+async def _labels(talk: UserSession) -> list[str]:
     """The buttons and menus of the last message that has any."""
     shown = [message for message in await talk.client.messages(talk.seat) if message.components]
     return [name_of(one) for one in clickable(list(shown[-1].components))] if shown else []
 
 
-async def _quoted_labels(talk: Conversation) -> list[str]:
+async def _quoted_labels(talk: UserSession) -> list[str]:
     return [quote(label) for label in await _labels(talk)]
 
 
-async def _fields(talk: Conversation) -> list[str]:
+async def _fields(talk: UserSession) -> list[str]:
     return [quote(f"{field.typed}=").removesuffix('"') for field in talk.form.fields] if talk.form else []
 
 
-async def _menus(talk: Conversation) -> list[str]:
+async def _menus(talk: UserSession) -> list[str]:
     return [command["name"] for command in talk.commands if command.get("type") in {2, 3}]
 
 
@@ -210,7 +210,7 @@ WORDS = {
 }
 
 
-def told(state: State, guild: Guild | None) -> list[str]:
+def told(state: StateSchema, guild: GuildSchema | None) -> list[str]:
     """Who and what is there, a line each."""
     bots = [f"{bot.name}{'' if bot.connected else ' (not connected)'}" for bot in state.bots]
     people = [f"@{member.name}" for member in guild.members if not member.bot] if guild else []

@@ -18,19 +18,19 @@ Json = Mapping[str, Any]
 _MADE_UP = re.compile("[0-9a-f]{32}")  # disnake, discord.py, nextcord: os.urandom(16).hex()
 
 
-class Shape(BaseModel):
+class Schema(BaseModel):
     """JSON from the control port; unknown fields are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
 
-class Author(Shape):
+class Author(Schema):
     id: str
     name: str
     bot: bool = False
 
 
-class Attachment(Shape):
+class Attachment(Schema):
     """A file with a message; ``size`` is in bytes."""
 
     filename: str
@@ -38,21 +38,21 @@ class Attachment(Shape):
     url: str = ""
 
 
-class Origin(Shape):
+class InvocationSchema(Schema):
     """The interaction that a message answers: who used what."""
 
     user: str
     name: str | None = None
 
 
-class Reaction(Shape):
+class Reaction(Schema):
     """``emoji`` is the character, or the name of the guild's own."""
 
     emoji: str
     count: int = 1
 
 
-class Message(Shape):
+class MessageSchema(Schema):
     """A message as one person sees it; ``only_for`` is that person's id where nobody else can."""
 
     id: str
@@ -68,25 +68,25 @@ class Message(Shape):
     reactions: Sequence[Reaction] = ()
     reply_to: str | None = None  # who said what this answers
     edited: bool = False
-    interaction: Origin | None = None
+    interaction: InvocationSchema | None = None
 
 
-class Messages(Shape):
-    messages: Sequence[Message] = ()
+class Messages(Schema):
+    messages: Sequence[MessageSchema] = ()
 
 
-class Choice(Shape):
+class Choice(Schema):
     """A suggestion of the bot for the value of an option."""
 
     name: str
     value: str | float
 
 
-class Choices(Shape):
+class Choices(Schema):
     choices: Sequence[Choice] = ()
 
 
-class FormField(Shape):
+class FormField(Schema):
     """One input of a modal; ``style`` 1 is one line, 2 is a paragraph (Discord: Components > Text Input)."""
 
     custom_id: str
@@ -104,20 +104,20 @@ class FormField(Shape):
         return self.label if by_label else self.custom_id
 
 
-class Modal(Shape):
+class ModalSchema(Schema):
     id: str
     title: str = ""
     fields: Sequence[FormField] = ()
 
 
-class Reply(Shape):
+class ReplySchema(Schema):
     """What came of an interaction by the time its answer, or the limit for it, was there."""
 
     interaction: str | None = None
     state: Literal["replied", "deferred", "modal", "updated", "deferred_update", "no_answer", "refused"]
     waited_ms: float = 0.0
-    messages: Sequence[Message] = ()
-    modal: Modal | None = None
+    messages: Sequence[MessageSchema] = ()
+    modal: ModalSchema | None = None
     error: str | None = None
 
     @property
@@ -126,14 +126,14 @@ class Reply(Shape):
         return self.state not in {"deferred", "no_answer", "refused"}
 
 
-class Place(Shape):
+class NamedSchema(Schema):
     """A channel, a thread or a role: something with an id and a name."""
 
     id: str
     name: str
 
 
-class Member(Shape):
+class MemberSchema(Schema):
     id: str
     name: str
     bot: bool = False
@@ -141,16 +141,16 @@ class Member(Shape):
     roles: Sequence[str] = ()
 
 
-class Guild(Shape):
+class GuildSchema(Schema):
     id: str
     name: str
-    channels: Sequence[Place] = ()
-    threads: Sequence[Place] = ()
-    roles: Sequence[Place] = ()
-    members: Sequence[Member] = ()
+    channels: Sequence[NamedSchema] = ()
+    threads: Sequence[NamedSchema] = ()
+    roles: Sequence[NamedSchema] = ()
+    members: Sequence[MemberSchema] = ()
 
 
-class Application(Shape):
+class ApplicationSchema(Schema):
     """A bot that has logged in to the sandbox at least once."""
 
     application_id: str
@@ -163,16 +163,16 @@ class Application(Shape):
         return self.application_id if not self.name or len(self.name.split()) > 1 else self.name
 
 
-class State(Shape):
-    guilds: Sequence[Guild] = ()
+class StateSchema(Schema):
+    guilds: Sequence[GuildSchema] = ()
     commands: Sequence[dict[str, Any]] = ()
-    bots: Sequence[Application] = ()
+    bots: Sequence[ApplicationSchema] = ()
 
-    def guild(self, name: str | None) -> Guild | None:
+    def guild(self, name: str | None) -> GuildSchema | None:
         """The guild with this name or id; the first one when ``name`` is None."""
         return next((guild for guild in self.guilds if name is None or name in {guild.name, guild.id}), None)
 
-    def commands_in(self, guild: Guild | None, locale: str = "") -> list[dict[str, Any]]:
+    def commands_in(self, guild: GuildSchema | None, locale: str = "") -> list[dict[str, Any]]:
         """The commands that can be used in ``guild``: its own before the global ones, which they shadow.
 
         Each has the name of its ``bot``. Where two bots have a command of one name, each is called ``name@bot``.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from botctl.sandbox.console.command_parser import SLASH, Given, Json, Path, follow, quote, scan_options
-from botctl.sandbox.console.schemas import Guild, State
+from botctl.sandbox.console.schemas import GuildSchema, StateSchema
 
 # Discord: Application Commands > Application Command Option Type
 BOOLEAN, PERSON, CHANNEL, ROLE, MENTIONABLE = 5, 6, 7, 8, 9
@@ -61,7 +61,9 @@ class _Spot:
         return last if last.quoted or self.word or not last.value else None
 
 
-def complete(text: str, cursor: int, state: State, guild: Guild | None = None, locale: str = "") -> list[Suggestion]:
+def complete(
+    text: str, cursor: int, state: StateSchema, guild: GuildSchema | None = None, locale: str = ""
+) -> list[Suggestion]:
     """What could stand at ``cursor``, likeliest first, in the language of the person."""
     before = text[:cursor]
     if not before.startswith("/"):
@@ -110,7 +112,7 @@ def _names(typed: str, start: int, choices: Iterable[Json], lead: str = "") -> l
     return [Suggestion(name, start, details[name]) for name in matching(typed, details)]
 
 
-def _values(spot: _Spot, guild: Guild | None) -> Iterator[Suggestion]:
+def _values(spot: _Spot, guild: GuildSchema | None) -> Iterator[Suggestion]:
     """Values of the option that is being given, as far as they are known without asking the bot."""
     if spot.open is not None:
         option = _option(spot, spot.open)
@@ -140,7 +142,7 @@ def _static(option: Json) -> list[str]:
     return [str(choice["name"]) for choice in option.get("choices") or ()]
 
 
-def _people(option: Json, guild: Guild | None) -> Iterator[str]:
+def _people(option: Json, guild: GuildSchema | None) -> Iterator[str]:
     if guild and option["type"] in {PERSON, MENTIONABLE}:
         yield from ("@" + member.name for member in guild.members)
     if guild and option["type"] in {ROLE, MENTIONABLE}:
@@ -149,7 +151,7 @@ def _people(option: Json, guild: Guild | None) -> Iterator[str]:
         yield from ("#" + channel.name for channel in (*guild.channels, *guild.threads))
 
 
-def _mentions(before: str, guild: Guild | None) -> Iterator[Suggestion]:
+def _mentions(before: str, guild: GuildSchema | None) -> Iterator[Suggestion]:
     start = _word_start(before)
     word = before[start:]
     names: list[str] = []

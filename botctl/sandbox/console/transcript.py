@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.client import Seat
+from botctl.sandbox.console.client import Identity
 
 HEAD = "# botctl sandbox transcript: > is typed, what is indented must come; … stands for anything"
 _TYPED, _GOES_ON, _CAME = "> ", "|", "  "
@@ -37,46 +37,46 @@ _CHANGING = (
 
 
 @dataclass(frozen=True)
-class Turn:
+class Exchange:
     """One line that was typed, and the lines that came."""
 
     typed: str
     came: Sequence[str]
 
 
-def begun(seat: Seat) -> str:
+def begun(seat: Identity) -> str:
     """The first lines of a transcript, which begins at ``seat``."""
     said = {name: value for name, value in seat.json().items() if value}
     return "\n".join([HEAD, *(f"# {name}: {value}" for name, value in said.items())]) + "\n"
 
 
-def seat_of(text: str) -> Seat:
+def seat_of(text: str) -> Identity:
     """Where a transcript began, as far as it says so."""
     head = itertools.takewhile(lambda line: not line.startswith(_TYPED), text.split("\n"))
     said = {found[1]: found[2] for line in head if (found := _SEAT.fullmatch(line))}
-    return Seat(said.get("as"), said.get("channel"), said.get("guild"))
+    return Identity(said.get("as"), said.get("channel"), said.get("guild"))
 
 
-def written(turn: Turn) -> str:
+def written(turn: Exchange) -> str:
     """``turn`` as lines of a transcript."""
     first, *more = turn.typed.split("\n")
     typed = [_TYPED + first, *(f"{_GOES_ON} {line}" if line else _GOES_ON for line in more)]
     return "\n".join([*typed, *((_CAME + line).rstrip() for line in turn.came)]) + "\n"
 
 
-def read(text: str) -> list[Turn]:
+def read(text: str) -> list[Exchange]:
     """The turns of a transcript; lines with ``#`` and empty ones between turns mean nothing. Raises UsageError."""
-    turns: list[Turn] = []
+    turns: list[Exchange] = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith(_TYPED):
-            turns.append(Turn(line.removeprefix(_TYPED), []))
+            turns.append(Exchange(line.removeprefix(_TYPED), []))
         elif turns and not turns[-1].came and line.startswith(_GOES_ON):
-            turns[-1] = Turn(f"{turns[-1].typed}\n{line.removeprefix(_GOES_ON).removeprefix(' ')}", [])
+            turns[-1] = Exchange(f"{turns[-1].typed}\n{line.removeprefix(_GOES_ON).removeprefix(' ')}", [])
         elif turns and (line.startswith(_CAME) or not line):
-            turns[-1] = Turn(turns[-1].typed, [*turns[-1].came, line.removeprefix(_CAME)])
+            turns[-1] = Exchange(turns[-1].typed, [*turns[-1].came, line.removeprefix(_CAME)])
         elif line and not line.startswith("#"):
             raise UsageError(f"Line {number} of the transcript is neither typed nor what came: {line[:60]}")
-    return [Turn(turn.typed, _without_end(turn.came)) for turn in turns]
+    return [Exchange(turn.typed, _without_end(turn.came)) for turn in turns]
 
 
 def plainly(lines: Iterable[str]) -> list[str]:
@@ -89,7 +89,7 @@ def plainly(lines: Iterable[str]) -> list[str]:
     return _without_end(shown)
 
 
-def difference(expected: Turn, came: Iterable[str]) -> list[str]:
+def difference(expected: Exchange, came: Iterable[str]) -> list[str]:
     """What came otherwise, as a diff; empty where nothing did."""
     wanted, found = plainly(expected.came), plainly(came)
     if re.fullmatch(_pattern(wanted), "".join(line + "\n" for line in found)):

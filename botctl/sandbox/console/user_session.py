@@ -7,27 +7,27 @@ from dataclasses import replace
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.client import ANSWER_S, SandboxClient, Seat
+from botctl.sandbox.console.client import ANSWER_S, Identity, SandboxClient
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall, mentioned, menu, parse
-from botctl.sandbox.console.schemas import Guild, Message, Modal, Reply, State
+from botctl.sandbox.console.schemas import GuildSchema, MessageSchema, ModalSchema, ReplySchema, StateSchema
 from botctl.sandbox.model.messages.components import SELECTS, find
 
 
-class Conversation:
+class UserSession:
     """One person in one channel. ``seat``, ``state`` and ``form`` (the modal that is open) may be read any time.
 
     Everything raises Unreachable when no sandbox answers, and BotctlError with a sentence when it refuses.
     """
 
-    def __init__(self, client: SandboxClient, seat: Seat, *, timeout_s: float = ANSWER_S) -> None:
+    def __init__(self, client: SandboxClient, seat: Identity, *, timeout_s: float = ANSWER_S) -> None:
         self.client = client
         self.seat = seat
         self.timeout_s = timeout_s
-        self.state = State()
-        self.form: Modal | None = None
+        self.state = StateSchema()
+        self.form: ModalSchema | None = None
 
     @property
-    def guild(self) -> Guild | None:
+    def guild(self) -> GuildSchema | None:
         return self.state.guild(self.seat.guild)
 
     @property
@@ -41,7 +41,7 @@ class Conversation:
         """The commands that there are where they are, as they are called in their language."""
         return self.state.commands_in(self.guild, self.locale)
 
-    async def look(self) -> State:
+    async def look(self) -> StateSchema:
         """Ask the sandbox what there is: bots, commands, people."""
         self.state = await self.client.state(self.seat)
         return self.state
@@ -72,24 +72,26 @@ class Conversation:
             channel=self.seat.channel or next(iter(channels), None),
         )
 
-    async def say(self, text: str) -> Reply:
+    async def say(self, text: str) -> ReplySchema:
         """Use the slash command that ``text`` is, or say it in the channel."""
         if not text.startswith("/"):
             return await self.send(text)
         await self.look()
         return await self.send(parse(text, self.commands))
 
-    async def menu(self, name: str, target: str) -> Reply:
+    async def menu(self, name: str, target: str) -> ReplySchema:
         """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
         await self.look()
         return await self.send(menu(name, target, self.commands))
 
-    async def send(self, what: SlashCall | MenuCall | str) -> Reply:
+    async def send(self, what: SlashCall | MenuCall | str) -> ReplySchema:
         """Use a command, or say a text as it is."""
         what = self.mentioned(what) if isinstance(what, str) else what
         return self._noted(await self.client.send(what, self.seat, timeout_s=self.timeout_s))
 
-    async def click(self, component: str, values: Sequence[str] | None = None, message: str | None = None) -> Reply:
+    async def click(
+        self, component: str, values: Sequence[str] | None = None, message: str | None = None
+    ) -> ReplySchema:
         """Press a button or choose in a select; ``values`` may be the numbers at which its options are shown."""
         if values:
             values = by_number(await self.client.messages(self.seat), component, values, message)
@@ -97,18 +99,18 @@ class Conversation:
             await self.client.click(component, self.seat, message=message, values=values, timeout_s=self.timeout_s)
         )
 
-    async def submit(self, fields: Mapping[str, str], modal: str | None = None) -> Reply:
+    async def submit(self, fields: Mapping[str, str], modal: str | None = None) -> ReplySchema:
         """Send the form that is open, or the one with the id ``modal``."""
         modal = modal or (self.form.id if self.form else None)
         return self._noted(await self.client.submit(fields, self.seat, modal=modal, timeout_s=self.timeout_s))
 
-    def _noted(self, reply: Reply) -> Reply:
+    def _noted(self, reply: ReplySchema) -> ReplySchema:
         self.form = reply.modal
         return reply
 
 
 def by_number(
-    messages: Sequence[Message], component: str, values: Sequence[str], message: str | None = None
+    messages: Sequence[MessageSchema], component: str, values: Sequence[str], message: str | None = None
 ) -> list[str]:
     """``values`` with each number put for the option that a message shows at it, unless an option is called so."""
     shown = [each for each in messages if each.components and message in {None, each.id}]

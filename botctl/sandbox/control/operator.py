@@ -10,14 +10,14 @@ from botctl.sandbox.control.body import number
 from botctl.sandbox.incidents import catalogue, scenario
 from botctl.sandbox.incidents.runner import Incidents
 from botctl.sandbox.model import visibility
-from botctl.sandbox.model.actor import actor
+from botctl.sandbox.model.acting_user import acting_user
 from botctl.sandbox.model.gateway import session
-from botctl.sandbox.model.gateway.opcodes import Close
+from botctl.sandbox.model.gateway.opcodes import CloseCode
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.web.openapi_check import Judge
+from botctl.sandbox.web.openapi_check import OpenApiCheck
 
 Json = dict[str, Any]
-_NO_RESUME = frozenset({Close.INVALID_SEQ[0], Close.SESSION_TIMED_OUT[0]})  # Discord: "start a new session"
+_NO_RESUME = frozenset({CloseCode.INVALID_SEQ[0], CloseCode.SESSION_TIMED_OUT[0]})  # Discord: "start a new session"
 
 
 async def state(sandbox: Sandbox, body: Json) -> Json:
@@ -27,7 +27,7 @@ async def state(sandbox: Sandbox, body: Json) -> Json:
     world = sandbox.world
     commands = [{"guild_id": None, **one} for app in world.applications.values() for one in app.all_commands()]
     if body.get("as"):
-        who = actor(world, body)
+        who = acting_user(world, body)
         why = {
             one["id"]: reason
             for app, one in visibility.listed(world, who)
@@ -56,7 +56,7 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         elif action == "invalidate":
             sandbox.sessions.invalidate(one, sandbox.clock.monotonic(), resumable=bool(body.get("resumable")))
         elif action == "close":
-            line.close(code := int(number(body, "code", Close.UNKNOWN_ERROR[0])), "")
+            line.close(code := int(number(body, "code", CloseCode.UNKNOWN_ERROR[0])), "")
             if code in _NO_RESUME:
                 sandbox.sessions.forget([one])
         elif action == "drop":
@@ -73,7 +73,7 @@ async def clock(sandbox: Sandbox, body: Json) -> Json:
     return {"now": sandbox.world.timestamp()}
 
 
-async def faults(judge: Judge | None, _: Json) -> Json:
+async def faults(judge: OpenApiCheck | None, _: Json) -> Json:
     """What the self-check found, and whether it is ``on``."""
     return {"on": judge is not None, **(judge.report() if judge else {})}
 

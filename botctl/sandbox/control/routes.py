@@ -18,8 +18,8 @@ from aiohttp import web
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.control import body, identity_probe, operator, people, serializers
 from botctl.sandbox.incidents.runner import RUNNER
-from botctl.sandbox.model.api_error import Refusal
-from botctl.sandbox.model.commands.options import Wrong
+from botctl.sandbox.model.api_error import ApiError
+from botctl.sandbox.model.commands.options import ClientRejected
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import JUDGE
 from botctl.sandbox.web.responses import respond
@@ -93,12 +93,12 @@ def _handler(key: web.AppKey[Any], function: Function) -> Callable[[web.Request]
             return _not_authorized()
         try:
             return respond(200, await function(request.app[key], await body.read(request)))
-        except Wrong as wrong:
+        except ClientRejected as wrong:
             return respond(200, serializers.refused(str(wrong)))
         except BotctlError as error:
             status = 409 if isinstance(error, Unreachable) else 400
             return respond(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
-        except Refusal as refusal:
+        except ApiError as refusal:
             return respond(400, {"error": refusal.message, "hint": " ".join(_told(refusal.errors))})
 
     return handle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.model import payloads
-from botctl.sandbox.model.interactions import Interaction, State
+from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import components
 from botctl.sandbox.model.world import Message, World
 
@@ -57,7 +57,7 @@ def modal(interaction: Interaction) -> Json | None:
 def reply(interaction: Interaction, world: World, waited_ms: float) -> Json:
     """The reply of an interaction as it stands."""
     ids: list[str | None] = [interaction.original_id, *interaction.followups]
-    if interaction.state is State.DEFERRED_UPDATE and not interaction.edited:
+    if interaction.state is InteractionState.DEFERRED_UPDATE and not interaction.edited:
         ids = [*interaction.followups]
     found = [world.message(interaction.channel_id, one) for one in ids if one]
     return {
@@ -66,13 +66,13 @@ def reply(interaction: Interaction, world: World, waited_ms: float) -> Json:
         "waited_ms": round(waited_ms, 3),
         "messages": [message(one, world) for one in found if one],
         "modal": modal(interaction),
-        "error": SILENT if interaction.state is State.WAITING else None,
+        "error": SILENT if interaction.state is InteractionState.WAITING else None,
     }
 
 
 def said(one: Message, world: World) -> Json:
     """A person's own plain message, in the form of a reply."""
-    return {**_EMPTY, "state": str(State.REPLIED), "messages": [message(one, world)]}
+    return {**_EMPTY, "state": str(InteractionState.REPLIED), "messages": [message(one, world)]}
 
 
 def refused(sentence: str) -> Json:
@@ -81,8 +81,8 @@ def refused(sentence: str) -> Json:
 
 
 def _seen_state(interaction: Interaction) -> str:
-    if interaction.state is not State.DEFERRED_UPDATE:
+    if interaction.state is not InteractionState.DEFERRED_UPDATE:
         return str(interaction.state)
     if interaction.edited:
-        return str(State.UPDATED)
-    return str(State.REPLIED if interaction.followups else State.DEFERRED_UPDATE)
+        return str(InteractionState.UPDATED)
+    return str(InteractionState.REPLIED if interaction.followups else InteractionState.DEFERRED_UPDATE)

@@ -1,6 +1,7 @@
 """One connection's side of the gateway's protocol, without a socket: who may begin a session or go on with one.
 
-`Link.receive` takes a frame and writes to its `session.Line`. Discord: Gateway, and Opcodes and Status Codes > Gateway.
+`GatewayConnection.receive` takes a frame and writes to its `session.Transport`. Discord: Gateway; Opcodes and Status
+Codes > Gateway.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from botctl.sandbox.model.gateway.opcodes import (
     PRESENCE,
     PRIVILEGED,
     RESUME,
-    Close,
+    CloseCode,
 )
-from botctl.sandbox.model.gateway.session import Line, Session, Sessions
+from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, Transport
 from botctl.sandbox.model.limiter import Start
 
 Json = dict[str, Any]
 
 
 @dataclass(eq=False)
-class Link:
+class GatewayConnection:
     """One connection's side of the protocol, given the time as monotonic seconds.
 
     ``session`` is the newest one that began or went on here; `current` that one, unless it was invalidated since.
@@ -40,8 +41,8 @@ class Link:
     """
 
     sessions: Sessions
-    line: Line
-    session: Session | None = None
+    line: Transport
+    session: GatewaySession | None = None
     heard_s: float = 0.0
     _sends: deque[float] = field(default_factory=deque)
 
@@ -51,7 +52,7 @@ class Link:
         self._send(HELLO, {"heartbeat_interval": interval_ms, "_trace": ['["botctl-sandbox"]']})
 
     @property
-    def current(self) -> Session | None:
+    def current(self) -> GatewaySession | None:
         return self.session if self.session is not None and self.session.line is self.line else None
 
     def patience(self, real_s: float) -> float:
@@ -71,11 +72,11 @@ class Link:
         while self._sends and self._sends[0] <= now_s - limits.sends.per_s:
             self._sends.popleft()
         if len(self._sends) > limits.sends.count:
-            return self.line.close(*Close.RATE_LIMITED)
+            return self.line.close(*CloseCode.RATE_LIMITED)
         raw = frame.encode() if isinstance(frame, str) else frame
         payload = frames.parsed(raw) if len(raw) <= limits.payload_bytes else None
         if payload is None:
-            return self.line.close(*Close.DECODE_ERROR)
+            return self.line.close(*CloseCode.DECODE_ERROR)
         if payload["op"] == HEARTBEAT:
             self.heard_s = now_s if real_s is None else real_s
         return self._handle(payload["op"], payload.get("d"), now_s)
@@ -95,36 +96,36 @@ class Link:
             self._request_members(self.current, data)
         elif op == PRESENCE and self.current is not None:
             if not frames.is_presence(data):
-                return self.line.close(*Close.DECODE_ERROR)
+                return self.line.close(*CloseCode.DECODE_ERROR)
             self.sessions.host.presence(self.current, data)
         return None
 
     def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
         """The close code for an operation that may not come now, or not like this."""
         if op not in KNOWN_OPERATIONS:
-            return Close.UNKNOWN_OPCODE
+            return CloseCode.UNKNOWN_OPCODE
         if op in (IDENTIFY, RESUME):
             if self.current is not None:
-                return Close.ALREADY_AUTHENTICATED
+                return CloseCode.ALREADY_AUTHENTICATED
         elif self.current is None:
-            return Close.NOT_AUTHENTICATED
+            return CloseCode.NOT_AUTHENTICATED
         if op in (IDENTIFY, RESUME, MEMBERS) and not isinstance(data, dict):
-            return Close.DECODE_ERROR
+            return CloseCode.DECODE_ERROR
         return None
 
     def _identify(self, data: Json, now_s: float) -> None:
         self.sessions.forget_old(now_s)
         application = self.sessions.host.application(frames.token(data))
         if application is None:
-            return self.line.close(*Close.AUTHENTICATION_FAILED)
+            return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
         application_id, flags = application
         shard, intents = frames.shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
-            return self.line.close(*Close.INVALID_SHARD)
+            return self.line.close(*CloseCode.INVALID_SHARD)
         match self.sessions.limiter.identify(application_id, shard[0], now_s):
             case Start.NEVER:
                 self.sessions.host.reset_token(application_id)
-                return self.line.close(*Close.AUTHENTICATION_FAILED)
+                return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
             case Start.LATER:
                 return self._send(INVALID, d=False)
         if refused := self._unfit(application_id, flags, shard, intents):
@@ -141,17 +142,17 @@ class Link:
     def _unfit(self, application_id: str, flags: int, shard: tuple[int, int], intents: Any) -> tuple[int, str] | None:
         """The close code for a shard with too many guilds, or for wrong intents."""
         if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
-            return Close.SHARDING_REQUIRED
+            return CloseCode.SHARDING_REQUIRED
         if type(intents) is not int or intents & ~ALL_INTENTS:
-            return Close.INVALID_INTENTS
+            return CloseCode.INVALID_INTENTS
         if any(intents & intent and not flags & granted for intent, granted in PRIVILEGED.items()):
-            return Close.DISALLOWED_INTENTS
+            return CloseCode.DISALLOWED_INTENTS
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
         application = self.sessions.host.application(frames.token(data))
         if application is None:
-            return self.line.close(*Close.AUTHENTICATION_FAILED)
+            return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
         self.sessions.forget_old(now_s)
         session = self.sessions.by_id.get(str(data.get("session_id")))
         seq = data.get("seq")
@@ -160,19 +161,19 @@ class Link:
         if seq > session.seq:
             if session.line is None:
                 self.sessions.forget([session])  # Discord: "start a new session"
-            return self.line.close(*Close.INVALID_SEQ)
+            return self.line.close(*CloseCode.INVALID_SEQ)
         missed = session.missed(seq)
         if missed is None:
             return self._send(INVALID, d=False)
         if session.line is not None:
-            session.line.close(*Close.UNKNOWN_ERROR)  # the older connection of the same session
+            session.line.close(*CloseCode.UNKNOWN_ERROR)  # the older connection of the same session
         self.session, session.line, session.lost_s = session, self.line, None
         for frame in session.again(seq, self.sessions.trouble.repeats) + missed:
             self.line.send(frame)
         session.dispatch("RESUMED", '{"_trace":[]}')
         return None
 
-    def _request_members(self, session: Session, data: Json) -> None:
+    def _request_members(self, session: GatewaySession, data: Json) -> None:
         for event, body in self.sessions.host.members(session, data):
             session.dispatch(event, dumps(body))
 

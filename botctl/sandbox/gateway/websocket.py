@@ -16,10 +16,10 @@ from typing import cast
 from aiohttp import WSMsgType, web
 from backports import zstd
 
-from botctl.sandbox.gateway.connection import Link
-from botctl.sandbox.model.faults import Trouble
-from botctl.sandbox.model.gateway.opcodes import Close
-from botctl.sandbox.model.gateway.session import Session
+from botctl.sandbox.gateway.connection import GatewayConnection
+from botctl.sandbox.model.faults import Faults
+from botctl.sandbox.model.gateway.opcodes import CloseCode
+from botctl.sandbox.model.gateway.session import GatewaySession
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
@@ -60,13 +60,13 @@ def _nobody(_direction: str, _said: str | bytes | int) -> None:
 
 
 @dataclass(eq=False)
-class Connection:
+class WebsocketTransport:
     """A `session.Line` over one websocket: what is sent is queued, one task writes it in order."""
 
     socket: web.WebSocketResponse
     transport: asyncio.BaseTransport
     encode: Encode | None
-    trouble: Trouble
+    trouble: Faults
     record: Record = _nobody
     closing: bool = False
     muted: bool = False
@@ -160,8 +160,8 @@ async def handle(request: web.Request) -> web.StreamResponse:
         return socket  # gone already
     stream = _STREAMS.get(request.query.get("compress", ""))
     record = _recorder(request.app[TRAFFIC], lambda: link.session)
-    connection = Connection(socket, transport, stream() if stream else None, sandbox.trouble, record)
-    link = Link(sandbox.sessions, connection)
+    connection = WebsocketTransport(socket, transport, stream() if stream else None, sandbox.trouble, record)
+    link = GatewayConnection(sandbox.sessions, connection)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
     try:
@@ -177,7 +177,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
     return socket
 
 
-def _recorder(traffic: Traffic, newest: Callable[[], Session | None]) -> Record:
+def _recorder(traffic: Traffic, newest: Callable[[], GatewaySession | None]) -> Record:
     """Records for the bot of the connection's ``newest`` session."""
     number = next(_NUMBERS)
 
@@ -190,14 +190,16 @@ def _recorder(traffic: Traffic, newest: Callable[[], Session | None]) -> Record:
     return record
 
 
-async def _converse(request: web.Request, connection: Connection, link: Link, sandbox: Sandbox) -> None:
+async def _converse(
+    request: web.Request, connection: WebsocketTransport, link: GatewayConnection, sandbox: Sandbox
+) -> None:
     link.hello(sandbox.clock.base.monotonic())
     if request.query.get("v", "10") != "10":
-        connection.close(*Close.INVALID_VERSION)
+        connection.close(*CloseCode.INVALID_VERSION)
     if (encoding := request.query.get("encoding", "json")) != "json":
-        connection.close(Close.DECODE_ERROR[0], f"The sandbox speaks json, not {encoding[:20]}.")
+        connection.close(CloseCode.DECODE_ERROR[0], f"The sandbox speaks json, not {encoding[:20]}.")
     if (compress := request.query.get("compress", "zlib-stream")) not in _STREAMS:
-        connection.close(Close.DECODE_ERROR[0], f"There is no compression {compress[:20]}.")
+        connection.close(CloseCode.DECODE_ERROR[0], f"There is no compression {compress[:20]}.")
     ended = False
     try:
         ended = await _listen(connection, link, sandbox)
@@ -206,7 +208,7 @@ async def _converse(request: web.Request, connection: Connection, link: Link, sa
             sandbox.sessions.lose(link.session, connection, sandbox.clock.monotonic(), ended=ended)
 
 
-async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
+async def _listen(connection: WebsocketTransport, link: GatewayConnection, sandbox: Sandbox) -> bool:
     """Hand every frame to ``link``; True when the client ended its session by the way it closed."""
     now, real = sandbox.clock.monotonic, sandbox.clock.base.monotonic
     while True:
@@ -217,7 +219,7 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
                 if connection.muted:
                     return False
                 # A session stays, and the client is to RESUME it; who never began one has nothing to come back to.
-                connection.close(*(Close.UNKNOWN_ERROR if link.session else Close.SESSION_TIMED_OUT))
+                connection.close(*(CloseCode.UNKNOWN_ERROR if link.session else CloseCode.SESSION_TIMED_OUT))
                 link.heard_s = real()
             continue
         if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -232,4 +234,4 @@ async def _listen(connection: Connection, link: Link, sandbox: Sandbox) -> bool:
             return False
 
 
-CONNECTIONS = web.AppKey("connections", set[Connection])
+CONNECTIONS = web.AppKey("connections", set[WebsocketTransport])

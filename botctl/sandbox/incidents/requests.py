@@ -9,7 +9,7 @@ from typing import Literal
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
 from botctl.sandbox.model.api_error import RateLimited
-from botctl.sandbox.model.faults import VIA, Page, Spoiled, ban_page
+from botctl.sandbox.model.faults import VIA, EdgeResponse, ResponseOverride, ban_page
 from botctl.sandbox.server import Sandbox
 
 _SCOPES: dict[str, Literal["user", "shared", "global"]] = {"user": "user", "shared": "shared", "global": "global"}
@@ -18,7 +18,7 @@ _BAD_GATEWAY = "<html><head><title>{status} Server Error</title></head><body>Err
 
 
 @contextlib.contextmanager
-def _spoiling(sandbox: Sandbox, spoiled: Spoiled) -> Iterator[None]:
+def _spoiling(sandbox: Sandbox, spoiled: ResponseOverride) -> Iterator[None]:
     sandbox.trouble.spoiled.append(spoiled)
     try:
         yield
@@ -43,8 +43,8 @@ async def http_5xx(sandbox: Sandbox, status: int = 502, chance: float = 1.0, pat
     Discord: 502 means that no gateway was there to process the request; wait a bit and retry. The page comes from the
     edge, so no JSON error code is in it.
     """
-    page = Page(status, _BAD_GATEWAY.format(status=status).encode(), _FROM_THE_EDGE)
-    with _spoiling(sandbox, Spoiled(lambda: page, chance, path)):
+    page = EdgeResponse(status, _BAD_GATEWAY.format(status=status).encode(), _FROM_THE_EDGE)
+    with _spoiling(sandbox, ResponseOverride(lambda: page, chance, path)):
         await until_stopped(sandbox)
 
 
@@ -60,7 +60,7 @@ async def too_many_requests(
     known = _SCOPES.get(scope)
     if known is None:
         raise UsageError(f"There is no scope “{scope}”.", hint=f"Scopes: {', '.join(_SCOPES)}.")
-    with _spoiling(sandbox, Spoiled(lambda: RateLimited(retry_after_s, known, {}), chance, path)):
+    with _spoiling(sandbox, ResponseOverride(lambda: RateLimited(retry_after_s, known, {}), chance, path)):
         await until_stopped(sandbox)
 
 
@@ -72,7 +72,7 @@ async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
     connections live.
     """
     page = ban_page(retry_after_s)
-    with _spoiling(sandbox, Spoiled(lambda: page)):
+    with _spoiling(sandbox, ResponseOverride(lambda: page)):
         await until_stopped(sandbox)
 
 

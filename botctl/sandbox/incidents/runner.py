@@ -14,14 +14,14 @@ from aiohttp import web
 from botctl.core.errors import UsageError
 from botctl.sandbox.incidents import catalogue, register_all  # noqa: F401 - fills the catalogue
 from botctl.sandbox.incidents.catalogue import Value
-from botctl.sandbox.incidents.scenario import Step
+from botctl.sandbox.incidents.scenario import ScenarioStep
 from botctl.sandbox.server import Sandbox
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Running:
+class RunningIncident:
     """An incident that goes on. ``result`` is what it had to tell, once it has ended by itself."""
 
     name: str
@@ -37,13 +37,13 @@ class Incidents:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, RunningIncident] = {}
         self._scenario: asyncio.Task[None] | None = None
 
-    def going_on(self) -> list[Running]:
+    def going_on(self) -> list[RunningIncident]:
         return list(self._running.values())
 
-    async def start(self, name: str, *, for_s: float | None = None, **said: object) -> Running:
+    async def start(self, name: str, *, for_s: float | None = None, **said: object) -> RunningIncident:
         """Begin the incident; returns once it has had its effect. It ends by itself, after ``for_s``, or by `stop`.
 
         Raises UsageError for a name or setting that is none, and for an incident that goes on already.
@@ -53,7 +53,7 @@ class Incidents:
         if name in self._running:
             raise UsageError(f"The incident {name} goes on already.", hint="End it first, or wait.")
         begun = asyncio.create_task(self._run(name, kind.function(self._sandbox, **settings), for_s))
-        made = Running(name, {**kind.settings, **settings}, self._sandbox.world.timestamp(), for_s, begun)
+        made = RunningIncident(name, {**kind.settings, **settings}, self._sandbox.world.timestamp(), for_s, begun)
         self._running[name] = made
         _log.warning("Incident %s begins: %s", name, dict(made.settings))
         await asyncio.wait((begun,), timeout=0)
@@ -70,7 +70,7 @@ class Incidents:
         await asyncio.wait((found.task,))
         return True
 
-    def play(self, steps: Sequence[Step]) -> None:
+    def play(self, steps: Sequence[ScenarioStep]) -> None:
         """Let ``steps`` happen, each at its time on the sandbox's clock; raises UsageError while another plays."""
         if self._scenario is not None and not self._scenario.done():
             raise UsageError("A scenario goes on already.", hint="End it first, or wait.")
@@ -93,7 +93,7 @@ class Incidents:
         for name in list(self._running):
             await self.stop(name)
 
-    async def _play(self, steps: Sequence[Step]) -> None:
+    async def _play(self, steps: Sequence[ScenarioStep]) -> None:
         clock = self._sandbox.clock
         began_s = clock.monotonic()
         try:

@@ -19,7 +19,7 @@ from botctl.sandbox.incidents import catalogue
 
 
 @dataclass(frozen=True)
-class Step:
+class ScenarioStep:
     """One incident of a scenario; times in seconds, ``at_s`` after the beginning."""
 
     name: str
@@ -32,7 +32,7 @@ class Step:
         return self.at_s + (self.for_s or 0.0)
 
 
-def parse(text: str) -> list[Step]:
+def parse(text: str) -> list[ScenarioStep]:
     """The steps of the TOML ``text``, by time; raises UsageError that says which incident is wrong, and how."""
     try:
         data = tomllib.loads(text)
@@ -46,7 +46,7 @@ def parse(text: str) -> list[Step]:
     return sorted(steps, key=lambda one: one.at_s)
 
 
-def _step(number: int, said: dict[str, Any]) -> Step:
+def _step(number: int, said: dict[str, Any]) -> ScenarioStep:
     where = f"Incident {number} of the scenario"
     name, at_s, for_s = said.pop("name", None), said.pop("at_s", 0.0), said.pop("for_s", None)
     if not isinstance(name, str):
@@ -58,4 +58,4 @@ def _step(number: int, said: dict[str, Any]) -> Step:
         settings = catalogue.find(name).checked(said)
     except UsageError as error:
         raise UsageError(f"{where}: {error}", hint=error.hint) from None
-    return Step(name, float(at_s), None if for_s is None else float(for_s), settings)
+    return ScenarioStep(name, float(at_s), None if for_s is None else float(for_s), settings)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that Discord refuses. ``errors`` is the nested tree of a 50035, or empty."""
 
     headers: Mapping[str, str] = {}
@@ -26,7 +26,7 @@ class Refusal(Exception):
         return {**shown, "errors": self.errors} if self.errors else shown
 
 
-class RateLimited(Refusal):
+class RateLimited(ApiError):
     """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers`` are those of the bucket, if any."""
 
     def __init__(
@@ -48,40 +48,40 @@ class RateLimited(Refusal):
         return {"message": self.message, "retry_after": self.retry_after_s, "global": self.scope == "global"}
 
 
-def not_found() -> Refusal:
+def not_found() -> ApiError:
     """There is no such route."""
-    return Refusal(404, 0, "404: Not Found")
+    return ApiError(404, 0, "404: Not Found")
 
 
-def unauthorized() -> Refusal:
-    return Refusal(401, 0, "401: Unauthorized")
+def unauthorized() -> ApiError:
+    return ApiError(401, 0, "401: Unauthorized")
 
 
-def missing_access() -> Refusal:
-    return Refusal(403, 50001, "Missing Access")
+def missing_access() -> ApiError:
+    return ApiError(403, 50001, "Missing Access")
 
 
-def missing_permissions() -> Refusal:
-    return Refusal(403, 50013, "Missing Permissions")
+def missing_permissions() -> ApiError:
+    return ApiError(403, 50013, "Missing Permissions")
 
 
-def direct_channel() -> Refusal:
-    return Refusal(403, 50003, "Cannot execute action on a DM channel")
+def direct_channel() -> ApiError:
+    return ApiError(403, 50003, "Cannot execute action on a DM channel")
 
 
-def wrong_channel() -> Refusal:
-    return Refusal(400, 50024, "Cannot execute action on this channel type")
+def wrong_channel() -> ApiError:
+    return ApiError(400, 50024, "Cannot execute action on this channel type")
 
 
-def system_message() -> Refusal:
-    return Refusal(403, 50021, "Cannot execute action on a system message")
+def system_message() -> ApiError:
+    return ApiError(403, 50021, "Cannot execute action on a system message")
 
 
-def too_large() -> Refusal:
-    return Refusal(413, 40005, "Request entity too large")
+def too_large() -> ApiError:
+    return ApiError(413, 40005, "Request entity too large")
 
 
-def unknown(what: str) -> Refusal:
+def unknown(what: str) -> ApiError:
     """``what`` does not exist, with Discord's own code for it."""
     codes = {
         "Channel": 10003,
@@ -102,7 +102,7 @@ def unknown(what: str) -> Refusal:
         "Guild Welcome Screen": 10069,
         "Guild Scheduled Event": 10070,
     }
-    return Refusal(404, codes[what], f"Unknown {what}")
+    return ApiError(404, codes[what], f"Unknown {what}")
 
 
 _CONVERT: dict[type, tuple[str, str]] = {
@@ -250,4 +250,4 @@ class FormErrors:
     def check(self) -> None:
         """Raises one Refusal when anything was found."""
         if self.tree:
-            raise Refusal(400, 50035, "Invalid Form Body", self.tree)
+            raise ApiError(400, 50035, "Invalid Form Body", self.tree)

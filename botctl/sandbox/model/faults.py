@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 
 VIA = "1.1 botctl-sandbox"  # Discord's edge adds this header, and clients take a response without it for a ban
 _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title></head>
@@ -16,7 +16,7 @@ _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title
 
 
 @dataclass(frozen=True)
-class Page:
+class EdgeResponse:
     """An answer that does not come from Discord itself, but from what stands before it."""
 
     status: int
@@ -24,27 +24,27 @@ class Page:
     headers: Mapping[str, str]
 
 
-def ban_page(left_s: float) -> Page:
+def ban_page(left_s: float) -> EdgeResponse:
     """Cloudflare's own page 1015, which Discord never sees: HTML, and no Via header."""
     headers = {
         "Content-Type": "text/html; charset=UTF-8",
         "Server": "cloudflare",
         "Retry-After": str(math.ceil(left_s)),
     }
-    return Page(429, _BAN_PAGE, headers)
+    return EdgeResponse(429, _BAN_PAGE, headers)
 
 
 @dataclass(eq=False)
-class Spoiled:
+class ResponseOverride:
     """What the share ``chance`` of requests whose path contains ``path`` are answered, instead of the right thing."""
 
-    instead: Callable[[], Refusal | Page]
+    instead: Callable[[], ApiError | EdgeResponse]
     chance: float = 1.0
     path: str = ""
 
 
 @dataclass
-class Trouble:
+class Faults:
     """Every default means that all is well. Times in seconds.
 
     ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: the
@@ -60,7 +60,7 @@ class Trouble:
     acks: bool = True
     repeats: int = 0
     resume_dead: bool = False
-    spoiled: list[Spoiled] = field(default_factory=list)
+    spoiled: list[ResponseOverride] = field(default_factory=list)
     random: random.Random = field(default_factory=random.Random, repr=False)
 
     @property
@@ -71,7 +71,7 @@ class Trouble:
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s
 
-    def spoils(self, path: str) -> Refusal | Page | None:
+    def spoils(self, path: str) -> ApiError | EdgeResponse | None:
         """What ``path`` is answered instead, if anything."""
         for one in self.spoiled:
             if one.path in path and self.random.random() < one.chance:

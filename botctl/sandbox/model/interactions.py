@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown
-from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown
+from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.messages.drafts import Draft
@@ -30,7 +30,7 @@ _CHOICE_MAX = _CUSTOM_ID_MAX = 100
 _TITLE_MAX = 45
 
 
-class State(enum.StrEnum):
+class InteractionState(enum.StrEnum):
     """How far an interaction is, as the person sees it."""
 
     WAITING = "no_answer"
@@ -59,7 +59,7 @@ class Interaction:
     opened_s: float
     command_type: int = 1
     source_id: str | None = None
-    state: State = State.WAITING
+    state: InteractionState = InteractionState.WAITING
     original_id: str | None = None
     edited: bool = False
     followups: list[str] = field(default_factory=list)
@@ -70,24 +70,24 @@ class Interaction:
     @property
     def final(self) -> bool:
         """Does the person see what they were waiting for?"""
-        if self.state is State.DEFERRED_UPDATE:
+        if self.state is InteractionState.DEFERRED_UPDATE:
             return self.edited or bool(self.followups) or self.source_id is None
-        return self.state not in (State.WAITING, State.DEFERRED)
+        return self.state not in (InteractionState.WAITING, InteractionState.DEFERRED)
 
     @property
     def withdrawn(self) -> bool:
         """Has the bot taken back that it is thinking, and said nothing else yet?"""
-        return self.state is State.REPLIED and self.original_id is None and not self.followups
+        return self.state is InteractionState.REPLIED and self.original_id is None and not self.followups
 
     def changed(self) -> None:
         if self.on_change:
             self.on_change()
 
 
-class Book:
+class InteractionStore:
     """The interactions that are open or may still be answered, by token."""
 
-    def __init__(self, limiter: Limiter) -> None:
+    def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
         self._by_token: dict[str, Interaction] = {}
         self._order: deque[str] = deque()
@@ -115,8 +115,8 @@ class Book:
         found = self._by_token.get(token)
         if found is None or found.id != interaction_id:
             raise unknown("interaction")
-        if found.state is not State.WAITING:
-            raise Refusal(400, 40060, "Interaction has already been acknowledged.")
+        if found.state is not InteractionState.WAITING:
+            raise ApiError(400, 40060, "Interaction has already been acknowledged.")
         if now_s - found.opened_s > self.deadlines.response_s:
             raise unknown("interaction")
         return found
@@ -127,8 +127,8 @@ class Book:
         if found is None or found.application_id != application_id:
             raise unknown("Webhook")
         if now_s - found.opened_s > self.deadlines.token_s:
-            raise Refusal(401, 50027, "Invalid Webhook Token")
-        if found.state is State.WAITING:
+            raise ApiError(401, 50027, "Invalid Webhook Token")
+        if found.state is InteractionState.WAITING:
             raise unknown("Webhook")
         return found
 
@@ -154,7 +154,7 @@ def reply(world: World, interaction: Interaction, made: Draft) -> Message:
     """Callback 4: a message of its own."""
     shown = _message(world, interaction, made, made.flags & _SETTABLE)
     interaction.original_id = shown.id
-    interaction.state = State.REPLIED
+    interaction.state = InteractionState.REPLIED
     return shown
 
 
@@ -162,7 +162,7 @@ def defer(world: World, interaction: Interaction, flags: int) -> Message:
     """Callback 5: “thinking…”, a message that is filled later."""
     shown = _message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
     interaction.original_id = shown.id
-    interaction.state = State.DEFERRED
+    interaction.state = InteractionState.DEFERRED
     return shown
 
 
@@ -170,7 +170,7 @@ def update(world: World, interaction: Interaction, made: Draft) -> Message:
     """Callback 7: the message on which the component stands changes."""
     message = source(world, interaction)
     interaction.original_id = message.id
-    interaction.state = State.UPDATED
+    interaction.state = InteractionState.UPDATED
     return drafts.edit(world, message, made)
 
 
@@ -179,7 +179,7 @@ def defer_update(interaction: Interaction) -> None:
     closed by it, and that is all.
     """
     interaction.original_id = interaction.source_id
-    interaction.state = State.DEFERRED_UPDATE
+    interaction.state = InteractionState.DEFERRED_UPDATE
 
 
 def offer(interaction: Interaction, body: Json) -> None:
@@ -195,7 +195,7 @@ def offer(interaction: Interaction, body: Json) -> None:
             errors.add(("data", "choices", index, "value"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
     interaction.choices = [{"name": one["name"], "value": one["value"]} for one in choices]
-    interaction.state = State.CHOICES
+    interaction.state = InteractionState.CHOICES
 
 
 def open_modal(interaction: Interaction, body: Json) -> Json:
@@ -209,7 +209,7 @@ def open_modal(interaction: Interaction, body: Json) -> Json:
     components.checked_form(listed, errors, ("data", "components"))
     errors.check()
     interaction.modal = body
-    interaction.state = State.MODAL
+    interaction.state = InteractionState.MODAL
     return body
 
 
@@ -236,8 +236,8 @@ def edit(world: World, interaction: Interaction, message: Message, made: Draft) 
     drafts.edit(world, message, made)
     if message.id == interaction.original_id:
         interaction.edited = True
-        if interaction.state is State.DEFERRED:
-            interaction.state = State.REPLIED
+        if interaction.state is InteractionState.DEFERRED:
+            interaction.state = InteractionState.REPLIED
     return message
 
 
@@ -247,15 +247,15 @@ def delete(world: World, interaction: Interaction, message: Message) -> None:
         interaction.followups.remove(message.id)
         return
     interaction.edited = True
-    if interaction.state is State.DEFERRED:
-        interaction.state = State.REPLIED  # the person sees “thinking…” go away, and nothing else
+    if interaction.state is InteractionState.DEFERRED:
+        interaction.state = InteractionState.REPLIED  # the person sees “thinking…” go away, and nothing else
         interaction.original_id = None
 
 
 def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Message, bool]:
     """A further message, and whether it is a new one: the first after a defer takes the place of “thinking…”."""
     thinking = world.message(interaction.channel_id, interaction.original_id or "")
-    if interaction.state is State.DEFERRED and thinking is not None:
+    if interaction.state is InteractionState.DEFERRED and thinking is not None:
         return edit(world, interaction, thinking, made), False
     shown = _message(world, interaction, made, made.flags & _SETTABLE)
     interaction.followups.append(shown.id)

@@ -98,7 +98,7 @@ class _Window:
 
 
 @dataclass(eq=False)
-class Limiter:
+class RateLimiter:
     """All counters. ``limits`` may be replaced at any time: it holds for windows that begin from then on."""
 
     limits: Limits

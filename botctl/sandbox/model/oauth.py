@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 
 SCOPES: Final = {
     "identify": "know your name and picture",
@@ -29,7 +29,7 @@ _CODE_S: Final = 600.0  # RFC 6749, 4.1.2: at most
 S256: Final = "S256"
 
 
-class OAuthError(Refusal):
+class OAuthError(ApiError):
     """In OAuth2's own form, which is not that of the rest of the API (RFC 6749, 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.model import permission_bits, permissions
-from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model.commands.registration import BOT_DM_CONTEXT, GUILD_CONTEXT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, World
@@ -28,7 +28,7 @@ class Hidden(UsageError):
     """There is such a command, but not for this person here; the hint says why."""
 
 
-def listed(world: World, who: Actor) -> Iterator[tuple[Application, Json]]:
+def listed(world: World, who: ActingUser) -> Iterator[tuple[Application, Json]]:
     """The commands of all bots that there are where ``who`` is, a guild's own before the global ones, seen or not."""
     scopes = (who.guild.id, "") if who.guild else ("",)
     for app in world.applications.values():
@@ -37,7 +37,7 @@ def listed(world: World, who: Actor) -> Iterator[tuple[Application, Json]]:
                 yield app, one
 
 
-def hidden(world: World, app: Application, command: Json, who: Actor) -> str | None:
+def hidden(world: World, app: Application, command: Json, who: ActingUser) -> str | None:
     """Why ``who`` does not see ``command`` of ``app`` where they are; None when they may use it."""
     name = f"/{command['name']}" if command["type"] == 1 else command["name"]
     if who.guild is None or who.member is None:

@@ -155,7 +155,7 @@ class Webhook:
 
 
 @dataclass
-class AuditEntry:
+class GuildAuditEntry:
     """One line of a guild's audit log. ``changes`` are ``{key, old_value?, new_value?}``."""
 
     id: str
@@ -184,7 +184,7 @@ class Guild:
     threads: dict[str, Channel] = field(default_factory=dict)
     emojis: dict[str, Emoji] = field(default_factory=dict)
     bans: dict[str, str | None] = field(default_factory=dict)
-    audit_log: list[AuditEntry] = field(default_factory=list)
+    audit_log: list[GuildAuditEntry] = field(default_factory=list)
     description: str | None = None
     system_channel_id: str | None = None
     verification_level: int = 0

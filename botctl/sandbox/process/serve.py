@@ -20,7 +20,7 @@ from botctl.sandbox.rest import oauth_page, register_all, routing  # noqa: F401 
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web import openapi_check
 from botctl.sandbox.web.keys import SANDBOX
-from botctl.sandbox.web.openapi_check import JUDGE, Judge
+from botctl.sandbox.web.openapi_check import JUDGE, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
 _STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
@@ -41,7 +41,7 @@ class RunningSandbox:
     sandbox: Sandbox
     incidents: Incidents
     traffic: Traffic
-    judge: Judge | None
+    judge: OpenApiCheck | None
 
     @property
     def url(self) -> str:
@@ -65,7 +65,7 @@ async def serving(
     sandbox: Sandbox,
     listener: Listener,
     *,
-    judge: Judge | None = None,
+    judge: OpenApiCheck | None = None,
     watch: Callable[[web.Application], None] = lambda _: None,
 ) -> AsyncIterator[RunningSandbox]:
     """Listen. On the way out every bot's connection is cut: they may RESUME later.

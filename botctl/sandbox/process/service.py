@@ -15,8 +15,8 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held, UsageError
-from botctl.core.processes.child import Launch
-from botctl.core.processes.embedded import START_S, Endpoint, Recipe, embedded
+from botctl.core.processes.child import LaunchSpec
+from botctl.core.processes.embedded import START_S, Endpoint, PartSpec, embedded
 from botctl.core.processes.process import child_environment
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import register
@@ -48,7 +48,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         yield DiscordAccess(token, found.address)
 
 
-def recipe(port: int, said: Mapping[str, str]) -> Recipe:
+def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
     """How a sandbox on ``port`` (0: any free one) is run, with the limits ``said`` and a new secret."""
     try:
         Limits().but(said)
@@ -56,12 +56,12 @@ def recipe(port: int, said: Mapping[str, str]) -> Recipe:
         raise ConfigError(f"sandbox.limits: {error}", hint=error.hint) from None
     secret = secrets.token_urlsafe(32)
 
-    def launch(runtime: Runtime, address: str) -> Launch:
+    def launch(runtime: Runtime, address: str) -> LaunchSpec:
         state = runtime.folder / "sandbox" / "world.json"
         state.parent.mkdir(mode=0o700, exist_ok=True)
         arguments: tuple[str, ...] = ("--port", str(_port(address)), "--state", str(state.resolve()))
         arguments += tuple(f"--limit={name}={value}" for name, value in said.items())
-        return Launch(
+        return LaunchSpec(
             name=TITLE,
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
             folder=runtime.folder,
@@ -74,7 +74,7 @@ def recipe(port: int, said: Mapping[str, str]) -> Recipe:
             start_s=START_S,
         )
 
-    return Recipe(
+    return PartSpec(
         name=NAME,
         title=TITLE,
         new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",

@@ -9,20 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import Refusal, missing_access, missing_permissions, unknown
+from botctl.sandbox.model.api_error import ApiError, missing_access, missing_permissions, unknown
 from botctl.sandbox.model.gateway.opcodes import MESSAGE_CONTENT, PRIVILEGED
 from botctl.sandbox.model.messages import content_intent
 from botctl.sandbox.model.world import Channel, Guild, Member, Message, Role
-from botctl.sandbox.rest.routing import Call
+from botctl.sandbox.rest.routing import ApiCall
 
 
-def own_application(call: Call) -> None:
+def own_application(call: ApiCall) -> None:
     """Raises 20012 when the path names an application that is not the bot's own."""
     if call.path.get("application", "@me") not in ("@me", call.app.id):
-        raise Refusal(403, 20012, "You are not authorized to perform this action on this application")
+        raise ApiError(403, 20012, "You are not authorized to perform this action on this application")
 
 
-def guild_of(call: Call, *names: str) -> Guild:
+def guild_of(call: ApiCall, *names: str) -> Guild:
     """The guild of the path, in which the bot has the permissions ``names``; raises 10004, 50013."""
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None or call.app.id not in guild.members:
@@ -31,19 +31,19 @@ def guild_of(call: Call, *names: str) -> Guild:
     return guild
 
 
-def me(call: Call, guild: Guild) -> Member:
+def me(call: ApiCall, guild: Guild) -> Member:
     """The bot's own membership."""
     return guild.members[call.app.id]
 
 
-def need(call: Call, guild: Guild, *names: str) -> None:
+def need(call: ApiCall, guild: Guild, *names: str) -> None:
     """Raises 50013 unless the bot has the permissions ``names`` in the guild as a whole."""
     wanted = permission_bits.bits(*names)
     if permissions.of(call.sandbox.world, guild, me(call, guild)) & wanted != wanted:
         raise missing_permissions()
 
 
-def channel_of(call: Call, *names: str) -> Channel:
+def channel_of(call: ApiCall, *names: str) -> Channel:
     """The channel, thread or DM of the path, in which the bot may do ``names``; raises 10003, 50001, 50013."""
     channel = call.sandbox.world.channels.get(call.path["channel"])
     if channel is None:
@@ -52,7 +52,7 @@ def channel_of(call: Call, *names: str) -> Channel:
     return channel
 
 
-def need_in(call: Call, channel: Channel, *names: str) -> None:
+def need_in(call: ApiCall, channel: Channel, *names: str) -> None:
     """Raises 50001 when the bot does not see ``channel``, and 50013 when it lacks one of ``names`` there."""
     may, wanted = may_in(call, channel), permission_bits.bits(*names)
     if not may & permission_bits.VIEW:
@@ -61,7 +61,7 @@ def need_in(call: Call, channel: Channel, *names: str) -> None:
         raise missing_permissions()
 
 
-def may_in(call: Call, channel: Channel) -> int:
+def may_in(call: ApiCall, channel: Channel) -> int:
     """The bot's permissions in ``channel``; 0 when it cannot see it."""
     world = call.sandbox.world
     if not channel.guild_id:
@@ -71,7 +71,7 @@ def may_in(call: Call, channel: Channel) -> int:
     return permissions.of(world, guild, bot, channel) if bot else 0
 
 
-def member_of(call: Call, guild: Guild) -> Member:
+def member_of(call: ApiCall, guild: Guild) -> Member:
     """The member of the path (``@me`` is the bot); raises 10007, and 10013 for a user that nobody is."""
     user_id = call.path["user"]
     found = guild.members.get(call.app.id if user_id == "@me" else user_id)
@@ -80,7 +80,7 @@ def member_of(call: Call, guild: Guild) -> Member:
     return found
 
 
-def role_of(call: Call, guild: Guild) -> Role:
+def role_of(call: ApiCall, guild: Guild) -> Role:
     """The role of the path; raises 10011."""
     found = guild.roles.get(call.path["role"])
     if found is None:
@@ -88,7 +88,7 @@ def role_of(call: Call, guild: Guild) -> Role:
     return found
 
 
-def message_of(call: Call, channel: Channel) -> Message:
+def message_of(call: ApiCall, channel: Channel) -> Message:
     """The message of the path, as a bot's token may see it (ephemeral ones live behind their interaction's token);
     raises 10008.
     """
@@ -98,17 +98,17 @@ def message_of(call: Call, channel: Channel) -> Message:
     return found
 
 
-def need_intent(call: Call, intent: int) -> None:
+def need_intent(call: ApiCall, intent: int) -> None:
     """Raises 50001 unless the application has the privileged ``intent``."""
     if not has_intent(call, intent):
         raise missing_access()
 
 
-def has_intent(call: Call, intent: int) -> bool:
+def has_intent(call: ApiCall, intent: int) -> bool:
     return bool(call.app.flags & PRIVILEGED[intent])
 
 
-def shown(call: Call, message: Message) -> dict[str, Any]:
+def shown(call: ApiCall, message: Message) -> dict[str, Any]:
     """A message as the bot may read it (Discord: Gateway > Message Content Intent, which holds for REST too)."""
     whole = payloads.message(message, call.sandbox.world, viewer=call.app.id)
     if not message.guild_id or has_intent(call, MESSAGE_CONTENT):
@@ -116,13 +116,13 @@ def shown(call: Call, message: Message) -> dict[str, Any]:
     return content_intent.without_intent(whole, call.app.id)
 
 
-def above(call: Call, guild: Guild, position: int) -> None:
+def above(call: ApiCall, guild: Guild, position: int) -> None:
     """Raises 50013 unless the bot's highest role stands above ``position``."""
     if not permissions.above(guild, me(call, guild), position):
         raise missing_permissions()
 
 
-def outranks(call: Call, guild: Guild, other: Member) -> None:
+def outranks(call: ApiCall, guild: Guild, other: Member) -> None:
     """Raises 50013 unless the hierarchy of roles lets the bot act on ``other``."""
     if not permissions.outranks(guild, me(call, guild), other):
         raise missing_permissions()

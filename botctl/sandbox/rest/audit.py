@@ -6,14 +6,14 @@ from typing import Any
 
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
-from botctl.sandbox.model.world import AuditEntry, Guild
-from botctl.sandbox.rest.routing import Call
+from botctl.sandbox.model.world import Guild, GuildAuditEntry
+from botctl.sandbox.rest.routing import ApiCall
 
 Json = dict[str, Any]
 
 
 def note(
-    call: Call,
+    call: ApiCall,
     guild: Guild,
     action: Action,
     target_id: str | None,
@@ -22,7 +22,7 @@ def note(
     options: Json | None = None,
 ) -> None:
     """Write down what the calling bot did, with the reason that its request gave."""
-    entry = AuditEntry(
+    entry = GuildAuditEntry(
         call.sandbox.world.new_id(), call.app.id, action, target_id, changes or [], call.reason, options or {}
     )
     audit_log.record(call.sandbox, guild, entry)

@@ -15,7 +15,7 @@ from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.oauth import S256, SCOPES, Grant, OAuthError, scopes_of
-from botctl.sandbox.model.world import Application, AuditEntry, Guild, Member, Role
+from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Role
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
 
@@ -163,7 +163,7 @@ def _join(sandbox: Sandbox, wish: _Wish, person_id: str) -> Guild:
         guild.roles[role.id] = role
         sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
         moderation.bot_joined(sandbox, guild, Member(wish.app.id, [role.id], joined_at=world.timestamp()))
-        audit_log.record(sandbox, guild, AuditEntry(world.new_id(), person_id, Action.BOT_ADD, wish.app.id))
+        audit_log.record(sandbox, guild, GuildAuditEntry(world.new_id(), person_id, Action.BOT_ADD, wish.app.id))
     return guild
 
 

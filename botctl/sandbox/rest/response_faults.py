@@ -9,14 +9,14 @@ from email.utils import formatdate
 
 from aiohttp import web
 
-from botctl.sandbox.model.faults import Trouble
+from botctl.sandbox.model.faults import Faults
 
 _RESET = "X-RateLimit-Reset"
 _PIECES = 10  # that a body comes in when it drips
 
 
 async def through(
-    trouble: Trouble, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
+    trouble: Faults, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
 ) -> web.StreamResponse:
     """What ``request`` is answered while there is ``trouble`` on the way."""
     if late_s := trouble.latency_s():

@@ -1,6 +1,6 @@
 """Discord's REST v10: the route table, and what all routes share. A route is one plain function with `@route`.
 
-A function gets a `Call` and returns what Discord would answer: JSON data (200), None (204) or a `Reply`.
+A function gets a `ApiCall` and returns what Discord would answer: JSON data (200), None (204) or a `ApiReply`.
 Importing `register_all` fills the table.
 """
 
@@ -17,7 +17,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
 from botctl.core.escape import safe
-from botctl.sandbox.model.api_error import RateLimited, Refusal, not_found, too_large, unauthorized
+from botctl.sandbox.model.api_error import ApiError, RateLimited, not_found, too_large, unauthorized
 from botctl.sandbox.model.compact_json import loads
 from botctl.sandbox.model.faults import ban_page
 from botctl.sandbox.model.limiter import bucket_of
@@ -39,7 +39,7 @@ _INVALID = frozenset({401, 403, 429})  # Discord: Rate Limits > Invalid Request 
 
 
 @dataclass(slots=True)
-class Call:
+class ApiCall:
     """One request: its path's parts, query, body as JSON, files, and the application whose token it carried."""
 
     sandbox: Sandbox
@@ -70,7 +70,7 @@ class Call:
         if isinstance(self.body, dict):
             return self.body
         wrong = {"code": "MODEL_TYPE_CONVERT", "message": "Only dictionaries may be used in a ModelType"}
-        raise Refusal(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
+        raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
 
     def flag(self, name: str) -> bool:
         return self.query.get(name, "").lower() in ("true", "1")
@@ -81,18 +81,18 @@ class Call:
         if said.isdecimal() and 1 <= int(said) <= most:
             return int(said)
         wrong = {"code": "NUMBER_TYPE_MAX", "message": f"int value should be between 1 and {most}."}
-        raise Refusal(400, 50035, "Invalid Form Body", {"limit": {"_errors": [wrong]}})
+        raise ApiError(400, 50035, "Invalid Form Body", {"limit": {"_errors": [wrong]}})
 
 
 @dataclass(frozen=True)
-class Reply:
+class ApiReply:
     """An answer with a status other than 200 or 204."""
 
     status: int
     data: Any
 
 
-Function = Callable[[Call], Any]
+Function = Callable[[ApiCall], Any]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ ROUTES: list[Route] = []
 
 
 def route(method: str, path: str, *, token: bool = True, scope: str | None = None) -> Callable[[Function], Function]:
-    """Register a function as ``method path``; ``{names}`` in the path become ``Call.path``."""
+    """Register a function as ``method path``; ``{names}`` in the path become ``ApiCall.path``."""
 
     def register(function: Function) -> Function:
         ROUTES.append(Route(method, path, function, token, scope))
@@ -147,7 +147,7 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
             if bucket.fields:
                 sandbox.limiter.admit_fields(bucket, call.path, call.body, sandbox.clock.monotonic())
             response = _answer(one.function(call))
-        except Refusal as refusal:
+        except ApiError as refusal:
             response = _refused(request, sandbox, refusal)
         response.headers.update(headers)
         return response
@@ -159,7 +159,7 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
     return handle
 
 
-def _refused(request: web.Request, sandbox: Sandbox, refusal: Refusal) -> web.Response:
+def _refused(request: web.Request, sandbox: Sandbox, refusal: ApiError) -> web.Response:
     """The answer; what Discord counts as an invalid request is counted."""
     if refusal.status in _INVALID and not (isinstance(refusal, RateLimited) and refusal.scope == "shared"):
         sandbox.limiter.invalid(request.remote, sandbox.clock.monotonic())
@@ -171,7 +171,7 @@ def _refused(request: web.Request, sandbox: Sandbox, refusal: Refusal) -> web.Re
 def _spoiled(request: web.Request, sandbox: Sandbox) -> web.Response | None:
     """What an incident has put in the place of the answer; raises it where it is a Refusal."""
     instead = sandbox.trouble.spoils(request.path)
-    if isinstance(instead, Refusal):
+    if isinstance(instead, ApiError):
         raise instead
     return page(instead) if instead else None
 
@@ -182,16 +182,16 @@ def _banned(request: web.Request, sandbox: Sandbox) -> web.Response | None:
 
 
 def _answer(result: Any) -> web.Response:
-    if isinstance(result, Reply):
+    if isinstance(result, ApiReply):
         return respond(result.status, result.data)
     return respond(200, result)
 
 
-async def _call(request: web.Request, sandbox: Sandbox, caller: Application | None, grant: Grant | None) -> Call:
+async def _call(request: web.Request, sandbox: Sandbox, caller: Application | None, grant: Grant | None) -> ApiCall:
     body, uploads = await _body(request) if request.can_read_body else (None, [])
     request[BODY] = body
     reason, authorization = _reason(request), request.headers.get("Authorization")
-    return Call(sandbox, request.match_info, request.query, body, uploads, caller, reason, grant, authorization)
+    return ApiCall(sandbox, request.match_info, request.query, body, uploads, caller, reason, grant, authorization)
 
 
 def _reason(request: web.Request) -> str | None:
@@ -212,7 +212,7 @@ def _grant(sandbox: Sandbox, authorization: str | None, scope: str | None) -> Gr
     kind, _, token = (authorization or "").partition(" ")
     found = sandbox.grants.find(token, sandbox.clock.monotonic()) if kind == "Bearer" and scope is not None else None
     if found and scope and scope not in found.scopes:
-        raise Refusal(403, 50026, "Missing required OAuth2 scope")
+        raise ApiError(403, 50026, "Missing required OAuth2 scope")
     return found
 
 
@@ -244,7 +244,7 @@ async def _multipart(request: web.Request) -> tuple[Any, list[Upload]]:
                 kind = part.headers.get("Content-Type", "application/octet-stream")
                 uploads.append(Upload(slot, part.filename, kind, data))
     except _MALFORMED:
-        raise Refusal(400, 50035, "Invalid Form Body") from None
+        raise ApiError(400, 50035, "Invalid Form Body") from None
     return _form(fields), uploads
 
 
@@ -258,7 +258,7 @@ def _json(raw: bytes) -> Any:
     try:
         return loads(raw)
     except (ValueError, RecursionError):
-        raise Refusal(400, 50109, "The request body contains invalid JSON.") from None
+        raise ApiError(400, 50109, "The request body contains invalid JSON.") from None
 
 
 async def _no_route(request: web.Request) -> web.Response:

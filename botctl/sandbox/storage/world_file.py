@@ -16,10 +16,10 @@ from botctl.core.errors import ConfigError
 from botctl.sandbox.model.default_world import add_bot, default_world
 from botctl.sandbox.model.world import (
     Application,
-    AuditEntry,
     Channel,
     Emoji,
     Guild,
+    GuildAuditEntry,
     Invite,
     Member,
     Message,
@@ -151,7 +151,7 @@ def _guild(data: Json) -> Guild:
             "members": {key: Member(**one) for key, one in data["members"].items()},
             "threads": {key: _channel(one) for key, one in data.get("threads", {}).items()},
             "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()},
-            "audit_log": [AuditEntry(**one) for one in data.get("audit_log", [])],
+            "audit_log": [GuildAuditEntry(**one) for one in data.get("audit_log", [])],
         }
     )
 

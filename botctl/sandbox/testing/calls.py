@@ -14,7 +14,7 @@ from aiohttp import web
 
 from botctl.sandbox.rest.routing import PREFIX, ROUTES
 from botctl.sandbox.testing.failures import Failed
-from botctl.sandbox.testing.notifier import News
+from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.web.keys import BODY
 
 REFUSED = 400  # and above: a status that says no
@@ -47,7 +47,7 @@ class Call:
 class Calls(Sequence[Call]):
     """The calls since the bot was ready, oldest first."""
 
-    def __init__(self, news: News) -> None:
+    def __init__(self, news: Notifier) -> None:
         self._all: list[Call] = []
         self._news = news
 

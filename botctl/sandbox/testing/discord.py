@@ -17,14 +17,16 @@ from botctl.sandbox.testing.calls import Calls
 from botctl.sandbox.testing.failures import Failed, plainly
 from botctl.sandbox.testing.guilds import Guild
 from botctl.sandbox.testing.handlers import Errors
-from botctl.sandbox.testing.notifier import News
+from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.testing.watched_bot import WatchedBot
 
 
 class Discord(WatchedBot):
     """A Discord of one test, with the bot in it."""
 
-    def __init__(self, running: RunningSandbox, bot: disnake.Client, calls: Calls, errors: Errors, news: News) -> None:
+    def __init__(
+        self, running: RunningSandbox, bot: disnake.Client, calls: Calls, errors: Errors, news: Notifier
+    ) -> None:
         super().__init__(running.sandbox, bot, calls, errors, news)
         self._incidents = running.incidents
 

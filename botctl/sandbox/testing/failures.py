@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from botctl.core.errors import BotctlError
-from botctl.sandbox.model.api_error import Refusal
-from botctl.sandbox.model.commands.options import Wrong
+from botctl.sandbox.model.api_error import ApiError
+from botctl.sandbox.model.commands.options import ClientRejected
 from botctl.sandbox.model.visibility import Hidden
 
 T = TypeVar("T")
@@ -34,9 +34,9 @@ def plainly(act: Callable[[], T]) -> T:
     __tracebackhide__ = True
     try:
         return act()
-    except Wrong as wrong:
+    except ClientRejected as wrong:
         raise Refused(str(wrong)) from None
-    except Refusal as refusal:
+    except ApiError as refusal:
         raise Refused(f"{refusal.message} ({refusal.code}) {refusal.errors or ''}".strip()) from None
     except BotctlError as error:
         raise (Refused if isinstance(error, Hidden) else Failed)(f"{error} {error.hint or ''}".strip()) from None

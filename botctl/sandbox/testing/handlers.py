@@ -16,7 +16,7 @@ from disnake.interactions import Interaction
 
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.failures import BotRaised, Failed
-from botctl.sandbox.testing.notifier import News
+from botctl.sandbox.testing.notifier import Notifier
 
 E = TypeVar("E", bound=Exception)
 _PARKED = frozenset(  # modules and functions
@@ -42,7 +42,7 @@ class Errors(Sequence[Exception]):
     What is here when the test ends fails it: `take` what was meant to happen.
     """
 
-    def __init__(self, news: News) -> None:
+    def __init__(self, news: Notifier) -> None:
         self._all: list[tuple[Exception, str | None]] = []
         self._news = news
 

@@ -21,7 +21,7 @@ from botctl.sandbox.testing.calls import REFUSED, Call, Calls
 from botctl.sandbox.testing.discord import Discord
 from botctl.sandbox.testing.failures import Failed, listed
 from botctl.sandbox.testing.handlers import Errors, watched
-from botctl.sandbox.testing.notifier import News
+from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.testing.worlds import fresh_world
 
 Source = disnake.Client | Callable[[], Any]
@@ -39,7 +39,7 @@ async def connected(source: Source) -> AsyncIterator[Discord]:
     """
     with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # a bot without voice lacks nothing
         bot = await _made(source)
-    token, news = secrets.token_hex(16), News()
+    token, news = secrets.token_hex(16), Notifier()
     calls, errors = Calls(news), Errors(news)
     with watched(bot, errors), bound() as listener:
         world, application_id = fresh_world("bot", _guilds(bot), listener.url)
@@ -110,7 +110,9 @@ def _without_pauses(bot: disnake.Client) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _running(bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, news: News) -> AsyncIterator[None]:
+async def _running(
+    bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, news: Notifier
+) -> AsyncIterator[None]:
     task = asyncio.create_task(bot.start(token), name="the bot under test")
     try:
         await _started(bot, task, sandbox, calls, news)
@@ -124,7 +126,9 @@ async def _running(bot: disnake.Client, token: str, sandbox: Sandbox, calls: Cal
             task.exception()  # told already, if the bot did not start because of it
 
 
-async def _started(bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, news: News) -> None:
+async def _started(
+    bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, news: Notifier
+) -> None:
     """Wait until the bot is ready and the sandbox has its commands."""
     refused: list[Call] = []
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 _LOOK_S = 0.01  # not all that a bot does is news: that it has stopped working is seen by looking
 
 
-class News:
+class Notifier:
     """Wakes those who wait, whenever the bot or the sandbox has done something."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from botctl.sandbox.actions import user_interactions, user_messages, world_changes
 from botctl.sandbox.model import lookup, permissions, world
-from botctl.sandbox.model.actor import Actor, member_in
+from botctl.sandbox.model.acting_user import ActingUser, member_in
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.failures import Failed, plainly
@@ -158,7 +158,7 @@ class Member:
             lambda: world_changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id})
         )
 
-    async def ask(self, what: str, act: Callable[[Actor], Interaction], *, channel_id: str | None = None) -> Reply:
+    async def ask(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str | None = None) -> Reply:
         """Put an act to the bot, where they stand or in another channel, and wait for its answer."""
         __tracebackhide__ = True
         here = self if channel_id is None else replace(self, channel_id=channel_id)
@@ -167,12 +167,12 @@ class Member:
         return Reply(self.discord, here, asked)
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> ActingUser:
         """Who the sandbox takes this person for."""
         known = self._sandbox.world
         channel = known.channels[self.channel_id]
         if not channel.guild_id:
-            return Actor(known.users[self.id], channel, None, None)
+            return ActingUser(known.users[self.id], channel, None, None)
         guild = known.guilds[channel.guild_id]
         return member_in(known, guild, guild.members[self.id], channel)
 

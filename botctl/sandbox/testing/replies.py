@@ -10,8 +10,8 @@ import disnake
 
 from botctl.sandbox.actions import user_interactions
 from botctl.sandbox.model import payloads, world
-from botctl.sandbox.model.actor import Actor
-from botctl.sandbox.model.interactions import Interaction, State
+from botctl.sandbox.model.acting_user import ActingUser
+from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import components
 from botctl.sandbox.testing.failures import Failed, listed
 from botctl.sandbox.testing.watched_bot import WatchedBot
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 class Reader(Protocol):
     """Who reads a message and can press what is in it: `people.Member`."""
 
-    async def ask(self, what: str, act: Callable[[Actor], Interaction], *, channel_id: str) -> Reply:
+    async def ask(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str) -> Reply:
         """Put an act in the channel to the bot, and wait for its answer."""
 
 
@@ -197,7 +197,7 @@ class Reply(Message):
     @property
     def _stored(self) -> world.Message:
         __tracebackhide__ = True
-        if self._interaction.state is State.MODAL:
+        if self._interaction.state is InteractionState.MODAL:
             raise Failed("The bot answered with a form and not with a message: look at reply.modal.")
         return super()._stored
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import disnake
 
-from botctl.sandbox.model.interactions import Interaction, State
+from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.calls import REFUSED, Calls
 from botctl.sandbox.testing.failures import NoAnswer
 from botctl.sandbox.testing.handlers import Errors, Handlers
-from botctl.sandbox.testing.notifier import News
+from botctl.sandbox.testing.notifier import Notifier
 
 _LAST_S = 0.5  # for handlers that still run when a test begins or ends
 
@@ -23,7 +23,7 @@ class WatchedBot:
     “thinking…”, a follow-up, an answer to a message. ``sandbox`` is all the rest, for those who look inside.
     """
 
-    def __init__(self, sandbox: Sandbox, bot: disnake.Client, calls: Calls, errors: Errors, news: News) -> None:
+    def __init__(self, sandbox: Sandbox, bot: disnake.Client, calls: Calls, errors: Errors, news: Notifier) -> None:
         self.sandbox = sandbox
         self.bot = bot
         self.calls = calls
@@ -59,9 +59,11 @@ class WatchedBot:
         """Wait for the answer to ``asked``; fails when there is none in time, or its handler raises instead."""
         __tracebackhide__ = True
         limit_s = self.sandbox.limits.response_s
-        if not await self._news.until(lambda: asked.state is not State.WAITING or self._raised(asked), limit_s):
+        if not await self._news.until(
+            lambda: asked.state is not InteractionState.WAITING or self._raised(asked), limit_s
+        ):
             raise NoAnswer(f"The bot did not answer {what} within {limit_s:g} s.{self._refused(asked)}")
-        if asked.state is State.WAITING:
+        if asked.state is InteractionState.WAITING:
             self.errors.check(asked.id, where=f", and did not answer {what}.")
         if patient:
             await self.waited(lambda: self._seen(asked), f"acknowledged {what} and said no more", asked)
@@ -78,7 +80,7 @@ class WatchedBot:
 
     def _seen(self, asked: Interaction) -> bool:
         """Is there what the person waits for? A click may be acknowledged without anything to see."""
-        return asked.final or (asked.state is State.DEFERRED_UPDATE and self._handlers.idle())
+        return asked.final or (asked.state is InteractionState.DEFERRED_UPDATE and self._handlers.idle())
 
     def _raised(self, asked: Interaction | None) -> bool:
         return asked is not None and self.errors.of(asked.id)

@@ -139,7 +139,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Mismatch:
     """One answer that is not as described."""
 
     method: str
@@ -149,14 +149,14 @@ class Fault:
     what: str
 
 
-class Judge:
+class OpenApiCheck:
     """Watches the answers of one sandbox."""
 
     def __init__(self, description: Description) -> None:
         self.description = description
         self.judged = 0
         self.count = 0
-        self.faults: deque[Fault] = deque(maxlen=_KEPT)
+        self.faults: deque[Mismatch] = deque(maxlen=_KEPT)
 
     def watch(self, app: web.Application) -> None:
         """Have every answer of ``app`` looked at before it is sent."""
@@ -176,7 +176,7 @@ class Judge:
         self.judged += 1
         for where, what in self._faults(request.method, path, response):
             route = self.description.template(request.method, path) or path
-            self._found(Fault(request.method, route, response.status, where, what))
+            self._found(Mismatch(request.method, route, response.status, where, what))
 
     def _faults(self, method: str, path: str, response: web.Response) -> Iterable[tuple[str, str]]:
         if response.status >= _SERVER_ERROR:
@@ -191,7 +191,7 @@ class Judge:
         except ValueError:
             return [("$", "the body is no JSON")]
 
-    def _found(self, fault: Fault) -> None:
+    def _found(self, fault: Mismatch) -> None:
         self.count += 1
         if fault not in self.faults:
             line = "Not as Discord's description says: %s %s (%s), %s: %s"
@@ -199,13 +199,13 @@ class Judge:
         self.faults.append(fault)
 
 
-JUDGE: web.AppKey[Judge | None] = web.AppKey("judge")
+JUDGE: web.AppKey[OpenApiCheck | None] = web.AppKey("judge")
 
 
-def from_environment(environment: Mapping[str, str]) -> Judge | None:
+def from_environment(environment: Mapping[str, str]) -> OpenApiCheck | None:
     """The judge that ``BOTCTL_DISCORD_OPENAPI`` asks for; None when it is not set. Raises ConfigError."""
     named = environment.get(VARIABLE)
-    return Judge(load(Path(named))) if named else None
+    return OpenApiCheck(load(Path(named))) if named else None
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from botctl.sandbox.model.compact_json import dumps
-from botctl.sandbox.model.faults import VIA, Page
+from botctl.sandbox.model.faults import VIA, EdgeResponse
 
 # Exactly this type, without a charset: clients compare it as a string.
 _HEADERS = {"Content-Type": "application/json", "Via": VIA}
@@ -19,5 +19,5 @@ def respond(status: int, data: Any) -> web.Response:
     return web.Response(status=status, body=dumps(data).encode(), headers=_HEADERS)
 
 
-def page(one: Page) -> web.Response:
+def page(one: EdgeResponse) -> web.Response:
     return web.Response(status=one.status, body=one.body, headers=one.headers)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.audit.denials import EVERYBODY_ELSE, Refusals
-from botctl.core.contracts.audit_entry import AuditEntry, Stage, Success, Who, entry_for, line
+from botctl.audit.denials import EVERYBODY_ELSE, DenialAggregator
+from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Principal, Stage, entry_for, line
 from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
 from tests.support.clock import ManualClock
 
@@ -26,7 +26,7 @@ def times(entry):
 
 
 def test_a_flood_is_one_entry_when_its_minute_is_over():
-    refusals = Refusals()
+    refusals = DenialAggregator()
     for _ in range(1000):
         refusals.add(refused())
     assert refusals.take(START + timedelta(seconds=59.9)) == []
@@ -42,7 +42,7 @@ def test_a_flood_is_one_entry_when_its_minute_is_over():
 )
 def test_every_refusal_is_counted_once(calls):
     """One entry for each person, policy and minute, and together they say how many there were of each."""
-    refusals, entries = Refusals(), []
+    refusals, entries = DenialAggregator(), []
     for user, name, reason, after_s in sorted(calls, key=lambda call: call[3]):
         entries += refusals.take(START + timedelta(seconds=after_s))
         refusals.add(refused(user, name, reason, after_s))
@@ -54,7 +54,7 @@ def test_every_refusal_is_counted_once(calls):
 
 
 def test_those_beyond_the_bound_are_counted_together():
-    refusals = Refusals(max_subjects=2)
+    refusals = DenialAggregator(max_subjects=2)
     for n in range(100):
         refusals.add(refused(f"{n}"))
     refusals.add(refused("0"))
@@ -62,14 +62,16 @@ def test_those_beyond_the_bound_are_counted_together():
 
 
 def test_only_the_end_of_something_refused_is_counted():
-    plain = AuditEntry(id="e", at=START, action="guild.settings.set", actor=Who("user", "9"), outcome=Success.DENIED)
+    plain = AuditEntry(
+        id="e", at=START, action="guild.settings.set", actor=Principal("user", "9"), outcome=AuditOutcome.DENIED
+    )
     assert plain.stage is Stage.POINT
-    assert not Refusals.counts(plain)
-    assert Refusals.counts(refused())
+    assert not DenialAggregator.counts(plain)
+    assert DenialAggregator.counts(refused())
 
 
 def test_it_says_when_the_next_minute_is_over():
-    refusals = Refusals()
+    refusals = DenialAggregator()
     assert refusals.due_s(START) is None
     refusals.add(refused(after_s=10))
     assert refusals.due_s(START + timedelta(seconds=15)) == 45

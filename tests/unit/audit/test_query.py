@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from botctl.audit.query import Query
 from botctl.core.clock import iso_ms, unix_ms
-from botctl.core.contracts.audit_entry import Success
+from botctl.core.contracts.audit_entry import AuditOutcome
 from tests.support.mongo_memory import MemoryDatabase
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -18,7 +18,12 @@ _MOMENTS = st.integers(0, 4).map(lambda n: START + timedelta(milliseconds=n))
 _ACTIONS = st.sampled_from(["command.roll", "command.ops.status", "run.start", "command", "component.a\nb"])
 _ACTORS = st.sampled_from(["9", "91", "ann"])
 _FIELDS = st.fixed_dictionaries(
-    {"at": _MOMENTS.map(iso_ms), "action": _ACTIONS, "actor": _ACTORS, "outcome": st.sampled_from(Success).map(str)},
+    {
+        "at": _MOMENTS.map(iso_ms),
+        "action": _ACTIONS,
+        "actor": _ACTORS,
+        "outcome": st.sampled_from(AuditOutcome).map(str),
+    },
     optional={"name": st.sampled_from(["ann", "9", "a*n"]), "guild": st.sampled_from(["7", "8"])},
 )
 _QUERIES = st.builds(
@@ -26,7 +31,7 @@ _QUERIES = st.builds(
     actor=st.none() | _ACTORS | st.sampled_from(["a*", "9*", "*", "a*n"]),
     action=st.none() | _ACTIONS | st.sampled_from(["command.*", "*.start", "*", "c*.*s", "component.a*", "command"]),
     guild=st.none() | st.sampled_from(["7", "9"]),
-    outcome=st.none() | st.sampled_from(Success),
+    outcome=st.none() | st.sampled_from(AuditOutcome),
     since=st.none() | _MOMENTS,
     until=st.none() | _MOMENTS,
 )

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from botctl.audit.recorder import audit_recorder
-from botctl.core.contracts.audit_entry import Success
+from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged
 from tests.support.clock import ManualClock
@@ -46,7 +46,7 @@ async def test_of_services_only_what_is_news(heard, old, new, action):
     assert [entry.action for entry in entries] == ([action] if action else [])
     for entry in entries:
         assert (entry.target.type, entry.target.id, entry.reason) == ("service", "mongo", "it fails")
-        assert (entry.outcome is Success.SUCCESS) == (new == "ready")
+        assert (entry.outcome is AuditOutcome.SUCCESS) == (new == "ready")
 
 
 async def test_a_start_and_a_stop_with_version_and_exit_code(heard):

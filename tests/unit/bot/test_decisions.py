@@ -9,7 +9,7 @@ import pytest
 from disnake.ext import commands
 
 from botctl.bot.decisions import CommandPolicy, Denied, RoleBook, Say, Throttled, classify, refusal, should_tell
-from botctl.core.config.settings import Role
+from botctl.core.config.settings import RoleSettings
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Actor, Invocation, Kind
 from botctl.core.contracts.throttle import Verdict, parse
@@ -17,8 +17,8 @@ from botctl.core.errors import UsageError
 
 BOOK = RoleBook(
     {
-        "admin": Role(users=("100000000000000001",), roles=("200000000000000001",)),
-        "helper": Role(roles=("200000000000000001", "200000000000000002")),
+        "admin": RoleSettings(users=("100000000000000001",), roles=("200000000000000001",)),
+        "helper": RoleSettings(roles=("200000000000000001", "200000000000000002")),
     }
 )
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from botctl.cli.output import plain, show
 from botctl.cli.sandbox import view
-from botctl.sandbox.console.schemas import Message
+from botctl.sandbox.console.schemas import MessageSchema
 
 LONG = " ".join(["word"] * 100)
 
@@ -51,6 +51,6 @@ def test_an_embed_for_a_pipe_is_as_wide_as_its_words() -> None:
         "author": {"id": "5", "name": "dice", "bot": True},
         "embeds": [{"title": LONG, "fields": fields}],
     }
-    lines = plain(view.message(Message.model_validate(shown), {})).split("\n")
+    lines = plain(view.message(MessageSchema.model_validate(shown), {})).split("\n")
     assert lines[1] == f"  ▌ {LONG}"
     assert lines[2:] == ["  ▌ n0 n1 n2", "  ▌ v0 v1 v2"]

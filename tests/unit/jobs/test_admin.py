@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 
 from botctl.core.contracts.audit_entry import line
-from botctl.core.contracts.jobs import Jobs, Result
+from botctl.core.contracts.jobs import Jobs, RunResult
 from botctl.core.errors import Held, MigrationFaults, Unreachable, UsageError
-from botctl.jobs.admin import JobDesk
+from botctl.jobs.admin import JobAdmin
 from botctl.stores.leases import COLLECTION, MongoLeases
 from tests.support.jobs import Rig, make
 from tests.support.mongo_memory import MemoryDatabase
@@ -29,7 +29,7 @@ async def ill() -> None:
     raise ValueError
 
 
-class Desk(JobDesk):
+class Desk(JobAdmin):
     """A desk, and the rig behind it."""
 
     def __init__(self, leases: MongoLeases, rig: Rig) -> None:
@@ -51,11 +51,11 @@ def desk() -> Desk:
 
 async def test_where_nobody_schedules_it_is_run_here(desk):
     answer = await desk.run("well")
-    assert (answer.result, answer.here, answer.took_ms) == (Result.OK, True, 3000)
+    assert (answer.result, answer.here, answer.took_ms) == (RunResult.OK, True, 3000)
     assert desk.told == ["job.request", "job.run"]
     assert await desk.holder() is None, "the lease was let go"
     failed = await desk.run("ill")
-    assert failed.result is Result.FAILED
+    assert failed.result is RunResult.FAILED
     assert failed.error_id
 
 
@@ -69,7 +69,7 @@ async def test_whoever_holds_the_lease_runs_it(desk):
         holding = asyncio.create_task(holder(lease))
         answer = await desk.run("well")
         holding.cancel()
-    assert (answer.result, answer.here) == (Result.OK, False)
+    assert (answer.result, answer.here) == (RunResult.OK, False)
     assert len(desk.rig.started) == 1
 
 
@@ -83,7 +83,7 @@ async def test_a_holder_that_died_is_waited_for_and_replaced(desk):
         task.cancel()
     began = asyncio.get_running_loop().time()
     answer = await desk.run("well")
-    assert (answer.result, answer.here) == (Result.OK, True)
+    assert (answer.result, answer.here) == (RunResult.OK, True)
     assert 6 <= asyncio.get_running_loop().time() - began < 12
     await lease.__aexit__(None, None, None)
 
@@ -95,7 +95,7 @@ async def test_a_run_whose_process_dies_is_lost(desk):
         running = asyncio.create_task(desk.rig.runner.attempt(job, lease))
         await asyncio.sleep(1)
         await desk.runner.book.seal(job, lease.fence + 1, desk.clock.now())
-        assert (await asking).result is Result.LOST
+        assert (await asking).result is RunResult.LOST
         running.cancel()
 
 
@@ -172,7 +172,7 @@ async def test_where_no_job_can_be_run_one_is_asked_for_only_if_somebody_schedul
         await asyncio.sleep(1)
         await desk.rig.runner.attempt(desk.jobs.named("well"), lease)
         answer = await asking
-        assert (answer.result, answer.here) == (Result.OK, False)
+        assert (answer.result, answer.here) == (RunResult.OK, False)
         asking = asyncio.create_task(desk.run("well"))
         await asyncio.sleep(1)
     with pytest.raises(MigrationFaults):
@@ -197,7 +197,7 @@ async def test_a_run_that_does_not_heed_its_cancellation_is_not_waited_for(desk,
             running = asyncio.create_task(desk.rig.runner.attempt(job, lease))
             answer = await asking
             await running
-    assert (answer.result, answer.stubborn, answer.here) == (Result.TIMEOUT, True, here)
+    assert (answer.result, answer.stubborn, answer.here) == (RunResult.TIMEOUT, True, here)
     assert answer.detail == "it was cancelled after 30 s, does not heed that and goes on"
     await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 

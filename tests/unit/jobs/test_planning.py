@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.contracts.jobs import Job, JobRecord, Missed
+from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 from botctl.core.contracts.schedule import parse
 from botctl.jobs.planning import GRACE, step
 
@@ -19,11 +19,11 @@ async def nothing() -> None: ...
 
 
 def minutely(missed: str) -> Job:
-    return Job("tidy", nothing, parse("every 1m"), Missed(missed))
+    return Job("tidy", nothing, parse("every 1m"), MissedPolicy(missed))
 
 
 def record(**values) -> JobRecord:
-    return replace(JobRecord(name="tidy", schedule="every 1m", missed=Missed.ONCE, next_due=NOON), **values)
+    return replace(JobRecord(name="tidy", schedule="every 1m", missed=MissedPolicy.ONCE, next_due=NOON), **values)
 
 
 def at(seconds: float) -> datetime:
@@ -35,7 +35,7 @@ def test_before_it_is_due_there_is_nothing_to_do():
 
 
 def test_a_due_time_that_has_come_is_run_for():
-    for missed in Missed:
+    for missed in MissedPolicy:
         todo = step(minutely(missed), record(), at(0.01))
         assert (todo.due, todo.next_due, todo.skipped) == (NOON, at(60), 0)
 
@@ -66,7 +66,7 @@ def test_a_request_is_served_also_while_it_is_paused_and_takes_no_due_time():
 
 
 @given(
-    st.sampled_from(list(Missed)),
+    st.sampled_from(list(MissedPolicy)),
     st.lists(st.floats(0, 600) | st.floats(55, 65) | st.sampled_from([60.0, 65.0]), max_size=20),
 )
 def test_every_due_time_is_accounted_for_once(missed, pauses_s):

@@ -12,10 +12,10 @@ from pymongo.errors import AutoReconnect
 
 from botctl.core.contracts.audit_entry import line
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.jobs import JobRun, Result
+from botctl.core.contracts.jobs import JobRun, RunResult
 from botctl.core.errors import Unreachable
 from botctl.jobs.planning import step
-from botctl.jobs.store import MongoJobBook
+from botctl.jobs.store import MongoJobStore
 from tests.support.jobs import FakeLease, Rig, due, make
 from tests.support.services import LoopClock
 from tests.support.waiting import until
@@ -45,7 +45,7 @@ async def test_a_run_that_comes_out_well(rig):
     ((run, kind),) = seen
     assert (run.job, run.due, run.fence, run.requested, kind) == ("tidy", before.next_due, 7, False, Bus)
     after = await rig.record(job)
-    assert (after.outcome, after.run, after.last_id, after.runs, after.fence) == (Result.OK, None, run.id, 1, 7)
+    assert (after.outcome, after.run, after.last_id, after.runs, after.fence) == (RunResult.OK, None, run.id, 1, 7)
     assert (after.last_due, after.took_ms) == (before.next_due, 2000)
     assert after.next_due > rig.clock.now()
     started, finished = rig.events
@@ -65,7 +65,7 @@ async def test_an_exception_is_logged_and_told_under_one_id(rig, caplog):
     await due(rig.book, job, rig.clock)
     assert await rig.runner.attempt(job, FakeLease())
     record = await rig.record(job)
-    assert record.outcome is Result.FAILED
+    assert record.outcome is RunResult.FAILED
     assert record.error_id
     assert (rig.events[-1].error_id, rig.events[-1].error_type) == (record.error_id, "ValueError")
     (logged,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
@@ -82,7 +82,7 @@ async def test_whatever_a_body_raises_is_a_failure(rig, error):
     job = make(body)
     await due(rig.book, job, rig.clock)
     await rig.runner.attempt(job, FakeLease())
-    assert (await rig.record(job)).outcome is Result.FAILED
+    assert (await rig.record(job)).outcome is RunResult.FAILED
 
 
 async def test_a_run_has_a_time_limit(rig):
@@ -93,7 +93,7 @@ async def test_a_run_has_a_time_limit(rig):
     await due(rig.book, job, rig.clock)
     await rig.runner.attempt(job, FakeLease())
     record = await rig.record(job)
-    assert (record.outcome, record.took_ms) == (Result.TIMEOUT, 30_000)
+    assert (record.outcome, record.took_ms) == (RunResult.TIMEOUT, 30_000)
     assert record.error_id
 
 
@@ -107,7 +107,7 @@ async def test_a_run_that_is_stopped_with_its_process_is_cancelled(rig):
     await until(lambda: bool(rig.started))
     task.cancel()
     await asyncio.wait({task})
-    assert (await rig.record(job)).outcome is Result.CANCELLED
+    assert (await rig.record(job)).outcome is RunResult.CANCELLED
 
 
 async def test_a_job_never_overlaps_itself(rig):
@@ -171,11 +171,11 @@ async def test_a_run_that_its_process_left_behind_is_lost_and_not_repeated(rig, 
     assert next_one.results == ["lost"]
     assert next_one.events[0].run == rig.started[0]
     record = await rig.record(job)
-    assert (record.outcome, record.lost, record.run) == (Result.LOST, 1, None)
+    assert (record.outcome, record.lost, record.run) == (RunResult.LOST, 1, None)
     assert not await next_one.runner.attempt(job, FakeLease(2))
     release.set()  # the process was only paused: what it says now comes too late
     await stale
-    assert (await rig.record(job)).outcome is Result.LOST
+    assert (await rig.record(job)).outcome is RunResult.LOST
     assert rig.results == []
     assert "taken for lost" in caplog.text
 
@@ -218,8 +218,8 @@ async def test_a_claim_that_is_not_confirmed_costs_one_run_only(rig, requested):
     assert await rig.runner.attempt(job, FakeLease())
     record = await rig.record(job)
     assert (rig.results, rig.events[0].run, rig.auditor.entries[0].op) == (["lost"], left.run, left.run)
-    assert (record.outcome, record.run, record.lost, calls) == (Result.LOST, None, 1, [])
-    assert (record.answered, record.answer) == (left.run, Result.LOST), "who asked for it hears of it"
+    assert (record.outcome, record.run, record.lost, calls) == (RunResult.LOST, None, 1, [])
+    assert (record.answered, record.answer) == (left.run, RunResult.LOST), "who asked for it hears of it"
     await asyncio.sleep(60)
     assert await rig.runner.attempt(job, FakeLease())
     assert (rig.results, calls) == (["lost", "ok"], [1])
@@ -262,7 +262,7 @@ async def test_an_end_is_noted_as_soon_as_the_store_is_back(rig):
     collection.update_one = sometimes
     await rig.runner.attempt(job, FakeLease())
     assert rig.results == ["ok"]
-    assert (await rig.record(job)).outcome is Result.OK
+    assert (await rig.record(job)).outcome is RunResult.OK
 
 
 async def test_a_lost_lease_begins_nothing(rig):
@@ -302,7 +302,7 @@ async def test_a_run_that_does_not_heed_its_cancellation_is_told(rig, caplog):
 async def test_that_a_run_is_stubborn_is_noted_as_soon_as_the_store_is_back(rig):
     job = make(stubborn)
     await due(rig.book, job, rig.clock)
-    noted, away = MongoJobBook.stubborn, 3
+    noted, away = MongoJobStore.stubborn, 3
 
     async def sometimes(*args):
         nonlocal away
@@ -330,7 +330,7 @@ async def test_a_run_that_blocks_until_the_lease_is_lost_says_so(rig):
     await due(rig.book, job, rig.clock)
     await rig.runner.attempt(job, lease)
     record = await rig.record(job)
-    assert record.outcome is Result.OK
+    assert record.outcome is RunResult.OK
     assert record.detail == "its process lost the lease: something blocked the event loop for 20 s or more"
 
 
@@ -348,7 +348,7 @@ async def test_whoever_was_taken_for_lost_and_lives_explains_it(rig, caplog):
     await due(rig.book, blocking, rig.clock)
     await rig.runner.attempt(blocking, lease)
     record = await rig.record(job)
-    assert record.outcome is Result.LOST
+    assert record.outcome is RunResult.LOST
     why = "its process lost the lease: something blocked the event loop for 20 s or more"
     assert record.detail == f"{why}; then it ended (ok)"
     assert f"was taken for lost: {record.detail}" in caplog.text
@@ -358,7 +358,7 @@ async def test_who_is_cancelled_while_an_end_is_noted_notes_it(rig):
     """As when the lease is lost in that moment: what is known is not to be called lost."""
     job = make(nothing)
     await due(rig.book, job, rig.clock)
-    finish = MongoJobBook.finish
+    finish = MongoJobStore.finish
 
     async def slow(*args):
         await asyncio.sleep(1)
@@ -370,7 +370,7 @@ async def test_who_is_cancelled_while_an_end_is_noted_notes_it(rig):
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
-    assert (await rig.record(job)).outcome is Result.OK
+    assert (await rig.record(job)).outcome is RunResult.OK
 
 
 async def test_a_job_that_is_gone_is_noted_as_removed_and_its_run_as_lost(rig):
@@ -382,7 +382,7 @@ async def test_a_job_that_is_gone_is_noted_as_removed_and_its_run_as_lost(rig):
     assert await rig.book.claim(record, todo, run, rig.clock.now())
     await rig.runner.remove(await rig.record(job), FakeLease(2))
     record = await rig.record(job)
-    assert (record.removed, record.outcome, record.run) == (rig.clock.now(), Result.LOST, None)
+    assert (record.removed, record.outcome, record.run) == (rig.clock.now(), RunResult.LOST, None)
     assert rig.results == ["lost"]
     await rig.runner.seal(job, FakeLease(3))
     assert (await rig.record(job)).removed is None, "it is there again"

@@ -11,7 +11,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from botctl.core.clock import SystemClock
-from botctl.core.contracts.jobs import Jobs, Result
+from botctl.core.contracts.jobs import Jobs, RunResult
 from botctl.jobs.scheduler import Scheduler
 from tests.support.jobs import FakeLease, Rig, make
 from tests.support.stores import tasks_for
@@ -58,7 +58,7 @@ class Stage:
         self.calls += 1
         await self.go_on.wait()
 
-    async def outcome(self) -> Result | None:
+    async def outcome(self) -> RunResult | None:
         return (await self.rig.record(self.job)).outcome
 
 
@@ -92,7 +92,7 @@ async def test_a_run_ends_with_the_lease(stage):
     await until(lambda: stage.calls == 1)
     stage.leases.lose()
     await until(lambda: stage.rig.results == ["cancelled"])
-    assert await stage.outcome() is Result.CANCELLED
+    assert await stage.outcome() is RunResult.CANCELLED
 
 
 async def test_a_drain_lets_runs_end_and_begins_none(stage):

@@ -15,9 +15,9 @@ from botctl.migrate.files import Migration
 from botctl.migrate.plan import (
     By,
     Direction,
+    MigrationStatus,
     Record,
-    Standing,
-    State,
+    RecordState,
     compare,
     named,
     pending,
@@ -43,7 +43,7 @@ def files(count: int) -> list[Migration]:
     return [file(n) for n in range(1, count + 1)]
 
 
-def record(of: Migration, state: State = State.APPLIED, direction: Direction = Direction.UP) -> Record:
+def record(of: Migration, state: RecordState = RecordState.APPLIED, direction: Direction = Direction.UP) -> Record:
     return Record(
         name=of.name,
         n=of.n,
@@ -58,7 +58,7 @@ def record(of: Migration, state: State = State.APPLIED, direction: Direction = D
     )
 
 
-def standings(*args: object) -> dict[int, Standing]:
+def standings(*args: object) -> dict[int, MigrationStatus]:
     return {row.n: row.standing for row in compare(*args)}  # type: ignore[arg-type]
 
 
@@ -77,7 +77,7 @@ class Database:
 
     @property
     def applied(self) -> list[int]:
-        return [row.n for row in self.rows if row.standing is Standing.APPLIED]
+        return [row.n for row in self.rows if row.standing is MigrationStatus.APPLIED]
 
     def up(self, to: int | None = None) -> list[int]:
         plan = to_apply(self.rows, to)
@@ -86,7 +86,7 @@ class Database:
 
     def down(self, **how: int) -> list[int]:
         plan = to_revert(self.rows, **how)
-        self.ledger |= {file.name: record(file, State.REVERTED, Direction.DOWN) for file in plan}
+        self.ledger |= {file.name: record(file, RecordState.REVERTED, Direction.DOWN) for file in plan}
         return [file.n for file in plan]
 
 
@@ -130,10 +130,10 @@ def test_every_contradiction_is_told_at_once() -> None:
     one, two, three = files(3)
     rows = compare([one, two, three], [record(replace(one, source=b"other")), record(three), record(file(4))])
     assert {row.n: row.standing for row in rows} == {
-        1: Standing.CHANGED,
-        2: Standing.LATE,
-        3: Standing.APPLIED,
-        4: Standing.VANISHED,
+        1: MigrationStatus.CHANGED,
+        2: MigrationStatus.LATE,
+        3: MigrationStatus.APPLIED,
+        4: MigrationStatus.VANISHED,
     }
     with pytest.raises(IntegrityError) as caught:
         require_sound(rows)
@@ -144,21 +144,21 @@ def test_a_renamed_file_is_seen_from_both_sides() -> None:
     [one] = files(1)
     renamed = replace(one, name="0001_new")
     assert {row.name: row.standing for row in compare([renamed], [record(one)])} == {
-        "0001_m1": Standing.VANISHED,
-        "0001_new": Standing.PENDING,
+        "0001_m1": MigrationStatus.VANISHED,
+        "0001_new": MigrationStatus.PENDING,
     }
 
 
 def test_what_was_taken_back_is_pending_again_and_forgotten_without_a_file() -> None:
     [one] = files(1)
-    back = record(one, State.REVERTED, Direction.DOWN)
-    assert standings([one], [back]) == {1: Standing.PENDING}
+    back = record(one, RecordState.REVERTED, Direction.DOWN)
+    assert standings([one], [back]) == {1: MigrationStatus.PENDING}
     assert standings([], [back]) == {}
 
 
 @pytest.mark.parametrize("direction", Direction)
-@pytest.mark.parametrize("state", [State.RUNNING, State.FAILED])
-def test_what_was_cut_off_or_failed_needs_a_person(state: State, direction: Direction) -> None:
+@pytest.mark.parametrize("state", [RecordState.RUNNING, RecordState.FAILED])
+def test_what_was_cut_off_or_failed_needs_a_person(state: RecordState, direction: Direction) -> None:
     """And nothing runs until they have said; the hint names the migration."""
     one, two = files(2)
     rows = compare([one, two], [record(one), replace(record(two, state, direction), error="it broke")])
@@ -169,7 +169,7 @@ def test_what_was_cut_off_or_failed_needs_a_person(state: State, direction: Dire
 
 def test_who_looks_cannot_tell_work_from_death_unless_the_process_is_known_to_be_gone() -> None:
     [one] = files(1)
-    rows = compare([one], [record(one, State.RUNNING)])
+    rows = compare([one], [record(one, RecordState.RUNNING)])
     with pytest.raises(Held, match="process 7 on host since 2026-01-01 00:00:00 UTC"):
         require_nobody_at_work(rows, lambda _: False)
     require_nobody_at_work(rows, lambda by: by == BY)
@@ -215,9 +215,9 @@ def test_a_person_cannot_say_what_is_so_already_or_what_no_file_does() -> None:
     one, two = files(2)
     applied, idle = compare([one, two], [record(one)])
     [vanished] = compare([], [record(one)])
-    for row, state in ((applied, State.APPLIED), (idle, State.REVERTED), (vanished, State.APPLIED)):
+    for row, state in ((applied, RecordState.APPLIED), (idle, RecordState.REVERTED), (vanished, RecordState.APPLIED)):
         with pytest.raises(UsageError):
             require_changeable(row, state)
-    require_changeable(applied, State.REVERTED)
-    require_changeable(idle, State.APPLIED)
-    require_changeable(vanished, State.REVERTED)
+    require_changeable(applied, RecordState.REVERTED)
+    require_changeable(idle, RecordState.APPLIED)
+    require_changeable(vanished, RecordState.REVERTED)

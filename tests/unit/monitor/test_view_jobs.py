@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from botctl.core.clock import SystemClock
-from botctl.core.contracts.jobs import Result
+from botctl.core.contracts.jobs import RunResult
 from botctl.monitor.writer import SnapshotWriter
 from tests.support.jobs import FakeLease, Rig, make
 
@@ -28,4 +28,4 @@ async def test_a_job_that_was_removed_troubles_nobody():
     await rig.runner.remove(await rig.record(job), FakeLease())
     await writer._read_jobs()
     assert writer._jobs == ()
-    assert (await rig.record(job)).outcome is Result.FAILED, "what is known of it stays"
+    assert (await rig.record(job)).outcome is RunResult.FAILED, "what is known of it stays"

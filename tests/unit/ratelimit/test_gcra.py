@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.contracts.throttle import parse
-from botctl.ratelimit.gcra import US_PER_S, Rate, decide, rate, standing
-from botctl.ratelimit.lua_script import Answer, answers, arguments
+from botctl.ratelimit.gcra import US_PER_S, GcraRate, decide, rate, state_of
+from botctl.ratelimit.lua_script import ScriptResult, answers, arguments
 
 _TEXTS = st.sampled_from(
     ["5/10s per user", "1/1s per user", "7/10s per user", "3/1m burst 9 per user", "1000/1s burst 1 per user"]
@@ -68,10 +68,10 @@ def test_a_loosened_limit_frees_at_once():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("5/10s per user", Rate(2_000_000, 10_000_000)),
-        ("3/1s per user", Rate(333_334, 1_000_002)),
-        ("1000000/1s per user", Rate(1, 1_000_000)),
-        ("1/366d per user", Rate(31_622_400_000_000, 31_622_400_000_000)),
+        ("5/10s per user", GcraRate(2_000_000, 10_000_000)),
+        ("3/1s per user", GcraRate(333_334, 1_000_002)),
+        ("1000000/1s per user", GcraRate(1, 1_000_000)),
+        ("1/366d per user", GcraRate(31_622_400_000_000, 31_622_400_000_000)),
     ],
 )
 def test_rates_are_whole_microseconds_rounded_up(text, expected):
@@ -79,9 +79,9 @@ def test_rates_are_whole_microseconds_rounded_up(text, expected):
 
 
 def test_the_plan_of_a_batch_names_each_key_once():
-    a, b = Rate(1, 2), Rate(3, 4)
+    a, b = GcraRate(1, 2), GcraRate(3, 4)
     assert arguments([[("x", a), ("y", b)], [], [("y", b)]]) == (["x", "y"], "[[1,1,2,2,3,4],[],[2,3,4]]")
-    assert answers([0, 0, 2, 17]) == [Answer(-1, 0), Answer(1, 17)]
+    assert answers([0, 0, 2, 17]) == [ScriptResult(-1, 0), ScriptResult(1, 17)]
 
 
 @given(_TEXTS, st.lists(st.integers(0, 3 * US_PER_S), max_size=30), st.integers(0, 12 * US_PER_S))
@@ -93,14 +93,14 @@ def test_a_standing_is_what_comes_true(text, gaps_us, pause_us):
         now += gap
         tat = decide(tat, now, each).tat_us
     now += pause_us
-    left, retry_after_us, full_in_us = standing(tat, now, each)
+    left, retry_after_us, full_in_us = state_of(tat, now, each)
     assert 0 <= left <= limit.burst
     assert (retry_after_us == 0) == (left > 0)
-    assert standing(tat, now + full_in_us, each) == (limit.burst, 0, 0)
-    assert full_in_us == 0 or standing(tat, now + full_in_us - 1, each).left == limit.burst - 1
+    assert state_of(tat, now + full_in_us, each) == (limit.burst, 0, 0)
+    assert full_in_us == 0 or state_of(tat, now + full_in_us - 1, each).left == limit.burst - 1
     if left == 0:
-        assert standing(tat, now + retry_after_us, each).left == 1
-        assert standing(tat, now + retry_after_us - 1, each).left == 0
+        assert state_of(tat, now + retry_after_us, each).left == 1
+        assert state_of(tat, now + retry_after_us - 1, each).left == 0
     for _ in range(left):
         wait_us, tat = decide(tat, now, each)
         assert wait_us == 0
@@ -112,4 +112,4 @@ def test_a_standing_under_a_limit_that_was_loosened_is_all_used_up_and_no_longer
     now = 10 * US_PER_S
     old, new = rate(parse("1/1h per user")[0]), rate(parse("5/10s per user")[0])
     tat = decide(0, now, old).tat_us
-    assert standing(tat, now, new) == (0, 2 * US_PER_S, 10 * US_PER_S)
+    assert state_of(tat, now, new) == (0, 2 * US_PER_S, 10 * US_PER_S)

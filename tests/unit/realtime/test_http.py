@@ -10,7 +10,7 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from botctl.core.contracts.service_state import Health, Status
+from botctl.core.contracts.service_state import ServiceHealth, ServiceStatus
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.http import Pages
 from tests.support.waiting import until
@@ -24,15 +24,15 @@ class Stores:
         self.fail = False
         self.go = asyncio.Event()
 
-    def statuses(self) -> list[Status]:
+    def statuses(self) -> list[ServiceStatus]:
         return []
 
-    async def health(self, timeout_s: float = 2.0) -> list[Health]:
+    async def health(self, timeout_s: float = 2.0) -> list[ServiceHealth]:
         self.asked += 1
         await self.go.wait()
         if self.fail:
             raise OSError("gone")
-        return [Health("redis", False, 1.0, "it hurts")]
+        return [ServiceHealth("redis", False, 1.0, "it hurts")]
 
 
 async def ready(pages: Pages) -> dict[str, Any]:

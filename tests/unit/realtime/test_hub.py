@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.core.contracts.event_log import START, Entry, Page, Position
+from botctl.core.contracts.event_log import START, Entry, EventPage, Position
 from botctl.core.errors import Unreachable
 from botctl.realtime import hub as hubs
 from botctl.realtime.hub import Hub, HubFull
@@ -60,12 +60,12 @@ class MemoryLog:
         await asyncio.sleep(0)
         return Position(self.epoch.get(topic, ""), self.last.get(topic, 0))
 
-    async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> Page:
+    async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> EventPage:
         return (await self.read_many({topic: after}, limit=limit, wait_s=wait_s))[topic]
 
     async def read_many(
         self, after: Mapping[str, Position], *, limit: int = 100, wait_s: float = 0
-    ) -> Mapping[str, Page]:
+    ) -> Mapping[str, EventPage]:
         self.reads += 1
         while True:
             await asyncio.sleep(0)
@@ -77,14 +77,14 @@ class MemoryLog:
             self._news.clear()
             await self._news.wait()
 
-    def _page(self, topic: str, after: Position, limit: int) -> Page:
+    def _page(self, topic: str, after: Position, limit: int) -> EventPage:
         epoch, last, kept = self.epoch.get(topic, ""), self.last.get(topic, 0), self.kept.get(topic, [])
         first = kept[0].offset if kept else last + 1
         known = after.epoch in ("", epoch) and after.offset <= last
         found = tuple(entry for entry in kept if not known or entry.offset > after.offset)[:limit]
         complete = known and after.offset >= first - 1
         reached = found[-1].offset if found else after.offset if complete else last
-        return Page(found, epoch, first, last, Position(epoch, reached), complete)
+        return EventPage(found, epoch, first, last, Position(epoch, reached), complete)
 
     append_batch: Any = None
     topics: Any = None

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from botctl.core.errors import ExitCode, ServiceFailed
-from botctl.core.services.registry import Registry, Running, Tasks
+from botctl.core.services.registry import Registry, RunningServices, Tasks
 from botctl.run.lifecycle import carry_on, live
 from botctl.run.signals import Stop
 
@@ -47,12 +47,12 @@ class Life:
     async def work(self) -> None:
         await self.dies.wait()
 
-    async def drain(self, _running: Running) -> None:
+    async def drain(self, _running: RunningServices) -> None:
         self.diary.append("drain")
         await asyncio.sleep(self.drain_takes_s)
         self.diary.append("drained")
 
-    def ready(self, _running: Running) -> None:
+    def ready(self, _running: RunningServices) -> None:
         self.diary.append("ready")
 
     async def live(self, stop: Stop) -> ExitCode:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from botctl.run.supervisor import misgivings, supervised
+from botctl.run.supervisor import supervised, warnings
 
 FITTING = {"pm_id": "0", "kill_timeout": "180000", "treekill": "false", "restart_delay": "90000"}
 
@@ -162,8 +162,8 @@ async def test_a_systemd_that_is_not_there_is_no_error(path: str) -> None:
 
 def test_nothing_is_wrong_without_pm2_or_with_our_own_options() -> None:
     """The warnings are for other ways to start botctl under PM2."""
-    assert misgivings({}, stop_s=70) == []
-    assert misgivings(FITTING, stop_s=70) == []
+    assert warnings({}, stop_s=70) == []
+    assert warnings(FITTING, stop_s=70) == []
 
 
 @pytest.mark.parametrize(
@@ -179,5 +179,5 @@ def test_nothing_is_wrong_without_pm2_or_with_our_own_options() -> None:
 )
 def test_options_of_pm2_that_do_not_suit_a_bot_are_named(changed: dict[str, str], words: str) -> None:
     """Each in a sentence that says what to set."""
-    (found,) = misgivings(FITTING | changed, stop_s=70)
+    (found,) = warnings(FITTING | changed, stop_s=70)
     assert words in found

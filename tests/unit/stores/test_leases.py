@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pymongo.errors import AutoReconnect
 
-from botctl.core.contracts.leasing import MARGIN, Belief, Contender, Holder, Mark
+from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import Held, Unreachable
 from botctl.stores.leases import COLLECTION, MongoLeases, look, release, renew, take
+from botctl.stores.leasing import MARGIN, Candidate, LeaseRecord, LeaseState
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.services import LoopClock
 
@@ -49,9 +50,9 @@ class Actor:
 
     offset_s: float
     speed: float
-    contender: Contender = field(default_factory=Contender)
-    mark: Mark | None = None
-    belief: Belief | None = None
+    contender: Candidate = field(default_factory=Candidate)
+    mark: LeaseRecord | None = None
+    belief: LeaseState | None = None
     fence: int = 0
     message: Message | None = None
 
@@ -62,7 +63,7 @@ class Actor:
         return self.belief is not None and self.belief.holds(self.clock_s(world_s))
 
     def forget(self) -> None:
-        self.contender, self.mark, self.belief = Contender(), None, None
+        self.contender, self.mark, self.belief = Candidate(), None, None
 
 
 class LeaseMachine(RuleBasedStateMachine):
@@ -134,7 +135,7 @@ class LeaseMachine(RuleBasedStateMachine):
             actor.mark = message.answer
             actor.contender.seen(message.answer, actor.clock_s(self.world_s))
         elif message.kind == "take" and message.answer:
-            actor.belief = Belief(TTL_S, message.sent_at_s)
+            actor.belief = LeaseState(TTL_S, message.sent_at_s)
         elif message.kind == "renew" and message.answer and actor.belief:
             actor.belief.renewed(message.sent_at_s)
         else:
@@ -174,19 +175,19 @@ class TestLeaseLong(LeaseMachine.TestCase):
     )
 
 
-def mark(*, free: bool = False, beats: int = 0) -> Mark:
-    return Mark(fence=3, beats=beats, free=free, ttl_s=10.0, holder="h:1:x")
+def mark(*, free: bool = False, beats: int = 0) -> LeaseRecord:
+    return LeaseRecord(fence=3, beats=beats, free=free, ttl_s=10.0, holder="h:1:x")
 
 
 def test_what_is_free_may_be_taken_at_once():
-    contender = Contender()
+    contender = Candidate()
     assert not contender.may_take(0)
     contender.seen(mark(free=True), 5)
     assert contender.may_take(5)
 
 
 def test_what_is_held_may_be_taken_after_one_ttl_without_a_renewal():
-    contender = Contender()
+    contender = Candidate()
     contender.seen(mark(), 5)
     contender.seen(mark(), 14)
     assert contender.due_in_s(14) == pytest.approx(1)
@@ -196,7 +197,7 @@ def test_what_is_held_may_be_taken_after_one_ttl_without_a_renewal():
 
 
 def test_a_holder_stops_believing_a_margin_before_its_ttl():
-    belief = Belief(12.0, sent_at_s=0)
+    belief = LeaseState(12.0, sent_at_s=0)
     assert belief.holds(9.99)
     assert not belief.holds(10)
     belief.renewed(4)
@@ -340,5 +341,5 @@ async def test_who_waits_is_told_once_for_whom_and_how_long():
 
 @pytest.mark.parametrize(("silent_s", "said"), [(5, ""), (7.4, ""), (8, "doubtful"), (15.1, "gone")])
 def test_a_holder_is_doubted_when_a_renewal_is_late_and_gone_after_its_ttl(silent_s, said):
-    holder = Holder("vps:7", silent_s, 15)
+    holder = LeaseHolder("vps:7", silent_s, 15)
     assert ("gone" if holder.gone else "doubtful" if holder.doubtful else "") == said

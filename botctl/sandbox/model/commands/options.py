@@ -7,7 +7,7 @@ from typing import Any
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.model import lookup, payloads, permissions
-from botctl.sandbox.model.actor import Actor
+from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.commands import registration
 from botctl.sandbox.model.world import World
 
@@ -19,7 +19,7 @@ _INTEGER_MAX = 1 << 53
 _NESTED = (registration.SUB_COMMAND, registration.SUB_COMMAND_GROUP)
 
 
-class Wrong(Exception):
+class ClientRejected(Exception):
     """What Discord's client would say instead of sending; the text is a sentence."""
 
 
@@ -31,7 +31,7 @@ class Resolved:
     """
 
     world: World
-    who: Actor
+    who: ActingUser
     data: dict[str, Json] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # attachment id to path
 
@@ -96,13 +96,13 @@ def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[J
     unknown = [name for name in raw if all(option["name"] != name for option in options)]
     if unknown:
         names = ", ".join(option["name"] for option in options) or "none"
-        raise Wrong(f"There is no option “{unknown[0]}” (options: {names}).")
+        raise ClientRejected(f"There is no option “{unknown[0]}” (options: {names}).")
     filled = []
     for option in options:
         if option["name"] in raw:
             filled.append(_filled(option, convert(option, str(raw[option["name"]]), resolved)))
         elif option.get("required"):
-            raise Wrong(f"The option “{option['name']}” is required.")
+            raise ClientRejected(f"The option “{option['name']}” is required.")
     return filled
 
 
@@ -116,7 +116,7 @@ def fill_partly(options: list[Json], raw: dict[str, str], focused: str, resolved
         elif word is not None:
             try:
                 filled.append(_filled(option, convert(option, str(word), resolved)))
-            except Wrong:
+            except ClientRejected:
                 continue
     return filled
 
@@ -145,13 +145,13 @@ def _choice(option: Json, word: str, locale: str) -> Any:
         if word.casefold() in names or word == str(choice["value"]):
             return choice["value"]
     listed = ", ".join(str(choice["name"]) for choice in option["choices"])
-    raise Wrong(f"“{option['name']}” must be one of: {listed}.")
+    raise ClientRejected(f"“{option['name']}” must be one of: {listed}.")
 
 
 def _string(option: Json, word: str) -> str:
     low, high = option.get("min_length") or 0, option.get("max_length") or _STRING_MAX
     if not low <= len(word) <= high:
-        raise Wrong(f"“{option['name']}” must have {low} to {high} characters; it has {len(word)}.")
+        raise ClientRejected(f"“{option['name']}” must have {low} to {high} characters; it has {len(word)}.")
     return word
 
 
@@ -161,21 +161,21 @@ def _number(option: Json, word: str) -> float:
         value = int(word) if whole else float(word)
     except ValueError:
         kind = "a whole number" if whole else "a number"
-        raise Wrong(f"“{option['name']}” must be {kind}, and “{word}” is not.") from None
+        raise ClientRejected(f"“{option['name']}” must be {kind}, and “{word}” is not.") from None
     low, high = option.get("min_value"), option.get("max_value")
     if low is not None and value < low:
-        raise Wrong(f"“{option['name']}” must be at least {low}.")
+        raise ClientRejected(f"“{option['name']}” must be at least {low}.")
     if high is not None and value > high:
-        raise Wrong(f"“{option['name']}” must be at most {high}.")
+        raise ClientRejected(f"“{option['name']}” must be at most {high}.")
     if not -_INTEGER_MAX <= value <= _INTEGER_MAX:
-        raise Wrong(f"“{option['name']}” must be between -2^53 and 2^53.")
+        raise ClientRejected(f"“{option['name']}” must be between -2^53 and 2^53.")
     return value
 
 
 def _boolean(option: Json, word: str) -> bool:
     if word.casefold() in _TRUE | _FALSE:
         return word.casefold() in _TRUE
-    raise Wrong(f"“{option['name']}” must be true or false, and “{word}” is neither.")
+    raise ClientRejected(f"“{option['name']}” must be true or false, and “{word}” is neither.")
 
 
 def _reference(option: Json, word: str, resolved: Resolved) -> str:
@@ -195,7 +195,7 @@ def _reference(option: Json, word: str, resolved: Resolved) -> str:
         found = _member(word, resolved)
     if found is None:
         what = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
-        raise Wrong(f"“{option['name']}” must be a {what.get(kind, 'member')}, and there is no “{word}”.")
+        raise ClientRejected(f"“{option['name']}” must be a {what.get(kind, 'member')}, and there is no “{word}”.")
     return found
 
 
@@ -216,7 +216,7 @@ def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
     if found is None or guild is None or member is None:
         return None
     if option.get("channel_types") and found.type not in option["channel_types"]:
-        raise Wrong(f"“{option['name']}” does not take a channel like “{found.name}”.")
+        raise ClientRejected(f"“{option['name']}” does not take a channel like “{found.name}”.")
     may = permissions.of(resolved.world, guild, member, found)
     return resolved.add("channels", found.id, payloads.partial_channel(found, may))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, unknown
 from botctl.sandbox.model.commands import validation
 from botctl.sandbox.model.world import Application, World
 
@@ -185,7 +185,7 @@ def _check_unique(bodies: list[Json], errors: FormErrors) -> None:
 def _check_room(bodies: list[Json]) -> None:
     for kind, limit in LIMITS.items():
         if sum((body.get("type") or SLASH) == kind for body in bodies) > limit:
-            raise Refusal(400, 30032, f"Maximum number of application commands reached ({limit})")
+            raise ApiError(400, 30032, f"Maximum number of application commands reached ({limit})")
 
 
 def _same(there: dict[str, Json], body: Json) -> Json | None:

@@ -50,7 +50,7 @@ DIRECT_INTENT_OF = {event: _DIRECT.get(intent, intent) for event, intent in INTE
 }
 
 
-class Close:
+class CloseCode:
     """Discord's close codes, with the words it sends."""
 
     UNKNOWN_ERROR = (4000, "Unknown error.")

@@ -1,6 +1,7 @@
 """Gateway sessions: what each is sent, and for how long it may be resumed (Discord: Gateway > Sessions, Resuming).
 
-A `Session` outlives its connections (`gateway.connection.Link`): it numbers what it dispatches and keeps it for RESUME.
+A `GatewaySession` outlives its connections (`GatewayConnection`): it numbers what it dispatches and keeps it for
+RESUME.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from botctl.sandbox.model import snowflakes
-from botctl.sandbox.model.faults import Trouble
+from botctl.sandbox.model.faults import Faults
 from botctl.sandbox.model.gateway import frames
 from botctl.sandbox.model.gateway.opcodes import DIRECT_INTENT_OF, HEARTBEAT, INTENT_OF, INVALID, RECONNECT
-from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import Limits
 
 Json = dict[str, Any]
 Dispatch = tuple[str, Json]  # an event's name and data
 
 
-class Line(Protocol):
+class Transport(Protocol):
     """The connection under a link. None of these waits."""
 
     def send(self, text: str, *, after_s: float = 0.0) -> None:
@@ -41,7 +42,7 @@ class Line(Protocol):
         """Neither hear nor say anything any more, with the connection left open."""
 
 
-class Host(Protocol):
+class Backend(Protocol):
     """What links ask of the Discord behind them."""
 
     def application(self, token: str) -> tuple[str, int] | None:
@@ -49,13 +50,13 @@ class Host(Protocol):
 
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int: ...
 
-    def welcome(self, session: Session) -> Iterable[Dispatch]:
+    def welcome(self, session: GatewaySession) -> Iterable[Dispatch]:
         """What a new session is told: READY and its guilds."""
 
-    def members(self, session: Session, request: Json) -> Iterable[Dispatch]:
+    def members(self, session: GatewaySession, request: Json) -> Iterable[Dispatch]:
         """The answer to op 8."""
 
-    def presence(self, session: Session, presence: Json) -> None:
+    def presence(self, session: GatewaySession, presence: Json) -> None:
         """The bot says how it is: op 3, checked."""
 
     def reset_token(self, application_id: str) -> object:
@@ -63,7 +64,7 @@ class Host(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class GatewaySession:
     """One session. ``sent`` holds the newest dispatches as (seq, frame); ``lost_s`` is when its connection went."""
 
     id: str
@@ -73,7 +74,7 @@ class Session:
     intents: int
     sent: deque[tuple[int, str]]
     seq: int = 0
-    line: Line | None = None
+    line: Transport | None = None
     lost_s: float | None = None
     large_threshold: int = frames.SMALLEST_LARGE
 
@@ -113,26 +114,28 @@ class Session:
 class Sessions:
     """All sessions of the gateway."""
 
-    def __init__(self, host: Host, limiter: Limiter) -> None:
+    def __init__(self, host: Backend, limiter: RateLimiter) -> None:
         self.host = host
         self.limiter = limiter
-        self.trouble = Trouble()
-        self.by_id: dict[str, Session] = {}
+        self.trouble = Faults()
+        self.by_id: dict[str, GatewaySession] = {}
 
     @property
     def limits(self) -> Limits:
         return self.limiter.limits
 
-    def connected(self) -> list[Session]:
+    def connected(self) -> list[GatewaySession]:
         return [session for session in self.by_id.values() if session.line is not None]
 
-    def begin(self, application_id: str, shard: tuple[int, int], intents: int, line: Line, *, sharded: bool) -> Session:
+    def begin(
+        self, application_id: str, shard: tuple[int, int], intents: int, line: Transport, *, sharded: bool
+    ) -> GatewaySession:
         sent: deque[tuple[int, str]] = deque(maxlen=self.limits.buffer)
-        session = Session(secrets.token_hex(16), application_id, shard, sharded, intents, sent, line=line)
+        session = GatewaySession(secrets.token_hex(16), application_id, shard, sharded, intents, sent, line=line)
         self.by_id[session.id] = session
         return session
 
-    def lose(self, session: Session, line: Line, now_s: float, *, ended: bool) -> None:
+    def lose(self, session: GatewaySession, line: Transport, now_s: float, *, ended: bool) -> None:
         """The connection is gone. ``ended``: the client closed with 1000 or 1001, which ends the session too."""
         if session.line is not line:
             return  # another connection has resumed it
@@ -141,12 +144,12 @@ class Sessions:
         if ended:
             self.by_id.pop(session.id, None)
 
-    def forget(self, sessions: Iterable[Session]) -> None:
+    def forget(self, sessions: Iterable[GatewaySession]) -> None:
         """End ``sessions``: nothing is dispatched to them any more, and none can be resumed."""
         for session in sessions:
             self.by_id.pop(session.id, None)
 
-    def invalidate(self, session: Session, now_s: float, *, resumable: bool) -> None:
+    def invalidate(self, session: GatewaySession, now_s: float, *, resumable: bool) -> None:
         """Op 9: nothing is dispatched any more until the client has come back, by this connection or by another.
 
         With ``resumable`` it may RESUME; else the session is at its end, and it must IDENTIFY.
@@ -163,16 +166,16 @@ class Sessions:
             del self.by_id[session_id]
 
 
-def ask_reconnect(session: Session) -> None:
+def ask_reconnect(session: GatewaySession) -> None:
     """Op 7: the client is to come back and RESUME."""
     _tell(session, RECONNECT, None)
 
 
-def ask_heartbeat(session: Session) -> None:
+def ask_heartbeat(session: GatewaySession) -> None:
     """Op 1: the client is to send a heartbeat at once."""
     _tell(session, HEARTBEAT, None)
 
 
-def _tell(session: Session, op: int, data: bool | None) -> None:
+def _tell(session: GatewaySession, op: int, data: bool | None) -> None:
     if session.line is not None:
         session.line.send(frames.frame(op, data))

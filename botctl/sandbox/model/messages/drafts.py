@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from botctl.sandbox.model.api_error import FormErrors, Refusal, too_large
+from botctl.sandbox.model.api_error import ApiError, FormErrors, too_large
 from botctl.sandbox.model.messages import component_schema, embeds, mentions
 from botctl.sandbox.model.messages.components import V2
 from botctl.sandbox.model.messages.mentions import Allowed
@@ -78,7 +78,7 @@ def draft(
         _check_legacy(made, old, errors)
     errors.check()
     if body.get("sticker_ids"):
-        raise Refusal(400, 50081, "Invalid Sticker")  # nobody has any here
+        raise ApiError(400, 50081, "Invalid Sticker")  # nobody has any here
     if not (old or empty or any(made.fields.values()) or made.attachments):
         raise _empty()
     return made
@@ -149,8 +149,8 @@ def listed(
     return shown[-limit:][::-1]
 
 
-def _empty() -> Refusal:
-    return Refusal(400, 50006, "Cannot send an empty message")
+def _empty() -> ApiError:
+    return ApiError(400, 50006, "Cannot send an empty message")
 
 
 def _content(body: Json, made: Draft, errors: FormErrors) -> None:

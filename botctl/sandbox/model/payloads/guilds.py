@@ -7,7 +7,7 @@ from typing import Any
 from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.payloads.channels import channel_for, thread
 from botctl.sandbox.model.payloads.users import member, user
-from botctl.sandbox.model.world import AuditEntry, Emoji, Guild, Member, Role, World
+from botctl.sandbox.model.world import Emoji, Guild, GuildAuditEntry, Member, Role, World
 
 Json = dict[str, Any]
 
@@ -130,7 +130,7 @@ def emoji(one: Emoji, world: World) -> Json:
     }
 
 
-def audit_entry(one: AuditEntry) -> Json:
+def audit_entry(one: GuildAuditEntry) -> Json:
     """One line of a guild's audit log; what there is nothing of is left out."""
     shown: Json = {"id": one.id, "user_id": one.user_id, "target_id": one.target_id, "action_type": one.action}
     more = {"changes": one.changes, "reason": one.reason, "options": one.options}

@@ -7,13 +7,13 @@ from typing import Any
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import FormErrors, unknown
 from botctl.sandbox.rest.images import image
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 
 
 @route("GET", "/users/@me", scope="identify")
-def me(call: Call) -> Json:
+def me(call: ApiCall) -> Json:
     user, grant = call.sandbox.world.users[call.user_id], call.grant
     if grant is None:
         return payloads.current_user(user)
@@ -22,7 +22,7 @@ def me(call: Call) -> Json:
 
 
 @route("PATCH", "/users/@me")
-def edit_me(call: Call) -> Json:
+def edit_me(call: ApiCall) -> Json:
     """A picture is looked at, and then forgotten."""
     world, errors = call.sandbox.world, FormErrors()
     user = world.users[call.app.id]
@@ -42,7 +42,7 @@ def edit_me(call: Call) -> Json:
 
 
 @route("GET", "/users/{user}")
-def get_user(call: Call) -> Json:
+def get_user(call: ApiCall) -> Json:
     found = call.sandbox.world.users.get(call.path["user"])
     if found is None:
         raise unknown("User")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.model import payloads
-from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown
 from botctl.sandbox.model.world import Emoji
 from botctl.sandbox.rest.access import own_application
 from botctl.sandbox.rest.routes.emojis import emoji_name, new_emoji
-from botctl.sandbox.rest.routing import Call, Reply, route
+from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
 EMOJIS = "/applications/{application}/emojis"
@@ -18,29 +18,29 @@ _MOST = 2000
 
 
 @route("GET", EMOJIS)
-def list_own_emojis(call: Call) -> Json:
+def list_own_emojis(call: ApiCall) -> Json:
     own_application(call)
     return {"items": [payloads.emoji(one, call.sandbox.world) for one in call.app.emojis.values()]}
 
 
 @route("GET", EMOJI)
-def get_own_emoji(call: Call) -> Json:
+def get_own_emoji(call: ApiCall) -> Json:
     return payloads.emoji(_emoji(call), call.sandbox.world)
 
 
 @route("POST", EMOJIS)
-def create_own_emoji(call: Call) -> Reply:
+def create_own_emoji(call: ApiCall) -> ApiReply:
     own_application(call)
     emoji = new_emoji(call)
     if len(call.app.emojis) >= _MOST:
-        raise Refusal(400, 30008, f"Maximum number of emojis reached ({_MOST})")
+        raise ApiError(400, 30008, f"Maximum number of emojis reached ({_MOST})")
     call.app.emojis[emoji.id] = emoji
     call.sandbox.changed()
-    return Reply(201, payloads.emoji(emoji, call.sandbox.world))
+    return ApiReply(201, payloads.emoji(emoji, call.sandbox.world))
 
 
 @route("PATCH", EMOJI)
-def edit_own_emoji(call: Call) -> Json:
+def edit_own_emoji(call: ApiCall) -> Json:
     emoji, errors = _emoji(call), FormErrors()
     name = emoji_name(call, errors)
     errors.check()
@@ -50,12 +50,12 @@ def edit_own_emoji(call: Call) -> Json:
 
 
 @route("DELETE", EMOJI)
-def delete_own_emoji(call: Call) -> None:
+def delete_own_emoji(call: ApiCall) -> None:
     del call.app.emojis[_emoji(call).id]
     call.sandbox.changed()
 
 
-def _emoji(call: Call) -> Emoji:
+def _emoji(call: ApiCall) -> Emoji:
     own_application(call)
     found = call.app.emojis.get(call.path["emoji"])
     if found is None:

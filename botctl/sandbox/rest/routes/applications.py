@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from botctl.sandbox.model import payloads
-from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_access, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_access, unknown
 from botctl.sandbox.model.commands import permissions, registration
 from botctl.sandbox.rest.access import own_application
 from botctl.sandbox.rest.images import image
-from botctl.sandbox.rest.routing import Call, Reply, route
+from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
 _GUILDS_PER_SHARD = 1000  # that Discord recommends
@@ -21,14 +21,14 @@ _TAGS_MOST, _TAG_LENGTH = 5, 20
 @route("GET", "/oauth2/applications/@me")
 @route("GET", "/applications/@me")
 @route("GET", "/applications/{application}")
-def application(call: Call) -> Json:
+def application(call: ApiCall) -> Json:
     own_application(call)
     return payloads.application(call.app, call.sandbox.world)
 
 
 @route("PATCH", "/applications/@me")
 @route("PATCH", "/applications/{application}")
-def edit_application(call: Call) -> Json:
+def edit_application(call: ApiCall) -> Json:
     own_application(call)
     body, errors, app = call.form, FormErrors(), call.app
     found: Json = {}
@@ -56,12 +56,12 @@ def edit_application(call: Call) -> Json:
 
 
 @route("GET", "/gateway", token=False)
-def gateway(call: Call) -> Json:
+def gateway(call: ApiCall) -> Json:
     return {"url": call.sandbox.gateway_url}
 
 
 @route("GET", "/gateway/bot")
-def gateway_bot(call: Call) -> Json:
+def gateway_bot(call: ApiCall) -> Json:
     sandbox, bot = call.sandbox, call.app.id
     limit = sandbox.limiter.session_start_limit(bot, sandbox.clock.monotonic())
     shards = max(math.ceil(sandbox.guild_count(bot, (0, 1)) / _GUILDS_PER_SHARD), 1)
@@ -74,7 +74,7 @@ GUILD = "/applications/{application}/guilds/{guild}/commands"
 
 @route("GET", GLOBAL)
 @route("GET", GUILD)
-def list_commands(call: Call) -> list[Json]:
+def list_commands(call: ApiCall) -> list[Json]:
     localized = call.flag("with_localizations")
     listed = registration.listing(call.app, _scope(call))
     return listed if localized else [_without_localizations(one) for one in listed]
@@ -82,12 +82,12 @@ def list_commands(call: Call) -> list[Json]:
 
 @route("PUT", GLOBAL)
 @route("PUT", GUILD)
-def overwrite_commands(call: Call) -> list[Json]:
+def overwrite_commands(call: ApiCall) -> list[Json]:
     scope = _scope(call)
     bodies = [] if call.body is None else call.body  # the description of the API allows null
     if not isinstance(bodies, list):
         wrong = {"code": "LIST_TYPE_CONVERT", "message": "Only iterables may be used in a ListType"}
-        raise Refusal(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
+        raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
     stored = registration.overwrite(call.sandbox.world, call.app, scope, bodies, _counter(call, scope))
     call.sandbox.changed()
     return stored
@@ -95,22 +95,22 @@ def overwrite_commands(call: Call) -> list[Json]:
 
 @route("POST", GLOBAL)
 @route("POST", GUILD)
-def create_command(call: Call) -> Reply:
+def create_command(call: ApiCall) -> ApiReply:
     scope = _scope(call)
     stored, new = registration.create(call.sandbox.world, call.app, scope, call.form, _counter(call, scope))
     call.sandbox.changed()
-    return Reply(201 if new else 200, stored)
+    return ApiReply(201 if new else 200, stored)
 
 
 @route("GET", GLOBAL + "/{command}")
 @route("GET", GUILD + "/{command}")
-def get_command(call: Call) -> Json:
+def get_command(call: ApiCall) -> Json:
     return registration.get(call.app, _scope(call), call.path["command"])
 
 
 @route("PATCH", GLOBAL + "/{command}")
 @route("PATCH", GUILD + "/{command}")
-def change_command(call: Call) -> Json:
+def change_command(call: ApiCall) -> Json:
     stored = registration.change(call.sandbox.world, call.app, _scope(call), call.path["command"], call.form)
     call.sandbox.changed()
     return stored
@@ -118,35 +118,35 @@ def change_command(call: Call) -> Json:
 
 @route("DELETE", GLOBAL + "/{command}")
 @route("DELETE", GUILD + "/{command}")
-def delete_command(call: Call) -> None:
+def delete_command(call: ApiCall) -> None:
     registration.delete(call.app, _scope(call), call.path["command"])
     call.sandbox.changed()
 
 
 @route("GET", GUILD + "/permissions")
-def all_command_permissions(call: Call) -> list[Json]:
+def all_command_permissions(call: ApiCall) -> list[Json]:
     guild_id = _scope(call)
     there = call.app.command_permissions.get(guild_id, {})
     return [permissions.shown(call.app, guild_id, one) for one in there]
 
 
 @route("GET", GUILD + "/{command}/permissions")
-def one_command_permissions(call: Call) -> Json:
+def one_command_permissions(call: ApiCall) -> Json:
     guild_id, target_id = _scope(call), _target(call)
     if target_id not in call.app.command_permissions.get(guild_id, {}):
-        raise Refusal(404, 10066, "Unknown application command permissions")
+        raise ApiError(404, 10066, "Unknown application command permissions")
     return permissions.shown(call.app, guild_id, target_id)
 
 
 @route("PUT", GUILD + "/{command}/permissions")
-def edit_command_permissions(call: Call) -> Json:
+def edit_command_permissions(call: ApiCall) -> Json:
     """Discord: Edit Application Command Permissions: for a person's Bearer token; a bot's is refused."""
     _scope(call)
     _target(call)
-    raise Refusal(403, 20001, "Bots cannot use this endpoint")
+    raise ApiError(403, 20001, "Bots cannot use this endpoint")
 
 
-def _scope(call: Call) -> str:
+def _scope(call: ApiCall) -> str:
     """The guild's id, or "" for global commands; raises for another's application and a guild without the bot."""
     own_application(call)
     guild_id = call.path.get("guild", "")
@@ -160,7 +160,7 @@ def _scope(call: Call) -> str:
     return guild_id
 
 
-def _counter(call: Call, scope: str) -> registration.Count:
+def _counter(call: ApiCall, scope: str) -> registration.Count:
     """Counts the commands that are made in a day, in each scope; raises 30034."""
     limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
 
@@ -168,12 +168,12 @@ def _counter(call: Call, scope: str) -> registration.Count:
         for _ in range(new):
             if limiter.wait_s("command_creates", call.app.id, scope, now_s=now_s):
                 most = limiter.limits.command_creates.count
-                raise Refusal(400, 30034, f"Max number of daily application command creates has been reached ({most})")
+                raise ApiError(400, 30034, f"Max number of daily application command creates has been reached ({most})")
 
     return count
 
 
-def _target(call: Call) -> str:
+def _target(call: ApiCall) -> str:
     """The command of the path, global or the guild's own, or the application itself; raises 10063."""
     app, target_id = call.app, call.path["command"]
     if target_id != app.id and target_id not in app.commands.get("", {}):

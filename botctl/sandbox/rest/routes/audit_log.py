@@ -6,16 +6,16 @@ from typing import Any
 
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import FormErrors
-from botctl.sandbox.model.world import AuditEntry, Guild, World
+from botctl.sandbox.model.world import Guild, GuildAuditEntry, World
 from botctl.sandbox.rest import access
-from botctl.sandbox.rest.routing import PREFIX, Call, route
+from botctl.sandbox.rest.routing import PREFIX, ApiCall, route
 
 Json = dict[str, Any]
 _DEFAULT, _MOST = 50, 100
 
 
 @route("GET", "/guilds/{guild}/audit-logs")
-def get_audit_log(call: Call) -> Json:
+def get_audit_log(call: ApiCall) -> Json:
     """The newest first; with ``after`` the oldest of those after it first."""
     guild = access.guild_of(call, "VIEW_AUDIT_LOG")
     query, errors = dict(call.query), FormErrors()
@@ -28,7 +28,7 @@ def get_audit_log(call: Call) -> Json:
     return {"audit_log_entries": entries, **_named(call.sandbox.world, guild, shown, call.sandbox.url + PREFIX)}
 
 
-def _matches(one: AuditEntry, wanted: dict[str, str | None]) -> bool:
+def _matches(one: GuildAuditEntry, wanted: dict[str, str | None]) -> bool:
     return (
         wanted["user_id"] in (None, one.user_id)
         and wanted["action_type"] in (None, str(one.action))
@@ -37,7 +37,7 @@ def _matches(one: AuditEntry, wanted: dict[str, str | None]) -> bool:
     )
 
 
-def _named(world: World, guild: Guild, shown: list[AuditEntry], api: str) -> Json:
+def _named(world: World, guild: Guild, shown: list[GuildAuditEntry], api: str) -> Json:
     """What the entries speak of, as far as it still exists."""
     ids = dict.fromkeys(one for entry in shown for one in (entry.user_id, entry.target_id) if one is not None)
     commands = {

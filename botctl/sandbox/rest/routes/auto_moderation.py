@@ -11,7 +11,7 @@ from botctl.sandbox.model.api_error import FormErrors, Path, not_found
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Guild
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 RULES = "/guilds/{guild}/auto-moderation/rules"
@@ -32,17 +32,17 @@ _EXEMPT = {"exempt_roles": 20, "exempt_channels": 50}
 
 
 @route("GET", RULES)
-def list_rules(call: Call) -> list[Json]:
+def list_rules(call: ApiCall) -> list[Json]:
     return list(access.guild_of(call, "MANAGE_GUILD").auto_moderation.values())
 
 
 @route("GET", RULE)
-def get_rule(call: Call) -> Json:
+def get_rule(call: ApiCall) -> Json:
     return _rule(call, access.guild_of(call, "MANAGE_GUILD"))
 
 
 @route("POST", RULES)
-def create_rule(call: Call) -> Json:
+def create_rule(call: ApiCall) -> Json:
     guild, errors = access.guild_of(call, "MANAGE_GUILD"), FormErrors()
     errors.required(call.form, "name", "event_type", "trigger_type", "actions")
     kind = errors.choice((), call.form, "trigger_type", _MOST)
@@ -63,7 +63,7 @@ def create_rule(call: Call) -> Json:
 
 
 @route("PATCH", RULE)
-def edit_rule(call: Call) -> Json:
+def edit_rule(call: ApiCall) -> Json:
     """All but what triggers it."""
     guild = access.guild_of(call, "MANAGE_GUILD")
     before = _rule(call, guild)
@@ -76,7 +76,7 @@ def edit_rule(call: Call) -> Json:
 
 
 @route("DELETE", RULE)
-def delete_rule(call: Call) -> None:
+def delete_rule(call: ApiCall) -> None:
     guild = access.guild_of(call, "MANAGE_GUILD")
     gone = _rule(call, guild)
     del guild.auto_moderation[gone["id"]]
@@ -86,14 +86,14 @@ def delete_rule(call: Call) -> None:
     )
 
 
-def _rule(call: Call, guild: Guild) -> Json:
+def _rule(call: ApiCall, guild: Guild) -> Json:
     found = guild.auto_moderation.get(call.path["rule"])
     if found is None:
         raise not_found()
     return found
 
 
-def _tell(call: Call, guild: Guild, what: str, rule: Json) -> None:
+def _tell(call: ApiCall, guild: Guild, what: str, rule: Json) -> None:
     needs = permission_bits.bits("MANAGE_GUILD")
     call.sandbox.emit(f"AUTO_MODERATION_RULE_{what}", rule, guild.id, needs=needs)
 
@@ -102,7 +102,7 @@ def _logged(rule: Json) -> Json:
     return {key: value for key, value in rule.items() if key not in ("id", "guild_id", "creator_id")}
 
 
-def _fields(call: Call, guild: Guild, rule: Json) -> Json:
+def _fields(call: ApiCall, guild: Guild, rule: Json) -> Json:
     """What the body sets of ``rule``; raises 50035, and 50013 for timeouts that the bot could not give itself."""
     body, errors = call.form, FormErrors()
     found: Json = {

@@ -7,10 +7,10 @@ from typing import Any
 from botctl.sandbox.actions import moderation
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permissions
-from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 BANS = "/guilds/{guild}/bans"
@@ -21,7 +21,7 @@ _BULK_MOST = 200
 
 
 @route("GET", BANS)
-def list_bans(call: Call) -> list[Json]:
+def list_bans(call: ApiCall) -> list[Json]:
     """By user id, ``after`` one or ``before`` it."""
     guild = access.guild_of(call, "BAN_MEMBERS")
     found, errors = sorted(guild.bans, key=int), FormErrors()
@@ -36,7 +36,7 @@ def list_bans(call: Call) -> list[Json]:
 
 
 @route("GET", BAN)
-def get_ban(call: Call) -> Json:
+def get_ban(call: ApiCall) -> Json:
     guild = access.guild_of(call, "BAN_MEMBERS")
     if call.path["user"] not in guild.bans:
         raise unknown("Ban")
@@ -44,7 +44,7 @@ def get_ban(call: Call) -> Json:
 
 
 @route("PUT", BAN)
-def ban(call: Call) -> None:
+def ban(call: ApiCall) -> None:
     """Also of somebody who is not a member. Who is banned already stays so, and nobody hears of it."""
     guild, user_id = access.guild_of(call, "BAN_MEMBERS"), call.path["user"]
     delete_s = _delete_s(call.form if call.body is not None else {})
@@ -57,7 +57,7 @@ def ban(call: Call) -> None:
 
 
 @route("POST", "/guilds/{guild}/bulk-ban")
-def bulk_ban(call: Call) -> Json:
+def bulk_ban(call: ApiCall) -> Json:
     """Of the bot itself, where it is named, nothing is said."""
     guild, errors = access.guild_of(call, "BAN_MEMBERS", "MANAGE_GUILD"), FormErrors()
     wanted = errors.snowflakes((), call.form, "user_ids", _BULK_MOST)
@@ -69,14 +69,14 @@ def bulk_ban(call: Call) -> Json:
     known = call.sandbox.world.users
     banned = [one for one in wanted if one in known and one not in guild.bans and _may_ban(call, guild, one)]
     if wanted and not banned:
-        raise Refusal(400, 500000, "Failed to ban users")
+        raise ApiError(400, 500000, "Failed to ban users")
     for one in banned:
         _ban_now(call, guild, one, delete_s)
     return {"banned_users": banned, "failed_users": [one for one in wanted if one not in banned]}
 
 
 @route("DELETE", BAN)
-def unban(call: Call) -> None:
+def unban(call: ApiCall) -> None:
     guild, user_id = access.guild_of(call, "BAN_MEMBERS"), call.path["user"]
     if user_id not in guild.bans:
         raise unknown("Ban")
@@ -84,7 +84,7 @@ def unban(call: Call) -> None:
     audit.note(call, guild, Action.MEMBER_BAN_REMOVE, user_id)
 
 
-def _ban(call: Call, guild: Guild, user_id: str) -> Json:
+def _ban(call: ApiCall, guild: Guild, user_id: str) -> Json:
     return {"user": payloads.user(call.sandbox.world.users[user_id]), "reason": guild.bans[user_id]}
 
 
@@ -96,11 +96,11 @@ def _delete_s(body: Json) -> int:
     return days * _DAY_S if seconds is None else seconds
 
 
-def _may_ban(call: Call, guild: Guild, user_id: str) -> bool:
+def _may_ban(call: ApiCall, guild: Guild, user_id: str) -> bool:
     member = guild.members.get(user_id)
     return member is None or permissions.outranks(guild, access.me(call, guild), member)
 
 
-def _ban_now(call: Call, guild: Guild, user_id: str, delete_s: int) -> None:
+def _ban_now(call: ApiCall, guild: Guild, user_id: str, delete_s: int) -> None:
     moderation.ban(call.sandbox, guild, user_id, call.reason, delete_s)
     audit.note(call, guild, Action.MEMBER_BAN_ADD, user_id)

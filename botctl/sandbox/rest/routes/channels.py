@@ -7,13 +7,13 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, moderation, posting, threads
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import FormErrors, Refusal, direct_channel, missing_permissions, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite, Thread
 from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routes.guild_channels import may_overwrite
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 CHANNEL = "/channels/{channel}"
@@ -24,12 +24,12 @@ _OWNERS = {"name", "archived", "auto_archive_duration"}  # of a thread, what its
 
 
 @route("GET", CHANNEL)
-def get_channel(call: Call) -> Json:
+def get_channel(call: ApiCall) -> Json:
     return _shown(call, access.channel_of(call))
 
 
 @route("PATCH", CHANNEL)
-def edit_channel(call: Call) -> Json:
+def edit_channel(call: ApiCall) -> Json:
     channel = access.channel_of(call)
     if channel.thread is not None:
         _edit_thread(call, channel, channel.thread)
@@ -41,7 +41,7 @@ def edit_channel(call: Call) -> Json:
 
 
 @route("DELETE", CHANNEL)
-def delete_channel(call: Call) -> Json:
+def delete_channel(call: ApiCall) -> Json:
     """A DM is only closed: it opens again with what was said in it."""
     channel = access.channel_of(call)
     shown = _shown(call, channel)
@@ -60,7 +60,7 @@ def delete_channel(call: Call) -> Json:
 
 
 @route("PUT", OVERWRITE)
-def put_overwrite(call: Call) -> None:
+def put_overwrite(call: ApiCall) -> None:
     channel, guild = _overwritable(call)
     errors, target = FormErrors(), call.path["overwrite"]
     kind = errors.choice((), call.form, "type", (0, 1))
@@ -77,7 +77,7 @@ def put_overwrite(call: Call) -> None:
 
 
 @route("DELETE", OVERWRITE)
-def delete_overwrite(call: Call) -> None:
+def delete_overwrite(call: ApiCall) -> None:
     channel, guild = _overwritable(call)
     old = channel.overwrites.get(call.path["overwrite"])
     if old is None:
@@ -87,17 +87,17 @@ def delete_overwrite(call: Call) -> None:
 
 
 @route("POST", CHANNEL + "/typing")
-def typing(call: Call) -> None:
+def typing(call: ApiCall) -> None:
     channel = access.channel_of(call)
     access.need_in(call, channel, "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES")
     posting.typing(call.sandbox, channel, call.app.id)
 
 
-def _shown(call: Call, channel: Channel) -> Json:
+def _shown(call: ApiCall, channel: Channel) -> Json:
     return payloads.any_channel(channel, call.sandbox.world, viewer=call.app.id)
 
 
-def _edit_guild_channel(call: Call, channel: Channel) -> None:
+def _edit_guild_channel(call: ApiCall, channel: Channel) -> None:
     access.need_in(call, channel, "MANAGE_CHANNELS")
     world, guild = call.sandbox.world, call.sandbox.world.guilds[channel.guild_id]
     errors = FormErrors()
@@ -119,7 +119,7 @@ def _edit_guild_channel(call: Call, channel: Channel) -> None:
         audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
-def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
+def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
     body, may = call.form, access.may_in(call, thread)
     _may_edit_thread(call, thread, state, may)
     errors = FormErrors()
@@ -144,19 +144,19 @@ def _edit_thread(call: Call, thread: Channel, state: Thread) -> None:
         audit.note(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
 
 
-def _may_edit_thread(call: Call, thread: Channel, state: Thread, may: int) -> None:
+def _may_edit_thread(call: ApiCall, thread: Channel, state: Thread, may: int) -> None:
     """Raises 50013, 160005. Who may speak in a thread may wake it; its owner may name it and put it to sleep."""
     if may & permission_bits.BITS["MANAGE_THREADS"]:
         return
     if state.locked:
-        raise Refusal(400, 160005, "Thread is locked")
+        raise ApiError(400, 160005, "Thread is locked")
     if call.form == {"archived": False} and may & permission_bits.IN_THREADS:
         return
     if thread.owner_id != call.app.id or set(call.form) - _OWNERS:
         raise missing_permissions()
 
 
-def _delete_guild_channel(call: Call, guild: Guild, channel: Channel) -> None:
+def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None:
     """What stood in a category stands alone afterwards."""
     sandbox = call.sandbox
     for child in guild.channels.values():
@@ -169,7 +169,7 @@ def _delete_guild_channel(call: Call, guild: Guild, channel: Channel) -> None:
     sandbox.channel_event("CHANNEL_DELETE", channel)
 
 
-def _overwritable(call: Call) -> tuple[Channel, Guild]:
+def _overwritable(call: ApiCall) -> tuple[Channel, Guild]:
     channel = access.channel_of(call)
     if not channel.guild_id:
         raise direct_channel()
@@ -179,12 +179,14 @@ def _overwritable(call: Call) -> tuple[Channel, Guild]:
     return channel, call.sandbox.world.guilds[channel.guild_id]
 
 
-def _overwrite(call: Call, channel: Channel, guild: Guild, after: dict[str, Overwrite]) -> None:
+def _overwrite(call: ApiCall, channel: Channel, guild: Guild, after: dict[str, Overwrite]) -> None:
     may_overwrite(call, guild, channel.overwrites, after, access.may_in(call, channel))
     moderation.set_overwrites(call.sandbox, channel, after)
 
 
-def _note_overwrite(call: Call, channel: Channel, action: Action, old: Overwrite | None, new: Overwrite | None) -> None:
+def _note_overwrite(
+    call: ApiCall, channel: Channel, action: Action, old: Overwrite | None, new: Overwrite | None
+) -> None:
     guild = call.sandbox.world.guilds[channel.guild_id]
     one = new or old
     if one is None:

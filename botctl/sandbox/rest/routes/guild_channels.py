@@ -7,13 +7,13 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.forms import KINDS
 from botctl.sandbox.model.channels.types import CATEGORY, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, Reply, route
+from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
 CHANNELS = "/guilds/{guild}/channels"
@@ -22,7 +22,7 @@ _LOGGED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "permission_o
 
 
 @route("GET", CHANNELS)
-def list_channels(call: Call) -> list[Json]:
+def list_channels(call: ApiCall) -> list[Json]:
     """Those that the bot sees; threads are elsewhere."""
     guild, world = access.guild_of(call), call.sandbox.world
     me = access.me(call, guild)
@@ -30,7 +30,7 @@ def list_channels(call: Call) -> list[Json]:
 
 
 @route("POST", CHANNELS)
-def create_channel(call: Call) -> Reply:
+def create_channel(call: ApiCall) -> ApiReply:
     guild = access.guild_of(call, "MANAGE_CHANNELS")
     sandbox, errors = call.sandbox, FormErrors()
     kind = errors.choice((), call.form, "type", KINDS) or TEXT
@@ -38,7 +38,7 @@ def create_channel(call: Call) -> Reply:
     errors.check()
     fields, settings = forms.fields(sandbox.world, guild, call.form, kind)
     if len(guild.channels) >= _MOST:
-        raise Refusal(400, 30013, f"Maximum number of server channels reached ({_MOST})")
+        raise ApiError(400, 30013, f"Maximum number of server channels reached ({_MOST})")
     may_overwrite(call, guild, {}, fields.get("overwrites", {}))
     fields.setdefault("position", sum(one.type == kind for one in guild.channels.values()))
     settings = forms.settings(kind) | settings
@@ -46,11 +46,11 @@ def create_channel(call: Call) -> Reply:
     sandbox.world.add_channel(channel)
     sandbox.channel_event("CHANNEL_CREATE", channel)
     audit.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _logged(channel)))
-    return Reply(201, payloads.channel(channel))
+    return ApiReply(201, payloads.channel(channel))
 
 
 @route("PATCH", CHANNELS)
-def arrange_channels(call: Call) -> None:
+def arrange_channels(call: ApiCall) -> None:
     """Several channels get a place: a position, a category, with its overwrites where ``lock_permissions`` is set."""
     guild = access.guild_of(call, "MANAGE_CHANNELS")
     for channel, fields in _arranged(call, guild):
@@ -63,7 +63,7 @@ def arrange_channels(call: Call) -> None:
 
 
 def may_overwrite(
-    call: Call, guild: Guild, before: dict[str, Overwrite], after: dict[str, Overwrite], granted: int | None = None
+    call: ApiCall, guild: Guild, before: dict[str, Overwrite], after: dict[str, Overwrite], granted: int | None = None
 ) -> None:
     """Raises 50013 where the bot may not turn one set of overwrites into the other. ``granted``: what it may do there.
 
@@ -76,7 +76,7 @@ def may_overwrite(
         raise missing_permissions()
 
 
-def _arranged(call: Call, guild: Guild) -> list[tuple[Channel, Json]]:
+def _arranged(call: ApiCall, guild: Guild) -> list[tuple[Channel, Json]]:
     errors, found = FormErrors(), []
     for index, one in enumerate(errors.objects((), {"": call.body}, "")):
         channel = guild.channels.get(errors.snowflake((index,), one, "id") or "")

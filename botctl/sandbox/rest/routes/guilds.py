@@ -13,7 +13,7 @@ from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT, VOICE
 from botctl.sandbox.model.world import Guild
 from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 GUILD = "/guilds/{guild}"
@@ -36,14 +36,14 @@ _LOGGED = (*_SHOWN, *_PICTURES, *_NUMBERS, *_CHANNELS, "system_channel_flags", "
 
 
 @route("GET", GUILD)
-def get_guild(call: Call) -> Json:
+def get_guild(call: ApiCall) -> Json:
     guild = access.guild_of(call)
     shown = payloads.guild(guild, call.sandbox.world)
     return {**shown, **_counts(guild)} if call.flag("with_counts") else shown
 
 
 @route("GET", GUILD + "/preview")
-def preview(call: Call) -> Json:
+def preview(call: ApiCall) -> Json:
     guild = access.guild_of(call)
     shown = payloads.guild(guild, call.sandbox.world)
     kept = ("id", "name", "icon", "splash", "discovery_splash", "home_header", "emojis", "features", "description")
@@ -51,7 +51,7 @@ def preview(call: Call) -> Json:
 
 
 @route("PATCH", GUILD)
-def edit_guild(call: Call) -> Json:
+def edit_guild(call: ApiCall) -> Json:
     guild = access.guild_of(call, "MANAGE_GUILD")
     before = _logged(call, guild)
     fields, settings = _fields(guild, call.form)
@@ -65,7 +65,7 @@ def edit_guild(call: Call) -> Json:
 
 
 @route("GET", MINE, scope="guilds")
-def my_guilds(call: Call) -> list[Json]:
+def my_guilds(call: ApiCall) -> list[Json]:
     """By id, ``after`` one or ``before`` it."""
     me, limit, errors, query = call.user_id, call.limit(_MOST, _MOST), FormErrors(), dict(call.query)
     before, after = errors.snowflake((), query, "before"), errors.snowflake((), query, "after")
@@ -79,7 +79,7 @@ def my_guilds(call: Call) -> list[Json]:
 
 
 @route("DELETE", MINE + "/{guild}")
-def leave(call: Call) -> None:
+def leave(call: ApiCall) -> None:
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None or call.app.id not in guild.members:
         raise unknown("Guild")
@@ -90,7 +90,7 @@ def _counts(guild: Guild) -> Json:
     return {"approximate_member_count": len(guild.members), "approximate_presence_count": 0}
 
 
-def _mine(call: Call, guild: Guild) -> Json:
+def _mine(call: ApiCall, guild: Guild) -> Json:
     shown = payloads.guild(guild, call.sandbox.world)
     granted = permissions.of(call.sandbox.world, guild, guild.members[call.user_id])
     mine = {key: shown[key] for key in ("id", "name", "icon", "banner", "features")}
@@ -139,6 +139,6 @@ def _channel(guild: Guild, body: Json, name: str, kinds: tuple[int, ...], errors
     return channel_id
 
 
-def _logged(call: Call, guild: Guild) -> Json:
+def _logged(call: ApiCall, guild: Guild) -> Json:
     shown = payloads.guild(guild, call.sandbox.world)
     return {key: shown[key] for key in _LOGGED if shown.get(key) is not None}

@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.model import interactions, payloads
-from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.model.messages import drafts, mentions
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import EPHEMERAL, LOADING, Message
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 
 
 @route("POST", "/interactions/{interaction}/{token}/callback", token=False)
-def callback(call: Call) -> Json | None:
+def callback(call: ApiCall) -> Json | None:
     now_s = call.sandbox.world.clock.monotonic()
     interaction = call.sandbox.book.to_answer(call.path["interaction"], call.path["token"], now_s)
     _check_place(call, interaction)
@@ -35,13 +35,13 @@ def callback(call: Call) -> Json | None:
 # What the token of an interaction may do as a webhook; `routes.webhooks` has the routes.
 
 
-def get_message(call: Call) -> Json:
+def get_message(call: ApiCall) -> Json:
     interaction, world = _interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
     return payloads.message(message, world, viewer=interaction.application_id)
 
 
-def edit_message(call: Call) -> Json:
+def edit_message(call: ApiCall) -> Json:
     interaction, world = _interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
     made = _draft(call, call.form, old=message)
@@ -50,7 +50,7 @@ def edit_message(call: Call) -> Json:
     return payloads.message(message, world, viewer=interaction.application_id)
 
 
-def delete_message(call: Call) -> None:
+def delete_message(call: ApiCall) -> None:
     interaction, world = _interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
     interactions.delete(world, interaction, message)
@@ -58,7 +58,7 @@ def delete_message(call: Call) -> None:
     interaction.changed()
 
 
-def follow_up(call: Call) -> Json:
+def follow_up(call: ApiCall) -> Json:
     interaction, sandbox = _interaction(call), call.sandbox
     message, new = interactions.follow_up(sandbox.world, interaction, _draft(call, call.form))
     tell = sandbox.post if new else sandbox.repost
@@ -67,36 +67,36 @@ def follow_up(call: Call) -> Json:
     return payloads.message(message, sandbox.world)
 
 
-def _interaction(call: Call) -> Interaction:
+def _interaction(call: ApiCall) -> Interaction:
     now_s = call.sandbox.world.clock.monotonic()
     found = call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
     _check_place(call, found)
     return found
 
 
-def _check_place(call: Call, interaction: Interaction) -> None:
+def _check_place(call: ApiCall, interaction: Interaction) -> None:
     """Raises 10003 when the channel was deleted meanwhile."""
     if interaction.channel_id not in call.sandbox.world.channels:
         raise unknown("Channel")
 
 
-def _draft(call: Call, body: Json, *, old: Message | None = None) -> Draft:
+def _draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Draft:
     made = drafts.draft(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USERS)
     call.sandbox.keep(made)
     return made
 
 
-def _data(call: Call, data: Json, *, old: Message | None = None) -> Draft:
+def _data(call: ApiCall, data: Json, *, old: Message | None = None) -> Draft:
     """The message in the ``data`` of a callback; what is wrong with it is named by its place there."""
     try:
         return _draft(call, data, old=old)
-    except Refusal as refusal:
+    except ApiError as refusal:
         if refusal.errors:
             refusal.errors = {"data": refusal.errors}
         raise
 
 
-def _acknowledge(call: Call, interaction: Interaction, kind: int, data: Json) -> Message | None:
+def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json) -> Message | None:
     """Do what the callback says; the message that it made or changed, if any."""
     sandbox, world = call.sandbox, call.sandbox.world
     match kind:
@@ -124,7 +124,7 @@ def _flags(data: Json) -> int:
     return flags
 
 
-def _described(call: Call, interaction: Interaction, kind: int, message: Message | None) -> Json:
+def _described(call: ApiCall, interaction: Interaction, kind: int, message: Message | None) -> Json:
     """``with_response``: the interaction, and what came of it."""
     shown: Json = {"id": interaction.id, "type": interaction.type}
     resource: Json = {"type": kind}

@@ -11,8 +11,8 @@ from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import (
+    ApiError,
     FormErrors,
-    Refusal,
     missing_access,
     missing_permissions,
     unknown,
@@ -21,7 +21,7 @@ from botctl.sandbox.model.api_error import (
 from botctl.sandbox.model.channels.types import CATEGORY
 from botctl.sandbox.model.world import Channel, Guild, Invite, World, discord_time
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 _ALPHABET = string.ascii_letters + string.digits
@@ -37,7 +37,7 @@ _LOGGED = ("code", "channel_id", "inviter_id", "uses", "max_uses", "max_age", "t
 
 
 @route("POST", "/channels/{channel}/invites")
-def create_invite(call: Call) -> Json:
+def create_invite(call: ApiCall) -> Json:
     """One that is like another of this bot is that other, unless it is to be ``unique``."""
     channel, guild = _place(call, "CREATE_INSTANT_INVITE")
     wanted, unique = _fields(call.form if call.body is not None else {})
@@ -47,7 +47,7 @@ def create_invite(call: Call) -> Json:
         if not unique and wanted == {"max_age_s": one.max_age_s, "max_uses": one.max_uses, "temporary": one.temporary}:
             return _shown(call, one, meta=True)
     if len(there) >= _MOST:
-        raise Refusal(400, 30016, f"Maximum number of invites reached ({_MOST})")
+        raise ApiError(400, 30016, f"Maximum number of invites reached ({_MOST})")
     code = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
     made = Invite(code, guild.id, channel.id, call.app.id, call.sandbox.world.timestamp(), **wanted)
     call.sandbox.world.invites[code] = made
@@ -59,14 +59,14 @@ def create_invite(call: Call) -> Json:
 
 
 @route("GET", "/channels/{channel}/invites")
-def channel_invites(call: Call) -> list[Json]:
+def channel_invites(call: ApiCall) -> list[Json]:
     channel, guild = _place(call, "MANAGE_CHANNELS")
     there = _valid(call.sandbox.world, guild_id=guild.id)
     return [_shown(call, one, meta=True) for one in there if one.channel_id == channel.id]
 
 
 @route("GET", "/guilds/{guild}/invites")
-def guild_invites(call: Call) -> list[Json]:
+def guild_invites(call: ApiCall) -> list[Json]:
     guild = access.guild_of(call)
     may = permissions.of(call.sandbox.world, guild, access.me(call, guild))
     if not may & permission_bits.bits("MANAGE_GUILD", "VIEW_AUDIT_LOG"):
@@ -76,7 +76,7 @@ def guild_invites(call: Call) -> list[Json]:
 
 
 @route("GET", "/invites/{code}", token=False)
-def get_invite(call: Call) -> Json:
+def get_invite(call: ApiCall) -> Json:
     invite = _invite(call)
     shown = _shown(call, invite)
     if not call.flag("with_counts"):
@@ -86,7 +86,7 @@ def get_invite(call: Call) -> Json:
 
 
 @route("DELETE", "/invites/{code}")
-def delete_invite(call: Call) -> Json:
+def delete_invite(call: ApiCall) -> Json:
     invite, sandbox = _invite(call), call.sandbox
     guild, channel = sandbox.world.guilds[invite.guild_id], sandbox.world.channels[invite.channel_id]
     if call.app.id not in guild.members:
@@ -101,7 +101,7 @@ def delete_invite(call: Call) -> Json:
     return shown
 
 
-def _place(call: Call, name: str) -> tuple[Channel, Guild]:
+def _place(call: ApiCall, name: str) -> tuple[Channel, Guild]:
     """The channel of the path, to which people can be invited."""
     channel = access.channel_of(call, name)
     if not channel.guild_id or channel.thread is not None or channel.type == CATEGORY:
@@ -123,7 +123,7 @@ def _fields(body: Json) -> tuple[Json, bool]:
     return fields, unique
 
 
-def _invite(call: Call) -> Invite:
+def _invite(call: ApiCall) -> Invite:
     invite = call.sandbox.world.invites.get(call.path["code"])
     if invite is None or invite not in _valid(call.sandbox.world, guild_id=invite.guild_id):
         raise unknown("Invite")
@@ -146,7 +146,7 @@ def _expires_at(invite: Invite) -> str | None:
     return discord_time(datetime.fromisoformat(invite.created_at) + timedelta(seconds=invite.max_age_s))
 
 
-def _shown(call: Call, invite: Invite, *, meta: bool = False) -> Json:
+def _shown(call: ApiCall, invite: Invite, *, meta: bool = False) -> Json:
     """``meta``: with how often it was used, for those who manage invites."""
     world = call.sandbox.world
     guild, channel = payloads.guild(world.guilds[invite.guild_id], world), world.channels[invite.channel_id]
@@ -173,7 +173,7 @@ def _usage(invite: Invite) -> Json:
     }
 
 
-def _event(call: Call, invite: Invite) -> Json:
+def _event(call: ApiCall, invite: Invite) -> Json:
     shown = _shown(call, invite)
     known = {key: shown[key] for key in ("type", "code", "inviter", "expires_at", "guild_id")}
     return known | _usage(invite) | {"channel_id": invite.channel_id}

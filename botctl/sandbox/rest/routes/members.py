@@ -7,12 +7,12 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions
+from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.world import Guild, Member
 from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.routes.roles import set_roles
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 MEMBERS = "/guilds/{guild}/members"
@@ -25,7 +25,7 @@ _PRUNE_DAYS = 7
 
 
 @route("GET", MEMBERS)
-def list_members(call: Call) -> list[Json]:
+def list_members(call: ApiCall) -> list[Json]:
     guild = access.guild_of(call)
     access.need_intent(call, GUILD_MEMBERS)
     limit, errors = call.limit(1, 1000), FormErrors()
@@ -36,7 +36,7 @@ def list_members(call: Call) -> list[Json]:
 
 
 @route("GET", MEMBERS + "/search")
-def search_members(call: Call) -> list[Json]:
+def search_members(call: ApiCall) -> list[Json]:
     """Members whose name or nickname begins with ``query``."""
     guild, world, errors = access.guild_of(call), call.sandbox.world, FormErrors()
     prefix = errors.text((), dict(call.query), "query", 1, 100).casefold()
@@ -50,12 +50,12 @@ def search_members(call: Call) -> list[Json]:
 
 
 @route("GET", MEMBER)
-def get_member(call: Call) -> Json:
+def get_member(call: ApiCall) -> Json:
     return payloads.member(access.member_of(call, access.guild_of(call)), call.sandbox.world)
 
 
 @route("PATCH", MEMBERS + "/@me")
-def edit_me(call: Call) -> Json:
+def edit_me(call: ApiCall) -> Json:
     """The bot's own nickname."""
     guild = access.guild_of(call)
     member, errors = access.me(call, guild), FormErrors()
@@ -68,7 +68,7 @@ def edit_me(call: Call) -> Json:
 
 
 @route("PATCH", MEMBER)
-def edit_member(call: Call) -> Json:
+def edit_member(call: ApiCall) -> Json:
     guild = access.guild_of(call)
     member, body = access.member_of(call, guild), call.form
     access.need(call, guild, *(name for key, name in _NEEDS.items() if key in body))
@@ -81,7 +81,7 @@ def edit_member(call: Call) -> Json:
     ):
         raise missing_permissions()
     if any(body.get(name) is not None for name in _VOICE):
-        raise Refusal(400, 40032, "Target user is not connected to voice.")
+        raise ApiError(400, 40032, "Target user is not connected to voice.")
     if roles is not None:
         set_roles(call, guild, member, roles)
     _edit(call, guild, member, fields)
@@ -89,7 +89,7 @@ def edit_member(call: Call) -> Json:
 
 
 @route("DELETE", MEMBER)
-def kick(call: Call) -> None:
+def kick(call: ApiCall) -> None:
     guild = access.guild_of(call, "KICK_MEMBERS")
     member = access.member_of(call, guild)
     access.outranks(call, guild, member)
@@ -98,7 +98,7 @@ def kick(call: Call) -> None:
 
 
 @route("GET", PRUNE)
-def count_prune(call: Call) -> Json:
+def count_prune(call: ApiCall) -> Json:
     guild = access.guild_of(call, "MANAGE_GUILD", "KICK_MEMBERS")
     errors, query = FormErrors(), dict(call.query)
     days = errors.snowflake((), query, "days")
@@ -109,7 +109,7 @@ def count_prune(call: Call) -> Json:
 
 
 @route("POST", PRUNE)
-def prune(call: Call) -> Json:
+def prune(call: ApiCall) -> Json:
     guild = access.guild_of(call, "MANAGE_GUILD", "KICK_MEMBERS")
     body = call.form if call.body is not None else {}
     gone, days = _pruned(call, guild, body)
@@ -120,7 +120,7 @@ def prune(call: Call) -> Json:
     return {"pruned": len(gone) if body.get("compute_prune_count", True) else None}
 
 
-def _pruned(call: Call, guild: Guild, said: Json) -> tuple[list[Member], int]:
+def _pruned(call: ApiCall, guild: Guild, said: Json) -> tuple[list[Member], int]:
     errors = FormErrors()
     days = errors.number((), said, "days", 1, 30) or _PRUNE_DAYS
     roles = errors.snowflakes((), said, "include_roles", 100)
@@ -128,7 +128,7 @@ def _pruned(call: Call, guild: Guild, said: Json) -> tuple[list[Member], int]:
     return moderation.inactive(call.sandbox.world, guild, days, roles), days
 
 
-def _fields(call: Call, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
+def _fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
     """What ``body`` sets of a member, and the roles that it names."""
     errors = FormErrors()
     fields: Json = {}
@@ -151,7 +151,7 @@ def _fields(call: Call, guild: Guild, body: Json) -> tuple[Json, list[str] | Non
     return fields, roles
 
 
-def _edit(call: Call, guild: Guild, member: Member, fields: Json) -> None:
+def _edit(call: ApiCall, guild: Guild, member: Member, fields: Json) -> None:
     before = _logged(member)
     for name, value in fields.items():
         setattr(member, name, value)

@@ -8,13 +8,13 @@ from typing import Any
 from botctl.sandbox.actions import moderation, posting
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, snowflakes
-from botctl.sandbox.model.api_error import FormErrors, Refusal, direct_channel, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 MESSAGES = "/channels/{channel}/messages"
@@ -28,7 +28,7 @@ _NONCE_MAX = 25
 
 
 @route("GET", MESSAGES)
-def list_messages(call: Call) -> list[Json]:
+def list_messages(call: ApiCall) -> list[Json]:
     """Newest first; none without the right to read the history."""
     channel, world = access.channel_of(call), call.sandbox.world
     places = _places(call)
@@ -40,13 +40,13 @@ def list_messages(call: Call) -> list[Json]:
 
 
 @route("GET", MESSAGE)
-def get_message(call: Call) -> Json:
+def get_message(call: ApiCall) -> Json:
     message = access.message_of(call, access.channel_of(call, "READ_MESSAGE_HISTORY"))
     return access.shown(call, message)
 
 
 @route("POST", MESSAGES)
-def create_message(call: Call) -> Json:
+def create_message(call: ApiCall) -> Json:
     sandbox, channel, body = call.sandbox, access.channel_of(call), call.form
     made, fields = read(call, channel, body)
     access.need_in(call, channel, *posting.needed(channel, made, tts=fields.get("tts", False)))
@@ -58,13 +58,13 @@ def create_message(call: Call) -> Json:
 
 
 @route("PATCH", MESSAGE)
-def edit_message(call: Call) -> Json:
+def edit_message(call: ApiCall) -> Json:
     """One's own; of others' only the flags, by those who manage messages."""
     channel = access.channel_of(call)
     message, form, may = access.message_of(call, channel), call.form, access.may_in(call, channel)
     own = message.author_id == call.app.id and not message.webhook_id
     if not own and (set(form) - {"flags"} or not may & permission_bits.BITS["MANAGE_MESSAGES"]):
-        raise Refusal(403, 50005, "Cannot edit a message authored by another user")
+        raise ApiError(403, 50005, "Cannot edit a message authored by another user")
     made = drafts.draft(form, call.uploads, call.sandbox.world, old=message)
     if not may & permission_bits.BITS["EMBED_LINKS"]:  # Discord passes over them, and refuses them in new messages only
         made.fields.pop("embeds", None)
@@ -73,7 +73,7 @@ def edit_message(call: Call) -> Json:
 
 
 @route("DELETE", MESSAGE)
-def delete_message(call: Call) -> None:
+def delete_message(call: ApiCall) -> None:
     channel = access.channel_of(call)
     message = access.message_of(call, channel)
     others = message.author_id != call.app.id
@@ -88,7 +88,7 @@ def delete_message(call: Call) -> None:
 
 
 @route("POST", MESSAGES + "/bulk-delete")
-def bulk_delete(call: Call) -> None:
+def bulk_delete(call: ApiCall) -> None:
     """At once, and none that is older than two weeks; ids that do not exist are passed over."""
     channel = access.channel_of(call, "MANAGE_MESSAGES")
     _no_direct(channel)
@@ -99,9 +99,9 @@ def bulk_delete(call: Call) -> None:
     errors.check()
     if len(ids) not in _BULK:
         words = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100"
-        raise Refusal(400, 50016, f"{words} messages to delete")
+        raise ApiError(400, 50016, f"{words} messages to delete")
     if min(map(int, ids)) < snowflakes.first_of(call.sandbox.clock.now() - _BULK_AGE):
-        raise Refusal(400, 50034, "You can only bulk delete messages that are under 14 days old.")
+        raise ApiError(400, 50034, "You can only bulk delete messages that are under 14 days old.")
     there = [found for one in ids if (found := call.sandbox.world.message(channel.id, one)) and not found.only_for]
     moderation.purge(call.sandbox, channel, there)
     guild = call.sandbox.world.guilds[channel.guild_id]
@@ -109,7 +109,7 @@ def bulk_delete(call: Call) -> None:
 
 
 @route("POST", MESSAGE + "/crosspost")
-def crosspost(call: Call) -> Json:
+def crosspost(call: ApiCall) -> Json:
     channel = access.channel_of(call, "SEND_MESSAGES")
     message = access.message_of(call, channel)
     if channel.type != ANNOUNCEMENT:
@@ -117,12 +117,12 @@ def crosspost(call: Call) -> Json:
     if message.author_id != call.app.id:
         access.need_in(call, channel, "MANAGE_MESSAGES")
     if message.flags & _CROSSPOSTED:
-        raise Refusal(400, 40033, "This message has already been crossposted.")
+        raise ApiError(400, 40033, "This message has already been crossposted.")
     message.flags |= _CROSSPOSTED
     return access.shown(call, call.sandbox.repost(message))
 
 
-def check_reachable(call: Call, channel: Channel) -> None:
+def check_reachable(call: ApiCall, channel: Channel) -> None:
     """Raises 50007 and 50278 for a DM whose other side does not hear the bot."""
     world = call.sandbox.world
     for one in channel.recipients:
@@ -130,12 +130,12 @@ def check_reachable(call: Call, channel: Channel) -> None:
         if one == call.app.id:
             continue
         if other.closed_dms or other.bot:
-            raise Refusal(403, 50007, "Cannot send messages to this user")
+            raise ApiError(403, 50007, "Cannot send messages to this user")
         if not any({one, call.app.id} <= guild.members.keys() for guild in world.guilds.values()):
-            raise Refusal(403, 50278, "Cannot send messages to this user due to having no mutual guilds")
+            raise ApiError(403, 50278, "Cannot send messages to this user due to having no mutual guilds")
 
 
-def read(call: Call, channel: Channel, body: Json) -> tuple[Draft, Json]:
+def read(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
     """What the body of a new message says: the draft, and what else it sets of a `Message`."""
     errors, world = FormErrors(), call.sandbox.world
     reference = errors.field((), body, "message_reference", dict)
@@ -153,7 +153,7 @@ def read(call: Call, channel: Channel, body: Json) -> tuple[Draft, Json]:
     return made, fields
 
 
-def _reply(call: Call, channel: Channel, reference: Json, target_id: str) -> Json:
+def _reply(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> Json:
     where = {"channel_id": channel.id, "guild_id": channel.guild_id}
     if any(str(reference[name]) != here for name, here in where.items() if reference.get(name)):
         words = "Cannot reply to a message in a different channel"
@@ -166,7 +166,7 @@ def _reply(call: Call, channel: Channel, reference: Json, target_id: str) -> Jso
     return {}
 
 
-def _forward(call: Call, channel: Channel, reference: Json, target_id: str) -> Json:
+def _forward(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> Json:
     """A message of any channel that the bot can read, as it was then."""
     world = call.sandbox.world
     source = world.channels.get(str(reference.get("channel_id") or channel.id))
@@ -187,7 +187,7 @@ def _forward(call: Call, channel: Channel, reference: Json, target_id: str) -> J
     }
 
 
-def _places(call: Call) -> dict[str, str]:
+def _places(call: ApiCall) -> dict[str, str]:
     """One of ``around``, ``before`` and ``after``: an id."""
     errors, query = FormErrors(), dict(call.query)
     said = {name: errors.snowflake((), query, name) for name in ("around", "before", "after")}
@@ -205,7 +205,7 @@ def _nonce(errors: FormErrors, body: Json) -> str | int | None:
     return None
 
 
-def _twin(call: Call, channel: Channel, body: Json) -> Message | None:
+def _twin(call: ApiCall, channel: Channel, body: Json) -> Message | None:
     """With ``enforce_nonce``: the message that the bot has said already, with the same nonce."""
     if not body.get("enforce_nonce") or body.get("nonce") is None:
         return None

@@ -15,7 +15,7 @@ from botctl.sandbox.model.api_error import unauthorized, unknown
 from botctl.sandbox.model.oauth import TOKEN_S, Grant, OAuthError, scopes_of
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.model.world import Application, discord_time
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 # Of an application, what anybody may see (Discord: Get Current Authorization Information)
@@ -24,7 +24,7 @@ _FLAGS = ("flags", "flags_new")
 
 
 @route("GET", "/oauth2/@me", token=False, scope="")
-def authorization(call: Call) -> Json:
+def authorization(call: ApiCall) -> Json:
     """What a person's token allows, and until when."""
     world, grant = call.sandbox.world, call.grant
     if grant is None:
@@ -40,7 +40,7 @@ def authorization(call: Call) -> Json:
 
 
 @route("POST", "/oauth2/token", token=False)
-def token(call: Call) -> Json:
+def token(call: ApiCall) -> Json:
     """For a code, a refresh token, or the client's own secret."""
     app = _client(call)
     make = _GRANTS.get(_said(call, "grant_type"))
@@ -50,14 +50,14 @@ def token(call: Call) -> Json:
 
 
 @route("POST", "/oauth2/token/revoke", token=False)
-def revoke(call: Call) -> Json:
+def revoke(call: ApiCall) -> Json:
     """All tokens of the authorization end."""
     call.sandbox.grants.revoke(_said(call, "token"), _client(call).id)
     return {}
 
 
 @route("GET", "/users/@me/guilds/{guild}/member", token=False, scope="guilds.members.read")
-def my_member(call: Call) -> Json:
+def my_member(call: ApiCall) -> Json:
     """The person as a member of one of their guilds."""
     world, grant = call.sandbox.world, call.grant
     guild = world.guilds.get(call.path["guild"])
@@ -67,30 +67,30 @@ def my_member(call: Call) -> Json:
     return payloads.member(member, world)
 
 
-def _by_code(call: Call, app: Application) -> Json:
+def _by_code(call: ApiCall, app: Application) -> Json:
     code, where, verifier = (_said(call, one) for one in ("code", "redirect_uri", "code_verifier"))
     return _issued(call, *call.sandbox.grants.redeem(code, app.id, where, verifier, call.sandbox.clock.monotonic()))
 
 
-def _by_refresh(call: Call, app: Application) -> Json:
+def _by_refresh(call: ApiCall, app: Application) -> Json:
     refresh = _said(call, "refresh_token")
     return _issued(call, *call.sandbox.grants.renew(refresh, app.id, call.sandbox.clock.monotonic()))
 
 
-def _by_client(call: Call, app: Application) -> Json:
+def _by_client(call: ApiCall, app: Application) -> Json:
     """Discord: Client Credentials Grant: a token of the application's owner, without a way to renew it."""
     grant = Grant(app.id, app.owner_id, scopes_of(_said(call, "scope")), 0.0)
     return _issued(call, *call.sandbox.grants.issue(grant, call.sandbox.clock.monotonic(), renewable=False))
 
 
-_GRANTS: dict[str, Callable[[Call, Application], Json]] = {
+_GRANTS: dict[str, Callable[[ApiCall, Application], Json]] = {
     "authorization_code": _by_code,
     "refresh_token": _by_refresh,
     "client_credentials": _by_client,
 }
 
 
-def _issued(call: Call, token: str, grant: Grant) -> Json:
+def _issued(call: ApiCall, token: str, grant: Grant) -> Json:
     shown: Json = {
         "token_type": "Bearer",
         "access_token": token,
@@ -103,7 +103,7 @@ def _issued(call: Call, token: str, grant: Grant) -> Json:
     return {**shown, "guild": payloads.guild(guild, call.sandbox.world)} if guild else shown
 
 
-def _client(call: Call) -> Application:
+def _client(call: ApiCall) -> Application:
     """Who calls, by the body or by HTTP Basic. Raises OAuthError."""
     client_id, secret = _basic(call.authorization) or (_said(call, "client_id"), _said(call, "client_secret"))
     app = call.sandbox.world.applications.get(client_id)
@@ -126,7 +126,7 @@ def _basic(authorization: str | None) -> tuple[str, str] | None:
     return unquote_plus(name), unquote_plus(secret)
 
 
-def _said(call: Call, name: str) -> str:
+def _said(call: ApiCall, name: str) -> str:
     """A field of the form."""
     body = call.body if isinstance(call.body, dict) else {}
     return str(body.get(name) or "")

@@ -7,10 +7,10 @@ from typing import Any
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, unknown
 from botctl.sandbox.model.world import Guild, Member
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 WELCOME = "/guilds/{guild}/welcome-screen"
@@ -22,7 +22,7 @@ _OPEN_LEAST, _SPOKEN_LEAST = 7, 5  # channels that everyone sees, and in which e
 
 
 @route("GET", WELCOME)
-def get_welcome_screen(call: Call) -> Json:
+def get_welcome_screen(call: ApiCall) -> Json:
     """One that is not switched on, for those who manage the guild."""
     guild = access.guild_of(call)
     screen = guild.pages.get("welcome_screen")
@@ -34,7 +34,7 @@ def get_welcome_screen(call: Call) -> Json:
 
 
 @route("PATCH", WELCOME)
-def edit_welcome_screen(call: Call) -> Json:
+def edit_welcome_screen(call: ApiCall) -> Json:
     guild, body, errors = access.guild_of(call, "MANAGE_GUILD"), call.form, FormErrors()
     screen: Json = {
         "enabled": False,
@@ -55,12 +55,12 @@ def edit_welcome_screen(call: Call) -> Json:
 
 
 @route("GET", ONBOARDING)
-def get_onboarding(call: Call) -> Json:
+def get_onboarding(call: ApiCall) -> Json:
     return _onboarding(access.guild_of(call))
 
 
 @route("PUT", ONBOARDING)
-def put_onboarding(call: Call) -> Json:
+def put_onboarding(call: ApiCall) -> Json:
     guild, body, errors = access.guild_of(call, "MANAGE_GUILD", "MANAGE_ROLES"), call.form, FormErrors()
     before = _onboarding(guild)
     said: Json = {
@@ -72,7 +72,7 @@ def put_onboarding(call: Call) -> Json:
     errors.check()
     after = before | {name: value for name, value in said.items() if value is not None}
     if after["enabled"] and not _enough(call, guild, after):
-        raise Refusal(400, 350000, "Cannot enable onboarding, requirements are not met")
+        raise ApiError(400, 350000, "Cannot enable onboarding, requirements are not met")
     guild.pages["onboarding"] = after
     if changes := audit_log.changed(before, after):
         audit.note(call, guild, Action.ONBOARDING_UPDATE, guild.id, changes=changes)
@@ -80,12 +80,12 @@ def put_onboarding(call: Call) -> Json:
 
 
 @route("GET", WIDGET)
-def get_widget_settings(call: Call) -> Json:
+def get_widget_settings(call: ApiCall) -> Json:
     return _widget(call, access.guild_of(call, "MANAGE_GUILD"))
 
 
 @route("PATCH", WIDGET)
-def edit_widget_settings(call: Call) -> Json:
+def edit_widget_settings(call: ApiCall) -> Json:
     guild, errors = access.guild_of(call, "MANAGE_GUILD"), FormErrors()
     before = _widget(call, guild)
     enabled, channel_id = errors.field((), call.form, "enabled", bool), errors.snowflake((), call.form, "channel_id")
@@ -102,13 +102,13 @@ def edit_widget_settings(call: Call) -> Json:
 
 
 @route("GET", WIDGET + ".json", token=False)
-def get_widget(call: Call) -> Json:
+def get_widget(call: ApiCall) -> Json:
     """For anybody, once it is switched on."""
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None:
         raise unknown("Guild")
     if not guild.settings.get("widget_enabled"):
-        raise Refusal(403, 50004, "Widget Disabled")
+        raise ApiError(403, 50004, "Widget Disabled")
     shown: Json = {"id": guild.id, "name": guild.name, "instant_invite": None, "presence_count": 0}
     return shown | {"channels": [], "members": []}
 
@@ -136,7 +136,7 @@ def _onboarding(guild: Guild) -> Json:
     return {**blank, **guild.pages.get("onboarding", {})}
 
 
-def _prompts(call: Call, guild: Guild, body: Json, errors: FormErrors) -> list[Json] | None:
+def _prompts(call: ApiCall, guild: Guild, body: Json, errors: FormErrors) -> list[Json] | None:
     if body.get("prompts") is None:
         return None
     listed = errors.objects((), body, "prompts")
@@ -144,7 +144,7 @@ def _prompts(call: Call, guild: Guild, body: Json, errors: FormErrors) -> list[J
     return [_prompt(call, guild, one, errors, ("prompts", index)) for index, one in enumerate(listed)]
 
 
-def _prompt(call: Call, guild: Guild, said: Json, errors: FormErrors, path: Path) -> Json:
+def _prompt(call: ApiCall, guild: Guild, said: Json, errors: FormErrors, path: Path) -> Json:
     """A question; one whose id is not known gets one."""
     options = errors.objects(path, said, "options")
     if not 1 <= len(options) <= _OPTIONS_MOST:
@@ -162,7 +162,7 @@ def _prompt(call: Call, guild: Guild, said: Json, errors: FormErrors, path: Path
     }
 
 
-def _option(call: Call, guild: Guild, said: Json, errors: FormErrors, path: Path) -> Json:
+def _option(call: ApiCall, guild: Guild, said: Json, errors: FormErrors, path: Path) -> Json:
     emoji = {"id": errors.snowflake(path, said, "emoji_id"), "name": _word(said, errors, path)}
     return {
         "id": errors.snowflake(path, said, "id") or call.sandbox.world.new_id(),
@@ -189,7 +189,7 @@ def _word(said: Json, errors: FormErrors, path: Path) -> str | None:
     return errors.text(path, said, "emoji_name", 0, 100) or None
 
 
-def _enough(call: Call, guild: Guild, wanted: Json) -> bool:
+def _enough(call: ApiCall, guild: Guild, wanted: Json) -> bool:
     """Discord: Modify Guild Onboarding: so many channels are open from the start, and in so many everyone may write."""
     ids = set(wanted["default_channel_ids"])
     if wanted["mode"] == 1:  # what the questions open counts too
@@ -200,6 +200,6 @@ def _enough(call: Call, guild: Guild, wanted: Json) -> bool:
     return sum(bool(may & permission_bits.VIEW) for may in granted) >= _OPEN_LEAST and spoken >= _SPOKEN_LEAST
 
 
-def _widget(call: Call, guild: Guild) -> Json:
+def _widget(call: ApiCall, guild: Guild) -> Json:
     shown = payloads.guild(guild, call.sandbox.world)
     return {"enabled": shown["widget_enabled"], "channel_id": shown["widget_channel_id"]}

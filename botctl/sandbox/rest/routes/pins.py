@@ -8,11 +8,11 @@ from typing import Any
 from botctl.sandbox.actions import posting, threads
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import permission_bits
-from botctl.sandbox.model.api_error import FormErrors, Refusal, system_message
+from botctl.sandbox.model.api_error import ApiError, FormErrors, system_message
 from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.world import Channel, Message
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 PINS = "/channels/{channel}/messages/pins"
@@ -23,7 +23,7 @@ _PINNED = 6  # Discord: Message resource > Message Types
 
 
 @route("GET", PINS)
-def list_pins(call: Call) -> Json:
+def list_pins(call: ApiCall) -> Json:
     """Newest first, ``before`` a time; none without the right to read the history."""
     channel = access.channel_of(call)
     limit, found, errors = call.limit(_SHOWN_MOST, _SHOWN_MOST), _readable(call, channel), FormErrors()
@@ -36,13 +36,13 @@ def list_pins(call: Call) -> Json:
 
 
 @route("GET", OLD_PINS)
-def list_newest(call: Call) -> list[Json]:
+def list_newest(call: ApiCall) -> list[Json]:
     return [access.shown(call, one) for one in _readable(call, access.channel_of(call))[:_SHOWN_MOST]]
 
 
 @route("PUT", PINS + "/{message}")
 @route("PUT", OLD_PINS + "/{message}")
-def pin(call: Call) -> None:
+def pin(call: ApiCall) -> None:
     channel = access.channel_of(call, "PIN_MESSAGES")
     message, sandbox = access.message_of(call, channel), call.sandbox
     threads.check_awake(channel)
@@ -51,7 +51,7 @@ def pin(call: Call) -> None:
     if message.type not in posting.DELETABLE:
         raise system_message()
     if len(_pinned(call, channel)) >= _MOST:
-        raise Refusal(400, 30003, f"Maximum number of pins reached for the channel ({_MOST})")
+        raise ApiError(400, 30003, f"Maximum number of pins reached for the channel ({_MOST})")
     message.pinned_at = channel.last_pin_at = sandbox.world.timestamp()
     _tell(call, channel, message, Action.MESSAGE_PIN)
     where = {"guild_id": channel.guild_id} if channel.guild_id else {}
@@ -62,7 +62,7 @@ def pin(call: Call) -> None:
 
 @route("DELETE", PINS + "/{message}")
 @route("DELETE", OLD_PINS + "/{message}")
-def unpin(call: Call) -> None:
+def unpin(call: ApiCall) -> None:
     channel = access.channel_of(call, "PIN_MESSAGES")
     message = access.message_of(call, channel)
     threads.check_awake(channel)
@@ -73,7 +73,7 @@ def unpin(call: Call) -> None:
         _tell(call, channel, message, Action.MESSAGE_UNPIN)
 
 
-def _tell(call: Call, channel: Channel, message: Message, action: Action) -> None:
+def _tell(call: ApiCall, channel: Channel, message: Message, action: Action) -> None:
     event = {"channel_id": channel.id, "last_pin_timestamp": channel.last_pin_at}
     if channel.guild_id:
         guild = call.sandbox.world.guilds[channel.guild_id]
@@ -84,10 +84,10 @@ def _tell(call: Call, channel: Channel, message: Message, action: Action) -> Non
     call.sandbox.repost(message)
 
 
-def _readable(call: Call, channel: Channel) -> list[Message]:
+def _readable(call: ApiCall, channel: Channel) -> list[Message]:
     return _pinned(call, channel) if access.may_in(call, channel) & permission_bits.HISTORY else []
 
 
-def _pinned(call: Call, channel: Channel) -> list[Message]:
+def _pinned(call: ApiCall, channel: Channel) -> list[Message]:
     there = call.sandbox.world.messages.get(channel.id, {}).values()
     return sorted((one for one in there if one.pinned_at), key=lambda one: one.pinned_at or "", reverse=True)

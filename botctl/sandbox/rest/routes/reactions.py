@@ -9,7 +9,7 @@ from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import FormErrors, unknown
 from botctl.sandbox.model.world import Channel, Message
 from botctl.sandbox.rest import access
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 REACTIONS = "/channels/{channel}/messages/{message}/reactions"
@@ -17,20 +17,20 @@ OF_EMOJI = REACTIONS + "/{emoji}"
 
 
 @route("PUT", OF_EMOJI + "/@me")
-def add(call: Call) -> None:
+def add(call: ApiCall) -> None:
     channel, message = _there(call)
     may = access.may_in(call, channel)
     reactions.add(call.sandbox, message, call.app.id, _key(call, channel, may), may=may)
 
 
 @route("DELETE", OF_EMOJI + "/@me")
-def take_back(call: Call) -> None:
+def take_back(call: ApiCall) -> None:
     channel, message = _there(call)
     reactions.remove(call.sandbox, message, call.app.id, _key(call, channel))
 
 
 @route("DELETE", OF_EMOJI + "/{user}")
-def remove(call: Call) -> None:
+def remove(call: ApiCall) -> None:
     channel, message = _there(call, "MANAGE_MESSAGES")
     if call.path["user"] not in call.sandbox.world.users:
         raise unknown("User")
@@ -38,7 +38,7 @@ def remove(call: Call) -> None:
 
 
 @route("GET", OF_EMOJI)
-def list_givers(call: Call) -> list[Json]:
+def list_givers(call: ApiCall) -> list[Json]:
     """Who gave it, by user id, ``after`` one."""
     channel, message = _there(call, "READ_MESSAGE_HISTORY")
     errors, query, limit = FormErrors(), dict(call.query), call.limit(25, 100)
@@ -51,21 +51,21 @@ def list_givers(call: Call) -> list[Json]:
 
 
 @route("DELETE", REACTIONS)
-def clear(call: Call) -> None:
+def clear(call: ApiCall) -> None:
     _, message = _there(call, "MANAGE_MESSAGES")
     reactions.clear(call.sandbox, message)
 
 
 @route("DELETE", OF_EMOJI)
-def clear_emoji(call: Call) -> None:
+def clear_emoji(call: ApiCall) -> None:
     channel, message = _there(call, "MANAGE_MESSAGES")
     reactions.clear(call.sandbox, message, _key(call, channel))
 
 
-def _there(call: Call, *names: str) -> tuple[Channel, Message]:
+def _there(call: ApiCall, *names: str) -> tuple[Channel, Message]:
     channel = access.channel_of(call, *names)
     return channel, access.message_of(call, channel)
 
 
-def _key(call: Call, channel: Channel, may: int = permission_bits.ALL) -> str:
+def _key(call: ApiCall, channel: Channel, may: int = permission_bits.ALL) -> str:
     return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, may)

@@ -8,10 +8,10 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, moderation
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_permissions, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild, Member, Role
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 ROLES = "/guilds/{guild}/roles"
@@ -23,12 +23,12 @@ _LOGGED = ("name", "permissions", "color", "hoist", "mentionable", "position")
 
 
 @route("GET", ROLES)
-def list_roles(call: Call) -> list[Json]:
+def list_roles(call: ApiCall) -> list[Json]:
     return [payloads.role(one) for one in access.guild_of(call).roles.values()]
 
 
 @route("GET", ROLES + "/member-counts")
-def count_members(call: Call) -> Json:
+def count_members(call: ApiCall) -> Json:
     """Of every role but @everyone."""
     guild = access.guild_of(call)
     counted = Counter(role for member in guild.members.values() for role in member.roles)
@@ -36,15 +36,15 @@ def count_members(call: Call) -> Json:
 
 
 @route("GET", ROLE)
-def get_role(call: Call) -> Json:
+def get_role(call: ApiCall) -> Json:
     return payloads.role(access.role_of(call, access.guild_of(call)))
 
 
 @route("POST", ROLES)
-def create_role(call: Call) -> Json:
+def create_role(call: ApiCall) -> Json:
     guild = access.guild_of(call, "MANAGE_ROLES")
     if len(guild.roles) >= _MOST:
-        raise Refusal(400, 30005, f"Maximum number of server roles reached ({_MOST})")
+        raise ApiError(400, 30005, f"Maximum number of server roles reached ({_MOST})")
     everyone = guild.roles[guild.id]
     fields = {"name": "new role", "permissions": everyone.permissions, **_fields(call)}
     _may_grant(call, guild, fields["permissions"] & ~everyone.permissions)
@@ -56,7 +56,7 @@ def create_role(call: Call) -> Json:
 
 
 @route("PATCH", ROLE)
-def edit_role(call: Call) -> Json:
+def edit_role(call: ApiCall) -> Json:
     guild = access.guild_of(call, "MANAGE_ROLES")
     role = access.role_of(call, guild)
     access.above(call, guild, role.position)
@@ -69,7 +69,7 @@ def edit_role(call: Call) -> Json:
 
 
 @route("PATCH", ROLES)
-def move_roles(call: Call) -> list[Json]:
+def move_roles(call: ApiCall) -> list[Json]:
     guild = access.guild_of(call, "MANAGE_ROLES")
     moved = _moves(call, guild)
     for role, position in moved:
@@ -80,7 +80,7 @@ def move_roles(call: Call) -> list[Json]:
 
 
 @route("DELETE", ROLE)
-def delete_role(call: Call) -> None:
+def delete_role(call: ApiCall) -> None:
     guild = access.guild_of(call, "MANAGE_ROLES")
     role = access.role_of(call, guild)
     _own(guild, role)
@@ -90,20 +90,20 @@ def delete_role(call: Call) -> None:
 
 
 @route("PUT", MEMBER_ROLE)
-def give_role(call: Call) -> None:
+def give_role(call: ApiCall) -> None:
     guild = access.guild_of(call, "MANAGE_ROLES")
     member, role = access.member_of(call, guild), _wearable(call, guild)
     set_roles(call, guild, member, [*member.roles, role.id])
 
 
 @route("DELETE", MEMBER_ROLE)
-def take_role(call: Call) -> None:
+def take_role(call: ApiCall) -> None:
     guild = access.guild_of(call, "MANAGE_ROLES")
     member, role = access.member_of(call, guild), _wearable(call, guild)
     set_roles(call, guild, member, [one for one in member.roles if one != role.id])
 
 
-def set_roles(call: Call, guild: Guild, member: Member, wanted: list[str]) -> None:
+def set_roles(call: ApiCall, guild: Guild, member: Member, wanted: list[str]) -> None:
     """Give ``member`` exactly these roles; raises 50013 and 50028 for one that the bot may not give or take."""
     added = [guild.roles[one] for one in dict.fromkeys(wanted) if one not in member.roles]
     removed = [guild.roles[one] for one in member.roles if one not in wanted]
@@ -122,7 +122,7 @@ def set_roles(call: Call, guild: Guild, member: Member, wanted: list[str]) -> No
     audit.note(call, guild, Action.MEMBER_ROLE_UPDATE, member.user_id, changes=changes)
 
 
-def _fields(call: Call) -> Json:
+def _fields(call: ApiCall) -> Json:
     """What the body sets of a role."""
     body, errors = call.form, FormErrors()
     found: Json = {}
@@ -139,11 +139,11 @@ def _fields(call: Call) -> Json:
             found[name] = flag
     errors.check()
     if body.get("icon") or body.get("unicode_emoji"):
-        raise Refusal(403, 50101, "This server needs more boosts to perform this action")
+        raise ApiError(403, 50101, "This server needs more boosts to perform this action")
     return found
 
 
-def _moves(call: Call, guild: Guild) -> list[tuple[Role, int]]:
+def _moves(call: ApiCall, guild: Guild) -> list[tuple[Role, int]]:
     """The roles that the body moves, and where to."""
     errors, body = FormErrors(), {"": call.body}
     moved = []
@@ -152,14 +152,14 @@ def _moves(call: Call, guild: Guild) -> list[tuple[Role, int]]:
         position = errors.number((index,), one, "position", 0, _MOST)
         if role is None or role.id == guild.id:
             errors.check()
-            raise Refusal(400, 50028, "Invalid role")
+            raise ApiError(400, 50028, "Invalid role")
         if position is not None and position != role.position:
             moved.append((role, max(position, 1)))
     errors.check()
     return moved
 
 
-def _edit(call: Call, guild: Guild, role: Role, fields: Json) -> None:
+def _edit(call: ApiCall, guild: Guild, role: Role, fields: Json) -> None:
     before = _logged(role)
     for name, value in fields.items():
         setattr(role, name, value)
@@ -168,13 +168,13 @@ def _edit(call: Call, guild: Guild, role: Role, fields: Json) -> None:
         audit.note(call, guild, Action.ROLE_UPDATE, role.id, changes=changes)
 
 
-def _may_grant(call: Call, guild: Guild, wanted: int) -> None:
+def _may_grant(call: ApiCall, guild: Guild, wanted: int) -> None:
     """Nobody gives or takes a permission that they do not have."""
     if wanted & ~permissions.of(call.sandbox.world, guild, access.me(call, guild)):
         raise missing_permissions()
 
 
-def _wearable(call: Call, guild: Guild) -> Role:
+def _wearable(call: ApiCall, guild: Guild) -> Role:
     """The role of the path; raises 10011, also for @everyone: as a role of somebody's, there is no such."""
     role = access.role_of(call, guild)
     if role.id == guild.id:
@@ -185,7 +185,7 @@ def _wearable(call: Call, guild: Guild) -> Role:
 def _own(guild: Guild, role: Role) -> None:
     """@everyone and the role of a bot are neither given, taken nor deleted."""
     if role.id == guild.id or role.bot_id is not None:
-        raise Refusal(400, 50028, "Invalid role")
+        raise ApiError(400, 50028, "Invalid role")
 
 
 def _logged(role: Role) -> Json:

@@ -10,12 +10,12 @@ from typing import Any
 from botctl.sandbox.actions import audit_log
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import FormErrors, Path, Refusal, missing_permissions, unknown
+from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, missing_permissions, unknown
 from botctl.sandbox.model.channels.types import STAGE, VOICE
 from botctl.sandbox.model.world import Guild, discord_time
 from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 EVENTS = "/guilds/{guild}/scheduled-events"
@@ -31,7 +31,7 @@ _UNLOGGED = ("id", "guild_id", "creator_id", "entity_id", "guild_scheduled_event
 
 
 @route("GET", EVENTS)
-def list_events(call: Call) -> list[Json]:
+def list_events(call: ApiCall) -> list[Json]:
     """Those that are not over, and whose channel the bot sees."""
     guild = access.guild_of(call)
     coming = [one for one in guild.scheduled_events.values() if one["status"] in _NEXT and _sees(call, guild, one)]
@@ -39,19 +39,19 @@ def list_events(call: Call) -> list[Json]:
 
 
 @route("GET", EVENT)
-def get_event(call: Call) -> Json:
+def get_event(call: ApiCall) -> Json:
     return _shown(call, _event(call, access.guild_of(call)))
 
 
 @route("GET", EVENT + "/users")
-def list_interested(call: Call) -> list[Json]:
+def list_interested(call: ApiCall) -> list[Json]:
     _event(call, access.guild_of(call))
     call.limit(100, 100)
     return []
 
 
 @route("POST", EVENTS)
-def create_event(call: Call) -> Json:
+def create_event(call: ApiCall) -> Json:
     guild, errors = access.guild_of(call), FormErrors()
     errors.required(call.form, "name", "scheduled_start_time", "privacy_level", "entity_type")
     errors.check()
@@ -61,7 +61,7 @@ def create_event(call: Call) -> Json:
     made |= _fields(call, guild, made)
     _need(call, guild, made, "CREATE_EVENTS")
     if sum(one["status"] in _NEXT for one in guild.scheduled_events.values()) >= _MOST:
-        raise Refusal(400, 30038, f"Maximum number of uncompleted guild scheduled events reached ({_MOST})")
+        raise ApiError(400, 30038, f"Maximum number of uncompleted guild scheduled events reached ({_MOST})")
     guild.scheduled_events[made["id"]] = made
     _tell(call, guild, "CREATE", made)
     changes = audit_log.changed({}, _logged(made))
@@ -70,7 +70,7 @@ def create_event(call: Call) -> Json:
 
 
 @route("PATCH", EVENT)
-def edit_event(call: Call) -> Json:
+def edit_event(call: ApiCall) -> Json:
     """It begins and ends by its ``status``."""
     guild = access.guild_of(call)
     before = _editable(call, guild)
@@ -84,7 +84,7 @@ def edit_event(call: Call) -> Json:
 
 
 @route("DELETE", EVENT)
-def delete_event(call: Call) -> None:
+def delete_event(call: ApiCall) -> None:
     guild = access.guild_of(call)
     gone = _editable(call, guild)
     del guild.scheduled_events[gone["id"]]
@@ -93,7 +93,7 @@ def delete_event(call: Call) -> None:
     audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
 
 
-def _event(call: Call, guild: Guild) -> Json:
+def _event(call: ApiCall, guild: Guild) -> Json:
     """The event of the path, where the bot sees it; raises 10070."""
     found = guild.scheduled_events.get(call.path["event"])
     if found is None or not _sees(call, guild, found):
@@ -101,7 +101,7 @@ def _event(call: Call, guild: Guild) -> Json:
     return found
 
 
-def _editable(call: Call, guild: Guild) -> Json:
+def _editable(call: ApiCall, guild: Guild) -> Json:
     """The event of the path: who made it needs CREATE_EVENTS or MANAGE_EVENTS, others the latter; raises 50013."""
     event = _event(call, guild)
     granted = permissions.of(call.sandbox.world, guild, access.me(call, guild), guild.channels.get(event["channel_id"]))
@@ -113,12 +113,12 @@ def _editable(call: Call, guild: Guild) -> Json:
     return event
 
 
-def _sees(call: Call, guild: Guild, event: Json) -> bool:
+def _sees(call: ApiCall, guild: Guild, event: Json) -> bool:
     channel = guild.channels.get(event["channel_id"] or "")
     return channel is None or bool(access.may_in(call, channel) & permission_bits.VIEW)
 
 
-def _need(call: Call, guild: Guild, event: Json, *names: str) -> None:
+def _need(call: ApiCall, guild: Guild, event: Json, *names: str) -> None:
     """Raises 50001, 50013 unless the bot has ``names`` where the event takes place, and can go there itself."""
     if event["channel_id"] is None:
         access.need(call, guild, *names)
@@ -126,12 +126,12 @@ def _need(call: Call, guild: Guild, event: Json, *names: str) -> None:
         access.need_in(call, guild.channels[event["channel_id"]], "CONNECT", *names)
 
 
-def _shown(call: Call, event: Json) -> Json:
+def _shown(call: ApiCall, event: Json) -> Json:
     shown = payloads.scheduled_event(event, call.sandbox.world)
     return {**shown, "user_count": 0} if call.flag("with_user_count") else shown
 
 
-def _tell(call: Call, guild: Guild, what: str, event: Json) -> None:
+def _tell(call: ApiCall, guild: Guild, what: str, event: Json) -> None:
     shown = {**payloads.scheduled_event(event, call.sandbox.world), "user_count": 0}
     channel = guild.channels.get(event["channel_id"] or "")
     call.sandbox.emit(f"GUILD_SCHEDULED_EVENT_{what}", shown, guild.id, channel=channel)
@@ -141,11 +141,11 @@ def _logged(event: Json) -> Json:
     return {key: value for key, value in event.items() if key not in _UNLOGGED and value is not None}
 
 
-def _fields(call: Call, guild: Guild, event: Json) -> Json:
+def _fields(call: ApiCall, guild: Guild, event: Json) -> Json:
     """What the body sets of ``event``; raises 50035, 180000."""
     body, errors = call.form, FormErrors()
     if event["status"] not in _NEXT:
-        raise Refusal(400, 180000, "Cannot update a finished event")
+        raise ApiError(400, 180000, "Cannot update a finished event")
     found: Json = {"name": errors.text((), body, "name", 1, 100)} if "name" in body else {}
     if "description" in body:
         found["description"] = errors.text((), body, "description", 0, 1000) or None
@@ -167,7 +167,7 @@ def _fields(call: Call, guild: Guild, event: Json) -> Json:
     return found
 
 
-def _times(call: Call, event: Json, errors: FormErrors) -> Json:
+def _times(call: ApiCall, event: Json, errors: FormErrors) -> Json:
     """Its beginning, which lies ahead, and its end, which comes later."""
     names = ("scheduled_start_time", "scheduled_end_time")
     said = {name: found for name in names if (found := errors.time((), call.form, name))}

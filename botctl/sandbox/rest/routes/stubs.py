@@ -12,7 +12,7 @@ from botctl.sandbox.model.api_error import FormErrors
 from botctl.sandbox.model.world import discord_time
 from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.access import own_application
-from botctl.sandbox.rest.routing import Call, route
+from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 _REGIONS = {"rotterdam": "Rotterdam", "singapore": "Singapore", "us-east": "US East"}
@@ -21,24 +21,24 @@ _PAUSES = ("invites_disabled_until", "dms_disabled_until")
 
 
 @route("GET", "/voice/regions")
-def voice_regions(_: Call) -> list[Json]:
+def voice_regions(_: ApiCall) -> list[Json]:
     return _regions()
 
 
 @route("GET", "/guilds/{guild}/regions")
-def regions_of_guild(call: Call) -> list[Json]:
+def regions_of_guild(call: ApiCall) -> list[Json]:
     access.guild_of(call)
     return _regions()
 
 
 @route("GET", "/guilds/{guild}/vanity-url")
-def vanity_url(call: Call) -> Json:
+def vanity_url(call: ApiCall) -> Json:
     access.guild_of(call, "MANAGE_GUILD")
     return {"code": None, "uses": 0}
 
 
 @route("GET", "/guilds/{guild}/integrations")
-def integrations(call: Call) -> list[Json]:
+def integrations(call: ApiCall) -> list[Json]:
     """The bots of the guild."""
     guild, world = access.guild_of(call, "MANAGE_GUILD"), call.sandbox.world
     there = [one for one in world.applications.values() if one.id in guild.members]
@@ -61,7 +61,7 @@ def integrations(call: Call) -> list[Json]:
 
 
 @route("PUT", "/guilds/{guild}/incident-actions")
-def pause_guild(call: Call) -> Json:
+def pause_guild(call: ApiCall) -> Json:
     """Invites and DMs are switched off for a day at most; here that is told, and nothing else comes of it."""
     guild, errors = access.guild_of(call, "MANAGE_GUILD"), FormErrors()
     before = guild.settings.get("incidents_data") or dict.fromkeys(_PAUSES)
@@ -81,13 +81,13 @@ def pause_guild(call: Call) -> Json:
 
 
 @route("GET", "/applications/{application}/entitlements")
-def entitlements(call: Call) -> list[Json]:
+def entitlements(call: ApiCall) -> list[Json]:
     own_application(call)
     return []
 
 
 @route("GET", "/sticker-packs")
-def sticker_packs(_: Call) -> Json:
+def sticker_packs(_: ApiCall) -> Json:
     return {"sticker_packs": []}
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.api_error import FormErrors, Refusal, missing_access, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_access, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Channel, Member
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routing import Call, Reply, route
+from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
 CHANNEL = "/channels/{channel}"
@@ -23,7 +23,7 @@ _ARCHIVED = CHANNEL + "/threads/archived"
 
 
 @route("POST", CHANNEL + "/threads")
-def begin(call: Call) -> Reply:
+def begin(call: ApiCall) -> ApiReply:
     """Without a message; in a forum, a post with its first message."""
     parent = access.channel_of(call)
     offered = threads.kinds(parent)
@@ -36,11 +36,11 @@ def begin(call: Call) -> Reply:
     access.need_in(call, parent, "CREATE_PRIVATE_THREADS" if kind == PRIVATE_THREAD else "CREATE_PUBLIC_THREADS")
     thread = threads.begin(call.sandbox, parent, call.app.id, name, kind, **fields)
     _note(call, thread)
-    return Reply(201, threads.shown(thread, viewer=call.app.id))
+    return ApiReply(201, threads.shown(thread, viewer=call.app.id))
 
 
 @route("POST", CHANNEL + "/messages/{message}/threads")
-def begin_at_message(call: Call) -> Reply:
+def begin_at_message(call: ApiCall) -> ApiReply:
     parent = access.channel_of(call)
     message = access.message_of(call, parent)
     offered = threads.kinds(parent)
@@ -49,14 +49,14 @@ def begin_at_message(call: Call) -> Reply:
     access.need_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
     name, fields = threads.form(call.form)
     if message.id in call.sandbox.world.channels:
-        raise Refusal(400, 160004, "A thread has already been created for this message")
+        raise ApiError(400, 160004, "A thread has already been created for this message")
     thread = threads.begin(call.sandbox, parent, call.app.id, name, offered[0], source=message, **fields)
     _note(call, thread)
-    return Reply(201, threads.shown(thread, viewer=call.app.id))
+    return ApiReply(201, threads.shown(thread, viewer=call.app.id))
 
 
 @route("GET", MEMBERS)
-def list_members(call: Call) -> list[Json]:
+def list_members(call: ApiCall) -> list[Json]:
     """By user id, ``after`` one."""
     thread = _thread(call)
     access.need_intent(call, GUILD_MEMBERS)
@@ -68,7 +68,7 @@ def list_members(call: Call) -> list[Json]:
 
 
 @route("GET", MEMBERS + "/{user}")
-def get_member(call: Call) -> Json:
+def get_member(call: ApiCall) -> Json:
     thread, user_id = _thread(call), call.path["user"]
     wanted = call.app.id if user_id == "@me" else user_id
     if wanted not in thread.thread_members:
@@ -77,21 +77,21 @@ def get_member(call: Call) -> Json:
 
 
 @route("PUT", MEMBERS + "/@me")
-def join(call: Call) -> None:
+def join(call: ApiCall) -> None:
     thread = _thread(call)
     threads.check_awake(thread)
     threads.join(call.sandbox, thread, call.app.id)
 
 
 @route("DELETE", MEMBERS + "/@me")
-def leave(call: Call) -> None:
+def leave(call: ApiCall) -> None:
     thread = _thread(call)
     threads.check_awake(thread)
     threads.leave(call.sandbox, thread, call.app.id)
 
 
 @route("PUT", MEMBERS + "/{user}")
-def add_member(call: Call) -> None:
+def add_member(call: ApiCall) -> None:
     """To a private thread of which others may not be invited only by those who manage threads."""
     thread = _thread(call)
     threads.check_awake(thread)
@@ -102,7 +102,7 @@ def add_member(call: Call) -> None:
 
 
 @route("DELETE", MEMBERS + "/{user}")
-def remove_member(call: Call) -> None:
+def remove_member(call: ApiCall) -> None:
     """By those who manage threads, and from a private thread by its owner."""
     thread = _thread(call)
     threads.check_awake(thread)
@@ -114,7 +114,7 @@ def remove_member(call: Call) -> None:
 
 
 @route("GET", "/guilds/{guild}/threads/active")
-def list_active(call: Call) -> Json:
+def list_active(call: ApiCall) -> Json:
     """All that are awake and that the bot sees, newest first."""
     guild = access.guild_of(call)
     found = threads.awake(call.sandbox, call.app.id, guild.id)
@@ -122,18 +122,18 @@ def list_active(call: Call) -> Json:
 
 
 @route("GET", _ARCHIVED + "/public")
-def list_archived(call: Call) -> Json:
+def list_archived(call: ApiCall) -> Json:
     return _archived(call, private=False)
 
 
 @route("GET", _ARCHIVED + "/private")
-def list_archived_private(call: Call) -> Json:
+def list_archived_private(call: ApiCall) -> Json:
     access.channel_of(call, "MANAGE_THREADS")
     return _archived(call, private=True)
 
 
 @route("GET", CHANNEL + "/users/@me/threads/archived/private")
-def list_archived_joined(call: Call) -> Json:
+def list_archived_joined(call: ApiCall) -> Json:
     """Those that the bot is in, by id, ``before`` one."""
     found = [one for one in _asleep(call, private=True) if call.app.id in one.thread_members]
     errors = FormErrors()
@@ -143,7 +143,7 @@ def list_archived_joined(call: Call) -> Json:
     return _listed(call, [one for one in found if before is None or int(one.id) < int(before)], call.limit(50, 100))
 
 
-def _begin_post(call: Call, forum: Channel) -> Reply:
+def _begin_post(call: ApiCall, forum: Channel) -> ApiReply:
     name, fields = threads.form(call.form)
     access.need_in(call, forum, "SEND_MESSAGES")
     errors = FormErrors()
@@ -157,22 +157,22 @@ def _begin_post(call: Call, forum: Channel) -> Reply:
     message = posting.post(call.sandbox, thread, made, call.app.id, may=may, id=thread.id)
     _note(call, thread)
     shown = threads.shown(thread, viewer=call.app.id)
-    return Reply(201, {**shown, "message": payloads.message(message, call.sandbox.world)})
+    return ApiReply(201, {**shown, "message": payloads.message(message, call.sandbox.world)})
 
 
-def _note(call: Call, thread: Channel) -> None:
+def _note(call: ApiCall, thread: Channel) -> None:
     guild = call.sandbox.world.guilds[thread.guild_id]
     changes = audit_log.changed({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
     audit.note(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
 
 
-def _thread(call: Call) -> Channel:
+def _thread(call: ApiCall) -> Channel:
     channel = access.channel_of(call)
     threads.state_of(channel)
     return channel
 
 
-def _guest(call: Call, thread: Channel) -> Member:
+def _guest(call: ApiCall, thread: Channel) -> Member:
     """The member of the path, who must be able to see where the thread stands."""
     world = call.sandbox.world
     guild = world.guilds[thread.guild_id]
@@ -183,7 +183,7 @@ def _guest(call: Call, thread: Channel) -> Member:
     return member
 
 
-def _member(call: Call, thread: Channel, user_id: str) -> Json:
+def _member(call: ApiCall, thread: Channel, user_id: str) -> Json:
     shown = payloads.thread_member(thread, user_id)
     member = call.sandbox.world.guilds[thread.guild_id].members.get(user_id)
     if not call.flag("with_member") or member is None:
@@ -191,7 +191,7 @@ def _member(call: Call, thread: Channel, user_id: str) -> Json:
     return {**shown, "member": payloads.member(member, call.sandbox.world)}
 
 
-def _asleep(call: Call, *, private: bool) -> list[Channel]:
+def _asleep(call: ApiCall, *, private: bool) -> list[Channel]:
     """The archived threads of the channel."""
     parent = access.channel_of(call, "READ_MESSAGE_HISTORY")
     threads.kinds(parent)
@@ -200,7 +200,7 @@ def _asleep(call: Call, *, private: bool) -> list[Channel]:
     return [one for one in there if one.thread and one.thread.archived]
 
 
-def _archived(call: Call, *, private: bool) -> Json:
+def _archived(call: ApiCall, *, private: bool) -> Json:
     """By the time of archiving, newest first, ``before`` one."""
     found = _asleep(call, private=private)
     found.sort(key=lambda one: threads.state_of(one).archived_at, reverse=True)
@@ -212,7 +212,7 @@ def _archived(call: Call, *, private: bool) -> Json:
     return _listed(call, found, call.limit(50, 100))
 
 
-def _listed(call: Call, found: list[Channel], limit: int) -> Json:
+def _listed(call: ApiCall, found: list[Channel], limit: int) -> Json:
     kept, me = found[:limit], call.app.id
     return {
         "threads": [threads.shown(one, viewer=me) for one in kept],

@@ -13,14 +13,14 @@ from typing import Any
 from botctl.sandbox.actions import audit_log, posting, threads
 from botctl.sandbox.actions.audit_log import Action
 from botctl.sandbox.model import payloads, permission_bits
-from botctl.sandbox.model.api_error import FormErrors, Refusal, unknown, wrong_channel
+from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Channel, Message, Webhook
 from botctl.sandbox.rest import access, audit
 from botctl.sandbox.rest.images import image
 from botctl.sandbox.rest.routes import interactions
-from botctl.sandbox.rest.routing import PREFIX, Call, route
+from botctl.sandbox.rest.routing import PREFIX, ApiCall, route
 
 Json = dict[str, Any]
 OF_CHANNEL = "/channels/{channel}/webhooks"
@@ -36,14 +36,14 @@ _FORBIDDEN = ("clyde", "discord")
 
 
 @route("POST", OF_CHANNEL)
-def create_webhook(call: Call) -> Json:
+def create_webhook(call: ApiCall) -> Json:
     channel = _place(call)
     world, errors = call.sandbox.world, FormErrors()
     name = _name(errors, call.form, "name")
     picture = image(errors, (), call.form, "avatar")
     errors.check()
     if len(_of_channel(call, channel)) >= _MOST:
-        raise Refusal(400, 30007, f"Maximum number of webhooks reached ({_MOST})")
+        raise ApiError(400, 30007, f"Maximum number of webhooks reached ({_MOST})")
     hook = Webhook(
         world.new_id(),
         secrets.token_urlsafe(51),
@@ -60,25 +60,25 @@ def create_webhook(call: Call) -> Json:
 
 
 @route("GET", OF_CHANNEL)
-def list_of_channel(call: Call) -> list[Json]:
+def list_of_channel(call: ApiCall) -> list[Json]:
     return [_shown(call, one) for one in _of_channel(call, _place(call))]
 
 
 @route("GET", "/guilds/{guild}/webhooks")
-def list_of_guild(call: Call) -> list[Json]:
+def list_of_guild(call: ApiCall) -> list[Json]:
     guild = access.guild_of(call, "MANAGE_WEBHOOKS")
     return [_shown(call, one) for one in call.sandbox.world.webhooks.values() if one.guild_id == guild.id]
 
 
 @route("GET", WEBHOOK)
-def get_webhook(call: Call) -> Json:
+def get_webhook(call: ApiCall) -> Json:
     """One's own also without the permission (Discord: Get Webhook)."""
     hook = _there(call)
     return _shown(call, hook if hook.application_id == call.app.id else _managed(call))
 
 
 @route("PATCH", WEBHOOK)
-def edit_webhook(call: Call) -> Json:
+def edit_webhook(call: ApiCall) -> Json:
     """Its name, its picture, its channel."""
     hook, world, errors = _managed(call), call.sandbox.world, FormErrors()
     wanted = errors.snowflake((), call.form, "channel_id") or hook.channel_id
@@ -92,29 +92,29 @@ def edit_webhook(call: Call) -> Json:
 
 
 @route("DELETE", WEBHOOK)
-def delete_webhook(call: Call) -> None:
+def delete_webhook(call: ApiCall) -> None:
     _delete(call, _managed(call))
 
 
 @route("GET", OPEN, token=False)
-def get_by_token(call: Call) -> Json:
+def get_by_token(call: ApiCall) -> Json:
     return _without_user(_shown(call, _by_token(call)))
 
 
 @route("PATCH", OPEN, token=False)
-def edit_by_token(call: Call) -> Json:
+def edit_by_token(call: ApiCall) -> Json:
     hook = _by_token(call)
     _edit(call, hook, hook.channel_id)
     return _without_user(_shown(call, hook))
 
 
 @route("DELETE", OPEN, token=False)
-def delete_by_token(call: Call) -> None:
+def delete_by_token(call: ApiCall) -> None:
     _delete(call, _by_token(call))
 
 
 @route("POST", OPEN, token=False)
-def execute(call: Call) -> Json | None:
+def execute(call: ApiCall) -> Json | None:
     """Without ``wait`` nothing is said of the message, not even that there is one."""
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.follow_up(call)
@@ -124,14 +124,14 @@ def execute(call: Call) -> Json | None:
 
 
 @route("GET", MESSAGE, token=False)
-def get_message(call: Call) -> Json:
+def get_message(call: ApiCall) -> Json:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.get_message(call)
     return payloads.message(_own(call), call.sandbox.world)
 
 
 @route("PATCH", MESSAGE, token=False)
-def edit_message(call: Call) -> Json:
+def edit_message(call: ApiCall) -> Json:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.edit_message(call)
     message = _own(call)
@@ -140,14 +140,14 @@ def edit_message(call: Call) -> Json:
 
 
 @route("DELETE", MESSAGE, token=False)
-def delete_message(call: Call) -> None:
+def delete_message(call: ApiCall) -> None:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         interactions.delete_message(call)
     else:
         posting.delete(call.sandbox, _own(call), may=_MAY)
 
 
-def _place(call: Call) -> Channel:
+def _place(call: ApiCall) -> Channel:
     channel = access.channel_of(call)
     if not channel.guild_id or channel.type not in _PLACES:
         raise wrong_channel()
@@ -155,18 +155,18 @@ def _place(call: Call) -> Channel:
     return channel
 
 
-def _of_channel(call: Call, channel: Channel) -> list[Webhook]:
+def _of_channel(call: ApiCall, channel: Channel) -> list[Webhook]:
     return [one for one in call.sandbox.world.webhooks.values() if one.channel_id == channel.id]
 
 
-def _managed(call: Call) -> Webhook:
+def _managed(call: ApiCall) -> Webhook:
     """The webhook of the path, in whose channel the bot manages webhooks; raises 10015, 50001, 50013."""
     hook = _there(call)
     access.need_in(call, call.sandbox.world.channels[hook.channel_id], "MANAGE_WEBHOOKS")
     return hook
 
 
-def _there(call: Call) -> Webhook:
+def _there(call: ApiCall) -> Webhook:
     """The webhook of the path, which is in a guild of the bot's; raises 10015."""
     world = call.sandbox.world
     hook = world.webhooks.get(call.path["webhook"])
@@ -175,13 +175,13 @@ def _there(call: Call) -> Webhook:
     return hook
 
 
-def _by_token(call: Call) -> Webhook:
+def _by_token(call: ApiCall) -> Webhook:
     """The webhook of the path; raises 10015, and 50027 for a wrong token."""
     hook = call.sandbox.world.webhooks.get(call.path["webhook"])
     if hook is None:
         raise unknown("Webhook")
     if not secrets.compare_digest(hook.token.encode(), call.path["token"].encode()):
-        raise Refusal(401, 50027, "Invalid Webhook Token")
+        raise ApiError(401, 50027, "Invalid Webhook Token")
     return hook
 
 
@@ -194,7 +194,7 @@ def _name(errors: FormErrors, body: Json, field: str) -> str:
     return name
 
 
-def _edit(call: Call, hook: Webhook, channel_id: str) -> None:
+def _edit(call: ApiCall, hook: Webhook, channel_id: str) -> None:
     errors, before, was_in = FormErrors(), _logged(hook), hook.channel_id
     name = _name(errors, call.form, "name") if call.form.get("name") is not None else hook.name
     picture = image(errors, (), call.form, "avatar")
@@ -207,12 +207,12 @@ def _edit(call: Call, hook: Webhook, channel_id: str) -> None:
         _tell(call, hook.guild_id, was_in)
 
 
-def _delete(call: Call, hook: Webhook) -> None:
+def _delete(call: ApiCall, hook: Webhook) -> None:
     del call.sandbox.world.webhooks[hook.id]
     _changed(call, hook, Action.WEBHOOK_DELETE, _logged(hook), {})
 
 
-def _changed(call: Call, hook: Webhook, action: Action, before: Json, after: Json) -> None:
+def _changed(call: ApiCall, hook: Webhook, action: Action, before: Json, after: Json) -> None:
     """Tell of it; who acts by the webhook's own token is in no audit log."""
     _tell(call, hook.guild_id, hook.channel_id)
     changes = audit_log.changed(before, after)
@@ -221,7 +221,7 @@ def _changed(call: Call, hook: Webhook, action: Action, before: Json, after: Jso
     call.sandbox.changed()
 
 
-def _tell(call: Call, guild_id: str, channel_id: str) -> None:
+def _tell(call: ApiCall, guild_id: str, channel_id: str) -> None:
     channel = call.sandbox.world.channels[channel_id]
     event = {"guild_id": guild_id, "channel_id": channel_id}
     call.sandbox.emit("WEBHOOKS_UPDATE", event, guild_id, channel=channel)
@@ -231,7 +231,7 @@ def _logged(hook: Webhook) -> Json:
     return {"name": hook.name, "channel_id": hook.channel_id, "avatar_hash": hook.avatar or "", "type": 1}
 
 
-def _shown(call: Call, hook: Webhook) -> Json:
+def _shown(call: ApiCall, hook: Webhook) -> Json:
     """The token only to its own application, and to those who have it already."""
     shown = payloads.webhook(hook, call.sandbox.world, api=call.sandbox.url + PREFIX)
     known = call.path.get("token") == hook.token or (call.caller and call.caller.id == hook.application_id)
@@ -242,7 +242,7 @@ def _without_user(shown: Json) -> Json:
     return {key: value for key, value in shown.items() if key != "user"}
 
 
-def _say(call: Call, hook: Webhook) -> Message:
+def _say(call: ApiCall, hook: Webhook) -> Message:
     world, body, errors = call.sandbox.world, call.form, FormErrors()
     name = _name(errors, body, "username") if body.get("username") is not None else None
     avatar = errors.text((), body, "avatar_url", 0, 2048)
@@ -276,7 +276,7 @@ def _check_components(hook: Webhook, listed: list[Json]) -> None:
         errors.check()
 
 
-def _channel(call: Call, hook: Webhook) -> tuple[Channel, Json]:
+def _channel(call: ApiCall, hook: Webhook) -> tuple[Channel, Json]:
     """Where it speaks: its channel, the thread of ``thread_id``, or a new post of its forum, of which the message has
     the id.
     """
@@ -284,7 +284,7 @@ def _channel(call: Call, hook: Webhook) -> tuple[Channel, Json]:
     channel = world.channels[hook.channel_id]
     thread_id, title = call.query.get("thread_id"), call.form.get("thread_name")
     if thread_id and title:
-        raise Refusal(400, 220002, "Webhooks posted to forum channels cannot have both a thread_name and thread_id")
+        raise ApiError(400, 220002, "Webhooks posted to forum channels cannot have both a thread_name and thread_id")
     if thread_id:
         thread = world.channels.get(thread_id)
         if thread is None or thread.parent_id != channel.id or thread.thread is None:
@@ -292,16 +292,16 @@ def _channel(call: Call, hook: Webhook) -> tuple[Channel, Json]:
         return thread, {}
     if channel.type != FORUM:
         if title:
-            raise Refusal(400, 220003, "Webhooks can only create threads in forum channels")
+            raise ApiError(400, 220003, "Webhooks can only create threads in forum channels")
         return channel, {}
     if not title:
-        raise Refusal(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
+        raise ApiError(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
     name, fields = threads.form({"name": title})
     made = threads.begin(call.sandbox, channel, hook.id, name, PUBLIC_THREAD, **fields)
     return made, {"id": made.id}
 
 
-def _own(call: Call) -> Message:
+def _own(call: ApiCall) -> Message:
     """The message of the path, which the webhook itself has said; raises 10008."""
     hook, world = _by_token(call), call.sandbox.world
     place = call.query.get("thread_id") or hook.channel_id

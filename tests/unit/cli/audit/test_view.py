@@ -8,10 +8,10 @@ import pytest
 from bson.binary import Binary
 from rich.console import Console
 
-from botctl.audit.log import Turn
+from botctl.audit.log import Batch
 from botctl.cli.audit.command import _query
 from botctl.cli.audit.view import LogView, about, who
-from botctl.core.contracts.audit_entry import Success
+from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
 
 NOTHING = dict.fromkeys(("actor", "action", "guild", "outcome", "since", "until"))
@@ -33,7 +33,7 @@ def document(**fields):
 
 def test_the_words_of_the_call_are_a_query():
     query = _query(**NOTHING | {"actor": "@ann", "outcome": "denied", "since": "2026-01-31", "action": "command.*"})
-    assert (query.actor, query.outcome, query.action) == ("ann", Success.DENIED, "command.*")
+    assert (query.actor, query.outcome, query.action) == ("ann", AuditOutcome.DENIED, "command.*")
     assert query.since == datetime(2026, 1, 31, tzinfo=UTC)
     assert query.until is None
 
@@ -121,7 +121,13 @@ def test_a_full_page_says_that_there_may_be_more(capsys):
 
 def test_a_follower_prints_a_line_of_json_each_and_says_once_why_it_waits(capsys):
     view = LogView(as_json=True)
-    for turn in (Turn([], "away"), Turn([], "away"), Turn([]), Turn([document(), document(id="e2")]), Turn([], "away")):
+    for turn in (
+        Batch([], "away"),
+        Batch([], "away"),
+        Batch([]),
+        Batch([document(), document(id="e2")]),
+        Batch([], "away"),
+    ):
         view.more(turn)
     said = capsys.readouterr()
     assert [json.loads(line)["id"] for line in said.out.splitlines()] == ["e1", "e2"]
@@ -130,6 +136,6 @@ def test_a_follower_prints_a_line_of_json_each_and_says_once_why_it_waits(capsys
 
 def test_a_follower_tells_a_person_why_there_is_nothing(capsys):
     view = LogView(as_json=False)
-    for turn in (Turn([], "away"), Turn([]), Turn([])):
+    for turn in (Batch([], "away"), Batch([]), Batch([])):
         view.more(turn)
     assert capsys.readouterr().err.splitlines() == ["away", "No entry is like that yet; Ctrl-C ends."]

@@ -11,15 +11,15 @@ import pytest
 from rich.console import Console
 
 from botctl.cli.jobs.command import _details, _judge, _plain, _scheduler, _table
-from botctl.core.contracts.jobs import JobRecord, Missed, Result
-from botctl.core.contracts.leasing import Holder
+from botctl.core.contracts.jobs import JobRecord, MissedPolicy, RunResult
+from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, ExitCode
-from botctl.jobs.admin import Answer, Line
+from botctl.jobs.admin import JobStatus, RunReport
 from tests.support.jobs import make
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
-RECORD = JobRecord(name="tidy", schedule="every 1m", missed=Missed.ONCE, next_due=NOW + timedelta(minutes=5))
-RAN = replace(RECORD, last_run=NOW - timedelta(seconds=40), outcome=Result.OK, took_ms=12, runs=7)
+RECORD = JobRecord(name="tidy", schedule="every 1m", missed=MissedPolicy.ONCE, next_due=NOW + timedelta(minutes=5))
+RAN = replace(RECORD, last_run=NOW - timedelta(seconds=40), outcome=RunResult.OK, took_ms=12, runs=7)
 
 
 async def tidy() -> None:
@@ -29,7 +29,7 @@ async def tidy() -> None:
 JOB = make(tidy)
 
 
-def shown(*lines: Line) -> list[str]:
+def shown(*lines: JobStatus) -> list[str]:
     console = Console(file=io.StringIO(), width=120)
     console.print(_table(list(lines), NOW))
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()[1:]]
@@ -46,24 +46,24 @@ def shown(*lines: Line) -> list[str]:
         (replace(RAN, run="1", took_ms=None, stubborn=True), "tidy every 1m in 5 min 40 s ago stubborn 7"),
         (replace(RAN, next_due=NOW - timedelta(hours=3)), "tidy every 1m due for 3 h 40 s ago ok 12 ms 7"),
         (
-            replace(RAN, outcome=Result.FAILED, error_id="abcd2345"),
+            replace(RAN, outcome=RunResult.FAILED, error_id="abcd2345"),
             "tidy every 1m in 5 min 40 s ago failed [abcd2345] 12 ms 7",
         ),
     ],
 )
 def test_a_job_is_one_line(record, said):
-    assert shown(Line("tidy", JOB, record)) == [said]
+    assert shown(JobStatus("tidy", JOB, record)) == [said]
 
 
 def test_a_job_that_is_gone_from_the_code_is_told():
-    removed = replace(RAN, removed=NOW, outcome=Result.FAILED, detail="it was silent")
-    assert shown(Line("tidy", None, removed)) == ["tidy every 1m removed 40 s ago failed 12 ms 7"]
-    assert list(_details([Line("tidy", None, removed)])) == []
-    assert shown(Line("tidy", None, RAN)) == ["tidy every 1m not in these files 40 s ago ok 12 ms 7"]
+    removed = replace(RAN, removed=NOW, outcome=RunResult.FAILED, detail="it was silent")
+    assert shown(JobStatus("tidy", None, removed)) == ["tidy every 1m removed 40 s ago failed 12 ms 7"]
+    assert list(_details([JobStatus("tidy", None, removed)])) == []
+    assert shown(JobStatus("tidy", None, RAN)) == ["tidy every 1m not in these files 40 s ago ok 12 ms 7"]
 
 
 def test_as_json_every_field_is_there_whatever_is_known():
-    known, unknown = _plain(Line("tidy", JOB, RAN)), _plain(Line("tidy", JOB, None))
+    known, unknown = _plain(JobStatus("tidy", JOB, RAN)), _plain(JobStatus("tidy", JOB, None))
     assert set(known) == set(unknown)
     assert (known["next_due"], known["about"]) == ("2026-01-05T12:05:00.000Z", "Put things in order.")
     assert (unknown["next_due"], unknown["schedule"], unknown["paused"]) == (None, "every 1m", False)
@@ -72,24 +72,24 @@ def test_as_json_every_field_is_there_whatever_is_known():
 @pytest.mark.parametrize(
     ("result", "code"),
     [
-        (Result.FAILED, ExitCode.FAILED),
-        (Result.TIMEOUT, ExitCode.FAILED),
-        (Result.CANCELLED, ExitCode.HELD),
-        (Result.LOST, ExitCode.HELD),
+        (RunResult.FAILED, ExitCode.FAILED),
+        (RunResult.TIMEOUT, ExitCode.FAILED),
+        (RunResult.CANCELLED, ExitCode.HELD),
+        (RunResult.LOST, ExitCode.HELD),
     ],
 )
 def test_a_run_that_went_wrong_has_an_exit_code(result, code):
     with pytest.raises(BotctlError) as caught:
-        _judge("tidy", Answer("1", result, here=False, error_id="abcd2345"))
+        _judge("tidy", RunReport("1", result, here=False, error_id="abcd2345"))
     assert caught.value.exit_code is code
 
 
 def test_a_run_that_went_well_is_no_error():
-    _judge("tidy", Answer("1", Result.OK, here=True))
+    _judge("tidy", RunReport("1", RunResult.OK, here=True))
 
 
 def test_what_is_known_of_a_run_beyond_a_word_stands_below():
-    line = Line("tidy", JOB, replace(RAN, detail="its process lost the lease: \x1b[31mwhy"))
+    line = JobStatus("tidy", JOB, replace(RAN, detail="its process lost the lease: \x1b[31mwhy"))
     assert list(_details([line])) == ["tidy: its process lost the lease: \\x1b[31mwhy"]
 
 
@@ -97,13 +97,13 @@ def test_what_is_known_of_a_run_beyond_a_word_stands_below():
     ("holder", "said"),
     [
         (None, "nobody schedules them now; `botctl run` does"),
-        (Holder("vps:7", 3, 15), "scheduled by vps:7 (last sign 3 s ago)"),
+        (LeaseHolder("vps:7", 3, 15), "scheduled by vps:7 (last sign 3 s ago)"),
         (
-            Holder("vps:7", 9, 15),
+            LeaseHolder("vps:7", 9, 15),
             "scheduled by vps:7, which may be gone (last sign 9 s ago); another process takes over after 15 s",
         ),
         (
-            Holder("vps:7", 99, 15),
+            LeaseHolder("vps:7", 99, 15),
             "nobody schedules them now; vps:7 did (last sign 99 s ago), and has gone without a word",
         ),
     ],
@@ -116,17 +116,19 @@ def test_who_schedules_is_named_as_far_as_it_is_known(holder, said):
     ("answer", "code", "said"),
     [
         (
-            Answer("1", Result.TIMEOUT, here=True, stubborn=True, detail="it was cancelled after 5 s and goes on"),
+            RunReport(
+                "1", RunResult.TIMEOUT, here=True, stubborn=True, detail="it was cancelled after 5 s and goes on"
+            ),
             ExitCode.FAILED,
             "tidy took too long: it was cancelled after 5 s and goes on.",
         ),
         (
-            Answer("1", Result.CANCELLED, here=False, detail="its process lost the lease: it was blocked"),
+            RunReport("1", RunResult.CANCELLED, here=False, detail="its process lost the lease: it was blocked"),
             ExitCode.HELD,
             "tidy was stopped half way: its process lost the lease: it was blocked.",
         ),
         (
-            Answer("1", Result.LOST, here=False),
+            RunReport("1", RunResult.LOST, here=False),
             ExitCode.HELD,
             "tidy was stopped half way: its process died, or was silent for too long.",
         ),

@@ -4,7 +4,7 @@ import pytest
 
 from botctl.cli.ratelimit.command import _seconds, _subject, _words
 from botctl.core.errors import UsageError
-from botctl.ratelimit.inspect import Place
+from botctl.ratelimit.inspect import LimitStatus
 
 
 @pytest.mark.parametrize(
@@ -16,10 +16,10 @@ def test_two_figures_are_enough(seconds, expected):
 
 
 def test_a_place_in_words():
-    place = Place("roll", "user-2", "9", "5/10s per user", 5, 0, 1.84, 9.8)
+    place = LimitStatus("roll", "user-2", "9", "5/10s per user", 5, 0, 1.84, 9.8)
     assert _words(place) == ("roll", "5/10s per user", "user:9", "5", "0", "1.8 s", "9.8 s")
-    assert _words(Place("roll", "user", "9", "5/10s per user", 1, 4, 0, 2.0))[5] == "now"
-    assert _words(Place("gone", "user", "9", None, None, None, None, 2.0)) == (
+    assert _words(LimitStatus("roll", "user", "9", "5/10s per user", 1, 4, 0, 2.0))[5] == "now"
+    assert _words(LimitStatus("gone", "user", "9", None, None, None, None, 2.0)) == (
         "gone", "?", "user:9", "?", "?", "?", "2.0 s"
     )  # fmt: skip
 

@@ -12,9 +12,9 @@ from prompt_toolkit.output import DummyOutput
 from botctl.cli.sandbox.prompt import _Prompt
 from botctl.cli.sandbox.transcript import Transcript
 from botctl.core.errors import Unreachable
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.repl_commands import Note
-from botctl.sandbox.console.user_session import Conversation
+from botctl.sandbox.console.user_session import UserSession
 from tests.support.waiting import until
 
 
@@ -26,7 +26,7 @@ def client() -> AsyncMock:
 @pytest.fixture
 def prompt(client: AsyncMock) -> _Prompt:
     with create_app_session(output=DummyOutput()):
-        return _Prompt(Conversation(client, Seat("ann", "general")), Transcript())
+        return _Prompt(UserSession(client, Identity("ann", "general")), Transcript())
 
 
 async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(

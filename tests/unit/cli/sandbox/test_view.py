@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from botctl.cli.sandbox import view
 from botctl.cli.sandbox.markdown import inline, markdown
-from botctl.sandbox.console.schemas import Message, Modal, Reply, State
+from botctl.sandbox.console.schemas import MessageSchema, ModalSchema, ReplySchema, StateSchema
 
 NAMES = {"1": "@ann", "2": "#general", "3": "@Moderator"}
 
@@ -24,12 +24,12 @@ def text(what: RenderableType, *, colour: bool = False) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
 
 
-def message(**more: Any) -> Message:
-    return Message.model_validate({"id": "9", "author": {"id": "5", "name": "dice", "bot": True}, **more})
+def message(**more: Any) -> MessageSchema:
+    return MessageSchema.model_validate({"id": "9", "author": {"id": "5", "name": "dice", "bot": True}, **more})
 
 
 def reply(**more: Any) -> str:
-    return text(view.reply(Reply.model_validate(more), NAMES))
+    return text(view.reply(ReplySchema.model_validate(more), NAMES))
 
 
 def test_a_reply_with_everything() -> None:
@@ -116,11 +116,11 @@ def test_the_bar_of_an_embed_has_its_colour() -> None:
 )
 def test_what_is_no_message_is_said(answer: dict[str, Any], seen: str) -> None:
     assert reply(**answer) == seen
-    assert Reply.model_validate(answer).answered is (answer["state"] == "deferred_update")
+    assert ReplySchema.model_validate(answer).answered is (answer["state"] == "deferred_update")
 
 
 def test_a_modal_is_a_form() -> None:
-    form = Modal.model_validate(
+    form = ModalSchema.model_validate(
         {
             "id": "1",
             "title": "Feedback",
@@ -173,7 +173,7 @@ def test_newer_components_are_drawn_and_unknown_ones_named() -> None:
 
 
 def test_names_come_from_all_guilds() -> None:
-    state = State.model_validate(
+    state = StateSchema.model_validate(
         {
             "guilds": [
                 {
@@ -256,6 +256,6 @@ def test_no_line_of_a_message_has_blanks_at_its_end() -> None:
 
 
 def test_an_id_that_a_library_has_made_up_is_not_what_one_types() -> None:
-    form = Modal.model_validate({"id": "1", "fields": [{"custom_id": "0af" * 10 + "12", "label": "Your name"}]})
+    form = ModalSchema.model_validate({"id": "1", "fields": [{"custom_id": "0af" * 10 + "12", "label": "Your name"}]})
     assert form.fields[0].typed == "Your name"
     assert "0af" not in text(view.modal(form))

@@ -13,15 +13,15 @@ from botctl.core.contracts import audit_entry
 from botctl.core.contracts.audit_entry import (
     MAX_LINE_BYTES,
     AuditEntry,
+    AuditOutcome,
     Change,
+    Principal,
     Stage,
-    Success,
     Target,
-    Who,
     action_of,
     entry_for,
-    happened,
     line,
+    make_entry,
     operator,
     via,
 )
@@ -31,7 +31,9 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678_900, tzinfo=UTC)
 
 
 def entry(**fields):
-    return AuditEntry(**({"id": "e1", "at": AT, "action": "test.done", "actor": Who("user", "9", "ann")} | fields))
+    return AuditEntry(
+        **({"id": "e1", "at": AT, "action": "test.done", "actor": Principal("user", "9", "ann")} | fields)
+    )
 
 
 def test_a_full_entry_has_exactly_the_agreed_fields():
@@ -86,7 +88,7 @@ _words = st.none() | st.text(max_size=40) | st.sampled_from(["token=abcdefgh1234
 def test_the_quick_way_to_a_line_gives_the_bytes_of_the_careful_one(reason, name, guild, shard, cli):
     """Whatever stands in the fields, secrets and lone surrogates too."""
     made = entry(
-        reason=reason, guild=guild, shard=shard, actor=Who("user", "9", name), ms=3,
+        reason=reason, guild=guild, shard=shard, actor=Principal("user", "9", name), ms=3,
         target=Target("guild", guild or "", name),
         via=via("cli", "botctl x") if cli else None,
     )  # fmt: skip
@@ -134,12 +136,12 @@ def invocation(kind=Kind.SLASH, name="ops status"):
 @pytest.mark.parametrize(
     ("result", "success"),
     [
-        (Result.OK, Success.SUCCESS),
-        (Result.DENIED, Success.DENIED),
-        (Result.THROTTLED, Success.DENIED),
-        (Result.INVALID, Success.ERROR),
-        (Result.FAILED, Success.ERROR),
-        (Result.CANCELLED, Success.UNKNOWN),
+        (Result.OK, AuditOutcome.SUCCESS),
+        (Result.DENIED, AuditOutcome.DENIED),
+        (Result.THROTTLED, AuditOutcome.DENIED),
+        (Result.INVALID, AuditOutcome.ERROR),
+        (Result.FAILED, AuditOutcome.ERROR),
+        (Result.CANCELLED, AuditOutcome.UNKNOWN),
     ],
 )
 def test_the_entry_of_an_invocation(result, success):
@@ -167,7 +169,7 @@ def test_actions_are_dotted(kind, name, action):
 
 def test_what_happened_outside_of_discord_is_one_entry():
     """The person at the terminal is the owner of this process; fields that say nothing are not written."""
-    what = happened("ratelimit.reset", operator(), at=AT, iface="cli", target=Target("user", "9"), ms=1.6)
+    what = make_entry("ratelimit.reset", operator(), at=AT, iface="cli", target=Target("user", "9"), ms=1.6)
     fields = json.loads(line(what))
     assert (fields["actor"]["type"], fields["actor"]["id"]) == ("cli", f"uid:{os.getuid()}")
     assert (fields["via"]["iface"], fields["stage"], fields["ms"]) == ("cli", "point", 2)

@@ -6,7 +6,7 @@ import pytest
 
 import botctl
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.jobs import JobRun, Jobs, Missed, declared, job
+from botctl.core.contracts.jobs import JobRun, Jobs, MissedPolicy, declared, job
 from botctl.core.errors import UsageError
 
 
@@ -20,7 +20,7 @@ async def tidy_up(bus: Bus, run: JobRun, size: int = 5) -> None:
 def test_a_function_becomes_a_job():
     found = declared(job("every  10s")(tidy_up))
     assert found is not None
-    assert (found.name, found.schedule.text, found.missed) == ("tidy-up", "every 10s", Missed.ONCE)
+    assert (found.name, found.schedule.text, found.missed) == ("tidy-up", "every 10s", MissedPolicy.ONCE)
     assert found.about == "Put things in order."
     assert found.needs == (Bus,), "neither what is optional, nor the run itself"
 

@@ -4,19 +4,23 @@ import asyncio
 
 import pytest
 
-from botctl.core.contracts.service_state import State, blame, ending
+from botctl.core.contracts.service_state import ServiceState, ending, unwrap_group
 
 
 def test_others_may_use_what_is_ready_degraded_or_restarting():
-    assert [state for state in State if state.up] == [State.READY, State.DEGRADED, State.RESTARTING]
+    assert [state for state in ServiceState if state.up] == [
+        ServiceState.READY,
+        ServiceState.DEGRADED,
+        ServiceState.RESTARTING,
+    ]
 
 
 def test_blame_finds_the_one_error_in_groups_of_one_and_leaves_larger_groups():
     error = ValueError("x")
     two = ExceptionGroup("two", [error, KeyError("y")])
-    assert blame(error) is error
-    assert blame(ExceptionGroup("a", [ExceptionGroup("b", [error])])) is error
-    assert blame(ExceptionGroup("a", [two])) is two
+    assert unwrap_group(error) is error
+    assert unwrap_group(ExceptionGroup("a", [ExceptionGroup("b", [error])])) is error
+    assert unwrap_group(ExceptionGroup("a", [two])) is two
 
 
 @pytest.mark.parametrize(

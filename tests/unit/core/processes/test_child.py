@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from botctl.core.errors import Held, ServiceFailed, ServiceTimeout
-from botctl.core.processes.child import LOG_BYTES, Child, Launch
+from botctl.core.processes.child import LOG_BYTES, Child, LaunchSpec
 from botctl.core.processes.process import began, is_running
 from tests.support.waiting import until
 
@@ -40,7 +40,7 @@ class News:
 
 @pytest.fixture
 def launch(tmp_path):
-    """Makes a `Launch` of a little server on a Unix socket, or of any Python text."""
+    """Makes a `LaunchSpec` of a little server on a Unix socket, or of any Python text."""
 
     def make(text=SERVE, extra="", **more):
         address = str(tmp_path / "socket")
@@ -57,7 +57,7 @@ def launch(tmp_path):
             "log": tmp_path / "logs" / "test.log",
             "answers": answers,
         }
-        return Launch(**(facts | more))
+        return LaunchSpec(**(facts | more))
 
     return make
 

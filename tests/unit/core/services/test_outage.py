@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.core.contracts.service_state import State
+from botctl.core.contracts.service_state import ServiceState
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 
@@ -55,7 +55,10 @@ async def test_it_is_told_once_and_the_service_is_degraded_until_it_is_over(outa
     ]
     outage.end()
     assert not outage.on
-    assert watcher.heard == [(State.DEGRADED, "events wait: Redis failed (ConnectionError)"), (State.READY, "")]
+    assert watcher.heard == [
+        (ServiceState.DEGRADED, "events wait: Redis failed (ConnectionError)"),
+        (ServiceState.READY, ""),
+    ]
 
 
 async def test_without_one_its_end_is_no_news(outage, watcher):
@@ -74,7 +77,7 @@ async def test_others_may_have_warned_already(watcher, caplog):
     with caplog.at_level(logging.DEBUG, _log.name):
         outage.begin("Redis is away")
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
-    assert watcher.tasks.state is State.DEGRADED
+    assert watcher.tasks.state is ServiceState.DEGRADED
 
 
 @pytest.mark.looptime
@@ -133,7 +136,7 @@ def test_law_whatever_comes_each_row_of_failures_is_one_outage(rounds):
             outage.begin(f"failure {n}")
         assert outage.on is not well
         assert (watcher.tasks.state, watcher.tasks.detail) == (
-            (State.READY, "") if well else (State.DEGRADED, began[-1])
+            (ServiceState.READY, "") if well else (ServiceState.DEGRADED, began[-1])
         )
     firsts = [f"failure {n}" for n, well in enumerate(rounds) if not well and (n == 0 or rounds[n - 1])]
     assert lines == began == firsts

@@ -12,7 +12,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from botctl.core.errors import ServiceFailed
-from botctl.core.services.registry import Backoff, Registry, State, Status
+from botctl.core.services.registry import Backoff, Registry, ServiceState, ServiceStatus
 from botctl.core.services.service import GRACE_S
 from tests.support.services import Journal, LoopClock, nothing, raises, service, sleeps, stubborn
 
@@ -48,7 +48,7 @@ class Run:
 
     result: BaseException | None
     lines: list[str]
-    statuses: dict[str, Status]
+    statuses: dict[str, ServiceStatus]
     journal: Journal
     took_s: float
     leftover: list[str]
@@ -221,8 +221,8 @@ def check_faultless_is_clean(scenario, run):
     parts = [scenario.nodes[i] for i in closure(scenario)]
     if all(n.stop not in ("fails", "hangs", "stubborn", LIMIT_S) for n in parts) and scenario.hurry is None:
         for status in run.statuses.values():
-            if status.state is not State.FAILED:
-                assert (status.state, status.detail) == (State.STOPPED, "")
+            if status.state is not ServiceState.FAILED:
+                assert (status.state, status.detail) == (ServiceState.STOPPED, "")
 
 
 CHECKS = [

@@ -11,7 +11,7 @@ import pytest
 
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.errors import DeadToken, ExitCode, MissingNeed, ServiceFailed, ServiceTimeout, Unreachable
-from botctl.core.services.registry import Backoff, Health, Registry, Services, State, Tasks
+from botctl.core.services.registry import Backoff, Registry, ServiceHealth, Services, ServiceState, Tasks
 from botctl.core.services.service import GRACE_S, HURRY_S
 from tests.support.services import Journal, LoopClock, raises, service, sleeps, stubborn
 
@@ -256,7 +256,7 @@ class TestStop:
         registry.add(service(B, A, journal=journal, stop=raises(OSError("flush"))))
         async with registry.open() as running:
             pass
-        assert states(running) == {"A": State.STOPPED, "B": State.FAILED}
+        assert states(running) == {"A": ServiceState.STOPPED, "B": ServiceState.FAILED}
         assert details(running)["B"] == "failed while it stopped: OSError: flush"
         assert journal.events[-3].detail == "failed while it stopped: OSError: flush"
         [record] = [r for r in caplog.records if r.levelno == logging.ERROR]
@@ -270,7 +270,7 @@ class TestStop:
             pass
         assert now() == 3
         assert journal.of("left") == ["left B", "left A"]
-        assert states(running) == {"A": State.STOPPED, "B": State.STOPPED}
+        assert states(running) == {"A": ServiceState.STOPPED, "B": ServiceState.STOPPED}
         assert details(running)["B"] == "did not stop in 3.0 s and was cancelled"
         assert "B did not stop in 3.0 s and was cancelled" in caplog.text
 
@@ -284,13 +284,13 @@ class TestStop:
             pass
         assert now() == pytest.approx(3 + GRACE_S)
         assert journal.of("left") == ["left A"]
-        assert states(running) == {"A": State.STOPPED, "B": State.FAILED}
+        assert states(running) == {"A": ServiceState.STOPPED, "B": ServiceState.FAILED}
         assert journal.states("B") == ["starting", "ready", "stopping", "failed"]
         assert details(running)["B"] == "abandoned, still running: the service itself"
         assert "B was abandoned, still running: the service itself" in caplog.text
         release.set()
         await asyncio.sleep(1)
-        assert states(running)["B"] is State.FAILED
+        assert states(running)["B"] is ServiceState.FAILED
 
     async def test_a_task_that_does_not_heed_its_cancellation_is_named(self, registry):
         release = asyncio.Event()
@@ -407,7 +407,7 @@ class TestStop:
         async with registry.open() as running:
             pass
         assert done == [0, 1, 2, "cleaned", "ended"]
-        assert states(running) == {"A": State.STOPPED}
+        assert states(running) == {"A": ServiceState.STOPPED}
 
     @pytest.mark.parametrize("restart", [None, Backoff()])
     async def test_a_task_that_ends_while_the_factory_cleans_up_is_no_news(self, registry, journal, restart):
@@ -459,7 +459,7 @@ class TestFailureWhileRunning:
         assert caught.value.__cause__ is brittle[0]
         assert now() == 5
         assert journal.of("left") == ["left B", "left A"]
-        assert states(running) == {"A": State.FAILED, "B": State.STOPPED}
+        assert states(running) == {"A": ServiceState.FAILED, "B": ServiceState.STOPPED}
         assert details(running)["A"] == "A lost its task loop: OSError: gone"
 
     async def test_a_return_counts_as_well(self, registry, brittle):
@@ -507,7 +507,7 @@ class TestFailureWhileRunning:
             async with registry.open() as running:
                 await running.wait()
         assert journal.of("left") == ["left B"]
-        assert states(running) == {"A": State.FAILED, "B": State.STOPPED}
+        assert states(running) == {"A": ServiceState.FAILED, "B": ServiceState.STOPPED}
 
     async def test_a_supervised_task_is_restarted_with_news_and_nothing_is_unwound(self, registry, journal):
         @asynccontextmanager
@@ -527,7 +527,7 @@ class TestFailureWhileRunning:
         async with registry.open() as running:
             first = running.get(A)
             await asyncio.sleep(1.5)
-            assert states(running) == {"A": State.RESTARTING}
+            assert states(running) == {"A": ServiceState.RESTARTING}
             await asyncio.sleep(20)
             assert running.get(A) is first
             assert running.statuses()[0].restarts == 1
@@ -545,7 +545,7 @@ class TestFailureWhileRunning:
 
         registry.add(a)
         async with registry.open() as running:
-            assert states(running) == {"A": State.DEGRADED}
+            assert states(running) == {"A": ServiceState.DEGRADED}
         assert journal.states("A") == ["starting", "degraded", "stopping", "stopped"]
 
     async def test_the_first_failure_is_the_one_that_is_told(self, registry, journal):
@@ -568,7 +568,7 @@ class TestNews:
         registry.add(service(A, journal=journal, start=sleeps(2), stop=sleeps(1)))
         async with registry.open() as running:
             [status] = running.statuses()
-            assert (status.name, status.state, status.started_in_s) == ("A", State.READY, 2)
+            assert (status.name, status.state, status.started_in_s) == ("A", ServiceState.READY, 2)
         told = [(e.old, e.new, e.took_s) for e in journal.events]
         assert told == [
             ("idle", "starting", None),
@@ -604,10 +604,10 @@ class TestHealth:
             health = await running.health(timeout_s=2)
             assert now() == 2
         assert health == [
-            Health("A", ok=True, took_ms=1000, detail="fine"),
-            Health("B", ok=False, took_ms=2000, detail="no answer in 2 s"),
-            Health("C", ok=False, took_ms=0, detail="OSError: no route"),
-            Health("D", ok=True, took_ms=0, detail=""),
+            ServiceHealth("A", ok=True, took_ms=1000, detail="fine"),
+            ServiceHealth("B", ok=False, took_ms=2000, detail="no answer in 2 s"),
+            ServiceHealth("C", ok=False, took_ms=0, detail="OSError: no route"),
+            ServiceHealth("D", ok=True, took_ms=0, detail=""),
         ]
 
     async def test_a_ping_gets_the_service(self, registry, journal):
@@ -677,7 +677,7 @@ class TestHealth:
         registry.add(service(A, journal=journal), ping=ping)
         async with registry.open() as running:
             pass
-        assert await running.health() == [Health("A", ok=False, took_ms=0, detail="stopped")]
+        assert await running.health() == [ServiceHealth("A", ok=False, took_ms=0, detail="stopped")]
 
 
 class TestLookUp:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.core.contracts.service_state import State
+from botctl.core.contracts.service_state import ServiceState
 from botctl.core.errors import DeadToken, Unreachable
 from botctl.core.services.tasks import Backoff, Tasks
 
@@ -138,10 +138,14 @@ class TestRestart:
             await asyncio.sleep(100)
         assert began == [0, 1, 3, 7]
         assert tasks.restarts == 3
-        assert watcher.states == [State.RESTARTING, State.DEGRADED] * 3 + [State.READY]
-        assert watcher.heard[0] == (0, State.RESTARTING, "task loop ended: OSError: gone; it is started again in 1.0 s")
-        assert watcher.heard[1] == (1, State.DEGRADED, "task loop ended: OSError: gone; it was started again")
-        assert watcher.heard[-1] == (17, State.READY, "")
+        assert watcher.states == [ServiceState.RESTARTING, ServiceState.DEGRADED] * 3 + [ServiceState.READY]
+        assert watcher.heard[0] == (
+            0,
+            ServiceState.RESTARTING,
+            "task loop ended: OSError: gone; it is started again in 1.0 s",
+        )
+        assert watcher.heard[1] == (1, ServiceState.DEGRADED, "task loop ended: OSError: gone; it was started again")
+        assert watcher.heard[-1] == (17, ServiceState.READY, "")
         assert watcher.failures == []
 
     async def test_a_return_is_a_reason_to_restart(self, tasks, watcher):
@@ -235,11 +239,11 @@ class TestRestart:
 class TestOwnWord:
     async def test_degraded_until_recovered(self, tasks, watcher):
         tasks.degraded("the gateway is away")
-        assert (tasks.state, tasks.detail) == (State.DEGRADED, "the gateway is away")
+        assert (tasks.state, tasks.detail) == (ServiceState.DEGRADED, "the gateway is away")
         tasks.degraded("still away")
         assert tasks.detail == "still away"
         tasks.recovered()
-        assert (tasks.state, tasks.detail) == (State.READY, "")
+        assert (tasks.state, tasks.detail) == (ServiceState.READY, "")
         assert len(watcher.heard) == 3
 
     async def test_recovered_ends_the_doubt_after_a_restart_but_not_the_wait_for_one(self, tasks):
@@ -248,11 +252,11 @@ class TestOwnWord:
             tasks.spawn(run, name="loop", restart=EXACT)
             await asyncio.sleep(0.5)
             tasks.recovered()
-            assert tasks.state is State.RESTARTING
+            assert tasks.state is ServiceState.RESTARTING
             await asyncio.sleep(1)
-            assert tasks.state is State.DEGRADED
+            assert tasks.state is ServiceState.DEGRADED
             tasks.recovered()
-            assert tasks.state is State.READY
+            assert tasks.state is ServiceState.READY
 
     async def test_the_worst_of_several_troubles_counts(self, tasks):
         run, _ = runs(0)
@@ -260,10 +264,10 @@ class TestOwnWord:
             tasks.spawn(run, name="loop", restart=EXACT)
             tasks.degraded("slow")
             await asyncio.sleep(0.5)
-            assert tasks.state is State.RESTARTING
+            assert tasks.state is ServiceState.RESTARTING
             assert tasks.detail == "slow; task loop ended: OSError: gone; it is started again in 1.0 s"
             await asyncio.sleep(20)
-            assert (tasks.state, tasks.detail) == (State.DEGRADED, "slow")
+            assert (tasks.state, tasks.detail) == (ServiceState.DEGRADED, "slow")
 
 
 @pytest.mark.looptime

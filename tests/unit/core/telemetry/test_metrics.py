@@ -21,7 +21,7 @@ from botctl.core.contracts.events import (
     JobFinished,
     StoreRestarted,
 )
-from botctl.core.contracts.service_state import State, Status
+from botctl.core.contracts.service_state import ServiceState, ServiceStatus
 from botctl.core.telemetry import metrics as module
 from botctl.core.telemetry.latency import BOUNDS_MS
 from botctl.core.telemetry.metrics import MAX_NAMES, OTHERS, Metrics, measure_lag, process_metrics, render_prometheus
@@ -182,8 +182,11 @@ async def test_a_blocked_loop_is_noticed(monkeypatch: pytest.MonkeyPatch):
 class Two:
     """A `StatusSource`."""
 
-    def statuses(self) -> list[Status]:
-        return [Status("redis", State.READY, 0.1, "", 0), Status("bot", State.STARTING, None, "", 0)]
+    def statuses(self) -> list[ServiceStatus]:
+        return [
+            ServiceStatus("redis", ServiceState.READY, 0.1, "", 0),
+            ServiceStatus("bot", ServiceState.STARTING, None, "", 0),
+        ]
 
     async def health(self, timeout_s: float = 2.0) -> list[Any]:
         return []

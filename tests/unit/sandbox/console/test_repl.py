@@ -12,13 +12,13 @@ import pytest
 from aiohttp import web
 
 from botctl.core.errors import BotctlError, Unreachable, UsageError
-from botctl.sandbox.console.client import SandboxClient, Seat
+from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
-from botctl.sandbox.console.message_diff import Feed
+from botctl.sandbox.console.message_diff import MessageDiff
 from botctl.sandbox.console.repl import run, suggest
 from botctl.sandbox.console.repl_commands import WORDS, Leave, Note, assigned, words
-from botctl.sandbox.console.schemas import Message, Reply
-from botctl.sandbox.console.user_session import Conversation, by_number
+from botctl.sandbox.console.schemas import MessageSchema, ReplySchema
+from botctl.sandbox.console.user_session import UserSession, by_number
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import BOB, GENERAL, STAFF, served
@@ -32,36 +32,36 @@ def sandbox(url: str) -> Sandbox:
 
 
 @pytest.fixture
-async def talk() -> AsyncIterator[Conversation]:
+async def talk() -> AsyncIterator[UserSession]:
     async with (
         served(sandbox) as running,
         fake_bot(running.url, "token", COMMANDS, ANSWERS),
         SandboxClient(running.url, "secret") as client,
     ):
-        talk = Conversation(client, Seat(), timeout_s=2.0)
+        talk = UserSession(client, Identity(), timeout_s=2.0)
         await talk.settle()
         yield talk
 
 
-async def replied(talk: Conversation, line: str) -> Reply:
+async def replied(talk: UserSession, line: str) -> ReplySchema:
     outcome = await run(talk, line)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, ReplySchema)
     return outcome
 
 
-async def content(talk: Conversation, line: str) -> list[str]:
+async def content(talk: UserSession, line: str) -> list[str]:
     return [message.content for message in (await replied(talk, line)).messages]
 
 
-async def hints(talk: Conversation, line: str) -> list[str]:
+async def hints(talk: UserSession, line: str) -> list[str]:
     return [hint.text for hint in await suggest(talk, line, len(line))]
 
 
-async def test_the_seat_is_the_first_person_and_channel(talk: Conversation) -> None:
-    assert talk.seat == Seat("ann", "general", None)
+async def test_the_seat_is_the_first_person_and_channel(talk: UserSession) -> None:
+    assert talk.seat == Identity("ann", "general", None)
 
 
-async def test_commands_and_messages(talk: Conversation) -> None:
+async def test_commands_and_messages(talk: UserSession) -> None:
     assert await content(talk, "/roll sides:20") == ["You rolled **20**."]
     assert await content(talk, '/settings set key:locale value:"de DE"') == ["locale is now “de DE”."]
     assert await content(talk, "hello") == ["hello"]
@@ -69,7 +69,7 @@ async def test_commands_and_messages(talk: Conversation) -> None:
     assert await content(talk, ":say :as bob") == [":as bob"]
 
 
-async def test_buttons_menus_and_forms(talk: Conversation) -> None:
+async def test_buttons_menus_and_forms(talk: UserSession) -> None:
     await run(talk, "/poll")
     assert await hints(talk, ":click ") == ["Pizza", "Close", "A drink"]
     assert await content(talk, ":click pizza") == ["ann wants pizza"]
@@ -82,7 +82,7 @@ async def test_buttons_menus_and_forms(talk: Conversation) -> None:
     assert talk.form is None
 
 
-async def test_people_answer_change_react_and_delete(talk: Conversation) -> None:
+async def test_people_answer_change_react_and_delete(talk: UserSession) -> None:
     await run(talk, "tea at five @bob in #staff, not@bob @nobody")
     (said,) = await talk.client.messages(talk.seat, limit=1)
     assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @nobody"
@@ -96,7 +96,7 @@ async def test_people_answer_change_react_and_delete(talk: Conversation) -> None
     assert (await replied(talk, ":react nonsense")).error == "Unknown Emoji."
 
 
-async def test_two_write_with_each_other(talk: Conversation) -> None:
+async def test_two_write_with_each_other(talk: UserSession) -> None:
     assert await hints(talk, ":dm ") == ["bob", "cat", "botctl-bot"]
     await run(talk, ":dm bob")
     assert talk.place == "@bob"
@@ -108,7 +108,7 @@ async def test_two_write_with_each_other(talk: Conversation) -> None:
     assert (talk.place, list(await talk.client.messages(talk.seat))) == ("#general", [])
 
 
-async def test_threads_are_channels_that_one_may_go_to(talk: Conversation) -> None:
+async def test_threads_are_channels_that_one_may_go_to(talk: UserSession) -> None:
     body = {"name": "plans", "type": 11}
     headers = {"Authorization": "Bot token"}
     async with (
@@ -122,7 +122,7 @@ async def test_threads_are_channels_that_one_may_go_to(talk: Conversation) -> No
     assert await content(talk, "in it") == ["in it"]
 
 
-async def test_a_bad_day_and_the_clock(talk: Conversation) -> None:
+async def test_a_bad_day_and_the_clock(talk: UserSession) -> None:
     assert "op7-storm" in await hints(talk, ":incident op7")
     assert await run(talk, ":incident latency 10s delay_s=0") == Note(
         "latency has begun for 10 s: delay_s=0.0, jitter_s=0.5"
@@ -140,32 +140,32 @@ async def test_a_bad_day_and_the_clock(talk: Conversation) -> None:
         await run(talk, ":incident latency 10s 5s")
 
 
-async def test_a_private_word_after_a_public_thought_is_waited_for(talk: Conversation) -> None:
+async def test_a_private_word_after_a_public_thought_is_waited_for(talk: UserSession) -> None:
     """The bot thinks for all to see, takes that back, and answers one person: that is what they see."""
     assert await content(talk, "/sorry") == ["Not for everyone."]
 
 
-async def test_context_menus(talk: Conversation) -> None:
+async def test_context_menus(talk: UserSession) -> None:
     assert await hints(talk, ":menu ") == ["Who is", "Shout"]
     assert await content(talk, ":menu Who is @cat") == ["cat"]
     await run(talk, "quiet")
     assert await content(talk, ":menu Shout last") == ["QUIET"]
 
 
-async def test_a_silent_bot_is_no_error_and_no_answer(talk: Conversation) -> None:
+async def test_a_silent_bot_is_no_error_and_no_answer(talk: UserSession) -> None:
     talk.timeout_s = 0.1
     reply = await replied(talk, "/silent")
     assert reply.state == "no_answer"
     assert not reply.answered
 
 
-async def test_what_discord_would_not_send_is_refused(talk: Conversation) -> None:
+async def test_what_discord_would_not_send_is_refused(talk: UserSession) -> None:
     reply = await replied(talk, "/roll sides:1")
     assert (reply.state, reply.answered) == ("refused", False)
     assert "at least 2" in (reply.error or "")
 
 
-async def test_somebody_else_elsewhere(talk: Conversation) -> None:
+async def test_somebody_else_elsewhere(talk: UserSession) -> None:
     await run(talk, "/secret")
     assert await hints(talk, ":as b") == ["bob"]
     assert await run(talk, ":as @bob") == Note("You are bob now.")
@@ -173,11 +173,11 @@ async def test_somebody_else_elsewhere(talk: Conversation) -> None:
     assert seen == []  # what was for ann alone
     assert await run(talk, ":channel #staff") == []
     await run(talk, "hi")
-    assert talk.seat == Seat("bob", "staff")
+    assert talk.seat == Identity("bob", "staff")
     assert await run(talk, ":guild Botctl Test Guild") == Note("You are in #general of Botctl Test Guild now.")
 
 
-async def test_words_that_only_tell(talk: Conversation) -> None:
+async def test_words_that_only_tell(talk: UserSession) -> None:
     who = await run(talk, ":who")
     assert isinstance(who, Note)
     assert "@ann, @bob, @cat" in who.text
@@ -208,13 +208,13 @@ async def test_words_that_only_tell(talk: Conversation) -> None:
         (":incident latency 1x", "'1x' is no duration; write for example 30d or 1h30m."),
     ],
 )
-async def test_what_is_wrong_is_a_sentence(talk: Conversation, line: str, sentence: str) -> None:
+async def test_what_is_wrong_is_a_sentence(talk: UserSession, line: str, sentence: str) -> None:
     with pytest.raises(BotctlError) as caught:
         await run(talk, line)
     assert str(caught.value) == sentence
 
 
-async def test_the_bot_completes_its_own_values(talk: Conversation) -> None:
+async def test_the_bot_completes_its_own_values(talk: UserSession) -> None:
     found = await suggest(talk, "/settings set key:lo", 20)
     assert [(hint.text, hint.start, hint.detail) for hint in found] == [
         ("locale", 18, "The locale"),
@@ -234,7 +234,7 @@ async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
     assert caught.value.hint.startswith("Start it with: botctl run")
 
 
-async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(talk: Conversation) -> None:
+async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(talk: UserSession) -> None:
     async with SandboxClient(talk.client._url, "wrong") as client:
         with pytest.raises(BotctlError, match="control secret"):
             await client.state()
@@ -255,7 +255,7 @@ class Home:
 
 
 @pytest.mark.parametrize("secret", ["secret", "the old one"])
-async def test_a_sandbox_that_was_started_anew_is_found_again(talk: Conversation, secret: str) -> None:
+async def test_a_sandbox_that_was_started_anew_is_found_again(talk: UserSession, secret: str) -> None:
     """At another port, or at the same one with another secret."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
@@ -272,11 +272,11 @@ async def test_while_the_bot_runs_and_is_not_connected_it_is_said_to_come() -> N
         for home, said in ((Home(url, 42), "process 42\\) is reconnecting"), (Home(url), "No bot is connected")):
             async with SandboxClient(url, "secret", home) as client:
                 with pytest.raises(Unreachable, match=said):
-                    await client.send(SlashCall("ping"), Seat())
+                    await client.send(SlashCall("ping"), Identity())
 
 
 async def test_who_sends_says_where_they_stand(
-    talk: Conversation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    talk: UserSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A file is given by its path, which may be relative."""
     asked: list[object] = []
@@ -293,7 +293,7 @@ async def test_who_sends_says_where_they_stand(
     assert asked[-1]["folder"] == str(tmp_path)
 
 
-async def test_quotes_around_what_follows_a_word_are_not_part_of_it(talk: Conversation) -> None:
+async def test_quotes_around_what_follows_a_word_are_not_part_of_it(talk: UserSession) -> None:
     await run(talk, "/poll")
     assert "ann wants pizza" in str(await content(talk, ':click "Pizza"'))
     await run(talk, ":as 'bob'")
@@ -340,8 +340,8 @@ async def test_what_the_sandbox_answers_becomes_an_error(
         await runner.cleanup()
 
 
-def message(content: str, **more: object) -> Message:
-    return Message.model_validate({"id": "1", "author": {"id": "2", "name": "dice"}, "content": content, **more})
+def message(content: str, **more: object) -> MessageSchema:
+    return MessageSchema.model_validate({"id": "1", "author": {"id": "2", "name": "dice"}, "content": content, **more})
 
 
 def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
@@ -354,7 +354,7 @@ def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
 
 
 def test_a_feed_tells_what_is_new_or_changed_once() -> None:
-    feed = Feed()
+    feed = MessageDiff()
     feed.saw([message("a")])
     assert feed.news([message("a")]) == []
     assert feed.news([message("b")]) == [message("b")]
@@ -377,14 +377,14 @@ async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
         SandboxClient(running.url, "secret") as client,
     ):
         running.sandbox.world.users[BOB].locale = "de"
-        talk = Conversation(client, Seat("bob"))
+        talk = UserSession(client, Identity("bob"))
         assert await content(talk, "/gruss wen:x") == ["Hello!"]
         assert await hints(talk, "/gr") == ["/gruss"]
         await run(talk, ":as ann")
         assert await hints(talk, "/gr") == ["/greet"]
 
 
-async def test_what_discord_refuses_is_said_in_words(talk: Conversation) -> None:
+async def test_what_discord_refuses_is_said_in_words(talk: UserSession) -> None:
     with pytest.raises(BotctlError, match="Invalid Form Body") as caught:
         await run(talk, "x" * 2001)
     assert caught.value.hint == "content: Must be 2000 or fewer in length."

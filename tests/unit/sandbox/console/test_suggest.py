@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.command_parser import menu, parse
-from botctl.sandbox.console.schemas import State
+from botctl.sandbox.console.schemas import StateSchema
 from botctl.sandbox.console.suggest import Question, Suggestion, complete, question
 
-STATE = State.model_validate(
+STATE = StateSchema.model_validate(
     {
         "guilds": [
             {
@@ -117,7 +117,7 @@ def test_a_suggestion_always_replaces_what_is_before_the_cursor(line: str, curso
             assert 0 <= suggestion.start <= cursor
 
 
-TWO = State.model_validate(
+TWO = StateSchema.model_validate(
     {
         "guilds": [{"id": "1", "name": "home", "roles": [{"id": "6", "name": "Moderator"}]}],
         "bots": [{"application_id": "10", "name": "dice"}, {"application_id": "11", "name": "my other bot"}],
@@ -155,7 +155,7 @@ def test_what_may_not_be_seen_is_not_guessed() -> None:
     assert "secret" not in caught.value.hint
 
 
-GREET = State.model_validate(
+GREET = StateSchema.model_validate(
     {
         "commands": [
             {

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.client import Seat
-from botctl.sandbox.console.transcript import HEAD, Turn, begun, difference, read, seat_of, written
+from botctl.sandbox.console.client import Identity
+from botctl.sandbox.console.transcript import HEAD, Exchange, begun, difference, read, seat_of, written
 
-ROLL = Turn("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
+ROLL = Exchange("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
 
 
 def test_a_transcript_is_lines_typed_and_what_came() -> None:
-    text = f"{HEAD}\n{written(ROLL)}\n# a note\n{written(Turn('hello', []))}"
+    text = f"{HEAD}\n{written(ROLL)}\n# a note\n{written(Exchange('hello', []))}"
     assert text.splitlines()[1:4] == ["> /roll sides:20", "  dice BOT · ann used /roll", "    You rolled 17."]
-    assert read(text) == [ROLL, Turn("hello", [])]
+    assert read(text) == [ROLL, Exchange("hello", [])]
 
 
 lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20).map(str.rstrip)
@@ -25,16 +25,16 @@ lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_
 typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda them: "\n".join((them[0], *them[1])))
 
 
-@given(st.lists(st.builds(Turn, typed, st.lists(lines, max_size=4)), max_size=4))
-def test_what_is_written_is_read_back(turns: list[Turn]) -> None:
+@given(st.lists(st.builds(Exchange, typed, st.lists(lines, max_size=4)), max_size=4))
+def test_what_is_written_is_read_back(turns: list[Exchange]) -> None:
     found = read("".join(map(written, turns)))
     assert [one.typed for one in found] == [one.typed for one in turns]
     assert all(not difference(kept, said.came) for kept, said in zip(turns, found, strict=True))
 
 
-@pytest.mark.parametrize("seat", [Seat(), Seat("ann", "general"), Seat("bob brown", "staff", "Two words")])
-def test_a_transcript_says_where_it_begins(seat: Seat) -> None:
-    text = begun(seat) + written(Turn("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
+@pytest.mark.parametrize("seat", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")])
+def test_a_transcript_says_where_it_begins(seat: Identity) -> None:
+    text = begun(seat) + written(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
     assert text.startswith(HEAD)
     assert seat_of(text) == seat
     assert [one.typed for one in read(text)] == ["hello"]
@@ -53,7 +53,7 @@ def test_a_transcript_says_where_it_begins(seat: Seat) -> None:
     ],
 )
 def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str]) -> None:
-    assert difference(Turn("x", kept), came) == []
+    assert difference(Exchange("x", kept), came) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str
     ],
 )
 def test_what_is_another_answer_is_shown(kept: list[str], came: list[str], shown: list[str]) -> None:
-    assert difference(Turn("x", kept), came) == shown
+    assert difference(Exchange("x", kept), came) == shown
 
 
 def test_what_is_no_transcript_is_said_so() -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botctl.sandbox.gateway.connection import Link
-from botctl.sandbox.model.gateway.session import Session, Sessions, ask_heartbeat
-from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.gateway.connection import GatewayConnection
+from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, ask_heartbeat
+from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import LENIENT, Limits, Rate
 
 TOKEN = "t"
@@ -34,13 +34,13 @@ class OneBot:
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
         return 0
 
-    def welcome(self, session: Session) -> Iterable[tuple[str, dict[str, Any]]]:
+    def welcome(self, session: GatewaySession) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("READY", {"session_id": session.id})]
 
-    def members(self, session: Session, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    def members(self, session: GatewaySession, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("GUILD_MEMBERS_CHUNK", request)]
 
-    def presence(self, session: Session, presence: dict[str, Any]) -> None:
+    def presence(self, session: GatewaySession, presence: dict[str, Any]) -> None:
         self.presences.append(presence)
 
     def reset_token(self, application_id: str) -> None:
@@ -77,21 +77,21 @@ class Wire:
         return self.frames[-1]
 
 
-def connect(sessions: Sessions, *payloads: dict[str, Any], now_s: float = 0.0) -> tuple[Link, Wire]:
+def connect(sessions: Sessions, *payloads: dict[str, Any], now_s: float = 0.0) -> tuple[GatewayConnection, Wire]:
     wire = Wire()
-    link = Link(sessions, wire)
+    link = GatewayConnection(sessions, wire)
     link.hello(now_s)
     for payload in payloads:
         link.receive(json.dumps(payload), now_s)
     return link, wire
 
 
-def resume(session: Session, seq: int) -> dict[str, Any]:
+def resume(session: GatewaySession, seq: int) -> dict[str, Any]:
     return {"op": 6, "d": {"token": TOKEN, "session_id": session.id, "seq": seq}}
 
 
-def started(limits: Limits = LENIENT) -> tuple[Sessions, Link, Wire, Session]:
-    sessions = Sessions(OneBot(), Limiter(limits))
+def started(limits: Limits = LENIENT) -> tuple[Sessions, GatewayConnection, Wire, GatewaySession]:
+    sessions = Sessions(OneBot(), RateLimiter(limits))
     link, wire = connect(sessions, IDENTIFY)
     assert link.session is not None
     return sessions, link, wire, link.session
@@ -183,7 +183,7 @@ def test_a_seq_beyond_the_last_closes() -> None:
     ],
 )
 def test_identify_is_judged(d: Any, code: int | None) -> None:
-    assert connect(Sessions(OneBot(), Limiter(LENIENT)), {"op": 2, "d": d})[1].closed == code
+    assert connect(Sessions(OneBot(), RateLimiter(LENIENT)), {"op": 2, "d": d})[1].closed == code
 
 
 def test_sends_are_counted_in_a_moving_window() -> None:
@@ -224,7 +224,7 @@ def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
 def test_no_frame_breaks_the_link(frame: str | bytes) -> None:
-    sessions = Sessions(OneBot(), Limiter(LENIENT))
+    sessions = Sessions(OneBot(), RateLimiter(LENIENT))
     link, _ = connect(sessions)
     link.receive(frame, 0.0)
 
@@ -292,7 +292,7 @@ def test_a_client_may_be_asked_for_a_heartbeat() -> None:
 
 
 def test_an_identify_too_soon_may_come_again() -> None:
-    sessions = Sessions(OneBot(), Limiter(Limits()))
+    sessions = Sessions(OneBot(), RateLimiter(Limits()))
     connect(sessions, IDENTIFY, now_s=0.0)
     link, wire = connect(sessions, IDENTIFY, now_s=4.9)
     assert (wire.last["op"], wire.last["d"], wire.closed, link.session) == (9, False, None, None)
@@ -302,7 +302,7 @@ def test_an_identify_too_soon_may_come_again() -> None:
 
 def test_one_identify_too_many_resets_the_token_and_a_resume_costs_none() -> None:
     host = OneBot()
-    sessions = Sessions(host, Limiter(Limits(identifies=Rate(1, 60), concurrency_s=0.0)))
+    sessions = Sessions(host, RateLimiter(Limits(identifies=Rate(1, 60), concurrency_s=0.0)))
     link, _ = connect(sessions, IDENTIFY)
     assert link.session is not None
     for _ in range(3):
@@ -315,7 +315,7 @@ def test_one_identify_too_many_resets_the_token_and_a_resume_costs_none() -> Non
 
 def test_compression_is_asked_for_before_ready() -> None:
     more = {"compress": True, "large_threshold": 9999}
-    link, wire = connect(Sessions(OneBot(), Limiter(LENIENT)), {"op": 2, "d": {**IDENTIFY["d"], **more}})  # type: ignore[dict-item]
+    link, wire = connect(Sessions(OneBot(), RateLimiter(LENIENT)), {"op": 2, "d": {**IDENTIFY["d"], **more}})  # type: ignore[dict-item]
     assert wire.compressed
     assert link.session is not None
     assert link.session.large_threshold == 250
@@ -335,5 +335,5 @@ def test_compression_is_asked_for_before_ready() -> None:
 )
 def test_a_presence_is_judged(d: Any, right: bool) -> None:
     host = OneBot()
-    _, wire = connect(Sessions(host, Limiter(LENIENT)), IDENTIFY, {"op": 3, "d": d})
+    _, wire = connect(Sessions(host, RateLimiter(LENIENT)), IDENTIFY, {"op": 3, "d": d})
     assert (wire.closed, host.presences) == ((None, [d]) if right else (4002, []))

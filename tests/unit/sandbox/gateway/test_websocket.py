@@ -8,13 +8,13 @@ from unittest import mock
 
 import pytest
 
-from botctl.sandbox.gateway.websocket import Connection
-from botctl.sandbox.model.faults import Trouble
+from botctl.sandbox.gateway.websocket import WebsocketTransport
+from botctl.sandbox.model.faults import Faults
 
 
-def connection(trouble: Trouble | None = None) -> Connection:
+def connection(trouble: Faults | None = None) -> WebsocketTransport:
     nothing: Any = None  # neither socket nor transport is touched
-    return Connection(nothing, nothing, None, trouble or Trouble())
+    return WebsocketTransport(nothing, nothing, None, trouble or Faults())
 
 
 @pytest.mark.looptime
@@ -35,7 +35,7 @@ async def test_what_is_sent_later_waits_its_time_and_is_dropped_when_the_connect
 
 @pytest.mark.looptime
 async def test_with_latency_each_frame_is_due_later() -> None:
-    line = connection(Trouble(delay_s=0.5))
+    line = connection(Faults(delay_s=0.5))
     line.send("late")
     due_s, text = line.queue.get_nowait()
     assert (due_s - asyncio.get_running_loop().time(), text) == (0.5, "late")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from botctl.sandbox.model import interactions
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.default_world import default_world
-from botctl.sandbox.model.interactions import Book, Interaction, State
-from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.interactions import Interaction, InteractionState, InteractionStore
+from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import EPHEMERAL, LOADING, World
@@ -27,11 +27,11 @@ def world(clock: ManualClock) -> World:
 
 
 @pytest.fixture
-def book() -> Book:
-    return Book(Limiter(Limits(kept=3)))
+def book() -> InteractionStore:
+    return InteractionStore(RateLimiter(Limits(kept=3)))
 
 
-def opened(book: Book, world: World, kind: int = interactions.COMMAND, **more: str) -> Interaction:
+def opened(book: InteractionStore, world: World, kind: int = interactions.COMMAND, **more: str) -> Interaction:
     fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "roll"}
     return book.open(world, kind, **{**fields, **more})
 
@@ -40,58 +40,65 @@ def text(world: World, content: str, flags: int = 0) -> drafts.Draft:
     return drafts.draft({"content": content, "flags": flags}, [], world)
 
 
-def code(refused: pytest.ExceptionInfo[Refusal]) -> tuple[int, int]:
+def code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
     return refused.value.status, refused.value.code
 
 
-def test_the_first_answer_counts(book: Book, world: World) -> None:
+def test_the_first_answer_counts(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     assert not one.final
     found = book.to_answer(one.id, one.token, 2.9)
     shown = interactions.reply(world, found, text(world, "hi", EPHEMERAL))
     assert (one.final, shown.only_for, shown.type, shown.flags) == (True, ANN, 20, EPHEMERAL)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         book.to_answer(one.id, one.token, 2.9)
     assert code(refused) == (400, 40060)
 
 
-def test_a_late_or_foreign_answer_is_unknown(book: Book, world: World) -> None:
+def test_a_late_or_foreign_answer_is_unknown(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     for interaction_id, token, now_s in ((one.id, one.token, 3.1), ("1", one.token, 0.0), (one.id, "x", 0.0)):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(ApiError) as refused:
             book.to_answer(interaction_id, token, now_s)
         assert code(refused) == (404, 10062)
 
 
-def test_the_token_is_a_webhook_once_it_was_answered_and_for_a_quarter_of_an_hour(book: Book, world: World) -> None:
+def test_the_token_is_a_webhook_once_it_was_answered_and_for_a_quarter_of_an_hour(
+    book: InteractionStore, world: World
+) -> None:
     one = opened(book, world)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         book.answered(BOT, one.token, 0.0)
     assert code(refused) == (404, 10015)
     interactions.defer(world, one, 0)
     assert book.answered(BOT, one.token, 900.0) is one
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         book.answered(BOT, one.token, 900.1)
     assert code(refused) == (401, 50027)
 
 
-def test_only_the_newest_are_remembered(book: Book, world: World) -> None:
+def test_only_the_newest_are_remembered(book: InteractionStore, world: World) -> None:
     first, *_ = (opened(book, world) for _ in range(4))
-    with pytest.raises(Refusal):
+    with pytest.raises(ApiError):
         book.to_answer(first.id, first.token, 0.0)
 
 
-def test_thinking_is_filled_by_the_first_edit(book: Book, world: World) -> None:
+def test_thinking_is_filled_by_the_first_edit(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     shown = interactions.defer(world, one, EPHEMERAL)
-    assert (one.state, one.final, shown.flags) == (State.DEFERRED, False, EPHEMERAL | LOADING)
+    assert (one.state, one.final, shown.flags) == (InteractionState.DEFERRED, False, EPHEMERAL | LOADING)
     interactions.edit(world, one, shown, text(world, "done"))
-    assert (one.state, shown.content, shown.flags, shown.edited_at) == (State.REPLIED, "done", EPHEMERAL, None)
+    assert (one.state, shown.content, shown.flags, shown.edited_at) == (
+        InteractionState.REPLIED,
+        "done",
+        EPHEMERAL,
+        None,
+    )
     interactions.edit(world, one, shown, text(world, "again"))
     assert shown.edited_at
 
 
-def test_thinking_is_filled_by_the_first_follow_up(book: Book, world: World) -> None:
+def test_thinking_is_filled_by_the_first_follow_up(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     thinking = interactions.defer(world, one, 0)
     first, new = interactions.follow_up(world, one, text(world, "a"))
@@ -100,20 +107,20 @@ def test_thinking_is_filled_by_the_first_follow_up(book: Book, world: World) -> 
     assert interactions.own(world, one, second.id) is second
 
 
-def test_deleting_thinking_ends_the_wait(book: Book, world: World) -> None:
+def test_deleting_thinking_ends_the_wait(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     interactions.delete(world, one, interactions.defer(world, one, 0))
     assert one.final
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         interactions.own(world, one, "@original")
     assert code(refused) == (404, 10008)
 
 
-def test_a_component_changes_the_message_it_stands_on(book: Book, world: World) -> None:
+def test_a_component_changes_the_message_it_stands_on(book: InteractionStore, world: World) -> None:
     source = interactions.reply(world, opened(book, world), text(world, "0"))
     one = opened(book, world, interactions.COMPONENT, source_id=source.id)
     assert interactions.update(world, one, text(world, "1")) is source
-    assert (source.content, one.state, interactions.original(world, one)) == ("1", State.UPDATED, source)
+    assert (source.content, one.state, interactions.original(world, one)) == ("1", InteractionState.UPDATED, source)
     two = opened(book, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(two)
     assert not two.final
@@ -125,11 +132,11 @@ def test_a_component_changes_the_message_it_stands_on(book: Book, world: World) 
     assert three.final, "the person sees it go"
 
 
-def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: Book, world: World) -> None:
+def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: InteractionStore, world: World) -> None:
     one = opened(book, world, interactions.MODAL_SUBMIT)
     interactions.defer_update(one)
     assert one.final
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         interactions.original(world, one)
     assert code(refused) == (404, 10008)
     assert interactions.follow_up(world, one, text(world, "later"))[1]
@@ -146,26 +153,26 @@ def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: Bo
     ],
 )
 def test_callbacks_fit_their_interaction(
-    book: Book, world: World, kind: int, source: str | None, allowed: set[int]
+    book: InteractionStore, world: World, kind: int, source: str | None, allowed: set[int]
 ) -> None:
     one = opened(book, world, kind, source_id=source)
     for callback in (None, 0, *range(4, 10), 99):
         if callback in allowed:
             assert interactions.check_callback(one, {"type": callback}) == callback
         else:
-            with pytest.raises(Refusal, match="Invalid Form Body"):
+            with pytest.raises(ApiError, match="Invalid Form Body"):
                 interactions.check_callback(one, {"type": callback})
 
 
-def test_choices_and_forms_are_kept(book: Book, world: World) -> None:
+def test_choices_and_forms_are_kept(book: InteractionStore, world: World) -> None:
     one = opened(book, world, interactions.AUTOCOMPLETE)
     interactions.offer(one, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
     assert (one.choices, one.final) == ([{"name": "A", "value": 1}], True)
-    with pytest.raises(Refusal):
+    with pytest.raises(ApiError):
         interactions.offer(one, {"choices": [{"name": "A", "value": 1}] * 26})
     for wrong in ({}, {"value": None}, {"value": "x" * 101}, {"value": True}):
-        with pytest.raises(Refusal):
+        with pytest.raises(ApiError):
             interactions.offer(one, {"choices": [{"name": "A", **wrong}]})
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         interactions.open_modal(opened(book, world), {"title": "T"})
     assert set(refused.value.errors["data"]) == {"custom_id", "components"}

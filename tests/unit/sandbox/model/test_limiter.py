@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.model.api_error import RateLimited
-from botctl.sandbox.model.limiter import Bucket, Limiter, Start, bucket_of
+from botctl.sandbox.model.limiter import Bucket, RateLimiter, Start, bucket_of
 from botctl.sandbox.model.limits import Limits, Rate
 from tests.support.clock import ManualClock
 
@@ -20,7 +20,7 @@ FREE = Rate(10**6, 1)
 steps = st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3).map(lambda one: round(one, 3))), max_size=60)
 
 
-def ask(limiter: Limiter, clock: ManualClock, bucket: Bucket = MESSAGES, who: str = "bot", **path: str) -> Any:
+def ask(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, who: str = "bot", **path: str) -> Any:
     """The headers, or the refusal."""
     try:
         return limiter.admit(bucket, who, {"channel": "1", "message": "2", "emoji": "3", **path}, clock)
@@ -33,7 +33,7 @@ def ask(limiter: Limiter, clock: ManualClock, bucket: Bucket = MESSAGES, who: st
 def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
     steps: list[tuple[str, float]], count: int, per_s: float
 ) -> None:
-    clock, limiter = ManualClock(), Limiter(Limits(create_message=Rate(count, per_s), requests=FREE))
+    clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(count, per_s), requests=FREE))
     windows: dict[str, tuple[float, int]] = {}
     for channel, pause_s in steps:
         clock.advance(pause_s)
@@ -55,7 +55,7 @@ def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
 
 @given(st.integers(0, 5), st.floats(0.01, 900))
 def test_who_waits_as_told_is_admitted(used_before: int, per_s: float) -> None:
-    clock, limiter = ManualClock(), Limiter(Limits(create_message=Rate(1, per_s)))
+    clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(1, per_s)))
     ask(limiter, clock)
     for _ in range(used_before):
         clock.advance(per_s / 10)
@@ -72,7 +72,7 @@ def test_who_waits_as_told_is_admitted(used_before: int, per_s: float) -> None:
 
 
 def test_a_bucket_is_of_its_channel_and_its_bot_and_not_of_what_is_below() -> None:
-    clock, limiter = ManualClock(), Limiter(Limits(reactions=Rate(1, 9)))
+    clock, limiter = ManualClock(), RateLimiter(Limits(reactions=Rate(1, 9)))
     assert isinstance(ask(limiter, clock, REACTION, message="1"), dict)
     assert isinstance(ask(limiter, clock, REACTION, message="2"), RateLimited)
     assert isinstance(ask(limiter, clock, REACTION, channel="9"), dict)
@@ -112,14 +112,17 @@ def test_routes_of_one_kind_share_a_bucket_and_others_do_not() -> None:
 
 def test_the_answer_to_an_interaction_is_not_counted_and_has_no_headers() -> None:
     """disnake sleeps within the call when a response of a webhook says that none remain."""
-    clock, limiter = ManualClock(), Limiter(Limits(requests=Rate(0, 1), other_routes=Rate(0, 1), webhooks=Rate(0, 1)))
+    clock, limiter = (
+        ManualClock(),
+        RateLimiter(Limits(requests=Rate(0, 1), other_routes=Rate(0, 1), webhooks=Rate(0, 1))),
+    )
     bucket = bucket_of("POST", "/interactions/{interaction}/{token}/callback")
     assert ask(limiter, clock, bucket) == {}
     assert limiter.windows == {}
 
 
 def test_a_bot_has_one_global_limit_over_all_routes() -> None:
-    clock, limiter = ManualClock(), Limiter(Limits(requests=Rate(2, 1)))
+    clock, limiter = ManualClock(), RateLimiter(Limits(requests=Rate(2, 1)))
     ask(limiter, clock)
     ask(limiter, clock, REACTION)
     limited = ask(limiter, clock, channel="7")
@@ -132,7 +135,7 @@ def test_a_bot_has_one_global_limit_over_all_routes() -> None:
 
 
 def test_what_all_bots_share_says_so() -> None:
-    clock, limiter = ManualClock(), Limiter(Limits(emojis=Rate(1, 60)))
+    clock, limiter = ManualClock(), RateLimiter(Limits(emojis=Rate(1, 60)))
     emojis = bucket_of("POST", "/guilds/{channel}/emojis")
     assert isinstance(ask(limiter, clock, emojis, "one"), dict)
     limited = ask(limiter, clock, emojis, "another")
@@ -141,7 +144,7 @@ def test_what_all_bots_share_says_so() -> None:
 
 
 def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -> None:
-    limiter, bucket = Limiter(Limits()), bucket_of("PATCH", "/channels/{channel}")
+    limiter, bucket = RateLimiter(Limits()), bucket_of("PATCH", "/channels/{channel}")
 
     def change(body: object, now_s: float) -> None:
         limiter.admit_fields(bucket, {"channel": "1"}, body, now_s)
@@ -157,7 +160,7 @@ def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -
 
 
 def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
-    limiter = Limiter(Limits(invalid_requests=Rate(3, 600), ban_s=60))
+    limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600), ban_s=60))
     for now_s in (0.0, 1.0, 2.0):
         assert limiter.ban_left_s("1.2.3.4", now_s) == 0
         limiter.invalid("1.2.3.4", now_s)
@@ -169,7 +172,7 @@ def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
 
 
 def test_invalid_requests_are_counted_in_their_window() -> None:
-    limiter = Limiter(Limits(invalid_requests=Rate(3, 600)))
+    limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600)))
     for now_s in (0.0, 1.0, 600.0, 601.0, 1200.0):
         limiter.invalid(None, now_s)
     assert limiter.banned == {}
@@ -178,7 +181,7 @@ def test_invalid_requests_are_counted_in_their_window() -> None:
 def test_where_requests_are_not_counted_nothing_is_said() -> None:
     clock, limiter = (
         ManualClock(),
-        Limiter(Limits(enforced=False, create_message=Rate(0, 1), invalid_requests=Rate(1, 1))),
+        RateLimiter(Limits(enforced=False, create_message=Rate(0, 1), invalid_requests=Rate(1, 1))),
     )
     assert ask(limiter, clock) == {}
     limiter.invalid("1.2.3.4", 0.0)
@@ -186,7 +189,7 @@ def test_where_requests_are_not_counted_nothing_is_said() -> None:
 
 
 def test_identifies_of_a_day_are_spent_and_shown() -> None:
-    limiter = Limiter(Limits(identifies=Rate(2, 86_400), max_concurrency=1))
+    limiter = RateLimiter(Limits(identifies=Rate(2, 86_400), max_concurrency=1))
     assert limiter.session_start_limit("bot", 0.0) == {
         "total": 2, "remaining": 2, "reset_after": 0, "max_concurrency": 1,
     }  # fmt: skip
@@ -201,7 +204,7 @@ def test_identifies_of_a_day_are_spent_and_shown() -> None:
 
 @given(st.integers(1, 16), st.lists(st.tuples(st.integers(0, 63), st.floats(0, 4)), max_size=80))
 def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[tuple[int, float]]) -> None:
-    limiter, now_s = Limiter(Limits(max_concurrency=most)), 0.0
+    limiter, now_s = RateLimiter(Limits(max_concurrency=most)), 0.0
     last: dict[int, float] = {}
     for shard, pause_s in shards:
         now_s += pause_s
@@ -213,7 +216,7 @@ def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[t
 
 
 def test_what_is_over_is_forgotten() -> None:
-    clock, limiter = ManualClock(), Limiter(Limits(requests=FREE))
+    clock, limiter = ManualClock(), RateLimiter(Limits(requests=FREE))
     follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
     for number in range(20_000):
         clock.advance(0.01)

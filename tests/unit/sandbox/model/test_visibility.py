@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from botctl.sandbox.model import visibility
-from botctl.sandbox.model.actor import Actor, member_in
+from botctl.sandbox.model.acting_user import ActingUser, member_in
 from botctl.sandbox.model.commands.registration import create
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.permission_bits import bits
@@ -30,7 +30,7 @@ def app(world: World) -> Application:
     return world.applications[BOT]
 
 
-def seat(world: World, user: str, channel: str = GENERAL) -> Actor:
+def seat(world: World, user: str, channel: str = GENERAL) -> ActingUser:
     guild = world.guilds[GUILD]
     return member_in(world, guild, guild.members[user], world.channels[channel])
 
@@ -168,14 +168,14 @@ def test_age_restricted_commands_are_for_such_channels_whoever_asks(world: World
 )
 def test_contexts(world: World, more: dict[str, Any], in_guild: bool, in_dm: bool) -> None:
     one, app = command(world, **more), world.applications[BOT]
-    there = Actor(world.users[CAT], world.direct(CAT, BOT), None, None)
+    there = ActingUser(world.users[CAT], world.direct(CAT, BOT), None, None)
     assert (why(world, CAT, one) is None) is in_guild
     assert (visibility.hidden(world, app, one, there) is None) is in_dm
 
 
 def test_in_a_dm_a_bot_has_its_commands_alone(world: World) -> None:
     one, app = command(world), world.applications[BOT]
-    elsewhere = Actor(world.users[CAT], world.direct(CAT, BOB), None, None)
+    elsewhere = ActingUser(world.users[CAT], world.direct(CAT, BOB), None, None)
     assert visibility.hidden(world, app, one, elsewhere) == "/x can be used in a DM with its bot only."
 
 

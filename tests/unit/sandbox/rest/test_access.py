@@ -9,13 +9,13 @@ import pytest
 
 from botctl.sandbox.actions import threads
 from botctl.sandbox.model import permission_bits
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.channels import types
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.world import Channel, Message, Webhook
 from botctl.sandbox.rest import register_all as routes
 from botctl.sandbox.rest import routing
-from botctl.sandbox.rest.routing import Call
+from botctl.sandbox.rest.routing import ApiCall
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD
 
@@ -163,10 +163,10 @@ def refused(case: Case, granted: int) -> int | None:
     if case.route.startswith("DELETE " + R) and "@me" in case.route:
         there.world.messages[GENERAL][SAID].reactions["🎉"].append(BOT)
     body = {"messages": [there.world.new_id() for _ in "ab"]} if case.body == {"messages": "FRESH"} else case.body
-    call = Call(there, names, {}, body, [], there.world.applications[BOT])
+    call = ApiCall(there, names, {}, body, [], there.world.applications[BOT])
     try:
         ROUTES[case.route](call)
-    except Refusal as refusal:
+    except ApiError as refusal:
         return refusal.code
     return None
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.model import interactions, payloads
-from botctl.sandbox.model.api_error import FormErrors, Refusal
+from botctl.sandbox.model.api_error import ApiError, FormErrors
 from botctl.sandbox.model.commands import registration
 from botctl.sandbox.model.default_world import default_world
-from botctl.sandbox.model.interactions import Book
-from botctl.sandbox.model.limiter import Limiter
+from botctl.sandbox.model.interactions import InteractionStore
+from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import World
@@ -58,7 +58,7 @@ bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
 @given(bodies)
 def test_a_message(body: dict[str, Any]) -> None:
     world = default_world()
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ApiError):
         made = drafts.draft(body, [], world)
         shown = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
         components.clickable(shown.components)
@@ -70,7 +70,7 @@ def test_a_message(body: dict[str, Any]) -> None:
 def test_a_command(body: dict[str, Any]) -> None:
     world = World()
     app = default_world().applications[BOT]
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ApiError):
         for stored in registration.overwrite(world, app, "", [{"name": "a", "description": "b", **body}, body]):
             json.dumps(stored)
 
@@ -78,13 +78,13 @@ def test_a_command(body: dict[str, Any]) -> None:
 @settings(deadline=None)
 @given(bodies)
 def test_a_form_and_choices(body: dict[str, Any]) -> None:
-    world, book = default_world(), Book(Limiter(Limits()))
+    world, book = default_world(), InteractionStore(RateLimiter(Limits()))
     fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "x"}
     one = book.open(world, interactions.COMMAND, **fields)
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ApiError):
         interactions.open_modal(one, {"title": "T", "custom_id": "c", **body})
         components.modal_fields(body["components"])
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ApiError):
         interactions.offer(one, body)
 
 
@@ -97,6 +97,6 @@ def test_a_field_has_its_type(kind: type, value: Any, right: bool) -> None:
     found = errors.field(("data",), {"x": value}, "x", kind)
     assert (found == value, errors.tree == {}) == (right, right)
     if not right:
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(ApiError) as refused:
             errors.check()
         assert refused.value.body()["errors"]["data"]["x"]["_errors"][0]["message"]

@@ -21,7 +21,7 @@ from botctl.sandbox.web.openapi_check import (
     UNDESCRIBED,
     VARIABLE,
     Description,
-    Judge,
+    OpenApiCheck,
     from_environment,
     repaired,
 )
@@ -114,10 +114,10 @@ def test_literal_paths_win() -> None:
 
 
 @pytest.fixture
-async def watched() -> AsyncIterator[tuple[Judge, Any]]:
+async def watched() -> AsyncIterator[tuple[OpenApiCheck, Any]]:
     """A judge, and a function that has it look at one answer."""
     app = web.Application()
-    watching = Judge(Description(SMALL))
+    watching = OpenApiCheck(Description(SMALL))
     watching.watch(app)
     answer: list[web.Response | Exception] = []
 
@@ -143,7 +143,7 @@ def answered(status: int, text: str, **headers: str) -> web.Response:
     return web.Response(status=status, body=text.encode(), headers=HEADERS | headers)
 
 
-async def test_good_answers_are_only_counted(watched: tuple[Judge, Any]) -> None:
+async def test_good_answers_are_only_counted(watched: tuple[OpenApiCheck, Any]) -> None:
     watching, show = watched
     assert await show(answered(200, '{"id": "1"}')) == 0
     assert await show(answered(404, '{"code": 0}'), path="/api/v10/nowhere") == 0
@@ -151,7 +151,7 @@ async def test_good_answers_are_only_counted(watched: tuple[Judge, Any]) -> None
     assert watching.judged == 3
 
 
-async def test_answers_that_discord_would_not_give_are_found(watched: tuple[Judge, Any]) -> None:
+async def test_answers_that_discord_would_not_give_are_found(watched: tuple[OpenApiCheck, Any]) -> None:
     watching, show = watched
     assert await show(answered(200, '{"id": 1}')) == 1
     assert await show(answered(200, "{")) == 1
@@ -169,7 +169,7 @@ async def test_answers_that_discord_would_not_give_are_found(watched: tuple[Judg
     }
 
 
-async def test_a_crash_is_found_and_what_is_meant_to_fail_is_not(watched: tuple[Judge, Any]) -> None:
+async def test_a_crash_is_found_and_what_is_meant_to_fail_is_not(watched: tuple[OpenApiCheck, Any]) -> None:
     """Incidents answer as Cloudflare does, in HTML, or as Discord does, with Via; aiohttp's own 500 has none."""
     _, show = watched
     assert await show(web.HTTPInternalServerError()) == 1
@@ -177,7 +177,7 @@ async def test_a_crash_is_found_and_what_is_meant_to_fail_is_not(watched: tuple[
     assert await show(answered(429, "error 1015", **{"Content-Type": "text/html"})) == 0
 
 
-async def test_what_is_not_the_api_is_left_alone(watched: tuple[Judge, Any]) -> None:
+async def test_what_is_not_the_api_is_left_alone(watched: tuple[OpenApiCheck, Any]) -> None:
     watching, show = watched
     assert await show(answered(200, "anything"), path="/cdn/attachments/1/2/a.txt") == 0
     assert watching.judged == 0

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.model.actor import actor
+from botctl.sandbox.model.acting_user import acting_user
 from botctl.sandbox.model.commands import options
-from botctl.sandbox.model.commands.options import Resolved, Wrong
+from botctl.sandbox.model.commands.options import ClientRejected, Resolved
 from botctl.sandbox.model.default_world import default_world
 from tests.support.discord import CAT
 
@@ -17,7 +17,7 @@ from tests.support.discord import CAT
 @pytest.fixture
 def resolved() -> Resolved:
     world = default_world()
-    return Resolved(world, actor(world, {}))
+    return Resolved(world, acting_user(world, {}))
 
 
 def option(kind: int, **more: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_a_word_becomes_a_value(resolved: Resolved, kind: int, word: str, value:
 def test_a_word_that_does_not_fit_is_a_sentence(
     resolved: Resolved, wanted: dict[str, Any], word: str, sentence: str
 ) -> None:
-    with pytest.raises(Wrong) as wrong:
+    with pytest.raises(ClientRejected) as wrong:
         options.convert(wanted, word, resolved)
     assert str(wrong.value) == sentence
 
@@ -78,9 +78,9 @@ def test_a_choice_is_named_by_name_or_value(resolved: Resolved) -> None:
 
 
 def test_what_is_required_or_unknown_is_said(resolved: Resolved) -> None:
-    with pytest.raises(Wrong, match="“x” is required"):
+    with pytest.raises(ClientRejected, match="“x” is required"):
         options.fill([option(3, required=True)], {}, resolved)
-    with pytest.raises(Wrong, match=r"no option “y” \(options: x\)"):
+    with pytest.raises(ClientRejected, match=r"no option “y” \(options: x\)"):
         options.fill([option(3)], {"y": "1"}, resolved)
 
 

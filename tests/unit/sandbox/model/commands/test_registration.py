@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.commands import registration
 from botctl.sandbox.model.world import Application, World
 from tests.support.clock import ManualClock
@@ -30,8 +30,8 @@ def nested(kind: int, *options: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, "name": f"n{kind}", "description": "d", "options": list(options)}
 
 
-def refusal(world: World, app: Application, *bodies: dict[str, Any]) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(world: World, app: Application, *bodies: dict[str, Any]) -> ApiError:
+    with pytest.raises(ApiError) as refused:
         registration.overwrite(world, app, "", list(bodies))
     return refused.value
 
@@ -71,7 +71,7 @@ def test_a_change_keeps_what_it_does_not_name(world: World, app: Application) ->
 
 
 def test_what_does_not_exist_is_10063(world: World, app: Application) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         registration.delete(app, "", "1")
     assert (refused.value.status, refused.value.code) == (404, 10063)
 
@@ -120,7 +120,7 @@ def test_names_are_unique_within_a_kind(world: World, app: Application) -> None:
 
 def test_there_is_room_for_a_hundred(world: World, app: Application) -> None:
     registration.overwrite(world, app, "", [slash(f"c{number}") for number in range(100)])
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         registration.create(world, app, "", slash("more"))
     assert refused.value.code == 30032
     registration.create(world, app, "", slash("c1", description="replaced"))

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from botctl.sandbox.gateway.connection import Link
-from botctl.sandbox.model.gateway.session import Session, Sessions, ask_reconnect
+from botctl.sandbox.gateway.connection import GatewayConnection
+from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, ask_reconnect
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 from botctl.sandbox.server import Access, Sandbox
@@ -89,7 +89,7 @@ class Client:
         self.alive = True
         self.lost_s: float | None = None
         self.wire = Wire()
-        self.link: Link | None = None
+        self.link: GatewayConnection | None = None
 
     def hears(self, event: str, guild_id: str | None) -> bool:
         return (not NEEDS[event] or bool(self.intents & NEEDS[event])) and self._of_shard(guild_id)
@@ -264,7 +264,7 @@ class Gateway(RuleBasedStateMachine):
     def _one(self, data: st.DataObject) -> Client:
         return data.draw(st.sampled_from(self.clients))
 
-    def _session(self, client: Client) -> Session:
+    def _session(self, client: Client) -> GatewaySession:
         return self.sandbox.sessions.by_id[client.id]
 
     def _connected(self, client: Client) -> bool:
@@ -273,9 +273,9 @@ class Gateway(RuleBasedStateMachine):
     def _is_there(self, client: Client) -> bool:
         return client.alive and (client.lost_s is None or self.now_s - client.lost_s <= WINDOW_S)
 
-    def _open(self) -> tuple[Wire, Link]:
+    def _open(self) -> tuple[Wire, GatewayConnection]:
         wire = Wire()
-        link = Link(self.sandbox.sessions, wire)
+        link = GatewayConnection(self.sandbox.sessions, wire)
         link.hello(self.now_s)
         return wire, link
 
@@ -338,55 +338,55 @@ def test_nothing_is_lost_doubled_or_reordered_in_the_long_run() -> None:
     run(3000, 80)
 
 
-_missed, _begin, _dispatch = Session.missed, Sessions.begin, Session.dispatch
+_missed, _begin, _dispatch = GatewaySession.missed, Sessions.begin, GatewaySession.dispatch
 
 
-def _one_too_few(self: Session, seq: int) -> list[str] | None:
+def _one_too_few(self: GatewaySession, seq: int) -> list[str] | None:
     found = _missed(self, seq)
     return found and found[1:]
 
 
-def _one_too_many(self: Session, seq: int) -> list[str] | None:
+def _one_too_many(self: GatewaySession, seq: int) -> list[str] | None:
     found = _missed(self, seq)
     return found if found is None else [frame for number, frame in self.sent if number >= seq]
 
 
-def _reordered(self: Session, seq: int) -> list[str] | None:
+def _reordered(self: GatewaySession, seq: int) -> list[str] | None:
     found = _missed(self, seq)
     return found and found[::-1]
 
 
-def _all_that_is_held(self: Session, seq: int) -> list[str] | None:
+def _all_that_is_held(self: GatewaySession, seq: int) -> list[str] | None:
     return [frame for number, frame in self.sent if number > seq]
 
 
-def _counted_on(self: Sessions, *given: Any, **named: Any) -> Session:
+def _counted_on(self: Sessions, *given: Any, **named: Any) -> GatewaySession:
     highest = max((one.seq for one in self.by_id.values()), default=0)
     session = _begin(self, *given, **named)
     session.seq = highest
     return session
 
 
-def _only_to_the_connected(self: Session, event: str, body: str) -> None:
+def _only_to_the_connected(self: GatewaySession, event: str, body: str) -> None:
     if self.line is not None:
         _dispatch(self, event, body)
 
 
-def _doubled(self: Session, event: str, body: str) -> None:
+def _doubled(self: GatewaySession, event: str, body: str) -> None:
     _dispatch(self, event, body)
     if event == "USER_UPDATE":
         _dispatch(self, event, body)
 
 
 BUGS: list[tuple[type, str, Callable[..., Any]]] = [
-    (Session, "missed", _one_too_few),
-    (Session, "missed", _one_too_many),
-    (Session, "missed", _reordered),
-    (Session, "missed", _all_that_is_held),
+    (GatewaySession, "missed", _one_too_few),
+    (GatewaySession, "missed", _one_too_many),
+    (GatewaySession, "missed", _reordered),
+    (GatewaySession, "missed", _all_that_is_held),
     (Sessions, "begin", _counted_on),
-    (Session, "dispatch", _only_to_the_connected),
-    (Session, "dispatch", _doubled),
-    (Session, "wants", lambda *_: True),
+    (GatewaySession, "dispatch", _only_to_the_connected),
+    (GatewaySession, "dispatch", _doubled),
+    (GatewaySession, "wants", lambda *_: True),
     (Sessions, "forget", lambda *_: None),
 ]
 

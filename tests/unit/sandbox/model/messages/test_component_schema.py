@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.model.api_error import FormErrors, Refusal
+from botctl.sandbox.model.api_error import ApiError, FormErrors
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.messages import component_schema, drafts
 from botctl.sandbox.model.messages.components import V2
@@ -104,16 +104,16 @@ def posted(world: World, body: dict[str, Any]) -> Message:
 def test_version_2_stands_alone_and_stays(more: dict[str, Any]) -> None:
     """Neither a new message nor an edit may mix; the flag cannot be taken back."""
     world = default_world()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         drafts.draft({"flags": V2, "components": [TEXT], **more}, [], world)
     assert codes(refused.value.errors) == ["MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2"]
     message = posted(world, {"flags": V2, "components": [TEXT]})
-    with pytest.raises(Refusal):
+    with pytest.raises(ApiError):
         drafts.draft(more, [], world, old=message)
     drafts.edit(world, message, drafts.draft({"components": [TEXT], "flags": 0}, [], world, old=message))
     assert message.flags & V2
     plain = posted(world, more)
-    with pytest.raises(Refusal):
+    with pytest.raises(ApiError):
         drafts.draft({"flags": V2, "components": [TEXT]}, [], world, old=plain)
     gone = dict.fromkeys(more)
     drafts.edit(world, plain, drafts.draft({"flags": V2, "components": [TEXT], **gone}, [], world, old=plain))
@@ -123,6 +123,6 @@ def test_version_2_stands_alone_and_stays(more: dict[str, Any]) -> None:
 def test_an_edit_cannot_empty_a_message() -> None:
     world = default_world()
     message = posted(world, {"content": "x"})
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         drafts.edit(world, message, drafts.draft({"content": ""}, [], world, old=message))
     assert (refused.value.code, message.content) == (50006, "x")

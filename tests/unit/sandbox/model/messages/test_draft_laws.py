@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from botctl.sandbox.model import payloads
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.messages import drafts
 from tests.support import openapi
@@ -49,7 +49,7 @@ def test_a_body_is_a_message_or_refused(good: Any) -> None:
     made = 0
     for body in odd_bodies(good):
         before = json.dumps(body)
-        with contextlib.suppress(Refusal):
+        with contextlib.suppress(ApiError):
             draft = drafts.draft(body, [], _WORLD)
             given = {"channel_id": GENERAL, "guild_id": GUILD, "author_id": ANN}
             message = drafts.create(_WORLD, draft, **given, flags=draft.flags & drafts.SETTABLE)

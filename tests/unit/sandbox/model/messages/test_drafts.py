@@ -9,7 +9,7 @@ import pytest
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.model import payloads
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.messages.drafts import Upload
@@ -40,7 +40,7 @@ def post(world: World, body: dict[str, Any], uploads: list[Upload] = []) -> Mess
     ],
 )
 def test_a_body_is_refused(world: World, body: dict[str, Any], code: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         post(world, body)
     assert refused.value.code == code
     assert world.messages == {}

@@ -8,7 +8,7 @@ import pytest
 
 from botctl.sandbox.actions import reactions
 from botctl.sandbox.model import permission_bits
-from botctl.sandbox.model.api_error import Refusal
+from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.messages import drafts, mentions
 from botctl.sandbox.model.world import Emoji, Message, World
@@ -53,7 +53,7 @@ def test_allowed_mentions_choose(allowed: Any, expected: Any) -> None:
     ],
 )
 def test_allowed_mentions_are_checked(allowed: Any) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         said(default_world(), allowed_mentions=allowed)
     assert list(refused.value.errors) == ["allowed_mentions"]
 
@@ -111,9 +111,9 @@ def test_a_guilds_own_emoji_is_found_by_its_id() -> None:
     world.guilds[GUILD].emojis["7"] = Emoji("7", "party", ANN)
     for written in ("party:7", "other:7", "<:party:7>", "<a:party:7>"):
         assert reactions.key(world, written, GUILD, 0) == "party:7"
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         reactions.key(world, "party:8", GUILD, permission_bits.ALL)
     assert refused.value.code == 10014
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         reactions.key(world, "party:7", "1", 0)
     assert refused.value.code == 10014

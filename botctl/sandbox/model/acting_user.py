@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Actor:
+class ActingUser:
     """Who acts, and where; in a DM there is no guild and no member."""
 
     user: User
@@ -32,15 +32,15 @@ class Actor:
         return permissions.of(world, self.guild, self.member, self.channel)
 
 
-def actor(world: World, body: Json) -> Actor:
+def acting_user(world: World, body: Json) -> ActingUser:
     """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm`` in a DM with that user."""
     guild = lookup.guild(world, body.get("guild"))
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):
         other = lookup.member(world, guild, str(body["dm"]))
-        return Actor(world.users[member.user_id], world.direct(member.user_id, other.user_id), None, None)
+        return ActingUser(world.users[member.user_id], world.direct(member.user_id, other.user_id), None, None)
     return member_in(world, guild, member, lookup.channel(guild, body.get("channel")))
 
 
-def member_in(world: World, guild: Guild, member: Member, channel: Channel) -> Actor:
-    return Actor(world.users[member.user_id], channel, guild, member)
+def member_in(world: World, guild: Guild, member: Member, channel: Channel) -> ActingUser:
+    return ActingUser(world.users[member.user_id], channel, guild, member)

@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-RENEWALS: Final = 3  # tries to renew within one ttl
-LATE: Final = 1.5  # renewals that one may come too late before its holder is doubted
+from botctl.core.contracts.lease import RENEWALS
+
 MARGIN: Final = 1 / 6  # of the ttl: how much earlier than a contender the holder gives up
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class LeaseRecord:
     """A lease as the store has it. ``beats`` counts renewals: while it and ``fence`` stay, nobody has renewed."""
 
     fence: int
@@ -30,33 +30,14 @@ class Mark:
     holder: str
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a lease, for people. ``who``: ``host:pid``. ``silent_s``: since its last sign, by the store's clock."""
-
-    who: str
-    silent_s: float
-    ttl_s: float
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether it should have given a sign by now."""
-        return self.silent_s > self.ttl_s / RENEWALS * LATE
-
-    @property
-    def gone(self) -> bool:
-        """Whether it was silent for so long that anybody who waits may take over."""
-        return self.silent_s > self.ttl_s
-
-
-class Contender:
+class Candidate:
     """Watches a lease, to take it when it is free or its holder is gone."""
 
     def __init__(self) -> None:
-        self._mark: Mark | None = None
+        self._mark: LeaseRecord | None = None
         self._since_s = 0.0
 
-    def seen(self, mark: Mark, received_at_s: float) -> None:
+    def seen(self, mark: LeaseRecord, received_at_s: float) -> None:
         """Take notice of what the store said; ``received_at_s``: when its answer was here."""
         if mark != self._mark:
             self._mark, self._since_s = mark, received_at_s
@@ -73,7 +54,7 @@ class Contender:
 
 
 @dataclass(slots=True)
-class Belief:
+class LeaseState:
     """A holder's belief in its lease. ``sent_at_s``: when it sent what made it the holder."""
 
     ttl_s: float
