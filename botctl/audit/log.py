@@ -91,7 +91,7 @@ class AuditLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class EntryBatch:
     """What a follower gets at once. ``waiting_for``: why there is nothing at the moment; else empty."""
 
     documents: list[Document]
@@ -107,7 +107,7 @@ class Follower:
     limit: int
     clock: Clock
 
-    async def turns(self, *, poll_s: float = POLL_S) -> AsyncGenerator[Batch, None]:
+    async def turns(self, *, poll_s: float = POLL_S) -> AsyncGenerator[EntryBatch, None]:
         """The newest ``limit`` entries, even if there are none; then those that are written, for ever.
 
         No entry comes twice, and none is left out as long as the clocks of all hosts agree within `LOOK_BACK_MS`. The
@@ -120,14 +120,14 @@ class Follower:
                     log = AuditLog(database)
                     if tail is None:
                         first, tail = await self._begin(log)
-                        yield Batch(first)
+                        yield EntryBatch(first)
                     while True:
                         fresh = tail.fresh(await log.written(tail.after_ms), self.clock.now())
                         if wanted := [document for document in fresh if any(map(self.query.matches, document["x"]))]:
-                            yield Batch(sorted(wanted, key=_order))
+                            yield EntryBatch(sorted(wanted, key=_order))
                         await asyncio.sleep(poll_s)
             except Unreachable as error:
-                yield Batch([], str(error))
+                yield EntryBatch([], str(error))
             await asyncio.sleep(poll_s)
 
     async def _begin(self, log: AuditLog) -> tuple[list[Document], Tail]:

@@ -19,7 +19,7 @@ _INTERNAL: Final = re.compile(rf"\b{PACKAGE}[0-9a-f]+\.")
 _log = logging.getLogger(__name__)
 
 
-class Faults:
+class LoadFaults:
     """What is wrong, as ``file:line: sentence``, with paths seen from ``root``."""
 
     def __init__(self, root: Path) -> None:

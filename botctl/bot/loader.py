@@ -26,7 +26,7 @@ from botctl.bot.client import Bot
 from botctl.bot.command import Command, MessageCommand, UserCommand, marks
 from botctl.bot.command_builder import build
 from botctl.bot.compiled import Checks, CompiledCommand
-from botctl.bot.load_errors import PACKAGE, Faults, line, line_of, words
+from botctl.bot.load_errors import PACKAGE, LoadFaults, line, line_of, words
 from botctl.core.contracts.events import Event
 from botctl.core.contracts.jobs import Job, JobRun, declared
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
@@ -92,7 +92,7 @@ class Catalog:
         Raises:
             CommandFaults: something could not be made or registered, unless broken files are to be skipped.
         """
-        faults = Faults(self.folder.parent)
+        faults = LoadFaults(self.folder.parent)
         for file in self.files:
             for step in _steps(file, bot, services):
                 try:
@@ -113,7 +113,7 @@ def load(folder: Path, checks: Checks, *, skip_broken: bool = False) -> Catalog:
     if not folder.is_dir():
         hint = "Make it, or correct commands.folder (BOTCTL_COMMANDS__FOLDER)."
         raise ConfigError(f"commands.folder: there is no folder {folder}", hint=hint)
-    faults = Faults(folder.parent)
+    faults = LoadFaults(folder.parent)
     files: list[CommandFile] = []
     with _importable(folder) as package:
         for path in sorted(folder.glob("[!_]*.py")):
@@ -156,7 +156,7 @@ def _importable(folder: Path) -> Iterator[str]:
                 del sys.modules[name]
 
 
-def _sort_out(path: Path, module: types.ModuleType, checks: Checks, faults: Faults) -> CommandFile:
+def _sort_out(path: Path, module: types.ModuleType, checks: Checks, faults: LoadFaults) -> CommandFile:
     setup = getattr(module, "setup", None)
     file = CommandFile(path, setup if inspect.isfunction(setup) else None)
     for value in vars(module).values():
@@ -173,7 +173,7 @@ def _sort_out(path: Path, module: types.ModuleType, checks: Checks, faults: Faul
     return file
 
 
-def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: Faults) -> None:
+def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults: LoadFaults) -> None:
     if cls.__name__.startswith("_"):
         return  # a base class of others
     compiled = build(cls, checks, lambda where, sentence: faults.add(file.path, line(where), sentence))
@@ -181,7 +181,7 @@ def _take_command(file: CommandFile, cls: type[Command], checks: Checks, faults:
         file.compiled.append(compiled)
 
 
-def _take_cog(file: CommandFile, cog: type[commands.Cog], checks: Checks, faults: Faults) -> None:
+def _take_cog(file: CommandFile, cog: type[commands.Cog], checks: Checks, faults: LoadFaults) -> None:
     if file.setup is not None:
         return  # a file with setup makes its cogs itself
     try:
@@ -198,7 +198,7 @@ def _take_cog(file: CommandFile, cog: type[commands.Cog], checks: Checks, faults
     file.cogs.append(cog)
 
 
-def _take_handler(file: CommandFile, function: Callable[..., Any], checks: Checks, faults: Faults) -> None:
+def _take_handler(file: CommandFile, function: Callable[..., Any], checks: Checks, faults: LoadFaults) -> None:
     handler = Handler(function, marks(function)["on"])
     try:
         parameters = parameters_of(function)
@@ -220,7 +220,7 @@ def _take_handler(file: CommandFile, function: Callable[..., Any], checks: Check
     file.handlers.append(handler)
 
 
-def _take_job(file: CommandFile, job: Job, checks: Checks, faults: Faults) -> None:
+def _take_job(file: CommandFile, job: Job, checks: Checks, faults: LoadFaults) -> None:
     where = line(job.function)
     try:
         parameters = parameters_of(job.function)
@@ -236,7 +236,7 @@ def _take_job(file: CommandFile, job: Job, checks: Checks, faults: Faults) -> No
     file.jobs.append(job)
 
 
-def _check_names(files: list[CommandFile], checks: Checks, faults: Faults) -> None:
+def _check_names(files: list[CommandFile], checks: Checks, faults: LoadFaults) -> None:
     """Names are unique per kind of command: Discord shows slash, user and message commands in three places.
 
     So are those of jobs, to which botctl adds its own.

@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 from pymongo.errors import AutoReconnect
 
-from botctl.audit.log import LOOK_BACK_MS, AuditLog, Batch, Follower, entry_of
+from botctl.audit.log import LOOK_BACK_MS, AuditLog, EntryBatch, Follower, entry_of
 from botctl.audit.query import Query
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MongoAuditor
@@ -190,7 +190,7 @@ async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, m
 
 async def test_a_follower_of_some_gets_no_others(write, mongo_db, clock):
     async with Reader(mongo_db, clock, Query(action="run.*")) as follower:
-        assert follower.turns == [Batch([])]
+        assert follower.turns == [EntryBatch([])]
         await write(entry(1), entry(2, action="run.start"))
         await write(entry(3), entry(4, action="run.stop"))
         await until(lambda: "e0004" in follower.ids)
@@ -204,7 +204,7 @@ async def test_a_follower_outlasts_the_store(write, mongo_db, clock):
     async with reader:
         assert "away" in reader.turns[0].waiting_for
         reader.away = False
-        await until(lambda: reader.turns[-1] == Batch([]))
+        await until(lambda: reader.turns[-1] == EntryBatch([]))
         await write(entry(1))
         await until(lambda: reader.ids == ["e0001"])
         reader.away = True

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from botctl.audit.log import Batch, Document, entry_of
+from botctl.audit.log import Document, EntryBatch, entry_of
 from botctl.core.escape import safe
 
 _MARKS: Final = {
@@ -46,7 +46,7 @@ class LogView:
         elif len(entries) == limit:
             _say(f"The newest {limit}; --limit shows more.")
 
-    def more(self, turn: Batch) -> None:
+    def more(self, turn: EntryBatch) -> None:
         """What a follower has got now."""
         if turn.waiting_for and turn.waiting_for != self._waiting_for:
             _say(json.dumps({"waiting_for": turn.waiting_for}) if self._as_json else turn.waiting_for)

@@ -8,7 +8,7 @@ import pytest
 from bson.binary import Binary
 from rich.console import Console
 
-from botctl.audit.log import Batch
+from botctl.audit.log import EntryBatch
 from botctl.cli.audit.command import _query
 from botctl.cli.audit.view import LogView, about, who
 from botctl.core.contracts.audit_entry import AuditOutcome
@@ -122,11 +122,11 @@ def test_a_full_page_says_that_there_may_be_more(capsys):
 def test_a_follower_prints_a_line_of_json_each_and_says_once_why_it_waits(capsys):
     view = LogView(as_json=True)
     for turn in (
-        Batch([], "away"),
-        Batch([], "away"),
-        Batch([]),
-        Batch([document(), document(id="e2")]),
-        Batch([], "away"),
+        EntryBatch([], "away"),
+        EntryBatch([], "away"),
+        EntryBatch([]),
+        EntryBatch([document(), document(id="e2")]),
+        EntryBatch([], "away"),
     ):
         view.more(turn)
     said = capsys.readouterr()
@@ -136,6 +136,6 @@ def test_a_follower_prints_a_line_of_json_each_and_says_once_why_it_waits(capsys
 
 def test_a_follower_tells_a_person_why_there_is_nothing(capsys):
     view = LogView(as_json=False)
-    for turn in (Batch([], "away"), Batch([]), Batch([])):
+    for turn in (EntryBatch([], "away"), EntryBatch([]), EntryBatch([])):
         view.more(turn)
     assert capsys.readouterr().err.splitlines() == ["away", "No entry is like that yet; Ctrl-C ends."]
