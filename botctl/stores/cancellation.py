@@ -1,8 +1,8 @@
 """`asyncio.wait_for` of Python 3.12, for 3.11: both drivers send every command with it.
 
 The one of 3.11 loses a cancellation that comes in the moment the result is there: it returns the result
-(https://github.com/python/cpython/issues/86296). Then Ctrl-C or a time limit does nothing, and a background task goes on.
-It is replaced for the whole process: the drivers call it as `asyncio.wait_for`, and take no other.
+(https://github.com/python/cpython/issues/86296). Then Ctrl-C or a time limit does nothing, and a background task goes
+on. It is replaced for the whole process: the drivers call it as `asyncio.wait_for`, and take no other.
 """
 
 from __future__ import annotations
