@@ -89,7 +89,8 @@ class Scheduler:
             while not lease.lost.is_set():
                 await self._look(lease)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(lease.lost.wait(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):
+                        await lease.lost.wait()
 
     async def _look(self, lease: Lease) -> None:
         """Wake the jobs that have something to do."""

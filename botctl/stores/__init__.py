@@ -1,0 +1,1 @@
+from botctl.stores import cancellation as cancellation  # before any client is made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pymongo
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, lock
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
@@ -30,6 +31,9 @@ Database = AsyncDatabase[dict[str, Any]]
 CONNECTIONS: Final = 50
 CLOSE_S: Final = 0.5  # for a server that may be gone; all that it would be told is that we are (it forgets us anyway)
 _REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
+
+# pymongo.lock imports the name, maybe before `botctl.stores.cancellation` has replaced it.
+lock.wait_for = asyncio.wait_for  # type: ignore[attr-defined]
 
 
 def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -30,22 +30,6 @@ _FIRST_WAIT_S: Final = 0.02
 _LAST_WAIT_S: Final = 0.25
 
 
-class _Cancellable(AbstractConnection):
-    """A connection whose user can be cancelled at any moment.
-
-    The driver sends with asyncio.wait_for, and before Python 3.12 that swallows a cancellation which arrives in the
-    moment the send is done (CPython issue 81839). A background task would then miss the one call that ends it.
-    """
-
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)
-        if task and task.cancelling() > before:
-            await self.disconnect(nowait=True)  # the answer would be taken for that of the next command
-            raise asyncio.CancelledError
-
-
 class Pool(BlockingConnectionPool):
     """Connections of one process. A caller waits for a free one, up to ``timeout``, instead of getting an error.
 
@@ -53,11 +37,6 @@ class Pool(BlockingConnectionPool):
     sent never is: whether it took effect is not known, and most are not the same when done twice. Its caller gets the
     ConnectionError, and decides. (A server that is still reading its data did nothing, so that one is sent again.)
     """
-
-    def __init__(self, *, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
-        if not issubclass(connection_class, _Cancellable):
-            connection_class = type(connection_class.__name__, (_Cancellable, connection_class), {})
-        super().__init__(connection_class=connection_class, **options)
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         deadline = time.monotonic() + (self.timeout or 0)

@@ -307,14 +307,30 @@ async def test_a_frozen_redis_holds_nobody_up(process):
 
 async def test_a_cancellation_is_never_swallowed(redis):
     """Whenever it arrives: while a connection is awaited, while sending, while the answer is awaited."""
+    await _cancelled_at_every_turn(lambda: redis.incr("n"))
+    before = int(await redis.get("n"))
+    assert await redis.incr("n") == before + 1  # no answer was left behind for the next command
 
+
+async def test_a_cancellation_is_never_swallowed_in_a_call_of_mongo(mongo_db):
+    """Not while it connects: pymongo may leave that socket behind."""
+
+    def ping():
+        return mongo_db.command("ping")
+
+    await _cancelled_at_every_turn(ping, before=ping)
+
+
+async def _cancelled_at_every_turn(call, before=None):
     given_up = asyncio.Event()
 
     async def work():
         while not given_up.is_set():
-            await redis.incr("n")
+            await call()
 
     for turns in range(40):
+        if before is not None:
+            await before()
         task = asyncio.create_task(work())
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -324,8 +340,6 @@ async def test_a_cancellation_is_never_swallowed(redis):
         assert done, f"after {turns} turns of the loop"
         given_up.clear()
         assert task.cancelled()
-    before = int(await redis.get("n"))
-    assert await redis.incr("n") == before + 1  # no answer was left behind for the next command
 
 
 async def _answers(client):

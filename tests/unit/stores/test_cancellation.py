@@ -1,0 +1,40 @@
+"""A cancellation ends what waits, in whatever moment it comes."""
+
+import asyncio
+import importlib
+
+import pytest
+from pymongo import lock
+
+from botctl.stores.cancellation import wait_for
+
+
+@pytest.mark.parametrize("result", [7, OSError("it fails")])
+async def test_a_cancellation_that_comes_with_the_result_is_not_lost(result):
+    work = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(asyncio.wait_for(work, 60))
+    await asyncio.sleep(0)
+    work.set_exception(result) if isinstance(result, Exception) else work.set_result(result)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+
+
+def test_pymongo_has_no_other():
+    importlib.import_module("botctl.stores.mongo")
+    assert lock.wait_for is asyncio.wait_for
+
+
+async def test_it_waits_no_longer_than_it_may():
+    asleep = asyncio.create_task(asyncio.sleep(60))
+    with pytest.raises(TimeoutError):
+        await wait_for(asleep, 0.001)
+    assert asleep.cancelled()
+
+
+async def test_without_any_time_only_what_is_done_has_a_result():
+    done = asyncio.get_running_loop().create_future()
+    done.set_result(7)
+    assert await wait_for(done, 0) == 7
+    with pytest.raises(TimeoutError):
+        await wait_for(asyncio.sleep(0), 0)
