@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable
+from types import ModuleType
 from typing import Final, TypeVar
 
 _Result = TypeVar("_Result")
@@ -28,5 +29,8 @@ async def wait_for(work: Awaitable[_Result], timeout: float | None) -> _Result: 
         return await work
 
 
-if sys.version_info < (3, 12):
-    asyncio.wait_for = wait_for  # type: ignore[assignment]
+def keep_cancellations(*modules: ModuleType) -> None:
+    """Replace it, where Python is older than 3.12; ``modules`` have imported it by name."""
+    if sys.version_info < (3, 12):
+        for module in (asyncio, *modules):
+            module.wait_for = wait_for  # type: ignore[attr-defined]

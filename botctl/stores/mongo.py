@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -24,6 +23,7 @@ from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo
 from botctl.stores.address import shown
+from botctl.stores.cancellation import keep_cancellations
 
 Database = AsyncDatabase[dict[str, Any]]
 """The service: the bot's own database."""
@@ -31,9 +31,6 @@ Database = AsyncDatabase[dict[str, Any]]
 CONNECTIONS: Final = 50
 CLOSE_S: Final = 0.5  # for a server that may be gone; all that it would be told is that we are (it forgets us anyway)
 _REFUSED: Final = (13, 18)  # MongoDB: error codes Unauthorized, AuthenticationFailed
-
-# pymongo.lock imports the name, maybe before `botctl.stores.cancellation` has replaced it.
-lock.wait_for = asyncio.wait_for  # type: ignore[attr-defined]
 
 
 def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
@@ -47,6 +44,7 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
     Raises:
         ConfigError: ``url`` cannot be read.
     """
+    keep_cancellations(lock)
     limit_ms = round(timeout_s * 1000)
     try:
         return AsyncMongoClient(

@@ -24,6 +24,7 @@ from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_redis
 from botctl.stores.address import shown
+from botctl.stores.cancellation import keep_cancellations
 
 CONNECTIONS: Final = 50
 _FIRST_WAIT_S: Final = 0.02
@@ -61,6 +62,7 @@ def connect(url: str, *, timeout_s: float) -> Redis:
     Raises:
         ConfigError: ``url`` cannot be read.
     """
+    keep_cancellations()
     try:
         pool = Pool.from_url(
             url,

@@ -1,16 +1,17 @@
 """A cancellation ends what waits, in whatever moment it comes."""
 
 import asyncio
-import importlib
 
 import pytest
 from pymongo import lock
 
-from botctl.stores.cancellation import wait_for
+from botctl.stores.cancellation import keep_cancellations, wait_for
+from botctl.stores.mongo import connect
 
 
 @pytest.mark.parametrize("result", [7, OSError("it fails")])
 async def test_a_cancellation_that_comes_with_the_result_is_not_lost(result):
+    keep_cancellations()
     work = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(asyncio.wait_for(work, 60))
     await asyncio.sleep(0)
@@ -20,8 +21,8 @@ async def test_a_cancellation_that_comes_with_the_result_is_not_lost(result):
     assert waiting.cancelled()
 
 
-def test_pymongo_has_no_other():
-    importlib.import_module("botctl.stores.mongo")
+async def test_pymongo_has_no_other():
+    await connect("mongodb://127.0.0.1:1", timeout_s=1).close()
     assert lock.wait_for is asyncio.wait_for
 
 
