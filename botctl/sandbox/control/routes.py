@@ -22,7 +22,7 @@ from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.commands.options import ClientRejected
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import JUDGE
-from botctl.sandbox.web.responses import respond
+from botctl.sandbox.web.responses import json_response
 from botctl.sandbox.web.traffic import TRAFFIC
 
 Json = dict[str, Any]
@@ -84,7 +84,7 @@ async def _traffic(request: web.Request) -> web.StreamResponse:
 
 def _not_authorized() -> web.Response:
     hint = "The control secret is written where the sandbox was started."
-    return respond(401, {"error": "The control secret is missing or wrong.", "hint": hint})
+    return json_response(401, {"error": "The control secret is missing or wrong.", "hint": hint})
 
 
 def _handler(key: web.AppKey[Any], function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -92,14 +92,14 @@ def _handler(key: web.AppKey[Any], function: Function) -> Callable[[web.Request]
         if not _authorized(request, request.app[SANDBOX].access.control_secret):
             return _not_authorized()
         try:
-            return respond(200, await function(request.app[key], await body.read(request)))
+            return json_response(200, await function(request.app[key], await body.read(request)))
         except ClientRejected as wrong:
-            return respond(200, serializers.refused(str(wrong)))
+            return json_response(200, serializers.refused(str(wrong)))
         except BotctlError as error:
             status = 409 if isinstance(error, Unreachable) else 400
-            return respond(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
+            return json_response(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
         except ApiError as refusal:
-            return respond(400, {"error": refusal.message, "hint": " ".join(_told(refusal.errors))})
+            return json_response(400, {"error": refusal.message, "hint": " ".join(_told(refusal.errors))})
 
     return handle
 

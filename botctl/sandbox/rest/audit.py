@@ -12,7 +12,7 @@ from botctl.sandbox.rest.routing import ApiCall
 Json = dict[str, Any]
 
 
-def note(
+def write_entry(
     call: ApiCall,
     guild: Guild,
     action: Action,

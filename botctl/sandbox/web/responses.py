@@ -13,11 +13,11 @@ from botctl.sandbox.model.faults import VIA, EdgeResponse
 _HEADERS = {"Content-Type": "application/json", "Via": VIA}
 
 
-def respond(status: int, data: Any) -> web.Response:
+def json_response(status: int, data: Any) -> web.Response:
     if data is None:
         return web.Response(status=204, headers={"Via": VIA})
     return web.Response(status=status, body=dumps(data).encode(), headers=_HEADERS)
 
 
-def page(one: EdgeResponse) -> web.Response:
+def edge_response(one: EdgeResponse) -> web.Response:
     return web.Response(status=one.status, body=one.body, headers=one.headers)
