@@ -109,8 +109,8 @@ async def test_what_is_refused_on_the_page_goes_back_to_the_application(discord:
     ("said", "sentence"),
     [
         ({"client_id": "1"}, "no application with the id"),
-        ({"redirect_uri": "https://evil.example/"}, "no redirect URI"),
-        ({"redirect_uri": "http://[/"}, "no redirect URI"),
+        ({"redirect_uri": "https://evil.example/"}, "not a redirect URI"),
+        ({"redirect_uri": "http://[/"}, "not a redirect URI"),
         ({"redirect_uri": ""}, "no bot to add"),
     ],
 )
@@ -189,7 +189,7 @@ async def test_who_manages_a_guild_adds_a_bot_to_it(discord: Discord) -> None:
     await discord.act("world", remove_member={"member": "botctl-bot"})
     add = {"scope": "bot applications.commands", "permissions": "8", "guild_id": GUILD, "redirect_uri": ""}
     status, text, _ = await page(discord, "POST", person=CAT, answer="allow", **add)
-    assert (status, "cat may not add a bot" in text) == (400, True)
+    assert (status, "cat needs the permission MANAGE_GUILD to add a bot" in text) == (400, True)
     async with discord.wire() as wire:
         assert (await wire.identify())["guilds"] == []
         status, text, _ = await page(discord, "POST", person=ANN, answer="allow", **add)

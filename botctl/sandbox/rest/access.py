@@ -1,7 +1,7 @@
-"""What a bot may reach over REST: the guild, channel or member that a path names, and the permissions it needs there.
+"""Look up the guild, channel or member in a request's path and check the bot's permissions there.
 
-Discord: Reference > JSON Error Codes: 10004 and the like for what does not exist, 50001 for what the bot cannot see,
-50013 for what it may not do.
+Discord: Reference > JSON Error Codes: 10004 and the like for unknown objects, 50001 for channels that the bot cannot
+see, 50013 for missing permissions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def require_own_application(call: ApiCall) -> None:
 
 
 def get_guild(call: ApiCall, *names: str) -> Guild:
-    """The guild of the path, in which the bot has the permissions ``names``; raises 10004, 50013."""
+    """The guild of the path; raises 10004, and 50013 when the bot lacks one of the permissions ``names``."""
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None or call.app.id not in guild.members:
         raise unknown("Guild")
@@ -44,7 +44,7 @@ def require_permissions(call: ApiCall, guild: Guild, *names: str) -> None:
 
 
 def get_channel(call: ApiCall, *names: str) -> Channel:
-    """The channel, thread or DM of the path, in which the bot may do ``names``; raises 10003, 50001, 50013."""
+    """The channel, thread or DM of the path; raises 10003, and 50001 or 50013 without the permissions ``names``."""
     channel = call.sandbox.world.channels.get(call.path["channel"])
     if channel is None:
         raise unknown("Channel")
@@ -62,7 +62,7 @@ def require_permissions_in(call: ApiCall, channel: Channel, *names: str) -> None
 
 
 def permissions_in(call: ApiCall, channel: Channel) -> int:
-    """The bot's permissions in ``channel``; 0 when it cannot see it."""
+    """The bot's permissions in ``channel``; 0 when the bot is not there."""
     world = call.sandbox.world
     if not channel.guild_id:
         return permission_bits.DIRECT if call.app.id in channel.recipients else 0
@@ -72,7 +72,7 @@ def permissions_in(call: ApiCall, channel: Channel) -> int:
 
 
 def get_member(call: ApiCall, guild: Guild) -> Member:
-    """The member of the path (``@me`` is the bot); raises 10007, and 10013 for a user that nobody is."""
+    """The member of the path (``@me`` is the bot); raises 10007, and 10013 when there is no such user."""
     user_id = call.path["user"]
     member = guild.members.get(call.app.id if user_id == "@me" else user_id)
     if member is None:
@@ -89,9 +89,7 @@ def get_role(call: ApiCall, guild: Guild) -> Role:
 
 
 def get_message(call: ApiCall, channel: Channel) -> Message:
-    """The message of the path, as a bot's token may see it (ephemeral ones live behind their interaction's token);
-    raises 10008.
-    """
+    """The message of the path; raises 10008. An ephemeral message is found only with its interaction's token."""
     message = call.sandbox.world.message(channel.id, call.path["message"])
     if message is None or message.only_for is not None:
         raise unknown("Message")
@@ -109,7 +107,7 @@ def has_intent(call: ApiCall, intent: int) -> bool:
 
 
 def message_payload(call: ApiCall, message: Message) -> dict[str, Any]:
-    """A message as the bot may read it (Discord: Gateway > Message Content Intent, which holds for REST too)."""
+    """A message as the bot may read it (Discord: Gateway > Message Content Intent; it applies to REST too)."""
     payload = payloads.message(message, call.sandbox.world, viewer=call.app.id)
     if not message.guild_id or has_intent(call, MESSAGE_CONTENT):
         return payload
@@ -117,12 +115,12 @@ def message_payload(call: ApiCall, message: Message) -> dict[str, Any]:
 
 
 def require_above(call: ApiCall, guild: Guild, position: int) -> None:
-    """Raises 50013 unless the bot's highest role stands above ``position``."""
+    """Raises 50013 unless the bot's highest role is above ``position``."""
     if not permissions.above(guild, own_member(call, guild), position):
         raise missing_permissions()
 
 
 def require_outranks(call: ApiCall, guild: Guild, other: Member) -> None:
-    """Raises 50013 unless the hierarchy of roles lets the bot act on ``other``."""
+    """Raises 50013 unless the role hierarchy lets the bot act on ``other``."""
     if not permissions.outranks(guild, own_member(call, guild), other):
         raise missing_permissions()

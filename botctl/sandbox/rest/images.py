@@ -1,4 +1,4 @@
-"""Images in the body of a request: a data URI (Discord: Reference > Image Data)."""
+"""Images in a request's body, as data URIs (Discord: Reference > Image Data)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Image:
 
     @property
     def hash(self) -> str:
-        """As Discord names icons and avatars: 32 hex digits, of animated ones after ``a_``."""
+        """Discord's name for the image: 32 hex digits, after ``a_`` when it is animated."""
         return "a_" * self.animated + hashlib.md5(self.data, usedforsecurity=False).hexdigest()
 
 
@@ -61,6 +61,6 @@ def _decode(data_uri: str) -> Image | None:
         data = base64.b64decode(parts[2], validate=True)
     except binascii.Error:
         return None
-    # Discord looks at the picture itself, and takes a PNG that calls itself a JPEG.
+    # Discord checks the data and not the declared type: it accepts a PNG that is declared as a JPEG.
     content_type = next((kind for kind, prefix in _MAGIC_BYTES.items() if data.startswith(prefix)), None)
     return Image(content_type, data) if content_type else None

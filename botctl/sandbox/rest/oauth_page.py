@@ -1,5 +1,6 @@
-"""The page on which a person allows an application what it asks for (Discord: OAuth2 > Authorization Code Grant, Bot
-Authorization Flow). Who they are they choose: nobody logs in to a sandbox.
+"""The consent page of OAuth2 (Discord: OAuth2 > Authorization Code Grant, Bot Authorization Flow).
+
+There is no login: the user of the page chooses which person they are.
 """
 
 from __future__ import annotations
@@ -45,21 +46,21 @@ button[value=deny]{background:none;color:inherit}
 
 
 class _InvalidRequest(Exception):
-    """The page cannot be shown, nor anybody sent back: the application, or where to, is wrong."""
+    """The application or the redirect URI is wrong, so the page shows an error and does not redirect."""
 
 
 @dataclass(frozen=True)
 class _ConsentRequest:
-    """What is asked for. ``redirect_uri`` is empty where a bot is to be added and that is all."""
+    """What an application asks for. ``redirect_uri`` is empty when it only wants to add a bot."""
 
     app: Application
     scopes: tuple[str, ...]
     redirect_uri: str
-    said: Mapping[str, str]
+    fields: Mapping[str, str]
 
-    def back(self, **query: str) -> web.HTTPFound:
-        """The way back to the application, with what it handed in as ``state``."""
-        state = {"state": self.said["state"]} if self.said.get("state") else {}
+    def redirect(self, **query: str) -> web.HTTPFound:
+        """The redirect back to the application, with the ``state`` that it sent."""
+        state = {"state": self.fields["state"]} if self.fields.get("state") else {}
         return web.HTTPFound(URL(self.redirect_uri).update_query({**query, **state}))
 
 
@@ -75,7 +76,7 @@ async def _show_page(request: web.Request) -> web.Response:
         consent = _parse_consent(sandbox, request.query)
         _check(consent)
     except _InvalidRequest as error:
-        return _page("This does not work", f"<p>{escape(str(error))}</p>", status=400)
+        return _page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
     except OAuthError as error:
         return _redirect_error(sandbox, request.query, error)
     return _page(f"{consent.app.name} wants to", _form(sandbox, consent))
@@ -85,7 +86,7 @@ async def _handle_answer(request: web.Request) -> web.Response:
     sandbox, fields = request.app[SANDBOX], {key: str(value) for key, value in (await request.post()).items()}
     origin = request.headers.get("Origin")
     if origin not in (None, "null") and URL(str(origin)).authority != request.host:
-        return _page("This does not work", "<p>Another site has sent this.</p>", status=403)
+        return _page("Invalid request", "<p>The request comes from another site.</p>", status=403)
     try:
         consent = _parse_consent(sandbox, fields)
         _check(consent)
@@ -93,58 +94,58 @@ async def _handle_answer(request: web.Request) -> web.Response:
             raise OAuthError("access_denied", "The resource owner or authorization server denied the request")
         return _grant_access(sandbox, consent)
     except _InvalidRequest as error:
-        return _page("This does not work", f"<p>{escape(str(error))}</p>", status=400)
+        return _page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
     except OAuthError as error:
         return _redirect_error(sandbox, fields, error)
 
 
 def _grant_access(sandbox: Sandbox, consent: _ConsentRequest) -> web.Response:
-    person = sandbox.world.users.get(consent.said.get("person", ""))
+    person = sandbox.world.users.get(consent.fields.get("person", ""))
     if person is None or person.bot:
-        raise _InvalidRequest("There is no such person.")
+        raise _InvalidRequest("There is no person with this id.")
     guild = _add_bot(sandbox, consent, person.id) if "bot" in consent.scopes else None
     if not consent.redirect_uri:
         return _page("Done", f"<p>{escape(consent.app.name)} is in {escape(guild.name if guild else '')} now.</p>")
     now_s = sandbox.clock.monotonic()
     grant = Grant(consent.app.id, person.id, consent.scopes, 0.0, guild_id=guild.id if guild else None)
-    code = sandbox.grants.code(grant, consent.redirect_uri, consent.said.get(_CHALLENGE) or None, now_s)
-    query = {"guild_id": guild.id, "permissions": consent.said.get("permissions") or "0"} if guild else {}
-    raise consent.back(code=code, **query)
+    code = sandbox.grants.code(grant, consent.redirect_uri, consent.fields.get(_CHALLENGE) or None, now_s)
+    query = {"guild_id": guild.id, "permissions": consent.fields.get("permissions") or "0"} if guild else {}
+    raise consent.redirect(code=code, **query)
 
 
 def _parse_consent(sandbox: Sandbox, fields: Mapping[str, str]) -> _ConsentRequest:
-    """Who asks, and where the answer goes; nobody is sent anywhere that is not the application's own."""
+    """The request in ``fields``; raises _InvalidRequest for a redirect URI that is not the application's own."""
     app = sandbox.world.applications.get(fields.get("client_id", ""))
     if app is None:
         raise _InvalidRequest(f"There is no application with the id “{fields.get('client_id', '')}”.")
     redirect_uri, registered = fields.get("redirect_uri", ""), app.settings.get("redirect_uris") or []
     if redirect_uri and redirect_uri not in registered and (registered or not _is_loopback(redirect_uri)):
         allowed = (
-            f"It has: {', '.join(registered)}."
+            f"It has registered: {', '.join(registered)}."
             if registered
-            else "It has registered none, so it must be on this machine."
+            else "It has registered none, so only loopback addresses work."
         )
-        raise _InvalidRequest(f"“{redirect_uri}” is no redirect URI of {app.name}. {allowed}")
+        raise _InvalidRequest(f"“{redirect_uri}” is not a redirect URI of {app.name}. {allowed}")
     scopes = tuple(fields.get("scope", "").split())
     if not redirect_uri and "bot" not in scopes:
-        raise _InvalidRequest("There is no redirect_uri, and no bot to add.")
+        raise _InvalidRequest("The request has neither a redirect_uri nor the scope bot.")
     return _ConsentRequest(app, scopes, redirect_uri, fields)
 
 
 def _check(consent: _ConsentRequest) -> None:
-    """Raises OAuthError for what the application has asked wrongly."""
+    """Raises OAuthError for unknown scopes, response types and challenge methods."""
     scopes_of(" ".join(consent.scopes))
-    if consent.redirect_uri and consent.said.get("response_type", "code") != "code":
-        raise OAuthError("unsupported_response_type", "The sandbox knows the response type code only.")
-    if consent.said.get(_CHALLENGE) and consent.said.get("code_challenge_method", S256) != S256:
+    if consent.redirect_uri and consent.fields.get("response_type", "code") != "code":
+        raise OAuthError("unsupported_response_type", "The sandbox supports only the response type code.")
+    if consent.fields.get(_CHALLENGE) and consent.fields.get("code_challenge_method", S256) != S256:
         raise OAuthError("invalid_request", "The code challenge method must be S256.")
 
 
 def _redirect_error(sandbox: Sandbox, fields: Mapping[str, str], error: OAuthError) -> web.Response:
     consent = _parse_consent(sandbox, fields)
     if not consent.redirect_uri:
-        return _page("Nothing has changed", f"<p>{escape(error.message)}.</p>", status=400)
-    raise consent.back(error=error.error, error_description=error.message)
+        return _page("No access was granted", f"<p>{escape(error.message)}.</p>", status=400)
+    raise consent.redirect(error=error.error, error_description=error.message)
 
 
 def _is_loopback(uri: str) -> bool:
@@ -155,14 +156,16 @@ def _is_loopback(uri: str) -> bool:
 
 
 def _add_bot(sandbox: Sandbox, consent: _ConsentRequest, person_id: str) -> Guild:
-    """The bot comes to the guild that was chosen, with a role of its own that may what it asks for."""
+    """Add the bot to the chosen guild, with its own role that has the requested permissions."""
     world = sandbox.world
-    guild = world.guilds.get(consent.said.get("guild_id", ""))
+    guild = world.guilds.get(consent.fields.get("guild_id", ""))
     member = guild.members.get(person_id) if guild else None
     if guild is None or member is None or not _can_manage(sandbox, guild, member):
-        raise _InvalidRequest(f"{world.users[person_id].name} may not add a bot to that server.")
+        raise _InvalidRequest(
+            f"{world.users[person_id].name} needs the permission MANAGE_GUILD to add a bot to that server."
+        )
     if consent.app.id not in guild.members:
-        granted = consent.said.get("permissions", "")
+        granted = consent.fields.get("permissions", "")
         role = Role(
             world.new_id(),
             consent.app.name,
@@ -184,12 +187,12 @@ def _form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
     world = sandbox.world
     people = {user.id: user.name for user in world.users.values() if not user.bot}
     guilds = {guild.id: guild.name for guild in world.guilds.values()}
-    preset = consent.said.get("guild_id")
+    preset = consent.fields.get("guild_id")
     wants = "".join(f"<li>{escape(SCOPES[scope])}</li>" for scope in consent.scopes)
     hidden = "".join(
-        f'<input type="hidden" name="{key}" value="{escape(consent.said[key])}">'
+        f'<input type="hidden" name="{key}" value="{escape(consent.fields[key])}">'
         for key in _PASSED_FIELDS
-        if key in consent.said
+        if key in consent.fields
     )
     return (
         f"<ul>{wants}</ul>"
@@ -203,7 +206,11 @@ def _form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
 
 
 def _next_step(consent: _ConsentRequest) -> str:
-    return f"Then you go to {URL(consent.redirect_uri).origin()}." if consent.redirect_uri else "Then the bot is there."
+    return (
+        f"Your browser then goes to {URL(consent.redirect_uri).origin()}."
+        if consent.redirect_uri
+        else "The bot then joins the server."
+    )
 
 
 def _select(name: str, label: str, options: Mapping[str, str], chosen: str | None) -> str:

@@ -1,4 +1,4 @@
-"""REST on a bad day: answers that are late, slow, or from a clock that is ahead."""
+"""Delays, slow bodies and clock skew in REST responses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aiohttp import web
 from botctl.sandbox.model.faults import Faults
 
 _RESET = "X-RateLimit-Reset"
-_CHUNKS = 10  # that a body comes in when it drips
+_CHUNKS = 10  # of a slow body
 
 
 async def apply_faults(
     faults: Faults, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
 ) -> web.StreamResponse:
-    """What ``request`` is answered while there is ``trouble`` on the way."""
+    """Answer ``request`` with ``answer``, and apply ``faults`` to the response."""
     if late_s := faults.latency_s():
         await asyncio.sleep(late_s)
     response = await answer(request)

@@ -1,7 +1,7 @@
-"""Discord's REST v10: the route table, and what all routes share. A route is one plain function with `@route`.
+"""The route table of Discord's REST API v10, and what all routes share.
 
-A function gets a `ApiCall` and returns what Discord would answer: JSON data (200), None (204) or a `ApiReply`.
-Importing `register_all` fills the table.
+A route is a function with `@route`. It gets an `ApiCall` and returns what Discord would answer: JSON data (200), None
+(204) or an `ApiReply`. Importing `register_all` fills the table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from botctl.sandbox.web.responses import edge_response, json_response
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 PREFIX = "/api/v10"
-_FORM_ERRORS = (ValueError, RuntimeError, EOFError, zlib.error, HttpProcessingError)  # what aiohttp raises of a form
+_FORM_ERRORS = (ValueError, RuntimeError, EOFError, zlib.error, HttpProcessingError)  # raised by aiohttp
 BODY_MAX_BYTES = 32 * 1024 * 1024
 
 _INVALID_STATUSES = frozenset({401, 403, 429})  # Discord: Rate Limits > Invalid Request Limit
@@ -40,33 +40,33 @@ _INVALID_STATUSES = frozenset({401, 403, 429})  # Discord: Rate Limits > Invalid
 
 @dataclass(slots=True)
 class ApiCall:
-    """One request: its path's parts, query, body as JSON, files, and the application whose token it carried."""
+    """One request to a route."""
 
     sandbox: Sandbox
-    path: Mapping[str, str]
+    path: Mapping[str, str]  # the values of the path's variables
     query: Mapping[str, str]
-    body: Any
+    body: Any  # the JSON, or the fields of a form
     uploads: list[Upload]
-    caller: Application | None
-    reason: str | None = None  # for the guild's audit log
-    grant: Grant | None = None  # with the token of a person's, where the route has a scope
-    authorization: str | None = None
+    caller: Application | None  # the application whose bot token was sent
+    reason: str | None = None  # for the audit log
+    grant: Grant | None = None  # of a person's OAuth2 token, on routes with a scope
+    authorization: str | None = None  # the header
 
     @property
     def user_id(self) -> str:
-        """The person or the bot whose token it is."""
+        """The person or bot whose token was sent."""
         return self.grant.user_id if self.grant else self.app.id
 
     @property
     def app(self) -> Application:
-        """The calling application; routes that need it are registered with its token required."""
+        """The calling application; raises 401 when no bot token was sent."""
         if self.caller is None:
             raise unauthorized()
         return self.caller
 
     @property
     def form(self) -> Json:
-        """The body where it must be an object; raises 50035 otherwise."""
+        """The body as an object; raises 50035 when it is none."""
         if isinstance(self.body, dict):
             return self.body
         error = {"code": "MODEL_TYPE_CONVERT", "message": "Only dictionaries may be used in a ModelType"}
@@ -86,7 +86,7 @@ class ApiCall:
 
 @dataclass(frozen=True)
 class ApiReply:
-    """An answer with a status other than 200 or 204."""
+    """A response with a status other than 200 or 204."""
 
     status: int
     data: Any
@@ -100,15 +100,15 @@ class Route:
     method: str
     path: str
     function: Function
-    token: bool = field(default=True)  # is the bot's token required?
-    scope: str | None = None  # of OAuth2, with which a person's token will do as well; "" is any
+    token: bool = field(default=True)  # is a bot token required?
+    scope: str | None = None  # OAuth2 scope with which a person's token is accepted too; "" is any
 
 
 ROUTES: list[Route] = []
 
 
 def route(method: str, path: str, *, token: bool = True, scope: str | None = None) -> Callable[[Function], Function]:
-    """Register a function as ``method path``; ``{names}`` in the path become ``ApiCall.path``."""
+    """Register a function as ``method path``; ``{names}`` in the path become keys of ``ApiCall.path``."""
 
     def register(function: Function) -> Function:
         ROUTES.append(Route(method, path, function, token, scope))
@@ -118,10 +118,10 @@ def route(method: str, path: str, *, token: bool = True, scope: str | None = Non
 
 
 def install(app: web.Application) -> None:
-    """Put every registered route, and the answer to those that do not exist, on ``app``; literal paths win."""
+    """Add all routes to ``app``, and a 404 for other paths; literal paths win."""
     for entry in sorted(ROUTES, key=lambda entry: entry.path.count("{")):
         app.router.add_route(entry.method, PREFIX + entry.path, _handler(entry))
-        if entry.path.startswith("/oauth2/"):  # where no library says a version
+        if entry.path.startswith("/oauth2/"):  # libraries leave the version out here
             app.router.add_route(entry.method, "/api" + entry.path, _handler(entry))
     app.router.add_route("*", "/api/{rest:.*}", _no_route)
 
@@ -160,7 +160,7 @@ def _handler(entry: Route) -> Callable[[web.Request], Any]:
 
 
 def _error_response(request: web.Request, sandbox: Sandbox, error: ApiError) -> web.Response:
-    """The answer; what Discord counts as an invalid request is counted."""
+    """The response to ``error``; counts it when Discord would count an invalid request."""
     if error.status in _INVALID_STATUSES and not (isinstance(error, RateLimited) and error.scope == "shared"):
         sandbox.limiter.invalid(request.remote, sandbox.clock.monotonic())
     response = json_response(error.status, error.body())
@@ -169,7 +169,7 @@ def _error_response(request: web.Request, sandbox: Sandbox, error: ApiError) -> 
 
 
 def _overridden_response(request: web.Request, sandbox: Sandbox) -> web.Response | None:
-    """What an incident has put in the place of the answer; raises it where it is a Refusal."""
+    """The response that an incident has set for this path, if any; raises it when it is an ApiError."""
     override = sandbox.trouble.spoils(request.path)
     if isinstance(override, ApiError):
         raise override
@@ -197,7 +197,7 @@ async def _read_call(
 
 
 def _audit_reason(request: web.Request) -> str | None:
-    """Discord: Audit Logs resource: the header is URL-encoded, and may have 512 characters."""
+    """Discord: Audit Logs resource: the header is URL-encoded and has at most 512 characters."""
     header = request.headers.get("X-Audit-Log-Reason")
     return unquote(header)[:512] if header else None
 
@@ -210,7 +210,7 @@ def _caller(sandbox: Sandbox, authorization: str | None) -> Application | None:
 
 
 def _grant(sandbox: Sandbox, authorization: str | None, scope: str | None) -> Grant | None:
-    """What the token of a person's allows, where the route takes one; raises 50026 where ``scope`` is not in it."""
+    """The grant of a person's token, on routes that accept one; raises 50026 when it lacks ``scope``."""
     kind, _, token = (authorization or "").partition(" ")
     grant = sandbox.grants.find(token, sandbox.clock.monotonic()) if kind == "Bearer" and scope is not None else None
     if grant and scope and scope not in grant.scopes:
@@ -219,7 +219,7 @@ def _grant(sandbox: Sandbox, authorization: str | None, scope: str | None) -> Gr
 
 
 async def _read_body(request: web.Request) -> tuple[Any, list[Upload]]:
-    """The JSON of the body, and its files (Discord: Reference > Uploading Files)."""
+    """The body as JSON, and its files (Discord: Reference > Uploading Files)."""
     try:
         if request.content_type == "multipart/form-data":
             return await _read_multipart(request)
@@ -251,7 +251,7 @@ async def _read_multipart(request: web.Request) -> tuple[Any, list[Upload]]:
 
 
 def _merge_payload_json(fields: dict[str, str]) -> Any:
-    """A form as JSON: what its ``payload_json`` says, and its other fields as texts."""
+    """A form as JSON: its ``payload_json``, and the other fields as text."""
     payload = _parse_json(fields.pop("payload_json", "{}").encode())
     return {**fields, **payload} if isinstance(payload, dict) else payload
 

@@ -1,4 +1,4 @@
-"""Users: the bot itself, and others (Discord: User resource)."""
+"""Users (Discord: User resource)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def me(call: ApiCall) -> Json:
 
 @route("PATCH", "/users/@me")
 def edit_me(call: ApiCall) -> Json:
-    """A picture is looked at, and then forgotten."""
+    """Images are checked and not stored."""
     world, errors = call.sandbox.world, FormErrors()
     user = world.users[call.app.id]
     name = errors.text((), call.form, "username", 2, 32) if "username" in call.form else user.name

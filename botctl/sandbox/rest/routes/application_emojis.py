@@ -1,4 +1,4 @@
-"""Emojis of the bot's own, which it may use in every guild (Discord: Emoji resource > Application endpoints)."""
+"""Application emojis, which the bot can use in every guild (Discord: Emoji resource > Application endpoints)."""
 
 from __future__ import annotations
 

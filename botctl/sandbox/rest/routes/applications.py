@@ -1,4 +1,4 @@
-"""The bot's application, where its gateway is, and its commands."""
+"""The bot's application, its gateway address and its commands."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from botctl.sandbox.rest.images import parse_image
 from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
-_GUILDS_PER_SHARD = 1000  # that Discord recommends
-_OWN_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # the privileged intents of a small bot, which it may set itself
+_GUILDS_PER_SHARD = 1000  # recommended by Discord
+_OWN_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # privileged intents that a small bot may set itself
 _MAX_TAGS, _MAX_TAG_LENGTH = 5, 20
 
 
@@ -84,7 +84,7 @@ def list_commands(call: ApiCall) -> list[Json]:
 @route("PUT", GUILD)
 def overwrite_commands(call: ApiCall) -> list[Json]:
     scope = _scope(call)
-    bodies = [] if call.body is None else call.body  # the description of the API allows null
+    bodies = [] if call.body is None else call.body  # Discord's OpenAPI description allows null
     if not isinstance(bodies, list):
         error = {"code": "LIST_TYPE_CONVERT", "message": "Only iterables may be used in a ListType"}
         raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [error]})
@@ -140,14 +140,14 @@ def get_command_permissions(call: ApiCall) -> Json:
 
 @route("PUT", GUILD + "/{command}/permissions")
 def edit_command_permissions(call: ApiCall) -> Json:
-    """Discord: Edit Application Command Permissions: for a person's Bearer token; a bot's is refused."""
+    """Discord: Edit Application Command Permissions: needs a person's Bearer token, so a bot gets an error."""
     _scope(call)
     _target_id(call)
     raise ApiError(403, 20001, "Bots cannot use this endpoint")
 
 
 def _scope(call: ApiCall) -> str:
-    """The guild's id, or "" for global commands; raises for another's application and a guild without the bot."""
+    """The guild's id, or "" for global commands; raises 20012, 10004, 50001."""
     require_own_application(call)
     guild_id = call.path.get("guild", "")
     guild = call.sandbox.world.guilds.get(guild_id)
@@ -161,7 +161,7 @@ def _scope(call: ApiCall) -> str:
 
 
 def _creation_counter(call: ApiCall, scope: str) -> registration.Count:
-    """Counts the commands that are made in a day, in each scope; raises 30034."""
+    """A function that counts new commands against the daily limit of ``scope``; it raises 30034."""
     limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
 
     def count(new: int) -> None:
@@ -176,7 +176,7 @@ def _creation_counter(call: ApiCall, scope: str) -> registration.Count:
 
 
 def _target_id(call: ApiCall) -> str:
-    """The command of the path, global or the guild's own, or the application itself; raises 10063."""
+    """The id of the path's command, or of the application itself; raises 10063."""
     app, target_id = call.app, call.path["command"]
     if target_id != app.id and target_id not in app.commands.get("", {}):
         registration.get(app, call.path["guild"], target_id)

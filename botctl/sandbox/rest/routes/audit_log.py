@@ -1,4 +1,4 @@
-"""Reading a guild's audit log (Discord: Audit Logs resource > Get Guild Audit Log)."""
+"""The guild's audit log (Discord: Audit Logs resource > Get Guild Audit Log)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEFAULT, _MAX = 50, 100
 
 @route("GET", "/guilds/{guild}/audit-logs")
 def get_audit_log(call: ApiCall) -> Json:
-    """The newest first; with ``after`` the oldest of those after it first."""
+    """Newest first; with ``after``, oldest first."""
     guild = access.get_guild(call, "VIEW_AUDIT_LOG")
     query, errors = dict(call.query), FormErrors()
     filters = {name: errors.snowflake((), query, name) for name in ("user_id", "action_type", "before", "after")}
@@ -41,7 +41,7 @@ def _matches(entry: GuildAuditEntry, filters: dict[str, str | None]) -> bool:
 
 
 def _referenced_objects(world: World, guild: Guild, page: list[GuildAuditEntry], api: str) -> Json:
-    """What the entries speak of, as far as it still exists."""
+    """The objects that the entries name, if they still exist."""
     ids = dict.fromkeys(
         target_id for entry in page for target_id in (entry.user_id, entry.target_id) if target_id is not None
     )

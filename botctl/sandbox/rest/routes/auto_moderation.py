@@ -1,4 +1,4 @@
-"""Rules of auto moderation (Discord: Auto Moderation resource): kept and told of, never applied to what is said."""
+"""Auto moderation rules, stored but not applied to messages (Discord: Auto Moderation resource)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 RULES = "/guilds/{guild}/auto-moderation/rules"
 RULE = RULES + "/{rule}"
 _KEYWORD, _SPAM, _PRESET, _MENTIONS, _PROFILE = 1, 3, 4, 5, 6  # Trigger Types
-_MAX_RULES = {_KEYWORD: 6, _SPAM: 1, _PRESET: 1, _MENTIONS: 1, _PROFILE: 1}  # of a guild
+_MAX_RULES = {_KEYWORD: 6, _SPAM: 1, _PRESET: 1, _MENTIONS: 1, _PROFILE: 1}  # in a guild, by trigger type
 _BLOCK, _ALERT, _TIME_OUT, _QUARANTINE = 1, 2, 3, 4  # Action Types
 _MAX_ACTIONS = 5
 _MAX_TIMEOUT_S = 2_419_200
@@ -74,7 +74,7 @@ def create_rule(call: ApiCall) -> Json:
 
 @route("PATCH", RULE)
 def edit_rule(call: ApiCall) -> Json:
-    """All but what triggers it."""
+    """The trigger type cannot change."""
     guild = access.get_guild(call, "MANAGE_GUILD")
     before = _get_rule(call, guild)
     after = before | _parse_fields(call, guild, before)
@@ -117,7 +117,7 @@ def _audited_fields(rule: Json) -> Json:
 
 
 def _parse_fields(call: ApiCall, guild: Guild, rule: Json) -> Json:
-    """What the body sets of ``rule``; raises 50035, and 50013 for timeouts that the bot could not give itself."""
+    """The fields of ``rule`` that the body sets; raises 50035, and 50013 for timeouts without MODERATE_MEMBERS."""
     body, errors = call.form, FormErrors()
     fields: Json = {
         "event_type": errors.choice((), body, "event_type", (1, 2)),
@@ -156,7 +156,7 @@ def _parse_actions(guild: Guild, body: Json, kind: int, errors: FormErrors) -> l
 
 
 def _parse_metadata(guild: Guild, action: int, metadata: Json, errors: FormErrors, path: Path) -> Json:
-    """What an action of that type has to know."""
+    """The metadata of an action, by its type."""
     if action == _BLOCK:
         message = errors.text(path, metadata, "custom_message", 0, 150)
         return {"custom_message": message} if message else {}
@@ -171,7 +171,7 @@ def _parse_metadata(guild: Guild, action: int, metadata: Json, errors: FormError
 
 
 def _parse_trigger(body: Json, rule: Json, errors: FormErrors) -> Json:
-    """What its trigger has to know: as the body says, or else as it was."""
+    """The trigger metadata from the body, or else from the existing rule."""
     data, old, kind = (
         errors.field((), body, "trigger_metadata", dict) or {},
         rule["trigger_metadata"],

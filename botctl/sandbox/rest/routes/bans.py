@@ -1,4 +1,4 @@
-"""Bans of a guild (Discord: Guild resource > Ban endpoints)."""
+"""Bans (Discord: Guild resource > Ban endpoints)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_BULK = 200
 
 @route("GET", BANS)
 def list_bans(call: ApiCall) -> list[Json]:
-    """By user id, ``after`` one or ``before`` it."""
+    """Sorted by user id, ``after`` or ``before`` one."""
     guild = access.get_guild(call, "BAN_MEMBERS")
     user_ids, errors = sorted(guild.bans, key=int), FormErrors()
     query, limit = dict(call.query), call.limit(1000, 1000)
@@ -45,7 +45,7 @@ def get_ban(call: ApiCall) -> Json:
 
 @route("PUT", BAN)
 def ban(call: ApiCall) -> None:
-    """Also of somebody who is not a member. Who is banned already stays so, and nobody hears of it."""
+    """The user need not be a member. A second ban of the same user changes nothing and emits no event."""
     guild, user_id = access.get_guild(call, "BAN_MEMBERS"), call.path["user"]
     delete_s = _delete_s(call.form if call.body is not None else {})
     if user_id not in call.sandbox.world.users:
@@ -58,7 +58,7 @@ def ban(call: ApiCall) -> None:
 
 @route("POST", "/guilds/{guild}/bulk-ban")
 def bulk_ban(call: ApiCall) -> Json:
-    """Of the bot itself, where it is named, nothing is said."""
+    """The bot's own id is ignored: it is in neither list of the response."""
     guild, errors = access.get_guild(call, "BAN_MEMBERS", "MANAGE_GUILD"), FormErrors()
     user_ids = errors.snowflakes((), call.form, "user_ids", _MAX_BULK)
     if not user_ids:

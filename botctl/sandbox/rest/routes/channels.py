@@ -1,4 +1,4 @@
-"""Channels: seeing and changing one, its overwrites, and that somebody writes (Discord: Channel resource)."""
+"""One channel, its permission overwrites and the typing indicator (Discord: Channel resource)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANNEL = "/channels/{channel}"
 OVERWRITE = CHANNEL + "/permissions/{overwrite}"
 _AUDITED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "parent_id", "position")
 _THREAD_AUDITED = ("archived", "locked", "auto_archive_duration", "invitable")
-_OWNER_FIELDS = {"name", "archived", "auto_archive_duration"}  # of a thread, what its owner may change too
+_OWNER_FIELDS = {"name", "archived", "auto_archive_duration"}  # of a thread, which its owner may edit
 
 
 @route("GET", CHANNEL)
@@ -42,7 +42,7 @@ def edit_channel(call: ApiCall) -> Json:
 
 @route("DELETE", CHANNEL)
 def delete_channel(call: ApiCall) -> Json:
-    """A DM is only closed: it opens again with what was said in it."""
+    """A DM is only closed; its messages stay."""
     channel = access.get_channel(call)
     payload = _payload(call, channel)
     if not channel.guild_id:
@@ -151,7 +151,7 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
 
 
 def _check_thread_edit(call: ApiCall, thread: Channel, state: Thread, granted: int) -> None:
-    """Raises 50013, 160005. Who may speak in a thread may wake it; its owner may name it and put it to sleep."""
+    """Raises 50013, 160005. Members who can write in a thread can unarchive it; its owner can rename and archive it."""
     if granted & permission_bits.BITS["MANAGE_THREADS"]:
         return
     if state.locked:
@@ -163,7 +163,7 @@ def _check_thread_edit(call: ApiCall, thread: Channel, state: Thread, granted: i
 
 
 def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None:
-    """What stood in a category stands alone afterwards."""
+    """The channels of a deleted category stay, without a category."""
     sandbox = call.sandbox
     for child in guild.channels.values():
         if child.parent_id == channel.id:
@@ -205,7 +205,7 @@ def _audit_overwrite(
 
 
 def _audited_fields(payload: Json) -> Json:
-    """What the audit log compares of a channel or a thread."""
+    """The fields of a channel or thread that the audit log compares."""
     metadata = payload.get("thread_metadata", {})
     fields = {key: payload[key] for key in _AUDITED if payload.get(key) is not None}
     return fields | {key: metadata[key] for key in _THREAD_AUDITED if key in metadata}

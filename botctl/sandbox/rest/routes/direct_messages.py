@@ -1,4 +1,4 @@
-"""Direct messages: the channel of the bot and one person (Discord: User resource > Create DM)."""
+"""Direct message channels (Discord: User resource > Create DM)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @route("POST", "/users/@me/channels")
 def create_dm(call: ApiCall) -> Json:
-    """The DM with ``recipient_id``; the same one each time. Whether they can be written to shows when it is tried."""
+    """Returns the existing DM with ``recipient_id`` if there is one. A closed DM fails only when the bot writes."""
     world, errors = call.sandbox.world, FormErrors()
     recipient_id = errors.snowflake((), call.form, "recipient_id")
     if call.form.get("recipient_id") is None:

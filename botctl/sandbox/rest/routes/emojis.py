@@ -1,4 +1,4 @@
-"""Emojis of a guild; its stickers, of which there are none, and sounds that some libraries ask for as they start.
+"""Emojis of a guild. There are no stickers and no sounds, but some libraries request them at start.
 
 Discord: Emoji, Sticker and Soundboard resources.
 """
@@ -20,7 +20,7 @@ from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 Json = dict[str, Any]
 EMOJIS = "/guilds/{guild}/emojis"
 EMOJI = EMOJIS + "/{emoji}"
-_MAX_EMOJIS = 50  # still ones, and as many animated ones, in a guild without boosts
+_MAX_EMOJIS = 50  # static, and as many animated, in a guild without boosts
 _MAX_BYTES = 256 * 1024
 _MAX_ROLES = 250
 _NAME = re.compile(r"[A-Za-z0-9_]*")
@@ -82,7 +82,7 @@ def list_stickers(call: ApiCall) -> list[Json]:
 
 @route("GET", "/soundboard-default-sounds")
 def default_sounds(_: ApiCall) -> list[Json]:
-    """None: nothing can be heard here."""
+    """Always empty."""
     return []
 
 
@@ -94,7 +94,7 @@ def _get_emoji(call: ApiCall, guild: Guild) -> Emoji:
 
 
 def _get_editable(call: ApiCall, guild: Guild) -> Emoji:
-    """The emoji of the path: who made it needs CREATE_GUILD_EXPRESSIONS or MANAGE_…, others the latter."""
+    """The emoji of the path. Its creator needs CREATE_GUILD_EXPRESSIONS or MANAGE_…, other bots MANAGE_…."""
     emoji = _get_emoji(call, guild)
     granted = permissions.of(call.sandbox.world, guild, access.own_member(call, guild))
     sufficient = permission_bits.bits("MANAGE_GUILD_EXPRESSIONS")
@@ -106,7 +106,7 @@ def _get_editable(call: ApiCall, guild: Guild) -> Emoji:
 
 
 def _payload(call: ApiCall, guild: Guild, emoji: Emoji) -> Json:
-    """Who made it is seen by those who could change emojis."""
+    """The creator is shown only to bots that could edit emojis."""
     payload = payloads.emoji(emoji, call.sandbox.world)
     granted = permissions.of(call.sandbox.world, guild, access.own_member(call, guild))
     if not granted & permission_bits.bits("CREATE_GUILD_EXPRESSIONS", "MANAGE_GUILD_EXPRESSIONS"):
@@ -115,7 +115,7 @@ def _payload(call: ApiCall, guild: Guild, emoji: Emoji) -> Json:
 
 
 def parse_emoji(call: ApiCall) -> Emoji:
-    """The emoji that the body describes; raises 50035."""
+    """The emoji in the body; raises 50035."""
     errors = FormErrors()
     name, roles = parse_emoji_name(call, errors), errors.snowflakes((), call.form, "roles", _MAX_ROLES)
     decoded = parse_image(errors, (), call.form, "image", _MAX_BYTES)

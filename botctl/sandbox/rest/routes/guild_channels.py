@@ -1,4 +1,4 @@
-"""The channels of a guild as a whole: listing, making and arranging them (Discord: Guild resource)."""
+"""The channels of a guild: list, create, move (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AUDITED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "permission_
 
 @route("GET", CHANNELS)
 def list_channels(call: ApiCall) -> list[Json]:
-    """Those that the bot sees; threads are elsewhere."""
+    """The channels that the bot sees, without threads."""
     guild, world = access.get_guild(call), call.sandbox.world
     me = access.own_member(call, guild)
     return [
@@ -55,7 +55,7 @@ def create_channel(call: ApiCall) -> ApiReply:
 
 @route("PATCH", CHANNELS)
 def move_channels(call: ApiCall) -> None:
-    """Several channels get a place: a position, a category, with its overwrites where ``lock_permissions`` is set."""
+    """Sets position and category. With ``lock_permissions`` a channel gets the category's overwrites."""
     guild = access.get_guild(call, "MANAGE_CHANNELS")
     for channel, fields in _parse_moves(call, guild):
         before = _audited_fields(channel)
@@ -71,18 +71,14 @@ def check_overwrites(
     guild: Guild,
     before: dict[str, Overwrite],
     after: dict[str, Overwrite],
-    granted_bits: int | None = None,
+    granted: int | None = None,
 ) -> None:
-    """Raises 50013 where the bot may not turn one set of overwrites into the other. ``granted``: what it may do there.
+    """Raises 50013 when the bot may not change ``before`` to ``after``. ``granted``: its permissions in the channel.
 
-    Discord: Create Guild Channel: only permissions that the bot has can be allowed or denied, and MANAGE_ROLES only by
-    administrators.
+    Discord: Create Guild Channel: a bot can allow or deny only permissions that it has, and MANAGE_ROLES only as an
+    administrator.
     """
-    allowed = (
-        permissions.of(call.sandbox.world, guild, access.own_member(call, guild))
-        if granted_bits is None
-        else granted_bits
-    )
+    allowed = permissions.of(call.sandbox.world, guild, access.own_member(call, guild)) if granted is None else granted
     allowed = allowed if allowed & permission_bits.ADMINISTRATOR else allowed & ~permission_bits.bits("MANAGE_ROLES")
     if forms.touched(before, after) & ~allowed:
         raise missing_permissions()

@@ -1,4 +1,4 @@
-"""A guild itself, and those that the bot is in (Discord: Guild resource; User resource)."""
+"""A guild, and the guilds of the bot (Discord: Guild resource; User resource)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def edit_guild(call: ApiCall) -> Json:
 
 @route("GET", OWN_GUILDS, scope="guilds")
 def list_own_guilds(call: ApiCall) -> list[Json]:
-    """By id, ``after`` one or ``before`` it."""
+    """Sorted by id, ``after`` or ``before`` one."""
     me, limit, errors, query = call.user_id, call.limit(_MAX_PAGE, _MAX_PAGE), FormErrors(), dict(call.query)
     before, after = errors.snowflake((), query, "before"), errors.snowflake((), query, "after")
     errors.check()
@@ -101,7 +101,7 @@ def _partial_guild(call: ApiCall, guild: Guild) -> Json:
 
 
 def _parse_fields(guild: Guild, body: Json) -> tuple[Json, Json]:
-    """What ``body`` sets of a `Guild`, and of its settings; raises 50035."""
+    """The attributes and settings that ``body`` sets of a `Guild`; raises 50035."""
     errors = FormErrors()
     fields: Json = {}
     if "name" in body:

@@ -1,7 +1,4 @@
-"""Answers to interactions: the callback, and the messages that its token may make.
-
-Discord: Receiving and Responding.
-"""
+"""Interaction callbacks and follow-up messages (Discord: Receiving and Responding)."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def callback(call: ApiCall) -> Json | None:
     return _callback_payload(call, interaction, kind, message) if call.flag("with_response") else None
 
 
-# What the token of an interaction may do as a webhook; `routes.webhooks` has the routes.
+# The token of an interaction as a webhook; `routes.webhooks` has the routes.
 
 
 def get_message(call: ApiCall) -> Json:
@@ -75,7 +72,7 @@ def _get_interaction(call: ApiCall) -> Interaction:
 
 
 def _check_channel(call: ApiCall, interaction: Interaction) -> None:
-    """Raises 10003 when the channel was deleted meanwhile."""
+    """Raises 10003 when the channel has been deleted."""
     if interaction.channel_id not in call.sandbox.world.channels:
         raise unknown("Channel")
 
@@ -87,7 +84,7 @@ def _parse_draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Dr
 
 
 def _parse_data(call: ApiCall, data: Json, *, old: Message | None = None) -> Draft:
-    """The message in the ``data`` of a callback; what is wrong with it is named by its place there."""
+    """The message in the ``data`` of a callback; error paths start with ``data``."""
     try:
         return _parse_draft(call, data, old=old)
     except ApiError as error:
@@ -97,7 +94,7 @@ def _parse_data(call: ApiCall, data: Json, *, old: Message | None = None) -> Dra
 
 
 def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json) -> Message | None:
-    """Do what the callback says; the message that it made or changed, if any."""
+    """Carry out the callback; returns the message that it created or edited, if any."""
     sandbox, world = call.sandbox, call.sandbox.world
     match kind:
         case interactions.REPLY:
@@ -125,7 +122,7 @@ def _parse_flags(data: Json) -> int:
 
 
 def _callback_payload(call: ApiCall, interaction: Interaction, kind: int, message: Message | None) -> Json:
-    """``with_response``: the interaction, and what came of it."""
+    """The response for ``with_response``."""
     payload: Json = {"id": interaction.id, "type": interaction.type}
     resource: Json = {"type": kind}
     if message is not None:

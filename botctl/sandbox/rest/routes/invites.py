@@ -1,4 +1,4 @@
-"""Invites: made for a channel, valid for some time and number of uses (Discord: Invite resource)."""
+"""Invites (Discord: Invite resource)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _CODE_LENGTH = 8
 _MAX_AGE_S = 604_800
 _MAX_USES = 100
-_MAX_INVITES = 1000  # of a guild
+_MAX_INVITES = 1000  # in a guild
 _GUILD_FIELDS = (
     *("id", "name", "splash", "banner", "description", "icon", "features", "verification_level"),
     *("vanity_url_code", "nsfw_level", "nsfw", "premium_subscription_count"),
@@ -38,7 +38,7 @@ _AUDITED = ("code", "channel_id", "inviter_id", "uses", "max_uses", "max_age", "
 
 @route("POST", "/channels/{channel}/invites")
 def create_invite(call: ApiCall) -> Json:
-    """One that is like another of this bot is that other, unless it is to be ``unique``."""
+    """Returns the bot's existing invite with the same settings, unless ``unique`` is set."""
     channel, guild = _get_invitable(call, "CREATE_INSTANT_INVITE")
     fields, unique = _parse_fields(call.form if call.body is not None else {})
     invites = _valid_invites(call.sandbox.world, guild_id=guild.id)
@@ -110,7 +110,7 @@ def delete_invite(call: ApiCall) -> Json:
 
 
 def _get_invitable(call: ApiCall, name: str) -> tuple[Channel, Guild]:
-    """The channel of the path, to which people can be invited."""
+    """The channel of the path; raises 50024 when it cannot have invites."""
     channel = access.get_channel(call, name)
     if not channel.guild_id or channel.thread is not None or channel.type == CATEGORY:
         raise wrong_channel()
@@ -118,7 +118,7 @@ def _get_invitable(call: ApiCall, name: str) -> tuple[Channel, Guild]:
 
 
 def _parse_fields(body: Json) -> tuple[Json, bool]:
-    """What ``body`` sets of an `Invite`, and whether it must be a new one."""
+    """The `Invite` attributes that ``body`` sets, and ``unique``."""
     errors = FormErrors()
     age_s = errors.number((), body, "max_age", 0, _MAX_AGE_S)
     fields = {
@@ -139,7 +139,7 @@ def _get_invite(call: ApiCall) -> Invite:
 
 
 def _valid_invites(world: World, *, guild_id: str) -> list[Invite]:
-    """The invites of a guild that can still be used; the others are forgotten."""
+    """The guild's invites that can still be used; deletes expired ones."""
     now = world.timestamp()
     for invite in list(world.invites.values()):
         expires_at = _expires_at(invite)
@@ -155,7 +155,7 @@ def _expires_at(invite: Invite) -> str | None:
 
 
 def _payload(call: ApiCall, invite: Invite, *, meta: bool = False) -> Json:
-    """``meta``: with how often it was used, for those who manage invites."""
+    """``meta`` adds the usage, for bots that manage invites."""
     world = call.sandbox.world
     guild, channel = payloads.guild(world.guilds[invite.guild_id], world), world.channels[invite.channel_id]
     payload: Json = {

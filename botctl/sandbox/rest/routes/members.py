@@ -1,4 +1,4 @@
-"""Members of a guild: who they are, nicknames, timeouts, kicks and prunes (Discord: Guild resource)."""
+"""Members of a guild: lists, nicknames, timeouts, kicks and prunes (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _prune_candidates(call: ApiCall, guild: Guild, options: Json) -> tuple[list[
 
 
 def _parse_fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
-    """What ``body`` sets of a member, and the roles that it names."""
+    """The member's attributes that ``body`` sets, and the role ids that it names."""
     errors = FormErrors()
     fields: Json = {}
     if "nick" in body:
@@ -168,6 +168,6 @@ def _edit(call: ApiCall, guild: Guild, member: Member, fields: Json) -> None:
 
 
 def _audited_fields(member: Member) -> Json:
-    """Discord leaves out what there is none of."""
+    """Discord leaves out empty fields."""
     fields = {"nick": member.nick, "communication_disabled_until": member.timeout_until}
     return {key: value for key, value in fields.items() if value is not None}

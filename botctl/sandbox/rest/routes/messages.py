@@ -29,7 +29,7 @@ _MAX_NONCE = 25
 
 @route("GET", MESSAGES)
 def list_messages(call: ApiCall) -> list[Json]:
-    """Newest first; none without the right to read the history."""
+    """Newest first; empty without READ_MESSAGE_HISTORY."""
     channel, world = access.get_channel(call), call.sandbox.world
     cursor = _parse_cursor(call)
     limit = call.limit(50, 100)
@@ -59,16 +59,14 @@ def create_message(call: ApiCall) -> Json:
 
 @route("PATCH", MESSAGE)
 def edit_message(call: ApiCall) -> Json:
-    """One's own; of others' only the flags, by those who manage messages."""
+    """The bot's own message; of another author's only the flags, with MANAGE_MESSAGES."""
     channel = access.get_channel(call)
     message, form, granted = access.get_message(call, channel), call.form, access.permissions_in(call, channel)
     is_author = message.author_id == call.app.id and not message.webhook_id
     if not is_author and (set(form) - {"flags"} or not granted & permission_bits.BITS["MANAGE_MESSAGES"]):
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
     draft = drafts.draft(form, call.uploads, call.sandbox.world, old=message)
-    if (
-        not granted & permission_bits.BITS["EMBED_LINKS"]
-    ):  # Discord passes over them, and refuses them in new messages only
+    if not granted & permission_bits.BITS["EMBED_LINKS"]:  # Discord ignores embeds here: no error, unlike a new message
         draft.fields.pop("embeds", None)
     posting.edit(call.sandbox, message, draft, may=granted)
     return access.message_payload(call, message)
@@ -91,7 +89,7 @@ def delete_message(call: ApiCall) -> None:
 
 @route("POST", MESSAGES + "/bulk-delete")
 def bulk_delete(call: ApiCall) -> None:
-    """At once, and none that is older than two weeks; ids that do not exist are passed over."""
+    """Messages may be two weeks old at most; unknown ids are ignored."""
     channel = access.get_channel(call, "MANAGE_MESSAGES")
     _check_in_guild(channel)
     errors = FormErrors()
@@ -129,7 +127,7 @@ def crosspost(call: ApiCall) -> Json:
 
 
 def check_reachable(call: ApiCall, channel: Channel) -> None:
-    """Raises 50007 and 50278 for a DM whose other side does not hear the bot."""
+    """Raises 50007 and 50278 for a DM whose recipient cannot be reached."""
     world = call.sandbox.world
     for recipient_id in channel.recipients:
         other = world.users[recipient_id]
@@ -142,7 +140,7 @@ def check_reachable(call: ApiCall, channel: Channel) -> None:
 
 
 def parse_body(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
-    """What the body of a new message says: the draft, and what else it sets of a `Message`."""
+    """The draft in the body of a new message, and the other attributes that it sets of a `Message`."""
     errors, world = FormErrors(), call.sandbox.world
     reference = errors.field((), body, "message_reference", dict)
     fields: Json = {"tts": errors.field((), body, "tts", bool) or False, "nonce": _parse_nonce(errors, body)}
@@ -173,7 +171,7 @@ def _parse_reply(call: ApiCall, channel: Channel, reference: Json, target_id: st
 
 
 def _parse_forward(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> Json:
-    """A message of any channel that the bot can read, as it was then."""
+    """A snapshot of a message in any channel that the bot can read."""
     world = call.sandbox.world
     source = world.channels.get(str(reference.get("channel_id") or channel.id))
     if source is None:
@@ -212,7 +210,7 @@ def _parse_nonce(errors: FormErrors, body: Json) -> str | int | None:
 
 
 def _find_duplicate(call: ApiCall, channel: Channel, body: Json) -> Message | None:
-    """With ``enforce_nonce``: the message that the bot has said already, with the same nonce."""
+    """With ``enforce_nonce``: the bot's recent message with the same nonce, if any."""
     if not body.get("enforce_nonce") or body.get("nonce") is None:
         return None
     since = snowflakes.first_of(call.sandbox.clock.now() - _MAX_NONCE_AGE)

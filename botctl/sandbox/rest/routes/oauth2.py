@@ -1,4 +1,4 @@
-"""OAuth2 for applications: tokens, and what a token says of itself (Discord: OAuth2). People allow in `authorize`."""
+"""OAuth2 tokens of applications (Discord: OAuth2). People give their consent on `oauth_page`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from botctl.sandbox.model.world import Application, discord_time
 from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
-# Of an application, what anybody may see (Discord: Get Current Authorization Information)
+# Discord: Get Current Authorization Information
 _PUBLIC_FIELDS = ("id", "name", "icon", "description", "type", "bot_public", "bot_require_code_grant", "verify_key")
 _FLAGS = ("flags", "flags_new")
 
 
 @route("GET", "/oauth2/@me", token=False, scope="")
 def authorization(call: ApiCall) -> Json:
-    """What a person's token allows, and until when."""
+    """The scopes and expiry of a person's token."""
     world, grant = call.sandbox.world, call.grant
     if grant is None:
-        raise unauthorized()  # a bot's token is no authorization of a person's
+        raise unauthorized()  # a bot token has no authorization by a person
     application = payloads.application(world.applications[grant.application_id], world)
     left_s = grant.ends_s - call.sandbox.clock.monotonic()
     payload: Json = {
@@ -41,7 +41,7 @@ def authorization(call: ApiCall) -> Json:
 
 @route("POST", "/oauth2/token", token=False)
 def token(call: ApiCall) -> Json:
-    """For a code, a refresh token, or the client's own secret."""
+    """Exchanges a code, a refresh token or the client's credentials."""
     app = _authenticate_client(call)
     make = _GRANTS.get(_form_field(call, "grant_type"))
     if make is None:
@@ -53,14 +53,14 @@ def token(call: ApiCall) -> Json:
 
 @route("POST", "/oauth2/token/revoke", token=False)
 def revoke(call: ApiCall) -> Json:
-    """All tokens of the authorization end."""
+    """Revokes all tokens of the authorization."""
     call.sandbox.grants.revoke(_form_field(call, "token"), _authenticate_client(call).id)
     return {}
 
 
 @route("GET", "/users/@me/guilds/{guild}/member", token=False, scope="guilds.members.read")
 def own_member(call: ApiCall) -> Json:
-    """The person as a member of one of their guilds."""
+    """The person's membership in one of their guilds."""
     world, grant = call.sandbox.world, call.grant
     guild = world.guilds.get(call.path["guild"])
     member = guild.members.get(grant.user_id) if guild and grant else None
@@ -82,7 +82,7 @@ def _refresh(call: ApiCall, app: Application) -> Json:
 
 
 def _client_credentials(call: ApiCall, app: Application) -> Json:
-    """Discord: Client Credentials Grant: a token of the application's owner, without a way to renew it."""
+    """Discord: Client Credentials Grant: a token of the application's owner, without a refresh token."""
     grant = Grant(app.id, app.owner_id, scopes_of(_form_field(call, "scope")), 0.0)
     return _token_payload(call, *call.sandbox.grants.issue(grant, call.sandbox.clock.monotonic(), renewable=False))
 
@@ -108,7 +108,7 @@ def _token_payload(call: ApiCall, token: str, grant: Grant) -> Json:
 
 
 def _authenticate_client(call: ApiCall) -> Application:
-    """Who calls, by the body or by HTTP Basic. Raises OAuthError."""
+    """The calling application, from the body or HTTP Basic; raises OAuthError."""
     client_id, secret = _parse_basic(call.authorization) or (
         _form_field(call, "client_id"),
         _form_field(call, "client_secret"),
@@ -134,6 +134,6 @@ def _parse_basic(authorization: str | None) -> tuple[str, str] | None:
 
 
 def _form_field(call: ApiCall, name: str) -> str:
-    """A field of the form."""
+
     body = call.body if isinstance(call.body, dict) else {}
     return str(body.get(name) or "")

@@ -1,4 +1,4 @@
-"""What a guild shows to those who come: welcome screen, onboarding, widget (Discord: Guild resource)."""
+"""Welcome screen, onboarding and widget of a guild (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Json = dict[str, Any]
 WELCOME = "/guilds/{guild}/welcome-screen"
 ONBOARDING = "/guilds/{guild}/onboarding"
 WIDGET = "/guilds/{guild}/widget"
-_MAX_CHANNELS = 5  # of a welcome screen
+_MAX_CHANNELS = 5  # in a welcome screen
 _MAX_PROMPTS, _MAX_OPTIONS = 15, 50
-_MIN_VISIBLE, _MIN_WRITABLE = 7, 5  # channels that everyone sees, and in which everyone may write
+_MIN_VISIBLE, _MIN_WRITABLE = 7, 5  # channels that a new member can see and write in
 
 
 @route("GET", WELCOME)
 def get_welcome_screen(call: ApiCall) -> Json:
-    """One that is not switched on, for those who manage the guild."""
+    """A disabled screen needs MANAGE_GUILD."""
     guild = access.get_guild(call)
     screen = guild.pages.get("welcome_screen")
     if screen is None:
@@ -103,7 +103,7 @@ def edit_widget_settings(call: ApiCall) -> Json:
 
 @route("GET", WIDGET + ".json", token=False)
 def get_widget(call: ApiCall) -> Json:
-    """For anybody, once it is switched on."""
+    """Needs no permission, but an enabled widget."""
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None:
         raise unknown("Guild")
@@ -148,7 +148,7 @@ def _parse_prompts(call: ApiCall, guild: Guild, body: Json, errors: FormErrors) 
 
 
 def _parse_prompt(call: ApiCall, guild: Guild, data: Json, errors: FormErrors, path: Path) -> Json:
-    """A question; one whose id is not known gets one."""
+    """A prompt; it gets a new id when its id is unknown."""
     options = errors.objects(path, data, "options")
     if not 1 <= len(options) <= _MAX_OPTIONS:
         errors.add((*path, "options"), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_MAX_OPTIONS} in length.")
@@ -180,7 +180,7 @@ def _parse_option(call: ApiCall, guild: Guild, data: Json, errors: FormErrors, p
 
 
 def _parse_ids(body: Json, name: str, allowed: dict[str, Any], errors: FormErrors, path: Path) -> list[str] | None:
-    """Ids of what is in ``there``; None where the body does not say."""
+    """The ids in ``name``, each of which must be in ``allowed``; None when the body has none."""
     if body.get(name) is None:
         return None
     ids = errors.snowflakes(path, body, name, 500)
@@ -195,9 +195,9 @@ def _parse_emoji_name(data: Json, errors: FormErrors, path: Path) -> str | None:
 
 
 def _has_enough_channels(call: ApiCall, guild: Guild, onboarding: Json) -> bool:
-    """Discord: Modify Guild Onboarding: so many channels are open from the start, and in so many everyone may write."""
+    """Discord: Modify Guild Onboarding: 7 default channels, 5 of which @everyone can write in."""
     ids = set(onboarding["default_channel_ids"])
-    if onboarding["mode"] == 1:  # what the questions open counts too
+    if onboarding["mode"] == 1:  # the channels of the prompts count too
         ids |= {
             channel_id
             for prompt in onboarding["prompts"]

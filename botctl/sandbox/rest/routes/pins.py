@@ -1,4 +1,4 @@
-"""Pinned messages: the routes of today, and those that older libraries use (Discord: Message resource > Pins)."""
+"""Pinned messages, at the current paths and the older ones (Discord: Message resource > Pins)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PIN_NOTICE = 6  # Discord: Message resource > Message Types
 
 @route("GET", PINS)
 def list_pins(call: ApiCall) -> Json:
-    """Newest first, ``before`` a time; none without the right to read the history."""
+    """Newest first, ``before`` a time; empty without READ_MESSAGE_HISTORY."""
     channel = access.get_channel(call)
     limit, pinned, errors = call.limit(_MAX_PAGE, _MAX_PAGE), _readable(call, channel), FormErrors()
     before = errors.time((), call.query, "before")

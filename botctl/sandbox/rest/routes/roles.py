@@ -1,4 +1,4 @@
-"""Roles of a guild, and who has them (Discord: Guild resource > Role endpoints; Permissions > Permission Hierarchy)."""
+"""Roles and their members (Discord: Guild resource > Role endpoints; Permissions > Permission Hierarchy)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_roles(call: ApiCall) -> list[Json]:
 
 @route("GET", ROLES + "/member-counts")
 def count_members(call: ApiCall) -> Json:
-    """Of every role but @everyone."""
+    """For every role except @everyone."""
     guild = access.get_guild(call)
     counted = Counter(role for member in guild.members.values() for role in member.roles)
     return {role: counted[role] for role in guild.roles if role != guild.id}
@@ -104,7 +104,7 @@ def remove_member_role(call: ApiCall) -> None:
 
 
 def set_roles(call: ApiCall, guild: Guild, member: Member, role_ids: list[str]) -> None:
-    """Give ``member`` exactly these roles; raises 50013 and 50028 for one that the bot may not give or take."""
+    """Set the member's roles; raises 50013 and 50028 for a role that the bot may not add or remove."""
     added = [guild.roles[role_id] for role_id in dict.fromkeys(role_ids) if role_id not in member.roles]
     removed = [guild.roles[role_id] for role_id in member.roles if role_id not in role_ids]
     for role in (*added, *removed):
@@ -123,12 +123,12 @@ def set_roles(call: ApiCall, guild: Guild, member: Member, role_ids: list[str]) 
 
 
 def _parse_fields(call: ApiCall) -> Json:
-    """What the body sets of a role."""
+    """The role attributes that the body sets."""
     body, errors = call.form, FormErrors()
     fields: Json = {}
     if body.get("name"):
         fields["name"] = errors.text((), body, "name", 1, 100)
-    if (granted := errors.snowflake((), body, "permissions")) is not None:  # as text or as a number, as ids are
+    if (granted := errors.snowflake((), body, "permissions")) is not None:  # a string or a number, like ids
         fields["permissions"] = int(granted) & permission_bits.ALL
     if (color := errors.number((), body, "color", 0, _MAX_COLOR)) is not None:
         fields["color"] = color
@@ -144,7 +144,7 @@ def _parse_fields(call: ApiCall) -> Json:
 
 
 def _parse_moves(call: ApiCall, guild: Guild) -> list[tuple[Role, int]]:
-    """The roles that the body moves, and where to."""
+    """The roles that the body moves, with their new positions."""
     errors, body = FormErrors(), {"": call.body}
     moves = []
     for index, item in enumerate(errors.objects((), body, "")):
@@ -169,13 +169,13 @@ def _edit(call: ApiCall, guild: Guild, role: Role, fields: Json) -> None:
 
 
 def _check_grantable(call: ApiCall, guild: Guild, bits: int) -> None:
-    """Nobody gives or takes a permission that they do not have."""
+    """Raises 50013 for a permission that the bot itself does not have."""
     if bits & ~permissions.of(call.sandbox.world, guild, access.own_member(call, guild)):
         raise missing_permissions()
 
 
 def _get_assignable(call: ApiCall, guild: Guild) -> Role:
-    """The role of the path; raises 10011, also for @everyone: as a role of somebody's, there is no such."""
+    """The role of the path; raises 10011, also for @everyone, which members do not have as a role."""
     role = access.get_role(call, guild)
     if role.id == guild.id:
         raise unknown("Role")
@@ -183,7 +183,7 @@ def _get_assignable(call: ApiCall, guild: Guild) -> Role:
 
 
 def _check_assignable(guild: Guild, role: Role) -> None:
-    """@everyone and the role of a bot are neither given, taken nor deleted."""
+    """@everyone and a bot's own role cannot be added, removed or deleted; raises 50028."""
     if role.id == guild.id or role.bot_id is not None:
         raise ApiError(400, 50028, "Invalid role")
 

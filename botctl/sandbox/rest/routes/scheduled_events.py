@@ -1,6 +1,4 @@
-"""Scheduled events of a guild (Discord: Guild Scheduled Event resource). Nobody is interested in them, and none begins
-or ends by itself.
-"""
+"""Scheduled events (Discord: Guild Scheduled Event resource). No event has subscribers, starts or ends by itself."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ _UNAUDITED = ("id", "guild_id", "creator_id", "entity_id", "guild_scheduled_even
 
 @route("GET", EVENTS)
 def list_events(call: ApiCall) -> list[Json]:
-    """Those that are not over, and whose channel the bot sees."""
+    """The events that are not over and whose channel the bot sees."""
     guild = access.get_guild(call)
     upcoming = [
         event
@@ -77,7 +75,7 @@ def create_event(call: ApiCall) -> Json:
 
 @route("PATCH", EVENT)
 def edit_event(call: ApiCall) -> Json:
-    """It begins and ends by its ``status``."""
+    """A change of ``status`` starts or ends the event."""
     guild = access.get_guild(call)
     before = _get_editable(call, guild)
     after = before | _parse_fields(call, guild, before)
@@ -100,7 +98,7 @@ def delete_event(call: ApiCall) -> None:
 
 
 def _get_event(call: ApiCall, guild: Guild) -> Json:
-    """The event of the path, where the bot sees it; raises 10070."""
+    """The event of the path; raises 10070 when the bot does not see it."""
     event = guild.scheduled_events.get(call.path["event"])
     if event is None or not _can_see(call, guild, event):
         raise unknown("Guild Scheduled Event")
@@ -108,7 +106,7 @@ def _get_event(call: ApiCall, guild: Guild) -> Json:
 
 
 def _get_editable(call: ApiCall, guild: Guild) -> Json:
-    """The event of the path: who made it needs CREATE_EVENTS or MANAGE_EVENTS, others the latter; raises 50013."""
+    """The event of the path; raises 50013. Its creator needs CREATE_EVENTS or MANAGE_EVENTS, other bots the latter."""
     event = _get_event(call, guild)
     granted = permissions.of(
         call.sandbox.world, guild, access.own_member(call, guild), guild.channels.get(event["channel_id"])
@@ -127,7 +125,7 @@ def _can_see(call: ApiCall, guild: Guild, event: Json) -> bool:
 
 
 def _require_permissions(call: ApiCall, guild: Guild, event: Json, *names: str) -> None:
-    """Raises 50001, 50013 unless the bot has ``names`` where the event takes place, and can go there itself."""
+    """Raises 50001, 50013 unless the bot has ``names``, and CONNECT in the event's channel."""
     if event["channel_id"] is None:
         access.require_permissions(call, guild, *names)
     else:
@@ -150,7 +148,7 @@ def _audited_fields(event: Json) -> Json:
 
 
 def _parse_fields(call: ApiCall, guild: Guild, event: Json) -> Json:
-    """What the body sets of ``event``; raises 50035, 180000."""
+    """The fields of ``event`` that the body sets; raises 50035, 180000."""
     body, errors = call.form, FormErrors()
     if event["status"] not in _NEXT_STATUSES:
         raise ApiError(400, 180000, "Cannot update a finished event")
@@ -176,7 +174,7 @@ def _parse_fields(call: ApiCall, guild: Guild, event: Json) -> Json:
 
 
 def _parse_times(call: ApiCall, event: Json, errors: FormErrors) -> Json:
-    """Its beginning, which lies ahead, and its end, which comes later."""
+    """Start and end: the start must be in the future, the end after the start."""
     names = ("scheduled_start_time", "scheduled_end_time")
     times = {name: time for name in names if (time := errors.time((), call.form, name))}
     start = times.get(names[0])
@@ -190,7 +188,7 @@ def _parse_times(call: ApiCall, event: Json, errors: FormErrors) -> Json:
 
 
 def _parse_location(guild: Guild, event: Json, body: Json, errors: FormErrors) -> Json:
-    """Where it is: in a channel of its kind, or somewhere else, and then until when."""
+    """The channel of a stage or voice event; the location of an external one, which needs an end time."""
     if event["entity_type"] == _EXTERNAL:
         metadata = errors.field((), body, "entity_metadata", dict) or event.get("entity_metadata") or {}
         location = errors.text(("entity_metadata",), metadata, "location", 1, 100)
@@ -230,7 +228,7 @@ def _parse_recurrence(body: Json, errors: FormErrors) -> Json | None:
 
 
 def _parse_n_weekdays(data: Json, errors: FormErrors, path: Path) -> list[Json] | None:
-    """Days of the n-th week, ``{n, day}``."""
+    """Weekdays of the n-th week: ``{n, day}``."""
     if data.get("by_n_weekday") is None:
         return None
     return [

@@ -1,4 +1,4 @@
-"""What a bot asks for and gets a plain answer to, since there is no voice, no shop and no vanity here."""
+"""Fixed responses for features that the sandbox lacks: voice, shop, vanity URLs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def vanity_url(call: ApiCall) -> Json:
 
 @route("GET", "/guilds/{guild}/integrations")
 def integrations(call: ApiCall) -> list[Json]:
-    """The bots of the guild."""
+    """The bots in the guild."""
     guild, world = access.get_guild(call, "MANAGE_GUILD"), call.sandbox.world
     apps = [app for app in world.applications.values() if app.id in guild.members]
     return [
@@ -62,7 +62,7 @@ def integrations(call: ApiCall) -> list[Json]:
 
 @route("PUT", "/guilds/{guild}/incident-actions")
 def pause_guild(call: ApiCall) -> Json:
-    """Invites and DMs are switched off for a day at most; here that is told, and nothing else comes of it."""
+    """Disables invites and DMs for a day at most. The sandbox stores and announces it, but enforces nothing."""
     guild, errors = access.get_guild(call, "MANAGE_GUILD"), FormErrors()
     before = guild.settings.get("incidents_data") or dict.fromkeys(_PAUSE_FIELDS)
     after = dict(before)

@@ -1,4 +1,4 @@
-"""Threads: beginning one, who is in it, and listing them (Discord: Channel resource > Threads)."""
+"""Threads: start, members, lists (Discord: Channel resource > Threads)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _ARCHIVED = CHANNEL + "/threads/archived"
 
 @route("POST", CHANNEL + "/threads")
 def start_thread(call: ApiCall) -> ApiReply:
-    """Without a message; in a forum, a post with its first message."""
+    """A thread without a message; in a forum, a post with its first message."""
     parent = access.get_channel(call)
     kinds = threads.kinds(parent)
     if parent.type == FORUM:
         return _create_post(call, parent)
     name, fields = threads.form(call.form)
     errors = FormErrors()
-    kind = errors.choice((), call.form, "type", kinds) or kinds[-1]  # private, where that can be
+    kind = errors.choice((), call.form, "type", kinds) or kinds[-1]  # the last one: private if allowed
     errors.check()
     access.require_permissions_in(
         call, parent, "CREATE_PRIVATE_THREADS" if kind == PRIVATE_THREAD else "CREATE_PUBLIC_THREADS"
@@ -59,7 +59,7 @@ def start_thread_from_message(call: ApiCall) -> ApiReply:
 
 @route("GET", MEMBERS)
 def list_members(call: ApiCall) -> list[Json]:
-    """By user id, ``after`` one."""
+    """Sorted by user id, ``after`` one."""
     thread = _get_thread(call)
     access.require_intent(call, GUILD_MEMBERS)
     errors, query = FormErrors(), dict(call.query)
@@ -94,7 +94,7 @@ def leave(call: ApiCall) -> None:
 
 @route("PUT", MEMBERS + "/{user}")
 def add_member(call: ApiCall) -> None:
-    """To a private thread of which others may not be invited only by those who manage threads."""
+    """A private thread that is not ``invitable`` needs MANAGE_THREADS, unless the bot is its owner."""
     thread = _get_thread(call)
     threads.check_awake(thread)
     access.require_permissions_in(call, thread, "SEND_MESSAGES_IN_THREADS")
@@ -105,7 +105,7 @@ def add_member(call: ApiCall) -> None:
 
 @route("DELETE", MEMBERS + "/{user}")
 def remove_member(call: ApiCall) -> None:
-    """By those who manage threads, and from a private thread by its owner."""
+    """Needs MANAGE_THREADS, unless the bot owns the private thread."""
     thread = _get_thread(call)
     threads.check_awake(thread)
     if not (thread.private and thread.owner_id == call.app.id):
@@ -117,7 +117,7 @@ def remove_member(call: ApiCall) -> None:
 
 @route("GET", "/guilds/{guild}/threads/active")
 def list_active(call: ApiCall) -> Json:
-    """All that are awake and that the bot sees, newest first."""
+    """The threads that are not archived and that the bot sees, newest first."""
     guild = access.get_guild(call)
     active = threads.awake(call.sandbox, call.app.id, guild.id)
     return _list_payload(call, active, len(active))
@@ -136,7 +136,7 @@ def list_archived_private(call: ApiCall) -> Json:
 
 @route("GET", CHANNEL + "/users/@me/threads/archived/private")
 def list_archived_joined(call: ApiCall) -> Json:
-    """Those that the bot is in, by id, ``before`` one."""
+    """The threads that the bot is in, newest first, ``before`` an id."""
     joined = [thread for thread in _archived_threads(call, private=True) if call.app.id in thread.thread_members]
     errors = FormErrors()
     before = errors.snowflake((), dict(call.query), "before")
@@ -177,7 +177,7 @@ def _get_thread(call: ApiCall) -> Channel:
 
 
 def _get_guest(call: ApiCall, thread: Channel) -> Member:
-    """The member of the path, who must be able to see where the thread stands."""
+    """The member of the path; raises 50001 when they cannot see the thread's channel."""
     world = call.sandbox.world
     guild = world.guilds[thread.guild_id]
     member = access.get_member(call, guild)
@@ -196,7 +196,7 @@ def _member_payload(call: ApiCall, thread: Channel, user_id: str) -> Json:
 
 
 def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
-    """The archived threads of the channel."""
+
     parent = access.get_channel(call, "READ_MESSAGE_HISTORY")
     threads.kinds(parent)
     guild = call.sandbox.world.guilds[parent.guild_id]
@@ -207,7 +207,7 @@ def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
 
 
 def _archived_page(call: ApiCall, *, private: bool) -> Json:
-    """By the time of archiving, newest first, ``before`` one."""
+    """Sorted by archive time, newest first, ``before`` a time."""
     archived = _archived_threads(call, private=private)
     archived.sort(key=lambda thread: threads.state_of(thread).archived_at, reverse=True)
     errors = FormErrors()

@@ -1,7 +1,7 @@
-"""Webhooks, by the bot's token and by their own (Discord: Webhook resource).
+"""Webhooks, with the bot's token and with their own (Discord: Webhook resource).
 
-The token of an interaction is used as a webhook too, whose id is the application's: what is no webhook of a channel is
-left to `routes.interactions`.
+An interaction's token is a webhook token too, with the application's id as the webhook's id: `routes.interactions`
+handles these requests.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ WEBHOOK_URL = "/webhooks/{webhook}/{token}"
 MESSAGE = WEBHOOK_URL + "/messages/{message}"
 _MAX_WEBHOOKS = 15
 _MAX_NAME = 80
-_CHANNEL_TYPES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # where webhooks can be
+_CHANNEL_TYPES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # that can have webhooks
 _INTERACTIVE = components.CLICKABLE
-_PERMISSIONS = permission_bits.ALL & ~permission_bits.bits("MANAGE_THREADS")  # what a webhook may where it is
+_PERMISSIONS = permission_bits.ALL & ~permission_bits.bits("MANAGE_THREADS")  # of a webhook in its channel
 _FORBIDDEN_WORDS = ("clyde", "discord")
 
 
@@ -72,14 +72,14 @@ def list_of_guild(call: ApiCall) -> list[Json]:
 
 @route("GET", WEBHOOK)
 def get_webhook(call: ApiCall) -> Json:
-    """One's own also without the permission (Discord: Get Webhook)."""
+    """The bot's own webhook needs no permission (Discord: Get Webhook)."""
     webhook = _get_webhook(call)
     return _payload(call, webhook if webhook.application_id == call.app.id else _get_managed(call))
 
 
 @route("PATCH", WEBHOOK)
 def edit_webhook(call: ApiCall) -> Json:
-    """Its name, its picture, its channel."""
+    """Name, avatar, channel."""
     webhook, world, errors = _get_managed(call), call.sandbox.world, FormErrors()
     channel_id = errors.snowflake((), call.form, "channel_id") or webhook.channel_id
     errors.check()
@@ -115,7 +115,7 @@ def delete_by_token(call: ApiCall) -> None:
 
 @route("POST", WEBHOOK_URL, token=False)
 def execute(call: ApiCall) -> Json | None:
-    """Without ``wait`` nothing is said of the message, not even that there is one."""
+    """Returns the message only with ``wait``."""
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.follow_up(call)
     webhook = _get_by_token(call)
@@ -160,14 +160,14 @@ def _channel_webhooks(call: ApiCall, channel: Channel) -> list[Webhook]:
 
 
 def _get_managed(call: ApiCall) -> Webhook:
-    """The webhook of the path, in whose channel the bot manages webhooks; raises 10015, 50001, 50013."""
+    """The webhook of the path; raises 10015, and 50001 or 50013 without MANAGE_WEBHOOKS in its channel."""
     webhook = _get_webhook(call)
     access.require_permissions_in(call, call.sandbox.world.channels[webhook.channel_id], "MANAGE_WEBHOOKS")
     return webhook
 
 
 def _get_webhook(call: ApiCall) -> Webhook:
-    """The webhook of the path, which is in a guild of the bot's; raises 10015."""
+    """The webhook of the path; raises 10015 when it is in none of the bot's guilds."""
     world = call.sandbox.world
     webhook = world.webhooks.get(call.path["webhook"])
     if webhook is None or call.app.id not in world.guilds[webhook.guild_id].members:
@@ -186,7 +186,7 @@ def _get_by_token(call: ApiCall) -> Webhook:
 
 
 def _parse_name(errors: FormErrors, body: Json, field: str) -> str:
-    """A name that a webhook may have (Discord: Create Webhook)."""
+    """A valid webhook name (Discord: Create Webhook)."""
     name = errors.text((), body, field, 1, _MAX_NAME)
     for word in _FORBIDDEN_WORDS:
         if word in name.lower():
@@ -213,7 +213,7 @@ def _delete(call: ApiCall, webhook: Webhook) -> None:
 
 
 def _publish_change(call: ApiCall, webhook: Webhook, action: Action, before: Json, after: Json) -> None:
-    """Tell of it; who acts by the webhook's own token is in no audit log."""
+    """Emit the event. Requests with the webhook's own token get no audit log entry."""
     _emit_update(call, webhook.guild_id, webhook.channel_id)
     changes = audit_log.changed(before, after)
     if call.caller is not None and changes:
@@ -232,7 +232,7 @@ def _audited_fields(webhook: Webhook) -> Json:
 
 
 def _payload(call: ApiCall, webhook: Webhook) -> Json:
-    """The token only to its own application, and to those who have it already."""
+    """The token is shown only to its own application, and in requests that contain it."""
     payload = payloads.webhook(webhook, call.sandbox.world, api=call.sandbox.url + PREFIX)
     has_token = call.path.get("token") == webhook.token or (call.caller and call.caller.id == webhook.application_id)
     return payload if has_token else {key: value for key, value in payload.items() if key not in ("token", "url")}
@@ -268,7 +268,7 @@ def _post_message(call: ApiCall, webhook: Webhook) -> Message:
 
 
 def _check_components(webhook: Webhook, rows: list[Json]) -> None:
-    """Only those of an application's webhook can be used."""
+    """Only an application's webhook can have interactive components."""
     if webhook.application_id is None and any(component["type"] in _INTERACTIVE for component in components.walk(rows)):
         errors = FormErrors()
         text = "Only an application's webhook can have interactive components"
@@ -277,9 +277,7 @@ def _check_components(webhook: Webhook, rows: list[Json]) -> None:
 
 
 def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
-    """Where it speaks: its channel, the thread of ``thread_id``, or a new post of its forum, of which the message has
-    the id.
-    """
+    """The webhook's channel, the thread of ``thread_id``, or a new forum post, which gives the message its id."""
     world = call.sandbox.world
     channel = world.channels[webhook.channel_id]
     thread_id, title = call.query.get("thread_id"), call.form.get("thread_name")
@@ -302,7 +300,7 @@ def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
 
 
 def _get_own_message(call: ApiCall) -> Message:
-    """The message of the path, which the webhook itself has said; raises 10008."""
+    """The message of the path; raises 10008 when another author wrote it."""
     webhook, world = _get_by_token(call), call.sandbox.world
     channel_id = call.query.get("thread_id") or webhook.channel_id
     message = world.message(channel_id, call.path["message"])
