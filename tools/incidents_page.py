@@ -64,7 +64,7 @@ def as_page() -> str:
 
 def _section(one: Incident) -> str:
     settings = ", ".join(f"`{name}` ({_shown(default)})" for name, default in one.settings.items()) or "none"
-    return f"### {one.name}\n\n{one.what.replace('``', '`')}\n\nSettings: {settings}. Source: {one.source}.\n"
+    return f"### {one.name}\n\n{one.description.replace('``', '`')}\n\nSettings: {settings}. Source: {one.source}.\n"
 
 
 def _shown(default: object) -> str:

@@ -201,5 +201,5 @@ async def local_discord(
             yield Discord(running, http, witness)
         finally:
             disnake.http.Route.BASE = base
-    assert judge is None or not judge.faults, judge.report()
+    assert judge is None or not judge.mismatches, judge.report()
     assert not (faults := witness.faults()), faults[:10]

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.web.openapi_check import VARIABLE, Description, OpenApiCheck, load
+from botctl.sandbox.web.openapi_check import ENVIRONMENT_VARIABLE, Description, OpenApiCheck, load
 
 _BESIDE = Path(__file__).parents[2].parent / "shared/discord/openapi.json"
 
 
 def find() -> Path | None:
     """Where the description is; None when it is not on this machine."""
-    path = Path(os.environ.get(VARIABLE) or _BESIDE)
+    path = Path(os.environ.get(ENVIRONMENT_VARIABLE) or _BESIDE)
     return path if path.exists() else None
 
 

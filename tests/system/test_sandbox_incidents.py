@@ -252,7 +252,7 @@ async def test_what_goes_on_is_told_and_ends_in_order(discord: Discord) -> None:
     assert [one["name"] for one in there["going_on"]] == ["latency"]
     assert {one["name"] for one in there["incidents"]} == set(catalogue.INCIDENTS)
     status, refused = await discord.control("POST", "incidents", {"name": "latency"})
-    assert (status, refused["error"]) == (400, "The incident latency goes on already.")
+    assert (status, refused["error"]) == (400, "The incident latency is already running.")
     await discord.act("incidents", stop="all")
     assert (await discord.look("incidents"))["going_on"] == []
 
@@ -264,11 +264,15 @@ async def test_what_goes_on_is_told_and_ends_in_order(discord: Discord) -> None:
         ({"name": "op7-storm", "settings": {"x": 1}}, "The incident op7-storm has no setting “x”.", "It has: every_s."),
         (
             {"name": "op9", "settings": {"resumable": "maybe"}},
-            "The setting resumable of op9 is a yes or no, not “maybe”.",
+            "The setting resumable of op9 must be yes or no, not “maybe”.",
             "",
         ),
-        ({"stop": "latency"}, "The incident latency does not go on.", ""),
-        ({"scenario": "[[incident]]"}, "Incident 1 of the scenario has no name.", 'Begin it with: name = "op7-storm".'),
+        ({"stop": "latency"}, "The incident latency is not running.", ""),
+        (
+            {"scenario": "[[incident]]"},
+            "Incident 1 of the scenario has no name.",
+            'Add a line such as: name = "op7-storm".',
+        ),
     ],
 )
 async def test_what_is_said_wrongly_is_a_sentence(
@@ -294,7 +298,7 @@ async def test_a_scenario_plays_at_its_times_on_the_clock_that_a_test_moves(disc
     await discord.act("incidents", scenario=text)
 
     def going_on() -> set[str]:
-        return {one.name for one in discord.running.incidents.going_on()}
+        return {one.name for one in discord.running.incidents.list_running()}
 
     await until(lambda: going_on() == {"latency"})
     discord.sandbox.clock.advance(40)
@@ -314,9 +318,9 @@ def test_each_incident_is_met_by_a_bot_here() -> None:
 
 def test_an_incidents_settings_are_checked_by_their_defaults() -> None:
     kind = catalogue.find("join-flood")
-    assert kind.checked({"members": "5", "per_s": 2}) == {"members": 5, "per_s": 2.0}
+    assert kind.parse_settings({"members": "5", "per_s": 2}) == {"members": 5, "per_s": 2.0}
     with pytest.raises(UsageError, match="whole number"):
-        kind.checked({"members": "many"})
+        kind.parse_settings({"members": "many"})
 
 
 async def test_429s_of_an_incident_count_as_invalid_requests_unless_they_are_shared() -> None:

@@ -111,7 +111,7 @@ async def test_what_is_refused_on_the_page_goes_back_to_the_application(discord:
         ({"client_id": "1"}, "no application with the id"),
         ({"redirect_uri": "https://evil.example/"}, "not a redirect URI"),
         ({"redirect_uri": "http://[/"}, "not a redirect URI"),
-        ({"redirect_uri": ""}, "no bot to add"),
+        ({"redirect_uri": ""}, "neither a redirect_uri nor the scope bot"),
     ],
 )
 async def test_nobody_is_sent_where_the_application_is_not(

@@ -30,9 +30,9 @@ async def answers() -> list[Answer]:
 
 
 async def test_every_route_answers_as_described(answers: list[Answer]) -> None:
-    judge = openapi.description()
+    description = openapi.description()
     for one in answers:
-        assert judge.faults(one.call.method, one.path, one.status, one.body) == [], (one.call, one.body)
+        assert description.mismatches(one.call.method, one.path, one.status, one.body) == [], (one.call, one.body)
 
 
 async def test_every_route_is_called(answers: list[Answer]) -> None:
@@ -49,14 +49,14 @@ async def test_every_route_is_called(answers: list[Answer]) -> None:
 
 async def test_a_mutated_answer_is_found(answers: list[Answer]) -> None:
     """Of every answer: a field that must be there is missed, and one of the wrong type is seen."""
-    judge = openapi.description()
+    description = openapi.description()
     found = {"missing": 0, "wrong": 0}
     seen = dict(found)
     for one in answers:
         caught = {kind: [] for kind in seen}
         for kind, key, mutant in _mutants(one.body):
             seen[kind] += 1
-            if judge.faults(one.call.method, one.path, one.status, mutant):
+            if description.mismatches(one.call.method, one.path, one.status, mutant):
                 found[kind] += 1
                 caught[kind].append(key)
         if isinstance(one.body, dict) and not one.path.endswith("/member-counts"):  # whose keys are ids
@@ -77,7 +77,7 @@ def _mutants(body: Any) -> Iterator[tuple[str, str, Any]]:
 
 @pytest.mark.parametrize(("status", "body"), [(200, None), (204, {}), (299, {}), (200, [])])
 def test_a_wrong_status_or_body_is_found(status: int, body: Any) -> None:
-    assert openapi.description().faults("GET", "/users/@me", status, body)
+    assert openapi.description().mismatches("GET", "/users/@me", status, body)
 
 
 async def test_what_is_no_route_or_has_no_token_is_refused() -> None:

@@ -114,7 +114,7 @@ async def test_nobody_listens_without_the_secret_or_to_nobody() -> None:
         async with SandboxClient(discord.url, "guessed") as client:
             with pytest.raises(BotctlError, match="control secret"):
                 await anext(client.traffic())
-        assert not discord.running.traffic.recorded
+        assert not discord.running.traffic.has_subscribers
         url = discord.url
     async with SandboxClient(url, SECRET) as client:
         with pytest.raises(BotctlError, match="does not answer"):
@@ -126,13 +126,13 @@ def test_who_reads_too_slowly_is_told_what_was_missed(monkeypatch: pytest.Monkey
     from botctl.sandbox.server import Access, Sandbox
     from botctl.sandbox.web import traffic
 
-    monkeypatch.setattr(traffic, "_WAITING_MOST", 2)
+    monkeypatch.setattr(traffic, "_MAX_QUEUED", 2)
     hub = traffic.Traffic(Sandbox(default_world(), Access({TOKEN: BOT}, SECRET)))
-    with hub.listen() as lines:
+    with hub.subscribe() as lines:
         for code in range(4):
-            hub.frame(1, BOT, "closed", code)
+            hub.record_frame(1, BOT, "closed", code)
         assert [json.loads(lines.get_nowait())["closed"] for _ in range(2)] == [0, 1]
-        hub.frame(1, BOT, "closed", 4)
+        hub.record_frame(1, BOT, "closed", 4)
         assert [json.loads(lines.get_nowait()) for _ in range(1)] == [{"missed": 2}]
 
 

@@ -1,4 +1,4 @@
-"""Answers as Discord sends them."""
+"""HTTP responses in Discord's form."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def json_response(status: int, data: Any) -> web.Response:
     return web.Response(status=status, body=dumps(data).encode(), headers=_HEADERS)
 
 
-def edge_response(one: EdgeResponse) -> web.Response:
-    return web.Response(status=one.status, body=one.body, headers=one.headers)
+def edge_response(edge: EdgeResponse) -> web.Response:
+    return web.Response(status=edge.status, body=edge.body, headers=edge.headers)

@@ -139,7 +139,7 @@ def _get_invite(call: ApiCall) -> Invite:
 
 
 def _valid_invites(world: World, *, guild_id: str) -> list[Invite]:
-    """The guild's invites that can still be used; deletes expired ones."""
+    """The guild's usable invites; deletes the others."""
     now = world.timestamp()
     for invite in list(world.invites.values()):
         expires_at = _expires_at(invite)

@@ -9,7 +9,7 @@ import pytest
 
 from botctl.core.errors import ExitCode, Held
 from botctl.core.processes.runtime import Runtime
-from botctl.sandbox.control.identity_probe import knows
+from botctl.sandbox.control.identity_probe import is_sandbox
 from botctl.sandbox.process.service import recipe
 from tests.support.discord import SECRET, local_discord
 
@@ -17,8 +17,8 @@ from tests.support.discord import SECRET, local_discord
 async def test_the_sandbox_with_the_secret_is_known_and_another_is_not() -> None:
     async with local_discord() as discord:
         port = int(discord.url.rpartition(":")[2])
-        assert await knows("127.0.0.1", port, SECRET)
-        assert not await knows("127.0.0.1", port, "of another sandbox")
+        assert await is_sandbox("127.0.0.1", port, SECRET)
+        assert not await is_sandbox("127.0.0.1", port, "of another sandbox")
 
 
 @pytest.mark.parametrize("words", [b"", b"HTTP/1.1 200 OK\r\n\r\nhello", b"x" * 200_000])
@@ -32,7 +32,7 @@ async def test_whoever_else_listens_is_not_taken_for_it_and_learns_no_secret(wor
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert not await knows("127.0.0.1", port, SECRET)
+        assert not await is_sandbox("127.0.0.1", port, SECRET)
     assert SECRET.encode() not in await heard.get()
 
 

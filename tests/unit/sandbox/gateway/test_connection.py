@@ -80,7 +80,7 @@ class Wire:
 def connect(sessions: Sessions, *payloads: dict[str, Any], now_s: float = 0.0) -> tuple[GatewayConnection, Wire]:
     wire = Wire()
     link = GatewayConnection(sessions, wire)
-    link.hello(now_s)
+    link.send_hello(now_s)
     for payload in payloads:
         link.receive(json.dumps(payload), now_s)
     return link, wire
@@ -116,9 +116,9 @@ def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[st
         if step == "event":
             session.dispatch("X", "{}")
             expected += 1
-        elif step == "cut" and session.line is link.line:
+        elif step == "cut" and session.line is link.transport:
             heard += [frame["s"] for frame in wire.frames if frame["op"] == 0 and frame["s"] > heard[-1]]
-            sessions.lose(session, link.line, now_s, ended=False)
+            sessions.lose(session, link.transport, now_s, ended=False)
         elif step == "resume" and session.line is None:
             link, wire = connect(sessions, resume(session, heard[-1]), now_s=now_s)
             assert wire.last["t"] == "RESUMED"
@@ -131,21 +131,21 @@ def test_what_is_no_longer_held_cannot_be_replayed() -> None:
     sessions, link, _, session = started(Limits(buffer=3))
     for _ in range(4):
         session.dispatch("X", "{}")
-    sessions.lose(session, link.line, 0.0, ended=False)
+    sessions.lose(session, link.transport, 0.0, ended=False)
     assert connect(sessions, resume(session, 1))[1].last == {"op": 9, "d": False, "s": None, "t": None}
     assert connect(sessions, resume(session, 2))[1].last["t"] == "RESUMED"
 
 
 def test_a_session_is_forgotten_after_its_window() -> None:
     sessions, link, _, session = started(Limits(resume_window_s=10))
-    sessions.lose(session, link.line, 100.0, ended=False)
+    sessions.lose(session, link.transport, 100.0, ended=False)
     assert connect(sessions, resume(session, 1), now_s=110.5)[1].last["op"] == 9
     assert sessions.by_id == {}
 
 
 def test_a_client_that_says_goodbye_ends_its_session() -> None:
     sessions, link, _, session = started()
-    sessions.lose(session, link.line, 0.0, ended=True)
+    sessions.lose(session, link.transport, 0.0, ended=True)
     assert connect(sessions, resume(session, 1))[1].last["op"] == 9
 
 
@@ -153,8 +153,8 @@ def test_a_second_connection_takes_the_session_over() -> None:
     sessions, link, wire, session = started()
     other, _ = connect(sessions, resume(session, 1))
     assert wire.closed == 4000
-    sessions.lose(session, link.line, 0.0, ended=False)
-    assert session.line is other.line
+    sessions.lose(session, link.transport, 0.0, ended=False)
+    assert session.line is other.transport
 
 
 def test_another_applications_session_cannot_be_resumed() -> None:
@@ -205,11 +205,11 @@ def test_an_ack_is_on_its_way_for_a_moment_and_nothing_else_is() -> None:
 
 def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
     _, link, _, _ = started(Limits(heartbeat_s=10))
-    assert link.patience(4.0) == 11.0
-    assert not link.overdue(14.9)
-    assert link.overdue(15.0)
+    assert link.heartbeat_timeout_s(4.0) == 11.0
+    assert not link.heartbeat_overdue(14.9)
+    assert link.heartbeat_overdue(15.0)
     link.receive('{"op":1,"d":null}', 14.9)
-    assert not link.overdue(29.8)
+    assert not link.heartbeat_overdue(29.8)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_session_in_doubt_that_nobody_resumes_is_forgotten() -> None:
 
 def test_where_nothing_is_held_a_resume_is_refused_in_order() -> None:
     sessions, link, _, session = started(Limits(buffer=0))
-    sessions.lose(session, link.line, 0.0, ended=False)
+    sessions.lose(session, link.transport, 0.0, ended=False)
     assert connect(sessions, resume(session, 0))[1].last["op"] == 9
     assert connect(sessions, resume(session, 1))[1].last["t"] == "RESUMED"
 

@@ -43,10 +43,10 @@ async def test_with_latency_each_frame_is_due_later() -> None:
 
 async def test_a_mute_connection_says_nothing_and_stays_open() -> None:
     line = connection()
-    line.transport = mock.Mock(is_closing=lambda: False)
+    line.tcp = mock.Mock(is_closing=lambda: False)
     line.mute()
     line.send("unheard")
     line.close(4000, "")
-    line.transport.pause_reading.assert_called_once_with()
+    line.tcp.pause_reading.assert_called_once_with()
     assert line.queue.empty()
     assert not line.closing

@@ -17,13 +17,13 @@ from botctl.core.errors import ConfigError
 from botctl.sandbox.rest import routing
 from botctl.sandbox.web import openapi_check
 from botctl.sandbox.web.openapi_check import (
+    ENVIRONMENT_VARIABLE,
     REPAIRS,
     UNDESCRIBED,
-    VARIABLE,
     Description,
     OpenApiCheck,
+    apply_repairs,
     from_environment,
-    repaired,
 )
 from tests.support import openapi
 from tests.support.discord import local_discord
@@ -45,11 +45,11 @@ SMALL = {
 HEADERS = {"Content-Type": "application/json", "Via": "here"}
 
 
-@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.at[2])
+@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.path[2])
 def test_every_repair_is_still_needed(repair: openapi_check.Repair) -> None:
     """The day that the description is mended, its entry goes."""
     there: Any = openapi.raw()
-    for key in repair.at:
+    for key in repair.path:
         there = there[int(key)] if isinstance(there, list) else there[key]
     assert there == repair.wrong
 
@@ -69,19 +69,19 @@ def test_what_discord_documents_is_right_only_after_the_repairs() -> None:
     limited = {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
     described = openapi.raw()
     as_it_is = Description(described)
-    as_it_is._described = described
-    as_it_is._registry = openapi_check._validators()[1]([("urn:d", described)])
+    as_it_is._document = described
+    as_it_is._registry = openapi_check._import_validators()[1]([("urn:d", described)])
     mended = Description(described)
     for status, body in ((429, limited), (400, FORM_ERRORS)):
-        assert as_it_is.faults("GET", "/users/@me", status, body)
-        assert not mended.faults("GET", "/users/@me", status, body)
-    assert mended.faults("GET", "/users/@me", 429, {"message": "no time to wait"})
+        assert as_it_is.mismatches("GET", "/users/@me", status, body)
+        assert not mended.mismatches("GET", "/users/@me", status, body)
+    assert mended.mismatches("GET", "/users/@me", 429, {"message": "no time to wait"})
 
 
 def test_a_description_without_the_defects_stays_as_it_is() -> None:
     described = openapi.raw()
-    once = repaired(described)
-    assert repaired(once) == once != described
+    once = apply_repairs(described)
+    assert apply_repairs(once) == once != described
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"paths": []}', "{}"], ids=repr)
@@ -89,9 +89,9 @@ def test_a_description_that_is_none_is_refused_in_a_sentence(content: str | None
     path = tmp_path / "openapi.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigError, match=r"openapi\.json (cannot be read|is no OpenAPI description)") as caught:
-        from_environment({VARIABLE: str(path)})
-    assert VARIABLE in caught.value.hint
+    with pytest.raises(ConfigError, match=r"openapi\.json (cannot be read|is not an OpenAPI description)") as caught:
+        from_environment({ENVIRONMENT_VARIABLE: str(path)})
+    assert ENVIRONMENT_VARIABLE in caught.value.hint
 
 
 def test_without_the_package_the_self_check_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_without_the_package_the_self_check_cannot_be_had(monkeypatch: pytest.Mo
 
 def test_nobody_asked_for_it() -> None:
     assert from_environment({}) is None
-    assert from_environment({VARIABLE: ""}) is None
+    assert from_environment({ENVIRONMENT_VARIABLE: ""}) is None
 
 
 def test_literal_paths_win() -> None:
@@ -118,7 +118,7 @@ async def watched() -> AsyncIterator[tuple[OpenApiCheck, Any]]:
     """A judge, and a function that has it look at one answer."""
     app = web.Application()
     watching = OpenApiCheck(Description(SMALL))
-    watching.watch(app)
+    watching.install(app)
     answer: list[web.Response | Exception] = []
 
     async def handle(_: web.Request) -> web.Response:
@@ -148,7 +148,7 @@ async def test_good_answers_are_only_counted(watched: tuple[OpenApiCheck, Any]) 
     assert await show(answered(200, '{"id": "1"}')) == 0
     assert await show(answered(404, '{"code": 0}'), path="/api/v10/nowhere") == 0
     assert await show(web.Response(status=204, headers={"Via": "here"}), "DELETE", "/api/users/1") == 0
-    assert watching.judged == 3
+    assert watching.checked == 3
 
 
 async def test_answers_that_discord_would_not_give_are_found(watched: tuple[OpenApiCheck, Any]) -> None:
@@ -180,7 +180,7 @@ async def test_a_crash_is_found_and_what_is_meant_to_fail_is_not(watched: tuple[
 async def test_what_is_not_the_api_is_left_alone(watched: tuple[OpenApiCheck, Any]) -> None:
     watching, show = watched
     assert await show(answered(200, "anything"), path="/cdn/attachments/1/2/a.txt") == 0
-    assert watching.judged == 0
+    assert watching.checked == 0
 
 
 async def test_a_sandbox_tells_its_faults(monkeypatch: pytest.MonkeyPatch) -> None:
