@@ -100,11 +100,11 @@ async def _heard(wire: Wire, kind: int, custom_id: str | None = None) -> str:
             return f"/interactions/{event['id']}/{event['token']}/callback"
 
 
-async def test_everything_told_is_as_the_types_say(told: list[tuple[str, Any]]) -> None:
+async def test_every_dispatch_matches_discord_api_types(told: list[tuple[str, Any]]) -> None:
     assert [fault for event, data in told for fault in dispatches.faults(event, data)] == []
 
 
-async def test_every_kind_of_event_is_told(told: list[tuple[str, Any]]) -> None:
+async def test_every_kind_of_event_is_dispatched(told: list[tuple[str, Any]]) -> None:
     """All that `dispatches` knows, but for those that nothing in these calls can cause."""
     elsewhere = {"RESUMED", "RATE_LIMITED", "PRESENCE_UPDATE", "THREAD_LIST_SYNC", "THREAD_MEMBER_UPDATE"}
     elsewhere |= {"GUILD_STICKERS_UPDATE", "GUILD_INTEGRATIONS_UPDATE"}
@@ -114,7 +114,7 @@ async def test_every_kind_of_event_is_told(told: list[tuple[str, Any]]) -> None:
     assert kinds >= {(2, 1), (2, 2), (2, 3), (3, None), (4, 1), (5, None)}
 
 
-async def test_a_mutated_payload_is_found(told: list[tuple[str, Any]]) -> None:
+async def test_mutated_payload_is_a_mismatch(told: list[tuple[str, Any]]) -> None:
     """Of the first of every event: fields left out, of the wrong type, and unknown ones."""
     for event, data in dict(reversed(told)).items():
         assert dispatches.faults(event, {**data, "no_such_key": 1}), event
@@ -128,5 +128,5 @@ def _mutants(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "wrong", {**data, key: 7.5 if isinstance(value, dict | str | list | None) else {"a": 1}}
 
 
-def test_an_event_that_nobody_knows_is_found() -> None:
+def test_unknown_event_is_a_mismatch() -> None:
     assert dispatches.faults("MESSAGE_CREATED", {})

@@ -99,14 +99,14 @@ async def _requests(discord: Discord, chosen: settings) -> None:
     assert (await discord.rest("GET", "/users/@me"))[0] == 200
 
 
-async def test_no_request_fails_the_sandbox() -> None:
+async def test_no_request_causes_a_server_error() -> None:
     """Every answer is judged, too."""
     async with local_discord() as discord:
         await _requests(discord, SHORT)
 
 
 @pytest.mark.soak
-async def test_no_request_fails_the_sandbox_in_the_long_run() -> None:
+async def test_no_request_causes_a_server_error_in_long_run() -> None:
     async with local_discord() as discord:
         await _requests(discord, LONG)
 
@@ -124,7 +124,7 @@ async def test_no_request_fails_the_sandbox_in_the_long_run() -> None:
         ("application/x-www-form-urlencoded", b"%FF=%ZZ&payload_json={"),
     ],
 )
-async def test_a_body_that_cannot_be_read_is_refused(kind: str, raw: bytes) -> None:
+async def test_malformed_body_is_a_client_error(kind: str, raw: bytes) -> None:
     async with local_discord() as discord:
         url = f"{discord.url}/api/v10/channels/{GENERAL}/messages"
         headers = {"Content-Type": kind, "Authorization": f"Bot {TOKEN}"}
@@ -133,7 +133,7 @@ async def test_a_body_that_cannot_be_read_is_refused(kind: str, raw: bytes) -> N
             assert (await answer.json())["code"] in (50006, 50035, 50109)
 
 
-async def test_a_body_that_is_too_large_is_refused() -> None:
+async def test_oversized_body_returns_413() -> None:
     async with local_discord() as discord:
         raw = io.BytesIO(b" " * (routing.BODY_MAX_BYTES + 1))
         assert await discord.rest("POST", f"/channels/{GENERAL}/messages", data=raw) == (
@@ -199,12 +199,12 @@ async def _end(wire: Wire) -> int | None:
     return None
 
 
-async def test_no_frame_stops_the_gateway() -> None:
+async def test_no_frame_crashes_the_gateway() -> None:
     async with local_discord() as discord:
         await _frames(discord, SHORT)
 
 
 @pytest.mark.soak
-async def test_no_frame_stops_the_gateway_in_the_long_run() -> None:
+async def test_no_frame_crashes_the_gateway_in_long_run() -> None:
     async with local_discord() as discord:
         await _frames(discord, LONG)

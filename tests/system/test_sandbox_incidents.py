@@ -59,7 +59,7 @@ class Counting(Bot):
         return sum(1 for name, _ in self.heard if name == event)
 
 
-async def test_op7_storm_costs_resumes_and_no_identify(discord: Discord) -> None:
+async def test_op7_storm_causes_resumes_without_identify(discord: Discord) -> None:
     async with discord.bot(kind=Counting) as bot:
         before = sessions(discord)
         await begin(discord, "op7-storm", every_s=0.05)
@@ -69,7 +69,7 @@ async def test_op7_storm_costs_resumes_and_no_identify(discord: Discord) -> None
 
 
 @pytest.mark.parametrize("resumable", [True, False])
-async def test_op9_ends_the_session_unless_it_may_be_resumed(discord: Discord, resumable: bool) -> None:
+async def test_op9_ends_the_session_unless_resumable(discord: Discord, resumable: bool) -> None:
     async with discord.bot(kind=Counting) as bot:
         before = sessions(discord)
         await begin(discord, "op9", resumable=resumable)
@@ -78,7 +78,7 @@ async def test_op9_ends_the_session_unless_it_may_be_resumed(discord: Discord, r
         assert (sessions(discord) == before) is resumable
 
 
-async def test_a_dead_resume_host_costs_an_identify(discord: Discord) -> None:
+async def test_dead_resume_host_forces_an_identify(discord: Discord) -> None:
     """disnake tries it once, then identifies anew at the address that it began with."""
     async with discord.bot(kind=Counting) as bot:
         before = sessions(discord)
@@ -89,7 +89,7 @@ async def test_a_dead_resume_host_costs_an_identify(discord: Discord) -> None:
         assert {one.id for one in discord.sandbox.sessions.connected()}.isdisjoint(before)
 
 
-async def test_a_half_open_connection_is_left_once_nothing_was_heard_for_too_long(
+async def test_client_leaves_half_open_connection_after_heartbeat_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """disnake then waits 30 s for the answer to its close, which does not come."""
@@ -102,7 +102,7 @@ async def test_a_half_open_connection_is_left_once_nothing_was_heard_for_too_lon
         assert discord.sandbox.sessions.connected() == before
 
 
-async def test_nothing_comes_from_a_half_open_connection_and_nothing_gets_through() -> None:
+async def test_half_open_connection_delivers_nothing_in_either_direction() -> None:
     limits = LENIENT.but({"heartbeat_s": 0.1, "resume_window_s": 0.2})
     async with local_discord(limits=limits) as discord, discord.wire() as wire:
         ready = await wire.identify(intents=1)
@@ -116,14 +116,14 @@ async def test_nothing_comes_from_a_half_open_connection_and_nothing_gets_throug
         assert (frame.type, wire.socket.close_code) == (aiohttp.WSMsgType.CLOSED, 1006)
 
 
-async def test_missed_acks_are_noticed_by_disnake_only_when_nothing_else_comes() -> None:
+async def test_disnake_notices_missed_acks_only_on_idle_connections() -> None:
     async with beating() as discord, discord.bot(kind=Counting, heartbeat_timeout=0.3) as bot:
         await begin(discord, "missed-acks")
         await until(lambda: bot.count("resumed") >= 1)
         await end(discord, "missed-acks")
 
 
-async def test_events_are_delivered_twice_around_a_resume(discord: Discord) -> None:
+async def test_resume_repeats_events(discord: Discord) -> None:
     async with discord.bot(kind=Counting, intents=disnake.Intents.all()) as bot:
         await discord.act("send", text="once?", **{"as": "ann"})
         await until(lambda: bot.count("message") == 1)
@@ -133,7 +133,7 @@ async def test_events_are_delivered_twice_around_a_resume(discord: Discord) -> N
         assert len({key for name, key in bot.heard if name == "message"}) == 1
 
 
-async def test_a_reset_token_ends_the_bot_and_401_is_what_the_old_one_gets(discord: Discord) -> None:
+async def test_token_reset_closes_the_bot_and_old_token_gets_401(discord: Discord) -> None:
     bot = Bot()
     running = asyncio.create_task(bot.start(TOKEN))
     await asyncio.wait_for(bot.wait_until_ready(), 10)
@@ -148,7 +148,7 @@ async def test_a_reset_token_ends_the_bot_and_401_is_what_the_old_one_gets(disco
         assert answer.status == 200
 
 
-async def test_a_lost_permission_is_50013_until_it_is_given_back(discord: Discord) -> None:
+async def test_lost_permission_returns_50013_until_restored(discord: Discord) -> None:
     async with discord.bot(kind=Counting) as bot:
         channel = bot.get_channel(int(GENERAL))
         assert isinstance(channel, disnake.TextChannel)
@@ -162,7 +162,7 @@ async def test_a_lost_permission_is_50013_until_it_is_given_back(discord: Discor
         await until(lambda: channel.permissions_for(channel.guild.me).send_messages)
 
 
-async def test_a_guild_goes_and_comes_back_and_was_never_left(discord: Discord) -> None:
+async def test_guild_outage_does_not_remove_the_bot(discord: Discord) -> None:
     async with discord.bot(kind=Counting) as bot:
         await begin(discord, "guild-outage")
         await until(lambda: bot.count("guild_unavailable") == 1)
@@ -171,14 +171,14 @@ async def test_a_guild_goes_and_comes_back_and_was_never_left(discord: Discord) 
         assert bot.count("guild_remove") == 0
 
 
-async def test_a_join_flood_is_heard_member_by_member(discord: Discord) -> None:
+async def test_join_flood_emits_an_event_for_each_member(discord: Discord) -> None:
     async with discord.bot(kind=Counting, intents=disnake.Intents(guilds=True, members=True)) as bot:
         await begin(discord, "join-flood", members=300, per_s=10_000)
         await until(lambda: bot.count("member_join") == 300)
         assert len({key for name, key in bot.heard if name == "member_join"}) == 300
 
 
-async def test_a_big_guild_comes_in_chunks_of_a_thousand(discord: Discord) -> None:
+async def test_big_guild_arrives_in_chunks_of_1000(discord: Discord) -> None:
     async with discord.bot(kind=Counting, intents=disnake.Intents(guilds=True, members=True)) as bot:
         begun = await begin(discord, "big-guild", members=2500)
         guild_id = int(begun["result"]["guild"])
@@ -186,7 +186,7 @@ async def test_a_big_guild_comes_in_chunks_of_a_thousand(discord: Discord) -> No
         assert bot.get_guild(guild_id).large
 
 
-async def test_latency_is_added_to_rest_and_to_the_gateway(discord: Discord) -> None:
+async def test_latency_delays_rest_and_gateway(discord: Discord) -> None:
     async with discord.bot() as bot:
         await begin(discord, "latency", delay_s=0.2, jitter_s=0.05)
         began_s = time.monotonic()
@@ -194,7 +194,7 @@ async def test_latency_is_added_to_rest_and_to_the_gateway(discord: Discord) -> 
         assert time.monotonic() - began_s >= 0.2
 
 
-async def test_5xx_is_retried_until_it_is_over(discord: Discord) -> None:
+async def test_5xx_is_retried(discord: Discord) -> None:
     async with discord.bot() as bot:
         await begin(discord, "http-5xx", for_s=0.3)
         assert (await bot.fetch_user(int(BOT))).bot
@@ -205,7 +205,7 @@ async def test_5xx_is_retried_until_it_is_over(discord: Discord) -> None:
 
 
 @pytest.mark.parametrize("scope", ["user", "shared", "global"])
-async def test_429_is_waited_for(discord: Discord, scope: str) -> None:
+async def test_bot_waits_after_429(discord: Discord, scope: str) -> None:
     async with discord.bot() as bot:
         await begin(discord, "too-many-requests", for_s=0.2, scope=scope, retry_after_s=0.3)
         began_s = time.monotonic()
@@ -213,7 +213,7 @@ async def test_429_is_waited_for(discord: Discord, scope: str) -> None:
         assert time.monotonic() - began_s >= 0.3
 
 
-async def test_the_1015_ban_is_an_error_at_once(discord: Discord) -> None:
+async def test_cloudflare_ban_raises_at_once(discord: Discord) -> None:
     async with discord.bot() as bot:
         await begin(discord, "cloudflare-ban")
         began_s = time.monotonic()
@@ -224,7 +224,7 @@ async def test_the_1015_ban_is_an_error_at_once(discord: Discord) -> None:
         assert "Via" not in banned.value.response.headers
 
 
-async def test_a_body_may_be_slow(discord: Discord) -> None:
+async def test_bot_waits_for_slow_bodies(discord: Discord) -> None:
     async with discord.bot() as bot:
         await begin(discord, "slow-bodies", over_s=0.3)
         began_s = time.monotonic()
@@ -233,7 +233,7 @@ async def test_a_body_may_be_slow(discord: Discord) -> None:
 
 
 @pytest.mark.parametrize("own_clock", [True, False])
-async def test_who_trusts_the_own_clock_waits_wrongly_when_discords_is_ahead(own_clock: bool) -> None:
+async def test_clock_skew_affects_only_waits_by_the_own_clock(own_clock: bool) -> None:
     """By X-RateLimit-Reset a bot waits for the skew too; by X-RateLimit-Reset-After, disnake's default, it does not."""
     limits = LENIENT.but({"enforced": True, "requests": "1000/1s", "other_routes": "1/0.1s"})
     async with local_discord(limits=limits) as discord, discord.bot(assume_unsync_clock=not own_clock) as bot:
@@ -246,7 +246,7 @@ async def test_who_trusts_the_own_clock_waits_wrongly_when_discords_is_ahead(own
             assert parsedate_to_datetime(answer.headers["Date"]).timestamp() > time.time()
 
 
-async def test_what_goes_on_is_told_and_ends_in_order(discord: Discord) -> None:
+async def test_running_incidents_are_listed_and_stopped(discord: Discord) -> None:
     await begin(discord, "latency", delay_s=0.0, jitter_s=0.0)
     there = await discord.look("incidents")
     assert [one["name"] for one in there["going_on"]] == ["latency"]
@@ -275,14 +275,14 @@ async def test_what_goes_on_is_told_and_ends_in_order(discord: Discord) -> None:
         ),
     ],
 )
-async def test_what_is_said_wrongly_is_a_sentence(
+async def test_invalid_request_returns_error_and_hint(
     discord: Discord, body: dict[str, Any], sentence: str, hint: str
 ) -> None:
     status, refused = await discord.control("POST", "incidents", body)
     assert (status, refused["error"], refused["hint"]) == (400, sentence, hint)
 
 
-async def test_a_scenario_plays_at_its_times_on_the_clock_that_a_test_moves(discord: Discord) -> None:
+async def test_scenario_follows_the_sandbox_clock(discord: Discord) -> None:
     text = """
         [[incident]]
         name = "guild-outage"
@@ -311,19 +311,19 @@ async def test_a_scenario_plays_at_its_times_on_the_clock_that_a_test_moves(disc
     assert discord.sandbox.world.guilds[GUILD].available
 
 
-def test_each_incident_is_met_by_a_bot_here() -> None:
+def test_every_incident_is_tested_in_this_file() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in catalogue.INCIDENTS if f'begin(discord, "{name}"' not in text] == []
 
 
-def test_an_incidents_settings_are_checked_by_their_defaults() -> None:
+def test_settings_are_converted_to_the_types_of_their_defaults() -> None:
     kind = catalogue.find("join-flood")
     assert kind.parse_settings({"members": "5", "per_s": 2}) == {"members": 5, "per_s": 2.0}
     with pytest.raises(UsageError, match="whole number"):
         kind.parse_settings({"members": "many"})
 
 
-async def test_429s_of_an_incident_count_as_invalid_requests_unless_they_are_shared() -> None:
+async def test_incident_429s_count_as_invalid_requests_unless_shared() -> None:
     async with local_discord(limits=LENIENT.but({"enforced": True, "invalid_requests": "3/600s"})) as discord:
         await begin(discord, "too-many-requests", scope="shared")
         for _ in range(5):

@@ -60,7 +60,7 @@ async def asked(discord: Discord, path: str, access: str) -> tuple[int, Any]:
         return answer.status, await answer.json()
 
 
-async def test_the_page_says_who_wants_what_and_hides_what_it_is_told(discord: Discord) -> None:
+async def test_page_shows_the_request_and_escapes_its_input(discord: Discord) -> None:
     status, text, _ = await page(discord, scope="identify guilds bot", state='"><script>')
     assert status == 200
     for shown in ("botctl-bot wants to", "know your name", "come to a server", "Botctl Test Guild", "localhost:4000"):
@@ -69,7 +69,7 @@ async def test_the_page_says_who_wants_what_and_hides_what_it_is_told(discord: D
     assert "<script>" not in text
 
 
-async def test_a_person_logs_in_to_an_application(discord: Discord) -> None:
+async def test_person_logs_in_to_an_application(discord: Discord) -> None:
     back = await allow(discord)
     assert back["state"] == "s&1"
     made = await tokens(discord, scope="identify email")
@@ -80,7 +80,7 @@ async def test_a_person_logs_in_to_an_application(discord: Discord) -> None:
     assert (about["application"]["id"], about["user"]["id"], about["scopes"]) == (BOT, BOB, ["identify", "email"])
 
 
-async def test_a_scope_opens_what_it_names_and_nothing_else(discord: Discord) -> None:
+async def test_scope_allows_only_its_own_routes(discord: Discord) -> None:
     access = (await tokens(discord, scope="guilds guilds.members.read"))["access_token"]
     _, guilds = await asked(discord, "/users/@me/guilds", access)
     assert [(one["id"], one["owner"]) for one in guilds] == [(GUILD, False)]
@@ -94,7 +94,7 @@ async def test_a_scope_opens_what_it_names_and_nothing_else(discord: Discord) ->
     assert "user" not in (await asked(discord, "/oauth2/@me", access))[1]
 
 
-async def test_what_is_refused_on_the_page_goes_back_to_the_application(discord: Discord) -> None:
+async def test_errors_on_the_page_redirect_to_the_application(discord: Discord) -> None:
     _, _, denied = await page(discord, "POST", person=ANN, answer="deny")
     assert (denied.query["error"], denied.query["state"]) == ("access_denied", "s&1")
     _, _, wrong = await page(discord, scope="identify rule.the.world")
@@ -114,7 +114,7 @@ async def test_what_is_refused_on_the_page_goes_back_to_the_application(discord:
         ({"redirect_uri": ""}, "neither a redirect_uri nor the scope bot"),
     ],
 )
-async def test_nobody_is_sent_where_the_application_is_not(
+async def test_page_never_redirects_to_an_unregistered_uri(
     discord: Discord, said: dict[str, str], sentence: str
 ) -> None:
     for method in ("GET", "POST"):
@@ -123,18 +123,18 @@ async def test_nobody_is_sent_where_the_application_is_not(
         assert sentence in text
 
 
-async def test_an_application_may_register_where_people_go_back_to(discord: Discord) -> None:
+async def test_application_can_register_redirect_uris(discord: Discord) -> None:
     await discord.act("world", set_redirects={"uris": ["https://app.example/in"]})
     assert (await page(discord))[0] == 400
     assert (await page(discord, redirect_uri="https://app.example/in"))[0] == 200
 
 
-async def test_another_site_cannot_answer_for_a_person(discord: Discord) -> None:
+async def test_cross_origin_consent_is_rejected(discord: Discord) -> None:
     status, _, back = await page(discord, "POST", {"Origin": "http://evil.example"}, person=ANN, answer="allow")
     assert (status, back) == (403, None)
 
 
-async def test_a_code_is_good_once_for_its_application_its_address_and_ten_minutes(discord: Discord) -> None:
+async def test_code_works_once_for_its_redirect_uri_within_ten_minutes(discord: Discord) -> None:
     code = (await allow(discord))["code"]
     by_code = {"grant_type": "authorization_code", "redirect_uri": BACK}
     assert (await token(discord, **by_code, code=code))[0] == 200
@@ -148,7 +148,7 @@ async def test_a_code_is_good_once_for_its_application_its_address_and_ten_minut
     assert (await token(discord, **by_code, code=code))[1]["error"] == "invalid_grant"
 
 
-async def test_pkce_needs_the_verifier(discord: Discord) -> None:
+async def test_pkce_requires_the_code_verifier(discord: Discord) -> None:
     said = {"code_challenge": challenge_of("correct horse"), "code_challenge_method": "S256"}
     by_code = {"grant_type": "authorization_code", "redirect_uri": BACK}
     code = (await allow(discord, **said))["code"]
@@ -157,7 +157,7 @@ async def test_pkce_needs_the_verifier(discord: Discord) -> None:
     assert (await token(discord, **by_code, code=code, code_verifier="correct horse"))[0] == 200
 
 
-async def test_the_client_proves_itself_by_the_body_or_by_basic(discord: Discord) -> None:
+async def test_client_authenticates_by_body_or_basic_auth(discord: Discord) -> None:
     said = {"grant_type": "client_credentials", "scope": "identify"}
     basic = base64.b64encode(f"{BOT}:{CLIENT['client_secret']}".encode()).decode()
     status, made = await token(discord, {"Authorization": f"Basic {basic}"}, **said)
@@ -171,7 +171,7 @@ async def test_the_client_proves_itself_by_the_body_or_by_basic(discord: Discord
     assert (await token(discord, grant_type="password"))[1]["error"] == "unsupported_grant_type"
 
 
-async def test_a_token_ends_by_the_clock_and_is_renewed_or_revoked(discord: Discord) -> None:
+async def test_token_expires_and_can_be_refreshed_and_revoked(discord: Discord) -> None:
     made = await tokens(discord)
     await discord.act("clock", advance_s=made["expires_in"] + 1)
     assert (await asked(discord, "/users/@me", made["access_token"]))[0] == 401
@@ -185,7 +185,7 @@ async def test_a_token_ends_by_the_clock_and_is_renewed_or_revoked(discord: Disc
     assert (await asked(discord, "/users/@me", renewed["access_token"]))[0] == 401
 
 
-async def test_who_manages_a_guild_adds_a_bot_to_it(discord: Discord) -> None:
+async def test_adding_a_bot_requires_manage_guild(discord: Discord) -> None:
     await discord.act("world", remove_member={"member": "botctl-bot"})
     add = {"scope": "bot applications.commands", "permissions": "8", "guild_id": GUILD, "redirect_uri": ""}
     status, text, _ = await page(discord, "POST", person=CAT, answer="allow", **add)

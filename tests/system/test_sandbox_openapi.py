@@ -29,7 +29,7 @@ async def answers() -> list[Answer]:
     return _answers
 
 
-async def test_every_route_answers_as_described(answers: list[Answer]) -> None:
+async def test_every_route_matches_the_openapi_description(answers: list[Answer]) -> None:
     description = openapi.description()
     for one in answers:
         assert description.mismatches(one.call.method, one.path, one.status, one.body) == [], (one.call, one.body)
@@ -47,7 +47,7 @@ async def test_every_route_is_called(answers: list[Answer]) -> None:
     assert {(one.method, one.path) for one in routing.ROUTES} - good - never_good - of_people == set()
 
 
-async def test_a_mutated_answer_is_found(answers: list[Answer]) -> None:
+async def test_mutated_response_is_a_mismatch(answers: list[Answer]) -> None:
     """Of every answer: a field that must be there is missed, and one of the wrong type is seen."""
     description = openapi.description()
     found = {"missing": 0, "wrong": 0}
@@ -76,11 +76,11 @@ def _mutants(body: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, None), (204, {}), (299, {}), (200, [])])
-def test_a_wrong_status_or_body_is_found(status: int, body: Any) -> None:
+def test_wrong_status_or_body_is_a_mismatch(status: int, body: Any) -> None:
     assert openapi.description().mismatches("GET", "/users/@me", status, body)
 
 
-async def test_what_is_no_route_or_has_no_token_is_refused() -> None:
+async def test_unknown_route_and_missing_token_are_errors() -> None:
     async with local_discord() as discord:
         assert await discord.rest("GET", "/nowhere") == (404, {"message": "404: Not Found", "code": 0})
         async with discord.http.get(f"{discord.url}/api/v10/users/@me", headers={"Authorization": TOKEN}) as answer:

@@ -24,7 +24,7 @@ async def discord() -> AsyncIterator[Discord]:
         yield discord
 
 
-async def test_a_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
+async def test_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
     async with discord.bot(intents=disnake.Intents.all()) as bot:
         assert str(bot.user.id) == BOT
         guild = bot.get_guild(int(GUILD))
@@ -37,14 +37,14 @@ async def test_a_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
         assert (await bot.application_info()).owner.name == "ann"
 
 
-async def test_a_wrong_token_is_refused(discord: Discord) -> None:
+async def test_wrong_token_fails_login(discord: Discord) -> None:
     bot = Bot()
     with pytest.raises(disnake.LoginFailure):
         await bot.login("wrong")
     await bot.close()
 
 
-async def test_a_slash_command_is_answered(discord: Discord) -> None:
+async def test_slash_command_returns_the_bots_reply(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def roll(inter: Inter, sides: int = commands.Param(6, ge=2, le=100)) -> None:
@@ -66,7 +66,7 @@ async def test_a_slash_command_is_answered(discord: Discord) -> None:
         assert (await discord.slash("roll", sides="1"))["error"] == "“sides” must be at least 2."
 
 
-async def test_commands_are_synced_once(discord: Discord) -> None:
+async def test_reconnecting_bot_syncs_no_commands(discord: Discord) -> None:
     """A bot that comes again with the same commands finds nothing to change."""
 
     def prepare(bot: Bot) -> None:
@@ -93,7 +93,7 @@ async def test_commands_are_synced_once(discord: Discord) -> None:
         assert discord.sandbox.world.applications[BOT].all_commands() == before  # ids and versions too
 
 
-async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_path: Any) -> None:
+async def test_each_option_type_arrives_as_its_disnake_object(discord: Discord, tmp_path: Any) -> None:
     seen: dict[str, Any] = {}
 
     def prepare(bot: Bot) -> None:
@@ -140,7 +140,7 @@ async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_
     assert (seen["file"].filename, seen["content"]) == ("note.txt", b"hello")
 
 
-async def test_sub_commands_and_groups(discord: Discord) -> None:
+async def test_subcommands_and_groups(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def ops(inter: Inter) -> None: ...
@@ -167,7 +167,7 @@ async def test_sub_commands_and_groups(discord: Discord) -> None:
         assert (status, said["error"]) == (400, "“/ops” has no sub-command “nope”.")
 
 
-async def test_autocomplete_asks_the_bot_and_choices_do_not(discord: Discord) -> None:
+async def test_autocomplete_asks_the_bot_but_choices_do_not(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def find(
@@ -233,7 +233,7 @@ def _poll(bot: Bot) -> None:
         await inter.response.send_message("0", view=Poll())
 
 
-async def test_a_button_updates_its_message(discord: Discord) -> None:
+async def test_button_updates_its_message(discord: Discord) -> None:
     async with discord.bot(_poll):
         sent = (await discord.slash("poll"))["messages"][0]
         reply = await discord.act("click", component="yes", **{"as": "bob"})
@@ -244,7 +244,7 @@ async def test_a_button_updates_its_message(discord: Discord) -> None:
         assert (later["state"], later["messages"][0]["content"]) == ("updated", "later")
 
 
-async def test_selects(discord: Discord) -> None:
+async def test_select_menus_return_their_values(discord: Discord) -> None:
     async with discord.bot(_poll):
         await discord.slash("poll")
         reply = await discord.act("click", component="drinks", values=["Coffee", "tea"])
@@ -254,7 +254,7 @@ async def test_selects(discord: Discord) -> None:
         assert (refused["state"], refused["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
 
 
-async def test_a_form_opens_and_is_sent(discord: Discord) -> None:
+async def test_modal_opens_and_is_submitted(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def feedback(inter: Inter) -> None:
@@ -286,7 +286,7 @@ async def test_a_form_opens_and_is_sent(discord: Discord) -> None:
         assert (await discord.control("POST", "submit", {"fields": {}}))[0] == 400
 
 
-async def test_a_form_that_a_button_opened_may_change_the_buttons_message(discord: Discord) -> None:
+async def test_modal_opened_by_a_button_can_edit_its_message(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def panel(inter: Inter) -> None:
@@ -314,7 +314,7 @@ async def test_a_form_that_a_button_opened_may_change_the_buttons_message(discor
         )
 
 
-async def test_a_file_is_looked_for_where_the_person_stands(discord: Discord, tmp_path: Any) -> None:
+async def test_relative_file_path_starts_at_the_given_folder(discord: Discord, tmp_path: Any) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def take(inter: Inter, file: disnake.Attachment) -> None:
@@ -330,7 +330,7 @@ async def test_a_file_is_looked_for_where_the_person_stands(discord: Discord, tm
         assert refused["error"] == "The file “note.txt” cannot be read: No such file or directory."
 
 
-async def test_defer_then_edit_then_follow_up(discord: Discord) -> None:
+async def test_deferred_reply_is_edited_and_followed_up(discord: Discord) -> None:
     go_on, finished = asyncio.Event(), 0
 
     def prepare(bot: Bot) -> None:
@@ -376,7 +376,7 @@ async def test_files_are_sent_and_served(discord: Discord) -> None:
             assert await answer.read() == b"contents"
 
 
-async def test_a_bot_that_does_not_answer_did_not_respond() -> None:
+async def test_late_response_fails_with_10062() -> None:
     late: list[int] = []
 
     def prepare(bot: Bot) -> None:
@@ -399,7 +399,7 @@ async def test_a_bot_that_does_not_answer_did_not_respond() -> None:
     assert late == [10062]
 
 
-async def test_answering_twice_is_refused(discord: Discord) -> None:
+async def test_second_response_fails_with_40060(discord: Discord) -> None:
     codes: list[int] = []
 
     def prepare(bot: Bot) -> None:
@@ -419,7 +419,7 @@ async def test_answering_twice_is_refused(discord: Discord) -> None:
     assert codes == [40060]
 
 
-async def test_without_a_bot_there_is_a_sentence(discord: Discord) -> None:
+async def test_command_without_connected_bot_returns_409(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def ping(inter: Inter) -> None:
@@ -431,12 +431,12 @@ async def test_without_a_bot_there_is_a_sentence(discord: Discord) -> None:
     assert (status, said["error"]) == (409, "No bot is connected to the sandbox.")
 
 
-async def test_the_control_port_wants_its_secret(discord: Discord) -> None:
+async def test_control_api_needs_its_secret(discord: Discord) -> None:
     assert (await discord.control("GET", "state", {}, secret="wrong"))[0] == 401
     assert (await discord.control("POST", "send", {"name": "none"}))[1]["error"] == "There is no command “none”."
 
 
-async def test_channel_messages_roles_and_their_events(discord: Discord) -> None:
+async def test_messages_roles_and_guilds_emit_their_events(discord: Discord) -> None:
     heard: asyncio.Queue[Any] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
@@ -472,7 +472,7 @@ async def test_channel_messages_roles_and_their_events(discord: Discord) -> None
         assert channel.guild.get_member_named("dan").top_role.name == "Admin"
 
 
-async def test_the_message_content_intent_hides_what_people_say(discord: Discord) -> None:
+async def test_message_content_is_empty_without_the_intent(discord: Discord) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:

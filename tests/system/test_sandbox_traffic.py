@@ -72,7 +72,7 @@ async def busy(discord: Discord) -> list[str]:
     return [*secrets, made["access_token"], made["refresh_token"]]
 
 
-async def test_a_recording_has_all_that_was_said_and_no_secret() -> None:
+async def test_recording_contains_all_traffic_and_no_secret() -> None:
     async with local_discord() as discord, recorded(discord) as lines:
         secrets = await busy(discord)
         await until(lambda: "/oauth2/token" in lines[-1], what="the last request")
@@ -90,7 +90,7 @@ async def test_a_recording_has_all_that_was_said_and_no_secret() -> None:
     assert found[-1]["bot"] == ""  # a web application, not a bot
 
 
-async def test_its_requests_are_asked_again_with_the_ids_of_now(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_recorded_requests_are_replayed_with_current_ids(capsys: pytest.CaptureFixture[str]) -> None:
     async with local_discord() as discord, recorded(discord) as lines:
         await busy(discord)
         await until(lambda: "/oauth2/token" in lines[-1], what="the last request")
@@ -109,7 +109,7 @@ async def test_its_requests_are_asked_again_with_the_ids_of_now(capsys: pytest.C
     assert "better" in [one["content"] for one in said]  # the PATCH has met the message of now
 
 
-async def test_nobody_listens_without_the_secret_or_to_nobody() -> None:
+async def test_recording_needs_the_secret_and_a_running_sandbox() -> None:
     async with local_discord() as discord:
         async with SandboxClient(discord.url, "guessed") as client:
             with pytest.raises(BotctlError, match="control secret"):
@@ -121,7 +121,7 @@ async def test_nobody_listens_without_the_secret_or_to_nobody() -> None:
             await anext(client.traffic())
 
 
-def test_who_reads_too_slowly_is_told_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_recorder_gets_the_number_of_missed_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     from botctl.sandbox.model.default_world import default_world
     from botctl.sandbox.server import Access, Sandbox
     from botctl.sandbox.web import traffic
@@ -153,25 +153,25 @@ HEAD = '{"at": "2026-01-01T00:00:00+00:00", "traffic": 1}\n'
         ({"connection": 2, "closed": 4004}, "dice ← closes connection 2 with 4004"),
     ],
 )
-def test_a_person_reads_a_line_each(line: dict[str, Any], text: str) -> None:
+def test_each_entry_is_rendered_as_one_line(line: dict[str, Any], text: str) -> None:
     assert shown({"at": "2026-01-01T10:11:12.130000+00:00", "bot": "dice", **line}).endswith(text)
 
 
-def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
+def test_truncated_recording_is_read_up_to_the_cut() -> None:
     assert read(HEAD + '{"missed": 1}\n{"at": "2026') == [{"missed": 1}]
     for wrong in ("", "hello\n", '{"traffic": 2}\n', HEAD + "[]\n{}\n"):
         with pytest.raises(UsageError, match="recording"):
             read(wrong)
 
 
-def test_ids_are_learned_from_two_answers_to_one_request() -> None:
+def test_ids_are_learned_from_two_responses_to_one_request() -> None:
     renamed = Renaming()
     renamed.learn({"id": GUILD, "list": [{"id": ANN}], "n": 1}, {"id": "1" * 18, "list": [{"id": "2" * 18}], "n": 2})
     assert renamed(f"/guilds/{GUILD}/members/{ANN}/{BOT}") == f"/guilds/{'1' * 18}/members/{'2' * 18}/{BOT}"
     assert renamed(None) is None
 
 
-async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_recorded_events_are_replayed_to_connected_bots(capsys: pytest.CaptureFixture[str]) -> None:
     """What came of it then can be seen once more: a bot that fails on one event does so again."""
     heard: list[str] = []
 
@@ -198,7 +198,7 @@ async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest
         assert "1 were not heard: botctl-bot is not connected" in capsys.readouterr().out
 
 
-def test_what_begins_a_session_or_had_a_secret_is_not_told_again() -> None:
+def test_session_events_and_events_with_secrets_are_not_replayed() -> None:
     sent = [
         {"op": 0, "t": "READY", "d": {}},
         {"op": 0, "t": "INTERACTION_CREATE", "d": {"token": MARK}},

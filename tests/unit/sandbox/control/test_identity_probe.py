@@ -14,7 +14,7 @@ from botctl.sandbox.process.service import recipe
 from tests.support.discord import SECRET, local_discord
 
 
-async def test_the_sandbox_with_the_secret_is_known_and_another_is_not() -> None:
+async def test_probe_accepts_only_the_sandbox_with_the_secret() -> None:
     async with local_discord() as discord:
         port = int(discord.url.rpartition(":")[2])
         assert await is_sandbox("127.0.0.1", port, SECRET)
@@ -22,7 +22,7 @@ async def test_the_sandbox_with_the_secret_is_known_and_another_is_not() -> None
 
 
 @pytest.mark.parametrize("words", [b"", b"HTTP/1.1 200 OK\r\n\r\nhello", b"x" * 200_000])
-async def test_whoever_else_listens_is_not_taken_for_it_and_learns_no_secret(words: bytes) -> None:
+async def test_probe_rejects_other_servers_and_sends_no_secret(words: bytes) -> None:
     heard = asyncio.Queue[bytes]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,7 +36,7 @@ async def test_whoever_else_listens_is_not_taken_for_it_and_learns_no_secret(wor
     assert SECRET.encode() not in await heard.get()
 
 
-def test_a_taken_port_is_the_sandboxs_own_sentence(tmp_path: Path) -> None:
+def test_taken_port_keeps_the_error_of_the_sandbox_process(tmp_path: Path) -> None:
     launch = recipe(8080, {}).launch(Runtime(tmp_path), "http://127.0.0.1:8080")
     refusal = launch.refusal(ExitCode.HELD, "The port is taken.")
     assert isinstance(refusal, Held)

@@ -97,7 +97,7 @@ def started(limits: Limits = LENIENT) -> tuple[Sessions, GatewayConnection, Wire
     return sessions, link, wire, link.session
 
 
-def test_only_dispatches_are_numbered() -> None:
+def test_only_dispatches_have_sequence_numbers() -> None:
     _, link, wire, session = started()
     link.receive('{"op":1,"d":1}', 0.0)
     session.dispatch("X", "{}")
@@ -106,7 +106,7 @@ def test_only_dispatches_are_numbered() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.just("event"), st.just("cut"), st.just("resume")), max_size=40))
-def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[str]) -> None:
+def test_resuming_client_gets_every_event_once_and_in_order(steps: list[str]) -> None:
     sessions, link, wire, session = started()
     heard = [frame["s"] for frame in wire.frames if frame["op"] == 0]
     expected = 1
@@ -127,7 +127,7 @@ def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[st
     assert heard == list(range(1, expected + 1))
 
 
-def test_what_is_no_longer_held_cannot_be_replayed() -> None:
+def test_resume_fails_when_events_left_the_buffer() -> None:
     sessions, link, _, session = started(Limits(buffer=3))
     for _ in range(4):
         session.dispatch("X", "{}")
@@ -136,20 +136,20 @@ def test_what_is_no_longer_held_cannot_be_replayed() -> None:
     assert connect(sessions, resume(session, 2))[1].last["t"] == "RESUMED"
 
 
-def test_a_session_is_forgotten_after_its_window() -> None:
+def test_session_expires_after_the_resume_window() -> None:
     sessions, link, _, session = started(Limits(resume_window_s=10))
     sessions.lose(session, link.transport, 100.0, ended=False)
     assert connect(sessions, resume(session, 1), now_s=110.5)[1].last["op"] == 9
     assert sessions.by_id == {}
 
 
-def test_a_client_that_says_goodbye_ends_its_session() -> None:
+def test_normal_close_ends_the_session() -> None:
     sessions, link, _, session = started()
     sessions.lose(session, link.transport, 0.0, ended=True)
     assert connect(sessions, resume(session, 1))[1].last["op"] == 9
 
 
-def test_a_second_connection_takes_the_session_over() -> None:
+def test_second_connection_takes_over_the_session() -> None:
     sessions, link, wire, session = started()
     other, _ = connect(sessions, resume(session, 1))
     assert wire.closed == 4000
@@ -157,13 +157,13 @@ def test_a_second_connection_takes_the_session_over() -> None:
     assert session.line is other.transport
 
 
-def test_another_applications_session_cannot_be_resumed() -> None:
+def test_session_of_another_application_cannot_be_resumed() -> None:
     sessions, _, _, session = started()
     session.application_id = "other"
     assert connect(sessions, resume(session, 1))[1].last["op"] == 9
 
 
-def test_a_seq_beyond_the_last_closes() -> None:
+def test_resume_beyond_the_last_seq_closes_with_4007() -> None:
     sessions, _, _, session = started()
     assert connect(sessions, resume(session, 2))[1].closed == 4007
 
@@ -182,11 +182,11 @@ def test_a_seq_beyond_the_last_closes() -> None:
         (None, 4002),
     ],
 )
-def test_identify_is_judged(d: Any, code: int | None) -> None:
+def test_invalid_identify_closes_with_its_code(d: Any, code: int | None) -> None:
     assert connect(Sessions(OneBot(), RateLimiter(LENIENT)), {"op": 2, "d": d})[1].closed == code
 
 
-def test_sends_are_counted_in_a_moving_window() -> None:
+def test_client_payloads_are_limited_by_a_sliding_window() -> None:
     _, link, wire, _ = started(Limits(sends=Rate(3, 60)))
     for now_s in (1.0, 2.0, 60.5, 61.5):
         link.receive('{"op":1,"d":null}', now_s)
@@ -195,7 +195,7 @@ def test_sends_are_counted_in_a_moving_window() -> None:
     assert wire.closed == 4008
 
 
-def test_an_ack_is_on_its_way_for_a_moment_and_nothing_else_is() -> None:
+def test_only_heartbeat_acks_are_delayed() -> None:
     """disnake notes when it sent its heartbeat after it has; an ACK before that looks 41 s late."""
     _, link, wire, _ = started(Limits(ack_s=0.25))
     link.receive(b'{"op": 1, "d": null}', 0)
@@ -203,7 +203,7 @@ def test_an_ack_is_on_its_way_for_a_moment_and_nothing_else_is() -> None:
     assert not any(wire.after_s[:-1])
 
 
-def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
+def test_heartbeat_is_overdue_after_one_and_a_half_intervals() -> None:
     _, link, _, _ = started(Limits(heartbeat_s=10))
     assert link.heartbeat_timeout_s(4.0) == 11.0
     assert not link.heartbeat_overdue(14.9)
@@ -215,7 +215,7 @@ def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
 @pytest.mark.parametrize(
     "raw", [b"\xff", b"[]", b"null", b'{"op": 1, "d": NaN}', b'{"op": true}', b'{"op": 1.0}', b"{" * 5000, b"[" * 4000]
 )
-def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
+def test_malformed_frame_closes_with_4002(raw: bytes) -> None:
     _, link, wire, _ = started()
     link.receive(raw, 0.0)
     assert wire.closed == 4002
@@ -223,13 +223,13 @@ def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
-def test_no_frame_breaks_the_link(frame: str | bytes) -> None:
+def test_no_frame_raises(frame: str | bytes) -> None:
     sessions = Sessions(OneBot(), RateLimiter(LENIENT))
     link, _ = connect(sessions)
     link.receive(frame, 0.0)
 
 
-def test_events_are_for_those_who_asked_and_for_their_shard() -> None:
+def test_events_are_filtered_by_intents_and_shard() -> None:
     *_, session = started()
     assert session.wants("MESSAGE_CREATE", str(5 << 22))
     assert not session.wants("GUILD_MEMBER_ADD", str(5 << 22))
@@ -240,7 +240,7 @@ def test_events_are_for_those_who_asked_and_for_their_shard() -> None:
     assert not session.wants("INTERACTION_CREATE", None)
 
 
-def test_op_9_says_whether_to_resume() -> None:
+def test_op_9_tells_whether_the_session_is_resumable() -> None:
     sessions, link, wire, session = started()
     sessions.invalidate(session, 0.0, resumable=True)
     assert (wire.last["op"], wire.last["d"]) == (9, True)
@@ -250,7 +250,7 @@ def test_op_9_says_whether_to_resume() -> None:
     assert wire.closed == 4003
 
 
-def test_after_op_9_a_client_may_come_back_by_the_same_connection() -> None:
+def test_client_can_resume_or_identify_after_op_9() -> None:
     """discord.js resumes so, and others identify so."""
     sessions, link, wire, session = started()
     sessions.invalidate(session, 0.0, resumable=True)
@@ -265,33 +265,33 @@ def test_after_op_9_a_client_may_come_back_by_the_same_connection() -> None:
     assert session.id not in sessions.by_id
 
 
-def test_a_session_in_doubt_that_nobody_resumes_is_forgotten() -> None:
+def test_invalidated_session_expires_unless_resumed() -> None:
     sessions, _, _, session = started(Limits(resume_window_s=10))
     sessions.invalidate(session, 0.0, resumable=True)
     sessions.forget_old(10.5)
     assert sessions.by_id == {}
 
 
-def test_where_nothing_is_held_a_resume_is_refused_in_order() -> None:
+def test_resume_with_empty_buffer_works_only_from_the_last_seq() -> None:
     sessions, link, _, session = started(Limits(buffer=0))
     sessions.lose(session, link.transport, 0.0, ended=False)
     assert connect(sessions, resume(session, 0))[1].last["op"] == 9
     assert connect(sessions, resume(session, 1))[1].last["t"] == "RESUMED"
 
 
-def test_ready_is_never_told_again() -> None:
+def test_ready_is_never_repeated() -> None:
     _, _, _, session = started()
     session.dispatch("X", "{}")
     assert [json.loads(frame)["t"] for frame in session.again(2, 5)] == ["X"]
 
 
-def test_a_client_may_be_asked_for_a_heartbeat() -> None:
+def test_server_can_request_a_heartbeat() -> None:
     _, _, wire, session = started()
     ask_heartbeat(session)
     assert (wire.last["op"], wire.last["s"]) == (1, None)
 
 
-def test_an_identify_too_soon_may_come_again() -> None:
+def test_early_identify_gets_op_9_and_can_be_retried() -> None:
     sessions = Sessions(OneBot(), RateLimiter(Limits()))
     connect(sessions, IDENTIFY, now_s=0.0)
     link, wire = connect(sessions, IDENTIFY, now_s=4.9)
@@ -300,7 +300,7 @@ def test_an_identify_too_soon_may_come_again() -> None:
     assert wire.last["t"] == "READY"
 
 
-def test_one_identify_too_many_resets_the_token_and_a_resume_costs_none() -> None:
+def test_identify_limit_resets_the_token_and_resumes_are_free() -> None:
     host = OneBot()
     sessions = Sessions(host, RateLimiter(Limits(identifies=Rate(1, 60), concurrency_s=0.0)))
     link, _ = connect(sessions, IDENTIFY)
@@ -313,7 +313,7 @@ def test_one_identify_too_many_resets_the_token_and_a_resume_costs_none() -> Non
     assert host.resets == 1
 
 
-def test_compression_is_asked_for_before_ready() -> None:
+def test_compression_starts_before_ready() -> None:
     more = {"compress": True, "large_threshold": 9999}
     link, wire = connect(Sessions(OneBot(), RateLimiter(LENIENT)), {"op": 2, "d": {**IDENTIFY["d"], **more}})  # type: ignore[dict-item]
     assert wire.compressed
@@ -333,7 +333,7 @@ def test_compression_is_asked_for_before_ready() -> None:
         (None, False),
     ],
 )
-def test_a_presence_is_judged(d: Any, right: bool) -> None:
+def test_invalid_presence_closes_with_4002(d: Any, right: bool) -> None:
     host = OneBot()
     _, wire = connect(Sessions(host, RateLimiter(LENIENT)), IDENTIFY, {"op": 3, "d": d})
     assert (wire.closed, host.presences) == ((None, [d]) if right else (4002, []))

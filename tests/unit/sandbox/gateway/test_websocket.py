@@ -18,7 +18,7 @@ def connection(trouble: Faults | None = None) -> WebsocketTransport:
 
 
 @pytest.mark.looptime
-async def test_what_is_sent_later_waits_its_time_and_is_dropped_when_the_connection_closes_first() -> None:
+async def test_delayed_frame_is_dropped_when_the_connection_closes_first() -> None:
     line = connection()
     line.send("later", after_s=0.02)
     line.send("now")
@@ -34,14 +34,14 @@ async def test_what_is_sent_later_waits_its_time_and_is_dropped_when_the_connect
 
 
 @pytest.mark.looptime
-async def test_with_latency_each_frame_is_due_later() -> None:
+async def test_latency_delays_each_frame() -> None:
     line = connection(Faults(delay_s=0.5))
     line.send("late")
     due_s, text = line.queue.get_nowait()
     assert (due_s - asyncio.get_running_loop().time(), text) == (0.5, "late")
 
 
-async def test_a_mute_connection_says_nothing_and_stays_open() -> None:
+async def test_muted_connection_sends_nothing_and_stays_open() -> None:
     line = connection()
     line.tcp = mock.Mock(is_closing=lambda: False)
     line.mute()

@@ -5,6 +5,6 @@ from __future__ import annotations
 from tools.incidents_page import PAGE, render_page
 
 
-def test_the_page_is_current() -> None:
+def test_page_is_up_to_date() -> None:
     """If not: python tools/incidents_page.py"""
     assert PAGE.read_text(encoding="utf-8") == render_page()

@@ -172,7 +172,7 @@ def refused(case: Case, granted: int) -> int | None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda one: f"{one.route} {one.needs}")
-async def test_a_route_takes_exactly_its_permissions(case: Case) -> None:
+async def test_route_requires_exactly_its_permissions(case: Case) -> None:
     needs = permission_bits.bits(*(case.needs or "").split())
     if case.needs is None:
         assert refused(case, 0) is None
@@ -186,5 +186,5 @@ async def test_a_route_takes_exactly_its_permissions(case: Case) -> None:
         assert refused(case, permission_bits.ALL & ~(permission_bits.ADMINISTRATOR | permission_bits.VIEW)) == 50001
 
 
-def test_every_route_is_in_the_table() -> None:
+def test_every_route_has_a_case() -> None:
     assert {case.route for case in CASES} == set(ROUTES)

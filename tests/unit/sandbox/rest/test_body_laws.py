@@ -56,7 +56,7 @@ bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
 
 @settings(deadline=None)
 @given(bodies)
-def test_a_message(body: dict[str, Any]) -> None:
+def test_any_message_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world = default_world()
     with contextlib.suppress(ApiError):
         made = drafts.draft(body, [], world)
@@ -67,7 +67,7 @@ def test_a_message(body: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(bodies)
-def test_a_command(body: dict[str, Any]) -> None:
+def test_any_command_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world = World()
     app = default_world().applications[BOT]
     with contextlib.suppress(ApiError):
@@ -77,7 +77,7 @@ def test_a_command(body: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(bodies)
-def test_a_form_and_choices(body: dict[str, Any]) -> None:
+def test_any_modal_or_choices_are_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world, book = default_world(), InteractionStore(RateLimiter(Limits()))
     fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "x"}
     one = book.open(world, interactions.COMMAND, **fields)
@@ -92,7 +92,7 @@ def test_a_form_and_choices(body: dict[str, Any]) -> None:
     ("kind", "value", "right"),
     [(int, 1, True), (int, True, False), (bool, True, True), (str, 1, False), (list, {}, False), (dict, {}, True)],
 )
-def test_a_field_has_its_type(kind: type, value: Any, right: bool) -> None:
+def test_form_field_must_have_its_type(kind: type, value: Any, right: bool) -> None:
     errors = FormErrors()
     found = errors.field(("data",), {"x": value}, "x", kind)
     assert (found == value, errors.tree == {}) == (right, right)

@@ -54,7 +54,7 @@ def test_every_repair_is_still_needed(repair: openapi_check.Repair) -> None:
     assert there == repair.wrong
 
 
-def test_what_is_not_described_is_a_route_and_still_not_described() -> None:
+def test_undescribed_routes_exist_and_are_still_undescribed() -> None:
     """Each with the reason for which it is a route all the same."""
     there = {(one.method, re.sub(r"{[^}]*}", "{}", one.path)) for one in routing.ROUTES}
     assert not set(UNDESCRIBED) - there
@@ -64,7 +64,7 @@ def test_what_is_not_described_is_a_route_and_still_not_described() -> None:
         assert described.template(method, path.replace("{}", "1")) is None
 
 
-def test_what_discord_documents_is_right_only_after_the_repairs() -> None:
+def test_documented_errors_match_only_after_the_repairs() -> None:
     """A 429 without a code, and the tree of a 50035."""
     limited = {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
     described = openapi.raw()
@@ -78,14 +78,14 @@ def test_what_discord_documents_is_right_only_after_the_repairs() -> None:
     assert mended.mismatches("GET", "/users/@me", 429, {"message": "no time to wait"})
 
 
-def test_a_description_without_the_defects_stays_as_it_is() -> None:
+def test_repairs_are_idempotent() -> None:
     described = openapi.raw()
     once = apply_repairs(described)
     assert apply_repairs(once) == once != described
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"paths": []}', "{}"], ids=repr)
-def test_a_description_that_is_none_is_refused_in_a_sentence(content: str | None, tmp_path: Path) -> None:
+def test_invalid_description_raises_config_error(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "openapi.json"
     if content is not None:
         path.write_text(content)
@@ -94,19 +94,19 @@ def test_a_description_that_is_none_is_refused_in_a_sentence(content: str | None
     assert ENVIRONMENT_VARIABLE in caught.value.hint
 
 
-def test_without_the_package_the_self_check_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_jsonschema_rs_raises_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
     with pytest.raises(ConfigError, match="needs the package jsonschema-rs") as caught:
         Description(SMALL)
     assert "botctl[judge]" in caught.value.hint
 
 
-def test_nobody_asked_for_it() -> None:
+def test_check_is_off_without_the_environment_variable() -> None:
     assert from_environment({}) is None
     assert from_environment({ENVIRONMENT_VARIABLE: ""}) is None
 
 
-def test_literal_paths_win() -> None:
+def test_literal_path_wins_over_variables() -> None:
     small = Description(SMALL)
     assert small.template("GET", "/users/@me") == "/users/@me"
     assert small.template("DELETE", "/users/@me") == "/users/{user_id}"
@@ -143,7 +143,7 @@ def answered(status: int, text: str, **headers: str) -> web.Response:
     return web.Response(status=status, body=text.encode(), headers=HEADERS | headers)
 
 
-async def test_good_answers_are_only_counted(watched: tuple[OpenApiCheck, Any]) -> None:
+async def test_matching_responses_are_only_counted(watched: tuple[OpenApiCheck, Any]) -> None:
     watching, show = watched
     assert await show(answered(200, '{"id": "1"}')) == 0
     assert await show(answered(404, '{"code": 0}'), path="/api/v10/nowhere") == 0
@@ -151,7 +151,7 @@ async def test_good_answers_are_only_counted(watched: tuple[OpenApiCheck, Any]) 
     assert watching.checked == 3
 
 
-async def test_answers_that_discord_would_not_give_are_found(watched: tuple[OpenApiCheck, Any]) -> None:
+async def test_mismatches_are_recorded(watched: tuple[OpenApiCheck, Any]) -> None:
     watching, show = watched
     assert await show(answered(200, '{"id": 1}')) == 1
     assert await show(answered(200, "{")) == 1
@@ -169,7 +169,7 @@ async def test_answers_that_discord_would_not_give_are_found(watched: tuple[Open
     }
 
 
-async def test_a_crash_is_found_and_what_is_meant_to_fail_is_not(watched: tuple[OpenApiCheck, Any]) -> None:
+async def test_server_crash_is_a_mismatch_but_incident_responses_are_not(watched: tuple[OpenApiCheck, Any]) -> None:
     """Incidents answer as Cloudflare does, in HTML, or as Discord does, with Via; aiohttp's own 500 has none."""
     _, show = watched
     assert await show(web.HTTPInternalServerError()) == 1
@@ -177,13 +177,13 @@ async def test_a_crash_is_found_and_what_is_meant_to_fail_is_not(watched: tuple[
     assert await show(answered(429, "error 1015", **{"Content-Type": "text/html"})) == 0
 
 
-async def test_what_is_not_the_api_is_left_alone(watched: tuple[OpenApiCheck, Any]) -> None:
+async def test_paths_outside_the_api_are_not_checked(watched: tuple[OpenApiCheck, Any]) -> None:
     watching, show = watched
     assert await show(answered(200, "anything"), path="/cdn/attachments/1/2/a.txt") == 0
     assert watching.checked == 0
 
 
-async def test_a_sandbox_tells_its_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_control_api_reports_mismatches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted, and asked for by the control API; the client gets its answer all the same. Here a test fails by them."""
     description = openapi.description()
     monkeypatch.setattr("botctl.sandbox.model.payloads.current_user", lambda _: {"id": 7})
