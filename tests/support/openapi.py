@@ -39,7 +39,7 @@ def description() -> Description:
     return load(path)
 
 
-def judge() -> OpenApiCheck | None:
+def make_check() -> OpenApiCheck | None:
     """A judge for one sandbox, where the description is there."""
     path = find()
     return OpenApiCheck(load(path)) if path else None

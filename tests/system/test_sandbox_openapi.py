@@ -31,47 +31,50 @@ async def answers() -> list[Answer]:
 
 async def test_every_route_matches_the_openapi_description(answers: list[Answer]) -> None:
     description = openapi.description()
-    for one in answers:
-        assert description.mismatches(one.call.method, one.path, one.status, one.body) == [], (one.call, one.body)
+    for answer in answers:
+        assert description.mismatches(answer.call.method, answer.path, answer.status, answer.body) == [], (
+            answer.call,
+            answer.body,
+        )
 
 
 async def test_every_route_is_called(answers: list[Answer]) -> None:
     """A route that is new needs a call in tests/support/calls.py, with the status of its success."""
-    good = {one.route for one in answers if one.status < 300}
+    succeeded = {answer.route for answer in answers if answer.status < 300}
     command = "/applications/{application}/guilds/{guild}/commands/{command}/permissions"
     never_good = {("GET", command), ("PUT", command)}
     of_people = {  # with their tokens: tests/system/test_sandbox_oauth.py
         *(("GET", "/oauth2/@me"), ("GET", "/users/@me/guilds/{guild}/member")),
         *(("POST", "/oauth2/token"), ("POST", "/oauth2/token/revoke")),
     }
-    assert {(one.method, one.path) for one in routing.ROUTES} - good - never_good - of_people == set()
+    assert {(route.method, route.path) for route in routing.ROUTES} - succeeded - never_good - of_people == set()
 
 
 async def test_mutated_response_is_a_mismatch(answers: list[Answer]) -> None:
     """Of every answer: a field that must be there is missed, and one of the wrong type is seen."""
     description = openapi.description()
-    found = {"missing": 0, "wrong": 0}
-    seen = dict(found)
-    for one in answers:
-        caught = {kind: [] for kind in seen}
-        for kind, key, mutant in _mutants(one.body):
-            seen[kind] += 1
-            if description.mismatches(one.call.method, one.path, one.status, mutant):
-                found[kind] += 1
-                caught[kind].append(key)
-        if isinstance(one.body, dict) and not one.path.endswith("/member-counts"):  # whose keys are ids
-            assert all(caught.values()), (one.call, caught)
-    assert found["wrong"] > 0.95 * seen["wrong"], (found, seen)
-    assert found["missing"] > 0.5 * seen["missing"], (found, seen)
+    detected = {"missing": 0, "wrong": 0}
+    tried = dict(detected)
+    for answer in answers:
+        detected_keys = {kind: [] for kind in tried}
+        for kind, key, mutant in _mutate(answer.body):
+            tried[kind] += 1
+            if description.mismatches(answer.call.method, answer.path, answer.status, mutant):
+                detected[kind] += 1
+                detected_keys[kind].append(key)
+        if isinstance(answer.body, dict) and not answer.path.endswith("/member-counts"):  # whose keys are ids
+            assert all(detected_keys.values()), (answer.call, detected_keys)
+    assert detected["wrong"] > 0.95 * tried["wrong"], (detected, tried)
+    assert detected["missing"] > 0.5 * tried["missing"], (detected, tried)
 
 
-def _mutants(body: Any) -> Iterator[tuple[str, str, Any]]:
+def _mutate(body: Any) -> Iterator[tuple[str, str, Any]]:
     """``body`` with one field of it, or of the first object in its list, left out or of a wrong type."""
-    one = body[0] if isinstance(body, list) and body else body
-    for key, value in one.items() if isinstance(one, dict) else ():
-        rest_ = {name: kept for name, kept in one.items() if name != key}
-        yield "missing", key, [rest_] if isinstance(body, list) else rest_
-        broken = {**one, key: 7.5 if isinstance(value, dict | str | list | None) else {"a": 1}}
+    item = body[0] if isinstance(body, list) and body else body
+    for key, value in item.items() if isinstance(item, dict) else ():
+        without = {name: field for name, field in item.items() if name != key}
+        yield "missing", key, [without] if isinstance(body, list) else without
+        broken = {**item, key: 7.5 if isinstance(value, dict | str | list | None) else {"a": 1}}
         yield "wrong", key, [broken] if isinstance(body, list) else broken
 
 

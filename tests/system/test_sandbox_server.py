@@ -101,7 +101,7 @@ async def test_each_option_type_arrives_as_its_disnake_object(discord: Discord, 
         async def take(  # noqa: PLR0917 - one option of each kind
             inter: Inter,
             text: str,
-            whole: int,
+            integer: int,
             real: float,
             truth: bool,
             user: disnake.User,
@@ -163,8 +163,8 @@ async def test_subcommands_and_groups(discord: Discord) -> None:
         reply = await discord.act("send", command="ops", path=["cache", "clear"], options={"name": "x"})
         assert reply["messages"][0]["content"] == "ops cache clear x"
         assert reply["messages"][0]["interaction"]["name"] == "ops cache clear"
-        status, said = await discord.control("POST", "send", {"name": "ops nope"})
-        assert (status, said["error"]) == (400, "“/ops” has no sub-command “nope”.")
+        status, answer = await discord.control("POST", "send", {"name": "ops nope"})
+        assert (status, answer["error"]) == (400, "“/ops” has no sub-command “nope”.")
 
 
 async def test_autocomplete_asks_the_bot_but_choices_do_not(discord: Discord) -> None:
@@ -182,7 +182,7 @@ async def test_autocomplete_asks_the_bot_but_choices_do_not(discord: Discord) ->
     async with discord.bot(prepare):
         asked = {"name": "find", "options": {"near": "x"}}
         offered = await discord.act("complete", **asked, focused="key", value="lo")
-        assert [one["name"] for one in offered["choices"]] == ["locale", "log", "x"]
+        assert [choice["name"] for choice in offered["choices"]] == ["locale", "log", "x"]
         assert (await discord.act("complete", **asked, focused="kind", value="ca"))["choices"][0]["value"] == "Cat"
 
 
@@ -200,8 +200,8 @@ async def test_user_and_message_commands(discord: Discord) -> None:
         await discord.act("send", text="hello there", **{"as": "bob"})
         shouted = await discord.act("send", type="message", name="Shout", target=None)
         assert shouted["messages"][0]["content"] == "HELLO THERE"
-        (seen,) = (await discord.act("send", type="user", name="who is", target="@bob"))["messages"]
-        assert (seen["content"], seen["ephemeral"], seen["for"]) == ("bob", True, ANN)
+        (message,) = (await discord.act("send", type="user", name="who is", target="@bob"))["messages"]
+        assert (message["content"], message["ephemeral"], message["for"]) == ("bob", True, ANN)
 
 
 class Poll(disnake.ui.View):
@@ -250,8 +250,8 @@ async def test_select_menus_return_their_values(discord: Discord) -> None:
         reply = await discord.act("click", component="drinks", values=["Coffee", "tea"])
         assert (reply["messages"][0]["content"], reply["messages"][0]["ephemeral"]) == ("coffee+tea", True)
         assert (await discord.act("click", component="poll:people", values=["cat"]))["messages"][0]["content"] == "cat"
-        refused = await discord.act("click", component="drinks", values=[])
-        assert (refused["state"], refused["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
+        reply = await discord.act("click", component="drinks", values=[])
+        assert (reply["state"], reply["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
 
 
 async def test_modal_opens_and_is_submitted(discord: Discord) -> None:
@@ -277,8 +277,8 @@ async def test_modal_opens_and_is_submitted(discord: Discord) -> None:
         assert opened["state"] == "modal"
         assert opened["modal"]["title"] == "Feedback"
         assert [field["label"] for field in opened["modal"]["fields"]] == ["Subject", "Mood"]
-        refused = await discord.act("submit", fields={"mood": "good"})
-        assert refused["error"] == "The field “Subject” is required."
+        reply = await discord.act("submit", fields={"mood": "good"})
+        assert reply["error"] == "The field “Subject” is required."
         too_long = await discord.act("submit", fields={"subject": "x" * 11, "mood": "good"})
         assert too_long["state"] == "refused"
         reply = await discord.act("submit", modal=opened["modal"]["id"], fields={"Subject": "hi", "mood": "bad"})
@@ -326,8 +326,8 @@ async def test_relative_file_path_starts_at_the_given_folder(discord: Discord, t
         options = {"file": "note.txt"}
         reply = await discord.act("send", name="take", options=options, folder=str(tmp_path))
         assert reply["messages"][0]["content"] == "text/plain"
-        refused = await discord.act("send", name="take", options=options, folder=str(tmp_path / "none"))
-        assert refused["error"] == "The file “note.txt” cannot be read: No such file or directory."
+        reply = await discord.act("send", name="take", options=options, folder=str(tmp_path / "none"))
+        assert reply["error"] == "The file “note.txt” cannot be read: No such file or directory."
 
 
 async def test_deferred_reply_is_edited_and_followed_up(discord: Discord) -> None:
@@ -354,7 +354,10 @@ async def test_deferred_reply_is_edited_and_followed_up(discord: Discord) -> Non
         reply = await discord.slash("slow")
         assert (reply["state"], reply["messages"][0]["content"]) == ("replied", "done")
         await until(lambda: finished == 2)
-        assert [one["content"] for one in (await discord.look("messages"))["messages"]] == ["done", "and more"] * 2
+        assert [message["content"] for message in (await discord.look("messages"))["messages"]] == [
+            "done",
+            "and more",
+        ] * 2
         assert (await discord.look("messages", **{"as": "bob"}))["messages"] == []
 
 
@@ -372,31 +375,31 @@ async def test_files_are_sent_and_served(discord: Discord) -> None:
         (attachment,) = message["attachments"]
         assert (attachment["filename"], attachment["size"]) == ("a b.txt", 8)
         assert message["embeds"][0]["image"]["url"] == attachment["url"]
-        async with discord.http.get(attachment["url"]) as answer:
-            assert await answer.read() == b"contents"
+        async with discord.http.get(attachment["url"]) as response:
+            assert await response.read() == b"contents"
 
 
 async def test_late_response_fails_with_10062() -> None:
-    late: list[int] = []
+    error_codes: list[int] = []
 
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def silent(inter: Inter) -> None:
             """Silent."""
-            await asked.wait()
+            await go_on.wait()
             try:
                 await inter.response.send_message("too late")
             except disnake.InteractionTimedOut as error:
-                late.append(error.__cause__.code)
+                error_codes.append(error.__cause__.code)
             answered.set()
 
-    asked, answered = asyncio.Event(), asyncio.Event()
+    go_on, answered = asyncio.Event(), asyncio.Event()
     async with local_discord(limits=LENIENT.but({"response_s": 0.05})) as discord, discord.bot(prepare):
         reply = await discord.slash("silent")
         assert (reply["state"], reply["error"]) == ("no_answer", "The application did not respond")
-        asked.set()
+        go_on.set()
         await asyncio.wait_for(answered.wait(), 5)
-    assert late == [10062]
+    assert error_codes == [10062]
 
 
 async def test_second_response_fails_with_40060(discord: Discord) -> None:
@@ -427,8 +430,8 @@ async def test_command_without_connected_bot_returns_409(discord: Discord) -> No
 
     async with discord.bot(prepare):
         pass
-    status, said = await discord.control("POST", "send", {"name": "ping"})
-    assert (status, said["error"]) == (409, "No bot is connected to the sandbox.")
+    status, answer = await discord.control("POST", "send", {"name": "ping"})
+    assert (status, answer["error"]) == (409, "No bot is connected to the sandbox.")
 
 
 async def test_control_api_needs_its_secret(discord: Discord) -> None:
@@ -437,35 +440,35 @@ async def test_control_api_needs_its_secret(discord: Discord) -> None:
 
 
 async def test_messages_roles_and_guilds_emit_their_events(discord: Discord) -> None:
-    heard: asyncio.Queue[Any] = asyncio.Queue()
+    events: asyncio.Queue[Any] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
         @bot.event
         async def on_message(message: disnake.Message) -> None:
-            heard.put_nowait((message.author.name, message.content))
+            events.put_nowait((message.author.name, message.content))
 
         @bot.event
         async def on_member_update(_: Any, after: disnake.Member) -> None:
-            heard.put_nowait((after.name, [role.name for role in after.roles][1:]))
+            events.put_nowait((after.name, [role.name for role in after.roles][1:]))
 
         @bot.event
         async def on_message_delete(message: disnake.Message) -> None:
-            heard.put_nowait(("deleted", message.content))
+            events.put_nowait(("deleted", message.content))
 
     async with discord.bot(prepare, intents=disnake.Intents.all()) as bot:
         await discord.act("send", content="hello", **{"as": "cat"})
-        assert await heard.get() == ("cat", "hello")
+        assert await events.get() == ("cat", "hello")
         channel = bot.get_channel(int(GENERAL))
         sent = await channel.send("hi")
-        assert await heard.get() == ("botctl-bot", "hi")
+        assert await events.get() == ("botctl-bot", "hi")
         assert (await (await channel.fetch_message(sent.id)).edit("hi!")).content == "hi!"
         await sent.delete()
-        assert await heard.get() == ("deleted", "hi!")
+        assert await events.get() == ("deleted", "hi!")
         await discord.act("world", give_role={"member": "cat", "role": "Moderator"})
-        assert await heard.get() == ("cat", ["Moderator"])
+        assert await events.get() == ("cat", ["Moderator"])
         member = await channel.guild.fetch_member(int(CAT))
         await member.remove_roles(*member.roles[1:])
-        assert await heard.get() == ("cat", [])
+        assert await events.get() == ("cat", [])
         await discord.act("world", add_member={"name": "dan", "roles": ["Admin"]})
         await discord.act("world", add_guild={"name": "Second", "members": ["ann"]})
         await until(lambda: len(bot.guilds) == 2)
@@ -473,15 +476,15 @@ async def test_messages_roles_and_guilds_emit_their_events(discord: Discord) -> 
 
 
 async def test_message_content_is_empty_without_the_intent(discord: Discord) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    contents: asyncio.Queue[str] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
         @bot.event
         async def on_message(message: disnake.Message) -> None:
-            heard.put_nowait(message.content)
+            contents.put_nowait(message.content)
 
     intents = disnake.Intents.default()
     async with discord.bot(prepare, intents=intents):
         await discord.act("send", text="secret")
         await discord.act("send", text=f"<@{BOT}> open")
-        assert [await heard.get(), await heard.get()] == ["", f"<@{BOT}> open"]
+        assert [await contents.get(), await contents.get()] == ["", f"<@{BOT}> open"]

@@ -13,4 +13,4 @@ def test_page_is_up_to_date() -> None:
 
 def test_routes_are_unique_and_at_least_sixty() -> None:
     assert len(routing.ROUTES) >= 60
-    assert len({(one.method, one.path) for one in routing.ROUTES}) == len(routing.ROUTES)
+    assert len({(route.method, route.path) for route in routing.ROUTES}) == len(routing.ROUTES)

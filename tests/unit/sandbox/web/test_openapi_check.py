@@ -48,40 +48,40 @@ HEADERS = {"Content-Type": "application/json", "Via": "here"}
 @pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.path[2])
 def test_every_repair_is_still_needed(repair: openapi_check.Repair) -> None:
     """The day that the description is mended, its entry goes."""
-    there: Any = openapi.raw()
+    defect: Any = openapi.raw()
     for key in repair.path:
-        there = there[int(key)] if isinstance(there, list) else there[key]
-    assert there == repair.wrong
+        defect = defect[int(key)] if isinstance(defect, list) else defect[key]
+    assert defect == repair.wrong
 
 
 def test_undescribed_routes_exist_and_are_still_undescribed() -> None:
     """Each with the reason for which it is a route all the same."""
-    there = {(one.method, re.sub(r"{[^}]*}", "{}", one.path)) for one in routing.ROUTES}
-    assert not set(UNDESCRIBED) - there
-    described = openapi.description()
+    routes = {(route.method, re.sub(r"{[^}]*}", "{}", route.path)) for route in routing.ROUTES}
+    assert not set(UNDESCRIBED) - routes
+    description = openapi.description()
     for (method, path), why in UNDESCRIBED.items():
         assert why
-        assert described.template(method, path.replace("{}", "1")) is None
+        assert description.template(method, path.replace("{}", "1")) is None
 
 
 def test_documented_errors_match_only_after_the_repairs() -> None:
     """A 429 without a code, and the tree of a 50035."""
-    limited = {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
-    described = openapi.raw()
-    as_it_is = Description(described)
-    as_it_is._document = described
-    as_it_is._registry = openapi_check._import_validators()[1]([("urn:d", described)])
-    mended = Description(described)
-    for status, body in ((429, limited), (400, FORM_ERRORS)):
-        assert as_it_is.mismatches("GET", "/users/@me", status, body)
-        assert not mended.mismatches("GET", "/users/@me", status, body)
-    assert mended.mismatches("GET", "/users/@me", 429, {"message": "no time to wait"})
+    rate_limited = {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
+    document = openapi.raw()
+    unrepaired = Description(document)
+    unrepaired._document = document
+    unrepaired._registry = openapi_check._import_validators()[1]([("urn:d", document)])
+    repaired = Description(document)
+    for status, body in ((429, rate_limited), (400, FORM_ERRORS)):
+        assert unrepaired.mismatches("GET", "/users/@me", status, body)
+        assert not repaired.mismatches("GET", "/users/@me", status, body)
+    assert repaired.mismatches("GET", "/users/@me", 429, {"message": "no time to wait"})
 
 
 def test_repairs_are_idempotent() -> None:
-    described = openapi.raw()
-    once = apply_repairs(described)
-    assert apply_repairs(once) == once != described
+    document = openapi.raw()
+    once = apply_repairs(document)
+    assert apply_repairs(once) == once != document
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"paths": []}', "{}"], ids=repr)
@@ -89,16 +89,16 @@ def test_invalid_description_raises_config_error(content: str | None, tmp_path: 
     path = tmp_path / "openapi.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigError, match=r"openapi\.json (cannot be read|is not an OpenAPI description)") as caught:
+    with pytest.raises(ConfigError, match=r"openapi\.json (cannot be read|is not an OpenAPI description)") as error:
         from_environment({ENVIRONMENT_VARIABLE: str(path)})
-    assert ENVIRONMENT_VARIABLE in caught.value.hint
+    assert ENVIRONMENT_VARIABLE in error.value.hint
 
 
 def test_missing_jsonschema_rs_raises_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
-    with pytest.raises(ConfigError, match="needs the package jsonschema-rs") as caught:
+    with pytest.raises(ConfigError, match="needs the package jsonschema-rs") as error:
         Description(SMALL)
-    assert "botctl[judge]" in caught.value.hint
+    assert "botctl[judge]" in error.value.hint
 
 
 def test_check_is_off_without_the_environment_variable() -> None:
@@ -114,53 +114,55 @@ def test_literal_path_wins_over_variables() -> None:
 
 
 @pytest.fixture
-async def watched() -> AsyncIterator[tuple[OpenApiCheck, Any]]:
+async def checked_app() -> AsyncIterator[tuple[OpenApiCheck, Any]]:
     """A judge, and a function that has it look at one answer."""
     app = web.Application()
-    watching = OpenApiCheck(Description(SMALL))
-    watching.install(app)
-    answer: list[web.Response | Exception] = []
+    check = OpenApiCheck(Description(SMALL))
+    check.install(app)
+    responses: list[web.Response | Exception] = []
 
     async def handle(_: web.Request) -> web.Response:
-        if isinstance(answer[-1], Exception):
-            raise answer[-1]
-        return answer[-1]
+        if isinstance(responses[-1], Exception):
+            raise responses[-1]
+        return responses[-1]
 
     app.router.add_route("*", "/{rest:.*}", handle)
     async with TestServer(app) as server, aiohttp.ClientSession() as http:
 
-        async def show(given: web.Response | Exception, method: str = "GET", path: str = "/api/v10/users/@me") -> int:
-            before = watching.count
-            answer.append(given)
-            async with http.request(method, server.make_url(path)) as got:
-                await got.read()
-            return watching.count - before
+        async def show(
+            response: web.Response | Exception, method: str = "GET", path: str = "/api/v10/users/@me"
+        ) -> int:
+            before = check.count
+            responses.append(response)
+            async with http.request(method, server.make_url(path)) as received:
+                await received.read()
+            return check.count - before
 
-        yield watching, show
+        yield check, show
 
 
-def answered(status: int, text: str, **headers: str) -> web.Response:
+def json_response(status: int, text: str, **headers: str) -> web.Response:
     return web.Response(status=status, body=text.encode(), headers=HEADERS | headers)
 
 
-async def test_matching_responses_are_only_counted(watched: tuple[OpenApiCheck, Any]) -> None:
-    watching, show = watched
-    assert await show(answered(200, '{"id": "1"}')) == 0
-    assert await show(answered(404, '{"code": 0}'), path="/api/v10/nowhere") == 0
-    assert await show(web.Response(status=204, headers={"Via": "here"}), "DELETE", "/api/users/1") == 0
-    assert watching.checked == 3
+async def test_matching_responses_are_only_counted(checked_app: tuple[OpenApiCheck, Any]) -> None:
+    check, send = checked_app
+    assert await send(json_response(200, '{"id": "1"}')) == 0
+    assert await send(json_response(404, '{"code": 0}'), path="/api/v10/nowhere") == 0
+    assert await send(web.Response(status=204, headers={"Via": "here"}), "DELETE", "/api/users/1") == 0
+    assert check.checked == 3
 
 
-async def test_mismatches_are_recorded(watched: tuple[OpenApiCheck, Any]) -> None:
-    watching, show = watched
-    assert await show(answered(200, '{"id": 1}')) == 1
-    assert await show(answered(200, "{")) == 1
-    assert await show(answered(201, '{"id": "1"}')) == 1
-    assert await show(answered(200, '{"id": "1"}', **{"Content-Type": "application/json; charset=utf-8"})) == 1
-    assert await show(answered(200, '{"id": "1"}'), path="/api/v10/nowhere") == 1
-    assert await show(web.Response(status=204), "GET") == 1
-    assert watching.report()["count"] == 6
-    assert watching.report()["faults"][0] == {
+async def test_mismatches_are_recorded(checked_app: tuple[OpenApiCheck, Any]) -> None:
+    check, send = checked_app
+    assert await send(json_response(200, '{"id": 1}')) == 1
+    assert await send(json_response(200, "{")) == 1
+    assert await send(json_response(201, '{"id": "1"}')) == 1
+    assert await send(json_response(200, '{"id": "1"}', **{"Content-Type": "application/json; charset=utf-8"})) == 1
+    assert await send(json_response(200, '{"id": "1"}'), path="/api/v10/nowhere") == 1
+    assert await send(web.Response(status=204), "GET") == 1
+    assert check.report()["count"] == 6
+    assert check.report()["faults"][0] == {
         "method": "GET",
         "route": "/users/@me",
         "status": 200,
@@ -169,18 +171,18 @@ async def test_mismatches_are_recorded(watched: tuple[OpenApiCheck, Any]) -> Non
     }
 
 
-async def test_server_crash_is_a_mismatch_but_incident_responses_are_not(watched: tuple[OpenApiCheck, Any]) -> None:
+async def test_server_crash_is_a_mismatch_but_incident_responses_are_not(checked_app: tuple[OpenApiCheck, Any]) -> None:
     """Incidents answer as Cloudflare does, in HTML, or as Discord does, with Via; aiohttp's own 500 has none."""
-    _, show = watched
-    assert await show(web.HTTPInternalServerError()) == 1
-    assert await show(answered(502, "")) == 0
-    assert await show(answered(429, "error 1015", **{"Content-Type": "text/html"})) == 0
+    _, send = checked_app
+    assert await send(web.HTTPInternalServerError()) == 1
+    assert await send(json_response(502, "")) == 0
+    assert await send(json_response(429, "error 1015", **{"Content-Type": "text/html"})) == 0
 
 
-async def test_paths_outside_the_api_are_not_checked(watched: tuple[OpenApiCheck, Any]) -> None:
-    watching, show = watched
-    assert await show(answered(200, "anything"), path="/cdn/attachments/1/2/a.txt") == 0
-    assert watching.checked == 0
+async def test_paths_outside_the_api_are_not_checked(checked_app: tuple[OpenApiCheck, Any]) -> None:
+    check, send = checked_app
+    assert await send(json_response(200, "anything"), path="/cdn/attachments/1/2/a.txt") == 0
+    assert check.checked == 0
 
 
 async def test_control_api_reports_mismatches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,8 +193,8 @@ async def test_control_api_reports_mismatches(monkeypatch: pytest.MonkeyPatch) -
         async with local_discord() as discord:
             assert (await discord.look("faults"))["count"] == 0
             assert await discord.rest("GET", "/users/@me") == (200, {"id": 7})
-            told = await discord.look("faults")
-    assert (told["on"], told["judged"]) == (True, 1)
-    assert {one["where"] for one in told["faults"]} >= {"$.id"}
-    assert len(told["faults"]) == told["count"] > 1
-    assert description.template("GET", "/users/@me") == told["faults"][0]["route"]
+            report = await discord.look("faults")
+    assert (report["on"], report["judged"]) == (True, 1)
+    assert {mismatch["where"] for mismatch in report["faults"]} >= {"$.id"}
+    assert len(report["faults"]) == report["count"] > 1
+    assert description.template("GET", "/users/@me") == report["faults"][0]["route"]
