@@ -1,4 +1,4 @@
-"""What the sandbox's gateway sends is what the types of discord-api-types say, and the judge of that can say no."""
+"""The gateway's dispatches match discord-api-types, and the check detects mismatches."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _dispatched: list[tuple[str, Any]] = []
 
 @pytest.fixture
 async def dispatched() -> list[tuple[str, Any]]:
-    """All that a bot hears while every route is called and people do all they can."""
+    """All dispatches to a bot while every route is called and a person does everything they can."""
     if not _dispatched:
         async with local_discord() as discord, discord.wire() as wire:
             await wire.identify()
@@ -70,7 +70,7 @@ async def dispatched() -> list[tuple[str, Any]]:
 
 
 async def _use_everything(discord: Discord, wire: Wire) -> None:
-    """Every kind of interaction, in a guild."""
+    """Every kind of interaction in a guild."""
     await discord.rest("PUT", "/applications/900000000000000010/commands", json=COMMANDS)
     await discord.act("complete", name="all", focused="text", value="o", timeout_s=0.001)
     await discord.act("send", name="all", options=OPTIONS, timeout_s=0.001)
@@ -93,7 +93,7 @@ async def _use_everything(discord: Discord, wire: Wire) -> None:
 
 
 async def _callback_path(wire: Wire, interaction_type: int, custom_id: str | None = None) -> str:
-    """Where to answer the next interaction of ``kind``."""
+    """The callback path of the next interaction of ``interaction_type``."""
     while True:
         event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
         if event["type"] == interaction_type and event["data"].get("custom_id") == custom_id:
@@ -105,7 +105,7 @@ async def test_every_dispatch_matches_discord_api_types(dispatched: list[tuple[s
 
 
 async def test_every_kind_of_event_is_dispatched(dispatched: list[tuple[str, Any]]) -> None:
-    """All that `dispatches` knows, but for those that nothing in these calls can cause."""
+    """All events in `dispatches`, except those that these calls cannot cause."""
     not_caused = {"RESUMED", "RATE_LIMITED", "PRESENCE_UPDATE", "THREAD_LIST_SYNC", "THREAD_MEMBER_UPDATE"}
     not_caused |= {"GUILD_STICKERS_UPDATE", "GUILD_INTEGRATIONS_UPDATE"}
     not_caused |= {"INTEGRATION_CREATE", "INTEGRATION_UPDATE", "INTEGRATION_DELETE"}
@@ -115,7 +115,7 @@ async def test_every_kind_of_event_is_dispatched(dispatched: list[tuple[str, Any
 
 
 async def test_mutated_payload_is_a_mismatch(dispatched: list[tuple[str, Any]]) -> None:
-    """Of the first of every event: fields left out, of the wrong type, and unknown ones."""
+    """In one dispatch of every event: missing fields, fields of the wrong type, unknown fields."""
     for event, data in dict(reversed(dispatched)).items():
         assert dispatches.faults(event, {**data, "no_such_key": 1}), event
         detected = {kind: 0 for kind, mutant in _mutate(data) if dispatches.faults(event, mutant)}

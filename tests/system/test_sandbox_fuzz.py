@@ -1,4 +1,4 @@
-"""Whatever is sent to the sandbox, it answers as Discord does: no request fails it, and no frame stops it."""
+"""Random requests and frames: none causes a server error or stops the gateway."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LONG = settings(SHORT, max_examples=5000, derandomize=False, phases=[Phase.gener
 async def run_examples(
     strategy: st.SearchStrategy[Any], config: settings, coroutine: Callable[[Any], Coroutine[Any, Any, None]]
 ) -> None:
-    """Run the coroutine function ``one`` with what ``strategy`` draws."""
+    """Run the coroutine function ``coroutine`` with examples of ``strategy``."""
     loop = asyncio.get_running_loop()
 
     @config
@@ -48,12 +48,12 @@ async def run_examples(
     def run(example: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine(example), loop).result(30)
 
-    await asyncio.to_thread(run)  # hypothesis itself does not wait
+    await asyncio.to_thread(run)  # hypothesis is synchronous
 
 
 @dataclass(frozen=True)
 class ChangedCall:
-    """A call of the table, with what is sent instead. ``ids`` take the place of names in its path, in their order."""
+    """A call of the table with another body and query. ``ids`` replace the last placeholders of its path."""
 
     call: Call
     body: Any
@@ -63,7 +63,7 @@ class ChangedCall:
 
 @st.composite
 def requests(draw: st.DrawFn) -> ChangedCall:
-    """What would delete something has a wrong id, so that there is something left."""
+    """A DELETE gets at least one wrong id, so that the objects stay."""
     call = draw(st.sampled_from(EVERY))
     body = draw(fuzz.objects() if call.body is None else fuzz.spoiled(call.body))
     at_least = 1 if call.method == "DELETE" else 0
@@ -72,7 +72,7 @@ def requests(draw: st.DrawFn) -> ChangedCall:
 
 
 def _fill_path(request: ChangedCall, names: Mapping[str, str]) -> str:
-    """Those in the place of ids come last: the path's last name is what the route is about."""
+    """Replace placeholders from the end: the last one is the route's own object."""
     placeholders = re.findall(r"{(\w+)}", request.call.path)
     replacements = dict(zip(reversed(placeholders), request.ids, strict=False))
     return request.call.path.partition("?")[0].format_map(defaultdict(lambda: "1", {**names, **replacements}))
@@ -102,7 +102,7 @@ async def _fuzz_requests(discord: Discord, config: settings) -> None:
 
 
 async def test_no_request_causes_a_server_error() -> None:
-    """Every answer is judged, too."""
+    """The OpenAPI check sees every response, too."""
     async with local_discord() as discord:
         await _fuzz_requests(discord, SHORT)
 
@@ -159,7 +159,7 @@ GOOD_FRAMES = [
 
 @st.composite
 def frames(draw: st.DrawFn) -> str | bytes:
-    """JSON like that of a client, any JSON, any bytes, or something huge or deep."""
+    """A changed client payload, any JSON, any bytes, or something huge or deep."""
     kind = draw(st.sampled_from(["like", "like", "like", "json", "bytes", "huge", "deep"]))
     if kind == "bytes":
         return draw(st.binary(max_size=60))
@@ -175,7 +175,7 @@ def frames(draw: st.DrawFn) -> str | bytes:
 
 async def _fuzz_frames(discord: Discord, config: settings) -> None:
     async def send(example: tuple[bool, list[str | bytes]]) -> None:
-        """All of them on one connection: at its end it answers a heartbeat, or Discord's code has closed it."""
+        """Send all frames on one connection: it then answers a heartbeat or is closed with Discord's code."""
         identified, sent = example
         async with discord.wire() as wire:
             if identified:
@@ -192,7 +192,7 @@ async def _fuzz_frames(discord: Discord, config: settings) -> None:
 
 
 async def _close_code(wire: Wire) -> int | None:
-    """The code that the server closed with; None when it answers a heartbeat instead."""
+    """The server's close code; None when it acknowledges a heartbeat."""
     try:
         while (await wire.hear())["op"] != 11:
             pass

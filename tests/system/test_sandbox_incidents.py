@@ -1,4 +1,4 @@
-"""Every incident, as a bare disnake bot meets it. What the docs say of an incident is what happens here."""
+"""A plain disnake bot against every incident. The tests check what the docs say."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def discord() -> AsyncIterator[Discord]:
 
 
 def fast_heartbeats() -> AbstractAsyncContextManager[Discord]:
-    """A Discord that wants a heartbeat every tenth of a second."""
+    """A sandbox with a heartbeat interval of 0.1 s."""
     return local_discord(limits=LENIENT.but({"heartbeat_s": 0.1}))
 
 
@@ -45,7 +45,7 @@ def session_ids(discord: Discord) -> set[str]:
 
 
 class RecordingBot(Bot):
-    """Counts what it hears."""
+    """Records its events."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -79,7 +79,7 @@ async def test_op9_ends_the_session_unless_resumable(discord: Discord, resumable
 
 
 async def test_dead_resume_host_forces_an_identify(discord: Discord) -> None:
-    """disnake tries it once, then identifies anew at the address that it began with."""
+    """disnake tries it once, then sends an IDENTIFY to its first address."""
     async with discord.bot(kind=RecordingBot) as bot:
         before = session_ids(discord)
         await start(discord, "resume-host-dead")
@@ -92,7 +92,7 @@ async def test_dead_resume_host_forces_an_identify(discord: Discord) -> None:
 async def test_client_leaves_half_open_connection_after_heartbeat_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """disnake then waits 30 s for the answer to its close, which does not come."""
+    """By default disnake waits 30 s for the answer to its close, which does not come."""
     timeout = aiohttp.ClientWSTimeout(ws_close=0.05)
     monkeypatch.setattr(aiohttp, "ClientWSTimeout", lambda **_: timeout)
     async with fast_heartbeats() as discord, discord.bot(kind=RecordingBot, heartbeat_timeout=0.3) as bot:
@@ -112,7 +112,7 @@ async def test_half_open_connection_delivers_nothing_in_either_direction() -> No
         await wire.socket._writer.close(1000)
         await until(lambda: not discord.sandbox.sessions.connected())
         assert ready["session_id"] in discord.sandbox.sessions.by_id
-        frame = await wire.socket.receive(timeout=5)  # the machine's own end of it, long after
+        frame = await wire.socket.receive(timeout=5)  # the server aborts the connection at last
         assert (frame.type, wire.socket.close_code) == (aiohttp.WSMsgType.CLOSED, 1006)
 
 
@@ -234,7 +234,7 @@ async def test_bot_waits_for_slow_bodies(discord: Discord) -> None:
 
 @pytest.mark.parametrize("own_clock", [True, False])
 async def test_clock_skew_affects_only_waits_by_the_own_clock(own_clock: bool) -> None:
-    """By X-RateLimit-Reset a bot waits for the skew too; by X-RateLimit-Reset-After, disnake's default, it does not."""
+    """X-RateLimit-Reset includes the skew; X-RateLimit-Reset-After, disnake's default, does not."""
     limits = LENIENT.but({"enforced": True, "requests": "1000/1s", "other_routes": "1/0.1s"})
     async with local_discord(limits=limits) as discord, discord.bot(assume_unsync_clock=not own_clock) as bot:
         await start(discord, "clock-skew", ahead_s=2.0)

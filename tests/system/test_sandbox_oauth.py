@@ -1,4 +1,4 @@
-"""OAuth2 as a web application meets it: the page that a person sees, codes, tokens, scopes, their end."""
+"""OAuth2 for web applications: consent page, codes, tokens, scopes, expiry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def discord() -> AsyncIterator[Discord]:
 async def request_page(
     discord: Discord, method: str = "GET", headers: dict[str, str] | None = None, **fields: str
 ) -> Any:
-    """The status, the text, and where a browser is sent."""
+    """Status, text and redirect of the consent page."""
     fields = {"client_id": BOT, "redirect_uri": REDIRECT_URI, "scope": "identify", "state": "s&1", **fields}
     arguments: dict[str, Any] = {"params": fields} if method == "GET" else {"data": fields}
     url = f"{discord.url}/oauth2/authorize"
@@ -36,7 +36,7 @@ async def request_page(
 
 
 async def give_consent(discord: Discord, person: str = BOB, **fields: str) -> dict[str, str]:
-    """What comes back to the application when the person allows it."""
+    """The query that the application gets when the person consents."""
     status, text, redirect = await request_page(discord, "POST", person=person, answer="allow", **fields)
     assert status == 302, text
     assert str(redirect).startswith("http://localhost:4000/callback?a=1&")
@@ -194,7 +194,7 @@ async def test_token_expires_and_can_be_refreshed_and_revoked(discord: Discord) 
     by_refresh = {"grant_type": "refresh_token", "refresh_token": issued["refresh_token"]}
     _, renewed = await request_token(discord, **by_refresh)
     assert (await get(discord, "/users/@me", renewed["access_token"]))[0] == 200
-    assert (await request_token(discord, **by_refresh))[1]["error"] == "invalid_grant"  # it was good once
+    assert (await request_token(discord, **by_refresh))[1]["error"] == "invalid_grant"  # a refresh token works once
     form = {**CLIENT, "token": renewed["refresh_token"]}
     async with discord.http.post(f"{discord.url}/api/v10/oauth2/token/revoke", data=form) as response:
         assert (response.status, await response.json()) == (200, {})

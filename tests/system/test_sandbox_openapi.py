@@ -1,4 +1,4 @@
-"""Every route of the sandbox answers as Discord's official description says, and the judge of that can say no."""
+"""Every route's response matches Discord's OpenAPI description, and the check detects mismatches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _answers: list[Answer] = []
 
 @pytest.fixture
 async def answers() -> list[Answer]:
-    """The answers to all calls."""
+    """The responses to all calls."""
     if not _answers:
         async with local_discord() as discord, discord.wire() as wire:
             await wire.identify()
             caller = Caller(discord, wire)
-            calls = (*CALLS, *TALK, *MODERATION)  # at the end of which the bot leaves its guild
+            calls = (*CALLS, *TALK, *MODERATION)  # the last call leaves the guild
             _answers.extend([answer for call in calls if (answer := await caller(call)) is not None])
     return _answers
 
@@ -39,11 +39,11 @@ async def test_every_route_matches_the_openapi_description(answers: list[Answer]
 
 
 async def test_every_route_is_called(answers: list[Answer]) -> None:
-    """A route that is new needs a call in tests/support/calls.py, with the status of its success."""
+    """A new route needs a call in tests/support/calls.py, with the status of its success."""
     succeeded = {answer.route for answer in answers if answer.status < 300}
     command = "/applications/{application}/guilds/{guild}/commands/{command}/permissions"
     never_good = {("GET", command), ("PUT", command)}
-    of_people = {  # with their tokens: tests/system/test_sandbox_oauth.py
+    of_people = {  # tested with their tokens in tests/system/test_sandbox_oauth.py
         *(("GET", "/oauth2/@me"), ("GET", "/users/@me/guilds/{guild}/member")),
         *(("POST", "/oauth2/token"), ("POST", "/oauth2/token/revoke")),
     }
@@ -51,7 +51,7 @@ async def test_every_route_is_called(answers: list[Answer]) -> None:
 
 
 async def test_mutated_response_is_a_mismatch(answers: list[Answer]) -> None:
-    """Of every answer: a field that must be there is missed, and one of the wrong type is seen."""
+    """In every response: a missing required field and a field of the wrong type."""
     description = openapi.description()
     detected = {"missing": 0, "wrong": 0}
     tried = dict(detected)
@@ -62,14 +62,14 @@ async def test_mutated_response_is_a_mismatch(answers: list[Answer]) -> None:
             if description.mismatches(answer.call.method, answer.path, answer.status, mutant):
                 detected[kind] += 1
                 detected_keys[kind].append(key)
-        if isinstance(answer.body, dict) and not answer.path.endswith("/member-counts"):  # whose keys are ids
+        if isinstance(answer.body, dict) and not answer.path.endswith("/member-counts"):  # its keys are ids
             assert all(detected_keys.values()), (answer.call, detected_keys)
     assert detected["wrong"] > 0.95 * tried["wrong"], (detected, tried)
     assert detected["missing"] > 0.5 * tried["missing"], (detected, tried)
 
 
 def _mutate(body: Any) -> Iterator[tuple[str, str, Any]]:
-    """``body`` with one field of it, or of the first object in its list, left out or of a wrong type."""
+    """Variants of ``body`` with one field (of the first object in a list) missing or of a wrong type."""
     item = body[0] if isinstance(body, list) and body else body
     for key, value in item.items() if isinstance(item, dict) else ():
         without = {name: field for name, field in item.items() if name != key}

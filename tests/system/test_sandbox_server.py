@@ -1,4 +1,4 @@
-"""The sandbox as a real disnake bot meets it: login, commands, interactions, components, forms, files."""
+"""A real disnake bot against the sandbox: login, commands, interactions, components, modals, files."""
 
 from __future__ import annotations
 
@@ -67,8 +67,6 @@ async def test_slash_command_returns_the_bots_reply(discord: Discord) -> None:
 
 
 async def test_reconnecting_bot_syncs_no_commands(discord: Discord) -> None:
-    """A bot that comes again with the same commands finds nothing to change."""
-
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def one(inter: Inter, text: str, colour: str = commands.Param(choices=["red", "blue"])) -> None:

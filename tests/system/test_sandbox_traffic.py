@@ -1,4 +1,4 @@
-"""Recorded traffic: everything that was said, and no secret of anybody's; its REST part asked again."""
+"""Recorded traffic: complete, without secrets, and replayable."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.support.waiting import until
 
 @asynccontextmanager
 async def record(discord: Discord) -> AsyncIterator[list[str]]:
-    """The lines of the recording, which grows."""
+    """The growing list of recorded lines."""
     lines: list[str] = []
 
     async def listen(client: SandboxClient) -> None:
         async for line in client.traffic():
-            lines.append(line)  # noqa: PERF401 - seen as they come
+            lines.append(line)  # noqa: PERF401 - tests read the list while it grows
 
     async with SandboxClient(discord.url, SECRET) as client:
         listening = asyncio.create_task(listen(client))
@@ -40,7 +40,7 @@ async def record(discord: Discord) -> AsyncIterator[list[str]]:
 
 
 async def use_all_secrets(discord: Discord) -> list[str]:
-    """A bot and people at work with every kind of secret that there is; these secrets."""
+    """Use every kind of secret over REST and the gateway; returns the secrets."""
     sandbox = discord.sandbox
     async with discord.wire("?v=10&encoding=json&compress=zlib-stream") as wire:
         session = (await wire.identify())["session_id"]
@@ -51,7 +51,7 @@ async def use_all_secrets(discord: Discord) -> list[str]:
         callback = f"/interactions/{interaction['id']}/{interaction['token']}/callback"
         await discord.rest("POST", callback, json={"type": 4, "data": {"content": f"It is {interaction['token']}."}})
         await command_task
-        await wire.say(6, {"token": TOKEN, "session_id": session, "seq": 1})  # a second one: 4005
+        await wire.say(6, {"token": TOKEN, "session_id": session, "seq": 1})  # RESUME in a session: 4005
         _, webhook = await discord.rest("POST", f"/channels/{GENERAL}/webhooks", json={"name": "news"})
         await discord.rest("POST", f"/webhooks/{webhook['id']}/{webhook['token']}", json={"content": "extra"})
         await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": f"{TOKEN}!"})
@@ -110,7 +110,7 @@ async def test_recorded_requests_are_replayed_with_current_ids(capsys: pytest.Ca
     assert capsys.readouterr().out == (
         f"POST /api/v10/channels/{GENERAL}/webhooks: 403 instead of 200\n1 of 5 requests were answered otherwise.\n"
     )
-    assert "better" in [message["content"] for message in messages]  # the PATCH has met the message of now
+    assert "better" in [message["content"] for message in messages]  # the PATCH reached the new message
 
 
 async def test_recording_needs_the_secret_and_a_running_sandbox() -> None:
@@ -176,7 +176,7 @@ def test_ids_are_learned_from_two_responses_to_one_request() -> None:
 
 
 async def test_recorded_events_are_replayed_to_connected_bots(capsys: pytest.CaptureFixture[str]) -> None:
-    """What came of it then can be seen once more: a bot that fails on one event does so again."""
+    """A bot that fails on an event can be tested with the same event."""
     contents: list[str] = []
 
     def listen(bot: Bot) -> None:

@@ -1,6 +1,6 @@
 """An incident is an async function with `@incident`. It runs until it returns or is cancelled.
 
-It restores what it changed, with `faults_changed` or ``finally``. Its keyword arguments are its settings, each with a
+It restores what it changed, with `inject_faults` or ``finally``. Its keyword arguments are its settings, each with a
 default; its docstring says what Discord does. Importing `register_all` fills the catalogue.
 """
 
@@ -65,7 +65,6 @@ def incident(source: str) -> Callable[[Function], Function]:
 
 
 def find(name: str) -> Incident:
-
     incident = INCIDENTS.get(name)
     if incident is None:
         matches = difflib.get_close_matches(name, INCIDENTS, 1)
@@ -75,13 +74,12 @@ def find(name: str) -> Incident:
 
 
 async def until_stopped(sandbox: Sandbox) -> None:
-
     while True:
         await sandbox.clock.sleep(86_400)
 
 
 @contextlib.contextmanager
-def faults_changed(sandbox: Sandbox, **changes: float) -> Iterator[None]:
+def inject_faults(sandbox: Sandbox, **changes: float) -> Iterator[None]:
     """Change the sandbox's `Faults` inside the block."""
     before = {name: getattr(sandbox.trouble, name) for name in changes}
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botctl.sandbox.incidents.catalogue import faults_changed, incident, until_stopped
+from botctl.sandbox.incidents.catalogue import incident, inject_faults, until_stopped
 from botctl.sandbox.model.gateway import session
 from botctl.sandbox.server import Sandbox
 
@@ -38,7 +38,7 @@ async def resume_host_dead(sandbox: Sandbox) -> None:
 
     A client that retries the resume host for ever stays down. It must IDENTIFY at the address of /gateway/bot.
     """
-    with faults_changed(sandbox, resume_dead=True):
+    with inject_faults(sandbox, resume_dead=True):
         _abort_all(sandbox)
         await until_stopped(sandbox)
 
@@ -62,7 +62,7 @@ async def missed_acks(sandbox: Sandbox) -> None:
     Discord: a client that gets no ACK between two heartbeats should close the connection with a code other than 1000
     and RESUME.
     """
-    with faults_changed(sandbox, acks=False):
+    with inject_faults(sandbox, acks=False):
         await until_stopped(sandbox)
 
 
@@ -72,7 +72,7 @@ async def repeated_deliveries(sandbox: Sandbox, count: int = 5) -> None:
 
     Around a RESUME Discord delivers events at least once. A bot can detect a repeated event by its sequence number.
     """
-    with faults_changed(sandbox, repeats=count):
+    with inject_faults(sandbox, repeats=count):
         _abort_all(sandbox)
         await until_stopped(sandbox)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.incidents.catalogue import faults_changed, incident, until_stopped
+from botctl.sandbox.incidents.catalogue import incident, inject_faults, until_stopped
 from botctl.sandbox.model.api_error import RateLimited
 from botctl.sandbox.model.faults import VIA, EdgeResponse, ResponseOverride, ban_page
 from botctl.sandbox.server import Sandbox
@@ -32,7 +32,7 @@ async def latency(sandbox: Sandbox, delay_s: float = 0.5, jitter_s: float = 0.5)
 
     An interaction's 3 s begin when Discord sends it, so the delay leaves the bot less time.
     """
-    with faults_changed(sandbox, delay_s=delay_s, jitter_s=jitter_s):
+    with inject_faults(sandbox, delay_s=delay_s, jitter_s=jitter_s):
         await until_stopped(sandbox)
 
 
@@ -81,7 +81,7 @@ async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
 @incident("seen at slow proxies; RFC 9112: a body may come in any number of pieces")
 async def slow_bodies(sandbox: Sandbox, over_s: float = 2.0) -> None:
     """Spreads the body of every REST response over ``over_s``: the status arrives at once, the JSON does not."""
-    with faults_changed(sandbox, drip_s=over_s):
+    with inject_faults(sandbox, drip_s=over_s):
         await until_stopped(sandbox)
 
 
@@ -92,5 +92,5 @@ async def clock_skew(sandbox: Sandbox, ahead_s: float = 30.0) -> None:
     A bot that compares X-RateLimit-Reset with its own clock waits too long, or not at all. X-RateLimit-Reset-After is
     always right.
     """
-    with faults_changed(sandbox, skew_s=ahead_s):
+    with inject_faults(sandbox, skew_s=ahead_s):
         await until_stopped(sandbox)

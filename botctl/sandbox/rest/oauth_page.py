@@ -74,27 +74,27 @@ async def _show_page(request: web.Request) -> web.Response:
     sandbox = request.app[SANDBOX]
     try:
         consent = _parse_consent(sandbox, request.query)
-        _check(consent)
+        _check_consent(consent)
     except _InvalidRequest as error:
-        return _page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
+        return _render_page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
     except OAuthError as error:
         return _redirect_error(sandbox, request.query, error)
-    return _page(f"{consent.app.name} wants to", _form(sandbox, consent))
+    return _render_page(f"{consent.app.name} wants to", _render_form(sandbox, consent))
 
 
 async def _handle_answer(request: web.Request) -> web.Response:
     sandbox, fields = request.app[SANDBOX], {key: str(value) for key, value in (await request.post()).items()}
     origin = request.headers.get("Origin")
     if origin not in (None, "null") and URL(str(origin)).authority != request.host:
-        return _page("Invalid request", "<p>The request comes from another site.</p>", status=403)
+        return _render_page("Invalid request", "<p>The request comes from another site.</p>", status=403)
     try:
         consent = _parse_consent(sandbox, fields)
-        _check(consent)
+        _check_consent(consent)
         if fields.get("answer") != "allow":
             raise OAuthError("access_denied", "The resource owner or authorization server denied the request")
         return _grant_access(sandbox, consent)
     except _InvalidRequest as error:
-        return _page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
+        return _render_page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
     except OAuthError as error:
         return _redirect_error(sandbox, fields, error)
 
@@ -105,7 +105,9 @@ def _grant_access(sandbox: Sandbox, consent: _ConsentRequest) -> web.Response:
         raise _InvalidRequest("There is no person with this id.")
     guild = _add_bot(sandbox, consent, person.id) if "bot" in consent.scopes else None
     if not consent.redirect_uri:
-        return _page("Done", f"<p>{escape(consent.app.name)} is in {escape(guild.name if guild else '')} now.</p>")
+        return _render_page(
+            "Done", f"<p>{escape(consent.app.name)} is in {escape(guild.name if guild else '')} now.</p>"
+        )
     now_s = sandbox.clock.monotonic()
     grant = Grant(consent.app.id, person.id, consent.scopes, 0.0, guild_id=guild.id if guild else None)
     code = sandbox.grants.code(grant, consent.redirect_uri, consent.fields.get(_CHALLENGE) or None, now_s)
@@ -132,7 +134,7 @@ def _parse_consent(sandbox: Sandbox, fields: Mapping[str, str]) -> _ConsentReque
     return _ConsentRequest(app, scopes, redirect_uri, fields)
 
 
-def _check(consent: _ConsentRequest) -> None:
+def _check_consent(consent: _ConsentRequest) -> None:
     """Raises OAuthError for unknown scopes, response types and challenge methods."""
     scopes_of(" ".join(consent.scopes))
     if consent.redirect_uri and consent.fields.get("response_type", "code") != "code":
@@ -144,7 +146,7 @@ def _check(consent: _ConsentRequest) -> None:
 def _redirect_error(sandbox: Sandbox, fields: Mapping[str, str], error: OAuthError) -> web.Response:
     consent = _parse_consent(sandbox, fields)
     if not consent.redirect_uri:
-        return _page("No access was granted", f"<p>{escape(error.message)}.</p>", status=400)
+        return _render_page("No access was granted", f"<p>{escape(error.message)}.</p>", status=400)
     raise consent.redirect(error=error.error, error_description=error.message)
 
 
@@ -183,7 +185,7 @@ def _can_manage(sandbox: Sandbox, guild: Guild, member: Member) -> bool:
     return bool(permissions.of(sandbox.world, guild, member) & permission_bits.bits("MANAGE_GUILD"))
 
 
-def _form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
+def _render_form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
     world = sandbox.world
     people = {user.id: user.name for user in world.users.values() if not user.bot}
     guilds = {guild.id: guild.name for guild in world.guilds.values()}
@@ -197,8 +199,8 @@ def _form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
     return (
         f"<ul>{wants}</ul>"
         f'<form method="post" action="{PATHS[0]}">{hidden}'
-        f"{_select('person', 'You are', people, None)}"
-        f"{_select('guild_id', 'Add it to', guilds, preset) if 'bot' in consent.scopes else ''}"
+        f"{_render_select('person', 'You are', people, None)}"
+        f"{_render_select('guild_id', 'Add it to', guilds, preset) if 'bot' in consent.scopes else ''}"
         f"<p>{escape(_next_step(consent))}</p>"
         '<div><button name="answer" value="deny">Cancel</button>'
         '<button name="answer" value="allow">Authorize</button></div></form>'
@@ -213,7 +215,7 @@ def _next_step(consent: _ConsentRequest) -> str:
     )
 
 
-def _select(name: str, label: str, options: Mapping[str, str], chosen: str | None) -> str:
+def _render_select(name: str, label: str, options: Mapping[str, str], chosen: str | None) -> str:
     items = "".join(
         f'<option value="{key}"{" selected" if key == chosen else ""}>{escape(text)}</option>'
         for key, text in options.items()
@@ -221,7 +223,7 @@ def _select(name: str, label: str, options: Mapping[str, str], chosen: str | Non
     return f'<label>{label}<select name="{name}">{items}</select></label>'
 
 
-def _page(title: str, body: str, *, status: int = 200) -> web.Response:
+def _render_page(title: str, body: str, *, status: int = 200) -> web.Response:
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -76,7 +76,7 @@ class ApiCall:
         return self.query.get(name, "").lower() in ("true", "1")
 
     def limit(self, default: int, maximum: int) -> int:
-        """``?limit=``, between 1 and ``most``; raises 50035."""
+        """``?limit=``, between 1 and ``maximum``; raises 50035."""
         value = self.query.get("limit", str(default))
         if value.isdecimal() and 1 <= int(value) <= maximum:
             return int(value)
@@ -120,13 +120,13 @@ def route(method: str, path: str, *, token: bool = True, scope: str | None = Non
 def install(app: web.Application) -> None:
     """Add all routes to ``app``, and a 404 for other paths; literal paths win."""
     for entry in sorted(ROUTES, key=lambda entry: entry.path.count("{")):
-        app.router.add_route(entry.method, PREFIX + entry.path, _handler(entry))
+        app.router.add_route(entry.method, PREFIX + entry.path, _make_handler(entry))
         if entry.path.startswith("/oauth2/"):  # libraries leave the version out here
-            app.router.add_route(entry.method, "/api" + entry.path, _handler(entry))
-    app.router.add_route("*", "/api/{rest:.*}", _no_route)
+            app.router.add_route(entry.method, "/api" + entry.path, _make_handler(entry))
+    app.router.add_route("*", "/api/{rest:.*}", _handle_unknown)
 
 
-def _handler(entry: Route) -> Callable[[web.Request], Any]:
+def _make_handler(entry: Route) -> Callable[[web.Request], Any]:
     bucket = bucket_of(entry.method, entry.path)
 
     async def answer(request: web.Request) -> web.Response:
@@ -138,7 +138,7 @@ def _handler(entry: Route) -> Callable[[web.Request], Any]:
             if sandbox.trouble.spoiled and (override := _overridden_response(request, sandbox)):
                 return override
             authorization = request.headers.get("Authorization")
-            caller, grant = _caller(sandbox, authorization), _grant(sandbox, authorization, entry.scope)
+            caller, grant = _find_caller(sandbox, authorization), _find_grant(sandbox, authorization, entry.scope)
             if (entry.token or entry.scope is not None) and caller is None and grant is None:
                 raise unauthorized()
             caller_id = caller.id if caller else grant.user_id if grant else request.remote or ""
@@ -202,14 +202,14 @@ def _audit_reason(request: web.Request) -> str | None:
     return unquote(header)[:512] if header else None
 
 
-def _caller(sandbox: Sandbox, authorization: str | None) -> Application | None:
+def _find_caller(sandbox: Sandbox, authorization: str | None) -> Application | None:
     kind, _, token = (authorization or "").partition(" ")
     if kind != "Bot":
         return None
     return sandbox.world.applications.get(sandbox.access.tokens.get(token, ""))
 
 
-def _grant(sandbox: Sandbox, authorization: str | None, scope: str | None) -> Grant | None:
+def _find_grant(sandbox: Sandbox, authorization: str | None, scope: str | None) -> Grant | None:
     """The grant of a person's token, on routes that accept one; raises 50026 when it lacks ``scope``."""
     kind, _, token = (authorization or "").partition(" ")
     grant = sandbox.grants.find(token, sandbox.clock.monotonic()) if kind == "Bearer" and scope is not None else None
@@ -263,7 +263,7 @@ def _parse_json(raw: bytes) -> Any:
         raise ApiError(400, 50109, "The request body contains invalid JSON.") from None
 
 
-async def _no_route(request: web.Request) -> web.Response:
+async def _handle_unknown(request: web.Request) -> web.Response:
     _log.warning("The sandbox has no route %s %s", request.method, safe(request.path))
     sandbox = request.app[SANDBOX]
     if sandbox.limiter.banned and (banned := _ban_response(request, sandbox)):

@@ -282,7 +282,6 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def _follow(data: Any, keys: Iterable[str]) -> Any:
-
     for key in keys:
         data = data[int(key)] if isinstance(data, list) else data[key]
     return data

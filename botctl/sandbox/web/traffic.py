@@ -102,11 +102,11 @@ class Traffic:
         for secret in secrets:
             line = line.replace(dumps(secret)[1:-1], MARK)
 
-        def shown(word: re.Match[str]) -> str:
+        def redact_word(word: re.Match[str]) -> str:
             is_secret = word[0] in webhook_tokens or word[0] in sandbox.book or word[0] in sandbox.grants
             return MARK if is_secret else word[0]
 
-        return _LONG_WORD.sub(shown, line)
+        return _LONG_WORD.sub(redact_word, line)
 
 
 TRAFFIC = web.AppKey("traffic", Traffic)

@@ -11,7 +11,7 @@ from botctl.sandbox.rest import access
 from botctl.sandbox.rest.routing import PREFIX, ApiCall, route
 
 Json = dict[str, Any]
-_DEFAULT, _MAX = 50, 100
+_DEFAULT_LIMIT, _MAX_LIMIT = 50, 100
 
 
 @route("GET", "/guilds/{guild}/audit-logs")
@@ -21,7 +21,7 @@ def get_audit_log(call: ApiCall) -> Json:
     query, errors = dict(call.query), FormErrors()
     filters = {name: errors.snowflake((), query, name) for name in ("user_id", "action_type", "before", "after")}
     errors.check()
-    limit = call.limit(_DEFAULT, _MAX)
+    limit = call.limit(_DEFAULT_LIMIT, _MAX_LIMIT)
     matching = [entry for entry in guild.audit_log if _matches(entry, filters)]
     page = matching[:limit] if filters["after"] else matching[::-1][:limit]
     entries = [payloads.audit_entry(entry) for entry in page]

@@ -47,7 +47,7 @@ def get_ban(call: ApiCall) -> Json:
 def ban(call: ApiCall) -> None:
     """The user need not be a member. A second ban of the same user changes nothing and emits no event."""
     guild, user_id = access.get_guild(call, "BAN_MEMBERS"), call.path["user"]
-    delete_s = _delete_s(call.form if call.body is not None else {})
+    delete_s = _parse_delete_s(call.form if call.body is not None else {})
     if user_id not in call.sandbox.world.users:
         raise unknown("User")
     if not _can_ban(call, guild, user_id):
@@ -65,7 +65,7 @@ def bulk_ban(call: ApiCall) -> Json:
         errors.add(("user_ids",), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
     user_ids = [user_id for user_id in user_ids if user_id != call.app.id]
-    delete_s = _delete_s(call.form)
+    delete_s = _parse_delete_s(call.form)
     users = call.sandbox.world.users
     banned = [
         user_id
@@ -92,7 +92,7 @@ def _ban_payload(call: ApiCall, guild: Guild, user_id: str) -> Json:
     return {"user": payloads.user(call.sandbox.world.users[user_id]), "reason": guild.bans[user_id]}
 
 
-def _delete_s(body: Json) -> int:
+def _parse_delete_s(body: Json) -> int:
     errors = FormErrors()
     days = errors.number((), body, "delete_message_days", 0, 7) or 0
     seconds = errors.number((), body, "delete_message_seconds", 0, _MAX_DELETE_S)

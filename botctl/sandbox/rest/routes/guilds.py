@@ -39,7 +39,7 @@ _AUDITED = (*_BASIC_FIELDS, *_IMAGES, *_CHOICES, *_CHANNELS, "system_channel_fla
 def get_guild(call: ApiCall) -> Json:
     guild = access.get_guild(call)
     payload = payloads.guild(guild, call.sandbox.world)
-    return {**payload, **_counts(guild)} if call.flag("with_counts") else payload
+    return {**payload, **_approximate_counts(guild)} if call.flag("with_counts") else payload
 
 
 @route("GET", GUILD + "/preview")
@@ -47,7 +47,7 @@ def preview(call: ApiCall) -> Json:
     guild = access.get_guild(call)
     payload = payloads.guild(guild, call.sandbox.world)
     fields = ("id", "name", "icon", "splash", "discovery_splash", "home_header", "emojis", "features", "description")
-    return {key: payload[key] for key in (*fields, "stickers")} | _counts(guild)
+    return {key: payload[key] for key in (*fields, "stickers")} | _approximate_counts(guild)
 
 
 @route("PATCH", GUILD)
@@ -88,7 +88,7 @@ def leave(call: ApiCall) -> None:
     moderation.remove(call.sandbox, guild, access.own_member(call, guild))
 
 
-def _counts(guild: Guild) -> Json:
+def _approximate_counts(guild: Guild) -> Json:
     return {"approximate_member_count": len(guild.members), "approximate_presence_count": 0}
 
 
@@ -97,7 +97,7 @@ def _partial_guild(call: ApiCall, guild: Guild) -> Json:
     granted = permissions.of(call.sandbox.world, guild, guild.members[call.user_id])
     partial = {key: payload[key] for key in ("id", "name", "icon", "banner", "features")}
     partial |= {"owner": guild.owner_id == call.user_id, "permissions": str(granted)}
-    return partial | _counts(guild) if call.flag("with_counts") else partial
+    return partial | _approximate_counts(guild) if call.flag("with_counts") else partial
 
 
 def _parse_fields(guild: Guild, body: Json) -> tuple[Json, Json]:

@@ -49,7 +49,7 @@ def create_invite(call: ApiCall) -> Json:
             "max_uses": invite.max_uses,
             "temporary": invite.temporary,
         }:
-            return _payload(call, invite, meta=True)
+            return _invite_payload(call, invite, meta=True)
     if len(invites) >= _MAX_INVITES:
         raise ApiError(400, 30016, f"Maximum number of invites reached ({_MAX_INVITES})")
     code = "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
@@ -63,14 +63,14 @@ def create_invite(call: ApiCall) -> Json:
         needs=permission_bits.bits("MANAGE_CHANNELS"),
     )
     audit.write_entry(call, guild, Action.INVITE_CREATE, None, changes=audit_log.changed({}, _audited_fields(invite)))
-    return _payload(call, invite, meta=True)
+    return _invite_payload(call, invite, meta=True)
 
 
 @route("GET", "/channels/{channel}/invites")
 def channel_invites(call: ApiCall) -> list[Json]:
     channel, guild = _get_invitable(call, "MANAGE_CHANNELS")
     invites = _valid_invites(call.sandbox.world, guild_id=guild.id)
-    return [_payload(call, invite, meta=True) for invite in invites if invite.channel_id == channel.id]
+    return [_invite_payload(call, invite, meta=True) for invite in invites if invite.channel_id == channel.id]
 
 
 @route("GET", "/guilds/{guild}/invites")
@@ -80,13 +80,15 @@ def guild_invites(call: ApiCall) -> list[Json]:
     if not granted & permission_bits.bits("MANAGE_GUILD", "VIEW_AUDIT_LOG"):
         raise missing_permissions()
     meta = bool(granted & permission_bits.bits("MANAGE_GUILD"))
-    return [_payload(call, invite, meta=meta) for invite in _valid_invites(call.sandbox.world, guild_id=guild.id)]
+    return [
+        _invite_payload(call, invite, meta=meta) for invite in _valid_invites(call.sandbox.world, guild_id=guild.id)
+    ]
 
 
 @route("GET", "/invites/{code}", token=False)
 def get_invite(call: ApiCall) -> Json:
     invite = _get_invite(call)
-    payload = _payload(call, invite)
+    payload = _invite_payload(call, invite)
     if not call.flag("with_counts"):
         return payload
     count = len(call.sandbox.world.guilds[invite.guild_id].members)
@@ -101,7 +103,7 @@ def delete_invite(call: ApiCall) -> Json:
         raise missing_access()
     if not access.permissions_in(call, channel) & permission_bits.bits("MANAGE_CHANNELS"):
         access.require_permissions(call, guild, "MANAGE_GUILD")
-    payload = _payload(call, invite)
+    payload = _invite_payload(call, invite)
     del sandbox.world.invites[invite.code]
     deleted = {"channel_id": channel.id, "guild_id": guild.id, "code": invite.code}
     sandbox.emit("INVITE_DELETE", deleted, guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS"))
@@ -154,7 +156,7 @@ def _expires_at(invite: Invite) -> str | None:
     return discord_time(datetime.fromisoformat(invite.created_at) + timedelta(seconds=invite.max_age_s))
 
 
-def _payload(call: ApiCall, invite: Invite, *, meta: bool = False) -> Json:
+def _invite_payload(call: ApiCall, invite: Invite, *, meta: bool = False) -> Json:
     """``meta`` adds the usage, for bots that manage invites."""
     world = call.sandbox.world
     guild, channel = payloads.guild(world.guilds[invite.guild_id], world), world.channels[invite.channel_id]
@@ -182,7 +184,7 @@ def _usage_fields(invite: Invite) -> Json:
 
 
 def _event_payload(call: ApiCall, invite: Invite) -> Json:
-    payload = _payload(call, invite)
+    payload = _invite_payload(call, invite)
     fields = {key: payload[key] for key in ("type", "code", "inviter", "expires_at", "guild_id")}
     return fields | _usage_fields(invite) | {"channel_id": invite.channel_id}
 

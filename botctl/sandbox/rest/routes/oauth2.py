@@ -134,6 +134,5 @@ def _parse_basic(authorization: str | None) -> tuple[str, str] | None:
 
 
 def _form_field(call: ApiCall, name: str) -> str:
-
     body = call.body if isinstance(call.body, dict) else {}
     return str(body.get(name) or "")

@@ -56,13 +56,13 @@ def edit_welcome_screen(call: ApiCall) -> Json:
 
 @route("GET", ONBOARDING)
 def get_onboarding(call: ApiCall) -> Json:
-    return _onboarding(access.get_guild(call))
+    return _get_onboarding(access.get_guild(call))
 
 
 @route("PUT", ONBOARDING)
 def put_onboarding(call: ApiCall) -> Json:
     guild, body, errors = access.get_guild(call, "MANAGE_GUILD", "MANAGE_ROLES"), call.form, FormErrors()
-    before = _onboarding(guild)
+    before = _get_onboarding(guild)
     changed_fields: Json = {
         "enabled": errors.field((), body, "enabled", bool),
         "mode": errors.choice((), body, "mode", (0, 1)),
@@ -81,24 +81,24 @@ def put_onboarding(call: ApiCall) -> Json:
 
 @route("GET", WIDGET)
 def get_widget_settings(call: ApiCall) -> Json:
-    return _widget(call, access.get_guild(call, "MANAGE_GUILD"))
+    return _widget_settings(call, access.get_guild(call, "MANAGE_GUILD"))
 
 
 @route("PATCH", WIDGET)
 def edit_widget_settings(call: ApiCall) -> Json:
     guild, errors = access.get_guild(call, "MANAGE_GUILD"), FormErrors()
-    before = _widget(call, guild)
+    before = _widget_settings(call, guild)
     enabled, channel_id = errors.field((), call.form, "enabled", bool), errors.snowflake((), call.form, "channel_id")
     errors.check()
     if enabled is not None:
         guild.settings["widget_enabled"] = enabled
     if "channel_id" in call.form:
         guild.settings["widget_channel_id"] = channel_id
-    if changes := audit_log.changed(before, _widget(call, guild)):
+    if changes := audit_log.changed(before, _widget_settings(call, guild)):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
         named = [{**change, "key": f"widget_{change['key']}"} for change in changes]
         audit.write_entry(call, guild, Action.GUILD_UPDATE, guild.id, changes=named)
-    return _widget(call, guild)
+    return _widget_settings(call, guild)
 
 
 @route("GET", WIDGET + ".json", token=False)
@@ -134,7 +134,7 @@ def _parse_welcome_channels(guild: Guild, body: Json, errors: FormErrors) -> lis
     return channels
 
 
-def _onboarding(guild: Guild) -> Json:
+def _get_onboarding(guild: Guild) -> Json:
     defaults: Json = {"guild_id": guild.id, "prompts": [], "default_channel_ids": [], "enabled": False, "mode": 0}
     return {**defaults, **guild.pages.get("onboarding", {})}
 
@@ -152,7 +152,7 @@ def _parse_prompt(call: ApiCall, guild: Guild, data: Json, errors: FormErrors, p
     options = errors.objects(path, data, "options")
     if not 1 <= len(options) <= _MAX_OPTIONS:
         errors.add((*path, "options"), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_MAX_OPTIONS} in length.")
-    known_ids = {prompt["id"] for prompt in _onboarding(guild)["prompts"]}
+    known_ids = {prompt["id"] for prompt in _get_onboarding(guild)["prompts"]}
     prompt_id = errors.snowflake(path, data, "id")
     return {
         "id": prompt_id if prompt_id in known_ids else call.sandbox.world.new_id(),
@@ -210,6 +210,6 @@ def _has_enough_channels(call: ApiCall, guild: Guild, onboarding: Json) -> bool:
     return sum(bool(bits & permission_bits.VIEW) for bits in granted) >= _MIN_VISIBLE and writable >= _MIN_WRITABLE
 
 
-def _widget(call: ApiCall, guild: Guild) -> Json:
+def _widget_settings(call: ApiCall, guild: Guild) -> Json:
     payload = payloads.guild(guild, call.sandbox.world)
     return {"enabled": payload["widget_enabled"], "channel_id": payload["widget_channel_id"]}

@@ -196,7 +196,6 @@ def _member_payload(call: ApiCall, thread: Channel, user_id: str) -> Json:
 
 
 def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
-
     parent = access.get_channel(call, "READ_MESSAGE_HISTORY")
     threads.kinds(parent)
     guild = call.sandbox.world.guilds[parent.guild_id]

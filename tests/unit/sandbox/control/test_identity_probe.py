@@ -1,4 +1,4 @@
-"""The sandbox is known by what it can prove; who else listens on its port is not taken for it."""
+"""The probe accepts only the sandbox with the right secret."""
 
 from __future__ import annotations
 

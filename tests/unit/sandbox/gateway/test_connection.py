@@ -1,4 +1,4 @@
-"""The session state machine without a socket: whatever happens to its connections, a client loses nothing."""
+"""The gateway protocol without a socket: a client loses no events when its connections break."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDENTIFY = {"op": 2, "d": {"token": TOKEN, "intents": 1 << 9, "properties": {}}}
 
 
 class FakeBackend:
-    """A host with one application that is in no guild."""
+    """A backend with one application that is in no guild."""
 
     flags = 0
     resets = 0
@@ -48,7 +48,7 @@ class FakeBackend:
 
 
 class FakeTransport:
-    """A line that remembers what was sent on it."""
+    """A transport that records what is sent."""
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ class FakeTransport:
         self.closed = self.closed or code
 
     def mute(self) -> None:
-        """Nothing here is half open."""
+        """Not used here."""
 
     def abort(self) -> None:
         self.closed = 1006
@@ -198,7 +198,7 @@ def test_client_payloads_are_limited_by_a_sliding_window() -> None:
 
 
 def test_only_heartbeat_acks_are_delayed() -> None:
-    """disnake notes when it sent its heartbeat after it has; an ACK before that looks 41 s late."""
+    """disnake stores the send time after the heartbeat is sent; an ACK before that looks 41 s late."""
     _, connection, transport, _ = started(Limits(ack_s=0.25))
     connection.receive(b'{"op": 1, "d": null}', 0)
     assert (transport.last["op"], transport.after_s[-1]) == (11, 0.25)
@@ -253,7 +253,7 @@ def test_op_9_tells_whether_the_session_is_resumable() -> None:
 
 
 def test_client_can_resume_or_identify_after_op_9() -> None:
-    """discord.js resumes so, and others identify so."""
+    """discord.js resumes on the same connection, other libraries identify on it."""
     sessions, connection, transport, session = started()
     sessions.invalidate(session, 0.0, resumable=True)
     session.dispatch("X", "{}")

@@ -1,4 +1,4 @@
-"""What a gateway connection does with what it is to send, without a socket."""
+"""The send queue of a gateway connection, without a socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botctl.sandbox.model.faults import Faults
 
 
 def make_transport(faults: Faults | None = None) -> WebsocketTransport:
-    nothing: Any = None  # neither socket nor transport is touched
+    nothing: Any = None  # socket and TCP transport are not used
     return WebsocketTransport(nothing, nothing, None, faults or Faults())
 
 

@@ -1,4 +1,4 @@
-"""The page of incidents is what the catalogue says."""
+"""docs/sandbox-incidents.md matches the catalogue."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from tools.incidents_page import PAGE, render_page
 
 
 def test_page_is_up_to_date() -> None:
-    """If not: python tools/incidents_page.py"""
+    """Run `python tools/incidents_page.py` when this fails."""
     assert PAGE.read_text(encoding="utf-8") == render_page()

@@ -1,4 +1,4 @@
-"""Which permissions each route of channels, threads, messages, reactions, pins and webhooks takes: exactly these."""
+"""The exact permissions that each route of channels, threads, messages, reactions, pins and webhooks requires."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HISTORY = "READ_MESSAGE_HISTORY"
 
 @dataclass(frozen=True)
 class Case:
-    """``needs`` besides VIEW_CHANNEL; None: nothing at all, not even that."""
+    """``needs``: the permissions in addition to VIEW_CHANNEL; None: not even VIEW_CHANNEL."""
 
     route: str
     needs: str | None = ""
@@ -87,7 +87,7 @@ CASES = [
     Case(f"DELETE {T}/{{user}}", "MANAGE_THREADS", path=IN_THREAD),
     Case(f"DELETE {T}/{{user}}", "", path={**IN_PRIVATE_THREAD, "user": ANN}),
     Case(f"PUT {R}/{{emoji}}/@me", f"ADD_REACTIONS {HISTORY}"),
-    Case(f"PUT {R}/{{emoji}}/@me", HISTORY, path={"emoji": "🎉"}),  # somebody gave it already
+    Case(f"PUT {R}/{{emoji}}/@me", HISTORY, path={"emoji": "🎉"}),  # the reaction exists already
     Case(f"DELETE {R}/{{emoji}}/@me", "", path={"emoji": "🎉"}),
     Case(f"DELETE {R}/{{emoji}}/{{user}}", "MANAGE_MESSAGES", path={"emoji": "🎉"}),
     Case(f"DELETE {R}/{{emoji}}", "MANAGE_MESSAGES"),
@@ -132,7 +132,7 @@ ROUTES = {
 
 
 def make_sandbox(granted: int) -> Sandbox:
-    """A world in which the bot has just ``granted``, and everybody else nothing."""
+    """A world in which the bot has only ``granted``, and everyone else has no permission."""
     world = default_world()
     guild = world.guilds[GUILD]
     for role in guild.roles.values():
@@ -161,7 +161,7 @@ def make_sandbox(granted: int) -> Sandbox:
 
 
 def error_code(case: Case, granted: int) -> int | None:
-    """The code with which the bot is refused; None when it is not."""
+    """The code of the route's error; None when it succeeds."""
     tested = make_sandbox(granted)
     names = NAMES | case.path
     tested.world.channels[GENERAL].overwrites = {}

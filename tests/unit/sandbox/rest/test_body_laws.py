@@ -1,4 +1,4 @@
-"""Whatever a body says, it is taken or refused in Discord's form; nothing else may come of it."""
+"""Any request body is accepted or causes an ApiError; no other exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/sandbox-routes.md lists the routes that there are."""
+"""docs/sandbox-routes.md matches the table of routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The self-check: which answers it finds wrong, which it leaves alone, and what stands in its way."""
+"""The self-check: mismatches, ignored responses, repairs and configuration errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ HEADERS = {"Content-Type": "application/json", "Via": "here"}
 
 @pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.path[2])
 def test_every_repair_is_still_needed(repair: openapi_check.Repair) -> None:
-    """The day that the description is mended, its entry goes."""
+    """When this fails, Discord has fixed the description: delete the repair."""
     defect: Any = openapi.raw()
     for key in repair.path:
         defect = defect[int(key)] if isinstance(defect, list) else defect[key]
@@ -55,7 +55,6 @@ def test_every_repair_is_still_needed(repair: openapi_check.Repair) -> None:
 
 
 def test_undescribed_routes_exist_and_are_still_undescribed() -> None:
-    """Each with the reason for which it is a route all the same."""
     routes = {(route.method, re.sub(r"{[^}]*}", "{}", route.path)) for route in routing.ROUTES}
     assert not set(UNDESCRIBED) - routes
     description = openapi.description()
@@ -65,7 +64,7 @@ def test_undescribed_routes_exist_and_are_still_undescribed() -> None:
 
 
 def test_documented_errors_match_only_after_the_repairs() -> None:
-    """A 429 without a code, and the tree of a 50035."""
+    """A 429 without a code, and the error tree of a 50035."""
     rate_limited = {"message": "You are being rate limited.", "retry_after": 1.5, "global": False}
     document = openapi.raw()
     unrepaired = Description(document)
@@ -115,7 +114,7 @@ def test_literal_path_wins_over_variables() -> None:
 
 @pytest.fixture
 async def checked_app() -> AsyncIterator[tuple[OpenApiCheck, Any]]:
-    """A judge, and a function that has it look at one answer."""
+    """A check, and a function that sends it one response and returns the number of new mismatches."""
     app = web.Application()
     check = OpenApiCheck(Description(SMALL))
     check.install(app)
@@ -172,7 +171,7 @@ async def test_mismatches_are_recorded(checked_app: tuple[OpenApiCheck, Any]) ->
 
 
 async def test_server_crash_is_a_mismatch_but_incident_responses_are_not(checked_app: tuple[OpenApiCheck, Any]) -> None:
-    """Incidents answer as Cloudflare does, in HTML, or as Discord does, with Via; aiohttp's own 500 has none."""
+    """Incidents answer with HTML, like Cloudflare, or with Via, like Discord; aiohttp's own 500 has neither."""
     _, send = checked_app
     assert await send(web.HTTPInternalServerError()) == 1
     assert await send(json_response(502, "")) == 0
@@ -186,7 +185,7 @@ async def test_paths_outside_the_api_are_not_checked(checked_app: tuple[OpenApiC
 
 
 async def test_control_api_reports_mismatches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, and asked for by the control API; the client gets its answer all the same. Here a test fails by them."""
+    """The client still gets its response, and a test that uses `local_discord` fails."""
     description = openapi.description()
     monkeypatch.setattr("botctl.sandbox.model.payloads.current_user", lambda _: {"id": 7})
     with pytest.raises(AssertionError, match=r"\$\.id"):  # noqa: PT012
