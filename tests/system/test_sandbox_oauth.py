@@ -118,7 +118,7 @@ async def test_errors_on_the_page_redirect_to_the_application(discord: Discord) 
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("fields", "sentence"),
     [
         ({"client_id": "1"}, "no application with the id"),
         ({"redirect_uri": "https://evil.example/"}, "not a redirect URI"),

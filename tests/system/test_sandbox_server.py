@@ -118,7 +118,7 @@ async def test_each_option_type_arrives_as_its_disnake_object(discord: Discord, 
         reply = await discord.slash(
             "take",
             text="a: b",
-            whole="-3",
+            integer="-3",
             real="2.5",
             truth="yes",
             user="@bob",
@@ -129,7 +129,7 @@ async def test_each_option_type_arrives_as_its_disnake_object(discord: Discord, 
             colour="Blue",
         )
     assert reply["state"] == "replied"
-    assert (seen["text"], seen["whole"], seen["real"], seen["truth"], seen["colour"]) == ("a: b", -3, 2.5, True, "b")
+    assert (seen["text"], seen["integer"], seen["real"], seen["truth"], seen["colour"]) == ("a: b", -3, 2.5, True, "b")
     assert seen["user"].name == "bob"
     assert isinstance(seen["user"], disnake.Member)
     assert seen["channel"].name == "staff"

@@ -21,7 +21,7 @@ async def test_probe_accepts_only_the_sandbox_with_the_secret() -> None:
         assert not await is_sandbox("127.0.0.1", port, "of another sandbox")
 
 
-@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 200 OK\r\n\r\nhello", b"x" * 200_000])
+@pytest.mark.parametrize("response", [b"", b"HTTP/1.1 200 OK\r\n\r\nhello", b"x" * 200_000])
 async def test_probe_rejects_other_servers_and_sends_no_secret(response: bytes) -> None:
     received = asyncio.Queue[bytes]()
 
