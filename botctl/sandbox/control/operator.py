@@ -17,9 +17,8 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 
 Json = dict[str, Any]
-_SESSION_ENDING_CODES = frozenset(
-    {CloseCode.INVALID_SEQ[0], CloseCode.SESSION_TIMED_OUT[0]}
-)  # Discord: "start a new session"
+# Discord: "start a new session"
+_SESSION_ENDING_CODES = frozenset({CloseCode.INVALID_SEQ[0], CloseCode.SESSION_TIMED_OUT[0]})
 
 
 async def state(sandbox: Sandbox, body: Json) -> Json:

@@ -20,7 +20,7 @@ from botctl.sandbox.model.world import Message
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_TIMEOUT_S = 5.0
+_DEFAULT_TIMEOUT_S = 5.0
 _DEFAULT_LIMIT = 20
 _WITHDRAWN_S = 1.0  # wait for a private reply after the bot deleted its public one
 
@@ -71,7 +71,7 @@ async def submit(sandbox: Sandbox, body: Json) -> Json:
 async def complete(sandbox: Sandbox, body: Json) -> Json:
     result = user_interactions.complete(sandbox, acting_user(sandbox.world, body), body)
     if isinstance(result, Interaction):
-        await _wait_until_final(sandbox, result, read_number(body, "timeout_s", _TIMEOUT_S))
+        await _wait_until_final(sandbox, result, read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S))
         return {"choices": result.choices or []}
     return {"choices": result}
 
@@ -87,7 +87,7 @@ async def list_messages(sandbox: Sandbox, body: Json) -> Json:
 async def _wait_for_reply(sandbox: Sandbox, interaction: Interaction, body: Json) -> Json:
     """The reply that the person sees when it is final or ``timeout_s`` is over."""
     began_s = sandbox.world.clock.monotonic()
-    timeout_s = read_number(body, "timeout_s", _TIMEOUT_S)
+    timeout_s = read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S)
     await _wait_until_final(sandbox, interaction, timeout_s)
     if interaction.withdrawn:
         await _wait_until_final(sandbox, interaction, min(timeout_s, _WITHDRAWN_S), lambda: not interaction.withdrawn)
