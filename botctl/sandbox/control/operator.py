@@ -17,7 +17,7 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 
 Json = dict[str, Any]
-# Discord: "start a new session"
+# Discord says to start a new session after these
 _SESSION_ENDING_CODES = frozenset({CloseCode.INVALID_SEQ[0], CloseCode.SESSION_TIMED_OUT[0]})
 
 
