@@ -12,7 +12,7 @@ import jsonschema_rs
 
 from botctl.sandbox.model.gateway.session import GatewaySession
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.web.openapi_check import blame
+from botctl.sandbox.web.openapi_check import explain
 
 _SCHEMAS = json.loads((Path(__file__).parent / "gateway.schema.json").read_text(encoding="utf-8"))
 _REGISTRY = jsonschema_rs.Registry([("urn:g", _SCHEMAS)])
@@ -26,7 +26,7 @@ def faults(event: str, data: Any) -> list[str]:
     judge = _judge(event)
     if judge.is_valid(data):
         return []
-    return [f"{event} {where}: {what[:300]}" for error in judge.iter_errors(data) for where, what in blame(error)]
+    return [f"{event} {where}: {what[:300]}" for error in judge.iter_errors(data) for where, what in explain(error)]
 
 
 @functools.cache

@@ -1,6 +1,6 @@
-"""Discord's official OpenAPI description, with which `openapi_check` judges what the sandbox answers.
+"""Discord's OpenAPI description, for `openapi_check`.
 
-The description is not part of the repository: it is looked for beside it, and where BOTCTL_DISCORD_OPENAPI points.
+It is not part of the repository. Set BOTCTL_DISCORD_OPENAPI to its file, or put it at ../shared/discord/openapi.json.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from botctl.sandbox.web.openapi_check import VARIABLE, Description, OpenApiCheck, load
+from botctl.sandbox.web.openapi_check import ENVIRONMENT_VARIABLE, Description, OpenApiCheck, load
 
 _BESIDE = Path(__file__).parents[2].parent / "shared/discord/openapi.json"
 
 
 def find() -> Path | None:
-    """Where the description is; None when it is not on this machine."""
-    path = Path(os.environ.get(VARIABLE) or _BESIDE)
+    """The path of the description; None when it is not on this machine."""
+    path = Path(os.environ.get(ENVIRONMENT_VARIABLE) or _BESIDE)
     return path if path.exists() else None
 
 
 def raw() -> dict[str, Any]:
-    """The description as it is; skips the test when there is none."""
+    """The description as JSON; skips the test when there is none."""
     path = find()
     if path is None:
         pytest.skip("discord-openapi: the description is not on this machine")
@@ -32,14 +32,14 @@ def raw() -> dict[str, Any]:
 
 
 def description() -> Description:
-    """The description made ready; skips the test when there is none."""
+    """The loaded description; skips the test when there is none."""
     path = find()
     if path is None:
         pytest.skip("discord-openapi: the description is not on this machine")
     return load(path)
 
 
-def judge() -> OpenApiCheck | None:
-    """A judge for one sandbox, where the description is there."""
+def make_check() -> OpenApiCheck | None:
+    """A check for one sandbox; None without the description."""
     path = find()
     return OpenApiCheck(load(path)) if path else None

@@ -1,4 +1,4 @@
-"""Whatever is sent to the sandbox, it answers as Discord does: no request fails it, and no frame stops it."""
+"""Random requests and frames: none causes a server error or stops the gateway."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.message_calls import TALK
 from tests.support.moderation_calls import MODERATION
 
 IDS = ["0", "1", "x", "-1", "%D9%A3", "9" * 30, "%00", "@me", "%F0%9F%91%8D", "a%3A1"]
-EVERY = [one for one in (*CALLS, *TALK, *MODERATION) if one.method != "ASK"]
+EVERY = [call for call in (*CALLS, *TALK, *MODERATION) if call.method != "ASK"]
 SHORT = settings(
     max_examples=150,
     derandomize=True,
@@ -37,23 +37,23 @@ SHORT = settings(
 LONG = settings(SHORT, max_examples=5000, derandomize=False, phases=[Phase.generate, Phase.shrink])
 
 
-async def drive(
-    strategy: st.SearchStrategy[Any], chosen: settings, one: Callable[[Any], Coroutine[Any, Any, None]]
+async def run_examples(
+    strategy: st.SearchStrategy[Any], config: settings, coroutine: Callable[[Any], Coroutine[Any, Any, None]]
 ) -> None:
-    """Run the coroutine function ``one`` with what ``strategy`` draws."""
+    """Run the coroutine function ``coroutine`` with examples of ``strategy``."""
     loop = asyncio.get_running_loop()
 
-    @chosen
+    @config
     @given(strategy)
-    def run(drawn: Any) -> None:
-        asyncio.run_coroutine_threadsafe(one(drawn), loop).result(30)
+    def run(example: Any) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine(example), loop).result(30)
 
-    await asyncio.to_thread(run)  # hypothesis itself does not wait
+    await asyncio.to_thread(run)  # hypothesis is synchronous
 
 
 @dataclass(frozen=True)
-class Spoiled:
-    """A call of the table, with what is sent instead. ``ids`` take the place of names in its path, in their order."""
+class ChangedCall:
+    """A call of the table with another body and query. ``ids`` replace the last placeholders of its path."""
 
     call: Call
     body: Any
@@ -62,23 +62,23 @@ class Spoiled:
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Spoiled:
-    """What would delete something has a wrong id, so that there is something left."""
+def requests(draw: st.DrawFn) -> ChangedCall:
+    """A DELETE gets at least one wrong id, so that the objects stay."""
     call = draw(st.sampled_from(EVERY))
     body = draw(fuzz.objects() if call.body is None else fuzz.spoiled(call.body))
     at_least = 1 if call.method == "DELETE" else 0
     ids = draw(st.lists(st.sampled_from(IDS), min_size=at_least, max_size=max(at_least, draw(st.integers(0, 2)))))
-    return Spoiled(call, body, draw(fuzz.queries()), ids)
+    return ChangedCall(call, body, draw(fuzz.queries()), ids)
 
 
-def _path(one: Spoiled, names: Mapping[str, str]) -> str:
-    """Those in the place of ids come last: the path's last name is what the route is about."""
-    found = re.findall(r"{(\w+)}", one.call.path)
-    instead = dict(zip(reversed(found), one.ids, strict=False))
-    return one.call.path.partition("?")[0].format_map(defaultdict(lambda: "1", {**names, **instead}))
+def _fill_path(request: ChangedCall, names: Mapping[str, str]) -> str:
+    """Replace placeholders from the end: the last one is the route's own object."""
+    placeholders = re.findall(r"{(\w+)}", request.call.path)
+    replacements = dict(zip(reversed(placeholders), request.ids, strict=False))
+    return request.call.path.partition("?")[0].format_map(defaultdict(lambda: "1", {**names, **replacements}))
 
 
-async def _requests(discord: Discord, chosen: settings) -> None:
+async def _fuzz_requests(discord: Discord, config: settings) -> None:
     async with discord.wire() as wire:
         await wire.identify()
         caller = Caller(discord, wire)
@@ -86,29 +86,31 @@ async def _requests(discord: Discord, chosen: settings) -> None:
             await caller(call)
     caller.names = defaultdict(lambda: "1", caller.names)
 
-    async def send(one: Spoiled) -> None:
-        raw = json.dumps(caller.filled(one.body)).encode("utf-8", "surrogatepass")
-        url = URL(f"{discord.url}/api/v10{_path(one, caller.names)}", encoded=True)
+    async def send(request: ChangedCall) -> None:
+        raw = json.dumps(caller.filled(request.body)).encode("utf-8", "surrogatepass")
+        url = URL(f"{discord.url}/api/v10{_fill_path(request, caller.names)}", encoded=True)
         headers = {"Authorization": f"Bot {TOKEN}", "Content-Type": "application/json"}
-        query = {key: value.encode("utf-8", "replace").decode() for key, value in one.query.items()}
-        async with discord.http.request(one.call.method, url.extend_query(query), data=raw, headers=headers) as answer:
-            said = await answer.read()
-        assert answer.status < 500, (one, said)
+        query = {key: value.encode("utf-8", "replace").decode() for key, value in request.query.items()}
+        async with discord.http.request(
+            request.call.method, url.extend_query(query), data=raw, headers=headers
+        ) as response:
+            text = await response.read()
+        assert response.status < 500, (request, text)
 
-    await drive(requests(), chosen, send)
+    await run_examples(requests(), config, send)
     assert (await discord.rest("GET", "/users/@me"))[0] == 200
 
 
-async def test_no_request_fails_the_sandbox() -> None:
-    """Every answer is judged, too."""
+async def test_no_request_causes_a_server_error() -> None:
+    """The OpenAPI check sees every response, too."""
     async with local_discord() as discord:
-        await _requests(discord, SHORT)
+        await _fuzz_requests(discord, SHORT)
 
 
 @pytest.mark.soak
-async def test_no_request_fails_the_sandbox_in_the_long_run() -> None:
+async def test_no_request_causes_a_server_error_in_long_run() -> None:
     async with local_discord() as discord:
-        await _requests(discord, LONG)
+        await _fuzz_requests(discord, LONG)
 
 
 @pytest.mark.parametrize(
@@ -124,16 +126,16 @@ async def test_no_request_fails_the_sandbox_in_the_long_run() -> None:
         ("application/x-www-form-urlencoded", b"%FF=%ZZ&payload_json={"),
     ],
 )
-async def test_a_body_that_cannot_be_read_is_refused(kind: str, raw: bytes) -> None:
+async def test_malformed_body_is_a_client_error(kind: str, raw: bytes) -> None:
     async with local_discord() as discord:
         url = f"{discord.url}/api/v10/channels/{GENERAL}/messages"
         headers = {"Content-Type": kind, "Authorization": f"Bot {TOKEN}"}
-        async with discord.http.post(url, data=raw, headers=headers) as answer:
-            assert answer.status == 400
-            assert (await answer.json())["code"] in (50006, 50035, 50109)
+        async with discord.http.post(url, data=raw, headers=headers) as response:
+            assert response.status == 400
+            assert (await response.json())["code"] in (50006, 50035, 50109)
 
 
-async def test_a_body_that_is_too_large_is_refused() -> None:
+async def test_oversized_body_returns_413() -> None:
     async with local_discord() as discord:
         raw = io.BytesIO(b" " * (routing.BODY_MAX_BYTES + 1))
         assert await discord.rest("POST", f"/channels/{GENERAL}/messages", data=raw) == (
@@ -157,7 +159,7 @@ GOOD_FRAMES = [
 
 @st.composite
 def frames(draw: st.DrawFn) -> str | bytes:
-    """JSON like that of a client, any JSON, any bytes, or something huge or deep."""
+    """A changed client payload, any JSON, any bytes, or something huge or deep."""
     kind = draw(st.sampled_from(["like", "like", "like", "json", "bytes", "huge", "deep"]))
     if kind == "bytes":
         return draw(st.binary(max_size=60))
@@ -166,31 +168,31 @@ def frames(draw: st.DrawFn) -> str | bytes:
     if kind == "deep":
         depth = draw(st.sampled_from([500, 1500]))
         return '{"op":1,"d":' + "[" * depth + "]" * depth + "}"
-    told = draw(fuzz.spoiled(draw(st.sampled_from(GOOD_FRAMES))) if kind == "like" else fuzz.JSON)
-    text = json.dumps(told).replace("\x00", "")
+    payload = draw(fuzz.spoiled(draw(st.sampled_from(GOOD_FRAMES))) if kind == "like" else fuzz.JSON)
+    text = json.dumps(payload).replace("\x00", "")
     return text.encode() if draw(st.booleans()) else text
 
 
-async def _frames(discord: Discord, chosen: settings) -> None:
-    async def send(drawn: tuple[bool, list[str | bytes]]) -> None:
-        """All of them on one connection: at its end it answers a heartbeat, or Discord's code has closed it."""
-        identified, sent = drawn
+async def _fuzz_frames(discord: Discord, config: settings) -> None:
+    async def send(example: tuple[bool, list[str | bytes]]) -> None:
+        """Send all frames on one connection: it then answers a heartbeat or is closed with Discord's code."""
+        identified, sent = example
         async with discord.wire() as wire:
             if identified:
                 await wire.identify()
             with contextlib.suppress(ConnectionError):
-                for one in sent:
-                    await (wire.socket.send_bytes(one) if isinstance(one, bytes) else wire.socket.send_str(one))
+                for frame in sent:
+                    await (wire.socket.send_bytes(frame) if isinstance(frame, bytes) else wire.socket.send_str(frame))
                 await wire.say(1, None)
-            assert await _end(wire) in CODES | {None}, drawn
+            assert await _close_code(wire) in CODES | {None}, example
 
-    await drive(st.tuples(st.booleans(), st.lists(frames(), min_size=1, max_size=6)), chosen, send)
+    await run_examples(st.tuples(st.booleans(), st.lists(frames(), min_size=1, max_size=6)), config, send)
     async with discord.wire() as wire:
         assert (await wire.identify())["v"] == 10
 
 
-async def _end(wire: Wire) -> int | None:
-    """The code that the server closed with; None when it answers a heartbeat instead."""
+async def _close_code(wire: Wire) -> int | None:
+    """The server's close code; None when it acknowledges a heartbeat."""
     try:
         while (await wire.hear())["op"] != 11:
             pass
@@ -199,12 +201,12 @@ async def _end(wire: Wire) -> int | None:
     return None
 
 
-async def test_no_frame_stops_the_gateway() -> None:
+async def test_no_frame_crashes_the_gateway() -> None:
     async with local_discord() as discord:
-        await _frames(discord, SHORT)
+        await _fuzz_frames(discord, SHORT)
 
 
 @pytest.mark.soak
-async def test_no_frame_stops_the_gateway_in_the_long_run() -> None:
+async def test_no_frame_crashes_the_gateway_in_long_run() -> None:
     async with local_discord() as discord:
-        await _frames(discord, LONG)
+        await _fuzz_frames(discord, LONG)

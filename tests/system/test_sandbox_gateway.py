@@ -139,7 +139,9 @@ async def test_an_identify_may_ask_for_compressed_payloads(discord: Discord) -> 
         assert (await wire.hear())["op"] == 11
 
 
-@pytest.mark.parametrize(("query", "words"), [("encoding=etf", "json, not etf"), ("compress=brotli", "no compression")])
+@pytest.mark.parametrize(
+    ("query", "words"), [("encoding=etf", "json, not etf"), ("compress=brotli", "Unknown compression brotli")]
+)
 async def test_what_is_not_spoken_is_refused_in_words(discord: Discord, query: str, words: str) -> None:
     async with discord.wire(f"?v=10&{query}") as wire:
         await wire.hear()

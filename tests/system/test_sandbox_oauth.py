@@ -1,4 +1,4 @@
-"""OAuth2 as a web application meets it: the page that a person sees, codes, tokens, scopes, their end."""
+"""OAuth2 for web applications: consent page, codes, tokens, scopes, expiry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botctl.sandbox.model.oauth import challenge_of
 from botctl.sandbox.model.tokens import client_secret
 from tests.support.discord import ANN, BOB, BOT, CAT, GUILD, SECRET, Discord, local_discord
 
-BACK = "http://localhost:4000/callback?a=1"
+REDIRECT_URI = "http://localhost:4000/callback?a=1"
 CLIENT = {"client_id": BOT, "client_secret": client_secret(SECRET, BOT)}
 
 
@@ -23,179 +23,195 @@ async def discord() -> AsyncIterator[Discord]:
         yield discord
 
 
-async def page(discord: Discord, method: str = "GET", headers: dict[str, str] | None = None, **said: str) -> Any:
-    """The status, the text, and where a browser is sent."""
-    said = {"client_id": BOT, "redirect_uri": BACK, "scope": "identify", "state": "s&1", **said}
-    given: dict[str, Any] = {"params": said} if method == "GET" else {"data": said}
+async def request_page(
+    discord: Discord, method: str = "GET", headers: dict[str, str] | None = None, **fields: str
+) -> Any:
+    """Status, text and redirect of the consent page."""
+    fields = {"client_id": BOT, "redirect_uri": REDIRECT_URI, "scope": "identify", "state": "s&1", **fields}
+    arguments: dict[str, Any] = {"params": fields} if method == "GET" else {"data": fields}
     url = f"{discord.url}/oauth2/authorize"
-    async with discord.http.request(method, url, allow_redirects=False, headers=headers, **given) as answer:
-        where = answer.headers.get("Location")
-        return answer.status, await answer.text(), URL(where) if where else None
+    async with discord.http.request(method, url, allow_redirects=False, headers=headers, **arguments) as response:
+        location = response.headers.get("Location")
+        return response.status, await response.text(), URL(location) if location else None
 
 
-async def allow(discord: Discord, person: str = BOB, **said: str) -> dict[str, str]:
-    """What comes back to the application when the person allows it."""
-    status, text, back = await page(discord, "POST", person=person, answer="allow", **said)
+async def give_consent(discord: Discord, person: str = BOB, **fields: str) -> dict[str, str]:
+    """The query that the application gets when the person consents."""
+    status, text, redirect = await request_page(discord, "POST", person=person, answer="allow", **fields)
     assert status == 302, text
-    assert str(back).startswith("http://localhost:4000/callback?a=1&")
-    return dict(back.query)
+    assert str(redirect).startswith("http://localhost:4000/callback?a=1&")
+    return dict(redirect.query)
 
 
-async def token(discord: Discord, headers: dict[str, str] | None = None, **said: str) -> tuple[int, Any]:
-    form = said if headers else {**CLIENT, **said}
-    async with discord.http.post(f"{discord.url}/api/oauth2/token", data=form, headers=headers) as answer:
-        return answer.status, await answer.json()
+async def request_token(discord: Discord, headers: dict[str, str] | None = None, **fields: str) -> tuple[int, Any]:
+    form = fields if headers else {**CLIENT, **fields}
+    async with discord.http.post(f"{discord.url}/api/oauth2/token", data=form, headers=headers) as response:
+        return response.status, await response.json()
 
 
-async def tokens(discord: Discord, person: str = BOB, **said: str) -> dict[str, Any]:
-    code = (await allow(discord, person, **said))["code"]
-    status, made = await token(discord, grant_type="authorization_code", code=code, redirect_uri=BACK)
-    assert status == 200, made
-    return made
+async def log_in(discord: Discord, person: str = BOB, **fields: str) -> dict[str, Any]:
+    code = (await give_consent(discord, person, **fields))["code"]
+    status, issued = await request_token(discord, grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI)
+    assert status == 200, issued
+    return issued
 
 
-async def asked(discord: Discord, path: str, access: str) -> tuple[int, Any]:
+async def get(discord: Discord, path: str, access: str) -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {access}"}
-    async with discord.http.get(f"{discord.url}/api/v10{path}", headers=headers) as answer:
-        return answer.status, await answer.json()
+    async with discord.http.get(f"{discord.url}/api/v10{path}", headers=headers) as response:
+        return response.status, await response.json()
 
 
-async def test_the_page_says_who_wants_what_and_hides_what_it_is_told(discord: Discord) -> None:
-    status, text, _ = await page(discord, scope="identify guilds bot", state='"><script>')
+async def test_page_shows_the_request_and_escapes_its_input(discord: Discord) -> None:
+    status, text, _ = await request_page(discord, scope="identify guilds bot", state='"><script>')
     assert status == 200
-    for shown in ("botctl-bot wants to", "know your name", "come to a server", "Botctl Test Guild", "localhost:4000"):
-        assert shown in text
+    for expected in (
+        "botctl-bot wants to",
+        "know your name",
+        "come to a server",
+        "Botctl Test Guild",
+        "localhost:4000",
+    ):
+        assert expected in text
     assert [name in text for name in (">ann<", ">bob<", ">cat<", ">botctl-bot<")] == [True, True, True, False]
     assert "<script>" not in text
 
 
-async def test_a_person_logs_in_to_an_application(discord: Discord) -> None:
-    back = await allow(discord)
-    assert back["state"] == "s&1"
-    made = await tokens(discord, scope="identify email")
-    assert (made["token_type"], made["expires_in"], made["scope"]) == ("Bearer", 604800, "identify email")
-    _, me = await asked(discord, "/users/@me", made["access_token"])
+async def test_person_logs_in_to_an_application(discord: Discord) -> None:
+    query = await give_consent(discord)
+    assert query["state"] == "s&1"
+    issued = await log_in(discord, scope="identify email")
+    assert (issued["token_type"], issued["expires_in"], issued["scope"]) == ("Bearer", 604800, "identify email")
+    _, me = await get(discord, "/users/@me", issued["access_token"])
     assert (me["id"], me["username"], me["email"]) == (BOB, "bob", "bob@example.com")
-    _, about = await asked(discord, "/oauth2/@me", made["access_token"])
-    assert (about["application"]["id"], about["user"]["id"], about["scopes"]) == (BOT, BOB, ["identify", "email"])
+    _, authorization = await get(discord, "/oauth2/@me", issued["access_token"])
+    assert (authorization["application"]["id"], authorization["user"]["id"], authorization["scopes"]) == (
+        BOT,
+        BOB,
+        ["identify", "email"],
+    )
 
 
-async def test_a_scope_opens_what_it_names_and_nothing_else(discord: Discord) -> None:
-    access = (await tokens(discord, scope="guilds guilds.members.read"))["access_token"]
-    _, guilds = await asked(discord, "/users/@me/guilds", access)
-    assert [(one["id"], one["owner"]) for one in guilds] == [(GUILD, False)]
-    _, member = await asked(discord, f"/users/@me/guilds/{GUILD}/member", access)
+async def test_scope_allows_only_its_own_routes(discord: Discord) -> None:
+    access = (await log_in(discord, scope="guilds guilds.members.read"))["access_token"]
+    _, guilds = await get(discord, "/users/@me/guilds", access)
+    assert [(guild["id"], guild["owner"]) for guild in guilds] == [(GUILD, False)]
+    _, member = await get(discord, f"/users/@me/guilds/{GUILD}/member", access)
     assert member["user"]["id"] == BOB
-    status, refused = await asked(discord, "/users/@me", access)
-    assert (status, refused["code"]) == (403, 50026)
-    assert (await asked(discord, f"/guilds/{GUILD}", access))[0] == 401
-    assert (await asked(discord, f"/users/@me/guilds/{GUILD}/member", "none"))[0] == 401
-    assert (await asked(discord, "/users/@me/guilds/1/member", access))[1]["code"] == 10004
-    assert "user" not in (await asked(discord, "/oauth2/@me", access))[1]
+    status, error = await get(discord, "/users/@me", access)
+    assert (status, error["code"]) == (403, 50026)
+    assert (await get(discord, f"/guilds/{GUILD}", access))[0] == 401
+    assert (await get(discord, f"/users/@me/guilds/{GUILD}/member", "none"))[0] == 401
+    assert (await get(discord, "/users/@me/guilds/1/member", access))[1]["code"] == 10004
+    assert "user" not in (await get(discord, "/oauth2/@me", access))[1]
 
 
-async def test_what_is_refused_on_the_page_goes_back_to_the_application(discord: Discord) -> None:
-    _, _, denied = await page(discord, "POST", person=ANN, answer="deny")
-    assert (denied.query["error"], denied.query["state"]) == ("access_denied", "s&1")
-    _, _, wrong = await page(discord, scope="identify rule.the.world")
-    assert wrong.query["error"] == "invalid_scope"
-    _, _, plain = await page(discord, code_challenge="x", code_challenge_method="plain")
-    assert plain.query["error"] == "invalid_request"
-    _, _, implicit = await page(discord, response_type="token")
-    assert implicit.query["error"] == "unsupported_response_type"
+async def test_errors_on_the_page_redirect_to_the_application(discord: Discord) -> None:
+    _, _, redirect = await request_page(discord, "POST", person=ANN, answer="deny")
+    assert (redirect.query["error"], redirect.query["state"]) == ("access_denied", "s&1")
+    _, _, redirect = await request_page(discord, scope="identify rule.the.world")
+    assert redirect.query["error"] == "invalid_scope"
+    _, _, redirect = await request_page(discord, code_challenge="x", code_challenge_method="plain")
+    assert redirect.query["error"] == "invalid_request"
+    _, _, redirect = await request_page(discord, response_type="token")
+    assert redirect.query["error"] == "unsupported_response_type"
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("fields", "sentence"),
     [
         ({"client_id": "1"}, "no application with the id"),
-        ({"redirect_uri": "https://evil.example/"}, "no redirect URI"),
-        ({"redirect_uri": "http://[/"}, "no redirect URI"),
-        ({"redirect_uri": ""}, "no bot to add"),
+        ({"redirect_uri": "https://evil.example/"}, "not a redirect URI"),
+        ({"redirect_uri": "http://[/"}, "not a redirect URI"),
+        ({"redirect_uri": ""}, "neither a redirect_uri nor the scope bot"),
     ],
 )
-async def test_nobody_is_sent_where_the_application_is_not(
-    discord: Discord, said: dict[str, str], sentence: str
+async def test_page_never_redirects_to_an_unregistered_uri(
+    discord: Discord, fields: dict[str, str], sentence: str
 ) -> None:
     for method in ("GET", "POST"):
-        status, text, back = await page(discord, method, person=ANN, answer="allow", **said)
-        assert (status, back) == (400, None)
+        status, text, redirect = await request_page(discord, method, person=ANN, answer="allow", **fields)
+        assert (status, redirect) == (400, None)
         assert sentence in text
 
 
-async def test_an_application_may_register_where_people_go_back_to(discord: Discord) -> None:
+async def test_application_can_register_redirect_uris(discord: Discord) -> None:
     await discord.act("world", set_redirects={"uris": ["https://app.example/in"]})
-    assert (await page(discord))[0] == 400
-    assert (await page(discord, redirect_uri="https://app.example/in"))[0] == 200
+    assert (await request_page(discord))[0] == 400
+    assert (await request_page(discord, redirect_uri="https://app.example/in"))[0] == 200
 
 
-async def test_another_site_cannot_answer_for_a_person(discord: Discord) -> None:
-    status, _, back = await page(discord, "POST", {"Origin": "http://evil.example"}, person=ANN, answer="allow")
-    assert (status, back) == (403, None)
+async def test_cross_origin_consent_is_rejected(discord: Discord) -> None:
+    status, _, redirect = await request_page(
+        discord, "POST", {"Origin": "http://evil.example"}, person=ANN, answer="allow"
+    )
+    assert (status, redirect) == (403, None)
 
 
-async def test_a_code_is_good_once_for_its_application_its_address_and_ten_minutes(discord: Discord) -> None:
-    code = (await allow(discord))["code"]
-    by_code = {"grant_type": "authorization_code", "redirect_uri": BACK}
-    assert (await token(discord, **by_code, code=code))[0] == 200
-    again = await token(discord, **by_code, code=code)
+async def test_code_works_once_for_its_redirect_uri_within_ten_minutes(discord: Discord) -> None:
+    code = (await give_consent(discord))["code"]
+    by_code = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI}
+    assert (await request_token(discord, **by_code, code=code))[0] == 200
+    again = await request_token(discord, **by_code, code=code)
     assert again == (400, {"error": "invalid_grant", "error_description": 'Invalid "code" in request.'})
-    code = (await allow(discord))["code"]
-    elsewhere = await token(discord, grant_type="authorization_code", code=code, redirect_uri="http://localhost/")
+    code = (await give_consent(discord))["code"]
+    elsewhere = await request_token(
+        discord, grant_type="authorization_code", code=code, redirect_uri="http://localhost/"
+    )
     assert "redirect_uri" in elsewhere[1]["error_description"]
-    code = (await allow(discord))["code"]
+    code = (await give_consent(discord))["code"]
     await discord.act("clock", advance_s=601)
-    assert (await token(discord, **by_code, code=code))[1]["error"] == "invalid_grant"
+    assert (await request_token(discord, **by_code, code=code))[1]["error"] == "invalid_grant"
 
 
-async def test_pkce_needs_the_verifier(discord: Discord) -> None:
-    said = {"code_challenge": challenge_of("correct horse"), "code_challenge_method": "S256"}
-    by_code = {"grant_type": "authorization_code", "redirect_uri": BACK}
-    code = (await allow(discord, **said))["code"]
-    assert "code_verifier" in (await token(discord, **by_code, code=code))[1]["error_description"]
-    code = (await allow(discord, **said))["code"]
-    assert (await token(discord, **by_code, code=code, code_verifier="correct horse"))[0] == 200
+async def test_pkce_requires_the_code_verifier(discord: Discord) -> None:
+    challenge = {"code_challenge": challenge_of("correct horse"), "code_challenge_method": "S256"}
+    by_code = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI}
+    code = (await give_consent(discord, **challenge))["code"]
+    assert "code_verifier" in (await request_token(discord, **by_code, code=code))[1]["error_description"]
+    code = (await give_consent(discord, **challenge))["code"]
+    assert (await request_token(discord, **by_code, code=code, code_verifier="correct horse"))[0] == 200
 
 
-async def test_the_client_proves_itself_by_the_body_or_by_basic(discord: Discord) -> None:
-    said = {"grant_type": "client_credentials", "scope": "identify"}
+async def test_client_authenticates_by_body_or_basic_auth(discord: Discord) -> None:
+    grant = {"grant_type": "client_credentials", "scope": "identify"}
     basic = base64.b64encode(f"{BOT}:{CLIENT['client_secret']}".encode()).decode()
-    status, made = await token(discord, {"Authorization": f"Basic {basic}"}, **said)
-    assert (status, "refresh_token" in made) == (200, False)
-    assert (await asked(discord, "/users/@me", made["access_token"]))[1]["id"] == ANN  # the application's owner
-    assert (await token(discord, **said, client_secret="guessed"))[1]["error"] == "invalid_client"
-    assert (await token(discord, {"Authorization": "Basic %"}, **said)) == (
+    status, issued = await request_token(discord, {"Authorization": f"Basic {basic}"}, **grant)
+    assert (status, "refresh_token" in issued) == (200, False)
+    assert (await get(discord, "/users/@me", issued["access_token"]))[1]["id"] == ANN  # the application's owner
+    assert (await request_token(discord, **grant, client_secret="guessed"))[1]["error"] == "invalid_client"
+    assert (await request_token(discord, {"Authorization": "Basic %"}, **grant)) == (
         401,
         {"error": "invalid_client", "error_description": "Unknown client."},
     )
-    assert (await token(discord, grant_type="password"))[1]["error"] == "unsupported_grant_type"
+    assert (await request_token(discord, grant_type="password"))[1]["error"] == "unsupported_grant_type"
 
 
-async def test_a_token_ends_by_the_clock_and_is_renewed_or_revoked(discord: Discord) -> None:
-    made = await tokens(discord)
-    await discord.act("clock", advance_s=made["expires_in"] + 1)
-    assert (await asked(discord, "/users/@me", made["access_token"]))[0] == 401
-    by_refresh = {"grant_type": "refresh_token", "refresh_token": made["refresh_token"]}
-    _, renewed = await token(discord, **by_refresh)
-    assert (await asked(discord, "/users/@me", renewed["access_token"]))[0] == 200
-    assert (await token(discord, **by_refresh))[1]["error"] == "invalid_grant"  # it was good once
+async def test_token_expires_and_can_be_refreshed_and_revoked(discord: Discord) -> None:
+    issued = await log_in(discord)
+    await discord.act("clock", advance_s=issued["expires_in"] + 1)
+    assert (await get(discord, "/users/@me", issued["access_token"]))[0] == 401
+    by_refresh = {"grant_type": "refresh_token", "refresh_token": issued["refresh_token"]}
+    _, renewed = await request_token(discord, **by_refresh)
+    assert (await get(discord, "/users/@me", renewed["access_token"]))[0] == 200
+    assert (await request_token(discord, **by_refresh))[1]["error"] == "invalid_grant"  # a refresh token works once
     form = {**CLIENT, "token": renewed["refresh_token"]}
-    async with discord.http.post(f"{discord.url}/api/v10/oauth2/token/revoke", data=form) as answer:
-        assert (answer.status, await answer.json()) == (200, {})
-    assert (await asked(discord, "/users/@me", renewed["access_token"]))[0] == 401
+    async with discord.http.post(f"{discord.url}/api/v10/oauth2/token/revoke", data=form) as response:
+        assert (response.status, await response.json()) == (200, {})
+    assert (await get(discord, "/users/@me", renewed["access_token"]))[0] == 401
 
 
-async def test_who_manages_a_guild_adds_a_bot_to_it(discord: Discord) -> None:
+async def test_adding_a_bot_requires_manage_guild(discord: Discord) -> None:
     await discord.act("world", remove_member={"member": "botctl-bot"})
     add = {"scope": "bot applications.commands", "permissions": "8", "guild_id": GUILD, "redirect_uri": ""}
-    status, text, _ = await page(discord, "POST", person=CAT, answer="allow", **add)
-    assert (status, "cat may not add a bot" in text) == (400, True)
+    status, text, _ = await request_page(discord, "POST", person=CAT, answer="allow", **add)
+    assert (status, "cat needs the permission MANAGE_GUILD to add a bot" in text) == (400, True)
     async with discord.wire() as wire:
         assert (await wire.identify())["guilds"] == []
-        status, text, _ = await page(discord, "POST", person=ANN, answer="allow", **add)
+        status, text, _ = await request_page(discord, "POST", person=ANN, answer="allow", **add)
         assert (status, "botctl-bot is in Botctl Test Guild now" in text) == (200, True)
         guild = (await wire.hear_until("GUILD_CREATE"))["d"]
-    managed = next(one for one in guild["roles"] if one["managed"])
+    managed = next(role for role in guild["roles"] if role["managed"])
     assert (managed["permissions"], managed["tags"]["bot_id"]) == ("8", BOT)
     _, log = await discord.rest("GET", f"/guilds/{GUILD}/audit-logs", params={"action_type": "28"})
-    assert [one["user_id"] for one in log["audit_log_entries"]] == [ANN]
+    assert [entry["user_id"] for entry in log["audit_log_entries"]] == [ANN]

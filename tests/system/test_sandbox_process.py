@@ -105,4 +105,4 @@ async def test_a_self_check_that_cannot_be_had_ends_it_with_a_sentence(tmp_path:
         assert await asyncio.wait_for(running.wait(), LIMIT_S) == 78
         said = (await running.stderr.read()).decode()
     assert said.count("\n") == 1
-    assert "none.json cannot be read: No such file or directory. BOTCTL_DISCORD_OPENAPI names" in said
+    assert "none.json cannot be read: No such file or directory. Set BOTCTL_DISCORD_OPENAPI" in said

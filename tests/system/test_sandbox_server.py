@@ -1,4 +1,4 @@
-"""The sandbox as a real disnake bot meets it: login, commands, interactions, components, forms, files."""
+"""A real disnake bot against the sandbox: login, commands, interactions, components, modals, files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def discord() -> AsyncIterator[Discord]:
         yield discord
 
 
-async def test_a_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
+async def test_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
     async with discord.bot(intents=disnake.Intents.all()) as bot:
         assert str(bot.user.id) == BOT
         guild = bot.get_guild(int(GUILD))
@@ -37,14 +37,14 @@ async def test_a_bot_logs_in_and_sees_its_guild(discord: Discord) -> None:
         assert (await bot.application_info()).owner.name == "ann"
 
 
-async def test_a_wrong_token_is_refused(discord: Discord) -> None:
+async def test_wrong_token_fails_login(discord: Discord) -> None:
     bot = Bot()
     with pytest.raises(disnake.LoginFailure):
         await bot.login("wrong")
     await bot.close()
 
 
-async def test_a_slash_command_is_answered(discord: Discord) -> None:
+async def test_slash_command_returns_the_bots_reply(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def roll(inter: Inter, sides: int = commands.Param(6, ge=2, le=100)) -> None:
@@ -66,9 +66,7 @@ async def test_a_slash_command_is_answered(discord: Discord) -> None:
         assert (await discord.slash("roll", sides="1"))["error"] == "“sides” must be at least 2."
 
 
-async def test_commands_are_synced_once(discord: Discord) -> None:
-    """A bot that comes again with the same commands finds nothing to change."""
-
+async def test_reconnecting_bot_syncs_no_commands(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def one(inter: Inter, text: str, colour: str = commands.Param(choices=["red", "blue"])) -> None:
@@ -93,7 +91,7 @@ async def test_commands_are_synced_once(discord: Discord) -> None:
         assert discord.sandbox.world.applications[BOT].all_commands() == before  # ids and versions too
 
 
-async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_path: Any) -> None:
+async def test_each_option_type_arrives_as_its_disnake_object(discord: Discord, tmp_path: Any) -> None:
     seen: dict[str, Any] = {}
 
     def prepare(bot: Bot) -> None:
@@ -101,7 +99,7 @@ async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_
         async def take(  # noqa: PLR0917 - one option of each kind
             inter: Inter,
             text: str,
-            whole: int,
+            integer: int,
             real: float,
             truth: bool,
             user: disnake.User,
@@ -120,7 +118,7 @@ async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_
         reply = await discord.slash(
             "take",
             text="a: b",
-            whole="-3",
+            integer="-3",
             real="2.5",
             truth="yes",
             user="@bob",
@@ -131,7 +129,7 @@ async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_
             colour="Blue",
         )
     assert reply["state"] == "replied"
-    assert (seen["text"], seen["whole"], seen["real"], seen["truth"], seen["colour"]) == ("a: b", -3, 2.5, True, "b")
+    assert (seen["text"], seen["integer"], seen["real"], seen["truth"], seen["colour"]) == ("a: b", -3, 2.5, True, "b")
     assert seen["user"].name == "bob"
     assert isinstance(seen["user"], disnake.Member)
     assert seen["channel"].name == "staff"
@@ -140,7 +138,7 @@ async def test_every_kind_of_option_arrives_as_its_object(discord: Discord, tmp_
     assert (seen["file"].filename, seen["content"]) == ("note.txt", b"hello")
 
 
-async def test_sub_commands_and_groups(discord: Discord) -> None:
+async def test_subcommands_and_groups(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def ops(inter: Inter) -> None: ...
@@ -163,11 +161,11 @@ async def test_sub_commands_and_groups(discord: Discord) -> None:
         reply = await discord.act("send", command="ops", path=["cache", "clear"], options={"name": "x"})
         assert reply["messages"][0]["content"] == "ops cache clear x"
         assert reply["messages"][0]["interaction"]["name"] == "ops cache clear"
-        status, said = await discord.control("POST", "send", {"name": "ops nope"})
-        assert (status, said["error"]) == (400, "“/ops” has no sub-command “nope”.")
+        status, answer = await discord.control("POST", "send", {"name": "ops nope"})
+        assert (status, answer["error"]) == (400, "“/ops” has no sub-command “nope”.")
 
 
-async def test_autocomplete_asks_the_bot_and_choices_do_not(discord: Discord) -> None:
+async def test_autocomplete_asks_the_bot_but_choices_do_not(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def find(
@@ -182,7 +180,7 @@ async def test_autocomplete_asks_the_bot_and_choices_do_not(discord: Discord) ->
     async with discord.bot(prepare):
         asked = {"name": "find", "options": {"near": "x"}}
         offered = await discord.act("complete", **asked, focused="key", value="lo")
-        assert [one["name"] for one in offered["choices"]] == ["locale", "log", "x"]
+        assert [choice["name"] for choice in offered["choices"]] == ["locale", "log", "x"]
         assert (await discord.act("complete", **asked, focused="kind", value="ca"))["choices"][0]["value"] == "Cat"
 
 
@@ -200,8 +198,8 @@ async def test_user_and_message_commands(discord: Discord) -> None:
         await discord.act("send", text="hello there", **{"as": "bob"})
         shouted = await discord.act("send", type="message", name="Shout", target=None)
         assert shouted["messages"][0]["content"] == "HELLO THERE"
-        (seen,) = (await discord.act("send", type="user", name="who is", target="@bob"))["messages"]
-        assert (seen["content"], seen["ephemeral"], seen["for"]) == ("bob", True, ANN)
+        (message,) = (await discord.act("send", type="user", name="who is", target="@bob"))["messages"]
+        assert (message["content"], message["ephemeral"], message["for"]) == ("bob", True, ANN)
 
 
 class Poll(disnake.ui.View):
@@ -233,7 +231,7 @@ def _poll(bot: Bot) -> None:
         await inter.response.send_message("0", view=Poll())
 
 
-async def test_a_button_updates_its_message(discord: Discord) -> None:
+async def test_button_updates_its_message(discord: Discord) -> None:
     async with discord.bot(_poll):
         sent = (await discord.slash("poll"))["messages"][0]
         reply = await discord.act("click", component="yes", **{"as": "bob"})
@@ -244,17 +242,17 @@ async def test_a_button_updates_its_message(discord: Discord) -> None:
         assert (later["state"], later["messages"][0]["content"]) == ("updated", "later")
 
 
-async def test_selects(discord: Discord) -> None:
+async def test_select_menus_return_their_values(discord: Discord) -> None:
     async with discord.bot(_poll):
         await discord.slash("poll")
         reply = await discord.act("click", component="drinks", values=["Coffee", "tea"])
         assert (reply["messages"][0]["content"], reply["messages"][0]["ephemeral"]) == ("coffee+tea", True)
         assert (await discord.act("click", component="poll:people", values=["cat"]))["messages"][0]["content"] == "cat"
-        refused = await discord.act("click", component="drinks", values=[])
-        assert (refused["state"], refused["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
+        reply = await discord.act("click", component="drinks", values=[])
+        assert (reply["state"], reply["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
 
 
-async def test_a_form_opens_and_is_sent(discord: Discord) -> None:
+async def test_modal_opens_and_is_submitted(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def feedback(inter: Inter) -> None:
@@ -277,8 +275,8 @@ async def test_a_form_opens_and_is_sent(discord: Discord) -> None:
         assert opened["state"] == "modal"
         assert opened["modal"]["title"] == "Feedback"
         assert [field["label"] for field in opened["modal"]["fields"]] == ["Subject", "Mood"]
-        refused = await discord.act("submit", fields={"mood": "good"})
-        assert refused["error"] == "The field “Subject” is required."
+        reply = await discord.act("submit", fields={"mood": "good"})
+        assert reply["error"] == "The field “Subject” is required."
         too_long = await discord.act("submit", fields={"subject": "x" * 11, "mood": "good"})
         assert too_long["state"] == "refused"
         reply = await discord.act("submit", modal=opened["modal"]["id"], fields={"Subject": "hi", "mood": "bad"})
@@ -286,7 +284,7 @@ async def test_a_form_opens_and_is_sent(discord: Discord) -> None:
         assert (await discord.control("POST", "submit", {"fields": {}}))[0] == 400
 
 
-async def test_a_form_that_a_button_opened_may_change_the_buttons_message(discord: Discord) -> None:
+async def test_modal_opened_by_a_button_can_edit_its_message(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def panel(inter: Inter) -> None:
@@ -314,7 +312,7 @@ async def test_a_form_that_a_button_opened_may_change_the_buttons_message(discor
         )
 
 
-async def test_a_file_is_looked_for_where_the_person_stands(discord: Discord, tmp_path: Any) -> None:
+async def test_relative_file_path_starts_at_the_given_folder(discord: Discord, tmp_path: Any) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def take(inter: Inter, file: disnake.Attachment) -> None:
@@ -326,11 +324,11 @@ async def test_a_file_is_looked_for_where_the_person_stands(discord: Discord, tm
         options = {"file": "note.txt"}
         reply = await discord.act("send", name="take", options=options, folder=str(tmp_path))
         assert reply["messages"][0]["content"] == "text/plain"
-        refused = await discord.act("send", name="take", options=options, folder=str(tmp_path / "none"))
-        assert refused["error"] == "The file “note.txt” cannot be read: No such file or directory."
+        reply = await discord.act("send", name="take", options=options, folder=str(tmp_path / "none"))
+        assert reply["error"] == "The file “note.txt” cannot be read: No such file or directory."
 
 
-async def test_defer_then_edit_then_follow_up(discord: Discord) -> None:
+async def test_deferred_reply_is_edited_and_followed_up(discord: Discord) -> None:
     go_on, finished = asyncio.Event(), 0
 
     def prepare(bot: Bot) -> None:
@@ -354,7 +352,10 @@ async def test_defer_then_edit_then_follow_up(discord: Discord) -> None:
         reply = await discord.slash("slow")
         assert (reply["state"], reply["messages"][0]["content"]) == ("replied", "done")
         await until(lambda: finished == 2)
-        assert [one["content"] for one in (await discord.look("messages"))["messages"]] == ["done", "and more"] * 2
+        assert [message["content"] for message in (await discord.look("messages"))["messages"]] == [
+            "done",
+            "and more",
+        ] * 2
         assert (await discord.look("messages", **{"as": "bob"}))["messages"] == []
 
 
@@ -372,34 +373,34 @@ async def test_files_are_sent_and_served(discord: Discord) -> None:
         (attachment,) = message["attachments"]
         assert (attachment["filename"], attachment["size"]) == ("a b.txt", 8)
         assert message["embeds"][0]["image"]["url"] == attachment["url"]
-        async with discord.http.get(attachment["url"]) as answer:
-            assert await answer.read() == b"contents"
+        async with discord.http.get(attachment["url"]) as response:
+            assert await response.read() == b"contents"
 
 
-async def test_a_bot_that_does_not_answer_did_not_respond() -> None:
-    late: list[int] = []
+async def test_late_response_fails_with_10062() -> None:
+    error_codes: list[int] = []
 
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def silent(inter: Inter) -> None:
             """Silent."""
-            await asked.wait()
+            await go_on.wait()
             try:
                 await inter.response.send_message("too late")
             except disnake.InteractionTimedOut as error:
-                late.append(error.__cause__.code)
+                error_codes.append(error.__cause__.code)
             answered.set()
 
-    asked, answered = asyncio.Event(), asyncio.Event()
+    go_on, answered = asyncio.Event(), asyncio.Event()
     async with local_discord(limits=LENIENT.but({"response_s": 0.05})) as discord, discord.bot(prepare):
         reply = await discord.slash("silent")
         assert (reply["state"], reply["error"]) == ("no_answer", "The application did not respond")
-        asked.set()
+        go_on.set()
         await asyncio.wait_for(answered.wait(), 5)
-    assert late == [10062]
+    assert error_codes == [10062]
 
 
-async def test_answering_twice_is_refused(discord: Discord) -> None:
+async def test_second_response_fails_with_40060(discord: Discord) -> None:
     codes: list[int] = []
 
     def prepare(bot: Bot) -> None:
@@ -419,7 +420,7 @@ async def test_answering_twice_is_refused(discord: Discord) -> None:
     assert codes == [40060]
 
 
-async def test_without_a_bot_there_is_a_sentence(discord: Discord) -> None:
+async def test_command_without_connected_bot_returns_409(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command()
         async def ping(inter: Inter) -> None:
@@ -427,61 +428,61 @@ async def test_without_a_bot_there_is_a_sentence(discord: Discord) -> None:
 
     async with discord.bot(prepare):
         pass
-    status, said = await discord.control("POST", "send", {"name": "ping"})
-    assert (status, said["error"]) == (409, "No bot is connected to the sandbox.")
+    status, answer = await discord.control("POST", "send", {"name": "ping"})
+    assert (status, answer["error"]) == (409, "No bot is connected to the sandbox.")
 
 
-async def test_the_control_port_wants_its_secret(discord: Discord) -> None:
+async def test_control_api_needs_its_secret(discord: Discord) -> None:
     assert (await discord.control("GET", "state", {}, secret="wrong"))[0] == 401
     assert (await discord.control("POST", "send", {"name": "none"}))[1]["error"] == "There is no command “none”."
 
 
-async def test_channel_messages_roles_and_their_events(discord: Discord) -> None:
-    heard: asyncio.Queue[Any] = asyncio.Queue()
+async def test_messages_roles_and_guilds_emit_their_events(discord: Discord) -> None:
+    events: asyncio.Queue[Any] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
         @bot.event
         async def on_message(message: disnake.Message) -> None:
-            heard.put_nowait((message.author.name, message.content))
+            events.put_nowait((message.author.name, message.content))
 
         @bot.event
         async def on_member_update(_: Any, after: disnake.Member) -> None:
-            heard.put_nowait((after.name, [role.name for role in after.roles][1:]))
+            events.put_nowait((after.name, [role.name for role in after.roles][1:]))
 
         @bot.event
         async def on_message_delete(message: disnake.Message) -> None:
-            heard.put_nowait(("deleted", message.content))
+            events.put_nowait(("deleted", message.content))
 
     async with discord.bot(prepare, intents=disnake.Intents.all()) as bot:
         await discord.act("send", content="hello", **{"as": "cat"})
-        assert await heard.get() == ("cat", "hello")
+        assert await events.get() == ("cat", "hello")
         channel = bot.get_channel(int(GENERAL))
         sent = await channel.send("hi")
-        assert await heard.get() == ("botctl-bot", "hi")
+        assert await events.get() == ("botctl-bot", "hi")
         assert (await (await channel.fetch_message(sent.id)).edit("hi!")).content == "hi!"
         await sent.delete()
-        assert await heard.get() == ("deleted", "hi!")
+        assert await events.get() == ("deleted", "hi!")
         await discord.act("world", give_role={"member": "cat", "role": "Moderator"})
-        assert await heard.get() == ("cat", ["Moderator"])
+        assert await events.get() == ("cat", ["Moderator"])
         member = await channel.guild.fetch_member(int(CAT))
         await member.remove_roles(*member.roles[1:])
-        assert await heard.get() == ("cat", [])
+        assert await events.get() == ("cat", [])
         await discord.act("world", add_member={"name": "dan", "roles": ["Admin"]})
         await discord.act("world", add_guild={"name": "Second", "members": ["ann"]})
         await until(lambda: len(bot.guilds) == 2)
         assert channel.guild.get_member_named("dan").top_role.name == "Admin"
 
 
-async def test_the_message_content_intent_hides_what_people_say(discord: Discord) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+async def test_message_content_is_empty_without_the_intent(discord: Discord) -> None:
+    contents: asyncio.Queue[str] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
         @bot.event
         async def on_message(message: disnake.Message) -> None:
-            heard.put_nowait(message.content)
+            contents.put_nowait(message.content)
 
     intents = disnake.Intents.default()
     async with discord.bot(prepare, intents=intents):
         await discord.act("send", text="secret")
         await discord.act("send", text=f"<@{BOT}> open")
-        assert [await heard.get(), await heard.get()] == ["", f"<@{BOT}> open"]
+        assert [await contents.get(), await contents.get()] == ["", f"<@{BOT}> open"]

@@ -1,4 +1,4 @@
-"""Recorded traffic: everything that was said, and no secret of anybody's; its REST part asked again."""
+"""Recorded traffic: complete, without secrets, and replayable."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.support.waiting import until
 
 
 @asynccontextmanager
-async def recorded(discord: Discord) -> AsyncIterator[list[str]]:
-    """The lines of the recording, which grows."""
+async def record(discord: Discord) -> AsyncIterator[list[str]]:
+    """The growing list of recorded lines."""
     lines: list[str] = []
 
     async def listen(client: SandboxClient) -> None:
         async for line in client.traffic():
-            lines.append(line)  # noqa: PERF401 - seen as they come
+            lines.append(line)  # noqa: PERF401 - tests read the list while it grows
 
     async with SandboxClient(discord.url, SECRET) as client:
         listening = asyncio.create_task(listen(client))
@@ -39,24 +39,24 @@ async def recorded(discord: Discord) -> AsyncIterator[list[str]]:
         await asyncio.wait((listening,))
 
 
-async def busy(discord: Discord) -> list[str]:
-    """A bot and people at work with every kind of secret that there is; these secrets."""
+async def use_all_secrets(discord: Discord) -> list[str]:
+    """Use every kind of secret over REST and the gateway; returns the secrets."""
     sandbox = discord.sandbox
     async with discord.wire("?v=10&encoding=json&compress=zlib-stream") as wire:
         session = (await wire.identify())["session_id"]
         command = [{"name": "ping", "description": "Ping"}]
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=command)
-        asked = asyncio.create_task(discord.slash("ping"))
-        heard = (await wire.hear_until("INTERACTION_CREATE"))["d"]
-        callback = f"/interactions/{heard['id']}/{heard['token']}/callback"
-        await discord.rest("POST", callback, json={"type": 4, "data": {"content": f"It is {heard['token']}."}})
-        await asked
-        await wire.say(6, {"token": TOKEN, "session_id": session, "seq": 1})  # a second one: 4005
-        _, hook = await discord.rest("POST", f"/channels/{GENERAL}/webhooks", json={"name": "news"})
-        await discord.rest("POST", f"/webhooks/{hook['id']}/{hook['token']}", json={"content": "extra"})
+        command_task = asyncio.create_task(discord.slash("ping"))
+        interaction = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        callback = f"/interactions/{interaction['id']}/{interaction['token']}/callback"
+        await discord.rest("POST", callback, json={"type": 4, "data": {"content": f"It is {interaction['token']}."}})
+        await command_task
+        await wire.say(6, {"token": TOKEN, "session_id": session, "seq": 1})  # RESUME in a session: 4005
+        _, webhook = await discord.rest("POST", f"/channels/{GENERAL}/webhooks", json={"name": "news"})
+        await discord.rest("POST", f"/webhooks/{webhook['id']}/{webhook['token']}", json={"content": "extra"})
         await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": f"{TOKEN}!"})
-        _, said = await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": "good"})
-        await discord.rest("PATCH", f"/channels/{GENERAL}/messages/{said['id']}", json={"content": "better"})
+        _, message = await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": "good"})
+        await discord.rest("PATCH", f"/channels/{GENERAL}/messages/{message['id']}", json={"content": "better"})
         await discord.rest("GET", "/channels/1")
     code = sandbox.grants.code(Grant(BOT, ANN, ("identify",), 0.0), "http://localhost", None, sandbox.clock.monotonic())
     form = {
@@ -66,74 +66,78 @@ async def busy(discord: Discord) -> list[str]:
         "code": code,
         "redirect_uri": "http://localhost",
     }
-    async with discord.http.post(f"{discord.url}/api/v10/oauth2/token", data=form) as answer:
-        made = await answer.json()
-    secrets = [TOKEN, SECRET, heard["token"], hook["token"], code, form["client_secret"]]
-    return [*secrets, made["access_token"], made["refresh_token"]]
+    async with discord.http.post(f"{discord.url}/api/v10/oauth2/token", data=form) as response:
+        issued = await response.json()
+    secrets = [TOKEN, SECRET, interaction["token"], webhook["token"], code, form["client_secret"]]
+    return [*secrets, issued["access_token"], issued["refresh_token"]]
 
 
-async def test_a_recording_has_all_that_was_said_and_no_secret() -> None:
-    async with local_discord() as discord, recorded(discord) as lines:
-        secrets = await busy(discord)
+async def test_recording_contains_all_traffic_and_no_secret() -> None:
+    async with local_discord() as discord, record(discord) as lines:
+        secrets = await use_all_secrets(discord)
         await until(lambda: "/oauth2/token" in lines[-1], what="the last request")
         text = "".join(lines)
     assert len(secrets) == 8
     for number, secret in enumerate(secrets):
         assert secret not in text, number
-    found = read(text)
-    events = [one["sent"]["t"] for one in found if "sent" in one]
+    entries = read(text)
+    events = [entry["sent"]["t"] for entry in entries if "sent" in entry]
     assert [name for name in events if name][:3] == ["READY", "GUILD_CREATE", "INTERACTION_CREATE"]
-    assert next(one["heard"] for one in found if "heard" in one)["d"]["token"] == MARK
-    calls = [f"{one['rest']['method']} {one['rest']['path']} {one['rest']['status']}" for one in found if "rest" in one]
+    assert next(entry["heard"] for entry in entries if "heard" in entry)["d"]["token"] == MARK
+    calls = [
+        f"{entry['rest']['method']} {entry['rest']['path']} {entry['rest']['status']}"
+        for entry in entries
+        if "rest" in entry
+    ]
     assert f"POST /api/v10/channels/{GENERAL}/messages 200" in calls
-    assert any(one.startswith("POST /api/v10/interactions/") and MARK in one for one in calls)
-    assert found[-1]["bot"] == ""  # a web application, not a bot
+    assert any(call.startswith("POST /api/v10/interactions/") and MARK in call for call in calls)
+    assert entries[-1]["bot"] == ""  # a web application, not a bot
 
 
-async def test_its_requests_are_asked_again_with_the_ids_of_now(capsys: pytest.CaptureFixture[str]) -> None:
-    async with local_discord() as discord, recorded(discord) as lines:
-        await busy(discord)
+async def test_recorded_requests_are_replayed_with_current_ids(capsys: pytest.CaptureFixture[str]) -> None:
+    async with local_discord() as discord, record(discord) as lines:
+        await use_all_secrets(discord)
         await until(lambda: "/oauth2/token" in lines[-1], what="the last request")
-        asked = list(requests(read("".join(lines))))
-    assert [one.method for one in asked] == ["PUT", "POST", "POST", "PATCH", "GET"]
+        recorded_requests = list(requests(read("".join(lines))))
+    assert [request.method for request in recorded_requests] == ["PUT", "POST", "POST", "PATCH", "GET"]
     async with local_discord() as other:
         async with SandboxClient(other.url, SECRET) as client:
-            assert await _asked_again(client, asked)
+            assert await _asked_again(client, recorded_requests)
             assert capsys.readouterr().out == "5 requests: as before.\n"
             await other.act("world", edit_role={"role": "botctl-bot", "deny": ["MANAGE_WEBHOOKS"]})
-            assert not await _asked_again(client, asked)
-        _, said = await other.rest("GET", f"/channels/{GENERAL}/messages")
+            assert not await _asked_again(client, recorded_requests)
+        _, messages = await other.rest("GET", f"/channels/{GENERAL}/messages")
     assert capsys.readouterr().out == (
         f"POST /api/v10/channels/{GENERAL}/webhooks: 403 instead of 200\n1 of 5 requests were answered otherwise.\n"
     )
-    assert "better" in [one["content"] for one in said]  # the PATCH has met the message of now
+    assert "better" in [message["content"] for message in messages]  # the PATCH reached the new message
 
 
-async def test_nobody_listens_without_the_secret_or_to_nobody() -> None:
+async def test_recording_needs_the_secret_and_a_running_sandbox() -> None:
     async with local_discord() as discord:
         async with SandboxClient(discord.url, "guessed") as client:
             with pytest.raises(BotctlError, match="control secret"):
                 await anext(client.traffic())
-        assert not discord.running.traffic.recorded
+        assert not discord.running.traffic.has_subscribers
         url = discord.url
     async with SandboxClient(url, SECRET) as client:
         with pytest.raises(BotctlError, match="does not answer"):
             await anext(client.traffic())
 
 
-def test_who_reads_too_slowly_is_told_what_was_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_recorder_gets_the_number_of_missed_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     from botctl.sandbox.model.default_world import default_world
     from botctl.sandbox.server import Access, Sandbox
     from botctl.sandbox.web import traffic
 
-    monkeypatch.setattr(traffic, "_WAITING_MOST", 2)
-    hub = traffic.Traffic(Sandbox(default_world(), Access({TOKEN: BOT}, SECRET)))
-    with hub.listen() as lines:
+    monkeypatch.setattr(traffic, "_MAX_QUEUED", 2)
+    publisher = traffic.Traffic(Sandbox(default_world(), Access({TOKEN: BOT}, SECRET)))
+    with publisher.subscribe() as queue:
         for code in range(4):
-            hub.frame(1, BOT, "closed", code)
-        assert [json.loads(lines.get_nowait())["closed"] for _ in range(2)] == [0, 1]
-        hub.frame(1, BOT, "closed", 4)
-        assert [json.loads(lines.get_nowait()) for _ in range(1)] == [{"missed": 2}]
+            publisher.record_frame(1, BOT, "closed", code)
+        assert [json.loads(queue.get_nowait())["closed"] for _ in range(2)] == [0, 1]
+        publisher.record_frame(1, BOT, "closed", 4)
+        assert [json.loads(queue.get_nowait()) for _ in range(1)] == [{"missed": 2}]
 
 
 HEAD = '{"at": "2026-01-01T00:00:00+00:00", "traffic": 1}\n'
@@ -153,56 +157,56 @@ HEAD = '{"at": "2026-01-01T00:00:00+00:00", "traffic": 1}\n'
         ({"connection": 2, "closed": 4004}, "dice ← closes connection 2 with 4004"),
     ],
 )
-def test_a_person_reads_a_line_each(line: dict[str, Any], text: str) -> None:
+def test_each_entry_is_rendered_as_one_line(line: dict[str, Any], text: str) -> None:
     assert shown({"at": "2026-01-01T10:11:12.130000+00:00", "bot": "dice", **line}).endswith(text)
 
 
-def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
+def test_truncated_recording_is_read_up_to_the_cut() -> None:
     assert read(HEAD + '{"missed": 1}\n{"at": "2026') == [{"missed": 1}]
-    for wrong in ("", "hello\n", '{"traffic": 2}\n', HEAD + "[]\n{}\n"):
+    for text in ("", "hello\n", '{"traffic": 2}\n', HEAD + "[]\n{}\n"):
         with pytest.raises(UsageError, match="recording"):
-            read(wrong)
+            read(text)
 
 
-def test_ids_are_learned_from_two_answers_to_one_request() -> None:
-    renamed = Renaming()
-    renamed.learn({"id": GUILD, "list": [{"id": ANN}], "n": 1}, {"id": "1" * 18, "list": [{"id": "2" * 18}], "n": 2})
-    assert renamed(f"/guilds/{GUILD}/members/{ANN}/{BOT}") == f"/guilds/{'1' * 18}/members/{'2' * 18}/{BOT}"
-    assert renamed(None) is None
+def test_ids_are_learned_from_two_responses_to_one_request() -> None:
+    renaming = Renaming()
+    renaming.learn({"id": GUILD, "list": [{"id": ANN}], "n": 1}, {"id": "1" * 18, "list": [{"id": "2" * 18}], "n": 2})
+    assert renaming(f"/guilds/{GUILD}/members/{ANN}/{BOT}") == f"/guilds/{'1' * 18}/members/{'2' * 18}/{BOT}"
+    assert renaming(None) is None
 
 
-async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest.CaptureFixture[str]) -> None:
-    """What came of it then can be seen once more: a bot that fails on one event does so again."""
-    heard: list[str] = []
+async def test_recorded_events_are_replayed_to_connected_bots(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bot that fails on an event can be tested with the same event."""
+    contents: list[str] = []
 
     def listen(bot: Bot) -> None:
         @bot.listen()
         async def on_message(message: disnake.Message) -> None:
-            heard.append(message.content)
+            contents.append(message.content)
 
     async with local_discord() as discord:
         async with discord.bot(listen, intents=disnake.Intents.all()):
-            async with recorded(discord) as lines:
+            async with record(discord) as lines:
                 await discord.act("send", text="once", **{"as": "bob"})
-                await until(lambda: heard == ["once"])
+                await until(lambda: contents == ["once"])
                 await until(lambda: any("MESSAGE_CREATE" in line for line in lines))
-            told = list(events(read("".join(lines))))
-            assert [one.event for one in told] == ["MESSAGE_CREATE"]
+            recorded_events = list(events(read("".join(lines))))
+            assert [event.event for event in recorded_events] == ["MESSAGE_CREATE"]
             async with SandboxClient(discord.url, SECRET) as client:
-                assert await _told_again(client, told)
-                await until(lambda: heard == ["once", "once"])
+                assert await _told_again(client, recorded_events)
+                await until(lambda: contents == ["once", "once"])
                 assert "1 of 1 events were told again." in capsys.readouterr().out
         await until(lambda: not discord.sandbox.sessions.by_id)
         async with SandboxClient(discord.url, SECRET) as client:
-            assert not await _told_again(client, told)
+            assert not await _told_again(client, recorded_events)
         assert "1 were not heard: botctl-bot is not connected" in capsys.readouterr().out
 
 
-def test_what_begins_a_session_or_had_a_secret_is_not_told_again() -> None:
+def test_session_events_and_events_with_secrets_are_not_replayed() -> None:
     sent = [
         {"op": 0, "t": "READY", "d": {}},
         {"op": 0, "t": "INTERACTION_CREATE", "d": {"token": MARK}},
         {"op": 11, "t": None, "d": None},
         {"op": 0, "t": "TYPING_START", "d": {"user_id": "1"}},
     ]
-    assert [one.event for one in events({"bot": "b", "sent": one} for one in sent)] == ["TYPING_START"]
+    assert [event.event for event in events({"bot": "b", "sent": event} for event in sent)] == ["TYPING_START"]

@@ -1,5 +1,5 @@
-"""The control API: what people and tests ask of a sandbox.
+"""The control API, for people and tests.
 
-Requests come in as JSON with the control secret. What a person does goes on to `actions`; what an operator asks is
-answered from the sandbox. Read `routes` first.
+Requests come in as JSON with the control secret. `people` passes a person's requests on to `actions`; `operator`
+shows and changes the sandbox itself. Read `routes` first.
 """

@@ -1,4 +1,4 @@
-"""What a request of the control API says: the query of a GET, else the JSON of its body."""
+"""The arguments of a control API request: the query of a GET, or the JSON body."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ async def read(request: web.Request) -> Json:
     return body
 
 
-def number(body: Json, name: str, default: float) -> float:
-    said = body.get(name)
+def read_number(body: Json, name: str, default: float) -> float:
+    value = body.get(name)
     try:
-        return default if said is None else float(said)
+        return default if value is None else float(value)
     except (TypeError, ValueError):
         raise UsageError(f"“{name}” must be a number.") from None

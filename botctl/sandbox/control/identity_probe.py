@@ -1,4 +1,4 @@
-"""How a sandbox is told from whoever else may listen on its port, without showing the secret to either."""
+"""Check that the server on a port is a sandbox with the right secret, without sending the secret."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ from typing import Final
 PATH: Final = "/_control/hello"
 
 
-def proof(secret: str, nonce: str) -> str:
-    """What only a sandbox with ``secret`` can answer to ``nonce``."""
+def compute_proof(secret: str, nonce: str) -> str:
+    """The response to ``nonce``, which only a sandbox with ``secret`` can compute."""
     return hmac.digest(secret.encode(), b"hello\0" + nonce.encode(), "sha256").hex()
 
 
-async def knows(host: str, port: int, secret: str) -> bool:
-    """Whether a sandbox with ``secret`` answers there.
-
-    Raises:
-        OSError: nobody listens.
-    """
+async def is_sandbox(host: str, port: int, secret: str) -> bool:
+    """Does a sandbox with ``secret`` listen there? Raises OSError when nothing listens."""
     nonce = secrets.token_hex(16)
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(f"GET {PATH}?nonce={nonce} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        await reader.readuntil(proof(secret, nonce).encode())
+        await reader.readuntil(compute_proof(secret, nonce).encode())
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return False
     else:

@@ -1,4 +1,4 @@
-"""What those ask who run the sandbox and not take part in it: how all is, and that something else be so."""
+"""Show and change the sandbox: state, sessions, clock, limits, tokens, world, incidents."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import world_changes
-from botctl.sandbox.control.body import number
+from botctl.sandbox.control.body import read_number
 from botctl.sandbox.incidents import catalogue, scenario
-from botctl.sandbox.incidents.runner import Incidents
+from botctl.sandbox.incidents.runner import IncidentRunner
 from botctl.sandbox.model import visibility
 from botctl.sandbox.model.acting_user import acting_user
 from botctl.sandbox.model.gateway import session
@@ -17,108 +17,114 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 
 Json = dict[str, Any]
-_NO_RESUME = frozenset({CloseCode.INVALID_SEQ[0], CloseCode.SESSION_TIMED_OUT[0]})  # Discord: "start a new session"
+# Discord says to start a new session after these
+_SESSION_ENDING_CODES = frozenset({CloseCode.INVALID_SEQ[0], CloseCode.SESSION_TIMED_OUT[0]})
 
 
 async def state(sandbox: Sandbox, body: Json) -> Json:
-    """The world in short: guilds, commands, bots. With ``as`` (and ``channel``, ``guild``) each command that this
-    person does not see there has the reason as ``hidden``.
+    """A summary: guilds, commands, bots. With ``as`` (and ``channel``, ``guild``) a command that this person does not
+    see has the reason as ``hidden``.
     """
     world = sandbox.world
-    commands = [{"guild_id": None, **one} for app in world.applications.values() for one in app.all_commands()]
+    commands = [{"guild_id": None, **command} for app in world.applications.values() for command in app.all_commands()]
     if body.get("as"):
-        who = acting_user(world, body)
-        why = {
-            one["id"]: reason
-            for app, one in visibility.listed(world, who)
-            if (reason := visibility.hidden(world, app, one, who))
+        user = acting_user(world, body)
+        reasons = {
+            command["id"]: reason
+            for app, command in visibility.listed(world, user)
+            if (reason := visibility.hidden(world, app, command, user))
         }
-        commands = [{**one, "hidden": why[one["id"]]} if one["id"] in why else one for one in commands]
+        commands = [
+            {**command, "hidden": reasons[command["id"]]} if command["id"] in reasons else command
+            for command in commands
+        ]
     return {
-        "guilds": [_guild(sandbox, one.id) for one in world.guilds.values()],
+        "guilds": [_guild_summary(sandbox, guild.id) for guild in world.guilds.values()],
         "commands": commands,
-        "bots": [_bot(sandbox, one.id) for one in world.applications.values()],
+        "bots": [_bot_summary(sandbox, app.id) for app in world.applications.values()],
     }
 
 
 async def gateway(sandbox: Sandbox, body: Json) -> Json:
-    """Do to every connected session what ``action`` says: op 1, op 7, op 9, a close code, or a cut connection."""
+    """Apply ``action`` to every connected session: op 1, op 7, op 9, a close code, or an abort."""
     action = body.get("action")
     connected = sandbox.sessions.connected()
-    for one in connected:
-        line = one.line
-        if line is None:
+    for gateway_session in connected:
+        transport = gateway_session.line
+        if transport is None:
             continue
         if action == "reconnect":
-            session.ask_reconnect(one)
+            session.ask_reconnect(gateway_session)
         elif action == "heartbeat":
-            session.ask_heartbeat(one)
+            session.ask_heartbeat(gateway_session)
         elif action == "invalidate":
-            sandbox.sessions.invalidate(one, sandbox.clock.monotonic(), resumable=bool(body.get("resumable")))
+            sandbox.sessions.invalidate(
+                gateway_session, sandbox.clock.monotonic(), resumable=bool(body.get("resumable"))
+            )
         elif action == "close":
-            line.close(code := int(number(body, "code", CloseCode.UNKNOWN_ERROR[0])), "")
-            if code in _NO_RESUME:
-                sandbox.sessions.forget([one])
+            transport.close(code := int(read_number(body, "code", CloseCode.UNKNOWN_ERROR[0])), "")
+            if code in _SESSION_ENDING_CODES:
+                sandbox.sessions.forget([gateway_session])
         elif action == "drop":
-            line.abort()
+            transport.abort()
         else:
-            hint = "Actions: heartbeat, reconnect, invalidate, close, drop."
+            hint = 'Set "action" to heartbeat, reconnect, invalidate, close or drop.'
             raise UsageError(f"There is no action “{action}”.", hint=hint)
     return {"sessions": len(connected)}
 
 
 async def clock(sandbox: Sandbox, body: Json) -> Json:
-    """Move the sandbox's clock ahead by ``advance_s``, if given; answers with its time, ISO 8601 in UTC."""
-    sandbox.clock.advance(number(body, "advance_s", 0.0))
+    """Advance the sandbox's clock by ``advance_s``, if given; returns its time, ISO 8601 in UTC."""
+    sandbox.clock.advance(read_number(body, "advance_s", 0.0))
     return {"now": sandbox.world.timestamp()}
 
 
-async def faults(judge: OpenApiCheck | None, _: Json) -> Json:
-    """What the self-check found, and whether it is ``on``."""
-    return {"on": judge is not None, **(judge.report() if judge else {})}
+async def openapi_faults(openapi_check: OpenApiCheck | None, _: Json) -> Json:
+    """The report of the self-check, and whether it is ``on``."""
+    return {"on": openapi_check is not None, **(openapi_check.report() if openapi_check else {})}
 
 
 async def limits(sandbox: Sandbox, body: Json) -> Json:
-    """Change the limits that ``body`` names (see docs/sandbox-limits.md); answers with all of them."""
+    """Change the limits in ``body`` (see docs/sandbox-limits.md); returns all limits."""
     sandbox.limits = sandbox.limits.but(body)
     return sandbox.limits.shown()
 
 
 async def token(sandbox: Sandbox, body: Json) -> Json:
-    """The token of ``application`` (else the first bot), a new one with ``reset``: the old one and its sessions end."""
+    """The token of ``application`` (default: the first bot). ``reset`` makes a new one and ends all sessions."""
     bots = sandbox.world.applications
     bot = str(body.get("application") or next(iter(bots)))
     if bot not in bots:
-        raise UsageError(f"There is no application “{bot}”.", hint=f"There is: {', '.join(bots)}.")
+        raise UsageError(f"There is no application “{bot}”.", hint=f"Applications: {', '.join(bots)}.")
     if body.get("reset"):
         sandbox.reset_token(bot)
-    found = next((token for token, owner in sandbox.access.tokens.items() if owner == bot), None)
-    return {"application": bot, "token": found}
+    bot_token = next((token for token, owner in sandbox.access.tokens.items() if owner == bot), None)
+    return {"application": bot, "token": bot_token}
 
 
-async def tell(sandbox: Sandbox, body: Json) -> Json:
-    """Tell the sessions of ``application`` the ``event`` with its ``data``, as it is; how many heard it.
+async def emit_event(sandbox: Sandbox, body: Json) -> Json:
+    """Send ``event`` with ``data`` to the sessions of ``application``; returns how many got it.
 
-    Nothing is checked and nothing in the world changes: it is for events that were recorded.
+    For recorded events: the data is not checked and the world does not change.
     """
     event, data = body.get("event"), body.get("data")
     if not isinstance(event, str) or not isinstance(data, dict):
         raise UsageError(
-            "An event has a name and data.", hint='{"application", "event": "MESSAGE_CREATE", "data": {…}}'
+            "An event needs a name and data.", hint='Send {"application": …, "event": "MESSAGE_CREATE", "data": {…}}.'
         )
     guild_id = str(data["guild_id"]) if data.get("guild_id") else None
     return {"told": sandbox.emit(event, data, guild_id, application_id=str(body.get("application")))}
 
 
 async def change_world(sandbox: Sandbox, body: Json) -> Json:
-    """Change who and what there is: one or more of `world_changes.CHANGES`, each with its own object."""
+    """Apply one or more of `world_changes.CHANGES`, each with its arguments."""
     return {name: world_changes.apply(sandbox, name, arguments) for name, arguments in body.items()}
 
 
-async def incident(incidents: Incidents, body: Json) -> Json:
-    """Begin the incident ``name`` with its ``settings``, for ``for_s`` seconds if given; or ``stop`` the one so called.
+async def incident(incidents: IncidentRunner, body: Json) -> Json:
+    """Start the incident ``name`` with ``settings``, for ``for_s`` seconds if given; or ``stop`` it ("all": all).
 
-    Without either: what there is, and what goes on. ``scenario`` is the text of one to play; ``stop`` may be "all".
+    ``scenario`` is the text of a scenario to play. All but a start return the catalogue and the running incidents.
     """
     if body.get("scenario"):
         incidents.play(scenario.parse(str(body["scenario"])))
@@ -127,47 +133,56 @@ async def incident(incidents: Incidents, body: Json) -> Json:
     elif body.get("stop"):
         name = catalogue.find(str(body["stop"])).name
         if not await incidents.stop(name):
-            raise UsageError(f"The incident {name} does not go on.")
+            raise UsageError(f"The incident {name} is not running.")
     elif body.get("name"):
-        for_s = None if body.get("for_s") is None else number(body, "for_s", 0.0)
-        begun = await incidents.start(str(body["name"]), for_s=for_s, **(body.get("settings") or {}))
-        return {"name": begun.name, "settings": dict(begun.settings), "result": dict(begun.result)}
+        for_s = None if body.get("for_s") is None else read_number(body, "for_s", 0.0)
+        started = await incidents.start(str(body["name"]), for_s=for_s, **(body.get("settings") or {}))
+        return {"name": started.name, "settings": dict(started.settings), "result": dict(started.result)}
     return {
         "incidents": [
-            {"name": one.name, "what": one.what, "source": one.source, "settings": dict(one.settings)}
-            for one in catalogue.INCIDENTS.values()
+            {"name": entry.name, "what": entry.description, "source": entry.source, "settings": dict(entry.settings)}
+            for entry in catalogue.INCIDENTS.values()
         ],
         "going_on": [
-            {"name": one.name, "settings": dict(one.settings), "began_at": one.began_at, "for_s": one.for_s}
-            for one in incidents.going_on()
+            {
+                "name": running.name,
+                "settings": dict(running.settings),
+                "began_at": running.began_at,
+                "for_s": running.for_s,
+            }
+            for running in incidents.list_running()
         ],
         "scenario": incidents.playing,
     }
 
 
-def _guild(sandbox: Sandbox, guild_id: str) -> Json:
+def _guild_summary(sandbox: Sandbox, guild_id: str) -> Json:
     world = sandbox.world
     guild = world.guilds[guild_id]
     return {
         "id": guild.id,
         "name": guild.name,
-        "channels": [{"id": one.id, "name": one.name} for one in guild.channels.values()],
-        "threads": [{"id": one.id, "name": one.name} for one in guild.threads.values()],
-        "roles": [{"id": one.id, "name": one.name} for one in guild.roles.values()],
+        "channels": [{"id": channel.id, "name": channel.name} for channel in guild.channels.values()],
+        "threads": [{"id": thread.id, "name": thread.name} for thread in guild.threads.values()],
+        "roles": [{"id": role.id, "name": role.name} for role in guild.roles.values()],
         "members": [
             {
-                "id": one.user_id,
-                "name": world.users[one.user_id].name,
-                "bot": world.users[one.user_id].bot,
-                "locale": world.users[one.user_id].locale,
-                "roles": [guild.roles[role].name for role in one.roles],
+                "id": member.user_id,
+                "name": world.users[member.user_id].name,
+                "bot": world.users[member.user_id].bot,
+                "locale": world.users[member.user_id].locale,
+                "roles": [guild.roles[role].name for role in member.roles],
             }
-            for one in guild.members.values()
+            for member in guild.members.values()
         ],
     }
 
 
-def _bot(sandbox: Sandbox, application_id: str) -> Json:
-    there = [one for one in sandbox.sessions.connected() if one.application_id == application_id]
+def _bot_summary(sandbox: Sandbox, application_id: str) -> Json:
+    connected = [
+        gateway_session
+        for gateway_session in sandbox.sessions.connected()
+        if gateway_session.application_id == application_id
+    ]
     name = sandbox.world.applications[application_id].name
-    return {"application_id": application_id, "name": name, "shards": len(there), "connected": bool(there)}
+    return {"application_id": application_id, "name": name, "shards": len(connected), "connected": bool(connected)}

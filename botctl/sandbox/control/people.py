@@ -1,6 +1,6 @@
-"""What a person does and sees: they use commands, click, fill in forms, speak, read.
+"""A person's requests: use a command, click, submit a form, write, read messages.
 
-What waits for the bot does so for at most ``timeout_s`` of the body.
+Requests that wait for the bot wait at most ``timeout_s`` of the body.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import user_interactions, user_messages
 from botctl.sandbox.control import serializers
-from botctl.sandbox.control.body import number
+from botctl.sandbox.control.body import read_number
 from botctl.sandbox.model.acting_user import ActingUser, acting_user
 from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import drafts
@@ -20,37 +20,35 @@ from botctl.sandbox.model.world import Message
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_TIMEOUT_S = 5.0
-_LIMIT = 20
-_APOLOGY_S = 1.0  # for a word in private instead of the public answer that the bot took back
+_DEFAULT_TIMEOUT_S = 5.0
+_DEFAULT_LIMIT = 20
+_WITHDRAWN_S = 1.0  # wait for a private reply after the bot deleted its public one
 
 
 async def send(sandbox: Sandbox, body: Json) -> Json:
-    """Use a command, or say something: without a ``name`` it is the plain message of ``text`` (or ``content``), in
-    answer to ``reply_to`` if that is the id of a message.
-    """
-    who = acting_user(sandbox.world, body)
+    """Use the command ``name``, or without it post a message of ``text`` (or ``content``); ``reply_to``: message id."""
+    user = acting_user(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
-        return _say(sandbox, who, body)
-    return await _seen(sandbox, user_interactions.invoke(sandbox, who, body), body)
+        return _send_message(sandbox, user, body)
+    return await _wait_for_reply(sandbox, user_interactions.invoke(sandbox, user, body), body)
 
 
 async def edit(sandbox: Sandbox, body: Json) -> Json:
-    """Change what one said: the newest own message, or ``message``, to ``text``."""
-    who = acting_user(sandbox.world, body)
-    return _shown(sandbox, user_messages.edit(sandbox, who, str(body.get("text") or ""), body.get("message")))
+    """Change the person's newest message, or ``message``, to ``text``."""
+    user = acting_user(sandbox.world, body)
+    return _message_reply(sandbox, user_messages.edit(sandbox, user, str(body.get("text") or ""), body.get("message")))
 
 
 async def delete(sandbox: Sandbox, body: Json) -> Json:
-    """Delete the newest own message, or ``message``."""
-    return _shown(sandbox, user_messages.delete(sandbox, acting_user(sandbox.world, body), body.get("message")))
+    """Delete the person's newest message, or ``message``."""
+    return _message_reply(sandbox, user_messages.delete(sandbox, acting_user(sandbox.world, body), body.get("message")))
 
 
 async def react(sandbox: Sandbox, body: Json) -> Json:
-    """Give the newest message, or ``message``, the reaction ``emoji``; with ``remove`` take it back."""
-    who, emoji = acting_user(sandbox.world, body), str(body.get("emoji") or "")
-    said = user_messages.react(sandbox, who, emoji, body.get("message"), remove=bool(body.get("remove")))
-    return _shown(sandbox, said)
+    """Add the reaction ``emoji`` to the newest message, or ``message``; with ``remove``, remove it."""
+    user, emoji = acting_user(sandbox.world, body), str(body.get("emoji") or "")
+    message = user_messages.react(sandbox, user, emoji, body.get("message"), remove=bool(body.get("remove")))
+    return _message_reply(sandbox, message)
 
 
 async def typing(sandbox: Sandbox, body: Json) -> Json:
@@ -59,68 +57,69 @@ async def typing(sandbox: Sandbox, body: Json) -> Json:
 
 
 async def click(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, user_interactions.click(sandbox, acting_user(sandbox.world, body), body), body)
+    return await _wait_for_reply(
+        sandbox, user_interactions.click(sandbox, acting_user(sandbox.world, body), body), body
+    )
 
 
 async def submit(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, user_interactions.submit(sandbox, acting_user(sandbox.world, body), body), body)
+    return await _wait_for_reply(
+        sandbox, user_interactions.submit(sandbox, acting_user(sandbox.world, body), body), body
+    )
 
 
 async def complete(sandbox: Sandbox, body: Json) -> Json:
-    asked = user_interactions.complete(sandbox, acting_user(sandbox.world, body), body)
-    if isinstance(asked, Interaction):
-        await _watch(sandbox, asked, number(body, "timeout_s", _TIMEOUT_S))
-        return {"choices": asked.choices or []}
-    return {"choices": asked}
+    result = user_interactions.complete(sandbox, acting_user(sandbox.world, body), body)
+    if isinstance(result, Interaction):
+        await _wait_until_final(sandbox, result, read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S))
+        return {"choices": result.choices or []}
+    return {"choices": result}
 
 
 async def list_messages(sandbox: Sandbox, body: Json) -> Json:
-    """What the person sees in the channel, oldest first."""
-    who = acting_user(sandbox.world, body)
-    limit = int(number(body, "limit", _LIMIT))
-    found = drafts.listed(sandbox.world, who.channel.id, viewer=who.user.id, limit=limit)
-    return {"messages": [serializers.message(one, sandbox.world) for one in reversed(found)]}
+    """The messages that the person sees in the channel, oldest first."""
+    user = acting_user(sandbox.world, body)
+    limit = int(read_number(body, "limit", _DEFAULT_LIMIT))
+    messages = drafts.listed(sandbox.world, user.channel.id, viewer=user.user.id, limit=limit)
+    return {"messages": [serializers.message(message, sandbox.world) for message in reversed(messages)]}
 
 
-async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
-    """The reply that the person sees, once it is final or ``timeout_s`` is over."""
+async def _wait_for_reply(sandbox: Sandbox, interaction: Interaction, body: Json) -> Json:
+    """The reply that the person sees when it is final or ``timeout_s`` is over."""
     began_s = sandbox.world.clock.monotonic()
-    timeout_s = number(body, "timeout_s", _TIMEOUT_S)
-    await _watch(sandbox, opened, timeout_s)
-    if opened.withdrawn:
-        await _watch(sandbox, opened, min(timeout_s, _APOLOGY_S), lambda: not opened.withdrawn)
-    return serializers.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
+    timeout_s = read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S)
+    await _wait_until_final(sandbox, interaction, timeout_s)
+    if interaction.withdrawn:
+        await _wait_until_final(sandbox, interaction, min(timeout_s, _WITHDRAWN_S), lambda: not interaction.withdrawn)
+    return serializers.reply(interaction, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
 
-async def _watch(
-    sandbox: Sandbox, opened: Interaction, timeout_s: float, done: Callable[[], bool] | None = None
+async def _wait_until_final(
+    sandbox: Sandbox, interaction: Interaction, timeout_s: float, done: Callable[[], bool] | None = None
 ) -> None:
-    """Wait until ``opened`` is final, or ``done`` says so, for at most ``timeout_s``; for its first answer at most as
-    long as Discord does.
-
-    Both follow the sandbox's clock, which may be moved.
-    """
+    """Wait for a final reply or ``done()``, at most ``timeout_s``; for a first response, at most Discord's deadline."""
     changed = asyncio.Event()
-    opened.on_change = changed.set
+    interaction.on_change = changed.set
     clock, response_s = sandbox.clock, sandbox.book.deadlines.response_s
     began_s = clock.monotonic()
-    while not (done() if done else opened.final):
-        limit_s = min(timeout_s, response_s) if opened.state is InteractionState.WAITING else timeout_s
+    while not (done() if done else interaction.final):
+        limit_s = min(timeout_s, response_s) if interaction.state is InteractionState.WAITING else timeout_s
         try:
             async with clock.timeout(began_s + limit_s - clock.monotonic()):
                 await changed.wait()
         except TimeoutError:
             break
         changed.clear()
-    opened.on_change = None
+    interaction.on_change = None
 
 
-def _say(sandbox: Sandbox, who: ActingUser, body: Json) -> Json:
+def _send_message(sandbox: Sandbox, user: ActingUser, body: Json) -> Json:
     text = str(body.get("text") or body.get("content") or "")
     if text.startswith("/"):
-        raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
-    return _shown(sandbox, user_messages.say(sandbox, who, text, reply_to=body.get("reply_to")))
+        hint = 'Send {"type": "slash", "name": …, "options": …}.'
+        raise UsageError("A command cannot be sent as text.", hint=hint)
+    return _message_reply(sandbox, user_messages.say(sandbox, user, text, reply_to=body.get("reply_to")))
 
 
-def _shown(sandbox: Sandbox, message: Message) -> Json:
-    return {"type": "message", "content": message.content, **serializers.said(message, sandbox.world)}
+def _message_reply(sandbox: Sandbox, message: Message) -> Json:
+    return {"type": "message", "content": message.content, **serializers.message_reply(message, sandbox.world)}

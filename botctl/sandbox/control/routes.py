@@ -1,8 +1,8 @@
-"""The person's side and the test's: HTTP and JSON under ``/_control``, with the control secret.
+"""The HTTP routes of the control API: JSON under ``/_control``, with the control secret.
 
-Errors are ``{"error": sentence, "hint": sentence, "exit_code"?}``: 400 for a wrong call or what Discord refuses, 401
-without the secret, 409 when no bot is connected. What Discord's own client would refuse to send is no error: its Reply
-has the state ``refused``.
+Errors are ``{"error": sentence, "hint": sentence, "exit_code"?}``: 400 for a wrong request or an error of Discord, 401
+without the secret, 409 when no bot is connected. When Discord's own client would not send the input, the response is
+200 with the state ``refused``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from botctl.sandbox.incidents.runner import RUNNER
 from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.commands.options import ClientRejected
 from botctl.sandbox.web.keys import SANDBOX
-from botctl.sandbox.web.openapi_check import JUDGE
-from botctl.sandbox.web.responses import respond
+from botctl.sandbox.web.openapi_check import OPENAPI_CHECK
+from botctl.sandbox.web.responses import json_response
 from botctl.sandbox.web.traffic import TRAFFIC
 
 Json = dict[str, Any]
-Function = Callable[[Any, Json], Awaitable[Json]]  # of what stands under the key, and the body
+Function = Callable[[Any, Json], Awaitable[Json]]  # of the app's value for the key, and the body
 _ROUTES: tuple[tuple[str, str, web.AppKey[Any], Function], ...] = (
     ("GET", "state", SANDBOX, operator.state),
     ("POST", "send", SANDBOX, people.send),
@@ -40,8 +40,8 @@ _ROUTES: tuple[tuple[str, str, web.AppKey[Any], Function], ...] = (
     ("GET", "messages", SANDBOX, people.list_messages),
     ("POST", "gateway", SANDBOX, operator.gateway),
     ("POST", "world", SANDBOX, operator.change_world),
-    ("POST", "tell", SANDBOX, operator.tell),
-    ("GET", "faults", JUDGE, operator.faults),
+    ("POST", "tell", SANDBOX, operator.emit_event),
+    ("GET", "faults", OPENAPI_CHECK, operator.openapi_faults),
     ("GET", "limits", SANDBOX, operator.limits),
     ("POST", "limits", SANDBOX, operator.limits),
     ("GET", "token", SANDBOX, operator.token),
@@ -54,65 +54,65 @@ _ROUTES: tuple[tuple[str, str, web.AppKey[Any], Function], ...] = (
 
 
 def install(app: web.Application) -> None:
-    app.router.add_get(identity_probe.PATH, _hello)
-    app.router.add_get("/_control/traffic", _traffic)
+    app.router.add_get(identity_probe.PATH, _identity_probe)
+    app.router.add_get("/_control/traffic", _stream_traffic)
     for method, name, key, function in _ROUTES:
-        app.router.add_route(method, f"/_control/{name}", _handler(key, function))
+        app.router.add_route(method, f"/_control/{name}", _make_handler(key, function))
 
 
-async def _hello(request: web.Request) -> web.Response:
-    """Anybody may ask; only the sandbox that they mean knows the answer to their nonce."""
+async def _identity_probe(request: web.Request) -> web.Response:
+    """Needs no secret: the response proves who the sandbox is, not who the client is."""
     return web.Response(
-        text=identity_probe.proof(request.app[SANDBOX].access.control_secret, request.query.get("nonce", ""))
+        text=identity_probe.compute_proof(request.app[SANDBOX].access.control_secret, request.query.get("nonce", ""))
     )
 
 
-async def _traffic(request: web.Request) -> web.StreamResponse:
-    """What goes over REST and the gateway, a line of JSON each, for as long as somebody reads."""
+async def _stream_traffic(request: web.Request) -> web.StreamResponse:
+    """Stream REST and gateway traffic as JSON lines until the client disconnects."""
     sandbox = request.app[SANDBOX]
-    if not _authorized(request, sandbox.access.control_secret):
-        return _not_authorized()
-    answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    with request.app[TRAFFIC].listen() as lines:
-        await answer.prepare(request)
-        await answer.write(json.dumps({"at": sandbox.world.timestamp(), "traffic": 1}).encode() + b"\n")
+    if not _is_authorized(request, sandbox.access.control_secret):
+        return _unauthorized()
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    with request.app[TRAFFIC].subscribe() as queue:
+        await response.prepare(request)
+        await response.write(json.dumps({"at": sandbox.world.timestamp(), "traffic": 1}).encode() + b"\n")
         with contextlib.suppress(ConnectionError):
             while True:
-                await answer.write((await lines.get()).encode() + b"\n")
-    return answer
+                await response.write((await queue.get()).encode() + b"\n")
+    return response
 
 
-def _not_authorized() -> web.Response:
-    hint = "The control secret is written where the sandbox was started."
-    return respond(401, {"error": "The control secret is missing or wrong.", "hint": hint})
+def _unauthorized() -> web.Response:
+    hint = "Look for the control secret in the output of the sandbox's start."
+    return json_response(401, {"error": "The control secret is missing or wrong.", "hint": hint})
 
 
-def _handler(key: web.AppKey[Any], function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _make_handler(key: web.AppKey[Any], function: Function) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        if not _authorized(request, request.app[SANDBOX].access.control_secret):
-            return _not_authorized()
+        if not _is_authorized(request, request.app[SANDBOX].access.control_secret):
+            return _unauthorized()
         try:
-            return respond(200, await function(request.app[key], await body.read(request)))
-        except ClientRejected as wrong:
-            return respond(200, serializers.refused(str(wrong)))
+            return json_response(200, await function(request.app[key], await body.read(request)))
+        except ClientRejected as error:
+            return json_response(200, serializers.rejected_reply(str(error)))
         except BotctlError as error:
             status = 409 if isinstance(error, Unreachable) else 400
-            return respond(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
-        except ApiError as refusal:
-            return respond(400, {"error": refusal.message, "hint": " ".join(_told(refusal.errors))})
+            return json_response(status, {"error": str(error), "hint": error.hint, "exit_code": int(error.exit_code)})
+        except ApiError as error:
+            return json_response(400, {"error": error.message, "hint": " ".join(_error_sentences(error.errors))})
 
     return handle
 
 
-def _told(errors: Json, where: str = "") -> Iterator[str]:
-    """Discord's tree of errors as sentences: ``content: Must be 2000 or fewer in length.``"""
+def _error_sentences(errors: Json, path: str = "") -> Iterator[str]:
+    """Discord's error tree as sentences: ``content: Must be 2000 or fewer in length.``"""
     for name, inner in errors.items():
         if name == "_errors":
-            yield from (f"{where}: {one['message']}" if where else str(one["message"]) for one in inner)
+            yield from (f"{path}: {error['message']}" if path else str(error["message"]) for error in inner)
         else:
-            yield from _told(inner, f"{where}.{name}" if where else name)
+            yield from _error_sentences(inner, f"{path}.{name}" if path else name)
 
 
-def _authorized(request: web.Request, secret: str) -> bool:
-    said = request.headers.get("Authorization", "").encode()
-    return hmac.compare_digest(said, f"Bearer {secret}".encode())
+def _is_authorized(request: web.Request, secret: str) -> bool:
+    header = request.headers.get("Authorization", "").encode()
+    return hmac.compare_digest(header, f"Bearer {secret}".encode())

@@ -1,4 +1,4 @@
-"""What a person sees, as the control API shows it: messages and the reply to what they did."""
+"""Messages and replies in the JSON of the control API, as a person sees them."""
 
 from __future__ import annotations
 
@@ -10,77 +10,80 @@ from botctl.sandbox.model.messages import components
 from botctl.sandbox.model.world import Message, World
 
 Json = dict[str, Any]
-SILENT = "The application did not respond"
-_EMPTY: Json = {"interaction": None, "waited_ms": 0.0, "messages": [], "modal": None, "error": None}
+NO_RESPONSE = "The application did not respond"
+_EMPTY_REPLY: Json = {"interaction": None, "waited_ms": 0.0, "messages": [], "modal": None, "error": None}
 
 
-def message(one: Message, world: World) -> Json:
-    full = payloads.message(one, world)
+def message(item: Message, world: World) -> Json:
+    full = payloads.message(item, world)
     author = full["author"]
-    invoked = one.invoked
+    invoked = item.invoked
     return {
-        "id": one.id,
-        "type": one.type,
-        "channel": world.channels[one.channel_id].name,
+        "id": item.id,
+        "type": item.type,
+        "channel": world.channels[item.channel_id].name,
         "author": {"id": author["id"], "name": author["username"], "bot": author.get("bot", False)},
-        "content": one.content,
-        "ephemeral": payloads.is_ephemeral(one),
-        "for": one.only_for,
+        "content": item.content,
+        "ephemeral": payloads.is_ephemeral(item),
+        "for": item.only_for,
         "embeds": full["embeds"],
-        "components": one.components,
-        "attachments": [{key: a[key] for key in ("filename", "size", "url")} for a in full["attachments"]],
-        "reactions": [{"emoji": _emoji(key), "count": len(users)} for key, users in one.reactions.items() if users],
-        "reply_to": _answered(one, world),
-        "edited": one.edited_at is not None,
+        "components": item.components,
+        "attachments": [
+            {key: attachment[key] for key in ("filename", "size", "url")} for attachment in full["attachments"]
+        ],
+        "reactions": [
+            {"emoji": _emoji_text(key), "count": len(users)} for key, users in item.reactions.items() if users
+        ],
+        "reply_to": _replied_author(item, world),
+        "edited": item.edited_at is not None,
         "interaction": {"user": world.users[invoked["user_id"]].name, "name": invoked["name"]} if invoked else None,
     }
 
 
-def _emoji(key: str) -> str:
-    """The character, or ``:name:`` of a guild's own."""
+def _emoji_text(key: str) -> str:
+    """The character, or ``:name:`` of a custom emoji."""
     name, colon, _ = key.partition(":")
     return f":{name}:" if colon else name
 
 
-def _answered(one: Message, world: World) -> str | None:
-    answered = world.message(one.channel_id, one.reply_to or "")
+def _replied_author(item: Message, world: World) -> str | None:
+    answered = world.message(item.channel_id, item.reply_to or "")
     return world.users[answered.author_id].name if answered and answered.author_id in world.users else None
 
 
 def modal(interaction: Interaction) -> Json | None:
-    body = interaction.modal
-    if body is None:
+    data = interaction.modal
+    if data is None:
         return None
-    return {"id": interaction.id, "title": body["title"], "fields": components.modal_fields(body["components"])}
+    return {"id": interaction.id, "title": data["title"], "fields": components.modal_fields(data["components"])}
 
 
 def reply(interaction: Interaction, world: World, waited_ms: float) -> Json:
-    """The reply of an interaction as it stands."""
     ids: list[str | None] = [interaction.original_id, *interaction.followups]
     if interaction.state is InteractionState.DEFERRED_UPDATE and not interaction.edited:
         ids = [*interaction.followups]
-    found = [world.message(interaction.channel_id, one) for one in ids if one]
+    messages = [world.message(interaction.channel_id, message_id) for message_id in ids if message_id]
     return {
         "interaction": interaction.id,
-        "state": _seen_state(interaction),
+        "state": _visible_state(interaction),
         "waited_ms": round(waited_ms, 3),
-        "messages": [message(one, world) for one in found if one],
+        "messages": [message(found, world) for found in messages if found],
         "modal": modal(interaction),
-        "error": SILENT if interaction.state is InteractionState.WAITING else None,
+        "error": NO_RESPONSE if interaction.state is InteractionState.WAITING else None,
     }
 
 
-def said(one: Message, world: World) -> Json:
-    """A person's own plain message, in the form of a reply."""
-    return {**_EMPTY, "state": str(InteractionState.REPLIED), "messages": [message(one, world)]}
+def message_reply(item: Message, world: World) -> Json:
+    """A person's own message, in the form of a reply."""
+    return {**_EMPTY_REPLY, "state": str(InteractionState.REPLIED), "messages": [message(item, world)]}
 
 
-def refused(sentence: str) -> Json:
-    """What Discord's own client says instead of sending."""
-    return {**_EMPTY, "state": "refused", "error": sentence}
+def rejected_reply(sentence: str) -> Json:
+    """The reply when Discord's own client would not send the input."""
+    return {**_EMPTY_REPLY, "state": "refused", "error": sentence}
 
 
-def _seen_state(interaction: Interaction) -> str:
+def _visible_state(interaction: Interaction) -> str:
     if interaction.state is not InteractionState.DEFERRED_UPDATE:
         return str(interaction.state)
     if interaction.edited:

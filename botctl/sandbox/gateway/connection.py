@@ -1,6 +1,6 @@
-"""One connection's side of the gateway's protocol, without a socket: who may begin a session or go on with one.
+"""The gateway protocol of one connection, without a socket.
 
-`GatewayConnection.receive` takes a frame and writes to its `session.Transport`. Discord: Gateway; Opcodes and Status
+`GatewayConnection.receive` takes a frame and writes to a `session.Transport`. Discord: Gateway; Opcodes and Status
 Codes > Gateway.
 """
 
@@ -34,60 +34,58 @@ Json = dict[str, Any]
 
 @dataclass(eq=False)
 class GatewayConnection:
-    """One connection's side of the protocol, given the time as monotonic seconds.
+    """One connection. ``now_s`` is the sandbox's monotonic clock, which tests may move.
 
-    ``session`` is the newest one that began or went on here; `current` that one, unless it was invalidated since.
-    Whether the client is alive goes by the real time (``heard_s``, `patience`, `overdue`): its own clock is not moved.
+    Heartbeats use ``real_s``, the real clock, because the client's own clock does not move.
     """
 
     sessions: Sessions
-    line: Transport
-    session: GatewaySession | None = None
-    heard_s: float = 0.0
-    _sends: deque[float] = field(default_factory=deque)
+    transport: Transport
+    session: GatewaySession | None = None  # the newest one; `current` is None once it is invalidated
+    last_heartbeat_s: float = 0.0  # real time
+    _send_times: deque[float] = field(default_factory=deque)
 
-    def hello(self, real_s: float) -> None:
-        self.heard_s = real_s
+    def send_hello(self, real_s: float) -> None:
+        self.last_heartbeat_s = real_s
         interval_ms = int(self.sessions.limits.heartbeat_s * 1000)
         self._send(HELLO, {"heartbeat_interval": interval_ms, "_trace": ['["botctl-sandbox"]']})
 
     @property
     def current(self) -> GatewaySession | None:
-        return self.session if self.session is not None and self.session.line is self.line else None
+        return self.session if self.session is not None and self.session.line is self.transport else None
 
-    def patience(self, real_s: float) -> float:
-        """Seconds that the next heartbeat may still take; never quite zero."""
+    def heartbeat_timeout_s(self, real_s: float) -> float:
+        """Seconds until the next heartbeat is overdue; always above zero."""
         limits = self.sessions.limits
-        return max(self.heard_s + limits.heartbeat_s * limits.heartbeat_grace - real_s, 0.001)
+        return max(self.last_heartbeat_s + limits.heartbeat_s * limits.heartbeat_grace - real_s, 0.001)
 
-    def overdue(self, real_s: float) -> bool:
-        """Has the client missed its heartbeat?"""
+    def heartbeat_overdue(self, real_s: float) -> bool:
         limits = self.sessions.limits
-        return real_s - self.heard_s >= limits.heartbeat_s * limits.heartbeat_grace
+        return real_s - self.last_heartbeat_s >= limits.heartbeat_s * limits.heartbeat_grace
 
     def receive(self, frame: str | bytes, now_s: float, real_s: float | None = None) -> None:
-        """One frame from the client; text and binary mean the same. ``real_s``: where it is not ``now_s``."""
+        """Handle one frame; text and binary mean the same. ``real_s`` defaults to ``now_s``."""
         limits = self.sessions.limits
-        self._sends.append(now_s)
-        while self._sends and self._sends[0] <= now_s - limits.sends.per_s:
-            self._sends.popleft()
-        if len(self._sends) > limits.sends.count:
-            return self.line.close(*CloseCode.RATE_LIMITED)
+        self._send_times.append(now_s)
+        while self._send_times and self._send_times[0] <= now_s - limits.sends.per_s:
+            self._send_times.popleft()
+        if len(self._send_times) > limits.sends.count:
+            return self.transport.close(*CloseCode.RATE_LIMITED)
         raw = frame.encode() if isinstance(frame, str) else frame
         payload = frames.parsed(raw) if len(raw) <= limits.payload_bytes else None
         if payload is None:
-            return self.line.close(*CloseCode.DECODE_ERROR)
+            return self.transport.close(*CloseCode.DECODE_ERROR)
         if payload["op"] == HEARTBEAT:
-            self.heard_s = now_s if real_s is None else real_s
+            self.last_heartbeat_s = now_s if real_s is None else real_s
         return self._handle(payload["op"], payload.get("d"), now_s)
 
     def _handle(self, op: int, data: Any, now_s: float) -> None:
-        """Voice and soundboards are heard, and nothing here depends on them."""
+        """Voice and soundboard operations are ignored."""
         if op == HEARTBEAT:
             if self.sessions.trouble.acks:
-                self.line.send(frames.frame(ACK, None), after_s=self.sessions.limits.ack_s)
-        elif refused := self._out_of_turn(op, data):
-            self.line.close(*refused)
+                self.transport.send(frames.frame(ACK, None), after_s=self.sessions.limits.ack_s)
+        elif close_code := self._check_operation(op, data):
+            self.transport.close(*close_code)
         elif op == IDENTIFY:
             self._identify(data, now_s)
         elif op == RESUME:
@@ -96,12 +94,12 @@ class GatewayConnection:
             self._request_members(self.current, data)
         elif op == PRESENCE and self.current is not None:
             if not frames.is_presence(data):
-                return self.line.close(*CloseCode.DECODE_ERROR)
+                return self.transport.close(*CloseCode.DECODE_ERROR)
             self.sessions.host.presence(self.current, data)
         return None
 
-    def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
-        """The close code for an operation that may not come now, or not like this."""
+    def _check_operation(self, op: int, data: Any) -> tuple[int, str] | None:
+        """The close code for an unknown operation or one in the wrong state, if any."""
         if op not in KNOWN_OPERATIONS:
             return CloseCode.UNKNOWN_OPCODE
         if op in (IDENTIFY, RESUME):
@@ -117,30 +115,32 @@ class GatewayConnection:
         self.sessions.forget_old(now_s)
         application = self.sessions.host.application(frames.token(data))
         if application is None:
-            return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
+            return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
         application_id, flags = application
         shard, intents = frames.shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
-            return self.line.close(*CloseCode.INVALID_SHARD)
+            return self.transport.close(*CloseCode.INVALID_SHARD)
         match self.sessions.limiter.identify(application_id, shard[0], now_s):
             case Start.NEVER:
                 self.sessions.host.reset_token(application_id)
-                return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
+                return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
             case Start.LATER:
                 return self._send(INVALID, d=False)
-        if refused := self._unfit(application_id, flags, shard, intents):
-            return self.line.close(*refused)
+        if close_code := self._check_identify(application_id, flags, shard, intents):
+            return self.transport.close(*close_code)
         sharded = data.get("shard") is not None
-        self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
+        self.session = session = self.sessions.begin(application_id, shard, intents, self.transport, sharded=sharded)
         session.large_threshold = frames.large_threshold(data.get("large_threshold"))
         if data.get("compress") is True:
-            self.line.compress()
+            self.transport.compress()
         for event, body in self.sessions.host.welcome(session):
             session.dispatch(event, dumps(body))
         return None
 
-    def _unfit(self, application_id: str, flags: int, shard: tuple[int, int], intents: Any) -> tuple[int, str] | None:
-        """The close code for a shard with too many guilds, or for wrong intents."""
+    def _check_identify(
+        self, application_id: str, flags: int, shard: tuple[int, int], intents: Any
+    ) -> tuple[int, str] | None:
+        """The close code for a shard with too many guilds or for wrong intents, if any."""
         if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
             return CloseCode.SHARDING_REQUIRED
         if type(intents) is not int or intents & ~ALL_INTENTS:
@@ -152,7 +152,7 @@ class GatewayConnection:
     def _resume(self, data: Json, now_s: float) -> None:
         application = self.sessions.host.application(frames.token(data))
         if application is None:
-            return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
+            return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
         self.sessions.forget_old(now_s)
         session = self.sessions.by_id.get(str(data.get("session_id")))
         seq = data.get("seq")
@@ -161,15 +161,15 @@ class GatewayConnection:
         if seq > session.seq:
             if session.line is None:
                 self.sessions.forget([session])  # Discord: "start a new session"
-            return self.line.close(*CloseCode.INVALID_SEQ)
+            return self.transport.close(*CloseCode.INVALID_SEQ)
         missed = session.missed(seq)
         if missed is None:
             return self._send(INVALID, d=False)
         if session.line is not None:
             session.line.close(*CloseCode.UNKNOWN_ERROR)  # the older connection of the same session
-        self.session, session.line, session.lost_s = session, self.line, None
+        self.session, session.line, session.lost_s = session, self.transport, None
         for frame in session.again(seq, self.sessions.trouble.repeats) + missed:
-            self.line.send(frame)
+            self.transport.send(frame)
         session.dispatch("RESUMED", '{"_trace":[]}')
         return None
 
@@ -178,4 +178,4 @@ class GatewayConnection:
             session.dispatch(event, dumps(body))
 
     def _send(self, op: int, d: Any) -> None:
-        self.line.send(frames.frame(op, d))
+        self.transport.send(frames.frame(op, d))

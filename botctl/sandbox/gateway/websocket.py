@@ -1,4 +1,4 @@
-"""The gateway's websocket: frames between a client and its `connection.Link`, plain or compressed.
+"""The gateway's websocket: frames between a client and its `GatewayConnection`, plain or compressed.
 
 Discord: Gateway > Encoding and Compression.
 """
@@ -24,54 +24,54 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
-_FRAME_MAX = 1 << 16  # bytes that are read at all; the protocol's own limit is far below and answered with 4002
-_QUEUE_MAX = 20_000  # frames for a client that does not read; then it is cut off, and may RESUME
+_MAX_FRAME_BYTES = 1 << 16  # larger frames are not read; the protocol's limit is lower and closes with 4002
+_MAX_QUEUED = 20_000  # frames for a client that does not read; then the connection is aborted and the client may RESUME
 _CLOSE_WAIT_S = 1.0
-_NUMBERS = itertools.count(1)  # of connections
-_GOING_AWAY = frozenset({1000, 1001})  # by these the client ends its session (Discord: Gateway > Disconnecting)
+_CONNECTION_NUMBERS = itertools.count(1)
+_SESSION_ENDING_CODES = frozenset({1000, 1001})  # from the client (Discord: Gateway > Disconnecting)
 
 Encode = Callable[[str], bytes]
-Record = Callable[[str, str | bytes | int], None]  # ``sent``, ``heard``, ``closed`` or ``left``, and what
-Item = str | tuple[int, str] | Encode  # a payload, a close, or how payloads are encoded from here on
+Record = Callable[[str, str | bytes | int], None]  # see `Traffic.record_frame`
+Outgoing = str | tuple[int, str] | Encode  # payload, close code and reason, or the encoding of later payloads
 
 
 def zlib_stream() -> Encode:
-    """One context for the connection; every payload ends with a sync flush."""
+    """One zlib context for the connection; every payload ends with a sync flush."""
     stream = zlib.compressobj(1)
     return lambda text: stream.compress(text.encode()) + stream.flush(zlib.Z_SYNC_FLUSH)
 
 
 def zstd_stream() -> Encode:
-    """One context for the connection; every payload ends with a flushed block."""
+    """One zstd context for the connection; every payload ends with a flushed block."""
     stream = zstd.ZstdCompressor(1)
     return lambda text: stream.compress(text.encode(), zstd.ZstdCompressor.FLUSH_BLOCK)
 
 
 def zlib_payload(text: str) -> bytes:
-    """By itself: what `compress` in an IDENTIFY asks for."""
+    """One payload by itself, for clients with `compress` in their IDENTIFY."""
     return zlib.compress(text.encode(), 1)
 
 
 _STREAMS: dict[str, Callable[[], Encode]] = {"zlib-stream": zlib_stream, "zstd-stream": zstd_stream}
 
 
-def _nobody(_direction: str, _said: str | bytes | int) -> None:
-    """What is recorded where nobody records."""
+def _discard(_direction: str, _content: str | bytes | int) -> None:
+    """Record nothing."""
 
 
 @dataclass(eq=False)
 class WebsocketTransport:
-    """A `session.Line` over one websocket: what is sent is queued, one task writes it in order."""
+    """A `session.Transport` over one websocket. Frames are queued, and one task writes them in order."""
 
     socket: web.WebSocketResponse
-    transport: asyncio.BaseTransport
-    encode: Encode | None
-    trouble: Faults
-    record: Record = _nobody
-    closing: bool = False
-    muted: bool = False
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    queue: asyncio.Queue[tuple[float, Item]] = field(default_factory=asyncio.Queue)  # due when, what
+    tcp: asyncio.BaseTransport
+    encode: Encode | None  # None: plain text
+    faults: Faults
+    record: Record = _discard
+    closing: bool = False  # a close is queued, or the connection is aborted
+    muted: bool = False  # see `mute`
+    aborted: asyncio.Event = field(default_factory=asyncio.Event)
+    queue: asyncio.Queue[tuple[float, Outgoing]] = field(default_factory=asyncio.Queue)  # due time in s (0: now), item
 
     def send(self, text: str, *, after_s: float = 0.0) -> None:
         if self.closing or self.muted:
@@ -79,40 +79,40 @@ class WebsocketTransport:
         if after_s:
             asyncio.get_running_loop().call_later(after_s, self.send, text)
             return
-        if self.queue.qsize() >= _QUEUE_MAX:
+        if self.queue.qsize() >= _MAX_QUEUED:
             self.abort()
             return
-        self._put(text)
+        self._enqueue(text)
 
     def close(self, code: int, reason: str) -> None:
         if not (self.closing or self.muted):
             self.closing = True
-            self._put((code, reason))
+            self._enqueue((code, reason))
 
     def abort(self) -> None:
         self.closing = True
-        self.gone.set()
-        cast(asyncio.WriteTransport, self.transport).abort()  # uvloop's are of no class of asyncio
+        self.aborted.set()
+        cast(asyncio.WriteTransport, self.tcp).abort()  # uvloop's transports have no asyncio base class
 
     def compress(self) -> None:
         if self.encode is None:
-            self._put(zlib_payload)
+            self._enqueue(zlib_payload)
 
     def mute(self) -> None:
-        """What the client sends is not even read: no ping of its is answered, and no close."""
+        """Stop sending and reading: pings and closes of the client get no answer either."""
         self.muted = True
-        if not self.transport.is_closing():
-            cast(asyncio.ReadTransport, self.transport).pause_reading()
+        if not self.tcp.is_closing():
+            cast(asyncio.ReadTransport, self.tcp).pause_reading()
 
     async def stay_open(self, for_s: float) -> None:
-        """Keep what is mute open after its session was given up, until it is cut or ``for_s`` are over."""
+        """Keep a muted connection open for ``for_s``, or until it is aborted."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(for_s):
-                await self.gone.wait()
+                await self.aborted.wait()
         self.abort()
 
     async def write(self) -> None:
-        """Write what is queued until a close was written or the connection is gone."""
+        """Write the queue until a close is written or the connection is lost."""
         while True:
             due_s, item = await self.queue.get()
             if due_s:
@@ -127,12 +127,12 @@ class WebsocketTransport:
                 else:
                     self.encode = item
             except ConnectionError:
-                return  # the reader sees it too, and keeps the session for a RESUME
+                return  # the reader notices it too, and keeps the session for a RESUME
 
-    def _put(self, item: Item) -> None:
-        """Frames keep their order, however late each one is."""
-        late_s = self.trouble.latency_s()
-        self.queue.put_nowait((asyncio.get_running_loop().time() + late_s if late_s else 0.0, item))
+    def _enqueue(self, item: Outgoing) -> None:
+        """Latency never changes the order of frames."""
+        latency_s = self.faults.latency_s()
+        self.queue.put_nowait((asyncio.get_running_loop().time() + latency_s if latency_s else 0.0, item))
 
     async def _write(self, text: str) -> None:
         self.record("sent", text)
@@ -143,7 +143,7 @@ class WebsocketTransport:
 
 
 async def handle_resume(request: web.Request) -> web.StreamResponse:
-    """The host of ``resume_gateway_url``: the gateway, or nobody."""
+    """The gateway at ``resume_gateway_url``, which the incident resume-host-dead makes unreachable."""
     if request.app[SANDBOX].trouble.resume_dead and request.transport is not None:
         cast(asyncio.WriteTransport, request.transport).abort()
         return web.Response()
@@ -151,87 +151,86 @@ async def handle_resume(request: web.Request) -> web.StreamResponse:
 
 
 async def handle(request: web.Request) -> web.StreamResponse:
-    """One client, from HELLO to its close."""
     sandbox = request.app[SANDBOX]
-    socket = web.WebSocketResponse(timeout=_CLOSE_WAIT_S, max_msg_size=_FRAME_MAX, compress=False)
+    socket = web.WebSocketResponse(timeout=_CLOSE_WAIT_S, max_msg_size=_MAX_FRAME_BYTES, compress=False)
     await socket.prepare(request)
-    transport = request.transport
-    if transport is None:
-        return socket  # gone already
+    tcp_transport = request.transport
+    if tcp_transport is None:
+        return socket
     stream = _STREAMS.get(request.query.get("compress", ""))
-    record = _recorder(request.app[TRAFFIC], lambda: link.session)
-    connection = WebsocketTransport(socket, transport, stream() if stream else None, sandbox.trouble, record)
-    link = GatewayConnection(sandbox.sessions, connection)
-    request.app[CONNECTIONS].add(connection)
-    writer = asyncio.create_task(connection.write())
+    record = _make_recorder(request.app[TRAFFIC], lambda: connection.session)
+    transport = WebsocketTransport(socket, tcp_transport, stream() if stream else None, sandbox.trouble, record)
+    connection = GatewayConnection(sandbox.sessions, transport)
+    request.app[TRANSPORTS].add(transport)
+    writer = asyncio.create_task(transport.write())
     try:
-        await _converse(request, connection, link, sandbox)
-        if connection.muted:
-            await connection.stay_open(sandbox.limits.resume_window_s)
+        await _run_session(request, transport, connection, sandbox)
+        if transport.muted:
+            await transport.stay_open(sandbox.limits.resume_window_s)
     finally:
-        request.app[CONNECTIONS].discard(connection)
-        if connection.closing and not socket.closed:
+        request.app[TRANSPORTS].discard(transport)
+        if transport.closing and not socket.closed:
             await asyncio.wait((writer,), timeout=_CLOSE_WAIT_S)
         writer.cancel()
         await asyncio.wait((writer,))
     return socket
 
 
-def _recorder(traffic: Traffic, newest: Callable[[], GatewaySession | None]) -> Record:
-    """Records for the bot of the connection's ``newest`` session."""
-    number = next(_NUMBERS)
+def _make_recorder(traffic: Traffic, current_session: Callable[[], GatewaySession | None]) -> Record:
+    """A `Record` function for the bot of ``current_session``."""
+    number = next(_CONNECTION_NUMBERS)
 
-    def record(direction: str, said: str | bytes | int) -> None:
-        if traffic.recorded:
-            session = newest()
+    def record(direction: str, content: str | bytes | int) -> None:
+        if traffic.has_subscribers:
+            session = current_session()
             bot = session.application_id if session else ""
-            traffic.frame(number, bot, direction, said)
+            traffic.record_frame(number, bot, direction, content)
 
     return record
 
 
-async def _converse(
-    request: web.Request, connection: WebsocketTransport, link: GatewayConnection, sandbox: Sandbox
+async def _run_session(
+    request: web.Request, transport: WebsocketTransport, connection: GatewayConnection, sandbox: Sandbox
 ) -> None:
-    link.hello(sandbox.clock.base.monotonic())
+    connection.send_hello(sandbox.clock.base.monotonic())
     if request.query.get("v", "10") != "10":
-        connection.close(*CloseCode.INVALID_VERSION)
+        transport.close(*CloseCode.INVALID_VERSION)
     if (encoding := request.query.get("encoding", "json")) != "json":
-        connection.close(CloseCode.DECODE_ERROR[0], f"The sandbox speaks json, not {encoding[:20]}.")
+        transport.close(CloseCode.DECODE_ERROR[0], f"The sandbox supports the encoding json, not {encoding[:20]}.")
     if (compress := request.query.get("compress", "zlib-stream")) not in _STREAMS:
-        connection.close(CloseCode.DECODE_ERROR[0], f"There is no compression {compress[:20]}.")
+        transport.close(CloseCode.DECODE_ERROR[0], f"Unknown compression {compress[:20]}.")
     ended = False
     try:
-        ended = await _listen(connection, link, sandbox)
+        ended = await _receive_frames(transport, connection, sandbox)
     finally:
-        if link.session is not None:
-            sandbox.sessions.lose(link.session, connection, sandbox.clock.monotonic(), ended=ended)
+        if connection.session is not None:
+            sandbox.sessions.lose(connection.session, transport, sandbox.clock.monotonic(), ended=ended)
 
 
-async def _listen(connection: WebsocketTransport, link: GatewayConnection, sandbox: Sandbox) -> bool:
-    """Hand every frame to ``link``; True when the client ended its session by the way it closed."""
+async def _receive_frames(transport: WebsocketTransport, connection: GatewayConnection, sandbox: Sandbox) -> bool:
+    """Pass every frame to ``connection``; True when the client's close code ends its session."""
     now, real = sandbox.clock.monotonic, sandbox.clock.base.monotonic
     while True:
         try:
-            frame = await connection.socket.receive(timeout=link.patience(real()))
+            frame = await transport.socket.receive(timeout=connection.heartbeat_timeout_s(real()))
         except TimeoutError:
-            if link.overdue(real()):
-                if connection.muted:
+            if connection.heartbeat_overdue(real()):
+                if transport.muted:
                     return False
-                # A session stays, and the client is to RESUME it; who never began one has nothing to come back to.
-                connection.close(*(CloseCode.UNKNOWN_ERROR if link.session else CloseCode.SESSION_TIMED_OUT))
-                link.heard_s = real()
+                # With a session the client can RESUME; without one it must start again.
+                transport.close(*(CloseCode.UNKNOWN_ERROR if connection.session else CloseCode.SESSION_TIMED_OUT))
+                connection.last_heartbeat_s = real()
             continue
         if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            if not connection.closing and not connection.muted:
-                connection.record("heard", frame.data)
-                link.receive(frame.data, now(), real())
+            if not transport.closing and not transport.muted:
+                transport.record("heard", frame.data)
+                connection.receive(frame.data, now(), real())
         elif frame.type is WSMsgType.CLOSE:
-            if not connection.closing:
-                connection.record("left", frame.data or 0)
-            return not connection.closing and frame.data in _GOING_AWAY
+            if not transport.closing:
+                transport.record("left", frame.data or 0)
+            return not transport.closing and frame.data in _SESSION_ENDING_CODES
         else:
             return False
 
 
-CONNECTIONS = web.AppKey("connections", set[WebsocketTransport])
+TRANSPORTS = web.AppKey("connections", set[WebsocketTransport])

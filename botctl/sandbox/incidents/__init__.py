@@ -1,5 +1,5 @@
-"""Discord's bad days, made on purpose.
+"""Incidents: failures of Discord, simulated on purpose.
 
-An incident begins by name or by a scenario, breaks something, and puts it right when it ends. `connections`, `guilds`
-and `requests` hold them, `runner` begins and ends them. Read `catalogue` first, which says what an incident is.
+An incident is started by name or by a scenario. It changes the sandbox, and restores it when it ends. `connections`,
+`guilds` and `requests` define the incidents, `runner` starts and stops them. Read `catalogue` first.
 """

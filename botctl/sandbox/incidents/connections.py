@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
+from botctl.sandbox.incidents.catalogue import incident, inject_faults, until_stopped
 from botctl.sandbox.model.gateway import session
 from botctl.sandbox.server import Sandbox
 
@@ -11,85 +11,83 @@ _GATEWAY = "Discord: Gateway > Disconnecting, Resuming"
 
 @incident(_GATEWAY)
 async def op7_storm(sandbox: Sandbox, every_s: float = 1.0) -> None:
-    """Every connected session is asked to reconnect (op 7), again and again.
+    """Asks every connected session to reconnect (op 7), again and again.
 
-    Discord does this when gateway nodes are replaced: each client is to close with a code other than 1000 and 1001, and
-    to RESUME at once. No session is lost and no IDENTIFY is spent by a client that does so.
+    Discord does this when it replaces gateway nodes. Each client should close with a code other than 1000 and 1001, and
+    RESUME at once. Then it keeps its session and needs no IDENTIFY.
     """
     while True:
-        for one in sandbox.sessions.connected():
-            session.ask_reconnect(one)
+        for gateway_session in sandbox.sessions.connected():
+            session.ask_reconnect(gateway_session)
         await sandbox.clock.sleep(every_s)
 
 
 @incident("Discord: Gateway > Initiating a Disconnect; Opcodes > Invalid Session")
 async def op9(sandbox: Sandbox, resumable: bool = False) -> None:
-    """Every session is told that it is invalid (op 9). Unless ``resumable``, it has ended: the client must IDENTIFY.
+    """Invalidates every session (op 9). Unless ``resumable``, the session is over and the client must IDENTIFY.
 
-    Discord asks clients to wait a random 1 to 5 s before that IDENTIFY; each one counts towards the day's 1,000.
+    Discord asks clients to wait a random 1 to 5 s before that IDENTIFY. It counts towards the daily 1,000.
     """
-    for one in sandbox.sessions.connected():
-        sandbox.sessions.invalidate(one, sandbox.clock.monotonic(), resumable=resumable)
+    for gateway_session in sandbox.sessions.connected():
+        sandbox.sessions.invalidate(gateway_session, sandbox.clock.monotonic(), resumable=resumable)
 
 
 @incident("Discord: Gateway Events > Ready: resume_gateway_url; reports of clients stuck at a resume host")
 async def resume_host_dead(sandbox: Sandbox) -> None:
-    """Every connection is cut, and the host of ``resume_gateway_url`` drops connections; REST and /gateway are healthy.
+    """Aborts every connection, and ``resume_gateway_url`` drops new ones. REST and /gateway still work.
 
-    A client that retries the resume host for ever stays down. The way out is a fresh IDENTIFY at the address of
-    /gateway/bot.
+    A client that retries the resume host for ever stays down. It must IDENTIFY at the address of /gateway/bot.
     """
-    with troubled(sandbox, resume_dead=True):
-        _cut_all(sandbox)
+    with inject_faults(sandbox, resume_dead=True):
+        _abort_all(sandbox)
         await until_stopped(sandbox)
 
 
 @incident("Discord: Gateway > Sending Heartbeats: a zombied or failed connection")
 async def half_open(sandbox: Sandbox) -> None:
-    """Every connection that stands goes mute: nothing arrives in either direction, and no close is sent.
+    """Mutes every open connection: nothing arrives in either direction, and no close is sent.
 
-    So a lost NAT entry or a dead peer looks. Only the missing heartbeat ACK tells the client; it is to close with a
-    code other than 1000, which nobody answers, and to RESUME. New connections work. Discord itself takes the client for
-    gone once it has missed its heartbeats.
+    A lost NAT entry or a dead peer looks like this. Only the missing heartbeat ACK shows it. The client should close
+    with a code other than 1000, get no answer, and RESUME. New connections work.
     """
-    for one in sandbox.sessions.connected():
-        if one.line is not None:
-            one.line.mute()
+    for gateway_session in sandbox.sessions.connected():
+        if gateway_session.line is not None:
+            gateway_session.line.mute()
 
 
 @incident("Discord: Gateway > Sending Heartbeats")
 async def missed_acks(sandbox: Sandbox) -> None:
-    """Heartbeats are not answered (no op 11), while events go on coming.
+    """Heartbeats get no ACK (op 11), but events still arrive.
 
-    Discord: a client without an ACK between two heartbeats should close the connection with a code other than 1000 and
-    RESUME.
+    Discord: a client that gets no ACK between two heartbeats should close the connection with a code other than 1000
+    and RESUME.
     """
-    with troubled(sandbox, acks=False):
+    with inject_faults(sandbox, acks=False):
         await until_stopped(sandbox)
 
 
 @incident("Discord: Gateway > Resuming: missed events are replayed; clients saw some of them twice")
 async def repeated_deliveries(sandbox: Sandbox, count: int = 5) -> None:
-    """Every connection is cut, and at the RESUME the last ``count`` events that the client had are told once more.
+    """Aborts every connection, and each RESUME repeats the last ``count`` events that the client already had.
 
-    Discord delivers at least once around a RESUME: whoever acts on an event twice pays twice. Sequence numbers tell.
+    Around a RESUME Discord delivers events at least once. A bot can detect a repeated event by its sequence number.
     """
-    with troubled(sandbox, repeats=count):
-        _cut_all(sandbox)
+    with inject_faults(sandbox, repeats=count):
+        _abort_all(sandbox)
         await until_stopped(sandbox)
 
 
 @incident("Discord: Gateway Events; Gateway > Close Codes 4004; Rate Limits > Invalid Request Limit")
 async def token_reset(sandbox: Sandbox) -> dict[str, str]:
-    """The bots' tokens are replaced: every session ends with close code 4004, and REST answers 401.
+    """Replaces the bots' tokens: every session ends with close code 4004, and REST answers 401.
 
-    Discord does this when a token leaks to a public repository, when its owner asks for it, and when the IDENTIFYs of a
-    day are used up. Each 401 counts towards the 10,000 invalid requests. The new tokens are in the answer.
+    Discord does this when a token leaks to a public repository, when its owner resets it, and when the daily IDENTIFYs
+    are used up. Each 401 counts towards the 10,000 invalid requests. The result contains the new tokens.
     """
-    return {one: sandbox.reset_token(one) for one in list(sandbox.world.applications)}
+    return {application_id: sandbox.reset_token(application_id) for application_id in list(sandbox.world.applications)}
 
 
-def _cut_all(sandbox: Sandbox) -> None:
-    for one in sandbox.sessions.connected():
-        if one.line is not None:
-            one.line.abort()
+def _abort_all(sandbox: Sandbox) -> None:
+    for gateway_session in sandbox.sessions.connected():
+        if gateway_session.line is not None:
+            gateway_session.line.abort()

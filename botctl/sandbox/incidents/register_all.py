@@ -1,3 +1,3 @@
-"""Importing this fills the catalogue."""
+"""Importing this module fills the catalogue."""
 
 from botctl.sandbox.incidents import connections, guilds, requests  # noqa: F401

@@ -1,4 +1,4 @@
-"""Incidents of REST, and of the way to it."""
+"""Incidents of REST and of the network before it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Iterator
 from typing import Literal
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.incidents.catalogue import incident, troubled, until_stopped
+from botctl.sandbox.incidents.catalogue import incident, inject_faults, until_stopped
 from botctl.sandbox.model.api_error import RateLimited
 from botctl.sandbox.model.faults import VIA, EdgeResponse, ResponseOverride, ban_page
 from botctl.sandbox.server import Sandbox
 
 _SCOPES: dict[str, Literal["user", "shared", "global"]] = {"user": "user", "shared": "shared", "global": "global"}
-_FROM_THE_EDGE = {"Content-Type": "text/html; charset=UTF-8", "Via": VIA}
-_BAD_GATEWAY = "<html><head><title>{status} Server Error</title></head><body>Error: Server Error</body></html>"
+_EDGE_HEADERS = {"Content-Type": "text/html; charset=UTF-8", "Via": VIA}
+_ERROR_PAGE = "<html><head><title>{status} Server Error</title></head><body>Error: Server Error</body></html>"
 
 
 @contextlib.contextmanager
-def _spoiling(sandbox: Sandbox, spoiled: ResponseOverride) -> Iterator[None]:
-    sandbox.trouble.spoiled.append(spoiled)
+def _override_responses(sandbox: Sandbox, override: ResponseOverride) -> Iterator[None]:
+    sandbox.trouble.spoiled.append(override)
     try:
         yield
     finally:
-        sandbox.trouble.spoiled.remove(spoiled)
+        sandbox.trouble.spoiled.remove(override)
 
 
 @incident("measured by operators; Discord's status page")
 async def latency(sandbox: Sandbox, delay_s: float = 0.5, jitter_s: float = 0.5) -> None:
-    """Every REST answer and gateway frame is late by ``delay_s`` and up to ``jitter_s`` more; their order stays.
+    """Delays every REST response and gateway frame by ``delay_s`` and up to ``jitter_s`` more; their order stays.
 
-    An interaction's 3 s begin when Discord sends it: what is late on the way is taken off the bot's time.
+    An interaction's 3 s begin when Discord sends it, so the delay leaves the bot less time.
     """
-    with troubled(sandbox, delay_s=delay_s, jitter_s=jitter_s):
+    with inject_faults(sandbox, delay_s=delay_s, jitter_s=jitter_s):
         await until_stopped(sandbox)
 
 
@@ -40,11 +40,11 @@ async def latency(sandbox: Sandbox, delay_s: float = 0.5, jitter_s: float = 0.5)
 async def http_5xx(sandbox: Sandbox, status: int = 502, chance: float = 1.0, path: str = "") -> None:
     """REST answers ``status`` with an HTML page, for the share ``chance`` of requests whose path contains ``path``.
 
-    Discord: 502 means that no gateway was there to process the request; wait a bit and retry. The page comes from the
-    edge, so no JSON error code is in it.
+    Discord: 502 means that no gateway was available to process the request; wait a bit and retry. The page comes from
+    the edge, so it has no JSON error code.
     """
-    page = EdgeResponse(status, _BAD_GATEWAY.format(status=status).encode(), _FROM_THE_EDGE)
-    with _spoiling(sandbox, ResponseOverride(lambda: page, chance, path)):
+    page = EdgeResponse(status, _ERROR_PAGE.format(status=status).encode(), _EDGE_HEADERS)
+    with _override_responses(sandbox, ResponseOverride(lambda: page, chance, path)):
         await until_stopped(sandbox)
 
 
@@ -57,38 +57,40 @@ async def too_many_requests(
     Discord: wait ``retry_after``; a global one stops every request of the bot. All but shared ones count towards the
     10,000 invalid requests, after which the address is banned.
     """
-    known = _SCOPES.get(scope)
-    if known is None:
+    known_scope = _SCOPES.get(scope)
+    if known_scope is None:
         raise UsageError(f"There is no scope “{scope}”.", hint=f"Scopes: {', '.join(_SCOPES)}.")
-    with _spoiling(sandbox, ResponseOverride(lambda: RateLimited(retry_after_s, known, {}), chance, path)):
+    with _override_responses(
+        sandbox, ResponseOverride(lambda: RateLimited(retry_after_s, known_scope, {}), chance, path)
+    ):
         await until_stopped(sandbox)
 
 
 @incident("Discord: Rate Limits > Invalid Request Limit; Cloudflare error 1015")
 async def cloudflare_ban(sandbox: Sandbox, retry_after_s: int = 3600) -> None:
-    """Every request meets Cloudflare's page 1015: 429, HTML, no ``Via`` header. Discord itself is never reached.
+    """Every request gets Cloudflare's page 1015: 429, HTML, no ``Via`` header. No request reaches Discord.
 
-    The address is banned, not the token: each bot behind it is. Asking again does not end it sooner. The gateway's
-    connections live.
+    The ban is for the IP address, so it hits every bot behind it. A retry does not end it sooner. Gateway connections
+    stay open.
     """
     page = ban_page(retry_after_s)
-    with _spoiling(sandbox, ResponseOverride(lambda: page)):
+    with _override_responses(sandbox, ResponseOverride(lambda: page)):
         await until_stopped(sandbox)
 
 
 @incident("seen at slow proxies; RFC 9112: a body may come in any number of pieces")
 async def slow_bodies(sandbox: Sandbox, over_s: float = 2.0) -> None:
-    """The body of every REST answer is spread over ``over_s``: the status is there at once, the JSON is not."""
-    with troubled(sandbox, drip_s=over_s):
+    """Spreads the body of every REST response over ``over_s``: the status arrives at once, the JSON does not."""
+    with inject_faults(sandbox, drip_s=over_s):
         await until_stopped(sandbox)
 
 
 @incident("Discord: Rate Limits: X-RateLimit-Reset is Discord's clock; disnake's Client(assume_unsync_clock=)")
 async def clock_skew(sandbox: Sandbox, ahead_s: float = 30.0) -> None:
-    """Discord's clock is ``ahead_s`` ahead of the bot's (or behind, when negative), as the headers show.
+    """Discord's clock is ``ahead_s`` ahead of the bot's in the headers (or behind, when negative).
 
-    Who computes a wait from X-RateLimit-Reset and the own clock waits too long, or not at all; X-RateLimit-Reset-After
-    is right whatever the clocks say.
+    A bot that compares X-RateLimit-Reset with its own clock waits too long, or not at all. X-RateLimit-Reset-After is
+    always right.
     """
-    with troubled(sandbox, skew_s=ahead_s):
+    with inject_faults(sandbox, skew_s=ahead_s):
         await until_stopped(sandbox)

@@ -1,4 +1,4 @@
-"""Incidents that go on: begun by name or by a scenario, ended by time, by name, or with the sandbox."""
+"""Start and stop incidents, by name or by a scenario."""
 
 from __future__ import annotations
 
@@ -22,62 +22,60 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class RunningIncident:
-    """An incident that goes on. ``result`` is what it had to tell, once it has ended by itself."""
-
     name: str
     settings: Mapping[str, Value]
-    began_at: str
-    for_s: float | None
+    began_at: str  # ISO 8601, on the sandbox's clock
+    for_s: float | None  # None: until it returns or is stopped
     task: asyncio.Task[None] = field(repr=False)
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)  # set when it returns
 
 
-class Incidents:
-    """The incidents of one sandbox."""
-
+class IncidentRunner:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._running: dict[str, RunningIncident] = {}
         self._scenario: asyncio.Task[None] | None = None
 
-    def going_on(self) -> list[RunningIncident]:
+    def list_running(self) -> list[RunningIncident]:
         return list(self._running.values())
 
-    async def start(self, name: str, *, for_s: float | None = None, **said: object) -> RunningIncident:
-        """Begin the incident; returns once it has had its effect. It ends by itself, after ``for_s``, or by `stop`.
+    async def start(self, name: str, *, for_s: float | None = None, **given: object) -> RunningIncident:
+        """Start the incident, and return when it has taken effect. ``for_s`` stops it after that time.
 
-        Raises UsageError for a name or setting that is none, and for an incident that goes on already.
+        Raises UsageError for an unknown name or setting, or when the incident is already running.
         """
-        kind = catalogue.find(name)
-        settings = kind.checked(said)
+        incident = catalogue.find(name)
+        settings = incident.parse_settings(given)
         if name in self._running:
-            raise UsageError(f"The incident {name} goes on already.", hint="End it first, or wait.")
-        begun = asyncio.create_task(self._run(name, kind.function(self._sandbox, **settings), for_s))
-        made = RunningIncident(name, {**kind.settings, **settings}, self._sandbox.world.timestamp(), for_s, begun)
-        self._running[name] = made
-        _log.warning("Incident %s begins: %s", name, dict(made.settings))
-        await asyncio.wait((begun,), timeout=0)
-        if begun.done():
-            begun.result()
-        return made
+            hint = f"Type: botctl sandbox incident --stop {name}"
+            raise UsageError(f"The incident {name} is already running.", hint=hint)
+        task = asyncio.create_task(self._run(name, incident.function(self._sandbox, **settings), for_s))
+        running = RunningIncident(name, {**incident.settings, **settings}, self._sandbox.world.timestamp(), for_s, task)
+        self._running[name] = running
+        _log.warning("Incident %s started: %s", name, dict(running.settings))
+        await asyncio.wait((task,), timeout=0)
+        if task.done():
+            task.result()
+        return running
 
     async def stop(self, name: str) -> bool:
-        """End the incident and put right what it had changed; False when it was not going on."""
-        found = self._running.get(name)
-        if found is None:
+        """Stop the incident and restore what it changed; False when it was not running."""
+        running = self._running.get(name)
+        if running is None:
             return False
-        found.task.cancel()
-        await asyncio.wait((found.task,))
+        running.task.cancel()
+        await asyncio.wait((running.task,))
         return True
 
     def play(self, steps: Sequence[ScenarioStep]) -> None:
-        """Let ``steps`` happen, each at its time on the sandbox's clock; raises UsageError while another plays."""
+        """Run ``steps`` at their times on the sandbox's clock; raises UsageError while a scenario is running."""
         if self._scenario is not None and not self._scenario.done():
-            raise UsageError("A scenario goes on already.", hint="End it first, or wait.")
+            hint = "Type: botctl sandbox incident --stop all"
+            raise UsageError("A scenario is already running.", hint=hint)
         self._scenario = asyncio.create_task(self._play(steps))
 
     async def stop_scenario(self) -> bool:
-        """End the scenario and its incidents; False when there was none."""
+        """Stop the scenario and its incidents; False when none was running."""
         if self._scenario is None or self._scenario.done():
             return False
         self._scenario.cancel()
@@ -103,23 +101,23 @@ class Incidents:
             last_s = max(step.end_s for step in steps)
             await clock.sleep(max(began_s + last_s - clock.monotonic(), 0.0))
         except UsageError as error:
-            _log.error("The scenario has ended early: %s", error)
+            _log.error("The scenario stopped early: %s", error)
         finally:
             for step in steps:
                 await self.stop(step.name)
 
-    async def _run(self, name: str, going: Any, for_s: float | None) -> None:
+    async def _run(self, name: str, coroutine: Any, for_s: float | None) -> None:
         try:
             with contextlib.suppress(TimeoutError):
                 if for_s is None:
-                    result = await going
+                    result = await coroutine
                 else:
                     async with self._sandbox.clock.timeout(for_s):
-                        result = await going
+                        result = await coroutine
                 self._running[name].result = result or {}
         finally:
             del self._running[name]
-            _log.warning("Incident %s has ended", name)
+            _log.warning("Incident %s ended", name)
 
 
-RUNNER = web.AppKey("incidents", Incidents)
+RUNNER = web.AppKey("incidents", IncidentRunner)

@@ -14,13 +14,13 @@ from aiohttp import web
 from botctl.sandbox.actions import threads
 from botctl.sandbox.control import routes as control
 from botctl.sandbox.gateway import websocket
-from botctl.sandbox.incidents.runner import RUNNER, Incidents
+from botctl.sandbox.incidents.runner import RUNNER, IncidentRunner
 from botctl.sandbox.model.faults import VIA
 from botctl.sandbox.rest import oauth_page, register_all, routing  # noqa: F401 - fills the table of routes
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web import openapi_check
 from botctl.sandbox.web.keys import SANDBOX
-from botctl.sandbox.web.openapi_check import JUDGE, OpenApiCheck
+from botctl.sandbox.web.openapi_check import OPENAPI_CHECK, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
 _STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
@@ -39,7 +39,7 @@ class RunningSandbox:
     """A sandbox that listens, its incidents, what records it, and its self-check where it is on."""
 
     sandbox: Sandbox
-    incidents: Incidents
+    incidents: IncidentRunner
     traffic: Traffic
     judge: OpenApiCheck | None
 
@@ -76,7 +76,7 @@ async def serving(
     Raises ConfigError where the environment asks for the self-check and it cannot be had, OSError.
     """
     judge = judge or openapi_check.from_environment(os.environ)
-    running = RunningSandbox(sandbox, Incidents(sandbox), Traffic(sandbox), judge)
+    running = RunningSandbox(sandbox, IncidentRunner(sandbox), Traffic(sandbox), judge)
     app = _application(running)
     watch(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
@@ -87,7 +87,7 @@ async def serving(
         yield running
     finally:
         await running.incidents.close()
-        for connection in app[websocket.CONNECTIONS]:
+        for connection in app[websocket.TRANSPORTS]:
             connection.abort()
         await runner.cleanup()
 
@@ -96,8 +96,8 @@ def _application(running: RunningSandbox) -> web.Application:
     """REST, gateway, attachments and the control API."""
     app = web.Application(client_max_size=routing.BODY_MAX_BYTES)
     app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
-    app[RUNNER], app[JUDGE] = running.incidents, running.judge
-    app[websocket.CONNECTIONS] = set()
+    app[RUNNER], app[OPENAPI_CHECK] = running.incidents, running.judge
+    app[websocket.TRANSPORTS] = set()
     app.router.add_get("/", websocket.handle)
     app.router.add_get("/resume", websocket.handle_resume)
     app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
@@ -105,8 +105,8 @@ def _application(running: RunningSandbox) -> web.Application:
     oauth_page.install(app)
     routing.install(app)
     if running.judge is not None:
-        running.judge.watch(app)
-    running.traffic.watch(app)
+        running.judge.install(app)
+    running.traffic.install(app)
     return app
 
 

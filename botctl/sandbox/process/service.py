@@ -21,7 +21,7 @@ from botctl.core.processes.process import child_environment
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import register
 from botctl.core.services.tasks import Tasks
-from botctl.sandbox.control.identity_probe import knows
+from botctl.sandbox.control.identity_probe import is_sandbox
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.web import openapi_check
@@ -86,8 +86,8 @@ def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
 
 def _self_check() -> dict[str, str]:
     """The wish for the self-check, handed on to a child that runs in another folder."""
-    named = os.environ.get(openapi_check.VARIABLE)
-    return {openapi_check.VARIABLE: str(Path(named).resolve())} if named else {}
+    named = os.environ.get(openapi_check.ENVIRONMENT_VARIABLE)
+    return {openapi_check.ENVIRONMENT_VARIABLE: str(Path(named).resolve())} if named else {}
 
 
 def _free_port() -> int:
@@ -110,4 +110,4 @@ def _refusal(status: int, said: str) -> BotctlError | None:
 
 async def _answers(endpoint: Endpoint) -> bool:
     """Whether it is there, and not somebody else at its port."""
-    return await knows(_HOST, _port(endpoint.address), endpoint.secret or "")
+    return await is_sandbox(_HOST, _port(endpoint.address), endpoint.secret or "")

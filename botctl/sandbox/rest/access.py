@@ -1,7 +1,7 @@
-"""What a bot may reach over REST: the guild, channel or member that a path names, and the permissions it needs there.
+"""Look up the guild, channel or member in a request's path and check the bot's permissions there.
 
-Discord: Reference > JSON Error Codes: 10004 and the like for what does not exist, 50001 for what the bot cannot see,
-50013 for what it may not do.
+Discord: Reference > JSON Error Codes: 10004 and the like for unknown objects, 50001 for channels that the bot cannot
+see, 50013 for missing permissions.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Message, Role
 from botctl.sandbox.rest.routing import ApiCall
 
 
-def own_application(call: ApiCall) -> None:
+def require_own_application(call: ApiCall) -> None:
     """Raises 20012 when the path names an application that is not the bot's own."""
     if call.path.get("application", "@me") not in ("@me", call.app.id):
         raise ApiError(403, 20012, "You are not authorized to perform this action on this application")
 
 
-def guild_of(call: ApiCall, *names: str) -> Guild:
-    """The guild of the path, in which the bot has the permissions ``names``; raises 10004, 50013."""
+def get_guild(call: ApiCall, *names: str) -> Guild:
+    """The guild of the path; raises 10004, and 50013 when the bot lacks one of the permissions ``names``."""
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None or call.app.id not in guild.members:
         raise unknown("Guild")
-    need(call, guild, *names)
+    require_permissions(call, guild, *names)
     return guild
 
 
-def me(call: ApiCall, guild: Guild) -> Member:
+def own_member(call: ApiCall, guild: Guild) -> Member:
     """The bot's own membership."""
     return guild.members[call.app.id]
 
 
-def need(call: ApiCall, guild: Guild, *names: str) -> None:
+def require_permissions(call: ApiCall, guild: Guild, *names: str) -> None:
     """Raises 50013 unless the bot has the permissions ``names`` in the guild as a whole."""
-    wanted = permission_bits.bits(*names)
-    if permissions.of(call.sandbox.world, guild, me(call, guild)) & wanted != wanted:
+    required = permission_bits.bits(*names)
+    if permissions.of(call.sandbox.world, guild, own_member(call, guild)) & required != required:
         raise missing_permissions()
 
 
-def channel_of(call: ApiCall, *names: str) -> Channel:
-    """The channel, thread or DM of the path, in which the bot may do ``names``; raises 10003, 50001, 50013."""
+def get_channel(call: ApiCall, *names: str) -> Channel:
+    """The channel, thread or DM of the path; raises 10003, and 50001 or 50013 without the permissions ``names``."""
     channel = call.sandbox.world.channels.get(call.path["channel"])
     if channel is None:
         raise unknown("Channel")
-    need_in(call, channel, *names)
+    require_permissions_in(call, channel, *names)
     return channel
 
 
-def need_in(call: ApiCall, channel: Channel, *names: str) -> None:
+def require_permissions_in(call: ApiCall, channel: Channel, *names: str) -> None:
     """Raises 50001 when the bot does not see ``channel``, and 50013 when it lacks one of ``names`` there."""
-    may, wanted = may_in(call, channel), permission_bits.bits(*names)
-    if not may & permission_bits.VIEW:
+    granted, required = permissions_in(call, channel), permission_bits.bits(*names)
+    if not granted & permission_bits.VIEW:
         raise missing_access()
-    if may & wanted != wanted:
+    if granted & required != required:
         raise missing_permissions()
 
 
-def may_in(call: ApiCall, channel: Channel) -> int:
-    """The bot's permissions in ``channel``; 0 when it cannot see it."""
+def permissions_in(call: ApiCall, channel: Channel) -> int:
+    """The bot's permissions in ``channel``; 0 when the bot is not there."""
     world = call.sandbox.world
     if not channel.guild_id:
         return permission_bits.DIRECT if call.app.id in channel.recipients else 0
@@ -71,34 +71,32 @@ def may_in(call: ApiCall, channel: Channel) -> int:
     return permissions.of(world, guild, bot, channel) if bot else 0
 
 
-def member_of(call: ApiCall, guild: Guild) -> Member:
-    """The member of the path (``@me`` is the bot); raises 10007, and 10013 for a user that nobody is."""
+def get_member(call: ApiCall, guild: Guild) -> Member:
+    """The member of the path (``@me`` is the bot); raises 10007, and 10013 when there is no such user."""
     user_id = call.path["user"]
-    found = guild.members.get(call.app.id if user_id == "@me" else user_id)
-    if found is None:
+    member = guild.members.get(call.app.id if user_id == "@me" else user_id)
+    if member is None:
         raise unknown("Member" if user_id in call.sandbox.world.users else "User")
-    return found
+    return member
 
 
-def role_of(call: ApiCall, guild: Guild) -> Role:
+def get_role(call: ApiCall, guild: Guild) -> Role:
     """The role of the path; raises 10011."""
-    found = guild.roles.get(call.path["role"])
-    if found is None:
+    role = guild.roles.get(call.path["role"])
+    if role is None:
         raise unknown("Role")
-    return found
+    return role
 
 
-def message_of(call: ApiCall, channel: Channel) -> Message:
-    """The message of the path, as a bot's token may see it (ephemeral ones live behind their interaction's token);
-    raises 10008.
-    """
-    found = call.sandbox.world.message(channel.id, call.path["message"])
-    if found is None or found.only_for is not None:
+def get_message(call: ApiCall, channel: Channel) -> Message:
+    """The message of the path; raises 10008. An ephemeral message is found only with its interaction's token."""
+    message = call.sandbox.world.message(channel.id, call.path["message"])
+    if message is None or message.only_for is not None:
         raise unknown("Message")
-    return found
+    return message
 
 
-def need_intent(call: ApiCall, intent: int) -> None:
+def require_intent(call: ApiCall, intent: int) -> None:
     """Raises 50001 unless the application has the privileged ``intent``."""
     if not has_intent(call, intent):
         raise missing_access()
@@ -108,21 +106,21 @@ def has_intent(call: ApiCall, intent: int) -> bool:
     return bool(call.app.flags & PRIVILEGED[intent])
 
 
-def shown(call: ApiCall, message: Message) -> dict[str, Any]:
-    """A message as the bot may read it (Discord: Gateway > Message Content Intent, which holds for REST too)."""
-    whole = payloads.message(message, call.sandbox.world, viewer=call.app.id)
+def message_payload(call: ApiCall, message: Message) -> dict[str, Any]:
+    """A message as the bot may read it (Discord: Gateway > Message Content Intent; it applies to REST too)."""
+    payload = payloads.message(message, call.sandbox.world, viewer=call.app.id)
     if not message.guild_id or has_intent(call, MESSAGE_CONTENT):
-        return whole
-    return content_intent.without_intent(whole, call.app.id)
+        return payload
+    return content_intent.without_intent(payload, call.app.id)
 
 
-def above(call: ApiCall, guild: Guild, position: int) -> None:
-    """Raises 50013 unless the bot's highest role stands above ``position``."""
-    if not permissions.above(guild, me(call, guild), position):
+def require_above(call: ApiCall, guild: Guild, position: int) -> None:
+    """Raises 50013 unless the bot's highest role is above ``position``."""
+    if not permissions.above(guild, own_member(call, guild), position):
         raise missing_permissions()
 
 
-def outranks(call: ApiCall, guild: Guild, other: Member) -> None:
-    """Raises 50013 unless the hierarchy of roles lets the bot act on ``other``."""
-    if not permissions.outranks(guild, me(call, guild), other):
+def require_outranks(call: ApiCall, guild: Guild, other: Member) -> None:
+    """Raises 50013 unless the role hierarchy lets the bot act on ``other``."""
+    if not permissions.outranks(guild, own_member(call, guild), other):
         raise missing_permissions()

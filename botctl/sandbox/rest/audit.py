@@ -1,4 +1,4 @@
-"""What a bot did over REST, written into the guild's audit log."""
+"""Audit log entries for what a bot did over REST."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botctl.sandbox.rest.routing import ApiCall
 Json = dict[str, Any]
 
 
-def note(
+def write_entry(
     call: ApiCall,
     guild: Guild,
     action: Action,
@@ -21,7 +21,7 @@ def note(
     changes: list[Json] | None = None,
     options: Json | None = None,
 ) -> None:
-    """Write down what the calling bot did, with the reason that its request gave."""
+    """Write an entry for the calling bot, with the reason from its request."""
     entry = GuildAuditEntry(
         call.sandbox.world.new_id(), call.app.id, action, target_id, changes or [], call.reason, options or {}
     )

@@ -1,4 +1,4 @@
-"""Images in the body of a request: a data URI (Discord: Reference > Image Data)."""
+"""Images in a request's body, as data URIs (Discord: Reference > Image Data)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from botctl.sandbox.model.api_error import FormErrors, Path
 
 _DATA_URI = re.compile(r"data:(image/(?:png|jpeg|gif|webp|avif));base64,(.*)", re.DOTALL)
-_FIRST_BYTES = {
+_MAGIC_BYTES = {
     "image/png": b"\x89PNG\r\n\x1a\n",
     "image/jpeg": b"\xff\xd8\xff",
     "image/gif": b"GIF8",
     "image/webp": b"RIFF",
     "image/avif": b"\0\0\0",
 }
-MOST_BYTES = 10 * 1024 * 1024
+MAX_BYTES = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -33,32 +33,34 @@ class Image:
 
     @property
     def hash(self) -> str:
-        """As Discord names icons and avatars: 32 hex digits, of animated ones after ``a_``."""
+        """Discord's name for the image: 32 hex digits, after ``a_`` when it is animated."""
         return "a_" * self.animated + hashlib.md5(self.data, usedforsecurity=False).hexdigest()
 
 
-def image(errors: FormErrors, path: Path, body: dict[str, Any], name: str, most: int = MOST_BYTES) -> Image | None:
-    """The image ``name`` of ``body``; None when it is absent, null or an error. ``most``: bytes."""
-    said = errors.field(path, body, name, str)
-    if said is None:
+def parse_image(
+    errors: FormErrors, path: Path, body: dict[str, Any], name: str, maximum: int = MAX_BYTES
+) -> Image | None:
+    """The image ``name`` of ``body``; None when it is absent, null or an error. ``maximum``: bytes."""
+    data_uri = errors.field(path, body, name, str)
+    if data_uri is None:
         return None
-    found = _decoded(said)
-    if found is None:
+    decoded = _decode(data_uri)
+    if decoded is None:
         errors.add((*path, name), "IMAGE_INVALID", "Invalid image data")
-    elif len(found.data) > most:
-        errors.add((*path, name), "BINARY_TYPE_MAX_SIZE", f"File cannot be larger than {most / 1024} kb.")
+    elif len(decoded.data) > maximum:
+        errors.add((*path, name), "BINARY_TYPE_MAX_SIZE", f"File cannot be larger than {maximum / 1024} kb.")
         return None
-    return found
+    return decoded
 
 
-def _decoded(said: str) -> Image | None:
-    parts = _DATA_URI.fullmatch(said)
+def _decode(data_uri: str) -> Image | None:
+    parts = _DATA_URI.fullmatch(data_uri)
     if parts is None:
         return None
     try:
         data = base64.b64decode(parts[2], validate=True)
     except binascii.Error:
         return None
-    # Discord looks at the picture itself, and takes a PNG that calls itself a JPEG.
-    known = next((kind for kind, first in _FIRST_BYTES.items() if data.startswith(first)), None)
-    return Image(known, data) if known else None
+    # Discord checks the data and not the declared type: it accepts a PNG that is declared as a JPEG.
+    content_type = next((kind for kind, prefix in _MAGIC_BYTES.items() if data.startswith(prefix)), None)
+    return Image(content_type, data) if content_type else None

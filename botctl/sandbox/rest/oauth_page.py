@@ -1,5 +1,6 @@
-"""The page on which a person allows an application what it asks for (Discord: OAuth2 > Authorization Code Grant, Bot
-Authorization Flow). Who they are they choose: nobody logs in to a sandbox.
+"""The consent page of OAuth2 (Discord: OAuth2 > Authorization Code Grant, Bot Authorization Flow).
+
+There is no login: the user of the page chooses which person they are.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _CHALLENGE = "code_challenge"
-_PASSED = ("client_id", "scope", "redirect_uri", "state", _CHALLENGE, "code_challenge_method", "permissions")
+_PASSED_FIELDS = ("client_id", "scope", "redirect_uri", "state", _CHALLENGE, "code_challenge_method", "permissions")
 _STYLE = """
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:#1e1f22;color:#dbdee1;
 font:16px/1.4 system-ui,"DejaVu Sans",sans-serif}
@@ -44,103 +45,109 @@ button[value=deny]{background:none;color:inherit}
 """
 
 
-class _Refused(Exception):
-    """The page cannot be shown, nor anybody sent back: the application, or where to, is wrong."""
+class _InvalidRequest(Exception):
+    """The application or the redirect URI is wrong, so the page shows an error and does not redirect."""
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """What is asked for. ``redirect_uri`` is empty where a bot is to be added and that is all."""
+class _ConsentRequest:
+    """What an application asks for. ``redirect_uri`` is empty when it only wants to add a bot."""
 
     app: Application
     scopes: tuple[str, ...]
     redirect_uri: str
-    said: Mapping[str, str]
+    fields: Mapping[str, str]
 
-    def back(self, **more: str) -> web.HTTPFound:
-        """The way back to the application, with what it handed in as ``state``."""
-        state = {"state": self.said["state"]} if self.said.get("state") else {}
-        return web.HTTPFound(URL(self.redirect_uri).update_query({**more, **state}))
+    def redirect(self, **query: str) -> web.HTTPFound:
+        """The redirect back to the application, with the ``state`` that it sent."""
+        state = {"state": self.fields["state"]} if self.fields.get("state") else {}
+        return web.HTTPFound(URL(self.redirect_uri).update_query({**query, **state}))
 
 
 def install(app: web.Application) -> None:
     for path in PATHS:
-        app.router.add_get(path, _asked)
-    app.router.add_post(PATHS[0], _answered)
+        app.router.add_get(path, _show_page)
+    app.router.add_post(PATHS[0], _handle_answer)
 
 
-async def _asked(request: web.Request) -> web.Response:
+async def _show_page(request: web.Request) -> web.Response:
     sandbox = request.app[SANDBOX]
     try:
-        wish = _wish(sandbox, request.query)
-        _check(wish)
-    except _Refused as refused:
-        return _page("This does not work", f"<p>{escape(str(refused))}</p>", status=400)
+        consent = _parse_consent(sandbox, request.query)
+        _check_consent(consent)
+    except _InvalidRequest as error:
+        return _render_page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
     except OAuthError as error:
-        return _sent_back(sandbox, request.query, error)
-    return _page(f"{wish.app.name} wants to", _form(sandbox, wish))
+        return _redirect_error(sandbox, request.query, error)
+    return _render_page(f"{consent.app.name} wants to", _render_form(sandbox, consent))
 
 
-async def _answered(request: web.Request) -> web.Response:
-    sandbox, said = request.app[SANDBOX], {key: str(one) for key, one in (await request.post()).items()}
+async def _handle_answer(request: web.Request) -> web.Response:
+    sandbox, fields = request.app[SANDBOX], {key: str(value) for key, value in (await request.post()).items()}
     origin = request.headers.get("Origin")
     if origin not in (None, "null") and URL(str(origin)).authority != request.host:
-        return _page("This does not work", "<p>Another site has sent this.</p>", status=403)
+        return _render_page("Invalid request", "<p>The request comes from another site.</p>", status=403)
     try:
-        wish = _wish(sandbox, said)
-        _check(wish)
-        if said.get("answer") != "allow":
+        consent = _parse_consent(sandbox, fields)
+        _check_consent(consent)
+        if fields.get("answer") != "allow":
             raise OAuthError("access_denied", "The resource owner or authorization server denied the request")
-        return _allowed(sandbox, wish)
-    except _Refused as refused:
-        return _page("This does not work", f"<p>{escape(str(refused))}</p>", status=400)
+        return _grant_access(sandbox, consent)
+    except _InvalidRequest as error:
+        return _render_page("Invalid request", f"<p>{escape(str(error))}</p>", status=400)
     except OAuthError as error:
-        return _sent_back(sandbox, said, error)
+        return _redirect_error(sandbox, fields, error)
 
 
-def _allowed(sandbox: Sandbox, wish: _Wish) -> web.Response:
-    person = sandbox.world.users.get(wish.said.get("person", ""))
+def _grant_access(sandbox: Sandbox, consent: _ConsentRequest) -> web.Response:
+    person = sandbox.world.users.get(consent.fields.get("person", ""))
     if person is None or person.bot:
-        raise _Refused("There is no such person.")
-    guild = _join(sandbox, wish, person.id) if "bot" in wish.scopes else None
-    if not wish.redirect_uri:
-        return _page("Done", f"<p>{escape(wish.app.name)} is in {escape(guild.name if guild else '')} now.</p>")
+        raise _InvalidRequest("There is no person with this id.")
+    guild = _add_bot(sandbox, consent, person.id) if "bot" in consent.scopes else None
+    if not consent.redirect_uri:
+        return _render_page(
+            "Done", f"<p>{escape(consent.app.name)} is in {escape(guild.name if guild else '')} now.</p>"
+        )
     now_s = sandbox.clock.monotonic()
-    grant = Grant(wish.app.id, person.id, wish.scopes, 0.0, guild_id=guild.id if guild else None)
-    code = sandbox.grants.code(grant, wish.redirect_uri, wish.said.get(_CHALLENGE) or None, now_s)
-    more = {"guild_id": guild.id, "permissions": wish.said.get("permissions") or "0"} if guild else {}
-    raise wish.back(code=code, **more)
+    grant = Grant(consent.app.id, person.id, consent.scopes, 0.0, guild_id=guild.id if guild else None)
+    code = sandbox.grants.code(grant, consent.redirect_uri, consent.fields.get(_CHALLENGE) or None, now_s)
+    query = {"guild_id": guild.id, "permissions": consent.fields.get("permissions") or "0"} if guild else {}
+    raise consent.redirect(code=code, **query)
 
 
-def _wish(sandbox: Sandbox, said: Mapping[str, str]) -> _Wish:
-    """Who asks, and where the answer goes; nobody is sent anywhere that is not the application's own."""
-    app = sandbox.world.applications.get(said.get("client_id", ""))
+def _parse_consent(sandbox: Sandbox, fields: Mapping[str, str]) -> _ConsentRequest:
+    """The request in ``fields``; raises _InvalidRequest for a redirect URI that is not the application's own."""
+    app = sandbox.world.applications.get(fields.get("client_id", ""))
     if app is None:
-        raise _Refused(f"There is no application with the id “{said.get('client_id', '')}”.")
-    redirect_uri, known = said.get("redirect_uri", ""), app.settings.get("redirect_uris") or []
-    if redirect_uri and redirect_uri not in known and (known or not _is_loopback(redirect_uri)):
-        where = f"It has: {', '.join(known)}." if known else "It has registered none, so it must be on this machine."
-        raise _Refused(f"“{redirect_uri}” is no redirect URI of {app.name}. {where}")
-    scopes = tuple(said.get("scope", "").split())
+        raise _InvalidRequest(f"There is no application with the id “{fields.get('client_id', '')}”.")
+    redirect_uri, registered = fields.get("redirect_uri", ""), app.settings.get("redirect_uris") or []
+    if redirect_uri and redirect_uri not in registered and (registered or not _is_loopback(redirect_uri)):
+        allowed = (
+            f"It has registered: {', '.join(registered)}."
+            if registered
+            else "It has registered none, so only loopback addresses work."
+        )
+        raise _InvalidRequest(f"“{redirect_uri}” is not a redirect URI of {app.name}. {allowed}")
+    scopes = tuple(fields.get("scope", "").split())
     if not redirect_uri and "bot" not in scopes:
-        raise _Refused("There is no redirect_uri, and no bot to add.")
-    return _Wish(app, scopes, redirect_uri, said)
+        raise _InvalidRequest("The request has neither a redirect_uri nor the scope bot.")
+    return _ConsentRequest(app, scopes, redirect_uri, fields)
 
 
-def _check(wish: _Wish) -> None:
-    """Raises OAuthError for what the application has asked wrongly."""
-    scopes_of(" ".join(wish.scopes))
-    if wish.redirect_uri and wish.said.get("response_type", "code") != "code":
-        raise OAuthError("unsupported_response_type", "The sandbox knows the response type code only.")
-    if wish.said.get(_CHALLENGE) and wish.said.get("code_challenge_method", S256) != S256:
+def _check_consent(consent: _ConsentRequest) -> None:
+    """Raises OAuthError for unknown scopes, response types and challenge methods."""
+    scopes_of(" ".join(consent.scopes))
+    if consent.redirect_uri and consent.fields.get("response_type", "code") != "code":
+        raise OAuthError("unsupported_response_type", "The sandbox supports only the response type code.")
+    if consent.fields.get(_CHALLENGE) and consent.fields.get("code_challenge_method", S256) != S256:
         raise OAuthError("invalid_request", "The code challenge method must be S256.")
 
 
-def _sent_back(sandbox: Sandbox, said: Mapping[str, str], error: OAuthError) -> web.Response:
-    wish = _wish(sandbox, said)
-    if not wish.redirect_uri:
-        return _page("Nothing has changed", f"<p>{escape(error.message)}.</p>", status=400)
-    raise wish.back(error=error.error, error_description=error.message)
+def _redirect_error(sandbox: Sandbox, fields: Mapping[str, str], error: OAuthError) -> web.Response:
+    consent = _parse_consent(sandbox, fields)
+    if not consent.redirect_uri:
+        return _render_page("No access was granted", f"<p>{escape(error.message)}.</p>", status=400)
+    raise consent.redirect(error=error.error, error_description=error.message)
 
 
 def _is_loopback(uri: str) -> bool:
@@ -150,60 +157,73 @@ def _is_loopback(uri: str) -> bool:
         return False
 
 
-def _join(sandbox: Sandbox, wish: _Wish, person_id: str) -> Guild:
-    """The bot comes to the guild that was chosen, with a role of its own that may what it asks for."""
+def _add_bot(sandbox: Sandbox, consent: _ConsentRequest, person_id: str) -> Guild:
+    """Add the bot to the chosen guild, with its own role that has the requested permissions."""
     world = sandbox.world
-    guild = world.guilds.get(wish.said.get("guild_id", ""))
+    guild = world.guilds.get(consent.fields.get("guild_id", ""))
     member = guild.members.get(person_id) if guild else None
-    if guild is None or member is None or not _manages(sandbox, guild, member):
-        raise _Refused(f"{world.users[person_id].name} may not add a bot to that server.")
-    if wish.app.id not in guild.members:
-        may = wish.said.get("permissions", "")
-        role = Role(world.new_id(), wish.app.name, permissions=int(may) if may.isdecimal() else 0, bot_id=wish.app.id)
+    if guild is None or member is None or not _can_manage(sandbox, guild, member):
+        raise _InvalidRequest(
+            f"{world.users[person_id].name} needs the permission MANAGE_GUILD to add a bot to that server."
+        )
+    if consent.app.id not in guild.members:
+        granted = consent.fields.get("permissions", "")
+        role = Role(
+            world.new_id(),
+            consent.app.name,
+            permissions=int(granted) if granted.isdecimal() else 0,
+            bot_id=consent.app.id,
+        )
         guild.roles[role.id] = role
         sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-        moderation.bot_joined(sandbox, guild, Member(wish.app.id, [role.id], joined_at=world.timestamp()))
-        audit_log.record(sandbox, guild, GuildAuditEntry(world.new_id(), person_id, Action.BOT_ADD, wish.app.id))
+        moderation.bot_joined(sandbox, guild, Member(consent.app.id, [role.id], joined_at=world.timestamp()))
+        audit_log.record(sandbox, guild, GuildAuditEntry(world.new_id(), person_id, Action.BOT_ADD, consent.app.id))
     return guild
 
 
-def _manages(sandbox: Sandbox, guild: Guild, member: Member) -> bool:
+def _can_manage(sandbox: Sandbox, guild: Guild, member: Member) -> bool:
     return bool(permissions.of(sandbox.world, guild, member) & permission_bits.bits("MANAGE_GUILD"))
 
 
-def _form(sandbox: Sandbox, wish: _Wish) -> str:
+def _render_form(sandbox: Sandbox, consent: _ConsentRequest) -> str:
     world = sandbox.world
-    people = {one.id: one.name for one in world.users.values() if not one.bot}
-    guilds = {one.id: one.name for one in world.guilds.values()}
-    preset = wish.said.get("guild_id")
-    wants = "".join(f"<li>{escape(SCOPES[one])}</li>" for one in wish.scopes)
+    people = {user.id: user.name for user in world.users.values() if not user.bot}
+    guilds = {guild.id: guild.name for guild in world.guilds.values()}
+    preset = consent.fields.get("guild_id")
+    wants = "".join(f"<li>{escape(SCOPES[scope])}</li>" for scope in consent.scopes)
     hidden = "".join(
-        f'<input type="hidden" name="{key}" value="{escape(wish.said[key])}">' for key in _PASSED if key in wish.said
+        f'<input type="hidden" name="{key}" value="{escape(consent.fields[key])}">'
+        for key in _PASSED_FIELDS
+        if key in consent.fields
     )
     return (
         f"<ul>{wants}</ul>"
         f'<form method="post" action="{PATHS[0]}">{hidden}'
-        f"{_select('person', 'You are', people, None)}"
-        f"{_select('guild_id', 'Add it to', guilds, preset) if 'bot' in wish.scopes else ''}"
-        f"<p>{escape(_afterwards(wish))}</p>"
+        f"{_render_select('person', 'You are', people, None)}"
+        f"{_render_select('guild_id', 'Add it to', guilds, preset) if 'bot' in consent.scopes else ''}"
+        f"<p>{escape(_next_step(consent))}</p>"
         '<div><button name="answer" value="deny">Cancel</button>'
         '<button name="answer" value="allow">Authorize</button></div></form>'
     )
 
 
-def _afterwards(wish: _Wish) -> str:
-    return f"Then you go to {URL(wish.redirect_uri).origin()}." if wish.redirect_uri else "Then the bot is there."
+def _next_step(consent: _ConsentRequest) -> str:
+    return (
+        f"Your browser then goes to {URL(consent.redirect_uri).origin()}."
+        if consent.redirect_uri
+        else "The bot then joins the server."
+    )
 
 
-def _select(name: str, label: str, options: Mapping[str, str], chosen: str | None) -> str:
-    shown = "".join(
+def _render_select(name: str, label: str, options: Mapping[str, str], chosen: str | None) -> str:
+    items = "".join(
         f'<option value="{key}"{" selected" if key == chosen else ""}>{escape(text)}</option>'
         for key, text in options.items()
     )
-    return f'<label>{label}<select name="{name}">{shown}</select></label>'
+    return f'<label>{label}<select name="{name}">{items}</select></label>'
 
 
-def _page(title: str, body: str, *, status: int = 200) -> web.Response:
+def _render_page(title: str, body: str, *, status: int = 200) -> web.Response:
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -1,4 +1,4 @@
-"""REST on a bad day: answers that are late, slow, or from a clock that is ahead."""
+"""Delays, slow bodies and clock skew in REST responses."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from aiohttp import web
 from botctl.sandbox.model.faults import Faults
 
 _RESET = "X-RateLimit-Reset"
-_PIECES = 10  # that a body comes in when it drips
+_CHUNKS = 10  # of a slow body
 
 
-async def through(
-    trouble: Faults, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
+async def apply_faults(
+    faults: Faults, request: web.Request, answer: Callable[[web.Request], Awaitable[web.Response]]
 ) -> web.StreamResponse:
-    """What ``request`` is answered while there is ``trouble`` on the way."""
-    if late_s := trouble.latency_s():
+    """Answer ``request`` with ``answer``, and apply ``faults`` to the response."""
+    if late_s := faults.latency_s():
         await asyncio.sleep(late_s)
     response = await answer(request)
-    if trouble.skew_s:
-        response.headers["Date"] = formatdate(time.time() + trouble.skew_s, usegmt=True)
+    if faults.skew_s:
+        response.headers["Date"] = formatdate(time.time() + faults.skew_s, usegmt=True)
         if (reset := response.headers.get(_RESET)) is not None:
-            response.headers[_RESET] = f"{float(reset) + trouble.skew_s:.3f}"
-    return await _drip(trouble.drip_s, request, response) if trouble.drip_s else response
+            response.headers[_RESET] = f"{float(reset) + faults.skew_s:.3f}"
+    return await _send_slowly(faults.drip_s, request, response) if faults.drip_s else response
 
 
-async def _drip(over_s: float, request: web.Request, whole: web.Response) -> web.StreamResponse:
-    body = whole.body if isinstance(whole.body, bytes) else b""
-    slow = web.StreamResponse(status=whole.status, headers=whole.headers)
+async def _send_slowly(over_s: float, request: web.Request, response: web.Response) -> web.StreamResponse:
+    body = response.body if isinstance(response.body, bytes) else b""
+    slow = web.StreamResponse(status=response.status, headers=response.headers)
     slow.content_length = len(body)
     await slow.prepare(request)
-    step = max(len(body) // _PIECES, 1)
+    step = max(len(body) // _CHUNKS, 1)
     for start in range(0, len(body), step):
-        await asyncio.sleep(over_s / _PIECES)
+        await asyncio.sleep(over_s / _CHUNKS)
         await slow.write(body[start : start + step])
     await slow.write_eof()
     return slow

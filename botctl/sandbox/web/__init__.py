@@ -1,5 +1,5 @@
-"""What the adapters share on HTTP: where handlers find the sandbox, how answers are written, and who watches them.
+"""What the HTTP adapters share: application keys, JSON responses, recording and checking.
 
-Requests and answers come in; `traffic` records them, and `openapi_check` compares them with Discord's own description.
-Read `keys` first.
+Requests and responses come in. `traffic` records them, and `openapi_check` compares them with Discord's OpenAPI
+description. Read `keys` first.
 """

@@ -1,4 +1,4 @@
-"""Where handlers find what they serve."""
+"""The keys under which handlers find the sandbox and a request's body."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from aiohttp import web
 from botctl.sandbox.server import Sandbox
 
 SANDBOX = web.AppKey("sandbox", Sandbox)
-BODY = web.RequestKey("body", object)  # of a request, once it was read: its JSON, for those who watch
+BODY = web.RequestKey("body", object)  # the JSON of a request that was read, for `traffic`

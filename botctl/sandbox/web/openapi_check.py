@@ -1,8 +1,7 @@
-"""The self-check: every answer of a running sandbox against Discord's own OpenAPI description.
+"""The self-check: compares every response of a running sandbox with Discord's OpenAPI description.
 
-On where ``BOTCTL_DISCORD_OPENAPI`` names the description (a file; it is not part of botctl) and the package
-jsonschema-rs is installed (``botctl[judge]``). A fault is one line in the log and in ``GET /_control/faults``; what the
-client gets stays as it is. `REPAIRS` is where the description is known to be wrong.
+It is on when ``BOTCTL_DISCORD_OPENAPI`` names the description's file and the package jsonschema-rs (``botctl[judge]``)
+is installed. A mismatch is logged and listed in ``GET /_control/faults``; the response itself does not change.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from botctl.core.escape import safe
 
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
-VARIABLE: Final = "BOTCTL_DISCORD_OPENAPI"
-_API = re.compile(r"/api(?:/v\d+)?(?=/)")
-_KEPT = 100  # of the newest faults; all are counted
+ENVIRONMENT_VARIABLE: Final = "BOTCTL_DISCORD_OPENAPI"
+_API_PREFIX = re.compile(r"/api(?:/v\d+)?(?=/)")
+_MAX_KEPT = 100  # newest mismatches; all are counted
 _SERVER_ERROR = 500
-_NOT_DESCRIBED = "/oauth2/token"  # left to RFC 6749, whose form of errors is its own
+_OAUTH_EXCHANGE = "/oauth2/token"  # its errors have the form of RFC 6749
 
 
 @dataclass(frozen=True)
 class Repair:
-    """A known defect of the description: at ``at`` it has ``wrong``, and is read as if it had ``right``."""
+    """A known defect of the description: replace ``wrong`` at ``path`` by ``right``."""
 
-    at: tuple[str, ...]
+    path: tuple[str, ...]
     wrong: Any
     right: Any
-    why: str
+    reason: str
 
 
 REPAIRS: Final = (
@@ -75,72 +74,72 @@ REPAIRS: Final = (
 )
 
 UNDESCRIBED: Final[dict[tuple[str, str], str]] = {}
-"""Routes that Discord has and the description has not, as (method, path with {} for its variables), and why."""
+"""Routes that the description lacks: (method, path with {} for variables) to the reason."""
 
 
 class Description:
-    """The description, made ready for many answers."""
+    """The OpenAPI description, with a cached validator for each response."""
 
-    def __init__(self, described: Json) -> None:
-        """Raises ConfigError without jsonschema-rs; KeyError when ``described`` is no such description."""
-        self._validator_for, registry = _validators()
-        self._described = repaired(described)
-        self._registry = registry([("urn:d", self._described)])
+    def __init__(self, document: Json) -> None:
+        """Raises ConfigError without jsonschema-rs, KeyError when ``document`` is no OpenAPI description."""
+        self._validator_for, registry = _import_validators()
+        self._document = apply_repairs(document)
+        self._registry = registry([("urn:d", self._document)])
         self._tree: Json = {}
-        for path, operations in self._described["paths"].items():
+        for path, operations in self._document["paths"].items():
             node = self._tree
             for part in path.split("/"):
                 node = node.setdefault("{}" if part.startswith("{") else part, {})
             node["/"] = path, operations
 
     def template(self, method: str, path: str) -> str | None:
-        """The described path that ``path`` is one of, if any; a literal part wins over a variable one."""
-        return _find(self._tree, path.split("/"), method.lower())
+        """The path template that matches ``path``, if any; a literal part wins over a variable one."""
+        return _find_template(self._tree, path.split("/"), method.lower())
 
-    def faults(self, method: str, path: str, status: int, body: Any) -> list[tuple[str, str]]:
-        """What is wrong with an answer: JSON path and sentence. ``body`` is None where there is none."""
+    def mismatches(self, method: str, path: str, status: int, body: Any) -> list[tuple[str, str]]:
+        """The mismatches of a response: JSON path and sentence. ``body`` is None when it has none."""
         template = self.template(method, path)
         if template is None:
-            return self._faults_of_a_stranger(method, path, status, body)
-        where = self._schema(template, method.lower(), status)
-        if where is None:
+            return self._mismatches_without_template(method, path, status, body)
+        pointer = self._schema(template, method.lower(), status)
+        if pointer is None:
             return [("$", f"the status {status} is not described")]
-        if not where:
+        if not pointer:
             return [] if body is None else [("$", "a body where none is described")]
-        return self._against(where, body)
+        return self._validate(pointer, body)
 
-    def _faults_of_a_stranger(self, method: str, path: str, status: int, body: Any) -> list[tuple[str, str]]:
+    def _mismatches_without_template(self, method: str, path: str, status: int, body: Any) -> list[tuple[str, str]]:
         if status // 100 == 4:  # noqa: PLR2004 - all errors have one form
-            return self._against("/components/schemas/ErrorResponse", body)
-        known = any(method == one and _matches(pattern, path) for one, pattern in UNDESCRIBED)
-        return [] if known else [("$", f"there is no {method} {path} in the description")]
+            return self._validate("/components/schemas/ErrorResponse", body)
+        is_known = any(method == known_method and _matches(pattern, path) for known_method, pattern in UNDESCRIBED)
+        return [] if is_known else [("$", f"there is no {method} {path} in the description")]
 
-    def _against(self, where: str, body: Any) -> list[tuple[str, str]]:
-        validator = self._validator(where)
+    def _validate(self, pointer: str, body: Any) -> list[tuple[str, str]]:
+        validator = self._validator(pointer)
         if validator.is_valid(body):
             return []
-        return [fault for error in validator.iter_errors(body) for fault in blame(error)]
+        return [fault for error in validator.iter_errors(body) for fault in explain(error)]
 
     @functools.cache  # noqa: B019 - a description lives as long as the process
     def _schema(self, template: str, method: str, status: int) -> str | None:
-        """Where the schema of the body stands; "" for no body; None when the status is not described."""
-        responses = self._described["paths"][template][method]["responses"]
-        key = next((one for one in (str(status), f"{status // 100}XX") if one in responses), None)
+        """The JSON pointer to the body's schema; "" for no body; None for an undescribed status."""
+        responses = self._document["paths"][template][method]["responses"]
+        key = next((candidate for candidate in (str(status), f"{status // 100}XX") if candidate in responses), None)
         if key is None:
             return None
         pointer = template.replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
-        where = str(responses[key].get("$ref", f"#/paths/{pointer}/{method}/responses/{key}")).removeprefix("#/")
-        content = _at(self._described, where.split("/")) if "$ref" in responses[key] else responses[key]
-        return f"/{where}/content/application~1json/schema" if "content" in content else ""
+        location = str(responses[key].get("$ref", f"#/paths/{pointer}/{method}/responses/{key}")).removeprefix("#/")
+        content = _follow(self._document, location.split("/")) if "$ref" in responses[key] else responses[key]
+        return f"/{location}/content/application~1json/schema" if "content" in content else ""
 
     @functools.cache  # noqa: B019
-    def _validator(self, where: str) -> Any:
-        return self._validator_for({"$ref": f"urn:d#{where}"}, registry=self._registry, validate_formats=True)
+    def _validator(self, pointer: str) -> Any:
+        return self._validator_for({"$ref": f"urn:d#{pointer}"}, registry=self._registry, validate_formats=True)
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One answer that is not as described."""
+    """One response that differs from the description. ``where``: JSON path."""
 
     method: str
     route: str
@@ -150,139 +149,143 @@ class Mismatch:
 
 
 class OpenApiCheck:
-    """Watches the answers of one sandbox."""
-
     def __init__(self, description: Description) -> None:
         self.description = description
-        self.judged = 0
+        self.checked = 0
         self.count = 0
-        self.faults: deque[Mismatch] = deque(maxlen=_KEPT)
+        self.mismatches: deque[Mismatch] = deque(maxlen=_MAX_KEPT)
 
-    def watch(self, app: web.Application) -> None:
-        """Have every answer of ``app`` looked at before it is sent."""
-        app.on_response_prepare.append(self._look)
+    def install(self, app: web.Application) -> None:
+        """Check every response of ``app`` before it is sent."""
+        app.on_response_prepare.append(self._check)
 
     def report(self) -> Json:
-        """For the control API: how many answers were judged, and what was wrong with them."""
-        return {"judged": self.judged, "count": self.count, "faults": [asdict(one) for one in self.faults]}
+        return {
+            "judged": self.checked,
+            "count": self.count,
+            "faults": [asdict(mismatch) for mismatch in self.mismatches],
+        }
 
-    async def _look(self, request: web.Request, response: web.StreamResponse) -> None:
-        version = _API.match(request.path)
-        if version is None or not isinstance(response, web.Response) or _not_discords(response):
+    async def _check(self, request: web.Request, response: web.StreamResponse) -> None:
+        version = _API_PREFIX.match(request.path)
+        if version is None or not isinstance(response, web.Response) or _is_from_edge(response):
             return
         path = request.path[version.end() :]
-        if path.startswith(_NOT_DESCRIBED):
+        if path.startswith(_OAUTH_EXCHANGE):
             return
-        self.judged += 1
-        for where, what in self._faults(request.method, path, response):
+        self.checked += 1
+        for where, what in self._mismatches(request.method, path, response):
             route = self.description.template(request.method, path) or path
-            self._found(Mismatch(request.method, route, response.status, where, what))
+            self._record(Mismatch(request.method, route, response.status, where, what))
 
-    def _faults(self, method: str, path: str, response: web.Response) -> Iterable[tuple[str, str]]:
+    def _mismatches(self, method: str, path: str, response: web.Response) -> Iterable[tuple[str, str]]:
         if response.status >= _SERVER_ERROR:
-            return [("$", "the sandbox itself has failed")]
+            return [("$", "the sandbox failed")]
         raw = response.body
         if raw is None or raw == b"":
-            return self.description.faults(method, path, response.status, None)
+            return self.description.mismatches(method, path, response.status, None)
         if not isinstance(raw, bytes) or response.headers["Content-Type"] != "application/json":
-            return [("$", f"the type of the body is {response.headers['Content-Type']}")]
+            return [("$", f"the Content-Type is {response.headers['Content-Type']}")]
         try:
-            return self.description.faults(method, path, response.status, json.loads(raw))
+            return self.description.mismatches(method, path, response.status, json.loads(raw))
         except ValueError:
-            return [("$", "the body is no JSON")]
+            return [("$", "the body is not JSON")]
 
-    def _found(self, fault: Mismatch) -> None:
+    def _record(self, mismatch: Mismatch) -> None:
         self.count += 1
-        if fault not in self.faults:
-            line = "Not as Discord's description says: %s %s (%s), %s: %s"
-            _log.error(line, fault.method, safe(fault.route), fault.status, fault.where, safe(fault.what))
-        self.faults.append(fault)
+        if mismatch not in self.mismatches:
+            template = "A response differs from Discord's OpenAPI description: %s %s (%s), %s: %s"
+            _log.error(
+                template, mismatch.method, safe(mismatch.route), mismatch.status, mismatch.where, safe(mismatch.what)
+            )
+        self.mismatches.append(mismatch)
 
 
-JUDGE: web.AppKey[OpenApiCheck | None] = web.AppKey("judge")
+OPENAPI_CHECK: web.AppKey[OpenApiCheck | None] = web.AppKey("openapi_check")
 
 
 def from_environment(environment: Mapping[str, str]) -> OpenApiCheck | None:
-    """The judge that ``BOTCTL_DISCORD_OPENAPI`` asks for; None when it is not set. Raises ConfigError."""
-    named = environment.get(VARIABLE)
-    return OpenApiCheck(load(Path(named))) if named else None
+    """The check, when ``BOTCTL_DISCORD_OPENAPI`` is set; raises ConfigError."""
+    path = environment.get(ENVIRONMENT_VARIABLE)
+    return OpenApiCheck(load(Path(path))) if path else None
 
 
 @functools.cache
 def load(path: Path) -> Description:
-    """The description in the file ``path``, read once. Raises ConfigError."""
-    hint = f"{VARIABLE} names the openapi.json of Discord's discord-api-spec repository."
+    """The description in the file ``path``, read once; raises ConfigError."""
+    hint = f"Set {ENVIRONMENT_VARIABLE} to the openapi.json of Discord's discord-api-spec repository, or unset it."
     try:
         return Description(json.loads(path.read_bytes()))
     except OSError as error:
         raise ConfigError(f"Discord's description {path} cannot be read: {error.strerror}.", hint=hint) from None
     except (ValueError, KeyError, AttributeError, TypeError):
-        raise ConfigError(f"{path} is no OpenAPI description.", hint=hint) from None
+        raise ConfigError(f"{path} is not an OpenAPI description.", hint=hint) from None
 
 
-def repaired(described: Json) -> Json:
-    """The description with its known defects set right."""
-    result = copy.deepcopy(described)
+def apply_repairs(document: Json) -> Json:
+    """A copy of the description without the defects in `REPAIRS`."""
+    repaired = copy.deepcopy(document)
     for repair in REPAIRS:
-        with contextlib.suppress(KeyError, IndexError):  # another edition of the description need not have the place
-            parent, last = _at(result, repair.at[:-1]), repair.at[-1]
-            if _at(parent, (last,)) == repair.wrong:
+        with contextlib.suppress(KeyError, IndexError):  # other editions may lack the path
+            parent, last = _follow(repaired, repair.path[:-1]), repair.path[-1]
+            if _follow(parent, (last,)) == repair.wrong:
                 parent[int(last) if isinstance(parent, list) else last] = repair.right
-    return result
+    return repaired
 
 
-def blame(error: Any) -> list[tuple[str, str]]:
-    """Where and what a validation error is; of alternatives that all fail, in the one that comes closest."""
+def explain(error: Any) -> list[tuple[str, str]]:
+    """JSON path and message of a validation error; when all alternatives fail, of the closest one."""
     branches = getattr(error.kind, "context", None)
     if not branches:
-        return [(_path(error.instance_path), error.message)]
-    here = list(error.instance_path)
-    near = [branch for branch in branches if not any(_another_kind(one, here) for one in branch)] or branches
-    return min(([fault for one in branch for fault in blame(one)] for branch in near), key=len)
+        return [(_json_path(error.instance_path), error.message)]
+    path = list(error.instance_path)
+    closest = [branch for branch in branches if not any(_is_other_type(error, path) for error in branch)] or branches
+    return min(([fault for error in branch for fault in explain(error)] for branch in closest), key=len)
 
 
-def _another_kind(error: Any, here: list[str | int]) -> bool:
-    """Is the alternative with ``error`` of another kind than the object ``here``, whose ``type`` says which it is?"""
-    return error.kind.name in ("const", "enum") and list(error.instance_path) == [*here, "type"]
+def _is_other_type(error: Any, path: list[str | int]) -> bool:
+    """Does the alternative with ``error`` describe another ``type`` than the object at ``path`` has?"""
+    return error.kind.name in ("const", "enum") and list(error.instance_path) == [*path, "type"]
 
 
-def _validators() -> tuple[Any, Any]:
+def _import_validators() -> tuple[Any, Any]:
     try:
         import jsonschema_rs  # noqa: PLC0415 - an extra: a sandbox runs without it
     except ImportError:
-        hint = f"Install botctl[judge], or unset {VARIABLE}."
+        hint = f"Type: pip install 'botctl[judge]'. Or unset {ENVIRONMENT_VARIABLE}."
         raise ConfigError("The sandbox's self-check needs the package jsonschema-rs.", hint=hint) from None
     return jsonschema_rs.validator_for, jsonschema_rs.Registry
 
 
-def _not_discords(response: web.Response) -> bool:
-    """An HTML page is Cloudflare's, and a server error with Via an incident that somebody asked for."""
+def _is_from_edge(response: web.Response) -> bool:
+    """Is it an HTML page of Cloudflare, or a server error (with Via) of an incident?"""
     if response.content_type == "text/html":
         return True
     return response.status >= _SERVER_ERROR and "Via" in response.headers
 
 
-def _find(node: Json, parts: list[str], method: str) -> str | None:
+def _find_template(node: Json, parts: list[str], method: str) -> str | None:
     if not parts:
         path, operations = node.get("/", ("", {}))
         return path if method in operations else None
     for key in (parts[0], "{}"):
-        if key in node and (found := _find(node[key], parts[1:], method)):
-            return found
+        if key in node and (template := _find_template(node[key], parts[1:], method)):
+            return template
     return None
 
 
 def _matches(pattern: str, path: str) -> bool:
-    wanted, parts = pattern.split("/"), path.split("/")
-    return len(wanted) == len(parts) and all(one in ("{}", part) for one, part in zip(wanted, parts, strict=True))
+    expected, parts = pattern.split("/"), path.split("/")
+    return len(expected) == len(parts) and all(
+        pattern_part in ("{}", part) for pattern_part, part in zip(expected, parts, strict=True)
+    )
 
 
-def _at(data: Any, keys: Iterable[str]) -> Any:
-    """The part of ``data`` that ``keys`` lead to."""
+def _follow(data: Any, keys: Iterable[str]) -> Any:
     for key in keys:
         data = data[int(key)] if isinstance(data, list) else data[key]
     return data
 
 
-def _path(parts: Iterable[str | int]) -> str:
+def _json_path(parts: Iterable[str | int]) -> str:
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)

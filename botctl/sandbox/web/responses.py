@@ -1,4 +1,4 @@
-"""Answers as Discord sends them."""
+"""HTTP responses in Discord's form."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from botctl.sandbox.model.faults import VIA, EdgeResponse
 _HEADERS = {"Content-Type": "application/json", "Via": VIA}
 
 
-def respond(status: int, data: Any) -> web.Response:
+def json_response(status: int, data: Any) -> web.Response:
     if data is None:
         return web.Response(status=204, headers={"Via": VIA})
     return web.Response(status=status, body=dumps(data).encode(), headers=_HEADERS)
 
 
-def page(one: EdgeResponse) -> web.Response:
-    return web.Response(status=one.status, body=one.body, headers=one.headers)
+def edge_response(edge: EdgeResponse) -> web.Response:
+    return web.Response(status=edge.status, body=edge.body, headers=edge.headers)

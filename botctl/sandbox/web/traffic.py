@@ -1,9 +1,8 @@
-"""What goes over REST and the gateway, for whoever records it, with every secret taken out before it leaves.
+"""The traffic of REST and the gateway as JSON lines for recorders, without secrets.
 
-A line is one JSON object: ``{"at", "bot", "rest": {method, path, query, body, status, answer}}``, or ``{"at", "bot",
-"connection", …}`` with ``sent`` (what the gateway told the bot), ``heard`` (what the bot said), ``closed`` or ``left``
-(the code with which the gateway, or the bot, closed).
-Headers and files are not in it, and long texts are cut. Where nobody records, nothing is looked at.
+A line is ``{"at", "bot", "rest": {method, path, query, body, status, answer}}``, or ``{"at", "bot", "connection", …}``
+with a payload that was ``sent`` or ``heard`` by the gateway, or the close code of the gateway (``closed``) or of the
+bot (``left``). Headers and files are left out, and long texts are cut.
 """
 
 from __future__ import annotations
@@ -24,98 +23,97 @@ from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import BODY
 
 Json = dict[str, Any]
-_WAITING_MOST = 10_000  # lines for a recorder that does not read; then it is told how many it has missed
-_KEYS: Final = frozenset({"token", "access_token", "refresh_token", "client_secret", "code_verifier"})
-_OAUTH_KEYS: Final = _KEYS | {"code"}  # elsewhere that is the number of an error, or an invite
-_IN_PATH: Final = re.compile(r"(?<=/)(interactions|webhooks)/(\d+)/[^/?#]+")
-_WORD: Final = re.compile(r"[\w-]{20,}")
+_MAX_QUEUED = 10_000  # lines of a slow recorder; later ones are dropped and counted
+_SECRET_KEYS: Final = frozenset({"token", "access_token", "refresh_token", "client_secret", "code_verifier"})
+_OAUTH_SECRET_KEYS: Final = _SECRET_KEYS | {"code"}  # elsewhere an error code or an invite
+_TOKEN_IN_PATH: Final = re.compile(r"(?<=/)(interactions|webhooks)/(\d+)/[^/?#]+")
+_LONG_WORD: Final = re.compile(r"[\w-]{20,}")
 
 
 class Traffic:
-    """What is told to those who `listen`."""
-
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._listeners: dict[asyncio.Queue[str], int] = {}  # with the number of lines that each has missed
+        self._subscribers: dict[asyncio.Queue[str], int] = {}  # queue to number of dropped lines
 
     @property
-    def recorded(self) -> bool:
-        return bool(self._listeners)
+    def has_subscribers(self) -> bool:
+        return bool(self._subscribers)
 
     @contextlib.contextmanager
-    def listen(self) -> Iterator[asyncio.Queue[str]]:
-        """The lines from now on."""
-        lines: asyncio.Queue[str] = asyncio.Queue(_WAITING_MOST)
-        self._listeners[lines] = 0
+    def subscribe(self) -> Iterator[asyncio.Queue[str]]:
+        queue: asyncio.Queue[str] = asyncio.Queue(_MAX_QUEUED)
+        self._subscribers[queue] = 0
         try:
-            yield lines
+            yield queue
         finally:
-            del self._listeners[lines]
+            del self._subscribers[queue]
 
-    def watch(self, app: web.Application) -> None:
-        """Take down every answer of ``app`` to a bot, where somebody listens."""
-        app.on_response_prepare.append(self._answered)
+    def install(self, app: web.Application) -> None:
+        """Record every response of ``app`` to a bot while there is a subscriber."""
+        app.on_response_prepare.append(self._record_response)
 
-    def frame(self, connection: int, application_id: str, direction: str, said: str | bytes | int) -> None:
-        """A payload of the gateway, ``sent`` or ``heard``, or the code with which it was ``closed`` or ``left``."""
-        payload = said if isinstance(said, int) else _parsed(said)
-        self._tell(self._bot(application_id), {"connection": connection, direction: bare(payload, _KEYS)})
+    def record_frame(self, connection: int, application_id: str, direction: str, content: str | bytes | int) -> None:
+        """Record a payload (``direction`` is sent or heard) or a close code (closed or left)."""
+        payload = content if isinstance(content, int) else _parse_json(content)
+        self._publish(
+            self._bot_name(application_id), {"connection": connection, direction: bare(payload, _SECRET_KEYS)}
+        )
 
-    async def _answered(self, request: web.Request, response: web.StreamResponse) -> None:
-        if not self._listeners or not request.path.startswith("/api/") or not isinstance(response, web.Response):
+    async def _record_response(self, request: web.Request, response: web.StreamResponse) -> None:
+        if not self._subscribers or not request.path.startswith("/api/") or not isinstance(response, web.Response):
             return
-        keys = _OAUTH_KEYS if "/oauth2/" in request.path else _KEYS
+        keys = _OAUTH_SECRET_KEYS if "/oauth2/" in request.path else _SECRET_KEYS
         rest = {
             "method": request.method,
-            "path": _IN_PATH.sub(rf"\1/\2/{MARK}", request.path),
+            "path": _TOKEN_IN_PATH.sub(rf"\1/\2/{MARK}", request.path),
             "query": bare(dict(request.query), keys),
             "body": bare(request.get(BODY), keys),
             "status": response.status,
-            "answer": bare(_parsed(response.body) if isinstance(response.body, bytes) else None, keys),
+            "answer": bare(_parse_json(response.body) if isinstance(response.body, bytes) else None, keys),
         }
         token = request.headers.get("Authorization", "").removeprefix("Bot ")
-        self._tell(self._bot(self._sandbox.access.tokens.get(token, "")), {"rest": rest})
+        self._publish(self._bot_name(self._sandbox.access.tokens.get(token, "")), {"rest": rest})
 
-    def _tell(self, bot: str, what: Json) -> None:
-        line = self._without_secrets(dumps({"at": self._sandbox.world.timestamp(), "bot": bot, **what}))
-        for lines, missed in self._listeners.items():
+    def _publish(self, bot: str, entry: Json) -> None:
+        line = self._redact(dumps({"at": self._sandbox.world.timestamp(), "bot": bot, **entry}))
+        for queue, missed in self._subscribers.items():
             try:
                 if missed:
-                    lines.put_nowait(dumps({"missed": missed}))
-                    self._listeners[lines] = 0
-                lines.put_nowait(line)
+                    queue.put_nowait(dumps({"missed": missed}))
+                    self._subscribers[queue] = 0
+                queue.put_nowait(line)
             except asyncio.QueueFull:
-                self._listeners[lines] = missed + 1
+                self._subscribers[queue] = missed + 1
 
-    def _bot(self, application_id: str) -> str:
+    def _bot_name(self, application_id: str) -> str:
         app = self._sandbox.world.applications.get(application_id)
         return app.name if app else ""
 
-    def _without_secrets(self, line: str) -> str:
-        """``line`` without what is a secret by its value, wherever it stands."""
+    def _redact(self, line: str) -> str:
+        """``line`` without any known secret."""
         sandbox = self._sandbox
         access, applications = sandbox.access, sandbox.world.applications
-        hooks = {one.token for one in sandbox.world.webhooks.values()}
-        whole = [
+        webhook_tokens = {webhook.token for webhook in sandbox.world.webhooks.values()}
+        secrets = [
             *access.tokens,
             access.control_secret,
-            *(client_secret(access.control_secret, one) for one in applications),
+            *(client_secret(access.control_secret, application_id) for application_id in applications),
         ]
-        for secret in whole:
+        for secret in secrets:
             line = line.replace(dumps(secret)[1:-1], MARK)
 
-        def shown(word: re.Match[str]) -> str:
-            is_secret = word[0] in hooks or word[0] in sandbox.book or word[0] in sandbox.grants
+        def redact_word(word: re.Match[str]) -> str:
+            is_secret = word[0] in webhook_tokens or word[0] in sandbox.book or word[0] in sandbox.grants
             return MARK if is_secret else word[0]
 
-        return _WORD.sub(shown, line)
+        return _LONG_WORD.sub(redact_word, line)
 
 
 TRAFFIC = web.AppKey("traffic", Traffic)
 
 
-def _parsed(said: str | bytes) -> Any:
+def _parse_json(text: str | bytes) -> Any:
     try:
-        return json.loads(said)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return f"({len(said)} bytes that are no JSON)"
+        return f"({len(text)} bytes that are no JSON)"

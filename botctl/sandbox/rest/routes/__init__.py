@@ -1,5 +1,4 @@
-"""The routes of REST.
+"""The routes of REST, one module for each of Discord's resources.
 
-There is one module for each of Discord's resources, so there are more of them than a folder should have. A function
-with `@route` gets the `Call` and returns JSON, None or a `Reply`. Read `reactions` first.
+A function with `@route` gets an `ApiCall` and returns JSON, None or an `ApiReply`. Read `reactions` first.
 """

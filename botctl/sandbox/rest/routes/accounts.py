@@ -1,4 +1,4 @@
-"""Users: the bot itself, and others (Discord: User resource)."""
+"""Users (Discord: User resource)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import FormErrors, unknown
-from botctl.sandbox.rest.images import image
+from botctl.sandbox.rest.images import parse_image
 from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
@@ -17,20 +17,20 @@ def me(call: ApiCall) -> Json:
     user, grant = call.sandbox.world.users[call.user_id], call.grant
     if grant is None:
         return payloads.current_user(user)
-    shown = {**payloads.user(user), "locale": user.locale, "mfa_enabled": False}
-    return {**shown, "email": f"{user.name}@example.com", "verified": True} if "email" in grant.scopes else shown
+    payload = {**payloads.user(user), "locale": user.locale, "mfa_enabled": False}
+    return {**payload, "email": f"{user.name}@example.com", "verified": True} if "email" in grant.scopes else payload
 
 
 @route("PATCH", "/users/@me")
 def edit_me(call: ApiCall) -> Json:
-    """A picture is looked at, and then forgotten."""
+    """Images are checked and not stored."""
     world, errors = call.sandbox.world, FormErrors()
     user = world.users[call.app.id]
     name = errors.text((), call.form, "username", 2, 32) if "username" in call.form else user.name
     if world.names.get(name.casefold(), user.id) != user.id:
         errors.add(("username",), "USERNAME_ALREADY_TAKEN", "Username is already taken.")
     for picture in ("avatar", "banner"):
-        image(errors, (), call.form, picture)
+        parse_image(errors, (), call.form, picture)
     errors.check()
     if name != user.name:
         del world.names[user.name.casefold()]
@@ -43,7 +43,7 @@ def edit_me(call: ApiCall) -> Json:
 
 @route("GET", "/users/{user}")
 def get_user(call: ApiCall) -> Json:
-    found = call.sandbox.world.users.get(call.path["user"])
-    if found is None:
+    user = call.sandbox.world.users.get(call.path["user"])
+    if user is None:
         raise unknown("User")
-    return payloads.user(found)
+    return payloads.user(user)

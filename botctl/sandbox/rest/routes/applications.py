@@ -1,4 +1,4 @@
-"""The bot's application, where its gateway is, and its commands."""
+"""The bot's application, its gateway address and its commands."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from typing import Any
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_access, unknown
 from botctl.sandbox.model.commands import permissions, registration
-from botctl.sandbox.rest.access import own_application
-from botctl.sandbox.rest.images import image
+from botctl.sandbox.rest.access import require_own_application
+from botctl.sandbox.rest.images import parse_image
 from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
-_GUILDS_PER_SHARD = 1000  # that Discord recommends
-_OWN_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # the privileged intents of a small bot, which it may set itself
-_TAGS_MOST, _TAG_LENGTH = 5, 20
+_GUILDS_PER_SHARD = 1000  # recommended by Discord
+_OWN_FLAGS = 1 << 13 | 1 << 15 | 1 << 19  # privileged intents that a small bot may set itself
+_MAX_TAGS, _MAX_TAG_LENGTH = 5, 20
 
 
 @route("GET", "/oauth2/applications/@me")
 @route("GET", "/applications/@me")
 @route("GET", "/applications/{application}")
 def application(call: ApiCall) -> Json:
-    own_application(call)
+    require_own_application(call)
     return payloads.application(call.app, call.sandbox.world)
 
 
 @route("PATCH", "/applications/@me")
 @route("PATCH", "/applications/{application}")
 def edit_application(call: ApiCall) -> Json:
-    own_application(call)
+    require_own_application(call)
     body, errors, app = call.form, FormErrors(), call.app
-    found: Json = {}
+    settings: Json = {}
     if "description" in body:
-        found["description"] = errors.text((), body, "description", 0, 400)
+        settings["description"] = errors.text((), body, "description", 0, 400)
     if "tags" in body:
         tags = errors.field((), body, "tags", list) or []
-        errors.at_most(("tags",), tags, _TAGS_MOST)
-        found["tags"] = list(dict.fromkeys(_tag(errors, index, one) for index, one in enumerate(tags)))
+        errors.at_most(("tags",), tags, _MAX_TAGS)
+        settings["tags"] = list(dict.fromkeys(_parse_tag(errors, index, tag) for index, tag in enumerate(tags)))
     for name in ("interactions_endpoint_url", "role_connections_verification_url", "custom_install_url"):
         if name in body:
-            found[name] = errors.text((), body, name, 0, 2048) or None
+            settings[name] = errors.text((), body, name, 0, 2048) or None
     for name in ("icon", "cover_image"):
         if name in body:
-            found[name] = picture.hash if (picture := image(errors, (), body, name)) else None
+            settings[name] = decoded.hash if (decoded := parse_image(errors, (), body, name)) else None
     flags = errors.field((), body, "flags", int)
     errors.check()
     app.settings = {
-        key: value for key, value in {**app.settings, **found}.items() if value is not None or key == "icon"
+        key: value for key, value in {**app.settings, **settings}.items() if value is not None or key == "icon"
     }
     if flags is not None:
         app.flags = app.flags & ~_OWN_FLAGS | flags & _OWN_FLAGS
@@ -76,19 +76,19 @@ GUILD = "/applications/{application}/guilds/{guild}/commands"
 @route("GET", GUILD)
 def list_commands(call: ApiCall) -> list[Json]:
     localized = call.flag("with_localizations")
-    listed = registration.listing(call.app, _scope(call))
-    return listed if localized else [_without_localizations(one) for one in listed]
+    listing = registration.listing(call.app, _scope(call))
+    return listing if localized else [_without_localizations(command) for command in listing]
 
 
 @route("PUT", GLOBAL)
 @route("PUT", GUILD)
 def overwrite_commands(call: ApiCall) -> list[Json]:
     scope = _scope(call)
-    bodies = [] if call.body is None else call.body  # the description of the API allows null
+    bodies = [] if call.body is None else call.body  # Discord's OpenAPI description allows null
     if not isinstance(bodies, list):
-        wrong = {"code": "LIST_TYPE_CONVERT", "message": "Only iterables may be used in a ListType"}
-        raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [wrong]})
-    stored = registration.overwrite(call.sandbox.world, call.app, scope, bodies, _counter(call, scope))
+        error = {"code": "LIST_TYPE_CONVERT", "message": "Only iterables may be used in a ListType"}
+        raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [error]})
+    stored = registration.overwrite(call.sandbox.world, call.app, scope, bodies, _creation_counter(call, scope))
     call.sandbox.changed()
     return stored
 
@@ -97,7 +97,7 @@ def overwrite_commands(call: ApiCall) -> list[Json]:
 @route("POST", GUILD)
 def create_command(call: ApiCall) -> ApiReply:
     scope = _scope(call)
-    stored, new = registration.create(call.sandbox.world, call.app, scope, call.form, _counter(call, scope))
+    stored, new = registration.create(call.sandbox.world, call.app, scope, call.form, _creation_counter(call, scope))
     call.sandbox.changed()
     return ApiReply(201 if new else 200, stored)
 
@@ -110,7 +110,7 @@ def get_command(call: ApiCall) -> Json:
 
 @route("PATCH", GLOBAL + "/{command}")
 @route("PATCH", GUILD + "/{command}")
-def change_command(call: ApiCall) -> Json:
+def edit_command(call: ApiCall) -> Json:
     stored = registration.change(call.sandbox.world, call.app, _scope(call), call.path["command"], call.form)
     call.sandbox.changed()
     return stored
@@ -124,15 +124,15 @@ def delete_command(call: ApiCall) -> None:
 
 
 @route("GET", GUILD + "/permissions")
-def all_command_permissions(call: ApiCall) -> list[Json]:
+def list_command_permissions(call: ApiCall) -> list[Json]:
     guild_id = _scope(call)
-    there = call.app.command_permissions.get(guild_id, {})
-    return [permissions.shown(call.app, guild_id, one) for one in there]
+    configured = call.app.command_permissions.get(guild_id, {})
+    return [permissions.shown(call.app, guild_id, target_id) for target_id in configured]
 
 
 @route("GET", GUILD + "/{command}/permissions")
-def one_command_permissions(call: ApiCall) -> Json:
-    guild_id, target_id = _scope(call), _target(call)
+def get_command_permissions(call: ApiCall) -> Json:
+    guild_id, target_id = _scope(call), _target_id(call)
     if target_id not in call.app.command_permissions.get(guild_id, {}):
         raise ApiError(404, 10066, "Unknown application command permissions")
     return permissions.shown(call.app, guild_id, target_id)
@@ -140,15 +140,15 @@ def one_command_permissions(call: ApiCall) -> Json:
 
 @route("PUT", GUILD + "/{command}/permissions")
 def edit_command_permissions(call: ApiCall) -> Json:
-    """Discord: Edit Application Command Permissions: for a person's Bearer token; a bot's is refused."""
+    """Discord: Edit Application Command Permissions: needs a person's Bearer token, so a bot gets an error."""
     _scope(call)
-    _target(call)
+    _target_id(call)
     raise ApiError(403, 20001, "Bots cannot use this endpoint")
 
 
 def _scope(call: ApiCall) -> str:
-    """The guild's id, or "" for global commands; raises for another's application and a guild without the bot."""
-    own_application(call)
+    """The guild's id, or "" for global commands; raises 20012, 10004, 50001."""
+    require_own_application(call)
     guild_id = call.path.get("guild", "")
     guild = call.sandbox.world.guilds.get(guild_id)
     if not guild_id:
@@ -160,31 +160,33 @@ def _scope(call: ApiCall) -> str:
     return guild_id
 
 
-def _counter(call: ApiCall, scope: str) -> registration.Count:
-    """Counts the commands that are made in a day, in each scope; raises 30034."""
+def _creation_counter(call: ApiCall, scope: str) -> registration.Count:
+    """A function that counts new commands against the daily limit of ``scope``; it raises 30034."""
     limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
 
     def count(new: int) -> None:
         for _ in range(new):
             if limiter.wait_s("command_creates", call.app.id, scope, now_s=now_s):
-                most = limiter.limits.command_creates.count
-                raise ApiError(400, 30034, f"Max number of daily application command creates has been reached ({most})")
+                maximum = limiter.limits.command_creates.count
+                raise ApiError(
+                    400, 30034, f"Max number of daily application command creates has been reached ({maximum})"
+                )
 
     return count
 
 
-def _target(call: ApiCall) -> str:
-    """The command of the path, global or the guild's own, or the application itself; raises 10063."""
+def _target_id(call: ApiCall) -> str:
+    """The id of the path's command, or of the application itself; raises 10063."""
     app, target_id = call.app, call.path["command"]
     if target_id != app.id and target_id not in app.commands.get("", {}):
         registration.get(app, call.path["guild"], target_id)
     return target_id
 
 
-def _tag(errors: FormErrors, index: int, said: object) -> str:
-    if errors.is_a(("tags", index), said, str) and len(str(said)) > _TAG_LENGTH:
-        errors.add(("tags", index), "BASE_TYPE_MAX_LENGTH", f"Must be {_TAG_LENGTH} or fewer in length.")
-    return str(said)
+def _parse_tag(errors: FormErrors, index: int, tag: object) -> str:
+    if errors.is_a(("tags", index), tag, str) and len(str(tag)) > _MAX_TAG_LENGTH:
+        errors.add(("tags", index), "BASE_TYPE_MAX_LENGTH", f"Must be {_MAX_TAG_LENGTH} or fewer in length.")
+    return str(tag)
 
 
 def _without_localizations(command: Json) -> Json:

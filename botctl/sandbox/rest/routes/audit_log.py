@@ -1,4 +1,4 @@
-"""Reading a guild's audit log (Discord: Audit Logs resource > Get Guild Audit Log)."""
+"""The guild's audit log (Discord: Audit Logs resource > Get Guild Audit Log)."""
 
 from __future__ import annotations
 
@@ -11,47 +11,63 @@ from botctl.sandbox.rest import access
 from botctl.sandbox.rest.routing import PREFIX, ApiCall, route
 
 Json = dict[str, Any]
-_DEFAULT, _MOST = 50, 100
+_DEFAULT_LIMIT, _MAX_LIMIT = 50, 100
 
 
 @route("GET", "/guilds/{guild}/audit-logs")
 def get_audit_log(call: ApiCall) -> Json:
-    """The newest first; with ``after`` the oldest of those after it first."""
-    guild = access.guild_of(call, "VIEW_AUDIT_LOG")
+    """Newest first; with ``after``, oldest first."""
+    guild = access.get_guild(call, "VIEW_AUDIT_LOG")
     query, errors = dict(call.query), FormErrors()
-    wanted = {name: errors.snowflake((), query, name) for name in ("user_id", "action_type", "before", "after")}
+    filters = {name: errors.snowflake((), query, name) for name in ("user_id", "action_type", "before", "after")}
     errors.check()
-    limit = call.limit(_DEFAULT, _MOST)
-    found = [one for one in guild.audit_log if _matches(one, wanted)]
-    shown = found[:limit] if wanted["after"] else found[::-1][:limit]
-    entries = [payloads.audit_entry(one) for one in shown]
-    return {"audit_log_entries": entries, **_named(call.sandbox.world, guild, shown, call.sandbox.url + PREFIX)}
+    limit = call.limit(_DEFAULT_LIMIT, _MAX_LIMIT)
+    matching = [entry for entry in guild.audit_log if _matches(entry, filters)]
+    page = matching[:limit] if filters["after"] else matching[::-1][:limit]
+    entries = [payloads.audit_entry(entry) for entry in page]
+    return {
+        "audit_log_entries": entries,
+        **_referenced_objects(call.sandbox.world, guild, page, call.sandbox.url + PREFIX),
+    }
 
 
-def _matches(one: GuildAuditEntry, wanted: dict[str, str | None]) -> bool:
+def _matches(entry: GuildAuditEntry, filters: dict[str, str | None]) -> bool:
     return (
-        wanted["user_id"] in (None, one.user_id)
-        and wanted["action_type"] in (None, str(one.action))
-        and (wanted["before"] is None or int(one.id) < int(wanted["before"]))
-        and (wanted["after"] is None or int(one.id) > int(wanted["after"]))
+        filters["user_id"] in (None, entry.user_id)
+        and filters["action_type"] in (None, str(entry.action))
+        and (filters["before"] is None or int(entry.id) < int(filters["before"]))
+        and (filters["after"] is None or int(entry.id) > int(filters["after"]))
     )
 
 
-def _named(world: World, guild: Guild, shown: list[GuildAuditEntry], api: str) -> Json:
-    """What the entries speak of, as far as it still exists."""
-    ids = dict.fromkeys(one for entry in shown for one in (entry.user_id, entry.target_id) if one is not None)
+def _referenced_objects(world: World, guild: Guild, page: list[GuildAuditEntry], api: str) -> Json:
+    """The objects that the entries name, if they still exist."""
+    ids = dict.fromkeys(
+        target_id for entry in page for target_id in (entry.user_id, entry.target_id) if target_id is not None
+    )
     commands = {
-        key: one for app in world.applications.values() for scope in app.commands.values() for key, one in scope.items()
+        key: command
+        for app in world.applications.values()
+        for scope in app.commands.values()
+        for key, command in scope.items()
     }
-    threads = [guild.threads[one] for one in ids if one in guild.threads]
+    threads = [guild.threads[target_id] for target_id in ids if target_id in guild.threads]
     return {
-        "users": [payloads.user(world.users[one]) for one in ids if one in world.users],
-        "threads": [payloads.thread(one, one.thread) for one in threads if one.thread],
-        "application_commands": [commands[one] for one in ids if one in commands],
-        "webhooks": [payloads.webhook(world.webhooks[one], world, api=api) for one in ids if one in world.webhooks],
+        "users": [payloads.user(world.users[target_id]) for target_id in ids if target_id in world.users],
+        "threads": [payloads.thread(thread, thread.thread) for thread in threads if thread.thread],
+        "application_commands": [commands[target_id] for target_id in ids if target_id in commands],
+        "webhooks": [
+            payloads.webhook(world.webhooks[target_id], world, api=api)
+            for target_id in ids
+            if target_id in world.webhooks
+        ],
         "integrations": [],
         "guild_scheduled_events": [
-            payloads.scheduled_event(guild.scheduled_events[one], world) for one in ids if one in guild.scheduled_events
+            payloads.scheduled_event(guild.scheduled_events[target_id], world)
+            for target_id in ids
+            if target_id in guild.scheduled_events
         ],
-        "auto_moderation_rules": [guild.auto_moderation[one] for one in ids if one in guild.auto_moderation],
+        "auto_moderation_rules": [
+            guild.auto_moderation[target_id] for target_id in ids if target_id in guild.auto_moderation
+        ],
     }

@@ -1,4 +1,4 @@
-"""Rules of auto moderation (Discord: Auto Moderation resource): kept and told of, never applied to what is said."""
+"""Auto moderation rules, stored but not applied to messages (Discord: Auto Moderation resource)."""
 
 from __future__ import annotations
 
@@ -17,172 +17,190 @@ Json = dict[str, Any]
 RULES = "/guilds/{guild}/auto-moderation/rules"
 RULE = RULES + "/{rule}"
 _KEYWORD, _SPAM, _PRESET, _MENTIONS, _PROFILE = 1, 3, 4, 5, 6  # Trigger Types
-_MOST = {_KEYWORD: 6, _SPAM: 1, _PRESET: 1, _MENTIONS: 1, _PROFILE: 1}  # of a guild
+_MAX_RULES = {_KEYWORD: 6, _SPAM: 1, _PRESET: 1, _MENTIONS: 1, _PROFILE: 1}  # in a guild, by trigger type
 _BLOCK, _ALERT, _TIME_OUT, _QUARANTINE = 1, 2, 3, 4  # Action Types
-_ACTIONS_MOST = 5
-_TIMEOUT_MOST_S = 2_419_200
-_TIMING_OUT = (_KEYWORD, _MENTIONS)
-_OWN_WORDS = {"keyword_filter": (1000, 60), "regex_patterns": (10, 260), "allow_list": (100, 60)}
-_WORDS = {
-    _KEYWORD: _OWN_WORDS,
-    _PROFILE: _OWN_WORDS,
+_MAX_ACTIONS = 5
+_MAX_TIMEOUT_S = 2_419_200
+_TRIGGERS_WITH_TIMEOUT = (_KEYWORD, _MENTIONS)
+_KEYWORD_LIMITS = {"keyword_filter": (1000, 60), "regex_patterns": (10, 260), "allow_list": (100, 60)}
+_TEXT_LIMITS = {
+    _KEYWORD: _KEYWORD_LIMITS,
+    _PROFILE: _KEYWORD_LIMITS,
     _PRESET: {"allow_list": (1000, 60)},
 }  # most texts, most characters
-_EXEMPT = {"exempt_roles": 20, "exempt_channels": 50}
+_MAX_EXEMPT = {"exempt_roles": 20, "exempt_channels": 50}
 
 
 @route("GET", RULES)
 def list_rules(call: ApiCall) -> list[Json]:
-    return list(access.guild_of(call, "MANAGE_GUILD").auto_moderation.values())
+    return list(access.get_guild(call, "MANAGE_GUILD").auto_moderation.values())
 
 
 @route("GET", RULE)
 def get_rule(call: ApiCall) -> Json:
-    return _rule(call, access.guild_of(call, "MANAGE_GUILD"))
+    return _get_rule(call, access.get_guild(call, "MANAGE_GUILD"))
 
 
 @route("POST", RULES)
 def create_rule(call: ApiCall) -> Json:
-    guild, errors = access.guild_of(call, "MANAGE_GUILD"), FormErrors()
+    guild, errors = access.get_guild(call, "MANAGE_GUILD"), FormErrors()
     errors.required(call.form, "name", "event_type", "trigger_type", "actions")
-    kind = errors.choice((), call.form, "trigger_type", _MOST)
+    kind = errors.choice((), call.form, "trigger_type", _MAX_RULES)
     errors.check()
-    if sum(one["trigger_type"] == kind for one in guild.auto_moderation.values()) >= _MOST[kind]:
-        words = f"Maximum number of rules with trigger type {kind} is {_MOST[kind]}"
-        errors.add((), "AUTO_MODERATION_MAX_RULES_OF_TYPE_EXCEEDED", words)
+    if sum(rule["trigger_type"] == kind for rule in guild.auto_moderation.values()) >= _MAX_RULES[kind]:
+        text = f"Maximum number of rules with trigger type {kind} is {_MAX_RULES[kind]}"
+        errors.add((), "AUTO_MODERATION_MAX_RULES_OF_TYPE_EXCEEDED", text)
         errors.check()
-    blank = {"trigger_type": kind, "enabled": False, "trigger_metadata": {}, "exempt_roles": [], "exempt_channels": []}
-    made = {"id": call.sandbox.world.new_id(), "guild_id": guild.id, "creator_id": call.app.id, **blank}
-    made |= _fields(call, guild, made)
-    guild.auto_moderation[made["id"]] = made
-    _tell(call, guild, "CREATE", made)
-    audit.note(
-        call, guild, Action.AUTO_MODERATION_RULE_CREATE, made["id"], changes=audit_log.changed({}, _logged(made))
+    defaults = {
+        "trigger_type": kind,
+        "enabled": False,
+        "trigger_metadata": {},
+        "exempt_roles": [],
+        "exempt_channels": [],
+    }
+    rule = {"id": call.sandbox.world.new_id(), "guild_id": guild.id, "creator_id": call.app.id, **defaults}
+    rule |= _parse_fields(call, guild, rule)
+    guild.auto_moderation[rule["id"]] = rule
+    _emit(call, guild, "CREATE", rule)
+    audit.write_entry(
+        call,
+        guild,
+        Action.AUTO_MODERATION_RULE_CREATE,
+        rule["id"],
+        changes=audit_log.changed({}, _audited_fields(rule)),
     )
-    return made
+    return rule
 
 
 @route("PATCH", RULE)
 def edit_rule(call: ApiCall) -> Json:
-    """All but what triggers it."""
-    guild = access.guild_of(call, "MANAGE_GUILD")
-    before = _rule(call, guild)
-    after = before | _fields(call, guild, before)
-    if changes := audit_log.changed(_logged(before), _logged(after)):
+    """The trigger type cannot change."""
+    guild = access.get_guild(call, "MANAGE_GUILD")
+    before = _get_rule(call, guild)
+    after = before | _parse_fields(call, guild, before)
+    if changes := audit_log.changed(_audited_fields(before), _audited_fields(after)):
         guild.auto_moderation[after["id"]] = after
-        _tell(call, guild, "UPDATE", after)
-        audit.note(call, guild, Action.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
+        _emit(call, guild, "UPDATE", after)
+        audit.write_entry(call, guild, Action.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
     return after
 
 
 @route("DELETE", RULE)
 def delete_rule(call: ApiCall) -> None:
-    guild = access.guild_of(call, "MANAGE_GUILD")
-    gone = _rule(call, guild)
-    del guild.auto_moderation[gone["id"]]
-    _tell(call, guild, "DELETE", gone)
-    audit.note(
-        call, guild, Action.AUTO_MODERATION_RULE_DELETE, gone["id"], changes=audit_log.changed(_logged(gone), {})
+    guild = access.get_guild(call, "MANAGE_GUILD")
+    rule = _get_rule(call, guild)
+    del guild.auto_moderation[rule["id"]]
+    _emit(call, guild, "DELETE", rule)
+    audit.write_entry(
+        call,
+        guild,
+        Action.AUTO_MODERATION_RULE_DELETE,
+        rule["id"],
+        changes=audit_log.changed(_audited_fields(rule), {}),
     )
 
 
-def _rule(call: ApiCall, guild: Guild) -> Json:
-    found = guild.auto_moderation.get(call.path["rule"])
-    if found is None:
+def _get_rule(call: ApiCall, guild: Guild) -> Json:
+    rule = guild.auto_moderation.get(call.path["rule"])
+    if rule is None:
         raise not_found()
-    return found
+    return rule
 
 
-def _tell(call: ApiCall, guild: Guild, what: str, rule: Json) -> None:
+def _emit(call: ApiCall, guild: Guild, operation: str, rule: Json) -> None:
     needs = permission_bits.bits("MANAGE_GUILD")
-    call.sandbox.emit(f"AUTO_MODERATION_RULE_{what}", rule, guild.id, needs=needs)
+    call.sandbox.emit(f"AUTO_MODERATION_RULE_{operation}", rule, guild.id, needs=needs)
 
 
-def _logged(rule: Json) -> Json:
+def _audited_fields(rule: Json) -> Json:
     return {key: value for key, value in rule.items() if key not in ("id", "guild_id", "creator_id")}
 
 
-def _fields(call: ApiCall, guild: Guild, rule: Json) -> Json:
-    """What the body sets of ``rule``; raises 50035, and 50013 for timeouts that the bot could not give itself."""
+def _parse_fields(call: ApiCall, guild: Guild, rule: Json) -> Json:
+    """The fields of ``rule`` that the body sets; raises 50035, and 50013 for timeouts without MODERATE_MEMBERS."""
     body, errors = call.form, FormErrors()
-    found: Json = {
+    fields: Json = {
         "event_type": errors.choice((), body, "event_type", (1, 2)),
         "enabled": errors.field((), body, "enabled", bool),
         "name": errors.text((), body, "name", 1, 100) if "name" in body else None,
-        "actions": _actions(guild, body, rule["trigger_type"], errors) if "actions" in body else None,
-        "trigger_metadata": _trigger(body, rule, errors),
+        "actions": _parse_actions(guild, body, rule["trigger_type"], errors) if "actions" in body else None,
+        "trigger_metadata": _parse_trigger(body, rule, errors),
     }
-    found |= {name: errors.snowflakes((), body, name, most) for name, most in _EXEMPT.items() if body.get(name)}
-    found |= {name: [] for name in _EXEMPT if body.get(name) == []}
+    fields |= {
+        name: errors.snowflakes((), body, name, maximum) for name, maximum in _MAX_EXEMPT.items() if body.get(name)
+    }
+    fields |= {name: [] for name in _MAX_EXEMPT if body.get(name) == []}
     errors.check()
-    if any(one["type"] == _TIME_OUT for one in found["actions"] or ()):
-        access.need(call, guild, "MODERATE_MEMBERS")
-    return {name: value for name, value in found.items() if value is not None}
+    if any(action["type"] == _TIME_OUT for action in fields["actions"] or ()):
+        access.require_permissions(call, guild, "MODERATE_MEMBERS")
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def _actions(guild: Guild, body: Json, kind: int, errors: FormErrors) -> list[Json]:
-    listed = errors.objects((), body, "actions")
-    if not 1 <= len(listed) <= _ACTIONS_MOST:
-        errors.add(("actions",), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_ACTIONS_MOST} in length.")
-    offered = {_BLOCK, _ALERT} | ({_TIME_OUT} if kind in _TIMING_OUT else set())
-    offered = {_ALERT, _QUARANTINE} if kind == _PROFILE else offered
-    made = []
-    for index, one in enumerate(listed):
+def _parse_actions(guild: Guild, body: Json, kind: int, errors: FormErrors) -> list[Json]:
+    items = errors.objects((), body, "actions")
+    if not 1 <= len(items) <= _MAX_ACTIONS:
+        errors.add(("actions",), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_MAX_ACTIONS} in length.")
+    action_types = {_BLOCK, _ALERT} | ({_TIME_OUT} if kind in _TRIGGERS_WITH_TIMEOUT else set())
+    action_types = {_ALERT, _QUARANTINE} if kind == _PROFILE else action_types
+    actions = []
+    for index, item in enumerate(items):
         path: Path = ("actions", index)
-        if one.get("type") is None:
+        if item.get("type") is None:
             errors.add((*path, "type"), "BASE_TYPE_REQUIRED", "This field is required")
-        action = errors.choice(path, one, "type", offered)
-        said = errors.field(path, one, "metadata", dict) or {}
-        made.append({"type": action, "metadata": _metadata(guild, action, said, errors, (*path, "metadata"))})
-    return made
+        action = errors.choice(path, item, "type", action_types)
+        metadata = errors.field(path, item, "metadata", dict) or {}
+        actions.append(
+            {"type": action, "metadata": _parse_metadata(guild, action, metadata, errors, (*path, "metadata"))}
+        )
+    return actions
 
 
-def _metadata(guild: Guild, action: int, said: Json, errors: FormErrors, path: Path) -> Json:
-    """What an action of that type has to know."""
+def _parse_metadata(guild: Guild, action: int, metadata: Json, errors: FormErrors, path: Path) -> Json:
+    """The metadata of an action, by its type."""
     if action == _BLOCK:
-        words = errors.text(path, said, "custom_message", 0, 150)
-        return {"custom_message": words} if words else {}
+        message = errors.text(path, metadata, "custom_message", 0, 150)
+        return {"custom_message": message} if message else {}
     if action == _ALERT:
-        channel = guild.channels.get(errors.snowflake(path, said, "channel_id") or "")
+        channel = guild.channels.get(errors.snowflake(path, metadata, "channel_id") or "")
         if channel is None or channel.type not in (TEXT, ANNOUNCEMENT):
             errors.add((*path, "channel_id"), "CHANNEL_INVALID_TYPE", "Invalid channel type.")
         return {"channel_id": channel.id if channel else ""}
     if action == _TIME_OUT:
-        return {"duration_seconds": errors.number(path, said, "duration_seconds", 1, _TIMEOUT_MOST_S) or 60}
+        return {"duration_seconds": errors.number(path, metadata, "duration_seconds", 1, _MAX_TIMEOUT_S) or 60}
     return {}
 
 
-def _trigger(body: Json, rule: Json, errors: FormErrors) -> Json:
-    """What its trigger has to know: as the body says, or else as it was."""
-    said, old, kind = (
+def _parse_trigger(body: Json, rule: Json, errors: FormErrors) -> Json:
+    """The trigger metadata from the body, or else from the existing rule."""
+    data, old, kind = (
         errors.field((), body, "trigger_metadata", dict) or {},
         rule["trigger_metadata"],
         rule["trigger_type"],
     )
     path: Path = ("trigger_metadata",)
-    made: Json = {
-        name: _texts(said, name, *limits, errors) if name in said else old.get(name, [])
-        for name, limits in _WORDS.get(kind, {}).items()
+    metadata: Json = {
+        name: _parse_texts(data, name, *limits, errors) if name in data else old.get(name, [])
+        for name, limits in _TEXT_LIMITS.get(kind, {}).items()
     }
     if kind == _PRESET:
-        presets = errors.field(path, said, "presets", list) or old.get("presets", [])
-        for index, one in enumerate(presets):
-            errors.choice((*path, "presets"), {str(index): one}, str(index), (1, 2, 3))
-        made["presets"] = presets
+        presets = errors.field(path, data, "presets", list) or old.get("presets", [])
+        for index, preset in enumerate(presets):
+            errors.choice((*path, "presets"), {str(index): preset}, str(index), (1, 2, 3))
+        metadata["presets"] = presets
     elif kind == _MENTIONS:
-        most = errors.number(path, said, "mention_total_limit", 0, 50)
-        raids = errors.field(path, said, "mention_raid_protection_enabled", bool)
-        made["mention_total_limit"] = old.get("mention_total_limit", 20) if most is None else most
-        made["mention_raid_protection_enabled"] = (
+        mention_limit = errors.number(path, data, "mention_total_limit", 0, 50)
+        raids = errors.field(path, data, "mention_raid_protection_enabled", bool)
+        metadata["mention_total_limit"] = old.get("mention_total_limit", 20) if mention_limit is None else mention_limit
+        metadata["mention_raid_protection_enabled"] = (
             old.get("mention_raid_protection_enabled", False) if raids is None else raids
         )
-    return made
+    return metadata
 
 
-def _texts(said: Json, name: str, most: int, longest: int, errors: FormErrors) -> list[str]:
-    listed = errors.field(("trigger_metadata",), said, name, list) or []
-    errors.at_most(("trigger_metadata", name), listed, most)
+def _parse_texts(data: Json, name: str, maximum: int, max_length: int, errors: FormErrors) -> list[str]:
+    texts = errors.field(("trigger_metadata",), data, name, list) or []
+    errors.at_most(("trigger_metadata", name), texts, maximum)
     return [
-        errors.text(("trigger_metadata", name), {str(index): one}, str(index), 1, longest)
-        for index, one in enumerate(listed)
+        errors.text(("trigger_metadata", name), {str(index): text}, str(index), 1, max_length)
+        for index, text in enumerate(texts)
     ]

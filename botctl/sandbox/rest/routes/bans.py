@@ -1,4 +1,4 @@
-"""Bans of a guild (Discord: Guild resource > Ban endpoints)."""
+"""Bans (Discord: Guild resource > Ban endpoints)."""
 
 from __future__ import annotations
 
@@ -15,92 +15,96 @@ from botctl.sandbox.rest.routing import ApiCall, route
 Json = dict[str, Any]
 BANS = "/guilds/{guild}/bans"
 BAN = BANS + "/{user}"
-_DELETE_MOST_S = 604_800
+_MAX_DELETE_S = 604_800
 _DAY_S = 86_400
-_BULK_MOST = 200
+_MAX_BULK = 200
 
 
 @route("GET", BANS)
 def list_bans(call: ApiCall) -> list[Json]:
-    """By user id, ``after`` one or ``before`` it."""
-    guild = access.guild_of(call, "BAN_MEMBERS")
-    found, errors = sorted(guild.bans, key=int), FormErrors()
+    """Sorted by user id, ``after`` or ``before`` one."""
+    guild = access.get_guild(call, "BAN_MEMBERS")
+    user_ids, errors = sorted(guild.bans, key=int), FormErrors()
     query, limit = dict(call.query), call.limit(1000, 1000)
     before, after = errors.snowflake((), query, "before"), errors.snowflake((), query, "after")
     errors.check()
     if before:
-        found = [one for one in found if int(one) < int(before)][-limit:]
+        user_ids = [user_id for user_id in user_ids if int(user_id) < int(before)][-limit:]
     elif after:
-        found = [one for one in found if int(one) > int(after)]
-    return [_ban(call, guild, one) for one in found[:limit]]
+        user_ids = [user_id for user_id in user_ids if int(user_id) > int(after)]
+    return [_ban_payload(call, guild, user_id) for user_id in user_ids[:limit]]
 
 
 @route("GET", BAN)
 def get_ban(call: ApiCall) -> Json:
-    guild = access.guild_of(call, "BAN_MEMBERS")
+    guild = access.get_guild(call, "BAN_MEMBERS")
     if call.path["user"] not in guild.bans:
         raise unknown("Ban")
-    return _ban(call, guild, call.path["user"])
+    return _ban_payload(call, guild, call.path["user"])
 
 
 @route("PUT", BAN)
 def ban(call: ApiCall) -> None:
-    """Also of somebody who is not a member. Who is banned already stays so, and nobody hears of it."""
-    guild, user_id = access.guild_of(call, "BAN_MEMBERS"), call.path["user"]
-    delete_s = _delete_s(call.form if call.body is not None else {})
+    """The user need not be a member. A second ban of the same user changes nothing and emits no event."""
+    guild, user_id = access.get_guild(call, "BAN_MEMBERS"), call.path["user"]
+    delete_s = _parse_delete_s(call.form if call.body is not None else {})
     if user_id not in call.sandbox.world.users:
         raise unknown("User")
-    if not _may_ban(call, guild, user_id):
+    if not _can_ban(call, guild, user_id):
         raise missing_permissions()
     if user_id not in guild.bans:
-        _ban_now(call, guild, user_id, delete_s)
+        _apply_ban(call, guild, user_id, delete_s)
 
 
 @route("POST", "/guilds/{guild}/bulk-ban")
 def bulk_ban(call: ApiCall) -> Json:
-    """Of the bot itself, where it is named, nothing is said."""
-    guild, errors = access.guild_of(call, "BAN_MEMBERS", "MANAGE_GUILD"), FormErrors()
-    wanted = errors.snowflakes((), call.form, "user_ids", _BULK_MOST)
-    if not wanted:
+    """The bot's own id is ignored: it is in neither list of the response."""
+    guild, errors = access.get_guild(call, "BAN_MEMBERS", "MANAGE_GUILD"), FormErrors()
+    user_ids = errors.snowflakes((), call.form, "user_ids", _MAX_BULK)
+    if not user_ids:
         errors.add(("user_ids",), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    wanted = [one for one in wanted if one != call.app.id]
-    delete_s = _delete_s(call.form)
-    known = call.sandbox.world.users
-    banned = [one for one in wanted if one in known and one not in guild.bans and _may_ban(call, guild, one)]
-    if wanted and not banned:
+    user_ids = [user_id for user_id in user_ids if user_id != call.app.id]
+    delete_s = _parse_delete_s(call.form)
+    users = call.sandbox.world.users
+    banned = [
+        user_id
+        for user_id in user_ids
+        if user_id in users and user_id not in guild.bans and _can_ban(call, guild, user_id)
+    ]
+    if user_ids and not banned:
         raise ApiError(400, 500000, "Failed to ban users")
-    for one in banned:
-        _ban_now(call, guild, one, delete_s)
-    return {"banned_users": banned, "failed_users": [one for one in wanted if one not in banned]}
+    for user_id in banned:
+        _apply_ban(call, guild, user_id, delete_s)
+    return {"banned_users": banned, "failed_users": [user_id for user_id in user_ids if user_id not in banned]}
 
 
 @route("DELETE", BAN)
 def unban(call: ApiCall) -> None:
-    guild, user_id = access.guild_of(call, "BAN_MEMBERS"), call.path["user"]
+    guild, user_id = access.get_guild(call, "BAN_MEMBERS"), call.path["user"]
     if user_id not in guild.bans:
         raise unknown("Ban")
     moderation.unban(call.sandbox, guild, user_id)
-    audit.note(call, guild, Action.MEMBER_BAN_REMOVE, user_id)
+    audit.write_entry(call, guild, Action.MEMBER_BAN_REMOVE, user_id)
 
 
-def _ban(call: ApiCall, guild: Guild, user_id: str) -> Json:
+def _ban_payload(call: ApiCall, guild: Guild, user_id: str) -> Json:
     return {"user": payloads.user(call.sandbox.world.users[user_id]), "reason": guild.bans[user_id]}
 
 
-def _delete_s(body: Json) -> int:
+def _parse_delete_s(body: Json) -> int:
     errors = FormErrors()
     days = errors.number((), body, "delete_message_days", 0, 7) or 0
-    seconds = errors.number((), body, "delete_message_seconds", 0, _DELETE_MOST_S)
+    seconds = errors.number((), body, "delete_message_seconds", 0, _MAX_DELETE_S)
     errors.check()
     return days * _DAY_S if seconds is None else seconds
 
 
-def _may_ban(call: ApiCall, guild: Guild, user_id: str) -> bool:
+def _can_ban(call: ApiCall, guild: Guild, user_id: str) -> bool:
     member = guild.members.get(user_id)
-    return member is None or permissions.outranks(guild, access.me(call, guild), member)
+    return member is None or permissions.outranks(guild, access.own_member(call, guild), member)
 
 
-def _ban_now(call: ApiCall, guild: Guild, user_id: str, delete_s: int) -> None:
+def _apply_ban(call: ApiCall, guild: Guild, user_id: str, delete_s: int) -> None:
     moderation.ban(call.sandbox, guild, user_id, call.reason, delete_s)
-    audit.note(call, guild, Action.MEMBER_BAN_ADD, user_id)
+    audit.write_entry(call, guild, Action.MEMBER_BAN_ADD, user_id)

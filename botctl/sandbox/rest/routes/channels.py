@@ -1,4 +1,4 @@
-"""Channels: seeing and changing one, its overwrites, and that somebody writes (Discord: Channel resource)."""
+"""One channel, its permission overwrites and the typing indicator (Discord: Channel resource)."""
 
 from __future__ import annotations
 
@@ -12,125 +12,131 @@ from botctl.sandbox.model.channels import forms
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite, Thread
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.routes.guild_channels import may_overwrite
+from botctl.sandbox.rest.routes.guild_channels import check_overwrites
 from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 CHANNEL = "/channels/{channel}"
 OVERWRITE = CHANNEL + "/permissions/{overwrite}"
-_LOGGED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "parent_id", "position")
-_THREAD_LOGGED = ("archived", "locked", "auto_archive_duration", "invitable")
-_OWNERS = {"name", "archived", "auto_archive_duration"}  # of a thread, what its owner may change too
+_AUDITED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "parent_id", "position")
+_THREAD_AUDITED = ("archived", "locked", "auto_archive_duration", "invitable")
+_OWNER_FIELDS = {"name", "archived", "auto_archive_duration"}  # of a thread, which its owner may edit
 
 
 @route("GET", CHANNEL)
 def get_channel(call: ApiCall) -> Json:
-    return _shown(call, access.channel_of(call))
+    return _payload(call, access.get_channel(call))
 
 
 @route("PATCH", CHANNEL)
 def edit_channel(call: ApiCall) -> Json:
-    channel = access.channel_of(call)
+    channel = access.get_channel(call)
     if channel.thread is not None:
         _edit_thread(call, channel, channel.thread)
     elif channel.guild_id:
         _edit_guild_channel(call, channel)
     else:
         raise direct_channel()
-    return _shown(call, channel)
+    return _payload(call, channel)
 
 
 @route("DELETE", CHANNEL)
 def delete_channel(call: ApiCall) -> Json:
-    """A DM is only closed: it opens again with what was said in it."""
-    channel = access.channel_of(call)
-    shown = _shown(call, channel)
+    """A DM is only closed; its messages stay."""
+    channel = access.get_channel(call)
+    payload = _payload(call, channel)
     if not channel.guild_id:
-        return shown
+        return payload
     guild = call.sandbox.world.guilds[channel.guild_id]
     if channel.thread is not None:
-        access.need_in(call, channel, "MANAGE_THREADS")
+        access.require_permissions_in(call, channel, "MANAGE_THREADS")
         threads.delete(call.sandbox, channel)
-        audit.note(call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
+        audit.write_entry(
+            call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_audited_fields(payload), {})
+        )
     else:
-        access.need_in(call, channel, "MANAGE_CHANNELS")
+        access.require_permissions_in(call, channel, "MANAGE_CHANNELS")
         _delete_guild_channel(call, guild, channel)
-        audit.note(call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
-    return shown
+        audit.write_entry(
+            call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_audited_fields(payload), {})
+        )
+    return payload
 
 
 @route("PUT", OVERWRITE)
 def put_overwrite(call: ApiCall) -> None:
-    channel, guild = _overwritable(call)
+    channel, guild = _get_overwritable(call)
     errors, target = FormErrors(), call.path["overwrite"]
     kind = errors.choice((), call.form, "type", (0, 1))
     if call.form.get("type") is None:
         errors.add(("type",), "BASE_TYPE_REQUIRED", "This field is required")
-    made = forms.overwrite(errors, (), {**call.form, "id": target})
+    overwrite = forms.overwrite(errors, (), {**call.form, "id": target})
     errors.check()
-    if made is None or (kind == 0 and target not in guild.roles) or target not in {*guild.roles, *guild.members}:
+    if overwrite is None or (kind == 0 and target not in guild.roles) or target not in {*guild.roles, *guild.members}:
         raise unknown("Overwrite")
     old = channel.overwrites.get(target)
-    _overwrite(call, channel, guild, {**channel.overwrites, target: made})
+    _set_overwrites(call, channel, guild, {**channel.overwrites, target: overwrite})
     action = Action.CHANNEL_OVERWRITE_UPDATE if old else Action.CHANNEL_OVERWRITE_CREATE
-    _note_overwrite(call, channel, action, old, made)
+    _audit_overwrite(call, channel, action, old, overwrite)
 
 
 @route("DELETE", OVERWRITE)
 def delete_overwrite(call: ApiCall) -> None:
-    channel, guild = _overwritable(call)
+    channel, guild = _get_overwritable(call)
     old = channel.overwrites.get(call.path["overwrite"])
     if old is None:
         raise unknown("Overwrite")
-    _overwrite(call, channel, guild, {key: one for key, one in channel.overwrites.items() if key != old.id})
-    _note_overwrite(call, channel, Action.CHANNEL_OVERWRITE_DELETE, old, None)
+    _set_overwrites(
+        call, channel, guild, {key: overwrite for key, overwrite in channel.overwrites.items() if key != old.id}
+    )
+    _audit_overwrite(call, channel, Action.CHANNEL_OVERWRITE_DELETE, old, None)
 
 
 @route("POST", CHANNEL + "/typing")
 def typing(call: ApiCall) -> None:
-    channel = access.channel_of(call)
-    access.need_in(call, channel, "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES")
+    channel = access.get_channel(call)
+    access.require_permissions_in(call, channel, "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES")
     posting.typing(call.sandbox, channel, call.app.id)
 
 
-def _shown(call: ApiCall, channel: Channel) -> Json:
+def _payload(call: ApiCall, channel: Channel) -> Json:
     return payloads.any_channel(channel, call.sandbox.world, viewer=call.app.id)
 
 
 def _edit_guild_channel(call: ApiCall, channel: Channel) -> None:
-    access.need_in(call, channel, "MANAGE_CHANNELS")
+    access.require_permissions_in(call, channel, "MANAGE_CHANNELS")
     world, guild = call.sandbox.world, call.sandbox.world.guilds[channel.guild_id]
     errors = FormErrors()
     convertible = (TEXT, ANNOUNCEMENT)
-    offered = convertible if channel.type in convertible else (channel.type,)
-    kind = errors.choice((), call.form, "type", offered)
+    kinds = convertible if channel.type in convertible else (channel.type,)
+    kind = errors.choice((), call.form, "type", kinds)
     errors.check()
     fields, settings = forms.fields(world, guild, call.form, channel.type if kind is None else kind)
     if "overwrites" in fields:
-        access.need_in(call, channel, "MANAGE_ROLES")
-        may_overwrite(call, guild, channel.overwrites, fields["overwrites"], access.may_in(call, channel))
-    before = _logged(_shown(call, channel))
+        access.require_permissions_in(call, channel, "MANAGE_ROLES")
+        check_overwrites(call, guild, channel.overwrites, fields["overwrites"], access.permissions_in(call, channel))
+    before = _audited_fields(_payload(call, channel))
     overwrites = fields.pop("overwrites", channel.overwrites)
     for name, value in (fields | ({} if kind is None else {"type": kind})).items():
         setattr(channel, name, value)
     channel.settings |= settings
     moderation.set_overwrites(call.sandbox, channel, overwrites)
-    if changes := audit_log.changed(before, _logged(_shown(call, channel))):
-        audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+    if changes := audit_log.changed(before, _audited_fields(_payload(call, channel))):
+        audit.write_entry(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
-    body, may = call.form, access.may_in(call, thread)
-    _may_edit_thread(call, thread, state, may)
+    body, granted = call.form, access.permissions_in(call, thread)
+    _check_thread_edit(call, thread, state, granted)
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100) if "name" in body else thread.name
-    flags = {one: errors.field((), body, one, bool) for one in ("archived", "locked", "invitable")}
+    flags = {name: errors.field((), body, name, bool) for name in ("archived", "locked", "invitable")}
     minutes = errors.choice((), body, "auto_archive_duration", forms.ARCHIVE_MINUTES)
     slowmode_s = errors.number((), body, "rate_limit_per_user", 0, forms.SLOWMODE_MAX_S)
     errors.check()
     if state.archived and flags["archived"] is not False and set(body) - {"archived", "locked"}:
         threads.check_awake(thread)
-    before = _logged(_shown(call, thread))
+    before = _audited_fields(_payload(call, thread))
     thread.name, thread.slowmode_s = name, thread.slowmode_s if slowmode_s is None else slowmode_s
     state.locked = state.locked if flags["locked"] is None else flags["locked"]
     state.invitable = state.invitable if flags["invitable"] is None else flags["invitable"]
@@ -140,24 +146,24 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
         threads.set_archived(call.sandbox, thread, state, archived=archived)
     threads.updated(call.sandbox, thread)
     guild = call.sandbox.world.guilds[thread.guild_id]
-    if changes := audit_log.changed(before, _logged(_shown(call, thread))):
-        audit.note(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
+    if changes := audit_log.changed(before, _audited_fields(_payload(call, thread))):
+        audit.write_entry(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
 
 
-def _may_edit_thread(call: ApiCall, thread: Channel, state: Thread, may: int) -> None:
-    """Raises 50013, 160005. Who may speak in a thread may wake it; its owner may name it and put it to sleep."""
-    if may & permission_bits.BITS["MANAGE_THREADS"]:
+def _check_thread_edit(call: ApiCall, thread: Channel, state: Thread, granted: int) -> None:
+    """Raises 50013, 160005. Members who can write in a thread can unarchive it; its owner can rename and archive it."""
+    if granted & permission_bits.BITS["MANAGE_THREADS"]:
         return
     if state.locked:
         raise ApiError(400, 160005, "Thread is locked")
-    if call.form == {"archived": False} and may & permission_bits.IN_THREADS:
+    if call.form == {"archived": False} and granted & permission_bits.IN_THREADS:
         return
-    if thread.owner_id != call.app.id or set(call.form) - _OWNERS:
+    if thread.owner_id != call.app.id or set(call.form) - _OWNER_FIELDS:
         raise missing_permissions()
 
 
 def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None:
-    """What stood in a category stands alone afterwards."""
+    """The channels of a deleted category stay, without a category."""
     sandbox = call.sandbox
     for child in guild.channels.values():
         if child.parent_id == channel.id:
@@ -169,37 +175,37 @@ def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None
     sandbox.channel_event("CHANNEL_DELETE", channel)
 
 
-def _overwritable(call: ApiCall) -> tuple[Channel, Guild]:
-    channel = access.channel_of(call)
+def _get_overwritable(call: ApiCall) -> tuple[Channel, Guild]:
+    channel = access.get_channel(call)
     if not channel.guild_id:
         raise direct_channel()
     if channel.thread is not None:
         raise unknown("Channel")
-    access.need_in(call, channel, "MANAGE_ROLES")
+    access.require_permissions_in(call, channel, "MANAGE_ROLES")
     return channel, call.sandbox.world.guilds[channel.guild_id]
 
 
-def _overwrite(call: ApiCall, channel: Channel, guild: Guild, after: dict[str, Overwrite]) -> None:
-    may_overwrite(call, guild, channel.overwrites, after, access.may_in(call, channel))
+def _set_overwrites(call: ApiCall, channel: Channel, guild: Guild, after: dict[str, Overwrite]) -> None:
+    check_overwrites(call, guild, channel.overwrites, after, access.permissions_in(call, channel))
     moderation.set_overwrites(call.sandbox, channel, after)
 
 
-def _note_overwrite(
+def _audit_overwrite(
     call: ApiCall, channel: Channel, action: Action, old: Overwrite | None, new: Overwrite | None
 ) -> None:
     guild = call.sandbox.world.guilds[channel.guild_id]
-    one = new or old
-    if one is None:
+    overwrite = new or old
+    if overwrite is None:
         return
-    options = {"id": one.id, "type": str(one.type)}
-    if one.type == 0 and one.id in guild.roles:
-        options["role_name"] = guild.roles[one.id].name
-    shown = [payloads.overwrite(each) if each else {} for each in (old, new)]
-    audit.note(call, guild, action, channel.id, changes=audit_log.changed(*shown), options=options)
+    options = {"id": overwrite.id, "type": str(overwrite.type)}
+    if overwrite.type == 0 and overwrite.id in guild.roles:
+        options["role_name"] = guild.roles[overwrite.id].name
+    logged = [payloads.overwrite(side) if side else {} for side in (old, new)]
+    audit.write_entry(call, guild, action, channel.id, changes=audit_log.changed(*logged), options=options)
 
 
-def _logged(shown: Json) -> Json:
-    """What the audit log compares of a channel or a thread."""
-    metadata = shown.get("thread_metadata", {})
-    kept = {key: shown[key] for key in _LOGGED if shown.get(key) is not None}
-    return kept | {key: metadata[key] for key in _THREAD_LOGGED if key in metadata}
+def _audited_fields(payload: Json) -> Json:
+    """The fields of a channel or thread that the audit log compares."""
+    metadata = payload.get("thread_metadata", {})
+    fields = {key: payload[key] for key in _AUDITED if payload.get(key) is not None}
+    return fields | {key: metadata[key] for key in _THREAD_AUDITED if key in metadata}

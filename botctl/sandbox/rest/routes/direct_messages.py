@@ -1,4 +1,4 @@
-"""Direct messages: the channel of the bot and one person (Discord: User resource > Create DM)."""
+"""Direct message channels (Discord: User resource > Create DM)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Json = dict[str, Any]
 
 
 @route("POST", "/users/@me/channels")
-def open_direct(call: ApiCall) -> Json:
-    """The DM with ``recipient_id``; the same one each time. Whether they can be written to shows when it is tried."""
+def create_dm(call: ApiCall) -> Json:
+    """Returns the existing DM with ``recipient_id`` if there is one. A closed DM fails only when the bot writes."""
     world, errors = call.sandbox.world, FormErrors()
-    wanted = errors.snowflake((), call.form, "recipient_id")
+    recipient_id = errors.snowflake((), call.form, "recipient_id")
     if call.form.get("recipient_id") is None:
         errors.add(("recipient_id",), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    if wanted is None or wanted not in world.users:
+    if recipient_id is None or recipient_id not in world.users:
         raise ApiError(400, 50033, "Invalid Recipient(s)")
-    if wanted == call.app.id:
+    if recipient_id == call.app.id:
         raise ApiError(403, 50007, "Cannot send messages to this user")
-    channel = world.direct(call.app.id, wanted)
+    channel = world.direct(call.app.id, recipient_id)
     call.sandbox.changed()
     return payloads.direct_channel(channel, world, viewer=call.app.id)

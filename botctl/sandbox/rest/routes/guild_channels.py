@@ -1,4 +1,4 @@
-"""The channels of a guild as a whole: listing, making and arranging them (Discord: Guild resource)."""
+"""The channels of a guild: list, create, move (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -17,71 +17,79 @@ from botctl.sandbox.rest.routing import ApiCall, ApiReply, route
 
 Json = dict[str, Any]
 CHANNELS = "/guilds/{guild}/channels"
-_MOST = 500
-_LOGGED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "permission_overwrites", "parent_id", "position")
+_MAX_CHANNELS = 500
+_AUDITED = ("name", "type", "topic", "nsfw", "rate_limit_per_user", "permission_overwrites", "parent_id", "position")
 
 
 @route("GET", CHANNELS)
 def list_channels(call: ApiCall) -> list[Json]:
-    """Those that the bot sees; threads are elsewhere."""
-    guild, world = access.guild_of(call), call.sandbox.world
-    me = access.me(call, guild)
-    return [payloads.channel(one) for one in guild.channels.values() if permissions.sees(world, guild, me, one)]
+    """The channels that the bot sees, without threads."""
+    guild, world = access.get_guild(call), call.sandbox.world
+    me = access.own_member(call, guild)
+    return [
+        payloads.channel(channel) for channel in guild.channels.values() if permissions.sees(world, guild, me, channel)
+    ]
 
 
 @route("POST", CHANNELS)
 def create_channel(call: ApiCall) -> ApiReply:
-    guild = access.guild_of(call, "MANAGE_CHANNELS")
+    guild = access.get_guild(call, "MANAGE_CHANNELS")
     sandbox, errors = call.sandbox, FormErrors()
     kind = errors.choice((), call.form, "type", KINDS) or TEXT
     errors.text((), call.form, "name", 1, 100)
     errors.check()
     fields, settings = forms.fields(sandbox.world, guild, call.form, kind)
-    if len(guild.channels) >= _MOST:
-        raise ApiError(400, 30013, f"Maximum number of server channels reached ({_MOST})")
-    may_overwrite(call, guild, {}, fields.get("overwrites", {}))
-    fields.setdefault("position", sum(one.type == kind for one in guild.channels.values()))
+    if len(guild.channels) >= _MAX_CHANNELS:
+        raise ApiError(400, 30013, f"Maximum number of server channels reached ({_MAX_CHANNELS})")
+    check_overwrites(call, guild, {}, fields.get("overwrites", {}))
+    fields.setdefault("position", sum(existing.type == kind for existing in guild.channels.values()))
     settings = forms.settings(kind) | settings
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
     sandbox.channel_event("CHANNEL_CREATE", channel)
-    audit.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _logged(channel)))
+    audit.write_entry(
+        call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _audited_fields(channel))
+    )
     return ApiReply(201, payloads.channel(channel))
 
 
 @route("PATCH", CHANNELS)
-def arrange_channels(call: ApiCall) -> None:
-    """Several channels get a place: a position, a category, with its overwrites where ``lock_permissions`` is set."""
-    guild = access.guild_of(call, "MANAGE_CHANNELS")
-    for channel, fields in _arranged(call, guild):
-        before = _logged(channel)
+def move_channels(call: ApiCall) -> None:
+    """Sets position and category. With ``lock_permissions`` a channel gets the category's overwrites."""
+    guild = access.get_guild(call, "MANAGE_CHANNELS")
+    for channel, fields in _parse_moves(call, guild):
+        before = _audited_fields(channel)
         for name, value in fields.items():
             setattr(channel, name, value)
-        if changes := audit_log.changed(before, _logged(channel)):
+        if changes := audit_log.changed(before, _audited_fields(channel)):
             moderation.channel_changed(call.sandbox, channel)
-            audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+            audit.write_entry(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
-def may_overwrite(
-    call: ApiCall, guild: Guild, before: dict[str, Overwrite], after: dict[str, Overwrite], granted: int | None = None
+def check_overwrites(
+    call: ApiCall,
+    guild: Guild,
+    before: dict[str, Overwrite],
+    after: dict[str, Overwrite],
+    granted: int | None = None,
 ) -> None:
-    """Raises 50013 where the bot may not turn one set of overwrites into the other. ``granted``: what it may do there.
+    """Raises 50013 when the bot may not change ``before`` to ``after``. ``granted``: its permissions in the channel.
 
-    Discord: Create Guild Channel: only permissions that the bot has can be allowed or denied, and MANAGE_ROLES only by
-    administrators.
+    Discord: Create Guild Channel: a bot can allow or deny only permissions that it has, and MANAGE_ROLES only as an
+    administrator.
     """
-    may = permissions.of(call.sandbox.world, guild, access.me(call, guild)) if granted is None else granted
-    may = may if may & permission_bits.ADMINISTRATOR else may & ~permission_bits.bits("MANAGE_ROLES")
-    if forms.touched(before, after) & ~may:
+    allowed = permissions.of(call.sandbox.world, guild, access.own_member(call, guild)) if granted is None else granted
+    allowed = allowed if allowed & permission_bits.ADMINISTRATOR else allowed & ~permission_bits.bits("MANAGE_ROLES")
+    if forms.touched(before, after) & ~allowed:
         raise missing_permissions()
 
 
-def _arranged(call: ApiCall, guild: Guild) -> list[tuple[Channel, Json]]:
-    errors, found = FormErrors(), []
-    for index, one in enumerate(errors.objects((), {"": call.body}, "")):
-        channel = guild.channels.get(errors.snowflake((index,), one, "id") or "")
-        position = errors.number((index,), one, "position", 0, 2**31 - 1)
-        parent_id = errors.snowflake((index,), one, "parent_id")
+def _parse_moves(call: ApiCall, guild: Guild) -> list[tuple[Channel, Json]]:
+    errors, moves = FormErrors(), []
+    for index, item in enumerate(errors.objects((), {"": call.body}, "")):
+        channel = guild.channels.get(errors.snowflake((index,), item, "id") or "")
+        position = errors.number((index,), item, "position", 0, 2**31 - 1)
+        parent_id = errors.snowflake((index,), item, "parent_id")
         parent = guild.channels.get(parent_id or "")
         if parent_id and (parent is None or parent.type != CATEGORY):
             errors.add((index, "parent_id"), "CHANNEL_PARENT_INVALID_TYPE", "Not a category")
@@ -89,14 +97,14 @@ def _arranged(call: ApiCall, guild: Guild) -> list[tuple[Channel, Json]]:
         if channel is None:
             raise unknown("Channel")
         fields: Json = {} if position is None else {"position": position}
-        fields |= {"parent_id": parent_id} if "parent_id" in one else {}
-        if one.get("lock_permissions") and parent is not None:
+        fields |= {"parent_id": parent_id} if "parent_id" in item else {}
+        if item.get("lock_permissions") and parent is not None:
             fields["overwrites"] = dict(parent.overwrites)
-        found.append((channel, fields))
+        moves.append((channel, fields))
     errors.check()
-    return found
+    return moves
 
 
-def _logged(channel: Channel) -> Json:
-    shown = payloads.channel(channel)
-    return {key: shown[key] for key in _LOGGED if shown.get(key) is not None}
+def _audited_fields(channel: Channel) -> Json:
+    payload = payloads.channel(channel)
+    return {key: payload[key] for key in _AUDITED if payload.get(key) is not None}

@@ -1,7 +1,4 @@
-"""Answers to interactions: the callback, and the messages that its token may make.
-
-Discord: Receiving and Responding.
-"""
+"""Interaction callbacks and follow-up messages (Discord: Receiving and Responding)."""
 
 from __future__ import annotations
 
@@ -22,36 +19,36 @@ Json = dict[str, Any]
 def callback(call: ApiCall) -> Json | None:
     now_s = call.sandbox.world.clock.monotonic()
     interaction = call.sandbox.book.to_answer(call.path["interaction"], call.path["token"], now_s)
-    _check_place(call, interaction)
+    _check_channel(call, interaction)
     kind = interactions.check_callback(interaction, call.form)
     errors = FormErrors()
     data = errors.field((), call.form, "data", dict) or {}
     errors.check()
     message = _acknowledge(call, interaction, kind, data)
     interaction.changed()
-    return _described(call, interaction, kind, message) if call.flag("with_response") else None
+    return _callback_payload(call, interaction, kind, message) if call.flag("with_response") else None
 
 
-# What the token of an interaction may do as a webhook; `routes.webhooks` has the routes.
+# The token of an interaction as a webhook; `routes.webhooks` has the routes.
 
 
 def get_message(call: ApiCall) -> Json:
-    interaction, world = _interaction(call), call.sandbox.world
+    interaction, world = _get_interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
     return payloads.message(message, world, viewer=interaction.application_id)
 
 
 def edit_message(call: ApiCall) -> Json:
-    interaction, world = _interaction(call), call.sandbox.world
+    interaction, world = _get_interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
-    made = _draft(call, call.form, old=message)
-    call.sandbox.repost(interactions.edit(world, interaction, message, made))
+    draft = _parse_draft(call, call.form, old=message)
+    call.sandbox.repost(interactions.edit(world, interaction, message, draft))
     interaction.changed()
     return payloads.message(message, world, viewer=interaction.application_id)
 
 
 def delete_message(call: ApiCall) -> None:
-    interaction, world = _interaction(call), call.sandbox.world
+    interaction, world = _get_interaction(call), call.sandbox.world
     message = interactions.own(world, interaction, call.path["message"])
     interactions.delete(world, interaction, message)
     call.sandbox.retract(message)
@@ -59,54 +56,54 @@ def delete_message(call: ApiCall) -> None:
 
 
 def follow_up(call: ApiCall) -> Json:
-    interaction, sandbox = _interaction(call), call.sandbox
-    message, new = interactions.follow_up(sandbox.world, interaction, _draft(call, call.form))
+    interaction, sandbox = _get_interaction(call), call.sandbox
+    message, new = interactions.follow_up(sandbox.world, interaction, _parse_draft(call, call.form))
     tell = sandbox.post if new else sandbox.repost
     tell(message)
     interaction.changed()
     return payloads.message(message, sandbox.world)
 
 
-def _interaction(call: ApiCall) -> Interaction:
+def _get_interaction(call: ApiCall) -> Interaction:
     now_s = call.sandbox.world.clock.monotonic()
-    found = call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
-    _check_place(call, found)
-    return found
+    interaction = call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
+    _check_channel(call, interaction)
+    return interaction
 
 
-def _check_place(call: ApiCall, interaction: Interaction) -> None:
-    """Raises 10003 when the channel was deleted meanwhile."""
+def _check_channel(call: ApiCall, interaction: Interaction) -> None:
+    """Raises 10003 when the channel has been deleted."""
     if interaction.channel_id not in call.sandbox.world.channels:
         raise unknown("Channel")
 
 
-def _draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Draft:
-    made = drafts.draft(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USERS)
-    call.sandbox.keep(made)
-    return made
+def _parse_draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Draft:
+    draft = drafts.draft(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USERS)
+    call.sandbox.keep(draft)
+    return draft
 
 
-def _data(call: ApiCall, data: Json, *, old: Message | None = None) -> Draft:
-    """The message in the ``data`` of a callback; what is wrong with it is named by its place there."""
+def _parse_data(call: ApiCall, data: Json, *, old: Message | None = None) -> Draft:
+    """The message in the ``data`` of a callback; error paths start with ``data``."""
     try:
-        return _draft(call, data, old=old)
-    except ApiError as refusal:
-        if refusal.errors:
-            refusal.errors = {"data": refusal.errors}
+        return _parse_draft(call, data, old=old)
+    except ApiError as error:
+        if error.errors:
+            error.errors = {"data": error.errors}
         raise
 
 
 def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json) -> Message | None:
-    """Do what the callback says; the message that it made or changed, if any."""
+    """Carry out the callback; returns the message that it created or edited, if any."""
     sandbox, world = call.sandbox, call.sandbox.world
     match kind:
         case interactions.REPLY:
-            return sandbox.post(interactions.reply(world, interaction, _data(call, data)))
+            return sandbox.post(interactions.reply(world, interaction, _parse_data(call, data)))
         case interactions.DEFER:
-            return sandbox.post(interactions.defer(world, interaction, _flags(data)))
+            return sandbox.post(interactions.defer(world, interaction, _parse_flags(data)))
         case interactions.UPDATE:
-            made = _data(call, data, old=interactions.source(world, interaction))
-            return sandbox.repost(interactions.update(world, interaction, made))
+            draft = _parse_data(call, data, old=interactions.source(world, interaction))
+            return sandbox.repost(interactions.update(world, interaction, draft))
         case interactions.DEFER_UPDATE:
             interactions.defer_update(interaction)
         case interactions.CHOICES:
@@ -117,22 +114,22 @@ def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json)
     return None
 
 
-def _flags(data: Json) -> int:
+def _parse_flags(data: Json) -> int:
     errors = FormErrors()
     flags = errors.field(("data",), data, "flags", int) or 0
     errors.check()
     return flags
 
 
-def _described(call: ApiCall, interaction: Interaction, kind: int, message: Message | None) -> Json:
-    """``with_response``: the interaction, and what came of it."""
-    shown: Json = {"id": interaction.id, "type": interaction.type}
+def _callback_payload(call: ApiCall, interaction: Interaction, kind: int, message: Message | None) -> Json:
+    """The response for ``with_response``."""
+    payload: Json = {"id": interaction.id, "type": interaction.type}
     resource: Json = {"type": kind}
     if message is not None:
-        shown |= {
+        payload |= {
             "response_message_id": message.id,
             "response_message_loading": bool(message.flags & LOADING),
             "response_message_ephemeral": bool(message.flags & EPHEMERAL),
         }
         resource["message"] = payloads.message(message, call.sandbox.world)
-    return {"interaction": shown, "resource": resource} if message is not None else {"interaction": shown}
+    return {"interaction": payload, "resource": resource} if message is not None else {"interaction": payload}

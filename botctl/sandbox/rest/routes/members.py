@@ -1,4 +1,4 @@
-"""Members of a guild: who they are, nicknames, timeouts, kicks and prunes (Discord: Guild resource)."""
+"""Members of a guild: lists, nicknames, timeouts, kicks and prunes (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -18,69 +18,74 @@ Json = dict[str, Any]
 MEMBERS = "/guilds/{guild}/members"
 MEMBER = MEMBERS + "/{user}"
 PRUNE = "/guilds/{guild}/prune"
-_NEEDS = {"nick": "MANAGE_NICKNAMES", "mute": "MUTE_MEMBERS", "deaf": "DEAFEN_MEMBERS", "channel_id": "MOVE_MEMBERS"}
-_NEEDS |= {"roles": "MANAGE_ROLES", "communication_disabled_until": "MODERATE_MEMBERS"}
-_VOICE = ("mute", "deaf", "channel_id")
+_REQUIRED_PERMISSIONS = {
+    "nick": "MANAGE_NICKNAMES",
+    "mute": "MUTE_MEMBERS",
+    "deaf": "DEAFEN_MEMBERS",
+    "channel_id": "MOVE_MEMBERS",
+}
+_REQUIRED_PERMISSIONS |= {"roles": "MANAGE_ROLES", "communication_disabled_until": "MODERATE_MEMBERS"}
+_VOICE_FIELDS = ("mute", "deaf", "channel_id")
 _PRUNE_DAYS = 7
 
 
 @route("GET", MEMBERS)
 def list_members(call: ApiCall) -> list[Json]:
-    guild = access.guild_of(call)
-    access.need_intent(call, GUILD_MEMBERS)
+    guild = access.get_guild(call)
+    access.require_intent(call, GUILD_MEMBERS)
     limit, errors = call.limit(1, 1000), FormErrors()
     after = int(errors.snowflake((), dict(call.query), "after") or 0)
     errors.check()
-    later = sorted(int(user_id) for user_id in guild.members if int(user_id) > after)
-    return [payloads.member(guild.members[str(one)], call.sandbox.world) for one in later[:limit]]
+    user_ids = sorted(int(user_id) for user_id in guild.members if int(user_id) > after)
+    return [payloads.member(guild.members[str(user_id)], call.sandbox.world) for user_id in user_ids[:limit]]
 
 
 @route("GET", MEMBERS + "/search")
 def search_members(call: ApiCall) -> list[Json]:
     """Members whose name or nickname begins with ``query``."""
-    guild, world, errors = access.guild_of(call), call.sandbox.world, FormErrors()
+    guild, world, errors = access.get_guild(call), call.sandbox.world, FormErrors()
     prefix = errors.text((), dict(call.query), "query", 1, 100).casefold()
     errors.check()
-    found = [
-        one
-        for one in guild.members.values()
-        if any(name.casefold().startswith(prefix) for name in (world.users[one.user_id].name, one.nick or ""))
+    matching = [
+        member
+        for member in guild.members.values()
+        if any(name.casefold().startswith(prefix) for name in (world.users[member.user_id].name, member.nick or ""))
     ]
-    return [payloads.member(one, world) for one in found[: call.limit(1, 1000)]]
+    return [payloads.member(member, world) for member in matching[: call.limit(1, 1000)]]
 
 
 @route("GET", MEMBER)
 def get_member(call: ApiCall) -> Json:
-    return payloads.member(access.member_of(call, access.guild_of(call)), call.sandbox.world)
+    return payloads.member(access.get_member(call, access.get_guild(call)), call.sandbox.world)
 
 
 @route("PATCH", MEMBERS + "/@me")
 def edit_me(call: ApiCall) -> Json:
     """The bot's own nickname."""
-    guild = access.guild_of(call)
-    member, errors = access.me(call, guild), FormErrors()
+    guild = access.get_guild(call)
+    member, errors = access.own_member(call, guild), FormErrors()
     nick = errors.text((), call.form, "nick", 0, 32)
     errors.check()
     if "nick" in call.form:
-        access.need(call, guild, "CHANGE_NICKNAME")
+        access.require_permissions(call, guild, "CHANGE_NICKNAME")
         _edit(call, guild, member, {"nick": nick or None})
     return payloads.member(member, call.sandbox.world)
 
 
 @route("PATCH", MEMBER)
 def edit_member(call: ApiCall) -> Json:
-    guild = access.guild_of(call)
-    member, body = access.member_of(call, guild), call.form
-    access.need(call, guild, *(name for key, name in _NEEDS.items() if key in body))
-    fields, roles = _fields(call, guild, body)
-    if fields or any(name in body for name in _VOICE):
-        access.outranks(call, guild, member)
+    guild = access.get_guild(call)
+    member, body = access.get_member(call, guild), call.form
+    access.require_permissions(call, guild, *(name for key, name in _REQUIRED_PERMISSIONS.items() if key in body))
+    fields, roles = _parse_fields(call, guild, body)
+    if fields or any(name in body for name in _VOICE_FIELDS):
+        access.require_outranks(call, guild, member)
     if (
         fields.get("timeout_until")
         and permissions.of(call.sandbox.world, guild, member) & permission_bits.ADMINISTRATOR
     ):
         raise missing_permissions()
-    if any(body.get(name) is not None for name in _VOICE):
+    if any(body.get(name) is not None for name in _VOICE_FIELDS):
         raise ApiError(400, 40032, "Target user is not connected to voice.")
     if roles is not None:
         set_roles(call, guild, member, roles)
@@ -90,59 +95,61 @@ def edit_member(call: ApiCall) -> Json:
 
 @route("DELETE", MEMBER)
 def kick(call: ApiCall) -> None:
-    guild = access.guild_of(call, "KICK_MEMBERS")
-    member = access.member_of(call, guild)
-    access.outranks(call, guild, member)
+    guild = access.get_guild(call, "KICK_MEMBERS")
+    member = access.get_member(call, guild)
+    access.require_outranks(call, guild, member)
     moderation.remove(call.sandbox, guild, member)
-    audit.note(call, guild, Action.MEMBER_KICK, member.user_id)
+    audit.write_entry(call, guild, Action.MEMBER_KICK, member.user_id)
 
 
 @route("GET", PRUNE)
 def count_prune(call: ApiCall) -> Json:
-    guild = access.guild_of(call, "MANAGE_GUILD", "KICK_MEMBERS")
+    guild = access.get_guild(call, "MANAGE_GUILD", "KICK_MEMBERS")
     errors, query = FormErrors(), dict(call.query)
     days = errors.snowflake((), query, "days")
     errors.check()
-    roles = [one for one in query.get("include_roles", "").split(",") if one]
-    said = {"days": days and int(days), "include_roles": roles}
-    return {"pruned": len(_pruned(call, guild, said)[0])}
+    roles = [role_id for role_id in query.get("include_roles", "").split(",") if role_id]
+    options = {"days": days and int(days), "include_roles": roles}
+    return {"pruned": len(_prune_candidates(call, guild, options)[0])}
 
 
 @route("POST", PRUNE)
 def prune(call: ApiCall) -> Json:
-    guild = access.guild_of(call, "MANAGE_GUILD", "KICK_MEMBERS")
+    guild = access.get_guild(call, "MANAGE_GUILD", "KICK_MEMBERS")
     body = call.form if call.body is not None else {}
-    gone, days = _pruned(call, guild, body)
-    for member in gone:
+    removed, days = _prune_candidates(call, guild, body)
+    for member in removed:
         moderation.remove(call.sandbox, guild, member)
-    options = {"delete_member_days": str(days), "members_removed": str(len(gone))}
-    audit.note(call, guild, Action.MEMBER_PRUNE, None, options=options)
-    return {"pruned": len(gone) if body.get("compute_prune_count", True) else None}
+    options = {"delete_member_days": str(days), "members_removed": str(len(removed))}
+    audit.write_entry(call, guild, Action.MEMBER_PRUNE, None, options=options)
+    return {"pruned": len(removed) if body.get("compute_prune_count", True) else None}
 
 
-def _pruned(call: ApiCall, guild: Guild, said: Json) -> tuple[list[Member], int]:
+def _prune_candidates(call: ApiCall, guild: Guild, options: Json) -> tuple[list[Member], int]:
     errors = FormErrors()
-    days = errors.number((), said, "days", 1, 30) or _PRUNE_DAYS
-    roles = errors.snowflakes((), said, "include_roles", 100)
+    days = errors.number((), options, "days", 1, 30) or _PRUNE_DAYS
+    roles = errors.snowflakes((), options, "include_roles", 100)
     errors.check()
     return moderation.inactive(call.sandbox.world, guild, days, roles), days
 
 
-def _fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
-    """What ``body`` sets of a member, and the roles that it names."""
+def _parse_fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
+    """The member's attributes that ``body`` sets, and the role ids that it names."""
     errors = FormErrors()
     fields: Json = {}
     if "nick" in body:
         fields["nick"] = errors.text((), body, "nick", 0, 32) or None
     if "communication_disabled_until" in body:
-        said = errors.field((), body, "communication_disabled_until", str)
-        fields["timeout_until"] = end = moderation.timeout_end(said, call.sandbox.clock.now()) if said else None
-        if said and end is None:
-            wrong = ("INVALID_COMMUNICATION_DISABLED_TIMESTAMP", "Invalid communication disabled timestamp")
-            errors.add(("communication_disabled_until",), *wrong)
+        timestamp = errors.field((), body, "communication_disabled_until", str)
+        fields["timeout_until"] = end = (
+            moderation.timeout_end(timestamp, call.sandbox.clock.now()) if timestamp else None
+        )
+        if timestamp and end is None:
+            error = ("INVALID_COMMUNICATION_DISABLED_TIMESTAMP", "Invalid communication disabled timestamp")
+            errors.add(("communication_disabled_until",), *error)
     roles = errors.snowflakes((), body, "roles", 250) if body.get("roles") is not None else None
-    for index, one in enumerate(roles or []):
-        if one not in guild.roles:
+    for index, role_id in enumerate(roles or []):
+        if role_id not in guild.roles:
             errors.add(("roles", index), "GUILD_ROLE_INVALID", "Invalid role")
     for name in ("mute", "deaf"):
         errors.field((), body, name, bool)
@@ -152,15 +159,15 @@ def _fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | 
 
 
 def _edit(call: ApiCall, guild: Guild, member: Member, fields: Json) -> None:
-    before = _logged(member)
+    before = _audited_fields(member)
     for name, value in fields.items():
         setattr(member, name, value)
-    if changes := audit_log.changed(before, _logged(member)):
+    if changes := audit_log.changed(before, _audited_fields(member)):
         call.sandbox.member_changed(guild, member)
-        audit.note(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+        audit.write_entry(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
 
 
-def _logged(member: Member) -> Json:
-    """Discord leaves out what there is none of."""
-    shown = {"nick": member.nick, "communication_disabled_until": member.timeout_until}
-    return {key: value for key, value in shown.items() if value is not None}
+def _audited_fields(member: Member) -> Json:
+    """Discord leaves out empty fields."""
+    fields = {"nick": member.nick, "communication_disabled_until": member.timeout_until}
+    return {key: value for key, value in fields.items() if value is not None}

@@ -21,203 +21,207 @@ MESSAGES = "/channels/{channel}/messages"
 MESSAGE = MESSAGES + "/{message}"
 _REPLY, _FORWARD = 0, 1  # Discord: Message Reference Types
 _CROSSPOSTED, _HAS_SNAPSHOT = 1 << 0, 1 << 14  # Discord: Message Flags
-_BULK = range(2, 101)
-_BULK_AGE = timedelta(days=14)
-_NONCE_AGE = timedelta(minutes=5)  # Discord says "past few minutes"
-_NONCE_MAX = 25
+_BULK_COUNTS = range(2, 101)
+_MAX_BULK_AGE = timedelta(days=14)
+_MAX_NONCE_AGE = timedelta(minutes=5)  # Discord says "past few minutes"
+_MAX_NONCE = 25
 
 
 @route("GET", MESSAGES)
 def list_messages(call: ApiCall) -> list[Json]:
-    """Newest first; none without the right to read the history."""
-    channel, world = access.channel_of(call), call.sandbox.world
-    places = _places(call)
+    """Newest first; empty without READ_MESSAGE_HISTORY."""
+    channel, world = access.get_channel(call), call.sandbox.world
+    cursor = _parse_cursor(call)
     limit = call.limit(50, 100)
-    if not access.may_in(call, channel) & permission_bits.HISTORY:
+    if not access.permissions_in(call, channel) & permission_bits.HISTORY:
         return []
-    found = drafts.listed(world, channel.id, viewer="", limit=limit, **places)
-    return [access.shown(call, one) for one in found]
+    messages = drafts.listed(world, channel.id, viewer="", limit=limit, **cursor)
+    return [access.message_payload(call, message) for message in messages]
 
 
 @route("GET", MESSAGE)
 def get_message(call: ApiCall) -> Json:
-    message = access.message_of(call, access.channel_of(call, "READ_MESSAGE_HISTORY"))
-    return access.shown(call, message)
+    message = access.get_message(call, access.get_channel(call, "READ_MESSAGE_HISTORY"))
+    return access.message_payload(call, message)
 
 
 @route("POST", MESSAGES)
 def create_message(call: ApiCall) -> Json:
-    sandbox, channel, body = call.sandbox, access.channel_of(call), call.form
-    made, fields = read(call, channel, body)
-    access.need_in(call, channel, *posting.needed(channel, made, tts=fields.get("tts", False)))
+    sandbox, channel, body = call.sandbox, access.get_channel(call), call.form
+    draft, fields = parse_body(call, channel, body)
+    access.require_permissions_in(call, channel, *posting.needed(channel, draft, tts=fields.get("tts", False)))
     check_reachable(call, channel)
-    if twin := _twin(call, channel, body):
-        return access.shown(call, twin)
-    message = posting.post(sandbox, channel, made, call.app.id, may=access.may_in(call, channel), **fields)
-    return access.shown(call, message)
+    if duplicate := _find_duplicate(call, channel, body):
+        return access.message_payload(call, duplicate)
+    message = posting.post(sandbox, channel, draft, call.app.id, may=access.permissions_in(call, channel), **fields)
+    return access.message_payload(call, message)
 
 
 @route("PATCH", MESSAGE)
 def edit_message(call: ApiCall) -> Json:
-    """One's own; of others' only the flags, by those who manage messages."""
-    channel = access.channel_of(call)
-    message, form, may = access.message_of(call, channel), call.form, access.may_in(call, channel)
-    own = message.author_id == call.app.id and not message.webhook_id
-    if not own and (set(form) - {"flags"} or not may & permission_bits.BITS["MANAGE_MESSAGES"]):
+    """The bot's own message; of another author's only the flags, with MANAGE_MESSAGES."""
+    channel = access.get_channel(call)
+    message, form, granted = access.get_message(call, channel), call.form, access.permissions_in(call, channel)
+    is_author = message.author_id == call.app.id and not message.webhook_id
+    if not is_author and (set(form) - {"flags"} or not granted & permission_bits.BITS["MANAGE_MESSAGES"]):
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
-    made = drafts.draft(form, call.uploads, call.sandbox.world, old=message)
-    if not may & permission_bits.BITS["EMBED_LINKS"]:  # Discord passes over them, and refuses them in new messages only
-        made.fields.pop("embeds", None)
-    posting.edit(call.sandbox, message, made, may=may)
-    return access.shown(call, message)
+    draft = drafts.draft(form, call.uploads, call.sandbox.world, old=message)
+    if not granted & permission_bits.BITS["EMBED_LINKS"]:  # Discord ignores embeds here: no error, unlike a new message
+        draft.fields.pop("embeds", None)
+    posting.edit(call.sandbox, message, draft, may=granted)
+    return access.message_payload(call, message)
 
 
 @route("DELETE", MESSAGE)
 def delete_message(call: ApiCall) -> None:
-    channel = access.channel_of(call)
-    message = access.message_of(call, channel)
-    others = message.author_id != call.app.id
-    if others:
-        _no_direct(channel)
-        access.need_in(call, channel, "MANAGE_MESSAGES")
-    posting.delete(call.sandbox, message, may=access.may_in(call, channel))
-    if others:
+    channel = access.get_channel(call)
+    message = access.get_message(call, channel)
+    by_other = message.author_id != call.app.id
+    if by_other:
+        _check_in_guild(channel)
+        access.require_permissions_in(call, channel, "MANAGE_MESSAGES")
+    posting.delete(call.sandbox, message, may=access.permissions_in(call, channel))
+    if by_other:
         options = {"channel_id": channel.id, "count": "1"}
         guild = call.sandbox.world.guilds[channel.guild_id]
-        audit.note(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
+        audit.write_entry(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
 
 
 @route("POST", MESSAGES + "/bulk-delete")
 def bulk_delete(call: ApiCall) -> None:
-    """At once, and none that is older than two weeks; ids that do not exist are passed over."""
-    channel = access.channel_of(call, "MANAGE_MESSAGES")
-    _no_direct(channel)
+    """Messages may be two weeks old at most; unknown ids are ignored."""
+    channel = access.get_channel(call, "MANAGE_MESSAGES")
+    _check_in_guild(channel)
     errors = FormErrors()
     if "messages" not in call.form:
         errors.add(("messages",), "BASE_TYPE_REQUIRED", "This field is required")
     ids = errors.snowflakes((), call.form, "messages", 10_000)
     errors.check()
-    if len(ids) not in _BULK:
-        words = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100"
-        raise ApiError(400, 50016, f"{words} messages to delete")
-    if min(map(int, ids)) < snowflakes.first_of(call.sandbox.clock.now() - _BULK_AGE):
+    if len(ids) not in _BULK_COUNTS:
+        text = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100"
+        raise ApiError(400, 50016, f"{text} messages to delete")
+    if min(map(int, ids)) < snowflakes.first_of(call.sandbox.clock.now() - _MAX_BULK_AGE):
         raise ApiError(400, 50034, "You can only bulk delete messages that are under 14 days old.")
-    there = [found for one in ids if (found := call.sandbox.world.message(channel.id, one)) and not found.only_for]
-    moderation.purge(call.sandbox, channel, there)
+    messages = [
+        message
+        for message_id in ids
+        if (message := call.sandbox.world.message(channel.id, message_id)) and not message.only_for
+    ]
+    moderation.purge(call.sandbox, channel, messages)
     guild = call.sandbox.world.guilds[channel.guild_id]
-    audit.note(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(there))})
+    audit.write_entry(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(messages))})
 
 
 @route("POST", MESSAGE + "/crosspost")
 def crosspost(call: ApiCall) -> Json:
-    channel = access.channel_of(call, "SEND_MESSAGES")
-    message = access.message_of(call, channel)
+    channel = access.get_channel(call, "SEND_MESSAGES")
+    message = access.get_message(call, channel)
     if channel.type != ANNOUNCEMENT:
         raise wrong_channel()
     if message.author_id != call.app.id:
-        access.need_in(call, channel, "MANAGE_MESSAGES")
+        access.require_permissions_in(call, channel, "MANAGE_MESSAGES")
     if message.flags & _CROSSPOSTED:
         raise ApiError(400, 40033, "This message has already been crossposted.")
     message.flags |= _CROSSPOSTED
-    return access.shown(call, call.sandbox.repost(message))
+    return access.message_payload(call, call.sandbox.repost(message))
 
 
 def check_reachable(call: ApiCall, channel: Channel) -> None:
-    """Raises 50007 and 50278 for a DM whose other side does not hear the bot."""
+    """Raises 50007 and 50278 for a DM whose recipient cannot be reached."""
     world = call.sandbox.world
-    for one in channel.recipients:
-        other = world.users[one]
-        if one == call.app.id:
+    for recipient_id in channel.recipients:
+        other = world.users[recipient_id]
+        if recipient_id == call.app.id:
             continue
         if other.closed_dms or other.bot:
             raise ApiError(403, 50007, "Cannot send messages to this user")
-        if not any({one, call.app.id} <= guild.members.keys() for guild in world.guilds.values()):
+        if not any({recipient_id, call.app.id} <= guild.members.keys() for guild in world.guilds.values()):
             raise ApiError(403, 50278, "Cannot send messages to this user due to having no mutual guilds")
 
 
-def read(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
-    """What the body of a new message says: the draft, and what else it sets of a `Message`."""
+def parse_body(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
+    """The draft in the body of a new message, and the other attributes that it sets of a `Message`."""
     errors, world = FormErrors(), call.sandbox.world
     reference = errors.field((), body, "message_reference", dict)
-    fields: Json = {"tts": errors.field((), body, "tts", bool) or False, "nonce": _nonce(errors, body)}
+    fields: Json = {"tts": errors.field((), body, "tts", bool) or False, "nonce": _parse_nonce(errors, body)}
     kind = errors.choice(("message_reference",), reference, "type", (_REPLY, _FORWARD)) if reference else None
     target_id = errors.snowflake(("message_reference",), reference, "message_id") if reference else None
     if reference and not target_id:
         errors.add(("message_reference", "message_id"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    made = drafts.draft(body, call.uploads, world, empty=kind == _FORWARD)
+    draft = drafts.draft(body, call.uploads, world, empty=kind == _FORWARD)
     if reference and target_id:
-        how = _forward if kind == _FORWARD else _reply
-        fields |= how(call, channel, reference, target_id)
-        fields["flags"] = fields.get("flags", 0) | made.flags & drafts.SETTABLE
-    return made, fields
+        read_reference = _parse_forward if kind == _FORWARD else _parse_reply
+        fields |= read_reference(call, channel, reference, target_id)
+        fields["flags"] = fields.get("flags", 0) | draft.flags & drafts.SETTABLE
+    return draft, fields
 
 
-def _reply(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> Json:
-    where = {"channel_id": channel.id, "guild_id": channel.guild_id}
-    if any(str(reference[name]) != here for name, here in where.items() if reference.get(name)):
-        words = "Cannot reply to a message in a different channel"
-        raise posting.wrong_reference("REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", words)
-    may = access.may_in(call, channel)
-    if posting.check_answer(call.sandbox.world, channel, target_id, may) is not None:
+def _parse_reply(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> Json:
+    location = {"channel_id": channel.id, "guild_id": channel.guild_id}
+    if any(str(reference[name]) != value for name, value in location.items() if reference.get(name)):
+        text = "Cannot reply to a message in a different channel"
+        raise posting.wrong_reference("REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", text)
+    granted = access.permissions_in(call, channel)
+    if posting.check_answer(call.sandbox.world, channel, target_id, granted) is not None:
         return {"type": posting.REPLY, "reply_to": target_id}
     if reference.get("fail_if_not_exists", True):
         raise posting.wrong_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
     return {}
 
 
-def _forward(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> Json:
-    """A message of any channel that the bot can read, as it was then."""
+def _parse_forward(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> Json:
+    """A snapshot of a message in any channel that the bot can read."""
     world = call.sandbox.world
     source = world.channels.get(str(reference.get("channel_id") or channel.id))
     if source is None:
         raise unknown("Channel")
-    access.need_in(call, source, "READ_MESSAGE_HISTORY")
-    found = world.message(source.id, target_id)
-    if found is None or found.only_for is not None:
+    access.require_permissions_in(call, source, "READ_MESSAGE_HISTORY")
+    original = world.message(source.id, target_id)
+    if original is None or original.only_for is not None:
         raise posting.wrong_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
-    pointing: Json = {"type": _FORWARD, "message_id": found.id, "channel_id": source.id}
-    pointing |= {"guild_id": source.guild_id} if source.guild_id else {}
+    target: Json = {"type": _FORWARD, "message_id": original.id, "channel_id": source.id}
+    target |= {"guild_id": source.guild_id} if source.guild_id else {}
     names = "type content mentions mention_roles attachments embeds timestamp edited_timestamp flags components"
-    shown = payloads.message(found, world)
+    payload = payloads.message(original, world)
     return {
-        "reference": pointing,
-        "snapshots": [{"message": {name: shown[name] for name in names.split()}}],
+        "reference": target,
+        "snapshots": [{"message": {name: payload[name] for name in names.split()}}],
         "flags": _HAS_SNAPSHOT,
     }
 
 
-def _places(call: ApiCall) -> dict[str, str]:
+def _parse_cursor(call: ApiCall) -> dict[str, str]:
     """One of ``around``, ``before`` and ``after``: an id."""
     errors, query = FormErrors(), dict(call.query)
-    said = {name: errors.snowflake((), query, name) for name in ("around", "before", "after")}
+    ids = {name: errors.snowflake((), query, name) for name in ("around", "before", "after")}
     errors.check()
-    return dict([(name, value) for name, value in said.items() if value][:1])
+    return dict([(name, value) for name, value in ids.items() if value][:1])
 
 
-def _nonce(errors: FormErrors, body: Json) -> str | int | None:
+def _parse_nonce(errors: FormErrors, body: Json) -> str | int | None:
     nonce = body.get("nonce")
     if isinstance(nonce, str):
-        return errors.text((), body, "nonce", 0, _NONCE_MAX)
+        return errors.text((), body, "nonce", 0, _MAX_NONCE)
     if nonce is None or (isinstance(nonce, int) and not isinstance(nonce, bool)):
         return errors.number((), body, "nonce", -(2**63), 2**63 - 1)
     errors.add(("nonce",), "NONCE_TYPE_INVALID_TYPE", "This field must be a string or integer")
     return None
 
 
-def _twin(call: ApiCall, channel: Channel, body: Json) -> Message | None:
-    """With ``enforce_nonce``: the message that the bot has said already, with the same nonce."""
+def _find_duplicate(call: ApiCall, channel: Channel, body: Json) -> Message | None:
+    """With ``enforce_nonce``: the bot's recent message with the same nonce, if any."""
     if not body.get("enforce_nonce") or body.get("nonce") is None:
         return None
-    since = snowflakes.first_of(call.sandbox.clock.now() - _NONCE_AGE)
-    for one in reversed(call.sandbox.world.messages.get(channel.id, {}).values()):
-        if int(one.id) < since:
+    since = snowflakes.first_of(call.sandbox.clock.now() - _MAX_NONCE_AGE)
+    for message in reversed(call.sandbox.world.messages.get(channel.id, {}).values()):
+        if int(message.id) < since:
             return None
-        if one.author_id == call.app.id and str(one.nonce) == str(body["nonce"]):
-            return one
+        if message.author_id == call.app.id and str(message.nonce) == str(body["nonce"]):
+            return message
     return None
 
 
-def _no_direct(channel: Channel) -> None:
+def _check_in_guild(channel: Channel) -> None:
     if not channel.guild_id:
         raise direct_channel()

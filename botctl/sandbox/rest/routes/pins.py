@@ -1,4 +1,4 @@
-"""Pinned messages: the routes of today, and those that older libraries use (Discord: Message resource > Pins)."""
+"""Pinned messages, at the current paths and the older ones (Discord: Message resource > Pins)."""
 
 from __future__ import annotations
 
@@ -17,77 +17,83 @@ from botctl.sandbox.rest.routing import ApiCall, route
 Json = dict[str, Any]
 PINS = "/channels/{channel}/messages/pins"
 OLD_PINS = "/channels/{channel}/pins"
-_MOST = 250
-_SHOWN_MOST = 50
-_PINNED = 6  # Discord: Message resource > Message Types
+_MAX_PINS = 250
+_MAX_PAGE = 50
+_PIN_NOTICE = 6  # Discord: Message resource > Message Types
 
 
 @route("GET", PINS)
 def list_pins(call: ApiCall) -> Json:
-    """Newest first, ``before`` a time; none without the right to read the history."""
-    channel = access.channel_of(call)
-    limit, found, errors = call.limit(_SHOWN_MOST, _SHOWN_MOST), _readable(call, channel), FormErrors()
+    """Newest first, ``before`` a time; empty without READ_MESSAGE_HISTORY."""
+    channel = access.get_channel(call)
+    limit, pinned, errors = call.limit(_MAX_PAGE, _MAX_PAGE), _readable(call, channel), FormErrors()
     before = errors.time((), call.query, "before")
     errors.check()
     if before:
-        found = [one for one in found if datetime.fromisoformat(one.pinned_at or "") < before]
-    items = [{"pinned_at": one.pinned_at, "message": access.shown(call, one)} for one in found[:limit]]
-    return {"items": items, "has_more": len(found) > limit}
+        pinned = [message for message in pinned if datetime.fromisoformat(message.pinned_at or "") < before]
+    items = [
+        {"pinned_at": message.pinned_at, "message": access.message_payload(call, message)} for message in pinned[:limit]
+    ]
+    return {"items": items, "has_more": len(pinned) > limit}
 
 
 @route("GET", OLD_PINS)
 def list_newest(call: ApiCall) -> list[Json]:
-    return [access.shown(call, one) for one in _readable(call, access.channel_of(call))[:_SHOWN_MOST]]
+    return [access.message_payload(call, message) for message in _readable(call, access.get_channel(call))[:_MAX_PAGE]]
 
 
 @route("PUT", PINS + "/{message}")
 @route("PUT", OLD_PINS + "/{message}")
 def pin(call: ApiCall) -> None:
-    channel = access.channel_of(call, "PIN_MESSAGES")
-    message, sandbox = access.message_of(call, channel), call.sandbox
+    channel = access.get_channel(call, "PIN_MESSAGES")
+    message, sandbox = access.get_message(call, channel), call.sandbox
     threads.check_awake(channel)
     if message.pinned_at is not None:
         return
     if message.type not in posting.DELETABLE:
         raise system_message()
-    if len(_pinned(call, channel)) >= _MOST:
-        raise ApiError(400, 30003, f"Maximum number of pins reached for the channel ({_MOST})")
+    if len(_pinned(call, channel)) >= _MAX_PINS:
+        raise ApiError(400, 30003, f"Maximum number of pins reached for the channel ({_MAX_PINS})")
     message.pinned_at = channel.last_pin_at = sandbox.world.timestamp()
-    _tell(call, channel, message, Action.MESSAGE_PIN)
-    where = {"guild_id": channel.guild_id} if channel.guild_id else {}
-    reference = {"type": 0, "message_id": message.id, "channel_id": channel.id, **where}
-    may = access.may_in(call, channel)
-    posting.post(sandbox, channel, Draft(), call.app.id, may=may, type=_PINNED, reference=reference)
+    _announce(call, channel, message, Action.MESSAGE_PIN)
+    guild_field = {"guild_id": channel.guild_id} if channel.guild_id else {}
+    reference = {"type": 0, "message_id": message.id, "channel_id": channel.id, **guild_field}
+    granted = access.permissions_in(call, channel)
+    posting.post(sandbox, channel, Draft(), call.app.id, may=granted, type=_PIN_NOTICE, reference=reference)
 
 
 @route("DELETE", PINS + "/{message}")
 @route("DELETE", OLD_PINS + "/{message}")
 def unpin(call: ApiCall) -> None:
-    channel = access.channel_of(call, "PIN_MESSAGES")
-    message = access.message_of(call, channel)
+    channel = access.get_channel(call, "PIN_MESSAGES")
+    message = access.get_message(call, channel)
     threads.check_awake(channel)
     if message.pinned_at is not None:
         message.pinned_at = None
-        left = _pinned(call, channel)
-        channel.last_pin_at = left[0].pinned_at if left else None
-        _tell(call, channel, message, Action.MESSAGE_UNPIN)
+        remaining = _pinned(call, channel)
+        channel.last_pin_at = remaining[0].pinned_at if remaining else None
+        _announce(call, channel, message, Action.MESSAGE_UNPIN)
 
 
-def _tell(call: ApiCall, channel: Channel, message: Message, action: Action) -> None:
+def _announce(call: ApiCall, channel: Channel, message: Message, action: Action) -> None:
     event = {"channel_id": channel.id, "last_pin_timestamp": channel.last_pin_at}
     if channel.guild_id:
         guild = call.sandbox.world.guilds[channel.guild_id]
         event["guild_id"] = guild.id
         options = {"channel_id": channel.id, "message_id": message.id}
-        audit.note(call, guild, action, message.author_id, options=options)
+        audit.write_entry(call, guild, action, message.author_id, options=options)
     call.sandbox.emit("CHANNEL_PINS_UPDATE", event, channel.guild_id or None, channel=channel)
     call.sandbox.repost(message)
 
 
 def _readable(call: ApiCall, channel: Channel) -> list[Message]:
-    return _pinned(call, channel) if access.may_in(call, channel) & permission_bits.HISTORY else []
+    return _pinned(call, channel) if access.permissions_in(call, channel) & permission_bits.HISTORY else []
 
 
 def _pinned(call: ApiCall, channel: Channel) -> list[Message]:
-    there = call.sandbox.world.messages.get(channel.id, {}).values()
-    return sorted((one for one in there if one.pinned_at), key=lambda one: one.pinned_at or "", reverse=True)
+    messages = call.sandbox.world.messages.get(channel.id, {}).values()
+    return sorted(
+        (message for message in messages if message.pinned_at),
+        key=lambda message: message.pinned_at or "",
+        reverse=True,
+    )

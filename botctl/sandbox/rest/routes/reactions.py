@@ -18,54 +18,55 @@ OF_EMOJI = REACTIONS + "/{emoji}"
 
 @route("PUT", OF_EMOJI + "/@me")
 def add(call: ApiCall) -> None:
-    channel, message = _there(call)
-    may = access.may_in(call, channel)
-    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, may), may=may)
+    channel, message = _get_message(call)
+    granted = access.permissions_in(call, channel)
+    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, granted), may=granted)
 
 
 @route("DELETE", OF_EMOJI + "/@me")
-def take_back(call: ApiCall) -> None:
-    channel, message = _there(call)
+def remove_own(call: ApiCall) -> None:
+    channel, message = _get_message(call)
     reactions.remove(call.sandbox, message, call.app.id, _key(call, channel))
 
 
 @route("DELETE", OF_EMOJI + "/{user}")
 def remove(call: ApiCall) -> None:
-    channel, message = _there(call, "MANAGE_MESSAGES")
+    channel, message = _get_message(call, "MANAGE_MESSAGES")
     if call.path["user"] not in call.sandbox.world.users:
         raise unknown("User")
     reactions.remove(call.sandbox, message, call.path["user"], _key(call, channel))
 
 
 @route("GET", OF_EMOJI)
-def list_givers(call: ApiCall) -> list[Json]:
-    """Who gave it, by user id, ``after`` one."""
-    channel, message = _there(call, "READ_MESSAGE_HISTORY")
+def list_users(call: ApiCall) -> list[Json]:
+    """The users who reacted, sorted by id, ``after`` one."""
+    channel, message = _get_message(call, "READ_MESSAGE_HISTORY")
     errors, query, limit = FormErrors(), dict(call.query), call.limit(25, 100)
     after = errors.snowflake((), query, "after")
     errors.check()
     given = sorted(
-        (one for one in message.reactions.get(_key(call, channel), []) if int(one) > int(after or 0)), key=int
+        (user_id for user_id in message.reactions.get(_key(call, channel), []) if int(user_id) > int(after or 0)),
+        key=int,
     )
-    return [payloads.user(call.sandbox.world.users[one]) for one in given[:limit]]
+    return [payloads.user(call.sandbox.world.users[user_id]) for user_id in given[:limit]]
 
 
 @route("DELETE", REACTIONS)
 def clear(call: ApiCall) -> None:
-    _, message = _there(call, "MANAGE_MESSAGES")
+    _, message = _get_message(call, "MANAGE_MESSAGES")
     reactions.clear(call.sandbox, message)
 
 
 @route("DELETE", OF_EMOJI)
 def clear_emoji(call: ApiCall) -> None:
-    channel, message = _there(call, "MANAGE_MESSAGES")
+    channel, message = _get_message(call, "MANAGE_MESSAGES")
     reactions.clear(call.sandbox, message, _key(call, channel))
 
 
-def _there(call: ApiCall, *names: str) -> tuple[Channel, Message]:
-    channel = access.channel_of(call, *names)
-    return channel, access.message_of(call, channel)
+def _get_message(call: ApiCall, *names: str) -> tuple[Channel, Message]:
+    channel = access.get_channel(call, *names)
+    return channel, access.get_message(call, channel)
 
 
-def _key(call: ApiCall, channel: Channel, may: int = permission_bits.ALL) -> str:
-    return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, may)
+def _key(call: ApiCall, channel: Channel, granted: int = permission_bits.ALL) -> str:
+    return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, granted)

@@ -1,6 +1,4 @@
-"""Scheduled events of a guild (Discord: Guild Scheduled Event resource). Nobody is interested in them, and none begins
-or ends by itself.
-"""
+"""Scheduled events (Discord: Guild Scheduled Event resource). No event has subscribers, starts or ends by itself."""
 
 from __future__ import annotations
 
@@ -14,178 +12,186 @@ from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, missing_p
 from botctl.sandbox.model.channels.types import STAGE, VOICE
 from botctl.sandbox.model.world import Guild, discord_time
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.images import image
+from botctl.sandbox.rest.images import parse_image
 from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 EVENTS = "/guilds/{guild}/scheduled-events"
 EVENT = EVENTS + "/{event}"
-_IN_STAGE, _IN_VOICE, _ELSEWHERE = 1, 2, 3  # Entity Types
-_CHANNELS = {_IN_STAGE: STAGE, _IN_VOICE: VOICE}
+_STAGE_INSTANCE, _VOICE, _EXTERNAL = 1, 2, 3  # Entity Types
+_CHANNELS = {_STAGE_INSTANCE: STAGE, _VOICE: VOICE}
 _SCHEDULED, _ACTIVE, _COMPLETED, _CANCELED = 1, 2, 3, 4
-_NEXT = {_SCHEDULED: (_SCHEDULED, _ACTIVE, _CANCELED), _ACTIVE: (_ACTIVE, _COMPLETED)}
+_NEXT_STATUSES = {_SCHEDULED: (_SCHEDULED, _ACTIVE, _CANCELED), _ACTIVE: (_ACTIVE, _COMPLETED)}
 _GUILD_ONLY = 2  # the one privacy level
-_MOST = 100
-_BY = {"by_weekday": (0, 6), "by_month": (1, 12), "by_month_day": (1, 31), "by_year_day": (1, 364)}
-_UNLOGGED = ("id", "guild_id", "creator_id", "entity_id", "guild_scheduled_event_exceptions")
+_MAX_EVENTS = 100
+_BY_RANGES = {"by_weekday": (0, 6), "by_month": (1, 12), "by_month_day": (1, 31), "by_year_day": (1, 364)}
+_UNAUDITED = ("id", "guild_id", "creator_id", "entity_id", "guild_scheduled_event_exceptions")
 
 
 @route("GET", EVENTS)
 def list_events(call: ApiCall) -> list[Json]:
-    """Those that are not over, and whose channel the bot sees."""
-    guild = access.guild_of(call)
-    coming = [one for one in guild.scheduled_events.values() if one["status"] in _NEXT and _sees(call, guild, one)]
-    return [_shown(call, one) for one in coming]
+    """The events that are not over and whose channel the bot sees."""
+    guild = access.get_guild(call)
+    upcoming = [
+        event
+        for event in guild.scheduled_events.values()
+        if event["status"] in _NEXT_STATUSES and _can_see(call, guild, event)
+    ]
+    return [_payload(call, event) for event in upcoming]
 
 
 @route("GET", EVENT)
 def get_event(call: ApiCall) -> Json:
-    return _shown(call, _event(call, access.guild_of(call)))
+    return _payload(call, _get_event(call, access.get_guild(call)))
 
 
 @route("GET", EVENT + "/users")
 def list_interested(call: ApiCall) -> list[Json]:
-    _event(call, access.guild_of(call))
+    _get_event(call, access.get_guild(call))
     call.limit(100, 100)
     return []
 
 
 @route("POST", EVENTS)
 def create_event(call: ApiCall) -> Json:
-    guild, errors = access.guild_of(call), FormErrors()
+    guild, errors = access.get_guild(call), FormErrors()
     errors.required(call.form, "name", "scheduled_start_time", "privacy_level", "entity_type")
     errors.check()
-    blank = dict.fromkeys(("description", "channel_id", "entity_id", "image", "recurrence_rule", "scheduled_end_time"))
-    made: Json = {"id": call.sandbox.world.new_id(), "guild_id": guild.id, "creator_id": call.app.id, **blank}
-    made |= {"status": _SCHEDULED, "privacy_level": _GUILD_ONLY, "guild_scheduled_event_exceptions": []}
-    made |= _fields(call, guild, made)
-    _need(call, guild, made, "CREATE_EVENTS")
-    if sum(one["status"] in _NEXT for one in guild.scheduled_events.values()) >= _MOST:
-        raise ApiError(400, 30038, f"Maximum number of uncompleted guild scheduled events reached ({_MOST})")
-    guild.scheduled_events[made["id"]] = made
-    _tell(call, guild, "CREATE", made)
-    changes = audit_log.changed({}, _logged(made))
-    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, made["id"], changes=changes)
-    return _shown(call, made)
+    defaults = dict.fromkeys(
+        ("description", "channel_id", "entity_id", "image", "recurrence_rule", "scheduled_end_time")
+    )
+    event: Json = {"id": call.sandbox.world.new_id(), "guild_id": guild.id, "creator_id": call.app.id, **defaults}
+    event |= {"status": _SCHEDULED, "privacy_level": _GUILD_ONLY, "guild_scheduled_event_exceptions": []}
+    event |= _parse_fields(call, guild, event)
+    _require_permissions(call, guild, event, "CREATE_EVENTS")
+    if sum(existing["status"] in _NEXT_STATUSES for existing in guild.scheduled_events.values()) >= _MAX_EVENTS:
+        raise ApiError(400, 30038, f"Maximum number of uncompleted guild scheduled events reached ({_MAX_EVENTS})")
+    guild.scheduled_events[event["id"]] = event
+    _emit(call, guild, "CREATE", event)
+    changes = audit_log.changed({}, _audited_fields(event))
+    audit.write_entry(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, event["id"], changes=changes)
+    return _payload(call, event)
 
 
 @route("PATCH", EVENT)
 def edit_event(call: ApiCall) -> Json:
-    """It begins and ends by its ``status``."""
-    guild = access.guild_of(call)
-    before = _editable(call, guild)
-    after = before | _fields(call, guild, before)
-    _need(call, guild, after)
-    if changes := audit_log.changed(_logged(before), _logged(after)):
+    """A change of ``status`` starts or ends the event."""
+    guild = access.get_guild(call)
+    before = _get_editable(call, guild)
+    after = before | _parse_fields(call, guild, before)
+    _require_permissions(call, guild, after)
+    if changes := audit_log.changed(_audited_fields(before), _audited_fields(after)):
         guild.scheduled_events[after["id"]] = after
-        _tell(call, guild, "UPDATE", after)
-        audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
-    return _shown(call, after)
+        _emit(call, guild, "UPDATE", after)
+        audit.write_entry(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
+    return _payload(call, after)
 
 
 @route("DELETE", EVENT)
 def delete_event(call: ApiCall) -> None:
-    guild = access.guild_of(call)
-    gone = _editable(call, guild)
-    del guild.scheduled_events[gone["id"]]
-    _tell(call, guild, "DELETE", gone)
-    changes = audit_log.changed(_logged(gone), {})
-    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
+    guild = access.get_guild(call)
+    event = _get_editable(call, guild)
+    del guild.scheduled_events[event["id"]]
+    _emit(call, guild, "DELETE", event)
+    changes = audit_log.changed(_audited_fields(event), {})
+    audit.write_entry(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, event["id"], changes=changes)
 
 
-def _event(call: ApiCall, guild: Guild) -> Json:
-    """The event of the path, where the bot sees it; raises 10070."""
-    found = guild.scheduled_events.get(call.path["event"])
-    if found is None or not _sees(call, guild, found):
+def _get_event(call: ApiCall, guild: Guild) -> Json:
+    """The event of the path; raises 10070 when the bot does not see it."""
+    event = guild.scheduled_events.get(call.path["event"])
+    if event is None or not _can_see(call, guild, event):
         raise unknown("Guild Scheduled Event")
-    return found
+    return event
 
 
-def _editable(call: ApiCall, guild: Guild) -> Json:
-    """The event of the path: who made it needs CREATE_EVENTS or MANAGE_EVENTS, others the latter; raises 50013."""
-    event = _event(call, guild)
-    granted = permissions.of(call.sandbox.world, guild, access.me(call, guild), guild.channels.get(event["channel_id"]))
-    enough = permission_bits.bits("MANAGE_EVENTS")
+def _get_editable(call: ApiCall, guild: Guild) -> Json:
+    """The event of the path; raises 50013. Its creator needs CREATE_EVENTS or MANAGE_EVENTS, other bots the latter."""
+    event = _get_event(call, guild)
+    granted = permissions.of(
+        call.sandbox.world, guild, access.own_member(call, guild), guild.channels.get(event["channel_id"])
+    )
+    sufficient = permission_bits.bits("MANAGE_EVENTS")
     if event["creator_id"] == call.app.id:
-        enough |= permission_bits.bits("CREATE_EVENTS")
-    if not granted & enough:
+        sufficient |= permission_bits.bits("CREATE_EVENTS")
+    if not granted & sufficient:
         raise missing_permissions()
     return event
 
 
-def _sees(call: ApiCall, guild: Guild, event: Json) -> bool:
+def _can_see(call: ApiCall, guild: Guild, event: Json) -> bool:
     channel = guild.channels.get(event["channel_id"] or "")
-    return channel is None or bool(access.may_in(call, channel) & permission_bits.VIEW)
+    return channel is None or bool(access.permissions_in(call, channel) & permission_bits.VIEW)
 
 
-def _need(call: ApiCall, guild: Guild, event: Json, *names: str) -> None:
-    """Raises 50001, 50013 unless the bot has ``names`` where the event takes place, and can go there itself."""
+def _require_permissions(call: ApiCall, guild: Guild, event: Json, *names: str) -> None:
+    """Raises 50001, 50013 unless the bot has ``names``, and CONNECT in the event's channel."""
     if event["channel_id"] is None:
-        access.need(call, guild, *names)
+        access.require_permissions(call, guild, *names)
     else:
-        access.need_in(call, guild.channels[event["channel_id"]], "CONNECT", *names)
+        access.require_permissions_in(call, guild.channels[event["channel_id"]], "CONNECT", *names)
 
 
-def _shown(call: ApiCall, event: Json) -> Json:
-    shown = payloads.scheduled_event(event, call.sandbox.world)
-    return {**shown, "user_count": 0} if call.flag("with_user_count") else shown
+def _payload(call: ApiCall, event: Json) -> Json:
+    payload = payloads.scheduled_event(event, call.sandbox.world)
+    return {**payload, "user_count": 0} if call.flag("with_user_count") else payload
 
 
-def _tell(call: ApiCall, guild: Guild, what: str, event: Json) -> None:
-    shown = {**payloads.scheduled_event(event, call.sandbox.world), "user_count": 0}
+def _emit(call: ApiCall, guild: Guild, operation: str, event: Json) -> None:
+    payload = {**payloads.scheduled_event(event, call.sandbox.world), "user_count": 0}
     channel = guild.channels.get(event["channel_id"] or "")
-    call.sandbox.emit(f"GUILD_SCHEDULED_EVENT_{what}", shown, guild.id, channel=channel)
+    call.sandbox.emit(f"GUILD_SCHEDULED_EVENT_{operation}", payload, guild.id, channel=channel)
 
 
-def _logged(event: Json) -> Json:
-    return {key: value for key, value in event.items() if key not in _UNLOGGED and value is not None}
+def _audited_fields(event: Json) -> Json:
+    return {key: value for key, value in event.items() if key not in _UNAUDITED and value is not None}
 
 
-def _fields(call: ApiCall, guild: Guild, event: Json) -> Json:
-    """What the body sets of ``event``; raises 50035, 180000."""
+def _parse_fields(call: ApiCall, guild: Guild, event: Json) -> Json:
+    """The fields of ``event`` that the body sets; raises 50035, 180000."""
     body, errors = call.form, FormErrors()
-    if event["status"] not in _NEXT:
+    if event["status"] not in _NEXT_STATUSES:
         raise ApiError(400, 180000, "Cannot update a finished event")
-    found: Json = {"name": errors.text((), body, "name", 1, 100)} if "name" in body else {}
+    fields: Json = {"name": errors.text((), body, "name", 1, 100)} if "name" in body else {}
     if "description" in body:
-        found["description"] = errors.text((), body, "description", 0, 1000) or None
+        fields["description"] = errors.text((), body, "description", 0, 1000) or None
     if "image" in body:
-        found["image"] = picture.hash if (picture := image(errors, (), body, "image")) else None
+        fields["image"] = decoded.hash if (decoded := parse_image(errors, (), body, "image")) else None
     if "recurrence_rule" in body:
-        found["recurrence_rule"] = _recurrence(body, errors)
+        fields["recurrence_rule"] = _parse_recurrence(body, errors)
     chosen = {
-        "status": errors.choice((), body, "status", _NEXT[event["status"]]),
-        "entity_type": errors.choice((), body, "entity_type", (_IN_STAGE, _IN_VOICE, _ELSEWHERE)),
+        "status": errors.choice((), body, "status", _NEXT_STATUSES[event["status"]]),
+        "entity_type": errors.choice((), body, "entity_type", (_STAGE_INSTANCE, _VOICE, _EXTERNAL)),
         "privacy_level": errors.choice((), body, "privacy_level", (_GUILD_ONLY,)),
     }
-    found |= {name: value for name, value in chosen.items() if value is not None}
-    found |= _times(call, event, errors)
+    fields |= {name: value for name, value in chosen.items() if value is not None}
+    fields |= _parse_times(call, event, errors)
     errors.check()
     if {"entity_type", "channel_id", "entity_metadata"} & body.keys():
-        found |= _place(guild, event | found, body, errors)
+        fields |= _parse_location(guild, event | fields, body, errors)
         errors.check()
-    return found
+    return fields
 
 
-def _times(call: ApiCall, event: Json, errors: FormErrors) -> Json:
-    """Its beginning, which lies ahead, and its end, which comes later."""
+def _parse_times(call: ApiCall, event: Json, errors: FormErrors) -> Json:
+    """Start and end: the start must be in the future, the end after the start."""
     names = ("scheduled_start_time", "scheduled_end_time")
-    said = {name: found for name in names if (found := errors.time((), call.form, name))}
-    begins = said.get(names[0])
-    if begins and begins <= call.sandbox.clock.now():
+    times = {name: time for name in names if (time := errors.time((), call.form, name))}
+    start = times.get(names[0])
+    if start and start <= call.sandbox.clock.now():
         errors.add((names[0],), "GUILD_SCHEDULED_EVENT_SCHEDULE_PAST", "Cannot schedule event in the past.")
-    if event.get(names[0]) and not begins:
-        begins = datetime.fromisoformat(event[names[0]])
-    if begins and (ends := said.get(names[1])) and ends <= begins:
+    if event.get(names[0]) and not start:
+        start = datetime.fromisoformat(event[names[0]])
+    if start and (end := times.get(names[1])) and end <= start:
         errors.add((names[1],), "GUILD_SCHEDULED_EVENT_SCHEDULE_END", "The end must be after the start.")
-    return {name: discord_time(found) for name, found in said.items()}
+    return {name: discord_time(time) for name, time in times.items()}
 
 
-def _place(guild: Guild, event: Json, body: Json, errors: FormErrors) -> Json:
-    """Where it is: in a channel of its kind, or somewhere else, and then until when."""
-    if event["entity_type"] == _ELSEWHERE:
-        said = errors.field((), body, "entity_metadata", dict) or event.get("entity_metadata") or {}
-        location = errors.text(("entity_metadata",), said, "location", 1, 100)
+def _parse_location(guild: Guild, event: Json, body: Json, errors: FormErrors) -> Json:
+    """The channel of a stage or voice event; the location of an external one, which needs an end time."""
+    if event["entity_type"] == _EXTERNAL:
+        metadata = errors.field((), body, "entity_metadata", dict) or event.get("entity_metadata") or {}
+        location = errors.text(("entity_metadata",), metadata, "location", 1, 100)
         if event["scheduled_end_time"] is None:
             errors.add(("scheduled_end_time",), "BASE_TYPE_REQUIRED", "This field is required")
         return {"channel_id": None, "entity_metadata": {"location": location}}
@@ -196,36 +202,36 @@ def _place(guild: Guild, event: Json, body: Json, errors: FormErrors) -> Json:
     return {"channel_id": channel_id, "entity_metadata": None}
 
 
-def _recurrence(body: Json, errors: FormErrors) -> Json | None:
-    said, path = errors.field((), body, "recurrence_rule", dict), ("recurrence_rule",)
-    if said is None:
+def _parse_recurrence(body: Json, errors: FormErrors) -> Json | None:
+    data, path = errors.field((), body, "recurrence_rule", dict), ("recurrence_rule",)
+    if data is None:
         return None
-    start, end = errors.time(path, said, "start"), errors.time(path, said, "end")
-    frequency = errors.choice(path, said, "frequency", range(4))
-    for name, value in (("start", said.get("start")), ("frequency", said.get("frequency"))):
+    start, end = errors.time(path, data, "start"), errors.time(path, data, "end")
+    frequency = errors.choice(path, data, "frequency", range(4))
+    for name, value in (("start", data.get("start")), ("frequency", data.get("frequency"))):
         if value is None:
             errors.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
     rule: Json = {
         "start": discord_time(start) if start else None,
         "end": discord_time(end) if end else None,
         "frequency": frequency,
-        "interval": errors.number(path, said, "interval", 1, 365) or 1,
-        "count": errors.number(path, said, "count", 1, 365),
-        "by_n_weekday": _n_weekdays(said, errors, (*path, "by_n_weekday")),
+        "interval": errors.number(path, data, "interval", 1, 365) or 1,
+        "count": errors.number(path, data, "count", 1, 365),
+        "by_n_weekday": _parse_n_weekdays(data, errors, (*path, "by_n_weekday")),
     }
-    for name, (low, high) in _BY.items():
-        listed = errors.field(path, said, name, list)
-        for index, one in enumerate(listed or []):
-            errors.number((*path, name), {str(index): one}, str(index), low, high)
-        rule[name] = listed
+    for name, (low, high) in _BY_RANGES.items():
+        values = errors.field(path, data, name, list)
+        for index, number in enumerate(values or []):
+            errors.number((*path, name), {str(index): number}, str(index), low, high)
+        rule[name] = values
     return rule
 
 
-def _n_weekdays(said: Json, errors: FormErrors, path: Path) -> list[Json] | None:
-    """Days of the n-th week, ``{n, day}``."""
-    if said.get("by_n_weekday") is None:
+def _parse_n_weekdays(data: Json, errors: FormErrors, path: Path) -> list[Json] | None:
+    """Weekdays of the n-th week: ``{n, day}``."""
+    if data.get("by_n_weekday") is None:
         return None
     return [
-        {"n": errors.number((*path, index), one, "n", 1, 5), "day": errors.number((*path, index), one, "day", 0, 6)}
-        for index, one in enumerate(errors.objects(path[:-1], said, "by_n_weekday"))
+        {"n": errors.number((*path, index), item, "n", 1, 5), "day": errors.number((*path, index), item, "day", 0, 6)}
+        for index, item in enumerate(errors.objects(path[:-1], data, "by_n_weekday"))
     ]

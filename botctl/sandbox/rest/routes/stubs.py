@@ -1,4 +1,4 @@
-"""What a bot asks for and gets a plain answer to, since there is no voice, no shop and no vanity here."""
+"""Fixed responses for features that the sandbox lacks: voice, shop, vanity URLs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import FormErrors
 from botctl.sandbox.model.world import discord_time
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.access import own_application
+from botctl.sandbox.rest.access import require_own_application
 from botctl.sandbox.rest.routing import ApiCall, route
 
 Json = dict[str, Any]
 _REGIONS = {"rotterdam": "Rotterdam", "singapore": "Singapore", "us-east": "US East"}
-_PAUSE_MOST = timedelta(hours=24)
-_PAUSES = ("invites_disabled_until", "dms_disabled_until")
+_MAX_PAUSE = timedelta(hours=24)
+_PAUSE_FIELDS = ("invites_disabled_until", "dms_disabled_until")
 
 
 @route("GET", "/voice/regions")
@@ -27,21 +27,21 @@ def voice_regions(_: ApiCall) -> list[Json]:
 
 @route("GET", "/guilds/{guild}/regions")
 def regions_of_guild(call: ApiCall) -> list[Json]:
-    access.guild_of(call)
+    access.get_guild(call)
     return _regions()
 
 
 @route("GET", "/guilds/{guild}/vanity-url")
 def vanity_url(call: ApiCall) -> Json:
-    access.guild_of(call, "MANAGE_GUILD")
+    access.get_guild(call, "MANAGE_GUILD")
     return {"code": None, "uses": 0}
 
 
 @route("GET", "/guilds/{guild}/integrations")
 def integrations(call: ApiCall) -> list[Json]:
-    """The bots of the guild."""
-    guild, world = access.guild_of(call, "MANAGE_GUILD"), call.sandbox.world
-    there = [one for one in world.applications.values() if one.id in guild.members]
+    """The bots in the guild."""
+    guild, world = access.get_guild(call, "MANAGE_GUILD"), call.sandbox.world
+    apps = [app for app in world.applications.values() if app.id in guild.members]
     return [
         {
             "id": app.id,
@@ -56,19 +56,19 @@ def integrations(call: ApiCall) -> list[Json]:
             "scopes": ["bot", "applications.commands"],
             "user": payloads.user(world.users[guild.owner_id]),
         }
-        for app in there
+        for app in apps
     ]
 
 
 @route("PUT", "/guilds/{guild}/incident-actions")
 def pause_guild(call: ApiCall) -> Json:
-    """Invites and DMs are switched off for a day at most; here that is told, and nothing else comes of it."""
-    guild, errors = access.guild_of(call, "MANAGE_GUILD"), FormErrors()
-    before = guild.settings.get("incidents_data") or dict.fromkeys(_PAUSES)
+    """Disables invites and DMs for a day at most. The sandbox stores and announces it, but enforces nothing."""
+    guild, errors = access.get_guild(call, "MANAGE_GUILD"), FormErrors()
+    before = guild.settings.get("incidents_data") or dict.fromkeys(_PAUSE_FIELDS)
     after = dict(before)
-    for name in _PAUSES:
+    for name in _PAUSE_FIELDS:
         end = errors.time((), call.form, name)
-        if end and end > call.sandbox.clock.now() + _PAUSE_MOST:
+        if end and end > call.sandbox.clock.now() + _MAX_PAUSE:
             errors.add((name,), "INCIDENT_ACTIONS_TOO_LONG", "Time cannot exceed 24 hours into the future")
         if name in call.form:
             after[name] = discord_time(end) if end else None
@@ -76,13 +76,13 @@ def pause_guild(call: ApiCall) -> Json:
     guild.settings["incidents_data"] = after
     if changes := audit_log.changed(before, after):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
-        audit.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
+        audit.write_entry(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
     return after
 
 
 @route("GET", "/applications/{application}/entitlements")
 def entitlements(call: ApiCall) -> list[Json]:
-    own_application(call)
+    require_own_application(call)
     return []
 
 

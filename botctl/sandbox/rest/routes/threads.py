@@ -1,4 +1,4 @@
-"""Threads: beginning one, who is in it, and listing them (Discord: Channel resource > Threads)."""
+"""Threads: start, members, lists (Discord: Channel resource > Threads)."""
 
 from __future__ import annotations
 
@@ -23,91 +23,93 @@ _ARCHIVED = CHANNEL + "/threads/archived"
 
 
 @route("POST", CHANNEL + "/threads")
-def begin(call: ApiCall) -> ApiReply:
-    """Without a message; in a forum, a post with its first message."""
-    parent = access.channel_of(call)
-    offered = threads.kinds(parent)
+def start_thread(call: ApiCall) -> ApiReply:
+    """A thread without a message; in a forum, a post with its first message."""
+    parent = access.get_channel(call)
+    kinds = threads.kinds(parent)
     if parent.type == FORUM:
-        return _begin_post(call, parent)
+        return _create_post(call, parent)
     name, fields = threads.form(call.form)
     errors = FormErrors()
-    kind = errors.choice((), call.form, "type", offered) or offered[-1]  # private, where that can be
+    kind = errors.choice((), call.form, "type", kinds) or kinds[-1]  # the last one: private if allowed
     errors.check()
-    access.need_in(call, parent, "CREATE_PRIVATE_THREADS" if kind == PRIVATE_THREAD else "CREATE_PUBLIC_THREADS")
+    access.require_permissions_in(
+        call, parent, "CREATE_PRIVATE_THREADS" if kind == PRIVATE_THREAD else "CREATE_PUBLIC_THREADS"
+    )
     thread = threads.begin(call.sandbox, parent, call.app.id, name, kind, **fields)
-    _note(call, thread)
+    _write_audit_entry(call, thread)
     return ApiReply(201, threads.shown(thread, viewer=call.app.id))
 
 
 @route("POST", CHANNEL + "/messages/{message}/threads")
-def begin_at_message(call: ApiCall) -> ApiReply:
-    parent = access.channel_of(call)
-    message = access.message_of(call, parent)
-    offered = threads.kinds(parent)
+def start_thread_from_message(call: ApiCall) -> ApiReply:
+    parent = access.get_channel(call)
+    message = access.get_message(call, parent)
+    kinds = threads.kinds(parent)
     if parent.type == FORUM:
         raise wrong_channel()
-    access.need_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
+    access.require_permissions_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
     name, fields = threads.form(call.form)
     if message.id in call.sandbox.world.channels:
         raise ApiError(400, 160004, "A thread has already been created for this message")
-    thread = threads.begin(call.sandbox, parent, call.app.id, name, offered[0], source=message, **fields)
-    _note(call, thread)
+    thread = threads.begin(call.sandbox, parent, call.app.id, name, kinds[0], source=message, **fields)
+    _write_audit_entry(call, thread)
     return ApiReply(201, threads.shown(thread, viewer=call.app.id))
 
 
 @route("GET", MEMBERS)
 def list_members(call: ApiCall) -> list[Json]:
-    """By user id, ``after`` one."""
-    thread = _thread(call)
-    access.need_intent(call, GUILD_MEMBERS)
+    """Sorted by user id, ``after`` one."""
+    thread = _get_thread(call)
+    access.require_intent(call, GUILD_MEMBERS)
     errors, query = FormErrors(), dict(call.query)
     after, limit = errors.snowflake((), query, "after"), call.limit(100, 100)
     errors.check()
-    ids = sorted((one for one in thread.thread_members if int(one) > int(after or 0)), key=int)
-    return [_member(call, thread, one) for one in ids[:limit]]
+    ids = sorted((user_id for user_id in thread.thread_members if int(user_id) > int(after or 0)), key=int)
+    return [_member_payload(call, thread, user_id) for user_id in ids[:limit]]
 
 
 @route("GET", MEMBERS + "/{user}")
 def get_member(call: ApiCall) -> Json:
-    thread, user_id = _thread(call), call.path["user"]
-    wanted = call.app.id if user_id == "@me" else user_id
-    if wanted not in thread.thread_members:
+    thread, user_id = _get_thread(call), call.path["user"]
+    member_id = call.app.id if user_id == "@me" else user_id
+    if member_id not in thread.thread_members:
         raise unknown("Member")
-    return _member(call, thread, wanted)
+    return _member_payload(call, thread, member_id)
 
 
 @route("PUT", MEMBERS + "/@me")
 def join(call: ApiCall) -> None:
-    thread = _thread(call)
+    thread = _get_thread(call)
     threads.check_awake(thread)
     threads.join(call.sandbox, thread, call.app.id)
 
 
 @route("DELETE", MEMBERS + "/@me")
 def leave(call: ApiCall) -> None:
-    thread = _thread(call)
+    thread = _get_thread(call)
     threads.check_awake(thread)
     threads.leave(call.sandbox, thread, call.app.id)
 
 
 @route("PUT", MEMBERS + "/{user}")
 def add_member(call: ApiCall) -> None:
-    """To a private thread of which others may not be invited only by those who manage threads."""
-    thread = _thread(call)
+    """A private thread that is not ``invitable`` needs MANAGE_THREADS, unless the bot is its owner."""
+    thread = _get_thread(call)
     threads.check_awake(thread)
-    access.need_in(call, thread, "SEND_MESSAGES_IN_THREADS")
+    access.require_permissions_in(call, thread, "SEND_MESSAGES_IN_THREADS")
     if thread.private and not threads.state_of(thread).invitable and thread.owner_id != call.app.id:
-        access.need_in(call, thread, "MANAGE_THREADS")
-    threads.join(call.sandbox, thread, _guest(call, thread).user_id)
+        access.require_permissions_in(call, thread, "MANAGE_THREADS")
+    threads.join(call.sandbox, thread, _get_guest(call, thread).user_id)
 
 
 @route("DELETE", MEMBERS + "/{user}")
 def remove_member(call: ApiCall) -> None:
-    """By those who manage threads, and from a private thread by its owner."""
-    thread = _thread(call)
+    """Needs MANAGE_THREADS, unless the bot owns the private thread."""
+    thread = _get_thread(call)
     threads.check_awake(thread)
     if not (thread.private and thread.owner_id == call.app.id):
-        access.need_in(call, thread, "MANAGE_THREADS")
+        access.require_permissions_in(call, thread, "MANAGE_THREADS")
     if call.path["user"] not in thread.thread_members:
         raise unknown("Member")
     threads.leave(call.sandbox, thread, call.path["user"])
@@ -115,107 +117,112 @@ def remove_member(call: ApiCall) -> None:
 
 @route("GET", "/guilds/{guild}/threads/active")
 def list_active(call: ApiCall) -> Json:
-    """All that are awake and that the bot sees, newest first."""
-    guild = access.guild_of(call)
-    found = threads.awake(call.sandbox, call.app.id, guild.id)
-    return _listed(call, found, len(found))
+    """The threads that are not archived and that the bot sees, newest first."""
+    guild = access.get_guild(call)
+    active = threads.awake(call.sandbox, call.app.id, guild.id)
+    return _list_payload(call, active, len(active))
 
 
 @route("GET", _ARCHIVED + "/public")
 def list_archived(call: ApiCall) -> Json:
-    return _archived(call, private=False)
+    return _archived_page(call, private=False)
 
 
 @route("GET", _ARCHIVED + "/private")
 def list_archived_private(call: ApiCall) -> Json:
-    access.channel_of(call, "MANAGE_THREADS")
-    return _archived(call, private=True)
+    access.get_channel(call, "MANAGE_THREADS")
+    return _archived_page(call, private=True)
 
 
 @route("GET", CHANNEL + "/users/@me/threads/archived/private")
 def list_archived_joined(call: ApiCall) -> Json:
-    """Those that the bot is in, by id, ``before`` one."""
-    found = [one for one in _asleep(call, private=True) if call.app.id in one.thread_members]
+    """The threads that the bot is in, newest first, ``before`` an id."""
+    joined = [thread for thread in _archived_threads(call, private=True) if call.app.id in thread.thread_members]
     errors = FormErrors()
     before = errors.snowflake((), dict(call.query), "before")
     errors.check()
-    found.sort(key=lambda one: int(one.id), reverse=True)
-    return _listed(call, [one for one in found if before is None or int(one.id) < int(before)], call.limit(50, 100))
+    joined.sort(key=lambda thread: int(thread.id), reverse=True)
+    return _list_payload(
+        call, [thread for thread in joined if before is None or int(thread.id) < int(before)], call.limit(50, 100)
+    )
 
 
-def _begin_post(call: ApiCall, forum: Channel) -> ApiReply:
+def _create_post(call: ApiCall, forum: Channel) -> ApiReply:
     name, fields = threads.form(call.form)
-    access.need_in(call, forum, "SEND_MESSAGES")
+    access.require_permissions_in(call, forum, "SEND_MESSAGES")
     errors = FormErrors()
-    first = errors.field((), call.form, "message", dict)
+    message_body = errors.field((), call.form, "message", dict)
     if call.form.get("message") is None:
         errors.add(("message",), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    made = drafts.draft(first or {}, call.uploads, call.sandbox.world)
+    draft = drafts.draft(message_body or {}, call.uploads, call.sandbox.world)
     thread = threads.begin(call.sandbox, forum, call.app.id, name, PUBLIC_THREAD, **fields)
-    may = access.may_in(call, thread)
-    message = posting.post(call.sandbox, thread, made, call.app.id, may=may, id=thread.id)
-    _note(call, thread)
-    shown = threads.shown(thread, viewer=call.app.id)
-    return ApiReply(201, {**shown, "message": payloads.message(message, call.sandbox.world)})
+    granted = access.permissions_in(call, thread)
+    message = posting.post(call.sandbox, thread, draft, call.app.id, may=granted, id=thread.id)
+    _write_audit_entry(call, thread)
+    payload = threads.shown(thread, viewer=call.app.id)
+    return ApiReply(201, {**payload, "message": payloads.message(message, call.sandbox.world)})
 
 
-def _note(call: ApiCall, thread: Channel) -> None:
+def _write_audit_entry(call: ApiCall, thread: Channel) -> None:
     guild = call.sandbox.world.guilds[thread.guild_id]
     changes = audit_log.changed({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
-    audit.note(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
+    audit.write_entry(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
 
 
-def _thread(call: ApiCall) -> Channel:
-    channel = access.channel_of(call)
+def _get_thread(call: ApiCall) -> Channel:
+    channel = access.get_channel(call)
     threads.state_of(channel)
     return channel
 
 
-def _guest(call: ApiCall, thread: Channel) -> Member:
-    """The member of the path, who must be able to see where the thread stands."""
+def _get_guest(call: ApiCall, thread: Channel) -> Member:
+    """The member of the path; raises 50001 when they cannot see the thread's channel."""
     world = call.sandbox.world
     guild = world.guilds[thread.guild_id]
-    member = access.member_of(call, guild)
+    member = access.get_member(call, guild)
     parent = world.channels[thread.parent_id or ""]
     if not permissions.of(world, guild, member, parent) & permission_bits.VIEW:
         raise missing_access()
     return member
 
 
-def _member(call: ApiCall, thread: Channel, user_id: str) -> Json:
-    shown = payloads.thread_member(thread, user_id)
+def _member_payload(call: ApiCall, thread: Channel, user_id: str) -> Json:
+    payload = payloads.thread_member(thread, user_id)
     member = call.sandbox.world.guilds[thread.guild_id].members.get(user_id)
     if not call.flag("with_member") or member is None:
-        return shown
-    return {**shown, "member": payloads.member(member, call.sandbox.world)}
+        return payload
+    return {**payload, "member": payloads.member(member, call.sandbox.world)}
 
 
-def _asleep(call: ApiCall, *, private: bool) -> list[Channel]:
-    """The archived threads of the channel."""
-    parent = access.channel_of(call, "READ_MESSAGE_HISTORY")
+def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
+    parent = access.get_channel(call, "READ_MESSAGE_HISTORY")
     threads.kinds(parent)
     guild = call.sandbox.world.guilds[parent.guild_id]
-    there = [one for one in guild.threads.values() if one.parent_id == parent.id and one.private == private]
-    return [one for one in there if one.thread and one.thread.archived]
+    children = [
+        thread for thread in guild.threads.values() if thread.parent_id == parent.id and thread.private == private
+    ]
+    return [thread for thread in children if thread.thread and thread.thread.archived]
 
 
-def _archived(call: ApiCall, *, private: bool) -> Json:
-    """By the time of archiving, newest first, ``before`` one."""
-    found = _asleep(call, private=private)
-    found.sort(key=lambda one: threads.state_of(one).archived_at, reverse=True)
+def _archived_page(call: ApiCall, *, private: bool) -> Json:
+    """Sorted by archive time, newest first, ``before`` a time."""
+    archived = _archived_threads(call, private=private)
+    archived.sort(key=lambda thread: threads.state_of(thread).archived_at, reverse=True)
     errors = FormErrors()
     before = errors.time((), call.query, "before")
     errors.check()
     if before:
-        found = [one for one in found if datetime.fromisoformat(threads.state_of(one).archived_at) < before]
-    return _listed(call, found, call.limit(50, 100))
+        archived = [
+            thread for thread in archived if datetime.fromisoformat(threads.state_of(thread).archived_at) < before
+        ]
+    return _list_payload(call, archived, call.limit(50, 100))
 
 
-def _listed(call: ApiCall, found: list[Channel], limit: int) -> Json:
-    kept, me = found[:limit], call.app.id
+def _list_payload(call: ApiCall, found_threads: list[Channel], limit: int) -> Json:
+    page, me = found_threads[:limit], call.app.id
     return {
-        "threads": [threads.shown(one, viewer=me) for one in kept],
-        "members": threads.memberships(kept, me),
-        "has_more": len(found) > limit,
+        "threads": [threads.shown(thread, viewer=me) for thread in page],
+        "members": threads.memberships(page, me),
+        "has_more": len(found_threads) > limit,
     }

@@ -1,7 +1,7 @@
-"""Webhooks, by the bot's token and by their own (Discord: Webhook resource).
+"""Webhooks, with the bot's token and with their own (Discord: Webhook resource).
 
-The token of an interaction is used as a webhook too, whose id is the application's: what is no webhook of a channel is
-left to `routes.interactions`.
+An interaction's token is a webhook token too, with the application's id as the webhook's id: `routes.interactions`
+handles these requests.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THRE
 from botctl.sandbox.model.messages import components, drafts
 from botctl.sandbox.model.world import Channel, Message, Webhook
 from botctl.sandbox.rest import access, audit
-from botctl.sandbox.rest.images import image
+from botctl.sandbox.rest.images import parse_image
 from botctl.sandbox.rest.routes import interactions
 from botctl.sandbox.rest.routing import PREFIX, ApiCall, route
 
 Json = dict[str, Any]
 OF_CHANNEL = "/channels/{channel}/webhooks"
 WEBHOOK = "/webhooks/{webhook}"
-OPEN = "/webhooks/{webhook}/{token}"
-MESSAGE = OPEN + "/messages/{message}"
-_MOST = 15
-_NAME_MAX = 80
-_PLACES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # where webhooks can be
+WEBHOOK_URL = "/webhooks/{webhook}/{token}"
+MESSAGE = WEBHOOK_URL + "/messages/{message}"
+_MAX_WEBHOOKS = 15
+_MAX_NAME = 80
+_CHANNEL_TYPES = (TEXT, VOICE, ANNOUNCEMENT, STAGE, FORUM)  # that can have webhooks
 _INTERACTIVE = components.CLICKABLE
-_MAY = permission_bits.ALL & ~permission_bits.bits("MANAGE_THREADS")  # what a webhook may where it is
-_FORBIDDEN = ("clyde", "discord")
+_PERMISSIONS = permission_bits.ALL & ~permission_bits.bits("MANAGE_THREADS")  # of a webhook in its channel
+_FORBIDDEN_WORDS = ("clyde", "discord")
 
 
 @route("POST", OF_CHANNEL)
 def create_webhook(call: ApiCall) -> Json:
-    channel = _place(call)
+    channel = _get_channel(call)
     world, errors = call.sandbox.world, FormErrors()
-    name = _name(errors, call.form, "name")
-    picture = image(errors, (), call.form, "avatar")
+    name = _parse_name(errors, call.form, "name")
+    avatar = parse_image(errors, (), call.form, "avatar")
     errors.check()
-    if len(_of_channel(call, channel)) >= _MOST:
-        raise ApiError(400, 30007, f"Maximum number of webhooks reached ({_MOST})")
-    hook = Webhook(
+    if len(_channel_webhooks(call, channel)) >= _MAX_WEBHOOKS:
+        raise ApiError(400, 30007, f"Maximum number of webhooks reached ({_MAX_WEBHOOKS})")
+    webhook = Webhook(
         world.new_id(),
         secrets.token_urlsafe(51),
         channel.guild_id,
@@ -52,74 +52,74 @@ def create_webhook(call: ApiCall) -> Json:
         name,
         user_id=call.app.id,
         application_id=call.app.id,
-        avatar=picture.hash if picture else None,
+        avatar=avatar.hash if avatar else None,
     )
-    world.webhooks[hook.id] = hook
-    _changed(call, hook, Action.WEBHOOK_CREATE, {}, _logged(hook))
-    return _shown(call, hook)
+    world.webhooks[webhook.id] = webhook
+    _publish_change(call, webhook, Action.WEBHOOK_CREATE, {}, _audited_fields(webhook))
+    return _payload(call, webhook)
 
 
 @route("GET", OF_CHANNEL)
 def list_of_channel(call: ApiCall) -> list[Json]:
-    return [_shown(call, one) for one in _of_channel(call, _place(call))]
+    return [_payload(call, webhook) for webhook in _channel_webhooks(call, _get_channel(call))]
 
 
 @route("GET", "/guilds/{guild}/webhooks")
 def list_of_guild(call: ApiCall) -> list[Json]:
-    guild = access.guild_of(call, "MANAGE_WEBHOOKS")
-    return [_shown(call, one) for one in call.sandbox.world.webhooks.values() if one.guild_id == guild.id]
+    guild = access.get_guild(call, "MANAGE_WEBHOOKS")
+    return [_payload(call, webhook) for webhook in call.sandbox.world.webhooks.values() if webhook.guild_id == guild.id]
 
 
 @route("GET", WEBHOOK)
 def get_webhook(call: ApiCall) -> Json:
-    """One's own also without the permission (Discord: Get Webhook)."""
-    hook = _there(call)
-    return _shown(call, hook if hook.application_id == call.app.id else _managed(call))
+    """The bot's own webhook needs no permission (Discord: Get Webhook)."""
+    webhook = _get_webhook(call)
+    return _payload(call, webhook if webhook.application_id == call.app.id else _get_managed(call))
 
 
 @route("PATCH", WEBHOOK)
 def edit_webhook(call: ApiCall) -> Json:
-    """Its name, its picture, its channel."""
-    hook, world, errors = _managed(call), call.sandbox.world, FormErrors()
-    wanted = errors.snowflake((), call.form, "channel_id") or hook.channel_id
+    """Name, avatar, channel."""
+    webhook, world, errors = _get_managed(call), call.sandbox.world, FormErrors()
+    channel_id = errors.snowflake((), call.form, "channel_id") or webhook.channel_id
     errors.check()
-    target = world.channels.get(wanted)
-    if target is None or target.guild_id != hook.guild_id:
+    target = world.channels.get(channel_id)
+    if target is None or target.guild_id != webhook.guild_id:
         raise unknown("Channel")
-    access.need_in(call, target, "MANAGE_WEBHOOKS")
-    _edit(call, hook, target.id)
-    return _shown(call, hook)
+    access.require_permissions_in(call, target, "MANAGE_WEBHOOKS")
+    _edit(call, webhook, target.id)
+    return _payload(call, webhook)
 
 
 @route("DELETE", WEBHOOK)
 def delete_webhook(call: ApiCall) -> None:
-    _delete(call, _managed(call))
+    _delete(call, _get_managed(call))
 
 
-@route("GET", OPEN, token=False)
+@route("GET", WEBHOOK_URL, token=False)
 def get_by_token(call: ApiCall) -> Json:
-    return _without_user(_shown(call, _by_token(call)))
+    return _without_user(_payload(call, _get_by_token(call)))
 
 
-@route("PATCH", OPEN, token=False)
+@route("PATCH", WEBHOOK_URL, token=False)
 def edit_by_token(call: ApiCall) -> Json:
-    hook = _by_token(call)
-    _edit(call, hook, hook.channel_id)
-    return _without_user(_shown(call, hook))
+    webhook = _get_by_token(call)
+    _edit(call, webhook, webhook.channel_id)
+    return _without_user(_payload(call, webhook))
 
 
-@route("DELETE", OPEN, token=False)
+@route("DELETE", WEBHOOK_URL, token=False)
 def delete_by_token(call: ApiCall) -> None:
-    _delete(call, _by_token(call))
+    _delete(call, _get_by_token(call))
 
 
-@route("POST", OPEN, token=False)
+@route("POST", WEBHOOK_URL, token=False)
 def execute(call: ApiCall) -> Json | None:
-    """Without ``wait`` nothing is said of the message, not even that there is one."""
+    """Returns the message only with ``wait``."""
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.follow_up(call)
-    hook = _by_token(call)
-    message = _say(call, hook)
+    webhook = _get_by_token(call)
+    message = _post_message(call, webhook)
     return payloads.message(message, call.sandbox.world) if call.flag("wait") else None
 
 
@@ -127,16 +127,16 @@ def execute(call: ApiCall) -> Json | None:
 def get_message(call: ApiCall) -> Json:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.get_message(call)
-    return payloads.message(_own(call), call.sandbox.world)
+    return payloads.message(_get_own_message(call), call.sandbox.world)
 
 
 @route("PATCH", MESSAGE, token=False)
 def edit_message(call: ApiCall) -> Json:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.edit_message(call)
-    message = _own(call)
-    made = drafts.draft(call.form, call.uploads, call.sandbox.world, old=message)
-    return payloads.message(posting.edit(call.sandbox, message, made, may=_MAY), call.sandbox.world)
+    message = _get_own_message(call)
+    draft = drafts.draft(call.form, call.uploads, call.sandbox.world, old=message)
+    return payloads.message(posting.edit(call.sandbox, message, draft, may=_PERMISSIONS), call.sandbox.world)
 
 
 @route("DELETE", MESSAGE, token=False)
@@ -144,144 +144,142 @@ def delete_message(call: ApiCall) -> None:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         interactions.delete_message(call)
     else:
-        posting.delete(call.sandbox, _own(call), may=_MAY)
+        posting.delete(call.sandbox, _get_own_message(call), may=_PERMISSIONS)
 
 
-def _place(call: ApiCall) -> Channel:
-    channel = access.channel_of(call)
-    if not channel.guild_id or channel.type not in _PLACES:
+def _get_channel(call: ApiCall) -> Channel:
+    channel = access.get_channel(call)
+    if not channel.guild_id or channel.type not in _CHANNEL_TYPES:
         raise wrong_channel()
-    access.need_in(call, channel, "MANAGE_WEBHOOKS")
+    access.require_permissions_in(call, channel, "MANAGE_WEBHOOKS")
     return channel
 
 
-def _of_channel(call: ApiCall, channel: Channel) -> list[Webhook]:
-    return [one for one in call.sandbox.world.webhooks.values() if one.channel_id == channel.id]
+def _channel_webhooks(call: ApiCall, channel: Channel) -> list[Webhook]:
+    return [webhook for webhook in call.sandbox.world.webhooks.values() if webhook.channel_id == channel.id]
 
 
-def _managed(call: ApiCall) -> Webhook:
-    """The webhook of the path, in whose channel the bot manages webhooks; raises 10015, 50001, 50013."""
-    hook = _there(call)
-    access.need_in(call, call.sandbox.world.channels[hook.channel_id], "MANAGE_WEBHOOKS")
-    return hook
+def _get_managed(call: ApiCall) -> Webhook:
+    """The webhook of the path; raises 10015, and 50001 or 50013 without MANAGE_WEBHOOKS in its channel."""
+    webhook = _get_webhook(call)
+    access.require_permissions_in(call, call.sandbox.world.channels[webhook.channel_id], "MANAGE_WEBHOOKS")
+    return webhook
 
 
-def _there(call: ApiCall) -> Webhook:
-    """The webhook of the path, which is in a guild of the bot's; raises 10015."""
+def _get_webhook(call: ApiCall) -> Webhook:
+    """The webhook of the path; raises 10015 when it is in none of the bot's guilds."""
     world = call.sandbox.world
-    hook = world.webhooks.get(call.path["webhook"])
-    if hook is None or call.app.id not in world.guilds[hook.guild_id].members:
+    webhook = world.webhooks.get(call.path["webhook"])
+    if webhook is None or call.app.id not in world.guilds[webhook.guild_id].members:
         raise unknown("Webhook")
-    return hook
+    return webhook
 
 
-def _by_token(call: ApiCall) -> Webhook:
+def _get_by_token(call: ApiCall) -> Webhook:
     """The webhook of the path; raises 10015, and 50027 for a wrong token."""
-    hook = call.sandbox.world.webhooks.get(call.path["webhook"])
-    if hook is None:
+    webhook = call.sandbox.world.webhooks.get(call.path["webhook"])
+    if webhook is None:
         raise unknown("Webhook")
-    if not secrets.compare_digest(hook.token.encode(), call.path["token"].encode()):
+    if not secrets.compare_digest(webhook.token.encode(), call.path["token"].encode()):
         raise ApiError(401, 50027, "Invalid Webhook Token")
-    return hook
+    return webhook
 
 
-def _name(errors: FormErrors, body: Json, field: str) -> str:
-    """A name that a webhook may have (Discord: Create Webhook)."""
-    name = errors.text((), body, field, 1, _NAME_MAX)
-    for word in _FORBIDDEN:
+def _parse_name(errors: FormErrors, body: Json, field: str) -> str:
+    """A valid webhook name (Discord: Create Webhook)."""
+    name = errors.text((), body, field, 1, _MAX_NAME)
+    for word in _FORBIDDEN_WORDS:
         if word in name.lower():
             errors.add((field,), "USERNAME_INVALID_CONTAINS", f'Username cannot contain "{word}"')
     return name
 
 
-def _edit(call: ApiCall, hook: Webhook, channel_id: str) -> None:
-    errors, before, was_in = FormErrors(), _logged(hook), hook.channel_id
-    name = _name(errors, call.form, "name") if call.form.get("name") is not None else hook.name
-    picture = image(errors, (), call.form, "avatar")
+def _edit(call: ApiCall, webhook: Webhook, channel_id: str) -> None:
+    errors, before, was_in = FormErrors(), _audited_fields(webhook), webhook.channel_id
+    name = _parse_name(errors, call.form, "name") if call.form.get("name") is not None else webhook.name
+    avatar = parse_image(errors, (), call.form, "avatar")
     errors.check()
-    hook.name, hook.channel_id = name, channel_id
+    webhook.name, webhook.channel_id = name, channel_id
     if "avatar" in call.form:
-        hook.avatar = picture.hash if picture else None
-    _changed(call, hook, Action.WEBHOOK_UPDATE, before, _logged(hook))
+        webhook.avatar = avatar.hash if avatar else None
+    _publish_change(call, webhook, Action.WEBHOOK_UPDATE, before, _audited_fields(webhook))
     if was_in != channel_id:
-        _tell(call, hook.guild_id, was_in)
+        _emit_update(call, webhook.guild_id, was_in)
 
 
-def _delete(call: ApiCall, hook: Webhook) -> None:
-    del call.sandbox.world.webhooks[hook.id]
-    _changed(call, hook, Action.WEBHOOK_DELETE, _logged(hook), {})
+def _delete(call: ApiCall, webhook: Webhook) -> None:
+    del call.sandbox.world.webhooks[webhook.id]
+    _publish_change(call, webhook, Action.WEBHOOK_DELETE, _audited_fields(webhook), {})
 
 
-def _changed(call: ApiCall, hook: Webhook, action: Action, before: Json, after: Json) -> None:
-    """Tell of it; who acts by the webhook's own token is in no audit log."""
-    _tell(call, hook.guild_id, hook.channel_id)
+def _publish_change(call: ApiCall, webhook: Webhook, action: Action, before: Json, after: Json) -> None:
+    """Emit the event. Requests with the webhook's own token get no audit log entry."""
+    _emit_update(call, webhook.guild_id, webhook.channel_id)
     changes = audit_log.changed(before, after)
     if call.caller is not None and changes:
-        audit.note(call, call.sandbox.world.guilds[hook.guild_id], action, hook.id, changes=changes)
+        audit.write_entry(call, call.sandbox.world.guilds[webhook.guild_id], action, webhook.id, changes=changes)
     call.sandbox.changed()
 
 
-def _tell(call: ApiCall, guild_id: str, channel_id: str) -> None:
+def _emit_update(call: ApiCall, guild_id: str, channel_id: str) -> None:
     channel = call.sandbox.world.channels[channel_id]
     event = {"guild_id": guild_id, "channel_id": channel_id}
     call.sandbox.emit("WEBHOOKS_UPDATE", event, guild_id, channel=channel)
 
 
-def _logged(hook: Webhook) -> Json:
-    return {"name": hook.name, "channel_id": hook.channel_id, "avatar_hash": hook.avatar or "", "type": 1}
+def _audited_fields(webhook: Webhook) -> Json:
+    return {"name": webhook.name, "channel_id": webhook.channel_id, "avatar_hash": webhook.avatar or "", "type": 1}
 
 
-def _shown(call: ApiCall, hook: Webhook) -> Json:
-    """The token only to its own application, and to those who have it already."""
-    shown = payloads.webhook(hook, call.sandbox.world, api=call.sandbox.url + PREFIX)
-    known = call.path.get("token") == hook.token or (call.caller and call.caller.id == hook.application_id)
-    return shown if known else {key: value for key, value in shown.items() if key not in ("token", "url")}
+def _payload(call: ApiCall, webhook: Webhook) -> Json:
+    """The token is shown only to its own application, and in requests that contain it."""
+    payload = payloads.webhook(webhook, call.sandbox.world, api=call.sandbox.url + PREFIX)
+    has_token = call.path.get("token") == webhook.token or (call.caller and call.caller.id == webhook.application_id)
+    return payload if has_token else {key: value for key, value in payload.items() if key not in ("token", "url")}
 
 
-def _without_user(shown: Json) -> Json:
-    return {key: value for key, value in shown.items() if key != "user"}
+def _without_user(payload: Json) -> Json:
+    return {key: value for key, value in payload.items() if key != "user"}
 
 
-def _say(call: ApiCall, hook: Webhook) -> Message:
+def _post_message(call: ApiCall, webhook: Webhook) -> Message:
     world, body, errors = call.sandbox.world, call.form, FormErrors()
-    name = _name(errors, body, "username") if body.get("username") is not None else None
+    name = _parse_name(errors, body, "username") if body.get("username") is not None else None
     avatar = errors.text((), body, "avatar_url", 0, 2048)
     tts = errors.field((), body, "tts", bool) or False
     errors.check()
-    if not (hook.application_id or call.flag("with_components")):
+    if not (webhook.application_id or call.flag("with_components")):
         body = {key: value for key, value in body.items() if key != "components"}
-    made = drafts.draft(body, call.uploads, world)
-    _check_components(hook, made.fields.get("components", []))
-    channel, more = _channel(call, hook)
+    draft = drafts.draft(body, call.uploads, world)
+    _check_components(webhook, draft.fields.get("components", []))
+    channel, fields = _target_channel(call, webhook)
     return posting.post(
         call.sandbox,
         channel,
-        made,
-        hook.id,
-        may=_MAY,
-        webhook_id=hook.id,
+        draft,
+        webhook.id,
+        may=_PERMISSIONS,
+        webhook_id=webhook.id,
         name=name,
         tts=tts,
         avatar=hashlib.md5(avatar.encode(), usedforsecurity=False).hexdigest() if avatar else None,
-        **more,
+        **fields,
     )
 
 
-def _check_components(hook: Webhook, listed: list[Json]) -> None:
-    """Only those of an application's webhook can be used."""
-    if hook.application_id is None and any(one["type"] in _INTERACTIVE for one in components.walk(listed)):
+def _check_components(webhook: Webhook, rows: list[Json]) -> None:
+    """Only an application's webhook can have interactive components."""
+    if webhook.application_id is None and any(component["type"] in _INTERACTIVE for component in components.walk(rows)):
         errors = FormErrors()
-        words = "Only an application's webhook can have interactive components"
-        errors.add(("components",), "WEBHOOK_COMPONENTS_INVALID", words)
+        text = "Only an application's webhook can have interactive components"
+        errors.add(("components",), "WEBHOOK_COMPONENTS_INVALID", text)
         errors.check()
 
 
-def _channel(call: ApiCall, hook: Webhook) -> tuple[Channel, Json]:
-    """Where it speaks: its channel, the thread of ``thread_id``, or a new post of its forum, of which the message has
-    the id.
-    """
+def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
+    """The webhook's channel, the thread of ``thread_id``, or a new forum post, which gives the message its id."""
     world = call.sandbox.world
-    channel = world.channels[hook.channel_id]
+    channel = world.channels[webhook.channel_id]
     thread_id, title = call.query.get("thread_id"), call.form.get("thread_name")
     if thread_id and title:
         raise ApiError(400, 220002, "Webhooks posted to forum channels cannot have both a thread_name and thread_id")
@@ -297,15 +295,15 @@ def _channel(call: ApiCall, hook: Webhook) -> tuple[Channel, Json]:
     if not title:
         raise ApiError(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
     name, fields = threads.form({"name": title})
-    made = threads.begin(call.sandbox, channel, hook.id, name, PUBLIC_THREAD, **fields)
-    return made, {"id": made.id}
+    post = threads.begin(call.sandbox, channel, webhook.id, name, PUBLIC_THREAD, **fields)
+    return post, {"id": post.id}
 
 
-def _own(call: ApiCall) -> Message:
-    """The message of the path, which the webhook itself has said; raises 10008."""
-    hook, world = _by_token(call), call.sandbox.world
-    place = call.query.get("thread_id") or hook.channel_id
-    found = world.message(place, call.path["message"])
-    if found is None or found.webhook_id != hook.id:
+def _get_own_message(call: ApiCall) -> Message:
+    """The message of the path; raises 10008 when another author wrote it."""
+    webhook, world = _get_by_token(call), call.sandbox.world
+    channel_id = call.query.get("thread_id") or webhook.channel_id
+    message = world.message(channel_id, call.path["message"])
+    if message is None or message.webhook_id != webhook.id:
         raise unknown("Message")
-    return found
+    return message

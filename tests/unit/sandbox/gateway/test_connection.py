@@ -1,4 +1,4 @@
-"""The session state machine without a socket: whatever happens to its connections, a client loses nothing."""
+"""The gateway protocol without a socket: a client loses no events when its connections break."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TOKEN = "t"
 IDENTIFY = {"op": 2, "d": {"token": TOKEN, "intents": 1 << 9, "properties": {}}}
 
 
-class OneBot:
-    """A host with one application that is in no guild."""
+class FakeBackend:
+    """A backend with one application that is in no guild."""
 
     flags = 0
     resets = 0
@@ -47,8 +47,8 @@ class OneBot:
         self.resets += 1
 
 
-class Wire:
-    """A line that remembers what was sent on it."""
+class FakeTransport:
+    """A transport that records what is sent."""
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ class Wire:
         self.closed = self.closed or code
 
     def mute(self) -> None:
-        """Nothing here is half open."""
+        """Not used here."""
 
     def abort(self) -> None:
         self.closed = 1006
@@ -77,38 +77,40 @@ class Wire:
         return self.frames[-1]
 
 
-def connect(sessions: Sessions, *payloads: dict[str, Any], now_s: float = 0.0) -> tuple[GatewayConnection, Wire]:
-    wire = Wire()
-    link = GatewayConnection(sessions, wire)
-    link.hello(now_s)
+def connect(
+    sessions: Sessions, *payloads: dict[str, Any], now_s: float = 0.0
+) -> tuple[GatewayConnection, FakeTransport]:
+    transport = FakeTransport()
+    connection = GatewayConnection(sessions, transport)
+    connection.send_hello(now_s)
     for payload in payloads:
-        link.receive(json.dumps(payload), now_s)
-    return link, wire
+        connection.receive(json.dumps(payload), now_s)
+    return connection, transport
 
 
 def resume(session: GatewaySession, seq: int) -> dict[str, Any]:
     return {"op": 6, "d": {"token": TOKEN, "session_id": session.id, "seq": seq}}
 
 
-def started(limits: Limits = LENIENT) -> tuple[Sessions, GatewayConnection, Wire, GatewaySession]:
-    sessions = Sessions(OneBot(), RateLimiter(limits))
-    link, wire = connect(sessions, IDENTIFY)
-    assert link.session is not None
-    return sessions, link, wire, link.session
+def started(limits: Limits = LENIENT) -> tuple[Sessions, GatewayConnection, FakeTransport, GatewaySession]:
+    sessions = Sessions(FakeBackend(), RateLimiter(limits))
+    connection, transport = connect(sessions, IDENTIFY)
+    assert connection.session is not None
+    return sessions, connection, transport, connection.session
 
 
-def test_only_dispatches_are_numbered() -> None:
-    _, link, wire, session = started()
-    link.receive('{"op":1,"d":1}', 0.0)
+def test_only_dispatches_have_sequence_numbers() -> None:
+    _, connection, transport, session = started()
+    connection.receive('{"op":1,"d":1}', 0.0)
     session.dispatch("X", "{}")
-    assert [(frame["op"], frame["s"]) for frame in wire.frames] == [(10, None), (0, 1), (11, None), (0, 2)]
+    assert [(frame["op"], frame["s"]) for frame in transport.frames] == [(10, None), (0, 1), (11, None), (0, 2)]
 
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.just("event"), st.just("cut"), st.just("resume")), max_size=40))
-def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[str]) -> None:
-    sessions, link, wire, session = started()
-    heard = [frame["s"] for frame in wire.frames if frame["op"] == 0]
+def test_resuming_client_gets_every_event_once_and_in_order(steps: list[str]) -> None:
+    sessions, connection, transport, session = started()
+    received = [frame["s"] for frame in transport.frames if frame["op"] == 0]
     expected = 1
     now_s = 0.0
     for step in [*steps, "cut", "resume"]:
@@ -116,54 +118,54 @@ def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[st
         if step == "event":
             session.dispatch("X", "{}")
             expected += 1
-        elif step == "cut" and session.line is link.line:
-            heard += [frame["s"] for frame in wire.frames if frame["op"] == 0 and frame["s"] > heard[-1]]
-            sessions.lose(session, link.line, now_s, ended=False)
+        elif step == "cut" and session.line is connection.transport:
+            received += [frame["s"] for frame in transport.frames if frame["op"] == 0 and frame["s"] > received[-1]]
+            sessions.lose(session, connection.transport, now_s, ended=False)
         elif step == "resume" and session.line is None:
-            link, wire = connect(sessions, resume(session, heard[-1]), now_s=now_s)
-            assert wire.last["t"] == "RESUMED"
+            connection, transport = connect(sessions, resume(session, received[-1]), now_s=now_s)
+            assert transport.last["t"] == "RESUMED"
             expected += 1
-            heard += [frame["s"] for frame in wire.frames if frame["op"] == 0]
-    assert heard == list(range(1, expected + 1))
+            received += [frame["s"] for frame in transport.frames if frame["op"] == 0]
+    assert received == list(range(1, expected + 1))
 
 
-def test_what_is_no_longer_held_cannot_be_replayed() -> None:
-    sessions, link, _, session = started(Limits(buffer=3))
+def test_resume_fails_when_events_left_the_buffer() -> None:
+    sessions, connection, _, session = started(Limits(buffer=3))
     for _ in range(4):
         session.dispatch("X", "{}")
-    sessions.lose(session, link.line, 0.0, ended=False)
+    sessions.lose(session, connection.transport, 0.0, ended=False)
     assert connect(sessions, resume(session, 1))[1].last == {"op": 9, "d": False, "s": None, "t": None}
     assert connect(sessions, resume(session, 2))[1].last["t"] == "RESUMED"
 
 
-def test_a_session_is_forgotten_after_its_window() -> None:
-    sessions, link, _, session = started(Limits(resume_window_s=10))
-    sessions.lose(session, link.line, 100.0, ended=False)
+def test_session_expires_after_the_resume_window() -> None:
+    sessions, connection, _, session = started(Limits(resume_window_s=10))
+    sessions.lose(session, connection.transport, 100.0, ended=False)
     assert connect(sessions, resume(session, 1), now_s=110.5)[1].last["op"] == 9
     assert sessions.by_id == {}
 
 
-def test_a_client_that_says_goodbye_ends_its_session() -> None:
-    sessions, link, _, session = started()
-    sessions.lose(session, link.line, 0.0, ended=True)
+def test_normal_close_ends_the_session() -> None:
+    sessions, connection, _, session = started()
+    sessions.lose(session, connection.transport, 0.0, ended=True)
     assert connect(sessions, resume(session, 1))[1].last["op"] == 9
 
 
-def test_a_second_connection_takes_the_session_over() -> None:
-    sessions, link, wire, session = started()
+def test_second_connection_takes_over_the_session() -> None:
+    sessions, connection, transport, session = started()
     other, _ = connect(sessions, resume(session, 1))
-    assert wire.closed == 4000
-    sessions.lose(session, link.line, 0.0, ended=False)
-    assert session.line is other.line
+    assert transport.closed == 4000
+    sessions.lose(session, connection.transport, 0.0, ended=False)
+    assert session.line is other.transport
 
 
-def test_another_applications_session_cannot_be_resumed() -> None:
+def test_session_of_another_application_cannot_be_resumed() -> None:
     sessions, _, _, session = started()
     session.application_id = "other"
     assert connect(sessions, resume(session, 1))[1].last["op"] == 9
 
 
-def test_a_seq_beyond_the_last_closes() -> None:
+def test_resume_beyond_the_last_seq_closes_with_4007() -> None:
     sessions, _, _, session = started()
     assert connect(sessions, resume(session, 2))[1].closed == 4007
 
@@ -182,54 +184,54 @@ def test_a_seq_beyond_the_last_closes() -> None:
         (None, 4002),
     ],
 )
-def test_identify_is_judged(d: Any, code: int | None) -> None:
-    assert connect(Sessions(OneBot(), RateLimiter(LENIENT)), {"op": 2, "d": d})[1].closed == code
+def test_invalid_identify_closes_with_its_code(d: Any, code: int | None) -> None:
+    assert connect(Sessions(FakeBackend(), RateLimiter(LENIENT)), {"op": 2, "d": d})[1].closed == code
 
 
-def test_sends_are_counted_in_a_moving_window() -> None:
-    _, link, wire, _ = started(Limits(sends=Rate(3, 60)))
+def test_client_payloads_are_limited_by_a_sliding_window() -> None:
+    _, connection, transport, _ = started(Limits(sends=Rate(3, 60)))
     for now_s in (1.0, 2.0, 60.5, 61.5):
-        link.receive('{"op":1,"d":null}', now_s)
-    assert wire.closed is None
-    link.receive('{"op":1,"d":null}', 61.6)
-    assert wire.closed == 4008
+        connection.receive('{"op":1,"d":null}', now_s)
+    assert transport.closed is None
+    connection.receive('{"op":1,"d":null}', 61.6)
+    assert transport.closed == 4008
 
 
-def test_an_ack_is_on_its_way_for_a_moment_and_nothing_else_is() -> None:
-    """disnake notes when it sent its heartbeat after it has; an ACK before that looks 41 s late."""
-    _, link, wire, _ = started(Limits(ack_s=0.25))
-    link.receive(b'{"op": 1, "d": null}', 0)
-    assert (wire.last["op"], wire.after_s[-1]) == (11, 0.25)
-    assert not any(wire.after_s[:-1])
+def test_only_heartbeat_acks_are_delayed() -> None:
+    """disnake stores the send time after the heartbeat is sent; an ACK before that looks 41 s late."""
+    _, connection, transport, _ = started(Limits(ack_s=0.25))
+    connection.receive(b'{"op": 1, "d": null}', 0)
+    assert (transport.last["op"], transport.after_s[-1]) == (11, 0.25)
+    assert not any(transport.after_s[:-1])
 
 
-def test_a_heartbeat_is_awaited_for_one_and_a_half_intervals() -> None:
-    _, link, _, _ = started(Limits(heartbeat_s=10))
-    assert link.patience(4.0) == 11.0
-    assert not link.overdue(14.9)
-    assert link.overdue(15.0)
-    link.receive('{"op":1,"d":null}', 14.9)
-    assert not link.overdue(29.8)
+def test_heartbeat_is_overdue_after_one_and_a_half_intervals() -> None:
+    _, connection, _, _ = started(Limits(heartbeat_s=10))
+    assert connection.heartbeat_timeout_s(4.0) == 11.0
+    assert not connection.heartbeat_overdue(14.9)
+    assert connection.heartbeat_overdue(15.0)
+    connection.receive('{"op":1,"d":null}', 14.9)
+    assert not connection.heartbeat_overdue(29.8)
 
 
 @pytest.mark.parametrize(
     "raw", [b"\xff", b"[]", b"null", b'{"op": 1, "d": NaN}', b'{"op": true}', b'{"op": 1.0}', b"{" * 5000, b"[" * 4000]
 )
-def test_a_frame_that_is_no_payload_closes(raw: bytes) -> None:
-    _, link, wire, _ = started()
-    link.receive(raw, 0.0)
-    assert wire.closed == 4002
+def test_malformed_frame_closes_with_4002(raw: bytes) -> None:
+    _, connection, transport, _ = started()
+    connection.receive(raw, 0.0)
+    assert transport.closed == 4002
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60))
-def test_no_frame_breaks_the_link(frame: str | bytes) -> None:
-    sessions = Sessions(OneBot(), RateLimiter(LENIENT))
-    link, _ = connect(sessions)
-    link.receive(frame, 0.0)
+def test_no_frame_raises(frame: str | bytes) -> None:
+    sessions = Sessions(FakeBackend(), RateLimiter(LENIENT))
+    connection, _ = connect(sessions)
+    connection.receive(frame, 0.0)
 
 
-def test_events_are_for_those_who_asked_and_for_their_shard() -> None:
+def test_events_are_filtered_by_intents_and_shard() -> None:
     *_, session = started()
     assert session.wants("MESSAGE_CREATE", str(5 << 22))
     assert not session.wants("GUILD_MEMBER_ADD", str(5 << 22))
@@ -240,85 +242,87 @@ def test_events_are_for_those_who_asked_and_for_their_shard() -> None:
     assert not session.wants("INTERACTION_CREATE", None)
 
 
-def test_op_9_says_whether_to_resume() -> None:
-    sessions, link, wire, session = started()
+def test_op_9_tells_whether_the_session_is_resumable() -> None:
+    sessions, connection, transport, session = started()
     sessions.invalidate(session, 0.0, resumable=True)
-    assert (wire.last["op"], wire.last["d"]) == (9, True)
+    assert (transport.last["op"], transport.last["d"]) == (9, True)
     session.dispatch("X", "{}")
-    assert wire.last["op"] == 9
-    link.receive('{"op":8,"d":{}}', 0.0)
-    assert wire.closed == 4003
+    assert transport.last["op"] == 9
+    connection.receive('{"op":8,"d":{}}', 0.0)
+    assert transport.closed == 4003
 
 
-def test_after_op_9_a_client_may_come_back_by_the_same_connection() -> None:
-    """discord.js resumes so, and others identify so."""
-    sessions, link, wire, session = started()
+def test_client_can_resume_or_identify_after_op_9() -> None:
+    """discord.js resumes on the same connection, other libraries identify on it."""
+    sessions, connection, transport, session = started()
     sessions.invalidate(session, 0.0, resumable=True)
     session.dispatch("X", "{}")
-    link.receive(json.dumps(resume(session, 1)), 1.0)
-    assert [(frame["s"], frame["t"]) for frame in wire.frames[-2:]] == [(2, "X"), (3, "RESUMED")]
+    connection.receive(json.dumps(resume(session, 1)), 1.0)
+    assert [(frame["s"], frame["t"]) for frame in transport.frames[-2:]] == [(2, "X"), (3, "RESUMED")]
     sessions.invalidate(session, 2.0, resumable=False)
-    link.receive(json.dumps(resume(session, 3)), 3.0)
-    assert (wire.last["op"], wire.last["d"]) == (9, False)
-    link.receive(json.dumps(IDENTIFY), 4.0)
-    assert (wire.last["t"], wire.closed) == ("READY", None)
+    connection.receive(json.dumps(resume(session, 3)), 3.0)
+    assert (transport.last["op"], transport.last["d"]) == (9, False)
+    connection.receive(json.dumps(IDENTIFY), 4.0)
+    assert (transport.last["t"], transport.closed) == ("READY", None)
     assert session.id not in sessions.by_id
 
 
-def test_a_session_in_doubt_that_nobody_resumes_is_forgotten() -> None:
+def test_invalidated_session_expires_unless_resumed() -> None:
     sessions, _, _, session = started(Limits(resume_window_s=10))
     sessions.invalidate(session, 0.0, resumable=True)
     sessions.forget_old(10.5)
     assert sessions.by_id == {}
 
 
-def test_where_nothing_is_held_a_resume_is_refused_in_order() -> None:
-    sessions, link, _, session = started(Limits(buffer=0))
-    sessions.lose(session, link.line, 0.0, ended=False)
+def test_resume_with_empty_buffer_works_only_from_the_last_seq() -> None:
+    sessions, connection, _, session = started(Limits(buffer=0))
+    sessions.lose(session, connection.transport, 0.0, ended=False)
     assert connect(sessions, resume(session, 0))[1].last["op"] == 9
     assert connect(sessions, resume(session, 1))[1].last["t"] == "RESUMED"
 
 
-def test_ready_is_never_told_again() -> None:
+def test_ready_is_never_repeated() -> None:
     _, _, _, session = started()
     session.dispatch("X", "{}")
     assert [json.loads(frame)["t"] for frame in session.again(2, 5)] == ["X"]
 
 
-def test_a_client_may_be_asked_for_a_heartbeat() -> None:
-    _, _, wire, session = started()
+def test_server_can_request_a_heartbeat() -> None:
+    _, _, transport, session = started()
     ask_heartbeat(session)
-    assert (wire.last["op"], wire.last["s"]) == (1, None)
+    assert (transport.last["op"], transport.last["s"]) == (1, None)
 
 
-def test_an_identify_too_soon_may_come_again() -> None:
-    sessions = Sessions(OneBot(), RateLimiter(Limits()))
+def test_early_identify_gets_op_9_and_can_be_retried() -> None:
+    sessions = Sessions(FakeBackend(), RateLimiter(Limits()))
     connect(sessions, IDENTIFY, now_s=0.0)
-    link, wire = connect(sessions, IDENTIFY, now_s=4.9)
-    assert (wire.last["op"], wire.last["d"], wire.closed, link.session) == (9, False, None, None)
-    link.receive(json.dumps(IDENTIFY), 5.0)
-    assert wire.last["t"] == "READY"
+    connection, transport = connect(sessions, IDENTIFY, now_s=4.9)
+    assert (transport.last["op"], transport.last["d"], transport.closed, connection.session) == (9, False, None, None)
+    connection.receive(json.dumps(IDENTIFY), 5.0)
+    assert transport.last["t"] == "READY"
 
 
-def test_one_identify_too_many_resets_the_token_and_a_resume_costs_none() -> None:
-    host = OneBot()
-    sessions = Sessions(host, RateLimiter(Limits(identifies=Rate(1, 60), concurrency_s=0.0)))
-    link, _ = connect(sessions, IDENTIFY)
-    assert link.session is not None
+def test_identify_limit_resets_the_token_and_resumes_are_free() -> None:
+    backend = FakeBackend()
+    sessions = Sessions(backend, RateLimiter(Limits(identifies=Rate(1, 60), concurrency_s=0.0)))
+    connection, _ = connect(sessions, IDENTIFY)
+    assert connection.session is not None
     for _ in range(3):
-        link, wire = connect(sessions, resume(link.session, link.session.seq))
-        assert wire.last["t"] == "RESUMED"
-        assert link.session is not None
+        connection, transport = connect(sessions, resume(connection.session, connection.session.seq))
+        assert transport.last["t"] == "RESUMED"
+        assert connection.session is not None
     assert connect(sessions, IDENTIFY)[1].closed == 4004
-    assert host.resets == 1
+    assert backend.resets == 1
 
 
-def test_compression_is_asked_for_before_ready() -> None:
-    more = {"compress": True, "large_threshold": 9999}
-    link, wire = connect(Sessions(OneBot(), RateLimiter(LENIENT)), {"op": 2, "d": {**IDENTIFY["d"], **more}})  # type: ignore[dict-item]
-    assert wire.compressed
-    assert link.session is not None
-    assert link.session.large_threshold == 250
+def test_compression_starts_before_ready() -> None:
+    fields = {"compress": True, "large_threshold": 9999}
+    connection, transport = connect(
+        Sessions(FakeBackend(), RateLimiter(LENIENT)), {"op": 2, "d": {**IDENTIFY["d"], **fields}}
+    )  # type: ignore[dict-item]
+    assert transport.compressed
+    assert connection.session is not None
+    assert connection.session.large_threshold == 250
 
 
 @pytest.mark.parametrize(
@@ -333,7 +337,7 @@ def test_compression_is_asked_for_before_ready() -> None:
         (None, False),
     ],
 )
-def test_a_presence_is_judged(d: Any, right: bool) -> None:
-    host = OneBot()
-    _, wire = connect(Sessions(host, RateLimiter(LENIENT)), IDENTIFY, {"op": 3, "d": d})
-    assert (wire.closed, host.presences) == ((None, [d]) if right else (4002, []))
+def test_invalid_presence_closes_with_4002(d: Any, right: bool) -> None:
+    backend = FakeBackend()
+    _, transport = connect(Sessions(backend, RateLimiter(LENIENT)), IDENTIFY, {"op": 3, "d": d})
+    assert (transport.closed, backend.presences) == ((None, [d]) if right else (4002, []))

@@ -1,4 +1,4 @@
-"""What a gateway connection does with what it is to send, without a socket."""
+"""The send queue of a gateway connection, without a socket."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from botctl.sandbox.gateway.websocket import WebsocketTransport
 from botctl.sandbox.model.faults import Faults
 
 
-def connection(trouble: Faults | None = None) -> WebsocketTransport:
-    nothing: Any = None  # neither socket nor transport is touched
-    return WebsocketTransport(nothing, nothing, None, trouble or Faults())
+def make_transport(faults: Faults | None = None) -> WebsocketTransport:
+    nothing: Any = None  # socket and TCP transport are not used
+    return WebsocketTransport(nothing, nothing, None, faults or Faults())
 
 
 @pytest.mark.looptime
-async def test_what_is_sent_later_waits_its_time_and_is_dropped_when_the_connection_closes_first() -> None:
-    line = connection()
-    line.send("later", after_s=0.02)
-    line.send("now")
-    assert line.queue.get_nowait() == (0.0, "now")
-    assert line.queue.empty()
+async def test_delayed_frame_is_dropped_when_the_connection_closes_first() -> None:
+    transport = make_transport()
+    transport.send("later", after_s=0.02)
+    transport.send("now")
+    assert transport.queue.get_nowait() == (0.0, "now")
+    assert transport.queue.empty()
     await asyncio.sleep(0.021)
-    assert line.queue.get_nowait() == (0.0, "later")
-    line.send("too late", after_s=0.02)
-    line.close(1000, "")
+    assert transport.queue.get_nowait() == (0.0, "later")
+    transport.send("too late", after_s=0.02)
+    transport.close(1000, "")
     await asyncio.sleep(0.021)
-    assert line.queue.get_nowait() == (0.0, (1000, ""))
-    assert line.queue.empty()
+    assert transport.queue.get_nowait() == (0.0, (1000, ""))
+    assert transport.queue.empty()
 
 
 @pytest.mark.looptime
-async def test_with_latency_each_frame_is_due_later() -> None:
-    line = connection(Faults(delay_s=0.5))
-    line.send("late")
-    due_s, text = line.queue.get_nowait()
+async def test_latency_delays_each_frame() -> None:
+    transport = make_transport(Faults(delay_s=0.5))
+    transport.send("late")
+    due_s, text = transport.queue.get_nowait()
     assert (due_s - asyncio.get_running_loop().time(), text) == (0.5, "late")
 
 
-async def test_a_mute_connection_says_nothing_and_stays_open() -> None:
-    line = connection()
-    line.transport = mock.Mock(is_closing=lambda: False)
-    line.mute()
-    line.send("unheard")
-    line.close(4000, "")
-    line.transport.pause_reading.assert_called_once_with()
-    assert line.queue.empty()
-    assert not line.closing
+async def test_muted_connection_sends_nothing_and_stays_open() -> None:
+    transport = make_transport()
+    transport.tcp = mock.Mock(is_closing=lambda: False)
+    transport.mute()
+    transport.send("unheard")
+    transport.close(4000, "")
+    transport.tcp.pause_reading.assert_called_once_with()
+    assert transport.queue.empty()
+    assert not transport.closing

@@ -1,10 +1,10 @@
-"""The page of incidents is what the catalogue says."""
+"""docs/sandbox-incidents.md matches the catalogue."""
 
 from __future__ import annotations
 
-from tools.incidents_page import PAGE, as_page
+from tools.incidents_page import PAGE, render_page
 
 
-def test_the_page_is_current() -> None:
-    """If not: python tools/incidents_page.py"""
-    assert PAGE.read_text(encoding="utf-8") == as_page()
+def test_page_is_up_to_date() -> None:
+    """Run `python tools/incidents_page.py` when this fails."""
+    assert PAGE.read_text(encoding="utf-8") == render_page()

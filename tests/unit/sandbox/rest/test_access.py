@@ -1,4 +1,4 @@
-"""Which permissions each route of channels, threads, messages, reactions, pins and webhooks takes: exactly these."""
+"""The exact permissions that each route of channels, threads, messages, reactions, pins and webhooks requires."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from botctl.sandbox.rest.routing import ApiCall
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import ANN, BOB, BOT, GENERAL, GUILD
 
-NEWS, FORUM, SAID, OWN, NEWSY = "11", "12", "21", "22", "23"
-THREAD, SECRET, HOOK, OTHERS = "31", "32", "41", "42"
+NEWS, FORUM, ANNS_MESSAGE, OWN_MESSAGE, NEWS_MESSAGE = "11", "12", "21", "22", "23"
+THREAD, PRIVATE_THREAD, OWN_WEBHOOK, OTHER_WEBHOOK = "31", "32", "41", "42"
 C, M, T = "/channels/{channel}", "/channels/{channel}/messages", "/channels/{channel}/thread-members"
 R, W, H = M + "/{message}/reactions", "/webhooks/{webhook}", "/webhooks/{webhook}/{token}"
 HISTORY = "READ_MESSAGE_HISTORY"
@@ -28,7 +28,7 @@ HISTORY = "READ_MESSAGE_HISTORY"
 
 @dataclass(frozen=True)
 class Case:
-    """``needs`` besides VIEW_CHANNEL; None: nothing at all, not even that."""
+    """``needs``: the permissions in addition to VIEW_CHANNEL; None: not even VIEW_CHANNEL."""
 
     route: str
     needs: str | None = ""
@@ -37,16 +37,20 @@ class Case:
     code: int = 50013
 
 
-NAMES = {"guild": GUILD, "channel": GENERAL, "message": SAID, "overwrite": ANN, "user": BOB, "emoji": "👍"}
-NAMES |= {"webhook": HOOK, "token": "t"}
-EMBED, REPLY = {"embeds": [{"title": "t"}]}, {"content": "x", "message_reference": {"message_id": SAID}}
-IN_THREAD, IN_SECRET, IN_NEWS = {"channel": THREAD}, {"channel": SECRET}, {"channel": NEWS, "message": NEWSY}
+NAMES = {"guild": GUILD, "channel": GENERAL, "message": ANNS_MESSAGE, "overwrite": ANN, "user": BOB, "emoji": "👍"}
+NAMES |= {"webhook": OWN_WEBHOOK, "token": "t"}
+EMBED, REPLY = {"embeds": [{"title": "t"}]}, {"content": "x", "message_reference": {"message_id": ANNS_MESSAGE}}
+IN_THREAD, IN_PRIVATE_THREAD, IN_NEWS = (
+    {"channel": THREAD},
+    {"channel": PRIVATE_THREAD},
+    {"channel": NEWS, "message": NEWS_MESSAGE},
+)
 CASES = [
     Case(f"GET {C}"),
     Case(f"PATCH {C}", "MANAGE_CHANNELS", {"name": "x"}),
     Case(f"PATCH {C}", "MANAGE_CHANNELS MANAGE_ROLES", {"permission_overwrites": []}),
     Case(f"PATCH {C}", "MANAGE_THREADS", {"locked": True}, IN_THREAD),
-    Case(f"PATCH {C}", "", {"name": "x"}, IN_SECRET),  # its owner
+    Case(f"PATCH {C}", "", {"name": "x"}, IN_PRIVATE_THREAD),  # its owner
     Case(f"DELETE {C}", "MANAGE_CHANNELS"),
     Case(f"DELETE {C}", "MANAGE_THREADS", path=IN_THREAD),
     Case(f"PUT {C}/permissions/{{overwrite}}", "MANAGE_ROLES", {"type": 1}),
@@ -61,10 +65,10 @@ CASES = [
     Case(f"POST {M}", "SEND_MESSAGES SEND_TTS_MESSAGES", {"content": "x", "tts": True}),
     Case(f"POST {M}", "SEND_MESSAGES_IN_THREADS", {"content": "x"}, IN_THREAD),
     Case(f"POST {M}", f"SEND_MESSAGES {HISTORY}", REPLY),
-    Case(f"PATCH {M}/{{message}}", "", {"content": "x"}, {"message": OWN}),
+    Case(f"PATCH {M}/{{message}}", "", {"content": "x"}, {"message": OWN_MESSAGE}),
     Case(f"PATCH {M}/{{message}}", "MANAGE_MESSAGES", {"flags": 4}, code=50005),
     Case(f"DELETE {M}/{{message}}", "MANAGE_MESSAGES"),
-    Case(f"DELETE {M}/{{message}}", "", path={"message": OWN}),
+    Case(f"DELETE {M}/{{message}}", "", path={"message": OWN_MESSAGE}),
     Case(f"POST {M}/bulk-delete", "MANAGE_MESSAGES", {"messages": "FRESH"}),
     Case(f"POST {M}/{{message}}/crosspost", "SEND_MESSAGES MANAGE_MESSAGES", path=IN_NEWS),
     Case(f"POST {M}/{{message}}/threads", f"CREATE_PUBLIC_THREADS {HISTORY}", {"name": "x"}),
@@ -81,9 +85,9 @@ CASES = [
     Case(f"DELETE {T}/@me", path=IN_THREAD),
     Case(f"PUT {T}/{{user}}", "SEND_MESSAGES_IN_THREADS", path={**IN_THREAD, "user": BOT}),
     Case(f"DELETE {T}/{{user}}", "MANAGE_THREADS", path=IN_THREAD),
-    Case(f"DELETE {T}/{{user}}", "", path={**IN_SECRET, "user": ANN}),
+    Case(f"DELETE {T}/{{user}}", "", path={**IN_PRIVATE_THREAD, "user": ANN}),
     Case(f"PUT {R}/{{emoji}}/@me", f"ADD_REACTIONS {HISTORY}"),
-    Case(f"PUT {R}/{{emoji}}/@me", HISTORY, path={"emoji": "🎉"}),  # somebody gave it already
+    Case(f"PUT {R}/{{emoji}}/@me", HISTORY, path={"emoji": "🎉"}),  # the reaction exists already
     Case(f"DELETE {R}/{{emoji}}/@me", "", path={"emoji": "🎉"}),
     Case(f"DELETE {R}/{{emoji}}/{{user}}", "MANAGE_MESSAGES", path={"emoji": "🎉"}),
     Case(f"DELETE {R}/{{emoji}}", "MANAGE_MESSAGES"),
@@ -99,7 +103,7 @@ CASES = [
     Case(f"GET {C}/webhooks", "MANAGE_WEBHOOKS"),
     Case("GET /guilds/{guild}/webhooks", "MANAGE_WEBHOOKS"),
     Case(f"GET {W}", None),  # its own
-    Case(f"GET {W}", "MANAGE_WEBHOOKS", path={"webhook": OTHERS}),
+    Case(f"GET {W}", "MANAGE_WEBHOOKS", path={"webhook": OTHER_WEBHOOK}),
     Case(f"PATCH {W}", "MANAGE_WEBHOOKS", {"name": "x"}),
     Case(f"DELETE {W}", "MANAGE_WEBHOOKS"),
     Case(f"GET {H}", None),
@@ -111,7 +115,7 @@ CASES = [
     Case(f"DELETE {H}/messages/{{message}}", None, path={"message": "24"}),
     Case("POST /users/@me/channels", None, {"recipient_id": ANN}),
 ]
-MINE = (
+TESTED_MODULES = (
     routes.channels,
     routes.messages,
     routes.threads,
@@ -121,14 +125,14 @@ MINE = (
     routes.direct_messages,
 )
 ROUTES = {
-    f"{one.method} {one.path}": one.function
-    for one in routing.ROUTES
-    if one.function.__module__ in {m.__name__ for m in MINE}
+    f"{route.method} {route.path}": route.function
+    for route in routing.ROUTES
+    if route.function.__module__ in {m.__name__ for m in TESTED_MODULES}
 }
 
 
-def sandbox(granted: int) -> Sandbox:
-    """A world in which the bot has just ``granted``, and everybody else nothing."""
+def make_sandbox(granted: int) -> Sandbox:
+    """A world in which the bot has only ``granted``, and everyone else has no permission."""
     world = default_world()
     guild = world.guilds[GUILD]
     for role in guild.roles.values():
@@ -136,55 +140,59 @@ def sandbox(granted: int) -> Sandbox:
     guild.roles["900000000000000203"].permissions = granted
     world.add_channel(Channel(NEWS, GUILD, "news", type=types.ANNOUNCEMENT))
     world.add_channel(Channel(FORUM, GUILD, "forum", type=types.FORUM))
-    world.webhooks[HOOK] = Webhook(HOOK, "t", GUILD, GENERAL, "Hook", user_id=BOT, application_id=BOT)
-    world.webhooks[OTHERS] = Webhook(OTHERS, "t", GUILD, GENERAL, "Other", user_id=ANN)
-    made = Sandbox(world, Access({}, ""))
+    world.webhooks[OWN_WEBHOOK] = Webhook(OWN_WEBHOOK, "t", GUILD, GENERAL, "Hook", user_id=BOT, application_id=BOT)
+    world.webhooks[OTHER_WEBHOOK] = Webhook(OTHER_WEBHOOK, "t", GUILD, GENERAL, "Other", user_id=ANN)
+    result = Sandbox(world, Access({}, ""))
     fields: dict[str, Any] = {"minutes": 60, "slowmode_s": 0, "invitable": True}
-    for thread_id, owner, kind in ((THREAD, ANN, 11), (SECRET, BOT, 12)):
-        thread = threads.begin(made, guild.channels[GENERAL], owner, "t", kind, **fields)
+    for thread_id, owner, kind in ((THREAD, ANN, 11), (PRIVATE_THREAD, BOT, 12)):
+        thread = threads.begin(result, guild.channels[GENERAL], owner, "t", kind, **fields)
         del guild.threads[thread.id], world.channels[thread.id]
         thread.id, thread.thread_members = thread_id, dict.fromkeys((ANN, BOB, BOT), world.timestamp())
         world.add_channel(thread)
-    for message_id, channel_id, author in ((SAID, GENERAL, ANN), (OWN, GENERAL, BOT), (NEWSY, NEWS, ANN)):
-        said = Message(message_id, channel_id, GUILD, author, world.timestamp(), "x", reactions={"🎉": [ANN]})
-        world.add_message(said)
-    world.add_message(Message("24", GENERAL, GUILD, HOOK, world.timestamp(), "x", webhook_id=HOOK))
-    return made
+    for message_id, channel_id, author in (
+        (ANNS_MESSAGE, GENERAL, ANN),
+        (OWN_MESSAGE, GENERAL, BOT),
+        (NEWS_MESSAGE, NEWS, ANN),
+    ):
+        message = Message(message_id, channel_id, GUILD, author, world.timestamp(), "x", reactions={"🎉": [ANN]})
+        world.add_message(message)
+    world.add_message(Message("24", GENERAL, GUILD, OWN_WEBHOOK, world.timestamp(), "x", webhook_id=OWN_WEBHOOK))
+    return result
 
 
-def refused(case: Case, granted: int) -> int | None:
-    """The code with which the bot is refused; None when it is not."""
-    there = sandbox(granted)
+def error_code(case: Case, granted: int) -> int | None:
+    """The code of the route's error; None when it succeeds."""
+    tested = make_sandbox(granted)
     names = NAMES | case.path
-    there.world.channels[GENERAL].overwrites = {}
+    tested.world.channels[GENERAL].overwrites = {}
     if case.route == f"DELETE {C}/permissions/{{overwrite}}":
         names["overwrite"] = BOB
-        there.world.channels[GENERAL].overwrites[BOB] = routes.channels.Overwrite(BOB, 1)
+        tested.world.channels[GENERAL].overwrites[BOB] = routes.channels.Overwrite(BOB, 1)
     if case.route.startswith("DELETE " + R) and "@me" in case.route:
-        there.world.messages[GENERAL][SAID].reactions["🎉"].append(BOT)
-    body = {"messages": [there.world.new_id() for _ in "ab"]} if case.body == {"messages": "FRESH"} else case.body
-    call = ApiCall(there, names, {}, body, [], there.world.applications[BOT])
+        tested.world.messages[GENERAL][ANNS_MESSAGE].reactions["🎉"].append(BOT)
+    body = {"messages": [tested.world.new_id() for _ in "ab"]} if case.body == {"messages": "FRESH"} else case.body
+    call = ApiCall(tested, names, {}, body, [], tested.world.applications[BOT])
     try:
         ROUTES[case.route](call)
-    except ApiError as refusal:
-        return refusal.code
+    except ApiError as error:
+        return error.code
     return None
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda one: f"{one.route} {one.needs}")
-async def test_a_route_takes_exactly_its_permissions(case: Case) -> None:
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.route} {case.needs}")
+async def test_route_requires_exactly_its_permissions(case: Case) -> None:
     needs = permission_bits.bits(*(case.needs or "").split())
     if case.needs is None:
-        assert refused(case, 0) is None
+        assert error_code(case, 0) is None
         return
-    enough = needs | permission_bits.VIEW
-    assert refused(case, enough) is None
+    sufficient = needs | permission_bits.VIEW
+    assert error_code(case, sufficient) is None
     for name in permission_bits.names(needs):
         code = 160002 if (name, case.body) == (HISTORY, REPLY) else case.code
-        assert refused(case, enough & ~permission_bits.bits(name)) == code, name
+        assert error_code(case, sufficient & ~permission_bits.bits(name)) == code, name
     if "/guilds/" not in case.route:
-        assert refused(case, permission_bits.ALL & ~(permission_bits.ADMINISTRATOR | permission_bits.VIEW)) == 50001
+        assert error_code(case, permission_bits.ALL & ~(permission_bits.ADMINISTRATOR | permission_bits.VIEW)) == 50001
 
 
-def test_every_route_is_in_the_table() -> None:
+def test_every_route_has_a_case() -> None:
     assert {case.route for case in CASES} == set(ROUTES)

@@ -1,4 +1,4 @@
-"""Whatever a body says, it is taken or refused in Discord's form; nothing else may come of it."""
+"""Any request body is accepted or causes an ApiError; no other exception."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
 
 @settings(deadline=None)
 @given(bodies)
-def test_a_message(body: dict[str, Any]) -> None:
+def test_any_message_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world = default_world()
     with contextlib.suppress(ApiError):
-        made = drafts.draft(body, [], world)
-        shown = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
-        components.clickable(shown.components)
-        json.dumps(payloads.message_event(shown, world))
+        draft = drafts.draft(body, [], world)
+        message = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+        components.clickable(message.components)
+        json.dumps(payloads.message_event(message, world))
 
 
 @settings(deadline=None)
 @given(bodies)
-def test_a_command(body: dict[str, Any]) -> None:
+def test_any_command_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world = World()
     app = default_world().applications[BOT]
     with contextlib.suppress(ApiError):
@@ -77,26 +77,26 @@ def test_a_command(body: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(bodies)
-def test_a_form_and_choices(body: dict[str, Any]) -> None:
+def test_any_modal_or_choices_are_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world, book = default_world(), InteractionStore(RateLimiter(Limits()))
     fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "x"}
-    one = book.open(world, interactions.COMMAND, **fields)
+    interaction = book.open(world, interactions.COMMAND, **fields)
     with contextlib.suppress(ApiError):
-        interactions.open_modal(one, {"title": "T", "custom_id": "c", **body})
+        interactions.open_modal(interaction, {"title": "T", "custom_id": "c", **body})
         components.modal_fields(body["components"])
     with contextlib.suppress(ApiError):
-        interactions.offer(one, body)
+        interactions.offer(interaction, body)
 
 
 @pytest.mark.parametrize(
     ("kind", "value", "right"),
     [(int, 1, True), (int, True, False), (bool, True, True), (str, 1, False), (list, {}, False), (dict, {}, True)],
 )
-def test_a_field_has_its_type(kind: type, value: Any, right: bool) -> None:
+def test_form_field_must_have_its_type(kind: type, value: Any, right: bool) -> None:
     errors = FormErrors()
-    found = errors.field(("data",), {"x": value}, "x", kind)
-    assert (found == value, errors.tree == {}) == (right, right)
+    value_read = errors.field(("data",), {"x": value}, "x", kind)
+    assert (value_read == value, errors.tree == {}) == (right, right)
     if not right:
-        with pytest.raises(ApiError) as refused:
+        with pytest.raises(ApiError) as error:
             errors.check()
-        assert refused.value.body()["errors"]["data"]["x"]["_errors"][0]["message"]
+        assert error.value.body()["errors"]["data"]["x"]["_errors"][0]["message"]

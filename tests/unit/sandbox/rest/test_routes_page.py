@@ -1,16 +1,16 @@
-"""docs/sandbox-routes.md lists the routes that there are."""
+"""docs/sandbox-routes.md matches the table of routes."""
 
 from __future__ import annotations
 
 from botctl.sandbox.rest import routing
-from tools.routes_page import PAGE, page
+from tools.routes_page import PAGE, render_page
 
 
-def test_the_page_is_current() -> None:
+def test_page_is_up_to_date() -> None:
     """Run `python -m tools.routes_page` when this fails."""
-    assert PAGE.read_text(encoding="utf-8") == page()
+    assert PAGE.read_text(encoding="utf-8") == render_page()
 
 
-def test_there_is_what_a_bot_without_voice_uses() -> None:
+def test_routes_are_unique_and_at_least_sixty() -> None:
     assert len(routing.ROUTES) >= 60
-    assert len({(one.method, one.path) for one in routing.ROUTES}) == len(routing.ROUTES)
+    assert len({(route.method, route.path) for route in routing.ROUTES}) == len(routing.ROUTES)

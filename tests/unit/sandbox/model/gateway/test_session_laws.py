@@ -276,7 +276,7 @@ class Gateway(RuleBasedStateMachine):
     def _open(self) -> tuple[Wire, GatewayConnection]:
         wire = Wire()
         link = GatewayConnection(self.sandbox.sessions, wire)
-        link.hello(self.now_s)
+        link.send_hello(self.now_s)
         return wire, link
 
     def _connect(self, client: Client, op: int, d: dict[str, Any]) -> None:
@@ -288,7 +288,7 @@ class Gateway(RuleBasedStateMachine):
         client.lost_s = self.now_s
         client.wire.abort()
         assert client.link
-        self.sandbox.sessions.lose(self._session(client), client.link.line, self.now_s, ended=ended)
+        self.sandbox.sessions.lose(self._session(client), client.link.transport, self.now_s, ended=ended)
 
     def _resuming(self, client: Client, seq: int) -> dict[str, Any]:
         return {"token": TOKEN, "session_id": client.id, "seq": seq}
