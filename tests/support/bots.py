@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botctl.bot.compiled import Checks
+from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import Catalog, load
 from botctl.bot.service import BotService, bot_service
 from botctl.core.clock import Clock, SystemClock
@@ -163,8 +163,8 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
-def checks(**options: Any) -> Checks:
-    return Checks(roles=set(ROLES), limits=parse("100/1s per user"), **options)
+def validation_context(**options: Any) -> ValidationContext:
+    return ValidationContext(roles=set(ROLES), limits=parse("100/1s per user"), **options)
 
 
 def new_sandbox(url: str) -> Sandbox:
@@ -187,7 +187,7 @@ async def rig(
     ``make`` is called with the URL of ``port``, or of a free one.
     """
     if isinstance(catalog, Path):
-        catalog = load(catalog, checks())
+        catalog = load(catalog, validation_context())
     events: list[Event] = []
     bus, limiter, auditor, guilds = Bus(), FakeLimiter(), FakeAuditor(), FakeGuilds()
     async with served(make, port=port) as discord, SandboxClient(discord.url, SECRET) as people:
@@ -205,6 +205,6 @@ async def rig(
             }
             for key, value in (given | dict(values or {})).items():
                 registry.value(key, value)
-            registry.add(bot_service, name="bot", also=catalog.needs, ping=BotService.ping, stop_s=15.0)
+            registry.add(bot_service, name="bot", also=catalog.dependencies, ping=BotService.ping, stop_s=15.0)
             async with registry.open() as running:
                 yield Rig(running.get(BotService), people, discord.sandbox, running, events, auditor, limiter, guilds)

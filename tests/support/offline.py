@@ -13,7 +13,7 @@ from disnake.http import HTTPClient
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from botctl.bot.client import Bot
-from botctl.bot.decisions import RoleBook
+from botctl.bot.decisions import RoleGrants
 from botctl.bot.pipeline import Pipeline
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings
@@ -110,7 +110,7 @@ def offline() -> Iterator[Offline]:
         auditor=auditor,
         guilds=guilds,
         clock=SystemClock(),
-        roles=RoleBook(ROLES),
+        roles=RoleGrants(ROLES),
         limits=parse("5/10s per user"),
         grace_s=0.0,
     )

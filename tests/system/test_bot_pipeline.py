@@ -528,12 +528,12 @@ async def test_stores_that_are_down_do_not_stop_commands(bot: Rig):
 
 @shared_loop
 async def test_a_store_that_hangs_is_not_waited_for(bot: Rig, monkeypatch: pytest.MonkeyPatch):
-    """A decision that takes longer than DECISION_S is made without the store."""
+    """A decision that takes longer than ADMISSION_TIMEOUT_S is made without the store."""
 
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(pipeline_module, "DECISION_S", 0.02)
+    monkeypatch.setattr(pipeline_module, "ADMISSION_TIMEOUT_S", 0.02)
     monkeypatch.setattr(bot.limiter, "check", hang)
     monkeypatch.setattr(bot.guilds, "get", hang)
     assert text(await bot.say("ping")) == "pong"

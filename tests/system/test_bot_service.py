@@ -184,4 +184,4 @@ async def test_a_bot_without_commands_says_so(tmp_path: Path, caplog: pytest.Log
     """An empty folder is allowed, and hardly what was meant."""
     async with rig(write(tmp_path / "commands")):
         pass
-    assert "commands holds no commands" in caplog.text
+    assert "commands contains no commands" in caplog.text

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from botctl.bot.loader import load
 from botctl.core.config.settings import Settings
 from botctl.sandbox.console.client import Identity
-from tests.support.bots import GUILD, ROLES, Rig, checks, rig, shared_loop, text
+from tests.support.bots import GUILD, ROLES, Rig, rig, shared_loop, text, validation_context
 
 COMMANDS = Path(__file__).parents[2] / "commands"
 
@@ -36,7 +36,7 @@ class FakeRedis:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bot():
     values: dict[Any, Any] = {Redis: FakeRedis()}
-    async with rig(load(COMMANDS, checks()), settings=Settings(roles=ROLES), values=values) as running:
+    async with rig(load(COMMANDS, validation_context()), settings=Settings(roles=ROLES), values=values) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from botctl.bot.loader import load
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.protocols import Limiter
 from botctl.ratelimit.limiter import RedisLimiter
-from tests.support.bots import ROLES, Rig, checks, rig, text, write
+from tests.support.bots import ROLES, Rig, rig, text, validation_context, write
 from tests.support.stores import tasks_for
 
 COMMANDS = Path(__file__).parents[2] / "commands"
@@ -36,7 +36,7 @@ async def limited(redis: Redis, commands: Path) -> AsyncIterator[Rig]:
     async with (
         tasks_for("limits") as (tasks, _),
         RedisLimiter(redis, "bot", tasks).running() as limiter,
-        rig(load(commands, checks()), settings=Settings(roles=ROLES), values={Limiter: limiter}) as bot,
+        rig(load(commands, validation_context()), settings=Settings(roles=ROLES), values={Limiter: limiter}) as bot,
     ):
         yield bot
 

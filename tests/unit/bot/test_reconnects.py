@@ -6,21 +6,21 @@ import logging
 
 import pytest
 
-from botctl.bot.reconnects import Calm, calm_reconnects
+from botctl.bot.reconnects import ReconnectFilter, shorten_reconnect_logs
 
 
 @pytest.fixture
 def disnake_log():
     logger = logging.getLogger("disnake.client")
     before = logger.filters[:]
-    calm_reconnects()
-    calm_reconnects()
+    shorten_reconnect_logs()
+    shorten_reconnect_logs()
     yield logger
-    assert len(logger.filters) == len({*before, *(f for f in logger.filters if isinstance(f, Calm))})
+    assert len(logger.filters) == len({*before, *(f for f in logger.filters if isinstance(f, ReconnectFilter))})
     logger.filters[:] = before
 
 
-def test_a_lost_connection_is_one_line_and_its_traceback_is_kept_for_debug(disnake_log, caplog):
+def test_lost_connection_is_one_warning_with_traceback_at_debug(disnake_log, caplog):
     with caplog.at_level(logging.DEBUG):
         try:
             raise ConnectionResetError(104, "Connection reset\nby peer")
@@ -37,7 +37,7 @@ def test_a_lost_connection_is_one_line_and_its_traceback_is_kept_for_debug(disna
     assert kept.exc_info[0] is ConnectionResetError
 
 
-def test_what_else_disnake_logs_is_left_alone(disnake_log, caplog):
+def test_other_records_of_disnake_are_unchanged(disnake_log, caplog):
     try:
         raise ValueError("x")
     except ValueError:
