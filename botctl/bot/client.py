@@ -118,7 +118,7 @@ class Bot(commands.InteractionBot):
         return True
 
     def dispatch(self, event_name: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Dispatch an event. The tasks of error listeners belong to the command: they may answer before the bot does."""
+        """Dispatch an event. The tasks of error listeners belong to the command: they may still answer."""
         if event_name not in _ERROR_EVENTS or not self.get_listeners().get(f"on_{event_name}"):
             super().dispatch(event_name, *args, **kwargs)
             return

@@ -281,7 +281,6 @@ def _register(bot: Bot, compiled: CompiledCommand, services: Services) -> None:
 
 
 def _cog_arguments(cog: type[commands.Cog], bot: Bot, services: Services) -> dict[str, Any]:
-    """Return the arguments of a plain cog: the bot, and services by type."""
     return {name: bot if key is Bot else services.get(key) for name, key in _cog_services(cog).items()}
 
 

@@ -32,7 +32,7 @@ def outcome_text(disposition: Disposition, locale: str, error_id: str | None, no
 
 
 async def send_notice(pending: PendingInteraction, text: str) -> None:
-    """Send ``text`` if `should_notify_user`. Only the user sees it, unless the deferral was public.
+    """Send ``text`` if `should_notify_user`; only the user sees it, unless the deferral was public.
 
     Raises:
         SEND_ERRORS: Discord refuses it; most often the interaction has expired.
@@ -55,11 +55,7 @@ async def send_notice(pending: PendingInteraction, text: str) -> None:
 
 
 async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str, *, grace_s: float) -> None:
-    """Answer for a handler that returned without an answer. ``grace_s``: a plain cog may answer a moment later.
-
-    Raises:
-        SEND_ERRORS: see `send_notice`.
-    """
+    """Answer for a handler that returned without one; a plain cog may answer within ``grace_s``. Raises SEND_ERRORS."""
     if ctx is not None:
         await ctx.wait_for_deferral()
     response = inter.response

@@ -76,11 +76,7 @@ class BotService:
         return {self.bot.shard_id or 0: latency_s * 1000} if 0 <= latency_s < float("inf") else {}
 
     async def ping(self) -> str | None:
-        """Return the latency of the gateway, for the registry.
-
-        Raises:
-            Unreachable: the gateway is not connected.
-        """
+        """Return the latency of the gateway, for the registry. Raises Unreachable if it is not connected."""
         if self.bot.is_closed() or not self.bot.is_ready():
             raise Unreachable("the gateway is not connected")
         latencies_ms = self.latencies_ms().values()

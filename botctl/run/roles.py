@@ -202,7 +202,9 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
 
 def _add_realtime(registry: Registry, loaded: Loaded) -> type:
     """The server that streams events."""
-    from botctl.realtime.server import GRACE_S, Realtime, realtime_server
+    from botctl.realtime.server import CLOSE_GRACE_S, RealtimeServer, realtime_server
 
-    stop_s = loaded.settings.realtime.drain_s + GRACE_S + 2.0
-    return registry.add(realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=Realtime.ping)
+    stop_s = loaded.settings.realtime.drain_s + CLOSE_GRACE_S + 2.0
+    return registry.add(
+        realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=RealtimeServer.ping
+    )

@@ -237,10 +237,8 @@ def test_misspelled_option_is_a_fault(attribute: str, option: str):
     base = type("_Staff", (Command,), {attribute: ("admin",)})
     compiled, faults = build_command(type("X", (base,), {"__doc__": "X.", "execute": _plain}))
     assert compiled is None
-    assert faults == [
-        f"X.{attribute} is not an option of botctl; did you mean {option}? "
-        f"(if it is your own attribute, name it _{attribute})"
-    ]
+    question = f"X.{attribute} is not an option of botctl; did you mean {option}?"
+    assert faults == [f"{question} (if it is your own attribute, name it _{attribute})"]
 
 
 def test_other_attributes_of_a_command_are_allowed():
