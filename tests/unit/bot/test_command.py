@@ -1,4 +1,4 @@
-"""The author's names."""
+"""The names that authors of commands import."""
 
 from __future__ import annotations
 

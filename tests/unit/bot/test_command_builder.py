@@ -1,4 +1,4 @@
-"""From a Command class to disnake's command, and every fault with its line."""
+"""Building disnake's commands from Command classes, and the faults it reports."""
 
 from __future__ import annotations
 
@@ -284,11 +284,11 @@ async def _bare_option(self: Any, ctx: Any, n=1) -> None:
     pass
 
 
-async def _star(self: Any, ctx: Any, *rest: str) -> None:
+async def _var_args(self: Any, ctx: Any, *rest: str) -> None:
     pass
 
 
-async def _strange(self: Any, ctx: Any, n: list[int]) -> None:
+async def _unsupported_type(self: Any, ctx: Any, n: list[int]) -> None:
     pass
 
 
@@ -316,7 +316,7 @@ def _needs(self: Any, store: Store) -> None:
     pass
 
 
-def _unsaid(self: Any, store) -> None:
+def _no_annotation(self: Any, store) -> None:
     pass
 
 
@@ -327,8 +327,8 @@ def _unsaid(self: Any, store) -> None:
         ({"execute": _sync}, "not an async function"),
         ({"execute": _no_context}, "at least (self, ctx)"),
         ({"execute": _bare_option}, "option n has no annotation"),
-        ({"execute": _star}, "cannot be an option"),
-        ({"execute": _strange}, "list"),
+        ({"execute": _var_args}, "cannot be an option"),
+        ({"execute": _unsupported_type}, "list"),
         ({"execute": _unreadable}, "cannot be read"),
         ({"execute": _upper}, "Big"),
         ({"execute": _ok, "__doc__": None}, "has no docstring"),
@@ -342,7 +342,7 @@ def _unsaid(self: Any, store) -> None:
         ({"execute": _ok, "execute_more": _ok}, "Discord calls only the sub-commands"),
         ({"execute_Bad": _ok}, "lower-case"),
         ({"execute": _ok, "__init__": _needs}, "needs Store, which no service provides"),
-        ({"execute": _ok, "__init__": _unsaid}, "no annotation"),
+        ({"execute": _ok, "__init__": _no_annotation}, "no annotation"),
         ({"execute": _ok, "a": component("x")(_ok), "b": component("x")(_bare_option)}, "handled twice"),
         ({"execute": _ok, "a": component("x")(_sync)}, "not an async function"),
         ({"execute": _ok, "a": component("x:y")(_colon)}, "has a colon"),

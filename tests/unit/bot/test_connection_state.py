@@ -1,4 +1,4 @@
-"""What components are called."""
+"""Names of components."""
 
 from __future__ import annotations
 

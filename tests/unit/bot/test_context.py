@@ -1,4 +1,4 @@
-"""Answering: first reply, deferral, follow-up, in whatever order they meet."""
+"""Answers through the context: first reply, deferral, follow-up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.offline import Offline, offline, slash
 
 
 async def handled(rig: Offline, body) -> list[tuple[str, str]]:
-    """The answers to a command whose handler is ``body(ctx)``."""
+    """Return the answers to a command whose handler is ``body(ctx)``."""
 
     @rig.bot.slash_command(name="x", description="x")
     async def x(inter):
@@ -19,9 +19,9 @@ async def handled(rig: Offline, body) -> list[tuple[str, str]]:
         await body(pending.ctx)
 
     rig.receive(slash("x"))
-    await rig.settled()
+    await rig.wait_until_idle()
     assert [event.result for event in rig.finished] == ["ok"]
-    return rig.notebook.answers
+    return rig.webhooks.answers
 
 
 async def test_second_reply_is_a_follow_up():

@@ -1,4 +1,4 @@
-"""Decisions of the pipeline: pure, told from the outside."""
+"""The pipeline's decisions, which are pure functions."""
 
 from __future__ import annotations
 

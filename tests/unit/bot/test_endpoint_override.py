@@ -11,11 +11,11 @@ from botctl.bot.endpoint_override import override_endpoint
 
 
 def test_endpoint_is_restored_after_an_exception():
-    seen = []
+    urls = []
     with contextlib.suppress(RuntimeError), override_endpoint("http://127.0.0.1:8911"):
-        seen = [Route("GET", "/users/@me").url, Asset.BASE, Asset.BASE_MEDIA]
+        urls = [Route("GET", "/users/@me").url, Asset.BASE, Asset.BASE_MEDIA]
         raise RuntimeError
-    assert seen == ["http://127.0.0.1:8911/api/v10/users/@me", *["http://127.0.0.1:8911/cdn"] * 2]
+    assert urls == ["http://127.0.0.1:8911/api/v10/users/@me", *["http://127.0.0.1:8911/cdn"] * 2]
     assert Route.BASE == "https://discord.com/api/v10"
     assert Asset.BASE == "https://cdn.discordapp.com"
 

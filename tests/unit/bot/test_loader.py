@@ -1,4 +1,4 @@
-"""Loading a folder: everything that is wrong in it, at once, with file and line."""
+"""Loading a folder of commands: all faults are reported together, with file and line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botctl.bot.loader import load
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import CommandFinished
 from botctl.core.errors import CommandFaults, ConfigError
-from tests.support.bots import write
+from tests.support.bots import write_commands
 
 GOOD = """
     from botctl import Command, Context
@@ -32,7 +32,7 @@ def faults(folder: Path, **context) -> list[str]:
 
 def test_faults_of_all_files_are_reported_together(tmp_path: Path):
     """A syntax error, an import error, a class without execute, a wrong throttle, two of one name."""
-    folder = write(
+    folder = write_commands(
         tmp_path / "commands",
         good=GOOD,
         syntax="x = 1\ndef broken(:\n",
@@ -55,7 +55,7 @@ def test_faults_of_all_files_are_reported_together(tmp_path: Path):
 
 
 def test_skip_broken_loads_the_other_files(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    folder = write(tmp_path / "commands", good=GOOD, bad="1 / 0\n")
+    folder = write_commands(tmp_path / "commands", good=GOOD, bad="1 / 0\n")
     catalog = load(folder, ValidationContext(), skip_broken=True)
     assert catalog.names == ["good"]
     assert "commands/bad.py:1: ZeroDivisionError" in caplog.text
@@ -64,12 +64,12 @@ def test_skip_broken_loads_the_other_files(tmp_path: Path, caplog: pytest.LogCap
 def test_missing_folder_is_an_error_that_names_the_setting(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"commands\.folder: there is no folder .*nope"):
         load(tmp_path / "nope", ValidationContext())
-    assert load(write(tmp_path / "commands"), ValidationContext()).files == []
+    assert load(write_commands(tmp_path / "commands"), ValidationContext()).files == []
 
 
 @pytest.mark.parametrize("end", ["import sys\nsys.exit(3)\n", "raise KeyboardInterrupt\n"])
 def test_file_that_exits_python_is_a_fault(tmp_path: Path, end: str):
-    (found_faults,) = faults(write(tmp_path / "commands", good=GOOD, odd=end))
+    (found_faults,) = faults(write_commands(tmp_path / "commands", good=GOOD, odd=end))
     assert found_faults.startswith(f"commands/odd.py:{end.count(chr(10))}: ")
     assert "SystemExit: 3" in found_faults or "KeyboardInterrupt" in found_faults
 
@@ -78,7 +78,7 @@ def test_faults_are_sorted_by_line_without_internal_names(tmp_path: Path):
     late = "from botctl import Command\n" + "\n" * 7
     late += "class Early(Command):\n    def __init__(self, x):\n        pass\n    async def execute(self, ctx): ...\n"
     late += "class Late(Command):\n    'x'\n    def __init__(self, x): ...\n    async def execute(self, ctx): ...\n"
-    found_faults = faults(write(tmp_path / "commands", odd=late))
+    found_faults = faults(write_commands(tmp_path / "commands", odd=late))
     numbers = [int(fault.split(":")[1]) for fault in found_faults]
     assert numbers == sorted(numbers)
     assert numbers[0] == 9
@@ -90,12 +90,14 @@ def test_faults_are_sorted_by_line_without_internal_names(tmp_path: Path):
 def test_skipped_file_does_not_reserve_its_names(tmp_path: Path):
     """The name that both have is free when the broken one is gone; of two good ones, the later is left out."""
     broken = GOOD + "class Bad(Command):\n    pass\n"
-    catalog = load(write(tmp_path / "commands", a=broken, b=GOOD, c=GOOD), ValidationContext(), skip_broken=True)
+    catalog = load(
+        write_commands(tmp_path / "commands", a=broken, b=GOOD, c=GOOD), ValidationContext(), skip_broken=True
+    )
     assert [file.path.name for file in catalog.files] == ["b.py"]
 
 
 def test_files_import_helpers_and_sys_path_is_restored(tmp_path: Path):
-    folder = write(
+    folder = write_commands(
         tmp_path / "commands",
         _shared="WORD = 'shared'\n",
         helper_beside="WORD = 'beside'\n",
@@ -118,16 +120,16 @@ def test_files_import_helpers_and_sys_path_is_restored(tmp_path: Path):
 
 
 def test_files_are_read_again_at_each_load(tmp_path: Path):
-    one = write(tmp_path / "one", a=GOOD)
-    two = write(tmp_path / "two", a=GOOD.replace("Good", "Other"))
+    one = write_commands(tmp_path / "one", a=GOOD)
+    two = write_commands(tmp_path / "two", a=GOOD.replace("Good", "Other"))
     assert load(one, ValidationContext()).names == ["good"]
     assert load(two, ValidationContext()).names == ["other"]
-    write(one, a=GOOD.replace("Good", "Better"))
+    write_commands(one, a=GOOD.replace("Good", "Better"))
     assert load(one, ValidationContext()).names == ["better"]
 
 
 def test_event_handlers_and_their_services_are_found(tmp_path: Path):
-    folder = write(
+    folder = write_commands(
         tmp_path / "commands",
         watch="""
             from botctl import Command, Context, on
@@ -156,13 +158,13 @@ def test_services_of_plain_cogs_are_checked(tmp_path: Path):
             def __init__(self, bot, clock: Clock{more}) -> None: ...
     """
     folder = tmp_path / "commands"
-    assert load(write(folder, a=body.format(more="")), ValidationContext()).dependencies == {Clock}
+    assert load(write_commands(folder, a=body.format(more="")), ValidationContext()).dependencies == {Clock}
     assert "needs Clock" in faults(folder, provides=lambda key: key is not Clock)[0]
-    assert "has no annotation" in faults(write(folder, a=body.format(more=", odd")))[0]
-    assert "cannot be read" in faults(write(folder, a=body.format(more=", odd: 'Nowhere'")))[0]
+    assert "has no annotation" in faults(write_commands(folder, a=body.format(more=", odd")))[0]
+    assert "cannot be read" in faults(write_commands(folder, a=body.format(more=", odd: 'Nowhere'")))[0]
     assert (
         load(
-            write(folder, a=body.format(more=", odd") + "\n        def setup(bot): ...\n"), ValidationContext()
+            write_commands(folder, a=body.format(more=", odd") + "\n        def setup(bot): ...\n"), ValidationContext()
         ).dependencies
         == set()
     )
@@ -179,13 +181,13 @@ def test_services_of_plain_cogs_are_checked(tmp_path: Path):
 )
 def test_invalid_event_handler_is_a_fault(tmp_path: Path, head: str, sentence: str):
     imports = "from botctl import on\nfrom botctl.core.contracts.events import CommandFinished\n\n"
-    found_faults = faults(write(tmp_path / "commands", watch=imports + head))
+    found_faults = faults(write_commands(tmp_path / "commands", watch=imports + head))
     assert found_faults[0].startswith("commands/watch.py:")
     assert sentence in found_faults[0]
 
 
 def test_base_classes_and_imported_classes_are_not_commands(tmp_path: Path):
-    folder = write(
+    folder = write_commands(
         tmp_path / "commands",
         base="""
             from botctl import Command

@@ -9,7 +9,7 @@ import pytest
 from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import load
 from botctl.core.errors import CommandFaults
-from tests.support.bots import write
+from tests.support.bots import write_commands
 
 GOOD = """
     from botctl import JobRun, job
@@ -21,14 +21,14 @@ GOOD = """
 
 
 def test_jobs_are_found_without_their_services(tmp_path: Path):
-    catalog = load(write(tmp_path / "commands", good=GOOD), ValidationContext(provides=lambda _: False))
+    catalog = load(write_commands(tmp_path / "commands", good=GOOD), ValidationContext(provides=lambda _: False))
     (job,) = catalog.jobs
     assert (job.name, job.about) == ("tidy", "Tidy.")
     assert catalog.dependencies == set(), "the bot does not wait for what jobs need"
 
 
 def test_all_faults_of_jobs_are_reported_with_their_lines(tmp_path: Path):
-    folder = write(
+    folder = write_commands(
         tmp_path / "commands",
         bare='from botctl import job\n\n\n@job("every 1h")\nasync def bare(thing) -> None: ...\n',
         bots=(

@@ -1,4 +1,4 @@
-"""Small things about pending interactions."""
+"""Records of pending interactions."""
 
 from __future__ import annotations
 

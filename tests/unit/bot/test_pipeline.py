@@ -1,4 +1,4 @@
-"""Whatever a command does, there is one outcome, one entry, and an answer."""
+"""Every interaction has one outcome, one audit entry and an answer."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ ANN = "900000000000000101"
 SUB_COMMANDS = ("", " leaf", " group leaf")
 
 
-class UnexpectedError(Exception):
-    """An error that nobody expects."""
+class UnexpectedError(Exception): ...
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A way for a command to be: how deep, and what each of disnake's stations does."""
+    """How a command behaves: its depth, and what happens at each of disnake's hooks."""
 
     depth: int
     check: str
@@ -88,7 +87,7 @@ async def run_step(step: str, inter: Any) -> Any:
 
 
 def command_of(shape: Shape) -> commands.InvokableSlashCommand:
-    """A real disnake command of this shape; its hooks and handlers sit where a cog's author puts them."""
+    """Build a disnake command of this shape, with hooks and handlers as in a cog."""
 
     async def handler(inter):
         for step in shape.handler:
@@ -139,13 +138,13 @@ async def run(rig: Offline, shape: Shape) -> None:
         await asyncio.sleep(0)
     if shape.cancel_at is not None:
         rig.bot.pipeline._cancel_pending()
-    await rig.settled()
+    await rig.wait_until_idle()
 
 
 @given(shape=SHAPES)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
-    """One start, one outcome, one entry; nobody is left without a word or on "thinking…"; failures have numbers."""
+    """One start, one outcome, one entry; no interaction stays on "thinking…"; failures have an error id."""
 
     async def scenario() -> None:
         with offline() as rig:
@@ -154,8 +153,8 @@ def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
             assert (len(started), len(rig.finished), len(rig.auditor.entries)) == (1, 1, 1)
             outcome = rig.finished[0]
             assert rig.bot.pipeline.in_flight == 0
-            assert rig.notebook.answers
-            assert not rig.notebook.thinking
+            assert rig.webhooks.answers
+            assert not rig.webhooks.thinking
             assert (outcome.error_id is not None) == (outcome.result == "failed")
             assert outcome.result in expected(shape), outcome
             if outcome.result == "throttled":
@@ -169,7 +168,7 @@ def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
 
 
 def expected(shape: Shape) -> set[str]:
-    """The results that a shape may come to, told from the outside."""
+    """Return the possible results of a shape."""
     steps = {shape.check, shape.before, shape.after, *shape.handler}
     if shape.depth:
         steps.add(shape.group)
@@ -191,17 +190,17 @@ async def test_second_interaction_with_same_id_is_ignored():
         payload = slash("one")
         rig.receive(payload)
         rig.receive(payload)
-        await rig.settled()
+        await rig.wait_until_idle()
         assert len(rig.finished) == 1
-        assert rig.notebook.answers == [("reply", "one")]
+        assert rig.webhooks.answers == [("reply", "one")]
 
 
 async def test_unknown_command_is_answered_as_invalid():
     with offline() as rig:
         rig.receive(slash("gone"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.reason) for e in rig.finished] == [("invalid", "no such command")]
-        assert rig.notebook.answers == [("reply", "This command no longer exists.")]
+        assert rig.webhooks.answers == [("reply", "This command no longer exists.")]
 
 
 async def test_drain_cancels_listeners_of_a_component():
@@ -221,7 +220,7 @@ async def test_drain_cancels_listeners_of_a_component():
         await rig.bot.pipeline.drain(0)
         assert ended == [True]
         assert [e.result for e in rig.finished] == ["cancelled"]
-        assert "restarting" in rig.notebook.answers[0][1]
+        assert "restarting" in rig.webhooks.answers[0][1]
 
 
 @pytest.mark.looptime
@@ -243,7 +242,7 @@ async def test_drain_records_a_handler_that_ignores_cancellation():
         assert asyncio.get_running_loop().time() < 10
         assert [e.result for e in rig.finished] == ["cancelled"]
         release.set()
-        await rig.settled()
+        await rig.wait_until_idle()
         assert len(rig.finished) == 1
 
 
@@ -259,7 +258,7 @@ async def test_cancelled_drain_cancels_all_handlers_at_once():
         drain = asyncio.create_task(rig.bot.pipeline.drain(1000))
         await asyncio.sleep(0)
         drain.cancel()
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [e.result for e in rig.finished] == ["cancelled"]
 
 
@@ -274,10 +273,10 @@ async def test_handler_that_exits_python_fails_only_itself(end: BaseException, c
         rig.bot.add_listener(exits, "on_slash_command")
         rig.receive(slash("leave"))
         rig.receive(click("some:button"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.error_type) for e in rig.finished] == [("failed", type(end).__name__)] * 2
         assert all(event.error_id for event in rig.finished)
-        assert all("Something went wrong" in said for _, said in rig.notebook.answers)
+        assert all("Something went wrong" in content for _, content in rig.webhooks.answers)
         assert "a listener of on_slash_command failed" in caplog.text
 
 
@@ -288,9 +287,9 @@ async def test_handler_that_raises_cancelled_error_has_failed():
     with offline() as rig:
         rig.bot.slash_command(name="cancel", description="x")(cancel)
         rig.receive(slash("cancel"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.error_type) for e in rig.finished] == [("failed", "CancelledError")]
-        assert "restarting" not in rig.notebook.answers[0][1]
+        assert "restarting" not in rig.webhooks.answers[0][1]
 
 
 async def test_expired_interaction_is_logged_as_one_warning(caplog: pytest.LogCaptureFixture):
@@ -300,9 +299,9 @@ async def test_expired_interaction_is_logged_as_one_warning(caplog: pytest.LogCa
     with offline() as rig:
         rig.bot.slash_command(name="late", description="x")(late)
         rig.receive(slash("late"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.reason) for e in rig.finished] == [("cancelled", "expired before it was answered")]
-        assert rig.notebook.answers == []
+        assert rig.webhooks.answers == []
     locales = [record for record in caplog.records if record.levelno > logging.INFO]
     assert [(record.levelname, record.exc_info) for record in locales] == [("WARNING", None)]
     assert "late expired" in caplog.text
@@ -330,7 +329,7 @@ async def test_describe_task_names_the_command_or_component():
         rig.bot.pipeline.register(compiled, compiled.bind(lambda _: {}))
         rig.receive(slash("look"))
         rig.receive(click("button:it"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert sorted(descriptions) == ["/look", "button:it"]
         assert rig.bot.pipeline.describe_task(asyncio.current_task()) is None
 
@@ -338,9 +337,9 @@ async def test_describe_task_names_the_command_or_component():
 async def test_denied_command_logs_no_warning(caplog: pytest.LogCaptureFixture):
     with offline() as rig:
         rig.bot.slash_command(name="one", description="x")(_reply)
-        rig.bot.pipeline.policies["one"] = CommandPolicy(roles=("nobody-has-it",))
+        rig.bot.pipeline.policies["one"] = CommandPolicy(roles=("unassigned",))
         rig.receive(slash("one"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [event.result for event in rig.finished] == ["denied"]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 

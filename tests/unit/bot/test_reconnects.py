@@ -27,14 +27,14 @@ def test_lost_connection_is_one_warning_with_traceback_at_debug(disnake_log, cap
         except ConnectionResetError:
             disnake_log.exception("Attempting a reconnect in %.2fs", 3.14159)
     (warning,) = [record for record in caplog.records if record.name == "disnake.client"]
-    said = warning.getMessage()
+    text = warning.getMessage()
     assert (warning.levelname, warning.exc_info) == ("WARNING", None)
-    assert said.startswith("the connection to Discord is lost (ConnectionResetError: ")
-    assert said.endswith("trying again in 3.1 s")
-    assert "\n" not in said
-    (kept,) = [record for record in caplog.records if record.name == "botctl.bot.reconnects"]
-    assert kept.levelno == logging.DEBUG
-    assert kept.exc_info[0] is ConnectionResetError
+    assert text.startswith("the connection to Discord is lost (ConnectionResetError: ")
+    assert text.endswith("trying again in 3.1 s")
+    assert "\n" not in text
+    (debug_record,) = [record for record in caplog.records if record.name == "botctl.bot.reconnects"]
+    assert debug_record.levelno == logging.DEBUG
+    assert debug_record.exc_info[0] is ConnectionResetError
 
 
 def test_other_records_of_disnake_are_unchanged(disnake_log, caplog):

@@ -1,4 +1,4 @@
-"""What goes wrong between the bot and Discord, in the operator's words."""
+"""Errors between the bot and Discord, as the operator sees them."""
 
 from __future__ import annotations
 

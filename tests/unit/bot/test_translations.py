@@ -1,4 +1,4 @@
-"""What the bot says, by language."""
+"""The bot's own messages by language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cures for faults of disnake: each test fails without its cure."""
+"""Workarounds for faults of disnake; each test fails without its workaround."""
 
 from __future__ import annotations
 
