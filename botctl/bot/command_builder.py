@@ -85,8 +85,8 @@ class _Builder:
         async def callback(inter: Any, target: Any) -> None:
             await inter.bot.pipeline.call_handler(inter, handler_spec, (target,), {})
 
-        made: Any = commands.user_command if issubclass(self._cls, UserCommand) else commands.message_command
-        return self._attempt(method, lambda: made(name=name, contexts=_contexts(node.options))(callback))
+        decorator: Any = commands.user_command if issubclass(self._cls, UserCommand) else commands.message_command
+        return self._attempt(method, lambda: decorator(name=name, contexts=_contexts(node.options))(callback))
 
     def _build_slash_command(self, node: CommandNode) -> commands.InvokableSlashCommand | None:
         name, options = node.path, node.options
@@ -274,14 +274,14 @@ class _Builder:
         """Call ``make``; report an exception of disnake as a fault."""
         before = self._fault_count
         try:
-            made = make()
+            result = make()
         except Exception as error:  # noqa: BLE001  converters may raise anything
             self._fault(where, f"{type(error).__name__}: {error}")
             return None
-        if isinstance(made, commands.InvokableSlashCommand):
-            self._check_options(where, made.options)
-            made.callback.__doc__ = None
-        return made if self._fault_count == before else None
+        if isinstance(result, commands.InvokableSlashCommand):
+            self._check_options(where, result.options)
+            result.callback.__doc__ = None
+        return result if self._fault_count == before else None
 
 
 class _CommandWithoutOptions(commands.InvokableSlashCommand):

@@ -199,14 +199,14 @@ class Hub:
 
         ``forgotten``: the log lost the events that it saw last, and reuses their offsets.
         """
-        seen = position.offset
+        last_offset = position.offset
         if forgotten or not _is_contiguous(position, page):
             self.counts.gaps += 1
-            seen = page.last if forgotten else _start_offset(page)
-            receiver.push(text_frame(encode_push("gap", **position_fields(name, Position(page.epoch, seen)))))
-        for chunk in _encode_page(name, page, seen):
+            last_offset = page.last if forgotten else _start_offset(page)
+            receiver.push(text_frame(encode_push("gap", **position_fields(name, Position(page.epoch, last_offset)))))
+        for chunk in _encode_page(name, page, last_offset):
             receiver.push(chunk)
-        return Position(page.epoch, max(seen, page.position.offset))
+        return Position(page.epoch, max(last_offset, page.position.offset))
 
 
 def _is_forgotten(position: Position, page: EventPage) -> bool:
@@ -235,7 +235,7 @@ def _size_bytes(name: str, page: EventPage) -> int:
     return sum(len(empty_push) + MAX_HEADER_BYTES + len(entry.data) for entry in page.entries)
 
 
-def _encode_page(name: str, page: EventPage, seen: int) -> list[bytes]:
-    """Return the entries of ``page`` after ``seen`` as joined frames."""
-    entries = [entry for entry in page.entries if entry.offset > seen]
+def _encode_page(name: str, page: EventPage, last_offset: int) -> list[bytes]:
+    """Return the entries of ``page`` after ``last_offset`` as joined frames."""
+    entries = [entry for entry in page.entries if entry.offset > last_offset]
     return list(chunks(map(text_frame, encode_events(name, page.epoch, entries))))

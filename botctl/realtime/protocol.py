@@ -154,8 +154,8 @@ def _require_text(message: Mapping[str, Any], name: str, request_id: RequestId) 
 
 def _parse_topics(message: Mapping[str, Any], request_id: RequestId) -> tuple[str, ...]:
     topics = message.get("topics")
-    if not (isinstance(topics, list) and topics and all(isinstance(each, str) and is_topic(each) for each in topics)):
-        raise BadMessage("topics is a list of names of topics", request_id)
+    if not isinstance(topics, list) or not topics or not all(isinstance(t, str) and is_topic(t) for t in topics):
+        raise BadMessage("topics is a list of topic names", request_id)
     return tuple(dict.fromkeys(topics))
 
 

@@ -17,7 +17,7 @@ class BotOutput:
     waiting: list[dict[str, Any]] = field(default_factory=list)
 
     async def __call__(self, event: str) -> dict[str, Any]:
-        """Return the next line of ``event`` without that key; earlier lines are kept. Raises AssertionError at the end."""
+        """Return the next line of ``event`` without that key. Raises AssertionError at the end."""
         while not (lines := [line for line in self.waiting if line["event"] == event]):
             self.waiting.append(await self._next(event))
         self.waiting.remove(lines[0])

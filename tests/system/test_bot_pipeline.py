@@ -449,7 +449,7 @@ async def test_options_are_converted_by_their_annotations(bot: Rig):
 
 @shared_loop
 async def test_autocompletion_is_measured_but_not_audited(bot: Rig):
-    """No invocation and no audit entry; an error is logged, and the person simply gets no suggestions."""
+    """An error is logged, and the user gets no suggestions."""
     choices = await bot.client.complete(Question("echo", {}, "word", "a", 0), Identity("ann"))
     assert [choice.value for choice in choices] == ["apple"]
     await bot.client.complete(Question("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
@@ -498,7 +498,7 @@ async def test_cooldown_and_permissions_of_a_cog_are_refusals(bot: Rig):
     ("disabled", "command"), [("outer", "outer open"), ("outer open", "outer open"), ("p_fine", "p_fine")]
 )
 async def test_disabled_command_is_denied_in_the_guild_language(bot: Rig, disabled: str, command: str):
-    """By the whole name or its beginning, plain cogs too, and in the guild's own language."""
+    """It is disabled by its full name or the first part of it; plain cogs too."""
     bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({disabled}), locale="de")
     reply = await bot.run_command(command)
     assert bot.results == ["denied"]
@@ -507,7 +507,7 @@ async def test_disabled_command_is_denied_in_the_guild_language(bot: Rig, disabl
 
 @shared_loop
 async def test_commands_run_without_stores(bot: Rig):
-    """A limiter that fails lets through; guild settings are what was last seen; roles need no store."""
+    """Without the limiter every use is allowed; guild settings are the last known ones; roles need no store."""
     bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({"p_fine"}))
     await bot.run_command("p_fine")
     bot.guilds.error = bot.limiter.error = ConnectionError("down")
@@ -545,7 +545,7 @@ async def test_slow_command_is_deferred_automatically(bot: Rig, monkeypatch: pyt
 
 @shared_loop
 async def test_buttons_and_forms_are_separate_invocations(bot: Rig):
-    """Named by command and handler; parts of the custom id are arguments; an exception is a failure like any other."""
+    """Their names are the command and the handler; parts of the custom id are arguments."""
     await bot.run_command("buttons")
     assert last_text(await bot.click("Explode")).startswith(FAILED)
     assert (await bot.click("Quiet", limit_s=0.1)).state == "deferred_update"

@@ -1,4 +1,4 @@
-"""The bot as a service: it is ready when Discord sends, says why when it cannot, and comes back by itself."""
+"""The bot as a service: readiness, errors at the start, reconnects, drain."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_lost_connection_degrades_the_service_until_it_resumes(tmp_path: P
 
 
 async def test_event_handlers_get_events_and_services(tmp_path: Path):
-    """`@on`: one that raises is logged and goes on; sync functions work too."""
+    """An exception of a handler is logged, and it gets the next event; sync functions work too."""
     body = """
         from botctl import Command, on
         from botctl.core.contracts.events import CommandFinished
@@ -97,12 +97,12 @@ async def test_event_handlers_get_events_and_services(tmp_path: Path):
                 await ctx.reply("pong")
 
         @on(CommandFinished)
-        async def hear(event: CommandFinished, custom: CustomService) -> None:
+        async def handle(event: CommandFinished, custom: CustomService) -> None:
             custom.calls.append(event.name)
-            raise RuntimeError("heard too much")
+            raise RuntimeError("handler failed")
 
         @on(CommandFinished)
-        def hear_too(event: CommandFinished, custom: CustomService) -> None:
+        def handle_too(event: CommandFinished, custom: CustomService) -> None:
             custom.calls.append("too")
             raise SystemExit(3)
     """

@@ -18,7 +18,7 @@ COMMANDS = Path(__file__).parents[2] / "commands"
 
 
 class FakeRedis:
-    """The three calls that /poll makes."""
+    """The three Redis calls of /poll."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, dict[str, bytes]] = defaultdict(dict)

@@ -88,7 +88,7 @@ def test_faults_are_sorted_by_line_without_internal_names(tmp_path: Path):
 
 
 def test_skipped_file_does_not_reserve_its_names(tmp_path: Path):
-    """The name that both have is free when the broken one is gone; of two good ones, the later is left out."""
+    """The good file with the same name is loaded; of two good files the later one is skipped."""
     broken = GOOD + "class Bad(Command):\n    pass\n"
     catalog = load(
         write_commands(tmp_path / "commands", a=broken, b=GOOD, c=GOOD), ValidationContext(), skip_broken=True
@@ -149,7 +149,7 @@ def test_event_handlers_and_their_services_are_found(tmp_path: Path):
 
 
 def test_services_of_plain_cogs_are_checked(tmp_path: Path):
-    """The bot by name, services by type; with `setup` the file makes its cogs itself."""
+    """The bot is found by its name, services by type; with `setup` the file makes its cogs itself."""
     body = """
         from disnake.ext import commands
         from botctl.core.clock import Clock

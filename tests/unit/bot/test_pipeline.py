@@ -61,7 +61,7 @@ SHAPES = st.builds(
 
 
 async def run_step(step: str, inter: Any) -> Any:
-    """One step of a shape."""
+    """Run one step of a shape."""
     match step:
         case "raise":
             raise UnexpectedError("odd")
