@@ -1,7 +1,7 @@
-"""botctl runs a Discord bot the way a good operations team would run it.
+"""botctl runs and operates a Discord bot.
 
-What the author of commands needs stands here: ``from botctl import Command, Context, CommandFinished, on``. Each name
-is loaded when it is first asked for, so that ``botctl --help`` is quick.
+Authors of commands import from here: ``from botctl import Command, Context, CommandFinished, on``. Each name is loaded
+on first use, so that ``botctl --help`` starts fast. To read the code, start with ``botctl/cli/main.py``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from botctl.core.contracts.protocols import StatusSource as StatusSource
     from botctl.core.errors import UsageError as UsageError
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "botctl.bot.client": ("Bot",),
     "botctl.bot.command": ("Command", "MessageCommand", "UserCommand", "component", "modal", "on"),
     "botctl.bot.context": ("Context",),
@@ -76,12 +76,12 @@ _HOMES = {
     "botctl.core.contracts.protocols": ("GuildSettingsStore", "StatusSource"),
     "botctl.core.errors": ("UsageError",),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    """The author's names, on first use (PEP 562)."""
-    if name not in _HOME_OF:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)

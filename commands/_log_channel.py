@@ -1,4 +1,4 @@
-"""A helper: its name begins with ``_``, so that it is not taken for a command. The files beside it may import it."""
+"""A helper for the other files: a name that begins with ``_`` holds no commands."""
 
 import disnake
 from disnake.ext import commands
@@ -9,7 +9,7 @@ from botctl import GuildSettingsStore
 async def post(
     bot: commands.InteractionBot, guilds: GuildSettingsStore, guild: str | None, embed: disnake.Embed
 ) -> None:
-    """Send ``embed`` to the log channel of ``guild``, where it has one."""
+    """Send ``embed`` to the log channel of ``guild``, if it has one."""
     channel = (await guilds.get(guild)).log_channel if guild else None
     if channel:
         await bot.get_partial_messageable(int(channel)).send(embed=embed)

@@ -1,4 +1,4 @@
-"""An ordinary disnake cog that knows nothing of botctl. It is measured, limited and audited all the same."""
+"""A plain disnake cog without botctl. It is measured, limited and audited all the same."""
 
 import random
 

@@ -15,17 +15,17 @@ class Ops(Command):
         self.status = status
 
     async def execute_status(self, ctx: Context) -> None:
-        """How every part of the bot is."""
+        """Show the state of every part of the bot."""
         health = {service.name: service for service in await self.status.health()}
-        well = all(service.ok for service in health.values())
+        healthy = all(service.ok for service in health.values())
         embed = disnake.Embed(
-            title="All is well" if well else "Something is wrong",
-            colour=disnake.Colour.green() if well else disnake.Colour.red(),
+            title="All is well" if healthy else "Something is wrong",
+            colour=disnake.Colour.green() if healthy else disnake.Colour.red(),
         )
         for service in self.status.statuses():
-            pinged = health.get(service.name)
-            mark = "\N{LARGE GREEN CIRCLE}" if pinged and pinged.ok else "\N{LARGE RED CIRCLE}"
-            detail = (pinged.detail if pinged else "") or service.detail or service.state
+            check = health.get(service.name)
+            mark = "\N{LARGE GREEN CIRCLE}" if check and check.ok else "\N{LARGE RED CIRCLE}"
+            detail = (check.detail if check else "") or service.detail or service.state
             embed.add_field(f"{mark} {service.name}", detail[:200])
         embed.set_footer(text=f"Up for {timedelta(seconds=round(ctx.bot.uptime_s))}")
         await ctx.reply(embed=embed, ephemeral=True)

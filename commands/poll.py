@@ -6,14 +6,14 @@ from redis.asyncio import Redis
 
 from botctl import Command, Context, Settings, UsageError, component
 
-KEPT_S = 30 * 24 * 3600
+VOTES_TTL_S = 30 * 24 * 3600
 MAX_ANSWERS = 5
 MAX_LABEL = 80  # Discord: Components > Button
-BAR = 12
+BAR_LENGTH = 12
 
 
 class Poll(Command):
-    """Ask everybody a question; one vote each."""
+    """Ask a question; everyone has one vote."""
 
     guild_only = True
 
@@ -31,7 +31,7 @@ class Poll(Command):
         Parameters
         ----------
         question: What do you want to know?
-        answers: Two to five answers, with commas between them
+        answers: Two to five answers, separated by commas
         """
         labels = list(dict.fromkeys(filter(None, (answer.strip() for answer in answers.split(",")))))
         if not 1 < len(labels) <= MAX_ANSWERS or max(map(len, labels)) > MAX_LABEL:
@@ -45,17 +45,17 @@ class Poll(Command):
     @component("vote")
     async def vote(self, ctx: Context, poll: str, choice: str) -> None:
         key = f"botctl:{{{self.bot}}}:poll:{poll}"
-        await self.redis.hset(key, str(ctx.user.id), choice)  # one field a person: who votes again changes the vote
-        await self.redis.expire(key, KEPT_S)
+        await self.redis.hset(key, str(ctx.user.id), choice)  # one field per user: a second vote replaces the first
+        await self.redis.expire(key, VOTES_TTL_S)
         votes = Counter(int(vote) for vote in await self.redis.hvals(key))
         labels = [button.label for row in ctx.message.components for button in row.children]
         await ctx.edit(embed=chart(ctx.message.embeds[0].title, labels, votes))
 
 
 def chart(question: str, labels: list[str], votes: Counter[int]) -> disnake.Embed:
-    """The question, with a bar for each answer."""
+    """Show the question, with a bar for each answer."""
     embed = disnake.Embed(title=question, colour=disnake.Colour.blurple())
     for n, label in enumerate(labels):
-        filled = round(BAR * votes[n] / votes.total()) if votes else 0
-        embed.add_field(f"{label}: {votes[n]}", "█" * filled + "░" * (BAR - filled), inline=False)
+        filled = round(BAR_LENGTH * votes[n] / votes.total()) if votes else 0
+        embed.add_field(f"{label}: {votes[n]}", "█" * filled + "░" * (BAR_LENGTH - filled), inline=False)
     return embed

@@ -5,7 +5,7 @@ from disnake.ext import commands
 
 from botctl import Command, Context, component
 
-WORDS = {
+TEXTS = {
     "en": "\N{GAME DIE} {user} rolled **{number}** of {sides}.",
     "de": "\N{GAME DIE} {user} würfelt **{number}** von {sides}.",
 }
@@ -26,8 +26,8 @@ class Roll(Command):
 
     async def roll(self, ctx: Context, sides: int) -> None:
         number = random.randint(1, sides)
-        # The custom id says all that the button needs, so that it works for ever, whichever process answers.
+        # The custom id contains all that the button needs, so it still works after a restart.
         button = disnake.ui.Button(label=ctx.pick(AGAIN), custom_id=self.custom_id("again", sides))
         await ctx.reply(
-            ctx.pick(WORDS).format(user=ctx.user.display_name, number=number, sides=sides), components=[button]
+            ctx.pick(TEXTS).format(user=ctx.user.display_name, number=number, sides=sides), components=[button]
         )

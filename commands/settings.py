@@ -6,12 +6,12 @@ from botctl import Command, Context, GuildSettingsStore
 from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
 
 Key = Literal["locale", "disabled", "log_channel"]
-STRANGE = {"en": "I have no such command; is it misspelt?", "de": "So einen Befehl habe ich nicht; vertippt?"}
+UNKNOWN = {"en": "There is no such command. Is it misspelt?", "de": "So einen Befehl habe ich nicht; vertippt?"}
 TITLE = {"en": "Settings of this server", "de": "Einstellungen dieses Servers"}
 
 
 class Settings(Command):
-    """What this server may set for itself."""
+    """Show or change the settings of this server."""
 
     roles = ("admin",)
     defer = "ephemeral"
@@ -29,20 +29,20 @@ class Settings(Command):
 
         Parameters
         ----------
-        setting: Which one
+        setting: The setting
         value: A locale (de), commands to switch off (roll, ops status; +poll, -poll), or a channel
         """
         await self.change(ctx, setting, value)
 
     async def execute_reset(self, ctx: Context, setting: Key) -> None:
-        """Let a setting be as if it had never been set."""
+        """Set a setting back to its default."""
         await self.change(ctx, setting, None)
 
     async def change(self, ctx: Context, setting: Key, value: str | None) -> None:
-        # A value that makes no sense raises UsageError, which the person gets to read.
+        # An invalid value raises UsageError, whose text the user sees.
         settings = await self.store.update(ctx.guild, {setting: value}, actor=str(ctx.user.id))
-        strange = unknown(settings, ctx.bot.policies()) if setting == "disabled" else []
-        await self.show(ctx, settings, f"{ctx.pick(STRANGE)}: {', '.join(strange)}" if strange else None)
+        names = unknown(settings, ctx.bot.policies()) if setting == "disabled" else []
+        await self.show(ctx, settings, f"{ctx.pick(UNKNOWN)} {', '.join(names)}" if names else None)
 
     async def show(self, ctx: Context, settings: GuildSettings, note: str | None = None) -> None:
         embed = disnake.Embed(title=ctx.pick(TITLE), colour=disnake.Colour.blurple())

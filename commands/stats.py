@@ -1,4 +1,4 @@
-"""A job: it runs by the clock, in one process of the bot at a time. `botctl jobs` shows it."""
+"""A job: it runs on a schedule, in one process of the bot. `botctl jobs` shows it."""
 
 import logging
 
@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 @job("*/10 * * * *", missed="skip")
 async def tell_activity(events: EventLog, run: JobRun) -> None:
-    """Write into the log how many events the bot had so far, by topic."""
+    """Log the number of events so far, by topic."""
     positions = await events.topics()
     counts = ", ".join(f"{topic} {position.offset}" for topic, position in sorted(positions.items()))
     log.info("until %s: %s", run.due.strftime("%H:%M"), counts or "nothing happened")

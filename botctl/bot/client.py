@@ -1,4 +1,4 @@
-"""disnake's client, with every interaction on its way through the pipeline. Nothing of disnake is hidden."""
+"""disnake's client, with every interaction routed through the pipeline. Nothing of disnake is hidden."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Bot(commands.InteractionBot):
     def __init__(
         self, *, services: Services, publish: Any, settings: DiscordSettings, pipeline: Pipeline, **options: Any
     ) -> None:
-        disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # no voice, so nothing is missing
-        self.pipeline = pipeline  # before disnake asks for its connection state
+        disnake.VoiceClient.warn_nacl = disnake.VoiceClient.warn_dave = False  # the bot uses no voice
+        self.pipeline = pipeline  # before super().__init__, which calls _get_state
         super().__init__(
             intents=intents_of(settings.intents),
             command_sync_flags=commands.CommandSyncFlags(
@@ -57,10 +57,10 @@ class Bot(commands.InteractionBot):
         )
         self.services = services
         self._publish = publish
-        self._born = time.monotonic()
-        self._watched: WeakSet[commands.InvokableApplicationCommand] = WeakSet()
+        self._created_s = time.monotonic()
+        self._hooked: WeakSet[commands.InvokableApplicationCommand] = WeakSet()
         self.add_app_command_check(
-            self.decide, call_once=True, slash_commands=True, user_commands=True, message_commands=True
+            self.admit, call_once=True, slash_commands=True, user_commands=True, message_commands=True
         )
         self.add_listener(self._handle_component, "on_message_interaction")
         self.add_listener(self._handle_component, "on_modal_submit")
@@ -69,56 +69,56 @@ class Bot(commands.InteractionBot):
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since the bot was made."""
-        return time.monotonic() - self._born
+        """Seconds since the bot was created."""
+        return time.monotonic() - self._created_s
 
     def policies(self) -> dict[str, tuple[Limit, ...]]:
-        """The limits of everything that people can use, by its name: commands, a cog's too, and components."""
-        tree = (each for command in self.application_commands for each in _tree(command))
-        names = {each.qualified_name for each in tree if not getattr(each, "children", None)}
+        """Return the limits of every command (a cog's too) and component, by full name."""
+        nodes = (node for command in self.application_commands for node in _walk(command))
+        names = {node.qualified_name for node in nodes if not getattr(node, "children", None)}
         names |= {name for _, name in self.pipeline.handlers}
         return {name: self.pipeline.policy_of(name).limits for name in names}
 
     def publish(self, event: Event) -> None:
-        """Tell an event to the bus of this process."""
+        """Publish an event on the bus of this process."""
         self._publish(event)
 
     async def process_application_commands(self, interaction: ApplicationCommandInteraction[Any]) -> None:
-        """The way of a command: all that disnake does with it happens inside the pipeline."""
-        command = self.invoked(interaction)
-        if command is not None and command not in self._watched:
-            self._watch(command)
+        """Run a command: everything that disnake does with it happens inside the pipeline."""
+        command = self.find_command(interaction)
+        if command is not None and command not in self._hooked:
+            self._hook_error_handlers(command)
         process = super().process_application_commands
 
         async def work(_: PendingInteraction) -> None:
             await process(interaction)
 
         kind = _KINDS.get(interaction.data.type, Kind.SLASH)
-        await self.pipeline.run(kind, spoken_name(interaction), interaction, work)
+        await self.pipeline.run(kind, qualified_name(interaction), interaction, work)
 
     async def process_app_command_autocompletion(self, inter: ApplicationCommandInteraction[Any]) -> None:
-        """Suggestions for an option: measured, and nothing else."""
+        """Suggest values for an option. This is only measured."""
         started = time.monotonic()
         ok = False
         try:
             await super().process_app_command_autocompletion(inter)
             ok = True
-        except ANYTHING:  # whatever it raises, the person only gets no suggestions
+        except ANYTHING:  # an author's code; the user gets no suggestions
             _log.exception("suggestions for %s failed", inter.data.name)
         finally:
             took_ms = (time.monotonic() - started) * 1000
             guild = str(inter.guild_id) if inter.guild_id else None
-            self._publish(AutocompleteAnswered(guild=guild, name=spoken_name(inter), took_ms=took_ms, ok=ok))
+            self._publish(AutocompleteAnswered(guild=guild, name=qualified_name(inter), took_ms=took_ms, ok=ok))
 
-    async def decide(self, inter: ApplicationCommandInteraction[Any]) -> bool:
-        """The one check: whether the person may, and not too often. It is called once, whatever groups there are."""
+    async def admit(self, inter: ApplicationCommandInteraction[Any]) -> bool:
+        """Check access and limits. disnake calls this once per command, sub-commands included."""
         pending = self.pipeline.pending(inter)
         if pending is not None:
             await self.pipeline.admit(pending)
         return True
 
     def dispatch(self, event_name: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Dispatch. Listeners for errors belong to the command: they may answer before the bot does."""
+        """Dispatch an event. The tasks of error listeners belong to the command: they may still answer."""
         if event_name not in _ERROR_EVENTS or not self.get_listeners().get(f"on_{event_name}"):
             super().dispatch(event_name, *args, **kwargs)
             return
@@ -126,32 +126,30 @@ class Bot(commands.InteractionBot):
         before = asyncio.all_tasks()
         super().dispatch(event_name, *args, **kwargs)
         if pending is not None:
-            pending.helpers |= asyncio.all_tasks() - before
+            pending.error_listeners |= asyncio.all_tasks() - before
 
     async def on_error(self, event_method: str, *args: Any, **_: Any) -> None:
-        """A listener raised. For a component, that is its outcome; otherwise it is logged."""
+        """Handle an error of a listener. For a component it decides the outcome; otherwise it is logged."""
         error = sys.exception()
         inter = args[0] if args else None
         if error is not None and isinstance(inter, Interaction) and event_method in COMPONENT_EVENTS:
-            self.pipeline.note(inter, error)
+            self.pipeline.record_error(inter, error)
         else:
             _log.error("a listener of %s failed", event_method, exc_info=error)
 
     async def on_slash_command_error(self, *_: Any) -> None:
-        """Nothing: the pipeline has heard of it. What disnake does here fails where no command was entered."""
+        """Do nothing: the pipeline has the error. disnake's own handler fails if no command was called."""
 
-    async def on_user_command_error(self, *_: Any) -> None:
-        """Nothing, as above."""
+    async def on_user_command_error(self, *_: Any) -> None: ...
 
-    async def on_message_command_error(self, *_: Any) -> None:
-        """Nothing, as above."""
+    async def on_message_command_error(self, *_: Any) -> None: ...
 
     async def on_gateway_error(self, event: str, _data: Any, shard_id: int | None, exc: Exception, /) -> None:
-        """An event of the gateway could not be read."""
+        """Log an event of the gateway that disnake cannot parse."""
         _log.error("the event %s could not be read (shard %s)", event, shard_id, exc_info=exc)
 
-    def invoked(self, inter: ApplicationCommandInteraction[Any]) -> commands.InvokableApplicationCommand | None:
-        """The command that ``inter`` calls, without its sub-commands; None when there is none."""
+    def find_command(self, inter: ApplicationCommandInteraction[Any]) -> commands.InvokableApplicationCommand | None:
+        """Return the command that ``inter`` calls, without its sub-commands; None if there is none."""
         match inter.data.type:
             case ApplicationCommandType.user:
                 return self.all_user_commands.get(inter.data.name)
@@ -160,31 +158,31 @@ class Bot(commands.InteractionBot):
             case _:
                 return self.all_slash_commands.get(inter.data.name)
 
-    def _watch(self, command: commands.InvokableApplicationCommand) -> None:
-        """Hear of the errors of ``command`` and its sub-commands first: a local error handler can hide them."""
-        self._watched.add(command)
-        for each in _tree(command):
-            _hear(each, self.pipeline, cog=getattr(command, "cog", None))
+    def _hook_error_handlers(self, command: commands.InvokableApplicationCommand) -> None:
+        """Record errors of ``command`` and its sub-commands before a local error handler can hide them."""
+        self._hooked.add(command)
+        for node in _walk(command):
+            _hook_error_handler(node, self.pipeline, cog=getattr(command, "cog", None))
 
     async def _handle_component(self, inter: MessageInteraction[Any] | ModalInteraction[Any]) -> None:
         pending = self.pipeline.pending(inter)
         if pending is None:
             return
-        pending.adopt(inter)  # views and listeners answer this one
+        pending.adopt(inter)
         custom_id = inter.data.custom_id
         handler_spec = self.pipeline.handlers.get((pending.invocation.kind, component_name(custom_id)))
         if handler_spec is not None:
-            await self.pipeline.perform(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})
+            await self.pipeline.call_handler(inter, handler_spec, tuple(custom_id.split(":")[2:]), {})
 
     async def _gateway_changed(self, state: str) -> None:
         latency_s = self.latency
-        known = latency_s == latency_s and latency_s != float("inf")  # noqa: PLR0124  not a number before a heartbeat
-        word = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
-        latency_ms = latency_s * 1000 if known else None
-        self._publish(GatewayChanged(shard=self.shard_id or 0, state=word, latency_ms=latency_ms))
+        is_known = latency_s == latency_s and latency_s != float("inf")  # noqa: PLR0124  NaN before the first heartbeat
+        name = {"connect": "connected", "disconnect": "disconnected"}.get(state, state)
+        latency_ms = latency_s * 1000 if is_known else None
+        self._publish(GatewayChanged(shard=self.shard_id or 0, state=name, latency_ms=latency_ms))
 
     async def _run_event(self, coro: Any, event_name: str, *args: Any, **kwargs: Any) -> None:
-        """A seam of disnake: its own lets SystemExit pass, with which asyncio would end the loop."""
+        """Override of a private method of disnake, which does not catch SystemExit. That would end the event loop."""
         try:
             await coro(*args, **kwargs)
         except asyncio.CancelledError:
@@ -193,7 +191,7 @@ class Bot(commands.InteractionBot):
             await self.on_error(event_name, *args, **kwargs)
 
     def _get_state(self, **options: Any) -> PipelineConnectionState:
-        """A seam of disnake: its sharded client puts its state in here."""
+        """Override of a private method of disnake, which its sharded client overrides too."""
         return PipelineConnectionState(
             pipeline=self.pipeline,
             dispatch=self.dispatch,
@@ -206,7 +204,7 @@ class Bot(commands.InteractionBot):
 
 
 def intents_of(names: Iterable[Intent]) -> disnake.Intents:
-    """Intents of disnake by botctl's names; ``default`` is all that need no permission from Discord."""
+    """Return disnake's intents for botctl's names; ``default`` are all that need no permission from Discord."""
     intents = disnake.Intents.none()
     for name in names:
         if name is Intent.DEFAULT:
@@ -216,8 +214,8 @@ def intents_of(names: Iterable[Intent]) -> disnake.Intents:
     return intents
 
 
-def spoken_name(inter: ApplicationCommandInteraction[Any]) -> str:
-    """What a person would call the command: ``ops status``."""
+def qualified_name(inter: ApplicationCommandInteraction[Any]) -> str:
+    """Return the name of the called command with its sub-commands: ``ops status``."""
     name, options = inter.data.name, inter.data.options
     while options and options[0].type in _NESTED:
         name = f"{name} {options[0].name}"
@@ -225,21 +223,23 @@ def spoken_name(inter: ApplicationCommandInteraction[Any]) -> str:
     return name
 
 
-def _tree(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:
+def _walk(command: commands.InvokableApplicationCommand) -> Iterable[commands.InvokableApplicationCommand]:
     yield command
     for child in getattr(command, "children", {}).values():
-        yield from _tree(child)
+        yield from _walk(child)
 
 
-def _hear(command: commands.InvokableApplicationCommand, pipeline: Pipeline, cog: commands.Cog | None) -> None:
-    """Put ourselves before the local error handler of ``command``, which is called with every error there is."""
-    own = getattr(command, "on_error", None)
-    author_notified = own is not None or (cog is not None and _cog_handles(cog, command))
+def _hook_error_handler(
+    command: commands.InvokableApplicationCommand, pipeline: Pipeline, cog: commands.Cog | None
+) -> None:
+    """Wrap the local error handler of ``command``, which disnake calls with every error."""
+    original = getattr(command, "on_error", None)
+    author_notified = original is not None or (cog is not None and _cog_handles(cog, command))
 
     async def on_error(*args: Any) -> Any:
         inter, error = args[-2:]
-        pipeline.note(inter, error, author_notified=author_notified)
-        return await own(*args) if own is not None else None
+        pipeline.record_error(inter, error, author_notified=author_notified)
+        return await original(*args) if original is not None else None
 
     command.error(on_error)
 

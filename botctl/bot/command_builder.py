@@ -1,4 +1,4 @@
-"""From a Command class to disnake's command objects. What is wrong with the class is found here, before it is used."""
+"""Validate a Command class and build disnake's command objects from it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import disnake
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction
 
-from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, marks, misspelt
-from botctl.bot.compiled import Blame, Checks, CommandOptions, CompiledCommand, HandlerSpec, Invokable
+from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, metadata_of, misspelled_options
+from botctl.bot.compiled import CommandOptions, CompiledCommand, HandlerSpec, Invokable, ReportFault, ValidationContext
 from botctl.bot.decisions import CommandPolicy
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.throttle import parse
@@ -25,133 +25,133 @@ Parent = commands.InvokableSlashCommand | commands.SubCommandGroup
 MAX_DESCRIPTION: Final = 100  # Discord: Application Commands > Application Command Object
 MAX_OPTIONS: Final = 25
 _MENU_NAME: Final = re.compile(r"\S(.{0,30}\S)?")
-_SLASH_NAME: Final = re.compile(r"[-_'\w]{1,32}")  # Discord: Application Command Naming; lower case besides
+_SLASH_NAME: Final = re.compile(r"[-_'\w]{1,32}")  # Discord: Application Command Naming; it must be lower case too
 _PREFIX: Final = "execute_"
 
 
 class CommandNode(NamedTuple):
-    """A class, how it is called with what it is nested in (``ops cache``), and its options."""
+    """A Command class, its full name (``ops cache``) and its options."""
 
     cls: type[Command]
     path: str
     options: CommandOptions
 
 
-def build(cls: type[Command], checks: Checks, blame: Blame) -> CompiledCommand | None:
-    """``cls`` as disnake's command; None when ``blame`` was called."""
-    return _Builder(cls, checks, blame).build()
+def build(cls: type[Command], context: ValidationContext, report_fault: ReportFault) -> CompiledCommand | None:
+    """Return ``cls`` as a command of disnake; None if ``report_fault`` was called."""
+    return _Builder(cls, context, report_fault).build()
 
 
 class _Builder:
-    def __init__(self, cls: type[Command], checks: Checks, blame: Blame) -> None:
+    def __init__(self, cls: type[Command], context: ValidationContext, report_fault: ReportFault) -> None:
         self._cls = cls
-        self._checks = checks
-        self._blame = blame
-        self._faults = 0
+        self._context = context
+        self._report_fault = report_fault
+        self._fault_count = 0
         self._policies: dict[str, CommandPolicy] = {}
         self._handler_specs: list[HandlerSpec] = []
         self._handlers: dict[tuple[Kind, str], HandlerSpec] = {}
 
     def build(self) -> CompiledCommand | None:
         name = command_name(self._cls)
-        node = CommandNode(self._cls, name, CommandOptions.of(self._cls))
+        node = CommandNode(self._cls, name, CommandOptions.from_class(self._cls))
         if issubclass(self._cls, (UserCommand, MessageCommand)):
-            invokable: Invokable | None = self._menu(node)
+            invokable: Invokable | None = self._build_menu_command(node)
         else:
-            invokable = self._slash(node)
-        self._look_into(node)
+            invokable = self._build_slash_command(node)
+        self._collect_handlers(node)
         if invokable is None:
             return None
         compiled = CompiledCommand(self._cls, name, invokable, self._policies, self._handler_specs, self._handlers)
         for cls in compiled.classes:
-            self._check_needs(cls)
-        return compiled if not self._faults else None
+            self._check_dependencies(cls)
+        return compiled if not self._fault_count else None
 
     def _fault(self, where: object, sentence: str) -> None:
-        self._faults += 1
-        self._blame(where, sentence)
+        self._fault_count += 1
+        self._report_fault(where, sentence)
 
-    def _menu(self, node: CommandNode) -> Invokable | None:
+    def _build_menu_command(self, node: CommandNode) -> Invokable | None:
         name = node.path
         if not _MENU_NAME.fullmatch(name):
             self._fault(self._cls, f"the name {name!r} is not 1 to 32 characters long")
         method = self._method(self._cls, "execute")
         if method is None:
             return None
-        if len(inspect.signature(method).parameters) != 3:  # noqa: PLR2004  self, ctx and what it is about
+        if len(inspect.signature(method).parameters) != 3:  # noqa: PLR2004  self, ctx, target
             self._fault(method, "execute takes (self, ctx, target): the user or the message that was chosen")
         handler_spec = self._handler_spec(node, "execute", name)
 
         async def callback(inter: Any, target: Any) -> None:
-            await inter.bot.pipeline.perform(inter, handler_spec, (target,), {})
+            await inter.bot.pipeline.call_handler(inter, handler_spec, (target,), {})
 
-        made: Any = commands.user_command if issubclass(self._cls, UserCommand) else commands.message_command
-        return self._try(method, lambda: made(name=name, contexts=_contexts(node.options))(callback))
+        decorator: Any = commands.user_command if issubclass(self._cls, UserCommand) else commands.message_command
+        return self._attempt(method, lambda: decorator(name=name, contexts=_contexts(node.options))(callback))
 
-    def _slash(self, node: CommandNode) -> commands.InvokableSlashCommand | None:
+    def _build_slash_command(self, node: CommandNode) -> commands.InvokableSlashCommand | None:
         name, options = node.path, node.options
         self._check_name(self._cls, name)
         description = self._description(self._cls, self._cls.__doc__, f"command {name!r}")
-        children = dict(_children(self._cls))
+        children = dict(_sub_commands(self._cls))
         if not children:
             callback = self._callback(node, "execute", name)
             if callback is None:
                 return None
-            return self._try(self._cls.execute, lambda: _slash(name, description, options, callback))  # type: ignore[attr-defined]
+            return self._attempt(self._cls.execute, lambda: _new_slash_command(name, description, options, callback))  # type: ignore[attr-defined]
         if hasattr(self._cls, "execute"):
             self._fault(self._cls, "it has sub-commands and execute; Discord calls only the sub-commands")
-        root = self._try(self._cls, lambda: _slash(name, description, options, _nothing))
+        root = self._attempt(self._cls, lambda: _new_slash_command(name, description, options, _empty_callback))
         if root is not None:
-            self._add_children(root, node)
+            self._add_sub_commands(root, node)
         return root
 
-    def _add_children(self, parent: Parent, node: CommandNode) -> None:
-        children = dict(_children(node.cls))
+    def _add_sub_commands(self, parent: Parent, node: CommandNode) -> None:
+        children = dict(_sub_commands(node.cls))
         if len(children) > MAX_OPTIONS:
             self._fault(node.cls, f"it has {len(children)} sub-commands; Discord allows {MAX_OPTIONS}")
         for name, child in children.items():
             self._check_name(child, name)
-            full = f"{node.path} {name}"
+            full_name = f"{node.path} {name}"
             if not isinstance(child, type):
-                self._add_sub(parent, node, child.__name__, full)
+                self._add_sub_command(parent, node, child.__name__, full_name)
                 continue
-            own = CommandNode(child, full, CommandOptions.of(child, node.options))
-            if not dict(_children(child)):
-                self._add_sub(parent, own, "execute", full)
+            child_node = CommandNode(child, full_name, CommandOptions.from_class(child, node.options))
+            if not dict(_sub_commands(child)):
+                self._add_sub_command(parent, child_node, "execute", full_name)
             elif isinstance(parent, commands.SubCommandGroup):
                 self._fault(child, "it is nested too deep: Discord knows command, group and sub-command")
             else:
-                group = parent.sub_command_group(name)(_nothing_again())
-                self._add_children(group, own)
-            self._look_into(own)
+                group = parent.sub_command_group(name)(_new_empty_callback())
+                self._add_sub_commands(group, child_node)
+            self._collect_handlers(child_node)
 
-    def _add_sub(self, parent: Parent, node: CommandNode, method: str, full: str) -> None:
-        callback = self._callback(node, method, full)
+    def _add_sub_command(self, parent: Parent, node: CommandNode, method: str, full_name: str) -> None:
+        callback = self._callback(node, method, full_name)
         if callback is None:
             return
         function = getattr(node.cls, method)
         doc = node.cls.__doc__ if method == "execute" else function.__doc__
-        name, text = full.rpartition(" ")[2], self._description(function, doc, f"sub-command {full!r}")
-        sub = self._try(function, lambda: parent.sub_command(name, text)(callback))
+        name, text = full_name.rpartition(" ")[2], self._description(function, doc, f"sub-command {full_name!r}")
+        sub = self._attempt(function, lambda: parent.sub_command(name, text)(callback))
         if sub is not None:
             self._check_options(function, sub.option.options)
             callback.__doc__ = None
 
-    def _callback(self, node: CommandNode, method: str, full: str) -> Callable[..., Any] | None:
+    def _callback(self, node: CommandNode, method: str, full_name: str) -> Callable[..., Any] | None:
         function = self._method(node.cls, method)
         options = None if function is None else self._parameters(function)
         if function is None or options is None:
             return None
-        handler_spec = self._handler_spec(node, method, full)
+        handler_spec = self._handler_spec(node, method, full_name)
 
-        async def callback(__inter__: Any, **chosen: Any) -> None:
-            await __inter__.bot.pipeline.perform(__inter__, handler_spec, (), chosen)
+        async def callback(__inter__: Any, **values: Any) -> None:
+            await __inter__.bot.pipeline.call_handler(__inter__, handler_spec, (), values)
 
         annotation = ApplicationCommandInteraction
         first = inspect.Parameter("__inter__", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
         callback.__signature__ = inspect.Signature([first, *options])  # type: ignore[attr-defined]
-        # disnake reads the signature and the docstring again at every call: a plain name tells it at once that there
-        # is no self, and the docstring is only needed while the options are made
+        # disnake reads the signature and the docstring at every call. A name without a dot tells it that there is no
+        # self; the docstring is removed once the options are made.
         callback.__name__ = callback.__qualname__ = method
         callback.__doc__ = function.__doc__
         return callback
@@ -167,13 +167,13 @@ class _Builder:
         return None
 
     def _parameters(self, function: Callable[..., Any]) -> list[inspect.Parameter] | None:
-        """The options among the parameters of ``function``, annotations evaluated."""
+        """Return the parameters of ``function`` that are options, with evaluated annotations."""
         try:
             parameters = list(inspect.signature(function, eval_str=True).parameters.values())
         except Exception as error:  # noqa: BLE001  an annotation is an expression, and may raise anything
             self._fault(function, f"an annotation of {function.__name__} cannot be read: {error}")
             return None
-        before = self._faults
+        before = self._fault_count
         if len(parameters) < 2:  # noqa: PLR2004  self and ctx
             self._fault(function, f"{function.__name__} takes at least (self, ctx)")
         if len(parameters) - 2 > MAX_OPTIONS:
@@ -185,21 +185,21 @@ class _Builder:
             elif parameter.annotation is parameter.empty:
                 sentence = f"option {parameter.name} has no annotation; write for example `{parameter.name}: str`"
                 self._fault(function, sentence)
-        if self._faults > before:
+        if self._fault_count > before:
             return None
         return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters[2:]]
 
-    def _handler_spec(self, node: CommandNode, method: str, full: str) -> HandlerSpec:
+    def _handler_spec(self, node: CommandNode, method: str, full_name: str) -> HandlerSpec:
         cls, path, options = node
         if options.defer not in (False, "public", "ephemeral"):
             self._fault(cls, f"defer is {options.defer!r}; it may be False, 'public' or 'ephemeral'")
-        self._policies[full] = self._policy_of(cls, options)
+        self._policies[full_name] = self._policy_of(cls, options)
         handler_spec = HandlerSpec(cls, method, path, options.defer)
         self._handler_specs.append(handler_spec)
         return handler_spec
 
     def _policy_of(self, cls: type[Command], options: CommandOptions) -> CommandPolicy:
-        limits = self._checks.limits
+        limits = self._context.limits
         if options.throttle is not None:
             try:
                 limits = parse(options.throttle)
@@ -209,39 +209,41 @@ class _Builder:
             self._fault(cls, f"roles is {options.roles!r}; write a tuple of names, `roles = ('admin',)`")
             return CommandPolicy(limits)
         for role in options.roles:
-            if role not in self._checks.roles:
-                known = ", ".join(sorted(self._checks.roles)) or "none"
+            if role not in self._context.roles:
+                known = ", ".join(sorted(self._context.roles)) or "none"
                 self._fault(cls, f"the role {role!r} is not in the settings; write [roles.{role}] (there are: {known})")
         return CommandPolicy(limits, tuple(options.roles))
 
-    def _look_into(self, node: CommandNode) -> None:
-        """What a class has besides sub-commands: components and forms, which go by its policy, and slips of the pen."""
+    def _collect_handlers(self, node: CommandNode) -> None:
+        """Collect the components and forms of a class, and report misspelled options."""
         cls, path, options = node
         if path not in self._policies:
             self._policies[path] = self._policy_of(cls, options)
-        for attribute, known in misspelt(cls):
-            sentence = f"{cls.__name__}.{attribute} means nothing to botctl; did you mean {known}?"
-            self._fault(cls, f"{sentence} (if it is your own, call it _{attribute})")
+        for attribute, option in misspelled_options(cls):
+            sentence = f"{cls.__name__}.{attribute} is not an option of botctl; did you mean {option}?"
+            self._fault(cls, f"{sentence} (if it is your own attribute, name it _{attribute})")
         for attribute, function in inspect.getmembers(cls, inspect.isfunction):
-            for mark, kind in (("component", Kind.COMPONENT), ("modal", Kind.MODAL)):
-                if mark not in marks(function):
+            for marker, kind in (("component", Kind.COMPONENT), ("modal", Kind.MODAL)):
+                if marker not in metadata_of(function):
                     continue
-                key = (kind, f"{path}:{marks(function)[mark]}")
-                if ":" in marks(function)[mark]:
-                    self._fault(function, f"the name of {mark} {key[1]!r} has a colon, which separates the parts of it")
+                key = (kind, f"{path}:{metadata_of(function)[marker]}")
+                if ":" in metadata_of(function)[marker]:
+                    self._fault(
+                        function, f"the name of {marker} {key[1]!r} has a colon, which separates the parts of it"
+                    )
                 elif key in self._handlers:
-                    self._fault(function, f"{mark} {key[1]!r} is handled twice in {cls.__name__}")
+                    self._fault(function, f"{marker} {key[1]!r} is handled twice in {cls.__name__}")
                 elif self._method(cls, attribute):
                     self._handlers[key] = HandlerSpec(cls, attribute, path)
 
-    def _check_needs(self, cls: type[Command]) -> None:
+    def _check_dependencies(self, cls: type[Command]) -> None:
         try:
             parameters = parameters_of(cls)
         except AssemblyError as error:
             self._fault(cls.__init__, str(error))
             return
         for parameter in parameters:
-            if not parameter.optional and not self._checks.provides(parameter.key):
+            if not parameter.optional and not self._context.provides(parameter.key):
                 sentence = f"{cls.__name__} needs {label(parameter.key)}, which no service provides"
                 self._fault(cls.__init__, sentence)
 
@@ -250,12 +252,12 @@ class _Builder:
             sentence = f"the name {name!r} is not 1 to 32 lower-case letters, digits, '-' or '_'"
             self._fault(where, sentence)
 
-    def _description(self, where: object, doc: str | None, what: str) -> str:
+    def _description(self, where: object, doc: str | None, subject: str) -> str:
         text = " ".join(inspect.cleandoc(doc or "").partition("\n\n")[0].split())
         if not text:
-            self._fault(where, f"{what} has no docstring; it is the description that Discord shows")
+            self._fault(where, f"{subject} has no docstring; it is the description that Discord shows")
         elif len(text) > MAX_DESCRIPTION:
-            sentence = f"the description of {what} has {len(text)} characters; Discord allows {MAX_DESCRIPTION}"
+            sentence = f"the description of {subject} has {len(text)} characters; Discord allows {MAX_DESCRIPTION}"
             self._fault(where, f"{sentence} (a blank line ends it)")
         return text
 
@@ -268,22 +270,22 @@ class _Builder:
                 count = len(option.choices)
                 self._fault(where, f"option {option.name} has {count} choices; Discord allows {MAX_OPTIONS}")
 
-    def _try(self, where: object, make: Callable[[], T]) -> T | None:
-        """What disnake makes of it; its own complaint becomes a fault."""
-        before = self._faults
+    def _attempt(self, where: object, make: Callable[[], T]) -> T | None:
+        """Call ``make``; report an exception of disnake as a fault."""
+        before = self._fault_count
         try:
-            made = make()
-        except Exception as error:  # noqa: BLE001  disnake raises many kinds, and converters any
+            result = make()
+        except Exception as error:  # noqa: BLE001  converters may raise anything
             self._fault(where, f"{type(error).__name__}: {error}")
             return None
-        if isinstance(made, commands.InvokableSlashCommand):
-            self._check_options(where, made.options)
-            made.callback.__doc__ = None
-        return made if self._faults == before else None
+        if isinstance(result, commands.InvokableSlashCommand):
+            self._check_options(where, result.options)
+            result.callback.__doc__ = None
+        return result if self._fault_count == before else None
 
 
-class _Optionless(commands.InvokableSlashCommand):
-    """A command without options: the signature need not be read at every call, as disnake does to fill them in."""
+class _CommandWithoutOptions(commands.InvokableSlashCommand):
+    """A command without options. It skips disnake's inspection of the signature at every call."""
 
     async def invoke(self, inter: ApplicationCommandInteraction[Any]) -> None:
         if self.children:
@@ -292,8 +294,8 @@ class _Optionless(commands.InvokableSlashCommand):
             await commands.InvokableApplicationCommand.invoke(self, inter)
 
 
-def _children(cls: type[Command]) -> Iterator[tuple[str, Any]]:
-    """Sub-commands of ``cls`` by name, in the order in which they are written."""
+def _sub_commands(cls: type[Command]) -> Iterator[tuple[str, Any]]:
+    """Yield the sub-commands of ``cls`` with their names, in source order."""
     for base in reversed(cls.__mro__):
         for attribute, value in vars(base).items():
             if attribute.startswith(_PREFIX) and callable(value):
@@ -302,10 +304,10 @@ def _children(cls: type[Command]) -> Iterator[tuple[str, Any]]:
                 yield command_name(value), value
 
 
-def _slash(
+def _new_slash_command(
     name: str, text: str, options: CommandOptions, callback: Callable[..., Any]
 ) -> commands.InvokableSlashCommand:
-    cls = commands.InvokableSlashCommand if len(inspect.signature(callback).parameters) > 1 else _Optionless
+    cls = commands.InvokableSlashCommand if len(inspect.signature(callback).parameters) > 1 else _CommandWithoutOptions
     return cls(callback, name=name, description=text, contexts=_contexts(options))
 
 
@@ -313,12 +315,12 @@ def _contexts(options: CommandOptions) -> disnake.InteractionContextTypes | None
     return disnake.InteractionContextTypes(guild=True) if options.guild_only else None
 
 
-async def _nothing(inter: ApplicationCommandInteraction[Any]) -> None:
-    """The body of a command that has sub-commands."""
+async def _empty_callback(inter: ApplicationCommandInteraction[Any]) -> None:
+    """Callback of a command that has sub-commands."""
 
 
-def _nothing_again() -> Callable[..., Any]:
+def _new_empty_callback() -> Callable[..., Any]:
     async def nothing(inter: ApplicationCommandInteraction[Any]) -> None:
-        """Body of a group; disnake marks the function, so that each group needs its own."""
+        """Callback of a group. disnake stores data on it, so each group needs its own."""
 
     return nothing

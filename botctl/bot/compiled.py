@@ -1,4 +1,4 @@
-"""What is made of Command classes before they run: where methods are, which policy holds, and what they need."""
+"""Command classes after validation: their handlers, their policies and the services that they need."""
 
 from __future__ import annotations
 
@@ -14,28 +14,25 @@ from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.throttle import Limit
 
 Invokable = commands.InvokableSlashCommand | commands.InvokableUserCommand | commands.InvokableMessageCommand
-Blame = Callable[[object, str], None]
-"""Notes a fault: the class or function where it is (for the line), and the sentence."""
+ReportFault = Callable[[object, str], None]
+"""Called with the class or function that has the fault (for its line number), and a sentence."""
 
 _OPTIONS: Final = ("throttle", "roles", "defer", "guild_only")
 
 
 @dataclass(frozen=True, slots=True)
-class Checks:
-    """What a file is held against: known botctl roles, the default limits, whether a type is provided, names taken."""
+class ValidationContext:
+    """What command files are checked against: known roles and services, and the names of botctl's own jobs."""
 
     roles: Collection[str] = ()
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[Limit, ...] = ()  # the default
     provides: Callable[[Any], bool] = lambda _: True
     jobs: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HandlerSpec:
-    """One method that answers: an ``execute``, a component or a form.
-
-    ``path``: how its Command is called, ``ops cache``.
-    """
+    """One ``execute``, component or form. ``path``: the full name of its Command, ``ops cache``."""
 
     cls: type[Command]
     method: str
@@ -45,32 +42,32 @@ class HandlerSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledCommand:
-    """A Command class, ready to be registered. ``policies`` by full name, ``handlers`` by the prefix of custom ids."""
+    """A Command class that is ready to be registered."""
 
     cls: type[Command]
-    name: str
-    invokable: Invokable
-    policies: dict[str, CommandPolicy]
-    handler_specs: list[HandlerSpec]
-    handlers: dict[tuple[Kind, str], HandlerSpec]
+    name: str  # in Discord
+    invokable: Invokable  # disnake's command
+    policies: dict[str, CommandPolicy]  # by full name
+    handler_specs: list[HandlerSpec]  # of the ``execute`` methods
+    handlers: dict[tuple[Kind, str], HandlerSpec]  # components and forms, by custom id prefix
 
     @property
     def classes(self) -> list[type[Command]]:
-        """The Command and its nested ones, as far as they are called."""
+        """The Command and the nested Commands that have handlers."""
         return list(dict.fromkeys(spec.cls for spec in self._all_specs))
 
     def bind(self, resolve: Callable[[type], dict[str, Any]]) -> dict[HandlerSpec, Callable[..., Any]]:
-        """Make the Command and its nested ones, with the services that they need; returns their methods.
+        """Instantiate the Command and its nested Commands with their services; return the bound methods.
 
         Raises:
-            MissingNeed: nobody provides one of them.
+            MissingNeed: no service of a required type exists.
         """
-        made: dict[str, Command] = {}
+        instances: dict[str, Command] = {}
         for spec in self._all_specs:
-            if spec.path not in made:
-                made[spec.path] = spec.cls(**resolve(spec.cls))
-                made[spec.path].full_name = spec.path
-        return {spec: getattr(made[spec.path], spec.method) for spec in self._all_specs}
+            if spec.path not in instances:
+                instances[spec.path] = spec.cls(**resolve(spec.cls))
+                instances[spec.path].full_name = spec.path
+        return {spec: getattr(instances[spec.path], spec.method) for spec in self._all_specs}
 
     @property
     def _all_specs(self) -> tuple[HandlerSpec, ...]:
@@ -79,7 +76,7 @@ class CompiledCommand:
 
 @dataclass(frozen=True, slots=True)
 class CommandOptions:
-    """What a Command says of itself, or takes from the one around it. Not checked yet, hence without types."""
+    """The options of a Command, own or inherited, before validation."""
 
     throttle: Any
     roles: Any
@@ -87,10 +84,10 @@ class CommandOptions:
     guild_only: Any
 
     @classmethod
-    def of(cls, command: type[Command], outer: CommandOptions | None = None) -> CommandOptions:
-        """The options of ``command``, nested in one with the options ``outer``."""
-        said = {}
+    def from_class(cls, command: type[Command], outer: CommandOptions | None = None) -> CommandOptions:
+        """Read the options of ``command``; ``outer`` are those of the class around it."""
+        values = {}
         for name in _OPTIONS:
-            owner = next(base for base in command.__mro__ if name in vars(base))
-            said[name] = getattr(outer if owner is Command and outer else command, name)
-        return cls(**said)
+            definer = next(base for base in command.__mro__ if name in vars(base))
+            values[name] = getattr(outer if definer is Command and outer else command, name)
+        return cls(**values)

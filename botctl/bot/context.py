@@ -1,4 +1,4 @@
-"""What a handler gets: the interaction, and a way to answer that is right whatever happened before."""
+"""The context of a handler: the interaction, and methods that answer it in any state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import disnake
 from disnake import InteractionResponseType
 from disnake.interactions import Interaction
 
-from botctl.bot.decisions import expired
+from botctl.bot.decisions import is_expired
 from botctl.bot.translations import pick
 from botctl.core.contracts.invocation import Invocation
 
@@ -20,20 +20,17 @@ _THINKING = InteractionResponseType.deferred_channel_message
 
 
 class Context:
-    """One interaction, for the one who answers it.
+    """One interaction. ``inter`` is disnake's own object. ``locale`` is the guild's setting, else the user's."""
 
-    ``inter`` is disnake's own object, nothing of it is hidden. ``locale`` is the guild's setting, else the person's.
-    """
-
-    __slots__ = ("_deferring", "_exposed", "_resolved", "_timer", "inter", "invocation")
+    __slots__ = ("_defer_task", "_defer_timer", "_deferral_filled", "_deferred_publicly", "inter", "invocation")
 
     def __init__(self, inter: Interaction[Any], invocation: Invocation) -> None:
         self.inter = inter
         self.invocation = invocation
-        self._timer: asyncio.TimerHandle | None = None
-        self._deferring: asyncio.Task[None] | None = None
-        self._resolved = False
-        self._exposed = False
+        self._defer_timer: asyncio.TimerHandle | None = None
+        self._defer_task: asyncio.Task[None] | None = None
+        self._deferral_filled = False
+        self._deferred_publicly = False
 
     @property
     def locale(self) -> str:
@@ -42,7 +39,7 @@ class Context:
 
     @property
     def user(self) -> disnake.User | disnake.Member:
-        """Who did it."""
+        """The user who sent the interaction."""
         user: disnake.User | disnake.Member = self.inter.author
         return user
 
@@ -53,107 +50,104 @@ class Context:
 
     @property
     def bot(self) -> Any:
-        """The bot, disnake's client."""
+        """Disnake's client."""
         return self.inter.bot
 
     @property
     def values(self) -> list[str]:
-        """What was chosen in a select."""
+        """The values that were chosen in a select."""
         return list(getattr(self.inter, "values", None) or ())
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """What was written into a form, by the custom id of the field."""
+        """The values of a form, by the custom id of the field."""
         return getattr(self.inter, "text_values", {})
 
     @property
     def message(self) -> Any:
-        """The message that a button or select belongs to; None for a command."""
+        """The message with the button or select; None for a command."""
         return getattr(self.inter, "message", None)
 
-    def pick(self, words: Mapping[str, str]) -> str:
-        """The text in the language of this context: ``ctx.pick({"en": "Hello", "de": "Hallo"})``."""
-        return pick(words, self.locale)
+    def pick(self, translations: Mapping[str, str]) -> str:
+        """Return the text in this context's language: ``ctx.pick({"en": "Hello", "de": "Hallo"})``."""
+        return pick(translations, self.locale)
 
     async def reply(self, content: str | None = None, *, ephemeral: bool = False, **message: Any) -> None:
-        """Answer. The first time this is the reply, after a deferral it fills it, and later on it is a follow-up.
+        """Answer: as the first reply, as the answer to a deferral, or else as a follow-up.
 
-        ``message``: whatever disnake's ``send`` knows (``embed``, ``embeds``, ``file``, ``components``, ``view``…).
-        ``ephemeral``: only the person sees it. After `defer` the deferral has decided that; after one that came by
-        itself, what is meant for the person alone stays so.
+        ``message``: what disnake's ``send`` takes (``embed``, ``embeds``, ``file``, ``components``, ``view``…).
+        ``ephemeral``: only the user sees it; ignored after `defer`, which has its own.
         """
-        await self._end_deferral()
+        await self.wait_for_deferral()
         if not self.inter.response.is_done():
             await self.inter.response.send_message(content, ephemeral=ephemeral, **message)
-        elif self.thinking and ephemeral and self._exposed:
-            await self.inter.delete_original_response()  # Discord fixes who sees it when it is deferred
-            self._resolved = True
+        elif self.thinking and ephemeral and self._deferred_publicly:
+            await self.inter.delete_original_response()  # a deferral fixes who sees the answer
+            self._deferral_filled = True
             await self.inter.followup.send(content, ephemeral=True, **message)
         elif self.thinking:
             await self.inter.edit_original_response(content, **message)
-            self._resolved = True
+            self._deferral_filled = True
         else:
             await self.inter.followup.send(content, ephemeral=ephemeral, **message)
 
     async def edit(self, **message: Any) -> None:
-        """Change the message that the pressed button belongs to (``content``, ``embed``, ``components``…)."""
-        await self._end_deferral()
+        """Edit the message with the pressed button (``content``, ``embed``, ``components``…)."""
+        await self.wait_for_deferral()
         if self.inter.response.is_done():
             await self.inter.edit_original_response(**message)
         else:
             await self.inter.response.edit_message(**message)
 
     async def ask(self, custom_id: str, *, title: str, components: Any) -> None:
-        """Show a form. It must be the first answer; what is written into it comes to the ``@modal`` handler.
+        """Open a form. It must be the first answer; a ``@modal`` handler gets what the user enters.
 
         A form with a callback of its own is disnake's ``ctx.inter.response.send_modal(form)``.
         """
-        await self._end_deferral()
+        await self.wait_for_deferral()
         await self.inter.response.send_modal(title=title, custom_id=custom_id, components=components)
 
     async def defer(self, *, ephemeral: bool = False) -> None:
         """Tell Discord that the answer takes longer than 3 s."""
-        await self._end_deferral()
+        await self.wait_for_deferral()
         if not self.inter.response.is_done():
             await self.inter.response.defer(with_message=True, ephemeral=ephemeral)
 
     @property
     def thinking(self) -> bool:
-        """Whether the person sees "thinking…", and nothing has been sent through this context since."""
-        return not self._resolved and self.inter.response.type is _THINKING
+        """Whether the user sees "thinking…" and this context has sent nothing since."""
+        return not self._deferral_filled and self.inter.response.type is _THINKING
 
-    def defer_after(self, delay_s: float, how: Literal["public", "ephemeral"]) -> None:
-        """Defer in ``delay_s``, unless there is an answer by then. Called by the pipeline."""
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._begin_deferral, how == "ephemeral")
+    def defer_after(self, delay_s: float, visibility: Literal["public", "ephemeral"]) -> None:
+        """Defer in ``delay_s`` seconds, unless there is an answer by then. Called by the pipeline."""
+        self._defer_timer = asyncio.get_running_loop().call_later(
+            delay_s, self._begin_deferral, visibility == "ephemeral"
+        )
 
-    def stop_deferral(self) -> None:
-        """No answer will come any more. Called by the pipeline."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    async def settle(self) -> None:
-        """Wait for a deferral that is on its way. Called by the pipeline."""
-        await self._end_deferral()
+    def cancel_deferral(self) -> None:
+        """Cancel the automatic deferral. Called by the pipeline."""
+        if self._defer_timer is not None:
+            self._defer_timer.cancel()
+            self._defer_timer = None
 
     def _begin_deferral(self, ephemeral: bool) -> None:
-        self._timer = None
+        self._defer_timer = None
         if not self.inter.response.is_done():
-            self._deferring = asyncio.create_task(self._defer(ephemeral), name=f"defer-{self.inter.id}")
+            self._defer_task = asyncio.create_task(self._defer(ephemeral), name=f"defer-{self.inter.id}")
 
     async def _defer(self, ephemeral: bool) -> None:
         try:
             await self.inter.response.defer(with_message=True, ephemeral=ephemeral)
-            self._exposed = not ephemeral
+            self._deferred_publicly = not ephemeral
         except disnake.InteractionResponded:
-            pass  # the handler was quicker
+            pass  # the handler was faster
         except disnake.HTTPException as error:
-            if not expired(error):  # if so, the answer will tell
+            if not is_expired(error):  # an expired interaction is reported when the answer fails
                 _log.warning("could not defer interaction %s: %s", self.inter.id, error)
 
-    async def _end_deferral(self) -> None:
-        """Wait for a deferral that is on its way: two first answers at once would be one too many for Discord."""
-        self.stop_deferral()
-        if self._deferring is not None:
-            await asyncio.shield(self._deferring)
-            self._deferring = None
+    async def wait_for_deferral(self) -> None:
+        """Wait for a deferral that is being sent: Discord takes only one first answer. Called by the pipeline."""
+        self.cancel_deferral()
+        if self._defer_task is not None:
+            await asyncio.shield(self._defer_task)
+            self._defer_task = None

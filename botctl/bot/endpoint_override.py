@@ -1,4 +1,4 @@
-"""Point disnake at another Discord, the sandbox, and back. It has no setting for that: its addresses are constants."""
+"""Point disnake at another Discord, the sandbox. Its addresses are constants, so they are replaced."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from disnake.http import Route
 
 
 @contextmanager
-def pointed_at(base_url: str | None) -> Iterator[None]:
-    """Let disnake talk to ``base_url`` (``http://127.0.0.1:8911``) until the block ends; None changes nothing.
-
-    It holds for the whole process. The gateway's address comes from there too (GET /gateway/bot).
-    """
+def override_endpoint(base_url: str | None) -> Iterator[None]:
+    """Use ``base_url`` (``http://127.0.0.1:8911``) as Discord in this process until the block ends; None: no change."""
     if base_url is None:
         yield
         return
     before = Route.BASE, Asset.BASE, Asset.BASE_MEDIA
-    Route.BASE = f"{base_url}/api/v10"
+    Route.BASE = f"{base_url}/api/v10"  # its GET /gateway/bot names the gateway
     Asset.BASE = Asset.BASE_MEDIA = f"{base_url}/cdn"
     try:
         yield

@@ -1,4 +1,4 @@
-"""An interaction on its way, and what is told about it."""
+"""Interactions under way, and what is logged and published about them."""
 
 from __future__ import annotations
 
@@ -11,41 +11,37 @@ from disnake.interactions import Interaction
 from disnake.utils import MISSING
 
 from botctl.bot.context import Context
-from botctl.bot.decisions import CANCELLED, FINE, UNKNOWN, CommandPolicy, Disposition
+from botctl.bot.decisions import CANCELLED, SUCCESS, UNKNOWN, CommandPolicy, Disposition
 from botctl.core.contracts.events import CommandFinished
 from botctl.core.contracts.invocation import Invocation, Kind, Outcome, Result
 
-COMMANDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
-_COMPLAINT_EVERY_S: Final = 60.0
+COMMAND_KINDS: Final = frozenset({Kind.SLASH, Kind.USER, Kind.MESSAGE})
+_LOG_INTERVAL_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class PendingInteraction:
-    """An invocation that is under way.
+    """An invocation that is under way."""
 
-    ``disposition`` is what went wrong first; ``was_answered``: the person had an answer by then. ``author_notified``: a
-    handler of the author's was told of it, and may have answered. ``worker``: the task in which a component runs.
-    """
-
-    invocation: Invocation
-    inter: Interaction[Any]
+    invocation: Invocation  # what is published and audited
+    inter: Interaction[Any]  # the object that answers
     policy: CommandPolicy
-    task: asyncio.Task[Any]
-    worker: asyncio.Task[Any] | None = None
-    disposition: Disposition | None = None
-    was_answered: bool = False
-    author_notified: bool = False
-    ctx: Context | None = None
-    helpers: set[asyncio.Task[Any]] = field(default_factory=set)
+    task: asyncio.Task[Any]  # runs the pipeline
+    worker: asyncio.Task[Any] | None = None  # runs disnake's part of a component
+    disposition: Disposition | None = None  # of the first error
+    was_answered: bool = False  # before that error
+    author_notified: bool = False  # an error handler of the author got the error, and may have answered
+    ctx: Context | None = None  # None for plain cogs
+    error_listeners: set[asyncio.Task[Any]] = field(default_factory=set)  # tasks of the author's error listeners
 
     def adopt(self, inter: Interaction[Any]) -> None:
-        """Answer through ``inter`` from now on: disnake made it for a component, whose work the current task does."""
+        """Answer through ``inter`` from now on: disnake made it for the component that the current task handles."""
         self.inter = inter
         self.worker = asyncio.current_task()
 
     def set_disposition(self, disposition: Disposition) -> Disposition:
-        """Set it; the first one counts, and is returned."""
+        """Set the disposition unless there is one; return the one that counts."""
         if self.disposition is None:
             self.disposition = disposition
             self.was_answered = self.inter.response.is_done()
@@ -53,41 +49,41 @@ class PendingInteraction:
 
 
 @dataclass(slots=True)
-class Failures:
-    """How often a store failed on the way of a command, and how often that is logged."""
+class FailureCounter:
+    """Counts failures of a store, and logs one at most every `_LOG_INTERVAL_S`."""
 
-    what: str
+    message: str
     count: int = 0
-    _told: float = float("-inf")
+    _logged_at: float = float("-inf")
 
-    def add(self, error: Exception, now: float) -> None:
-        """Count one, and log it unless that was done within the last minute."""
+    def record(self, error: Exception, now: float) -> None:
+        """Count a failure at ``now`` (seconds, monotonic)."""
         self.count += 1
-        if now - self._told >= _COMPLAINT_EVERY_S:
-            self._told = now
-            _log.warning("%s (so far: %d): %s: %s", self.what, self.count, type(error).__name__, error)
+        if now - self._logged_at >= _LOG_INTERVAL_S:
+            self._logged_at = now
+            _log.warning("%s (so far: %d): %s: %s", self.message, self.count, type(error).__name__, error)
 
 
-def implied(pending: PendingInteraction, *, stopping: bool) -> Disposition:
-    """The outcome of an interaction in which nobody noted an error. disnake swallows the cancellation of a handler.
+def default_disposition(pending: PendingInteraction, *, stopping: bool) -> Disposition:
+    """Return the disposition without a recorded error. disnake swallows cancellations.
 
-    ``stopping``: it was us who cancelled it.
+    ``stopping``: the bot cancelled it.
     """
     inter: Any = pending.inter
-    if pending.invocation.kind in COMMANDS:
+    if pending.invocation.kind in COMMAND_KINDS:
         if inter.command_failed:
-            return CANCELLED if stopping else lost(asyncio.CancelledError())
+            return CANCELLED if stopping else unexpected_cancellation(asyncio.CancelledError())
         if inter.application_command is MISSING:
             return UNKNOWN
-    return FINE
+    return SUCCESS
 
 
-def lost(error: BaseException) -> Disposition:
-    """What a cancellation comes to that is not ours: a handler has cancelled something and waits for it."""
+def unexpected_cancellation(error: BaseException) -> Disposition:
+    """Return the disposition of a cancellation that is not the bot's: the handler awaited a cancelled task."""
     return Disposition(Result.FAILED, type(error).__name__, error=error)
 
 
-def finished(invocation: Invocation, outcome: Outcome) -> CommandFinished:
+def finished_event(invocation: Invocation, outcome: Outcome) -> CommandFinished:
     return CommandFinished(
         guild=invocation.guild,
         invocation=invocation.id,
@@ -106,8 +102,8 @@ def finished(invocation: Invocation, outcome: Outcome) -> CommandFinished:
     )
 
 
-def fields(invocation: Invocation) -> dict[str, Any]:
-    """What a line of the log knows of an invocation."""
+def log_fields(invocation: Invocation) -> dict[str, Any]:
+    """Return the log fields of an invocation."""
     return {
         "command": invocation.name,
         "guild": invocation.guild,

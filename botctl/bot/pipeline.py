@@ -1,8 +1,7 @@
-"""One Invocation per interaction: measured, authorised, throttled, handled, and brought to one Outcome.
+"""The path of every interaction: authorise, check limits, call the handler, record one outcome, answer.
 
-What disnake does with an error, a cancellation or a truthy local handler differs from case to case. Here it does not
-matter: `run` encloses all of it, the first thing that goes wrong is noted where it happens, and the outcome is told
-once, before the person is answered.
+disnake treats errors, cancellations and error handlers differently from case to case. `Pipeline.run` encloses all of
+it: the first error is recorded where it happens, and the outcome is published once, before the answer is sent.
 """
 
 from __future__ import annotations
@@ -23,12 +22,19 @@ from botctl.bot.decisions import (
     EXPIRED,
     CommandPolicy,
     Disposition,
-    RoleBook,
+    RoleGrants,
     Throttled,
+    check_access,
     classify,
-    refusal,
 )
-from botctl.bot.pending import Failures, PendingInteraction, fields, finished, implied, lost
+from botctl.bot.pending import (
+    FailureCounter,
+    PendingInteraction,
+    default_disposition,
+    finished_event,
+    log_fields,
+    unexpected_cancellation,
+)
 from botctl.core.clock import Clock
 from botctl.core.contracts.audit_entry import entry_for
 from botctl.core.contracts.events import CommandStarted, Event
@@ -39,16 +45,16 @@ from botctl.core.contracts.throttle import Limit
 from botctl.core.errors import ANYTHING
 from botctl.core.ids import error_id
 
-DECISION_S: Final = 1.0
-"""How long a store may keep a command waiting; Discord gives up after 3 s."""
-MAX_KNOWN: Final = 10_000
-"""Guilds whose settings hold while no store answers: those that set something, and were heard of last."""
-_LAST_WORDS_S: Final = 1.0
+ADMISSION_TIMEOUT_S: Final = 1.0
+"""How long stores may delay a command; Discord waits 3 s."""
+MAX_REMEMBERED_GUILDS: Final = 10_000
+"""Guilds whose changed settings are kept for when no store answers; the least recently used is dropped."""
+_CANCEL_GRACE_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """The way of every interaction. ``policies`` by full command name, ``handlers`` by the prefix of custom ids."""
+    """Runs every interaction. ``policies`` are by full command name, ``handlers`` by kind and custom id prefix."""
 
     def __init__(
         self,
@@ -58,47 +64,49 @@ class Pipeline:
         auditor: Auditor,
         guilds: GuildSettingsStore,
         clock: Clock,
-        roles: RoleBook,
+        roles: RoleGrants,
         limits: tuple[Limit, ...] = (),
         defer_after_s: float = 2.0,
         grace_s: float = 2.0,
     ) -> None:
         self.policies: dict[str, CommandPolicy] = {}
         self.handlers: dict[tuple[Kind, str], HandlerSpec] = {}
-        self.limiter_failures = Failures("a rate limit could not be asked, the command goes on")
-        self.settings_failures = Failures("guild settings could not be read, the last known or the defaults hold")
+        self.limiter_failures = FailureCounter("the rate limit could not be checked, so the command runs without it")
+        self.settings_failures = FailureCounter(
+            "guild settings could not be read, so the last known ones or the defaults are used"
+        )
         self._publish = publish
         self._limiter = limiter
         self._auditor = auditor
         self._guilds = guilds
         self._clock = clock
         self._roles = roles
-        self._default = CommandPolicy(limits)
+        self._default_policy = CommandPolicy(limits)
         self._defer_after_s = defer_after_s
         self.grace_s = grace_s
         self._methods: dict[HandlerSpec, Callable[..., Any]] = {}
         self._pending: dict[int, PendingInteraction] = {}
-        self._known: dict[str, GuildSettings] = {}
+        self._remembered: dict[str, GuildSettings] = {}
         self._draining = False
-        self._one_ended = asyncio.Event()
+        self._invocation_ended = asyncio.Event()
 
     def register(self, command: CompiledCommand, methods: Mapping[HandlerSpec, Callable[..., Any]]) -> None:
-        """Let ``command`` be used; ``methods`` are those of its handlers, bound to what `CompiledCommand.bind` made."""
+        """Add ``command`` with its bound ``methods``, see `CompiledCommand.bind`."""
         self.policies |= command.policies
         self.handlers |= command.handlers
         self._methods |= methods
 
     def policy_of(self, name: str) -> CommandPolicy:
-        """What holds for the command, or the component of one, that is called ``name``."""
-        return self.policies.get(name) or self.policies.get(name.partition(":")[0], self._default)
+        """Return the policy of the command or component ``name``."""
+        return self.policies.get(name) or self.policies.get(name.partition(":")[0], self._default_policy)
 
     @property
     def in_flight(self) -> int:
-        """Invocations that have not been answered yet."""
+        """Number of invocations that have no answer yet."""
         return len(self._pending)
 
-    def doing(self, task: asyncio.Task[Any]) -> str | None:
-        """What ``task`` does, as people would call it: ``/roll``, ``roll:again``. Any thread may ask."""
+    def describe_task(self, task: asyncio.Task[Any]) -> str | None:
+        """Return what ``task`` runs: ``/roll``, ``roll:again``. Safe to call from any thread."""
         for pending in tuple(self._pending.values()):
             if task in (pending.task, pending.worker):
                 slash = pending.invocation.kind is Kind.SLASH
@@ -106,134 +114,133 @@ class Pipeline:
         return None
 
     def pending(self, inter: Interaction[Any]) -> PendingInteraction | None:
-        """``inter`` on its way through the pipeline; None when it is not."""
+        """Return the record of ``inter`` while it is under way, else None."""
         return self._pending.get(inter.id)
 
     async def run(
         self, kind: Kind, name: str, inter: Interaction[Any], work: Callable[[PendingInteraction], Awaitable[None]]
     ) -> None:
-        """Take ``inter`` from its arrival to its outcome and answer; ``work`` does what disnake does with it.
+        """Take ``inter`` from its arrival to its outcome and answer; ``work`` hands it to disnake.
 
         Raises:
-            CancelledError: the task was cancelled; the outcome is told and the person answered all the same.
+            CancelledError: the task was cancelled; the outcome is published and the user answered first.
         """
         if inter.id in self._pending:  # Discord may deliver an event again after a RESUME
             return
-        pending = self._begin(kind, name, inter)
-        stopped: asyncio.CancelledError | None = None
+        pending = self._start(kind, name, inter)
+        cancellation: asyncio.CancelledError | None = None
         try:
             if self._draining:
                 pending.set_disposition(DRAINING)
             else:
                 await work(pending)
         except asyncio.CancelledError as error:
-            stopped = error if self._stopping(pending) else None
-            self.note(inter, error)
-        except ANYTHING as error:  # whatever a handler or a hook raises is its outcome
-            self.note(inter, error)
+            cancellation = error if self._cancelled_by_bot(pending) else None
+            self.record_error(inter, error)
+        except ANYTHING as error:  # a handler or a hook may raise anything
+            self.record_error(inter, error)
         try:
-            await self._conclude(pending)
+            await self._complete(pending)
         finally:
             del self._pending[inter.id]
-            self._one_ended.set()
-        if stopped is not None:
-            raise stopped
+            self._invocation_ended.set()
+        if cancellation is not None:
+            raise cancellation
 
     async def admit(self, pending: PendingInteraction) -> None:
-        """The decision: authorise, then throttle.
+        """Check access, then the limits.
 
         Raises:
-            Denied, Throttled: the handler must not be entered.
+            Denied, Throttled: the handler must not be called.
         """
         settings: GuildSettings | None = None
         try:
-            async with asyncio.timeout(DECISION_S):
-                settings = await self._settings(pending.invocation.guild)
+            async with asyncio.timeout(ADMISSION_TIMEOUT_S):
+                settings = await self._load_settings(pending.invocation.guild)
                 _authorise(pending, settings)
-                await self._throttle(pending)
-        except TimeoutError as error:  # the store's own were dealt with inside
+                await self._check_limits(pending)
+        except TimeoutError as error:  # from this block; timeouts of the stores are caught inside
             if settings is None:
-                self.settings_failures.add(error, self._clock.monotonic())
-                _authorise(pending, self._last_known(pending.invocation.guild))
+                self.settings_failures.record(error, self._clock.monotonic())
+                _authorise(pending, self._remembered_settings(pending.invocation.guild))
             else:
-                self.limiter_failures.add(error, self._clock.monotonic())
+                self.limiter_failures.record(error, self._clock.monotonic())
 
-    async def perform(
+    async def call_handler(
         self, inter: Interaction[Any], handler_spec: HandlerSpec, args: tuple[Any, ...], options: dict[str, Any]
     ) -> None:
         """Call a method of a Command."""
         pending = self._pending[inter.id]
-        pending.inter = inter  # for components disnake makes an object of its own, and this is the one that is answered
+        pending.inter = inter  # disnake makes another object for a component; the handler answers that one
         pending.ctx = ctx = Context(inter, pending.invocation)
         if handler_spec.defer:
             elapsed_s = self._clock.monotonic() - pending.invocation.started
             ctx.defer_after(max(0.0, self._defer_after_s - elapsed_s), handler_spec.defer)
         try:
             await self._methods[handler_spec](ctx, *args, **options)
-        except asyncio.CancelledError as error:  # disnake would swallow it
-            if self._stopping(pending):
+        except asyncio.CancelledError as error:  # disnake swallows it
+            if self._cancelled_by_bot(pending):
                 raise
-            self.note(inter, error)
+            self.record_error(inter, error)
         finally:
-            ctx.stop_deferral()
+            ctx.cancel_deferral()
 
-    def note(self, inter: Interaction[Any], error: BaseException, *, author_notified: bool = False) -> None:
-        """Something went wrong. The first to be noted is the outcome; what follows from it is only logged."""
+    def record_error(self, inter: Interaction[Any], error: BaseException, *, author_notified: bool = False) -> None:
+        """Record an error. The first one decides the outcome; later ones are only logged."""
         pending = self._pending.get(inter.id)
         if pending is None:
-            _log.error("interaction %s failed after its end", inter.id, exc_info=error)
+            _log.error("interaction %s raised an error after its end", inter.id, exc_info=error)
             return
-        foreign = isinstance(error, asyncio.CancelledError) and not self._stopping(pending)
-        disposition = lost(error) if foreign else classify(error)
+        cancelled_by_handler = isinstance(error, asyncio.CancelledError) and not self._cancelled_by_bot(pending)
+        disposition = unexpected_cancellation(error) if cancelled_by_handler else classify(error)
         pending.author_notified |= author_notified
         first = pending.set_disposition(disposition)
         if disposition.error is not None and disposition.error is not first.error:
-            _log.error("another error in %s", pending.invocation.name, exc_info=error, extra=fields(pending.invocation))
+            _log.error(
+                "another error in %s", pending.invocation.name, exc_info=error, extra=log_fields(pending.invocation)
+            )
 
     async def drain(self, limit_s: float) -> None:
-        """Refuse what comes from now on, let what is under way finish within ``limit_s``, then cancel the rest.
-
-        Whoever is cancelled is told so. When the drain itself is cancelled, the rest is cancelled at once.
-        """
+        """Refuse new interactions, wait ``limit_s`` seconds, then cancel the rest; at once if this is cancelled."""
         self._draining = True
         try:
             async with asyncio.timeout(limit_s):
-                await self._empty()
+                await self._wait_until_idle()
         except TimeoutError:
-            _log.warning("commands that did not finish within %.0f s, and are stopped: %d", limit_s, self.in_flight)
+            _log.warning("commands that did not finish within %.0f s and are cancelled: %d", limit_s, self.in_flight)
         finally:
-            self._cancel()
-        for _ in range(2):  # a command group that is cancelled goes on with its sub-command: disnake swallows the first
+            self._cancel_pending()
+        for _ in range(2):  # disnake swallows the cancellation of a group, and goes on with its sub-command
             try:
-                async with asyncio.timeout(_LAST_WORDS_S):
-                    await self._empty()
+                async with asyncio.timeout(_CANCEL_GRACE_S):
+                    await self._wait_until_idle()
             except TimeoutError:
-                self._cancel()
-        for pending in self._pending.values():  # it cannot be stopped, but it is accounted for
-            self._finish(pending, CANCELLED)
+                self._cancel_pending()
+        for pending in self._pending.values():  # handlers that ignore the cancellation
+            self._record_outcome(pending, CANCELLED)
 
-    def _stopping(self, pending: PendingInteraction) -> bool:
-        """Whether a cancellation in ``pending`` comes from us, and not from its handler."""
+    def _cancelled_by_bot(self, pending: PendingInteraction) -> bool:
+        """Whether a cancellation in ``pending`` comes from the bot, and not from the handler."""
         return self._draining or pending.task.cancelling() > 0
 
-    async def _empty(self) -> None:
+    async def _wait_until_idle(self) -> None:
         while self._pending:
-            self._one_ended.clear()
-            await self._one_ended.wait()
+            self._invocation_ended.clear()
+            await self._invocation_ended.wait()
 
-    def _cancel(self) -> None:
+    def _cancel_pending(self) -> None:
         for pending in self._pending.values():
-            if pending.invocation.outcome is None:  # the others are being answered already
+            if pending.invocation.outcome is None:  # the others are being answered
                 pending.task.cancel()
 
-    def _begin(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
+    def _start(self, kind: Kind, name: str, inter: Interaction[Any]) -> PendingInteraction:
         author, guild, bot = inter.author, inter.guild_id, inter.bot
         has_role = getattr(author, "get_role", None) if guild and inter.guild else None
         invocation = Invocation(
             id=str(inter.id),
             kind=kind,
             name=name,
-            actor=Actor(str(author.id), author.name, self._roles.of(author.id, has_role)),
+            actor=Actor(str(author.id), author.name, self._roles.roles_of(author.id, has_role)),
             at=self._clock.now(),
             started=self._clock.monotonic(),
             guild=str(guild) if guild else None,
@@ -258,82 +265,82 @@ class Pipeline:
         )
         return pending
 
-    async def _settings(self, guild: str | None) -> GuildSettings:
+    async def _load_settings(self, guild: str | None) -> GuildSettings:
         if guild is None:
             return DEFAULTS
         try:
             settings = await self._guilds.get(guild)
         except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
-            self.settings_failures.add(error, self._clock.monotonic())
-            return self._last_known(guild)
-        self._remember(guild, settings)
+            self.settings_failures.record(error, self._clock.monotonic())
+            return self._remembered_settings(guild)
+        self._remember_settings(guild, settings)
         return settings
 
-    def _remember(self, guild: str, settings: GuildSettings) -> None:
-        """What was switched off stays so without stores. The store's own cache forgets when Redis is away, this not."""
-        self._known.pop(guild, None)
+    def _remember_settings(self, guild: str, settings: GuildSettings) -> None:
+        """Keep changed settings, so that disabled commands stay disabled without Redis. The store's cache does not."""
+        self._remembered.pop(guild, None)
         if settings != DEFAULTS:
-            self._known[guild] = settings
-            if len(self._known) > MAX_KNOWN:
-                del self._known[next(iter(self._known))]
+            self._remembered[guild] = settings
+            if len(self._remembered) > MAX_REMEMBERED_GUILDS:
+                del self._remembered[next(iter(self._remembered))]
 
-    def _last_known(self, guild: str | None) -> GuildSettings:
-        return self._known.get(guild or "", DEFAULTS)
+    def _remembered_settings(self, guild: str | None) -> GuildSettings:
+        return self._remembered.get(guild or "", DEFAULTS)
 
-    async def _throttle(self, pending: PendingInteraction) -> None:
+    async def _check_limits(self, pending: PendingInteraction) -> None:
         limits = pending.policy.limits
         if not limits:
             return
         try:
             verdict = await self._limiter.check(pending.invocation, limits)
         except Exception as error:  # noqa: BLE001  a store that is down must not stop the bot
-            self.limiter_failures.add(error, self._clock.monotonic())
+            self.limiter_failures.record(error, self._clock.monotonic())
             return
         if not verdict.allowed:
             raise Throttled(verdict)
 
-    async def _conclude(self, pending: PendingInteraction) -> None:
-        disposition = pending.set_disposition(implied(pending, stopping=self._stopping(pending)))
-        outcome = self._finish(pending, disposition)
+    async def _complete(self, pending: PendingInteraction) -> None:
+        disposition = pending.set_disposition(default_disposition(pending, stopping=self._cancelled_by_bot(pending)))
+        outcome = self._record_outcome(pending, disposition)
         if disposition is EXPIRED:
             took_s = outcome.took_ms / 1000
-            words = "%s expired: the bot had it for %.1f s, and Discord waits 3 s for a first answer"
-            _log.warning(words, pending.invocation.name, took_s, extra=fields(pending.invocation))
+            template = "%s expired: it took %.1f s, and Discord waits 3 s for a first answer"
+            _log.warning(template, pending.invocation.name, took_s, extra=log_fields(pending.invocation))
             return
-        if pending.helpers:
-            await asyncio.wait(pending.helpers, timeout=self.grace_s)
+        if pending.error_listeners:
+            await asyncio.wait(pending.error_listeners, timeout=self.grace_s)
         elapsed_s = self._clock.monotonic() - pending.invocation.started
         grace_s = max(0.0, self.grace_s - elapsed_s) if pending.ctx is None else 0.0
         locale = pending.invocation.locale
         try:
-            if disposition.say is None and disposition.result is Result.OK:
-                await responses.settle(pending.inter, pending.ctx, locale, grace_s=grace_s)
+            if disposition.message is None and disposition.result is Result.OK:
+                await responses.ensure_answered(pending.inter, pending.ctx, locale, grace_s=grace_s)
             else:
-                text = responses.sentence(disposition, locale, outcome.error_id, self._clock.now())
-                await responses.tell(pending, text)
-        except responses.UNANSWERABLE as error:
-            _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=fields(pending.invocation))
+                text = responses.outcome_text(disposition, locale, outcome.error_id, self._clock.now())
+                await responses.send_notice(pending, text)
+        except responses.SEND_ERRORS as error:
+            _log.warning("%s got no answer: %s", pending.invocation.name, error, extra=log_fields(pending.invocation))
 
-    def _finish(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
-        """Tell the outcome to the log, the bus and the audit. Nothing here waits, so nothing can come in between."""
+    def _record_outcome(self, pending: PendingInteraction, disposition: Disposition) -> Outcome:
+        """Log, publish and audit the outcome. Nothing here awaits, so nothing can come in between."""
         invocation = pending.invocation
         took_ms = (self._clock.monotonic() - invocation.started) * 1000
-        number = error_id() if disposition.result is Result.FAILED else None
-        outcome = disposition.outcome(took_ms, number)
+        error_number = error_id() if disposition.result is Result.FAILED else None
+        outcome = disposition.outcome(took_ms, error_number)
         if not invocation.finish(outcome):
             return invocation.outcome or outcome
         if disposition.error is not None:
-            extra = fields(invocation) | {"error_id": number}
-            _log.error("%s failed, error id %s", invocation.name, number, exc_info=disposition.error, extra=extra)
-        self._publish(finished(invocation, outcome))
+            extra = log_fields(invocation) | {"error_id": error_number}
+            _log.error("%s failed, error id %s", invocation.name, error_number, exc_info=disposition.error, extra=extra)
+        self._publish(finished_event(invocation, outcome))
         self._auditor.record(entry_for(invocation, outcome))
         return outcome
 
 
 def _authorise(pending: PendingInteraction, settings: GuildSettings) -> None:
-    """Raise Denied where the person may not. It needs no store, so it never fails open."""
+    """Raise Denied if the user has no access. It needs no store, so it never fails open."""
     if settings.locale:
         pending.invocation.locale = settings.locale
-    denied = refusal(pending.invocation, pending.policy, settings)
+    denied = check_access(pending.invocation, pending.policy, settings)
     if denied:
         raise denied

@@ -1,4 +1,4 @@
-"""A lost connection as one line: disnake logs an error with the traceback of three libraries, each time it tries."""
+"""Log a lost connection in one line: disnake logs an error with a long traceback at each attempt."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from botctl.core.escape import safe
 
 _log = logging.getLogger(__name__)
-_BEGINS: Final = "Attempting a reconnect in"  # disnake: client.py, Client.connect
+_PREFIX: Final = "Attempting a reconnect in"  # disnake: client.py, Client.connect
 
 
-class Calm(logging.Filter):
-    """Turns that record of disnake's into a warning of one line; the traceback is there at DEBUG."""
+class ReconnectFilter(logging.Filter):
+    """Turns that log record of disnake into a one-line warning; the traceback is logged at DEBUG."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith(_BEGINS) or not isinstance(record.args, tuple) or not record.exc_info:
+        if not str(record.msg).startswith(_PREFIX) or not isinstance(record.args, tuple) or not record.exc_info:
             return True
         error = record.exc_info[1]
         _log.debug("%s", record.getMessage(), exc_info=record.exc_info)
@@ -26,9 +26,9 @@ class Calm(logging.Filter):
         return True
 
 
-_CALM: Final = Calm()
+_RECONNECT_FILTER: Final = ReconnectFilter()
 
 
-def calm_reconnects() -> None:
-    """Let disnake's client log so from now on. More than once is fine."""
-    logging.getLogger("disnake.client").addFilter(_CALM)
+def shorten_reconnect_logs() -> None:
+    """Install the filter. Calling it again changes nothing."""
+    logging.getLogger("disnake.client").addFilter(_RECONNECT_FILTER)

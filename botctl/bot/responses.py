@@ -1,4 +1,4 @@
-"""The bot's own answers: nobody stays on "thinking…", and nobody is left without a word."""
+"""The bot's own answers. No interaction stays without an answer, or on "thinking…"."""
 
 from __future__ import annotations
 
@@ -13,53 +13,51 @@ from disnake import InteractionResponseType
 from disnake.interactions import Interaction, MessageInteraction
 
 from botctl.bot.context import Context
-from botctl.bot.decisions import Disposition, Say, should_tell
+from botctl.bot.decisions import Disposition, LocalizedMessage, should_notify_user
 from botctl.bot.pending import PendingInteraction
-from botctl.bot.translations import say
+from botctl.bot.translations import translate
 
-UNANSWERABLE: Final = (disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
-"""What an answer may raise; RuntimeError is aiohttp's word for a session that has been closed."""
+SEND_ERRORS: Final = (disnake.DiscordException, aiohttp.ClientError, OSError, TimeoutError, RuntimeError)
+"""What sending an answer may raise; aiohttp raises RuntimeError when its session is closed."""
 LONG_WAIT_S: Final = 60.0
-_NO_PINGS: Final = disnake.AllowedMentions.none()
+_NO_MENTIONS: Final = disnake.AllowedMentions.none()
 
 
-def sentence(disposition: Disposition, locale: str, error_id: str | None, now: datetime) -> str:
-    """What the person is told; of a long wait, the moment when it is over, so that the sentence stays true."""
-    words = disposition.say or Say("failed", {"error_id": error_id})
-    if words.key == "throttled" and (wait_s := disposition.retry_after_s or 0.0) >= LONG_WAIT_S:
-        words = Say("throttled_long", {"at": math.ceil(now.timestamp() + wait_s)})
-    return say(words.key, locale, **words.values)
+def outcome_text(disposition: Disposition, locale: str, error_id: str | None, now: datetime) -> str:
+    """Return the message for the user. A long wait is shown as a point in time, so that it stays true."""
+    message = disposition.message or LocalizedMessage("failed", {"error_id": error_id})
+    if message.key == "throttled" and (wait_s := disposition.retry_after_s or 0.0) >= LONG_WAIT_S:
+        message = LocalizedMessage("throttled_long", {"at": math.ceil(now.timestamp() + wait_s)})
+    return translate(message.key, locale, **message.values)
 
 
-async def tell(pending: PendingInteraction, text: str) -> None:
-    """Tell the person ``text`` where `should_tell`, alone where Discord allows it: a public deferral stays public.
+async def send_notice(pending: PendingInteraction, text: str) -> None:
+    """Send ``text`` if `should_notify_user`; only the user sees it, unless the deferral was public.
 
     Raises:
-        UNANSWERABLE: Discord does not take it; most often the interaction has expired.
+        SEND_ERRORS: Discord refuses it; most often the interaction has expired.
     """
     inter, ctx = pending.inter, pending.ctx
     if ctx is not None:
-        await ctx.settle()
-    begun = inter.response.is_done()
-    answered = begun and not await _thinking(inter, ctx)
-    if not should_tell(answered=answered, was_answered=pending.was_answered, author_notified=pending.author_notified):
+        await ctx.wait_for_deferral()
+    responded = inter.response.is_done()
+    answered = responded and not await _shows_thinking(inter, ctx)
+    if not should_notify_user(
+        answered=answered, was_answered=pending.was_answered, author_notified=pending.author_notified
+    ):
         return
-    if not begun:
-        await inter.response.send_message(text, ephemeral=True, allowed_mentions=_NO_PINGS)
+    if not responded:
+        await inter.response.send_message(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
     elif not answered:
-        await _fill(inter, ctx, text)
+        await _fill_deferral(inter, ctx, text)
     else:
-        await inter.followup.send(text, ephemeral=True, allowed_mentions=_NO_PINGS)
+        await inter.followup.send(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
 
 
-async def settle(inter: Interaction[Any], ctx: Context | None, locale: str, *, grace_s: float) -> None:
-    """See to it that a handler which has finished has answered. ``grace_s``: a plain cog may answer a moment later.
-
-    Raises:
-        UNANSWERABLE: as for `tell`.
-    """
+async def ensure_answered(inter: Interaction[Any], ctx: Context | None, locale: str, *, grace_s: float) -> None:
+    """Answer for a handler that returned without one; a plain cog may answer within ``grace_s``. Raises SEND_ERRORS."""
     if ctx is not None:
-        await ctx.settle()
+        await ctx.wait_for_deferral()
     response = inter.response
     done = response.is_done()
     if done and response.type is not InteractionResponseType.deferred_channel_message:
@@ -68,28 +66,28 @@ async def settle(inter: Interaction[Any], ctx: Context | None, locale: str, *, g
         await asyncio.sleep(grace_s)
     if not response.is_done():
         if isinstance(inter, MessageInteraction):
-            await inter.response.defer()  # acknowledged, and nothing to see
+            await inter.response.defer()  # an acknowledgement; the user sees nothing
         else:
-            await response.send_message(say("done", locale), ephemeral=True)
-    elif await _thinking(inter, ctx):
-        await _fill(inter, ctx, say("done", locale))
+            await response.send_message(translate("done", locale), ephemeral=True)
+    elif await _shows_thinking(inter, ctx):
+        await _fill_deferral(inter, ctx, translate("done", locale))
 
 
-async def _fill(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
+async def _fill_deferral(inter: Interaction[Any], ctx: Context | None, text: str) -> None:
     if ctx is not None:
-        await ctx.reply(text, ephemeral=True, allowed_mentions=_NO_PINGS)
+        await ctx.reply(text, ephemeral=True, allowed_mentions=_NO_MENTIONS)
     else:
-        await inter.edit_original_response(text, allowed_mentions=_NO_PINGS)
+        await inter.edit_original_response(text, allowed_mentions=_NO_MENTIONS)
 
 
-async def _thinking(inter: Interaction[Any], ctx: Context | None) -> bool:
-    """Whether the person still sees "thinking…". Where the answer did not pass through a Context, Discord is asked."""
+async def _shows_thinking(inter: Interaction[Any], ctx: Context | None) -> bool:
+    """Whether the user still sees "thinking…". Discord is asked if the answer was not sent through a Context."""
     if inter.response.type is not InteractionResponseType.deferred_channel_message:
         return False
     if ctx is not None and not ctx.thinking:
         return False
     try:
-        message = await inter.original_response()  # from memory, if it has been edited
+        message = await inter.original_response()  # cached by disnake, if it was edited
     except disnake.NotFound:
-        return False  # the author has taken it away
+        return False  # the author deleted it
     return message.flags.loading

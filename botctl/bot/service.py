@@ -1,6 +1,6 @@
-"""The bot as a service of the registry: it connects, it is ready when Discord really sends, and it goes in order.
+"""The bot as a service of the registry: log in, connect, wait until it is ready, drain, close.
 
-disnake's own signal handling (``bot.run``) is not used: it cancels what is under way and drops the session.
+disnake's own signal handling (``bot.run``) is not used: it cancels commands under way and drops the session.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import aiohttp
 import disnake
 
 from botctl.bot.client import Bot, intents_of
-from botctl.bot.decisions import RoleBook
-from botctl.bot.endpoint_override import pointed_at
-from botctl.bot.loader import Catalog, Handler
+from botctl.bot.decisions import RoleGrants
+from botctl.bot.endpoint_override import override_endpoint
+from botctl.bot.loader import Catalog, EventHandler
 from botctl.bot.pipeline import Pipeline
-from botctl.bot.reconnects import calm_reconnects
-from botctl.bot.workarounds import cure_heartbeat_clock, cure_webhook_locks
+from botctl.bot.reconnects import shorten_reconnect_logs
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
@@ -38,9 +38,9 @@ from botctl.core.telemetry.metrics import Metrics
 PRIVILEGED: Final = ("members", "presences", "message_content")
 """Discord: Gateway > Privileged Intents."""
 SANDBOX_READY_S: Final = 0.1
-"""How long to wait after the last guild; the sandbox sends them at once, Discord may take disnake's 2 s."""
-_LOGIN_TRIES: Final = 3
-_BAD_GATEWAY_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
+"""How long to wait for another guild; the sandbox sends them at once. For Discord, disnake waits 2 s."""
+_LOGIN_ATTEMPTS: Final = 3
+_FATAL_CLOSE_CODES: Final = {  # Discord: Gateway Close Event Codes; disnake gives up at these
     4010: "the shard does not exist",
     4011: "the bot is in too many guilds for one shard",
     4012: "Discord does not know this version of the gateway",
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 class BotService:
-    """The bot while it runs."""
+    """The running bot."""
 
     def __init__(self, bot: Bot, publish: Callable[[Any], None]) -> None:
         self.bot = bot
@@ -59,14 +59,11 @@ class BotService:
 
     @property
     def in_flight(self) -> int:
-        """Invocations under way."""
+        """Number of invocations that have no answer yet."""
         return self.bot.pipeline.in_flight
 
     async def drain(self, limit_s: float, *, reason: str = "stop") -> None:
-        """Take no new work, and let what is under way finish within ``limit_s`` seconds; only the first call counts.
-
-        What has not finished then is cancelled, and the person told so.
-        """
+        """Take no new work, wait ``limit_s`` seconds for the rest, then cancel it. Only the first call counts."""
         if self._drained:
             return
         self._drained = True
@@ -74,16 +71,12 @@ class BotService:
         await self.bot.pipeline.drain(limit_s)
 
     def latencies_ms(self) -> dict[int, float]:
-        """Heartbeat to answer by shard, in milliseconds; a shard that has had none yet is left out."""
+        """Return the latency of the heartbeat by shard, in milliseconds; shards without one are left out."""
         latency_s = self.bot.latency
         return {self.bot.shard_id or 0: latency_s * 1000} if 0 <= latency_s < float("inf") else {}
 
     async def ping(self) -> str | None:
-        """The registry's ping: the gateway's latency.
-
-        Raises:
-            Unreachable: the gateway is not connected.
-        """
+        """Return the latency of the gateway, for the registry. Raises Unreachable if it is not connected."""
         if self.bot.is_closed() or not self.bot.is_ready():
             raise Unreachable("the gateway is not connected")
         latencies_ms = self.latencies_ms().values()
@@ -105,77 +98,77 @@ async def bot_service(
     tasks: Tasks,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[BotService]:
-    """Connect, and serve until the block ends; then drain (``shutdown.drain_s``) and close.
+    """Connect, run until the block ends, then drain (``shutdown.drain_s``) and close.
 
     Raises:
         CommandFaults: a command could not be installed.
         DeadToken, ConfigError: Discord refuses the token or the intents.
-        Held: no session may be started until a time that the sentence names.
+        Held: Discord allows no session before the time in the message.
         Unreachable: Discord does not answer.
     """
-    cure_webhook_locks()
-    cure_heartbeat_clock()
-    calm_reconnects()
+    fix_webhook_locks()
+    fix_heartbeat_latency()
+    shorten_reconnect_logs()
     options = {"guild_ready_timeout": SANDBOX_READY_S} if access.base_url else {}
-    with pointed_at(access.base_url):
+    with override_endpoint(access.base_url):
         pipeline = Pipeline(
             publish=bus.publish,
             limiter=limiter,
             auditor=auditor,
             guilds=guilds,
             clock=clock,
-            roles=RoleBook(settings.roles),
+            roles=RoleGrants(settings.roles),
             limits=parse(settings.commands.throttle),
             defer_after_s=settings.commands.defer_after_s,
         )
         bot = Bot(services=services, publish=bus.publish, settings=settings.discord, pipeline=pipeline, **options)
         service = BotService(bot, bus.publish)
         if metrics is not None:
-            metrics.watch_bot(service.latencies_ms, pipeline.doing)
+            metrics.watch_bot(service.latencies_ms, pipeline.describe_task)
         try:
             catalog.install(bot, services)
             if not catalog.files:
-                _log.warning("%s holds no commands", catalog.folder)
+                _log.warning("%s contains no commands", catalog.folder)
             limiter.declare("bot", bot.policies())
-            _tell_state(bot, tasks)
+            _report_gateway_state(bot, tasks)
             await _login(bot, access)
             await _connect(bot, settings, tasks)
             for handler in catalog.handlers:
-                listen = partial(_listen, bus, handler, _arguments(handler, bot, services))
-                tasks.spawn(listen, name=f"on {handler.function.__qualname__}", restart=Backoff())
+                run = partial(_run_handler, bus, handler, _handler_arguments(handler, bot, services))
+                tasks.spawn(run, name=f"on {handler.function.__qualname__}", restart=Backoff())
             try:
                 yield service
             finally:
                 await service.drain(settings.shutdown.drain_s)
-                await bot.pipeline.drain(0)  # where that was cut short: the last words
+                await bot.pipeline.drain(0)  # answers the users if the drain was cancelled
         finally:
             await _close(bot)
 
 
 async def _login(bot: Bot, access: DiscordAccess) -> None:
-    """Show the token. Tried a few times while the network fails, never again when the token is refused."""
-    for attempt in range(1, _LOGIN_TRIES + 1):
+    """Log in. Network errors are retried; a refused token is not."""
+    for attempt in range(1, _LOGIN_ATTEMPTS + 1):
         try:
             await bot.login(access.token)
         except (aiohttp.ClientError, OSError, disnake.DiscordServerError) as error:
-            if attempt == _LOGIN_TRIES:
-                raise _explain(error) from error
+            if attempt == _LOGIN_ATTEMPTS:
+                raise _to_botctl_error(error) from error
             _log.warning("Discord does not answer (%s), trying again", type(error).__name__)
             await asyncio.sleep(attempt)
         except disnake.DiscordException as error:
-            raise _explain(error) from error
+            raise _to_botctl_error(error) from error
         else:
             return
 
 
 async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
-    """Open the gateway and wait until guilds have been received. From then on disnake reconnects for ever."""
+    """Open the gateway and wait until the guilds have arrived. From then on disnake reconnects for ever."""
 
     async def gateway() -> None:
         try:
             await bot.connect()
         except Exception as error:
-            raise _explain(error, settings) from error
+            raise _to_botctl_error(error, settings) from error
 
     ready = asyncio.create_task(bot.wait_until_ready(), name="bot ready")
     gateway_task = asyncio.create_task(gateway(), name="bot gateway")
@@ -189,58 +182,59 @@ async def _connect(bot: Bot, settings: Settings, tasks: Tasks) -> None:
     if gateway_task.done():
         gateway_task.result()
         raise Unreachable("Discord closed the gateway before the bot was ready")
-    tasks.spawn(partial(_end_of, gateway_task), name="gateway")
+    tasks.spawn(partial(_watch_gateway, gateway_task), name="gateway")
 
 
-async def _end_of(gateway_task: asyncio.Task[None]) -> None:
-    """The gateway task, looked after by the registry: its end is the end of the bot."""
+async def _watch_gateway(gateway_task: asyncio.Task[None]) -> None:
+    """Wait for the gateway task, so that the registry sees when it ends."""
     try:
         await gateway_task
     finally:
         gateway_task.cancel()
 
 
-def _explain(error: Exception, settings: Settings | None = None) -> BotctlError:
-    """What ``error`` means for the operator."""
+def _to_botctl_error(error: Exception, settings: Settings | None = None) -> BotctlError:
+    """Return ``error`` as an error with an exit code and a hint for the operator."""
     match error:
         case disnake.LoginFailure() | disnake.ConnectionClosed(code=4004):
             hint = "Set discord.token (BOTCTL_DISCORD__TOKEN) to the token shown once at Discord's developer portal."
             return DeadToken("Discord refuses the token", hint=hint)
         case disnake.HTTPException(status=401):
-            return DeadToken("Discord refuses the token", hint="Set discord.token to a valid one.")
+            hint = "Set discord.token (BOTCTL_DISCORD__TOKEN) to a valid token."
+            return DeadToken("Discord refuses the token", hint=hint)
         case disnake.PrivilegedIntentsRequired():
-            wanted = [name for name in PRIVILEGED if settings and getattr(intents_of(settings.discord.intents), name)]
-            names = ", ".join(wanted) or "unknown"
-            hint = "Switch them on at Discord's developer portal under Bot, or take them out of discord.intents."
+            missing = [name for name in PRIVILEGED if settings and getattr(intents_of(settings.discord.intents), name)]
+            names = ", ".join(missing) or "unknown"
+            hint = "Enable them at Discord's developer portal under Bot, or remove them from discord.intents."
             return ConfigError(f"Discord has not granted the privileged intents {names}", hint=hint)
-        case disnake.ConnectionClosed(code=code) if code in _BAD_GATEWAY_CODES:
-            return ConfigError(f"Discord closed the gateway with {code}: {_BAD_GATEWAY_CODES[code]}")
+        case disnake.ConnectionClosed(code=code) if code in _FATAL_CLOSE_CODES:
+            return ConfigError(f"Discord closed the gateway with {code}: {_FATAL_CLOSE_CODES[code]}")
         case disnake.SessionStartLimitReached(session_start_limit=limit):
             when = limit.reset_time.isoformat(timespec="seconds")
-            hint = "Wait until then; more starts would make Discord reset the token."
-            return Held(f"Discord allows no session to be started before {when}", hint=hint)
+            hint = "Wait until then; Discord resets the token of a bot that starts too often."
+            return Held(f"Discord allows no new session before {when}", hint=hint)
         case _:
-            return Unreachable(f"Discord does not answer as it should: {type(error).__name__}: {error}")
+            return Unreachable(f"Discord does not answer correctly: {type(error).__name__}: {error}")
 
 
-def _tell_state(bot: Bot, tasks: Tasks) -> None:
-    async def lost() -> None:
+def _report_gateway_state(bot: Bot, tasks: Tasks) -> None:
+    async def disconnected() -> None:
         tasks.degraded("the gateway is disconnected")
 
-    async def back() -> None:
+    async def reconnected() -> None:
         tasks.recovered()
 
-    bot.add_listener(lost, "on_disconnect")
-    bot.add_listener(back, "on_ready")
-    bot.add_listener(back, "on_resumed")
+    bot.add_listener(disconnected, "on_disconnect")
+    bot.add_listener(reconnected, "on_ready")
+    bot.add_listener(reconnected, "on_resumed")
 
 
-def _arguments(handler: Handler, bot: Bot, services: Services) -> dict[str, Any]:
-    asked = parameters_of(handler.function)[1:]
-    return {p.name: bot if p.key is Bot else services.get(p.key) for p in asked if not p.optional or p.key is Bot}
+def _handler_arguments(handler: EventHandler, bot: Bot, services: Services) -> dict[str, Any]:
+    parameters = parameters_of(handler.function)[1:]
+    return {p.name: bot if p.key is Bot else services.get(p.key) for p in parameters if not p.optional or p.key is Bot}
 
 
-async def _listen(bus: Bus, handler: Handler, arguments: dict[str, Any]) -> None:
+async def _run_handler(bus: Bus, handler: EventHandler, arguments: dict[str, Any]) -> None:
     name = handler.function.__qualname__
     with bus.subscribe(*handler.events, name=f"on {name}") as subscription:
         async for event in subscription:
@@ -248,16 +242,18 @@ async def _listen(bus: Bus, handler: Handler, arguments: dict[str, Any]) -> None
                 result = handler.function(event, **arguments)
                 if asyncio.iscoroutine(result):
                     await result
-            except ANYTHING:  # an author's function; the next event is another chance
+            except ANYTHING:  # an author's function; the next event is still handled
                 _log.exception("%s failed on %s", name, event.type)
 
 
 async def _close(bot: Bot) -> None:
-    """Close the gateway and the session. What disnake started at login and never got to is ended with it."""
+    """Close the gateway and the session, and cancel what disnake's login left unfinished."""
     with contextlib.suppress(aiohttp.ClientError, OSError):
         await bot.close()
-    waiting = [task for task in asyncio.all_tasks() if task.get_name().startswith("disnake: app_command_preparation")]
-    for task in waiting:
+    unfinished = [
+        task for task in asyncio.all_tasks() if task.get_name().startswith("disnake: app_command_preparation")
+    ]
+    for task in unfinished:
         task.cancel()
-    if waiting:
-        await asyncio.wait(waiting, timeout=1.0)
+    if unfinished:
+        await asyncio.wait(unfinished, timeout=1.0)

@@ -1,11 +1,11 @@
-"""What the bot itself says to people, by language. Commands bring their own words."""
+"""The bot's own messages to users, by language. Commands bring their own texts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     "done": {"en": "Done.", "de": "Erledigt."},
     "disabled": {
         "en": "`{name}` is switched off on this server.",
@@ -17,18 +17,18 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "en": "Not so fast: try again in {seconds} s.",
         "de": "Nicht so schnell: versuch es in {seconds} s noch einmal.",
     },
-    "throttled_long": {  # Discord: Message Formatting > Timestamps; each client says it in its own language and time
+    "throttled_long": {  # Discord: Message Formatting > Timestamps; each client shows its own language and time zone
         "en": "Not so fast: try again <t:{at}:R>.",
         "de": "Nicht so schnell: versuch es <t:{at}:R> noch einmal.",
     },
     "busy": {
-        "en": "This is being used by too many at once. Try again in a moment.",
+        "en": "Too many people are using this right now. Try again in a moment.",
         "de": "Das benutzen gerade zu viele zugleich. Versuch es gleich noch einmal.",
     },
     "plain": {"en": "{detail}"},
-    "invalid": {"en": "That does not fit: {detail}", "de": "Das passt so nicht: {detail}"},
+    "invalid": {"en": "That is not valid: {detail}", "de": "Das passt so nicht: {detail}"},
     "failed": {
-        "en": "Something went wrong. If it happens again, tell the staff this number: `{error_id}`",
+        "en": "Something went wrong. If it happens again, tell the staff this error id: `{error_id}`",
         "de": "Da ist etwas schiefgegangen. Falls es wieder passiert, nenne dem Team diese Nummer: `{error_id}`",
     },
     "cancelled": {
@@ -39,20 +39,20 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "en": "The bot is restarting. Try again in a moment.",
         "de": "Der Bot startet neu. Versuch es gleich noch einmal.",
     },
-    "unknown": {"en": "This command is gone.", "de": "Diesen Befehl gibt es nicht mehr."},
+    "unknown": {"en": "This command no longer exists.", "de": "Diesen Befehl gibt es nicht mehr."},
     "stale": {"en": "This no longer works.", "de": "Das funktioniert nicht mehr."},
 }
 
 
-def pick(words: Mapping[str, str], locale: str) -> str:
-    """The text for ``locale`` (``de``, ``en-US``): exact, else by language, else English, else the first there is."""
+def pick(translations: Mapping[str, str], locale: str) -> str:
+    """Return the text for ``locale`` (``de``, ``en-US``): exact match, else its language, English or the first one."""
     language = locale.partition("-")[0]
     for key in (locale, language, "en"):
-        if key in words:
-            return words[key]
-    return next(iter(words.values()))
+        if key in translations:
+            return translations[key]
+    return next(iter(translations.values()))
 
 
-def say(key: str, locale: str, **values: object) -> str:
-    """The bot's own sentence ``key`` in the language of ``locale``."""
-    return pick(WORDS[key], locale).format(**values)
+def translate(key: str, locale: str, **values: object) -> str:
+    """Return the bot's own message ``key`` in the language of ``locale``."""
+    return pick(MESSAGES[key], locale).format(**values)

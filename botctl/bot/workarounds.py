@@ -1,4 +1,4 @@
-"""Cures for faults of disnake 2.12.2. Each says when it may go. Nothing else of disnake is changed."""
+"""Workarounds for faults of disnake 2.12.2. Each says when it can be removed."""
 
 from __future__ import annotations
 
@@ -10,26 +10,24 @@ from disnake.gateway import KeepAliveHandler
 from disnake.webhook.async_ import async_context
 
 
-def cure_webhook_locks() -> None:
-    """Let the locks of answered interactions go.
+def fix_webhook_locks() -> None:
+    """Free the locks of answered interactions.
 
-    disnake keeps one lock per (interaction, token) for ever (webhook/async_.py, AsyncWebhookAdapter._locks): about
-    0.45 kB for each interaction. A weak dictionary keeps a lock exactly as long as a request holds it. It may go when
-    disnake prunes them; tests/unit/bot/test_cures.py fails without it.
+    disnake keeps one per (interaction, token) for ever (webhook/async_.py, AsyncWebhookAdapter._locks): 0.45 kB each. A
+    weak dictionary keeps a lock while a request holds it. Remove this when disnake does so, see test_workarounds.py.
     """
     async_context.get()._locks = WeakValueDictionary()  # type: ignore[assignment]  # noqa: SLF001
 
 
-def cure_heartbeat_clock() -> None:
-    """Let the latency of the gateway begin when the heartbeat is sent.
+def fix_heartbeat_latency() -> None:
+    """Measure the gateway's latency from the moment when the heartbeat is sent.
 
-    disnake notes that moment after the sending thread has come back (gateway.py, KeepAliveHandler.run). An answer that
-    arrives first is measured from the heartbeat before: 41 s of latency, and a warning in the log. It may go when
-    disnake notes it before; tests/unit/bot/test_cures.py fails without it.
+    disnake stores that moment after sending (gateway.py, KeepAliveHandler.run). A faster answer is measured from the
+    previous heartbeat: 41 s. Remove this when disnake stores it before sending, see test_workarounds.py.
     """
-    KeepAliveHandler.get_payload = _stamped  # type: ignore[method-assign]
+    KeepAliveHandler.get_payload = _get_stamped_payload  # type: ignore[method-assign]
 
 
-def _stamped(self: KeepAliveHandler, _make: Any = KeepAliveHandler.get_payload) -> Any:
+def _get_stamped_payload(self: KeepAliveHandler, _make: Any = KeepAliveHandler.get_payload) -> Any:
     self._last_send = time.perf_counter()
     return _make(self)

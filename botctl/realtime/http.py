@@ -1,4 +1,4 @@
-"""The server's plain HTTP: ``/healthz``, ``/readyz``, ``/metrics``. Only GET and HEAD, small answers, no bodies."""
+"""HTTP pages of the server: ``/healthz``, ``/readyz``, ``/metrics``. Only GET and HEAD."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from botctl.core.contracts.service_state import ServiceHealth, ServiceState
 from botctl.core.telemetry.metrics import CONTENT_TYPE, Metrics, render_prometheus
 
 PATH: Final = "/realtime"
-"""Where clients connect."""
-HEALTH_S: Final = 1.0  # how long an answer of the services is good: whoever asks all the time asks no store
+"""Path of the WebSocket endpoint."""
+HEALTH_CACHE_S: Final = 1.0  # how long a result is cached, so that frequent probes do not load the stores
 _JSON: Final = "application/json"
 
 
-class Pages:
-    """What is answered to a request that is not a client's. ``draining``: whether the server is about to stop."""
+class StatusPages:
+    """Answers HTTP requests. ``draining``: whether the server is about to stop."""
 
     def __init__(self, status: StatusSource, metrics: Metrics, *, draining: Callable[[], bool]) -> None:
         self._status = status
         self._metrics = metrics
         self._draining = draining
         self._health: Sequence[ServiceHealth] = ()
-        self._asked_s = float("-inf")
-        self._asking: asyncio.Task[None] | None = None
+        self._checked_at_s = float("-inf")
+        self._health_task: asyncio.Task[None] | None = None
 
-    async def answer(self, request: Request) -> Response | None:
-        """The response to ``request``; None where it asks for `PATH`, to become a connection."""
+    async def respond(self, request: Request) -> Response | None:
+        """Return the response to ``request``; None for `PATH`, which becomes a WebSocket connection."""
         path = request.path.partition("?")[0]
         if path == PATH:
             return None
@@ -54,38 +54,38 @@ class Pages:
         return response
 
     async def _ready(self) -> Response:
-        """Whether all services of this process are well, and what is amiss with those that are not."""
-        if self._asking is None and time.monotonic() - self._asked_s > HEALTH_S:
-            self._asking = asyncio.create_task(self._ask())
-        if self._asking is not None:
-            await asyncio.shield(self._asking)  # one for all who wait: who leaves does not end it for the others
+        """Whether all services of this process are healthy, and which are not."""
+        if self._health_task is None and time.monotonic() - self._checked_at_s > HEALTH_CACHE_S:
+            self._health_task = asyncio.create_task(self._check_health())
+        if self._health_task is not None:
+            await asyncio.shield(self._health_task)  # shared, so a cancelled request must not cancel it
         states = {status.name: status.state for status in self._status.statuses()}
-        amiss = {
-            each.name: {"state": states.get(each.name, ServiceState.IDLE), "detail": each.detail}
-            for each in self._health
-            if not each.ok
+        not_ready = {
+            service.name: {"state": states.get(service.name, ServiceState.IDLE), "detail": service.detail}
+            for service in self._health
+            if not service.ok
         }
-        ready = not amiss and not self._draining()
-        body = json.dumps({"ready": ready, "draining": self._draining(), "not_ready": amiss})
+        ready = not not_ready and not self._draining()
+        body = json.dumps({"ready": ready, "draining": self._draining(), "not_ready": not_ready})
         return _response(http.HTTPStatus.OK if ready else http.HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body)
 
-    async def _ask(self) -> None:
+    async def _check_health(self) -> None:
         try:
             self._health = await self._status.health()
-            self._asked_s = time.monotonic()
+            self._checked_at_s = time.monotonic()
         finally:
-            self._asking = None
+            self._health_task = None
 
 
-def turned_away() -> Response:
-    """For an address that connects too often, or has too many connections."""
+def too_many_connections() -> Response:
+    """Return the response for an address with too many connections or connects."""
     response = _response(http.HTTPStatus.TOO_MANY_REQUESTS, _JSON, '{"error":"too many connections"}')
     response.headers["Retry-After"] = "10"
     return response
 
 
-def _response(status: http.HTTPStatus, kind: str, body: str) -> Response:
+def _response(status: http.HTTPStatus, content_type: str, body: str) -> Response:
     data = body.encode()
-    headers = Headers({"Content-Type": kind, "Content-Length": str(len(data)), "Connection": "close"})
+    headers = Headers({"Content-Type": content_type, "Content-Length": str(len(data)), "Connection": "close"})
     headers["Cache-Control"] = "no-store"
     return Response(status.value, status.phrase, headers, data)

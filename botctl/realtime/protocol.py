@@ -1,7 +1,7 @@
-"""What clients and the realtime server say to each other: JSON messages, and the codes that connections end with. Pure.
+"""The messages between clients and the realtime server, and its close codes. Pure.
 
-A client's message is ``{"type", "id"?, ...}``; its reply carries the same id. A push carries none. docs/realtime.md is
-written for those who write clients.
+Messages are JSON: ``{"type", "id"?, ...}``. A reply has the id of its request, a push has none. docs/realtime.md is the
+reference for authors of clients.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RequestId = str | int | None
 
 
 class CloseReason(enum.IntEnum):
-    """Why the server ends a connection. Below 4500: connect again, later; from 4500 on: something must change first."""
+    """Why the server closes a connection. Below 4500 the client may reconnect; from 4500 on something must change."""
 
     SHUTDOWN = 4001
     UNAVAILABLE = 4003
@@ -41,13 +41,13 @@ class CloseReason(enum.IntEnum):
         return self < CloseReason.BAD_MESSAGE
 
     @property
-    def words(self) -> str:
-        """The reason that is sent along."""
+    def phrase(self) -> str:
+        """The text of the close frame."""
         return self.name.lower().replace("_", " ")
 
 
 class BadMessage(Exception):
-    """A message that is none of ours; the text says what is wrong with it, the id is its own as far as it has one."""
+    """An invalid message: the text says why. ``request_id`` is its id, if it has a valid one."""
 
     def __init__(self, sentence: str, request_id: RequestId = None) -> None:
         super().__init__(sentence)
@@ -56,7 +56,7 @@ class BadMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Open the connection with an API key; the first message of every connection."""
+    """Authenticate with an API key. This is the first message of a connection."""
 
     id: RequestId
     key: str
@@ -64,7 +64,7 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Send the events of ``topics``; of those in ``after``, first what came after that position."""
+    """Send the events of ``topics``; for topics in ``after``, first those after that position."""
 
     id: RequestId
     topics: tuple[str, ...]
@@ -81,7 +81,7 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Answer, to show that there is somebody."""
+    """Answer with a pong."""
 
     id: RequestId
 
@@ -89,12 +89,8 @@ class Ping:
 Request = Auth | Subscribe | Unsubscribe | Ping
 
 
-def parse(text: str | bytes) -> Request:
-    """The request in a client's message.
-
-    Raises:
-        BadMessage: it is none.
-    """
+def parse_request(text: str | bytes) -> Request:
+    """Return the request in a client's message. Raises BadMessage."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
@@ -106,39 +102,39 @@ def parse(text: str | bytes) -> Request:
         raise BadMessage(f"an id is a whole number, or a text of up to {MAX_ID} characters")
     match message.get("type"):
         case "auth":
-            return Auth(request_id, _text(message, "key", request_id))
+            return Auth(request_id, _require_text(message, "key", request_id))
         case "subscribe":
-            topics = _topics(message, request_id)
-            return Subscribe(request_id, topics, _after(message, topics, request_id))
+            topics = _parse_topics(message, request_id)
+            return Subscribe(request_id, topics, _parse_after(message, topics, request_id))
         case "unsubscribe":
-            return Unsubscribe(request_id, _topics(message, request_id))
+            return Unsubscribe(request_id, _parse_topics(message, request_id))
         case "ping":
             return Ping(request_id)
     raise BadMessage("a type is auth, subscribe, unsubscribe or ping", request_id)
 
 
-def message(kind: str, **fields: Any) -> bytes:
-    """A push."""
+def encode_push(kind: str, **fields: Any) -> bytes:
+    """Return a push as JSON."""
     return json.dumps({"type": kind} | fields, separators=(",", ":")).encode()
 
 
-def reply(request_id: RequestId, kind: str, **fields: Any) -> bytes:
-    """The answer to a request of type ``kind``; of type ``error`` where it cannot be done."""
-    return message(kind, **({} if request_id is None else {"id": request_id}), **fields)
+def encode_reply(request_id: RequestId, kind: str, **fields: Any) -> bytes:
+    """Return the reply to a request."""
+    return encode_push(kind, **({} if request_id is None else {"id": request_id}), **fields)
 
 
-def refusal(request_id: RequestId, code: str, sentence: str, *, temporary: bool = False, **fields: Any) -> bytes:
-    """The answer to a request that is not done. ``temporary``: the same request may be done later."""
-    return reply(request_id, "error", code=code, message=sentence, temporary=temporary, **fields)
+def encode_error(request_id: RequestId, code: str, sentence: str, *, temporary: bool = False, **fields: Any) -> bytes:
+    """Return the error reply to a request. ``temporary``: the same request may succeed later."""
+    return encode_reply(request_id, "error", code=code, message=sentence, temporary=temporary, **fields)
 
 
-def place(topic: str, position: Position) -> dict[str, Any]:
-    """A position of ``topic``, as clients keep it."""
+def position_fields(topic: str, position: Position) -> dict[str, Any]:
+    """Return a position of ``topic`` as message fields."""
     return {"topic": topic, "epoch": position.epoch, "offset": position.offset}
 
 
-def pushes(topic: str, epoch: str, entries: Iterable[Entry]) -> list[bytes]:
-    """The pushes of ``entries``. Their envelopes are JSON already, and are not read again."""
+def encode_events(topic: str, epoch: str, entries: Iterable[Entry]) -> list[bytes]:
+    """Return the pushes of ``entries``. Their data is JSON already, so it is not parsed."""
     start = json.dumps({"type": "event", "topic": topic, "epoch": epoch}, separators=(",", ":"))[:-1].encode()
     return [b'%b,"offset":%d,"event":%b}' % (start, entry.offset, entry.data) for entry in entries]
 
@@ -149,30 +145,30 @@ def _is_id(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_OFFSET
 
 
-def _text(message: Mapping[str, Any], name: str, request_id: RequestId) -> str:
+def _require_text(message: Mapping[str, Any], name: str, request_id: RequestId) -> str:
     value = message.get(name)
     if not isinstance(value, str):
-        raise BadMessage(f"{name} is missing, or no text", request_id)
+        raise BadMessage(f"{name} is missing, or is not a text", request_id)
     return value
 
 
-def _topics(message: Mapping[str, Any], request_id: RequestId) -> tuple[str, ...]:
+def _parse_topics(message: Mapping[str, Any], request_id: RequestId) -> tuple[str, ...]:
     topics = message.get("topics")
-    if not (isinstance(topics, list) and topics and all(isinstance(each, str) and is_topic(each) for each in topics)):
-        raise BadMessage("topics is a list of names of topics", request_id)
+    if not isinstance(topics, list) or not topics or not all(isinstance(t, str) and is_topic(t) for t in topics):
+        raise BadMessage("topics is a list of topic names", request_id)
     return tuple(dict.fromkeys(topics))
 
 
-def _after(message: Mapping[str, Any], topics: tuple[str, ...], request_id: RequestId) -> dict[str, Position]:
+def _parse_after(message: Mapping[str, Any], topics: tuple[str, ...], request_id: RequestId) -> dict[str, Position]:
     after = message.get("after") or {}
     if not isinstance(after, dict):
         raise BadMessage("after is an object with a position per topic", request_id)
     if unknown := [topic for topic in after if topic not in topics]:
         raise BadMessage(f"after names {unknown[0][:MAX_ID]!r}, which is not among the topics", request_id)
-    return {topic: _position(value, request_id) for topic, value in after.items()}
+    return {topic: _parse_position(value, request_id) for topic, value in after.items()}
 
 
-def _position(value: object, request_id: RequestId) -> Position:
+def _parse_position(value: object, request_id: RequestId) -> Position:
     match value:
         case {"epoch": str(epoch), "offset": int(offset)} if not isinstance(offset, bool):
             if len(epoch) <= _MAX_EPOCH and 0 <= offset <= _MAX_OFFSET:

@@ -1,4 +1,4 @@
-"""The realtime server: a service that streams the events of a bot, of all its processes, to whoever has a key."""
+"""The realtime server as a service: it streams the events of all processes of a bot to clients with a key."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.realtime.connections import ConnectionLimits, ConnectionRegistry
-from botctl.realtime.http import PATH, Pages, turned_away
+from botctl.realtime.http import PATH, StatusPages, too_many_connections
 from botctl.realtime.hub import Hub
 from botctl.realtime.liveness import Deadlines
-from botctl.realtime.protocol import VERSION, message
-from botctl.realtime.session import MESSAGES, RealtimeSession, SessionLimits
+from botctl.realtime.protocol import VERSION, encode_push
+from botctl.realtime.session import MESSAGE_POLICY, RealtimeSession, SessionLimits
 from botctl.realtime.socket import WRITE_LIMIT_BYTES, Socket, SocketLimits, text_frame
 
-NAME: Final = "realtime"
-OPEN_S: Final = 10.0  # for the handshake, or for a page
-GRACE_S: Final = 2.0  # from a close frame to the abort
-CONNECTS: Final = "realtime.connect"
-"""The name under which connects are counted by the limiter."""
-_MAX_FRAMES: Final = 16  # read ahead of the one that is being answered
-_RETRY: Final = Backoff(first_s=0.1, limit_s=2.0)
+SERVICE_NAME: Final = "realtime"
+OPEN_TIMEOUT_S: Final = 10.0  # for the handshake or a page
+CLOSE_GRACE_S: Final = 2.0  # from a close frame to the abort
+CONNECT_POLICY: Final = "realtime.connect"
+"""The limiter's name for connects."""
+_MAX_QUEUED_FRAMES: Final = 16  # read before the current one is answered
+_RESTART: Final = Backoff(first_s=0.1, limit_s=2.0)
 
 _log = logging.getLogger(__name__)
 _library_log = logging.getLogger(f"{__name__}.websockets")
-_library_log.setLevel(logging.WARNING)  # it tells of each connection, and of each GET as of a failed one
+_library_log.setLevel(logging.WARNING)  # INFO has a record per connection, and each GET as a failed one
 
 
 @dataclass(eq=False)
-class Realtime:
-    """A server that runs. ``url`` is where clients connect."""
+class RealtimeServer:
+    """The running server. ``url`` is its WebSocket address."""
 
     url: str
     connections: ConnectionRegistry
     hub: Hub
 
     async def ping(self) -> str:
-        """The health of the service: who is connected."""
+        """Return the number of connections, for the registry."""
         return f"{self.url}, {len(self.connections.clients)} connections, {self.hub.subscriptions} subscriptions"
 
 
@@ -71,90 +71,93 @@ async def realtime_server(
     status: StatusSource,
     clock: Clock,
     tasks: Tasks,
-) -> AsyncIterator[Realtime]:
-    """Factory of the service.
-
-    Raises:
-        ConfigError: its address is taken, or is none of this machine's.
-    """
-    mine = settings.realtime
-    deadlines = Deadlines(mine.auth_s, mine.stall_s, mine.heartbeat_s)
-    connection_limits = ConnectionLimits(mine.connections, mine.connections_per_key, mine.connections_per_address)
-    socket_limits = SocketLimits(mine.queue_bytes, GRACE_S)
+) -> AsyncIterator[RealtimeServer]:
+    """Run the server until the block ends. Raises ConfigError if it cannot listen on its address."""
+    options = settings.realtime
+    deadlines = Deadlines(options.auth_s, options.stall_s, options.heartbeat_s)
+    connection_limits = ConnectionLimits(
+        options.connections, options.connections_per_key, options.connections_per_address
+    )
+    socket_limits = SocketLimits(options.queue_bytes, CLOSE_GRACE_S)
     connections = ConnectionRegistry(connection_limits, socket_limits, deadlines, auditor=auditor, clock=clock)
-    hub = Hub(log, tasks, recover=mine.recover, recover_bytes=mine.queue_bytes // 2)
-    pages = Pages(status, metrics, draining=lambda: connections.closed)
-    session_limits = SessionLimits(mine.topics, parse(mine.message_throttle, scopes=API_SCOPES))
-    connects = parse(mine.connect_throttle, scopes=API_SCOPES)
-    limiter.declare("realtime", {CONNECTS: connects, MESSAGES: session_limits.messages})
-    hello = text_frame(_hello(mine))
+    hub = Hub(log, tasks, recover=options.recover, recover_bytes=options.queue_bytes // 2)
+    pages = StatusPages(status, metrics, draining=lambda: connections.closed)
+    session_limits = SessionLimits(options.topics, parse(options.message_throttle, scopes=API_SCOPES))
+    connects = parse(options.connect_throttle, scopes=API_SCOPES)
+    limiter.declare("realtime", {CONNECT_POLICY: connects, MESSAGE_POLICY: session_limits.messages})
+    hello = text_frame(_encode_hello(options))
 
-    async def request(connection: ServerConnection, asked: Request) -> Response | None:
-        assert isinstance(connection, Socket)  # noqa: S101  for mypy: it is what create_connection makes
-        if (response := await pages.answer(asked)) is not None:
+    async def process_request(connection: ServerConnection, request: Request) -> Response | None:
+        assert isinstance(connection, Socket)  # noqa: S101  for mypy: see create_connection
+        if (response := await pages.respond(request)) is not None:
             return response
-        # Requests are counted and not sockets: a socket that asks for nothing is bounded by the registry, and would
-        # cost a way to Redis here; and what asks for pages, a probe maybe, must not be locked out by what clients do.
+        # Requests for the WebSocket are counted, not sockets: the registry limits idle sockets without a call to Redis,
+        # and clients must not lock out a probe that requests pages.
         subjects = {Scope.ADDRESS: address_subject(connection.address)}
-        if connections.crowded(connection) or not (await limiter.check_subjects(CONNECTS, subjects, connects)).allowed:
-            connections.turn_away()
-            return turned_away()
+        if (
+            connections.exceeds_address_limit(connection)
+            or not (await limiter.check_subjects(CONNECT_POLICY, subjects, connects)).allowed
+        ):
+            connections.count_rejected()
+            return too_many_connections()
         return None
 
-    async def converse(connection: ServerConnection) -> None:
+    async def handle_connection(connection: ServerConnection) -> None:
         assert isinstance(connection, Socket)  # noqa: S101
         connection.push(hello)
         try:
             await RealtimeSession(connection, hub, keys, limiter, connections, session_limits).run()
         finally:
-            connection.abort_later()
-            await asyncio.shield(connection.connection_lost_waiter)  # the library's own close may wait for ever
+            connection.schedule_abort()
+            await asyncio.shield(connection.connection_lost_waiter)  # websockets' own close has no timeout
 
-    server = await _listen(mine, connections, request, converse)
-    _watch(metrics, connections, hub)
-    tasks.spawn(hub.run, name="hub", restart=_RETRY)
-    tasks.spawn(connections.sweep, name="deadlines", restart=_RETRY)
-    tasks.spawn(partial(connections.hear_revocations, log), name="revocations", restart=_RETRY)
-    tasks.spawn(partial(connections.recheck, keys, failed=_recheck_failed), name="keys", restart=_RETRY)
-    url = _url(mine.host, server)
+    server = await _listen(options, connections, process_request, handle_connection)
+    _register_metrics(metrics, connections, hub)
+    tasks.spawn(hub.run, name="hub", restart=_RESTART)
+    tasks.spawn(connections.sweep, name="deadlines", restart=_RESTART)
+    tasks.spawn(partial(connections.watch_revocations, log), name="revocations", restart=_RESTART)
+    tasks.spawn(partial(connections.recheck_keys, keys, failed=_recheck_failed), name="keys", restart=_RESTART)
+    url = _url(options.host, server)
     try:
-        runtime.publish(NAME, pid=os.getpid(), address=url)
-        yield Realtime(url, connections, hub)
+        runtime.publish(SERVICE_NAME, pid=os.getpid(), address=url)
+        yield RealtimeServer(url, connections, hub)
     finally:
         server.close(close_connections=False)
-        runtime.withdraw(NAME)
-        await connections.drain(mine.drain_s)
+        runtime.withdraw(SERVICE_NAME)
+        await connections.drain(options.drain_s)
         await server.wait_closed()
 
 
-async def _listen(mine: RealtimeSettings, connections: ConnectionRegistry, request: object, converse: object) -> Server:
+async def _listen(
+    options: RealtimeSettings, connections: ConnectionRegistry, process_request: object, handle_connection: object
+) -> Server:
     try:
         return await serve(
-            converse,  # type: ignore[arg-type]
-            mine.host,
-            mine.port,
+            handle_connection,  # type: ignore[arg-type]
+            options.host,
+            options.port,
             compression=None,
-            process_request=request,  # type: ignore[arg-type]
+            process_request=process_request,  # type: ignore[arg-type]
             create_connection=partial(Socket, observer=connections),  # type: ignore[arg-type]
-            open_timeout=OPEN_S,
-            ping_interval=None,  # ours: see socket.py
-            close_timeout=GRACE_S,
-            max_size=mine.message_bytes,
-            max_queue=_MAX_FRAMES,
+            open_timeout=OPEN_TIMEOUT_S,
+            ping_interval=None,  # socket.py sends pings
+            close_timeout=CLOSE_GRACE_S,
+            max_size=options.message_bytes,
+            max_queue=_MAX_QUEUED_FRAMES,
             write_limit=WRITE_LIMIT_BYTES,
             server_header=None,
             logger=_library_log,
         )
     except OSError as error:
         raise ConfigError(
-            f"The realtime server cannot listen on {mine.host} port {mine.port}: {error.strerror or error}.",
-            hint="Set realtime.host and realtime.port to what is free, or port to 0.",
+            f"The realtime server cannot listen on {options.host} port {options.port}: {error.strerror or error}.",
+            hint="Set realtime.host and realtime.port to a free address, or realtime.port to 0 for any free port.",
         ) from error
 
 
-def _hello(mine: RealtimeSettings) -> bytes:
-    limits = {"message_bytes": mine.message_bytes, "topics": mine.topics, "recover": mine.recover}
-    return message("hello", protocol=VERSION, heartbeat_s=mine.heartbeat_s, auth_s=mine.auth_s, limits=limits)
+def _encode_hello(options: RealtimeSettings) -> bytes:
+    limits = {"message_bytes": options.message_bytes, "topics": options.topics, "recover": options.recover}
+    return encode_push("hello", protocol=VERSION, heartbeat_s=options.heartbeat_s, auth_s=options.auth_s, limits=limits)
 
 
 def _url(host: str, server: Server) -> str:
@@ -164,23 +167,32 @@ def _url(host: str, server: Server) -> str:
 
 
 def _recheck_failed(error: Unreachable) -> None:
-    _log.warning("keys of open connections could not be looked up: %s", error)
+    _log.warning("the keys of open connections could not be checked: %s", error)
 
 
-def _watch(metrics: Metrics, connections: ConnectionRegistry, hub: Hub) -> None:
-    at_door, counts = connections.counts, hub.counts
+def _register_metrics(metrics: Metrics, connections: ConnectionRegistry, hub: Hub) -> None:
+    connection_counts, counts = connections.counts, hub.counts
     metrics.watch_connections(lambda: len(connections.clients))
     for name, help_text, read in (
         ("botctl_realtime_subscriptions", "Subscriptions to topics.", lambda: hub.subscriptions),
-        ("botctl_realtime_held_bytes", "Kept for clients that have not taken it.", lambda: connections.held_bytes),
-        ("botctl_realtime_stalled", "Clients for whom something waits.", lambda: connections.stalled),
-        ("botctl_realtime_opened_total", "Connections that were opened.", lambda: at_door.opened),
-        ("botctl_realtime_turned_away_total", "Connections refused at the door.", lambda: at_door.turned_away),
+        ("botctl_realtime_held_bytes", "Bytes that wait for clients.", lambda: connections.buffered_bytes),
+        ("botctl_realtime_stalled", "Clients with a backlog.", lambda: connections.stalled),
+        ("botctl_realtime_opened_total", "Connections that were opened.", lambda: connection_counts.opened),
+        ("botctl_realtime_turned_away_total", "Connections rejected by a limit.", lambda: connection_counts.rejected),
         ("botctl_realtime_events_total", "Events read from the log.", lambda: counts.events),
-        ("botctl_realtime_deliveries_total", "Events handed to clients.", lambda: counts.deliveries),
-        ("botctl_realtime_gaps_total", "Times a client was told of lost events.", lambda: counts.gaps),
-        ("botctl_realtime_recovered_total", "Histories that were whole.", lambda: counts.recovered),
-        ("botctl_realtime_not_recovered_total", "Histories that could not be whole.", lambda: counts.not_recovered),
+        ("botctl_realtime_deliveries_total", "Events sent to clients.", lambda: counts.deliveries),
+        ("botctl_realtime_gaps_total", "Times a client was told that events are lost.", lambda: counts.gaps),
+        ("botctl_realtime_recovered_total", "Subscriptions that got all missed events.", lambda: counts.recovered),
+        (
+            "botctl_realtime_not_recovered_total",
+            "Subscriptions that could not get all missed events.",
+            lambda: counts.not_recovered,
+        ),
     ):
         metrics.watch(name, help_text, read)
-    metrics.watch("botctl_realtime_ended_total", "Connections the server ended.", lambda: at_door.ended, label="reason")
+    metrics.watch(
+        "botctl_realtime_ended_total",
+        "Connections closed by the server.",
+        lambda: connection_counts.disconnected,
+        label="reason",
+    )

@@ -1,4 +1,4 @@
-"""One client's conversation: first its key, then what it asks for. A message is answered before the next is read."""
+"""The session of one client: it authenticates, then sends requests. Each is answered before the next is read."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from botctl.realtime.protocol import (
     RequestId,
     Subscribe,
     Unsubscribe,
-    parse,
-    place,
-    pushes,
-    refusal,
-    reply,
+    encode_error,
+    encode_events,
+    encode_reply,
+    parse_request,
+    position_fields,
 )
 from botctl.realtime.socket import Socket, chunks, text_frame
 
-MESSAGES: Final = "realtime.message"
-"""The name under which messages are counted by the limiter."""
+MESSAGE_POLICY: Final = "realtime.message"
+"""The limiter's name for messages."""
 _MAX_PAUSE_S: Final = 1.0
 
 
 class Admission(Protocol):
-    """Who lets keys in, and knows who is in."""
+    """Admits clients by their keys."""
 
-    def checking(self) -> AbstractContextManager[None]:
-        """From before a key is looked up until it is admitted: what is revoked meanwhile is not let in."""
+    def checking_key(self) -> AbstractContextManager[None]:
+        """Wrap the check of a key until its admission; a key that is revoked in between is not admitted."""
         ...
 
     def admit(self, client: Socket, key: ApiKey) -> CloseReason | None:
-        """Count ``client`` as one of ``key``; why not, if it may not come in."""
+        """Count ``client`` under ``key``; return why it is not admitted, or None."""
         ...
 
-    def refused(self, client: Socket, why: str) -> None:
-        """``client`` has shown a key that does not open."""
+    def record_refused_key(self, client: Socket, reason: str) -> None:
+        """Record that ``client`` sent an invalid key."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """What one connection may do."""
+    """The limits of one connection."""
 
     topics: int
     messages: Sequence[Limit]
@@ -63,7 +63,7 @@ class SessionLimits:
 
 @dataclass(eq=False, slots=True)
 class RealtimeSession:
-    """The conversation with ``client``."""
+    """The session of ``client``."""
 
     client: Socket
     hub: Hub
@@ -75,23 +75,23 @@ class RealtimeSession:
     topics: set[str] = field(default_factory=set, init=False)
 
     async def run(self) -> None:
-        """Answer until the connection ends."""
+        """Answer requests until the connection closes."""
         try:
             async for text in self.client:
                 if not self.client.is_open:
                     return
-                await self._hear(text)
+                await self._handle_message(text)
         except ConnectionClosed:
             return
         finally:
             self.hub.leave(self.client, self.topics)
 
-    async def _hear(self, text: str | bytes) -> None:
+    async def _handle_message(self, text: str | bytes) -> None:
         try:
-            request = parse(text)
+            request = parse_request(text)
         except BadMessage as error:
-            self._refuse(error.request_id, "bad message", str(error))
-            self.client.cut(CloseReason.BAD_MESSAGE, reason=str(error))
+            self._send_error(error.request_id, "bad message", str(error))
+            self.client.disconnect(CloseReason.BAD_MESSAGE, detail=str(error))
             return
         if self.key is None:
             await self._authenticate(request)
@@ -99,109 +99,111 @@ class RealtimeSession:
         if not await self._within_limits(request.id, self.key):
             return
         try:
-            await self._do(request, self.key)
+            await self._handle_request(request, self.key)
         except Unreachable:
-            self._refuse(request.id, "unavailable", "the events cannot be read at the moment", temporary=True)
+            self._send_error(request.id, "unavailable", "the events cannot be read at the moment", temporary=True)
 
-    async def _do(self, request: Request, key: ApiKey) -> None:
+    async def _handle_request(self, request: Request, key: ApiKey) -> None:
         match request:
             case Subscribe():
                 await self._subscribe(request, key)
             case Unsubscribe():
                 self.hub.leave(self.client, request.topics)
                 self.topics.difference_update(request.topics)
-                self._say(reply(request.id, "unsubscribe", topics=sorted(self.topics)))
+                self._send(encode_reply(request.id, "unsubscribe", topics=sorted(self.topics)))
             case Ping():
-                self._say(reply(request.id, "pong"))
+                self._send(encode_reply(request.id, "pong"))
             case Auth():
-                self._refuse(request.id, "authenticated", "this connection has its key already")
+                self._send_error(request.id, "authenticated", "this connection is authenticated already")
 
     async def _authenticate(self, request: Request) -> None:
         if not isinstance(request, Auth):
-            self._refuse(request.id, "not authenticated", "the first message is auth, with a key")
-            self.client.cut(CloseReason.NOT_AUTHENTICATED)
+            self._send_error(request.id, "not authenticated", "the first message must be auth, with a key")
+            self.client.disconnect(CloseReason.NOT_AUTHENTICATED)
             return
-        with self.admission.checking():
-            await self._show(request)
+        with self.admission.checking_key():
+            await self._check_key(request)
 
-    async def _show(self, request: Auth) -> None:
+    async def _check_key(self, request: Auth) -> None:
         try:
             key = await self.keys.check(request.key)
         except KeyRefused as error:
-            self.admission.refused(self.client, str(error))
-            self._refuse(request.id, "bad key", str(error))
-            self.client.cut(CloseReason.BAD_KEY, reason=str(error))
+            self.admission.record_refused_key(self.client, str(error))
+            self._send_error(request.id, "bad key", str(error))
+            self.client.disconnect(CloseReason.BAD_KEY, detail=str(error))
             return
         except Unreachable:
-            self._refuse(request.id, "unavailable", "keys cannot be checked at the moment", temporary=True)
-            self.client.cut(CloseReason.UNAVAILABLE)
+            self._send_error(request.id, "unavailable", "keys cannot be checked at the moment", temporary=True)
+            self.client.disconnect(CloseReason.UNAVAILABLE)
             return
         if not self.client.is_open:
             return
-        if (why := self.admission.admit(self.client, key)) is not None:
-            self._refuse(request.id, why.words, f"this key may not come in: {why.words}")
-            self.client.cut(why)
+        if (reason := self.admission.admit(self.client, key)) is not None:
+            self._send_error(request.id, reason.phrase, f"this key is not admitted: {reason.phrase}")
+            self.client.disconnect(reason)
             return
         self.key = key
         self.client.mark_authenticated()
-        self._say(reply(request.id, "auth", key={"id": key.id, "name": key.name, "topics": key.topics}))
+        self._send(encode_reply(request.id, "auth", key={"id": key.id, "name": key.name, "topics": key.topics}))
 
     async def _within_limits(self, request_id: RequestId, key: ApiKey) -> bool:
-        """Whether the message may be answered. If not, the next one is not read before it may be."""
+        """Whether the message may be answered. If not, wait until the next one may be."""
         subjects = {Scope.KEY: key.id, Scope.ADDRESS: address_subject(self.client.address)}
-        verdict = await self.limiter.check_subjects(MESSAGES, subjects, self.limits.messages)
+        verdict = await self.limiter.check_subjects(MESSAGE_POLICY, subjects, self.limits.messages)
         if not verdict.allowed:
             wait_s = round(verdict.retry_after_s, 3)
-            self._refuse(request_id, "throttled", f"limit: {verdict.limit}", temporary=True, retry_after_s=wait_s)
+            self._send_error(request_id, "throttled", f"limit: {verdict.limit}", temporary=True, retry_after_s=wait_s)
             await asyncio.sleep(min(verdict.retry_after_s, _MAX_PAUSE_S))
         return verdict.allowed
 
     async def _subscribe(self, request: Subscribe, key: ApiKey) -> None:
-        if closed := [topic for topic in request.topics if not key.may_read(topic)]:
-            self._refuse(request.id, "forbidden", f"this key does not open {', '.join(closed)}")
+        if forbidden := [topic for topic in request.topics if not key.may_read(topic)]:
+            self._send_error(request.id, "forbidden", f"this key may not read {', '.join(forbidden)}")
             return
         if len(self.topics.union(request.topics)) > self.limits.topics:
-            self._refuse(request.id, "too many topics", f"a connection has at most {self.limits.topics} topics")
+            self._send_error(request.id, "too many topics", f"a connection has at most {self.limits.topics} topics")
             return
-        self.hub.leave(self.client, request.topics)  # where it subscribes anew
+        self.hub.leave(self.client, request.topics)  # if it subscribes again
         self.topics.difference_update(request.topics)
-        found = await self._histories(request)
-        said = [_said(topic, history, request) for topic, history in found.items()]
-        self._say(reply(request.id, "subscribe", topics=said))
-        for topic, history in found.items():
-            frames = map(text_frame, pushes(topic, history.position.epoch, history.entries))
-            for piece in chunks(frames):
-                self.client.push(piece)
-        for topic, history in found.items():
+        histories = await self._histories(request)
+        topics = [_topic_fields(topic, history, request) for topic, history in histories.items()]
+        self._send(encode_reply(request.id, "subscribe", topics=topics))
+        for topic, history in histories.items():
+            frames = map(text_frame, encode_events(topic, history.position.epoch, history.entries))
+            for chunk in chunks(frames):
+                self.client.push(chunk)
+        for topic, history in histories.items():
             try:
                 await self.hub.join(self.client, topic, history.position)
             except HubFull:
-                self._refuse(request.id, "too many topics", f"the server cannot read {topic} as well", temporary=True)
-            except Unreachable:  # it was told that all is well: let it come back, and say where it is
-                self.client.cut(CloseReason.UNAVAILABLE)
+                self._send_error(
+                    request.id, "too many topics", f"the server reads too many topics to add {topic}", temporary=True
+                )
+            except Unreachable:  # it has the reply already, so it must reconnect with its position
+                self.client.disconnect(CloseReason.UNAVAILABLE)
             else:
                 self.topics.add(topic)
 
     async def _histories(self, request: Subscribe) -> dict[str, History]:
-        """What it missed, topic by topic, as far as there is room: its own history must not cut a client that reads."""
-        found: dict[str, History] = {}
-        room_bytes = max(0, self.hub.recover_bytes - self.client.queued_bytes)
+        """Return the missed events of each topic that fit: a client must not be disconnected by its own history."""
+        histories: dict[str, History] = {}
+        limit_bytes = max(0, self.hub.recover_bytes - self.client.queued_bytes)
         for topic in request.topics:
-            found[topic] = await self.hub.history(topic, request.after.get(topic), room_bytes=room_bytes)
-            room_bytes -= found[topic].size_bytes
-        return found
+            histories[topic] = await self.hub.history(topic, request.after.get(topic), limit_bytes=limit_bytes)
+            limit_bytes -= histories[topic].size_bytes
+        return histories
 
-    def _say(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         self.client.push(text_frame(data))
 
-    def _refuse(self, request_id: RequestId, code: str, sentence: str, **more: object) -> None:
-        self._say(refusal(request_id, code, sentence, **more))  # type: ignore[arg-type]
+    def _send_error(self, request_id: RequestId, code: str, message: str, **fields: object) -> None:
+        self._send(encode_error(request_id, code, message, **fields))  # type: ignore[arg-type]
 
 
-def _said(topic: str, history: History, request: Subscribe) -> dict[str, object]:
-    """Where the pushes of ``topic`` go on, and whether that is where the client was."""
+def _topic_fields(topic: str, history: History, request: Subscribe) -> dict[str, object]:
+    """Return where the pushes of ``topic`` continue, and whether the history was recovered."""
     after = request.after.get(topic)
     if after is None:
-        return place(topic, history.position)
+        return position_fields(topic, history.position)
     start = after._replace(epoch=history.position.epoch) if history.recovered else history.position
-    return place(topic, start) | {"recovered": history.recovered}
+    return position_fields(topic, start) | {"recovered": history.recovered}

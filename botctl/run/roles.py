@@ -151,14 +151,14 @@ def _own(name: str, path: str) -> Factory:
 
 def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
     """The files of the commands folder, held against what the registry has."""
-    from botctl.bot.compiled import Checks
+    from botctl.bot.compiled import ValidationContext
     from botctl.bot.loader import load
     from botctl.jobs.builtin import SHIPPED
 
     keep_old_names()
     settings = loaded.settings
     own = {job.name for job in SHIPPED}
-    checks = Checks(set(settings.roles), parse(settings.commands.throttle), registry.provides, own)
+    checks = ValidationContext(set(settings.roles), parse(settings.commands.throttle), registry.provides, own)
     return load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
 
 
@@ -171,7 +171,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     bot = registry.add(
         bot_service,
         name="bot",
-        also={*catalog.needs, Migrated},
+        also={*catalog.dependencies, Migrated},
         start_s=BOT_START_S,
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
@@ -188,7 +188,7 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
     jobs = Jobs((*SHIPPED, *catalog.jobs))
     registry.value(Jobs, jobs)
     needs = {need for job in jobs for need in job.needs}
-    scheduler = partial(job_scheduler, complete=not catalog.left_out)
+    scheduler = partial(job_scheduler, complete=not catalog.has_skipped_files)
     service = registry.add(
         scheduler,
         name="jobs",
@@ -202,7 +202,9 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
 
 def _add_realtime(registry: Registry, loaded: Loaded) -> type:
     """The server that streams events."""
-    from botctl.realtime.server import GRACE_S, Realtime, realtime_server
+    from botctl.realtime.server import CLOSE_GRACE_S, RealtimeServer, realtime_server
 
-    stop_s = loaded.settings.realtime.drain_s + GRACE_S + 2.0
-    return registry.add(realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=Realtime.ping)
+    stop_s = loaded.settings.realtime.drain_s + CLOSE_GRACE_S + 2.0
+    return registry.add(
+        realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=RealtimeServer.ping
+    )

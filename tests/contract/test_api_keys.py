@@ -15,7 +15,7 @@ from botctl.core.contracts.event_log import Position
 from botctl.core.contracts.events import Event, KeyCreated, KeyRevoked
 from botctl.core.errors import Unreachable, UsageError
 from tests.support.clock import ManualClock
-from tests.support.realtime import Auditing
+from tests.support.realtime import RecordingAuditor
 from tests.support.stores import tasks_for
 
 
@@ -36,7 +36,7 @@ class Office:
     def __init__(self, database: Any) -> None:
         self.database = database
         self.log: Any = Topics()
-        self.bus, self.auditor, self.clock = Bus(), Auditing(), ManualClock()
+        self.bus, self.auditor, self.clock = Bus(), RecordingAuditor(), ManualClock()
         self.events: list[Event] = []
         self.keys = MongoKeys(database[COLLECTION], self.log, self.bus, self.auditor, self.clock)
 

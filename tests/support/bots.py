@@ -1,4 +1,4 @@
-"""A real bot (disnake's client, botctl's pipeline) and a sandbox in one process; what it needs is made to order."""
+"""A real bot (disnake's client, botctl's pipeline) and a sandbox in one process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botctl.bot.compiled import Checks
+from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import Catalog, load
 from botctl.bot.service import BotService, bot_service
 from botctl.core.clock import Clock, SystemClock
@@ -41,12 +41,12 @@ shared_loop = pytest.mark.asyncio(loop_scope="module")
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 GUILD, BOT = "900000000000000001", "900000000000000010"
 ROLES = {"admin": RoleSettings(roles=("900000000000000201",)), "moderator": RoleSettings(users=("900000000000000102",))}
-"""ann is the admin by her Discord role, bob the moderator by his id, cat is nobody."""
+"""ann is admin by her Discord role, bob is moderator by his id, cat has no role."""
 
 
 @dataclass
 class FakeLimiter:
-    """Counts up to ``count`` of the first limit, per user and name; ``error`` is raised instead where set."""
+    """Counts uses per user and name, up to ``count`` of the first limit; raises ``error`` if it is set."""
 
     error: Exception | None = None
     used: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class FakeAuditor:
 
 @dataclass
 class FakeGuilds:
-    """Guild settings in memory; ``error`` is raised instead where set."""
+    """Guild settings in memory; raises ``error`` if it is set."""
 
     settings: dict[str, GuildSettings] = field(default_factory=dict)
     error: Exception | None = None
@@ -98,20 +98,20 @@ class FakeGuilds:
 
 
 @dataclass
-class Gates:
-    """A service of the operator's."""
+class CustomService:
+    """A service that the tests add: events to wait for, and a list of calls."""
 
     open: asyncio.Event = field(default_factory=asyncio.Event)
     never: asyncio.Event = field(default_factory=asyncio.Event)
-    seen: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Rig:
-    """A running bot, the people's side of its Discord, and what it told."""
+    """A running bot, a client of its sandbox, and the events it published."""
 
     service: BotService
-    people: SandboxClient
+    client: SandboxClient
     sandbox: Sandbox
     running: RunningServices
     events: list[Event]
@@ -119,24 +119,24 @@ class Rig:
     limiter: FakeLimiter
     guilds: FakeGuilds
 
-    async def say(
-        self, name: str, options: Mapping[str, str] | None = None, *, who: str = "ann", limit_s: float = 5.0
+    async def run_command(
+        self, name: str, options: Mapping[str, str] | None = None, *, user: str = "ann", limit_s: float = 5.0
     ) -> ReplySchema:
-        """Use a slash command and wait for its answer and its outcome."""
+        """Use a slash command; wait for its answer and its outcome."""
         call = SlashCall(name, options or {})
-        return await self.settled(await self.people.send(call, Identity(who), timeout_s=limit_s))
+        return await self.wait_until_idle(await self.client.send(call, Identity(user), timeout_s=limit_s))
 
-    async def menu(self, name: str, target: str, *, who: str = "ann") -> ReplySchema:
+    async def menu(self, name: str, target: str, *, user: str = "ann") -> ReplySchema:
         call = MenuCall(name, target, on_message=not target.startswith("@"))
-        return await self.settled(await self.people.send(call, Identity(who)))
+        return await self.wait_until_idle(await self.client.send(call, Identity(user)))
 
-    async def click(self, label: str, *, who: str = "ann", limit_s: float = 5.0) -> ReplySchema:
-        return await self.settled(await self.people.click(label, Identity(who), timeout_s=limit_s))
+    async def click(self, label: str, *, user: str = "ann", limit_s: float = 5.0) -> ReplySchema:
+        return await self.wait_until_idle(await self.client.click(label, Identity(user), timeout_s=limit_s))
 
-    async def submit(self, fields: Mapping[str, str], *, who: str = "ann") -> ReplySchema:
-        return await self.settled(await self.people.submit(fields, Identity(who)))
+    async def submit(self, fields: Mapping[str, str], *, user: str = "ann") -> ReplySchema:
+        return await self.wait_until_idle(await self.client.submit(fields, Identity(user)))
 
-    async def settled(self, reply: ReplySchema) -> ReplySchema:
+    async def wait_until_idle(self, reply: ReplySchema) -> ReplySchema:
         await until(lambda: self.service.in_flight == 0, what="the outcome")
         return reply
 
@@ -149,22 +149,22 @@ class Rig:
         return [event.result for event in self.finished]
 
 
-def text(reply: ReplySchema) -> str:
-    """What the person sees last, in words."""
+def last_text(reply: ReplySchema) -> str:
+    """Return the text of the last message that the user sees."""
     assert reply.messages, reply
     return reply.messages[-1].content
 
 
-def write(folder: Path, **files: str) -> Path:
-    """A commands folder with these files, by name without ``.py``."""
+def write_commands(folder: Path, **files: str) -> Path:
+    """Write a commands folder with these files, by name without ``.py``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in files.items():
         (folder / f"{name}.py").write_text(dedent(body))
     return folder
 
 
-def checks(**options: Any) -> Checks:
-    return Checks(roles=set(ROLES), limits=parse("100/1s per user"), **options)
+def validation_context(**options: Any) -> ValidationContext:
+    return ValidationContext(roles=set(ROLES), limits=parse("100/1s per user"), **options)
 
 
 def new_sandbox(url: str) -> Sandbox:
@@ -182,18 +182,18 @@ async def rig(
     token: str = TOKEN,
     values: Mapping[type, Any] | None = None,
 ) -> AsyncIterator[Rig]:
-    """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are further services.
+    """Run a bot with the commands of ``catalog`` (or of a folder); ``values`` are more services.
 
-    ``make`` is called with the URL of ``port``, or of a free one.
+    ``make`` gets the URL of ``port``, or of a free port.
     """
     if isinstance(catalog, Path):
-        catalog = load(catalog, checks())
+        catalog = load(catalog, validation_context())
     events: list[Event] = []
     bus, limiter, auditor, guilds = Bus(), FakeLimiter(), FakeAuditor(), FakeGuilds()
-    async with served(make, port=port) as discord, SandboxClient(discord.url, SECRET) as people:
+    async with served(make, port=port) as discord, SandboxClient(discord.url, SECRET) as client:
         with bus.listen(events.append, Event):
             registry = Registry(publish=bus.publish)
-            given: dict[Any, Any] = {
+            payload: dict[Any, Any] = {
                 Settings: settings or Settings(roles=ROLES),
                 DiscordAccess: DiscordAccess(token, discord.url),
                 Catalog: catalog,
@@ -203,8 +203,8 @@ async def rig(
                 Auditor: auditor,
                 GuildSettingsStore: guilds,
             }
-            for key, value in (given | dict(values or {})).items():
+            for key, value in (payload | dict(values or {})).items():
                 registry.value(key, value)
-            registry.add(bot_service, name="bot", also=catalog.needs, ping=BotService.ping, stop_s=15.0)
+            registry.add(bot_service, name="bot", also=catalog.dependencies, ping=BotService.ping, stop_s=15.0)
             async with registry.open() as running:
-                yield Rig(running.get(BotService), people, discord.sandbox, running, events, auditor, limiter, guilds)
+                yield Rig(running.get(BotService), client, discord.sandbox, running, events, auditor, limiter, guilds)

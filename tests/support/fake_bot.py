@@ -1,4 +1,4 @@
-"""A bot of a few lines that speaks to the sandbox without any library: commands in, scripted callbacks out."""
+"""A small bot without a library: it registers commands and answers them with scripted callbacks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HELLO, HEARTBEAT, IDENTIFY, DISPATCH = 10, 1, 2, 0
 
 @dataclass
 class FakeBot:
-    """``answers``: the name of a command or the custom id of a component or modal to its callback; None is silence.
+    """``answers``: the callback by command name or custom id; None for no answer.
 
-    A list is a callback, and what comes after it: ``(method, path behind the interaction's webhook, body)``.
+    A list is a callback and further requests: ``(method, path after the interaction's webhook, body)``.
     """
 
     url: str
@@ -29,7 +29,7 @@ class FakeBot:
     answers: Script
     http: aiohttp.ClientSession
     application_id: str = ""
-    heard: list[Json] = field(default_factory=list)
+    interactions: list[Json] = field(default_factory=list)
 
     async def call(self, method: str, path: str, body: Any) -> Any:
         headers = {"Authorization": f"Bot {self.token}"}
@@ -38,20 +38,20 @@ class FakeBot:
             return await answer.json(content_type=None) if answer.status == 200 else None
 
     async def answer(self, interaction: Json) -> None:
-        self.heard.append(interaction)
+        self.interactions.append(interaction)
         data = interaction["data"]
         scripted = self.answers.get(data.get("name") or data.get("custom_id"))
         body = scripted(interaction) if callable(scripted) else scripted
         first, *more = body if isinstance(body, list) else [body]
         if first is not None:
             await self.call("POST", f"/interactions/{interaction['id']}/{interaction['token']}/callback", first)
-        for method, path, said in more:
-            await self.call(method, f"/webhooks/{self.application_id}/{interaction['token']}{path}", said)
+        for method, path, payload in more:
+            await self.call(method, f"/webhooks/{self.application_id}/{interaction['token']}{path}", payload)
 
 
 @contextlib.asynccontextmanager
 async def fake_bot(url: str, token: str, commands: Sequence[Json], answers: Script) -> AsyncIterator[FakeBot]:
-    """A bot that is logged in at the sandbox and has registered ``commands``."""
+    """Connect to the sandbox and register ``commands``."""
     async with (
         aiohttp.ClientSession() as http,
         http.ws_connect(url.replace("http", "ws", 1) + "/?v=10&encoding=json") as ws,
@@ -82,7 +82,7 @@ async def _listen(bot: FakeBot, ws: aiohttp.ClientWebSocketResponse, group: asyn
 
 
 async def _beat(ws: aiohttp.ClientWebSocketResponse, every_s: float) -> None:
-    """Keep the session; the sandbox ends one that is silent."""
+    """Send heartbeats; the sandbox closes a session without them."""
     while True:
         await asyncio.sleep(every_s)
         await ws.send_json({"op": HEARTBEAT, "d": None})

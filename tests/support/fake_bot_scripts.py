@@ -1,4 +1,4 @@
-"""What the fake bot of the sandbox's tests can do: one command for each thing that a person can meet."""
+"""The commands of the fake bot: one for each kind of answer that a user can get."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMANDS: list[Json] = [
         "description": "Roll a die",
         "options": [{"type": 4, "name": "sides", "description": "How many", "min_value": 2}],
     },
-    {"name": "poll", "description": "Ask everybody"},
+    {"name": "poll", "description": "Ask everyone"},
     {"name": "feedback", "description": "Open a form"},
     {"name": "silent", "description": "Never answer"},
     {"name": "secret", "description": "Answer to one person"},
@@ -74,7 +74,7 @@ FORM: Json = {
 }
 
 
-def said(content: str, **more: Any) -> Json:
+def reply_with(content: str, **more: Any) -> Json:
     return {"type": 4, "data": {"content": content, **more}}
 
 
@@ -89,7 +89,7 @@ def _feedback(interaction: Json) -> Json:
         return {"type": 9, "data": FORM}
     rows = interaction["data"]["components"]
     fields = {row["components"][0]["custom_id"]: row["components"][0]["value"] for row in rows}
-    return said(f"Thank you for “{fields['subject']}”.", flags=64)
+    return reply_with(f"Thank you for “{fields['subject']}”.", flags=64)
 
 
 def _settings(interaction: Json) -> Json:
@@ -97,30 +97,30 @@ def _settings(interaction: Json) -> Json:
     if interaction["type"] == 4:
         keys = [key for key in ("locale", "log_channel") if options["key"] in key]
         return {"type": 8, "data": {"choices": [{"name": f"The {key}", "value": key} for key in keys]}}
-    return said(f"{options['key']} is now “{options['value']}”.")
+    return reply_with(f"{options['key']} is now “{options['value']}”.")
 
 
 def _menu(what: str) -> Any:
     def answer(interaction: Json) -> Json:
         data = interaction["data"]
         found = data["resolved"][what][data["target_id"]]
-        return said(found.get("username") or found["content"].upper(), flags=64)
+        return reply_with(found.get("username") or found["content"].upper(), flags=64)
 
     return answer
 
 
 ANSWERS: Json = {
-    "ping": said("Pong!"),
-    "roll": lambda interaction: said(f"You rolled **{_options(interaction).get('sides', 6)}**."),
+    "ping": reply_with("Pong!"),
+    "roll": lambda interaction: reply_with(f"You rolled **{_options(interaction).get('sides', 6)}**."),
     "poll": {"type": 4, "data": POLL},
     "pizza": lambda interaction: {
         "type": 7,
         "data": {**POLL, "content": f"{interaction['member']['user']['username']} wants pizza"},
     },
     "close": {"type": 6},
-    "drink": lambda interaction: said(f"Chosen: {interaction['data']['values'][0]}", flags=64),
+    "drink": lambda interaction: reply_with(f"Chosen: {interaction['data']['values'][0]}", flags=64),
     "feedback": _feedback,
-    "secret": said("Psst.", flags=64),
+    "secret": reply_with("Psst.", flags=64),
     "sorry": [
         {"type": 5},
         ("DELETE", "/messages/@original", None),

@@ -1,4 +1,4 @@
-"""A bot without a network: real disnake objects from payloads, and a notebook where Discord's web API would be."""
+"""A bot without a network: real disnake objects from payloads, and a fake of Discord's web API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from disnake.http import HTTPClient
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from botctl.bot.client import Bot
-from botctl.bot.decisions import RoleBook
+from botctl.bot.decisions import RoleGrants
 from botctl.bot.pipeline import Pipeline
 from botctl.core.clock import SystemClock
 from botctl.core.config.settings import DiscordSettings
@@ -26,27 +26,27 @@ _ids = itertools.count(1_500_000_000_000_000_000)
 LOADING = 1 << 7
 
 
-class Notebook(AsyncWebhookAdapter):
-    """What was answered, as ``(verb, content)`` by interaction; each answer takes one turn of the event loop."""
+class RecordingWebhooks(AsyncWebhookAdapter):
+    """Records answers as ``(verb, content)``; each answer takes one turn of the event loop."""
 
     def __init__(self) -> None:
         super().__init__()
         self.answers: list[tuple[str, str]] = []
         self.original: dict[str, Any] = {}
 
-    async def create_interaction_response(self, interaction_id: int, token: str, **given: Any) -> None:  # type: ignore[override]
+    async def create_interaction_response(self, interaction_id: int, token: str, **payload: Any) -> None:  # type: ignore[override]
         await asyncio.sleep(0)
-        data = given.get("data") or {}
-        kind = {4: "reply", 5: "defer", 6: "ack", 7: "update", 9: "form"}[given["type"]]
+        data = payload.get("data") or {}
+        kind = {4: "reply", 5: "defer", 6: "ack", 7: "update", 9: "form"}[payload["type"]]
         self.answers.append((kind, data.get("content") or ""))
         self.original = message(data.get("content") or "", LOADING if kind == "defer" else 0)
 
     async def get_original_interaction_response(self, *_: Any, **__: Any) -> Any:  # type: ignore[override]
         return self.original
 
-    async def edit_original_interaction_response(self, *_: Any, **given: Any) -> Any:  # type: ignore[override]
+    async def edit_original_interaction_response(self, *_: Any, **payload: Any) -> Any:  # type: ignore[override]
         await asyncio.sleep(0)
-        content = (given.get("payload") or {}).get("content") or ""
+        content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("edit", content))
         self.original = message(content)
         return self.original
@@ -56,9 +56,9 @@ class Notebook(AsyncWebhookAdapter):
         self.answers.append(("delete", self.original["content"]))
         self.original = {}
 
-    async def execute_webhook(self, *_: Any, **given: Any) -> Any:  # type: ignore[override]
+    async def execute_webhook(self, *_: Any, **payload: Any) -> Any:  # type: ignore[override]
         await asyncio.sleep(0)
-        content = (given.get("payload") or {}).get("content") or ""
+        content = (payload.get("payload") or {}).get("content") or ""
         self.answers.append(("followup", content))
         if self.original.get("flags", 0) & LOADING:  # Discord: the first follow-up fills a deferred answer
             self.original = message(content)
@@ -66,16 +66,16 @@ class Notebook(AsyncWebhookAdapter):
 
     @property
     def thinking(self) -> bool:
-        """Whether the person still sees "thinking…"."""
+        """Whether the user still sees "thinking…"."""
         return bool(self.original.get("flags", 0) & LOADING)
 
 
 @dataclass
 class Offline:
-    """A bot that is not connected, and what it told."""
+    """A bot that is not connected, with the events it published."""
 
     bot: Bot
-    notebook: Notebook
+    webhooks: RecordingWebhooks
     auditor: FakeAuditor
     limiter: FakeLimiter
     guilds: FakeGuilds
@@ -86,11 +86,11 @@ class Offline:
         return [event for event in self.events if isinstance(event, CommandFinished)]
 
     def receive(self, payload: dict[str, Any]) -> None:
-        """Let the gateway deliver an interaction."""
+        """Deliver an interaction as the gateway does."""
         self.bot._connection.parse_interaction_create(payload)
 
-    async def settled(self) -> None:
-        """Wait until nothing is under way; at most 200 turns of the loop, then it hangs."""
+    async def wait_until_idle(self) -> None:
+        """Wait until no interaction is under way; fail after 200 turns of the loop."""
         for _ in range(200):
             await asyncio.sleep(0)
             others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -101,24 +101,24 @@ class Offline:
 
 @contextmanager
 def offline() -> Iterator[Offline]:
-    """A bot without a network, in the running loop."""
+    """Create a bot without a network in the running loop."""
     events: list[Event] = []
-    notebook, auditor, limiter, guilds = Notebook(), FakeAuditor(), FakeLimiter(), FakeGuilds()
+    webhooks, auditor, limiter, guilds = RecordingWebhooks(), FakeAuditor(), FakeLimiter(), FakeGuilds()
     pipeline = Pipeline(
         publish=events.append,
         limiter=limiter,
         auditor=auditor,
         guilds=guilds,
         clock=SystemClock(),
-        roles=RoleBook(ROLES),
+        roles=RoleGrants(ROLES),
         limits=parse("5/10s per user"),
         grace_s=0.0,
     )
     bot = Bot(services=Services({}), publish=events.append, settings=DiscordSettings(), pipeline=pipeline)
     setattr(bot.http, f"_{HTTPClient.__name__}__session", None)
-    token = async_context.set(notebook)
+    token = async_context.set(webhooks)
     try:
-        yield Offline(bot, notebook, auditor, limiter, guilds, events)
+        yield Offline(bot, webhooks, auditor, limiter, guilds, events)
     finally:
         async_context.reset(token)
 
@@ -167,7 +167,7 @@ def interaction(kind: int, data: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def slash(name: str) -> dict[str, Any]:
-    """``/name``, with sub-commands: ``outer group deep``."""
+    """Return the payload of ``/name``, with sub-commands: ``outer group deep``."""
     root, *below = name.split()
     options: list[dict[str, Any]] = []
     for depth, word in enumerate(reversed(below)):
@@ -176,5 +176,5 @@ def slash(name: str) -> dict[str, Any]:
 
 
 def click(custom_id: str) -> dict[str, Any]:
-    """A press on a button."""
+    """Return the payload of a button click."""
     return interaction(3, {"component_type": 2, "custom_id": custom_id}, message=message("a message"))

@@ -30,7 +30,7 @@ from botctl.core.telemetry.metrics import Metrics, process_metrics
 from botctl.events.log import event_log
 from botctl.events.relay import Relay, relay
 from botctl.ratelimit.limiter import rate_limiter
-from botctl.realtime.server import Realtime, realtime_server
+from botctl.realtime.server import RealtimeServer, realtime_server
 from botctl.stores.mongo import Database
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.waiting import until
@@ -38,9 +38,7 @@ from tests.support.waiting import until
 TOPIC = DrainStarted.topic
 
 
-class Auditing:
-    """An auditor that keeps what it is given."""
-
+class RecordingAuditor:
     def __init__(self) -> None:
         self.entries: list[AuditEntry] = []
 
@@ -50,44 +48,44 @@ class Auditing:
 
 @dataclass
 class Rig:
-    """A server that runs, and the process around it."""
+    """A running server with its services."""
 
-    server: Realtime
+    server: RealtimeServer
     running: RunningServices
     bus: Bus
     log: EventLog
     keys: ApiKeys
     metrics: Metrics
-    auditor: Auditing
-    said: int = 0
+    auditor: RecordingAuditor
+    published: int = 0
 
     @property
     def http(self) -> str:
-        """Where its pages are."""
+        """The base URL of the HTTP pages."""
         return self.server.url.replace("ws://", "http://").removesuffix("/realtime")
 
-    def say(self, count: int = 1, *, padding: str = "") -> None:
+    def publish(self, count: int = 1, *, padding: str = "") -> None:
         """Publish ``count`` numbered events."""
         for _ in range(count):
-            self.said += 1
-            self.bus.publish(DrainStarted(reason=padding, in_flight=self.said, limit_s=0))
+            self.published += 1
+            self.bus.publish(DrainStarted(reason=padding, in_flight=self.published, limit_s=0))
 
-    async def settled(self) -> None:
-        """Wait until all that was said is in the log."""
-        line = self.running.get(Relay)
-        await until(lambda: line.behind == 0, what="the relay")
+    async def wait_for_relay(self) -> None:
+        """Wait until all published events are in the log."""
+        relay = self.running.get(Relay)
+        await until(lambda: relay.behind == 0, what="the relay")
 
     async def key(self, *topics: str) -> str:
-        """The text of a new key."""
+        """Create a key and return its text."""
         return (await self.keys.create("test", topics=topics or ("*",)))[1]
 
 
 @asynccontextmanager
 async def serving(redis: Redis, root: Path, *, database: Any = None, **options: Any) -> AsyncIterator[Rig]:
     """A server with ``options`` of ``[realtime]``; keys are in memory unless there is a ``database``."""
-    bus, auditor = Bus(), Auditing()
+    bus, auditor = Bus(), RecordingAuditor()
     registry = Registry(publish=bus.publish)
-    given: dict[Any, Any] = {
+    values: dict[Any, Any] = {
         Settings: Settings(realtime=RealtimeSettings(**({"drain_s": 0.5} | options))),
         Redis: redis,
         Database: database or MemoryDatabase(),
@@ -96,99 +94,101 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         Runtime: Runtime(root, lasting=True),
         Auditor: auditor,
     }
-    for key, value in given.items():
+    for key, value in values.items():
         registry.value(key, value)
     for factory in (event_log, relay, rate_limiter, api_keys, process_metrics):
         registry.add(factory)
-    registry.add(realtime_server, name="realtime", also=[Relay], ping=Realtime.ping)
+    registry.add(realtime_server, name="realtime", also=[Relay], ping=RealtimeServer.ping)
     async with registry.open() as running:
         get = running.get
-        yield Rig(get(Realtime), running, bus, get(EventLog), get(ApiKeys), get(Metrics), auditor)
+        yield Rig(get(RealtimeServer), running, bus, get(EventLog), get(ApiKeys), get(Metrics), auditor)
 
 
 @dataclass
 class Client:
-    """A client that reads all the time, unless it was told to `stall`."""
+    """A client that reads all the time."""
 
     connection: ClientConnection
     hello: dict[str, Any] = field(default_factory=dict)
-    heard: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
     requests: int = 0
 
-    async def call(self, kind: str, **fields: Any) -> dict[str, Any]:
+    async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Send a request and wait for its reply."""
         self.requests += 1
-        mine = self.requests
-        await self.connection.send(json.dumps({"type": kind, "id": mine} | fields))
-        await until(lambda: self.reply(mine) is not None or self.code is not None, what=f"a reply to {kind}")
-        return self.reply(mine) or {}
+        request_id = self.requests
+        await self.connection.send(json.dumps({"type": kind, "id": request_id} | fields))
+        await until(lambda: self.reply(request_id) is not None or self.code is not None, what=f"a reply to {kind}")
+        return self.reply(request_id) or {}
 
     def reply(self, request_id: int) -> dict[str, Any] | None:
-        return next((each for each in self.heard if each.get("id") == request_id), None)
+        return next((message for message in self.messages if message.get("id") == request_id), None)
 
     @property
     def code(self) -> int | None:
-        """The code that the connection was closed with."""
+        """The close code of the connection."""
         return self.connection.close_code
 
-    async def ended(self) -> int | None:
-        """Wait for the end; returns its code."""
+    async def wait_closed(self) -> int | None:
+        """Wait until the connection is closed; return the close code."""
         await until(lambda: self.code is not None, what="the end of the connection")
         return self.code
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [each for each in self.heard if each["type"] == kind]
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.messages if message["type"] == kind]
 
     @property
     def offsets(self) -> list[int]:
-        return [each["offset"] for each in self.of("event")]
+        return [message["offset"] for message in self.of_type("event")]
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of the events of `Rig.say`."""
-        return [each["event"]["data"]["in_flight"] for each in self.of("event")]
+        """The numbers of the events of `Rig.publish`."""
+        return [message["event"]["data"]["in_flight"] for message in self.of_type("event")]
 
-    async def seen(self, count: int) -> None:
-        """Wait until ``count`` events have come."""
-        await until(lambda: len(self.of("event")) >= count, what=f"{count} events (there are {len(self.of('event'))})")
+    async def wait_for_events(self, count: int) -> None:
+        """Wait until ``count`` events have arrived."""
+        await until(
+            lambda: len(self.of_type("event")) >= count, what=f"{count} events (there are {len(self.of_type('event'))})"
+        )
 
     @property
     def position(self) -> dict[str, dict[str, Any]]:
-        """Where it is, as it says when it comes back."""
-        last = self.of("event")[-1]
+        """The position to send when the client reconnects."""
+        last = self.of_type("event")[-1]
         return {last["topic"]: {"epoch": last["epoch"], "offset": last["offset"]}}
 
     async def read(self) -> None:
-        """Hear everything, until the connection ends."""
+        """Read until the connection is closed."""
         try:
             async for text in self.connection:
-                self.heard.append(json.loads(text))
+                self.messages.append(json.loads(text))
         except ConnectionClosed:
             pass
 
 
 @asynccontextmanager
-async def client(url: str, key: str | None = None, *topics: str, after: Any = None) -> AsyncIterator[Client]:
-    """A client; with a key it is authenticated, with topics subscribed."""
+async def open_client(url: str, key: str | None = None, *topics: str, after: Any = None) -> AsyncIterator[Client]:
+    """Connect; with ``key`` authenticate, with ``topics`` subscribe."""
     async with connect(url, compression=None, ping_interval=None, close_timeout=1) as connection:
-        one = Client(connection)
-        reading = asyncio.create_task(one.read())
+        client = Client(connection)
+        reading = asyncio.create_task(client.read())
         try:
-            await until(lambda: bool(one.heard), what="hello")
-            one.hello = one.heard.pop(0)
+            await until(lambda: bool(client.messages), what="hello")
+            client.hello = client.messages.pop(0)
             if key is not None:
-                assert (await one.call("auth", key=key))["type"] == "auth"
+                assert (await client.request("auth", key=key))["type"] == "auth"
             if topics:
                 fields = {"after": after} if after else {}
-                assert (await one.call("subscribe", topics=list(topics), **fields))["type"] == "subscribe"
-            yield one
+                assert (await client.request("subscribe", topics=list(topics), **fields))["type"] == "subscribe"
+            yield client
         finally:
             connection.transport.abort()
             await reading
 
 
 class Stalled:
-    """A client that has subscribed, and reads nothing any more: a plain socket, so that nothing reads in secret."""
+    """A client that subscribes and then stops reading: a plain socket, so that no library reads in the background."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -215,10 +215,10 @@ class Stalled:
 
     @staticmethod
     async def _until(sock: socket.socket, what: bytes) -> None:
-        said = b""
+        reply_ = b""
         async with asyncio.timeout(10):
-            while what not in said:
-                said += await asyncio.get_running_loop().sock_recv(sock, 4096)
+            while what not in reply_:
+                reply_ += await asyncio.get_running_loop().sock_recv(sock, 4096)
 
     async def send(self, data: bytes) -> None:
         """Send raw bytes."""
@@ -229,7 +229,7 @@ class Stalled:
 
 
 def masked(data: bytes, opcode: int = 1) -> bytes:
-    """A frame as clients send it, masked with zeros. RFC 6455, section 5.2."""
+    """Return a client's frame, masked with zeros. RFC 6455, section 5.2."""
     assert len(data) < 65_536
     length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
     return bytes([0x80 | opcode]) + length + bytes(4) + data

@@ -1,4 +1,4 @@
-"""The bot against the sandbox: every interaction is answered, and comes to one outcome, whatever disnake does."""
+"""The bot against the sandbox: every interaction has one answer and one outcome, whatever disnake does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.suggest import Question
-from tests.support.bots import GUILD, Rig, rig, shared_loop, text, write
+from tests.support.bots import GUILD, Rig, last_text, rig, shared_loop, write_commands
 
 COMMANDS = """
     import asyncio
@@ -357,7 +357,7 @@ COG = """
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bot(tmp_path_factory: pytest.TempPathFactory):
-    folder = write(tmp_path_factory.mktemp("bot") / "commands", all=COMMANDS, plain=COG)
+    folder = write_commands(tmp_path_factory.mktemp("bot") / "commands", all=COMMANDS, plain=COG)
     async with rig(folder) as running:
         running.service.bot.pipeline.grace_s = 0.3
         yield running
@@ -365,7 +365,7 @@ async def bot(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(autouse=True)
 def fresh(request: pytest.FixtureRequest):
-    """What is shared by the tests of the module says nothing of the test before."""
+    """Reset what the tests of the module share."""
     if "bot" in request.fixturenames:
         running: Rig = request.getfixturevalue("bot")
         running.events.clear()
@@ -380,7 +380,7 @@ FAILED = "Something went wrong"
 
 @shared_loop
 @pytest.mark.parametrize(
-    ("command", "result", "said"),
+    ("command", "result", "expected"),
     [
         ("ping", "ok", "pong"),
         ("fail", "failed", FAILED),
@@ -413,26 +413,24 @@ FAILED = "Something went wrong"
         ("p_sour", "denied", "how sour"),
     ],
 )
-async def test_every_shape_of_command_is_answered_with_one_outcome(bot: Rig, command: str, result: str, said: str):
-    """Groups, checks, hooks, local handlers, listeners, cancellation: one start, one outcome, one entry, one answer."""
+async def test_every_command_has_one_outcome_and_one_answer(bot: Rig, command: str, result: str, expected: str):
     options = {"n": "3"} if command == "p_convert" else {}
-    before = {message.id for message in await bot.people.messages(Identity("ann"))}
-    reply = await bot.say(command, options)
+    before = {message.id for message in await bot.client.messages(Identity("ann"))}
+    reply = await bot.run_command(command, options)
     assert bot.results == [result]
     assert bot.finished[0].name == command
     assert len(bot.auditor.entries) == 1
     assert sum(event.type == "command.started" for event in bot.events) == 1
-    messages = [message for message in await bot.people.messages(Identity("ann")) if message.id not in before]
-    assert said in " | ".join(message.content for message in [*reply.messages, *messages])
+    messages = [message for message in await bot.client.messages(Identity("ann")) if message.id not in before]
+    assert expected in " | ".join(message.content for message in [*reply.messages, *messages])
 
 
 @shared_loop
-async def test_a_failure_has_one_number_in_the_reply_the_log_and_the_record(bot: Rig, caplog: pytest.LogCaptureFixture):
-    """The error id that the person is told leads to the traceback."""
-    reply = await bot.say("fail")
+async def test_error_id_links_the_reply_the_log_and_the_audit(bot: Rig, caplog: pytest.LogCaptureFixture):
+    reply = await bot.run_command("fail")
     event = bot.finished[0]
     assert event.error_id is not None
-    assert event.error_id in text(reply)
+    assert event.error_id in last_text(reply)
     assert reply.messages[-1].ephemeral
     assert bot.auditor.entries[0].error == event.error_id
     line = next(record for record in caplog.records if getattr(record, "error_id", None) == event.error_id)
@@ -442,127 +440,121 @@ async def test_a_failure_has_one_number_in_the_reply_the_log_and_the_record(bot:
 
 
 @shared_loop
-async def test_options_come_as_their_annotations_say(bot: Rig):
-    """Ranges, enums, users and defaults are disnake's."""
-    assert "okok Colour.red bob" in text(await bot.say("echo", {"word": "ok", "times": "2", "whom": "@bob"}))
-    assert "hey b None" in text(await bot.say("echo", {"word": "hey", "colour": "blue"}))
+async def test_options_are_converted_by_their_annotations(bot: Rig):
+    assert "okok Colour.red bob" in last_text(
+        await bot.run_command("echo", {"word": "ok", "times": "2", "whom": "@bob"})
+    )
+    assert "hey b None" in last_text(await bot.run_command("echo", {"word": "hey", "colour": "blue"}))
 
 
 @shared_loop
-async def test_autocompletion_is_only_measured(bot: Rig):
-    """No invocation and no audit entry; an error is logged, and the person simply gets no suggestions."""
-    choices = await bot.people.complete(Question("echo", {}, "word", "a", 0), Identity("ann"))
+async def test_autocompletion_is_measured_but_not_audited(bot: Rig):
+    """An error is logged, and the user gets no suggestions."""
+    choices = await bot.client.complete(Question("echo", {}, "word", "a", 0), Identity("ann"))
     assert [choice.value for choice in choices] == ["apple"]
-    await bot.people.complete(Question("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
-    seen = [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
-    assert [(event.name, event.ok) for event in seen] == [("echo", True), ("echo", False)]
+    await bot.client.complete(Question("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
+    answered = [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
+    assert [(event.name, event.ok) for event in answered] == [("echo", True), ("echo", False)]
     assert bot.finished == []
     assert bot.auditor.entries == []
 
 
 @shared_loop
-@pytest.mark.parametrize(("who", "result"), [("ann", "ok"), ("bob", "ok"), ("cat", "denied")])
-async def test_roles_come_from_discord_users_and_discord_roles(bot: Rig, who: str, result: str):
-    """ann is admin by her Discord role, bob moderator by his id; cat is told what she would need."""
-    reply = await bot.say("secret", who=who)
+@pytest.mark.parametrize(("user", "result"), [("ann", "ok"), ("bob", "ok"), ("cat", "denied")])
+async def test_roles_are_granted_to_users_and_to_discord_roles(bot: Rig, user: str, result: str):
+    reply = await bot.run_command("secret", user=user)
     assert bot.results == [result]
-    assert ("admin / moderator" in text(reply)) is (result == "denied")
+    assert ("admin / moderator" in last_text(reply)) is (result == "denied")
 
 
 @shared_loop
-async def test_a_nested_command_inherits_roles_unless_it_says_otherwise(bot: Rig):
-    """`outer` is for admins, `outer open` for everybody."""
-    await bot.say("outer first", who="cat")
-    await bot.say("outer group deep", who="cat")
-    await bot.say("outer open", who="cat")
+async def test_nested_command_inherits_roles_unless_it_sets_its_own(bot: Rig):
+    await bot.run_command("outer first", user="cat")
+    await bot.run_command("outer group deep", user="cat")
+    await bot.run_command("outer open", user="cat")
     assert bot.results == ["denied", "denied", "ok"]
 
 
 @shared_loop
-async def test_who_comes_too_often_is_told_when_to_come_back(bot: Rig):
-    """The throttle refuses; its policy and the time stand in the record."""
-    await bot.say("once")
-    reply = await bot.say("once")
-    assert "10 s" in text(reply)
+async def test_throttled_user_is_told_when_to_try_again(bot: Rig):
+    await bot.run_command("once")
+    reply = await bot.run_command("once")
+    assert "10 s" in last_text(reply)
     assert bot.results == ["ok", "throttled"]
     assert (bot.finished[1].reason, bot.finished[1].retry_after_s) == ("1/10s per user", 10.0)
 
 
 @shared_loop
-async def test_a_cogs_own_cooldown_and_permissions_are_refusals_too(bot: Rig):
-    """disnake's CommandOnCooldown is THROTTLED, MissingPermissions is DENIED."""
-    await bot.say("p_cool")
-    await bot.say("p_cool")
-    reply = await bot.say("p_admin", who="cat")
+async def test_cooldown_and_permissions_of_a_cog_are_refusals(bot: Rig):
+    await bot.run_command("p_cool")
+    await bot.run_command("p_cool")
+    reply = await bot.run_command("p_admin", user="cat")
     assert bot.results == ["ok", "throttled", "denied"]
-    assert "Administrator" in text(reply)
+    assert "Administrator" in last_text(reply)
 
 
 @shared_loop
 @pytest.mark.parametrize(
     ("disabled", "command"), [("outer", "outer open"), ("outer open", "outer open"), ("p_fine", "p_fine")]
 )
-async def test_a_guild_switches_commands_off(bot: Rig, disabled: str, command: str):
-    """By the whole name or its beginning, plain cogs too, and in the guild's own language."""
+async def test_disabled_command_is_denied_in_the_guild_language(bot: Rig, disabled: str, command: str):
+    """It is disabled by its full name or the first part of it; plain cogs too."""
     bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({disabled}), locale="de")
-    reply = await bot.say(command)
+    reply = await bot.run_command(command)
     assert bot.results == ["denied"]
-    assert "ausgeschaltet" in text(reply)
+    assert "ausgeschaltet" in last_text(reply)
 
 
 @shared_loop
-async def test_stores_that_are_down_do_not_stop_commands(bot: Rig):
-    """A limiter that fails lets through; guild settings are what was last seen; roles need no store."""
+async def test_commands_run_without_stores(bot: Rig):
+    """Without the limiter every use is allowed; guild settings are the last known ones; roles need no store."""
     bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({"p_fine"}))
-    await bot.say("p_fine")
+    await bot.run_command("p_fine")
     bot.guilds.error = bot.limiter.error = ConnectionError("down")
     pipeline = bot.service.bot.pipeline
     before = pipeline.limiter_failures.count, pipeline.settings_failures.count
-    await bot.say("p_fine")
-    await bot.say("ping")
-    await bot.say("secret", who="cat")
+    await bot.run_command("p_fine")
+    await bot.run_command("ping")
+    await bot.run_command("secret", user="cat")
     assert bot.results == ["denied", "denied", "ok", "denied"]
     assert pipeline.limiter_failures.count == before[0] + 1
     assert pipeline.settings_failures.count == before[1] + 3
 
 
 @shared_loop
-async def test_a_store_that_hangs_is_not_waited_for(bot: Rig, monkeypatch: pytest.MonkeyPatch):
-    """A decision that takes longer than DECISION_S is made without the store."""
-
+async def test_hanging_store_delays_a_command_only_briefly(bot: Rig, monkeypatch: pytest.MonkeyPatch):
     async def hang(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(pipeline_module, "DECISION_S", 0.02)
+    monkeypatch.setattr(pipeline_module, "ADMISSION_TIMEOUT_S", 0.02)
     monkeypatch.setattr(bot.limiter, "check", hang)
     monkeypatch.setattr(bot.guilds, "get", hang)
-    assert text(await bot.say("ping")) == "pong"
-    assert "admin" in text(await bot.say("secret", who="cat"))
+    assert last_text(await bot.run_command("ping")) == "pong"
+    assert "admin" in last_text(await bot.run_command("secret", user="cat"))
 
 
 @shared_loop
-async def test_a_slow_command_is_deferred_by_itself(bot: Rig, monkeypatch: pytest.MonkeyPatch):
-    """The first reply fills the deferred answer, the next one follows up."""
+async def test_slow_command_is_deferred_automatically(bot: Rig, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bot.service.bot.pipeline, "_defer_after_s", 0.02)
-    await bot.say("slow")
-    messages = await bot.people.messages(Identity("ann"))
+    await bot.run_command("slow")
+    messages = await bot.client.messages(Identity("ann"))
     assert [message.content for message in messages[-2:]] == ["at last", "and more"]
     assert [message.ephemeral for message in messages[-2:]] == [True, False]
     assert bot.results == ["ok"]
 
 
 @shared_loop
-async def test_buttons_and_forms_are_invocations_of_their_own(bot: Rig):
-    """Named by command and handler; parts of the custom id are arguments; an exception is a failure like any other."""
-    await bot.say("buttons")
-    assert text(await bot.click("Explode")).startswith(FAILED)
+async def test_buttons_and_forms_are_separate_invocations(bot: Rig):
+    """Their names are the command and the handler; parts of the custom id are arguments."""
+    await bot.run_command("buttons")
+    assert last_text(await bot.click("Explode")).startswith(FAILED)
     assert (await bot.click("Quiet", limit_s=0.1)).state == "deferred_update"
     assert (await bot.click("Form")).state == "modal"
-    assert text(await bot.submit({"name": "ann"})) == "hello ann x"
+    assert last_text(await bot.submit({"name": "ann"})) == "hello ann x"
     await bot.click("Form")
-    assert text(await bot.submit({"name": "boom"})).startswith(FAILED)
+    assert last_text(await bot.submit({"name": "boom"})).startswith(FAILED)
     assert (await bot.click("Count")).state == "updated"
-    assert text(await bot.click("Count")) == "counted 2"
+    assert last_text(await bot.click("Count")) == "counted 2"
     assert [(event.kind, event.name, event.result) for event in bot.finished[1:]] == [
         ("component", "buttons:explode", "failed"),
         ("component", "buttons:quiet", "ok"),
@@ -577,31 +569,28 @@ async def test_buttons_and_forms_are_invocations_of_their_own(bot: Rig):
 
 
 @shared_loop
-async def test_a_button_of_long_ago_says_so(bot: Rig):
-    """Nobody handles it: INVALID, and the person is told, not left with "This interaction failed"."""
-    await bot.say("buttons")
-    assert text(await bot.click("Gone")) == "This no longer works."
+async def test_button_without_a_handler_is_answered_as_invalid(bot: Rig):
+    await bot.run_command("buttons")
+    assert last_text(await bot.click("Gone")) == "This no longer works."
     assert bot.results == ["ok", "invalid"]
 
 
 @shared_loop
 async def test_buttons_of_a_disabled_command_are_disabled_too(bot: Rig):
-    """A component goes by the rules and the name of its command."""
-    await bot.say("buttons")
+    await bot.run_command("buttons")
     bot.guilds.settings[GUILD] = GuildSettings(disabled=frozenset({"buttons"}))
-    assert "switched off" in text(await bot.click("Quiet"))
+    assert "switched off" in last_text(await bot.click("Quiet"))
     assert bot.results == ["ok", "denied"]
 
 
 @shared_loop
-async def test_views_of_plain_cogs_come_by_the_gate(bot: Rig):
-    """A view's callback is the handler of its button: measured, throttled, and its errors are outcomes."""
-    await bot.say("p_view")
-    assert text(await bot.click("Fine")) == "view answered"
-    assert text(await bot.click("Broken")).startswith(FAILED)
-    assert text(await bot.click("Leave")).startswith(FAILED)
+async def test_views_of_plain_cogs_go_through_the_pipeline(bot: Rig):
+    await bot.run_command("p_view")
+    assert last_text(await bot.click("Fine")) == "view answered"
+    assert last_text(await bot.click("Broken")).startswith(FAILED)
+    assert last_text(await bot.click("Leave")).startswith(FAILED)
     bot.limiter.used["view", bot.finished[0].user] = 1000
-    assert "Not so fast" in text(await bot.click("Fine"))
+    assert "Not so fast" in last_text(await bot.click("Fine"))
     assert [(event.name, event.result) for event in bot.finished[1:]] == [
         ("view", "ok"),
         ("view", "failed"),
@@ -611,23 +600,21 @@ async def test_views_of_plain_cogs_come_by_the_gate(bot: Rig):
 
 
 @shared_loop
-async def test_who_waits_for_a_button_gets_it(bot: Rig):
-    """`bot.wait_for` goes on to work: its answer comes a moment later, from another invocation."""
-    asked = asyncio.create_task(bot.people.send(SlashCall("p_wait"), Identity("ann")))
-    await asked
-    reply = await bot.people.click("Waited", Identity("ann"))
-    await bot.settled(reply)
-    assert text(reply) == "thank you"
+async def test_wait_for_receives_a_button_click(bot: Rig):
+    sending = asyncio.create_task(bot.client.send(SlashCall("p_wait"), Identity("ann")))
+    await sending
+    reply = await bot.client.click("Waited", Identity("ann"))
+    await bot.wait_until_idle(reply)
+    assert last_text(reply) == "thank you"
     assert sorted(bot.results) == ["ok", "ok"]
 
 
 @shared_loop
-async def test_menus_of_users_and_messages_work_alike(bot: Rig):
-    """UserCommand, MessageCommand, and a plain one that fails."""
-    assert text(await bot.menu("Who", "@bob")) == "this is bob"
-    await bot.people.send("quote me", Identity("cat"))
-    assert text(await bot.menu("Quote", "last")) == "> quote me"
-    assert text(await bot.menu("Plain user", "@bob")).startswith(FAILED)
+async def test_user_and_message_commands_are_answered(bot: Rig):
+    assert last_text(await bot.menu("Who", "@bob")) == "this is bob"
+    await bot.client.send("quote me", Identity("cat"))
+    assert last_text(await bot.menu("Quote", "last")) == "> quote me"
+    assert last_text(await bot.menu("Plain user", "@bob")).startswith(FAILED)
     assert [(event.kind, event.result) for event in bot.finished] == [
         ("user", "ok"),
         ("message", "ok"),
@@ -635,11 +622,10 @@ async def test_menus_of_users_and_messages_work_alike(bot: Rig):
     ]
 
 
-async def test_components_outlive_the_process(tmp_path: Path):
-    """A button of the last run works in this one: its custom id says all it needs."""
-    folder = write(tmp_path / "commands", all=COMMANDS)
+async def test_button_works_after_a_restart(tmp_path: Path):
+    folder = write_commands(tmp_path / "commands", all=COMMANDS)
     async with rig(folder) as first:
-        await first.say("buttons")
+        await first.run_command("buttons")
         sandbox = first.sandbox
     async with rig(folder, make=lambda _: sandbox, port=int(sandbox.url.rpartition(":")[2])) as second:
-        assert text(await second.click("Count")) == "counted 1"
+        assert last_text(await second.click("Count")) == "counted 1"

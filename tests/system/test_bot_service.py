@@ -1,4 +1,4 @@
-"""The bot as a service: it is ready when Discord sends, says why when it cannot, and comes back by itself."""
+"""The bot as a service: readiness, errors at the start, reconnects, drain."""
 
 from __future__ import annotations
 
@@ -14,46 +14,45 @@ from botctl.core.errors import CommandFaults, ConfigError, DeadToken
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.server import Sandbox
-from tests.support.bots import BOT, ROLES, Gates, new_sandbox, rig, text, write
+from tests.support.bots import BOT, ROLES, CustomService, last_text, new_sandbox, rig, write_commands
 from tests.support.waiting import until
 
-GATED = """
+COMMANDS = """
     from botctl import Command, Context
-    from tests.support.bots import Gates
+    from tests.support.bots import CustomService
 
     class Quick(Command):
         "It finishes when the gate opens."
-        def __init__(self, gates: Gates) -> None:
-            self.gates = gates
+        def __init__(self, custom: CustomService) -> None:
+            self.custom = custom
         async def execute(self, ctx: Context) -> None:
-            await self.gates.open.wait()
+            await self.custom.open.wait()
             await ctx.reply("finished")
 
     class Endless(Command):
         "It never finishes."
-        def __init__(self, gates: Gates) -> None:
-            self.gates = gates
+        def __init__(self, custom: CustomService) -> None:
+            self.custom = custom
         async def execute(self, ctx: Context) -> None:
             await ctx.defer()
-            await self.gates.never.wait()
+            await self.custom.never.wait()
 """
 
 
-async def test_a_drain_lets_finish_then_stops_the_rest_and_tells_them(tmp_path: Path):
-    """One command finishes in time, one is cancelled and its person told, a new one is refused."""
-    gates = Gates()
-    async with rig(write(tmp_path / "commands", a=GATED), values={Gates: gates}) as bot:
-        quick = asyncio.create_task(bot.people.send(SlashCall("quick"), Identity("ann")))
-        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
+async def test_drain_waits_then_cancels_and_notifies_users(tmp_path: Path):
+    custom = CustomService()
+    async with rig(write_commands(tmp_path / "commands", a=COMMANDS), values={CustomService: custom}) as bot:
+        quick = asyncio.create_task(bot.client.send(SlashCall("quick"), Identity("ann")))
+        endless = asyncio.create_task(bot.client.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
         await until(lambda: bot.service.in_flight == 2)
         drain = asyncio.create_task(bot.service.drain(0.3))
         await until(lambda: any(isinstance(event, DrainStarted) for event in bot.events))
-        assert "restarting" in text(await bot.people.send(SlashCall("quick"), Identity("cat")))
-        gates.open.set()
-        assert text(await quick) == "finished"
+        assert "restarting" in last_text(await bot.client.send(SlashCall("quick"), Identity("cat")))
+        custom.open.set()
+        assert last_text(await quick) == "finished"
         await drain
         await endless
-        shown = [message.content for message in await bot.people.messages(Identity("bob"))]
+        shown = [message.content for message in await bot.client.messages(Identity("bob"))]
         assert any("had to stop this" in content for content in shown)
         assert sorted((event.name, event.result) for event in bot.finished) == [
             ("endless", "cancelled"),
@@ -63,34 +62,34 @@ async def test_a_drain_lets_finish_then_stops_the_rest_and_tells_them(tmp_path: 
 
 
 async def test_stopping_the_service_drains_it(tmp_path: Path):
-    """Nobody called drain: the service does so itself before it closes the gateway."""
     settings = Settings(roles=ROLES, shutdown=ShutdownSettings(drain_s=0.05))
-    async with rig(write(tmp_path / "commands", a=GATED), values={Gates: Gates()}, settings=settings) as bot:
-        endless = asyncio.create_task(bot.people.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
+    async with rig(
+        write_commands(tmp_path / "commands", a=COMMANDS), values={CustomService: CustomService()}, settings=settings
+    ) as bot:
+        endless = asyncio.create_task(bot.client.send(SlashCall("endless"), Identity("bob"), timeout_s=0.1))
         await until(lambda: bot.service.in_flight == 1)
         await endless
     assert bot.results == ["cancelled"]
 
 
-async def test_a_lost_connection_is_news_and_comes_back(tmp_path: Path):
-    """disconnected and DEGRADED, then resumed and READY; commands work again."""
+async def test_lost_connection_degrades_the_service_until_it_resumes(tmp_path: Path):
     ping = 'from botctl import Command\n\nclass Ping(Command):\n    "P."\n    async def execute(self, ctx):\n'
-    async with rig(write(tmp_path / "commands", a=ping + "        await ctx.reply('pong')\n")) as bot:
+    async with rig(write_commands(tmp_path / "commands", a=ping + "        await ctx.reply('pong')\n")) as bot:
         line = next(iter(bot.sandbox.sessions.connected())).line
         assert line is not None
         line.abort()
         await until(lambda: any(isinstance(e, GatewayChanged) and e.state == "resumed" for e in bot.events), limit_s=15)
         states = [event.new for event in bot.events if isinstance(event, ServiceChanged) and event.service == "bot"]
         assert states[-2:] == ["degraded", "ready"]
-        assert text(await bot.say("ping")) == "pong"
+        assert last_text(await bot.run_command("ping")) == "pong"
 
 
-async def test_handlers_of_events_hear_them_with_their_services(tmp_path: Path):
-    """`@on`: one that raises is logged and goes on; sync functions work too."""
+async def test_event_handlers_get_events_and_services(tmp_path: Path):
+    """An exception of a handler is logged, and it gets the next event; sync functions work too."""
     body = """
         from botctl import Command, on
         from botctl.core.contracts.events import CommandFinished
-        from tests.support.bots import Gates
+        from tests.support.bots import CustomService
 
         class Ping(Command):
             "P."
@@ -98,48 +97,45 @@ async def test_handlers_of_events_hear_them_with_their_services(tmp_path: Path):
                 await ctx.reply("pong")
 
         @on(CommandFinished)
-        async def hear(event: CommandFinished, gates: Gates) -> None:
-            gates.seen.append(event.name)
-            raise RuntimeError("heard too much")
+        async def handle(event: CommandFinished, custom: CustomService) -> None:
+            custom.calls.append(event.name)
+            raise RuntimeError("handler failed")
 
         @on(CommandFinished)
-        def hear_too(event: CommandFinished, gates: Gates) -> None:
-            gates.seen.append("too")
+        def handle_too(event: CommandFinished, custom: CustomService) -> None:
+            custom.calls.append("too")
             raise SystemExit(3)
     """
-    gates = Gates()
-    async with rig(write(tmp_path / "commands", a=body), values={Gates: gates}) as bot:
-        await bot.say("ping")
-        await bot.say("ping")
-        await until(lambda: len(gates.seen) == 4)
-        assert sorted(gates.seen) == ["ping", "ping", "too", "too"]
+    custom = CustomService()
+    async with rig(write_commands(tmp_path / "commands", a=body), values={CustomService: custom}) as bot:
+        await bot.run_command("ping")
+        await bot.run_command("ping")
+        await until(lambda: len(custom.calls) == 4)
+        assert sorted(custom.calls) == ["ping", "ping", "too", "too"]
 
 
-async def test_plain_cogs_reach_services_through_the_bot(tmp_path: Path):
-    """`bot.services.get(T)` in setup, and by annotation in a cog without setup."""
+async def test_plain_cogs_get_services(tmp_path: Path):
     body = """
         from disnake.ext import commands
-        from tests.support.bots import Gates
+        from tests.support.bots import CustomService
 
         class Cog(commands.Cog):
-            def __init__(self, bot: commands.InteractionBot, gates: Gates, colour: str = "red") -> None:
-                bot.services.get(Gates).seen.append(f"made {gates is bot.services.get(Gates)} {colour}")
+            def __init__(self, bot: commands.InteractionBot, custom: CustomService, colour: str = "red") -> None:
+                same = custom is bot.services.get(CustomService)
+                custom.calls.append(f"made {same} {colour}")
     """
-    gates = Gates()
-    async with rig(write(tmp_path / "commands", a=body), values={Gates: gates}):
-        assert gates.seen == ["made True red"]
+    custom = CustomService()
+    async with rig(write_commands(tmp_path / "commands", a=body), values={CustomService: custom}):
+        assert custom.calls == ["made True red"]
 
 
-async def test_a_refused_token_is_dead(tmp_path: Path):
-    """401 at login: DeadToken, never tried again."""
+async def test_refused_token_raises_dead_token(tmp_path: Path):
     with pytest.raises(DeadToken):
-        async with rig(write(tmp_path / "commands"), token="wrong"):
+        async with rig(write_commands(tmp_path / "commands"), token="wrong"):
             pass
 
 
-async def test_intents_that_are_not_granted_are_named(tmp_path: Path):
-    """Close code 4014."""
-
+async def test_error_names_the_missing_intents(tmp_path: Path):
     def make(url: str) -> Sandbox:
         sandbox = new_sandbox(url)
         sandbox.world.applications[BOT].flags = 0
@@ -147,13 +143,12 @@ async def test_intents_that_are_not_granted_are_named(tmp_path: Path):
 
     settings = Settings(roles=ROLES, discord=DiscordSettings(intents=(Intent.DEFAULT, Intent.MEMBERS)))
     with pytest.raises(ConfigError, match="intents members"):
-        async with rig(write(tmp_path / "commands"), settings=settings, make=make):
+        async with rig(write_commands(tmp_path / "commands"), settings=settings, make=make):
             pass
 
 
-async def test_the_gateway_is_told_about(tmp_path: Path):
-    """connected and ready come before the service is ready; health shows the latency."""
-    async with rig(write(tmp_path / "commands")) as bot:
+async def test_gateway_state_is_published_and_reported_as_health(tmp_path: Path):
+    async with rig(write_commands(tmp_path / "commands")) as bot:
         states = [event.state for event in bot.events if isinstance(event, GatewayChanged)]
         assert states[:2] == ["connected", "ready"]
         assert [one.ok for one in await bot.running.health() if one.name == "bot"] == [True]
@@ -173,15 +168,13 @@ async def test_the_gateway_is_told_about(tmp_path: Path):
         ),
     ],
 )
-async def test_what_cannot_be_made_stops_the_start(tmp_path: Path, files: dict[str, Any], fault: str):
-    """Faults that show only when a cog is made are told with their file, too."""
+async def test_cog_that_cannot_be_installed_stops_the_start(tmp_path: Path, files: dict[str, Any], fault: str):
     with pytest.raises(CommandFaults, match=fault):
-        async with rig(write(tmp_path / "commands", **files)):
+        async with rig(write_commands(tmp_path / "commands", **files)):
             pass
 
 
-async def test_a_bot_without_commands_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    """An empty folder is allowed, and hardly what was meant."""
-    async with rig(write(tmp_path / "commands")):
+async def test_empty_commands_folder_is_logged_as_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    async with rig(write_commands(tmp_path / "commands")):
         pass
-    assert "commands holds no commands" in caplog.text
+    assert "commands contains no commands" in caplog.text

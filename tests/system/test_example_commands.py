@@ -1,4 +1,4 @@
-"""The example bot's own commands, as people use them."""
+"""The commands of the example bot, against the sandbox."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 from botctl.bot.loader import load
 from botctl.core.config.settings import Settings
 from botctl.sandbox.console.client import Identity
-from tests.support.bots import GUILD, ROLES, Rig, checks, rig, shared_loop, text
+from tests.support.bots import GUILD, ROLES, Rig, last_text, rig, shared_loop, validation_context
 
 COMMANDS = Path(__file__).parents[2] / "commands"
 
 
 class FakeRedis:
-    """The three calls that /poll makes."""
+    """The three Redis calls of /poll."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, dict[str, bytes]] = defaultdict(dict)
@@ -36,80 +36,76 @@ class FakeRedis:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bot():
     values: dict[Any, Any] = {Redis: FakeRedis()}
-    async with rig(load(COMMANDS, checks()), settings=Settings(roles=ROLES), values=values) as running:
+    async with rig(load(COMMANDS, validation_context()), settings=Settings(roles=ROLES), values=values) as running:
         yield running
 
 
 @shared_loop
-async def test_ping_and_about_speak_the_guilds_language(bot: Rig):
-    """The guild's locale setting has an effect on what commands say."""
-    assert text(await bot.say("ping")).startswith("Pong! The gateway")
+async def test_ping_and_about_use_the_locale_of_the_guild(bot: Rig):
+    assert last_text(await bot.run_command("ping")).startswith("Pong! The gateway")
     bot.guilds.settings.clear()
-    await bot.say("settings set", {"setting": "locale", "value": "de"})
-    assert text(await bot.say("ping")).startswith("Pong! Das Gateway")
-    assert (await bot.say("about")).messages[0].embeds[0]["fields"][0]["name"] == "Server"
-    await bot.say("settings reset", {"setting": "locale"})
+    await bot.run_command("settings set", {"setting": "locale", "value": "de"})
+    assert last_text(await bot.run_command("ping")).startswith("Pong! Das Gateway")
+    assert (await bot.run_command("about")).messages[0].embeds[0]["fields"][0]["name"] == "Server"
+    await bot.run_command("settings reset", {"setting": "locale"})
     assert bot.guilds.settings[GUILD].locale is None
 
 
 @shared_loop
-async def test_roll_can_be_rolled_again(bot: Rig):
-    """The button carries the number of sides."""
-    assert "of 20" in text(await bot.say("roll", {"sides": "20"}))
-    assert "of 20" in text(await bot.click("Again", who="bob"))
-    assert "Bob" in text(await bot.click("Again", who="bob"))
+async def test_roll_again_button_keeps_the_sides(bot: Rig):
+    assert "of 20" in last_text(await bot.run_command("roll", {"sides": "20"}))
+    assert "of 20" in last_text(await bot.click("Again", user="bob"))
+    assert "Bob" in last_text(await bot.click("Again", user="bob"))
 
 
 @shared_loop
-async def test_a_poll_counts_one_vote_each(bot: Rig):
-    """Who votes again changes the vote; the chart is redrawn in the message."""
-    await bot.say("poll", {"question": "Tea?", "answers": "Yes, No, Later"})
+async def test_poll_counts_one_vote_per_user(bot: Rig):
+    await bot.run_command("poll", {"question": "Tea?", "answers": "Yes, No, Later"})
     await bot.click("Yes")
     await bot.click("No")
-    reply = await bot.click("No", who="bob")
+    reply = await bot.click("No", user="bob")
     fields = [field["name"] for field in reply.messages[-1].embeds[0]["fields"]]
     assert fields == ["Yes: 0", "No: 2", "Later: 0"]
-    assert "2 to 5 answers" in text(await bot.say("poll", {"question": "Tea?", "answers": "Yes"}))
+    assert "2 to 5 answers" in last_text(await bot.run_command("poll", {"question": "Tea?", "answers": "Yes"}))
 
 
 @shared_loop
-async def test_feedback_goes_to_the_log_channel(bot: Rig):
-    """The form's text is posted where the guild keeps its log, and the person is thanked."""
+async def test_feedback_is_posted_to_the_log_channel(bot: Rig):
     channel = next(c for c in bot.sandbox.world.guilds[GUILD].channels.values() if c.name != "general")
-    await bot.say("settings set", {"setting": "log_channel", "value": channel.id})
-    assert (await bot.say("feedback", who="cat")).state == "modal"
-    assert "Thank you" in text(await bot.submit({"text": "more tea"}, who="cat"))
-    posted = await bot.people.messages(Identity("ann", channel.name))
+    await bot.run_command("settings set", {"setting": "log_channel", "value": channel.id})
+    assert (await bot.run_command("feedback", user="cat")).state == "modal"
+    assert "Thank you" in last_text(await bot.submit({"text": "more tea"}, user="cat"))
+    posted = await bot.client.messages(Identity("ann", channel.name))
     assert posted[-1].embeds[0]["description"] == "more tea"
 
 
 @shared_loop
-async def test_settings_are_for_admins_and_refuse_what_makes_no_sense(bot: Rig):
-    """cat is denied; a wrong locale is told in a sentence; /settings shows what holds."""
-    assert "admin" in text(await bot.say("settings show", who="cat"))
-    assert "not a locale" in text(await bot.say("settings set", {"setting": "locale", "value": "klingon"}))
-    await bot.say("settings set", {"setting": "disabled", "value": "roll"})
-    assert "switched off" in text(await bot.say("roll"))
-    shown = (await bot.say("settings show")).messages[-1]
+async def test_settings_require_admin_and_reject_invalid_values(bot: Rig):
+    assert "admin" in last_text(await bot.run_command("settings show", user="cat"))
+    assert "not a locale" in last_text(await bot.run_command("settings set", {"setting": "locale", "value": "klingon"}))
+    await bot.run_command("settings set", {"setting": "disabled", "value": "roll"})
+    assert "switched off" in last_text(await bot.run_command("roll"))
+    shown = (await bot.run_command("settings show")).messages[-1]
     assert {field["name"]: field["value"] for field in shown.embeds[0]["fields"]}["disabled"] == "roll"
-    assert "misspelt" not in text(await bot.say("settings set", {"setting": "disabled", "value": "+ops"}))
-    assert "misspelt?: rol\n" in text(await bot.say("settings set", {"setting": "disabled", "value": "+rol"})) + "\n"
-    await bot.say("settings reset", {"setting": "disabled"})
-    assert "of 6" in text(await bot.say("roll"))
+    assert "misspelt" not in last_text(await bot.run_command("settings set", {"setting": "disabled", "value": "+ops"}))
+    assert (
+        "misspelt? rol\n"
+        in last_text(await bot.run_command("settings set", {"setting": "disabled", "value": "+rol"})) + "\n"
+    )
+    await bot.run_command("settings reset", {"setting": "disabled"})
+    assert "of 6" in last_text(await bot.run_command("roll"))
 
 
 @shared_loop
-async def test_ops_status_shows_the_services_to_staff(bot: Rig):
-    """bob, a moderator, sees that all is well; cat sees nothing."""
-    embed = (await bot.say("ops status", who="bob")).messages[-1].embeds[0]
+async def test_ops_status_shows_services_to_moderators_only(bot: Rig):
+    embed = (await bot.run_command("ops status", user="bob")).messages[-1].embeds[0]
     assert embed["title"] == "All is well"
     assert any("bot" in field["name"] for field in embed["fields"])
-    assert "moderator" in text(await bot.say("ops status", who="cat"))
+    assert "moderator" in last_text(await bot.run_command("ops status", user="cat"))
 
 
 @shared_loop
-async def test_who_is_and_the_plain_cog(bot: Rig):
-    """A user command, and an ordinary disnake cog beside it."""
+async def test_user_command_and_plain_cog_are_answered(bot: Rig):
     assert (await bot.menu("Who is", "@bob")).messages[-1].embeds[0]["title"] == "Bob"
-    assert text(await bot.say("8ball", {"question": "Tea?"})).startswith("> Tea?")
+    assert last_text(await bot.run_command("8ball", {"question": "Tea?"})).startswith("> Tea?")
     assert bot.auditor.entries[-1].action == "command.8ball"

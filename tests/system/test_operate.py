@@ -11,7 +11,7 @@ from pathlib import Path
 from botctl.core.processes.runtime import Runtime
 from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
-from tests.support.bots import text
+from tests.support.bots import last_text
 from tests.support.cli import Project
 
 ONCE = '''
@@ -33,7 +33,7 @@ def once(project: Project) -> str:
 
     async def say() -> str:
         async with SandboxClient(sandbox.address, sandbox.secret or "") as people:
-            return text(await people.send(SlashCall("once", {}), Identity("bob")))
+            return last_text(await people.send(SlashCall("once", {}), Identity("bob")))
 
     return asyncio.run(say())
 

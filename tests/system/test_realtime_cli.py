@@ -47,11 +47,11 @@ def serving(project: Project, port: int = 0) -> Iterator[Process]:
 
 
 @contextmanager
-def watching(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """The client of the docs, and what it prints."""
+def run_client(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Run the client of the docs; yields it with its stdout."""
     assert EXAMPLE
-    words = (sys.executable, "-c", EXAMPLE[1], url, key)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+    command = (sys.executable, "-c", EXAMPLE[1], url, key)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
         assert client.stdout
         try:
             yield client, client.stdout
@@ -59,29 +59,29 @@ def watching(url: str, key: str) -> Iterator[tuple[subprocess.Popen[str], IO[str
             client.kill()
 
 
-def test_another_process_streams_what_the_bot_does(project: Project) -> None:
-    """With the client of the docs. It outlasts the server and misses nothing, until its key is revoked."""
+def test_separate_process_streams_the_events_of_the_bot(project: Project) -> None:
+    """The client of the docs outlasts the server and misses nothing, until its key is revoked."""
     with ExitStack() as stack:
         server = stack.enter_context(serving(project))
-        made = project.call("auth", "key", "create", "docs", "--topics", "commands", "--json").json
+        created = project.call("auth", "key", "create", "docs", "--topics", "commands", "--json").json
         url = address(project)
         port = urlsplit(url).port or 0
-        with watching(url, made["key"]) as (client, said):
-            assert [said.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
+        with run_client(url, created["key"]) as (client, stdout):
+            assert [stdout.readline().split() for _ in range(2)] == [["auth"], ["subscribe"]]
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
-            assert said.readline().split() == ["event", "command.finished"]
+            assert stdout.readline().split() == ["event", "command.finished"]
             server.signal(signal.SIGKILL)
             server.ended()
-            for _ in range(2):  # while nobody serves
+            for _ in range(2):  # no server runs
                 assert "Pong!" in project.call("sandbox", "send", "/ping").out
             server = stack.enter_context(serving(project, port))
-            assert [said.readline().split() for _ in range(4)] == [
+            assert [stdout.readline().split() for _ in range(4)] == [
                 ["auth"],
                 ["subscribe"],
                 ["event", "command.finished"],
                 ["event", "command.finished"],
             ]
-            assert project.call("auth", "key", "revoke", made["id"]).out == f"Key {made['id']} is revoked.\n"
+            assert project.call("auth", "key", "revoke", created["id"]).out == f"Key {created['id']} is revoked.\n"
             rest, errors = client.communicate(timeout=20)
             assert (rest, client.returncode) == ("", 1)
             assert str(int(CloseReason.KEY_ENDED)) in errors
@@ -90,32 +90,30 @@ def test_another_process_streams_what_the_bot_does(project: Project) -> None:
     assert "realtime" not in project.parts()
 
 
-def test_keys_are_shown_once(project: Project) -> None:
-    """The text alone on stdout; nobody can get it again."""
-    made = project.call("auth", "key", "create", "ci", "--expires", "1h30m")
-    text = made.out.strip()
+def test_new_key_is_shown_only_once(project: Project) -> None:
+    created = project.call("auth", "key", "create", "ci", "--expires", "1h30m")
+    text = created.out.strip()
     assert re.fullmatch(r"botctl_[a-z0-9]{12}_[0-9A-Za-z]{49}", text)
-    assert "may read all topics until" in made.err
-    assert "not shown again" in made.err
+    assert "may read all topics until" in created.err
+    assert "not shown again" in created.err
     listed = project.call("auth", "key", "list", "--json")
     assert text.split("_")[2] not in listed.out
-    (key,) = [each for each in listed.json if each["name"] == "ci"]
+    (key,) = [key for key in listed.json if key["name"] == "ci"]
     assert (key["topics"], key["uses"], key["revoked_at"]) == (["*"], 0, None)
     assert key["expires_at"] > key["created_at"]
     for path in (project.root / "logs").iterdir():
         assert text not in path.read_text()
 
 
-def test_a_key_is_revoked_once(project: Project) -> None:
-    """Who does it again is told so."""
+def test_second_revocation_of_a_key_is_reported(project: Project) -> None:
     key_id = project.call("auth", "key", "create", "once", "--json").json["id"]
-    first, again = (project.call("auth", "key", "revoke", key_id) for _ in range(2))
+    first, second = (project.call("auth", "key", "revoke", key_id) for _ in range(2))
     assert (first.code, first.out) == (0, f"Key {key_id} is revoked.\n")
-    assert (again.code, f"Key {key_id} was revoked before, at 2" in again.out) == (0, True)
+    assert (second.code, f"Key {key_id} was revoked before, at 2" in second.out) == (0, True)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("create", ""),
         ("create", "x", "--expires", "soon"),
@@ -124,8 +122,8 @@ def test_a_key_is_revoked_once(project: Project) -> None:
         ("revoke", "x"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence(project: Project, words: tuple[str, ...]) -> None:
-    done = project.call("auth", "key", *words, "--json")
+def test_invalid_arguments_give_a_one_line_error(project: Project, arguments: tuple[str, ...]) -> None:
+    done = project.call("auth", "key", *arguments, "--json")
     assert done.code == 2
     assert json.loads(done.err)["exit_code"] == 2
 

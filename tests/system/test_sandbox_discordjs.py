@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import npm
+from tests.support.bot_output import BotOutput
 from tests.support.discord import BOT, TOKEN, Discord, local_discord
-from tests.support.told import Told
 
 FOLDER = Path(__file__).parents[1] / "support" / "discordjs"
 LIMIT_S = 20
 
 
 @contextlib.asynccontextmanager
-async def bot(discord: Discord) -> AsyncIterator[Told]:
+async def bot(discord: Discord) -> AsyncIterator[BotOutput]:
     """The bot, connected; ended by a signal, after which its session must be gone."""
     running = await asyncio.create_subprocess_exec(
         "node",
@@ -28,7 +28,7 @@ async def bot(discord: Discord) -> AsyncIterator[Told]:
         env={"PATH": os.environ["PATH"], "TOKEN": TOKEN},
     )
     try:
-        yield Told(running, LIMIT_S)
+        yield BotOutput(running, LIMIT_S)
         running.terminate()
         assert await asyncio.wait_for(running.wait(), LIMIT_S) == 0
     finally:
@@ -48,7 +48,7 @@ async def test_a_day_of_a_discord_js_bot() -> None:
         assert await told("resumed") == {}
 
 
-async def _interactions(discord: Discord, told: Told) -> None:
+async def _interactions(discord: Discord, told: BotOutput) -> None:
     found = await discord.act("complete", name="ask", focused="text", value="o")
     assert found["choices"] == [{"name": "One", "value": "one"}]
     reply = await discord.slash("ask", text="tea", who="bob")
@@ -67,7 +67,7 @@ def _content(reply: dict[str, Any]) -> str:
     return str(reply["messages"][0]["content"])
 
 
-async def _messages(discord: Discord, told: Told) -> None:
+async def _messages(discord: Discord, told: BotOutput) -> None:
     """bob says something, to which the bot reacts in every way, and then acts as a moderator."""
     await discord.act("send", content="good morning", **{"as": "bob"})
     assert await told("reaction") == {"emoji": "👍", "user": BOT}

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from botctl.sandbox.model.tokens import bot_token
+from tests.support.bot_output import BotOutput
 from tests.support.discord import BOT, Discord, local_discord
 from tests.support.environments import python
-from tests.support.told import Told
 from tests.support.waiting import until
 
 SCRIPTS = Path(__file__).parents[1] / "support" / "libraries"
@@ -27,7 +27,7 @@ LIBRARIES = {
 
 
 @contextlib.asynccontextmanager
-async def bot(discord: Discord, name: str) -> AsyncIterator[Told]:
+async def bot(discord: Discord, name: str) -> AsyncIterator[BotOutput]:
     """The bot's process, ended on the way out."""
     program = await asyncio.to_thread(python, LIBRARIES[name])
     token = bot_token("secret")  # hikari reads the application's id out of it
@@ -41,7 +41,7 @@ async def bot(discord: Discord, name: str) -> AsyncIterator[Told]:
         env={"PATH": os.environ["PATH"], "TOKEN": token},
     )
     try:
-        yield Told(running, LIMIT_S)
+        yield BotOutput(running, LIMIT_S)
     finally:
         running.kill()
         await running.communicate()

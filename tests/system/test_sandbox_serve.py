@@ -29,7 +29,7 @@ from botctl.sandbox.storage import world_file
 from tests.support.cli import Project
 from tests.support.discord import BOT, GUILD, served
 from tests.support.fake_bot import fake_bot
-from tests.support.fake_bot_scripts import said
+from tests.support.fake_bot_scripts import reply_with
 
 PING: Any = [{"name": "ping", "description": "Ping"}, {"name": "Who", "type": 2}]
 
@@ -47,7 +47,7 @@ async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path)
         second = project.call("sandbox", "serve", "--port", port)
         assert (second.code, second.out) == (6, "")
         assert f"cannot listen on port {port}" in second.err
-        async with fake_bot(ready["url"], bots[1]["token"], PING, {"ping": said("Pong!")}):
+        async with fake_bot(ready["url"], bots[1]["token"], PING, {"ping": reply_with("Pong!")}):
             told = {"BOTCTL_SANDBOX_URL": ready["url"], "BOTCTL_SANDBOX_SECRET_FILE": str(secret)}
             sent = await asyncio.to_thread(lambda: project.call("sandbox", "send", "/ping", **told))
             assert sent.out.splitlines() == ["cards BOT · ann used /ping", "  Pong!"]
@@ -86,8 +86,8 @@ async def test_two_bots_live_in_one_world() -> None:
         url = running.url
         first, second = running.sandbox.access.tokens
         async with (
-            fake_bot(url, first, PING, {"ping": said("from dice")}),
-            fake_bot(url, second, [*PING, {"name": "deal", "description": "Deal"}], {"ping": said("from cards")}),
+            fake_bot(url, first, PING, {"ping": reply_with("from dice")}),
+            fake_bot(url, second, [*PING, {"name": "deal", "description": "Deal"}], {"ping": reply_with("from cards")}),
             SandboxClient(url, "s") as client,
         ):
             talk = UserSession(client, Identity())

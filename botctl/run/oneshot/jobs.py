@@ -54,7 +54,7 @@ def _jobs_that_load(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
     except ConfigError as error:
         _log.warning("left out: %s", error)
         return SHIPPED, False
-    return Jobs((*SHIPPED, *catalog.jobs)), not catalog.left_out
+    return Jobs((*SHIPPED, *catalog.jobs)), not catalog.has_skipped_files
 
 
 def _job_to_run(jobs: Jobs, name: str, *, complete: bool) -> Job:

@@ -1,4 +1,4 @@
-"""The author's names."""
+"""The names that authors of commands import."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import sys
 import pytest
 
 import botctl
-from botctl.bot.command import marks, modal, on
+from botctl.bot.command import metadata_of, modal, on
 from botctl.core.contracts.events import CommandFinished, CommandStarted
 
 
 @pytest.mark.parametrize("name", botctl.__all__)
-def test_every_name_is_there(name: str):
+def test_every_public_name_can_be_imported(name: str):
     assert getattr(botctl, name).__name__ == name
 
 
-def test_a_name_that_is_not_there_is_an_error():
+def test_unknown_name_raises_attribute_error():
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = botctl.nothing_of_the_kind
 
 
-def test_the_package_itself_loads_nothing_heavy():
-    """`botctl --help` imports botctl: disnake comes when a command file asks for it."""
+def test_importing_the_package_loads_neither_disnake_nor_pydantic():
+    """`botctl --help` imports the package, and must start fast."""
     code = "import sys, botctl; sys.exit('disnake' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_decorators_leave_notes_and_the_function_as_it_is():
+def test_decorators_store_metadata_and_keep_the_function():
     @modal("form")
     @on(CommandStarted, CommandFinished)
     def function() -> int:
         return 1
 
     assert function() == 1
-    assert marks(function) == {"on": (CommandStarted, CommandFinished), "modal": "form"}
+    assert metadata_of(function) == {"on": (CommandStarted, CommandFinished), "modal": "form"}

@@ -1,4 +1,4 @@
-"""From a Command class to disnake's command, and every fault with its line."""
+"""Building disnake's commands from Command classes, and the faults it reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from disnake.ext import commands
 
 from botctl.bot.command import Command, MessageCommand, UserCommand, command_name, component, modal
 from botctl.bot.command_builder import build
-from botctl.bot.compiled import Checks, CompiledCommand
+from botctl.bot.compiled import CompiledCommand, ValidationContext
 from botctl.core.contracts.invocation import Kind
 from botctl.core.contracts.throttle import parse
 
@@ -22,15 +22,13 @@ class Store:
     """A service."""
 
 
-def made(cls: type[Command], **checks: Any) -> tuple[CompiledCommand | None, list[str]]:
+def build_command(cls: type[Command], **context: Any) -> tuple[CompiledCommand | None, list[str]]:
     faults: list[str] = []
-    known = Checks(**({"roles": {"admin", "helper"}, "limits": LIMITS} | checks))
+    known = ValidationContext(**({"roles": {"admin", "helper"}, "limits": LIMITS} | context))
     return build(cls, known, lambda _, sentence: faults.append(sentence)), faults
 
 
-def test_a_class_becomes_a_slash_command_with_options():
-    """Name, description, options with their types, defaults and descriptions."""
-
+def test_class_becomes_a_slash_command_with_options():
     class RollDice(Command):
         """Roll
         some dice.
@@ -44,7 +42,7 @@ def test_a_class_becomes_a_slash_command_with_options():
             sides: How many sides
             """
 
-    compiled, faults = made(RollDice)
+    compiled, faults = build_command(RollDice)
     assert faults == []
     assert compiled is not None
     body = compiled.invokable.body
@@ -58,9 +56,7 @@ def test_a_class_becomes_a_slash_command_with_options():
     assert compiled.policies["roll-dice"].limits == LIMITS
 
 
-def test_sub_commands_groups_and_what_they_inherit():
-    """Methods and nested classes; throttle, roles and defer go inwards unless a nested one says otherwise."""
-
+def test_nested_commands_inherit_options_from_the_class_around_them():
     class Ops(Command):
         """Operate."""
 
@@ -88,7 +84,7 @@ def test_sub_commands_groups_and_what_they_inherit():
             async def execute(self, ctx):
                 pass
 
-    compiled, faults = made(Ops)
+    compiled, faults = build_command(Ops)
     assert faults == []
     assert compiled is not None
     tree = {o.name: (o.type.name, [c.name for c in o.options]) for o in compiled.invokable.body.options}
@@ -109,8 +105,7 @@ def test_sub_commands_groups_and_what_they_inherit():
     assert {spec.defer for spec in specs if spec.cls.__name__ != "Restart"} == {"ephemeral"}
 
 
-def test_services_are_given_to_each_class_once():
-    """Parent and nested Commands get what their own __init__ names; methods of one class share one object."""
+def test_each_class_is_instantiated_once_with_its_services():
     calls: list[type] = []
 
     class Two(Command):
@@ -129,7 +124,7 @@ def test_services_are_given_to_each_class_once():
         calls.append(cls)
         return {"store": Store()}
 
-    compiled, faults = made(Two)
+    compiled, faults = build_command(Two)
     assert faults == []
     assert compiled is not None
     methods = compiled.bind(resolve)
@@ -137,9 +132,7 @@ def test_services_are_given_to_each_class_once():
     assert len({id(methods[spec].__self__) for spec in compiled.handler_specs}) == 1
 
 
-def test_handlers_of_components_and_forms_are_known_by_their_prefix():
-    """`<command>:<name>`, and `custom_id` writes what leads there."""
-
+def test_components_and_forms_are_found_by_custom_id_prefix():
     class Poll(Command):
         """Ask."""
 
@@ -154,7 +147,7 @@ def test_handlers_of_components_and_forms_are_known_by_their_prefix():
         async def form(self, ctx):
             pass
 
-    compiled, _ = made(Poll)
+    compiled, _ = build_command(Poll)
     assert compiled is not None
     assert {key: spec.method for key, spec in compiled.handlers.items()} == {
         (Kind.COMPONENT, "poll:vote"): "vote",
@@ -167,9 +160,7 @@ def test_handlers_of_components_and_forms_are_known_by_their_prefix():
         Poll().custom_id("vote", "x" * 100)
 
 
-def test_what_is_nested_has_buttons_of_its_own():
-    """Their ids begin with the full name, and they go by the roles and limits of the class that has them."""
-
+def test_nested_commands_have_their_own_buttons_and_policies():
     class Item(Command):
         """An item."""
 
@@ -201,7 +192,7 @@ def test_what_is_nested_has_buttons_of_its_own():
         async def done(self, ctx):
             pass
 
-    compiled, faults = made(Todo)
+    compiled, faults = build_command(Todo)
     assert faults == []
     assert compiled is not None
     assert {key for _, key in compiled.handlers} == {
@@ -221,9 +212,7 @@ def test_what_is_nested_has_buttons_of_its_own():
         assert methods[spec].__self__.custom_id("done") == key
 
 
-def test_a_command_says_by_itself_that_it_takes_longer():
-    """Unless it does not want that; its buttons do not, since what they do may be to change their message."""
-
+def test_commands_are_deferred_by_default_but_buttons_are_not():
     class Slow(Command):
         """It may take its time."""
 
@@ -234,42 +223,37 @@ def test_a_command_says_by_itself_that_it_takes_longer():
         async def x(self, ctx):
             pass
 
-    compiled, _ = made(Slow)
+    compiled, _ = build_command(Slow)
     assert compiled is not None
     assert [spec.defer for spec in compiled.handler_specs] == ["public"]
     assert [spec.defer for spec in compiled.handlers.values()] == [False]
 
 
 @pytest.mark.parametrize(
-    ("attribute", "meant"),
+    ("attribute", "option"),
     [("role", "roles"), ("rolse", "roles"), ("trottle", "throttle"), ("guildonly", "guild_only"), ("defered", "defer")],
 )
-def test_a_slip_of_the_pen_is_a_fault(attribute: str, meant: str):
-    """A `role` that nobody reads would open the command to everybody. It may stand in a base class, too."""
+def test_misspelled_option_is_a_fault(attribute: str, option: str):
     base = type("_Staff", (Command,), {attribute: ("admin",)})
-    compiled, faults = made(type("X", (base,), {"__doc__": "X.", "execute": _plain}))
+    compiled, faults = build_command(type("X", (base,), {"__doc__": "X.", "execute": _plain}))
     assert compiled is None
-    assert faults == [
-        f"X.{attribute} means nothing to botctl; did you mean {meant}? (if it is your own, call it _{attribute})"
-    ]
+    question = f"X.{attribute} is not an option of botctl; did you mean {option}?"
+    assert faults == [f"{question} (if it is your own attribute, name it _{attribute})"]
 
 
-def test_an_authors_own_attributes_are_no_faults():
-    """Constants, private ones, helpers, and words that are only a little alike."""
+def test_other_attributes_of_a_command_are_allowed():
     own = {"game": "chess", "limit": 3, "ROLE": "x", "_role": ("x",), "rolls": _plain, "guild": None, "WORDS": {}}
-    compiled, faults = made(type("X", (Command,), {"__doc__": "X.", "execute": _plain, **own}))
+    compiled, faults = build_command(type("X", (Command,), {"__doc__": "X.", "execute": _plain, **own}))
     assert faults == []
     assert compiled is not None
 
 
-@pytest.mark.parametrize(("written", "name"), [("Ping", "ping"), ("WhoIs", "who-is"), ("Roll2Dice", "roll2-dice")])
-def test_names_are_kebab_case(written: str, name: str):
-    assert command_name(type(written, (Command,), {})) == name
+@pytest.mark.parametrize(("class_name", "name"), [("Ping", "ping"), ("WhoIs", "who-is"), ("Roll2Dice", "roll2-dice")])
+def test_command_names_are_kebab_case(class_name: str, name: str):
+    assert command_name(type(class_name, (Command,), {})) == name
 
 
-def test_menus_have_no_description_and_one_target():
-    """User and message commands; a name may have spaces."""
-
+def test_context_menu_commands_take_one_target():
     class WhoIs(UserCommand):
         name = "Who is"
 
@@ -281,7 +265,7 @@ def test_menus_have_no_description_and_one_target():
             pass
 
     for cls, kind, name in ((WhoIs, disnake.UserCommand, "Who is"), (Quote, disnake.MessageCommand, "quote")):
-        compiled, faults = made(cls)
+        compiled, faults = build_command(cls)
         assert faults == []
         assert compiled is not None
         assert isinstance(compiled.invokable.body, kind)
@@ -300,11 +284,11 @@ async def _bare_option(self: Any, ctx: Any, n=1) -> None:
     pass
 
 
-async def _star(self: Any, ctx: Any, *rest: str) -> None:
+async def _var_args(self: Any, ctx: Any, *rest: str) -> None:
     pass
 
 
-async def _strange(self: Any, ctx: Any, n: list[int]) -> None:
+async def _unsupported_type(self: Any, ctx: Any, n: list[int]) -> None:
     pass
 
 
@@ -332,7 +316,7 @@ def _needs(self: Any, store: Store) -> None:
     pass
 
 
-def _unsaid(self: Any, store) -> None:
+def _no_annotation(self: Any, store) -> None:
     pass
 
 
@@ -343,8 +327,8 @@ def _unsaid(self: Any, store) -> None:
         ({"execute": _sync}, "not an async function"),
         ({"execute": _no_context}, "at least (self, ctx)"),
         ({"execute": _bare_option}, "option n has no annotation"),
-        ({"execute": _star}, "cannot be an option"),
-        ({"execute": _strange}, "list"),
+        ({"execute": _var_args}, "cannot be an option"),
+        ({"execute": _unsupported_type}, "list"),
         ({"execute": _unreadable}, "cannot be read"),
         ({"execute": _upper}, "Big"),
         ({"execute": _ok, "__doc__": None}, "has no docstring"),
@@ -358,23 +342,20 @@ def _unsaid(self: Any, store) -> None:
         ({"execute": _ok, "execute_more": _ok}, "Discord calls only the sub-commands"),
         ({"execute_Bad": _ok}, "lower-case"),
         ({"execute": _ok, "__init__": _needs}, "needs Store, which no service provides"),
-        ({"execute": _ok, "__init__": _unsaid}, "no annotation"),
+        ({"execute": _ok, "__init__": _no_annotation}, "no annotation"),
         ({"execute": _ok, "a": component("x")(_ok), "b": component("x")(_bare_option)}, "handled twice"),
         ({"execute": _ok, "a": component("x")(_sync)}, "not an async function"),
         ({"execute": _ok, "a": component("x:y")(_colon)}, "has a colon"),
     ],
 )
-def test_every_fault_is_a_sentence(body: dict[str, Any], sentence: str):
-    """One class, one fault, nothing compiled."""
+def test_each_fault_is_reported_in_a_sentence(body: dict[str, Any], sentence: str):
     cls = type("Sample", (Command,), {"__doc__": "A sample.", **body})
-    compiled, faults = made(cls, provides=lambda key: key is not Store)
+    compiled, faults = build_command(cls, provides=lambda key: key is not Store)
     assert compiled is None
     assert any(sentence in fault for fault in faults), faults
 
 
-def test_too_deep_a_nest_is_a_fault():
-    """Discord knows command, group and sub-command."""
-
+def test_four_levels_of_nesting_are_a_fault():
     class A(Command):
         """A."""
 
@@ -387,13 +368,12 @@ def test_too_deep_a_nest_is_a_fault():
                 async def execute_d(self, ctx):
                     """D."""
 
-    compiled, faults = made(A)
+    compiled, faults = build_command(A)
     assert compiled is None
     assert any("too deep" in fault for fault in faults)
 
 
-def test_all_faults_of_a_class_are_told_at_once():
-    """Not one after the other, start after start."""
+def test_all_faults_of_a_class_are_reported_together():
     body: dict[str, Callable[..., Any] | str] = {"execute": _bare_option, "throttle": "often", "roles": "admin"}
-    _, faults = made(type("Sample", (Command,), body))
+    _, faults = build_command(type("Sample", (Command,), body))
     assert len(faults) >= 2

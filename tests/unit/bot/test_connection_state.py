@@ -1,4 +1,4 @@
-"""What components are called."""
+"""Names of components."""
 
 from __future__ import annotations
 
@@ -17,6 +17,5 @@ from botctl.bot.connection_state import component_name
         ("0123456789ABCDEF0123456789abcdef", "0123456789ABCDEF0123456789abcdef"),
     ],
 )
-def test_a_name_is_what_stays_the_same(custom_id: str, name: str):
-    """Up to the second colon; ids that disnake makes up would be a new name each time."""
+def test_component_name_is_the_stable_part_of_the_custom_id(custom_id: str, name: str):
     assert component_name(custom_id) == name

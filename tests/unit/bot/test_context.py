@@ -1,4 +1,4 @@
-"""Answering: first reply, deferral, follow-up, in whatever order they meet."""
+"""Answers through the context: first reply, deferral, follow-up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.offline import Offline, offline, slash
 
 
 async def handled(rig: Offline, body) -> list[tuple[str, str]]:
-    """The answers to a command whose handler is ``body(ctx)``."""
+    """Return the answers to a command whose handler is ``body(ctx)``."""
 
     @rig.bot.slash_command(name="x", description="x")
     async def x(inter):
@@ -19,12 +19,12 @@ async def handled(rig: Offline, body) -> list[tuple[str, str]]:
         await body(pending.ctx)
 
     rig.receive(slash("x"))
-    await rig.settled()
+    await rig.wait_until_idle()
     assert [event.result for event in rig.finished] == ["ok"]
-    return rig.notebook.answers
+    return rig.webhooks.answers
 
 
-async def test_the_first_reply_is_the_reply_and_the_next_a_follow_up():
+async def test_second_reply_is_a_follow_up():
     async def body(ctx: Context) -> None:
         await ctx.reply("one")
         await ctx.reply("two")
@@ -33,7 +33,7 @@ async def test_the_first_reply_is_the_reply_and_the_next_a_follow_up():
         assert await handled(rig, body) == [("reply", "one"), ("followup", "two")]
 
 
-async def test_after_a_deferral_the_reply_fills_it():
+async def test_reply_after_a_deferral_edits_the_deferred_answer():
     async def body(ctx: Context) -> None:
         await ctx.defer()
         await ctx.reply("one")
@@ -43,7 +43,7 @@ async def test_after_a_deferral_the_reply_fills_it():
         assert await handled(rig, body) == [("defer", ""), ("edit", "one"), ("followup", "two")]
 
 
-async def test_disnakes_own_deferral_is_filled_too():
+async def test_reply_after_a_deferral_by_disnake_edits_it():
     async def body(ctx: Context) -> None:
         await ctx.inter.response.defer()
         await ctx.reply("one")
@@ -52,9 +52,7 @@ async def test_disnakes_own_deferral_is_filled_too():
         assert await handled(rig, body) == [("defer", ""), ("edit", "one")]
 
 
-async def test_a_reply_waits_for_a_deferral_on_its_way():
-    """Two first answers at once would be one too many for Discord."""
-
+async def test_reply_waits_for_a_deferral_that_is_being_sent():
     async def body(ctx: Context) -> None:
         ctx.defer_after(0, "public")
         await asyncio.sleep(0)
@@ -65,7 +63,7 @@ async def test_a_reply_waits_for_a_deferral_on_its_way():
         assert await handled(rig, body) == [("defer", ""), ("edit", "one")]
 
 
-async def test_a_quick_reply_needs_no_deferral():
+async def test_reply_cancels_the_automatic_deferral():
     async def body(ctx: Context) -> None:
         ctx.defer_after(0, "ephemeral")
         await ctx.reply("one")
@@ -76,9 +74,7 @@ async def test_a_quick_reply_needs_no_deferral():
         assert await handled(rig, body) == [("reply", "one")]
 
 
-async def test_a_deferral_that_nobody_fills_is_resolved():
-    """The handler ends without a word: the person does not stay on "thinking…"."""
-
+async def test_deferral_without_a_reply_is_answered_with_done():
     async def body(ctx: Context) -> None:
         await ctx.defer()
 
@@ -86,9 +82,7 @@ async def test_a_deferral_that_nobody_fills_is_resolved():
         assert await handled(rig, body) == [("defer", ""), ("edit", "Done.")]
 
 
-async def test_what_is_meant_for_one_stays_so_after_a_deferral_by_itself():
-    """Discord fixes who sees the answer when it is deferred; the author did not choose that."""
-
+async def test_ephemeral_reply_stays_ephemeral_after_an_automatic_public_deferral():
     async def body(ctx: Context) -> None:
         ctx.defer_after(0, "public")
         await asyncio.sleep(0)

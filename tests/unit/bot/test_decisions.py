@@ -1,4 +1,4 @@
-"""Decisions of the pipeline: pure, told from the outside."""
+"""The pipeline's decisions, which are pure functions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from datetime import UTC, datetime
 import pytest
 from disnake.ext import commands
 
-from botctl.bot.decisions import CommandPolicy, Denied, RoleBook, Say, Throttled, classify, refusal, should_tell
+from botctl.bot.decisions import (
+    CommandPolicy,
+    Denied,
+    LocalizedMessage,
+    RoleGrants,
+    Throttled,
+    check_access,
+    classify,
+    should_notify_user,
+)
 from botctl.core.config.settings import RoleSettings
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.core.contracts.invocation import Actor, Invocation, Kind
 from botctl.core.contracts.throttle import Verdict, parse
 from botctl.core.errors import UsageError
 
-BOOK = RoleBook(
+GRANTS = RoleGrants(
     {
         "admin": RoleSettings(users=("100000000000000001",), roles=("200000000000000001",)),
         "helper": RoleSettings(roles=("200000000000000001", "200000000000000002")),
@@ -28,7 +37,7 @@ def call(name: str = "ops status", *roles: str) -> Invocation:
 
 
 @pytest.mark.parametrize(
-    ("user", "held", "roles"),
+    ("user", "discord_roles", "roles"),
     [
         (100000000000000001, set(), {"admin"}),
         (5, {200000000000000001}, {"admin", "helper"}),
@@ -36,24 +45,22 @@ def call(name: str = "ops status", *roles: str) -> Invocation:
         (5, {7}, set()),
     ],
 )
-def test_roles_are_what_the_user_has_and_what_discord_roles_give(user: int, held: set[int], roles: set[str]):
-    """Both count; in a direct message only the user does."""
-    assert BOOK.of(user, held.__contains__) == roles
-    assert BOOK.of(user, None) <= {"admin"}
+def test_roles_are_granted_by_user_id_and_by_discord_role(user: int, discord_roles: set[int], roles: set[str]):
+    assert GRANTS.roles_of(user, discord_roles.__contains__) == roles
+    assert GRANTS.roles_of(user, None) <= {"admin"}
 
 
-def test_one_of_the_roles_is_enough_and_none_is_a_refusal():
-    """A command without roles is for everybody."""
+def test_user_needs_one_of_the_roles():
     policy = CommandPolicy(roles=("admin", "helper"))
-    assert refusal(call("x", "helper"), policy, GuildSettings()) is None
-    assert refusal(call("x"), CommandPolicy(), GuildSettings()) is None
-    denied = refusal(call("x", "other"), policy, GuildSettings())
+    assert check_access(call("x", "helper"), policy, GuildSettings()) is None
+    assert check_access(call("x"), CommandPolicy(), GuildSettings()) is None
+    denied = check_access(call("x", "other"), policy, GuildSettings())
     assert denied is not None
     assert denied.reason == "needs role admin or helper"
 
 
 @pytest.mark.parametrize(
-    ("disabled", "name", "refused"),
+    ("disabled", "name", "denied"),
     [
         ("ops", "ops status", True),
         ("ops status", "ops status", True),
@@ -63,18 +70,17 @@ def test_one_of_the_roles_is_enough_and_none_is_a_refusal():
         ("status", "ops status", False),
     ],
 )
-def test_a_disabled_name_switches_off_what_begins_with_it(disabled: str, name: str, refused: bool):
-    """Sub-commands and components go with their command, whatever its letters' case."""
-    assert bool(refusal(call(name), CommandPolicy(), GuildSettings(disabled=frozenset({disabled})))) is refused
+def test_disabled_command_disables_its_sub_commands_and_components(disabled: str, name: str, denied: bool):
+    assert bool(check_access(call(name), CommandPolicy(), GuildSettings(disabled=frozenset({disabled})))) is denied
 
 
 LIMIT = parse("5/10s per user")[0]
 
 
 @pytest.mark.parametrize(
-    ("error", "result", "say"),
+    ("error", "result", "message"),
     [
-        (Denied("needs role x", Say("role", {"roles": "x"})), "denied", "role"),
+        (Denied("needs role x", LocalizedMessage("role", {"roles": "x"})), "denied", "role"),
         (Throttled(Verdict(False, 3.2, LIMIT)), "throttled", "throttled"),
         (
             commands.CommandOnCooldown(commands.Cooldown(1, 5.0), 2.0, commands.BucketType.user),
@@ -96,31 +102,28 @@ LIMIT = parse("5/10s per user")[0]
         (asyncio.CancelledError(), "cancelled", "cancelled"),
     ],
 )
-def test_what_an_exception_comes_to(error: BaseException, result: str, say: str | None):
-    """Refusals and wrong options are told in a sentence; only what is broken has an error for the log."""
+def test_exceptions_are_classified_by_result_and_message(error: BaseException, result: str, message: str | None):
     disposition = classify(error)
     assert disposition.result == result
-    assert (disposition.say.key if disposition.say else None) == say
+    assert (disposition.message.key if disposition.message else None) == message
     assert (disposition.error is not None) is (result == "failed")
 
 
-def test_the_error_that_is_logged_is_the_handlers_own():
-    """disnake's wrapping is taken off."""
+def test_logged_error_is_unwrapped():
     inner = KeyError("x")
     assert classify(commands.CommandInvokeError(inner)).error is inner
 
 
-def test_a_throttle_says_its_policy_and_a_time_that_is_not_too_short():
-    """Seconds are rounded up."""
+def test_throttled_seconds_are_rounded_up():
     disposition = classify(Throttled(Verdict(False, 3.2, LIMIT)))
     assert disposition.policy == "5/10s per user"
     assert disposition.retry_after_s == 3.2
-    assert disposition.say is not None
-    assert disposition.say.values["seconds"] == 4
+    assert disposition.message is not None
+    assert disposition.message.values["seconds"] == 4
 
 
 @pytest.mark.parametrize(
-    ("answered", "was_answered", "author_notified", "told"),
+    ("answered", "was_answered", "author_notified", "notified"),
     [
         (False, False, False, True),
         (False, False, True, True),  # the author's handler said nothing
@@ -130,6 +133,7 @@ def test_a_throttle_says_its_policy_and_a_time_that_is_not_too_short():
         (True, True, True, False),
     ],
 )
-def test_who_is_told_what_went_wrong(*, answered: bool, was_answered: bool, author_notified: bool, told: bool):
-    """Everyone without an answer; who has one, only if it cannot be about the error."""
-    assert should_tell(answered=answered, was_answered=was_answered, author_notified=author_notified) is told
+def test_user_is_notified_unless_the_answer_explains_the_error(
+    *, answered: bool, was_answered: bool, author_notified: bool, notified: bool
+):
+    assert should_notify_user(answered=answered, was_answered=was_answered, author_notified=author_notified) is notified

@@ -1,4 +1,4 @@
-"""Loading a folder: everything that is wrong in it, at once, with file and line."""
+"""Loading a folder of commands: all faults are reported together, with file and line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from botctl.bot.compiled import Checks
+from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import load
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import CommandFinished
 from botctl.core.errors import CommandFaults, ConfigError
-from tests.support.bots import write
+from tests.support.bots import write_commands
 
 GOOD = """
     from botctl import Command, Context
@@ -24,15 +24,15 @@ GOOD = """
 """
 
 
-def faults(folder: Path, **checks) -> list[str]:
+def faults(folder: Path, **context) -> list[str]:
     with pytest.raises(CommandFaults) as caught:
-        load(folder, Checks(**checks))
+        load(folder, ValidationContext(**context))
     return list(caught.value.faults)
 
 
-def test_all_faults_of_all_files_are_told_together(tmp_path: Path):
+def test_faults_of_all_files_are_reported_together(tmp_path: Path):
     """A syntax error, an import error, a class without execute, a wrong throttle, two of one name."""
-    folder = write(
+    folder = write_commands(
         tmp_path / "commands",
         good=GOOD,
         syntax="x = 1\ndef broken(:\n",
@@ -41,8 +41,8 @@ def test_all_faults_of_all_files_are_told_together(tmp_path: Path):
         twice=GOOD.replace('"Good."', '"Good."\n        throttle = "often"'),
         again=GOOD,
     )
-    found = faults(folder)
-    places = [fault.partition(": ")[0] for fault in found]
+    found_faults = faults(folder)
+    places = [fault.partition(": ")[0] for fault in found_faults]
     assert places == [
         "commands/empty.py:3",
         "commands/good.py:4",
@@ -50,57 +50,54 @@ def test_all_faults_of_all_files_are_told_together(tmp_path: Path):
         "commands/syntax.py:2",
         "commands/twice.py:4",
     ]
-    assert "nowhere_to_be_found" in found[2]
-    assert "also in again.py" in found[1]
+    assert "nowhere_to_be_found" in found_faults[2]
+    assert "also in again.py" in found_faults[1]
 
 
-def test_broken_files_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    """`skip_broken`: the rest is loaded, and each fault is a warning."""
-    folder = write(tmp_path / "commands", good=GOOD, bad="1 / 0\n")
-    catalog = load(folder, Checks(), skip_broken=True)
+def test_skip_broken_loads_the_other_files(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    folder = write_commands(tmp_path / "commands", good=GOOD, bad="1 / 0\n")
+    catalog = load(folder, ValidationContext(), skip_broken=True)
     assert catalog.names == ["good"]
     assert "commands/bad.py:1: ZeroDivisionError" in caplog.text
 
 
-def test_a_folder_that_is_not_there_is_told_with_its_setting(tmp_path: Path):
-    """An empty one is none of this."""
+def test_missing_folder_is_an_error_that_names_the_setting(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"commands\.folder: there is no folder .*nope"):
-        load(tmp_path / "nope", Checks())
-    assert load(write(tmp_path / "commands"), Checks()).files == []
+        load(tmp_path / "nope", ValidationContext())
+    assert load(write_commands(tmp_path / "commands"), ValidationContext()).files == []
 
 
 @pytest.mark.parametrize("end", ["import sys\nsys.exit(3)\n", "raise KeyboardInterrupt\n"])
-def test_a_file_that_ends_python_is_a_fault_like_any_other(tmp_path: Path, end: str):
-    """And does not take the process with it."""
-    (found,) = faults(write(tmp_path / "commands", good=GOOD, odd=end))
-    assert found.startswith(f"commands/odd.py:{end.count(chr(10))}: ")
-    assert "SystemExit: 3" in found or "KeyboardInterrupt" in found
+def test_file_that_exits_python_is_a_fault(tmp_path: Path, end: str):
+    (found_faults,) = faults(write_commands(tmp_path / "commands", good=GOOD, odd=end))
+    assert found_faults.startswith(f"commands/odd.py:{end.count(chr(10))}: ")
+    assert "SystemExit: 3" in found_faults or "KeyboardInterrupt" in found_faults
 
 
-def test_faults_are_in_the_order_of_the_files_and_without_internal_names(tmp_path: Path):
-    """Line 9 before line 10; `odd:Late`, not the package that the file was imported into."""
+def test_faults_are_sorted_by_line_without_internal_names(tmp_path: Path):
     late = "from botctl import Command\n" + "\n" * 7
     late += "class Early(Command):\n    def __init__(self, x):\n        pass\n    async def execute(self, ctx): ...\n"
     late += "class Late(Command):\n    'x'\n    def __init__(self, x): ...\n    async def execute(self, ctx): ...\n"
-    found = faults(write(tmp_path / "commands", odd=late))
-    numbers = [int(fault.split(":")[1]) for fault in found]
+    found_faults = faults(write_commands(tmp_path / "commands", odd=late))
+    numbers = [int(fault.split(":")[1]) for fault in found_faults]
     assert numbers == sorted(numbers)
     assert numbers[0] == 9
     assert numbers[-1] > 9
-    assert " odd:Late" in found[-1]
-    assert "_botctl" not in "".join(found)
+    assert " odd:Late" in found_faults[-1]
+    assert "_botctl" not in "".join(found_faults)
 
 
-def test_a_file_left_out_does_not_take_a_good_one_with_it(tmp_path: Path):
-    """The name that both have is free when the broken one is gone; of two good ones, the later is left out."""
+def test_skipped_file_does_not_reserve_its_names(tmp_path: Path):
+    """The good file with the same name is loaded; of two good files the later one is skipped."""
     broken = GOOD + "class Bad(Command):\n    pass\n"
-    catalog = load(write(tmp_path / "commands", a=broken, b=GOOD, c=GOOD), Checks(), skip_broken=True)
+    catalog = load(
+        write_commands(tmp_path / "commands", a=broken, b=GOOD, c=GOOD), ValidationContext(), skip_broken=True
+    )
     assert [file.path.name for file in catalog.files] == ["b.py"]
 
 
-def test_files_find_their_helpers_and_leave_no_trace(tmp_path: Path):
-    """By relative import or by name; sys.path is as before, and nobody else's modules are hidden."""
-    folder = write(
+def test_files_import_helpers_and_sys_path_is_restored(tmp_path: Path):
+    folder = write_commands(
         tmp_path / "commands",
         _shared="WORD = 'shared'\n",
         helper_beside="WORD = 'beside'\n",
@@ -116,25 +113,23 @@ def test_files_find_their_helpers_and_leave_no_trace(tmp_path: Path):
         """,
     )
     before = list(sys.path)
-    load(folder, Checks())
-    load(folder, Checks())
+    load(folder, ValidationContext())
+    load(folder, ValidationContext())
     assert sys.path == before
     assert "helper_beside" not in sys.modules
 
 
-def test_a_file_is_read_anew_each_time(tmp_path: Path):
-    """Loading again sees what was changed, and another folder's files are not mixed up with it."""
-    one = write(tmp_path / "one", a=GOOD)
-    two = write(tmp_path / "two", a=GOOD.replace("Good", "Other"))
-    assert load(one, Checks()).names == ["good"]
-    assert load(two, Checks()).names == ["other"]
-    write(one, a=GOOD.replace("Good", "Better"))
-    assert load(one, Checks()).names == ["better"]
+def test_files_are_read_again_at_each_load(tmp_path: Path):
+    one = write_commands(tmp_path / "one", a=GOOD)
+    two = write_commands(tmp_path / "two", a=GOOD.replace("Good", "Other"))
+    assert load(one, ValidationContext()).names == ["good"]
+    assert load(two, ValidationContext()).names == ["other"]
+    write_commands(one, a=GOOD.replace("Good", "Better"))
+    assert load(one, ValidationContext()).names == ["better"]
 
 
-def test_handlers_and_needs_are_found(tmp_path: Path):
-    """`@on`, what it asks for besides the event, and what Commands ask for."""
-    folder = write(
+def test_event_handlers_and_their_services_are_found(tmp_path: Path):
+    folder = write_commands(
         tmp_path / "commands",
         watch="""
             from botctl import Command, Context, on
@@ -147,14 +142,14 @@ def test_handlers_and_needs_are_found(tmp_path: Path):
                 pass
         """,
     )
-    catalog = load(folder, Checks())
+    catalog = load(folder, ValidationContext())
     assert [(h.function.__name__, h.events) for h in catalog.handlers] == [("watch", (CommandFinished,))]
-    assert catalog.needs == {Clock}
+    assert catalog.dependencies == {Clock}
     assert "needs Clock" in faults(folder, provides=lambda key: key is not Clock)[0]
 
 
-def test_what_a_plain_cog_asks_for_is_checked_too(tmp_path: Path):
-    """The bot by name, services by type; with `setup` the file makes its cogs itself."""
+def test_services_of_plain_cogs_are_checked(tmp_path: Path):
+    """The bot is found by its name, services by type; with `setup` the file makes its cogs itself."""
     body = """
         from disnake.ext import commands
         from botctl.core.clock import Clock
@@ -163,11 +158,16 @@ def test_what_a_plain_cog_asks_for_is_checked_too(tmp_path: Path):
             def __init__(self, bot, clock: Clock{more}) -> None: ...
     """
     folder = tmp_path / "commands"
-    assert load(write(folder, a=body.format(more="")), Checks()).needs == {Clock}
+    assert load(write_commands(folder, a=body.format(more="")), ValidationContext()).dependencies == {Clock}
     assert "needs Clock" in faults(folder, provides=lambda key: key is not Clock)[0]
-    assert "has no annotation" in faults(write(folder, a=body.format(more=", odd")))[0]
-    assert "cannot be read" in faults(write(folder, a=body.format(more=", odd: 'Nowhere'")))[0]
-    assert load(write(folder, a=body.format(more=", odd") + "\n        def setup(bot): ...\n"), Checks()).needs == set()
+    assert "has no annotation" in faults(write_commands(folder, a=body.format(more=", odd")))[0]
+    assert "cannot be read" in faults(write_commands(folder, a=body.format(more=", odd: 'Nowhere'")))[0]
+    assert (
+        load(
+            write_commands(folder, a=body.format(more=", odd") + "\n        def setup(bot): ...\n"), ValidationContext()
+        ).dependencies
+        == set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,17 +179,15 @@ def test_what_a_plain_cog_asks_for_is_checked_too(tmp_path: Path):
         ("@on(CommandFinished)\nasync def f(event): pass", "no annotation"),
     ],
 )
-def test_a_wrong_handler_is_a_fault(tmp_path: Path, head: str, sentence: str):
-    """With its line."""
+def test_invalid_event_handler_is_a_fault(tmp_path: Path, head: str, sentence: str):
     imports = "from botctl import on\nfrom botctl.core.contracts.events import CommandFinished\n\n"
-    found = faults(write(tmp_path / "commands", watch=imports + head))
-    assert found[0].startswith("commands/watch.py:")
-    assert sentence in found[0]
+    found_faults = faults(write_commands(tmp_path / "commands", watch=imports + head))
+    assert found_faults[0].startswith("commands/watch.py:")
+    assert sentence in found_faults[0]
 
 
-def test_base_classes_are_not_commands(tmp_path: Path):
-    """A Command whose name begins with `_` is there for others; what is imported belongs to its own file."""
-    folder = write(
+def test_base_classes_and_imported_classes_are_not_commands(tmp_path: Path):
+    folder = write_commands(
         tmp_path / "commands",
         base="""
             from botctl import Command
@@ -203,4 +201,4 @@ def test_base_classes_are_not_commands(tmp_path: Path):
         """,
         more='from .base import _Base, One\n\nclass Two(_Base):\n    "Two."\n',
     )
-    assert load(folder, Checks()).names == ["one", "two"]
+    assert load(folder, ValidationContext()).names == ["one", "two"]

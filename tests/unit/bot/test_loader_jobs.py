@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from botctl.bot.compiled import Checks
+from botctl.bot.compiled import ValidationContext
 from botctl.bot.loader import load
 from botctl.core.errors import CommandFaults
-from tests.support.bots import write
+from tests.support.bots import write_commands
 
 GOOD = """
     from botctl import JobRun, job
@@ -20,15 +20,15 @@ GOOD = """
 """
 
 
-def test_jobs_are_found(tmp_path: Path):
-    catalog = load(write(tmp_path / "commands", good=GOOD), Checks(provides=lambda _: False))
+def test_jobs_are_found_without_their_services(tmp_path: Path):
+    catalog = load(write_commands(tmp_path / "commands", good=GOOD), ValidationContext(provides=lambda _: False))
     (job,) = catalog.jobs
     assert (job.name, job.about) == ("tidy", "Tidy.")
-    assert catalog.needs == set(), "the bot does not wait for what jobs need"
+    assert catalog.dependencies == set(), "the bot does not wait for what jobs need"
 
 
-def test_all_faults_are_told_with_their_lines(tmp_path: Path):
-    folder = write(
+def test_all_faults_of_jobs_are_reported_with_their_lines(tmp_path: Path):
+    folder = write_commands(
         tmp_path / "commands",
         bare='from botctl import job\n\n\n@job("every 1h")\nasync def bare(thing) -> None: ...\n',
         bots=(
@@ -42,12 +42,12 @@ def test_all_faults_are_told_with_their_lines(tmp_path: Path):
         wrong='from botctl import job\n\n@job("often")\nasync def wrong() -> None: ...\n',
     )
     with pytest.raises(CommandFaults) as caught:
-        load(folder, Checks(provides=lambda key: key is not bytes, jobs={"trim-events"}))
-    found = dict(fault.split(": ", 1) for fault in caught.value.faults)
-    assert "neither annotation" in found["commands/bare.py:4"] or "thing" in found["commands/bare.py:4"]
-    assert "may run in a process without it" in found["commands/bots.py:4"]
-    assert "needs bytes, which no service provides" in found["commands/needs.py:3"]
-    assert "is one of botctl's own" in found["commands/shipped.py:4"]
-    assert "also in good.py" in found["commands/twice.py:4"]
-    assert "the schedule 'often'" in found["commands/wrong.py:3"]
-    assert len(found) == 6
+        load(folder, ValidationContext(provides=lambda key: key is not bytes, jobs={"trim-events"}))
+    found_faults = dict(fault.split(": ", 1) for fault in caught.value.faults)
+    assert "neither annotation" in found_faults["commands/bare.py:4"] or "thing" in found_faults["commands/bare.py:4"]
+    assert "may run in a process without it" in found_faults["commands/bots.py:4"]
+    assert "needs bytes, which no service provides" in found_faults["commands/needs.py:3"]
+    assert "is one of botctl's own" in found_faults["commands/shipped.py:4"]
+    assert "also in good.py" in found_faults["commands/twice.py:4"]
+    assert "the schedule 'often'" in found_faults["commands/wrong.py:3"]
+    assert len(found_faults) == 6

@@ -1,16 +1,15 @@
-"""Small things about pending interactions."""
+"""Records of pending interactions."""
 
 from __future__ import annotations
 
 import pytest
 
-from botctl.bot.pending import Failures
+from botctl.bot.pending import FailureCounter
 
 
-def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture):
-    """A store that is down for an hour is not a log line per command; all of them are counted."""
-    failures = Failures("it failed")
+def test_failures_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture):
+    failures = FailureCounter("it failed")
     for second in (0.0, 1.0, 59.0, 61.0):
-        failures.add(ConnectionError("down"), second)
+        failures.record(ConnectionError("down"), second)
     assert failures.count == 4
     assert len(caplog.records) == 2

@@ -1,4 +1,4 @@
-"""Whatever a command does, there is one outcome, one entry, and an answer."""
+"""Every interaction has one outcome, one audit entry and an answer."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from hypothesis import strategies as st
 from botctl.bot import pipeline
 from botctl.bot.command import Command, component
 from botctl.bot.command_builder import build
-from botctl.bot.compiled import Checks
+from botctl.bot.compiled import ValidationContext
 from botctl.bot.decisions import CommandPolicy
 from botctl.core.contracts.guild_settings import GuildSettings
 from tests.support.offline import Offline, click, offline, slash
 
 ANN = "900000000000000101"
-BELOW = ("", " leaf", " group leaf")
+SUB_COMMANDS = ("", " leaf", " group leaf")
 
 
-class Odd(Exception):
-    """An error that nobody expects."""
+class UnexpectedError(Exception): ...
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A way for a command to be: how deep, and what each of disnake's stations does."""
+    """How a command behaves: its depth, and what happens at each of disnake's hooks."""
 
     depth: int
     check: str
@@ -61,11 +60,11 @@ SHAPES = st.builds(
 )
 
 
-async def act(step: str, inter: Any) -> Any:
-    """One step of a shape."""
+async def run_step(step: str, inter: Any) -> Any:
+    """Run one step of a shape."""
     match step:
         case "raise":
-            raise Odd("odd")
+            raise UnexpectedError("odd")
         case "refuse":
             raise commands.CheckFailure("no")
         case "cancel":
@@ -88,14 +87,14 @@ async def act(step: str, inter: Any) -> Any:
 
 
 def command_of(shape: Shape) -> commands.InvokableSlashCommand:
-    """A real disnake command of this shape; its hooks and handlers sit where a cog's author puts them."""
+    """Build a disnake command of this shape, with hooks and handlers as in a cog."""
 
     async def handler(inter):
         for step in shape.handler:
-            await act(step, inter)
+            await run_step(step, inter)
 
     async def group(inter):
-        await act(shape.group, inter)
+        await run_step(shape.group, inter)
 
     async def _nothing(inter):
         pass
@@ -107,16 +106,16 @@ def command_of(shape: Shape) -> commands.InvokableSlashCommand:
     elif shape.depth == 2:
         leaf = root.sub_command_group("group")(_nothing).sub_command("leaf", "x")(handler)
     if shape.check != "pass":
-        leaf.add_check(lambda inter: act(shape.check, inter))
+        leaf.add_check(lambda inter: run_step(shape.check, inter))
 
     async def before(inter):
-        await act(shape.before, inter)
+        await run_step(shape.before, inter)
 
     async def after(inter):
-        await act(shape.after, inter)
+        await run_step(shape.after, inter)
 
     async def local(inter, error):
-        return await act(shape.local, inter) and shape.local == "hide"
+        return await run_step(shape.local, inter) and shape.local == "hide"
 
     leaf._before_invoke, leaf._after_invoke = before, after
     if shape.local != "none":
@@ -127,35 +126,35 @@ def command_of(shape: Shape) -> commands.InvokableSlashCommand:
 async def run(rig: Offline, shape: Shape) -> None:
     rig.bot.add_slash_command(command_of(shape))
     if shape.refused:
-        rig.limiter.used["shape" + BELOW[shape.depth], ANN] = 10
+        rig.limiter.used["shape" + SUB_COMMANDS[shape.depth], ANN] = 10
 
     async def listener(inter, error):
-        await act(shape.listener, inter)
+        await run_step(shape.listener, inter)
 
     if shape.listener != "none":
         rig.bot.add_listener(listener, "on_slash_command_error")
-    rig.receive(slash("shape" + BELOW[shape.depth]))
+    rig.receive(slash("shape" + SUB_COMMANDS[shape.depth]))
     for _ in range(shape.cancel_at or 0):
         await asyncio.sleep(0)
     if shape.cancel_at is not None:
-        rig.bot.pipeline._cancel()
-    await rig.settled()
+        rig.bot.pipeline._cancel_pending()
+    await rig.wait_until_idle()
 
 
 @given(shape=SHAPES)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_shape_has_one_outcome_and_an_answer(shape: Shape):
-    """One start, one outcome, one entry; nobody is left without a word or on "thinking…"; failures have numbers."""
+def test_every_interaction_has_one_outcome_and_an_answer(shape: Shape):
+    """One start, one outcome, one entry; no interaction stays on "thinking…"; failures have an error id."""
 
-    async def scene() -> None:
+    async def scenario() -> None:
         with offline() as rig:
             await run(rig, shape)
             started = [event for event in rig.events if event.type == "command.started"]
             assert (len(started), len(rig.finished), len(rig.auditor.entries)) == (1, 1, 1)
             outcome = rig.finished[0]
             assert rig.bot.pipeline.in_flight == 0
-            assert rig.notebook.answers
-            assert not rig.notebook.thinking
+            assert rig.webhooks.answers
+            assert not rig.webhooks.thinking
             assert (outcome.error_id is not None) == (outcome.result == "failed")
             assert outcome.result in expected(shape), outcome
             if outcome.result == "throttled":
@@ -163,51 +162,48 @@ def test_every_shape_has_one_outcome_and_an_answer(shape: Shape):
 
     logging.disable(logging.CRITICAL)
     try:
-        asyncio.run(scene())
+        asyncio.run(scenario())
     finally:
         logging.disable(logging.NOTSET)
 
 
 def expected(shape: Shape) -> set[str]:
-    """The results that a shape may come to, told from the outside."""
+    """Return the possible results of a shape."""
     steps = {shape.check, shape.before, shape.after, *shape.handler}
     if shape.depth:
         steps.add(shape.group)
-    found = {"ok"} if not steps & {"raise", "refuse", "cancel", "false"} else set()
+    descriptions = {"ok"} if not steps & {"raise", "refuse", "cancel", "false"} else set()
     if "raise" in steps:
-        found |= {"failed"}
+        descriptions |= {"failed"}
     if steps & {"refuse", "false"}:
-        found |= {"denied"}
+        descriptions |= {"denied"}
     if shape.refused:
-        found |= {"throttled"}
+        descriptions |= {"throttled"}
     if "cancel" in steps or shape.cancel_at is not None:
-        found |= {"cancelled", "ok", "failed", "denied"}
-    return found
+        descriptions |= {"cancelled", "ok", "failed", "denied"}
+    return descriptions
 
 
-async def test_a_replayed_interaction_is_taken_once():
-    """Discord may send an event again after a RESUME: while it is under way, the second one is nothing."""
+async def test_second_interaction_with_same_id_is_ignored():
     with offline() as rig:
         rig.bot.slash_command(name="one", description="x")(_reply)
         payload = slash("one")
         rig.receive(payload)
         rig.receive(payload)
-        await rig.settled()
+        await rig.wait_until_idle()
         assert len(rig.finished) == 1
-        assert rig.notebook.answers == [("reply", "one")]
+        assert rig.webhooks.answers == [("reply", "one")]
 
 
-async def test_a_command_that_is_gone_says_so():
-    """Discord still lists it, the bot does not know it: INVALID, and a sentence."""
+async def test_unknown_command_is_answered_as_invalid():
     with offline() as rig:
         rig.receive(slash("gone"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.reason) for e in rig.finished] == [("invalid", "no such command")]
-        assert rig.notebook.answers == [("reply", "This command is gone.")]
+        assert rig.webhooks.answers == [("reply", "This command no longer exists.")]
 
 
-async def test_a_component_that_is_cancelled_takes_its_listeners_with_it():
-    """The drain reaches what disnake started for a button."""
+async def test_drain_cancels_listeners_of_a_component():
     ended = []
 
     async def listener(inter):
@@ -224,15 +220,14 @@ async def test_a_component_that_is_cancelled_takes_its_listeners_with_it():
         await rig.bot.pipeline.drain(0)
         assert ended == [True]
         assert [e.result for e in rig.finished] == ["cancelled"]
-        assert "restarting" in rig.notebook.answers[0][1]
+        assert "restarting" in rig.webhooks.answers[0][1]
 
 
 @pytest.mark.looptime
-async def test_a_handler_that_cannot_be_stopped_is_accounted_for():
-    """The drain ends after its limits; the outcome is told, whatever the handler goes on doing."""
+async def test_drain_records_a_handler_that_ignores_cancellation():
     release = asyncio.Event()
 
-    async def stubborn(inter):
+    async def ignores_cancellation(inter):
         while not release.is_set():
             try:
                 await release.wait()
@@ -240,19 +235,18 @@ async def test_a_handler_that_cannot_be_stopped_is_accounted_for():
                 continue
 
     with offline() as rig:
-        rig.bot.slash_command(name="stubborn", description="x")(stubborn)
+        rig.bot.slash_command(name="stubborn", description="x")(ignores_cancellation)
         rig.receive(slash("stubborn"))
         await asyncio.sleep(0)
         await rig.bot.pipeline.drain(5)
         assert asyncio.get_running_loop().time() < 10
         assert [e.result for e in rig.finished] == ["cancelled"]
         release.set()
-        await rig.settled()
+        await rig.wait_until_idle()
         assert len(rig.finished) == 1
 
 
-async def test_a_drain_that_is_cut_short_stops_everything_at_once():
-    """A second signal cancels the drain: what is under way is cancelled and told so."""
+async def test_cancelled_drain_cancels_all_handlers_at_once():
     with offline() as rig:
 
         async def endless(inter):
@@ -264,69 +258,62 @@ async def test_a_drain_that_is_cut_short_stops_everything_at_once():
         drain = asyncio.create_task(rig.bot.pipeline.drain(1000))
         await asyncio.sleep(0)
         drain.cancel()
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [e.result for e in rig.finished] == ["cancelled"]
 
 
 @pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
-async def test_a_handler_that_ends_python_ends_only_itself(end: BaseException, caplog: pytest.LogCaptureFixture):
-    """sys.exit in a command, in a listener, for a button: an outcome like any other, and the loop goes on."""
-
-    async def leave(inter):
+async def test_handler_that_exits_python_fails_only_itself(end: BaseException, caplog: pytest.LogCaptureFixture):
+    async def exits(inter):
         raise end
 
     with offline() as rig:
-        rig.bot.slash_command(name="leave", description="x")(leave)
-        rig.bot.add_listener(leave, "on_button_click")
-        rig.bot.add_listener(leave, "on_slash_command")
+        rig.bot.slash_command(name="leave", description="x")(exits)
+        rig.bot.add_listener(exits, "on_button_click")
+        rig.bot.add_listener(exits, "on_slash_command")
         rig.receive(slash("leave"))
         rig.receive(click("some:button"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.error_type) for e in rig.finished] == [("failed", type(end).__name__)] * 2
         assert all(event.error_id for event in rig.finished)
-        assert all("Something went wrong" in said for _, said in rig.notebook.answers)
+        assert all("Something went wrong" in content for _, content in rig.webhooks.answers)
         assert "a listener of on_slash_command failed" in caplog.text
 
 
-async def test_a_handler_that_cancels_itself_has_failed():
-    """Nothing restarts, so nobody is told so."""
-
+async def test_handler_that_raises_cancelled_error_has_failed():
     async def cancel(inter):
         raise asyncio.CancelledError
 
     with offline() as rig:
         rig.bot.slash_command(name="cancel", description="x")(cancel)
         rig.receive(slash("cancel"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.error_type) for e in rig.finished] == [("failed", "CancelledError")]
-        assert "restarting" not in rig.notebook.answers[0][1]
+        assert "restarting" not in rig.webhooks.answers[0][1]
 
 
-async def test_an_interaction_that_expired_is_one_warning(caplog: pytest.LogCaptureFixture):
-    """The author's code is not to blame, and there is nobody left to tell."""
-
+async def test_expired_interaction_is_logged_as_one_warning(caplog: pytest.LogCaptureFixture):
     async def late(inter):
         raise disnake.InteractionTimedOut(inter)
 
     with offline() as rig:
         rig.bot.slash_command(name="late", description="x")(late)
         rig.receive(slash("late"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [(e.result, e.reason) for e in rig.finished] == [("cancelled", "expired before it was answered")]
-        assert rig.notebook.answers == []
-    told = [record for record in caplog.records if record.levelno > logging.INFO]
-    assert [(record.levelname, record.exc_info) for record in told] == [("WARNING", None)]
+        assert rig.webhooks.answers == []
+    locales = [record for record in caplog.records if record.levelno > logging.INFO]
+    assert [(record.levelname, record.exc_info) for record in locales] == [("WARNING", None)]
     assert "late expired" in caplog.text
 
 
-async def test_it_says_what_a_task_does():
-    """For whoever finds that it holds the loop up."""
-    found = []
+async def test_describe_task_names_the_command_or_component():
+    descriptions = []
 
-    async def look(inter):
-        found.append(rig.bot.pipeline.doing(asyncio.current_task()))
+    async def describe(inter):
+        descriptions.append(rig.bot.pipeline.describe_task(asyncio.current_task()))
 
-    class Press(Command):
+    class Button(Command):
         """Press it."""
 
         async def execute(self, ctx):
@@ -334,26 +321,25 @@ async def test_it_says_what_a_task_does():
 
         @component("it")
         async def it(self, ctx):
-            await look(ctx.inter)
+            await describe(ctx.inter)
 
     with offline() as rig:
-        rig.bot.slash_command(name="look", description="x")(look)
-        compiled = build(Press, Checks(), lambda *_: None)
+        rig.bot.slash_command(name="look", description="x")(describe)
+        compiled = build(Button, ValidationContext(), lambda *_: None)
         rig.bot.pipeline.register(compiled, compiled.bind(lambda _: {}))
         rig.receive(slash("look"))
-        rig.receive(click("press:it"))
-        await rig.settled()
-        assert sorted(found) == ["/look", "press:it"]
-        assert rig.bot.pipeline.doing(asyncio.current_task()) is None
+        rig.receive(click("button:it"))
+        await rig.wait_until_idle()
+        assert sorted(descriptions) == ["/look", "button:it"]
+        assert rig.bot.pipeline.describe_task(asyncio.current_task()) is None
 
 
-async def test_a_refusal_is_no_news_for_the_log(caplog: pytest.LogCaptureFixture):
-    """Nobody's fault, so nothing above INFO; it is in the audit log."""
+async def test_denied_command_logs_no_warning(caplog: pytest.LogCaptureFixture):
     with offline() as rig:
         rig.bot.slash_command(name="one", description="x")(_reply)
-        rig.bot.pipeline.policies["one"] = CommandPolicy(roles=("nobody-has-it",))
+        rig.bot.pipeline.policies["one"] = CommandPolicy(roles=("unassigned",))
         rig.receive(slash("one"))
-        await rig.settled()
+        await rig.wait_until_idle()
         assert [event.result for event in rig.finished] == ["denied"]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
@@ -362,18 +348,17 @@ async def _reply(inter):
     await inter.response.send_message("one")
 
 
-async def test_the_last_known_settings_are_those_of_guilds_that_set_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And of them the ones heard of last: a bot in very many guilds keeps no copy of all."""
-    monkeypatch.setattr(pipeline, "MAX_KNOWN", 2)
+async def test_remembered_settings_are_limited_and_skip_default_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MAX_REMEMBERED_GUILDS", 2)
     with offline() as rig:
-        known = rig.bot.pipeline
+        bot_pipeline = rig.bot.pipeline
         for guild in ("1", "2", "3"):
             rig.guilds.settings[guild] = GuildSettings(locale="de", revision=1)
         for guild in ("plain", "1", "2", "1", "3"):
-            await known._settings(guild)
+            await bot_pipeline._load_settings(guild)
         del rig.guilds.settings["3"]
-        await known._settings("3")
+        await bot_pipeline._load_settings("3")
         rig.guilds.error = ConnectionError("down")
-        told = {guild: (await known._settings(guild)).locale for guild in ("plain", "1", "2", "3")}
-    assert told == {"plain": None, "1": "de", "2": None, "3": None}
-    assert set(known._known) == {"1"}
+        locales = {guild: (await bot_pipeline._load_settings(guild)).locale for guild in ("plain", "1", "2", "3")}
+    assert locales == {"plain": None, "1": "de", "2": None, "3": None}
+    assert set(bot_pipeline._remembered) == {"1"}

@@ -6,38 +6,38 @@ import logging
 
 import pytest
 
-from botctl.bot.reconnects import Calm, calm_reconnects
+from botctl.bot.reconnects import ReconnectFilter, shorten_reconnect_logs
 
 
 @pytest.fixture
 def disnake_log():
     logger = logging.getLogger("disnake.client")
     before = logger.filters[:]
-    calm_reconnects()
-    calm_reconnects()
+    shorten_reconnect_logs()
+    shorten_reconnect_logs()
     yield logger
-    assert len(logger.filters) == len({*before, *(f for f in logger.filters if isinstance(f, Calm))})
+    assert len(logger.filters) == len({*before, *(f for f in logger.filters if isinstance(f, ReconnectFilter))})
     logger.filters[:] = before
 
 
-def test_a_lost_connection_is_one_line_and_its_traceback_is_kept_for_debug(disnake_log, caplog):
+def test_lost_connection_is_one_warning_with_traceback_at_debug(disnake_log, caplog):
     with caplog.at_level(logging.DEBUG):
         try:
             raise ConnectionResetError(104, "Connection reset\nby peer")
         except ConnectionResetError:
             disnake_log.exception("Attempting a reconnect in %.2fs", 3.14159)
     (warning,) = [record for record in caplog.records if record.name == "disnake.client"]
-    said = warning.getMessage()
+    text = warning.getMessage()
     assert (warning.levelname, warning.exc_info) == ("WARNING", None)
-    assert said.startswith("the connection to Discord is lost (ConnectionResetError: ")
-    assert said.endswith("trying again in 3.1 s")
-    assert "\n" not in said
-    (kept,) = [record for record in caplog.records if record.name == "botctl.bot.reconnects"]
-    assert kept.levelno == logging.DEBUG
-    assert kept.exc_info[0] is ConnectionResetError
+    assert text.startswith("the connection to Discord is lost (ConnectionResetError: ")
+    assert text.endswith("trying again in 3.1 s")
+    assert "\n" not in text
+    (debug_record,) = [record for record in caplog.records if record.name == "botctl.bot.reconnects"]
+    assert debug_record.levelno == logging.DEBUG
+    assert debug_record.exc_info[0] is ConnectionResetError
 
 
-def test_what_else_disnake_logs_is_left_alone(disnake_log, caplog):
+def test_other_records_of_disnake_are_unchanged(disnake_log, caplog):
     try:
         raise ValueError("x")
     except ValueError:

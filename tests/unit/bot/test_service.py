@@ -1,4 +1,4 @@
-"""What goes wrong between the bot and Discord, in the operator's words."""
+"""Errors between the bot and Discord, as the operator sees them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import aiohttp
 import disnake
 import pytest
 
-from botctl.bot.service import _explain
+from botctl.bot.service import _to_botctl_error
 from botctl.core.config.settings import DiscordSettings, Intent, Settings
 from botctl.core.errors import ExitCode
 
@@ -34,7 +34,7 @@ LIMIT: Any = {"total": 1000, "remaining": 0, "reset_after": 60_000, "max_concurr
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "words"),
+    ("error", "code", "fragment"),
     [
         (disnake.LoginFailure("no"), ExitCode.CONFIG, "refuses the token"),
         (disnake.HTTPException(Response(401), "no"), ExitCode.CONFIG, "refuses the token"),  # type: ignore[arg-type]
@@ -47,9 +47,8 @@ LIMIT: Any = {"total": 1000, "remaining": 0, "reset_after": 60_000, "max_concurr
         (aiohttp.ClientConnectionError("refused"), ExitCode.UNREACHABLE, "does not answer"),
     ],
 )
-def test_each_end_has_its_exit_code(error: Exception, code: ExitCode, words: str):
-    """A dead token is never retried, a busy Discord is; intents are named."""
+def test_connection_errors_map_to_exit_codes_and_messages(error: Exception, code: ExitCode, fragment: str):
     settings = Settings(discord=DiscordSettings(intents=(Intent.DEFAULT, Intent.MEMBERS, Intent.PRESENCES)))
-    explained = _explain(error, settings)
-    assert explained.exit_code is code
-    assert words in str(explained)
+    translated = _to_botctl_error(error, settings)
+    assert translated.exit_code is code
+    assert fragment in str(translated)

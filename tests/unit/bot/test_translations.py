@@ -1,4 +1,4 @@
-"""What the bot says, by language."""
+"""The bot's own messages by language."""
 
 from __future__ import annotations
 
@@ -8,30 +8,28 @@ from datetime import UTC, datetime
 import pytest
 
 from botctl.bot.decisions import Throttled, classify
-from botctl.bot.responses import sentence
-from botctl.bot.translations import WORDS, pick, say
+from botctl.bot.responses import outcome_text
+from botctl.bot.translations import MESSAGES, pick, translate
 from botctl.core.contracts.throttle import Verdict, parse
 
 
-@pytest.mark.parametrize(("locale", "word"), [("de", "de"), ("en-US", "en"), ("en-GB", "gb"), ("fr", "en")])
-def test_the_nearest_language_is_picked(locale: str, word: str):
-    """Exact, else by language, else English."""
-    assert pick({"en": "en", "en-GB": "gb", "de": "de"}, locale) == word
+@pytest.mark.parametrize(("locale", "text"), [("de", "de"), ("en-US", "en"), ("en-GB", "gb"), ("fr", "en")])
+def test_closest_language_is_picked(locale: str, text: str):
+    assert pick({"en": "en", "en-GB": "gb", "de": "de"}, locale) == text
 
 
-def test_without_english_there_is_still_a_word():
+def test_first_language_is_picked_without_english():
     assert pick({"fr": "oui"}, "de") == "oui"
 
 
-@pytest.mark.parametrize("key", WORDS)
-def test_translations_fill_in_the_same_values(key: str):
-    """A placeholder that one language has and another has not would be lost, or fail."""
-    fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in WORDS[key].values()]
+@pytest.mark.parametrize("key", MESSAGES)
+def test_translations_have_the_same_placeholders(key: str):
+    fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in MESSAGES[key].values()]
     assert all(names == fields[0] for names in fields)
 
 
-def test_say_fills_in():
-    assert say("throttled", "de", seconds=4).endswith("in 4 s noch einmal.")
+def test_translate_fills_in_placeholders():
+    assert translate("throttled", "de", seconds=4).endswith("in 4 s noch einmal.")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +41,6 @@ def test_say_fills_in():
         (86_399.5, "Not so fast: try again <t:1767312000:R>."),
     ],
 )
-def test_who_is_too_fast_is_told_when_to_try_again(wait_s: float, expected: str):
-    """In seconds, or as a moment that each client shows in its own words; never a moment too early."""
+def test_throttled_message_says_when_to_try_again(wait_s: float, expected: str):
     disposition = classify(Throttled(Verdict(False, wait_s, parse("1/1d per user")[0])))
-    assert sentence(disposition, "en-US", None, datetime(2026, 1, 1, tzinfo=UTC)) == expected
+    assert outcome_text(disposition, "en-US", None, datetime(2026, 1, 1, tzinfo=UTC)) == expected

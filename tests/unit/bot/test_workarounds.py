@@ -1,4 +1,4 @@
-"""Cures for faults of disnake: each test fails without its cure."""
+"""Workarounds for faults of disnake; each test fails without its workaround."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from disnake.gateway import KeepAliveHandler
 from disnake.http import Route
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from botctl.bot.workarounds import cure_heartbeat_clock, cure_webhook_locks
+from botctl.bot.workarounds import fix_heartbeat_latency, fix_webhook_locks
 
 
 class Answer:
@@ -40,11 +40,10 @@ async def answer(adapter: AsyncWebhookAdapter, number: int) -> None:
     await adapter.request(route, Session(), payload={})  # type: ignore[arg-type]
 
 
-async def test_locks_of_answered_interactions_are_let_go():
-    """A thousand interactions leave no lock behind; while one is answered, a second request to it waits its turn."""
+async def test_locks_of_answered_interactions_are_freed():
     token = async_context.set(AsyncWebhookAdapter())
     try:
-        cure_webhook_locks()
+        fix_webhook_locks()
         adapter = async_context.get()
         for number in range(1000):
             await answer(adapter, number)
@@ -60,9 +59,8 @@ async def test_locks_of_answered_interactions_are_let_go():
         async_context.reset(token)
 
 
-def test_a_heartbeat_that_is_answered_at_once_has_a_latency_of_nearly_nothing():
-    """The answer comes before the thread that sent it has noted when."""
-    cure_heartbeat_clock()
+def test_heartbeat_answered_at_once_has_almost_no_latency():
+    fix_heartbeat_latency()
 
     class Socket:
         HEARTBEAT = 1

@@ -1,4 +1,4 @@
-"""The hub: whoever joins, whenever, hears everything once and in order, or is told that something is missing."""
+"""The hub: each subscriber gets every event once and in order, or a gap."""
 
 from __future__ import annotations
 
@@ -15,46 +15,45 @@ from hypothesis import strategies as st
 
 from botctl.core.contracts.event_log import START, Entry, EventPage, Position
 from botctl.core.errors import Unreachable
-from botctl.realtime import hub as hubs
+from botctl.realtime import hub as hub_module
 from botctl.realtime.hub import Hub, HubFull
-from botctl.realtime.protocol import pushes
+from botctl.realtime.protocol import encode_events
 from botctl.realtime.socket import text_frame
 from tests.support.stores import tasks_for
 from tests.support.waiting import until
 
 
 class MemoryLog:
-    """One process's log, with what the real one has: epochs, trimming, being away. Each answer takes a turn."""
+    """An event log in memory, with epochs, trimming and outages. Each read takes a turn of the loop."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, list[Entry]] = {}
+        self.entries: dict[str, list[Entry]] = {}
         self.last: dict[str, int] = {}
         self.epochs = {"": itertools.count(1)}
         self.epoch: dict[str, str] = {}
-        self.away = False
+        self.unavailable = False
         self.reads = 0
-        self._news = asyncio.Event()
+        self._appended = asyncio.Event()
 
     def append(self, topic: str, count: int = 1) -> None:
         self.epoch.setdefault(topic, f"e{next(self.epochs[''])}")
         for _ in range(count):
             self.last[topic] = self.last.get(topic, 0) + 1
-            self.kept.setdefault(topic, []).append(Entry(self.last[topic], b'"%d"' % self.last[topic]))
-        self._news.set()
+            self.entries.setdefault(topic, []).append(Entry(self.last[topic], b'"%d"' % self.last[topic]))
+        self._appended.set()
 
     def trim(self, topic: str, keep: int) -> None:
-        self.kept[topic] = self.kept[topic][-keep:]
+        self.entries[topic] = self.entries[topic][-keep:]
 
-    def lose(self, topic: str) -> None:
-        """The store forgets everything."""
-        for part in (self.kept, self.last, self.epoch):
+    def reset(self, topic: str) -> None:
+        for part in (self.entries, self.last, self.epoch):
             part.pop(topic, None)  # type: ignore[attr-defined]
 
-    def forget(self, topic: str, keep: int) -> None:
-        """A store that was killed had not written its newest entries yet; nobody has noticed."""
-        self.kept[topic] = [entry for entry in self.kept[topic] if entry.offset <= keep]
+    def lose_newest(self, topic: str, keep: int) -> None:
+        """Drop entries after ``keep``, as a store does that was killed before it wrote them."""
+        self.entries[topic] = [entry for entry in self.entries[topic] if entry.offset <= keep]
         self.last[topic] = min(self.last[topic], keep)
-        self._news.set()
+        self._appended.set()
 
     async def position(self, topic: str) -> Position:
         await asyncio.sleep(0)
@@ -69,60 +68,59 @@ class MemoryLog:
         self.reads += 1
         while True:
             await asyncio.sleep(0)
-            if self.away:
+            if self.unavailable:
                 raise Unreachable("away")
             pages = {topic: self._page(topic, position, limit) for topic, position in after.items()}
             if not wait_s or any(page.entries or not page.complete for page in pages.values()):
                 return pages
-            self._news.clear()
-            await self._news.wait()
+            self._appended.clear()
+            await self._appended.wait()
 
     def _page(self, topic: str, after: Position, limit: int) -> EventPage:
-        epoch, last, kept = self.epoch.get(topic, ""), self.last.get(topic, 0), self.kept.get(topic, [])
-        first = kept[0].offset if kept else last + 1
-        known = after.epoch in ("", epoch) and after.offset <= last
-        found = tuple(entry for entry in kept if not known or entry.offset > after.offset)[:limit]
-        complete = known and after.offset >= first - 1
-        reached = found[-1].offset if found else after.offset if complete else last
-        return EventPage(found, epoch, first, last, Position(epoch, reached), complete)
+        epoch, last, entries = self.epoch.get(topic, ""), self.last.get(topic, 0), self.entries.get(topic, [])
+        first = entries[0].offset if entries else last + 1
+        is_known = after.epoch in ("", epoch) and after.offset <= last
+        page_entries = tuple(entry for entry in entries if not is_known or entry.offset > after.offset)[:limit]
+        complete = is_known and after.offset >= first - 1
+        end_offset = page_entries[-1].offset if page_entries else after.offset if complete else last
+        return EventPage(page_entries, epoch, first, last, Position(epoch, end_offset), complete)
 
     append_batch: Any = None
     topics: Any = None
 
 
 class Listener:
-    """Takes frames, and takes them apart again."""
+    """A receiver that decodes frames."""
 
     def __init__(self) -> None:
-        self.said: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
 
     def push(self, frames: bytes) -> None:
         while frames:
             size, at = frames[1], 2
             if size == 126:
                 size, at = int.from_bytes(frames[2:4], "big"), 4
-            self.said.append(json.loads(frames[at : at + size]))
+            self.messages.append(json.loads(frames[at : at + size]))
             frames = frames[at + size :]
 
     @property
     def offsets(self) -> list[int]:
-        return [each["offset"] for each in self.said if each["type"] == "event"]
+        return [message["offset"] for message in self.messages if message["type"] == "event"]
 
     @property
     def gaps(self) -> list[int]:
-        return [each["offset"] for each in self.said if each["type"] == "gap"]
+        return [message["offset"] for message in self.messages if message["type"] == "gap"]
 
-    def is_sound(self) -> bool:
-        """No event twice, none missing without a word."""
+    def has_no_duplicates_or_unreported_gaps(self) -> bool:
         epoch, offset = None, None
-        for each in self.said:
-            if each["type"] == "gap":
-                epoch, offset = each["epoch"], each["offset"]
+        for message in self.messages:
+            if message["type"] == "gap":
+                epoch, offset = message["epoch"], message["offset"]
                 continue
-            before = (epoch or each["epoch"], offset)  # an empty epoch: before the first event of any
-            if epoch is not None and before != (each["epoch"], each["offset"] - 1):
+            before = (epoch or message["epoch"], offset)  # an empty epoch: before the first event of any
+            if epoch is not None and before != (message["epoch"], message["offset"] - 1):
                 return False
-            epoch, offset = each["epoch"], each["offset"]
+            epoch, offset = message["epoch"], message["offset"]
         return True
 
 
@@ -135,14 +133,14 @@ async def running(log: MemoryLog, **options: Any) -> AsyncIterator[Hub]:
         assert not watcher.failures
 
 
-async def test_everyone_hears_what_comes_after_joining() -> None:
+async def test_subscribers_get_events_published_after_they_join() -> None:
     log, early, late = MemoryLog(), Listener(), Listener()
     async with running(log) as hub:
         log.append("a", 2)
         await hub.join(early, "a", await log.position("a"))
         log.append("a", 2)
         await until(lambda: early.offsets == [3, 4])
-        await hub.join(late, "a", (await hub.history("a", None, room_bytes=0)).position)
+        await hub.join(late, "a", (await hub.history("a", None, limit_bytes=0)).position)
         log.append("a", 1)
         await until(lambda: late.offsets == [5])
         assert early.offsets == [3, 4, 5]
@@ -150,7 +148,7 @@ async def test_everyone_hears_what_comes_after_joining() -> None:
         assert hub.counts.deliveries == 4
 
 
-async def test_who_joins_behind_the_hub_catches_up_first() -> None:
+async def test_subscriber_behind_the_hub_catches_up_first() -> None:
     log, steady, late = MemoryLog(), Listener(), Listener()
     async with running(log) as hub:
         log.append("a", 1)
@@ -164,8 +162,8 @@ async def test_who_joins_behind_the_hub_catches_up_first() -> None:
         assert late.gaps == []
 
 
-async def test_who_joins_ahead_of_the_hub_gets_nothing_twice() -> None:
-    """It read the log itself a moment ago; the hub is about to read the same."""
+async def test_subscriber_ahead_of_the_hub_gets_no_event_twice() -> None:
+    """It has read the events that the hub reads next."""
     log, steady, ahead = MemoryLog(), Listener(), Listener()
     async with running(log) as hub:
         log.append("a", 1)
@@ -177,192 +175,191 @@ async def test_who_joins_ahead_of_the_hub_gets_nothing_twice() -> None:
         assert ahead.offsets == [5]
 
 
-async def test_a_hub_that_fell_behind_says_so() -> None:
-    log, one = MemoryLog(), Listener()
+async def test_hub_behind_a_trimmed_log_sends_a_gap() -> None:
+    log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
         log.append("a", 1)
-        await hub.join(one, "a", await log.position("a"))
+        await hub.join(listener, "a", await log.position("a"))
         log.append("a", 50)
         log.trim("a", 10)
-        await until(lambda: one.offsets == list(range(42, 52)))
-        assert one.gaps == [41]
+        await until(lambda: listener.offsets == list(range(42, 52)))
+        assert listener.gaps == [41]
         assert hub.counts.gaps == 1
 
 
-async def test_a_log_that_lost_everything_is_told_of() -> None:
-    log, one = MemoryLog(), Listener()
+async def test_reset_log_causes_a_gap() -> None:
+    log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
         log.append("a", 3)
-        await hub.join(one, "a", await log.position("a"))
-        log.lose("a")
+        await hub.join(listener, "a", await log.position("a"))
+        log.reset("a")
         log.append("a", 2)
-        await until(lambda: one.offsets == [1, 2])
-        assert one.gaps == [0]
+        await until(lambda: listener.offsets == [1, 2])
+        assert listener.gaps == [0]
 
 
-async def test_a_log_that_lost_its_newest_is_told_of() -> None:
-    """The epoch stays until somebody appends who knows of them; the numbers begin again where the store ends."""
-    log, one, late = MemoryLog(), Listener(), Listener()
+async def test_log_that_lost_its_newest_events_causes_a_gap() -> None:
+    """The epoch stays, and the offsets continue where the store ends."""
+    log, listener, late = MemoryLog(), Listener(), Listener()
     async with running(log) as hub:
         log.append("a", 10)
-        await hub.join(one, "a", await log.position("a"))
+        await hub.join(listener, "a", await log.position("a"))
         log.append("a", 1)
-        await until(lambda: one.offsets == [11])
-        log.forget("a", 4)
+        await until(lambda: listener.offsets == [11])
+        log.lose_newest("a", 4)
         await hub.join(late, "a", await log.position("a"))
         log.append("a", 3)
-        await until(lambda: one.offsets == [11, 5, 6, 7])
-        assert one.gaps == [4]
+        await until(lambda: listener.offsets == [11, 5, 6, 7])
+        assert listener.gaps == [4]
         assert late.offsets == [5, 6, 7]
         assert late.gaps == []
         assert hub.counts.gaps == 1
 
 
-async def test_while_the_log_is_away_everyone_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    log, one = MemoryLog(), Listener()
+async def test_subscribers_wait_while_the_log_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
-        await hub.join(one, "a", START)
-        log.away = True
+        await hub.join(listener, "a", START)
+        log.unavailable = True
         log.append("a", 3)
         await until(lambda: log.reads > 1)
-        log.away = False
-        await until(lambda: one.offsets == [1, 2, 3])
+        log.unavailable = False
+        await until(lambda: listener.offsets == [1, 2, 3])
 
 
-async def test_what_nobody_wants_is_not_read() -> None:
-    log, one = MemoryLog(), Listener()
+async def test_topics_without_subscribers_are_not_read() -> None:
+    log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
-        await hub.join(one, "a", START)
+        await hub.join(listener, "a", START)
         await until(lambda: log.reads > 0)
-        hub.leave(one, ["a", "never joined"])
+        hub.leave(listener, ["a", "never joined"])
         assert hub.subscriptions == 0
         log.append("a", 1)
-        await until(lambda: not hub._wanted.is_set())
+        await until(lambda: not hub._has_topics.is_set())
         reads = log.reads
         log.append("a", 1)
         await asyncio.sleep(0)
         assert log.reads == reads
-        assert one.offsets == []
+        assert listener.offsets == []
 
 
-async def test_topics_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hubs, "MAX_TOPICS", 2)
-    log, one = MemoryLog(), Listener()
+async def test_hub_limits_the_number_of_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "MAX_TOPICS", 2)
+    log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
-        await hub.join(one, "a", START)
-        await hub.join(one, "b", START)
+        await hub.join(listener, "a", START)
+        await hub.join(listener, "b", START)
         with pytest.raises(HubFull):
-            await hub.join(one, "c", START)
+            await hub.join(listener, "c", START)
         await hub.join(Listener(), "a", START)
 
 
-async def test_a_long_page_is_written_in_pieces() -> None:
-    """Each of many frames, as few writes as may be."""
+async def test_long_page_is_written_in_few_chunks() -> None:
     log, writes = MemoryLog(), []
 
-    class Counting(Listener):
+    class CountingListener(Listener):
         def push(self, frames: bytes) -> None:
             writes.append(len(frames))
             super().push(frames)
 
-    one = Counting()
+    listener = CountingListener()
     async with running(log) as hub:
-        await hub.join(one, "a", START)
+        await hub.join(listener, "a", START)
         log.append("a", 200)
-        await until(lambda: len(one.offsets) == 200)
+        await until(lambda: len(listener.offsets) == 200)
         assert len(writes) == 1
 
 
-async def test_a_page_that_was_read_for_others_is_not_given_to_those_who_came_meanwhile() -> None:
-    """All leave, and one comes back further on, while the hub's answer from the log is on its way."""
-    log, one = MemoryLog(), Listener()
+async def test_page_read_before_a_rejoin_is_not_sent_again() -> None:
+    """The subscriber leaves and joins again while the hub reads the log."""
+    log, listener = MemoryLog(), Listener()
     async with running(log) as hub:
-        await hub.join(one, "a", START)
+        await hub.join(listener, "a", START)
         log.append("a", 2)
-        await until(lambda: one.offsets == [1, 2])
+        await until(lambda: listener.offsets == [1, 2])
         log.append("a", 2)
         await asyncio.sleep(0)
-        hub.leave(one, ["a"])
-        history = await hub.history("a", Position("e1", 2), room_bytes=100_000)
-        await hub.join(one, "a", history.position)
+        hub.leave(listener, ["a"])
+        history = await hub.history("a", Position("e1", 2), limit_bytes=100_000)
+        await hub.join(listener, "a", history.position)
         log.append("a", 1)
-        await until(lambda: one.offsets[-1] == 5)
-        assert one.offsets == [1, 2, 5]
+        await until(lambda: listener.offsets[-1] == 5)
+        assert listener.offsets == [1, 2, 5]
 
 
-async def test_a_history_has_at_least_the_size_of_its_frames() -> None:
-    """Of small events most is what is around them, and that counts; what is larger than the room is not begun."""
+async def test_history_size_is_an_upper_bound_of_its_frames() -> None:
     log = MemoryLog()
     async with running(log) as hub:
         log.append("a", 30)
-        history = await hub.history("a", Position("e1", 10), room_bytes=100_000)
-        frames = b"".join(map(text_frame, pushes("a", "e1", history.entries)))
+        history = await hub.history("a", Position("e1", 10), limit_bytes=100_000)
+        frames = b"".join(map(text_frame, encode_events("a", "e1", history.entries)))
         assert len(history.entries) == 20
         assert len(frames) <= history.size_bytes < 2 * len(frames)
-        fits = await hub.history("a", Position("e1", 10), room_bytes=history.size_bytes)
+        fits = await hub.history("a", Position("e1", 10), limit_bytes=history.size_bytes)
         assert fits.recovered
-        larger = await hub.history("a", Position("e1", 10), room_bytes=history.size_bytes - 1)
+        larger = await hub.history("a", Position("e1", 10), limit_bytes=history.size_bytes - 1)
         assert (larger.recovered, larger.entries, larger.size_bytes) == (False, (), 0)
 
 
-ACTS = st.lists(
-    st.sampled_from(["append", "append", "join", "rejoin", "leave", "lose", "forget", "trim", "turn", "turn"]),
+ACTIONS = st.lists(
+    st.sampled_from(["append", "append", "join", "rejoin", "leave", "reset", "lose newest", "trim", "turn", "turn"]),
     max_size=40,
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(ACTS)
-def test_law_nothing_twice_and_nothing_missing_without_a_word(acts: list[str]) -> None:
-    """Whatever happens in whatever order: and in the end everyone who stayed is where the log is."""
-    asyncio.run(_play(acts))
+@given(ACTIONS)
+def test_law_no_event_is_duplicated_or_lost_without_a_gap(actions: list[str]) -> None:
+    asyncio.run(_run_actions(actions))
 
 
-async def _play(acts: list[str]) -> None:
+async def _run_actions(actions: list[str]) -> None:
     log = MemoryLog()
-    inside: dict[Listener, None] = {}
-    heard: list[Listener] = []
+    joined: dict[Listener, None] = {}
+    listeners: list[Listener] = []
     async with running(log, recover=3) as hub:
         joins: set[asyncio.Task[None]] = set()
 
-        async def join(one: Listener, after: Position | None) -> None:
-            history = await hub.history("a", after, room_bytes=100_000)
+        async def join(listener: Listener, after: Position | None) -> None:
+            history = await hub.history("a", after, limit_bytes=100_000)
             for entry in history.entries:
-                one.said.append({"type": "event", "epoch": history.position.epoch, "offset": entry.offset})
+                listener.messages.append({"type": "event", "epoch": history.position.epoch, "offset": entry.offset})
             if after is not None and not history.recovered:
-                one.said.append({"type": "gap", "epoch": history.position.epoch, "offset": history.position.offset})
-            await hub.join(one, "a", history.position)
-            inside[one] = None
+                listener.messages.append(
+                    {"type": "gap", "epoch": history.position.epoch, "offset": history.position.offset}
+                )
+            await hub.join(listener, "a", history.position)
+            joined[listener] = None
 
-        for act in acts:
-            if act == "append":
+        for action in actions:
+            if action == "append":
                 log.append("a", 2)
-            elif act == "join" or (act == "rejoin" and not heard):
-                heard.append(Listener())
-                joins.add(asyncio.create_task(join(heard[-1], None)))
-            elif act == "rejoin" and heard[-1] in inside and heard[-1].said:
-                last = heard[-1].said[-1]
-                hub.leave(heard[-1], ["a"])
-                del inside[heard[-1]]
-                joins.add(asyncio.create_task(join(heard[-1], Position(last["epoch"], last["offset"]))))
-            elif act == "leave" and inside:
-                hub.leave(one := next(iter(inside)), ["a"])
-                del inside[one]
-            elif act == "lose":
-                log.lose("a")
-            elif act == "forget" and log.kept.get("a"):
-                log.forget("a", log.kept["a"][0].offset)
-            elif act == "trim" and log.kept.get("a"):
+            elif action == "join" or (action == "rejoin" and not listeners):
+                listeners.append(Listener())
+                joins.add(asyncio.create_task(join(listeners[-1], None)))
+            elif action == "rejoin" and listeners[-1] in joined and listeners[-1].messages:
+                last = listeners[-1].messages[-1]
+                hub.leave(listeners[-1], ["a"])
+                del joined[listeners[-1]]
+                joins.add(asyncio.create_task(join(listeners[-1], Position(last["epoch"], last["offset"]))))
+            elif action == "leave" and joined:
+                hub.leave(listener := next(iter(joined)), ["a"])
+                del joined[listener]
+            elif action == "reset":
+                log.reset("a")
+            elif action == "lose newest" and log.entries.get("a"):
+                log.lose_newest("a", log.entries["a"][0].offset)
+            elif action == "trim" and log.entries.get("a"):
                 log.trim("a", 1)
             else:
                 await asyncio.sleep(0)
         await asyncio.gather(*joins)
         log.append("a", 1)
         end = (log.epoch["a"], log.last["a"])
-        await until(lambda: all(_end(one) == end for one in inside), what=f"all at {end}")
-    for one in heard:
-        assert one.is_sound(), one.said
+        await until(lambda: all(_last_position(listener) == end for listener in joined), what=f"all at {end}")
+    for listener in listeners:
+        assert listener.has_no_duplicates_or_unreported_gaps(), listener.messages
 
 
-def _end(one: Listener) -> Any:
-    return (one.said[-1].get("epoch"), one.said[-1]["offset"]) if one.said else None
+def _last_position(listener: Listener) -> Any:
+    return (listener.messages[-1].get("epoch"), listener.messages[-1]["offset"]) if listener.messages else None

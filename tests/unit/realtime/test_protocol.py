@@ -1,4 +1,4 @@
-"""Messages of clients, and what is said to them."""
+"""Parsing clients' messages, and encoding replies and pushes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from botctl.realtime.protocol import (
     Ping,
     Subscribe,
     Unsubscribe,
-    parse,
-    pushes,
-    refusal,
-    reply,
+    encode_error,
+    encode_events,
+    encode_reply,
+    parse_request,
 )
 
 JSON = st.recursive(
@@ -44,8 +44,8 @@ JSON = st.recursive(
         ({"type": "unsubscribe", "id": 0, "topics": ["a"], "more": 1}, Unsubscribe(0, ("a",))),
     ],
 )
-def test_requests(message: dict[str, Any], request_: object) -> None:
-    assert parse(json.dumps(message)) == request_
+def test_valid_messages_are_parsed(message: dict[str, Any], request_: object) -> None:
+    assert parse_request(json.dumps(message)) == request_
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_requests(message: dict[str, Any], request_: object) -> None:
         {"type": None},
     ],
 )
-def test_what_is_none(message: dict[str, Any]) -> None:
+def test_invalid_messages_are_rejected(message: dict[str, Any]) -> None:
     with pytest.raises(BadMessage):
-        parse(json.dumps(message))
+        parse_request(json.dumps(message))
 
 
 SHAPED = st.fixed_dictionaries(
@@ -80,20 +80,20 @@ SHAPED = st.fixed_dictionaries(
 
 
 @given(st.text() | st.binary() | JSON.map(json.dumps) | SHAPED.map(json.dumps))
-def test_whatever_comes_is_a_request_or_a_bad_message(text: str | bytes) -> None:
+def test_any_input_is_a_request_or_a_bad_message(text: str | bytes) -> None:
     with contextlib.suppress(BadMessage):
-        assert parse(text)
+        assert parse_request(text)
 
 
-def test_the_id_of_a_bad_message_is_told() -> None:
-    with pytest.raises(BadMessage) as refused:
-        parse('{"type":"auth","id":7}')
-    assert json.loads(refusal(refused.value.request_id, "bad message", str(refused.value)))["id"] == 7
+def test_error_reply_has_the_id_of_the_bad_message() -> None:
+    with pytest.raises(BadMessage) as error:
+        parse_request('{"type":"auth","id":7}')
+    assert json.loads(encode_error(error.value.request_id, "bad message", str(error.value)))["id"] == 7
 
 
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=4), st.integers(1, 2**53))
-def test_a_push_is_the_envelope_as_it_was(envelope: dict[str, Any], offset: int) -> None:
-    (push,) = pushes("commands", "e-1", [Entry(offset, encode(envelope))])
+def test_push_contains_the_envelope_unchanged(envelope: dict[str, Any], offset: int) -> None:
+    (push,) = encode_events("commands", "e-1", [Entry(offset, encode(envelope))])
     assert json.loads(push) == {
         "type": "event",
         "topic": "commands",
@@ -103,12 +103,12 @@ def test_a_push_is_the_envelope_as_it_was(envelope: dict[str, Any], offset: int)
     }
 
 
-def test_a_reply_carries_the_id_of_its_request() -> None:
-    assert json.loads(reply("x", "pong")) == {"type": "pong", "id": "x"}
-    assert json.loads(reply(None, "pong")) == {"type": "pong"}
+def test_reply_has_the_id_of_its_request() -> None:
+    assert json.loads(encode_reply("x", "pong")) == {"type": "pong", "id": "x"}
+    assert json.loads(encode_reply(None, "pong")) == {"type": "pong"}
 
 
-def test_codes_say_whether_to_come_back() -> None:
+def test_close_codes_say_whether_to_reconnect() -> None:
     assert {code.name for code in CloseReason if code.reconnect} == {"SHUTDOWN", "UNAVAILABLE", "SLOW", "SILENT"}
     assert all(4000 <= code < 5000 for code in CloseReason)
-    assert all(len(code.words.encode()) < 124 for code in CloseReason)
+    assert all(len(code.phrase.encode()) < 124 for code in CloseReason)

@@ -23,7 +23,7 @@ from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import BOB, GENERAL, STAFF, served
 from tests.support.fake_bot import fake_bot
-from tests.support.fake_bot_scripts import ANSWERS, COMMANDS, said
+from tests.support.fake_bot_scripts import ANSWERS, COMMANDS, reply_with
 
 
 def sandbox(url: str) -> Sandbox:
@@ -373,7 +373,7 @@ async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
     greet = {"name": "greet", "name_localizations": {"de": "gruss"}, "description": "Greet", "options": [who]}
     async with (
         served(sandbox) as running,
-        fake_bot(running.url, "token", [greet], {"greet": said("Hello!")}),
+        fake_bot(running.url, "token", [greet], {"greet": reply_with("Hello!")}),
         SandboxClient(running.url, "secret") as client,
     ):
         running.sandbox.world.users[BOB].locale = "de"

@@ -1,4 +1,4 @@
-"""What a bot in a process of its own tells: one line of JSON on stdout for each thing it hears."""
+"""The output of a bot process: one line of JSON on stdout for each event."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 @dataclass
-class Told:
-    """The lines of ``running``, each with its ``event``."""
+class BotOutput:
+    """Reads the lines of ``running``, each with its ``event``."""
 
     running: asyncio.subprocess.Process
     limit_s: float
     waiting: list[dict[str, Any]] = field(default_factory=list)
 
     async def __call__(self, event: str) -> dict[str, Any]:
-        """The next line of ``event``, without that word; those before it are kept. Raises AssertionError at an end."""
-        while not (found := [line for line in self.waiting if line["event"] == event]):
+        """Return the next line of ``event`` without that key. Raises AssertionError at the end."""
+        while not (lines := [line for line in self.waiting if line["event"] == event]):
             self.waiting.append(await self._next(event))
-        self.waiting.remove(found[0])
-        return {key: value for key, value in found[0].items() if key != "event"}
+        self.waiting.remove(lines[0])
+        return {key: value for key, value in lines[0].items() if key != "event"}
 
     async def _next(self, event: str) -> dict[str, Any]:
         assert self.running.stdout
