@@ -8,7 +8,7 @@ from typing import Any
 from botctl.core.clock import SystemClock
 from botctl.core.contracts.jobs import RunResult
 from botctl.monitor.writer import SnapshotWriter
-from tests.support.jobs import FakeLease, Rig, make
+from tests.support.jobs import FakeLease, Rig, make_job
 
 
 async def fails() -> None:
@@ -18,14 +18,14 @@ async def fails() -> None:
 async def test_a_job_that_was_removed_troubles_nobody():
     """It failed once, and can never come out better: nobody runs it any more."""
     rig = Rig(clock=SystemClock())
-    job = make(fails, "every 1w")
-    await rig.book.get(job, rig.clock.now() - timedelta(days=8))
-    await rig.runner.attempt(job, FakeLease())
+    job = make_job(fails, "every 1w")
+    await rig.store.get(job, rig.clock.now() - timedelta(days=8))
+    await rig.runner.run_due(job, FakeLease())
     unused: Any = None
-    writer = SnapshotWriter(unused, unused, unused, unused, (), rig.book)
+    writer = SnapshotWriter(unused, unused, unused, unused, (), rig.store)
     await writer._read_jobs()
     assert [(told.name, told.outcome) for told in writer._jobs] == [("tidy", "failed")]
-    await rig.runner.remove(await rig.record(job), FakeLease())
+    await rig.runner.mark_removed(await rig.record(job), FakeLease())
     await writer._read_jobs()
     assert writer._jobs == ()
     assert (await rig.record(job)).outcome is RunResult.FAILED, "what is known of it stays"
