@@ -118,7 +118,7 @@ def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: 
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
-    registry.add(job_store, name="job book")
+    registry.add(job_store, name="job store")
     if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
     elif uses_sandbox(settings):

@@ -1,4 +1,4 @@
-"""What a process tells of the jobs."""
+"""The jobs in a snapshot."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ async def fails() -> None:
     raise ValueError
 
 
-async def test_a_job_that_was_removed_troubles_nobody():
-    """It failed once, and can never come out better: nobody runs it any more."""
+async def test_removed_job_is_left_out_of_snapshots():
+    """Its last run failed, and there will be no better one."""
     rig = Rig(clock=SystemClock())
     job = make_job(fails, "every 1w")
     await rig.store.get(job, rig.clock.now() - timedelta(days=8))
@@ -24,8 +24,8 @@ async def test_a_job_that_was_removed_troubles_nobody():
     unused: Any = None
     writer = SnapshotWriter(unused, unused, unused, unused, (), rig.store)
     await writer._read_jobs()
-    assert [(told.name, told.outcome) for told in writer._jobs] == [("tidy", "failed")]
+    assert [(job_snapshot.name, job_snapshot.outcome) for job_snapshot in writer._jobs] == [("tidy", "failed")]
     await rig.runner.mark_removed(await rig.record(job), FakeLease())
     await writer._read_jobs()
     assert writer._jobs == ()
-    assert (await rig.record(job)).outcome is RunResult.FAILED, "what is known of it stays"
+    assert (await rig.record(job)).outcome is RunResult.FAILED, "its record is kept"
