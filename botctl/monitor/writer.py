@@ -65,7 +65,7 @@ class SnapshotWriter:
 
     @property
     def proc(self) -> str:
-        """This process as ``host:pid``."""
+        """``host:pid`` of this process."""
         return f"{self._host}:{self._pid}"
 
     def make(self) -> Snapshot:
