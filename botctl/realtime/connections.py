@@ -220,12 +220,12 @@ class ConnectionRegistry:
             await asyncio.sleep(RECHECK_S)
             known = list(self._by_key)
             try:
-                standing = await keys.standing(known)
+                active = await keys.active(known)
             except Unreachable as error:
                 failed(error)  # they were good when they came; whether they are can be told later
                 continue
             for key_id in known:
-                if key_id not in standing:
+                if key_id not in active:
                     self.cut_key(key_id)
             self._forget_revoked()
 
