@@ -29,11 +29,7 @@ class Spool:
         return sorted(self._folder.glob(_PATTERN))
 
     def write(self, lines: Iterable[bytes]) -> Path:
-        """Write ``lines`` to a new file, and sync it to the disk.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
+        """Write ``lines`` to a new file, and sync it to the disk. Raises OSError if the folder cannot be written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"audit-{event_id()}.jsonl"
         part = path.with_suffix(".part")

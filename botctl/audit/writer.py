@@ -246,10 +246,8 @@ async def audit_writer(
 
 
 def _document(text: bytes, now_ms: int) -> Document:
-    """The document of the entry with the canonical line ``text``, written at ``now_ms``.
-
-    Raises:
-        ValueError, KeyError: it is not the line of an entry.
+    """The document of an entry's canonical line, written at ``now_ms``. Raises ValueError or KeyError for other
+    text.
     """
     entry = json.loads(text)
     index = {name: entry[name] for name in ("at", "action", "guild", "outcome", "op") if name in entry}

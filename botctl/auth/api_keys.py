@@ -141,11 +141,7 @@ class MongoKeys:
         return len(old)
 
     async def write_uses(self) -> None:
-        """Write the counted uses. Those that cannot be written stay counted.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
+        """Write the counted uses. Unwritten ones stay counted. Raises Unreachable if MongoDB does not answer."""
         for key_id in list(self._uses):
             uses = self._uses.pop(key_id)
             try:
@@ -170,7 +166,8 @@ class MongoKeys:
             if topic not in known:
                 names = sorted(known - {EVERY_TOPIC})
                 sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{near(topic, names)}"
-                hint = f"Choose from: {', '.join(names)}; * stands for all. A topic of your own exists from its first event on."
+                choice = f"Choose from: {', '.join(names)}; * stands for all."
+                hint = f"{choice} A topic of your own exists from its first event on."
                 raise UsageError(sentence, hint=hint)
 
     def _record(

@@ -42,11 +42,7 @@ def mint() -> KeyText:
 
 
 def parse_id(text: str) -> str:
-    """The id in the text of a key.
-
-    Raises:
-        ValueError: this is not the whole text of a key.
-    """
+    """The id in the text of a key. Raises ValueError if this is not the whole text of a key."""
     match = _FORM.fullmatch(text)
     if match is None or _checksum(match["body"]) != match["checksum"]:
         raise ValueError("this is not the whole text of a key")

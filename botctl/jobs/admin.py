@@ -83,9 +83,7 @@ class JobAdmin:
         return await self.leases.holder(LEASE)
 
     async def set_paused(self, name: str, *, paused: bool) -> bool:
-        """Pause or resume a job. Return whether that was a change.
-
-        A job of the store need not be in a file that could be loaded.
+        """Pause or resume a job of the code or the store. Return whether that was a change.
 
         Raises:
             UsageError: there is no such job.

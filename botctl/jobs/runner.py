@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Runner:
-    """Runs jobs for the holder of the lease."""
+    """Runs jobs for the holder of the lease. Every method raises Unreachable if MongoDB does not answer."""
 
     store: MongoJobStore
     services: Services
@@ -46,22 +46,14 @@ class Runner:
     _running: set[str] = field(default_factory=set, init=False)
 
     async def take_over(self, job: Job, lease: Lease) -> None:
-        """Take ``job`` over from the last holder of the lease, and publish that the run it left behind is lost.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
+        """Take ``job`` over from the last holder of the lease, and publish that the run it left behind is lost."""
         before = await self.store.take_over(job, lease.fence, self.clock.now())
         if before is not None and before.run is not None:
             _log.warning("job %s: its run %s is lost: its process died, or lost its lease", job.name, before.run)
             self._announce_lost(before.run, before)
 
     async def mark_removed(self, record: JobRecord, lease: Lease) -> None:
-        """Mark a job that is in no file any more as removed. A run of it that is under way is lost.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
+        """Mark a job that is in no file any more as removed. A run of it that is under way is lost."""
         if not lease.held or not await self.store.mark_removed(record, lease.fence, self.clock.now()):
             return
         _log.info("job %s is in no file any more; its record is kept, marked as removed", record.name)
@@ -73,9 +65,6 @@ class Runner:
 
         A job that runs in this process is left alone. A run of this holder that is recorded but does not run here was
         claimed without confirmation: it never started, and is lost.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
         """
         if job.name in self._running or not lease.held:
             return False

@@ -50,10 +50,8 @@ class Scheduler:
     _draining: bool = field(default=False, init=False)
 
     async def lead(self) -> None:
-        """Hold the lease and schedule. Wait for the lease again when it is lost. Never returns.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
+        """Hold the lease and schedule, again and again. Never returns. Raises Unreachable if MongoDB does not
+        answer.
         """
         while True:
             async with self.leases.lease(LEASE, ttl_s=self.lease_s) as lease:

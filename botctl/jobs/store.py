@@ -159,10 +159,8 @@ class MongoJobStore:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
 
     async def set_paused(self, job: Planned, now: datetime, *, paused: bool) -> bool:
-        """Pause or resume ``job``. Due times during the pause are not made up. Return whether that was a change.
-
-        Raises:
-            Held: other processes change the record all the time.
+        """Pause or resume ``job``; no due time is made up. Return whether that was a change. Raises Held on
+        contention.
         """
         for _ in range(MAX_ATTEMPTS):
             record = await self.get(job, now)
@@ -176,11 +174,7 @@ class MongoJobStore:
         raise _contention(job.name)
 
     async def request(self, job: Job, run_id: str, now: datetime) -> str:
-        """Ask for a run. Return its id: an earlier one if that request is still open.
-
-        Raises:
-            Held: other processes change the record all the time.
-        """
+        """Ask for a run. Return its id, or that of a request that is still open. Raises Held on contention."""
         for _ in range(MAX_ATTEMPTS):
             record = await self.get(job, now)
             if record.requested is not None:

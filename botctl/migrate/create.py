@@ -51,10 +51,8 @@ def create(folder: Path, description: str) -> Path:
 
 
 def next_name(existing: list[str], description: str) -> str:
-    """The file name for ``description`` after the ``existing`` ones: ``0003_add_an_index.py``; ``ü`` becomes ``u``.
-
-    Raises:
-        UsageError: ``description`` makes no name, would lose letters, or there are 9999 files.
+    """The file name after ``existing`` ones: ``0003_add_an_index.py``; ``ü`` becomes ``u``. Raises UsageError if it
+    is invalid.
     """
     spelled = "".join(letter for letter in normalize("NFKD", description).casefold() if not combining(letter))
     numbers = [int(found["n"]) for name in existing if (found := FILE_NAME.fullmatch(name))]

@@ -76,11 +76,7 @@ def checksum(source: bytes) -> str:
 
 
 def discover(folder: Path) -> Migrations:
-    """Read and check every file of ``folder``. A missing folder holds no files.
-
-    Raises:
-        MigrationFaults: all faults, with file and line.
-    """
+    """Read and check all files of ``folder``, which may be missing. Raises MigrationFaults with all faults."""
     read = [(path, _source(path)) for path in sorted(folder.glob("[!_]*.py"))]
     files, faults = parse_files(read)
     _raise_faults(faults, folder)
@@ -99,11 +95,7 @@ def parse_files(read: Iterable[tuple[Path, bytes]]) -> tuple[tuple[Migration, ..
 
 
 def load(migrations: Migrations, wanted: Iterable[Migration]) -> dict[str, MigrationFunctions]:
-    """Import the files ``wanted``, so that all import errors are known before the first file runs.
-
-    Raises:
-        MigrationFaults: some cannot be imported.
-    """
+    """Import the ``wanted`` files. Raises MigrationFaults with all import errors, before any file runs."""
     steps, faults = {}, []
     for file in wanted:
         try:

@@ -43,31 +43,19 @@ class Ledger:
     database: Database
 
     async def read(self) -> tuple[Record, ...]:
-        """All records, by one query. Creates nothing.
-
-        Raises:
-            IntegrityError: a document is not a ledger record.
-        """
+        """All records, by one query. Creates nothing. Raises IntegrityError if a document is not a ledger record."""
         with _reaching_mongo("The ledger of migrations cannot be read"):
             documents = await self.database[COLLECTION].find().sort("n", 1).to_list()
         return tuple(map(_record, documents))
 
     async def put(self, record: Record, *, previous: Record | None) -> None:
-        """Replace ``previous``, as it was read before (None: there was no record), with ``record``.
-
-        Raises:
-            Held: another process changed the record.
-        """
+        """Replace ``previous`` (None: no record) with ``record``. Raises Held if another process changed the record."""
         if not await self._compare_and_swap(record, previous):
             sentence = f"Another process changed the ledger of {record.name} at the same moment; this one did nothing."
             raise Held(sentence, hint=_STATUS_HINT)
 
     async def finish(self, record: Record) -> None:
-        """Write how the migration ended, if the record is still RUNNING with the fence of ``record``.
-
-        Raises:
-            Held: another process has the record.
-        """
+        """Write the end, if the record is RUNNING with the fence of ``record``. Raises Held if it is not."""
         condition = {"_id": record.name, "state": RecordState.RUNNING.value, "by.fence": record.by.fence}
         with _reaching_mongo(f"It is not known whether the end of {record.name} was recorded"):
             result = await self.database[COLLECTION].update_one(condition, {"$set": _values(record)})

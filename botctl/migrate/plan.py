@@ -126,11 +126,7 @@ def require_consistent(rows: Sequence[MigrationRow]) -> None:
 
 
 def require_none_running(rows: Sequence[MigrationRow], has_exited: Callable[[ProcessIdentity], bool]) -> None:
-    """For a caller without the lease. ``has_exited``: whether a process is known to have ended.
-
-    Raises:
-        Held: a migration is running, as far as is known.
-    """
+    """Raise Held if a migration is running, unless its process is known to have exited."""
     for row in rows:
         record = row.record
         if record and row.status is MigrationStatus.RUNNING and not has_exited(record.by):
@@ -142,11 +138,7 @@ def require_none_running(rows: Sequence[MigrationRow], has_exited: Callable[[Pro
 
 
 def require_none_pending(rows: Sequence[MigrationRow], hint: str) -> None:
-    """Check that the database has the shape that this version expects.
-
-    Raises:
-        WorkPending: some migrations are pending.
-    """
+    """Raise WorkPending if migrations are pending, since this version expects the shape that they make."""
     if files := pending(rows):
         count = "1 migration is" if len(files) == 1 else f"{len(files)} migrations are"
         raise WorkPending(f"{count} pending: {', '.join(file.name for file in files)}.", hint=hint)
@@ -164,20 +156,17 @@ def describe_failure(record: Record) -> str:
 
 
 def select_to_apply(rows: Sequence[MigrationRow], to: int | None = None) -> list[Migration]:
-    """The files that `up` runs: all pending ones, up to number ``to``. ``rows`` are consistent.
-
-    Raises:
-        UsageError: there is no migration ``to``.
+    """The pending files up to number ``to``. ``rows`` are consistent. Raises UsageError if there is no migration
+    ``to``.
     """
     _require_number(rows, to)
     return [file for file in pending(rows) if to is None or file.n <= to]
 
 
 def select_to_revert(rows: Sequence[MigrationRow], *, to: int | None = None, steps: int = 1) -> list[Migration]:
-    """The files that `down` runs, newest first: after number ``to``, or the last ``steps``. ``rows`` are consistent.
+    """The files to revert, newest first: all after number ``to``, or the last ``steps``. ``rows`` are consistent.
 
-    Raises:
-        UsageError: there is no migration ``to``, or one of the files has no ``down``.
+    Raises UsageError if there is no migration ``to``, or a file has no ``down``.
     """
     _require_number(rows, to or None)
     applied = [row.file for row in reversed(rows) if row.file and row.status is MigrationStatus.APPLIED]
@@ -190,12 +179,8 @@ def select_to_revert(rows: Sequence[MigrationRow], *, to: int | None = None, ste
     return chosen
 
 
-def named(rows: Sequence[MigrationRow], name: str) -> MigrationRow:
-    """The row of the migration called ``name``. A number is enough if only one migration has it.
-
-    Raises:
-        UsageError: there is no such migration, or several have the number.
-    """
+def find_row(rows: Sequence[MigrationRow], name: str) -> MigrationRow:
+    """The row with that name or unique number. Raises UsageError if there is none."""
     matches = [row for row in rows if name in (row.name, f"{row.n:04}")]
     if len(matches) == 1:
         return matches[0]
@@ -207,11 +192,7 @@ def named(rows: Sequence[MigrationRow], name: str) -> MigrationRow:
 
 
 def require_resolvable(row: MigrationRow, state: RecordState) -> None:
-    """Check that an operator may declare ``row`` APPLIED or REVERTED.
-
-    Raises:
-        UsageError: it has that status already, or there is no file to apply.
-    """
+    """Raise UsageError if ``row`` has that status already, or has no file to apply."""
     if row.status.value == ("applied" if state is RecordState.APPLIED else "pending"):
         raise UsageError(f"{row.name} is {row.status} already.")
     if state is RecordState.APPLIED and row.file is None:

@@ -22,7 +22,7 @@ from botctl.migrate.plan import (
     Record,
     RecordState,
     compare,
-    named,
+    find_row,
     pending,
     require_consistent,
     require_none_pending,
@@ -91,13 +91,12 @@ class Migrator:
     async def resolve(
         self, migrations: Migrations, name: str, state: RecordState, *, reason: str, options: RunOptions = RunOptions()
     ) -> MigrationRow:
-        """Record that ``name`` is APPLIED or REVERTED, because an operator says so. Return its row before that.
+        """Record that ``name`` is APPLIED or REVERTED, as an operator says. Return its row before that.
 
-        Raises:
-            UsageError: there is no such migration, it has no file to apply, or it has that status already.
+        Raises UsageError if the migration or its file is missing, or it has that status already.
         """
         async with self._lease(options) as lease:
-            row = named(await read_rows(migrations, self.context.ledger), name)
+            row = find_row(await read_rows(migrations, self.context.ledger), name)
             require_resolvable(row, state)
             now = self.context.clock.now()
             record = Record(
@@ -127,11 +126,7 @@ class Migrator:
         return row
 
     async def wait_until_idle(self, migrations: Migrations) -> tuple[MigrationRow, ...]:
-        """Wait until no other process runs migrations, and return all rows.
-
-        Raises:
-            IntegrityError, NeedsDecision: as `require_consistent`.
-        """
+        """Wait until no other process runs migrations, and return all rows. Raises as `require_consistent`."""
         rows = await read_rows(migrations, self.context.ledger)
         if _is_running(rows):
             async with self._lease(RunOptions()):

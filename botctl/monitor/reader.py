@@ -20,13 +20,10 @@ from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce
 _reaching_redis: Final = translated(RedisError, OSError, sentence="Redis does not answer ({error}).")
 
 
-async def process_reports(redis: Redis, bot: str) -> list[ProcessReport]:
-    """Every process of ``bot`` with a snapshot, by name.
+async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
+    """Every process of ``bot`` with a snapshot, by name, unless it fell silent before this Redis started.
 
-    Those that fell silent before this Redis started are left out (`ProcessReport.is_current`).
-
-    Raises:
-        RedisError, OSError: Redis does not answer.
+    Raises RedisError or OSError if Redis does not answer.
     """
     procs = sorted([proc.decode() async for proc in redis.sscan_iter(schema.set_key(bot))])
     async with redis.pipeline(transaction=False) as pipe:
@@ -61,11 +58,7 @@ class Monitor:
     clock: Clock = field(default_factory=SystemClock)
 
     async def once(self) -> MonitorView:
-        """The bot as it is now.
-
-        Raises:
-            Unreachable: no process of it runs, or Redis does not answer.
-        """
+        """The bot as it is now. Raises Unreachable if no process of it runs, or Redis does not answer."""
         with _reaching_redis:
             async with self.connect() as redis:
                 view = await self._read(redis)
@@ -88,7 +81,7 @@ class Monitor:
             await asyncio.sleep(every_s)
 
     async def _read(self, redis: Redis) -> MonitorView:
-        return reduce(self.bot, await process_reports(redis, self.bot), self.clock.now())
+        return reduce(self.bot, await read_reports(redis, self.bot), self.clock.now())
 
     def _no_process(self) -> str:
         return f"No process of the bot {self.bot} has sent a snapshot in the last {GONE_S:.0f} s."

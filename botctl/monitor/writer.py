@@ -122,11 +122,7 @@ class SnapshotWriter:
             await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
 
     async def write(self) -> None:
-        """Write one snapshot. Every now and then, remove expired processes from the set.
-
-        Raises:
-            RedisError, OSError: Redis does not answer.
-        """
+        """Write one snapshot, and sometimes remove expired processes from the set. Raises RedisError or OSError."""
         bot = self.metrics.bot
         async with self.redis.pipeline(transaction=False) as pipe:
             pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)

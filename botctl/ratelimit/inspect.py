@@ -93,16 +93,11 @@ class Inspector:
         """The commands that the bot declared last (``ops status``); empty if it never ran."""
         with _reaching_redis:
             declared = (await self._declared()).get("bot", {})
-        return sorted(
-            name.replace(".", " ") for name in declared if ":" not in name
-        )  # names of components contain a colon
+        # Names of components contain a colon.
+        return sorted(name.replace(".", " ") for name in declared if ":" not in name)
 
     async def statuses(self, subject: Subject, policy: str | None = None) -> list[LimitStatus]:
-        """The status of each limit that ``subject`` has used, all read at one moment.
-
-        Raises:
-            UsageError: there is no such policy.
-        """
+        """The limits that ``subject`` has used, all at one moment. Raises UsageError if there is no such policy."""
         with _reaching_redis:
             declared = await self._declared()
             await self._check(policy, declared)
@@ -123,12 +118,10 @@ class Inspector:
         )
 
     async def reset(self, subject: Subject, policy: str | None = None) -> list[Key]:
-        """Give ``subject`` its whole allowance back in every process. Return the keys that were reset.
+        """Give ``subject`` its whole allowance back in every process. Return the keys. Raises UsageError for an unknown
+        policy.
 
         A process that counts without Redis gets the reset when it reaches Redis again.
-
-        Raises:
-            UsageError: there is no such policy.
         """
         with _reaching_redis:
             await self._check(policy, await self._declared())
@@ -141,9 +134,7 @@ class Inspector:
         return [key for key, _ in matches]
 
     async def _check(self, policy: str | None, declared: Mapping[str, Mapping[str, str]]) -> None:
-        """Refuse an unknown policy, which must not look like an unused one. Before the bot's first run, none is
-        known.
-        """
+        """Refuse an unknown policy, which must not look like an unused one. A bot that never ran has none."""
         names = {name for table in declared.values() for name in table}
         if policy is None or not names or keys.display_name(policy) in names:
             return

@@ -110,10 +110,8 @@ def hour_key(bot: str, hour: int) -> str:
 
 
 def parse_subject(text: str) -> Subject:
-    """Parse a subject: ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1``, ``global``.
-
-    Raises:
-        ValueError: a sentence with the known subjects.
+    """Parse ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1`` or ``global``. Raises ValueError with a
+    hint.
     """
     scope, _, subject = text.partition(":")
     if scope == Scope.GLOBAL and subject in ("", EVERYBODY):

@@ -51,10 +51,8 @@ class PolicyStats:
         return self._counters.get(keys.display_name(policy), self._counters[OTHERS])
 
     async def write(self) -> bool:
-        """Write to Redis in one round trip. Return whether limits were reset since the last write.
-
-        Raises:
-            RedisError: Redis does not answer. The next call writes the same.
+        """Write to Redis, and return whether limits were reset since the last write. Raises RedisError; no count is
+        lost then.
         """
         hour = keys.hour_key(self._bot, int(self._clock.now().timestamp()) // _HOUR_S)
         counted = {name: (counter.checks, counter.denied) for name, counter in self._counters.items() if counter.checks}

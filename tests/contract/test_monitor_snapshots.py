@@ -16,7 +16,7 @@ from botctl.core.contracts.service_state import ServiceHealth, ServiceState, Ser
 from botctl.core.errors import Unreachable
 from botctl.core.telemetry.metrics import Metrics
 from botctl.monitor import writer as writer_module
-from botctl.monitor.reader import Frame, Monitor, process_reports
+from botctl.monitor.reader import Frame, Monitor, read_reports
 from botctl.monitor.snapshot import TTL_MS, key, set_key
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
@@ -68,7 +68,7 @@ async def test_snapshot_is_read_with_its_age(redis: Redis) -> None:
         writer.metrics.hear(finished("roll"))
         writer.metrics.hear(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
         await writer.write()
-        (report,) = await process_reports(redis, "dice")
+        (report,) = await read_reports(redis, "dice")
         assert report.snapshot is not None
         assert report.snapshot.commands.last[0].name == "roll"
         assert 0 <= report.age_s < TTL_MS / 1000
@@ -83,7 +83,7 @@ async def test_snapshot_and_process_set_expire(redis: Redis) -> None:
         for name in (key("dice", writer.proc), set_key("dice")):
             assert 0 < await redis.pttl(name) <= TTL_MS
         await redis.delete(key("dice", writer.proc))  # what Redis does then
-        assert await process_reports(redis, "dice") == []
+        assert await read_reports(redis, "dice") == []
         with pytest.raises(Unreachable, match="dice"):
             await monitor_of(redis).once()
 
@@ -95,7 +95,7 @@ async def test_process_that_ended_with_redis_is_left_out(tmp_path: Path) -> None
             await writer.write()
             await redis.pexpire(key("dice", writer.proc), TTL_MS - 20_000)  # twenty seconds have passed
             assert await redis.smembers(set_key("dice")) == {writer.proc.encode()}
-            assert await process_reports(redis, "dice") == []
+            assert await read_reports(redis, "dice") == []
 
 
 async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:
@@ -107,7 +107,7 @@ async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:
         other.metrics.bot = "other"
         for writer in (one, two, other):
             await writer.write()
-        assert [report.snapshot.pid for report in await process_reports(redis, "dice") if report.snapshot] == [1, 2]
+        assert [report.snapshot.pid for report in await read_reports(redis, "dice") if report.snapshot] == [1, 2]
 
 
 async def test_expired_process_is_removed_from_the_set(redis: Redis) -> None:
@@ -136,7 +136,7 @@ async def test_service_writes_at_start_and_deletes_at_stop(redis: Redis) -> None
         )
         async with service as writer:
             await until(lambda: writer.written > 0)
-            (report,) = await process_reports(redis, "dice")
+            (report,) = await read_reports(redis, "dice")
             assert report.snapshot is not None
             assert report.snapshot.roles == ("bot", "stores")
         assert await redis.keys("botctl:*") == []

@@ -75,7 +75,7 @@ class Rig:
     async def settled(self) -> None:
         """Wait until all that was said is in the log."""
         line = self.running.get(Relay)
-        await until(lambda: line.behind == 0, what="the relay")
+        await until(lambda: line.backlog == 0, what="the relay")
 
     async def key(self, *topics: str) -> str:
         """The text of a new key."""

@@ -19,7 +19,7 @@ from botctl.migrate.plan import (
     Record,
     RecordState,
     compare,
-    named,
+    find_row,
     pending,
     require_consistent,
     require_none_pending,
@@ -200,13 +200,13 @@ def test_unknown_target_number_is_refused(number: int) -> None:
 
 def test_migration_is_found_by_name_or_number() -> None:
     rows = compare(files(2), [])
-    assert named(rows, "0002") == named(rows, "0002_m2") == rows[1]
+    assert find_row(rows, "0002") == find_row(rows, "0002_m2") == rows[1]
     for name in ("0003", "2", "m2", ""):
         with pytest.raises(UsageError, match=f"There is no '{name}'"):
-            named(rows, name)
+            find_row(rows, name)
     twins = compare(files(1), [replace(record(files(1)[0]), name="0001_other")])
     with pytest.raises(UsageError, match="0001 is the number of several migrations") as caught:
-        named(twins, "0001")
+        find_row(twins, "0001")
     assert caught.value.hint == "There are: 0001_m1, 0001_other."
 
 
