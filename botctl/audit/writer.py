@@ -246,9 +246,7 @@ async def audit_writer(
 
 
 def _document(text: bytes, now_ms: int) -> Document:
-    """The document of an entry's canonical line, written at ``now_ms``. Raises ValueError or KeyError for other
-    text.
-    """
+    """The document of an entry's canonical line, written at ``now_ms``. Raises ValueError or KeyError."""
     entry = json.loads(text)
     index = {name: entry[name] for name in ("at", "action", "guild", "outcome", "op") if name in entry}
     index |= {name: entry[name]["id"] for name in ("actor", "target") if name in entry}

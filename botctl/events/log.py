@@ -40,7 +40,7 @@ _reaching_redis: Final = translated(
 # can fail comes first: keys of another type, a missing or useless hash, a stream beyond the hash (XADD would fail).
 # KEYS: the hash, the writer's key, a stream per topic. ARGV: a new epoch, KEPT, the number of the batch, its TTL in
 # seconds; then per topic: name, epoch and offset that the caller knows, number of entries, entries. Replies with epoch
-# and newest offset per topic. A topic that restarts gets its entries even from a repeated batch, since they were lost.
+# and newest offset per topic. A renewed topic gets its entries even from a repeated batch, since they were lost.
 _APPEND: Final = """
 local repeated = redis.call('GET', KEYS[2]) == ARGV[3]
 local plan, at = {}, 5
@@ -50,21 +50,21 @@ for k = 3, #KEYS do
   local last = state[1] and tonumber(state[2] or '')
   local newest = redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)[1]
   local reached = newest and (tonumber(string.match(newest[1], '^0%-(%d+)$') or '') or math.huge) or 0
-  local restart = not last or reached > last or (last > 0 and redis.call('EXISTS', KEYS[k]) == 0)
-  if restart or (state[1] == epoch and last < offset) then
+  local renew = not last or reached > last or (last > 0 and redis.call('EXISTS', KEYS[k]) == 0)
+  if renew or (state[1] == epoch and last < offset) then
     state[1] = ARGV[1]
   end
-  plan[k] = {topic = topic, epoch = state[1], last = restart and 0 or last, restart = restart, at = at + 3, count = count}
+  plan[k] = {topic = topic, epoch = state[1], last = renew and 0 or last, renew = renew, at = at + 3, count = count}
   at = at + 4 + count
 end
 local reply = {}
 for k = 3, #KEYS do
   local todo = plan[k]
   local last = todo.last
-  if todo.restart then
+  if todo.renew then
     redis.call('DEL', KEYS[k])
   end
-  for n = 1, repeated and not todo.restart and 0 or todo.count do
+  for n = 1, repeated and not todo.renew and 0 or todo.count do
     last = last + 1
     redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[2], '0-' .. last, 'e', ARGV[todo.at + n])
   end
@@ -178,9 +178,7 @@ class RedisEventLog:
         return {topic: _page(position, row) for (topic, position), row in rows}
 
     async def _wait(self, offsets: Mapping[str, int], wait_s: float) -> None:
-        """Return when one of the topics has an entry after its offset, or after ``wait_s`` or half the socket
-        timeout.
-        """
+        """Return when a topic has an entry after its offset, or after ``wait_s`` or half the socket timeout."""
         timeout_s = self._blocking.connection_pool.connection_kwargs["socket_timeout"]
         block_ms = max(1, round(min(wait_s, timeout_s / 2) * 1000))
         streams = {self._stream(topic): f"0-{offset}" for topic, offset in offsets.items()}

@@ -27,7 +27,7 @@ from botctl.jobs.store import COLLECTION, MongoJobStore
 
 POLL_S: Final = 0.1
 HOLDER_POLL_S: Final = 1.0  # between two checks which process schedules
-NOTIFY_AFTER_S: Final = 2.0  # the scheduler polls each second; after this the operator is told what the run waits for
+NOTIFY_AFTER_S: Final = 2.0  # the scheduler polls each second; after this the operator learns why the run waits
 CANCEL_S: Final = 3.0  # how long a cancelled run may take to end
 _OVERTAKEN_HINT: Final = "`botctl jobs list` shows the last run, `botctl audit log` all of them."
 _log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class RunReport:
     def as_json(self) -> dict[str, Any]:
         """The report under its public keys."""
         values = asdict(self)
-        return values | {"stubborn": values.pop("unresponsive")}
+        values["stubborn"] = values.pop("unresponsive")
+        return values
 
 
 @dataclass(frozen=True, eq=False)

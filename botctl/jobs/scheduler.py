@@ -50,9 +50,7 @@ class Scheduler:
     _draining: bool = field(default=False, init=False)
 
     async def lead(self) -> None:
-        """Hold the lease and schedule, again and again. Never returns. Raises Unreachable if MongoDB does not
-        answer.
-        """
+        """Schedule while holding the lease, for ever. Raises Unreachable if MongoDB does not answer."""
         while True:
             async with self.leases.lease(LEASE, ttl_s=self.lease_s) as lease:
                 self.lease = lease

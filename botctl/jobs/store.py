@@ -159,9 +159,7 @@ class MongoJobStore:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
 
     async def set_paused(self, job: Planned, now: datetime, *, paused: bool) -> bool:
-        """Pause or resume ``job``; no due time is made up. Return whether that was a change. Raises Held on
-        contention.
-        """
+        """Pause or resume ``job``; no due time is made up. Return whether it changed. Raises Held on contention."""
         for _ in range(MAX_ATTEMPTS):
             record = await self.get(job, now)
             if record.paused == paused:

@@ -51,9 +51,7 @@ def create(folder: Path, description: str) -> Path:
 
 
 def next_name(existing: list[str], description: str) -> str:
-    """The file name after ``existing`` ones: ``0003_add_an_index.py``; ``ü`` becomes ``u``. Raises UsageError if it
-    is invalid.
-    """
+    """The next file name: ``0003_add_an_index.py``; ``ü`` becomes ``u``. Raises UsageError if there is none."""
     spelled = "".join(letter for letter in normalize("NFKD", description).casefold() if not combining(letter))
     numbers = [int(found["n"]) for name in existing if (found := FILE_NAME.fullmatch(name))]
     name = f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^a-z0-9]+', '_', spelled).strip('_')}.py"

@@ -156,9 +156,7 @@ def describe_failure(record: Record) -> str:
 
 
 def select_to_apply(rows: Sequence[MigrationRow], to: int | None = None) -> list[Migration]:
-    """The pending files up to number ``to``. ``rows`` are consistent. Raises UsageError if there is no migration
-    ``to``.
-    """
+    """The pending files up to number ``to``. ``rows`` are consistent. Raises UsageError for an unknown ``to``."""
     _require_number(rows, to)
     return [file for file in pending(rows) if to is None or file.n <= to]
 

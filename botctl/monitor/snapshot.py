@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 VERSION: Final = 1
 EVERY_S: Final = 1.0
-TTL_MS: Final = 60_000  # what is left of it tells the age of a snapshot, by the clock of Redis alone
+TTL_MS: Final = 60_000  # the rest of it gives the age of a snapshot by the clock of Redis alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,9 +51,7 @@ def decide(tat_us: int, now_us: int, rate: GcraRate) -> Decision:
 
 
 class GcraState(NamedTuple):
-    """``left`` calls are allowed at once, one more in ``retry_after_us`` (0 while some are left), all in
-    ``full_in_us``.
-    """
+    """``left`` calls are allowed now, one more in ``retry_after_us`` (0 while some are left), all in ``full_in_us``."""
 
     left: int
     retry_after_us: int

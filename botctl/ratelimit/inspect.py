@@ -118,8 +118,7 @@ class Inspector:
         )
 
     async def reset(self, subject: Subject, policy: str | None = None) -> list[Key]:
-        """Give ``subject`` its whole allowance back in every process. Return the keys. Raises UsageError for an unknown
-        policy.
+        """Give ``subject`` its whole allowance back in every process, and return the keys. Raises as `statuses`.
 
         A process that counts without Redis gets the reset when it reaches Redis again.
         """

@@ -110,9 +110,7 @@ def hour_key(bot: str, hour: int) -> str:
 
 
 def parse_subject(text: str) -> Subject:
-    """Parse ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1`` or ``global``. Raises ValueError with a
-    hint.
-    """
+    """Parse ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1`` or ``global``. Raises ValueError."""
     scope, _, subject = text.partition(":")
     if scope == Scope.GLOBAL and subject in ("", EVERYBODY):
         return Subject(Scope.GLOBAL, EVERYBODY)

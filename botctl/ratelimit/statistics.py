@@ -51,9 +51,7 @@ class PolicyStats:
         return self._counters.get(keys.display_name(policy), self._counters[OTHERS])
 
     async def write(self) -> bool:
-        """Write to Redis, and return whether limits were reset since the last write. Raises RedisError; no count is
-        lost then.
-        """
+        """Write to Redis, and return whether limits were reset since the last write. Raises RedisError."""
         hour = keys.hour_key(self._bot, int(self._clock.now().timestamp()) // _HOUR_S)
         counted = {name: (counter.checks, counter.denied) for name, counter in self._counters.items() if counter.checks}
         tables: dict[Any, Any] = dict(self._tables.items() - self._written.items())

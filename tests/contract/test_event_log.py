@@ -251,9 +251,7 @@ async def test_redis_failure_raises_unreachable(tmp_path: Path) -> None:
 
 
 async def test_kill_9_loses_and_doubles_no_acknowledged_event(tmp_path: Path) -> None:
-    """Writers repeat unacknowledged batches. A list of acknowledged ones is compared with the log, in the order of
-    each writer.
-    """
+    """Writers repeat unacknowledged batches. The acknowledged ones are compared with the log, per writer."""
     ledger: dict[str, list[int]] = {f"w{n}": [] for n in range(3)}
     stop = asyncio.Event()
     random = Random(3)
