@@ -120,12 +120,14 @@ class RedisLimiter:
 
     async def _check(self, name: str, limits: Sequence[Limit], subject_of: _SubjectOf) -> Verdict:
         policy = self._policy(name, tuple(limits))
-        keyed = [(one, key) for one in policy.compiled if (key := subject_of(one.limit.scope)) is not None]
+        keyed = [
+            (compiled, key) for compiled in policy.compiled if (key := subject_of(compiled.limit.scope)) is not None
+        ]
         if not keyed:
             return _ALLOWED["none"]
         self.counts.checks += 1
         policy.counter.checks += 1
-        result, source = await self._decide([(one.prefix + key, one.rate) for one, key in keyed])
+        result, source = await self._decide([(compiled.prefix + key, compiled.rate) for compiled, key in keyed])
         if source == "local":
             self.counts.local += 1
         if result.denied_by < 0:
