@@ -1,4 +1,4 @@
-"""Refusals, counted: one entry per person, policy and minute, so that a flood of calls cannot flood the log. Pure."""
+"""Aggregate denials: one entry per user, policy and minute, so that a flood of calls cannot flood the log. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, 
 
 WINDOW_S = 60
 MAX_SUBJECTS = 10_000
-EVERYBODY_ELSE = "*"
-"""Who stands in the entry of those who came when `MAX_SUBJECTS` were already being counted."""
+OTHERS = "*"  # the actor of denials beyond `MAX_SUBJECTS`
 
 _Key = tuple[int, str, str | None, str, str | None]
 
@@ -22,44 +21,44 @@ class _Counter:
 
 
 class DenialAggregator:
-    """What was refused, by minute, actor, guild, action and reason, until its minute is over.
+    """Denials by minute, actor, guild, action and reason, in memory until the minute is over.
 
-    Kept in memory meanwhile; a process that is killed forgets at most the refusals of the last minute.
+    A process that is killed loses at most the denials of the last minute.
     """
 
     def __init__(self, *, max_subjects: int = MAX_SUBJECTS) -> None:
         self._max_subjects = max_subjects
-        self._tallies: dict[_Key, _Counter] = {}
+        self._counters: dict[_Key, _Counter] = {}
 
     def __len__(self) -> int:
-        return len(self._tallies)
+        return len(self._counters)
 
     @staticmethod
     def counts(entry: AuditEntry) -> bool:
-        """Whether ``entry`` is one of those that are counted: the end of an action that was refused."""
+        """Whether ``entry`` is counted here: the end of an action that was denied."""
         return entry.outcome is AuditOutcome.DENIED and entry.stage is Stage.END
 
     def add(self, entry: AuditEntry) -> None:
-        """Count one more."""
-        tally = self._tallies.get(_key(entry))
-        if tally is None and len(self._tallies) >= self._max_subjects:
-            entry = replace(entry, actor=Principal(entry.actor.type, EVERYBODY_ELSE))
-            tally = self._tallies.get(_key(entry))
-        if tally is None:
-            tally = self._tallies[_key(entry)] = _Counter(entry)
-        tally.times += 1
+        """Count ``entry``."""
+        counter = self._counters.get(_key(entry))
+        if counter is None and len(self._counters) >= self._max_subjects:
+            entry = replace(entry, actor=Principal(entry.actor.type, OTHERS))
+            counter = self._counters.get(_key(entry))
+        if counter is None:
+            counter = self._counters[_key(entry)] = _Counter(entry)
+        counter.times += 1
 
     def due_s(self, now: datetime) -> float | None:
-        """Seconds until a minute that was counted in is over; None when nothing was counted."""
-        if not self._tallies:
+        """Seconds until the oldest counted minute is over; None if nothing was counted."""
+        if not self._counters:
             return None
-        oldest, *_ = next(iter(self._tallies))
+        oldest, *_ = next(iter(self._counters))
         return max(0.0, (oldest + 1) * WINDOW_S - now.timestamp())
 
     def take(self, now: datetime | None = None) -> list[AuditEntry]:
-        """The counted entries of all minutes that are over at ``now``; of all minutes when it is None."""
-        over = [key for key in self._tallies if now is None or key[0] < _minute(now)]
-        return [_counted(self._tallies.pop(key)) for key in over]
+        """Remove and return the entries of all minutes that are over at ``now``; of all minutes if it is None."""
+        ended = [key for key in self._counters if now is None or key[0] < _minute(now)]
+        return [_counted(self._counters.pop(key)) for key in ended]
 
 
 def _minute(at: datetime) -> int:
@@ -70,6 +69,6 @@ def _key(entry: AuditEntry) -> _Key:
     return (_minute(entry.at), entry.actor.id, entry.guild, entry.action, entry.reason)
 
 
-def _counted(tally: _Counter) -> AuditEntry:
-    """The first refusal, with how many there were."""
-    return replace(tally.first, changes=(Change("times", None, tally.times),))
+def _counted(counter: _Counter) -> AuditEntry:
+    """The first denial, with the number of all."""
+    return replace(counter.first, changes=(Change("times", None, counter.times),))

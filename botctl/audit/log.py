@@ -1,8 +1,8 @@
-"""Reading the audit log: the newest entries, and those that come.
+"""Read the audit log: the newest entries, and new ones as they are written.
 
-An entry may be written long after it happened: counted refusals a minute later, what was spooled at the next start. So
-a follower does not go by the time of entries but by the time of writing (``w.at``), and looks back a little at each
-turn (`LOOK_BACK_MS`): the clocks of writers differ, and a write takes its time. What it has shown it knows by id.
+An entry may be written long after it happened: counted denials a minute later, spooled entries at the next start. So a
+follower reads by the time of writing (``w.at``). It looks back a little on each poll (`LOOK_BACK_MS`), since clocks
+differ and writes take time, and drops known ids.
 """
 
 from __future__ import annotations
@@ -32,16 +32,15 @@ _reaching_mongo: Final = translated(
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
-Entry = dict[str, Any]
-"""An entry as its canonical line says it; see `botctl.core.contracts.audit_entry.AuditEntry`."""
+Entry = dict[str, Any]  # the canonical line of an `AuditEntry`, parsed
 
 
 @dataclass
 class Tail:
-    """What of the newest documents is new: pure, but for what it remembers.
+    """Selects the new ones among the newest documents. Does no I/O.
 
-    ``after_ms`` is the time of writing from which on documents are read. It never goes back, and never runs ahead of
-    the reader's own clock, so that a writer whose clock is fast hides nobody.
+    ``after_ms`` is the time of writing from which to read. It never goes back and never passes the reader's clock, so a
+    writer with a fast clock hides no other entries.
     """
 
     after_ms: int
@@ -52,8 +51,8 @@ class Tail:
         """A tail that looks back from ``now``."""
         return cls(unix_ms(now) - LOOK_BACK_MS)
 
-    def fresh(self, documents: Iterable[Document], now: datetime) -> list[Document]:
-        """Those of ``documents`` that were not among earlier ones."""
+    def select_new(self, documents: Iterable[Document], now: datetime) -> list[Document]:
+        """Those of ``documents`` that were not in earlier calls."""
         new = [document for document in documents if document["_id"] not in self._seen]
         self._seen |= {document["_id"]: document["w"]["at"] for document in new}
         latest_ms = min(max(self._seen.values(), default=0), unix_ms(now))
@@ -64,27 +63,20 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class AuditLog:
-    """The log in ``database``, for readers."""
+    """The log in ``database``, for readers. The methods raise Unreachable when MongoDB does not answer."""
 
     database: Database
 
     async def newest(self, query: Query, limit: int) -> list[Document]:
-        """The newest ``limit`` documents that ``query`` wants, the newest last.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
+        """The newest ``limit`` documents that match ``query``, in ascending order."""
         cursor = self.database[COLLECTION].find(query.filter()).sort([("at", -1), ("_id", -1)]).limit(limit)
         with _reaching_mongo:
             return (await cursor.to_list())[::-1]
 
-    async def written(self, after_ms: int) -> list[Document]:
-        """What was written from ``after_ms`` on, in no order.
+    async def written_since(self, after_ms: int) -> list[Document]:
+        """All documents written since ``after_ms``, in no order.
 
-        Only the time of writing is asked for, which an index serves: what is wanted of it, `Query.matches` decides.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
+        The filter uses only the time of writing, which an index serves. `Query.matches` does the rest.
         """
         with _reaching_mongo:
             return await self.database[COLLECTION].find({"w.at": {"$gte": after_ms}}).to_list()
@@ -100,47 +92,47 @@ class EntryBatch:
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """Follows the log. ``join`` opens the database that the bot uses, and raises Unreachable when there is none."""
+    """Follows the log. ``connect`` opens the bot's database, and raises Unreachable if there is none."""
 
-    join: Callable[[], AbstractAsyncContextManager[Database]]
+    connect: Callable[[], AbstractAsyncContextManager[Database]]
     query: Query
     limit: int
     clock: Clock
 
-    async def turns(self, *, poll_s: float = POLL_S) -> AsyncGenerator[EntryBatch, None]:
-        """The newest ``limit`` entries, even if there are none; then those that are written, for ever.
+    async def batches(self, *, poll_s: float = POLL_S) -> AsyncGenerator[EntryBatch, None]:
+        """Yield the newest ``limit`` entries, even if there are none, then new ones for ever.
 
-        No entry comes twice, and none is left out as long as the clocks of all hosts agree within `LOOK_BACK_MS`. The
-        database may go away and come back meanwhile.
+        No entry comes twice, and none is left out if the clocks of all hosts agree within `LOOK_BACK_MS`. The database
+        may go away and come back.
         """
         tail: Tail | None = None
         while True:
             try:
-                async with self.join() as database:
+                async with self.connect() as database:
                     log = AuditLog(database)
                     if tail is None:
                         first, tail = await self._begin(log)
                         yield EntryBatch(first)
                     while True:
-                        fresh = tail.fresh(await log.written(tail.after_ms), self.clock.now())
-                        if wanted := [document for document in fresh if any(map(self.query.matches, document["x"]))]:
-                            yield EntryBatch(sorted(wanted, key=_order))
+                        new = tail.select_new(await log.written_since(tail.after_ms), self.clock.now())
+                        if matching := [document for document in new if any(map(self.query.matches, document["x"]))]:
+                            yield EntryBatch(sorted(matching, key=_order))
                         await asyncio.sleep(poll_s)
             except Unreachable as error:
                 yield EntryBatch([], str(error))
             await asyncio.sleep(poll_s)
 
     async def _begin(self, log: AuditLog) -> tuple[list[Document], Tail]:
-        """The newest that are wanted, and a tail that knows them, and all others that were there before."""
+        """The newest matching documents, and a tail that knows these and all others that are already there."""
         tail = Tail.from_now(self.clock.now())
-        tail.fresh(await log.written(tail.after_ms), self.clock.now())
+        tail.select_new(await log.written_since(tail.after_ms), self.clock.now())
         first = await log.newest(self.query, self.limit)
-        tail.fresh(first, self.clock.now())
+        tail.select_new(first, self.clock.now())
         return first, tail
 
 
 def entry_of(document: Document) -> Entry:
-    """The entry in ``document``. Where its line cannot be read, what its index says, and ``unreadable``."""
+    """The entry in ``document``. If its line cannot be read: its index fields, and ``unreadable``."""
     try:
         entry = json.loads(document["b"])
     except (ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""What is looked for in the audit log: as a filter of MongoDB, and as a decision over one entry. Pure."""
+"""A query of the audit log, as a MongoDB filter and as a predicate over one entry. Pure."""
 
 from __future__ import annotations
 
@@ -12,28 +12,25 @@ from botctl.core.clock import iso_ms, unix_ms
 from botctl.core.contracts.audit_entry import AuditOutcome
 
 WILDCARD: Final = "*"
-_ANYTHING: Final = r"[\s\S]*"  # "." knows no newline, and a custom id may hold one
-_END: Final = r"(?![\s\S])"  # "$" would let a newline follow
+_ANYTHING: Final = r"[\s\S]*"  # "." does not match a newline, which a custom id may contain
+_END: Final = r"(?![\s\S])"  # "$" would accept a newline at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """All of these must hold; None holds always. ``*`` in ``actor`` and ``action`` stands for any characters.
+    """Conditions that must all hold; None always holds."""
 
-    ``actor`` is an id or a name. ``since`` is included, ``until`` is not.
-    """
-
-    actor: str | None = None
-    action: str | None = None
-    guild: str | None = None
+    actor: str | None = None  # an id or a name; ``*`` stands for any characters
+    action: str | None = None  # as `actor`
+    guild: str | None = None  # an id
     outcome: AuditOutcome | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: datetime | None = None  # inclusive
+    until: datetime | None = None  # exclusive
 
     def filter(self) -> dict[str, Any]:
-        """The filter for documents of the log.
+        """The MongoDB filter.
 
-        Two whole alternatives for the actor: the embedded store finds nothing with ``$or`` within ``$elemMatch``.
+        The actor needs two whole alternatives: the embedded store finds nothing with ``$or`` within ``$elemMatch``.
         """
         bounds = {"$gte": self.since and unix_ms(self.since), "$lt": self.until and unix_ms(self.until)}
         at = {key: value for key, value in bounds.items() if value is not None}
@@ -42,14 +39,14 @@ class Query:
             "guild": self.guild,
             "outcome": self.outcome and self.outcome.value,
         }
-        wanted = {key: value for key, value in fields.items() if value is not None}
-        found: dict[str, Any] = {"at": at} if at else {}
+        conditions = {key: value for key, value in fields.items() if value is not None}
+        result: dict[str, Any] = {"at": at} if at else {}
         if self.actor is not None:
-            who = _pattern(self.actor)
-            found["$or"] = [{"x": {"$elemMatch": wanted | {field: who}}} for field in ("actor", "name")]
-        elif wanted:
-            found["x"] = {"$elemMatch": wanted}
-        return found
+            actor = _pattern(self.actor)
+            result["$or"] = [{"x": {"$elemMatch": conditions | {field: actor}}} for field in ("actor", "name")]
+        elif conditions:
+            result["x"] = {"$elemMatch": conditions}
+        return result
 
     def matches(self, fields: Mapping[str, Any]) -> bool:
         """Whether the filter would find a document with these index fields (one element of ``x``)."""
@@ -59,8 +56,12 @@ class Query:
             and (self.until is None or at < iso_ms(self.until))
             and (self.guild is None or fields.get("guild") == self.guild)
             and (self.outcome is None or fields.get("outcome") == self.outcome)
-            and (self.action is None or _is(self.action, fields.get("action")))
-            and (self.actor is None or _is(self.actor, fields.get("actor")) or _is(self.actor, fields.get("name")))
+            and (self.action is None or _matches(self.action, fields.get("action")))
+            and (
+                self.actor is None
+                or _matches(self.actor, fields.get("actor"))
+                or _matches(self.actor, fields.get("name"))
+            )
         )
 
 
@@ -68,12 +69,12 @@ def _pattern(text: str) -> str | dict[str, str]:
     return {"$regex": _expression(text)} if WILDCARD in text else text
 
 
-def _is(text: str, value: str | None) -> bool:
+def _matches(text: str, value: str | None) -> bool:
     if value is None:
         return False
     return re.match(_expression(text), value) is not None if WILDCARD in text else text == value
 
 
 def _expression(text: str) -> str:
-    """``text`` as a regular expression that Python's engine and MongoDB's read alike; an index serves its beginning."""
+    """``text`` as a regular expression that Python and MongoDB read alike. An index serves its beginning."""
     return "^" + _ANYTHING.join(map(re.escape, text.split(WILDCARD))) + _END

@@ -1,4 +1,4 @@
-"""What a process and its services went through, as entries of the audit log."""
+"""Record events of a process and its services in the audit log."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ from botctl.core.contracts.events import RunEnding, RunStarted, ServiceChanged, 
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.contracts.service_state import ServiceState
 
-_TOLD: Final = {
+_OUTCOMES: Final = {
     ServiceState.DEGRADED: AuditOutcome.ERROR,
     ServiceState.FAILED: AuditOutcome.ERROR,
     ServiceState.READY: AuditOutcome.SUCCESS,
 }
-_UNWELL: Final = (ServiceState.DEGRADED, ServiceState.RESTARTING)
+_UNHEALTHY: Final = (ServiceState.DEGRADED, ServiceState.RESTARTING)
 
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Records what it hears of ``proc`` (``host:pid``)."""
+    """Records the events of ``proc`` (``host:pid``)."""
 
     auditor: Auditor
     clock: Clock
     proc: str
 
     def service_changed(self, event: ServiceChanged) -> None:
-        """``service.failed``, ``service.degraded``, ``service.ready``: what is news, and no start or stop in order."""
-        outcome = _TOLD.get(ServiceState(event.new))
-        if outcome is None or event.old == event.new or (event.new == ServiceState.READY and event.old not in _UNWELL):
+        """Record ``service.failed``, ``service.degraded`` and ``service.ready``, except for a regular start or stop."""
+        outcome = _OUTCOMES.get(ServiceState(event.new))
+        if (
+            outcome is None
+            or event.old == event.new
+            or (event.new == ServiceState.READY and event.old not in _UNHEALTHY)
+        ):
             return
         self.auditor.record(
             make_entry(
@@ -48,11 +52,11 @@ class Recorder:
         )
 
     def run_started(self, event: RunStarted) -> None:
-        """``run.start``: every service is ready. By whom: the user that the process belongs to."""
+        """Record ``run.start``: all services are ready. The actor is the user of the process."""
         self._run("run.start", Change("roles", None, event.roles), Change("version", None, event.version))
 
     def run_ending(self, event: RunEnding) -> None:
-        """``run.stop``, with the exit code. A start without one was killed."""
+        """Record ``run.stop`` with the exit code. A process without this entry was killed."""
         self._run("run.stop", Change("exit_code", None, event.exit_code))
 
     def _run(self, action: str, *changes: Change) -> None:

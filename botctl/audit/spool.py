@@ -1,4 +1,4 @@
-"""Entries that could not be written before the end, kept in files for the next start."""
+"""Files for entries that could not be written before the stop. The next start writes them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,19 @@ _log = logging.getLogger(__name__)
 class Spool:
     """A folder of files with one canonical line per entry.
 
-    A file has its name only when all of it is on the disk, so a file that is found is whole. Two processes may drain
-    the same one: entries are written once for each id.
+    A file gets its name only when all of it is on the disk. Two processes may drain the same file, since each entry is
+    written once per id.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def files(self) -> list[Path]:
-        """What earlier ends left, oldest first."""
+        """The files of earlier processes, oldest first."""
         return sorted(self._folder.glob(_PATTERN))
 
-    def put(self, lines: Iterable[bytes]) -> Path:
-        """Write ``lines`` to a new file and on to the disk.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
+    def write(self, lines: Iterable[bytes]) -> Path:
+        """Write ``lines`` to a new file, and sync it to the disk. Raises OSError if the folder cannot be written."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"audit-{event_id()}.jsonl"
         part = path.with_suffix(".part")
@@ -51,7 +47,7 @@ class Spool:
 
     @staticmethod
     def lines(path: Path) -> Iterator[bytes]:
-        """The lines of ``path``; none when another process has drained it meanwhile."""
+        """The lines of ``path``; none if another process has drained it."""
         try:
             with path.open("rb") as file:
                 yield from (line.rstrip(b"\n") for line in file)
@@ -59,12 +55,12 @@ class Spool:
             return
 
     @staticmethod
-    def done(path: Path) -> None:
-        """All of ``path`` is written elsewhere."""
+    def remove(path: Path) -> None:
+        """Delete ``path``, whose entries are in MongoDB."""
         path.unlink(missing_ok=True)
 
     @staticmethod
-    def set_aside(path: Path) -> None:
-        """``path`` cannot be read: keep it for a person, out of the way."""
+    def quarantine(path: Path) -> None:
+        """Rename ``path``, which cannot be read, so that it is kept for the operator."""
         _log.error("audit spool %s cannot be read; it is kept as %s.bad", path.name, path.name)
         path.rename(path.with_name(path.name + ".bad"))

@@ -1,22 +1,19 @@
-"""The first writer of the audit log: entries go to MongoDB in batches, some moments after they were recorded.
+"""Write the audit log to MongoDB, in batches, a moment after entries were recorded.
 
 Collection ``botctl_audit``, one document per entry, never changed::
 
-    _id   the entry's id; an entry that is written again is the same document
-    b     Binary: the canonical line, the exact bytes that a later hash is computed over
-    x     [{at, action, actor, name, target, guild, outcome, op}]: what is searched for, taken from b
-    at    when it happened, in milliseconds since 1970: for bounds and for order
-    w     {at}: when it was written, in the same way, which may be long after it happened; followers go by it
+    _id   the entry's id; a second write of an entry is the same document
+    b     Binary: the canonical line, the exact bytes for a later hash
+    x     [{at, action, actor, name, target, guild, outcome, op}]: search fields, taken from b
+    at    when it happened, in milliseconds since 1970: for bounds and order
+    w     {at}: when it was written, in the same unit; followers use it
 
-(Whole numbers, because the embedded store compares texts that look like dates by the second, and sorts by nothing that
-is within a list.)
+Times are integers, since the embedded store compares date texts by the second and cannot sort by list elements. A
+document is a block of one entry: the Merkle log will build larger blocks (``b`` and ``x`` with several items, in the
+order of ``(at, _id)``) from them.
 
-That is a block of one entry, in the shape of the blocks that the Merkle log will have (number, several lines in ``b``,
-as many in ``x``): it is built from these by going through them in the order of ``(at, _id)``.
-
-`record` only appends to a queue. While MongoDB is away the entries wait in memory, up to the queue's size; beyond it
-they are counted, and the count becomes an entry ``audit.lost``. What is still there at the stop is spooled to a file,
-and written by the next start.
+`record` only appends to a queue. While MongoDB is away, entries wait in memory. Entries beyond the queue's size are
+counted, and the count becomes an entry ``audit.lost``. What is left at the stop goes to the spool.
 """
 
 from __future__ import annotations
@@ -52,7 +49,7 @@ from botctl.core.telemetry.metrics import Metrics
 
 COLLECTION: Final = "botctl_audit"
 MAX_BATCH: Final = 200
-LAST_TRY_S: Final = 3.0  # all that the stop waits for; what is not written then is spooled
+LAST_TRY_S: Final = 3.0  # for the last write at the stop; the rest is spooled
 _DUPLICATE_KEY: Final = 11000  # MongoDB: error code DuplicateKey
 _PAUSES: Final = Backoff(first_s=0.1, limit_s=5.0)
 
@@ -62,7 +59,7 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class WriterCounts:
-    """Entries so far. ``lost``: there was no room for them; ``spooled``: left to the next start."""
+    """Entries so far. ``lost``: the queue was full; ``spooled``: left to the next start."""
 
     recorded: int = 0
     written: int = 0
@@ -72,7 +69,7 @@ class WriterCounts:
 
 @dataclass(eq=False)
 class MongoAuditor:
-    """Writes what `record` is given. ``flush_s``: how long entries gather; ``queue_size``: how many may wait."""
+    """Writes the entries that `record` gets. ``flush_s``: how long they gather; ``queue_size``: how many may wait."""
 
     collection: AsyncCollection[Document]
     spool: Spool
@@ -84,17 +81,17 @@ class MongoAuditor:
 
     def __post_init__(self) -> None:
         self._waiting: deque[AuditEntry] = deque()
-        self._refusals = DenialAggregator()
+        self._denials = DenialAggregator()
         self._wake = asyncio.Event()
         self._unreported = 0
-        self._left: set[Path] = set()  # spool files for the next start: this process may not read or remove them
+        self._postponed: set[Path] = set()  # spool files that this process may not read or remove
         self._outage = Outage(self.tasks, _log, _PAUSES)
 
     def record(self, entry: AuditEntry) -> None:
-        """Queue ``entry``, or count it where it is one refusal of many. Never waits and never raises."""
+        """Queue ``entry``, or count it if it is a denial. Never waits and never raises."""
         self.counts.recorded += 1
         if DenialAggregator.counts(entry):
-            self._refusals.add(entry)
+            self._denials.add(entry)
         elif len(self._waiting) < self.queue_size:
             self._waiting.append(entry)
         else:
@@ -109,7 +106,7 @@ class MongoAuditor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[MongoAuditor]:
-        """Write, for as long as the block lasts; then write or spool what is left."""
+        """Write while the block runs; then write or spool the rest."""
         self.tasks.spawn(self._write, name="writer")
         try:
             yield self
@@ -117,43 +114,43 @@ class MongoAuditor:
             try:
                 await self.tasks.end()
                 await self._last_try()
-            finally:  # also when the stop is cut short
+            finally:  # also when the stop is cancelled
                 self._spool_rest()
 
     async def _write(self) -> None:
         while True:
             try:
-                await self._round()
-            except (PyMongoError, OSError) as error:  # OSError: the spool's folder, as a whole
-                what = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
-                await self._outage.failed(f"audit entries wait in memory: {what} failed ({kind(error)})")
+                await self._write_once()
+            except (PyMongoError, OSError) as error:  # OSError: the spool folder
+                failed = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
+                await self._outage.failed(f"audit entries wait in memory: {failed} failed ({kind(error)})")
             else:
                 self._outage.end()
                 await self._gather()
 
-    async def _round(self) -> None:
+    async def _write_once(self) -> None:
         for path in self.spool.files():
-            if path not in self._left:
-                await self._drain_or_leave(path)
+            if path not in self._postponed:
+                await self._drain_or_postpone(path)
         await self._flush()
 
     async def _gather(self) -> None:
-        """Return when there is something to write, and what comes with it has come, too."""
+        """Wait for an entry, and a moment longer for others."""
         if not self._waiting:
             self._wake.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._refusals.due_s(self.clock.now())):
+                async with asyncio.timeout(self._denials.due_s(self.clock.now())):
                     await self._wake.wait()
         await asyncio.sleep(self.flush_s)
 
     async def _flush(self) -> None:
-        self._take_refusals(over_only=True)
+        self._take_denials(ended_only=True)
         while self._waiting or self._unreported:
             self._report_lost()
             batch = list(itertools.islice(self._waiting, MAX_BATCH))
             if documents := self._documents(self._lines(batch)):
                 await self._insert(documents)
-            for _ in batch:  # only now: until they are written, they are here
+            for _ in batch:  # only after the write, so that none is lost
                 self._waiting.popleft()
             self.counts.written += len(documents)
 
@@ -165,13 +162,13 @@ class MongoAuditor:
         for entry in entries:
             try:
                 yield line(entry)
-            except Exception:  # noqa: BLE001  whatever was put into it, one entry must not hold up the rest
+            except Exception:  # noqa: BLE001  a bad entry must not stop the others
                 self.counts.lost += 1
                 _log.exception("audit entry %s (%s) cannot be written", entry.id, entry.action)
 
-    def _take_refusals(self, *, over_only: bool) -> None:
-        # Past the queue's size, too: they are few, and each stands for many.
-        self._waiting.extend(self._refusals.take(self.clock.now() if over_only else None))
+    def _take_denials(self, *, ended_only: bool) -> None:
+        # May exceed the queue's size: these are few, and each counts many denials.
+        self._waiting.extend(self._denials.take(self.clock.now() if ended_only else None))
 
     def _report_lost(self) -> None:
         if self._unreported:
@@ -179,7 +176,7 @@ class MongoAuditor:
             self._unreported = 0
 
     async def _insert(self, documents: list[Document]) -> None:
-        """Write ``documents``; those that are there already, are. How long it may take is the client's to say."""
+        """Write ``documents``; existing ones are kept. The client limits how long that may take."""
         try:
             await self.collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
@@ -188,39 +185,39 @@ class MongoAuditor:
             ):
                 raise
 
-    async def _drain_or_leave(self, path: Path) -> None:
+    async def _drain_or_postpone(self, path: Path) -> None:
         try:
             await self._drain(path)
-        except OSError as error:  # of this file: it must not hold up the rest
-            self._left.add(path)
-            _log.warning("audit spool %s is left for the next start (%s)", path, error.strerror)
+        except OSError as error:  # one bad file must not stop the others
+            self._postponed.add(path)
+            _log.warning("audit spool %s cannot be read; the next start tries again (%s)", path, error.strerror)
 
     async def _drain(self, path: Path) -> None:
         try:
             documents = self._documents(self.spool.lines(path))
         except (ValueError, KeyError):
-            self.spool.set_aside(path)
+            self.spool.quarantine(path)
             return
         for batch in _batches(documents):
             await self._insert(batch)
-        self.spool.done(path)
+        self.spool.remove(path)
         _log.info("audit spool %s: %d entries written", path.name, len(documents))
 
     async def _last_try(self) -> None:
-        self._take_refusals(over_only=False)
+        self._take_denials(ended_only=False)
         try:
             async with asyncio.timeout(LAST_TRY_S):
                 await self._flush()
         except (PyMongoError, TimeoutError) as error:
-            _log.warning("audit: MongoDB failed at the end (%s)", type(error).__name__)
+            _log.warning("audit: MongoDB failed at the stop (%s)", type(error).__name__)
 
     def _spool_rest(self) -> None:
-        self._take_refusals(over_only=False)
+        self._take_denials(ended_only=False)
         self._report_lost()
         if not self._waiting:
             return
         try:
-            path = self.spool.put(self._lines(self._waiting))
+            path = self.spool.write(self._lines(self._waiting))
         except OSError as error:
             _log.critical("audit: %d entries are lost: they cannot be spooled (%s)", len(self._waiting), error.strerror)
             return
@@ -249,11 +246,7 @@ async def audit_writer(
 
 
 def _document(text: bytes, now_ms: int) -> Document:
-    """The document of the entry whose canonical line is ``text``, to be written at ``now_ms``.
-
-    Raises:
-        ValueError, KeyError: it is not the line of an entry.
-    """
+    """The document of an entry's canonical line, written at ``now_ms``. Raises ValueError or KeyError."""
     entry = json.loads(text)
     index = {name: entry[name] for name in ("at", "action", "guild", "outcome", "op") if name in entry}
     index |= {name: entry[name]["id"] for name in ("actor", "target") if name in entry}

@@ -1,8 +1,8 @@
 """API keys in MongoDB.
 
 Collection ``botctl_api_keys``: ``{_id, name, digest, topics, created_by, created_ms, expires_ms, revoked_ms, used_ms,
-uses}``, times in milliseconds since 1970; of the text only `text.digest` is kept. Uses are counted in memory and
-written every `USES_S`: the document, and one audit entry for all of a key's uses since.
+uses}``, times in milliseconds since 1970. Only the `key_format.digest` of the text is stored. Uses are counted in
+memory and written every `USES_S`: to the document, and as one audit entry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from botctl.auth.key_format import digest, id_of, mint
+from botctl.auth.key_format import digest, mint, parse_id
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
 from botctl.core.config.sources import near
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys, KeyRefused
@@ -46,7 +46,7 @@ _reaching_mongo: Final = translated(
 
 
 @dataclass(slots=True)
-class _Uses:
+class _Usage:
     key: ApiKey
     count: int = 0
     last: datetime | None = None
@@ -54,79 +54,81 @@ class _Uses:
 
 @dataclass(eq=False)
 class MongoKeys:
-    """The keys of a bot, in ``collection``. ``log`` says which topics there are."""
+    """The keys of a bot, in ``collection``. ``log`` knows the topics of the operator's own events."""
 
     collection: AsyncCollection[dict[str, Any]]
     log: EventLog
     bus: Bus
     auditor: Auditor
     clock: Clock
-    _uses: dict[str, _Uses] = field(default_factory=dict, init=False)
+    _uses: dict[str, _Usage] = field(default_factory=dict, init=False)
 
     async def create(
-        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), lasts: timedelta | None = None
+        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), expires_in: timedelta | None = None
     ) -> tuple[ApiKey, str]:
         """As `ApiKeys.create`."""
         _check_name(name)
         await self._check_topics(topics)
-        minted, now, who = mint(), self.clock.now(), operator()
-        key = ApiKey(minted.id, name, tuple(topics), now, who.name or who.id, now + lasts if lasts else None)
+        minted, now, actor = mint(), self.clock.now(), operator()
+        key = ApiKey(
+            minted.id, name, tuple(topics), now, actor.name or actor.id, now + expires_in if expires_in else None
+        )
         with _reaching_mongo:
             await self.collection.insert_one(_document(key, minted.digest))
         changes = [Change("name", None, name), Change("topics", None, list(topics))]
         if key.expires_at:
             changes.append(Change("expires_at", None, key.expires_at))
-        self._record("key.create", who, key, changes)
+        self._record("key.create", actor, key, changes)
         self.bus.publish(KeyCreated(key=key.id, name=name, actor=key.created_by))
         return key, minted.text
 
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
-        """As `ApiKeys.revoke`. A key that has been revoked stays so; the event is told again, for it may be lost."""
-        now, who = self.clock.now(), operator()
+        """As `ApiKeys.revoke`. Revoking again publishes the event again, since the first one may be lost."""
+        now, actor = self.clock.now(), operator()
         with _reaching_mongo:
-            done = await self.collection.update_one(
+            result = await self.collection.update_one(
                 {"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": unix_ms(now)}}
             )
-            found = await self.collection.find_one({"_id": key_id})
-        if found is None:
+            document = await self.collection.find_one({"_id": key_id})
+        if document is None:
             raise UsageError(f"there is no key {safe(key_id)!r}.", hint="`botctl auth key list` shows their ids.")
-        key, anew = _key(found), done.modified_count > 0
-        if anew:
-            self._record("key.revoke", who, key, [Change("revoked_at", None, key.revoked_at)])
-        self.bus.publish(KeyRevoked(key=key.id, name=key.name, actor=who.name or who.id))
-        return key, anew
+        key, newly_revoked = _key(document), result.modified_count > 0
+        if newly_revoked:
+            self._record("key.revoke", actor, key, [Change("revoked_at", None, key.revoked_at)])
+        self.bus.publish(KeyRevoked(key=key.id, name=key.name, actor=actor.name or actor.id))
+        return key, newly_revoked
 
     async def list(self) -> list[ApiKey]:
         """As `ApiKeys.list`."""
         with _reaching_mongo:
-            found = await self.collection.find({}).to_list()
-        return sorted(map(_key, found), key=lambda key: (key.created_at, key.id))
+            documents = await self.collection.find({}).to_list()
+        return sorted(map(_key, documents), key=lambda key: (key.created_at, key.id))
 
     async def check(self, text: str) -> ApiKey:
         """As `ApiKeys.check`."""
         try:
-            key_id = id_of(text)
+            key_id = parse_id(text)
         except ValueError as error:
             raise KeyRefused(f"{error}") from None
         with _reaching_mongo:
-            found = await self.collection.find_one({"_id": key_id})
-        if found is None or not hmac.compare_digest(bytes(found["digest"]), digest(text)):
+            document = await self.collection.find_one({"_id": key_id})
+        if document is None or not hmac.compare_digest(bytes(document["digest"]), digest(text)):
             raise KeyRefused("there is no such key")
-        key, now = _key(found), self.clock.now()
-        if why := key.ended(now):
-            raise KeyRefused(why)
-        uses = self._uses.setdefault(key.id, _Uses(key))
+        key, now = _key(document), self.clock.now()
+        if reason := key.ended(now):
+            raise KeyRefused(reason)
+        uses = self._uses.setdefault(key.id, _Usage(key))
         uses.count, uses.last = uses.count + 1, now
         return key
 
-    async def standing(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
-        """As `ApiKeys.standing`."""
+    async def active(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
+        """As `ApiKeys.active`."""
         if not key_ids:
             return {}
         with _reaching_mongo:
-            found = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
+            documents = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
         now = self.clock.now()
-        return {key.id: key for key in map(_key, found) if key.ended(now) is None}
+        return {key.id: key for key in map(_key, documents) if key.ended(now) is None}
 
     async def purge(self, *, ended_for: timedelta) -> int:
         """As `ApiKeys.purge`."""
@@ -139,11 +141,7 @@ class MongoKeys:
         return len(old)
 
     async def write_uses(self) -> None:
-        """Write what has been counted. What cannot be written is counted on.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
+        """Write the counted uses. Unwritten ones stay counted. Raises Unreachable if MongoDB does not answer."""
         for key_id in list(self._uses):
             uses = self._uses.pop(key_id)
             try:
@@ -151,33 +149,32 @@ class MongoKeys:
                     change = {"$set": {"used_ms": uses.last and unix_ms(uses.last)}, "$inc": {"uses": uses.count}}
                     await self.collection.update_one({"_id": key_id}, change)
             except BaseException:
-                later = self._uses.setdefault(key_id, _Uses(uses.key, 0, uses.last))
-                later.count += uses.count
+                newer = self._uses.setdefault(key_id, _Usage(uses.key, 0, uses.last))
+                newer.count += uses.count
                 raise
-            who = Principal("key", key_id, uses.key.name)
-            self._record("key.use", who, uses.key, [Change("times", None, uses.count)], iface="api")
+            actor = Principal("key", key_id, uses.key.name)
+            self._record("key.use", actor, uses.key, [Change("times", None, uses.count)], iface="api")
 
     async def _check_topics(self, topics: Sequence[str]) -> None:
-        """A key for a topic that does not exist would hear nothing, and nobody would know why."""
+        """Refuse unknown topics, since a key for one would receive nothing, without any hint why."""
         if not topics:
-            raise UsageError("a key without topics would open nothing.", hint="* stands for all topics.")
+            raise UsageError("a key without topics cannot read anything.", hint="Name topics, or use * for all.")
         known = {EVERY_TOPIC, *(event.topic for event in BY_TYPE.values())}
         if not known.issuperset(topics):
-            known |= set(await self.log.topics())  # those of the operator's own events
+            known |= set(await self.log.topics())  # with those of the operator's own events
         for topic in topics:
             if topic not in known:
                 names = sorted(known - {EVERY_TOPIC})
                 sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{near(topic, names)}"
-                hint = (
-                    f"There are {', '.join(names)}; * stands for all. One of your own is there from its first event on."
-                )
+                choice = f"Choose from: {', '.join(names)}; * stands for all."
+                hint = f"{choice} A topic of your own exists from its first event on."
                 raise UsageError(sentence, hint=hint)
 
     def _record(
-        self, action: str, who: Principal, key: ApiKey, changes: Sequence[Change], *, iface: str = "cli"
+        self, action: str, actor: Principal, key: ApiKey, changes: Sequence[Change], *, iface: str = "cli"
     ) -> None:
         target = Target("key", key.id, key.name)
-        self.auditor.record(make_entry(action, who, at=self.clock.now(), iface=iface, target=target, changes=changes))
+        self.auditor.record(make_entry(action, actor, at=self.clock.now(), iface=iface, target=target, changes=changes))
 
 
 @asynccontextmanager
@@ -204,7 +201,9 @@ async def api_keys(
 
 def _check_name(name: str) -> None:
     if not (1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
-        raise UsageError(f"{safe(name)!r} is no name for a key.", hint=f"It is 1 to {MAX_NAME} printable characters.")
+        raise UsageError(
+            f"{safe(name)!r} is not a valid name for a key.", hint=f"Use 1 to {MAX_NAME} printable characters."
+        )
 
 
 def _document(key: ApiKey, key_digest: bytes) -> dict[str, Any]:
@@ -222,17 +221,17 @@ def _document(key: ApiKey, key_digest: bytes) -> dict[str, Any]:
     }
 
 
-def _key(found: Mapping[str, Any]) -> ApiKey:
+def _key(document: Mapping[str, Any]) -> ApiKey:
     return ApiKey(
-        id=found["_id"],
-        name=found["name"],
-        topics=tuple(found["topics"]),
-        created_at=from_unix_ms(found["created_ms"]),
-        created_by=found["created_by"],
-        expires_at=_at(found["expires_ms"]),
-        revoked_at=_at(found["revoked_ms"]),
-        used_at=_at(found["used_ms"]),
-        uses=found["uses"],
+        id=document["_id"],
+        name=document["name"],
+        topics=tuple(document["topics"]),
+        created_at=from_unix_ms(document["created_ms"]),
+        created_by=document["created_by"],
+        expires_at=_at(document["expires_ms"]),
+        revoked_at=_at(document["revoked_ms"]),
+        used_at=_at(document["used_ms"]),
+        uses=document["uses"],
     )
 
 

@@ -1,7 +1,7 @@
-"""The text of an API key: ``botctl_<id>_<secret>``, where the last six characters are a checksum. Pure.
+"""The text of an API key: ``botctl_<id>_<secret>``, whose last six characters are a checksum. Pure.
 
-The id names the key in lists and logs. The secret has 256 bits, so that one SHA-256 of the text is enough to keep:
-there is nothing to guess. The checksum tells a key that was cut or mistyped from a wrong one without asking anybody.
+The id names the key in lists and logs. The secret has 256 bits, so one SHA-256 of the text is safe to store. The
+checksum finds a cut or mistyped key without a database query.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FORM: Final = re.compile(
 
 
 class KeyText(NamedTuple):
-    """A new key: its id, its text and the `digest` to keep."""
+    """A new key: its id, its text and the `digest` to store."""
 
     id: str
     text: str
@@ -34,27 +34,23 @@ class KeyText(NamedTuple):
 
 
 def mint() -> KeyText:
-    """A key that nobody has."""
+    """Generate a new key."""
     key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
     body = f"{PREFIX}_{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     text = body + _checksum(body)
     return KeyText(key_id, text, digest(text))
 
 
-def id_of(text: str) -> str:
-    """The id of the key whose text this is.
-
-    Raises:
-        ValueError: this is not the whole text of a key.
-    """
-    found = _FORM.fullmatch(text)
-    if found is None or _checksum(found["body"]) != found["checksum"]:
+def parse_id(text: str) -> str:
+    """The id in the text of a key. Raises ValueError if this is not the whole text of a key."""
+    match = _FORM.fullmatch(text)
+    if match is None or _checksum(match["body"]) != match["checksum"]:
         raise ValueError("this is not the whole text of a key")
-    return found["id"]
+    return match["id"]
 
 
 def digest(text: str) -> bytes:
-    """What is kept of a key: 32 bytes from which the text cannot be found."""
+    """The hash of a key that is stored: 32 bytes."""
     return hashlib.sha256(text.encode()).digest()
 
 

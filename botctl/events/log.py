@@ -1,13 +1,12 @@
-"""Events between processes in Redis: one stream per topic, numbered without gaps.
+"""The event log in Redis: one stream per topic, numbered without gaps.
 
 Keys: ``botctl:{<bot>}:ev:<topic>`` is a stream whose ids are ``0-<offset>``, with the envelope under ``e``;
 ``botctl:{<bot>}:events`` is a hash with ``<topic>`` (the epoch) and ``<topic>/offset`` (the newest);
-``botctl:{<bot>}:ev-batch:<writer>`` is the number of the last batch of a writer, for an hour.
+``botctl:{<bot>}:ev-batch:<writer>`` is the number of a writer's last batch, for an hour.
 
-A topic begins a new epoch, empty, when its stream is gone although it once had entries (flushed, evicted, another
-server) and when the hash does not say where the stream ends (evicted alone). It begins one with what is left when the
-store forgot what this process knows to be in it (a Redis that was killed and does not write at once). Streams rather
-than publish and subscribe: who was away reads on where it was.
+A topic starts a new, empty epoch when its stream is gone although it had entries (flushed, evicted, another server), or
+when the hash has no offset (evicted alone). It starts one with the rest when Redis lost entries that this process has
+written (killed before it saved). Streams instead of publish/subscribe: a reader continues where it was.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ from botctl.core.errors import look_at, translated
 from botctl.core.ids import event_id
 from botctl.stores.redis import beside
 
-KEPT: Final = 10_000
-"""Entries kept per topic, at least; the server removes what is beyond in whole nodes of about a hundred."""
-_READERS: Final = 8  # connections for reads that wait
+KEPT: Final = 10_000  # entries per topic, at least: Redis trims whole nodes of about a hundred
+_READERS: Final = 8  # connections for blocking reads
 _BATCH_MEMORY_S: Final = 3600
 _reaching_redis: Final = translated(
     RedisError,
@@ -38,14 +36,13 @@ _reaching_redis: Final = translated(
     hint=look_at("Redis"),
 )
 
-# All topics of a batch, or none. Redis does not undo what a script has written before it failed, so all that can fail
-# comes first: keys of another type, a hash that is gone or says nothing of use, a stream that goes on beyond it (each
-# would make XADD fail). KEYS: the hash, the writer's key, a stream per topic. ARGV: a fresh epoch, KEPT, the batch's
-# number and how long it is remembered; then per topic its name, the epoch and offset that the caller knows of, the
-# number of entries, the entries. Replies with epoch and newest offset per topic. A topic that begins anew gets its
-# entries also when the batch arrives again: they went with the rest.
+# Appends to all topics of a batch, or to none. Redis does not undo the writes of a failed script, so everything that
+# can fail comes first: keys of another type, a missing or useless hash, a stream beyond the hash (XADD would fail).
+# KEYS: the hash, the writer's key, a stream per topic. ARGV: a new epoch, KEPT, the number of the batch, its TTL in
+# seconds; then per topic: name, epoch and offset that the caller knows, number of entries, entries. Replies with epoch
+# and newest offset per topic. A renewed topic gets its entries even from a repeated batch, since they were lost.
 _APPEND: Final = """
-local again = redis.call('GET', KEYS[2]) == ARGV[3]
+local repeated = redis.call('GET', KEYS[2]) == ARGV[3]
 local plan, at = {}, 5
 for k = 3, #KEYS do
   local topic, epoch, offset, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
@@ -53,21 +50,21 @@ for k = 3, #KEYS do
   local last = state[1] and tonumber(state[2] or '')
   local newest = redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)[1]
   local reached = newest and (tonumber(string.match(newest[1], '^0%-(%d+)$') or '') or math.huge) or 0
-  local anew = not last or reached > last or (last > 0 and redis.call('EXISTS', KEYS[k]) == 0)
-  if anew or (state[1] == epoch and last < offset) then
+  local renew = not last or reached > last or (last > 0 and redis.call('EXISTS', KEYS[k]) == 0)
+  if renew or (state[1] == epoch and last < offset) then
     state[1] = ARGV[1]
   end
-  plan[k] = {topic = topic, epoch = state[1], last = anew and 0 or last, anew = anew, at = at + 3, count = count}
+  plan[k] = {topic = topic, epoch = state[1], last = renew and 0 or last, renew = renew, at = at + 3, count = count}
   at = at + 4 + count
 end
 local reply = {}
 for k = 3, #KEYS do
   local todo = plan[k]
   local last = todo.last
-  if todo.anew then
+  if todo.renew then
     redis.call('DEL', KEYS[k])
   end
-  for n = 1, again and not todo.anew and 0 or todo.count do
+  for n = 1, repeated and not todo.renew and 0 or todo.count do
     last = last + 1
     redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[2], '0-' .. last, 'e', ARGV[todo.at + n])
   end
@@ -78,10 +75,9 @@ end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 return reply
 """
-# KEYS: the hash, a stream per topic. ARGV: the limit; then per topic its name, the reader's epoch and offset. Replies
-# per topic with epoch, newest and oldest offset, whether the position is one of this epoch, and {id, {'e', data}}, ...
-# A stream of no epoch (the hash is gone) goes at once, as with the next append: its offsets would be taken for those of
-# the epoch that begins then.
+# KEYS: the hash, a stream per topic. ARGV: the limit; then per topic: name, the reader's epoch and offset. Replies per
+# topic with epoch, newest and oldest offset, whether the position is in this epoch, and {id, {'e', data}}, ...
+# A stream without an epoch is deleted, or its offsets would be taken for those of the next epoch.
 _READ: Final = """
 local reply = {}
 for k = 2, #KEYS do
@@ -106,16 +102,16 @@ return reply
 
 
 class RedisEventLog:
-    """The log of ``bot``. ``waiting`` is another client of the same server, for reads that wait."""
+    """The event log of ``bot``. ``blocking`` is another client of the same server, for blocking reads."""
 
-    def __init__(self, redis: Redis, waiting: Redis, bot: str) -> None:
+    def __init__(self, redis: Redis, blocking: Redis, bot: str) -> None:
         self._redis = redis
-        self._waiting = waiting
+        self._blocking = blocking
         self._prefix = f"botctl:{{{bot}}}:"
         self._state = f"{self._prefix}events"
         self._append = redis.register_script(_APPEND)
         self._read = redis.register_script(_READ)
-        self._known: dict[str, Position] = {}  # what this process knows to be there
+        self._known: dict[str, Position] = {}  # the newest that this process has seen
         self._writer = event_id()
         self._numbers = itertools.count(1)
 
@@ -132,9 +128,9 @@ class RedisEventLog:
             arguments += [topic, *self._known.get(topic, START), len(entries), *entries]
         with _reaching_redis:
             reply = await self._append(keys=keys, args=arguments)
-        found = [Position(epoch.decode(), last) for epoch, last in _tuples(reply, 2)]
-        self._known.update(zip(batch.events, found, strict=True))
-        return {topic: position.offset for topic, position in zip(batch.events, found, strict=True)}
+        positions = [Position(epoch.decode(), last) for epoch, last in _tuples(reply, 2)]
+        self._known.update(zip(batch.events, positions, strict=True))
+        return {topic: position.offset for topic, position in zip(batch.events, positions, strict=True)}
 
     async def read(self, topic: str, after: Position = START, *, limit: int = 100, wait_s: float = 0) -> EventPage:
         """As `EventLog.read`."""
@@ -146,7 +142,7 @@ class RedisEventLog:
         """As `EventLog.read_many`."""
         deadline = time.monotonic() + wait_s
         while True:
-            pages = await self._look(after, limit)
+            pages = await self._read_pages(after, limit)
             left_s = deadline - time.monotonic()
             if left_s <= 0 or any(page.entries or not page.complete for page in pages.values()):
                 return pages
@@ -172,34 +168,34 @@ class RedisEventLog:
     def _stream(self, topic: str) -> str:
         return f"{self._prefix}ev:{topic}"
 
-    async def _look(self, after: Mapping[str, Position], limit: int) -> dict[str, EventPage]:
+    async def _read_pages(self, after: Mapping[str, Position], limit: int) -> dict[str, EventPage]:
         arguments: list[Any] = [limit]
         for topic, position in after.items():
             arguments += [topic, *position]
         with _reaching_redis:
             reply = await self._read(keys=[self._state, *map(self._stream, after)], args=arguments)
-        told = zip(after.items(), _tuples(reply, 5), strict=True)
-        return {topic: _page(position, answer) for (topic, position), answer in told}
+        rows = zip(after.items(), _tuples(reply, 5), strict=True)
+        return {topic: _page(position, row) for (topic, position), row in rows}
 
     async def _wait(self, offsets: Mapping[str, int], wait_s: float) -> None:
-        """Return when one of the topics has an entry beyond its offset, or a while later."""
-        timeout_s = self._waiting.connection_pool.connection_kwargs["socket_timeout"]
+        """Return when a topic has an entry after its offset, or after ``wait_s`` or half the socket timeout."""
+        timeout_s = self._blocking.connection_pool.connection_kwargs["socket_timeout"]
         block_ms = max(1, round(min(wait_s, timeout_s / 2) * 1000))
         streams = {self._stream(topic): f"0-{offset}" for topic, offset in offsets.items()}
         with _reaching_redis:
-            await self._waiting.xread(streams, count=1, block=block_ms)  # type: ignore[arg-type]  # str is as good
+            await self._blocking.xread(streams, count=1, block=block_ms)  # type: ignore[arg-type]  # str works, too
 
 
 @asynccontextmanager
 async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]:
     """Factory of the service."""
-    async with beside(redis, connections=_READERS) as waiting:
-        yield RedisEventLog(redis, waiting, settings.bot)
+    async with beside(redis, connections=_READERS) as blocking:
+        yield RedisEventLog(redis, blocking, settings.bot)
 
 
-def _page(after: Position, answer: tuple[Any, ...]) -> EventPage:
-    epoch, last, oldest, known, found = answer
-    entries = tuple(Entry(_offset(entry_id), fields[1]) for entry_id, fields in found)
+def _page(after: Position, row: tuple[Any, ...]) -> EventPage:
+    epoch, last, oldest, known, stream_entries = row
+    entries = tuple(Entry(_offset(entry_id), fields[1]) for entry_id, fields in stream_entries)
     first = _offset(oldest) if oldest else last + 1
     complete = bool(known) and after.offset >= first - 1
     reached = entries[-1].offset if entries else after.offset if complete else last

@@ -1,9 +1,8 @@
-"""The relay: what is published on this process's bus goes to the log that all processes of the bot share.
+"""The relay: append the events of this process's bus to the log of all processes.
 
-Publishing only puts an event in line. What gathers within a few milliseconds is appended as one batch. While Redis is
-away the line grows to its limit; beyond it the oldest are dropped and counted, and when Redis is back EventsLost says
-how many. A batch whose fate is not known is sent again as it was, and Redis knows it: nothing is doubled, and the order
-is that of publishing.
+Publishing only queues an event. Events of a few milliseconds are appended as one batch. While Redis is away the queue
+grows to its limit; then the oldest events are dropped, and later EventsLost has their number. A batch without an answer
+is sent again unchanged, and Redis recognises it: no event is doubled, and the order is that of publishing.
 """
 
 from __future__ import annotations
@@ -30,11 +29,10 @@ from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 
-WAITING: Final = 10_000
-"""Events that may wait for Redis."""
+QUEUE_SIZE: Final = 10_000
 MAX_BATCH: Final = 256
-GATHER_S: Final = 0.02  # a round trip costs the bot as much as several events do
-LAST_TRY_S: Final = 1.0  # all that the stop waits for Redis
+GATHER_S: Final = 0.02  # a round trip costs as much as several events
+LAST_TRY_S: Final = 1.0  # for the last write at the stop
 _PAUSES: Final = Backoff(first_s=0.05, limit_s=1.0)
 
 _log = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RelayCounts:
-    """Events so far. ``dropped``: there was no room; ``unfit``: not an event that can travel."""
+    """Events so far. ``dropped``: the queue was full; ``unfit``: they cannot be encoded."""
 
     relayed: int = 0
     dropped: int = 0
@@ -53,35 +51,35 @@ class RelayCounts:
 
 @dataclass(eq=False)
 class Relay:
-    """Appends what is published on ``bus``. ``waiting``: how many events may wait for Redis."""
+    """Appends the events of ``bus``. ``skip``: types that stay in the process."""
 
     bus: Bus
     log: EventLog
     source: Source
     tasks: Tasks
     clock: Clock
-    waiting: int = WAITING
+    queue_size: int = QUEUE_SIZE
     skip: tuple[type[Event], ...] = ()
     counts: RelayCounts = field(default_factory=RelayCounts, init=False)
 
     def __post_init__(self) -> None:
-        self._line: deque[tuple[Event, datetime]] = deque()
+        self._queue: deque[tuple[Event, datetime]] = deque()
         self._wake = asyncio.Event()
-        self._batch: Batch | None = None  # under way, or of unknown fate
+        self._batch: Batch | None = None  # sent, or to be sent again
         self._writer = event_id()
         self._numbers = itertools.count(1)
-        self._untold = 0
+        self._unreported = 0
         self._outage = Outage(self.tasks, _log, _PAUSES)
 
     @property
-    def behind(self) -> int:
+    def backlog(self) -> int:
         """Events that are not in the log yet."""
-        under_way = sum(map(len, self._batch.events.values())) if self._batch else 0
-        return len(self._line) + under_way
+        sending = sum(map(len, self._batch.events.values())) if self._batch else 0
+        return len(self._queue) + sending
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Relay]:
-        """Relay, for as long as the block lasts; then once more, for at most `LAST_TRY_S`."""
+        """Relay while the block runs; then once more, for at most `LAST_TRY_S`."""
         with self.bus.listen(self._put, Event):
             self.tasks.spawn(self._run, name="relay")
             try:
@@ -93,11 +91,11 @@ class Relay:
     def _put(self, event: Event) -> None:
         if isinstance(event, self.skip):
             return
-        if len(self._line) >= self.waiting:
-            self._line.popleft()
+        if len(self._queue) >= self.queue_size:
+            self._queue.popleft()
             self.counts.dropped += 1
-            self._untold += 1
-        self._line.append((event, self.clock.now()))
+            self._unreported += 1
+        self._queue.append((event, self.clock.now()))
         self._wake.set()
 
     async def _run(self) -> None:
@@ -109,17 +107,17 @@ class Relay:
                 await self._outage.failed(f"events wait in memory: {error}")
             else:
                 self._outage.end()
-                self._tell_lost()
+                self._report_lost()
                 await self._gather()
 
     async def _gather(self) -> None:
-        if not self._line:
+        if not self._queue:
             self._wake.clear()
             await self._wake.wait()
         await asyncio.sleep(GATHER_S)
 
     async def _flush(self) -> None:
-        while self._line or self._batch:
+        while self._queue or self._batch:
             self._batch = self._batch or self._next_batch()
             if self._batch.events:
                 await self.log.append_batch(self._batch)
@@ -129,31 +127,31 @@ class Relay:
 
     def _next_batch(self) -> Batch:
         events: dict[str, list[bytes]] = {}
-        for _ in range(min(MAX_BATCH, len(self._line))):
-            event, at = self._line.popleft()
+        for _ in range(min(MAX_BATCH, len(self._queue))):
+            event, at = self._queue.popleft()
             try:
                 if not is_topic(event.topic):
-                    raise ValueError(f"{event.topic!r} is no name for a topic")
+                    raise ValueError(f"{event.topic!r} is not a valid name of a topic")
                 data = encode(envelope(event, self.source, at=at))
-            except (TypeError, ValueError) as error:  # an operator's own event may hold anything
+            except (TypeError, ValueError) as error:  # an operator's own event may contain anything
                 self.counts.unfit += 1
                 _log.warning("event %s is not relayed: %s", event.type, error)
             else:
                 events.setdefault(event.topic, []).append(data)
         return Batch(self._writer, next(self._numbers), events)
 
-    def _tell_lost(self) -> None:
-        if self._untold:
-            _log.warning("events dropped while Redis was away: %d", self._untold)
-            self.bus.publish(EventsLost(count=self._untold))
-            self._untold = 0
+    def _report_lost(self) -> None:
+        if self._unreported:
+            _log.warning("events dropped while Redis was away: %d", self._unreported)
+            self.bus.publish(EventsLost(count=self._unreported))
+            self._unreported = 0
 
     async def _last_try(self) -> None:
         try:
             async with asyncio.timeout(LAST_TRY_S):
                 await self._flush()
         except (Unreachable, TimeoutError):
-            _log.warning("events lost, because Redis did not take them at the end: %d", self.behind)
+            _log.warning("events lost, because Redis did not answer at the stop: %d", self.backlog)
 
 
 @asynccontextmanager
@@ -169,11 +167,11 @@ async def relay(
 ) -> AsyncIterator[Relay]:
     """Factory of the service.
 
-    That a command has begun is of interest only where it runs, and would double the traffic; how the services of a
-    short verb come and go is nobody's news.
+    `CommandStarted` matters only in its process, and would double the traffic. The same holds for the services of a
+    short-lived verb.
     """
     skip = (CommandStarted,) if runtime.lasting else (CommandStarted, ServiceChanged)
     async with Relay(bus, log, Source(settings.bot), tasks, clock, skip=skip).running() as running:
         if metrics is not None:
-            metrics.watch("botctl_relay_total", "Events told to Redis.", lambda: asdict(running.counts), label="what")
+            metrics.watch("botctl_relay_total", "Events sent to Redis.", lambda: asdict(running.counts), label="what")
         yield running

@@ -1,8 +1,7 @@
-"""The settings of each guild: kept in MongoDB, read through the cache, changed by compare-and-swap.
+"""The settings of each guild: stored in MongoDB, read through the cache, changed by compare-and-swap.
 
-Collection ``botctl_guilds``: ``{_id: guild id, revision, locale, disabled: [...], log_channel}``. A guild that never
-set anything has no document. Two who change the same guild at once both succeed, one after the other: who finds another
-revision than the one it read reads again.
+Collection ``botctl_guilds``: ``{_id: guild id, revision, locale, disabled: [...], log_channel}``. A guild without
+changes has no document. Of two changes at once both succeed: the one that finds a new revision reads again.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from botctl.stores.cache import Cache
 from botctl.stores.mongo import Database
 
 COLLECTION: Final = "botctl_guilds"
-TRIES: Final = 20  # each lost one means that somebody else's change got through
+MAX_ATTEMPTS: Final = 20  # each failed one means that another change succeeded
 _HINT: Final = look_at("MongoDB")
 _reading: Final = translated(
     PyMongoError, sentence="The settings of this guild cannot be read: MongoDB fails.", hint=_HINT
@@ -39,14 +38,14 @@ _before_the_write: Final = translated(
 )
 _writing: Final = translated(
     PyMongoError,
-    sentence="MongoDB failed while the settings were changed, and did not say whether they were.",
-    hint="Look at the settings when it is back.",
+    sentence="MongoDB failed during the change, and did not say whether the settings were written.",
+    hint="When it is back, look at `botctl settings show`.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class GuildSettingsCache:
-    """The store. `get` is answered from memory nearly always."""
+    """The store. Memory answers nearly every `get`."""
 
     database: Database
     cache: Cache[GuildSettings]
@@ -55,34 +54,34 @@ class GuildSettingsCache:
     clock: Clock
 
     async def get(self, guild: str) -> GuildSettings:
-        """The settings of ``guild``; the defaults where nothing was ever set.
+        """The settings of ``guild``; the defaults if nothing was ever set.
 
-        While MongoDB is away: what was last seen, as long as invalidations are heard.
+        While MongoDB is away: the last known ones, as long as invalidations arrive.
 
         Raises:
-            Unreachable: neither memory nor Redis knows, and MongoDB does not answer.
+            Unreachable: neither memory nor Redis has them, and MongoDB does not answer.
         """
         with _reading:
             return await self.cache.get(guild) or DEFAULTS
 
     async def update(self, guild: str, changes: Mapping[str, Any], *, actor: str) -> GuildSettings:
-        """Set the named settings of ``guild``; a value of None goes back to the default. Returns what holds now.
+        """Set the named settings of ``guild`` and return the result. None resets a setting to its default.
 
-        ``actor`` is the Discord id of who asked, or ``cli``.
+        ``actor`` is the user's Discord id, or ``cli``.
 
         Raises:
-            UsageError: no such setting, or a value it cannot have.
-            Unreachable: MongoDB does not answer. If it failed before the write nothing was changed; the sentence says.
-            Held: others change it all the time.
+            UsageError: unknown setting or invalid value.
+            Unreachable: MongoDB does not answer. The sentence says whether the change may have been written.
+            Held: others change the settings all the time.
         """
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             old = await self._read(guild)
             new = _apply(old, changes)
             if not differences(old, new):
                 return old
             new = replace(new, revision=old.revision + 1)
-            if await self._swap(guild, old, new):
-                self._tell(guild, old, new, actor)
+            if await self._compare_and_swap(guild, old, new):
+                self._announce(guild, old, new, actor)
                 return new
         raise Held("Others are changing these settings all the time.", hint="Try again.")
 
@@ -90,8 +89,8 @@ class GuildSettingsCache:
         with _before_the_write:
             return await load(self.database, guild) or DEFAULTS
 
-    async def _swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
-        """Replace ``old`` by ``new``; False when it is not ``old`` any more."""
+    async def _compare_and_swap(self, guild: str, old: GuildSettings, new: GuildSettings) -> bool:
+        """Replace ``old`` by ``new``. False if ``old`` is out of date."""
         collection = self.database[COLLECTION]
         values = plain(new) | {"revision": new.revision}
         try:
@@ -103,18 +102,18 @@ class GuildSettingsCache:
                 return result.matched_count == 1
             return False
         finally:
-            await self.cache.invalidate(guild)  # also when nobody knows whether it was written
+            await self.cache.invalidate(guild)  # also if the write was not confirmed
 
-    def _tell(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
+    def _announce(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
         changes = differences(old, new)
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
-        person = actor != "cli"
+        from_discord = actor != "cli"
         self.auditor.record(
             make_entry(
                 "guild.settings.set",
-                Principal("user", actor) if person else operator(),
+                Principal("user", actor) if from_discord else operator(),
                 at=self.clock.now(),
-                iface="discord" if person else "cli",
+                iface="discord" if from_discord else "cli",
                 target=Target("guild", guild),
                 guild=guild,
                 changes=[Change(key, before, after) for key, (before, after) in changes.items()],
@@ -142,13 +141,9 @@ def guild_cache(database: Database, redis: Redis, bot: str, tasks: Tasks) -> Cac
 
 
 async def load(database: Database, guild: str) -> GuildSettings | None:
-    """The settings of ``guild`` as MongoDB has them; None where it has none.
-
-    Raises:
-        PyMongoError: it does not answer.
-    """
+    """The settings of ``guild`` in MongoDB; None if it has none. Raises PyMongoError if MongoDB does not answer."""
     document = await database[COLLECTION].find_one({"_id": guild})
-    return None if document is None else _from(document)
+    return None if document is None else _parse(document)
 
 
 def encode(settings: GuildSettings) -> bytes:
@@ -157,18 +152,14 @@ def encode(settings: GuildSettings) -> bytes:
 
 
 def decode(data: bytes) -> GuildSettings:
-    """The inverse of `encode`.
-
-    Raises:
-        ValueError: these are not settings.
-    """
+    """The inverse of `encode`. Raises ValueError if ``data`` is not encoded settings."""
     values = json.loads(data)
     if not isinstance(values, dict):
-        raise ValueError("these are not the settings of a guild")  # noqa: TRY004  bad data, and not a bad call
-    return _from(values)
+        raise ValueError("these are not the settings of a guild")  # noqa: TRY004  bad data, not a bad call
+    return _parse(values)
 
 
-def _from(values: Mapping[str, Any]) -> GuildSettings:
+def _parse(values: Mapping[str, Any]) -> GuildSettings:
     return GuildSettings(
         locale=values.get("locale"),
         disabled=frozenset(values.get("disabled") or ()),
@@ -179,8 +170,8 @@ def _from(values: Mapping[str, Any]) -> GuildSettings:
 
 def _apply(settings: GuildSettings, changes: Mapping[str, Any]) -> GuildSettings:
     try:
-        for key, raw in changes.items():
-            settings = changed(settings, key, raw)
+        for key, value in changes.items():
+            settings = changed(settings, key, value)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
     return settings

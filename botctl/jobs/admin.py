@@ -1,4 +1,4 @@
-"""Jobs from a terminal: looked at, paused, asked for."""
+"""Jobs from the terminal: list, pause and run them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -25,17 +25,17 @@ from botctl.core.services.registry import Services
 from botctl.jobs.runner import Runner
 from botctl.jobs.store import COLLECTION, MongoJobStore
 
-LOOK_S: Final = 0.1
-ASK_S: Final = 1.0  # between two looks at who schedules
-TOLD_S: Final = 2.0  # who schedules looks each second; who waits longer is told for whom
-END_S: Final = 3.0  # how long a run here may take to end when it is cancelled
-_LOST: Final = "`botctl jobs list` shows the last one, `botctl audit log` all of them."
+POLL_S: Final = 0.1
+HOLDER_POLL_S: Final = 1.0  # between two checks which process schedules
+NOTIFY_AFTER_S: Final = 2.0  # the scheduler polls each second; after this the operator learns why the run waits
+CANCEL_S: Final = 3.0  # how long a cancelled run may take to end
+_OVERTAKEN_HINT: Final = "`botctl jobs list` shows the last run, `botctl audit log` all of them."
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job as it stands in the code (None: no more) and in the store (None: never scheduled yet)."""
+    """A job in the code (None: not there) and in the store (None: never scheduled)."""
 
     name: str
     job: Job | None
@@ -44,26 +44,26 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run that was asked for came out. ``here``: this process ran it, since nobody else was there to.
+    """How a requested run ended."""
 
-    ``stubborn``: it goes on, although it was cancelled. ``detail``: more of it, a sentence for people.
-    """
-
-    run: str
+    run: str  # its id
     result: RunResult
-    here: bool
+    here: bool  # this process ran it, since no other one schedules
     took_ms: int | None = None
-    error_id: str | None = None
-    stubborn: bool = False
-    detail: str | None = None
+    error_id: str | None = None  # as in the log
+    unresponsive: bool = False  # it goes on after its cancellation; `stubborn` in JSON
+    detail: str | None = None  # one sentence for the operator
+
+    def as_json(self) -> dict[str, Any]:
+        """The report under its public keys."""
+        values = asdict(self)
+        values["stubborn"] = values.pop("unresponsive")
+        return values
 
 
 @dataclass(frozen=True, eq=False)
 class JobAdmin:
-    """What a person does with jobs. Every method raises Unreachable when MongoDB does not answer.
-
-    ``hindrance``: why no job can be run here; one that another process schedules can be asked for all the same.
-    """
+    """What an operator does with jobs. Every method raises Unreachable when MongoDB does not answer."""
 
     jobs: Jobs
     leases: Leases
@@ -71,112 +71,113 @@ class JobAdmin:
     auditor: Auditor
     clock: Clock
     lease_s: float
-    hindrance: BotctlError | None = None
+    blocked_by: BotctlError | None = None  # why no job can run in this process; another one may run it
 
-    async def lines(self) -> list[JobStatus]:
-        """Every job, by name."""
-        records = {record.name: record for record in await self.runner.book.all()}
+    async def statuses(self) -> list[JobStatus]:
+        """Every job, sorted by name."""
+        records = {record.name: record for record in await self.runner.store.all()}
         jobs = {job.name: job for job in self.jobs}
         return [JobStatus(name, jobs.get(name), records.get(name)) for name in sorted({*jobs, *records})]
 
     async def holder(self) -> LeaseHolder | None:
-        """The process that schedules, as far as the store knows; None when none does."""
+        """The process that schedules, as the store knows it; None: no process does."""
         return await self.leases.holder(LEASE)
 
-    async def pause(self, name: str, *, paused: bool) -> bool:
-        """Let the due times of a job pass by, or not any more; whether that was a change.
-
-        A job that the store knows need not be among those whose code could be loaded.
+    async def set_paused(self, name: str, *, paused: bool) -> bool:
+        """Pause or resume a job of the code or the store. Return whether that was a change.
 
         Raises:
             UsageError: there is no such job.
-            Held: others change it all the time.
+            Held: other processes change the record all the time.
         """
-        changed = await self.runner.book.pause(await self._planned(name), self.clock.now(), paused=paused)
+        changed = await self.runner.store.set_paused(await self._planned(name), self.clock.now(), paused=paused)
         if changed:
             self._record("job.pause" if paused else "job.resume", name)
         return changed
 
-    async def run(self, name: str, tell: Callable[[str], None] = _log.info) -> RunReport:
-        """Have a job run now: by the process that schedules, or here when there is none. Waits for the end.
+    async def run(self, name: str, notify: Callable[[str], None] = _log.info) -> RunReport:
+        """Run a job now, in the process that schedules, or here when there is none. Wait for the end.
 
-        It does not wait for a run that does not heed its cancellation. ``tell`` hears for whom it waits, if it does.
+        It does not wait for a run that ignores its cancellation. ``notify`` gets a sentence when the run has to wait.
 
         Raises:
             UsageError: there is no such job.
-            Held: others change it all the time; or another run was asked for meanwhile, and this one is lost sight of.
-            BotctlError: nobody schedules, and the job cannot be run here (`hindrance`).
+            Held: other processes change the record all the time, or another request replaced this one.
+            BotctlError: no process schedules, and the job cannot run here (`blocked_by`).
         """
         job = self.jobs.named(name)
-        if self.hindrance is not None:
-            await self._require_scheduler(self.hindrance)
-        run_id = await self.runner.book.request(job, event_id(), self.clock.now())
+        if self.blocked_by is not None:
+            await self._require_scheduler(self.blocked_by)
+        run_id = await self.runner.store.request(job, event_id(), self.clock.now())
         self._record("job.request", name, op=run_id)
-        began = asyncio.Event()
-        here = asyncio.create_task(self._serve(job, began), name="run here")
-        telling = asyncio.create_task(self._tell(job, run_id, tell), name="tell of a wait")
+        started = asyncio.Event()
+        here = asyncio.create_task(self._run_here(job, started), name="run here")
+        notifying = asyncio.create_task(self._notify_wait(job, run_id, notify), name="notify of a wait")
         try:
-            record = await self._watch(job, run_id, here)
-            if began.is_set() and not record.stubborn:
-                await here  # it lets the lease go
+            record = await self._wait_for_end(job, run_id, here)
+            if started.is_set() and not record.unresponsive:
+                await here  # it releases the lease
         finally:
-            telling.cancel()
+            notifying.cancel()
             here.cancel()
-            await asyncio.wait({here, telling}, timeout=END_S)
-        return _answer(run_id, record, here=began.is_set())
+            await asyncio.wait({here, notifying}, timeout=CANCEL_S)
+        return _report(run_id, record, here=started.is_set())
 
     async def _planned(self, name: str) -> Planned:
-        known: dict[str, Planned] = {record.name: record.kept for record in await self.runner.book.all()}
-        known |= {job.name: job for job in self.jobs}
-        if name not in known:
-            raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {', '.join(sorted(known))}.")
-        return known[name]
+        planned: dict[str, Planned] = {record.name: record.kept for record in await self.runner.store.all()}
+        planned |= {job.name: job for job in self.jobs}
+        if name not in planned:
+            raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {', '.join(sorted(planned))}.")
+        return planned[name]
 
-    async def _require_scheduler(self, hindrance: BotctlError) -> None:
+    async def _require_scheduler(self, blocked_by: BotctlError) -> None:
         holder = await self.holder()
         if holder is None or holder.gone:
-            raise hindrance
+            raise blocked_by
 
-    async def _serve(self, job: Job, began: asyncio.Event) -> None:
-        """Be the one who schedules, as soon as nobody else is, for as long as the request takes."""
-        while self.hindrance is not None:
-            await self._require_scheduler(self.hindrance)
-            await asyncio.sleep(ASK_S)
+    async def _run_here(self, job: Job, started: asyncio.Event) -> None:
+        """Take the lease when no other process has it, run the job and release the lease."""
+        while self.blocked_by is not None:
+            await self._require_scheduler(self.blocked_by)
+            await asyncio.sleep(HOLDER_POLL_S)
         async with self.leases.lease(LEASE, ttl_s=self.lease_s) as lease:
-            began.set()
-            await self.runner.seal(job, lease)
-            await self.runner.attempt(job, lease)
+            started.set()
+            await self.runner.take_over(job, lease)
+            await self.runner.run_due(job, lease)
 
-    async def _tell(self, job: Job, run_id: str, tell: Callable[[str], None]) -> None:
-        """Say for whom the run waits, if it has not begun after a moment."""
-        await asyncio.sleep(TOLD_S)
+    async def _notify_wait(self, job: Job, run_id: str, notify: Callable[[str], None]) -> None:
+        """Say what the run waits for, if it has not started after a moment."""
+        await asyncio.sleep(NOTIFY_AFTER_S)
         try:
-            record = await self.runner.book.get(job, self.clock.now())
+            record = await self.runner.store.get(job, self.clock.now())
             holder = await self.holder()
-        except Unreachable:  # that is told by who waits for the end
+        except Unreachable:  # `_wait_for_end` raises it
             return
         if record.requested != run_id or holder is None:
             return
         if record.run is not None:
-            tell(f"{job.name} runs already; it is run again after that.")
+            notify(f"{job.name} is running; it is run again when that run has ended.")
             return
-        left_s = max(0.0, holder.ttl_s - holder.silent_s) + ASK_S
-        tell(
-            f"{safe(holder.who)} schedules, and has not begun it. If it has died, which is known in {left_s:.0f} s "
-            "at most, the job is run here."
+        left_s = max(0.0, holder.ttl_s - holder.silent_s) + HOLDER_POLL_S
+        notify(
+            f"{safe(holder.who)} schedules, and has not started the job yet. If that process has died, the job is run "
+            f"here in {left_s:.0f} s at most."
         )
 
-    async def _watch(self, job: Job, run_id: str, here: asyncio.Task[None]) -> JobRecord:
-        """Wait until the run has ended or does not heed its cancellation, or ``here`` failed."""
+    async def _wait_for_end(self, job: Job, run_id: str, here: asyncio.Task[None]) -> JobRecord:
+        """Return the record when the run has ended or ignores its cancellation. Raise what ``here`` raises."""
         while True:
-            record = await self.runner.book.get(job, self.clock.now())
-            if record.answered == run_id or (record.run == run_id and record.stubborn):
+            record = await self.runner.store.get(job, self.clock.now())
+            if record.answered == run_id or (record.run == run_id and record.unresponsive):
                 return record
             if run_id not in (record.requested, record.run):
-                raise Held(f"The run {run_id} of {job.name} is lost sight of: others ask for it too.", hint=_LOST)
+                raise Held(
+                    f"The run {run_id} of {job.name} cannot be followed: another request replaced this one.",
+                    hint=_OVERTAKEN_HINT,
+                )
             if here.done():
                 here.result()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     def _record(self, action: str, name: str, *, op: str | None = None) -> None:
         entry = make_entry(action, operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op)
@@ -194,23 +195,23 @@ async def job_admin(
     auditor: Auditor,
     clock: Clock,
     settings: Settings,
-    hindrance: BotctlError | None,
+    blocked_by: BotctlError | None,
 ) -> AsyncIterator[JobAdmin]:
-    """Factory of the service. ``hindrance``: see `JobAdmin`."""
+    """Factory of the service. ``blocked_by``: see `JobAdmin`."""
     runner = Runner(MongoJobStore(database[COLLECTION]), services, bus.publish, auditor, clock)
-    yield JobAdmin(jobs, leases, runner, auditor, clock, settings.jobs.lease_s, hindrance)
+    yield JobAdmin(jobs, leases, runner, auditor, clock, settings.jobs.lease_s, blocked_by)
 
 
-def _answer(run_id: str, record: JobRecord, *, here: bool) -> RunReport:
-    same = record.last_id == run_id
-    if record.stubborn and record.run == run_id:
-        return RunReport(run_id, RunResult.TIMEOUT, here, stubborn=True, detail=record.detail)
-    assert record.answer is not None  # noqa: S101  what `_watch` waits for
+def _report(run_id: str, record: JobRecord, *, here: bool) -> RunReport:
+    is_last = record.last_id == run_id
+    if record.unresponsive and record.run == run_id:
+        return RunReport(run_id, RunResult.TIMEOUT, here, unresponsive=True, detail=record.detail)
+    assert record.answer is not None  # noqa: S101  `_wait_for_end` waits for it
     return RunReport(
         run_id,
         record.answer,
         here,
-        took_ms=record.took_ms if same else None,
-        error_id=record.error_id if same else None,
-        detail=record.detail if same else None,
+        took_ms=record.took_ms if is_last else None,
+        error_id=record.error_id if is_last else None,
+        detail=record.detail if is_last else None,
     )

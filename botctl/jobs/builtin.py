@@ -19,12 +19,12 @@ from botctl.core.contracts.jobs import Jobs, declared, job
 
 KEPT_EVENTS: Final = 10_000
 SAMPLES: Final = 120  # an hour
-SAMPLE_LIFE_S: Final = 2 * 3600
-KEY_LIFE: Final = timedelta(days=30)
+SAMPLE_TTL_S: Final = 2 * 3600
+ENDED_KEY_TTL: Final = timedelta(days=30)
 
 
 def samples_key(bot: str) -> str:
-    """The Redis list of the stores' latencies, newest first: JSON ``{at, redis_ms, mongo_ms}``."""
+    """The Redis list with the latencies of the stores, newest first: JSON ``{at, redis_ms, mongo_ms}``."""
     return f"botctl:{{{bot}}}:stores:samples"
 
 
@@ -39,30 +39,30 @@ async def trim_events(events: EventLog) -> None:
 async def sample_stores(
     redis: Redis, database: AsyncDatabase[dict[str, Any]], settings: Settings, clock: Clock
 ) -> None:
-    """Measure how fast the stores answer; the last hour is kept in Redis."""
+    """Measure how fast the stores answer. Redis keeps the last hour."""
     sample = {
         "at": iso_ms(clock.now()),
-        "redis_ms": await _took_ms(redis.ping()),
-        "mongo_ms": await _took_ms(database.command("ping")),
+        "redis_ms": await _measure_ms(redis.ping()),
+        "mongo_ms": await _measure_ms(database.command("ping")),
     }
     key = samples_key(settings.bot)
     async with redis.pipeline(transaction=True) as pipe:
         pipe.lpush(key, json.dumps(sample))
         pipe.ltrim(key, 0, SAMPLES - 1)
-        pipe.expire(key, SAMPLE_LIFE_S)
+        pipe.expire(key, SAMPLE_TTL_S)
         await pipe.execute()
 
 
 @job("0 4 * * *")
 async def expire_keys(keys: ApiKeys) -> None:
-    """Forget API keys that were revoked or have expired more than 30 days ago."""
-    await keys.purge(ended_for=KEY_LIFE)
+    """Delete API keys that were revoked or expired more than 30 days ago."""
+    await keys.purge(ended_for=ENDED_KEY_TTL)
 
 
-async def _took_ms(call: Awaitable[Any]) -> float:
-    began_s = time.perf_counter()
+async def _measure_ms(call: Awaitable[Any]) -> float:
+    started_s = time.perf_counter()
     await call
-    return round((time.perf_counter() - began_s) * 1000, 3)
+    return round((time.perf_counter() - started_s) * 1000, 3)
 
 
-SHIPPED: Final = Jobs(found for found in map(declared, (trim_events, sample_stores, expire_keys)) if found)
+BUILTIN_JOBS: Final = Jobs(job for job in map(declared, (trim_events, sample_stores, expire_keys)) if job)

@@ -1,4 +1,4 @@
-"""What is to be done about a job now. Pure."""
+"""Decide what to do about a job now. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Final
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 
 GRACE: Final = timedelta(seconds=5)
-"""A due time that passed longer ago than this is missed; up to here, its run is only late."""
+"""A due time is missed when it is older than this. Before that its run is only late."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Run the job for ``due`` (None: only go on to ``next_due``). ``skipped``: due times that pass without a run.
+class RunPlan:
+    """What to do about a job now.
 
-    ``requested``: the id that who asked for the run has given it.
+    ``due``: run the job for this due time; None: only move on to ``next_due``. ``skipped``: due times without a run.
+    ``requested``: the run id that an operator asked for.
     """
 
     due: datetime | None
@@ -25,19 +26,19 @@ class Step:
     requested: str | None = None
 
 
-def step(job: Job, record: JobRecord, now: datetime) -> Step | None:
-    """What is to be done; None: nothing yet.
+def plan_run(job: Job, record: JobRecord, now: datetime) -> RunPlan | None:
+    """The plan for ``job``; None: there is nothing to do yet.
 
-    A request is served whether or not the job is paused, and takes nothing from the due times.
+    A request is served even if the job is paused. It uses up no due time.
     """
     if record.run is not None:
         return None
     if record.requested is not None:
-        return Step(now, record.next_due, requested=record.requested)
+        return RunPlan(now, record.next_due, requested=record.requested)
     if record.paused or record.next_due > now:
         return None
     latest, count = job.schedule.passed(record.next_due, now)
     next_due = job.schedule.next_after(now)
     if job.missed is MissedPolicy.SKIP and now - latest > GRACE:
-        return Step(None, next_due, skipped=count)
-    return Step(latest, next_due, skipped=count - 1)
+        return RunPlan(None, next_due, skipped=count)
+    return RunPlan(latest, next_due, skipped=count - 1)

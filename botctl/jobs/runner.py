@@ -1,4 +1,4 @@
-"""One run of a job: claimed, begun, limited in time, and told."""
+"""One run of a job: claim it, call the function within its time limit, record and publish how it ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from botctl.core.errors import ANYTHING, Unreachable
 from botctl.core.ids import error_id, event_id
 from botctl.core.services.registry import Services
 from botctl.core.signatures import parameters_of
-from botctl.jobs.planning import Step, step
-from botctl.jobs.store import End, MongoJobStore
+from botctl.jobs.planning import RunPlan, plan_run
+from botctl.jobs.store import MongoJobStore, RunOutcome
 
-AGAIN_S: Final = 0.5  # until MongoDB is asked again to note something
-LAST_S: Final = 2.0  # to note an end, when the process stops
+RETRY_S: Final = 0.5  # until the next attempt to write to MongoDB
+LAST_WRITE_S: Final = 2.0  # to record an end when the process stops
 GRACE_S: Final = 5.0  # how long a run that was cancelled at its time limit may take to end
 _SUCCESS: Final = {
     RunResult.OK: AuditOutcome.SUCCESS,
@@ -36,188 +36,177 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Runner:
-    """Runs jobs for whoever holds the lease."""
+    """Runs jobs for the holder of the lease. Every method raises Unreachable if MongoDB does not answer."""
 
-    book: MongoJobStore
+    store: MongoJobStore
     services: Services
     publish: Callable[[Event], None]
     auditor: Auditor
     clock: Clock
-    _now_running: set[str] = field(default_factory=set, init=False)
+    _running: set[str] = field(default_factory=set, init=False)
 
-    async def seal(self, job: Job, lease: Lease) -> None:
-        """Take ``job`` over from whoever had the lease before, and tell of the run that it leaves behind.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
-        before = await self.book.seal(job, lease.fence, self.clock.now())
+    async def take_over(self, job: Job, lease: Lease) -> None:
+        """Take ``job`` over from the last holder of the lease, and publish that the run it left behind is lost."""
+        before = await self.store.take_over(job, lease.fence, self.clock.now())
         if before is not None and before.run is not None:
             _log.warning("job %s: its run %s is lost: its process died, or lost its lease", job.name, before.run)
-            self._tell_lost(before.run, before)
+            self._announce_lost(before.run, before)
 
-    async def remove(self, record: JobRecord, lease: Lease) -> None:
-        """Note that there is no such job any more, as far as this holder knows; what still ran of it is lost.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
-        """
-        if not lease.held or not await self.book.remove(record, lease.fence, self.clock.now()):
+    async def mark_removed(self, record: JobRecord, lease: Lease) -> None:
+        """Mark a job that is in no file any more as removed. A run of it that is under way is lost."""
+        if not lease.held or not await self.store.mark_removed(record, lease.fence, self.clock.now()):
             return
-        _log.info("job %s is in no file any more; its record stays, and counts for nothing", record.name)
+        _log.info("job %s is in no file any more; its record is kept, marked as removed", record.name)
         if record.run is not None:
-            self._tell_lost(record.run, record)
+            self._announce_lost(record.run, record)
 
-    async def attempt(self, job: Job, lease: Lease) -> bool:
-        """Do what is to be done about ``job`` now; whether there was something, so that there may be more.
+    async def run_due(self, job: Job, lease: Lease) -> bool:
+        """Do what is due for ``job``. Return whether there was something to do: then there may be more.
 
-        A job that still runs in this process is left alone. A run of this holder's that does not run here is one whose
-        claim was written and not confirmed: it was never begun, and is lost.
-
-        Raises:
-            Unreachable: MongoDB does not answer.
+        A job that runs in this process is left alone. A run of this holder that is recorded but does not run here was
+        claimed without confirmation: it never started, and is lost.
         """
-        if job.name in self._now_running or not lease.held:
+        if job.name in self._running or not lease.held:
             return False
         now = self.clock.now()
-        record = await self.book.get(job, now)
-        if job.name in self._now_running:  # begun while the record was read
+        record = await self.store.get(job, now)
+        if job.name in self._running:  # started while the record was read
             return False
         if record.run is not None and record.fence == lease.fence:
-            return await self._lose(record.run, record, lease)
-        todo = step(job, record, now)
-        if todo is None or record.fence > lease.fence:
+            return await self._mark_lost(record.run, record, lease)
+        plan = plan_run(job, record, now)
+        if plan is None or record.fence > lease.fence:
             return False
-        if todo.due is None:
-            if await self.book.skip(record, todo, lease.fence):
-                _log.info("job %s: %d due times were missed and are skipped", job.name, todo.skipped)
+        if plan.due is None:
+            if await self.store.skip(record, plan, lease.fence):
+                _log.info("job %s: %d due times were missed and are skipped", job.name, plan.skipped)
             return True
-        await self._begin(job, record, todo, lease)
+        await self._claim_and_run(job, record, plan, lease)
         return True
 
-    async def _lose(self, run_id: str, record: JobRecord, lease: Lease) -> bool:
-        if not await self.book.lose(record, lease.fence, self.clock.now()):
+    async def _mark_lost(self, run_id: str, record: JobRecord, lease: Lease) -> bool:
+        if not await self.store.mark_lost(record, lease.fence, self.clock.now()):
             return False
         _log.warning("job %s: its run %s is lost: its claim was not confirmed", record.name, run_id)
-        self._tell_lost(run_id, record)
+        self._announce_lost(run_id, record)
         return True
 
-    async def _begin(self, job: Job, record: JobRecord, todo: Step, lease: Lease) -> None:
-        """Run it, if it can be claimed. When the claim is not confirmed nothing is run: at most once."""
-        assert todo.due is not None  # noqa: S101  a step without is a skip
-        requested = todo.requested is not None
-        run = JobRun(todo.requested or event_id(), job.name, todo.due, lease.fence, requested)
-        self._now_running.add(job.name)  # before the claim is written: from then on it is not one left behind
+    async def _claim_and_run(self, job: Job, record: JobRecord, plan: RunPlan, lease: Lease) -> None:
+        """Run the job if the claim succeeds. When the claim is not confirmed, nothing is run: at most once."""
+        assert plan.due is not None  # noqa: S101  a plan without is a skip
+        requested = plan.requested is not None
+        run = JobRun(plan.requested or event_id(), job.name, plan.due, lease.fence, requested)
+        self._running.add(job.name)  # before the claim is written, so that the run is not taken for one left behind
         try:
-            if not await self.book.claim(record, todo, run, self.clock.now()) or not lease.held:
+            if not await self.store.claim(record, plan, run, self.clock.now()) or not lease.held:
                 return
             self.publish(
                 JobStarted(job=job.name, run=run.id, due=iso_ms(run.due), fence=run.fence, requested=requested)
             )
-            end = await self._call(job, run)
+            outcome = await self._call(job, run)
             if not lease.held:
-                await lease.lost.wait()  # then it is known why
-                end = replace(end, detail=f"its process lost the lease: {lease.why}" if lease.why else None)
-            await self._noted(self._finish(run, end, todo.skipped, lease))
+                await lease.lost.wait()  # from then on `why` is known
+                outcome = replace(outcome, detail=f"its process lost the lease: {lease.why}" if lease.why else None)
+            await self._shielded(self._record_end(run, outcome, plan.skipped, lease))
         finally:
-            self._now_running.discard(job.name)
+            self._running.discard(job.name)
 
-    async def _noted(self, finish: Coroutine[Any, Any, None]) -> None:
-        """Do ``finish``; who is cancelled meanwhile (with the lease, say) still has a moment to note how it ended."""
-        noting = asyncio.create_task(finish, name="end of a run")
+    async def _shielded(self, finish: Coroutine[Any, Any, None]) -> None:
+        """Run ``finish``. If it is cancelled (with the lease, say), it still gets a moment to record the end."""
+        task = asyncio.create_task(finish, name="end of a run")
         try:
-            await asyncio.shield(noting)
+            await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait({noting}, timeout=LAST_S)
-            noting.cancel()
+            await asyncio.wait({task}, timeout=LAST_WRITE_S)
+            task.cancel()
             raise
 
-    async def _call(self, job: Job, run: JobRun) -> End:
-        """Call the job's function; raises nothing, whatever it does. Being cancelled is an end like others."""
-        began_s = self.clock.monotonic()
+    async def _call(self, job: Job, run: JobRun) -> RunOutcome:
+        """Call the job's function. Raises nothing: an exception or a cancellation becomes the outcome."""
+        started_s = self.clock.monotonic()
         error: BaseException | None = None
         timer = asyncio.timeout(job.timeout_s)
         result = RunResult.OK
-        minding = asyncio.create_task(self._mind(job, run), name=f"limit of job {job.name}")
+        watching = asyncio.create_task(self._watch_cancellation(job, run), name=f"limit of job {job.name}")
         try:
             async with timer:
                 await job.function(**self._arguments(job, run))
         except asyncio.CancelledError:
             result = RunResult.CANCELLED
-        except ANYTHING as raised:  # an author's function
+        except ANYTHING as raised:  # the author's function may raise anything
             error, result = raised, RunResult.TIMEOUT if timer.expired() else RunResult.FAILED
         finally:
-            minding.cancel()
-        took_ms = (self.clock.monotonic() - began_s) * 1000
-        return self._end(job, result, error, took_ms)
+            watching.cancel()
+        took_ms = (self.clock.monotonic() - started_s) * 1000
+        return self._make_outcome(job, result, error, took_ms)
 
-    async def _mind(self, job: Job, run: JobRun) -> None:
-        """Tell of a run that goes on after it was cancelled at its time limit. Cancelled when the run has ended."""
+    async def _watch_cancellation(self, job: Job, run: JobRun) -> None:
+        """Report a run that goes on after it was cancelled at its time limit. Cancelled when the run has ended."""
         await asyncio.sleep(job.timeout_s + GRACE_S)
-        detail = f"it was cancelled after {job.timeout_s:g} s, does not heed that and goes on"
-        _log.warning("job %s: run %s: %s; until it ends the job is not run again", job.name, run.id, detail)
+        detail = f"it was cancelled after {job.timeout_s:g} s, ignores that and goes on"
+        _log.warning("job %s: run %s: %s; the job is not run again until it ends", job.name, run.id, detail)
         while True:
             with suppress(Unreachable):
-                return await self.book.stubborn(run, detail)
-            await asyncio.sleep(AGAIN_S)
+                return await self.store.mark_unresponsive(run, detail)
+            await asyncio.sleep(RETRY_S)
 
-    def _end(self, job: Job, result: RunResult, error: BaseException | None, took_ms: float) -> End:
+    def _make_outcome(self, job: Job, result: RunResult, error: BaseException | None, took_ms: float) -> RunOutcome:
         number = None if error is None else error_id()
         if result is RunResult.TIMEOUT:
             _log.error("job %s took longer than %g s [%s]", job.name, job.timeout_s, number, extra={"error_id": number})
         elif error is not None:
             _log.error("job %s failed [%s]", job.name, number, exc_info=error, extra={"error_id": number})
         kind = None if error is None else type(error).__name__
-        return End(result, took_ms, self.clock.now(), number, kind)
+        return RunOutcome(result, took_ms, self.clock.now(), number, kind)
 
-    async def _finish(self, run: JobRun, end: End, skipped: int, lease: Lease) -> None:
-        """Note the end, as long as this process holds the lease; later it is another's business, and lost there."""
+    async def _record_end(self, run: JobRun, outcome: RunOutcome, skipped: int, lease: Lease) -> None:
+        """Record the end, as long as this process holds the lease. After that another process calls the run lost."""
         while True:
             try:
-                if await self.book.finish(run, end):
-                    self._tell(run, end, skipped)
+                if await self.store.finish(run, outcome):
+                    self._announce(run, outcome, skipped)
                 else:
-                    detail = f"{end.detail or 'it was taken for lost'}; then it ended ({end.result})"
+                    detail = f"{outcome.detail or 'it was taken for lost'}; then it ended ({outcome.result})"
                     _log.warning("job %s: run %s was taken for lost: %s", run.job, run.id, detail)
-                    await self.book.explain(run, detail)
+                    await self.store.add_detail(run, detail)
             except Unreachable:
-                if lease.held and end.result is not RunResult.CANCELLED:
-                    await asyncio.sleep(AGAIN_S)
+                if lease.held and outcome.result is not RunResult.CANCELLED:
+                    await asyncio.sleep(RETRY_S)
                     continue
-                _log.warning("job %s: the end of run %s (%s) could not be noted", run.job, run.id, end.result)
+                _log.warning("job %s: the end of run %s (%s) could not be recorded", run.job, run.id, outcome.result)
             return
 
-    def _tell_lost(self, run_id: str, record: JobRecord) -> None:
+    def _announce_lost(self, run_id: str, record: JobRecord) -> None:
         run = JobRun(run_id, record.name, record.last_due or record.next_due, record.fence)
-        self._tell(run, End(RunResult.LOST, 0, self.clock.now()), 0)
+        self._announce(run, RunOutcome(RunResult.LOST, 0, self.clock.now()), 0)
 
-    def _tell(self, run: JobRun, end: End, skipped: int) -> None:
-        took_ms = None if end.result is RunResult.LOST else round(end.took_ms, 3)
+    def _announce(self, run: JobRun, outcome: RunOutcome, skipped: int) -> None:
+        took_ms = None if outcome.result is RunResult.LOST else round(outcome.took_ms, 3)
         self.publish(
             JobFinished(
                 job=run.job,
                 run=run.id,
                 due=iso_ms(run.due),
                 fence=run.fence,
-                result=end.result,
+                result=outcome.result,
                 requested=run.requested,
                 took_ms=took_ms,
                 skipped=skipped,
-                error_id=end.error_id,
-                error_type=end.error_type,
+                error_id=outcome.error_id,
+                error_type=outcome.error_type,
             )
         )
         self.auditor.record(
             make_entry(
                 "job.run",
                 Principal("job", run.job),
-                at=end.at,
+                at=outcome.at,
                 iface="system",
                 target=Target("job", run.job),
-                outcome=_SUCCESS.get(end.result, AuditOutcome.ERROR),
-                reason=end.error_type or (None if end.result is RunResult.OK else end.result),
+                outcome=_SUCCESS.get(outcome.result, AuditOutcome.ERROR),
+                reason=outcome.error_type or (None if outcome.result is RunResult.OK else outcome.result),
                 ms=took_ms,
-                error=end.error_id,
+                error=outcome.error_id,
                 op=run.id,
                 stage=Stage.END,
             )

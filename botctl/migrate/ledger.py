@@ -1,18 +1,17 @@
-"""The ledger of what was applied: collection ``botctl_migrations``, one document per migration.
+"""The ledger of migrations: collection ``botctl_migrations``, one document per migration.
 
     _id        0001_name
-    n          its number; what is sorted by
+    n          its number, the sort key
     checksum   of the file as it was run
     state      running, applied, failed, reverted
-    direction  up or down: what runs, or ran last
-    started, ended   ISO 8601 text, as everywhere in botctl: for people, nothing compares them
-    took_ms    of what ran last
+    direction  up or down, of the current or last run
+    started, ended   ISO 8601 text, for people; nothing compares them
+    took_ms    of the last run
     by         {host, pid, born, version, fence}: the process that wrote it, and the fence of its lease
     error      of a failure, one line
 
-To begin is a compare-and-swap: of two processes that both believe to hold the lease, one gets the document. To end is
-one, too: who was succeeded meanwhile cannot write any more. So a migration never runs twice at the same time, whatever
-becomes of the lease.
+Start and end are compare-and-swaps. If two processes believe to hold the lease, only one gets the document, and a
+process that was replaced cannot write any more. So a migration never runs twice at the same time.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from botctl.core.clock import iso_ms
 from botctl.core.errors import Held, IntegrityError, look_at, translated
 from botctl.core.escape import safe
 from botctl.core.redact import redact
-from botctl.migrate.plan import By, Direction, Record, RecordState
+from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 
 COLLECTION: Final = "botctl_migrations"
-_LOOK: Final = "`botctl migrate status` shows where it stands."
+_STATUS_HINT: Final = "`botctl migrate status` shows its state."
 _HINT: Final = look_at("MongoDB", "`botctl migrate status`")
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -39,74 +38,59 @@ Database = AsyncDatabase[Document]
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Reads and writes the ledger of ``database``.
-
-    Every method raises Unreachable when the store does not answer.
-    """
+    """Read and write the ledger of ``database``. Every method raises Unreachable when MongoDB does not answer."""
 
     database: Database
 
     async def read(self) -> tuple[Record, ...]:
-        """All of it, by one query. Nothing is created.
-
-        Raises:
-            IntegrityError: a document is none of a ledger.
-        """
-        with _asking("The ledger of migrations cannot be read"):
+        """All records, by one query. Creates nothing. Raises IntegrityError if a document is not a ledger record."""
+        with _reaching_mongo("The ledger of migrations cannot be read"):
             documents = await self.database[COLLECTION].find().sort("n", 1).to_list()
         return tuple(map(_record, documents))
 
-    async def put(self, record: Record, *, after: Record | None) -> None:
-        """Write ``record`` in the place of ``after``, which is what was read of it before; None: there was nothing.
-
-        Raises:
-            Held: it is not ``after`` any more: another process was quicker.
-        """
-        if not await self._swap(record, after):
+    async def put(self, record: Record, *, previous: Record | None) -> None:
+        """Replace ``previous`` (None: no record) with ``record``. Raises Held if another process changed the record."""
+        if not await self._compare_and_swap(record, previous):
             sentence = f"Another process changed the ledger of {record.name} at the same moment; this one did nothing."
-            raise Held(sentence, hint=_LOOK)
+            raise Held(sentence, hint=_STATUS_HINT)
 
-    async def end(self, record: Record) -> None:
-        """Write how it ended, if it is still this process's: RUNNING, with the fence of ``record``.
+    async def finish(self, record: Record) -> None:
+        """Write the end, if the record is RUNNING with the fence of ``record``. Raises Held if it is not."""
+        condition = {"_id": record.name, "state": RecordState.RUNNING.value, "by.fence": record.by.fence}
+        with _reaching_mongo(f"It is not known whether the end of {record.name} was recorded"):
+            result = await self.database[COLLECTION].update_one(condition, {"$set": _values(record)})
+        if not result.matched_count and not await self._is_written(record):
+            raise Held(f"Another process has taken over the ledger of {record.name}.", hint=_STATUS_HINT)
 
-        Raises:
-            Held: it is not.
-        """
-        mine = {"_id": record.name, "state": RecordState.RUNNING.value, "by.fence": record.by.fence}
-        with _asking(f"Nobody knows whether the end of {record.name} was recorded"):
-            result = await self.database[COLLECTION].update_one(mine, {"$set": _values(record)})
-        if not result.matched_count and not await self._is(record):
-            raise Held(f"The ledger of {record.name} is another process's by now.", hint=_LOOK)
-
-    async def _swap(self, record: Record, after: Record | None) -> bool:
+    async def _compare_and_swap(self, record: Record, previous: Record | None) -> bool:
         collection = self.database[COLLECTION]
-        with _asking(f"Nobody knows whether the ledger of {record.name} was written"):
-            if after is None:
+        with _reaching_mongo(f"It is not known whether the ledger of {record.name} was written"):
+            if previous is None:
                 try:
                     await collection.insert_one({"_id": record.name, **_values(record)})
                 except DuplicateKeyError:
-                    return await self._is(record)  # the driver may have tried twice
+                    return await self._is_written(record)  # the driver may have sent it twice
                 return True
-            same = {"_id": after.name, "state": after.state.value, "by.fence": after.by.fence}
-            result = await collection.update_one(same, {"$set": _values(record)})
-            return bool(result.matched_count) or await self._is(record)
+            condition = {"_id": previous.name, "state": previous.state.value, "by.fence": previous.by.fence}
+            result = await collection.update_one(condition, {"$set": _values(record)})
+            return bool(result.matched_count) or await self._is_written(record)
 
-    async def _is(self, record: Record) -> bool:
-        """Whether ``record`` is what is written: then a try before this one did it."""
+    async def _is_written(self, record: Record) -> bool:
+        """Whether the stored record is ``record``, from an earlier attempt."""
         found = await self.database[COLLECTION].find_one({"_id": record.name})
         return found is not None and _key(_record(found)) == _key(record)
 
 
 def _key(record: Record) -> tuple[object, ...]:
-    """What tells a write from another's: no two processes have the same fence."""
+    """What identifies a write: no two processes have the same fence."""
     return record.state, record.direction, record.by
 
 
-def _asking(sentence: str) -> translated:
-    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, said=_text)
+def _reaching_mongo(sentence: str) -> translated:
+    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, said=_redacted)
 
 
-def _text(error: BaseException) -> str:
+def _redacted(error: BaseException) -> str:
     return redact(safe(error))
 
 
@@ -131,12 +115,12 @@ def _record(document: Document) -> Record:
             started=datetime.fromisoformat(document["started"]),
             ended=document["ended"] and datetime.fromisoformat(document["ended"]),
             took_ms=document["took_ms"],
-            by=By(**document["by"]),
+            by=ProcessIdentity(**document["by"]),
             error=document["error"],
         )
     except (KeyError, TypeError, ValueError) as error:
         name = safe(document.get("_id"), 80)
         raise IntegrityError(
-            f"The document {name!r} of {COLLECTION} is none that this version of botctl wrote: {safe(error)}.",
-            hint="Look at it; a newer version may have written it.",
+            f"The document {name!r} of {COLLECTION} was not written by this version of botctl: {safe(error)}.",
+            hint="Install the newer version of botctl that wrote it.",
         ) from error

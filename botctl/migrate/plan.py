@@ -1,4 +1,4 @@
-"""Files and ledger held against each other: where the database stands, and what is to be done. Nothing here awaits."""
+"""Compare the files with the ledger, and decide what to run. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botctl.migrate.files import Migration
 
 
 class RecordState(enum.StrEnum):
-    """What the ledger says of a migration. ``RUNNING`` is written before it begins, so a crash leaves it behind."""
+    """The state in the ledger. ``RUNNING`` is written before a migration starts, so a crash leaves it behind."""
 
     RUNNING = "running"
     APPLIED = "applied"
@@ -22,24 +22,21 @@ class RecordState(enum.StrEnum):
 
 
 class Direction(enum.StrEnum):
-    """Which of a file's functions ran."""
+    """Which function of the file ran."""
 
     UP = "up"
     DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True)
-class By:
-    """Which process wrote a record. ``born`` tells it from another with the same ``pid`` (`core.processes.process`).
-
-    ``fence`` is that of the lease it held; ``version`` is botctl's.
-    """
+class ProcessIdentity:
+    """The process that wrote a record."""
 
     host: str
     pid: int
-    born: str
-    version: str
-    fence: int
+    born: str  # its start time, since pids are reused: `core.processes.process`
+    version: str  # of botctl
+    fence: int  # of the lease that it held
 
     def __str__(self) -> str:
         return f"process {self.pid} on {safe(self.host)}"
@@ -47,25 +44,25 @@ class By:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One migration in the ledger. ``checksum`` is that of the file as it was run; ``took_ms`` of ``direction``."""
+    """One migration in the ledger."""
 
     name: str
-    n: int
-    checksum: str
+    n: int  # the number in its name
+    checksum: str  # of the file as it was run
     state: RecordState
-    direction: Direction
+    direction: Direction  # of the last run, as are the fields below
     started: datetime
     ended: datetime | None
     took_ms: int | None
-    by: By
-    error: str | None
+    by: ProcessIdentity
+    error: str | None  # one line
 
 
 class MigrationStatus(enum.StrEnum):
-    """A migration, seen from both sides.
+    """The status of a migration by its file and its record.
 
-    ``CHANGED``: its file is not the one that was applied. ``VANISHED``: it was applied, and there is no such file.
-    ``LATE``: it is not applied, and one that comes after it is. ``RUNNING``, ``FAILED``: as the ledger says.
+    ``CHANGED``: the file is not the one that was applied. ``VANISHED``: applied, but the file is missing. ``LATE``: not
+    applied, but a later one is. ``RUNNING`` and ``FAILED`` come from the ledger.
     """
 
     APPLIED = "applied"
@@ -77,149 +74,132 @@ class MigrationStatus(enum.StrEnum):
     LATE = "late"
 
 
-INTEGRITY = (MigrationStatus.CHANGED, MigrationStatus.VANISHED, MigrationStatus.LATE)
+INCONSISTENT = (MigrationStatus.CHANGED, MigrationStatus.VANISHED, MigrationStatus.LATE)
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationRow:
-    """A migration and where it stands; at least one of ``file`` and ``record`` is there."""
+    """A migration with its status. At least one of ``file`` and ``record`` is set."""
 
     name: str
     n: int
-    standing: MigrationStatus
+    status: MigrationStatus
     file: Migration | None
     record: Record | None
 
 
 def compare(files: Iterable[Migration], records: Iterable[Record]) -> tuple[MigrationRow, ...]:
-    """Every migration that has a file or an effect, in order."""
+    """Every migration that has a file or is in effect, in options."""
     by_name = {file.name: file for file in files}
     in_ledger = {record.name: record for record in records}
     last = max((r.n for r in in_ledger.values() if r.state is not RecordState.REVERTED), default=0)
     rows = []
     for name in by_name.keys() | in_ledger.keys():
         file, record = by_name.get(name), in_ledger.get(name)
-        standing = _standing(file, record, last)
-        if standing is not None:
-            rows.append(MigrationRow(name, file.n if file else record.n, standing, file, record))  # type: ignore[union-attr]
+        status = _status_of(file, record, last)
+        if status is not None:
+            rows.append(MigrationRow(name, file.n if file else record.n, status, file, record))  # type: ignore[union-attr]
     return tuple(sorted(rows, key=lambda row: (row.n, row.name)))
 
 
 def pending(rows: Iterable[MigrationRow]) -> list[Migration]:
-    """What is not applied yet, in order."""
-    return [row.file for row in rows if row.file and row.standing is MigrationStatus.PENDING]
+    """The files that are not applied yet, in options."""
+    return [row.file for row in rows if row.file and row.status is MigrationStatus.PENDING]
 
 
-def require_sound(rows: Sequence[MigrationRow]) -> None:
-    """Nothing may be done while the two sides contradict each other, or nobody knows how far a migration came.
+def require_consistent(rows: Sequence[MigrationRow]) -> None:
+    """Check that files and ledger agree, and that every migration that started has ended well.
 
     Raises:
-        IntegrityError: applied files were changed or have vanished, or the order is broken; the sentence names all.
-        NeedsDecision: a migration failed or was cut off.
+        IntegrityError: files were changed, vanished or are late. The sentence names all of them.
+        NeedsDecision: a migration failed or was interrupted.
     """
-    if broken := [row for row in rows if row.standing in INTEGRITY]:
-        lines = "".join(f"\n  {row.name} {_PROBLEMS[row.standing]}" for row in broken)
+    if broken := [row for row in rows if row.status in INCONSISTENT]:
+        lines = "".join(f"\n  {row.name} {_PROBLEMS[row.status]}" for row in broken)
         raise IntegrityError(
             f"migrations/ and the database contradict each other:{lines}",
-            hint="Put the files back as they were; where they are meant so, `botctl migrate resolve` says it.",
+            hint="Restore the files, or accept a change with `botctl migrate resolve NAME --applied --reason TEXT`.",
         )
     for row in rows:
-        if row.record and row.standing in (MigrationStatus.RUNNING, MigrationStatus.FAILED):
-            raise NeedsDecision(story(row.record), hint=_CURE.format(name=row.name))
+        if row.record and row.status in (MigrationStatus.RUNNING, MigrationStatus.FAILED):
+            raise NeedsDecision(describe_failure(row.record), hint=_RESOLVE_HINT.format(name=row.name))
 
 
-def require_nobody_at_work(rows: Sequence[MigrationRow], gone: Callable[[By], bool]) -> None:
-    """For who looks without the lease. ``gone``: a process is known to have ended.
-
-    Raises:
-        Held: a migration runs, as far as can be known.
-    """
+def require_none_running(rows: Sequence[MigrationRow], has_exited: Callable[[ProcessIdentity], bool]) -> None:
+    """Raise Held if a migration is running, unless its process is known to have exited."""
     for row in rows:
         record = row.record
-        if record and row.standing is MigrationStatus.RUNNING and not gone(record.by):
+        if record and row.status is MigrationStatus.RUNNING and not has_exited(record.by):
             since = f"{record.started:%Y-%m-%d %H:%M:%S} UTC"
             raise Held(
-                f"{row.name} ({record.direction}) is being done by {record.by} since {since}.",
-                hint="Should that process have died, `botctl migrate up` finds it out.",
+                f"{row.name} ({record.direction}) is being run by {record.by} since {since}.",
+                hint="Wait for it. If that process has died, run `botctl migrate up`.",
             )
 
 
-def require_nothing_pending(rows: Sequence[MigrationRow], hint: str) -> None:
-    """A bot of this version expects the shape that all of them make.
-
-    Raises:
-        WorkPending: some are pending.
-    """
+def require_none_pending(rows: Sequence[MigrationRow], hint: str) -> None:
+    """Raise WorkPending if migrations are pending, since this version expects the shape that they make."""
     if files := pending(rows):
         count = "1 migration is" if len(files) == 1 else f"{len(files)} migrations are"
         raise WorkPending(f"{count} pending: {', '.join(file.name for file in files)}.", hint=hint)
 
 
-def story(record: Record) -> str:
-    """What is known of a migration that failed or was cut off, in a sentence."""
+def describe_failure(record: Record) -> str:
+    """Describe a migration that failed or was interrupted, in a sentence."""
     what = f"{record.name} ({record.direction})"
     if record.state is RecordState.RUNNING:
         at = f"{record.started:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{what} was cut off: {record.by} began it at {at} and did not end it. Nobody knows how far it came."
+        return (
+            f"{what} was interrupted: {record.by} started it at {at} and did not end it. How far it got is not known."
+        )
     return f"{what} failed and may be half done: {safe(record.error or 'the error is not known')}."
 
 
-def to_apply(rows: Sequence[MigrationRow], to: int | None = None) -> list[Migration]:
-    """What `up` runs: all that is pending, up to number ``to``. ``rows`` are sound.
-
-    Raises:
-        UsageError: there is no migration ``to``.
-    """
+def select_to_apply(rows: Sequence[MigrationRow], to: int | None = None) -> list[Migration]:
+    """The pending files up to number ``to``. ``rows`` are consistent. Raises UsageError for an unknown ``to``."""
     _require_number(rows, to)
     return [file for file in pending(rows) if to is None or file.n <= to]
 
 
-def to_revert(rows: Sequence[MigrationRow], *, to: int | None = None, steps: int = 1) -> list[Migration]:
-    """What `down` runs, newest first: all after number ``to``, or the last ``steps``. ``rows`` are sound.
+def select_to_revert(rows: Sequence[MigrationRow], *, to: int | None = None, steps: int = 1) -> list[Migration]:
+    """The files to revert, newest first: all after number ``to``, or the last ``steps``. ``rows`` are consistent.
 
-    Raises:
-        UsageError: there is no migration ``to``, or one of them has no ``down``.
+    Raises UsageError if there is no migration ``to``, or a file has no ``down``.
     """
     _require_number(rows, to or None)
-    applied = [row.file for row in reversed(rows) if row.file and row.standing is MigrationStatus.APPLIED]
+    applied = [row.file for row in reversed(rows) if row.file and row.status is MigrationStatus.APPLIED]
     chosen = applied[:steps] if to is None else [file for file in applied if file.n > to]
-    if stuck := [file.name for file in chosen if not file.reversible]:
+    if irreversible := [file.name for file in chosen if not file.reversible]:
         raise UsageError(
-            f"{', '.join(stuck)} cannot be taken back: there is no `async def down(db)`. Nothing was done.",
+            f"{', '.join(irreversible)} cannot be taken back: there is no `async def down(db)`. Nothing was done.",
             hint="Write a new migration that undoes it: `botctl migrate create`.",
         )
     return chosen
 
 
-def named(rows: Sequence[MigrationRow], name: str) -> MigrationRow:
-    """The row of the migration called ``name``; its number alone is enough where only one has it.
-
-    Raises:
-        UsageError: there is none, or the number is that of several.
-    """
-    found = [row for row in rows if name in (row.name, f"{row.n:04}")]
-    if len(found) == 1:
-        return found[0]
-    sentence = f"{safe(name, 80)} is the number of several migrations." if found else f"There is no {safe(name, 80)!r}."
-    known = ", ".join(row.name for row in found or rows) or "none at all"
+def find_row(rows: Sequence[MigrationRow], name: str) -> MigrationRow:
+    """The row with that name or unique number. Raises UsageError if there is none."""
+    matches = [row for row in rows if name in (row.name, f"{row.n:04}")]
+    if len(matches) == 1:
+        return matches[0]
+    sentence = (
+        f"{safe(name, 80)} is the number of several migrations." if matches else f"There is no {safe(name, 80)!r}."
+    )
+    known = ", ".join(row.name for row in matches or rows) or "none at all"
     raise UsageError(sentence, hint=f"There are: {known}.")
 
 
-def require_changeable(row: MigrationRow, state: RecordState) -> None:
-    """A person may say that ``row`` is APPLIED, or REVERTED.
-
-    Raises:
-        UsageError: it is already; or there is no file of it that could be applied.
-    """
-    if row.standing.value == ("applied" if state is RecordState.APPLIED else "pending"):
-        raise UsageError(f"{row.name} is {row.standing} already.")
+def require_resolvable(row: MigrationRow, state: RecordState) -> None:
+    """Raise UsageError if ``row`` has that status already, or has no file to apply."""
+    if row.status.value == ("applied" if state is RecordState.APPLIED else "pending"):
+        raise UsageError(f"{row.name} is {row.status} already.")
     if state is RecordState.APPLIED and row.file is None:
-        sentence = f"{row.name} has no file; it cannot be said to be applied."
-        raise UsageError(sentence, hint="Put the file back, or resolve it as --pending: then it is forgotten.")
+        sentence = f"{row.name} has no file, so it cannot be marked as applied."
+        raise UsageError(sentence, hint="Restore the file, or use --pending to drop the migration from the ledger.")
 
 
-def _standing(file: Migration | None, record: Record | None, last: int) -> MigrationStatus | None:
-    """Where it stands; None when there is nothing of it. ``last``: the newest number that has an effect."""
+def _status_of(file: Migration | None, record: Record | None, last: int) -> MigrationStatus | None:
+    """The status; None if the migration has no file and no effect. ``last``: the highest number that is in effect."""
     if record is None or record.state is RecordState.REVERTED:
         if file is None:
             return None
@@ -239,10 +219,10 @@ def _require_number(rows: Sequence[MigrationRow], number: int | None) -> None:
 
 _PROBLEMS = {
     MigrationStatus.CHANGED: "was changed after it was applied",
-    MigrationStatus.VANISHED: "was applied, and its file is not there",
-    MigrationStatus.LATE: "is not applied, and one that comes after it is",
+    MigrationStatus.VANISHED: "was applied, and its file is missing",
+    MigrationStatus.LATE: "is not applied, but a later one is",
 }
-_CURE = (
-    "Look at the data. Then `botctl migrate resolve {name} --applied`, if all of it is in effect, or `--pending`, if "
-    "nothing is and it may run again; each with --reason."
+_RESOLVE_HINT = (
+    "Look at the data. If all of it is in effect: `botctl migrate resolve {name} --applied --reason TEXT`. If none "
+    "of it is, and it may run again: the same with `--pending`."
 )

@@ -1,4 +1,4 @@
-"""What the verbs of `botctl migrate` do, and what `botctl run` asks for before it starts."""
+"""The verbs of `botctl migrate`, and the check of `botctl run` before it starts."""
 
 from __future__ import annotations
 
@@ -22,87 +22,83 @@ from botctl.migrate.plan import (
     Record,
     RecordState,
     compare,
-    named,
+    find_row,
     pending,
-    require_changeable,
-    require_nothing_pending,
-    require_sound,
-    to_apply,
-    to_revert,
+    require_consistent,
+    require_none_pending,
+    require_resolvable,
+    select_to_apply,
+    select_to_revert,
 )
-from botctl.migrate.session import MigrationSession, ProgressListener, Tools, current_process
+from botctl.migrate.session import MigrationContext, MigrationSession, ProgressListener, current_process
 
 LEASE: Final = "migrate"
-PATIENCE_S: Final = 1.0  # beyond the lease: whoever waits so long knows whether its holder lives
+WAIT_MARGIN_S: Final = 1.0  # after the length of the lease and this margin, a dead holder is known to be dead
 
-Plan = Callable[[Sequence[MigrationRow]], list[Migration]]
+Selection = Callable[[Sequence[MigrationRow]], list[Migration]]
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a verb wants it: ``wait_s`` for another process that does migrations, None for ever; through which ``iface``.
+    """Options of a verb."""
 
-    ``view`` hears what is done.
-    """
-
-    wait_s: float | None = None
-    view: ProgressListener = field(default_factory=ProgressListener)
-    iface: str = "cli"
+    wait_s: float | None = None  # for another process that runs migrations; None: for ever
+    listener: ProgressListener = field(default_factory=ProgressListener)
+    iface: str = "cli"  # for the audit log
 
 
 @dataclass(frozen=True, slots=True)
 class Migrator:
-    """Does the migrations of one database.
+    """Run the migrations of one database.
 
-    What it does, raises: Held, when another process does migrations, or takes over from this one; Unreachable, when
-    the database does not answer; IntegrityError and NeedsDecision, as `plan.require_sound`, before anything is done.
+    The methods raise Held when another process runs migrations or takes over, Unreachable when MongoDB does not answer,
+    and IntegrityError and NeedsDecision as `plan.require_consistent`, before anything runs.
     """
 
-    tools: Tools
+    context: MigrationContext
     leases: Leases
 
-    async def up(self, migrations: Migrations, *, to: int | None = None, order: RunOptions = RunOptions()) -> None:
+    async def up(self, migrations: Migrations, *, to: int | None = None, options: RunOptions = RunOptions()) -> None:
         """Apply what is pending, up to number ``to``. For cancellation see `MigrationSession.run`.
 
         Raises:
             UsageError: there is no migration ``to``.
-            MigrationFaults: a file cannot be imported; nothing was done.
+            MigrationFaults: a file cannot be imported; nothing was run.
             BotctlError: a migration failed.
         """
-        rows = await rows_of(migrations, self.tools.ledger)
-        if not _busy(rows):  # what is settled is told without a lease
-            require_sound(rows)
-            if not to_apply(rows, to):
+        rows = await read_rows(migrations, self.context.ledger)
+        if not _is_running(rows):  # with nothing to run, no lease is needed
+            require_consistent(rows)
+            if not select_to_apply(rows, to):
                 return
-        await self._do(migrations, Direction.UP, lambda now: to_apply(now, to), order)
+        await self._run(migrations, Direction.UP, lambda now: select_to_apply(now, to), options)
 
     async def down(
         self,
         migrations: Migrations,
         files: Sequence[Migration],
         *,
-        order: RunOptions = RunOptions(),
+        options: RunOptions = RunOptions(),
     ) -> None:
-        """Take back ``files``, as `to_revert` chose them, as long as they still are the newest. The rest as `up`."""
+        """Revert ``files``, as `select_to_revert` chose them, as far as they are still the newest. Raises as `up`."""
 
-        def still(rows: Sequence[MigrationRow]) -> list[Migration]:
+        def still_newest(rows: Sequence[MigrationRow]) -> list[Migration]:
             names = {file.name for file in files}
-            return [file for file in to_revert(rows, steps=len(files)) if file.name in names]
+            return [file for file in select_to_revert(rows, steps=len(files)) if file.name in names]
 
-        await self._do(migrations, Direction.DOWN, still, order)
+        await self._run(migrations, Direction.DOWN, still_newest, options)
 
     async def resolve(
-        self, migrations: Migrations, name: str, state: RecordState, *, reason: str, order: RunOptions = RunOptions()
+        self, migrations: Migrations, name: str, state: RecordState, *, reason: str, options: RunOptions = RunOptions()
     ) -> MigrationRow:
-        """Write down that ``name`` is APPLIED, or REVERTED, because a person says so; returns where it stood before.
+        """Record that ``name`` is APPLIED or REVERTED, as an operator says. Return its row before that.
 
-        Raises:
-            UsageError: there is no such migration, it has no file that could be applied, or it stands so already.
+        Raises UsageError if the migration or its file is missing, or it has that status already.
         """
-        async with self._lease(order) as lease:
-            row = named(await rows_of(migrations, self.tools.ledger), name)
-            require_changeable(row, state)
-            now = self.tools.clock.now()
+        async with self._lease(options) as lease:
+            row = find_row(await read_rows(migrations, self.context.ledger), name)
+            require_resolvable(row, state)
+            now = self.context.clock.now()
             record = Record(
                 name=row.name,
                 n=row.n,
@@ -115,60 +111,60 @@ class Migrator:
                 by=current_process(lease),
                 error=None,
             )
-            await self.tools.ledger.put(record, after=row.record)
-        self.tools.auditor.record(
+            await self.context.ledger.put(record, previous=row.record)
+        self.context.auditor.record(
             make_entry(
                 "migration.resolve",
                 operator(),
                 at=now,
-                iface=order.iface,
+                iface=options.iface,
                 target=Target("migration", row.name),
                 reason=reason,
-                changes=[Change("state", row.standing.value, "applied" if state is RecordState.APPLIED else "pending")],
+                changes=[Change("state", row.status.value, "applied" if state is RecordState.APPLIED else "pending")],
             )
         )
         return row
 
-    async def settled(self, migrations: Migrations) -> tuple[MigrationRow, ...]:
-        """Where everything stands once no other process works on it: that one's end is waited for.
-
-        Raises:
-            IntegrityError, NeedsDecision: as `require_sound`.
-        """
-        rows = await rows_of(migrations, self.tools.ledger)
-        if _busy(rows):
+    async def wait_until_idle(self, migrations: Migrations) -> tuple[MigrationRow, ...]:
+        """Wait until no other process runs migrations, and return all rows. Raises as `require_consistent`."""
+        rows = await read_rows(migrations, self.context.ledger)
+        if _is_running(rows):
             async with self._lease(RunOptions()):
-                rows = await rows_of(migrations, self.tools.ledger)
-        require_sound(rows)
+                rows = await read_rows(migrations, self.context.ledger)
+        require_consistent(rows)
         return rows
 
-    def _lease(self, order: RunOptions) -> AbstractAsyncContextManager[Lease]:
-        def waits(holder: str, left_s: float) -> None:
-            limit = "" if order.wait_s is None else f" for {order.wait_s:.0f} s at most"
-            order.view.waits(
-                f"{holder} does migrations: waiting{limit}. If it has died, that is known in {left_s:.0f} s."
+    def _lease(self, options: RunOptions) -> AbstractAsyncContextManager[Lease]:
+        def notify(holder: str, left_s: float) -> None:
+            limit = "" if options.wait_s is None else f" for {options.wait_s:.0f} s at most"
+            options.listener.waiting(
+                f"{holder} runs migrations: waiting{limit}. If it has died, this is known in {left_s:.0f} s."
             )
 
-        return self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s, waits=waits)
+        return self.leases.lease(LEASE, ttl_s=self.context.lease_s, wait_s=options.wait_s, waits=notify)
 
-    async def _do(self, migrations: Migrations, direction: Direction, plan: Plan, order: RunOptions) -> None:
-        async with self._lease(order) as lease:
-            rows = await rows_of(migrations, self.tools.ledger)  # again: another process may have done it meanwhile
-            require_sound(rows)
-            files = plan(rows)
-            steps = load(migrations, files)
+    async def _run(self, migrations: Migrations, direction: Direction, select: Selection, options: RunOptions) -> None:
+        async with self._lease(options) as lease:
+            rows = await read_rows(
+                migrations, self.context.ledger
+            )  # again: another process may have run some in the meantime
+            require_consistent(rows)
+            files = select(rows)
+            functions = load(migrations, files)
             records = {row.name: row.record for row in rows}
-            session = MigrationSession(self.tools, lease, direction, migrations.folder, order.view, order.iface)
+            session = MigrationSession(
+                self.context, lease, direction, migrations.folder, options.listener, options.iface
+            )
             for file in files:
-                await session.run(file, steps[file.name], records[file.name])
+                await session.run(file, functions[file.name], records[file.name])
 
 
 class Migrated:
     """The database has the shape that the files of this version expect."""
 
 
-async def rows_of(migrations: Migrations, ledger: Ledger) -> tuple[MigrationRow, ...]:
-    """Where every migration stands. Reads, and nothing else."""
+async def read_rows(migrations: Migrations, ledger: Ledger) -> tuple[MigrationRow, ...]:
+    """The status of every migration. Only reads."""
     return compare(migrations.files, await ledger.read())
 
 
@@ -177,28 +173,28 @@ async def migrator(
     *, database: Database, leases: Leases, auditor: Auditor, bus: Bus, clock: Clock, settings: Settings
 ) -> AsyncIterator[Migrator]:
     """Factory of the service."""
-    yield Migrator(Tools(Ledger(database), auditor, bus, clock, settings.migrate.lease_s), leases)
+    yield Migrator(MigrationContext(Ledger(database), auditor, bus, clock, settings.migrate.lease_s), leases)
 
 
 @asynccontextmanager
 async def migrated(migrator: Migrator, migrations: Migrations, *, apply: bool) -> AsyncIterator[Migrated]:
-    """Factory of the service that a `botctl run` needs before all that relies on the database's shape.
+    """Factory of the service that `botctl run` needs before everything that relies on the shape of the database.
 
-    ``apply``: what is pending is applied; else it is refused. Of several processes that start at once, one applies it
-    and the others wait for that.
+    ``apply``: apply pending migrations instead of refusing to start. Of several processes that start at once, one
+    applies them and the others wait.
 
     Raises:
-        WorkPending: migrations are pending, and not to be applied.
-        IntegrityError, NeedsDecision: as `require_sound`.
+        WorkPending: migrations are pending, and ``apply`` is False.
+        IntegrityError, NeedsDecision: as `require_consistent`.
         BotctlError: a migration failed.
     """
-    rows = await migrator.settled(migrations)
+    rows = await migrator.wait_until_idle(migrations)
     if apply and pending(rows):
-        await migrator.up(migrations, order=RunOptions(iface="system"))
+        await migrator.up(migrations, options=RunOptions(iface="system"))
     elif not apply:
-        require_nothing_pending(rows, "`botctl migrate up` applies them; so does `botctl run --migrate`.")
+        require_none_pending(rows, "Apply them with `botctl migrate up`, or start with `botctl run --migrate`.")
     yield Migrated()
 
 
-def _busy(rows: Sequence[MigrationRow]) -> bool:
-    return any(row.standing is MigrationStatus.RUNNING for row in rows)
+def _is_running(rows: Sequence[MigrationRow]) -> bool:
+    return any(row.status is MigrationStatus.RUNNING for row in rows)

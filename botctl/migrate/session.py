@@ -1,4 +1,4 @@
-"""One migration after the other, while a lease is held: each written down before it begins and after it ends."""
+"""Run migrations one after the other while a lease is held, and record the start and the end of each."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ from botctl.core.ids import event_id
 from botctl.core.processes.process import began, is_running
 from botctl.core.redact import redact
 from botctl.core.version import __version__
-from botctl.migrate.files import Migration, Step, Steps, line_of, shown
+from botctl.migrate.files import Migration, MigrationFunction, MigrationFunctions, display_path, line_of
 from botctl.migrate.ledger import Ledger
-from botctl.migrate.plan import By, Direction, Record, RecordState
+from botctl.migrate.plan import Direction, ProcessIdentity, Record, RecordState
 
-_MOST_S: Final = 24 * 3600.0  # of one call to MongoDB within a migration: building an index takes its time
-_AGAIN_S: Final = 0.5
-_ENDS: Final = {Direction.UP: RecordState.APPLIED, Direction.DOWN: RecordState.REVERTED}
+_CALL_LIMIT_S: Final = 24 * 3600.0  # one call to MongoDB in a migration: an index may take long to build
+_RETRY_S: Final = 0.5
+_FINAL_STATES: Final = {Direction.UP: RecordState.APPLIED, Direction.DOWN: RecordState.REVERTED}
 
 _log = logging.getLogger(__name__)
 
 
 class ProgressListener:
-    """Hears what happens; this one logs it."""
+    """Gets the progress of migrations. This one logs it."""
 
-    def begins(self, file: Migration, direction: Direction) -> None:
-        """``file`` is next."""
-        _log.info("migration %s: %s begins", file.name, direction)
+    def started(self, file: Migration, direction: Direction) -> None:
+        """``file`` starts now."""
+        _log.info("migration %s: %s starts", file.name, direction)
 
-    def ended(self, file: Migration, direction: Direction, took_ms: int) -> None:
-        """It is done."""
+    def finished(self, file: Migration, direction: Direction, took_ms: int) -> None:
+        """``file`` is done."""
         _log.info("migration %s: %s is done, in %d ms", file.name, direction, took_ms)
 
-    def waits(self, sentence: str) -> None:
-        """Another process does migrations: which, and how long that may take."""
+    def waiting(self, sentence: str) -> None:
+        """Another process runs migrations. ``sentence`` says which one, and how long that may take."""
         _log.info("%s", sentence)
 
-    def stops_after(self, file: Migration) -> None:
-        """A stop was asked for; ``file`` may finish, and no other begins."""
+    def stopping_after(self, file: Migration) -> None:
+        """The process is asked to stop. ``file`` may finish, and no other starts."""
         _log.warning("migration %s may finish before the stop", file.name)
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """What every session needs. ``lease_s``: how long a process that does migrations may be silent."""
+class MigrationContext:
+    """What every session needs. ``lease_s``: how long the lease lasts without a renewal."""
 
     ledger: Ledger
     auditor: Auditor
@@ -70,51 +70,51 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class MigrationSession:
-    """Does migrations of ``folder`` in one direction. ``iface``: through which it came, for the audit log."""
+    """Run migrations in one direction."""
 
-    tools: Tools
+    context: MigrationContext
     lease: Lease
     direction: Direction
-    folder: Path
-    view: ProgressListener
-    iface: str
+    folder: Path  # of the files
+    listener: ProgressListener
+    iface: str  # ``cli`` or ``system``, for the audit log
 
-    async def run(self, file: Migration, steps: Steps, before: Record | None) -> None:
-        """Do ``file``, whose record was ``before``, and write down that it began and how it ended.
+    async def run(self, file: Migration, functions: MigrationFunctions, previous: Record | None) -> None:
+        """Run ``file``, whose record was ``previous``, and record that it started and how it ended.
 
-        Cancelled once, it goes on to the end and raises then; cancelled twice, the migration is interrupted.
+        The first cancellation waits for the end and raises then. The second one interrupts the migration.
 
         Raises:
             Held: the lease was lost.
             Unreachable: the ledger could not be written.
             BotctlError: the migration failed.
         """
-        one = _One(self, file, before)
-        whole = asyncio.create_task(one.run(steps), name=f"migration {file.name}")
-        stop = False
-        while not whole.done():
+        migration = _MigrationRun(self, file, previous)
+        task = asyncio.create_task(migration.run(functions), name=f"migration {file.name}")
+        stopping = False
+        while not task.done():
             try:
-                await asyncio.wait({whole})
+                await asyncio.wait({task})
             except asyncio.CancelledError:
-                if stop:
-                    one.interrupt()
+                if stopping:
+                    migration.interrupt()
                 else:
-                    self.view.stops_after(file)
-                stop = True
-        if stop:
-            whole.exception()  # it stands in the ledger
+                    self.listener.stopping_after(file)
+                stopping = True
+        if stopping:
+            task.exception()  # it is in the ledger
             raise asyncio.CancelledError
-        whole.result()
+        task.result()
 
 
-class _One:
-    """One migration, being done."""
+class _MigrationRun:
+    """One run of one migration."""
 
-    def __init__(self, session: MigrationSession, file: Migration, before: Record | None) -> None:
+    def __init__(self, session: MigrationSession, file: Migration, previous: Record | None) -> None:
         self.session = session
-        self.tools = session.tools
+        self.context = session.context
         self.file = file
-        self.before = before
+        self.previous = previous
         self.op = event_id()
         self._work: asyncio.Task[None] | None = None
 
@@ -122,53 +122,53 @@ class _One:
         if self._work is not None:
             self._work.cancel()
 
-    async def run(self, steps: Steps) -> None:
-        step = steps.up if self.session.direction is Direction.UP else steps.down
-        assert step is not None  # noqa: S101  the plan has seen to it
+    async def run(self, functions: MigrationFunctions) -> None:
+        function = functions.up if self.session.direction is Direction.UP else functions.down
+        assert function is not None  # noqa: S101  the plan has checked it
         record = await self._begin()
-        began_s = self.tools.clock.monotonic()
-        self._work = asyncio.create_task(self._called(step), name=f"{self.file.name} {self.session.direction}")
-        await self._until_ended(self._work)
+        started_s = self.context.clock.monotonic()
+        self._work = asyncio.create_task(self._call(function), name=f"{self.file.name} {self.session.direction}")
+        await self._wait_for(self._work)
         error = _error_of(self._work)
-        state = _ENDS[self.session.direction] if error is None else RecordState.FAILED
+        state = _FINAL_STATES[self.session.direction] if error is None else RecordState.FAILED
         end = replace(
             record,
             state=state,
-            ended=self.tools.clock.now(),
-            took_ms=round((self.tools.clock.monotonic() - began_s) * 1000),
-            error=None if error is None else self._said(error),
+            ended=self.context.clock.now(),
+            took_ms=round((self.context.clock.monotonic() - started_s) * 1000),
+            error=None if error is None else self._error_text(error),
         )
         await self._end(end, error)
 
     async def _begin(self) -> Record:
         if not self.session.lease.held:
-            raise self._lost()
+            raise self._lease_lost()
         record = Record(
             name=self.file.name,
             n=self.file.n,
             checksum=self.file.checksum,
             state=RecordState.RUNNING,
             direction=self.session.direction,
-            started=self.tools.clock.now(),
+            started=self.context.clock.now(),
             ended=None,
             took_ms=None,
             by=current_process(self.session.lease),
             error=None,
         )
-        await self.tools.ledger.put(record, after=self.before)
+        await self.context.ledger.put(record, previous=self.previous)
         self._audit(record, Stage.BEGIN)
-        self.session.view.begins(self.file, self.session.direction)
+        self.session.listener.started(self.file, self.session.direction)
         return record
 
-    async def _called(self, step: Step) -> None:
-        with pymongo.timeout(_MOST_S):
+    async def _call(self, function: MigrationFunction) -> None:
+        with pymongo.timeout(_CALL_LIMIT_S):
             try:
-                await step(self.tools.ledger.database)
+                await function(self.context.ledger.database)
             except SystemExit as error:  # it would end the event loop, and with it everything that is to follow
                 raise RuntimeError(f"it called exit({error.code})") from error
 
-    async def _until_ended(self, work: asyncio.Task[None]) -> None:
-        """Return when ``work`` has ended; it is cancelled when the lease is lost."""
+    async def _wait_for(self, work: asyncio.Task[None]) -> None:
+        """Return when ``work`` has ended. Cancel it when the lease is lost."""
         lost = asyncio.create_task(self.session.lease.lost.wait(), name="migration lease")
         try:
             await asyncio.wait({work, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -179,37 +179,37 @@ class _One:
             lost.cancel()
 
     async def _end(self, record: Record, error: BaseException | None) -> None:
-        """Write and tell how it ended."""
+        """Record and publish how it ended."""
         name, direction, took_ms = self.file.name, self.session.direction, record.took_ms or 0
         if error is None:
             await self._write(record)
-            self.tools.bus.publish(MigrationApplied(name=name, direction=direction.value, took_ms=took_ms))
+            self.context.bus.publish(MigrationApplied(name=name, direction=direction.value, took_ms=took_ms))
             self._audit(record, Stage.END)
-            self.session.view.ended(self.file, direction, took_ms)
+            self.session.listener.finished(self.file, direction, took_ms)
             return
-        said = record.error or ""
-        with suppress(BotctlError):  # that it failed is worth more; the ledger says that it began and did not end
+        text = record.error or ""
+        with suppress(BotctlError):  # the migration's own error matters more; the record stays RUNNING
             await self._write(record)
-        self.tools.bus.publish(MigrationFailed(name=name, direction=direction.value, took_ms=took_ms, error=said))
+        self.context.bus.publish(MigrationFailed(name=name, direction=direction.value, took_ms=took_ms, error=text))
         self._audit(record, Stage.END)
-        raise self._failure(error, said) from error
+        raise self._failure(error, text) from error
 
     async def _write(self, record: Record) -> None:
-        """Write the end, and try again for as long as the lease is held: a hiccup should not need a person."""
+        """Write the end. Retry as long as the lease is held, so that a short outage needs no operator."""
         while True:
             try:
-                return await self.tools.ledger.end(record)
+                return await self.context.ledger.finish(record)
             except Unreachable:
                 if not self.session.lease.held:
                     raise
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(_RETRY_S)
 
     def _audit(self, record: Record, stage: Stage) -> None:
-        self.tools.auditor.record(
+        self.context.auditor.record(
             make_entry(
                 f"migration.{record.direction}",
                 operator(),
-                at=self.tools.clock.now(),
+                at=self.context.clock.now(),
                 iface=self.session.iface,
                 target=Target("migration", record.name),
                 outcome=_OUTCOMES[record.state],
@@ -220,37 +220,37 @@ class _One:
             )
         )
 
-    def _said(self, error: BaseException) -> str:
-        """The error in one line, with the line of the file that it comes from."""
+    def _error_text(self, error: BaseException) -> str:
+        """The error in one line, with its line in the file."""
         if isinstance(error, asyncio.CancelledError):
             return str(error) or "it was interrupted"
-        where = f"{shown(self.file.path, self.session.folder)}:{line_of(error, self.file.path)}"
+        where = f"{display_path(self.file.path, self.session.folder)}:{line_of(error, self.file.path)}"
         return redact(safe(f"{where}: {ending(error)}", 500))
 
-    def _failure(self, error: BaseException, said: str) -> BotctlError:
+    def _failure(self, error: BaseException, text: str) -> BotctlError:
         if isinstance(error, asyncio.CancelledError) and self.session.lease.lost.is_set():
-            return self._lost()
+            return self._lease_lost()
         return BotctlError(
-            f"{self.file.name} ({self.session.direction}) failed: {said}.",
-            hint="It may be half done. `botctl migrate status` says how to go on.",
+            f"{self.file.name} ({self.session.direction}) failed: {text}.",
+            hint="It may be half done. `botctl migrate status` shows how to go on.",
         )
 
-    def _lost(self) -> Held:
+    def _lease_lost(self) -> Held:
         return Held(
-            f"The lease was lost, so {self.file.name} ({self.session.direction}) was not done to its end.",
-            hint="MongoDB was away for too long, or the migration blocked this process: see migrate.lease_s.",
+            f"The lease was lost, so {self.file.name} ({self.session.direction}) was stopped before its end.",
+            hint="MongoDB was away, or the migration blocked this process, for longer than migrate.lease_s.",
         )
 
 
-def current_process(lease: Lease) -> By:
-    """The process that runs this, as the holder of ``lease``."""
+def current_process(lease: Lease) -> ProcessIdentity:
+    """The running process, as the holder of ``lease``."""
     pid = os.getpid()
-    return By(socket.gethostname(), pid, began(pid) or "", __version__, lease.fence)
+    return ProcessIdentity(socket.gethostname(), pid, began(pid) or "", __version__, lease.fence)
 
 
-def has_exited(by: By) -> bool:
-    """Whether that process is known to have ended; of another host's nothing is known."""
-    return by.host == socket.gethostname() and bool(by.born) and not is_running(by.pid, by.born)
+def has_exited(process: ProcessIdentity) -> bool:
+    """Whether that process is known to have ended. False if it ran on another host."""
+    return process.host == socket.gethostname() and bool(process.born) and not is_running(process.pid, process.born)
 
 
 def _error_of(work: asyncio.Task[None]) -> BaseException | None:

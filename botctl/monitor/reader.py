@@ -1,4 +1,4 @@
-"""Reads what the processes of a bot tell about themselves. It only reads: any number of monitors changes nothing."""
+"""Read the snapshots of a bot's processes. It never writes."""
 
 from __future__ import annotations
 
@@ -13,39 +13,37 @@ from redis.exceptions import RedisError
 
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import Unreachable, translated
-from botctl.monitor import snapshot as form
-from botctl.monitor.snapshot import EVERY_S, KEPT_MS
+from botctl.monitor import snapshot as schema
+from botctl.monitor.snapshot import EVERY_S, TTL_MS
 from botctl.monitor.view import GONE_S, MonitorView, ProcessReport, reduce
 
 _reaching_redis: Final = translated(RedisError, OSError, sentence="Redis does not answer ({error}).")
 
 
-async def process_reports(redis: Redis, bot: str) -> list[ProcessReport]:
-    """Every process of ``bot`` that tells of itself, or did in the last minute, by name.
+async def read_reports(redis: Redis, bot: str) -> list[ProcessReport]:
+    """Every process of ``bot`` with a snapshot, by name, unless it fell silent before this Redis started.
 
-    Who fell silent before this Redis started is left out (`ProcessReport.is_news`).
-
-    Raises:
-        RedisError, OSError: Redis does not answer.
+    Raises RedisError or OSError if Redis does not answer.
     """
-    procs = sorted([proc.decode() async for proc in redis.sscan_iter(form.set_key(bot))])
+    procs = sorted([proc.decode() async for proc in redis.sscan_iter(schema.set_key(bot))])
     async with redis.pipeline(transaction=False) as pipe:
         for proc in procs:
-            pipe.get(form.key(bot, proc))
-            pipe.pttl(form.key(bot, proc))
+            pipe.get(schema.key(bot, proc))
+            pipe.pttl(schema.key(bot, proc))
         pipe.info("server")
         *answers, server = await pipe.execute() if procs else [{}]
-    found = [_report(proc, *one) for proc, *one in zip(procs, answers[::2], answers[1::2], strict=True) if one[0]]
-    return [one for one in found if one.is_news(server["uptime_in_seconds"])]
+    rows = zip(procs, answers[::2], answers[1::2], strict=True)
+    reports = [_report(proc, text, ttl_ms) for proc, text, ttl_ms in rows if text]
+    return [report for report in reports if report.is_current(server["uptime_in_seconds"])]
 
 
-def _report(proc: str, text: bytes, left_ms: int) -> ProcessReport:
-    return ProcessReport(proc, form.from_json(text), max(0, KEPT_MS - left_ms) / 1000)
+def _report(proc: str, text: bytes, ttl_ms: int) -> ProcessReport:
+    return ProcessReport(proc, schema.from_json(text), max(0, TTL_MS - ttl_ms) / 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What there is to be shown now. ``waiting_for``: why there is nothing, or nothing that runs; else empty."""
+    """What to show now. ``waiting_for``: why no running process is in ``view``; else empty."""
 
     view: MonitorView | None
     waiting_for: str = ""
@@ -53,41 +51,37 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Looks at the processes of ``bot``. ``join`` opens the Redis that they use, and raises Unreachable without one."""
+    """Looks at the processes of ``bot``. ``connect`` opens their Redis, or raises Unreachable."""
 
     bot: str
-    join: Callable[[], AbstractAsyncContextManager[Redis]]
+    connect: Callable[[], AbstractAsyncContextManager[Redis]]
     clock: Clock = field(default_factory=SystemClock)
 
     async def once(self) -> MonitorView:
-        """The bot as it is now.
-
-        Raises:
-            Unreachable: nothing of it runs, or Redis does not answer.
-        """
+        """The bot as it is now. Raises Unreachable if no process of it runs, or Redis does not answer."""
         with _reaching_redis:
-            async with self.join() as redis:
-                view = await self._look(redis)
+            async with self.connect() as redis:
+                view = await self._read(redis)
         if not view.runs:
-            raise Unreachable(self._nothing(), hint="Start it with `botctl run`.")
+            raise Unreachable(self._no_process(), hint="Start it with `botctl run`.")
         return view
 
     async def frames(self, every_s: float = EVERY_S) -> AsyncGenerator[Frame, None]:
-        """The bot as it is, again and again; Redis and all processes may go and come back meanwhile, elsewhere too."""
+        """The bot as it is, again and again. Redis and all processes may stop and come back."""
         while True:
             try:
                 with _reaching_redis:
-                    async with self.join() as redis:
+                    async with self.connect() as redis:
                         while True:
-                            view = await self._look(redis)
-                            yield Frame(view, "" if view.runs else self._nothing())
+                            view = await self._read(redis)
+                            yield Frame(view, "" if view.runs else self._no_process())
                             await asyncio.sleep(every_s)
             except Unreachable as error:
                 yield Frame(None, str(error))
             await asyncio.sleep(every_s)
 
-    async def _look(self, redis: Redis) -> MonitorView:
-        return reduce(self.bot, await process_reports(redis, self.bot), self.clock.now())
+    async def _read(self, redis: Redis) -> MonitorView:
+        return reduce(self.bot, await read_reports(redis, self.bot), self.clock.now())
 
-    def _nothing(self) -> str:
-        return f"No process of the bot {self.bot} has told of itself in the last {GONE_S:.0f} s."
+    def _no_process(self) -> str:
+        return f"No process of the bot {self.bot} has sent a snapshot in the last {GONE_S:.0f} s."

@@ -1,9 +1,8 @@
-"""What a process tells about itself, once a second, in Redis.
+"""The snapshot that a process writes to Redis once a second.
 
-Keys: ``botctl:{<bot>}:proc:<host:pid>`` holds the snapshot as JSON; ``botctl:{<bot>}:procs`` is the set of those who
-write one. Both expire by themselves, a minute after the last word: nobody has to remember who has ended. Fields may be
-added (with a default); none is renamed or given another meaning without a new `VERSION`. Texts are as they came: who
-shows them escapes them.
+Keys: ``botctl:{<bot>}:proc:<host:pid>`` holds it as JSON, ``botctl:{<bot>}:procs`` is the set of the processes. Both
+expire a minute after the last write, so a killed process needs no clean-up. New fields have a default; no field is
+renamed or changes its meaning without a new `VERSION`. Texts are not escaped. Times are ISO 8601 in UTC.
 """
 
 from __future__ import annotations
@@ -15,19 +14,18 @@ from pydantic import TypeAdapter, ValidationError
 
 VERSION: Final = 1
 EVERY_S: Final = 1.0
-KEPT_MS: Final = 60_000
-"""How long Redis keeps a snapshot. How much of it is left tells its age by one clock, that of Redis."""
+TTL_MS: Final = 60_000  # the rest of it gives the age of a snapshot by the clock of Redis alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSnapshot:
-    """A service of the process. ``ok`` and ``took_ms`` are of its last ping, None before the first."""
+    """A service of the process."""
 
     name: str
-    state: str
-    detail: str = ""
-    ok: bool | None = None
-    took_ms: float | None = None
+    state: str  # `ServiceState`
+    detail: str = ""  # one sentence for the operator
+    ok: bool | None = None  # of the last ping; None before the first
+    took_ms: float | None = None  # as `ok`
     restarts: int = 0
 
 
@@ -42,7 +40,7 @@ class ShardSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSnapshot:
-    """A command that has finished. ``at`` is ISO 8601 in UTC."""
+    """A command that has finished, at the time ``at``."""
 
     name: str
     user: str
@@ -53,36 +51,29 @@ class CommandSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """Invocations of all kinds.
-
-    ``per_second``: how many finished in each of the last seconds, newest last. ``latency_counts``: over the last
-    minute, by the buckets of `botctl.core.telemetry.latency`. The totals are since the process began.
-    """
+    """Invocations of all kinds. The counts are since the process started."""
 
     total: int = 0
-    in_flight: int = 0
+    in_flight: int = 0  # now
     failed: int = 0
     throttled: int = 0
     denied: int = 0
     autocompletes: int = 0
-    per_second: tuple[int, ...] = ()
-    latency_counts: tuple[int, ...] = ()
+    per_second: tuple[int, ...] = ()  # finished in each of the last seconds, newest last
+    latency_counts: tuple[int, ...] = ()  # of the last minute, by the buckets of `core.telemetry.latency`
     last: tuple[CommandSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSnapshot:
-    """A scheduled job, as its record says. ``outcome`` is of the last run, None before it ends. Times are ISO 8601.
-
-    ``stubborn``: the run under way goes on although it was cancelled.
-    """
+    """A scheduled job, from its record."""
 
     name: str
     schedule: str
     running: bool = False
-    stubborn: bool = False
+    stubborn: bool = False  # `JobRecord.unresponsive`: the run goes on after its cancellation
     paused: bool = False
-    outcome: str | None = None
+    outcome: str | None = None  # of the last run; None before it ends
     last_run: str | None = None
     took_ms: float | None = None
     next_due: str | None = None
@@ -90,23 +81,23 @@ class JobSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One process at one moment. ``lag_ms``: how much too late the event loop came at worst, in the last minute."""
+    """One process at one moment."""
 
     v: int = VERSION
     bot: str
     host: str
     pid: int
-    version: str
+    version: str  # of botctl
     roles: tuple[str, ...]
     at: str
     started: str
     uptime_s: float
     rss_bytes: int
     cpu_percent: float
-    lag_ms: float
+    lag_ms: float  # the worst delay of the event loop in the last minute
     draining: bool = False
-    connections: int = 0
-    dropped: int = 0
+    connections: int = 0  # to the realtime server
+    dropped: int = 0  # events that a slow reader missed
     services: tuple[ServiceSnapshot, ...] = ()
     shards: tuple[ShardSnapshot, ...] = ()
     commands: Commands = Commands()
@@ -122,12 +113,12 @@ _JSON: Final = TypeAdapter(Snapshot)
 
 
 def as_json(snapshot: Snapshot) -> bytes:
-    """``snapshot`` as it is kept."""
+    """``snapshot`` as it is stored."""
     return _JSON.dump_json(snapshot)
 
 
 def from_json(text: bytes) -> Snapshot | None:
-    """The snapshot in ``text``; None when it is none, or of another version. Fields unknown here are left out."""
+    """The snapshot in ``text``; None if it is invalid or of another version. Unknown fields are ignored."""
     try:
         snapshot = _JSON.validate_json(text)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""From the snapshots of several processes to the one picture of a bot. Pure; what `botctl monitor --json` prints."""
+"""Combine the snapshots of several processes into one view of a bot. Pure; `botctl monitor --json` prints the view."""
 
 from __future__ import annotations
 
@@ -13,35 +13,31 @@ from botctl.core.telemetry.latency import merged, quantile_ms
 from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
 
 VERSION: Final = 1
-SILENT_S: Final = 3.0
-"""A snapshot comes every second; this long without one is no accident."""
-GONE_S: Final = 10.0
-"""So long without one, and it is taken to have ended: it was not stopped, or it would have said so."""
-GONE_SHOWN: Final = 3
-"""Of those who ended without a word, the newest so many are shown, and the others counted."""
+SILENT_S: Final = 3.0  # without a snapshot, where one is due every second
+GONE_S: Final = 10.0  # without a snapshot: the process was killed, since it removes its snapshot when it stops
+GONE_SHOWN: Final = 3  # the newest of them are shown, the others counted
 RATE_S: Final = 10
-LATE_MS: Final = 1000.0
-"""An event loop that came so late has kept people waiting."""
-LAST: Final = 50
+MAX_LAG_MS: Final = 1000.0  # an event loop that was later than this made users wait
+MAX_LAST: Final = 50
 _STORES: Final = ("redis", "mongo")
 
 
 class Presence(enum.StrEnum):
-    """Whether a process is there.
+    """Whether a process runs.
 
-    ``SILENT``: its last word is some seconds old. ``GONE``: it ended without a word. ``STRANGE``: it is of
-    another version of botctl, whose snapshots this one cannot read.
+    ``SILENT``: its last snapshot is some seconds old. ``GONE``: it ended unexpectedly. ``INCOMPATIBLE``: this version
+    of botctl cannot read its snapshots.
     """
 
     UP = "up"
     SILENT = "silent"
     GONE = "gone"
-    STRANGE = "strange"
+    INCOMPATIBLE = "strange"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """What Redis holds of the process ``proc``, and how old that is. No ``snapshot``: one that cannot be read."""
+    """What Redis holds of the process ``proc``, and how old that is. ``snapshot`` is None if it cannot be read."""
 
     proc: str
     snapshot: Snapshot | None
@@ -49,29 +45,29 @@ class ProcessReport:
 
     @property
     def presence(self) -> Presence:
-        """Whether it is there."""
+        """Whether it runs."""
         if self.age_s > GONE_S:
             return Presence.GONE
         if self.snapshot is None:
-            return Presence.STRANGE
+            return Presence.INCOMPATIBLE
         return Presence.SILENT if self.age_s > SILENT_S else Presence.UP
 
-    def is_news(self, uptime_s: float) -> bool:
-        """Whether this says something of the process, where Redis has been up for ``uptime_s``.
+    def is_current(self, uptime_s: float) -> bool:
+        """Whether the report matters, if Redis has been up for ``uptime_s``.
 
-        Who fell silent before that had nobody to say goodbye to: the owner of an embedded Redis ends, and Redis and all
-        who joined it end with it, in order.
+        A process that fell silent before that could not remove its snapshot: an embedded Redis ends with its owner, and
+        the processes that use it end, too.
         """
         return self.presence is Presence.UP or self.age_s < uptime_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One process. The numbers are None where there are none any more, or where they cannot be read."""
+    """One process. Numbers are None if it has gone or cannot be read."""
 
-    proc: str
+    proc: str  # ``host:pid``
     presence: Presence
-    age_s: float
+    age_s: float  # of the snapshot; the fields below are as in `Snapshot`
     version: str = ""
     roles: tuple[str, ...] = ()
     draining: bool = False
@@ -79,20 +75,20 @@ class Process:
     rss_bytes: int | None = None
     cpu_percent: float | None = None
     lag_ms: float | None = None
-    rate_per_s: float | None = None
-    p99_ms: float | None = None
+    rate_per_s: float | None = None  # commands, over the last ten seconds
+    p99_ms: float | None = None  # over the last minute
     connections: int = 0
     dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
-    """A service of one process. ``well``: it is ready and answered its last ping."""
+    """A service of one process, as in `ServiceSnapshot`."""
 
     proc: str
     name: str
     state: str
-    well: bool
+    well: bool  # it is ready and answered its last ping
     detail: str
     took_ms: float | None
     restarts: int
@@ -110,11 +106,11 @@ class ShardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """All processes together. The rate is over the last ten seconds, the quantiles over the last minute."""
+    """All processes together. Fields are as in `Commands` and `Snapshot`."""
 
-    rate_per_s: float = 0.0
+    rate_per_s: float = 0.0  # over the last ten seconds
     per_second: tuple[int, ...] = ()
-    p50_ms: float | None = None
+    p50_ms: float | None = None  # over the last minute, as `p99_ms`
     p99_ms: float | None = None
     total: int = 0
     in_flight: int = 0
@@ -124,113 +120,111 @@ class Totals:
     autocompletes: int = 0
     connections: int = 0
     dropped: int = 0
-    redis_ms: float | None = None
+    redis_ms: float | None = None  # the slowest ping of any process, as `mongo_ms`
     mongo_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorView:
-    """One bot at one moment. ``troubles`` are sentences, the worst first; empty when all is well.
-
-    ``gone``: how many ended without a word in the last minute, of which a few are among the ``processes``.
-    """
+    """One bot at one moment."""
 
     v: int = VERSION
     bot: str
     at: str
     totals: Totals = Totals()
     processes: tuple[Process, ...] = ()
-    gone: int = 0
+    gone: int = 0  # processes that ended unexpectedly in the last minute; a few are in `processes`
     services: tuple[ServiceRow, ...] = ()
     shards: tuple[ShardRow, ...] = ()
     jobs: tuple[JobSnapshot, ...] = ()
     last: tuple[CommandSnapshot, ...] = ()
-    troubles: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()  # sentences, the worst first; empty when all is well
 
     @property
     def runs(self) -> bool:
-        """Whether any process of the bot is there."""
+        """Whether any process of the bot runs."""
         return any(process.presence is not Presence.GONE for process in self.processes)
 
 
 def reduce(bot: str, reports: Sequence[ProcessReport], at: datetime) -> MonitorView:
-    """The picture that ``reports`` of the processes of ``bot`` make at the time ``at``."""
-    gone = sorted((one for one in reports if one.presence is Presence.GONE), key=lambda one: one.age_s)
-    there = [one for one in reports if one.presence is not Presence.GONE]
-    told = [one.snapshot for one in there if one.snapshot]
-    processes = tuple(_process(one) for one in (*there, *gone[:GONE_SHOWN]))
-    services = tuple(_services(told))
-    shards = tuple(sorted(_shards(told), key=lambda shard: (shard.id, shard.proc)))
-    jobs = tuple(_jobs(told))
-    last = sorted((command for each in told for command in each.commands.last), key=lambda c: c.at, reverse=True)
+    """Combine the ``reports`` of the processes of ``bot`` at the time ``at``."""
+    gone = sorted((report for report in reports if report.presence is Presence.GONE), key=lambda report: report.age_s)
+    alive = [report for report in reports if report.presence is not Presence.GONE]
+    snapshots = [report.snapshot for report in alive if report.snapshot]
+    processes = tuple(_process(report) for report in (*alive, *gone[:GONE_SHOWN]))
+    services = tuple(_services(snapshots))
+    shards = tuple(sorted(_shards(snapshots), key=lambda shard: (shard.id, shard.proc)))
+    jobs = tuple(_jobs(snapshots))
+    commands = (command for snapshot in snapshots for command in snapshot.commands.last)
+    last = sorted(commands, key=lambda command: command.at, reverse=True)
     return MonitorView(
         bot=bot,
         at=iso_ms(at),
-        totals=_totals(told),
+        totals=_totals(snapshots),
         processes=processes,
         gone=len(gone),
         services=services,
         shards=shards,
         jobs=jobs,
-        last=tuple(last[:LAST]),
+        last=tuple(last[:MAX_LAST]),
         troubles=(
-            *_of_processes(processes, len(gone)),
-            *_of_services(services),
-            *_of_shards(shards),
-            *_of_jobs(jobs),
-            *_of_pace(processes),
+            *_process_troubles(processes, len(gone)),
+            *_service_troubles(services),
+            *_shard_troubles(shards),
+            *_job_troubles(jobs),
+            *_delay_troubles(processes),
         ),
     )
 
 
 def _process(report: ProcessReport) -> Process:
-    told = report.snapshot
-    known = Process(proc=report.proc, presence=report.presence, age_s=round(report.age_s, 1))
-    if told is None:
-        return known
-    known = replace(known, version=told.version, roles=told.roles)
+    snapshot = report.snapshot
+    process = Process(proc=report.proc, presence=report.presence, age_s=round(report.age_s, 1))
+    if snapshot is None:
+        return process
+    process = replace(process, version=snapshot.version, roles=snapshot.roles)
     if report.presence is Presence.GONE:
-        return known
+        return process
     return replace(
-        known,
-        draining=told.draining,
-        uptime_s=told.uptime_s,
-        rss_bytes=told.rss_bytes,
-        cpu_percent=told.cpu_percent,
-        lag_ms=told.lag_ms,
-        rate_per_s=_rate(told.commands.per_second),
-        p99_ms=_rounded(quantile_ms(told.commands.latency_counts, 0.99)),
-        connections=told.connections,
-        dropped=told.dropped,
+        process,
+        draining=snapshot.draining,
+        uptime_s=snapshot.uptime_s,
+        rss_bytes=snapshot.rss_bytes,
+        cpu_percent=snapshot.cpu_percent,
+        lag_ms=snapshot.lag_ms,
+        rate_per_s=_rate(snapshot.commands.per_second),
+        p99_ms=_rounded(quantile_ms(snapshot.commands.latency_counts, 0.99)),
+        connections=snapshot.connections,
+        dropped=snapshot.dropped,
     )
 
 
-def _totals(told: Sequence[Snapshot]) -> Totals:
-    commands: list[Commands] = [each.commands for each in told]
-    counts = merged(each.latency_counts for each in commands)
-    per_second = _summed(each.per_second for each in commands)
+def _totals(snapshots: Sequence[Snapshot]) -> Totals:
+    commands: list[Commands] = [snapshot.commands for snapshot in snapshots]
+    counts = merged(counted.latency_counts for counted in commands)
+    per_second = _summed(one.per_second for one in commands)
     return Totals(
         rate_per_s=_rate(per_second),
         per_second=per_second,
         p50_ms=_rounded(quantile_ms(counts, 0.5)),
         p99_ms=_rounded(quantile_ms(counts, 0.99)),
-        total=sum(each.total for each in commands),
-        in_flight=sum(each.in_flight for each in commands),
-        failed=sum(each.failed for each in commands),
-        throttled=sum(each.throttled for each in commands),
-        denied=sum(each.denied for each in commands),
-        autocompletes=sum(each.autocompletes for each in commands),
-        connections=sum(each.connections for each in told),
-        dropped=sum(each.dropped for each in told),
-        **{f"{name}_ms": _slowest(told, name) for name in _STORES},
+        total=sum(one.total for one in commands),
+        in_flight=sum(one.in_flight for one in commands),
+        failed=sum(one.failed for one in commands),
+        throttled=sum(one.throttled for one in commands),
+        denied=sum(one.denied for one in commands),
+        autocompletes=sum(one.autocompletes for one in commands),
+        connections=sum(snapshot.connections for snapshot in snapshots),
+        dropped=sum(snapshot.dropped for snapshot in snapshots),
+        **{f"{name}_ms": _slowest(snapshots, name) for name in _STORES},
     )
 
 
 def _summed(series: Iterable[Sequence[int]]) -> tuple[int, ...]:
-    """Numbers by second as one; the newest are the last of each."""
-    backwards = [tuple(reversed(one)) for one in series]
+    """The sum of each second. The last number of each series is the newest."""
+    backwards = [tuple(reversed(numbers)) for numbers in series]
     length = max(map(len, backwards), default=0)
-    sums = (sum(one[i] for one in backwards if i < len(one)) for i in range(length))
+    sums = (sum(numbers[i] for numbers in backwards if i < len(numbers)) for i in range(length))
     return tuple(reversed(tuple(sums)))
 
 
@@ -242,17 +236,17 @@ def _rounded(ms: float | None) -> float | None:
     return None if ms is None else round(ms, 1)
 
 
-def _slowest(told: Iterable[Snapshot], store: str) -> float | None:
-    """The longest ping of ``store`` that any process sees."""
-    found = (service.took_ms for each in told for service in each.services if service.name == store)
-    return max((ms for ms in found if ms is not None), default=None)
+def _slowest(snapshots: Iterable[Snapshot], store: str) -> float | None:
+    """The slowest ping of ``store`` in any process."""
+    pings = (service.took_ms for snapshot in snapshots for service in snapshot.services if service.name == store)
+    return max((ms for ms in pings if ms is not None), default=None)
 
 
-def _services(told: Iterable[Snapshot]) -> Iterator[ServiceRow]:
-    for each in told:
-        for service in each.services:
+def _services(snapshots: Iterable[Snapshot]) -> Iterator[ServiceRow]:
+    for snapshot in snapshots:
+        for service in snapshot.services:
             yield ServiceRow(
-                proc=each.proc,
+                proc=snapshot.proc,
                 name=service.name,
                 state=service.state,
                 well=service.state == "ready" and service.ok is not False,
@@ -262,59 +256,63 @@ def _services(told: Iterable[Snapshot]) -> Iterator[ServiceRow]:
             )
 
 
-def _shards(told: Iterable[Snapshot]) -> Iterator[ShardRow]:
-    for each in told:
+def _shards(snapshots: Iterable[Snapshot]) -> Iterator[ShardRow]:
+    for snapshot in snapshots:
         shard: ShardSnapshot
-        for shard in each.shards:
-            yield ShardRow(proc=each.proc, id=shard.id, state=shard.state, latency_ms=shard.latency_ms)
+        for shard in snapshot.shards:
+            yield ShardRow(proc=snapshot.proc, id=shard.id, state=shard.state, latency_ms=shard.latency_ms)
 
 
-def _jobs(told: Iterable[Snapshot]) -> list[JobSnapshot]:
-    """Each job once, as the process knows it that saw it run last."""
-    found: dict[str, JobSnapshot] = {}
-    for job in sorted((job for each in told for job in each.jobs), key=lambda job: (job.last_run or "", job.running)):
-        found[job.name] = job
-    return [found[name] for name in sorted(found)]
+def _jobs(snapshots: Iterable[Snapshot]) -> list[JobSnapshot]:
+    """Each job once, from the process that saw its newest run."""
+    newest: dict[str, JobSnapshot] = {}
+    for job in sorted(
+        (job for snapshot in snapshots for job in snapshot.jobs), key=lambda job: (job.last_run or "", job.running)
+    ):
+        newest[job.name] = job
+    return [newest[name] for name in sorted(newest)]
 
 
-def _of_processes(processes: Iterable[Process], gone: int) -> Iterator[str]:
+def _process_troubles(processes: Iterable[Process], gone: int) -> Iterator[str]:
     for process in processes:
         match process.presence:
             case Presence.GONE:
-                was = f" ({', '.join(process.roles)})" if process.roles else ""
-                yield f"{process.proc}{was} has ended without a word, {process.age_s:.0f} s ago"
+                roles = f" ({', '.join(process.roles)})" if process.roles else ""
+                yield f"{process.proc}{roles} ended unexpectedly {process.age_s:.0f} s ago"
             case Presence.SILENT:
-                yield f"{process.proc} has said nothing for {process.age_s:.0f} s"
-            case Presence.STRANGE:
-                yield f"{process.proc} is of another version of botctl, and cannot be read"
+                yield f"{process.proc} has sent nothing for {process.age_s:.0f} s"
+            case Presence.INCOMPATIBLE:
+                yield f"{process.proc} runs another version of botctl, so its numbers cannot be read"
     if gone > GONE_SHOWN:
-        yield f"and {gone - GONE_SHOWN} more {'has' if gone == GONE_SHOWN + 1 else 'have'} ended so in the last minute"
+        yield f"{gone - GONE_SHOWN} more ended unexpectedly in the last minute"
 
 
-def _of_services(services: Iterable[ServiceRow]) -> Iterator[str]:
+def _service_troubles(services: Iterable[ServiceRow]) -> Iterator[str]:
     for row in services:
         if not row.well:
-            words = f"{row.name} of {row.proc} is {row.state}" if row.state != "ready" else f"{row.name} of {row.proc}"
-            yield f"{words}: {row.detail}" if row.detail else words
+            subject = (
+                f"{row.name} of {row.proc} is {row.state}" if row.state != "ready" else f"{row.name} of {row.proc}"
+            )
+            yield f"{subject}: {row.detail}" if row.detail else subject
 
 
-def _of_shards(shards: Iterable[ShardRow]) -> Iterator[str]:
+def _shard_troubles(shards: Iterable[ShardRow]) -> Iterator[str]:
     for shard in shards:
         if shard.state == "disconnected":
             yield f"shard {shard.id} of {shard.proc} is disconnected"
 
 
-def _of_jobs(jobs: Iterable[JobSnapshot]) -> Iterator[str]:
+def _job_troubles(jobs: Iterable[JobSnapshot]) -> Iterator[str]:
     for job in jobs:
         if job.stubborn:
-            yield f"the job {job.name}, begun at {job.last_run}, does not heed its cancellation and goes on"
+            yield f"the job {job.name}, started at {job.last_run}, ignores its cancellation and goes on"
         elif job.outcome not in (None, "ok", "cancelled"):
-            yield f"the job {job.name}, begun at {job.last_run}, came out as {job.outcome}"
+            yield f"the job {job.name}, started at {job.last_run}, ended as {job.outcome}"
 
 
-def _of_pace(processes: Iterable[Process]) -> Iterator[str]:
+def _delay_troubles(processes: Iterable[Process]) -> Iterator[str]:
     for process in processes:
-        if process.lag_ms is not None and process.lag_ms >= LATE_MS:
+        if process.lag_ms is not None and process.lag_ms >= MAX_LAG_MS:
             yield f"{process.proc} was blocked for {process.lag_ms / 1000:.1f} s in the last minute"
         if process.dropped:
             what = "1 event" if process.dropped == 1 else f"{process.dropped} events"

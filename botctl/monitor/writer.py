@@ -1,4 +1,4 @@
-"""Writes the snapshot of this process, once a second. Redis may come and go: what cannot be written is not."""
+"""Write the snapshot of this process once a second. A snapshot that Redis does not take is dropped."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
 from botctl.core.version import __version__
-from botctl.monitor import snapshot as form
+from botctl.monitor import snapshot as schema
 from botctl.monitor.snapshot import (
     EVERY_S,
-    KEPT_MS,
+    TTL_MS,
     Commands,
     CommandSnapshot,
     JobSnapshot,
@@ -37,7 +37,7 @@ from botctl.monitor.snapshot import (
 
 HEALTH_EVERY_S: Final = 5.0
 _HEALTH_LIMIT_S: Final = 2.0
-_LAST_WORD_S: Final = 0.5
+_DELETE_LIMIT_S: Final = 0.5
 _SWEEP_EVERY: Final = 30  # writes
 _AWAY: Final = "Redis does not answer: botctl monitor does not see this process"
 _log = logging.getLogger(__name__)
@@ -45,14 +45,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class SnapshotWriter:
-    """Makes snapshots of this process and writes them."""
+    """Makes and writes the snapshots of this process."""
 
     redis: Redis
     metrics: Metrics
     status: StatusSource
     tasks: Tasks
     roles: tuple[str, ...]
-    book: JobStore | None = None
+    store: JobStore | None = None  # to report on jobs
     clock: Clock = field(default_factory=SystemClock)
     written: int = 0
 
@@ -61,15 +61,15 @@ class SnapshotWriter:
         self._started = iso_ms(self.clock.now())
         self._health: dict[str, tuple[str, ServiceHealth]] = {}
         self._jobs: tuple[JobSnapshot, ...] = ()
-        self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # that Redis is away, others warn of
+        self._outage = Outage(self.tasks, _log, level=logging.DEBUG)  # other services warn that Redis is away
 
     @property
     def proc(self) -> str:
-        """Who writes, as ``host:pid``."""
+        """``host:pid`` of this process."""
         return f"{self._host}:{self._pid}"
 
     def make(self) -> Snapshot:
-        """Take a picture of this process."""
+        """A snapshot of this process."""
         metrics = self.metrics
         return Snapshot(
             bot=metrics.bot,
@@ -93,11 +93,11 @@ class SnapshotWriter:
         )
 
     def _services(self) -> tuple[ServiceSnapshot, ...]:
-        found = []
+        snapshots = []
         for status in self.status.statuses():
             state, health = self._health.get(status.name, ("", None))
-            health = health if state == status.state else None  # what it said in another state is no news any more
-            found.append(
+            health = health if state == status.state else None  # an answer from another state is out of date
+            snapshots.append(
                 ServiceSnapshot(
                     name=status.name,
                     state=status.state,
@@ -107,45 +107,41 @@ class SnapshotWriter:
                     restarts=status.restarts,
                 )
             )
-        return tuple(found)
+        return tuple(snapshots)
 
     async def run(self) -> None:
-        """Write a snapshot, again and again."""
+        """Write a snapshot every second. Never returns."""
         while True:
-            began = self.clock.monotonic()
+            started_s = self.clock.monotonic()
             try:
                 await self.write()
             except (RedisError, OSError):
                 self._outage.begin(_AWAY)
             else:
                 self._outage.end()
-            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - began)))
+            await asyncio.sleep(max(0.0, EVERY_S - (self.clock.monotonic() - started_s)))
 
     async def write(self) -> None:
-        """Write one snapshot; at first, and now and then, take those off the list whose snapshot has expired.
-
-        Raises:
-            RedisError, OSError: Redis does not answer.
-        """
+        """Write one snapshot, and sometimes remove expired processes from the set. Raises RedisError or OSError."""
         bot = self.metrics.bot
         async with self.redis.pipeline(transaction=False) as pipe:
-            pipe.set(form.key(bot, self.proc), form.as_json(self.make()), px=KEPT_MS)
-            pipe.sadd(form.set_key(bot), self.proc)
-            pipe.pexpire(form.set_key(bot), KEPT_MS)
+            pipe.set(schema.key(bot, self.proc), schema.as_json(self.make()), px=TTL_MS)
+            pipe.sadd(schema.set_key(bot), self.proc)
+            pipe.pexpire(schema.set_key(bot), TTL_MS)
             await pipe.execute()
         self.written += 1
         if self.written % _SWEEP_EVERY == 1:
             await self._sweep(bot)
 
     async def _sweep(self, bot: str) -> None:
-        procs = [proc async for proc in self.redis.sscan_iter(form.set_key(bot))]
-        kept = await self.redis.mget([form.key(bot, proc.decode()) for proc in procs]) if procs else []
-        ended = [proc for proc, snapshot in zip(procs, kept, strict=True) if snapshot is None]
-        if ended:  # one that lives and was only late adds itself again with its next snapshot
-            await self.redis.srem(form.set_key(bot), *ended)
+        procs = [proc async for proc in self.redis.sscan_iter(schema.set_key(bot))]
+        stored = await self.redis.mget([schema.key(bot, proc.decode()) for proc in procs]) if procs else []
+        ended = [proc for proc, snapshot in zip(procs, stored, strict=True) if snapshot is None]
+        if ended:  # a process that was only late adds itself again
+            await self.redis.srem(schema.set_key(bot), *ended)
 
     async def sample(self) -> None:
-        """Ask the services how they are, again and again."""
+        """Ping the services, again and again. Never returns."""
         while True:
             states = {status.name: status.state for status in self.status.statuses()}
             answers = await self.status.health(_HEALTH_LIMIT_S)
@@ -155,18 +151,18 @@ class SnapshotWriter:
             await asyncio.sleep(HEALTH_EVERY_S if settled else EVERY_S)
 
     async def _read_jobs(self) -> None:
-        if self.book is not None:
-            with suppress(Unreachable):  # the ping of that store says so
-                records = await self.book.all()
+        if self.store is not None:
+            with suppress(Unreachable):  # the ping of the store reports it
+                records = await self.store.all()
                 self._jobs = tuple(_job(record) for record in records if record.removed is None)
 
-    async def depart(self) -> None:
-        """Take this process off the list: it ends as it should."""
+    async def remove(self) -> None:
+        """Delete the snapshot, because this process stops in order."""
         bot = self.metrics.bot
         with suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(_LAST_WORD_S), self.redis.pipeline(transaction=False) as pipe:
-                pipe.delete(form.key(bot, self.proc))
-                pipe.srem(form.set_key(bot), self.proc)
+            async with asyncio.timeout(_DELETE_LIMIT_S), self.redis.pipeline(transaction=False) as pipe:
+                pipe.delete(schema.key(bot, self.proc))
+                pipe.srem(schema.set_key(bot), self.proc)
                 await pipe.execute()
 
 
@@ -197,7 +193,7 @@ def _job(record: JobRecord) -> JobSnapshot:
         name=record.name,
         schedule=record.schedule,
         running=record.run is not None,
-        stubborn=record.stubborn,
+        stubborn=record.unresponsive,
         paused=record.paused,
         outcome=record.outcome,
         last_run=iso_ms(record.last_run) if record.last_run else None,
@@ -218,15 +214,15 @@ async def snapshots(
     status: StatusSource,
     clock: Clock,
     tasks: Tasks,
-    book: JobStore | None = None,
+    store: JobStore | None = None,
     roles: Collection[str],
 ) -> AsyncIterator[SnapshotWriter]:
-    """Factory of the service: this process, which is ``roles``, as `botctl monitor` sees it."""
-    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), book, clock)
+    """Factory of the service. ``roles``: those of this process."""
+    writer = SnapshotWriter(redis, metrics, status, tasks, tuple(sorted(roles)), store, clock)
     tasks.spawn(writer.run, name="write", restart=Backoff())
     tasks.spawn(writer.sample, name="sample", restart=Backoff())
     try:
         yield writer
     finally:
-        await tasks.end()  # or the next write would undo the departure
-        await writer.depart()
+        await tasks.end()  # or the next write would undo the removal
+        await writer.remove()

@@ -1,6 +1,6 @@
-"""What operators see of rate limits, and the one thing they do to them: policies, where somebody stands, a reset.
+"""What operators see of rate limits, and the reset.
 
-Keys are found with SCAN, which serves others in between, and never with KEYS.
+Keys are found with SCAN, which blocks Redis only for moments, and never with KEYS.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from botctl.core.contracts.throttle import Limit, Scope, parse
 from botctl.core.errors import UsageError, look_at, translated
 from botctl.core.escape import safe
 from botctl.ratelimit import keys
-from botctl.ratelimit.gcra import US_PER_S, rate, state_of
+from botctl.ratelimit.gcra import US_PER_S, current_state, rate
 from botctl.ratelimit.keys import Key, Subject
 from botctl.ratelimit.statistics import CHECKS, DENIED
 
@@ -35,39 +35,33 @@ _reaching_redis: Final = translated(
 
 @dataclass(frozen=True, slots=True)
 class PolicyRow:
-    """A policy. ``owner`` is the part of botctl that has it, empty where it is known from its counts alone.
-
-    ``subjects``: how many have used some of it and not all of it back. ``checks``, ``denied``: in the last 24 hours.
-    """
+    """A policy."""
 
     policy: str
-    owner: str
+    owner: str  # the part of botctl that declared it; empty if none did
     limits: str
-    subjects: int
-    checks: int
-    denied: int
+    subjects: int  # with less than the whole allowance
+    checks: int  # in the last 24 hours
+    denied: int  # in the last 24 hours
 
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """Where a subject stands with one limit. All is None but ``full_in_s`` where it is not known what the limit is.
-
-    ``retry_after_s`` is 0 as long as some are ``left``.
-    """
+    """The allowance of a subject under one limit. If the limit is not known, only ``full_in_s`` is."""
 
     policy: str
-    scope: str
+    scope: str  # or ``user-2``, as `Key.limit`
     subject: str
-    limit: str | None
+    limit: str | None  # as in the settings
     used: int | None
     left: int | None
-    retry_after_s: float | None
+    retry_after_s: float | None  # 0 while some are left
     full_in_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """Looks at the rate limits of ``bot``. Everything raises Unreachable when Redis does not answer."""
+    """Inspects the rate limits of ``bot``. Every method raises Unreachable when Redis does not answer."""
 
     redis: Redis
     bot: str
@@ -81,7 +75,7 @@ class Inspector:
         owners = {policy: owner for owner, table in declared.items() for policy in table}
         limits = {policy: text for table in declared.values() for policy, text in table.items()}
         names = {policy for policy, text in limits.items() if text}
-        names |= {name for name, _ in (_parted(field) for field in counts)} | set(subjects)
+        names |= {name for name, _ in (_split_field(field) for field in counts)} | set(subjects)
         rows = [
             PolicyRow(
                 name,
@@ -96,88 +90,82 @@ class Inspector:
         return sorted(rows, key=lambda row: (row.owner or "~", row.policy))
 
     async def commands(self) -> list[str]:
-        """The commands of the bot as its processes last declared them (``ops status``); nothing if none ever ran."""
+        """The commands that the bot declared last (``ops status``); empty if it never ran."""
         with _reaching_redis:
             declared = (await self._declared()).get("bot", {})
-        return sorted(name.replace(".", " ") for name in declared if ":" not in name)  # a component has one
+        # Names of components contain a colon.
+        return sorted(name.replace(".", " ") for name in declared if ":" not in name)
 
-    async def places(self, subject: Subject, policy: str | None = None) -> list[LimitStatus]:
-        """Where ``subject`` stands, limit by limit, in one moment; nothing where its whole allowance is there.
-
-        Raises:
-            UsageError: there is no such policy.
-        """
+    async def statuses(self, subject: Subject, policy: str | None = None) -> list[LimitStatus]:
+        """The limits that ``subject`` has used, all at one moment. Raises UsageError if there is no such policy."""
         with _reaching_redis:
             declared = await self._declared()
             await self._check(policy, declared)
-            found = await self._found(subject, policy)
+            matches = await self._matching_keys(subject, policy)
             async with self.redis.pipeline(transaction=True) as pipe:
                 pipe.time()
-                pipe.mget([name for _, name in found])
-                (seconds, micros), tats = await pipe.execute() if found else ((0, 0), [])
+                pipe.mget([name for _, name in matches])
+                (seconds, micros), tats = await pipe.execute() if matches else ((0, 0), [])
         limits = _limits(declared)
         now_us = seconds * US_PER_S + micros
         return sorted(
             (
-                _place(key, limits.get((key.policy, key.limit)), int(tat), now_us)
-                for (key, _), tat in zip(found, tats, strict=True)
+                _limit_status(key, limits.get((key.policy, key.limit)), int(tat), now_us)
+                for (key, _), tat in zip(matches, tats, strict=True)
                 if tat is not None and tat.isdigit() and int(tat) > now_us
             ),
-            key=lambda place: (place.policy, place.scope, place.subject),
+            key=lambda status: (status.policy, status.scope, status.subject),
         )
 
     async def reset(self, subject: Subject, policy: str | None = None) -> list[Key]:
-        """Give ``subject`` its whole allowance back, in every process; returns what was reset.
+        """Give ``subject`` its whole allowance back in every process, and return the keys. Raises as `statuses`.
 
-        A process that counts alone, because Redis fails for it, hears of it when it reaches Redis again.
-
-        Raises:
-            UsageError: there is no such policy.
+        A process that counts without Redis gets the reset when it reaches Redis again.
         """
         with _reaching_redis:
             await self._check(policy, await self._declared())
-            found = await self._found(subject, policy)
+            matches = await self._matching_keys(subject, policy)
             async with self.redis.pipeline(transaction=False) as pipe:
-                for start in range(0, len(found), _SCAN_COUNT):
-                    pipe.unlink(*(name for _, name in found[start : start + _SCAN_COUNT]))
+                for start in range(0, len(matches), _SCAN_COUNT):
+                    pipe.unlink(*(name for _, name in matches[start : start + _SCAN_COUNT]))
                 pipe.incr(keys.resets_key(self.bot))
                 await pipe.execute()
-        return [key for key, _ in found]
+        return [key for key, _ in matches]
 
     async def _check(self, policy: str | None, declared: Mapping[str, Mapping[str, str]]) -> None:
-        """A misspelt policy must not look like one that nobody has used. Where no bot ever ran, nothing is known."""
+        """Refuse an unknown policy, which must not look like an unused one. A bot that never ran has none."""
         names = {name for table in declared.values() for name in table}
-        if policy is None or not names or keys.shown(policy) in names:
+        if policy is None or not names or keys.display_name(policy) in names:
             return
-        names |= {key.policy async for key, _ in self._keys("")}  # also those of components that nobody declared
-        if keys.shown(policy) not in names:
-            sentence = f"there is no policy {safe(policy, 60)!r}{near(keys.shown(policy), sorted(names))}"
+        names |= {key.policy async for key, _ in self._keys("")}  # also undeclared ones, of components
+        if keys.display_name(policy) not in names:
+            sentence = f"there is no policy {safe(policy, 60)!r}{near(keys.display_name(policy), sorted(names))}"
             raise UsageError(sentence, hint="`botctl ratelimit list` shows them.")
 
-    async def _found(self, subject: Subject, policy: str | None) -> list[tuple[Key, bytes]]:
-        wanted = None if policy is None else keys.shown(policy)
+    async def _matching_keys(self, subject: Subject, policy: str | None) -> list[tuple[Key, bytes]]:
+        policy_name = None if policy is None else keys.display_name(policy)
         return [
             (key, name)
             async for key, name in self._keys(subject.id)
-            if subject.has(key) and (wanted is None or key.policy == wanted)
+            if subject.owns(key) and (policy_name is None or key.policy == policy_name)
         ]
 
     async def _keys(self, part: str) -> AsyncIterator[tuple[Key, bytes]]:
         """Each state whose subject ends with ``part``, once."""
-        seen: set[bytes] = set()  # SCAN may tell a key twice
-        async for name in self.redis.scan_iter(match=keys.pattern(self.bot, part), count=_SCAN_COUNT):
-            if name not in seen and (key := keys.read(self.bot, name)):
+        seen: set[bytes] = set()  # SCAN may return a key twice
+        async for name in self.redis.scan_iter(match=keys.scan_pattern(self.bot, part), count=_SCAN_COUNT):
+            if name not in seen and (key := keys.parse_key(self.bot, name)):
                 seen.add(name)
                 yield key, name
 
     async def _declared(self) -> dict[str, dict[str, str]]:
-        """What policies the owners declare."""
-        found = self.redis.hgetall(keys.policies_key(self.bot))
-        tables = await cast(Awaitable[dict[bytes, bytes]], found)  # redis-py's type is that of both its clients
+        """The declared policies by owner."""
+        reply = self.redis.hgetall(keys.policies_key(self.bot))
+        tables = await cast(Awaitable[dict[bytes, bytes]], reply)  # redis-py types it for both its clients
         return {owner.decode(): json.loads(table) for owner, table in tables.items()}
 
     async def _counts(self, hour: int) -> Counter[str]:
-        """Checks and denials by policy, up to and with ``hour``."""
+        """Checks and denials by policy, in the hours up to ``hour``."""
         async with self.redis.pipeline(transaction=False) as pipe:
             for n in range(keys.HOURS):
                 pipe.hgetall(keys.hour_key(self.bot, hour - n))
@@ -191,35 +179,38 @@ class Inspector:
 async def reset(
     inspector: Inspector, auditor: Auditor, clock: Clock, subject: Subject, policy: str | None
 ) -> list[Key]:
-    """`Inspector.reset`, on the record: ``ratelimit.reset``."""
-    gone = await inspector.reset(subject, policy)
-    changes = [Change("limits", None, len(gone)), *([Change("policy", None, keys.shown(policy))] if policy else [])]
+    """`Inspector.reset` with an audit entry, ``ratelimit.reset``."""
+    removed = await inspector.reset(subject, policy)
+    changes = [
+        Change("limits", None, len(removed)),
+        *([Change("policy", None, keys.display_name(policy))] if policy else []),
+    ]
     target = Target(subject.scope, subject.id)
     auditor.record(
         make_entry("ratelimit.reset", operator(), at=clock.now(), iface="cli", target=target, changes=changes)
     )
-    return gone
+    return removed
 
 
-def _place(key: Key, limit: Limit | None, tat_us: int, now_us: int) -> LimitStatus:
+def _limit_status(key: Key, limit: Limit | None, tat_us: int, now_us: int) -> LimitStatus:
     if limit is None:
         return LimitStatus(key.policy, key.limit, key.subject, None, None, None, None, (tat_us - now_us) / US_PER_S)
-    left, retry_after_us, full_in_us = state_of(tat_us, now_us, rate(limit))
+    left, retry_after_us, full_in_us = current_state(tat_us, now_us, rate(limit))
     used = limit.burst - left
     retry_after_s, full_in_s = retry_after_us / US_PER_S, full_in_us / US_PER_S
     return LimitStatus(key.policy, key.limit, key.subject, str(limit), used, left, retry_after_s, full_in_s)
 
 
 def _limits(declared: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Limit]:
-    """Each limit, by its policy and its own name. A component goes by its own policy or that of its command."""
+    """Each limit by its policy and its name. A component uses its own policy or that of its command."""
     return {
         (policy, name): limit
         for table in declared.values()
         for policy, text in table.items()
-        for name, limit in keys.named(parse(text, scopes=frozenset(Scope)))
+        for name, limit in keys.name_limits(parse(text, scopes=frozenset(Scope)))
     }
 
 
-def _parted(field: str) -> tuple[str, str]:
-    what, _, policy = field.partition(" ")
-    return policy, what
+def _split_field(field: str) -> tuple[str, str]:
+    counter, _, policy = field.partition(" ")
+    return policy, counter

@@ -1,10 +1,10 @@
-"""The names of everything that rate limits keep in Redis, and how to read them again. Pure.
+"""The Redis keys of rate limits: their names, and how to parse them. Pure.
 
 ::
 
-    botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see ratelimit.gcra; expires when full
-    botctl:{<bot>}:rl:policies                     hash, owner -> JSON {policy: limits}: what the processes declare
-    botctl:{<bot>}:rl:resets                       counts the resets, so that processes forget what they know alone
+    botctl:{<bot>}:rl:<policy>:<scope>:<subject>   the state of one subject, see `gcra`; expires when full
+    botctl:{<bot>}:rl:policies                     hash, owner -> JSON {policy: limits}: declared by the processes
+    botctl:{<bot>}:rl:resets                       counts the resets, so that processes clear their local counts
     botctl:{<bot>}:rl:hour:<n>                     hash, checks and denials by policy in the hour n since 1970
 """
 
@@ -16,13 +16,12 @@ from typing import Final, NamedTuple
 
 from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, address_subject
 
-HOURS: Final = 24
-"""For how many hours it is known how often a policy was asked."""
+HOURS: Final = 24  # of statistics
 _SPECIAL: Final = re.compile(r"([*?\[\]\\])")  # in a pattern of SCAN
 
 
 class Key(NamedTuple):
-    """Whose state it is. ``limit`` is the scope; ``user-2`` is the second limit of a policy per user."""
+    """The key of a state. ``limit`` is the scope; ``user-2`` is the second limit of a policy per user."""
 
     policy: str
     limit: str
@@ -35,7 +34,7 @@ class Key(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """Whose limits are looked at or reset."""
+    """A user, guild, address or other subject whose limits are shown or reset."""
 
     scope: Scope
     id: str
@@ -43,8 +42,8 @@ class Subject(NamedTuple):
     def __str__(self) -> str:
         return f"{self.scope}:{self.id}"
 
-    def has(self, key: Key) -> bool:
-        """Whether ``key`` is about this subject; a user's are also those within guilds and direct messages."""
+    def owns(self, key: Key) -> bool:
+        """Whether ``key`` is of this subject. A user also has the keys within guilds and direct messages."""
         if key.scope == self.scope:
             return key.subject == self.id
         if self.scope is not Scope.USER:
@@ -53,24 +52,24 @@ class Subject(NamedTuple):
         return within or key.subject == f"dm-{self.id}"
 
 
-def base(bot: str) -> str:
-    """What all keys of ``bot`` begin with; one hash tag, so they are one slot of a Cluster."""
+def bot_prefix(bot: str) -> str:
+    """The prefix of all keys of ``bot``. Its hash tag puts them into one slot of a Redis Cluster."""
     return f"botctl:{{{bot}}}:rl:"
 
 
-def shown(policy: str) -> str:
-    """The name of a policy as people read it: ``ops.status`` for the command ``ops status``."""
+def display_name(policy: str) -> str:
+    """The name of a policy for people: ``ops.status`` for the command ``ops status``."""
     return policy.replace(" ", ".")
 
 
-def prefix(bot: str, policy: str, limit: str) -> str:
-    """The key of a subject, without the subject. A colon within the policy is written otherwise: it parts the key."""
-    return f"{base(bot)}{shown(policy).replace('%', '%25').replace(':', '%3A')}:{limit}:"
+def state_prefix(bot: str, policy: str, limit: str) -> str:
+    """The key of a subject, without the subject. A colon in the policy is escaped, since it is the separator."""
+    return f"{bot_prefix(bot)}{display_name(policy).replace('%', '%25').replace(':', '%3A')}:{limit}:"
 
 
-def read(bot: str, key: bytes) -> Key | None:
-    """The inverse of `prefix` and a subject; None for a key of another kind."""
-    text = key.decode(errors="replace").removeprefix(base(bot))
+def parse_key(bot: str, key: bytes) -> Key | None:
+    """The inverse of `state_prefix` and a subject; None for another key."""
+    text = key.decode(errors="replace").removeprefix(bot_prefix(bot))
     policy, _, rest = text.partition(":")
     limit, _, subject = rest.partition(":")
     if not subject or limit.partition("-")[0] not in set(Scope):
@@ -78,16 +77,16 @@ def read(bot: str, key: bytes) -> Key | None:
     return Key(policy.replace("%3A", ":").replace("%25", "%"), limit, subject)
 
 
-def pattern(bot: str, part: str = "") -> str:
-    """A pattern for SCAN: the states whose subject ends with ``part``."""
+def scan_pattern(bot: str, part: str = "") -> str:
+    """A SCAN pattern for the states whose subject ends with ``part``."""
     literal = _SPECIAL.sub(r"\\\1", part)
-    return f"{base(bot)}*{literal}"
+    return f"{bot_prefix(bot)}*{literal}"
 
 
-def named(limits: Sequence[Limit]) -> Iterator[tuple[str, Limit]]:
-    """``limits`` with a name each: its scope, and a number from the second of the same scope on.
+def name_limits(limits: Sequence[Limit]) -> Iterator[tuple[str, Limit]]:
+    """Each limit with a name: its scope, and a number from the second of the same scope on.
 
-    What the limit says is no part of it: changed limits go on with the counts there are.
+    The name does not depend on the values, so that changed limits keep their counts.
     """
     seen: dict[Scope, int] = {}
     for limit in limits:
@@ -97,31 +96,27 @@ def named(limits: Sequence[Limit]) -> Iterator[tuple[str, Limit]]:
 
 def policies_key(bot: str) -> str:
     """The table of policies."""
-    return f"{base(bot)}policies"
+    return f"{bot_prefix(bot)}policies"
 
 
 def resets_key(bot: str) -> str:
     """The counter of resets."""
-    return f"{base(bot)}resets"
+    return f"{bot_prefix(bot)}resets"
 
 
 def hour_key(bot: str, hour: int) -> str:
     """The counts of one hour."""
-    return f"{base(bot)}hour:{hour}"
+    return f"{bot_prefix(bot)}hour:{hour}"
 
 
-def subject_of(text: str) -> Subject:
-    """The subject that a person names: ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1``, ``global``.
-
-    Raises:
-        ValueError: a sentence that says what is known.
-    """
+def parse_subject(text: str) -> Subject:
+    """Parse ``user:1234``, ``member:<guild>-<user>``, ``address:192.0.2.1`` or ``global``. Raises ValueError."""
     scope, _, subject = text.partition(":")
     if scope == Scope.GLOBAL and subject in ("", EVERYBODY):
         return Subject(Scope.GLOBAL, EVERYBODY)
     if scope not in set(Scope) - {Scope.GLOBAL} or not subject:
         names = ", ".join(f"{scope}:…" for scope in Scope if scope is not Scope.GLOBAL)
-        raise ValueError(f"{text[:60]!r} is nobody's limit; known are {names} and global")
+        raise ValueError(f"{text[:60]!r} is not a subject of rate limits; known are {names} and global")
     if scope == Scope.ADDRESS:
         return Subject(Scope.ADDRESS, address_subject(subject.partition("/")[0]))
     return Subject(Scope(scope), subject)

@@ -1,10 +1,9 @@
-"""The limiter: many calls, few round trips, and an answer whether or not Redis gives one.
+"""The rate limiter: many checks per round trip, and an answer even without Redis.
 
-Checks of one turn of the event loop travel together, as one EVALSHA. A batch that is not answered within the deadline
-is decided by this process alone (`LocalCounts`), as are all checks after it, at once, until a probe in the background
-finds Redis well again: no check ever waits for a Redis that is known to be down, and no caller ever sees an exception.
-While each process counts alone, each subject starts with a full allowance and N processes together let in up to N
-times the limit: the choice between "nobody" and "a little too much" is made for the latter.
+Checks of one turn of the event loop travel together, as one EVALSHA. If Redis does not answer a batch in time, this
+process decides it alone (`LocalCounts`), as well as all later checks, until a background probe succeeds. So no check
+waits for a Redis that is known to be down, and no caller sees an exception. While processes count alone, each subject
+starts with a full allowance, so N processes let in up to N times the limit. That is better than to deny every call.
 """
 
 from __future__ import annotations
@@ -35,20 +34,18 @@ from botctl.ratelimit.local_fallback import LocalCounts
 from botctl.ratelimit.lua_script import ScriptResult
 from botctl.ratelimit.statistics import EVERY_S, PolicyCounter, PolicyStats
 
-MAX_BATCH = 64
-"""Checks in one EVALSHA: keeps Redis from serving others for about half a millisecond at most."""
-MAX_FLIGHTS = 2
-"""Batches under way at once: one is answered while the next is gathered."""
+MAX_BATCH = 64  # checks in one EVALSHA: it blocks Redis for about half a millisecond at most
+MAX_CONCURRENT_BATCHES = 2  # the next one gathers while one is under way
 _MAX_POLICIES = 4096  # compiled; names of components may hold anything
 _PROBES: Final = Backoff(first_s=0.1, limit_s=2.0)
-_BOOKS_S = 0.5
+_WRITE_LIMIT_S = 0.5
 
 _log = logging.getLogger(__name__)
 _ALLOWED = {source: Verdict(allowed=True, source=source) for source in ("none", "redis", "local")}
-_Whose = Callable[[Scope], str | None]
+_SubjectOf = Callable[[Scope], str | None]
 
 
-class _Line(NamedTuple):
+class _CompiledLimit(NamedTuple):
     limit: Limit
     rate: GcraRate
     prefix: str
@@ -56,18 +53,18 @@ class _Line(NamedTuple):
 
 class _Policy(NamedTuple):
     limits: tuple[Limit, ...]
-    lines: tuple[_Line, ...]
-    tally: PolicyCounter
+    compiled: tuple[_CompiledLimit, ...]
+    counter: PolicyCounter
 
 
-class _Waiting(NamedTuple):
+class _PendingCheck(NamedTuple):
     check: list[tuple[str, GcraRate]]
-    answer: asyncio.Future[tuple[ScriptResult, str]]
+    future: asyncio.Future[tuple[ScriptResult, str]]
 
 
 @dataclass(slots=True)
 class LimiterCounts:
-    """What the limiter did so far. ``local`` checks were decided without Redis; ``failures`` are batches it failed."""
+    """Counts so far. ``local`` checks were decided without Redis; ``failures`` are failed batches."""
 
     checks: int = 0
     denied: int = 0
@@ -78,9 +75,10 @@ class LimiterCounts:
 
 @dataclass(eq=False)
 class RedisLimiter:
-    """Counts invocations in Redis, per command and subject, under ``botctl:{<bot>}:rl:<policy>:<scope>:<subject>``.
+    """Counts invocations in Redis, per command and subject.
 
-    The policy is the invocation's name: each command counts for itself. ``deadline_s``: how long a batch may take.
+    The policy is the name of the invocation, so each command counts for itself. ``deadline_s``: how long a batch may
+    take.
     """
 
     redis: Redis
@@ -92,75 +90,77 @@ class RedisLimiter:
 
     def __post_init__(self) -> None:
         self._local = LocalCounts(self.clock)
-        self._books = PolicyStats(self.redis, self.bot, self.clock)
+        self._statistics = PolicyStats(self.redis, self.bot, self.clock)
         self._policies: dict[str, _Policy] = {}
-        self._waiting: deque[_Waiting] = deque()
+        self._queue: deque[_PendingCheck] = deque()
         self._wake = asyncio.Event()
         self._declared = asyncio.Event()
-        self._writing = asyncio.Lock()  # two writes of the books at once would count the same twice
-        self._runs = False
+        self._writing = asyncio.Lock()  # two writes at once would count the same twice
+        self._running = False
         self._outage = Outage(self.tasks, _log, _PROBES)
 
     @property
-    def alone(self) -> bool:
+    def is_local(self) -> bool:
         """Whether this process counts alone, because Redis did not answer."""
-        return self._outage.on or not self._runs
+        return self._outage.on or not self._running
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
-        """Count ``invocation`` against all of ``limits``, or none of them when one is used up. Never raises."""
+        """Count ``invocation`` against all of ``limits``, or none if one is used up. Never raises."""
         return await self._check(invocation.name, limits, lambda scope: subject(scope, invocation))
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
-        """Count one use of ``policy`` by ``subjects``, in the same way; ``GLOBAL`` needs no subject. Never raises."""
+        """Count one use of ``policy`` by ``subjects``, as `check`. ``GLOBAL`` needs no subject. Never raises."""
         return await self._check(policy, limits, {Scope.GLOBAL: EVERYBODY, **subjects}.get)
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """Tell operators that ``owner`` (a part of botctl) has ``policies``, and no others. Never waits."""
-        self._books.declare(owner, policies)
+        """Declare for `botctl ratelimit` that ``owner`` (a part of botctl) has exactly ``policies``. Never waits."""
+        self._statistics.declare(owner, policies)
         self._declared.set()
-        self._policies.clear()  # each has a tally of its own from now on
+        self._policies.clear()  # each gets its own counter from now on
 
-    async def _check(self, name: str, limits: Sequence[Limit], whose: _Whose) -> Verdict:
+    async def _check(self, name: str, limits: Sequence[Limit], subject_of: _SubjectOf) -> Verdict:
         policy = self._policy(name, tuple(limits))
-        lines = [(line, who) for line in policy.lines if (who := whose(line.limit.scope)) is not None]
-        if not lines:
+        keyed = [
+            (compiled, key) for compiled in policy.compiled if (key := subject_of(compiled.limit.scope)) is not None
+        ]
+        if not keyed:
             return _ALLOWED["none"]
         self.counts.checks += 1
-        policy.tally.checks += 1
-        answer, source = await self._answer([(line.prefix + who, line.rate) for line, who in lines])
+        policy.counter.checks += 1
+        result, source = await self._decide([(compiled.prefix + key, compiled.rate) for compiled, key in keyed])
         if source == "local":
             self.counts.local += 1
-        if answer.refused_by < 0:
+        if result.denied_by < 0:
             return _ALLOWED[source]
         self.counts.denied += 1
-        policy.tally.denied += 1
-        return Verdict(False, answer.retry_after_us / US_PER_S, lines[answer.refused_by][0].limit, source)
+        policy.counter.denied += 1
+        return Verdict(False, result.retry_after_us / US_PER_S, keyed[result.denied_by][0].limit, source)
 
-    async def _answer(self, check: list[tuple[str, GcraRate]]) -> tuple[ScriptResult, str]:
-        if self.alone:
+    async def _decide(self, check: list[tuple[str, GcraRate]]) -> tuple[ScriptResult, str]:
+        if self.is_local:
             return self._local.check(check), "local"
-        waiting = _Waiting(check, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        pending = _PendingCheck(check, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
         self._wake.set()
-        return await waiting.answer
+        return await pending.future
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RedisLimiter]:
-        """Ask Redis, for as long as the block lasts; outside of it, this process counts alone."""
-        for n in range(MAX_FLIGHTS):
-            self.tasks.spawn(self._fly, name=f"flight-{n}")
+        """Use Redis while the block runs. Outside of it, this process counts alone."""
+        for n in range(MAX_CONCURRENT_BATCHES):
+            self.tasks.spawn(self._send_batches, name=f"batches-{n}")
         self.tasks.spawn(self._probe, name="probe")
-        self.tasks.spawn(self._keep_books, name="books")
-        self._runs = True
+        self.tasks.spawn(self._write_statistics_often, name="statistics")
+        self._running = True
         try:
             yield self
         finally:
             try:
-                if not self.alone:
-                    await self._write_books()
+                if not self.is_local:
+                    await self._write_statistics()
             finally:
-                self._runs = False
-                self._answer_locally(self._take(len(self._waiting)))
+                self._running = False
+                self._decide_locally(self._take(len(self._queue)))
                 await self.tasks.end()
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
@@ -169,53 +169,54 @@ class RedisLimiter:
             return known
         if len(self._policies) >= _MAX_POLICIES:
             self._policies.clear()
-        lines = tuple(
-            _Line(limit, rate(limit), keys.prefix(self.bot, name, part)) for part, limit in keys.named(limits)
+        compiled_limits = tuple(
+            _CompiledLimit(limit, rate(limit), keys.state_prefix(self.bot, name, part))
+            for part, limit in keys.name_limits(limits)
         )
-        compiled = self._policies[name] = _Policy(limits, lines, self._books.tally(name))
+        compiled = self._policies[name] = _Policy(limits, compiled_limits, self._statistics.counter(name))
         return compiled
 
-    async def _fly(self) -> None:
-        """Send what has gathered, batch after batch."""
+    async def _send_batches(self) -> None:
+        """Send the queued checks, batch after batch."""
         while True:
-            while not self._waiting:
+            while not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
             batch = self._take(MAX_BATCH)
             try:
-                answers = await self._ask([waiting.check for waiting in batch])
-            except Exception as error:  # noqa: BLE001  whatever Redis or the way to it does, the callers get an answer
+                results = await self._evaluate([pending.check for pending in batch])
+            except Exception as error:  # noqa: BLE001  whatever fails, the callers get an answer
                 self._fail(error)
-                self._answer_locally(batch + self._take(len(self._waiting)))
+                self._decide_locally(batch + self._take(len(self._queue)))
             except asyncio.CancelledError:
-                self._answer_locally(batch)
+                self._decide_locally(batch)
                 raise
             else:
-                for waiting, answer in zip(batch, answers, strict=True):
-                    _resolve(waiting, answer, "redis")
+                for pending, result in zip(batch, results, strict=True):
+                    _resolve(pending, result, "redis")
 
-    def _take(self, most: int) -> list[_Waiting]:
-        return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+    def _take(self, limit: int) -> list[_PendingCheck]:
+        return [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
 
-    async def _keep_books(self) -> None:
+    async def _write_statistics_often(self) -> None:
         while True:
             self._declared.clear()
-            if not self.alone:
-                await self._write_books()
+            if not self.is_local:
+                await self._write_statistics()
             with suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_S):
                     await self._declared.wait()
 
-    async def _write_books(self) -> None:
+    async def _write_statistics(self) -> None:
         try:
-            async with self._writing, asyncio.timeout(_BOOKS_S):
-                if await self._books.write():
-                    self._local.clear()  # whoever was reset must not be refused by what only this process remembers
+            async with self._writing, asyncio.timeout(_WRITE_LIMIT_S):
+                if await self._statistics.write():
+                    self._local.clear()  # a reset subject must not be denied by local counts
         except (RedisError, OSError, TimeoutError) as error:
             _log.debug("the counts of rate limits were not written: %s", type(error).__name__)
 
-    async def _ask(self, checks: list[list[tuple[str, GcraRate]]]) -> list[ScriptResult]:
-        names, plan = lua_script.arguments(checks)
+    async def _evaluate(self, checks: list[list[tuple[str, GcraRate]]]) -> list[ScriptResult]:
+        names, plan = lua_script.build_arguments(checks)
         arguments: list[Any] = [*names, plan]
         async with asyncio.timeout(self.deadline_s):
             try:
@@ -224,15 +225,15 @@ class RedisLimiter:
                 await self.redis.script_load(lua_script.SCRIPT)
                 reply = await self.redis.evalsha(lua_script.SHA, len(names), *arguments)
         self.counts.batches += 1
-        return lua_script.answers(reply)
+        return lua_script.parse_reply(reply)
 
-    def _answer_locally(self, batch: list[_Waiting]) -> None:
-        for waiting in batch:
-            _resolve(waiting, self._local.check(waiting.check), "local")
+    def _decide_locally(self, batch: list[_PendingCheck]) -> None:
+        for pending in batch:
+            _resolve(pending, self._local.check(pending.check), "local")
 
     def _fail(self, error: Exception) -> None:
         self.counts.failures += 1
-        if self._runs:
+        if self._running:
             self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({kind(error)})")
 
     async def _probe(self) -> None:
@@ -241,8 +242,8 @@ class RedisLimiter:
             await self._outage.begins()
             await self._outage.pause()
             try:
-                await self._ask([])
-            except Exception as error:  # noqa: BLE001  still down; any reason will do
+                await self._evaluate([])
+            except Exception as error:  # noqa: BLE001  still down, whatever the reason
                 self._fail(error)
             else:
                 self._outage.end()
@@ -259,6 +260,6 @@ async def rate_limiter(
         yield limiter
 
 
-def _resolve(waiting: _Waiting, answer: ScriptResult, source: str) -> None:
-    if not waiting.answer.done():  # the caller may have been cancelled
-        waiting.answer.set_result((answer, source))
+def _resolve(pending: _PendingCheck, result: ScriptResult, source: str) -> None:
+    if not pending.future.done():  # the caller may have been cancelled
+        pending.future.set_result((result, source))

@@ -1,4 +1,4 @@
-"""Limits counted in this process alone, for as long as Redis does not answer."""
+"""Limits counted in this process alone while Redis does not answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_SUBJECTS = 65_536
 
 
 class LocalCounts:
-    """The same arithmetic on a dict. At most ``max_subjects``: the ones let in longest ago are forgotten first."""
+    """GCRA on a dict of at most ``max_subjects``. Those admitted longest ago are dropped first."""
 
     def __init__(self, clock: Clock, *, max_subjects: int = MAX_SUBJECTS) -> None:
         self._clock = clock
@@ -21,18 +21,18 @@ class LocalCounts:
         return len(self._tats)
 
     def clear(self) -> None:
-        """Forget everybody."""
+        """Drop all counts."""
         self._tats.clear()
 
     def check(self, check: Check) -> ScriptResult:
-        """All limits of one call, or none."""
+        """Count one call against all limits, or none."""
         now_us = int(self._clock.monotonic() * US_PER_S)
         decisions = [decide(self._tats.get(key, 0), now_us, rate) for key, rate in check]
         longest_us = max((decision.retry_after_us for decision in decisions), default=0)
         if longest_us:
             return ScriptResult([decision.retry_after_us for decision in decisions].index(longest_us), longest_us)
         for (key, _), decision in zip(check, decisions, strict=True):
-            self._tats.pop(key, None)  # to the end of the dict: its order is the order of admission
+            self._tats.pop(key, None)  # moves it to the end: the dict is in order of admission
             self._tats[key] = decision.tat_us
         while len(self._tats) > self._max_subjects:
             del self._tats[next(iter(self._tats))]

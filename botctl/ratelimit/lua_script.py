@@ -1,4 +1,4 @@
-"""The one Lua script of the limiter: the arithmetic of `botctl.ratelimit.gcra`, for a batch of checks at once."""
+"""The Lua script of the limiter: the arithmetic of `gcra`, for a batch of checks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import NamedTuple
 
 from botctl.ratelimit.gcra import GcraRate
 
-Check = Sequence[tuple[str, GcraRate]]
-"""The limits that one call must pass, all or none: a distinct key and a rate each."""
+Check = Sequence[tuple[str, GcraRate]]  # the limits of one call, counted all or none: a distinct key and a rate each
 
 
 class ScriptResult(NamedTuple):
-    """``refused_by`` is the index of the limit with the longest wait, or -1: allowed."""
+    """``denied_by`` is the index of the limit with the longest wait; -1: allowed."""
 
-    refused_by: int
+    denied_by: int
     retry_after_us: int
 
 
-def arguments(checks: Iterable[Check]) -> tuple[list[str], str]:
+def build_arguments(checks: Iterable[Check]) -> tuple[list[str], str]:
     """The script's KEYS, each once, and its one argument: per check ``[key index, interval, capacity, ...]``."""
     index: dict[str, int] = {}
     plan = [
@@ -29,14 +28,14 @@ def arguments(checks: Iterable[Check]) -> tuple[list[str], str]:
     return list(index), json.dumps(plan, separators=(",", ":"))
 
 
-def answers(reply: Sequence[int]) -> list[ScriptResult]:
-    """What the script replied, one answer per check."""
+def parse_reply(reply: Sequence[int]) -> list[ScriptResult]:
+    """The script's reply, one result per check."""
     pairs = zip(reply[::2], reply[1::2], strict=True)
     return [ScriptResult(by - 1, wait_us) for by, wait_us in pairs]
 
 
-# One TIME, one MGET and at most one SET per key for the whole batch. Each check sees what those before it took.
-# Needs of the server: EVALSHA, SCRIPT LOAD, TIME, MGET, SET (ACL: +evalsha +script|load +time +mget +set); no module.
+# One TIME, one MGET and at most one SET per key and batch. Each check sees the calls before it.
+# ACL of Redis: +evalsha +script|load +time +mget +set; no module.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

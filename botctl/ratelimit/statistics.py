@@ -1,4 +1,4 @@
-"""What policies there are and how often they are asked, on its way to Redis once a second. Counts may be lost."""
+"""The declared policies and the counts of checks, written to Redis once a second. Counts may be lost."""
 
 from __future__ import annotations
 
@@ -14,51 +14,46 @@ from botctl.core.contracts.throttle import Limit, format_limits
 from botctl.ratelimit import keys
 
 EVERY_S: Final = 1.0
-OTHERS: Final = "(others)"
-"""Policies that nobody declared, a cog's own buttons for example: counted together, for their names may be anything."""
+OTHERS: Final = "(others)"  # undeclared policies, such as a cog's own buttons, whose names may be anything
 CHECKS, DENIED = "checks ", "denied "
 _HOUR_S: Final = 3600
 
 
 @dataclass(slots=True)
 class PolicyCounter:
-    """Since the last time it was written down."""
+    """Checks and denials since the last write."""
 
     checks: int = 0
     denied: int = 0
 
 
 class PolicyStats:
-    """The books of one process."""
+    """The statistics of one process."""
 
     def __init__(self, redis: Redis, bot: str, clock: Clock) -> None:
         self._redis = redis
         self._bot = bot
         self._clock = clock
         self._tables: dict[str, str] = {}
-        self._written: dict[str, str] = {}  # of those, what is in Redis
-        self._tallies = {OTHERS: PolicyCounter()}
+        self._written: dict[str, str] = {}  # those of `_tables` that are in Redis
+        self._counters = {OTHERS: PolicyCounter()}
         self._resets: bytes | None = None
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
-        """``owner`` has these policies, and no others. What has been told already is not told again."""
-        table = {keys.shown(name): format_limits(tuple(limits)) for name, limits in policies.items()}
+        """Declare that ``owner`` has exactly these policies. A table that was written already is not written again."""
+        table = {keys.display_name(name): format_limits(tuple(limits)) for name, limits in policies.items()}
         self._tables[owner] = json.dumps(table)
         for name in table:
-            self._tallies.setdefault(name, PolicyCounter())
+            self._counters.setdefault(name, PolicyCounter())
 
-    def tally(self, policy: str) -> PolicyCounter:
-        """Where ``policy`` is counted."""
-        return self._tallies.get(keys.shown(policy), self._tallies[OTHERS])
+    def counter(self, policy: str) -> PolicyCounter:
+        """The counter of ``policy``."""
+        return self._counters.get(keys.display_name(policy), self._counters[OTHERS])
 
     async def write(self) -> bool:
-        """Bring Redis up to date, in one round trip; whether somebody's limits were reset since the last time.
-
-        Raises:
-            RedisError: it does not answer; what is not written then is written later.
-        """
+        """Write to Redis, and return whether limits were reset since the last write. Raises RedisError."""
         hour = keys.hour_key(self._bot, int(self._clock.now().timestamp()) // _HOUR_S)
-        counted = {name: (t.checks, t.denied) for name, t in self._tallies.items() if t.checks}
+        counted = {name: (counter.checks, counter.denied) for name, counter in self._counters.items() if counter.checks}
         tables: dict[Any, Any] = dict(self._tables.items() - self._written.items())
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(keys.resets_key(self._bot))
@@ -73,8 +68,8 @@ class PolicyStats:
                 pipe.expire(hour, (keys.HOURS + 1) * _HOUR_S)
             resets, kept, *_ = await pipe.execute()
         for name, (checks, denied) in counted.items():
-            self._tallies[name].checks -= checks
-            self._tallies[name].denied -= denied
-        self._written = (self._written if kept else {}) | tables  # a Redis that lost its data is told again
+            self._counters[name].checks -= checks
+            self._counters[name].denied -= denied
+        self._written = (self._written if kept else {}) | tables  # a Redis that lost its data gets all tables again
         before, self._resets = self._resets, resets or b""
         return before is not None and before != self._resets

@@ -220,12 +220,12 @@ class ConnectionRegistry:
             await asyncio.sleep(RECHECK_S)
             key_ids = list(self._by_key)
             try:
-                valid_keys = await keys.standing(key_ids)
+                active = await keys.active(key_ids)
             except Unreachable as error:
                 failed(error)  # clients stay until the next check
                 continue
             for key_id in key_ids:
-                if key_id not in valid_keys:
+                if key_id not in active:
                     self.disconnect_key(key_id)
             self._forget_revoked()
 

@@ -118,7 +118,7 @@ def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: 
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
-    registry.add(job_store, name="job book")
+    registry.add(job_store, name="job store")
     if settings.discord.token is not None:
         registry.value(DiscordAccess, DiscordAccess(settings.discord.token.get_secret_value()))
     elif uses_sandbox(settings):
@@ -153,11 +153,11 @@ def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> C
     """The files of the commands folder, held against what the registry has."""
     from botctl.bot.compiled import ValidationContext
     from botctl.bot.loader import load
-    from botctl.jobs.builtin import SHIPPED
+    from botctl.jobs.builtin import BUILTIN_JOBS
 
     keep_old_names()
     settings = loaded.settings
-    own = {job.name for job in SHIPPED}
+    own = {job.name for job in BUILTIN_JOBS}
     checks = ValidationContext(set(settings.roles), parse(settings.commands.throttle), registry.provides, own)
     return load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
 
@@ -182,10 +182,10 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
 
 def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
     """The shipped jobs and the operator's, and what schedules them."""
-    from botctl.jobs.builtin import SHIPPED
+    from botctl.jobs.builtin import BUILTIN_JOBS
     from botctl.jobs.scheduler import Scheduler, job_scheduler
 
-    jobs = Jobs((*SHIPPED, *catalog.jobs))
+    jobs = Jobs((*BUILTIN_JOBS, *catalog.jobs))
     registry.value(Jobs, jobs)
     needs = {need for job in jobs for need in job.needs}
     scheduler = partial(job_scheduler, complete=not catalog.has_skipped_files)

@@ -1,4 +1,4 @@
-"""API keys in MongoDB: shown once, kept as a hash, revoked at once."""
+"""API keys in MongoDB: shown once, stored as a hash, revoked at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.support.realtime import RecordingAuditor
 from tests.support.stores import tasks_for
 
 
-class Topics:
-    """An event log that knows its topics."""
+class FakeEventLog:
+    """An event log with one topic."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -30,12 +30,12 @@ class Topics:
         return {"games.scores": Position("e", 1)}
 
 
-class Office:
-    """Keys and what they tell."""
+class KeyRig:
+    """API keys, and the events and audit entries that they cause."""
 
     def __init__(self, database: Any) -> None:
         self.database = database
-        self.log: Any = Topics()
+        self.log: Any = FakeEventLog()
         self.bus, self.auditor, self.clock = Bus(), RecordingAuditor(), ManualClock()
         self.events: list[Event] = []
         self.keys = MongoKeys(database[COLLECTION], self.log, self.bus, self.auditor, self.clock)
@@ -46,166 +46,166 @@ class Office:
 
 
 @pytest.fixture
-def office(documents: Any) -> Any:
-    office = Office(documents)
-    with office.bus.listen(office.events.append, Event):
-        yield office
+def rig(documents: Any) -> Any:
+    rig = KeyRig(documents)
+    with rig.bus.listen(rig.events.append, Event):
+        yield rig
 
 
-async def test_a_key_opens_with_its_text(office: Office) -> None:
-    key, text = await office.keys.create("dashboard", topics=["commands"])
-    found = await office.keys.check(text)
+async def test_key_is_accepted_by_its_text(rig: KeyRig) -> None:
+    key, text = await rig.keys.create("dashboard", topics=["commands"])
+    found = await rig.keys.check(text)
     assert (found.id, found.name, found.topics) == (key.id, "dashboard", ("commands",))
     assert found.may_read("commands")
     assert not found.may_read("services")
 
 
-async def test_the_text_is_kept_nowhere(office: Office) -> None:
-    _, text = await office.keys.create("dashboard")
+async def test_text_of_key_is_stored_nowhere(rig: KeyRig) -> None:
+    _, text = await rig.keys.create("dashboard")
     secret = text.split("_")[2]
-    (kept,) = await office.database[COLLECTION].find({}).to_list()
-    told = f"{kept} {office.events} {office.auditor.entries}"
-    assert secret not in told
-    assert secret[:20] not in told
+    (stored,) = await rig.database[COLLECTION].find({}).to_list()
+    traces = f"{stored} {rig.events} {rig.auditor.entries}"
+    assert secret not in traces
+    assert secret[:20] not in traces
 
 
-async def test_a_key_with_another_secret_is_no_key(office: Office) -> None:
-    """Even where the id is right, and the checksum."""
+async def test_key_with_wrong_secret_is_refused(rig: KeyRig) -> None:
+    """The id and the checksum are right."""
     from botctl.auth.key_format import _checksum
 
-    _, text = await office.keys.create("one")
+    _, text = await rig.keys.create("one")
     body = text[:-7] + ("0" if text[-7] != "0" else "1")
     with pytest.raises(KeyRefused, match="no such key"):
-        await office.keys.check(body + _checksum(body))
+        await rig.keys.check(body + _checksum(body))
     with pytest.raises(KeyRefused, match="not the whole text"):
-        await office.keys.check(text[:-1])
+        await rig.keys.check(text[:-1])
 
 
-async def test_a_revoked_key_opens_nothing_from_that_moment(office: Office) -> None:
-    key, text = await office.keys.create("one")
-    revoked, anew = await office.keys.revoke(key.id)
-    assert (revoked.revoked_at, anew) == (office.clock.now(), True)
+async def test_revoked_key_is_refused_at_once(rig: KeyRig) -> None:
+    key, text = await rig.keys.create("one")
+    revoked, newly_revoked = await rig.keys.revoke(key.id)
+    assert (revoked.revoked_at, newly_revoked) == (rig.clock.now(), True)
     with pytest.raises(KeyRefused, match="revoked"):
-        await office.keys.check(text)
-    assert await office.keys.standing([key.id]) == {}
+        await rig.keys.check(text)
+    assert await rig.keys.active([key.id]) == {}
 
 
-async def test_revoking_again_changes_nothing_and_tells_again(office: Office) -> None:
-    """Whoever is not sure that the first was heard may repeat it; on the record it is once."""
-    key, _ = await office.keys.create("one")
-    first, _ = await office.keys.revoke(key.id)
-    office.clock.advance(60)
-    again, anew = await office.keys.revoke(key.id)
-    assert (again.revoked_at, anew) == (first.revoked_at, False)
-    assert office.actions == ["key.create", "key.revoke"]
-    assert [type(event) for event in office.events] == [KeyCreated, KeyRevoked, KeyRevoked]
+async def test_second_revoke_only_publishes_the_event_again(rig: KeyRig) -> None:
+    """The first event may be lost, so it is published again. There is one audit entry."""
+    key, _ = await rig.keys.create("one")
+    first, _ = await rig.keys.revoke(key.id)
+    rig.clock.advance(60)
+    again, newly_revoked = await rig.keys.revoke(key.id)
+    assert (again.revoked_at, newly_revoked) == (first.revoked_at, False)
+    assert rig.actions == ["key.create", "key.revoke"]
+    assert [type(event) for event in rig.events] == [KeyCreated, KeyRevoked, KeyRevoked]
 
 
-async def test_an_unknown_key_cannot_be_revoked(office: Office) -> None:
+async def test_revoke_of_unknown_key_is_refused(rig: KeyRig) -> None:
     with pytest.raises(UsageError, match="no key 'nobody'"):
-        await office.keys.revoke("nobody")
+        await rig.keys.revoke("nobody")
 
 
-async def test_a_key_ends_at_its_time(office: Office) -> None:
-    key, text = await office.keys.create("short", lasts=timedelta(minutes=1))
-    office.clock.advance(59)
-    assert set(await office.keys.standing([key.id])) == {key.id}
-    await office.keys.check(text)
-    office.clock.advance(1)
+async def test_key_is_refused_after_its_expiry(rig: KeyRig) -> None:
+    key, text = await rig.keys.create("short", expires_in=timedelta(minutes=1))
+    rig.clock.advance(59)
+    assert set(await rig.keys.active([key.id])) == {key.id}
+    await rig.keys.check(text)
+    rig.clock.advance(1)
     with pytest.raises(KeyRefused, match="expired"):
-        await office.keys.check(text)
-    assert await office.keys.standing([key.id, "other"]) == {}
+        await rig.keys.check(text)
+    assert await rig.keys.active([key.id, "other"]) == {}
 
 
-async def test_uses_are_counted_and_written_together(office: Office) -> None:
-    key, text = await office.keys.create("busy")
+async def test_uses_are_counted_and_written_in_batches(rig: KeyRig) -> None:
+    key, text = await rig.keys.create("busy")
     for _ in range(5):
-        await office.keys.check(text)
-    office.clock.advance(5)
-    await office.keys.check(text)
-    (before,) = await office.keys.list()
+        await rig.keys.check(text)
+    rig.clock.advance(5)
+    await rig.keys.check(text)
+    (before,) = await rig.keys.list()
     assert before.uses == 0
-    await office.keys.write_uses()
-    await office.keys.write_uses()
-    (after,) = await office.keys.list()
-    assert (after.id, after.uses, after.used_at) == (key.id, 6, office.clock.now())
-    assert office.actions == ["key.create", "key.use"]
-    assert office.auditor.entries[1].changes[0].new == 6
+    await rig.keys.write_uses()
+    await rig.keys.write_uses()
+    (after,) = await rig.keys.list()
+    assert (after.id, after.uses, after.used_at) == (key.id, 6, rig.clock.now())
+    assert rig.actions == ["key.create", "key.use"]
+    assert rig.auditor.entries[1].changes[0].new == 6
 
 
 class Away:
     """A collection that does not answer."""
 
     def __getattr__(self, name: str) -> Any:
-        raise ServerSelectionTimeoutError("nobody there")
+        raise ServerSelectionTimeoutError("no server")
 
 
-async def test_uses_that_cannot_be_written_are_counted_on(office: Office) -> None:
-    _, text = await office.keys.create("busy")
-    await office.keys.check(text)
-    real, office.keys.collection = office.keys.collection, Away()  # type: ignore[assignment]
+async def test_unwritten_uses_stay_counted(rig: KeyRig) -> None:
+    _, text = await rig.keys.create("busy")
+    await rig.keys.check(text)
+    real, rig.keys.collection = rig.keys.collection, Away()  # type: ignore[assignment]
     with pytest.raises(Unreachable, match="MongoDB failed"):
-        await office.keys.write_uses()
+        await rig.keys.write_uses()
     with pytest.raises(Unreachable, match="MongoDB failed"):
-        await office.keys.check(text)
-    office.keys.collection = real
-    await office.keys.check(text)
-    await office.keys.write_uses()
-    assert (await office.keys.list())[0].uses == 2
+        await rig.keys.check(text)
+    rig.keys.collection = real
+    await rig.keys.check(text)
+    await rig.keys.write_uses()
+    assert (await rig.keys.list())[0].uses == 2
 
 
-async def test_what_ended_long_ago_can_be_forgotten(office: Office) -> None:
-    good, _ = await office.keys.create("good")
-    short, _ = await office.keys.create("short", lasts=timedelta(minutes=1))
-    revoked, _ = await office.keys.create("revoked")
-    await office.keys.revoke(revoked.id)
-    office.clock.advance(3600)
-    assert await office.keys.purge(ended_for=timedelta(hours=2)) == 0
-    assert await office.keys.purge(ended_for=timedelta(minutes=30)) == 2
-    assert [key.id for key in await office.keys.list()] == [good.id]
+async def test_purge_deletes_keys_that_ended_long_ago(rig: KeyRig) -> None:
+    good, _ = await rig.keys.create("good")
+    short, _ = await rig.keys.create("short", expires_in=timedelta(minutes=1))
+    revoked, _ = await rig.keys.create("revoked")
+    await rig.keys.revoke(revoked.id)
+    rig.clock.advance(3600)
+    assert await rig.keys.purge(ended_for=timedelta(hours=2)) == 0
+    assert await rig.keys.purge(ended_for=timedelta(minutes=30)) == 2
+    assert [key.id for key in await rig.keys.list()] == [good.id]
     assert short.id != good.id
 
 
 @pytest.mark.parametrize("name", ["", " x", "x" * 65, "a\nb"], ids=["empty", "space", "long", "lines"])
-async def test_a_name_that_is_none(office: Office, name: str) -> None:
-    with pytest.raises(UsageError, match="no name"):
-        await office.keys.create(name)
+async def test_invalid_name_is_refused(rig: KeyRig, name: str) -> None:
+    with pytest.raises(UsageError, match="not a valid name"):
+        await rig.keys.create(name)
 
 
 @pytest.mark.parametrize(
     ("topic", "meant"), [("comands", "; did you mean commands?"), ("No Topic", "."), ("game.scores", "games.scores?")]
 )
-async def test_a_topic_that_does_not_exist(office: Office, topic: str, meant: str) -> None:
-    """Nothing is made, and all that there is to choose from is said, the operator's own too."""
+async def test_unknown_topic_is_refused_with_all_topics(rig: KeyRig, topic: str, meant: str) -> None:
+    """No key is created, and the hint lists all topics, the operator's own too."""
     with pytest.raises(UsageError) as refused:
-        await office.keys.create("x", topics=["commands", topic])
+        await rig.keys.create("x", topics=["commands", topic])
     assert f"there is no topic {topic!r}" in str(refused.value)
     assert str(refused.value).endswith(meant)
     assert {"commands,", "services,", "games.scores,"} <= set(refused.value.hint.replace(";", ",").split())
-    assert await office.keys.list() == []
+    assert await rig.keys.list() == []
 
 
-async def test_a_key_for_nothing_is_refused(office: Office) -> None:
+async def test_key_without_topics_is_refused(rig: KeyRig) -> None:
     with pytest.raises(UsageError, match="without topics"):
-        await office.keys.create("x", topics=[])
+        await rig.keys.create("x", topics=[])
 
 
-async def test_topics_that_exist(office: Office) -> None:
-    """The log is asked for the operator's own only."""
-    await office.keys.create("x", topics=["commands", "*"])
-    assert office.log.asked == 0
-    key, _ = await office.keys.create("y", topics=["services", "games.scores"])
+async def test_known_topics_are_accepted(rig: KeyRig) -> None:
+    """The event log is read only for the operator's own topics."""
+    await rig.keys.create("x", topics=["commands", "*"])
+    assert rig.log.asked == 0
+    key, _ = await rig.keys.create("y", topics=["services", "games.scores"])
     assert key.may_read("games.scores")
 
 
-async def test_the_service_writes_uses_at_its_end(documents: Any) -> None:
-    office = Office(documents)
+async def test_service_writes_uses_at_stop(documents: Any) -> None:
+    rig = KeyRig(documents)
     async with (
         tasks_for("keys") as (tasks, _),
         api_keys(
-            database=documents, log=office.log, bus=office.bus, auditor=office.auditor, clock=office.clock, tasks=tasks
+            database=documents, log=rig.log, bus=rig.bus, auditor=rig.auditor, clock=rig.clock, tasks=tasks
         ) as keys,
     ):
         _, text = await keys.create("x")
         await keys.check(text)
-    assert (await office.keys.list())[0].uses == 1
+    assert (await rig.keys.list())[0].uses == 1

@@ -1,4 +1,4 @@
-"""Reading the audit log on every store: the newest that are wanted, and a follower that misses and repeats nothing."""
+"""The audit log on every store: the newest matching entries, and a follower that misses and repeats none."""
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -56,13 +56,13 @@ def ids(documents):
     return [entry_of(document)["id"] for document in documents]
 
 
-async def test_the_newest_come_and_the_newest_of_them_last(write, log):
+async def test_newest_entries_are_in_ascending_order(write, log):
     await write(*(entry(n) for n in (3, 1, 2, 0)))
     assert ids(await log.newest(Query(), 3)) == ["e0001", "e0002", "e0003"]
 
 
-async def test_the_order_is_that_of_time_to_the_millisecond_and_not_that_of_ids(write, log):
-    """Ids are snowflakes and others; entries of one millisecond keep one order all the same."""
+async def test_order_is_by_millisecond_not_by_id(write, log):
+    """Entries of the same millisecond have a fixed order."""
     moments = [7, 3, 1000, 5, 999, 3]
     await write(*(replace(entry(0), id=f"{n}", at=START + timedelta(milliseconds=ms)) for n, ms in enumerate(moments)))
     assert ids(await log.newest(Query(), 50)) == ["1", "5", "3", "0", "4", "2"]
@@ -70,7 +70,7 @@ async def test_the_order_is_that_of_time_to_the_millisecond_and_not_that_of_ids(
     assert ids(await log.newest(bounds, 50)) == ["3", "0", "4"]
 
 
-async def test_nothing_is_an_empty_log(log):
+async def test_empty_log_has_no_entries(log):
     assert await log.newest(Query(), 50) == []
 
 
@@ -90,7 +90,7 @@ async def test_nothing_is_an_empty_log(log):
     ],
     ids=str,
 )
-async def test_only_what_is_wanted_comes(write, log, query, expected):
+async def test_only_matching_entries_are_returned(write, log, query, expected):
     await write(
         entry(0, "9", "ann"),
         entry(1, "91", "bob", "command.ops.status"),
@@ -100,20 +100,20 @@ async def test_only_what_is_wanted_comes(write, log, query, expected):
     assert set(ids(await log.newest(query, 50))) == {f"e{n:04}" for n in expected}
 
 
-class _Over(Exception):
+class _Stopped(Exception):
     pass
 
 
 class Reader:
-    """Collects what a follower gets, in the background. ``away``: the database is."""
+    """Collects the batches of a follower in the background. ``away``: the database is away."""
 
     def __init__(self, database, clock, query=None, limit=50):
-        self.turns, self.away, self._over = [], False, False
+        self.batches, self.away, self._stopped = [], False, False
         self._database = database
-        self._follower = Follower(self._join, query or Query(), limit, clock)
+        self._follower = Follower(self._connect, query or Query(), limit, clock)
 
     @asynccontextmanager
-    async def _join(self):
+    async def _connect(self):
         if self.away:
             raise Unreachable("it is away")
         yield self
@@ -121,31 +121,31 @@ class Reader:
     def __getitem__(self, name):
         if self.away:
             raise Unreachable("it is away")
-        if self._over:
-            raise _Over
+        if self._stopped:
+            raise _Stopped
         return self._database[name]
 
     @property
     def ids(self):
-        return [one for turn in self.turns for one in ids(turn.documents)]
+        return [one for batch in self.batches for one in ids(batch.documents)]
 
     async def __aenter__(self):
         self._task = asyncio.create_task(self._collect())
-        await until(lambda: bool(self.turns), what="the first turn")
+        await until(lambda: bool(self.batches), what="the first batch")
         return self
 
     async def __aexit__(self, *_error):
-        self._over = True  # between two calls: a cancelled call of pymongo may leave a socket behind
-        with suppress(_Over):
+        self._stopped = True  # between two calls: a cancelled call of pymongo may leave a socket behind
+        with suppress(_Stopped):
             await self._task
 
     async def _collect(self):
-        async with aclosing(self._follower.turns(poll_s=0.002)) as turns:
-            async for turn in turns:
-                self.turns.append(turn)
+        async with aclosing(self._follower.batches(poll_s=0.002)) as batches:
+            async for batch in batches:
+                self.batches.append(batch)
 
 
-async def test_a_follower_gets_the_newest_then_each_that_is_written_once(write, mongo_db, clock):
+async def test_follower_gets_newest_then_each_new_entry_once(write, mongo_db, clock):
     await write(*(entry(n) for n in range(6)))
     async with Reader(mongo_db, clock, limit=3) as follower:
         assert follower.ids == ["e0003", "e0004", "e0005"]
@@ -156,8 +156,7 @@ async def test_a_follower_gets_the_newest_then_each_that_is_written_once(write, 
         assert follower.ids == [f"e{n:04}" for n in range(3, 30)]
 
 
-async def test_a_follower_knows_milliseconds_apart(write, mongo_db, clock):
-    """Nothing comes again, whatever moment the look back begins at."""
+async def test_no_entry_is_repeated_at_any_look_back(write, mongo_db, clock):
     async with Reader(mongo_db, clock) as follower:
         for n in range(40):
             clock.advance(LOOK_BACK_MS / 10_000 + 0.037)
@@ -166,8 +165,8 @@ async def test_a_follower_knows_milliseconds_apart(write, mongo_db, clock):
         assert follower.ids == [f"e{n:04}" for n in range(40)]
 
 
-async def test_a_follower_gets_what_happened_long_ago_and_is_written_only_now(write, mongo_db, clock):
-    """What a dead process had spooled, and refusals that were counted for a minute."""
+async def test_follower_gets_old_entry_that_is_written_now(write, mongo_db, clock):
+    """For example entries that a dead process had spooled, and counted denials."""
     clock.advance(3600)
     await write(entry(3600))
     async with Reader(mongo_db, clock) as follower:
@@ -179,7 +178,7 @@ async def test_a_follower_gets_what_happened_long_ago_and_is_written_only_now(wr
         assert follower.ids == ["e3600", "e3660", "e0005"]
 
 
-async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, mongo_db, clock):
+async def test_follower_gets_entry_of_writer_with_slow_clock(write, mongo_db, clock):
     async with Reader(mongo_db, clock) as follower:
         clock.advance(100)
         await write(entry(1))
@@ -188,34 +187,34 @@ async def test_a_writer_whose_clock_is_slow_within_bounds_is_not_missed(write, m
         await until(lambda: "e0002" in follower.ids)
 
 
-async def test_a_follower_of_some_gets_no_others(write, mongo_db, clock):
+async def test_follower_gets_only_matching_entries(write, mongo_db, clock):
     async with Reader(mongo_db, clock, Query(action="run.*")) as follower:
-        assert follower.turns == [EntryBatch([])]
+        assert follower.batches == [EntryBatch([])]
         await write(entry(1), entry(2, action="run.start"))
         await write(entry(3), entry(4, action="run.stop"))
         await until(lambda: "e0004" in follower.ids)
         assert follower.ids == ["e0002", "e0004"]
 
 
-async def test_a_follower_outlasts_the_store(write, mongo_db, clock):
-    """It says why it waits, and misses nothing that was written before it is back."""
+async def test_follower_survives_store_outage(write, mongo_db, clock):
+    """It reports why it waits, and misses nothing that was written before the store is back."""
     reader = Reader(mongo_db, clock)
     reader.away = True
     async with reader:
-        assert "away" in reader.turns[0].waiting_for
+        assert "away" in reader.batches[0].waiting_for
         reader.away = False
-        await until(lambda: reader.turns[-1] == EntryBatch([]))
+        await until(lambda: reader.batches[-1] == EntryBatch([]))
         await write(entry(1))
         await until(lambda: reader.ids == ["e0001"])
         reader.away = True
-        await until(lambda: "away" in reader.turns[-1].waiting_for)
+        await until(lambda: "away" in reader.batches[-1].waiting_for)
         clock.advance(600)
         await write(entry(2))
         reader.away = False
         await until(lambda: reader.ids == ["e0001", "e0002"])
 
 
-async def test_a_store_that_fails_is_a_sentence():
+async def test_store_failure_raises_unreachable():
     class Down(MagicMock):
         async def to_list(self):
             raise AutoReconnect("connection closed")

@@ -1,4 +1,4 @@
-"""The audit writer on a real document store: what is recorded is found, whatever happens to the store."""
+"""The audit writer on a real document store: recorded entries are found, whatever happens to the store."""
 
 import asyncio
 import itertools
@@ -24,7 +24,7 @@ CLOCK = ManualClock()
 
 
 @pytest.fixture
-def own(tmp_path):
+def own_mongo(tmp_path):
     """A server of the test's own, to be killed."""
     (tmp_path / "server").mkdir()
     with server(embedded_mongo.RECIPE, tmp_path / "server") as running:
@@ -49,12 +49,12 @@ async def auditor_on(url, name, folder, *, queue_size=10_000, flush_s=0.001, tim
 
 
 @asynccontextmanager
-async def auditing(*args, **options):
+async def running_auditor(*args, **options):
     async with auditor_on(*args, **options) as auditor, auditor.running():
         yield auditor
 
 
-async def found(url, name):
+async def read_all(url, name):
     """Every entry of the log, by id."""
     async with connect(url, timeout_s=5.0) as client:
         documents = await client[name][COLLECTION].find().to_list()
@@ -62,13 +62,13 @@ async def found(url, name):
     return {document["_id"]: document for document in documents}
 
 
-async def test_what_is_recorded_is_written_as_its_exact_bytes_and_searched_by_its_fields(mongo_server, name, tmp_path):
+async def test_entry_is_stored_as_exact_bytes_with_search_fields(mongo_server, name, tmp_path):
     one = entry(1, target=Target("guild", "7"), guild="7", op="o", changes=(Change("locale", None, "de"),))
-    async with auditing(mongo_server, name, tmp_path) as auditor:
+    async with running_auditor(mongo_server, name, tmp_path) as auditor:
         auditor.record(one)
         await until(lambda: auditor.counts.written == 1)
         assert auditor.waiting == 0
-    document = (await found(mongo_server, name))[one.id]
+    document = (await read_all(mongo_server, name))[one.id]
     assert document["b"] == line(one)
     assert document["x"] == [
         {
@@ -81,45 +81,45 @@ async def test_what_is_recorded_is_written_as_its_exact_bytes_and_searched_by_it
         assert await client[name][COLLECTION].count_documents({"x": {"$elemMatch": search}}) == 1
 
 
-async def test_an_entry_recorded_twice_is_one_document_and_its_neighbours_are_written(mongo_server, name, tmp_path):
-    async with auditing(mongo_server, name, tmp_path) as auditor:
+async def test_entry_recorded_twice_is_one_document(mongo_server, name, tmp_path):
+    async with running_auditor(mongo_server, name, tmp_path) as auditor:
         auditor.record(entry(1))
         await until(lambda: auditor.counts.written == 1)
         for n in (0, 1, 1, 2):
             auditor.record(entry(n))
         await until(lambda: auditor.waiting == 0)
-    assert set(await found(mongo_server, name)) == {entry(n).id for n in range(3)}
+    assert set(await read_all(mongo_server, name)) == {entry(n).id for n in range(3)}
 
 
-async def test_the_stop_writes_what_is_left(mongo_server, name, tmp_path):
-    """Also more than a batch, and the refusals whose minute is not over."""
+async def test_stop_writes_the_rest(mongo_server, name, tmp_path):
+    """Also more than a batch, and denials whose minute is not over."""
     invocation = Invocation("i1", Kind.SLASH, "roll", Actor("9", "ann"), CLOCK.now(), 0.0)
-    async with auditing(mongo_server, name, tmp_path, flush_s=60) as auditor:
+    async with running_auditor(mongo_server, name, tmp_path, flush_s=60) as auditor:
         for n in range(MAX_BATCH + 10):
             auditor.record(entry(n))
         for _ in range(50):
             auditor.record(entry_for(invocation, Outcome(Result.THROTTLED, 1.0, reason="5/10s per user")))
-    documents = await found(mongo_server, name)
+    documents = await read_all(mongo_server, name)
     assert len(documents) == auditor.counts.written == MAX_BATCH + 11
     assert json.loads(documents["i1.end"]["b"])["changes"] == [{"k": "times", "new": 50, "old": None}]
 
 
-async def test_refusals_are_written_when_their_minute_is_over(mongo_server, name, tmp_path):
+async def test_denials_are_written_after_their_minute(mongo_server, name, tmp_path):
     clock = ManualClock()
     invocation = Invocation("i1", Kind.SLASH, "roll", Actor("9", "ann"), clock.now(), 0.0)
-    async with auditing(mongo_server, name, tmp_path, clock=clock) as auditor:
+    async with running_auditor(mongo_server, name, tmp_path, clock=clock) as auditor:
         for n in range(20):
             auditor.record(entry_for(invocation, Outcome(Result.DENIED, 1.0, reason="needs role moderator")))
             auditor.record(entry(n))
         await until(lambda: auditor.counts.written == 20)
-        assert len(await found(mongo_server, name)) == 20
+        assert len(await read_all(mongo_server, name)) == 20
         clock.advance(61)
         auditor.record(entry(20))
         await until(lambda: auditor.counts.written == 22)
 
 
-async def test_nothing_recorded_is_lost_when_the_store_is_killed_and_comes_back(own, name, tmp_path):
-    """An independent ledger of what was recorded, compared with what the store holds after the kills."""
+async def test_no_entry_is_lost_when_store_is_killed(own_mongo, name, tmp_path):
+    """The ids that were recorded are compared with the store after each kill."""
     ledger = set()
     numbers = itertools.count()
 
@@ -128,52 +128,52 @@ async def test_nothing_recorded_is_lost_when_the_store_is_killed_and_comes_back(
             auditor.record(entry(n))
             ledger.add(entry(n).id)
 
-    async with auditing(own.url, name, tmp_path, timeout_s=0.3) as auditor:
+    async with running_auditor(own_mongo.url, name, tmp_path, timeout_s=0.3) as auditor:
         for _ in range(2):
             record(auditor, 50)
-            own.kill()
+            own_mongo.kill()
             record(auditor, 50)
             await until(lambda: auditor.tasks.detail.startswith("audit entries wait in memory"))
-            own.start()
+            own_mongo.start()
             await until(lambda: auditor.waiting == 0 and not auditor.tasks.detail)
         assert auditor.counts.lost == 0
-    assert set(await found(own.url, name)) == ledger
+    assert set(await read_all(own_mongo.url, name)) == ledger
 
 
-async def test_what_cannot_be_written_at_the_stop_is_spooled_and_written_by_the_next_start(own, name, tmp_path):
-    async with auditing(own.url, name, tmp_path, timeout_s=0.2) as auditor:
+async def test_unwritten_entries_are_spooled_and_written_at_next_start(own_mongo, name, tmp_path):
+    async with running_auditor(own_mongo.url, name, tmp_path, timeout_s=0.2) as auditor:
         auditor.record(entry(0))
         await until(lambda: auditor.counts.written == 1)
-        own.kill()
+        own_mongo.kill()
         for n in range(1, 30):
             auditor.record(entry(n))
         began = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - began < 4.0
     assert auditor.counts.spooled == 29
     assert len(Spool(tmp_path / "spool").files()) == 1
-    own.start()
-    async with auditing(own.url, name, tmp_path):
+    own_mongo.start()
+    async with running_auditor(own_mongo.url, name, tmp_path):
         await until(lambda: not Spool(tmp_path / "spool").files())
-    assert set(await found(own.url, name)) == {entry(n).id for n in range(30)}
+    assert set(await read_all(own_mongo.url, name)) == {entry(n).id for n in range(30)}
 
 
-async def test_a_spool_file_that_cannot_be_read_holds_up_nothing(mongo_server, name, tmp_path, caplog):
-    """It is named once, and stays; what else is spooled and what is new is written."""
+async def test_unreadable_spool_file_does_not_stop_the_writer(mongo_server, name, tmp_path, caplog):
+    """The file is reported once and kept. Other spooled and new entries are written."""
     spool = Spool(tmp_path / "spool")
-    readable = spool.put([line(entry(1))])
+    readable = spool.write([line(entry(1))])
     stuck = readable.with_name("audit-0.jsonl")
     stuck.mkdir()
-    async with auditing(mongo_server, name, tmp_path) as auditor:
+    async with running_auditor(mongo_server, name, tmp_path) as auditor:
         for n in (2, 3):
             auditor.record(entry(n))
             await until(lambda: auditor.counts.written == n - 1)  # noqa: B023
-    assert set(await found(mongo_server, name)) == {entry(n).id for n in (1, 2, 3)}
+    assert set(await read_all(mongo_server, name)) == {entry(n).id for n in (1, 2, 3)}
     assert spool.files() == [stuck]
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert str(stuck) in warning
 
 
-async def test_a_spool_that_fails_is_not_called_mongodb(mongo_server, name, tmp_path, caplog):
+async def test_spool_failure_is_reported_as_such(mongo_server, name, tmp_path, caplog):
     class Broken(Spool):
         def files(self):
             raise PermissionError("the folder")
@@ -185,61 +185,61 @@ async def test_a_spool_that_fails_is_not_called_mongodb(mongo_server, name, tmp_
     assert "the spool failed (PermissionError)" in caplog.text
 
 
-async def test_the_stop_spools_even_when_it_is_cut_short(own, name, tmp_path):
-    """The registry cancels a service that does not stop in its time: here, because the store has frozen."""
+async def test_cancelled_stop_spools_entries(own_mongo, name, tmp_path):
+    """The registry cancels a service that does not stop in time, here because the store is frozen."""
 
     async def service():
         async with auditor.running():
             auditor.record(entry(0))
             await until(lambda: auditor.counts.written == 1)
-            own.process.send_signal(signal.SIGSTOP)
+            own_mongo.process.send_signal(signal.SIGSTOP)
             auditor.record(entry(1))
             await asyncio.Event().wait()
 
-    async with auditor_on(own.url, name, tmp_path) as auditor:
+    async with auditor_on(own_mongo.url, name, tmp_path) as auditor:
         task = asyncio.create_task(service())
         await until(lambda: auditor.counts.recorded == 2)
         while not task.done():
             task.cancel()
             await asyncio.sleep(0)
-        own.process.send_signal(signal.SIGCONT)  # so that the client can say goodbye
+        own_mongo.process.send_signal(signal.SIGCONT)  # so that the client can disconnect
     assert task.cancelled()
     (path,) = Spool(tmp_path / "spool").files()
     assert list(Spool.lines(path)) == [line(entry(1))]
 
 
-async def test_beyond_the_queue_entries_are_counted_and_the_count_is_written(own, name, tmp_path):
-    async with auditing(own.url, name, tmp_path, queue_size=10, timeout_s=0.2) as auditor:
-        own.kill()
+async def test_entries_beyond_queue_size_are_counted(own_mongo, name, tmp_path):
+    async with running_auditor(own_mongo.url, name, tmp_path, queue_size=10, timeout_s=0.2) as auditor:
+        own_mongo.kill()
         for n in range(25):
             auditor.record(entry(n))
         assert (auditor.waiting, auditor.counts.lost) == (10, 15)
-        own.start()
+        own_mongo.start()
         await until(lambda: auditor.counts.written == 11)
-    documents = await found(own.url, name)
+    documents = await read_all(own_mongo.url, name)
     (lost,) = [json.loads(d["b"]) for d in documents.values() if d["x"][0]["action"] == "audit.lost"]
     assert lost["changes"] == [{"k": "entries", "new": 15, "old": None}]
     assert len(documents) == 11
 
 
-async def test_an_entry_that_cannot_be_encoded_does_not_hold_up_the_rest(mongo_server, name, tmp_path, caplog):
+async def test_entry_that_cannot_be_encoded_does_not_stop_others(mongo_server, name, tmp_path, caplog):
     class Hostile:
         def __str__(self):
             raise ValueError("no")
 
-    async with auditing(mongo_server, name, tmp_path) as auditor:
+    async with running_auditor(mongo_server, name, tmp_path) as auditor:
         auditor.record(entry(1, changes=(Change("x", None, Hostile()),)))
         auditor.record(entry(2))
         await until(lambda: auditor.waiting == 0 and auditor.counts.written == 1)
-    assert set(await found(mongo_server, name)) == {entry(2).id}
+    assert set(await read_all(mongo_server, name)) == {entry(2).id}
     assert auditor.counts.lost == 1
     assert "test.done" in caplog.text
 
 
-async def test_a_spool_that_cannot_be_read_is_set_aside(mongo_server, name, tmp_path):
+async def test_spool_file_with_bad_line_is_quarantined(mongo_server, name, tmp_path):
     spool = Spool(tmp_path / "spool")
-    spool.put([line(entry(1)), b"{not json"])
-    async with auditing(mongo_server, name, tmp_path) as auditor:
+    spool.write([line(entry(1)), b"{not json"])
+    async with running_auditor(mongo_server, name, tmp_path) as auditor:
         auditor.record(entry(2))
         await until(lambda: auditor.counts.written == 1)
     assert spool.files() == []

@@ -1,4 +1,4 @@
-"""The log of events on a Redis: contiguous offsets, epochs, readers that fall behind, kill -9."""
+"""The event log on a real Redis: contiguous offsets, epochs, slow readers, kill -9."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def log(redis: Redis) -> AsyncIterator[EventLog]:
         yield opened
 
 
-def said(*numbers: int) -> list[dict[str, Any]]:
+def envelopes(*numbers: int) -> list[dict[str, Any]]:
     return [{"n": n} for n in numbers]
 
 
@@ -38,24 +38,23 @@ def numbers(page: Any) -> list[int]:
     return [entry.envelope["n"] for entry in page.entries]
 
 
-async def test_offsets_begin_at_one_and_have_no_gaps(log: EventLog) -> None:
-    assert await log.append("commands", said(1, 2)) == 2
-    assert await log.append("commands", said(3)) == 3
+async def test_offsets_start_at_one_without_gaps(log: EventLog) -> None:
+    assert await log.append("commands", envelopes(1, 2)) == 2
+    assert await log.append("commands", envelopes(3)) == 3
     page = await log.read("commands")
     assert [entry.offset for entry in page.entries] == [1, 2, 3]
     assert (numbers(page), page.first, page.last, page.complete) == ([1, 2, 3], 1, 3, True)
 
 
-async def test_many_writers_at_once_leave_no_gap(log: EventLog, redis: Redis) -> None:
-    """Two processes, several topics; each keeps its own order."""
+async def test_concurrent_writers_leave_no_gaps(log: EventLog, redis: Redis) -> None:
     async with event_log(redis, Settings()) as other:
-        await asyncio.gather(*(one.append("commands", said(n)) for n in range(100) for one in (log, other)))
+        await asyncio.gather(*(writer.append("commands", envelopes(n)) for n in range(100) for writer in (log, other)))
     page = await log.read("commands", limit=1000)
     assert [entry.offset for entry in page.entries] == list(range(1, 201))
     assert sorted(numbers(page)) == sorted([*range(100), *range(100)])
 
 
-async def test_a_batch_that_arrives_twice_is_appended_once(log: EventLog) -> None:
+async def test_repeated_batch_is_appended_once(log: EventLog) -> None:
     first = Batch("w", 1, {"commands": [b"1", b"2"], "services": [b"3"]})
     assert await log.append_batch(first) == {"commands": 2, "services": 1}
     assert await log.append_batch(first) == {"commands": 2, "services": 1}
@@ -63,8 +62,8 @@ async def test_a_batch_that_arrives_twice_is_appended_once(log: EventLog) -> Non
     assert await log.append_batch(first._replace(number=2)) == {"commands": 6, "services": 3}
 
 
-async def test_a_reader_goes_on_where_it_was(log: EventLog) -> None:
-    await log.append("commands", said(*range(1, 8)))
+async def test_reader_continues_at_its_position(log: EventLog) -> None:
+    await log.append("commands", envelopes(*range(1, 8)))
     page = await log.read("commands", limit=3)
     seen = numbers(page)
     while page.entries:
@@ -75,34 +74,34 @@ async def test_a_reader_goes_on_where_it_was(log: EventLog) -> None:
     assert page.position == await log.position("commands")
 
 
-async def test_a_reader_of_a_topic_that_has_nothing_waits_for_the_first(log: EventLog) -> None:
-    """Its position has no epoch yet, and is good all the same."""
+async def test_reader_of_empty_topic_waits_for_first_entry(log: EventLog) -> None:
+    """Its position has no epoch yet, and is valid."""
     position = await log.position("commands")
     assert position == START
     reading = asyncio.create_task(log.read("commands", position, wait_s=30))
     await asyncio.sleep(0)
-    await log.append("commands", said(1))
+    await log.append("commands", envelopes(1))
     page = await reading
     assert (numbers(page), page.complete, page.position.offset) == ([1], True, 1)
 
 
-async def test_a_waiting_reader_is_woken_by_any_of_its_topics(log: EventLog, redis: Redis) -> None:
-    await log.append("commands", said(1))
+async def test_waiting_reader_wakes_for_any_of_its_topics(log: EventLog, redis: Redis) -> None:
+    await log.append("commands", envelopes(1))
     at = {"commands": await log.position("commands"), "services": START}
     reading = asyncio.create_task(log.read_many(at, wait_s=30))
-    await until(lambda: _somebody_waits(redis), what="a blocked client")
-    await log.append("services", said(2))
+    await until(lambda: _reader_is_blocked(redis), what="a blocked client")
+    await log.append("services", envelopes(2))
     pages = await reading
     assert (numbers(pages["commands"]), numbers(pages["services"])) == ([], [2])
 
 
-async def _somebody_waits(redis: Redis) -> bool:
+async def _reader_is_blocked(redis: Redis) -> bool:
     return bool((await redis.info("clients"))["blocked_clients"] == 1)
 
 
-async def test_waiting_readers_take_no_connection_from_commands(redis: Redis, log: EventLog) -> None:
+async def test_waiting_readers_use_their_own_connections(redis: Redis, log: EventLog) -> None:
     readers = [asyncio.create_task(log.read("commands", wait_s=30)) for _ in range(4)]
-    await until(lambda: _waiting(redis, 4))
+    await until(lambda: _blocked_readers(redis, 4))
     clients = await redis.client_list()
     assert await redis.ping()
     assert len([c for c in clients if "b" in c["flags"]]) == 4
@@ -111,18 +110,18 @@ async def test_waiting_readers_take_no_connection_from_commands(redis: Redis, lo
     await asyncio.gather(*readers, return_exceptions=True)
 
 
-async def _waiting(redis: Redis, count: int) -> bool:
+async def _blocked_readers(redis: Redis, count: int) -> bool:
     return bool((await redis.info("clients"))["blocked_clients"] == count)
 
 
-async def test_nothing_in_time_is_an_empty_page(log: EventLog) -> None:
+async def test_timeout_returns_an_empty_page(log: EventLog) -> None:
     page = await log.read("commands", wait_s=0.02)
     assert (page.entries, page.first, page.last, page.complete) == ((), 1, 0, True)
 
 
-async def test_a_reader_behind_the_trimmed_start_is_told(log: EventLog) -> None:
+async def test_position_before_trimmed_start_is_not_complete(log: EventLog) -> None:
     for n in range(1, 401):
-        await log.append("commands", said(n))
+        await log.append("commands", envelopes(n))
     early = (await log.read("commands", limit=1)).position
     removed = await log.trim("commands", keep=10)
     assert removed >= 200  # whole nodes of a hundred
@@ -132,32 +131,32 @@ async def test_a_reader_behind_the_trimmed_start_is_told(log: EventLog) -> None:
     assert numbers(page) == list(range(removed + 1, 401))
     edge = await log.read("commands", Position(page.epoch, removed), limit=1000)
     assert (edge.complete, numbers(edge)) == (True, numbers(page))
-    assert await log.append("commands", said(401)) == 401
+    assert await log.append("commands", envelopes(401)) == 401
 
 
-async def test_the_oldest_are_removed_by_themselves(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_oldest_entries_are_trimmed_on_append(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botctl.events.log.KEPT", 100)
     for start in range(0, 1000, 100):
-        await log.append("commands", said(*range(start, start + 100)))
+        await log.append("commands", envelopes(*range(start, start + 100)))
     page = await log.read("commands", limit=1000)
     assert 100 <= len(page.entries) <= 300
     assert numbers(page)[-1] == 999
 
 
-async def test_a_position_ahead_is_not_complete(log: EventLog) -> None:
-    """Somebody invented it, or the store forgot."""
-    await log.append("commands", said(1))
+async def test_position_after_the_newest_is_not_complete(log: EventLog) -> None:
+    """It is invented, or Redis lost entries."""
+    await log.append("commands", envelopes(1))
     epoch = (await log.position("commands")).epoch
     page = await log.read("commands", Position(epoch, 2**53))
     assert (page.complete, numbers(page)) == (False, [1])
 
 
 @pytest.mark.parametrize("lost", ["everything", "the stream", "the hash"])
-async def test_a_store_that_lost_its_data_begins_a_new_epoch(log: EventLog, redis: Redis, lost: str) -> None:
-    await log.append("commands", said(1, 2))
+async def test_lost_data_starts_a_new_epoch(log: EventLog, redis: Redis, lost: str) -> None:
+    await log.append("commands", envelopes(1, 2))
     old = await log.position("commands")
     await {"everything": redis.flushdb, "the stream": _del(redis, STREAM), "the hash": _del(redis, EVENTS)}[lost]()
-    await log.append("commands", said(3))
+    await log.append("commands", envelopes(3))
     new = await log.position("commands")
     assert new.epoch != old.epoch
     page = await log.read("commands", old)
@@ -165,9 +164,9 @@ async def test_a_store_that_lost_its_data_begins_a_new_epoch(log: EventLog, redi
 
 
 @pytest.mark.parametrize("left", [[], ["commands/offset"]], ids=["nothing", "an offset"])
-async def test_a_stream_of_no_epoch_is_not_read(log: EventLog, redis: Redis, left: list[str]) -> None:
-    """Its offsets are not those of the epoch that begins next: who took one from it would miss as many there."""
-    await log.append("commands", said(1, 2))
+async def test_stream_without_epoch_is_not_read(log: EventLog, redis: Redis, left: list[str]) -> None:
+    """A reader that took one of its offsets would miss as many entries of the next epoch."""
+    await log.append("commands", envelopes(1, 2))
     state = {field: await redis.hget(EVENTS, field) for field in left}
     await redis.delete(EVENTS)
     if state:
@@ -176,15 +175,15 @@ async def test_a_stream_of_no_epoch_is_not_read(log: EventLog, redis: Redis, lef
     page = await log.read("commands", Position("", 2))
     assert (page.entries, page.position, page.first, page.last, page.complete) == ((), START, 1, 0, False)
     reading = asyncio.create_task(log.read("commands", page.position, wait_s=30))
-    await until(lambda: _somebody_waits(redis), what="a reader that waits, and does not turn in circles")
-    await log.append("commands", said(3, 4, 5))
+    await until(lambda: _reader_is_blocked(redis), what="a blocked reader")
+    await log.append("commands", envelopes(3, 4, 5))
     assert (numbers(await reading), (await reading).complete) == ([3, 4, 5], True)
 
 
 @pytest.mark.parametrize("state", [None, {"commands": "x"}, {"commands": "x", "commands/offset": 1}])
-async def test_a_stream_beyond_what_the_hash_says_stops_no_writer(log: EventLog, redis: Redis, state: Any) -> None:
-    """Nothing, no offset, a lower offset: the other topics of the batch get it once, however often it is sent."""
-    await log.append("commands", said(1, 2))
+async def test_stream_beyond_its_hash_stops_no_writer(log: EventLog, redis: Redis, state: Any) -> None:
+    """No hash, no offset or a lower offset: the other topics of the batch get their entries once."""
+    await log.append("commands", envelopes(1, 2))
     await redis.delete(EVENTS)
     if state:
         await redis.hset(EVENTS, mapping=state)
@@ -195,8 +194,8 @@ async def test_a_stream_beyond_what_the_hash_says_stops_no_writer(log: EventLog,
     assert ([entry.data for entry in page.entries], page.complete) == ([b"2"], True)
 
 
-async def test_a_batch_that_cannot_be_appended_leaves_nothing_behind(log: EventLog, redis: Redis) -> None:
-    await redis.set(STREAM, "somebody else's")
+async def test_failed_batch_writes_nothing(log: EventLog, redis: Redis) -> None:
+    await redis.set(STREAM, "another value")
     with pytest.raises(Unreachable):
         await log.append_batch(Batch("w", 1, {"early": [b"1"], "commands": [b"2"]}))
     assert await redis.keys("*") == [STREAM.encode()]
@@ -209,44 +208,50 @@ def _del(redis: Redis, key: str) -> Any:
     return delete
 
 
-async def test_a_store_that_went_back_in_time_begins_a_new_epoch(log: EventLog, redis: Redis) -> None:
-    """Offsets are never given twice within an epoch, as far as the writers that live know."""
-    await log.append("commands", said(1, 2))
+async def test_restored_old_data_starts_a_new_epoch(log: EventLog, redis: Redis) -> None:
+    """As far as running writers know, no offset is used twice within an epoch."""
+    await log.append("commands", envelopes(1, 2))
     old = await log.position("commands")
     saved = {key: await redis.dump(key) for key in (EVENTS, STREAM)}
-    await log.append("commands", said(3))
+    await log.append("commands", envelopes(3))
     for key, value in saved.items():
         await redis.restore(key, 0, value, replace=True)
     assert await log.position("commands") == old
-    await log.append("commands", said(4))
+    await log.append("commands", envelopes(4))
     page = await log.read("commands", Position(old.epoch, 3))
     assert (page.complete, numbers(page)) == (False, [1, 2, 4])
 
 
-async def test_topics_are_listed_with_their_newest(log: EventLog) -> None:
-    await log.append("commands", said(1, 2))
-    await log.append("services", said(3))
+async def test_topics_are_listed_with_their_newest_position(log: EventLog) -> None:
+    await log.append("commands", envelopes(1, 2))
+    await log.append("services", envelopes(3))
     topics = await log.topics()
     assert {name: position.offset for name, position in topics.items()} == {"commands": 2, "services": 1}
     assert topics["commands"] == await log.position("commands")
 
 
-async def test_bots_do_not_see_each_others_events(redis: Redis, log: EventLog) -> None:
+async def test_bots_do_not_share_events(redis: Redis, log: EventLog) -> None:
     async with event_log(redis, Settings(bot="other")) as other:
-        await other.append("commands", said(1))
+        await other.append("commands", envelopes(1))
         assert (await log.read("commands")).entries == ()
 
 
-async def test_an_unreachable_redis_is_said_so(tmp_path: Path) -> None:
+async def test_redis_failure_raises_unreachable(tmp_path: Path) -> None:
     async with connect(f"unix://{tmp_path}/none.sock", timeout_s=0.05) as redis:
         log = RedisEventLog(redis, redis, "bot")
-        for call in (log.append("a", said(1)), log.read("a"), log.position("a"), log.topics(), log.trim("a", keep=1)):
+        for call in (
+            log.append("a", envelopes(1)),
+            log.read("a"),
+            log.position("a"),
+            log.topics(),
+            log.trim("a", keep=1),
+        ):
             with pytest.raises(Unreachable, match="Redis failed"):
                 await call
 
 
-async def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(tmp_path: Path) -> None:
-    """Writers repeat what was not acknowledged; an independent ledger holds what was. Order holds per writer."""
+async def test_kill_9_loses_and_doubles_no_acknowledged_event(tmp_path: Path) -> None:
+    """Writers repeat unacknowledged batches. The acknowledged ones are compared with the log, per writer."""
     ledger: dict[str, list[int]] = {f"w{n}": [] for n in range(3)}
     stop = asyncio.Event()
     random = Random(3)

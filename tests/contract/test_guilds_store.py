@@ -1,4 +1,4 @@
-"""Guild settings: two stores with clients of their own are two processes."""
+"""Guild settings: two stores with their own clients are two processes."""
 
 import asyncio
 import json
@@ -47,39 +47,39 @@ async def store(redis_url, mongo_url, name, *, timeout_s=5.0):
 
 
 @pytest.fixture
-async def two(redis_server, mongo_server):
+async def stores(redis_server, mongo_server):
     name = f"guilds{uuid.uuid4().hex[:12]}"
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(store(redis_server, mongo_server, name)) for _ in range(2)]
 
 
-async def test_a_guild_that_never_set_anything_has_the_defaults_and_no_document(two):
-    assert await two[0].get(GUILD) == DEFAULTS
-    assert await two[0].database[COLLECTION].find_one() is None
+async def test_guild_without_changes_has_defaults_and_no_document(stores):
+    assert await stores[0].get(GUILD) == DEFAULTS
+    assert await stores[0].database[COLLECTION].find_one() is None
 
 
-async def test_a_change_is_kept_and_seen_by_every_process(two):
-    one, other = two
-    await other.get(GUILD)
-    new = await one.update(GUILD, {"locale": "de", "disabled": "roll, poll"}, actor="9")
+async def test_change_is_stored_and_seen_by_other_process(stores):
+    store_a, store_b = stores
+    await store_b.get(GUILD)
+    new = await store_a.update(GUILD, {"locale": "de", "disabled": "roll, poll"}, actor="9")
     assert new == GuildSettings("de", frozenset({"roll", "poll"}), None, revision=1)
-    assert await one.get(GUILD) == new
-    await until(lambda: other.cache.counts.heard == 1)
-    assert await other.get(GUILD) == new
-    assert await one.update(GUILD, {"locale": None, "disabled": "-poll"}, actor="9") == GuildSettings(
+    assert await store_a.get(GUILD) == new
+    await until(lambda: store_b.cache.counts.heard == 1)
+    assert await store_b.get(GUILD) == new
+    assert await store_a.update(GUILD, {"locale": None, "disabled": "-poll"}, actor="9") == GuildSettings(
         None, frozenset({"roll"}), None, revision=2
     )
 
 
-async def test_a_change_is_an_event_and_an_audit_entry_that_say_from_what_to_what(two):
-    one = two[0]
-    await one.update(GUILD, {"locale": "de"}, actor="9")
-    with one.bus.subscribe(GuildSettingsChanged, name="test") as events:
-        await one.update(GUILD, {"locale": "fr", "disabled": ["poll"]}, actor="cli")
+async def test_change_is_published_and_audited_with_both_values(stores):
+    store_a = stores[0]
+    await store_a.update(GUILD, {"locale": "de"}, actor="9")
+    with store_a.bus.subscribe(GuildSettingsChanged, name="test") as events:
+        await store_a.update(GUILD, {"locale": "fr", "disabled": ["poll"]}, actor="cli")
         (event,) = events.take()
     assert (event.guild, event.actor) == (GUILD, "cli")
     assert event.changes == {"locale": ("de", "fr"), "disabled": ([], ["poll"])}
-    first, second = (json.loads(line(entry)) for entry in one.auditor.entries)
+    first, second = (json.loads(line(entry)) for entry in store_a.auditor.entries)
     assert first["actor"] == {"type": "user", "id": "9"}
     assert first["changes"] == [{"k": "locale", "old": None, "new": "de"}]
     assert (second["actor"]["type"], second["via"]["iface"]) == ("cli", "cli")
@@ -87,37 +87,37 @@ async def test_a_change_is_an_event_and_an_audit_entry_that_say_from_what_to_wha
     assert second["action"] == "guild.settings.set"
 
 
-async def test_what_changes_nothing_is_no_change(two):
-    one = two[0]
-    await one.update(GUILD, {"locale": "de"}, actor="9")
-    assert (await one.update(GUILD, {"locale": "DE"}, actor="9")).revision == 1
-    assert len(one.auditor.entries) == 1
+async def test_update_with_same_value_is_no_change(stores):
+    store_a = stores[0]
+    await store_a.update(GUILD, {"locale": "de"}, actor="9")
+    assert (await store_a.update(GUILD, {"locale": "DE"}, actor="9")).revision == 1
+    assert len(store_a.auditor.entries) == 1
 
 
 @pytest.mark.parametrize("changes", [{"colour": "red"}, {"locale": "de", "log_channel": "x"}, {"disabled": "settings"}])
-async def test_a_bad_value_changes_nothing(two, changes):
+async def test_invalid_value_changes_nothing(stores, changes):
     with pytest.raises(UsageError):
-        await two[0].update(GUILD, changes, actor="9")
-    assert await two[0].get(GUILD) == DEFAULTS
-    assert two[0].auditor.entries == []
+        await stores[0].update(GUILD, changes, actor="9")
+    assert await stores[0].get(GUILD) == DEFAULTS
+    assert stores[0].auditor.entries == []
 
 
-async def test_of_many_who_change_the_same_guild_nobody_is_lost(two):
-    """Also the very first change of a guild, which all of them try to insert."""
+async def test_concurrent_changes_of_a_guild_are_all_kept(stores):
+    """Also the first change of a guild, which all of them try to insert."""
     names = [f"command{n}" for n in range(8)]
-    changes = (two[n % 2].update(GUILD, {"disabled": f"+{name}"}, actor="9") for n, name in enumerate(names))
+    changes = (stores[n % 2].update(GUILD, {"disabled": f"+{name}"}, actor="9") for n, name in enumerate(names))
     results = await asyncio.gather(*changes)
     assert sorted(result.revision for result in results) == list(range(1, 9))
-    assert (await two[0].get(GUILD)).disabled == frozenset(names)
+    assert (await stores[0].get(GUILD)).disabled == frozenset(names)
 
 
-async def test_without_mongo_what_was_read_stays_readable_and_a_change_is_refused_in_a_sentence(redis_server, tmp_path):
+async def test_mongo_outage_keeps_reads_and_refuses_changes(redis_server, tmp_path):
     name = f"guilds{uuid.uuid4().hex[:12]}"
-    with server(embedded_mongo.RECIPE, tmp_path) as own:
-        async with store(redis_server, own.url, name, timeout_s=0.3) as guilds:
+    with server(embedded_mongo.RECIPE, tmp_path) as own_mongo:
+        async with store(redis_server, own_mongo.url, name, timeout_s=0.3) as guilds:
             new = await guilds.update(GUILD, {"locale": "de"}, actor="9")
             assert await guilds.get(GUILD) == new
-            own.kill()
+            own_mongo.kill()
             assert await guilds.get(GUILD) == new
             with pytest.raises(Unreachable, match="cannot be read"):
                 await guilds.get("1")
@@ -125,30 +125,32 @@ async def test_without_mongo_what_was_read_stays_readable_and_a_change_is_refuse
                 await guilds.update(GUILD, {"locale": "fr"}, actor="9")
             assert await guilds.get(GUILD) == new
             assert len(guilds.auditor.entries) == 1
-            own.start()
+            own_mongo.start()
             assert (await guilds.update(GUILD, {"locale": "fr"}, actor="9")).revision == 2
 
 
-async def test_a_write_that_was_not_confirmed_is_forgotten_by_the_cache(two):
-    """It may have been written or not: the next reader asks MongoDB."""
-    one, other = two
-    await one.update(GUILD, {"locale": "de"}, actor="9")
-    swap = one.database[COLLECTION].update_one
+async def test_unconfirmed_write_invalidates_the_cache(stores):
+    """The write may have happened, so the next reader asks MongoDB."""
+    store_a, store_b = stores
+    await store_a.update(GUILD, {"locale": "de"}, actor="9")
+    update_one = store_a.database[COLLECTION].update_one
 
-    class Unsure:
+    class UnconfirmedCollection:
         def __getattr__(self, name):
-            return getattr(one.database[COLLECTION], name)
+            return getattr(store_a.database[COLLECTION], name)
 
         async def update_one(self, *args):
-            await swap(*args)
+            await update_one(*args)
             raise mongo.PyMongoError("the connection broke after the write")
 
-    unsure = GuildSettingsCache({COLLECTION: Unsure()}, one.cache, one.bus, one.auditor, one.clock)
+    unconfirmed = GuildSettingsCache(
+        {COLLECTION: UnconfirmedCollection()}, store_a.cache, store_a.bus, store_a.auditor, store_a.clock
+    )
     with pytest.raises(Unreachable, match="did not say"):
-        await unsure.update(GUILD, {"locale": "fr"}, actor="9")
-    assert (await one.get(GUILD)).locale == "fr"
-    await until(lambda: other.cache.counts.heard >= 2)
-    assert (await other.get(GUILD)).locale == "fr"
+        await unconfirmed.update(GUILD, {"locale": "fr"}, actor="9")
+    assert (await store_a.get(GUILD)).locale == "fr"
+    await until(lambda: store_b.cache.counts.heard >= 2)
+    assert (await store_b.get(GUILD)).locale == "fr"
 
 
 _SETTINGS = st.builds(
@@ -161,11 +163,11 @@ _SETTINGS = st.builds(
 
 
 @given(_SETTINGS)
-def test_what_the_cache_is_given_comes_back(settings):
+def test_decode_is_the_inverse_of_encode(settings):
     assert decode(encode(settings)) == settings
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"7", b"{", b'{"revision": "x"}'])
-def test_other_bytes_are_a_value_error(data):
+def test_decode_of_other_bytes_raises_value_error(data):
     with pytest.raises(ValueError):
         decode(data)

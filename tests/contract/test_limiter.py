@@ -1,4 +1,4 @@
-"""The limiter on a real server: the script agrees with the arithmetic, and no fault of Redis reaches a caller."""
+"""The limiter on a real Redis: the script agrees with `gcra`, and no fault of Redis reaches a caller."""
 
 import asyncio
 import signal
@@ -25,15 +25,15 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def own(tmp_path):
-    """A server of the test's own, to be frozen and killed."""
+def own_redis(tmp_path):
+    """A server for this test only, to be frozen and killed."""
     with server(embedded_redis.RECIPE, tmp_path) as running:
         yield running
 
 
 @contextmanager
 def frozen(running):
-    """Accepts connections and says nothing, as a host that is swapping does."""
+    """The server accepts connections and sends nothing, as a swapping host does."""
     running.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -47,15 +47,15 @@ def invocation(user="9", guild="7", name="roll"):
 
 
 @asynccontextmanager
-async def limiting(url, bot=None, *, deadline_s=5.0):
-    """A limiter that is patient, so that a busy machine is no slow Redis."""
+async def running_limiter(url, bot=None, *, deadline_s=5.0):
+    """A limiter with a long deadline, so that a busy machine does not look like a slow Redis."""
     async with connect(url, timeout_s=5.0) as redis, tasks_for("limiter") as (tasks, _):
         limiter = RedisLimiter(redis, bot or uuid.uuid4().hex, tasks, deadline_s=deadline_s)
         async with limiter.running():
             yield limiter
 
 
-# --- the script and the arithmetic ---------------------------------------------------------------------------------
+# --- the script ----------------------------------------------------------------------------------------------------
 
 _RATES = st.builds(
     lambda interval_us, burst: GcraRate(interval_us, interval_us * burst),
@@ -65,7 +65,7 @@ _RATES = st.builds(
 
 
 def model(tats, now_us, checks):
-    """What the script should reply and leave behind: each check sees what those before it took."""
+    """The replies that the script should give, and the states it should leave: each check sees the calls before it."""
     replies = []
     for check in checks:
         decisions = [decide(tats.get(key, 0), now_us, rate) for key, rate in check]
@@ -86,8 +86,8 @@ def model(tats, now_us, checks):
         max_size=6,
     )
 )
-def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
-    """The same answers and the same states, to the microsecond, over random batches; the clock is the server's."""
+def test_script_agrees_with_python(redis_server, batches):
+    """Same answers and states, to the microsecond, over random batches, by the server's clock."""
 
     async def compare():
         prefix = f"{{{uuid.uuid4().hex}}}:"
@@ -96,9 +96,9 @@ def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
             tats = {}
             for batch in batches:
                 checks = [[(prefix + key, rate) for key, rate in check] for check in batch]
-                keys, plan = lua_script.arguments(checks)
+                keys, plan = lua_script.build_arguments(checks)
                 *reply, now_us = await redis.eval(probe, len(keys), *keys, plan)
-                assert lua_script.answers(reply) == model(tats, now_us, checks)
+                assert lua_script.parse_reply(reply) == model(tats, now_us, checks)
                 for key, tat_us in tats.items():
                     left = await redis.get(key)
                     assert left is None or int(left) == tat_us
@@ -107,8 +107,8 @@ def test_the_script_agrees_with_the_arithmetic(redis_server, batches):
     asyncio.run(compare())
 
 
-async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(redis_server):
-    async with limiting(redis_server, "ttl") as limiter:
+async def test_key_expires_when_allowance_is_full(redis_server):
+    async with running_limiter(redis_server, "ttl") as limiter:
         await limiter.check(invocation(), parse("5/10s per user, 50/1h per guild"))
         found = limiter.redis.scan_iter("botctl:{ttl}:rl:roll*")
         keys = {key.decode(): await limiter.redis.pttl(key) async for key in found}
@@ -117,8 +117,8 @@ async def test_every_key_expires_when_its_subject_has_its_whole_allowance_again(
     assert 70_000 < keys["botctl:{ttl}:rl:roll:guild:7"] <= 72_000
 
 
-async def test_a_key_of_another_kind_is_overwritten_and_not_an_error(redis_server):
-    async with limiting(redis_server, "kind") as limiter:
+async def test_key_of_other_type_is_overwritten(redis_server):
+    async with running_limiter(redis_server, "kind") as limiter:
         await limiter.redis.lpush("botctl:{kind}:rl:roll:user:9", "x")
         assert (await limiter.check(invocation(), parse("1/1h per user"))).source == "redis"
         assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
@@ -127,9 +127,9 @@ async def test_a_key_of_another_kind_is_overwritten_and_not_an_error(redis_serve
 # --- the limiter ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_burst_is_let_in_and_the_next_is_told_when(redis_server):
+async def test_call_after_burst_is_denied_with_retry_time(redis_server):
     limits = parse("3/1h per user")
-    async with limiting(redis_server) as limiter:
+    async with running_limiter(redis_server) as limiter:
         verdicts = [await limiter.check(invocation(), limits) for _ in range(4)]
         assert [verdict.allowed for verdict in verdicts] == [True, True, True, False]
         assert verdicts[3].limit == limits[0]
@@ -139,10 +139,10 @@ async def test_a_burst_is_let_in_and_the_next_is_told_when(redis_server):
         assert (await limiter.check(invocation(name="poll"), limits)).allowed
 
 
-async def test_a_refused_call_takes_from_none_of_its_limits(redis_server):
-    """All or nothing: what the guild's limit refuses does not use up the person's."""
+async def test_denied_call_is_counted_by_no_limit(redis_server):
+    """A call that the guild's limit denies does not use up the user's limit."""
     limits = parse("2/1h per user, 1/1h per guild")
-    async with limiting(redis_server) as limiter:
+    async with running_limiter(redis_server) as limiter:
         assert (await limiter.check(invocation("ann"), limits)).allowed
         for _ in range(5):
             assert (await limiter.check(invocation("bob"), limits)).limit == limits[1]
@@ -150,31 +150,31 @@ async def test_a_refused_call_takes_from_none_of_its_limits(redis_server):
         assert [verdict.allowed for verdict in verdicts] == [True, True, False]
 
 
-async def test_two_limits_of_one_scope_count_apart(redis_server):
+async def test_two_limits_of_one_scope_count_separately(redis_server):
     limits = parse("2/1s per user, 3/1h per user")
-    async with limiting(redis_server, "apart") as limiter:
+    async with running_limiter(redis_server, "apart") as limiter:
         assert (await limiter.check(invocation(), limits)).allowed
         assert await limiter.redis.exists("botctl:{apart}:rl:roll:user:9", "botctl:{apart}:rl:roll:user-2:9") == 2
 
 
-async def test_changed_limits_act_at_once_on_the_counts_there_are(redis_server):
-    async with limiting(redis_server) as limiter:
+async def test_changed_limit_acts_at_once_on_existing_counts(redis_server):
+    async with running_limiter(redis_server) as limiter:
         assert (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert not (await limiter.check(invocation(), parse("1/1h per user"))).allowed
         assert (await limiter.check(invocation(), parse("2/1h burst 4 per user"))).allowed
 
 
-async def test_callers_of_the_api_are_counted_by_address_and_key(redis_server):
-    """The same engine, without an invocation: a limit whose subject is not known is not counted."""
+async def test_api_callers_are_counted_by_address_and_key(redis_server):
+    """A limit whose subject is not known is not counted."""
     limits = parse("3/1h per address, 2/1h per key, 100/1h global", scopes=frozenset(Scope))
-    async with limiting(redis_server, "api") as limiter:
+    async with running_limiter(redis_server, "api") as limiter:
 
-        async def come(address, key=None):
-            who = {Scope.ADDRESS: address_subject(address)} | ({Scope.KEY: key} if key else {})
-            return await limiter.check_subjects("realtime.connect", who, limits)
+        async def call(address, key=None):
+            subjects = {Scope.ADDRESS: address_subject(address)} | ({Scope.KEY: key} if key else {})
+            return await limiter.check_subjects("realtime.connect", subjects, limits)
 
-        assert [(await come("192.0.2.1")).allowed for _ in range(4)] == [True, True, True, False]
-        assert [(await come(f"2001:db8::{n}", "k1")).allowed for n in range(3)] == [True, True, False]
+        assert [(await call("192.0.2.1")).allowed for _ in range(4)] == [True, True, True, False]
+        assert [(await call(f"2001:db8::{n}", "k1")).allowed for n in range(3)] == [True, True, False]
         keys = {key.decode() async for key in limiter.redis.scan_iter("botctl:{api}:rl:realtime*")}
         prefix = "botctl:{api}:rl:realtime.connect"
         assert keys == {
@@ -182,18 +182,22 @@ async def test_callers_of_the_api_are_counted_by_address_and_key(redis_server):
         }  # fmt: skip
 
 
-async def test_no_limits_ask_nobody(redis_server):
-    async with limiting(redis_server) as limiter:
+async def test_check_without_limits_sends_nothing(redis_server):
+    async with running_limiter(redis_server) as limiter:
         assert await limiter.check(invocation(), ()) == await limiter.check(invocation(), parse(""))
         assert limiter.counts.batches == 0
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-async def test_many_at_once_are_never_one_too_many(redis_server, processes):
-    """1,000 calls in the same moment, over one or several processes, travel in few batches and let in the burst."""
+async def test_concurrent_calls_never_exceed_the_burst(redis_server, processes):
+    """1,000 calls at the same moment travel in few batches, and exactly the burst is allowed."""
     bot = uuid.uuid4().hex
     limits = parse("100/1h per guild")
-    async with limiting(redis_server, bot) as a, limiting(redis_server, bot) as b, limiting(redis_server, bot) as c:
+    async with (
+        running_limiter(redis_server, bot) as a,
+        running_limiter(redis_server, bot) as b,
+        running_limiter(redis_server, bot) as c,
+    ):
         limiters = [a, b, c][:processes]
         calls = [limiters[n % processes].check(invocation(f"{n}"), limits) for n in range(1000)]
         verdicts = await asyncio.gather(*calls)
@@ -202,8 +206,8 @@ async def test_many_at_once_are_never_one_too_many(redis_server, processes):
         assert sum(limiter.counts.batches for limiter in limiters) <= 1000 // 64 + 2 * processes
 
 
-async def test_a_flushed_script_is_loaded_again_unseen(redis_server):
-    async with limiting(redis_server) as limiter:
+async def test_flushed_script_is_loaded_again(redis_server):
+    async with running_limiter(redis_server) as limiter:
         await limiter.check(invocation(), parse("5/10s per user"))
         await limiter.redis.script_flush()
         assert (await limiter.check(invocation(), parse("5/10s per user"))).source == "redis"
@@ -213,85 +217,85 @@ async def test_a_flushed_script_is_loaded_again_unseen(redis_server):
 # --- faults --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_frozen_redis_costs_the_deadline_once(own):
-    """Those under way are decided locally after the deadline, all later ones at once; then Redis takes over again."""
+async def test_frozen_redis_costs_only_one_deadline(own_redis):
+    """Pending checks are decided locally after the deadline, later ones at once, until Redis answers again."""
     limits = parse("3/1h per user")
-    async with limiting(own.url, deadline_s=0.05) as limiter:
+    async with running_limiter(own_redis.url, deadline_s=0.05) as limiter:
         await limiter.check(invocation("warm"), limits)
         loop = asyncio.get_running_loop()
-        with frozen(own):
-            began = loop.time()
+        with frozen(own_redis):
+            started_s = loop.time()
             verdicts = await asyncio.gather(*(limiter.check(invocation(), limits) for _ in range(200)))
-            assert loop.time() - began < 1.0
+            assert loop.time() - started_s < 1.0
             assert sum(verdict.allowed for verdict in verdicts) == 3
             assert {verdict.source for verdict in verdicts} == {"local"}
-            assert limiter.alone
-            began = loop.time()
+            assert limiter.is_local
+            started_s = loop.time()
             for n in range(100):
                 assert (await limiter.check(invocation(f"u{n}"), limits)).allowed
-            assert loop.time() - began < 0.05
-        await until(lambda: not limiter.alone)
+            assert loop.time() - started_s < 0.05
+        await until(lambda: not limiter.is_local)
         assert (await limiter.check(invocation(), limits)).source == "redis"
 
 
-async def test_a_killed_redis_is_never_an_exception_and_is_used_again_when_it_is_back(own):
+async def test_killed_redis_raises_nothing_and_is_used_again(own_redis):
     limits = parse("3/1h per user")
-    async with limiting(own.url, deadline_s=0.1) as limiter:
+    async with running_limiter(own_redis.url, deadline_s=0.1) as limiter:
         assert (await limiter.check(invocation(), limits)).source == "redis"
-        own.kill()
+        own_redis.kill()
         verdicts = [await limiter.check(invocation(), limits) for _ in range(5)]
         assert [verdict.allowed for verdict in verdicts] == [True, True, True, False, False]
         assert {verdict.source for verdict in verdicts} == {"local"}
         assert limiter.tasks.detail.startswith("rate limits are counted by this process alone")
-        own.start()
-        await until(lambda: not limiter.alone)
+        own_redis.start()
+        await until(lambda: not limiter.is_local)
         assert (await limiter.check(invocation(), limits)).source == "redis"
         assert limiter.tasks.detail == ""
 
 
-async def test_a_check_at_the_stop_is_answered(own):
-    """Nobody waits for ever: what is queued when the service stops, and what comes later, is decided locally."""
+async def test_check_during_stop_is_answered(own_redis):
+    """Checks that are queued at the stop, or come later, are decided locally."""
     limits = parse("3/1h per user")
-    with frozen(own):
-        async with limiting(own.url, deadline_s=0.3) as limiter:
+    with frozen(own_redis):
+        async with running_limiter(own_redis.url, deadline_s=0.3) as limiter:
             early = [asyncio.create_task(limiter.check(invocation(), limits)) for _ in range(200)]
             await until(lambda: limiter.counts.checks == 200)
         assert {verdict.source for verdict in await asyncio.gather(*early)} == {"local"}
         assert (await limiter.check(invocation(), limits)).source == "local"
 
 
-async def test_after_the_stop_nothing_runs_and_this_process_counts_alone(redis_server):
+async def test_limiter_counts_locally_after_its_stop(redis_server):
     async with connect(redis_server, timeout_s=2.0) as redis, tasks_for("limiter") as (tasks, _):
         limiter = RedisLimiter(redis, uuid.uuid4().hex, tasks, deadline_s=5.0)
         async with limiter.running():
             assert (await limiter.check(invocation(), parse("2/1m per user"))).source == "redis"
-        assert (tasks.alive, limiter.alone) == ([], True)
+        assert (tasks.alive, limiter.is_local) == ([], True)
         assert (await limiter.check(invocation(), parse("2/1m per user"))).source == "local"
 
 
-async def test_the_books_are_not_written_twice_at_once_when_it_stops(redis_server, monkeypatch):
-    inside, most, go_on = 0, 0, asyncio.Event()
+async def test_statistics_are_not_written_twice_at_stop(redis_server, monkeypatch):
+    inside, most, release = 0, 0, asyncio.Event()
 
     async def write():
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
         try:
-            await go_on.wait()
+            await release.wait()
         finally:
             inside -= 1
 
-    async with limiting(redis_server) as limiter:
-        monkeypatch.setattr(limiter._books, "write", write)
+    async with running_limiter(redis_server) as limiter:
+        monkeypatch.setattr(limiter._statistics, "write", write)
         limiter.declare("test", {})
         await until(lambda: inside == 1)
-        asyncio.get_running_loop().call_soon(go_on.set)  # when it has begun to stop
+        asyncio.get_running_loop().call_soon(release.set)  # when it has begun to stop
     assert most == 1
 
 
-async def test_a_caller_that_gives_up_disturbs_nobody(redis_server):
+async def test_cancelled_caller_does_not_affect_others(redis_server):
     limits = parse("3/1h per user")
-    async with limiting(redis_server) as limiter:
+    async with running_limiter(redis_server) as limiter:
         impatient = asyncio.create_task(limiter.check(invocation(), limits))
         patient = asyncio.create_task(limiter.check(invocation("bob"), limits))
         await until(lambda: limiter.counts.checks == 2)
@@ -299,15 +303,15 @@ async def test_a_caller_that_gives_up_disturbs_nobody(redis_server):
         assert (await patient).source == "redis"
 
 
-# --- counting alone ------------------------------------------------------------------------------------------------
+# --- local counts ---------------------------------------------------------------------------------------------------
 
 
-def test_local_counts_are_bounded_and_forget_the_oldest_first():
+def test_local_counts_are_bounded_and_drop_the_oldest():
     local = LocalCounts(ManualClock(), max_subjects=2)
     rate = GcraRate(10**6, 10**6)
-    assert [local.check([(key, rate)]).refused_by for key in "abcb"] == [-1, -1, -1, 0]
+    assert [local.check([(key, rate)]).denied_by for key in "abcb"] == [-1, -1, -1, 0]
     assert len(local) == 2
-    assert local.check([("a", rate)]).refused_by == -1
+    assert local.check([("a", rate)]).denied_by == -1
 
 
 def test_local_counts_follow_the_clock():

@@ -1,4 +1,4 @@
-"""Snapshots on a real Redis: written by several, read by one, gone when their writer is."""
+"""Snapshots on a real Redis: several writers, one reader, and no snapshot after its writer has stopped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from botctl.core.contracts.events import CommandFinished, GatewayChanged
 from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus
 from botctl.core.errors import Unreachable
 from botctl.core.telemetry.metrics import Metrics
-from botctl.monitor import writer as module
-from botctl.monitor.reader import Frame, Monitor, process_reports
-from botctl.monitor.snapshot import KEPT_MS, key, set_key
+from botctl.monitor import writer as writer_module
+from botctl.monitor.reader import Frame, Monitor, read_reports
+from botctl.monitor.snapshot import TTL_MS, key, set_key
 from botctl.monitor.writer import SnapshotWriter, snapshots
 from botctl.stores import embedded_redis
 from botctl.stores import redis as redis_clients
@@ -25,8 +25,8 @@ from tests.support.stores import server, tasks_for
 from tests.support.waiting import until
 
 
-class Source:
-    """A `StatusSource` that can be told what to say."""
+class FakeStatusSource:
+    """A `StatusSource` whose state the test sets."""
 
     def __init__(self) -> None:
         self.state = ServiceState.READY
@@ -45,70 +45,78 @@ def finished(name: str) -> CommandFinished:
 
 
 @asynccontextmanager
-async def writing(redis: Redis, *, pid: int | None = None, **more: Any) -> AsyncIterator[SnapshotWriter]:
+async def snapshot_writer(redis: Redis, *, pid: int | None = None, **more: Any) -> AsyncIterator[SnapshotWriter]:
     async with tasks_for("monitor") as (tasks, _):
-        writer = SnapshotWriter(redis, Metrics(bot="dice"), more.pop("status", Source()), tasks, ("bot",), **more)
+        writer = SnapshotWriter(
+            redis, Metrics(bot="dice"), more.pop("status", FakeStatusSource()), tasks, ("bot",), **more
+        )
         if pid is not None:
             writer._pid = pid
         yield writer
 
 
-def looking(redis: Redis) -> Monitor:
+def monitor_of(redis: Redis) -> Monitor:
     @asynccontextmanager
-    async def join() -> AsyncIterator[Redis]:
+    async def connect() -> AsyncIterator[Redis]:
         yield redis
 
-    return Monitor("dice", join)
+    return Monitor("dice", connect)
 
 
-async def test_what_is_written_is_read(redis: Redis) -> None:
-    """With its age by the clock of Redis."""
-    async with writing(redis) as writer:
+async def test_snapshot_is_read_with_its_age(redis: Redis) -> None:
+    async with snapshot_writer(redis) as writer:
         writer.metrics.hear(finished("roll"))
         writer.metrics.hear(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
         await writer.write()
-        (seen,) = await process_reports(redis, "dice")
-        assert seen.snapshot is not None
-        assert seen.snapshot.commands.last[0].name == "roll"
-        assert 0 <= seen.age_s < KEPT_MS / 1000
-        view = await looking(redis).once()
+        (report,) = await read_reports(redis, "dice")
+        assert report.snapshot is not None
+        assert report.snapshot.commands.last[0].name == "roll"
+        assert 0 <= report.age_s < TTL_MS / 1000
+        view = await monitor_of(redis).once()
         assert (view.processes[0].proc, view.totals.total, view.shards[0].latency_ms) == (writer.proc, 1, 41.0)
 
 
-async def test_a_snapshot_expires_by_itself(redis: Redis) -> None:
-    """And so does the list: nothing is left of those who were killed, and nobody has to see to it."""
-    async with writing(redis) as writer:
+async def test_snapshot_and_process_set_expire(redis: Redis) -> None:
+    """The set expires, too, so a killed process needs no clean-up."""
+    async with snapshot_writer(redis) as writer:
         await writer.write()
         for name in (key("dice", writer.proc), set_key("dice")):
-            assert 0 < await redis.pttl(name) <= KEPT_MS
+            assert 0 < await redis.pttl(name) <= TTL_MS
         await redis.delete(key("dice", writer.proc))  # what Redis does then
-        assert await process_reports(redis, "dice") == []
+        assert await read_reports(redis, "dice") == []
         with pytest.raises(Unreachable, match="dice"):
-            await looking(redis).once()
+            await monitor_of(redis).once()
 
 
-async def test_who_ends_with_redis_is_not_taken_for_killed(tmp_path: Path) -> None:
-    """It could tell nobody that it ends: its snapshot is older than the Redis that has just started, and kept it."""
-    with server(embedded_redis.RECIPE, tmp_path) as own:
-        async with redis_clients.connect(own.url, timeout_s=2) as redis, writing(redis) as writer:
+async def test_process_that_ended_with_redis_is_left_out(tmp_path: Path) -> None:
+    """The snapshot is older than the Redis that has just started with the stored data."""
+    with server(embedded_redis.RECIPE, tmp_path) as redis_server:
+        async with redis_clients.connect(redis_server.url, timeout_s=2) as redis, snapshot_writer(redis) as writer:
             await writer.write()
-            await redis.pexpire(key("dice", writer.proc), KEPT_MS - 20_000)  # twenty seconds have passed
+            await redis.pexpire(key("dice", writer.proc), TTL_MS - 20_000)  # twenty seconds have passed
             assert await redis.smembers(set_key("dice")) == {writer.proc.encode()}
-            assert await process_reports(redis, "dice") == []
+            assert await read_reports(redis, "dice") == []
 
 
-async def test_processes_of_one_bot_are_seen_together_and_others_are_not(redis: Redis) -> None:
-    """Bots share a Redis."""
-    async with writing(redis, pid=1) as one, writing(redis, pid=2) as two, writing(redis, pid=3) as other:
+async def test_only_processes_of_the_same_bot_are_read(redis: Redis) -> None:
+    async with (
+        snapshot_writer(redis, pid=1) as one,
+        snapshot_writer(redis, pid=2) as two,
+        snapshot_writer(redis, pid=3) as other,
+    ):
         other.metrics.bot = "other"
         for writer in (one, two, other):
             await writer.write()
-        assert [seen.snapshot.pid for seen in await process_reports(redis, "dice") if seen.snapshot] == [1, 2]
+        assert [report.snapshot.pid for report in await read_reports(redis, "dice") if report.snapshot] == [1, 2]
 
 
-async def test_whose_snapshot_has_expired_is_swept_off_the_list(redis: Redis) -> None:
-    """By the first who writes, so also by one that crashes again and again; nobody who lives is."""
-    async with writing(redis, pid=1) as dead, writing(redis, pid=2) as alive, writing(redis, pid=3) as new:
+async def test_expired_process_is_removed_from_the_set(redis: Redis) -> None:
+    """The first write of any process does it, so also that of a process in a crash loop."""
+    async with (
+        snapshot_writer(redis, pid=1) as dead,
+        snapshot_writer(redis, pid=2) as alive,
+        snapshot_writer(redis, pid=3) as new,
+    ):
         for writer in (dead, alive):
             await writer.write()
         await redis.delete(key("dice", dead.proc))
@@ -116,32 +124,30 @@ async def test_whose_snapshot_has_expired_is_swept_off_the_list(redis: Redis) ->
         assert await redis.smembers(set_key("dice")) == {alive.proc.encode(), new.proc.encode()}
 
 
-async def test_the_service_writes_at_once_and_departs_in_the_end(redis: Redis) -> None:
-    """Nothing of it is left, and no write comes after the departure."""
+async def test_service_writes_at_start_and_deletes_at_stop(redis: Redis) -> None:
     async with tasks_for("monitor") as (tasks, watcher):
         service = snapshots(
             redis=redis,
             metrics=Metrics(bot="dice"),
-            status=Source(),
-            clock=module.SystemClock(),
+            status=FakeStatusSource(),
+            clock=writer_module.SystemClock(),
             tasks=tasks,
             roles=("stores", "bot"),
         )
         async with service as writer:
             await until(lambda: writer.written > 0)
-            (seen,) = await process_reports(redis, "dice")
-            assert seen.snapshot is not None
-            assert seen.snapshot.roles == ("bot", "stores")
+            (report,) = await read_reports(redis, "dice")
+            assert report.snapshot is not None
+            assert report.snapshot.roles == ("bot", "stores")
         assert await redis.keys("botctl:*") == []
         assert watcher.failures == []
 
 
-async def test_health_is_of_the_state_it_was_asked_in(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a service said while it started is no news once it is ready."""
-    monkeypatch.setattr(module, "EVERY_S", 0.05)
-    status = Source()
+async def test_ping_from_an_earlier_state_is_ignored(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "EVERY_S", 0.05)
+    status = FakeStatusSource()
     status.state = ServiceState.STARTING
-    async with writing(redis, status=status) as writer:
+    async with snapshot_writer(redis, status=status) as writer:
         sampling = asyncio.create_task(writer.sample())
         await until(lambda: status.asked == 1)
         await until(lambda: writer.make().services[0].ok is False)
@@ -152,29 +158,29 @@ async def test_health_is_of_the_state_it_was_asked_in(redis: Redis, monkeypatch:
         sampling.cancel()
 
 
-async def test_redis_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer says so and goes on; the monitor waits and goes on."""
-    monkeypatch.setattr(module, "EVERY_S", 0.02)
-    with server(embedded_redis.RECIPE, tmp_path) as own:
+async def test_writer_and_monitor_survive_redis_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer and the monitor report it, and go on."""
+    monkeypatch.setattr(writer_module, "EVERY_S", 0.02)
+    with server(embedded_redis.RECIPE, tmp_path) as redis_server:
         async with (
-            redis_clients.connect(own.url, timeout_s=0.2) as redis,
+            redis_clients.connect(redis_server.url, timeout_s=0.2) as redis,
             tasks_for("monitor") as (tasks, watcher),
         ):
-            writer = SnapshotWriter(redis, Metrics(bot="dice"), Source(), tasks, ("bot",))
+            writer = SnapshotWriter(redis, Metrics(bot="dice"), FakeStatusSource(), tasks, ("bot",))
             tasks.spawn(writer.run, name="write")
             frames: list[Frame] = []
-            monitor = Monitor("dice", lambda: redis_clients.connect(own.url, timeout_s=0.2))
-            looks = asyncio.create_task(_collect(monitor, frames))
-            await until(lambda: bool(frames) and frames[-1].waiting_for == "", what="a picture")
-            own.kill()
-            await until(lambda: tasks.state is ServiceState.DEGRADED, what="the writer's word")
-            await until(lambda: "Redis does not answer" in frames[-1].waiting_for, what="the monitor's word")
-            own.start()
+            monitor = Monitor("dice", lambda: redis_clients.connect(redis_server.url, timeout_s=0.2))
+            collecting = asyncio.create_task(_collect(monitor, frames))
+            await until(lambda: bool(frames) and frames[-1].waiting_for == "", what="a view")
+            redis_server.kill()
+            await until(lambda: tasks.state is ServiceState.DEGRADED, what="the writer's report")
+            await until(lambda: "Redis does not answer" in frames[-1].waiting_for, what="the monitor's report")
+            redis_server.start()
             await until(lambda: tasks.state is ServiceState.READY, what="the writer's recovery")
-            await until(lambda: frames[-1].waiting_for == "", what="the picture again")
+            await until(lambda: frames[-1].waiting_for == "", what="the view again")
             assert watcher.failures == []
-            looks.cancel()
-            await asyncio.wait({looks})
+            collecting.cancel()
+            await asyncio.wait({collecting})
 
 
 async def _collect(monitor: Monitor, frames: list[Frame]) -> None:

@@ -1,4 +1,4 @@
-"""The relay from a process's bus to the log of all: what is published arrives, whatever Redis does."""
+"""The relay from a process's bus to the shared log: published events arrive, whatever Redis does."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.waiting import until
 
 
 @asynccontextmanager
-async def relaying(log: Any, **options: Any) -> AsyncIterator[tuple[Bus, Relay]]:
+async def running_relay(log: Any, **options: Any) -> AsyncIterator[tuple[Bus, Relay]]:
     bus = Bus()
     async with tasks_for("relay") as (tasks, watcher):
         async with Relay(bus, log, Source("bot", "host:1"), tasks, ManualClock(), **options).running() as relay:
@@ -50,10 +50,10 @@ def drain(n: int) -> DrainStarted:
 
 @dataclass
 class FakeLog:
-    """Takes batches; while ``away``, it fails, and with ``after`` it fails after it has taken them."""
+    """Takes batches. ``away``: it fails; ``fail_after``: it fails once, after it has taken the batch."""
 
     away: bool = False
-    after: bool = False
+    fail_after: bool = False
     batches: list[Batch] = field(default_factory=list)
     tries: int = 0
 
@@ -61,17 +61,17 @@ class FakeLog:
         self.tries += 1
         if not self.away and batch not in self.batches:
             self.batches.append(batch)
-        if self.away or self.after:
-            self.after = False
+        if self.away or self.fail_after:
+            self.fail_after = False
             raise Unreachable("Redis failed")
         return {}
 
-    def of(self, topic: str) -> list[bytes]:
+    def entries(self, topic: str) -> list[bytes]:
         return [data for batch in self.batches for data in batch.events.get(topic, ())]
 
 
-async def test_what_is_published_is_in_the_log_in_order(redis: Redis) -> None:
-    async with event_log(redis, Settings()) as log, relaying(log) as (bus, _):
+async def test_published_events_are_logged_in_order(redis: Redis) -> None:
+    async with event_log(redis, Settings()) as log, running_relay(log) as (bus, _):
         for n in range(500):
             bus.publish(drain(n))
         bus.publish(StoreRestarted(store="redis", exit_status=-9, down_s=0.1))
@@ -88,27 +88,27 @@ async def _last(log: EventLog, topic: str, offset: int) -> bool:
     return (await log.position(topic)).offset >= offset
 
 
-async def test_what_comes_together_travels_together() -> None:
+async def test_events_at_once_are_one_batch() -> None:
     log = FakeLog()
-    async with relaying(log) as (bus, relay):
+    async with running_relay(log) as (bus, relay):
         for n in range(100):
             bus.publish(drain(n))
-        await until(lambda: relay.behind == 0)
+        await until(lambda: relay.backlog == 0)
         assert len(log.batches) == 1
 
 
-async def test_while_redis_is_away_the_oldest_are_dropped_and_counted() -> None:
-    """What stays keeps its order; the loss itself becomes an event."""
+async def test_oldest_events_are_dropped_while_redis_is_away() -> None:
+    """The rest keeps its order, and the loss is published as an event."""
     log = FakeLog(away=True)
-    async with relaying(log, waiting=10) as (bus, relay):
+    async with running_relay(log, queue_size=10) as (bus, relay):
         bus.publish(drain(0))
         await until(lambda: log.tries > 0)
         for n in range(1, 26):
             bus.publish(drain(n))
-        assert relay.behind == 11
+        assert relay.backlog == 11
         log.away = False
-        await until(lambda: relay.behind == 0 and relay.counts.relayed == 12)
-    numbers = [_number(data) for data in log.of("system")]
+        await until(lambda: relay.backlog == 0 and relay.counts.relayed == 12)
+    numbers = [_number(data) for data in log.entries("system")]
     assert numbers == [0, *range(16, 26), "15 lost"]
     assert relay.counts.dropped == 15
 
@@ -118,71 +118,71 @@ def _number(data: bytes) -> Any:
     return f"{event.count} lost" if isinstance(event, EventsLost) else event.in_flight  # type: ignore[attr-defined]
 
 
-async def test_a_batch_whose_fate_is_not_known_is_repeated_as_it_was() -> None:
-    log = FakeLog(after=True)
-    async with relaying(log) as (bus, relay):
+async def test_batch_without_answer_is_sent_again_unchanged() -> None:
+    log = FakeLog(fail_after=True)
+    async with running_relay(log) as (bus, relay):
         bus.publish(drain(1))
         await until(lambda: log.tries == 1)
         bus.publish(drain(2))
-        await until(lambda: relay.behind == 0)
-    assert [_number(data) for data in log.of("system")] == [1, 2]
+        await until(lambda: relay.backlog == 0)
+    assert [_number(data) for data in log.entries("system")] == [1, 2]
     assert log.tries == 3
 
 
-async def test_publishing_never_waits_and_what_is_left_is_tried_once_more_at_the_end() -> None:
+async def test_publishing_never_waits_and_stop_writes_the_rest() -> None:
     log = FakeLog()
-    async with relaying(log) as (bus, _):
+    async with running_relay(log) as (bus, _):
         bus.publish(drain(1))
         assert log.tries == 0
-    assert [_number(data) for data in log.of("system")] == [1]
+    assert [_number(data) for data in log.entries("system")] == [1]
 
 
-async def test_an_event_that_json_does_not_know_is_left_out() -> None:
+async def test_event_that_json_cannot_encode_is_left_out() -> None:
     log = FakeLog()
-    async with relaying(log) as (bus, relay):
+    async with running_relay(log) as (bus, relay):
         bus.publish(DrainStarted(reason=object(), in_flight=1, limit_s=1.0))  # type: ignore[arg-type]
         bus.publish(drain(2))
-        bus.publish(_strange())
-        await until(lambda: relay.behind == 0)
-    assert [_number(data) for data in log.of("system")] == [2]
+        bus.publish(_event_with_invalid_topic())
+        await until(lambda: relay.backlog == 0)
+    assert [_number(data) for data in log.entries("system")] == [2]
     assert relay.counts.unfit == 2
 
 
-def _strange() -> Event:
+def _event_with_invalid_topic() -> Event:
     kind = type("Elsewhere", (Event,), {"topic": "not a topic", "__slots__": ()})
-    del BY_TYPE[kind.type]  # it is nobody else's business
+    del BY_TYPE[kind.type]  # so that other tests do not see it
     return kind()
 
 
-async def test_secrets_do_not_travel() -> None:
+async def test_secrets_are_redacted() -> None:
     log = FakeLog()
-    async with relaying(log) as (bus, relay):
+    async with running_relay(log) as (bus, relay):
         bus.publish(ServiceChanged(service="x", old="a", new="b", detail="password=hunter22hunter22"))
-        await until(lambda: relay.behind == 0)
-    assert b"hunter22" not in log.of("services")[0]
+        await until(lambda: relay.backlog == 0)
+    assert b"hunter22" not in log.entries("services")[0]
 
 
-async def test_a_short_verb_keeps_its_services_to_itself() -> None:
+async def test_skipped_event_types_are_not_relayed() -> None:
     log = FakeLog()
-    async with relaying(log, skip=(ServiceChanged,)) as (bus, relay):
+    async with running_relay(log, skip=(ServiceChanged,)) as (bus, relay):
         bus.publish(ServiceChanged(service="x", old="a", new="b"))
         bus.publish(drain(1))
         await until(lambda: relay.counts.relayed == 1)
-    assert log.of("services") == []
+    assert log.entries("services") == []
 
 
-async def test_kill_9_of_redis_while_events_are_published(tmp_path: Path) -> None:
-    """All that was published is there, once, in order, with contiguous offsets; the publisher noticed nothing."""
+async def test_no_event_is_lost_when_redis_is_killed(tmp_path: Path) -> None:
+    """All events are there, once, in order, with contiguous offsets. Publishing raises nothing."""
     published = 0
     with server(embedded_redis.RECIPE, tmp_path) as store:
         async with connect(store.url, timeout_s=1.0) as redis, event_log(redis, Settings()) as log:
-            async with relaying(log, waiting=1_000_000) as (bus, relay):
+            async with running_relay(log, queue_size=1_000_000) as (bus, relay):
                 for _ in range(3):
                     published = await _publish(bus, published, lambda: relay.counts.batches)
                     store.kill()
                     published = await _publish(bus, published, lambda: relay.counts.failures)
                     store.start()
-                await until(lambda: relay.behind == 0)
+                await until(lambda: relay.backlog == 0)
                 assert relay.counts.dropped == 0
             page = await log.read("system", limit=100_000)
     assert [entry.offset for entry in page.entries] == list(range(1, published + 1))
@@ -190,7 +190,7 @@ async def test_kill_9_of_redis_while_events_are_published(tmp_path: Path) -> Non
 
 
 async def _publish(bus: Bus, number: int, until_more: Callable[[], int]) -> int:
-    """Publish on until ``until_more()`` has grown; how many it were in all."""
+    """Publish until ``until_more()`` has grown. Return the next number."""
     before, deadline = until_more(), asyncio.get_running_loop().time() + 10
     while until_more() == before:
         assert asyncio.get_running_loop().time() < deadline

@@ -1,6 +1,6 @@
-"""A process that schedules jobs and does nothing else: `python -m tests.support.job_process MONGO_URL DATABASE LEDGER`.
+"""A process that only schedules jobs: `python -m tests.support.job_process MONGO_URL DATABASE LEDGER`.
 
-It is what `botctl run --only jobs` is made of, without the rest, so that a test can kill many of them.
+It has the parts of `botctl run --only jobs` that a test needs to kill many such processes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ NAMES = {"quick": 0.0, "skips": 0.0, "slow": 0.3}
 """The jobs, each due every second, and how long a run takes in seconds."""
 
 
-class Silent:
-    """An auditor that nobody reads."""
+class NullAuditor:
+    """An auditor that drops all entries."""
 
     def record(self, entry: object) -> None:
         pass
@@ -47,15 +47,15 @@ def note(ledger: Path, phase: str, run: JobRun) -> None:
 
 
 def jobs(ledger: Path) -> Jobs:
-    """Jobs that note when they begin and when they end."""
+    """Jobs that append a line to the ledger when they start and when they end."""
 
-    async def body(run: JobRun) -> None:
+    async def function(run: JobRun) -> None:
         note(ledger, "begin", run)
         await asyncio.sleep(NAMES[run.job])
         note(ledger, "end", run)
 
     missed = {"skips": MissedPolicy.SKIP}
-    return Jobs(Job(name, body, parse("every 1s"), missed.get(name, MissedPolicy.ONCE)) for name in NAMES)
+    return Jobs(Job(name, function, parse("every 1s"), missed.get(name, MissedPolicy.ONCE)) for name in NAMES)
 
 
 async def main(url: str, name: str, ledger: str) -> None:
@@ -68,7 +68,7 @@ async def main(url: str, name: str, ledger: str) -> None:
         registry.value(Settings, settings)
         registry.value(Bus, Bus())
         registry.value(Clock, SystemClock())
-        registry.value(Auditor, Silent())
+        registry.value(Auditor, NullAuditor())
         registry.value(Database, AsyncDatabase(client, name))
         registry.value(Jobs, jobs(Path(ledger)))
         registry.add(leases)

@@ -1,4 +1,4 @@
-"""Jobs for tests: made to order, run for a lease that the test holds in its hand."""
+"""Jobs for tests, run for a lease that the test controls."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ class FakeLease:
         return not self.lost.is_set()
 
 
-def make(
+def make_job(
     function: Callable[..., Awaitable[Any]], when: str = "every 1m", *, name: str = "tidy", missed: str = "once"
 ) -> Job:
     return Job(name, function, parse(when), MissedPolicy(missed), 30.0)
 
 
-async def due(book: MongoJobStore, job: Job, clock: Clock) -> JobRecord:
-    """Make ``job`` known, and due now."""
-    return await book.get(job, clock.now() - timedelta(minutes=1))
+async def make_due(store: MongoJobStore, job: Job, clock: Clock) -> JobRecord:
+    """Create the record of ``job``, due now."""
+    return await store.get(job, clock.now() - timedelta(minutes=1))
 
 
 class Rig:
-    """A runner on a store, and what it tells."""
+    """A runner on a store in memory, and the events that it publishes."""
 
     def __init__(self, database: Any = None, clock: Clock | None = None) -> None:
         self.clock = clock or ManualClock()
-        self.book = MongoJobStore((database or MemoryDatabase())[COLLECTION])
+        self.store = MongoJobStore((database or MemoryDatabase())[COLLECTION])
         self.auditor = FakeAuditor()
         self.events: list[Event] = []
         self.runner = Runner(
-            self.book,
+            self.store,
             Services({Bus: Bus()}),
             self.events.append,
             self.auditor,
@@ -71,4 +71,4 @@ class Rig:
         return [event.run for event in self.events if isinstance(event, JobStarted)]
 
     async def record(self, job: Job) -> JobRecord:
-        return await self.book.get(job, self.clock.now())
+        return await self.store.get(job, self.clock.now())

@@ -73,7 +73,7 @@ class Rig:
     async def wait_for_relay(self) -> None:
         """Wait until all published events are in the log."""
         relay = self.running.get(Relay)
-        await until(lambda: relay.behind == 0, what="the relay")
+        await until(lambda: relay.backlog == 0, what="the relay")
 
     async def key(self, *topics: str) -> str:
         """Create a key and return its text."""

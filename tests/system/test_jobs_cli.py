@@ -130,7 +130,7 @@ def test_a_job_that_heeds_no_cancellation_is_not_waited_for(project):
     assert project.call("migrate", "up").code == 0
     here = project.call("jobs", "run", "deaf")
     assert here.code == 1
-    sentence = "botctl: deaf took too long: it was cancelled after 0.2 s, does not heed that and goes on."
+    sentence = "botctl: deaf took too long: it was cancelled after 0.2 s, ignores that and goes on."
     assert here.err.splitlines()[-2:] == [
         sentence,
         "  → It ends with this process. Let it pass on asyncio.CancelledError.",

@@ -99,7 +99,7 @@ def test_two_that_come_at_the_same_moment_apply_once(bot: Bot) -> None:
         assert (held.code, "held by process" in held.err) == (6, True)
         patient = bot.call("migrate", "up", "--wait", "2")
         said = patient.err.splitlines()[0]
-        assert (patient.code, "does migrations: waiting for 2 s at most." in said) == (6, True), "not in silence"
+        assert (patient.code, "runs migrations: waiting for 2 s at most." in said) == (6, True), "not in silence"
         bot.touch("finish")
         assert (one.ended(), two.ended()) == (0, 0)
         said = sorted(process.said.splitlines()[-1].split(" in ")[0] for process in (one, two))
@@ -115,7 +115,7 @@ def test_kill_9_in_the_middle_is_seen_and_never_run_over(bot: Bot) -> None:
         process.child.kill()
         process.ended()
     dead = bot.call("migrate", "status")
-    assert (dead.code, "0001_slow (up) was cut off" in dead.err) == (5, True)
+    assert (dead.code, "0001_slow (up) was interrupted" in dead.err) == (5, True)
     again = bot.call("run", "--migrate")
     assert (again.code, "resolve 0001_slow" in again.err) == (5, True)
     bot.touch("finish")

@@ -74,7 +74,7 @@ class TestAdmission:
         assert [(entry.action, entry.actor.id) for entry in denied] == [("key.use", "127.0.0.1")]
 
     async def test_expired_key_is_refused(self, rig: Rig) -> None:
-        _, text = await rig.keys.create("short", lasts=timedelta(microseconds=1))
+        _, text = await rig.keys.create("short", expires_in=timedelta(microseconds=1))
         async with open_client(rig.server.url) as client:
             assert "expired" in (await client.request("auth", key=text))["message"]
             assert await client.wait_closed() == CloseReason.BAD_KEY
@@ -422,7 +422,7 @@ class TestRevocation:
             await until(lambda: key.split("_")[1] in rig.server.connections._revoked)
             monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0)
             called = asyncio.Event()
-            monkeypatch.setattr(rig.keys, "standing", _signal_call(rig.keys.standing, called))
+            monkeypatch.setattr(rig.keys, "active", _signal_call(rig.keys.active, called))
             rechecking = asyncio.create_task(rig.server.connections.recheck_keys(rig.keys, failed=lambda _: None))
             for _ in range(2):  # the second one starts after the first
                 await called.wait()

@@ -70,7 +70,7 @@ def log(
 
 
 async def _follow(follower: Follower, view: LogView) -> None:
-    async with aclosing(follower.turns()) as turns:
+    async with aclosing(follower.batches()) as turns:
         async for turn in turns:
             view.more(turn)
 

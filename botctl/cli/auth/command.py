@@ -50,7 +50,7 @@ def create(
     """Make a key and print it; it is shown this once."""
     lasts = _duration(expires)
     wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
-    made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, lasts=lasts))
+    made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, expires_in=lasts))
     if as_json:
         _print_json(_plain(made) | {"key": text})
         return

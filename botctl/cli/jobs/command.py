@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import sys
 from collections.abc import Coroutine, Iterator
@@ -45,8 +44,8 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     loaded = load_settings(project, profile)
 
     async def ask() -> tuple[list[JobStatus], LeaseHolder | None]:
-        async with jobs_admin(loaded) as desk:
-            return await desk.lines(), await desk.holder()
+        async with jobs_admin(loaded) as admin:
+            return await admin.statuses(), await admin.holder()
 
     lines, holder = asyncio.run(ask())
     if as_json:
@@ -66,12 +65,12 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
     loaded = load_settings(project, profile)
 
     async def ask() -> RunReport:
-        async with jobs_admin(loaded, run=name) as desk:
-            return await desk.run(name, _ignore if as_json else _say)
+        async with jobs_admin(loaded, run=name) as admin:
+            return await admin.run(name, _ignore if as_json else _say)
 
     answer = _answer(ask())
     if as_json:
-        print(json.dumps({"name": name} | dataclasses.asdict(answer)))
+        print(json.dumps({"name": name} | answer.as_json()))
     elif answer.result is RunResult.OK:
         where = "here, since nothing schedules" if answer.here else "by the process that schedules"
         print(f"{name}: ok in {answer.took_ms} ms, run {where}")
@@ -94,8 +93,8 @@ def _pause(name: str, project: Path | None, profile: str | None, *, paused: bool
     loaded = load_settings(project, profile)
 
     async def ask() -> bool:
-        async with jobs_admin(loaded) as desk:
-            return await desk.pause(name, paused=paused)
+        async with jobs_admin(loaded) as admin:
+            return await admin.set_paused(name, paused=paused)
 
     changed = asyncio.run(ask())
     print(f"{name} {'is' if changed else 'was already'} {'paused' if paused else 'scheduled'}")
@@ -106,7 +105,7 @@ def _answer(ask: Coroutine[Any, Any, RunReport]) -> RunReport:
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
         answer = runner.run(ask)
-        if answer.stubborn and answer.here:
+        if answer.unresponsive and answer.here:
             runner.get_loop().set_exception_handler(lambda *_: None)  # asyncio would tell of the task that is left
             stack.pop_all()  # to close the loop is to wait for all its tasks
     return answer
@@ -123,7 +122,7 @@ def _ignore(_sentence: str) -> None:
 def _judge(name: str, answer: RunReport) -> None:
     """Raise what a run that did not come out well means."""
     where = f"The log of the process that ran it has more under {answer.error_id}." if not answer.here else ""
-    if answer.stubborn:
+    if answer.unresponsive:
         fate = "It ends with this process." if answer.here else "`botctl jobs list` tells when it has ended."
         hint = f"{fate} Let it pass on asyncio.CancelledError."
         raise BotctlError(f"{name} took too long: {answer.detail}.", hint=hint)
@@ -150,7 +149,7 @@ def _plain(line: JobStatus) -> dict[str, Any]:
         "declared": job is not None,
         "removed": _iso(record.removed) if record else None,
         "paused": record.paused if record else False,
-        "stubborn": record.stubborn if record else False,
+        "stubborn": record.unresponsive if record else False,
         **{key: _iso(getattr(record, key, None)) for key in times},
         **{key: getattr(record, key, None) for key in others},
     }
@@ -205,7 +204,7 @@ def _outcome(line: JobStatus) -> tuple[str, str]:
     if record is None or (record.outcome is None and record.run is None):
         return "", ""
     if record.run is not None:
-        return ("stubborn", "red") if record.stubborn else ("running", "cyan")
+        return ("stubborn", "red") if record.unresponsive else ("running", "cyan")
     number = f" [{record.error_id}]" if record.error_id else ""
     return f"{record.outcome}{number}", "green" if record.outcome is RunResult.OK else "red"
 

@@ -21,7 +21,7 @@ from botctl.migrate import plan
 from botctl.migrate.create import create as write
 from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.plan import MigrationRow, RecordState
-from botctl.migrate.runner import PATIENCE_S, Migrator, RunOptions, rows_of
+from botctl.migrate.runner import WAIT_MARGIN_S, Migrator, RunOptions, read_rows
 from botctl.migrate.session import has_exited
 from botctl.run.oneshot.migrate import ledger, migrator
 from botctl.run.providers import migrations_of
@@ -55,9 +55,9 @@ def status(project: Project = None, profile: Profile = None, as_json: AsJson = F
     """
     rows = _rows(load_settings(project, profile))
     view.print_rows(rows, as_json=as_json)
-    plan.require_nobody_at_work(rows, has_exited)
-    plan.require_sound(rows)
-    plan.require_nothing_pending(rows, "`botctl migrate up` applies them.")
+    plan.require_none_running(rows, has_exited)
+    plan.require_consistent(rows)
+    plan.require_none_pending(rows, "`botctl migrate up` applies them.")
 
 
 @app.command()
@@ -71,7 +71,7 @@ def up(
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Apply what is pending, in order.
+    """Apply what is pending, in options.
 
     Ctrl-C lets the migration that runs finish, and begins no other; a second one interrupts it.
     """
@@ -80,8 +80,8 @@ def up(
         _dry_run(loaded, to, as_json=as_json)
         return
     with Doing(as_json=as_json) as view:
-        order = RunOptions(_wait_s(loaded, wait), view)
-        _finish(loaded, lambda migrator, found: migrator.up(found, to=to, order=order))
+        options = RunOptions(_wait_s(loaded, wait), view)
+        _finish(loaded, lambda migrator, found: migrator.up(found, to=to, options=options))
 
 
 @app.command()
@@ -99,15 +99,15 @@ def down(
         raise UsageError("--to and --steps are two ways to say how far.", hint="Give one of them.")
     loaded = load_settings(project, profile)
     rows = _rows(loaded)
-    plan.require_nobody_at_work(rows, has_exited)
-    plan.require_sound(rows)
-    files = plan.to_revert(rows, to=to, steps=steps or 1)
+    plan.require_none_running(rows, has_exited)
+    plan.require_consistent(rows)
+    files = plan.select_to_revert(rows, to=to, steps=steps or 1)
     if files and not yes:
         _confirm(files)
     with Doing(as_json=as_json) as view:
         if files:
-            order = RunOptions(_wait_s(loaded, wait), view)
-            _finish(loaded, lambda migrator, found: migrator.down(found, files, order=order))
+            options = RunOptions(_wait_s(loaded, wait), view)
+            _finish(loaded, lambda migrator, found: migrator.down(found, files, options=options))
 
 
 @app.command()
@@ -131,9 +131,9 @@ def resolve(
     loaded = load_settings(project, profile)
 
     async def work(migrator: Migrator, found: Migrations) -> None:
-        order = RunOptions(_wait_s(loaded, wait), Doing(as_json=False))
-        before = await migrator.resolve(found, name, state, reason=reason, order=order)
-        print(f"{before.name} was {before.standing} and is {'applied' if applied else 'pending'} now.")
+        options = RunOptions(_wait_s(loaded, wait), Doing(as_json=False))
+        before = await migrator.resolve(found, name, state, reason=reason, options=options)
+        print(f"{before.name} was {before.status} and is {'applied' if applied else 'pending'} now.")
 
     _finish(loaded, work)
 
@@ -160,16 +160,16 @@ def _rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
 
     async def ask() -> tuple[MigrationRow, ...]:
         async with ledger(loaded) as applied:
-            return await rows_of(found, applied)
+            return await read_rows(found, applied)
 
     return asyncio.run(ask())
 
 
 def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
     rows = _rows(loaded)
-    plan.require_nobody_at_work(rows, has_exited)
-    plan.require_sound(rows)
-    files = plan.to_apply(rows, to)
+    plan.require_none_running(rows, has_exited)
+    plan.require_consistent(rows)
+    files = plan.select_to_apply(rows, to)
     load(migrations_of(loaded), files)
     print_plan(files, as_json=as_json)
     if files:
@@ -189,7 +189,7 @@ def _finish(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any
 
 
 def _wait_s(loaded: Loaded, wait: float | None) -> float:
-    return loaded.settings.migrate.lease_s + PATIENCE_S if wait is None else wait
+    return loaded.settings.migrate.lease_s + WAIT_MARGIN_S if wait is None else wait
 
 
 def _confirm(files: list[Migration]) -> None:

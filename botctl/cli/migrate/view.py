@@ -38,20 +38,20 @@ class Doing(ProgressListener):
         elif kind is None and not self._done:
             print("Nothing to do.")
 
-    def waits(self, sentence: str) -> None:
+    def waiting(self, sentence: str) -> None:
         if not self._as_json:
             print(sentence, file=sys.stderr, flush=True)
 
-    def begins(self, file: Migration, direction: Direction) -> None:
+    def started(self, file: Migration, direction: Direction) -> None:
         if sys.stderr.isatty() and not self._as_json:
             print(f"… {file.name} ({direction})", file=sys.stderr, flush=True)
 
-    def ended(self, file: Migration, direction: Direction, took_ms: int) -> None:
+    def finished(self, file: Migration, direction: Direction, took_ms: int) -> None:
         self._done.append({"name": file.name, "direction": direction.value, "took_ms": took_ms})
         if not self._as_json:
             print(f"✓ {file.name} {_WORDS[direction]} in {took_ms} ms", flush=True)
 
-    def stops_after(self, file: Migration) -> None:
+    def stopping_after(self, file: Migration) -> None:
         if not self._as_json:
             print(f"{file.name} may finish first; a second signal interrupts it.", file=sys.stderr, flush=True)
 
@@ -64,7 +64,7 @@ def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
     console = Console(highlight=False)
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
-        line = Text(f"{row.name:<{width}}  ").append(f"{row.standing:<8}", _STYLES.get(row.standing, "red"))
+        line = Text(f"{row.name:<{width}}  ").append(f"{row.status:<8}", _STYLES.get(row.status, "red"))
         line.append(f"  {_facts(row.record):<27}", "dim").append(f"  {safe(row.file.title) if row.file else ''}")
         line.rstrip()
         if console.is_terminal:
@@ -97,7 +97,7 @@ def _as_json(row: MigrationRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "n": row.n,
-        "standing": row.standing.value,
+        "standing": row.status.value,
         "title": file.title if file else None,
         "reversible": file.reversible if file else None,
         "checksum": file.checksum if file else None,

@@ -21,7 +21,7 @@ WIDE: Final = 140
 Lines = list[Text]
 
 _RESULTS: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
-_PRESENCES: Final = {Presence.SILENT: "yellow", Presence.STRANGE: "yellow"}
+_PRESENCES: Final = {Presence.SILENT: "yellow", Presence.INCOMPATIBLE: "yellow"}
 _SHARD_WELL: Final = ("ready", "resumed")
 _COMING: Final = (ServiceState.IDLE, ServiceState.STARTING)
 _INDENT: Final = 10

@@ -20,7 +20,7 @@ from botctl.cli.settings import load_settings
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
 from botctl.ratelimit.inspect import LimitStatus, PolicyRow
-from botctl.ratelimit.keys import Subject, subject_of
+from botctl.ratelimit.keys import Subject, parse_subject
 from botctl.run.oneshot.ratelimit import rate_limits, reset_limits
 
 app = typer.Typer(
@@ -76,7 +76,7 @@ def show(
 
     async def ask() -> list[LimitStatus]:
         async with rate_limits(loaded) as limits:
-            return await limits.places(who, policy)
+            return await limits.statuses(who, policy)
 
     places = asyncio.run(ask())
     if as_json:
@@ -110,7 +110,7 @@ def reset(
 
 def _subject(text: str) -> Subject:
     try:
-        return subject_of(text)
+        return parse_subject(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 

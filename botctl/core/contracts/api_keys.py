@@ -48,7 +48,7 @@ class ApiKeys(Protocol):
     """The keys of a bot. Every method but `check` raises Unreachable when MongoDB does not answer."""
 
     async def create(
-        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), lasts: timedelta | None = None
+        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), expires_in: timedelta | None = None
     ) -> tuple[ApiKey, str]:
         """Make a key; returns it and its text, which nobody can ever get again.
 
@@ -81,7 +81,7 @@ class ApiKeys(Protocol):
         """
         ...
 
-    async def standing(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
+    async def active(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
         """The keys with these ids that still open."""
         ...
 

@@ -156,7 +156,7 @@ class JobRecord:
     under way. ``last_*`` tell of the newest run, also of one that is under way; ``outcome`` is None until it ends.
     ``runs`` counts them, ``skipped`` due times that passed without one, ``lost`` runs whose end nobody saw.
     ``requested``: the id of the run that somebody asked for; ``answered``: of the last such run that has ended, and
-    ``answer`` how. ``stubborn``: the run under way does not heed its cancellation. ``detail``: more of the newest run,
+    ``answer`` how. ``unresponsive``: the run under way ignores its cancellation. ``detail``: more of the newest run,
     a sentence for people. ``removed``: since when the process that schedules knows no such job.
     """
 
@@ -181,7 +181,7 @@ class JobRecord:
     requested: str | None = None
     answered: str | None = None
     answer: RunResult | None = None
-    stubborn: bool = False
+    unresponsive: bool = False
     detail: str | None = None
     removed: datetime | None = None
 

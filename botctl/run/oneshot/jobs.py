@@ -14,7 +14,7 @@ from botctl.core.contracts.jobs import Job, Jobs
 from botctl.core.errors import ConfigError, MigrationFaults, UsageError
 from botctl.core.services.registry import Registry
 from botctl.jobs.admin import JobAdmin, job_admin
-from botctl.jobs.builtin import SHIPPED
+from botctl.jobs.builtin import BUILTIN_JOBS
 from botctl.run.roles import add_migrated, add_operators_own, load_commands, shared_registry
 
 _log = logging.getLogger(__name__)
@@ -34,14 +34,14 @@ async def jobs_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator
     jobs, complete = _jobs_that_load(registry, loaded)
     registry.value(Jobs, jobs)
     also: tuple[Any, ...] = ()
-    hindrance: ConfigError | None = None
+    blocked_by: ConfigError | None = None
     if run is not None:
         needs = _job_to_run(jobs, run, complete=complete).needs
         try:
             also = (*needs, add_migrated(registry, loaded, apply=False))
         except MigrationFaults as error:
-            hindrance = error
-    registry.add(partial(job_admin, hindrance=hindrance), name="desk", also=also)
+            blocked_by = error
+    registry.add(partial(job_admin, blocked_by=blocked_by), name="admin", also=also)
     async with registry.open(JobAdmin) as running:
         yield running.get(JobAdmin)
 
@@ -53,8 +53,8 @@ def _jobs_that_load(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
         catalog = load_commands(registry, loaded, skip_broken=True)
     except ConfigError as error:
         _log.warning("left out: %s", error)
-        return SHIPPED, False
-    return Jobs((*SHIPPED, *catalog.jobs)), not catalog.has_skipped_files
+        return BUILTIN_JOBS, False
+    return Jobs((*BUILTIN_JOBS, *catalog.jobs)), not catalog.has_skipped_files
 
 
 def _job_to_run(jobs: Jobs, name: str, *, complete: bool) -> Job:

@@ -1,4 +1,4 @@
-"""Refusals are counted per person, policy and minute."""
+"""Denials are counted per user, policy and minute."""
 
 import json
 from collections import Counter
@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.audit.denials import EVERYBODY_ELSE, DenialAggregator
+from botctl.audit.denials import OTHERS, DenialAggregator
 from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Principal, Stage, entry_for, line
 from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
 from tests.support.clock import ManualClock
@@ -15,7 +15,7 @@ from tests.support.clock import ManualClock
 START = ManualClock().now()
 
 
-def refused(user="9", name="roll", reason="5/10s per user", after_s=0.0):
+def denied(user="9", name="roll", reason="5/10s per user", after_s=0.0):
     at = START + timedelta(seconds=after_s)
     invocation = Invocation(f"i{user}-{after_s}", Kind.SLASH, name, Actor(user, user), at, 0.0, guild="7")
     return entry_for(invocation, Outcome(Result.THROTTLED, 0.0, reason=reason))
@@ -25,14 +25,14 @@ def times(entry):
     return json.loads(line(entry))["changes"][0]["new"]
 
 
-def test_a_flood_is_one_entry_when_its_minute_is_over():
-    refusals = DenialAggregator()
+def test_flood_is_one_entry_after_its_minute():
+    denials = DenialAggregator()
     for _ in range(1000):
-        refusals.add(refused())
-    assert refusals.take(START + timedelta(seconds=59.9)) == []
-    (entry,) = refusals.take(START + timedelta(seconds=60))
+        denials.add(denied())
+    assert denials.take(START + timedelta(seconds=59.9)) == []
+    (entry,) = denials.take(START + timedelta(seconds=60))
     assert (entry.actor.id, entry.reason, times(entry)) == ("9", "5/10s per user", 1000)
-    assert len(refusals) == 0
+    assert len(denials) == 0
 
 
 @given(
@@ -40,39 +40,39 @@ def test_a_flood_is_one_entry_when_its_minute_is_over():
         st.tuples(st.sampled_from("ab"), st.sampled_from(["roll", "poll"]), st.sampled_from("xy"), st.integers(0, 200))
     )
 )
-def test_every_refusal_is_counted_once(calls):
-    """One entry for each person, policy and minute, and together they say how many there were of each."""
-    refusals, entries = DenialAggregator(), []
+def test_each_denial_is_counted_once(calls):
+    """There is one entry for each user, policy and minute, and the counts add up."""
+    denials, entries = DenialAggregator(), []
     for user, name, reason, after_s in sorted(calls, key=lambda call: call[3]):
-        entries += refusals.take(START + timedelta(seconds=after_s))
-        refusals.add(refused(user, name, reason, after_s))
-    entries += refusals.take()
+        entries += denials.take(START + timedelta(seconds=after_s))
+        denials.add(denied(user, name, reason, after_s))
+    entries += denials.take()
     counted = {(e.actor.id, e.action, e.reason, int(e.at.timestamp()) // 60): times(e) for e in entries}
     assert len(counted) == len(entries)
     start = int(START.timestamp())
     assert counted == Counter((u, f"command.{n}", r, (start + s) // 60) for u, n, r, s in calls)
 
 
-def test_those_beyond_the_bound_are_counted_together():
-    refusals = DenialAggregator(max_subjects=2)
+def test_subjects_beyond_the_limit_are_counted_together():
+    denials = DenialAggregator(max_subjects=2)
     for n in range(100):
-        refusals.add(refused(f"{n}"))
-    refusals.add(refused("0"))
-    assert {e.actor.id: times(e) for e in refusals.take()} == {"0": 2, "1": 1, EVERYBODY_ELSE: 98}
+        denials.add(denied(f"{n}"))
+    denials.add(denied("0"))
+    assert {e.actor.id: times(e) for e in denials.take()} == {"0": 2, "1": 1, OTHERS: 98}
 
 
-def test_only_the_end_of_something_refused_is_counted():
+def test_only_end_of_denied_action_is_counted():
     plain = AuditEntry(
         id="e", at=START, action="guild.settings.set", actor=Principal("user", "9"), outcome=AuditOutcome.DENIED
     )
     assert plain.stage is Stage.POINT
     assert not DenialAggregator.counts(plain)
-    assert DenialAggregator.counts(refused())
+    assert DenialAggregator.counts(denied())
 
 
-def test_it_says_when_the_next_minute_is_over():
-    refusals = DenialAggregator()
-    assert refusals.due_s(START) is None
-    refusals.add(refused(after_s=10))
-    assert refusals.due_s(START + timedelta(seconds=15)) == 45
-    assert refusals.due_s(START + timedelta(seconds=100)) == 0
+def test_due_time_is_end_of_oldest_minute():
+    denials = DenialAggregator()
+    assert denials.due_s(START) is None
+    denials.add(denied(after_s=10))
+    assert denials.due_s(START + timedelta(seconds=15)) == 45
+    assert denials.due_s(START + timedelta(seconds=100)) == 0

@@ -1,4 +1,4 @@
-"""What a follower of the audit log takes for new."""
+"""Which entries are new for a follower of the audit log."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -24,11 +24,11 @@ def at(seconds):
     st.floats(-LOOK_BACK_S, 3600),
     st.floats(0.5, 8),
 )
-def test_every_document_is_new_once(writes, fast_s, every_s):
-    """Writers whose clocks differ, writes that take their time, and a reader: none twice, none left out.
+def test_each_document_is_new_once(writes, fast_s, every_s):
+    """Writers with different clocks, slow writes and a reader: no entry comes twice, and none is left out.
 
-    Each write is when it is stamped, by how much that writer's clock is slow, and how long the write takes; the slow
-    clock and the write together stay within the look back. A writer with a fast clock disturbs nobody.
+    A write has a time, the lag of the writer's clock and a duration; lag and duration stay within the look back. A
+    writer with a fast clock disturbs no other entry.
     """
     stored = [
         (when + max(0, min(took, LOOK_BACK_S + slow - 0.01)), {"_id": f"{n}", "w": {"at": unix_ms(at(when + slow))}})
@@ -39,26 +39,26 @@ def test_every_document_is_new_once(writes, fast_s, every_s):
     for turn in range(int((60 + 2 * LOOK_BACK_S) / every_s) + 1):
         now = turn * every_s
         visible = [document for since, document in stored if since <= now and document["w"]["at"] >= tail.after_ms]
-        got += [document["_id"] for document in tail.fresh(visible, at(now))]
+        got += [document["_id"] for document in tail.select_new(visible, at(now))]
     assert sorted(got) == sorted(document["_id"] for _, document in stored)
 
 
-def test_what_is_remembered_is_bounded_by_the_look_back():
+def test_known_ids_are_kept_for_the_look_back_only():
     tail = Tail.from_now(START)
     for n in range(1000):
-        tail.fresh([{"_id": f"{n}", "w": {"at": unix_ms(at(n))}}], at(n))
+        tail.select_new([{"_id": f"{n}", "w": {"at": unix_ms(at(n))}}], at(n))
     assert len(tail._seen) <= LOOK_BACK_S + 1
 
 
-def test_a_clock_that_is_set_back_brings_nothing_again():
+def test_clock_set_back_repeats_no_entry():
     tail = Tail.from_now(START)
     documents = [{"_id": f"{n}", "w": {"at": unix_ms(at(n))}} for n in range(100)]
-    assert len(tail.fresh(documents, at(100))) == 100
-    assert tail.fresh([d for d in documents if d["w"]["at"] >= tail.after_ms], at(50)) == []
-    assert tail.fresh([d for d in documents if d["w"]["at"] >= tail.after_ms], at(100)) == []
+    assert len(tail.select_new(documents, at(100))) == 100
+    assert tail.select_new([d for d in documents if d["w"]["at"] >= tail.after_ms], at(50)) == []
+    assert tail.select_new([d for d in documents if d["w"]["at"] >= tail.after_ms], at(100)) == []
 
 
-def test_a_line_that_cannot_be_read_is_shown_by_its_index():
+def test_unreadable_line_is_replaced_by_index_fields():
     index = {"at": iso_ms(START), "action": "command.roll", "actor": "9", "outcome": "success"}
     entry = {"id": "e1", "actor": {"type": "user", "id": "9"}} | {k: index[k] for k in ("at", "action", "outcome")}
     assert entry_of({"_id": "e1", "b": json.dumps(entry).encode(), "x": [index]}) == entry
@@ -67,12 +67,12 @@ def test_a_line_that_cannot_be_read_is_shown_by_its_index():
         assert (shown["id"], shown["actor"], shown["unreadable"]) == ("e1", {"id": "9"}, True)
 
 
-async def test_what_is_written_while_a_follower_begins_comes_once():
-    """After what was there before was noted, and before the newest were read."""
+async def test_entry_written_while_follower_starts_comes_once():
+    """The write comes after the known documents were read, and before the newest ones are."""
     document = {"_id": "e1", "w": {"at": unix_ms(START)}}
 
     class Log:
-        async def written(self, after_ms):
+        async def written_since(self, after_ms):
             assert after_ms == unix_ms(START) - LOOK_BACK_MS
             return []
 
@@ -82,4 +82,4 @@ async def test_what_is_written_while_a_follower_begins_comes_once():
     follower = Follower(lambda: None, Query(), 50, ManualClock(START))
     first, tail = await follower._begin(Log())
     assert first == [document]
-    assert tail.fresh([document], START) == []
+    assert tail.select_new([document], START) == []

@@ -1,4 +1,4 @@
-"""What is looked for: the filter for MongoDB and the decision over one entry say the same."""
+"""The MongoDB filter and the predicate of a query agree."""
 
 import asyncio
 import fnmatch
@@ -39,8 +39,8 @@ _QUERIES = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(_QUERIES, st.lists(_FIELDS, min_size=1, max_size=8))
-def test_the_filter_finds_what_the_decision_wants(query, entries):
-    """So that a follower, who decides, and a reader, who asks MongoDB, see the same."""
+def test_filter_and_predicate_select_the_same_entries(query, entries):
+    """So a follower, which uses the predicate, and a reader, which uses the filter, see the same."""
     collection = MemoryDatabase()["log"]
 
     async def found():
@@ -56,23 +56,23 @@ def test_the_filter_finds_what_the_decision_wants(query, entries):
 
 
 @given(st.text(alphabet="ab.*\n", max_size=6).filter(lambda text: "*" in text), st.text(alphabet="ab.\n", max_size=6))
-def test_a_star_is_any_characters_and_nothing_else_is_special(pattern, action):
+def test_only_star_is_special_in_patterns(pattern, action):
     fields = {"at": iso_ms(START), "action": action}
     assert Query(action=pattern).matches(fields) == fnmatch.fnmatchcase(action, pattern)
 
 
 @pytest.mark.parametrize("action", ["command.roll", "command.rollx", "xcommand.roll", "commandxroll", "command.roll\n"])
-def test_without_a_star_it_is_the_whole_action(action):
+def test_action_without_star_matches_exactly(action):
     fields = {"at": iso_ms(START), "action": action}
     assert Query(action="command.roll").matches(fields) == (action == "command.roll")
 
 
-def test_since_is_included_and_until_is_not():
+def test_since_is_inclusive_and_until_exclusive():
     fields = {"at": iso_ms(START), "action": "x"}
     assert Query(since=START).matches(fields)
     assert not Query(until=START).matches(fields)
     assert not Query(since=START + timedelta(milliseconds=1)).matches(fields)
 
 
-def test_no_wishes_are_no_filter():
+def test_empty_query_has_empty_filter():
     assert Query().filter() == {}

@@ -1,4 +1,4 @@
-"""What of a process and its services is recorded."""
+"""Events of a process and its services in the audit log."""
 
 import os
 
@@ -16,8 +16,8 @@ class Entries(list):
 
 
 @pytest.fixture
-async def heard():
-    """A bus, and the entries that come of it."""
+async def bus_and_entries():
+    """A bus, and the entries for its events."""
     bus, entries = Bus(), Entries()
     async with audit_recorder(bus, entries, ManualClock()):
         yield bus, entries
@@ -40,8 +40,8 @@ async def heard():
         ("stopping", "stopped", None),
     ],
 )
-async def test_of_services_only_what_is_news(heard, old, new, action):
-    bus, entries = heard
+async def test_only_health_changes_of_services_are_recorded(bus_and_entries, old, new, action):
+    bus, entries = bus_and_entries
     bus.publish(ServiceChanged(service="mongo", old=old, new=new, detail="it fails"))
     assert [entry.action for entry in entries] == ([action] if action else [])
     for entry in entries:
@@ -49,8 +49,8 @@ async def test_of_services_only_what_is_news(heard, old, new, action):
         assert (entry.outcome is AuditOutcome.SUCCESS) == (new == "ready")
 
 
-async def test_a_start_and_a_stop_with_version_and_exit_code(heard):
-    bus, entries = heard
+async def test_start_and_stop_have_version_and_exit_code(bus_and_entries):
+    bus, entries = bus_and_entries
     bus.publish(RunStarted(roles=("bot", "jobs"), version="1.2.3"))
     bus.publish(RunEnding(exit_code=143))
     start, stop = entries

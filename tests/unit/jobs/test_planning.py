@@ -1,4 +1,4 @@
-"""What is to be done about a job: every due time is either run for or passed over, once."""
+"""Each due time is either run or skipped, exactly once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from botctl.core.contracts.jobs import Job, JobRecord, MissedPolicy
 from botctl.core.contracts.schedule import parse
-from botctl.jobs.planning import GRACE, step
+from botctl.jobs.planning import GRACE, plan_run
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -30,58 +30,58 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def test_before_it_is_due_there_is_nothing_to_do():
-    assert step(minutely("once"), record(), at(-0.001)) is None
+def test_job_is_not_planned_before_its_due_time():
+    assert plan_run(minutely("once"), record(), at(-0.001)) is None
 
 
-def test_a_due_time_that_has_come_is_run_for():
+def test_job_is_planned_at_its_due_time():
     for missed in MissedPolicy:
-        todo = step(minutely(missed), record(), at(0.01))
-        assert (todo.due, todo.next_due, todo.skipped) == (NOON, at(60), 0)
+        plan = plan_run(minutely(missed), record(), at(0.01))
+        assert (plan.due, plan.next_due, plan.skipped) == (NOON, at(60), 0)
 
 
-def test_once_runs_one_time_for_all_that_passed():
-    todo = step(minutely("once"), record(), at(200))
-    assert (todo.due, todo.next_due, todo.skipped) == (at(180), at(240), 3)
+def test_missed_once_runs_one_time_for_all_due_times():
+    plan = plan_run(minutely("once"), record(), at(200))
+    assert (plan.due, plan.next_due, plan.skipped) == (at(180), at(240), 3)
 
 
-def test_skip_waits_for_the_next_due_time():
-    todo = step(minutely("skip"), record(), at(200))
-    assert (todo.due, todo.next_due, todo.skipped) == (None, at(240), 4)
+def test_missed_skip_waits_for_next_due_time():
+    plan = plan_run(minutely("skip"), record(), at(200))
+    assert (plan.due, plan.next_due, plan.skipped) == (None, at(240), 4)
 
 
-def test_a_little_late_is_not_missed():
-    assert step(minutely("skip"), record(), at(180) + GRACE).due == at(180)
+def test_due_time_within_grace_is_not_missed():
+    assert plan_run(minutely("skip"), record(), at(180) + GRACE).due == at(180)
 
 
-def test_what_runs_or_is_paused_is_left_alone():
-    assert step(minutely("once"), record(run="1"), at(200)) is None
-    assert step(minutely("once"), record(paused=True), at(200)) is None
+def test_running_or_paused_job_is_not_planned():
+    assert plan_run(minutely("once"), record(run="1"), at(200)) is None
+    assert plan_run(minutely("once"), record(paused=True), at(200)) is None
 
 
-def test_a_request_is_served_also_while_it_is_paused_and_takes_no_due_time():
-    todo = step(minutely("once"), record(paused=True, requested="7"), at(-10))
-    assert (todo.due, todo.next_due, todo.requested, todo.skipped) == (at(-10), NOON, "7", 0)
-    assert step(minutely("once"), record(requested="7", run="6"), at(0)) is None
+def test_request_of_paused_job_runs_and_keeps_due_time():
+    plan = plan_run(minutely("once"), record(paused=True, requested="7"), at(-10))
+    assert (plan.due, plan.next_due, plan.requested, plan.skipped) == (at(-10), NOON, "7", 0)
+    assert plan_run(minutely("once"), record(requested="7", run="6"), at(0)) is None
 
 
 @given(
     st.sampled_from(list(MissedPolicy)),
     st.lists(st.floats(0, 600) | st.floats(55, 65) | st.sampled_from([60.0, 65.0]), max_size=20),
 )
-def test_every_due_time_is_accounted_for_once(missed, pauses_s):
-    """Whenever anybody looks: runs and skipped ones are all there were, and no due time is run for twice."""
+def test_each_due_time_is_run_or_skipped_once(missed, pauses_s):
+    """Whenever the plan is asked for, runs and skipped due times together are all due times, without repetition."""
     job, known, now = minutely(missed), record(), NOON - timedelta(seconds=30)
     ran: list[datetime] = []
     skipped = 0
     for pause_s in pauses_s:
         now += timedelta(seconds=pause_s)
-        todo = step(job, known, now)
-        if todo is not None:
-            ran += [todo.due] if todo.due else []
-            skipped += todo.skipped
-            known = replace(known, next_due=todo.next_due)
-            assert step(job, known, now) is None
+        plan = plan_run(job, known, now)
+        if plan is not None:
+            ran += [plan.due] if plan.due else []
+            skipped += plan.skipped
+            known = replace(known, next_due=plan.next_due)
+            assert plan_run(job, known, now) is None
     assert len(ran) + skipped == (known.next_due - NOON) / timedelta(minutes=1)
     assert ran == sorted(set(ran))
     assert all(NOON <= due < known.next_due for due in ran)

@@ -1,4 +1,4 @@
-"""One run of a job: how it may come out, and that it is told; for the holder of the lease only."""
+"""One run of a job: its outcomes, and what is recorded and published for each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from botctl.core.contracts.audit_entry import line
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import JobRun, RunResult
 from botctl.core.errors import Unreachable
-from botctl.jobs.planning import step
+from botctl.jobs.planning import plan_run
 from botctl.jobs.store import MongoJobStore
-from tests.support.jobs import FakeLease, Rig, due, make
+from tests.support.jobs import FakeLease, Rig, make_due, make_job
 from tests.support.services import LoopClock
 from tests.support.waiting import until
 
@@ -31,17 +31,16 @@ def rig() -> Rig:
 async def nothing() -> None: ...
 
 
-async def test_a_run_that_comes_out_well(rig):
-    """It gets its services and is told of itself; the record, an event before and after, and an audit entry say so."""
+async def test_successful_run_is_recorded_published_and_audited(rig):
     seen = []
 
-    async def body(run: JobRun, bus: Bus) -> None:
+    async def function(run: JobRun, bus: Bus) -> None:
         seen.append((run, type(bus)))
         await asyncio.sleep(2)
 
-    job = make(body)
-    before = await due(rig.book, job, rig.clock)
-    assert await rig.runner.attempt(job, FakeLease(fence=7))
+    job = make_job(function)
+    before = await make_due(rig.store, job, rig.clock)
+    assert await rig.runner.run_due(job, FakeLease(fence=7))
     ((run, kind),) = seen
     assert (run.job, run.due, run.fence, run.requested, kind) == ("tidy", before.next_due, 7, False, Bus)
     after = await rig.record(job)
@@ -54,16 +53,16 @@ async def test_a_run_that_comes_out_well(rig):
     entry = json.loads(line(rig.auditor.entries[0]))
     assert (entry["action"], entry["actor"], entry["outcome"]) == ("job.run", {"type": "job", "id": "tidy"}, "success")
     assert (entry["op"], entry["ms"], entry["target"]) == (run.id, 2000, {"type": "job", "id": "tidy"})
-    assert not await rig.runner.attempt(job, FakeLease(fence=7))
+    assert not await rig.runner.run_due(job, FakeLease(fence=7))
 
 
-async def test_an_exception_is_logged_and_told_under_one_id(rig, caplog):
-    async def body() -> None:
+async def test_exception_has_one_error_id_in_log_and_record(rig, caplog):
+    async def function() -> None:
         raise ValueError("no luck")
 
-    job = make(body)
-    await due(rig.book, job, rig.clock)
-    assert await rig.runner.attempt(job, FakeLease())
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
+    assert await rig.runner.run_due(job, FakeLease())
     record = await rig.record(job)
     assert record.outcome is RunResult.FAILED
     assert record.error_id
@@ -75,105 +74,105 @@ async def test_an_exception_is_logged_and_told_under_one_id(rig, caplog):
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), TimeoutError(), ExceptionGroup("two", [ValueError()])])
-async def test_whatever_a_body_raises_is_a_failure(rig, error):
-    async def body() -> None:
+async def test_any_exception_of_job_is_a_failure(rig, error):
+    async def function() -> None:
         raise error
 
-    job = make(body)
-    await due(rig.book, job, rig.clock)
-    await rig.runner.attempt(job, FakeLease())
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
+    await rig.runner.run_due(job, FakeLease())
     assert (await rig.record(job)).outcome is RunResult.FAILED
 
 
-async def test_a_run_has_a_time_limit(rig):
-    async def body() -> None:
+async def test_run_is_cancelled_at_its_time_limit(rig):
+    async def function() -> None:
         await asyncio.sleep(1000)
 
-    job = make(body)
-    await due(rig.book, job, rig.clock)
-    await rig.runner.attempt(job, FakeLease())
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
+    await rig.runner.run_due(job, FakeLease())
     record = await rig.record(job)
     assert (record.outcome, record.took_ms) == (RunResult.TIMEOUT, 30_000)
     assert record.error_id
 
 
-async def test_a_run_that_is_stopped_with_its_process_is_cancelled(rig):
-    async def body() -> None:
+async def test_run_is_cancelled_when_its_process_stops(rig):
+    async def function() -> None:
         await asyncio.sleep(20)
 
-    job = make(body)
-    await due(rig.book, job, rig.clock)
-    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
+    task = asyncio.create_task(rig.runner.run_due(job, FakeLease()))
     await until(lambda: bool(rig.started))
     task.cancel()
     await asyncio.wait({task})
     assert (await rig.record(job)).outcome is RunResult.CANCELLED
 
 
-async def test_a_job_never_overlaps_itself(rig):
+async def test_job_never_overlaps_itself(rig):
     inside = 0
 
-    async def body() -> None:
+    async def function() -> None:
         nonlocal inside
         inside += 1
         assert inside == 1
         await asyncio.sleep(20)
         inside -= 1
 
-    job = make(body, "every 1s")
-    await due(rig.book, job, rig.clock)
+    job = make_job(function, "every 1s")
+    await make_due(rig.store, job, rig.clock)
     lease = FakeLease()
     for _ in range(3):
-        await asyncio.gather(*(rig.runner.attempt(job, lease) for _ in range(5)))
+        await asyncio.gather(*(rig.runner.run_due(job, lease) for _ in range(5)))
         await asyncio.sleep(1)
     assert rig.results == ["ok", "ok", "ok"]
 
 
-async def test_of_two_processes_one_runs_it(rig):
-    """Both believe that they hold the lease, as after a pause: the record decides."""
+async def test_only_one_of_two_processes_runs_the_job(rig):
+    """Both believe that they hold the lease, as after a pause. The record decides."""
     other = Rig(clock=rig.clock)
-    other.book = rig.book
-    object.__setattr__(other.runner, "book", rig.book)
+    other.store = rig.store
+    object.__setattr__(other.runner, "store", rig.store)
     calls = []
 
-    async def body(run: JobRun) -> None:
+    async def function(run: JobRun) -> None:
         calls.append(run.id)
 
-    job = make(body)
-    await due(rig.book, job, rig.clock)
-    await asyncio.gather(rig.runner.attempt(job, FakeLease(1)), other.runner.attempt(job, FakeLease(1)))
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
+    await asyncio.gather(rig.runner.run_due(job, FakeLease(1)), other.runner.run_due(job, FakeLease(1)))
     assert len(calls) == 1
 
 
-async def test_a_holder_that_was_succeeded_is_refused(rig):
-    job = make(nothing)
-    await due(rig.book, job, rig.clock)
-    await rig.runner.seal(job, FakeLease(2))
-    assert not await rig.runner.attempt(job, FakeLease(1))
-    assert await rig.book.seal(job, 1, rig.clock.now()) is None
+async def test_replaced_lease_holder_cannot_run_the_job(rig):
+    job = make_job(nothing)
+    await make_due(rig.store, job, rig.clock)
+    await rig.runner.take_over(job, FakeLease(2))
+    assert not await rig.runner.run_due(job, FakeLease(1))
+    assert await rig.store.take_over(job, 1, rig.clock.now()) is None
     assert rig.events == []
-    assert await rig.runner.attempt(job, FakeLease(2))
+    assert await rig.runner.run_due(job, FakeLease(2))
 
 
-async def test_a_run_that_its_process_left_behind_is_lost_and_not_repeated(rig, caplog):
+async def test_abandoned_run_is_lost_and_not_repeated(rig, caplog):
     release = asyncio.Event()
 
-    async def body() -> None:
+    async def function() -> None:
         await release.wait()
 
-    job = make(body)
-    await due(rig.book, job, rig.clock)
-    stale = asyncio.create_task(rig.runner.attempt(job, FakeLease(1)))
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
+    stale = asyncio.create_task(rig.runner.run_due(job, FakeLease(1)))
     await until(lambda: bool(rig.started))
     next_one = Rig(clock=rig.clock)
-    object.__setattr__(next_one.runner, "book", rig.book)
-    await next_one.runner.seal(job, FakeLease(2))
+    object.__setattr__(next_one.runner, "store", rig.store)
+    await next_one.runner.take_over(job, FakeLease(2))
     assert next_one.results == ["lost"]
     assert next_one.events[0].run == rig.started[0]
     record = await rig.record(job)
     assert (record.outcome, record.lost, record.run) == (RunResult.LOST, 1, None)
-    assert not await next_one.runner.attempt(job, FakeLease(2))
-    release.set()  # the process was only paused: what it says now comes too late
+    assert not await next_one.runner.run_due(job, FakeLease(2))
+    release.set()  # the process was only paused, and its end comes too late
     await stale
     assert (await rig.record(job)).outcome is RunResult.LOST
     assert rig.results == []
@@ -181,28 +180,28 @@ async def test_a_run_that_its_process_left_behind_is_lost_and_not_repeated(rig, 
 
 
 async def test_missed_due_times_are_skipped_and_counted(rig):
-    job = make(nothing, missed="skip")
-    await rig.book.get(job, rig.clock.now())
+    job = make_job(nothing, missed="skip")
+    await rig.store.get(job, rig.clock.now())
     await asyncio.sleep(310)
-    assert await rig.runner.attempt(job, FakeLease())
+    assert await rig.runner.run_due(job, FakeLease())
     record = await rig.record(job)
     assert (record.runs, record.skipped) == (0, 5)
     assert record.next_due > rig.clock.now()
 
 
 @pytest.mark.parametrize("requested", [False, True])
-async def test_a_claim_that_is_not_confirmed_costs_one_run_only(rig, requested):
-    """It may have been written: at most once means that it is not begun. It is told as lost, and the next one runs."""
+async def test_unconfirmed_claim_loses_only_one_run(rig, requested):
+    """The claim may have been written, so at most once means that this run is lost. The next one runs."""
     calls = []
 
-    async def body() -> None:
+    async def function() -> None:
         calls.append(1)
 
-    job = make(body)
-    await due(rig.book, job, rig.clock)
+    job = make_job(function)
+    await make_due(rig.store, job, rig.clock)
     if requested:
-        await rig.book.request(job, "wanted", rig.clock.now())
-    collection = rig.book.collection
+        await rig.store.request(job, "wanted", rig.clock.now())
+    collection = rig.store.collection
     update_one = collection.update_one
 
     async def unsure(*args):
@@ -211,24 +210,24 @@ async def test_a_claim_that_is_not_confirmed_costs_one_run_only(rig, requested):
 
     collection.update_one = unsure
     with pytest.raises(Unreachable):
-        await rig.runner.attempt(job, FakeLease())
+        await rig.runner.run_due(job, FakeLease())
     assert calls == []
     collection.update_one = update_one
     left = await rig.record(job)
-    assert await rig.runner.attempt(job, FakeLease())
+    assert await rig.runner.run_due(job, FakeLease())
     record = await rig.record(job)
     assert (rig.results, rig.events[0].run, rig.auditor.entries[0].op) == (["lost"], left.run, left.run)
     assert (record.outcome, record.run, record.lost, calls) == (RunResult.LOST, None, 1, [])
-    assert (record.answered, record.answer) == (left.run, RunResult.LOST), "who asked for it hears of it"
+    assert (record.answered, record.answer) == (left.run, RunResult.LOST), "the requester gets an answer"
     await asyncio.sleep(60)
-    assert await rig.runner.attempt(job, FakeLease())
+    assert await rig.runner.run_due(job, FakeLease())
     assert (rig.results, calls) == (["lost", "ok"], [1])
 
 
-async def test_an_end_that_was_noted_without_an_answer_is_told(rig, caplog):
-    job = make(nothing)
-    await due(rig.book, job, rig.clock)
-    collection = rig.book.collection
+async def test_end_is_published_when_its_write_had_no_answer(rig, caplog):
+    job = make_job(nothing)
+    await make_due(rig.store, job, rig.clock)
+    collection = rig.store.collection
     update_one, calls = collection.update_one, 0
 
     async def unsure(*args):
@@ -240,16 +239,16 @@ async def test_an_end_that_was_noted_without_an_answer_is_told(rig, caplog):
         return result
 
     collection.update_one = unsure
-    await rig.runner.attempt(job, FakeLease())
+    await rig.runner.run_due(job, FakeLease())
     assert calls == 3
     assert (rig.results, len(rig.auditor.entries)) == (["ok"], 1)
     assert "taken for lost" not in caplog.text
 
 
-async def test_an_end_is_noted_as_soon_as_the_store_is_back(rig):
-    job = make(nothing)
-    await due(rig.book, job, rig.clock)
-    collection = rig.book.collection
+async def test_end_is_recorded_when_store_is_back(rig):
+    job = make_job(nothing)
+    await make_due(rig.store, job, rig.clock)
+    collection = rig.store.collection
     update_one, calls = collection.update_one, 0
 
     async def sometimes(*args):
@@ -260,93 +259,91 @@ async def test_an_end_is_noted_as_soon_as_the_store_is_back(rig):
         return await update_one(*args)
 
     collection.update_one = sometimes
-    await rig.runner.attempt(job, FakeLease())
+    await rig.runner.run_due(job, FakeLease())
     assert rig.results == ["ok"]
     assert (await rig.record(job)).outcome is RunResult.OK
 
 
-async def test_a_lost_lease_begins_nothing(rig):
-    job = make(nothing)
-    await due(rig.book, job, rig.clock)
+async def test_lost_lease_starts_no_run(rig):
+    job = make_job(nothing)
+    await make_due(rig.store, job, rig.clock)
     lease = FakeLease()
     lease.lost.set()
-    assert not await rig.runner.attempt(job, lease)
+    assert not await rig.runner.run_due(job, lease)
     assert rig.events == []
 
 
-async def stubborn() -> None:
-    """Goes on for 60 s, whatever it is told."""
+async def unresponsive() -> None:
+    """Go on for 60 s in spite of a cancellation."""
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(60)
     await asyncio.sleep(30)
 
 
-async def test_a_run_that_does_not_heed_its_cancellation_is_told(rig, caplog):
-    """Its limit is 30 s: after a grace of 5 s the log and the record say so, until it ends."""
-    job = make(stubborn)
-    await due(rig.book, job, rig.clock)
-    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+async def test_run_that_ignores_cancellation_is_marked_unresponsive(rig, caplog):
+    """The time limit is 30 s. After 5 s of grace the log and the record say so, until the run ends."""
+    job = make_job(unresponsive)
+    await make_due(rig.store, job, rig.clock)
+    task = asyncio.create_task(rig.runner.run_due(job, FakeLease()))
     await asyncio.sleep(34)
-    assert not (await rig.record(job)).stubborn
+    assert not (await rig.record(job)).unresponsive
     await asyncio.sleep(2)
     record = await rig.record(job)
-    assert (record.stubborn, record.outcome) == (True, None)
-    assert record.detail == "it was cancelled after 30 s, does not heed that and goes on"
+    assert (record.unresponsive, record.outcome) == (True, None)
+    assert record.detail == "it was cancelled after 30 s, ignores that and goes on"
     assert record.detail in caplog.text
     await task
     record = await rig.record(job)
-    assert (record.stubborn, record.run, record.detail) == (False, None, None)
+    assert (record.unresponsive, record.run, record.detail) == (False, None, None)
     assert record.took_ms == 60_000
 
 
-async def test_that_a_run_is_stubborn_is_noted_as_soon_as_the_store_is_back(rig):
-    job = make(stubborn)
-    await due(rig.book, job, rig.clock)
-    noted, away = MongoJobStore.stubborn, 3
+async def test_unresponsive_run_is_marked_when_store_is_back(rig):
+    job = make_job(unresponsive)
+    await make_due(rig.store, job, rig.clock)
+    original, away = MongoJobStore.mark_unresponsive, 3
 
     async def sometimes(*args):
         nonlocal away
         away -= 1
         if away > 0:
             raise Unreachable("away")
-        await noted(rig.book, *args)
+        await original(rig.store, *args)
 
-    object.__setattr__(rig.book, "stubborn", sometimes)
-    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+    object.__setattr__(rig.store, "mark_unresponsive", sometimes)
+    task = asyncio.create_task(rig.runner.run_due(job, FakeLease()))
     await asyncio.sleep(38)
-    assert (await rig.record(job)).stubborn
+    assert (await rig.record(job)).unresponsive
     await task
 
 
-async def test_a_run_that_blocks_until_the_lease_is_lost_says_so(rig):
-    """It came to its end, and nobody has taken over: that is noted, and what happened."""
+async def test_run_that_blocked_the_loop_ends_with_a_detail(rig):
     lease = FakeLease()
 
     async def blocks() -> None:
         lease.why = "something blocked the event loop for 20 s or more"
         lease.lost.set()
 
-    job = make(blocks)
-    await due(rig.book, job, rig.clock)
-    await rig.runner.attempt(job, lease)
+    job = make_job(blocks)
+    await make_due(rig.store, job, rig.clock)
+    await rig.runner.run_due(job, lease)
     record = await rig.record(job)
     assert record.outcome is RunResult.OK
     assert record.detail == "its process lost the lease: something blocked the event loop for 20 s or more"
 
 
-async def test_whoever_was_taken_for_lost_and_lives_explains_it(rig, caplog):
-    """Another process took over meanwhile; it could not know that this one lives."""
+async def test_lost_run_that_still_ends_adds_a_detail(rig, caplog):
     lease = FakeLease(1)
-    job = make(nothing)
+    job = make_job(nothing)
 
     async def blocks() -> None:
         lease.why = "something blocked the event loop for 20 s or more"
         lease.lost.set()
-        await rig.book.seal(job, 2, rig.clock.now())
+        await rig.store.take_over(job, 2, rig.clock.now())
 
-    blocking = make(blocks)
-    await due(rig.book, blocking, rig.clock)
-    await rig.runner.attempt(blocking, lease)
+    blocking = make_job(blocks)
+    await make_due(rig.store, blocking, rig.clock)
+    await rig.runner.run_due(blocking, lease)
     record = await rig.record(job)
     assert record.outcome is RunResult.LOST
     why = "its process lost the lease: something blocked the event loop for 20 s or more"
@@ -354,18 +351,17 @@ async def test_whoever_was_taken_for_lost_and_lives_explains_it(rig, caplog):
     assert f"was taken for lost: {record.detail}" in caplog.text
 
 
-async def test_who_is_cancelled_while_an_end_is_noted_notes_it(rig):
-    """As when the lease is lost in that moment: what is known is not to be called lost."""
-    job = make(nothing)
-    await due(rig.book, job, rig.clock)
+async def test_cancellation_while_recording_end_still_records_it(rig):
+    job = make_job(nothing)
+    await make_due(rig.store, job, rig.clock)
     finish = MongoJobStore.finish
 
     async def slow(*args):
         await asyncio.sleep(1)
-        return await finish(rig.book, *args)
+        return await finish(rig.store, *args)
 
-    object.__setattr__(rig.book, "finish", slow)
-    task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
+    object.__setattr__(rig.store, "finish", slow)
+    task = asyncio.create_task(rig.runner.run_due(job, FakeLease()))
     await asyncio.sleep(0.5)
     task.cancel()
     await asyncio.wait({task})
@@ -373,18 +369,18 @@ async def test_who_is_cancelled_while_an_end_is_noted_notes_it(rig):
     assert (await rig.record(job)).outcome is RunResult.OK
 
 
-async def test_a_job_that_is_gone_is_noted_as_removed_and_its_run_as_lost(rig):
-    job = make(nothing)
-    await due(rig.book, job, rig.clock)
+async def test_removed_job_is_marked_and_its_run_lost(rig):
+    job = make_job(nothing)
+    await make_due(rig.store, job, rig.clock)
     record = await rig.record(job)
-    todo = step(job, record, rig.clock.now())
-    run = JobRun("run1", job.name, todo.due, 1)
-    assert await rig.book.claim(record, todo, run, rig.clock.now())
-    await rig.runner.remove(await rig.record(job), FakeLease(2))
+    plan = plan_run(job, record, rig.clock.now())
+    run = JobRun("run1", job.name, plan.due, 1)
+    assert await rig.store.claim(record, plan, run, rig.clock.now())
+    await rig.runner.mark_removed(await rig.record(job), FakeLease(2))
     record = await rig.record(job)
     assert (record.removed, record.outcome, record.run) == (rig.clock.now(), RunResult.LOST, None)
     assert rig.results == ["lost"]
-    await rig.runner.seal(job, FakeLease(3))
+    await rig.runner.take_over(job, FakeLease(3))
     assert (await rig.record(job)).removed is None, "it is there again"
-    await rig.runner.remove(await rig.record(job), FakeLease(2))
-    assert (await rig.record(job)).removed is None, "who held the lease before has no say"
+    await rig.runner.mark_removed(await rig.record(job), FakeLease(2))
+    assert (await rig.record(job)).removed is None, "an earlier holder cannot change it"

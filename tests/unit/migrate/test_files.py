@@ -1,4 +1,4 @@
-"""What is a migration's file, and everything that can be wrong with one, without running it."""
+"""Migration files and all their faults, found without running them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from botctl.core.errors import MigrationFaults, NeedsDecision, UsageError
 from botctl.migrate.create import create, next_name
-from botctl.migrate.files import checksum, discover, judge, load
+from botctl.migrate.files import checksum, discover, load, parse_files
 from tests.support import ROOT
 
 GOOD = '"""Do it."""\n\n\nasync def up(db):\n    await db.x.insert_one({"_id": "1"})\n'
@@ -24,21 +24,21 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def faults(source: str) -> list[tuple[int, str]]:
-    return [(fault.line, fault.sentence) for fault in judge([(Path("0001_a.py"), source.encode())])[1]]
+    return [(fault.line, fault.sentence) for fault in parse_files([(Path("0001_a.py"), source.encode())])[1]]
 
 
-def test_files_are_found_in_order_and_helpers_are_none(tmp_path: Path) -> None:
+def test_files_are_found_in_order_without_helpers(tmp_path: Path) -> None:
     write(tmp_path, m0002_b=GOOD, m0001_a=GOOD + "\n\nasync def down(db):\n    await db.x.drop()\n", _help="x = 1\n")
     first, second = discover(tmp_path).files
     assert (first.n, first.name, first.title, first.reversible) == (1, "0001_a", "Do it.", True)
     assert (second.n, second.name, second.reversible) == (2, "0002_b", False)
 
 
-def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+def test_missing_folder_has_no_files(tmp_path: Path) -> None:
     assert discover(tmp_path / "none").files == ()
 
 
-def test_the_shipped_examples_have_no_faults_and_can_be_loaded() -> None:
+def test_shipped_migrations_can_be_loaded() -> None:
     found = discover(EXAMPLES)
     assert load(found, found.files).keys() == {file.name for file in found.files}
 
@@ -60,20 +60,20 @@ def test_the_shipped_examples_have_no_faults_and_can_be_loaded() -> None:
         (GOOD + "async def up(db):\n    await db.y()\n", 6, "up is defined 2 times"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_told_with_its_line(source: str, line: int, words: str) -> None:
+def test_fault_in_file_has_line_and_sentence(source: str, line: int, words: str) -> None:
     [(at, sentence)] = faults(source)
     assert at == line
     assert words in sentence
 
 
-def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
-    """Names, gaps, numbers used twice, and what is wrong inside, with paths as seen from the root."""
+def test_faults_of_all_files_are_reported_together(tmp_path: Path) -> None:
+    """Names, gaps, repeated numbers and faults in the code, with paths from the project's root."""
     folder = tmp_path / "migrations"
     folder.mkdir()
     write(folder, m0002_b="x = (", m0002_c=GOOD, m0005_e=GOOD, helper=GOOD, m0000_z=GOOD)
     with pytest.raises(MigrationFaults) as caught:
         discover(folder)
-    told = "\n".join(caught.value.faults)
+    reported = "\n".join(caught.value.faults)
     for words in (
         "migrations/0000_z.py:1: the first migration is 0001",
         "migrations/0002_b.py:1: SyntaxError",
@@ -82,12 +82,12 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "migrations/0005_e.py:1: there is no 0003 to 0004 before it",
         "migrations/helper.py:1: a migration is called 0001_what_it_does.py",
     ):
-        assert words in told
+        assert words in reported
     assert caught.value.exit_code == 78
 
 
-def test_a_file_that_cannot_be_imported_is_told_before_any_runs(tmp_path: Path) -> None:
-    """With the line that raised; also when it calls exit()."""
+def test_import_errors_are_reported_before_any_file_runs(tmp_path: Path) -> None:
+    """The fault names the line that raised, or that called exit()."""
     write(tmp_path, m0001_a="import nothing_like_that\n" + GOOD, m0002_b="raise SystemExit(3)\n" + GOOD, m0003_c=GOOD)
     found = discover(tmp_path)
     with pytest.raises(MigrationFaults) as caught:
@@ -97,8 +97,8 @@ def test_a_file_that_cannot_be_imported_is_told_before_any_runs(tmp_path: Path) 
     assert "0002_b.py:1: SystemExit: 3" in two
 
 
-def test_what_is_run_is_what_was_checked(tmp_path: Path) -> None:
-    """A deployment may replace files meanwhile: the checksum in the ledger is that of the code that ran."""
+def test_loaded_code_is_the_checked_code(tmp_path: Path) -> None:
+    """A deployment may replace files at any time. The checksum in the ledger is that of the code that ran."""
     write(tmp_path, m0001_a="MARK = 1\n" + GOOD)
     found = discover(tmp_path)
     write(tmp_path, m0001_a="MARK = 2\n" + GOOD)
@@ -106,23 +106,21 @@ def test_what_is_run_is_what_was_checked(tmp_path: Path) -> None:
 
 
 @given(st.text(alphabet="ab \r\n", max_size=30))
-def test_line_ends_do_not_count(text: str) -> None:
-    """As git rewrites them: all to CRLF, or all to LF."""
+def test_checksum_ignores_line_ends(text: str) -> None:
+    """Git rewrites all line ends to CRLF, or to LF."""
     unix = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     assert checksum(text.encode()) == checksum(unix) == checksum(unix.replace(b"\n", b"\r\n"))
 
 
 @given(st.binary(max_size=30), st.binary(max_size=30))
-def test_anything_else_counts(one: bytes, other: bytes) -> None:
+def test_checksum_sees_any_other_change(one: bytes, other: bytes) -> None:
     same = one.replace(b"\r\n", b"\n").replace(b"\r", b"\n") == other.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     assert (checksum(one) == checksum(other)) is same
 
 
 class TestCreate:
-    """The next file."""
-
-    def test_it_follows_the_last_and_is_a_fault_until_it_is_written(self, tmp_path: Path) -> None:
-        """An empty migration is never applied by mistake."""
+    def test_next_number_is_used_and_empty_file_is_fault(self, tmp_path: Path) -> None:
+        """So an empty migration is never applied by mistake."""
         folder = tmp_path / "migrations"
         assert create(folder, "Index of votes").name == "0001_index_of_votes.py"
         path = create(folder, "more-votes")
@@ -134,8 +132,8 @@ class TestCreate:
         path.write_text(path.read_text().replace('the same end."""', 'the same end."""\n    await db["x"].drop()'))
         assert [file.title for file in discover(folder).files] == ["Do it.", "More votes."]
 
-    def test_nothing_is_overwritten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Not even when another process writes the same name at this moment."""
+    def test_existing_file_is_not_overwritten(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not even if another process writes the same name at this moment."""
         write(tmp_path, m0001_mine=GOOD)
         monkeypatch.setattr("botctl.migrate.create.next_name", lambda *_: "0001_mine.py")
         with pytest.raises(NeedsDecision):
@@ -145,7 +143,7 @@ class TestCreate:
     @pytest.mark.parametrize(
         "words", ["", "---", "индекс", "index of Łódź", "a" * 61, 'a"""b', "a\nb", "../etc/passwd\0", "back\\slash"]
     )
-    def test_what_makes_no_name_is_refused(self, words: str) -> None:
+    def test_unusable_description_is_refused(self, words: str) -> None:
         with pytest.raises(UsageError):
             next_name([], words)
 
@@ -153,15 +151,14 @@ class TestCreate:
         ("words", "name"),
         [("Über uns", "uber_uns"), ("été", "ete"), ("Straße №5", "strasse_no5"), ("cafe\u0301", "cafe")],
     )
-    def test_letters_are_spelled_with_a_to_z_and_none_is_dropped(self, words: str, name: str) -> None:
+    def test_letters_are_transliterated_to_a_to_z(self, words: str, name: str) -> None:
         assert next_name([], words) == f"0001_{name}.py"
 
     @given(st.text(max_size=40))
-    def test_a_name_is_always_one_that_is_found(self, words: str) -> None:
-        """And the file is sound but for what is still to be written."""
+    def test_created_name_is_a_valid_migration_name(self, words: str) -> None:
         try:
             name = next_name(["0001_a.py", "_x.py", "odd.py"], words)
         except UsageError:
             return
         assert name.startswith("0002_")
-        assert judge([(Path(name), GOOD.encode())])[0][0].n == 2
+        assert parse_files([(Path(name), GOOD.encode())])[0][0].n == 2

@@ -1,4 +1,4 @@
-"""From snapshots to the one picture."""
+"""From the snapshots of several processes to one view."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from botctl.monitor.snapshot import (
     as_json,
     from_json,
 )
-from botctl.monitor.view import LAST, MonitorView, Presence, ProcessReport, reduce
+from botctl.monitor.view import MAX_LAST, MonitorView, Presence, ProcessReport, reduce
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -48,16 +48,15 @@ def snapshot(pid: int = 1, **more: object) -> Snapshot:
     return replace(plain, **more)  # type: ignore[arg-type]
 
 
-def seen(*snapshots: Snapshot, age_s: float = 0.5) -> MonitorView:
-    return reduce("dice", [ProcessReport(each.proc, each, age_s) for each in snapshots], AT)
+def view_of(*snapshots: Snapshot, age_s: float = 0.5) -> MonitorView:
+    return reduce("dice", [ProcessReport(snapshot.proc, snapshot, age_s) for snapshot in snapshots], AT)
 
 
 def command(at: str, name: str = "roll") -> CommandSnapshot:
     return CommandSnapshot(name=name, user="ann", result="ok", ms=3.0, at=at)
 
 
-def test_a_snapshot_survives_its_journey():
-    """All fields, as JSON."""
+def test_snapshot_is_read_back_from_json():
     full = snapshot(
         services=(ServiceSnapshot(name="redis", state="ready", ok=True, took_ms=0.4),),
         shards=(ShardSnapshot(id=0, state="ready", latency_ms=41.0),),
@@ -67,8 +66,8 @@ def test_a_snapshot_survives_its_journey():
     assert from_json(as_json(full)) == full
 
 
-def test_other_versions_are_told_from_ours():
-    """A field more is no harm, another version or no JSON is None."""
+def test_snapshot_of_other_version_is_none():
+    """An additional field is ignored. Another version or invalid JSON is None."""
     text = as_json(snapshot())
     assert from_json(text.replace(b'{"v":1', b'{"new":[1],"v":1')) == snapshot()
     assert from_json(text.replace(b'{"v":1', b'{"v":2')) is None
@@ -77,40 +76,36 @@ def test_other_versions_are_told_from_ours():
 
 
 @given(st.lists(st.lists(st.floats(0, 60_000), max_size=20), min_size=1, max_size=4))
-def test_quantiles_of_several_processes_are_those_of_all_their_commands(parts):
-    """Not the mean of their quantiles."""
-    view = seen(
+def test_quantiles_cover_commands_of_all_processes(parts):
+    view = view_of(
         *(snapshot(pid, commands=Commands(latency_counts=counts(*part))) for pid, part in enumerate(parts, start=1))
     )
     expected = quantile_ms(counts(*(ms for part in parts for ms in part)), 0.99)
     assert view.totals.p99_ms == (None if expected is None else round(expected, 1))
 
 
-def test_numbers_add_up():
-    """Seconds are matched from the newest one backwards, as processes are not equally old."""
+def test_totals_add_up():
+    """Seconds are matched from the newest one backwards, since the processes started at different times."""
     first = snapshot(1, connections=2, dropped=0, commands=Commands(total=5, failed=1, per_second=(1, 2, 30)))
     second = snapshot(2, connections=3, commands=Commands(total=7, throttled=2, denied=1, per_second=(4, 10)))
-    totals = seen(first, second).totals
+    totals = view_of(first, second).totals
     assert totals.per_second == (1, 6, 40)
     assert totals.rate_per_s == 4.7
     assert (totals.total, totals.failed, totals.throttled, totals.denied, totals.connections) == (12, 1, 2, 1, 5)
 
 
-def test_the_rate_is_that_of_the_last_ten_seconds():
-    """What was before is in the bars only."""
-    view = seen(snapshot(commands=Commands(per_second=(100, *[1] * 10))))
+def test_rate_covers_last_ten_seconds():
+    view = view_of(snapshot(commands=Commands(per_second=(100, *[1] * 10))))
     assert view.totals.rate_per_s == 1.0
 
 
-def test_stores_are_as_slow_as_the_slowest_that_asks():
-    """None before anybody has."""
+def test_store_latency_is_the_slowest_ping():
     first = snapshot(1, services=(ServiceSnapshot(name="redis", state="ready", ok=True, took_ms=0.4),))
     second = snapshot(2, services=(ServiceSnapshot(name="redis", state="ready", ok=True, took_ms=90.0),))
-    assert (seen(first, second).totals.redis_ms, seen(first).totals.mongo_ms) == (90.0, None)
+    assert (view_of(first, second).totals.redis_ms, view_of(first).totals.mongo_ms) == (90.0, None)
 
 
-def test_presence_is_told_by_age_alone():
-    """Up, silent, gone without a word, or of another version."""
+def test_presence_depends_on_age_and_version():
     reports = [
         ProcessReport("a:1", snapshot(1), 0.9),
         ProcessReport("a:2", snapshot(2), 4.2),
@@ -121,14 +116,13 @@ def test_presence_is_told_by_age_alone():
     assert [process.presence for process in view.processes] == ["up", "silent", "strange", "gone"]
     assert view.runs
     assert view.troubles == (
-        "a:2 has said nothing for 4 s",
-        "a:4 is of another version of botctl, and cannot be read",
-        "a:3 (bot) has ended without a word, 12 s ago",
+        "a:2 has sent nothing for 4 s",
+        "a:4 runs another version of botctl, so its numbers cannot be read",
+        "a:3 (bot) ended unexpectedly 12 s ago",
     )
 
 
-def test_who_has_gone_counts_no_more():
-    """It is named with what it was, and nothing of it is in the numbers, services, shards or jobs."""
+def test_gone_process_is_named_but_not_counted():
     dead = snapshot(
         2,
         connections=7,
@@ -144,34 +138,31 @@ def test_who_has_gone_counts_no_more():
     assert (gone.roles, gone.version, gone.uptime_s, gone.connections) == (("bot",), "1", None, 0)
 
 
-def test_a_crash_loop_does_not_fill_the_screen():
-    """The newest three that have gone are shown, the others are counted."""
+def test_only_newest_three_gone_processes_are_shown():
     crashed = [ProcessReport(f"a:{pid}", snapshot(pid), 60.0 - pid) for pid in range(1, 11)]
     view = reduce("dice", [*crashed, ProcessReport("a:99", snapshot(99), 0.5)], AT)
     assert [process.proc for process in view.processes] == ["a:99", "a:10", "a:9", "a:8"]
     assert (view.gone, len(view.troubles)) == (10, 4)
-    assert view.troubles[-1] == "and 7 more have ended so in the last minute"
-    assert reduce("dice", crashed[:4], AT).troubles[-1] == "and 1 more has ended so in the last minute"
+    assert view.troubles[-1] == "7 more ended unexpectedly in the last minute"
+    assert reduce("dice", crashed[:4], AT).troubles[-1] == "1 more ended unexpectedly in the last minute"
 
 
-def test_who_fell_silent_before_redis_started_is_no_news():
-    """It could tell nobody that it ends; who has told this Redis of itself, and goes without a word, is news."""
+def test_report_from_before_redis_started_is_not_current():
     silent, gone, up = (ProcessReport("a:1", snapshot(1), age_s) for age_s in (5.0, 30.0, 0.5))
-    assert [one.is_news(4) for one in (silent, gone, up)] == [False, False, True]
-    assert [one.is_news(0) for one in (silent, gone, up)] == [False, False, True]
-    assert [one.is_news(40) for one in (silent, gone, up)] == [True, True, True]
+    assert [report.is_current(4) for report in (silent, gone, up)] == [False, False, True]
+    assert [report.is_current(0) for report in (silent, gone, up)] == [False, False, True]
+    assert [report.is_current(40) for report in (silent, gone, up)] == [True, True, True]
 
 
-def test_nothing_runs_when_all_have_gone():
-    """And when there never was any."""
+def test_view_without_live_process_does_not_run():
     assert not reduce("dice", [ProcessReport("a:3", snapshot(3), 11.0)], AT).runs
     assert not reduce("dice", [], AT).runs
-    assert ProcessReport("a:4", None, 0.2).presence is Presence.STRANGE
+    assert ProcessReport("a:4", None, 0.2).presence is Presence.INCOMPATIBLE
 
 
-def test_all_is_well():
-    """Ready, answered or not yet asked; jobs that were cancelled at a stop are no trouble."""
-    view = seen(
+def test_healthy_bot_has_no_troubles():
+    """Services are ready, and answered or were not pinged yet. A job that was cancelled at a stop is no trouble."""
+    view = view_of(
         snapshot(
             services=(
                 ServiceSnapshot(name="redis", state="ready", ok=True),
@@ -188,9 +179,9 @@ def test_all_is_well():
     assert all(service.well for service in view.services)
 
 
-def test_every_trouble_has_a_sentence():
-    """Services first, then shards, jobs and pace."""
-    view = seen(
+def test_each_trouble_is_a_sentence():
+    """Services come first, then shards, jobs and delays."""
+    view = view_of(
         snapshot(
             services=(
                 ServiceSnapshot(name="mongo", state="ready", ok=False, detail="no answer in 2 s"),
@@ -198,7 +189,7 @@ def test_every_trouble_has_a_sentence():
             ),
             shards=(ShardSnapshot(id=3, state="disconnected"),),
             jobs=(
-                JobSnapshot(name="deaf", schedule="x", running=True, stubborn=True, last_run="T"),
+                JobSnapshot(name="hangs", schedule="x", running=True, stubborn=True, last_run="T"),
                 JobSnapshot(name="trim", schedule="x", outcome="failed", last_run="T"),
             ),
             lag_ms=1400.0,
@@ -209,32 +200,30 @@ def test_every_trouble_has_a_sentence():
         "mongo of alpha:1: no answer in 2 s",
         "bot of alpha:1 is degraded: the gateway is disconnected",
         "shard 3 of alpha:1 is disconnected",
-        "the job deaf, begun at T, does not heed its cancellation and goes on",
-        "the job trim, begun at T, came out as failed",
+        "the job hangs, started at T, ignores its cancellation and goes on",
+        "the job trim, started at T, ended as failed",
         "alpha:1 was blocked for 1.4 s in the last minute",
         "alpha:1 has dropped 12 events, because a reader is too slow",
     )
 
 
-def test_a_job_is_told_once_by_who_saw_it_last():
+def test_job_is_taken_from_its_newest_record():
     """All processes read the same records, at different moments."""
     old = JobSnapshot(name="trim", schedule="x", outcome="failed", last_run="2026-01-01T00:00:00.000Z")
     new = JobSnapshot(name="trim", schedule="x", outcome="ok", last_run="2026-01-02T00:00:00.000Z")
-    assert seen(snapshot(1, jobs=(new,)), snapshot(2, jobs=(old,))).jobs == (new,)
+    assert view_of(snapshot(1, jobs=(new,)), snapshot(2, jobs=(old,))).jobs == (new,)
 
 
-def test_the_last_commands_of_all_newest_first():
-    """Only so many."""
+def test_last_commands_are_merged_newest_first():
     one = snapshot(1, commands=Commands(last=tuple(command(f"2026-01-02T03:04:{s:02}.000Z") for s in range(0, 60, 2))))
     two = snapshot(2, commands=Commands(last=tuple(command(f"2026-01-02T03:04:{s:02}.000Z") for s in range(1, 60, 2))))
-    last = seen(one, two).last
-    assert len(last) == LAST
-    assert [each.at[17:19] for each in last[:3]] == ["59", "58", "57"]
+    last = view_of(one, two).last
+    assert len(last) == MAX_LAST
+    assert [command_.at[17:19] for command_ in last[:3]] == ["59", "58", "57"]
 
 
-def test_shards_are_in_order_whoever_has_them():
-    """By number."""
-    view = seen(
+def test_shards_are_sorted_by_number():
+    view = view_of(
         snapshot(1, shards=(ShardSnapshot(id=2, state="ready"),)),
         snapshot(2, shards=(ShardSnapshot(id=0, state="ready"),)),
     )

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.contracts.throttle import parse
-from botctl.ratelimit.gcra import US_PER_S, GcraRate, decide, rate, state_of
-from botctl.ratelimit.lua_script import ScriptResult, answers, arguments
+from botctl.ratelimit.gcra import US_PER_S, GcraRate, current_state, decide, rate
+from botctl.ratelimit.lua_script import ScriptResult, build_arguments, parse_reply
 
 _TEXTS = st.sampled_from(
     ["5/10s per user", "1/1s per user", "7/10s per user", "3/1m burst 9 per user", "1000/1s burst 1 per user"]
@@ -36,7 +36,7 @@ def test_no_window_admits_more_than_burst_plus_refill(text, gaps_us):
 
 @given(_TEXTS, st.lists(st.integers(0, 3 * US_PER_S), max_size=30))
 def test_retry_after_is_exact(text, gaps_us):
-    """Refused up to one microsecond before, let in at the microsecond."""
+    """Denied up to one microsecond before, allowed at the microsecond."""
     (limit,) = parse(text)
     now, tat = 1_000_000, 0
     for gap in gaps_us:
@@ -50,14 +50,13 @@ def test_retry_after_is_exact(text, gaps_us):
 
 
 @given(_TEXTS)
-def test_a_subject_that_waits_long_enough_has_its_whole_burst_again(text):
+def test_whole_burst_is_back_after_a_long_wait(text):
     (limit,) = parse(text)
     full = limit.burst * rate(limit).interval_us
     assert len(run(limit, [0] * (limit.burst + 3) + [full] + [0] * (limit.burst + 3))) == 2 * limit.burst
 
 
-def test_a_loosened_limit_frees_at_once():
-    """An hour's penalty of the old limit does not outlive it."""
+def test_loosened_limit_acts_at_once():
     now = 10 * US_PER_S
     old, new = rate(parse("1/1h per user")[0]), rate(parse("5/10s per user")[0])
     tat = decide(0, now, old).tat_us
@@ -78,38 +77,37 @@ def test_rates_are_whole_microseconds_rounded_up(text, expected):
     assert rate(parse(text)[0]) == expected
 
 
-def test_the_plan_of_a_batch_names_each_key_once():
+def test_script_arguments_name_each_key_once():
     a, b = GcraRate(1, 2), GcraRate(3, 4)
-    assert arguments([[("x", a), ("y", b)], [], [("y", b)]]) == (["x", "y"], "[[1,1,2,2,3,4],[],[2,3,4]]")
-    assert answers([0, 0, 2, 17]) == [ScriptResult(-1, 0), ScriptResult(1, 17)]
+    assert build_arguments([[("x", a), ("y", b)], [], [("y", b)]]) == (["x", "y"], "[[1,1,2,2,3,4],[],[2,3,4]]")
+    assert parse_reply([0, 0, 2, 17]) == [ScriptResult(-1, 0), ScriptResult(1, 17)]
 
 
 @given(_TEXTS, st.lists(st.integers(0, 3 * US_PER_S), max_size=30), st.integers(0, 12 * US_PER_S))
-def test_a_standing_is_what_comes_true(text, gaps_us, pause_us):
-    """As many as are left are let in at once, the next after the wait; and full is the whole burst again."""
+def test_current_state_predicts_the_decisions(text, gaps_us, pause_us):
+    """The calls that are left are allowed at once, the next one after the wait, and the whole burst when full."""
     (limit,) = parse(text)
-    each, tat, now = rate(limit), 0, 1_700_000_000 * US_PER_S
+    gcra_rate, tat, now = rate(limit), 0, 1_700_000_000 * US_PER_S
     for gap in gaps_us:
         now += gap
-        tat = decide(tat, now, each).tat_us
+        tat = decide(tat, now, gcra_rate).tat_us
     now += pause_us
-    left, retry_after_us, full_in_us = state_of(tat, now, each)
+    left, retry_after_us, full_in_us = current_state(tat, now, gcra_rate)
     assert 0 <= left <= limit.burst
     assert (retry_after_us == 0) == (left > 0)
-    assert state_of(tat, now + full_in_us, each) == (limit.burst, 0, 0)
-    assert full_in_us == 0 or state_of(tat, now + full_in_us - 1, each).left == limit.burst - 1
+    assert current_state(tat, now + full_in_us, gcra_rate) == (limit.burst, 0, 0)
+    assert full_in_us == 0 or current_state(tat, now + full_in_us - 1, gcra_rate).left == limit.burst - 1
     if left == 0:
-        assert state_of(tat, now + retry_after_us, each).left == 1
-        assert state_of(tat, now + retry_after_us - 1, each).left == 0
+        assert current_state(tat, now + retry_after_us, gcra_rate).left == 1
+        assert current_state(tat, now + retry_after_us - 1, gcra_rate).left == 0
     for _ in range(left):
-        wait_us, tat = decide(tat, now, each)
+        wait_us, tat = decide(tat, now, gcra_rate)
         assert wait_us == 0
-    assert decide(tat, now, each).retry_after_us > 0
+    assert decide(tat, now, gcra_rate).retry_after_us > 0
 
 
-def test_a_standing_under_a_limit_that_was_loosened_is_all_used_up_and_no_longer():
-    """As the limiter decides it."""
+def test_current_state_of_loosened_limit_is_used_up():
     now = 10 * US_PER_S
     old, new = rate(parse("1/1h per user")[0]), rate(parse("5/10s per user")[0])
     tat = decide(0, now, old).tat_us
-    assert state_of(tat, now, new) == (0, 2 * US_PER_S, 10 * US_PER_S)
+    assert current_state(tat, now, new) == (0, 2 * US_PER_S, 10 * US_PER_S)

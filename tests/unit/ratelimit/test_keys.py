@@ -1,4 +1,4 @@
-"""The names of rate limits in Redis, and the subjects that people name."""
+"""The Redis keys of rate limits, and the subjects that operators name."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from botctl.core.contracts.throttle import Scope, parse
 from botctl.ratelimit import keys
-from botctl.ratelimit.keys import Key, Subject, named, prefix, read, shown, subject_of
+from botctl.ratelimit.keys import Key, Subject, display_name, name_limits, parse_key, parse_subject, state_prefix
 
 _POLICIES = st.text(alphabet="ab:%3A .user-2*[é", min_size=1, max_size=15) | st.sampled_from(["user:user:9", "%3A"])
 _LIMITS = st.sampled_from([f"{scope}{nth}" for scope in Scope for nth in ("", "-2", "-8")])
@@ -14,21 +14,23 @@ _SUBJECTS = st.from_regex(r"[0-9]{1,4}(-[0-9]{1,4})?|2001:db8::/64|dm-[0-9]{1,4}
 
 
 @given(_POLICIES, _LIMITS, _SUBJECTS)
-def test_read_is_the_inverse_of_prefix(policy, limit, subject):
-    """Also of policies with colons (components), of scopes within their names, and of IPv6 addresses."""
-    assert read("bot", f"{prefix('bot', policy, limit)}{subject}".encode()) == Key(shown(policy), limit, subject)
+def test_parse_key_is_the_inverse_of_state_prefix(policy, limit, subject):
+    """Also with colons in the policy (components), scopes in its name, and IPv6 addresses."""
+    assert parse_key("bot", f"{state_prefix('bot', policy, limit)}{subject}".encode()) == Key(
+        display_name(policy), limit, subject
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["policies", "resets", "hour:498738", "", "roll", "roll:user", "roll:nobody:9", "\udcff"]
+    "name", ["policies", "resets", "hour:498738", "", "roll", "roll:user", "roll:nothing:9", "\udcff"]
 )
-def test_other_keys_are_none(name):
-    assert read("bot", f"{keys.base('bot')}{name}".encode(errors="surrogateescape")) is None
+def test_other_keys_are_not_parsed(name):
+    assert parse_key("bot", f"{keys.bot_prefix('bot')}{name}".encode(errors="surrogateescape")) is None
 
 
-def test_limits_are_numbered_from_the_second_of_a_scope_on():
+def test_second_limit_of_a_scope_gets_a_number():
     limits = parse("1/1s per user, 9/1h per guild, 5/1h per user, 1/1d per user")
-    assert [name for name, _ in named(limits)] == ["user", "guild", "user-2", "user-3"]
+    assert [name for name, _ in name_limits(limits)] == ["user", "guild", "user-2", "user-3"]
 
 
 @pytest.mark.parametrize(
@@ -43,19 +45,19 @@ def test_limits_are_numbered_from_the_second_of_a_scope_on():
         ("global:all", Subject(Scope.GLOBAL, "all")),
     ],
 )
-def test_a_subject_as_a_person_names_it(text, expected):
-    assert subject_of(text) == expected
+def test_subject_is_parsed(text, expected):
+    assert parse_subject(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "9", "user", "user:", "nobody:9", "global:9", "USER:9", "x" * 500])
-def test_nobody_is_a_sentence(text):
+@pytest.mark.parametrize("text", ["", "9", "user", "user:", "nothing:9", "global:9", "USER:9", "x" * 500])
+def test_unknown_subject_raises_with_known_subjects(text):
     with pytest.raises(ValueError, match="known are user:…, member:…") as caught:
-        subject_of(text)
+        parse_subject(text)
     assert len(str(caught.value)) < 250
 
 
 @pytest.mark.parametrize(
-    ("key", "has"),
+    ("key", "owned"),
     [
         (Key("roll", "user", "9"), True),
         (Key("roll", "user-2", "9"), True),
@@ -68,10 +70,10 @@ def test_nobody_is_a_sentence(text):
         (Key("roll", "channel", "9"), False),
     ],
 )
-def test_a_user_is_also_the_member_and_the_person_in_direct_messages(key, has):
-    assert Subject(Scope.USER, "9").has(key) is has
+def test_user_owns_keys_in_guilds_and_direct_messages(key, owned):
+    assert Subject(Scope.USER, "9").owns(key) is owned
 
 
-def test_a_guild_is_not_its_members():
-    assert Subject(Scope.GUILD, "7").has(Key("roll", "guild", "7"))
-    assert not Subject(Scope.GUILD, "7").has(Key("roll", "member", "7-9"))
+def test_guild_does_not_own_keys_of_members():
+    assert Subject(Scope.GUILD, "7").owns(Key("roll", "guild", "7"))
+    assert not Subject(Scope.GUILD, "7").owns(Key("roll", "member", "7-9"))

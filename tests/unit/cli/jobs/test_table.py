@@ -15,7 +15,7 @@ from botctl.core.contracts.jobs import JobRecord, MissedPolicy, RunResult
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, ExitCode
 from botctl.jobs.admin import JobStatus, RunReport
-from tests.support.jobs import make
+from tests.support.jobs import make_job
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 RECORD = JobRecord(name="tidy", schedule="every 1m", missed=MissedPolicy.ONCE, next_due=NOW + timedelta(minutes=5))
@@ -26,7 +26,7 @@ async def tidy() -> None:
     """Put things in order."""
 
 
-JOB = make(tidy)
+JOB = make_job(tidy)
 
 
 def shown(*lines: JobStatus) -> list[str]:
@@ -43,7 +43,7 @@ def shown(*lines: JobStatus) -> list[str]:
         (RAN, "tidy every 1m in 5 min 40 s ago ok 12 ms 7"),
         (replace(RAN, paused=True), "tidy every 1m paused 40 s ago ok 12 ms 7"),
         (replace(RAN, run="1", took_ms=None), "tidy every 1m in 5 min 40 s ago running 7"),
-        (replace(RAN, run="1", took_ms=None, stubborn=True), "tidy every 1m in 5 min 40 s ago stubborn 7"),
+        (replace(RAN, run="1", took_ms=None, unresponsive=True), "tidy every 1m in 5 min 40 s ago stubborn 7"),
         (replace(RAN, next_due=NOW - timedelta(hours=3)), "tidy every 1m due for 3 h 40 s ago ok 12 ms 7"),
         (
             replace(RAN, outcome=RunResult.FAILED, error_id="abcd2345"),
@@ -117,7 +117,7 @@ def test_who_schedules_is_named_as_far_as_it_is_known(holder, said):
     [
         (
             RunReport(
-                "1", RunResult.TIMEOUT, here=True, stubborn=True, detail="it was cancelled after 5 s and goes on"
+                "1", RunResult.TIMEOUT, here=True, unresponsive=True, detail="it was cancelled after 5 s and goes on"
             ),
             ExitCode.FAILED,
             "tidy took too long: it was cancelled after 5 s and goes on.",

@@ -20,10 +20,10 @@ DONE = {"name": "0001_a", "direction": "up", "took_ms": 7}
 
 def end(error: Exception | None, *, as_json: bool, did: bool = True) -> None:
     with suppress(Exception), Doing(as_json=as_json) as view:
-        view.waits("process 7 on vps does migrations: waiting.")
+        view.waiting("process 7 on vps runs migrations: waiting.")
         if did:
-            view.begins(FILE, Direction.UP)
-            view.ended(FILE, Direction.UP, 7)
+            view.started(FILE, Direction.UP)
+            view.finished(FILE, Direction.UP, 7)
         if error:
             raise error
 
@@ -53,6 +53,6 @@ def test_for_people_each_is_told_when_it_is_done_and_who_is_waited_for(capsys):
     end(None, as_json=False)
     said = capsys.readouterr()
     assert said.out == "✓ 0001_a applied in 7 ms\n"
-    assert said.err == "process 7 on vps does migrations: waiting.\n"
+    assert said.err == "process 7 on vps runs migrations: waiting.\n"
     end(None, as_json=False, did=False)
     assert capsys.readouterr().out == "Nothing to do.\n"

@@ -177,7 +177,7 @@ def test_processes_are_told_apart_as_briefly_as_possible():
     two = view(
         processes=(
             process(1, "a.example.org"),
-            Process(proc="b.example.org:2", presence=Presence.STRANGE, age_s=0.1),
+            Process(proc="b.example.org:2", presence=Presence.INCOMPATIBLE, age_s=0.1),
             Process(proc="b.example.org:3", presence=Presence.GONE, age_s=12.0, roles=("bot", "jobs")),
         ),
         services=(),

@@ -25,5 +25,5 @@ def test_a_place_in_words():
 
 
 def test_nobody_is_a_usage_error():
-    with pytest.raises(UsageError, match="nobody's limit"):
+    with pytest.raises(UsageError, match="not a subject of rate limits"):
         _subject("bob")
