@@ -23,7 +23,7 @@ from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.oauth import Grants
 from botctl.sandbox.model.tokens import new_bot_token
 from botctl.sandbox.model.world import Channel, Guild, Member, Message, World
-from botctl.sandbox.storage.attachments import Files
+from botctl.sandbox.storage.attachments import AttachmentStore
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Sandbox:
         world: World,
         access: Access,
         *,
-        files: Files | None = None,
+        files: AttachmentStore | None = None,
         limits: Limits | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -52,7 +52,7 @@ class Sandbox:
         self.world = world
         self.url = world.url
         self.access = access
-        self.files = files or Files(None)
+        self.files = files or AttachmentStore(None)
         self.limiter = RateLimiter(limits or Limits())
         self.book = InteractionStore(self.limiter)
         self.sessions = Sessions(self, self.limiter)
@@ -127,12 +127,12 @@ class Sandbox:
             return
         if not session.carries(guild.id):
             return
-        if member_requests.for_all(request):
+        if member_requests.wants_all(request):
             if not session.intents & GUILD_MEMBERS:
                 return
             bot, now_s = session.application_id, self.clock.monotonic()
             if wait_s := self.limiter.wait_s("all_members", bot, guild.id, now_s=now_s):
-                meta = {"guild_id": guild.id, **member_requests.nonce(request)}
+                meta = {"guild_id": guild.id, **member_requests.echoed_nonce(request)}
                 yield "RATE_LIMITED", {"opcode": MEMBERS, "retry_after": wait_s, "meta": meta}
                 return
         for chunk in member_requests.chunks(self.world, guild, request, presences=bool(session.intents & PRESENCES)):
@@ -210,7 +210,7 @@ class Sandbox:
         for bot in self._bots(guild):
             blind = self._blind.get((guild.id, bot.user_id), set())
             for channel in [guild.channels[one] for one in blind if one in guild.channels]:
-                if permissions.sees(self.world, guild, bot, channel):
+                if permissions.can_see(self.world, guild, bot, channel):
                     self._channel_event("CHANNEL_UPDATE", guild, bot, channel)
 
     def guild_joined(self, guild: Guild, application_id: str | None = None) -> None:
@@ -243,7 +243,7 @@ class Sandbox:
 
     def _channel_event(self, event: str, guild: Guild, bot: Member, channel: Channel) -> None:
         blind = self._blind.setdefault((guild.id, bot.user_id), set())
-        if event == "CHANNEL_DELETE" or permissions.sees(self.world, guild, bot, channel):
+        if event == "CHANNEL_DELETE" or permissions.can_see(self.world, guild, bot, channel):
             blind.discard(channel.id)
         else:
             blind.add(channel.id)
@@ -259,7 +259,7 @@ class Sandbox:
             return False
         if channel is None and not needs:
             return True
-        may = permissions.of(self.world, guild, bot, channel)
+        may = permissions.compute(self.world, guild, bot, channel)
         return bool((not needs or may & needs) and (channel is None or may & permission_bits.VIEW))
 
     # Building what is told
@@ -273,7 +273,7 @@ class Sandbox:
         bot = guild.members[session.application_id]
         shown = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
         self._blind[guild.id, bot.user_id] = {
-            one.id for one in guild.channels.values() if not permissions.sees(self.world, guild, bot, one)
+            one.id for one in guild.channels.values() if not permissions.can_see(self.world, guild, bot, one)
         }
         return {**payloads.guild_create(guild, bot, shown, self.world), "large": large}
 
@@ -305,5 +305,5 @@ class Sandbox:
 
     def _guilds(self, application_id: str, shard: tuple[int, int]) -> Iterator[Guild]:
         for one in self.world.guilds.values():
-            if application_id in one.members and snowflakes.in_shard(one.id, shard):
+            if application_id in one.members and snowflakes.is_in_shard(one.id, shard):
                 yield one

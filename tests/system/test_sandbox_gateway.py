@@ -427,9 +427,9 @@ async def test_a_category_is_seen_for_what_is_in_it(discord: Discord) -> None:
     guild = world.guilds[GUILD]
     category = world.add_channel(Channel("900000000000000303", GUILD, "Place", type=4))
     category.overwrites = {GUILD: Overwrite(GUILD, 0, deny=permission_bits.VIEW)}
-    assert not permissions.sees(world, guild, guild.members[BOT], category)
+    assert not permissions.can_see(world, guild, guild.members[BOT], category)
     guild.channels[GENERAL].parent_id = category.id
-    assert permissions.sees(world, guild, guild.members[BOT], category)
+    assert permissions.can_see(world, guild, guild.members[BOT], category)
 
 
 @pytest.mark.parametrize(("kept", "heard"), [(["BAN_MEMBERS"], True), (["VIEW_AUDIT_LOG"], True), ([], False)])

@@ -11,7 +11,7 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
@@ -211,7 +211,7 @@ async def test_without_its_permission_a_request_is_refused_and_with_it_not(disco
     role, everyone = guild_of(discord).roles[BOT_ROLE], guild_of(discord).roles[GUILD]
     for need in NEEDS:
         for lacking in need.lacking():
-            role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permission_bits.EVERYBODY & ~lacking
+            role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permission_bits.EVERYONE & ~lacking
             assert await refused(discord, need.method, need.path, need.body) == MISSING, need
         role.permissions = NOT_ADMIN
         await done(discord, need.method, need.path, need.body)
@@ -316,9 +316,9 @@ async def test_a_timeout_lasts_28_days_at_most_and_ends_by_the_clock(discord: Di
     assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until(28.1)) == (400, 50035)
     await done(discord, "PATCH", f"{G}/members/{CAT}", until(27.9))
     member, world = guild_of(discord).members[CAT], discord.sandbox.world
-    assert permissions.of(world, guild_of(discord), member) & permission_bits.SEND == 0
+    assert permissions.compute(world, guild_of(discord), member) & permission_bits.SEND == 0
     await discord.act("clock", advance_s=28 * 86_400)
-    assert permissions.of(world, guild_of(discord), member) & permission_bits.SEND
+    assert permissions.compute(world, guild_of(discord), member) & permission_bits.SEND
 
 
 async def test_overwrites_of_a_new_channel_are_those_that_the_bot_has(discord: Discord) -> None:
@@ -331,63 +331,69 @@ async def test_overwrites_of_a_new_channel_are_those_that_the_bot_has(discord: D
 
 # What comes of it
 
-DID: tuple[tuple[str, str, Any, list[str], Action | None], ...] = (
-    ("PATCH", G, {"name": "New"}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
-    ("POST", G + "/channels", {"name": "x"}, ["CHANNEL_CREATE"], Action.CHANNEL_CREATE),
-    ("PATCH", G + "/channels", [{"id": STAFF, "position": 9}], ["CHANNEL_UPDATE"], Action.CHANNEL_UPDATE),
-    ("POST", G + "/roles", {"name": "r"}, ["GUILD_ROLE_CREATE"], Action.ROLE_CREATE),
-    ("PATCH", f"{G}/roles/{LOW}", {"hoist": True}, ["GUILD_ROLE_UPDATE"], Action.ROLE_UPDATE),
-    ("PUT", f"{G}/members/{CAT}/roles/{LOW}", None, ["GUILD_MEMBER_UPDATE"], Action.MEMBER_ROLE_UPDATE),
-    ("DELETE", f"{G}/roles/{LOW}", None, ["GUILD_ROLE_DELETE"], Action.ROLE_DELETE),
-    ("PATCH", f"{G}/members/{CAT}", {"nick": "k"}, ["GUILD_MEMBER_UPDATE"], Action.MEMBER_UPDATE),
-    ("DELETE", f"{G}/members/{CAT}", None, ["GUILD_MEMBER_REMOVE"], Action.MEMBER_KICK),
-    ("PUT", f"{G}/bans/{BOB}", {}, ["GUILD_BAN_ADD", "GUILD_MEMBER_REMOVE"], Action.MEMBER_BAN_ADD),
-    ("DELETE", f"{G}/bans/{BOB}", None, ["GUILD_BAN_REMOVE"], Action.MEMBER_BAN_REMOVE),
-    ("POST", G + "/prune", {"days": 1}, [], Action.MEMBER_PRUNE),
-    ("POST", G + "/emojis", {"name": "hello", "image": PNG}, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_CREATE),
-    ("PATCH", f"{G}/emojis/{EMOJI}", {"name": "by"}, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_UPDATE),
-    ("DELETE", f"{G}/emojis/{EMOJI}", None, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_DELETE),
-    ("POST", f"/channels/{GENERAL}/invites", {}, ["INVITE_CREATE"], Action.INVITE_CREATE),
-    ("DELETE", f"/invites/{CODE}", None, ["INVITE_DELETE"], Action.INVITE_DELETE),
-    ("POST", G + "/auto-moderation/rules", WORDS, ["AUTO_MODERATION_RULE_CREATE"], Action.AUTO_MODERATION_RULE_CREATE),
+DID: tuple[tuple[str, str, Any, list[str], AuditAction | None], ...] = (
+    ("PATCH", G, {"name": "New"}, ["GUILD_UPDATE"], AuditAction.GUILD_UPDATE),
+    ("POST", G + "/channels", {"name": "x"}, ["CHANNEL_CREATE"], AuditAction.CHANNEL_CREATE),
+    ("PATCH", G + "/channels", [{"id": STAFF, "position": 9}], ["CHANNEL_UPDATE"], AuditAction.CHANNEL_UPDATE),
+    ("POST", G + "/roles", {"name": "r"}, ["GUILD_ROLE_CREATE"], AuditAction.ROLE_CREATE),
+    ("PATCH", f"{G}/roles/{LOW}", {"hoist": True}, ["GUILD_ROLE_UPDATE"], AuditAction.ROLE_UPDATE),
+    ("PUT", f"{G}/members/{CAT}/roles/{LOW}", None, ["GUILD_MEMBER_UPDATE"], AuditAction.MEMBER_ROLE_UPDATE),
+    ("DELETE", f"{G}/roles/{LOW}", None, ["GUILD_ROLE_DELETE"], AuditAction.ROLE_DELETE),
+    ("PATCH", f"{G}/members/{CAT}", {"nick": "k"}, ["GUILD_MEMBER_UPDATE"], AuditAction.MEMBER_UPDATE),
+    ("DELETE", f"{G}/members/{CAT}", None, ["GUILD_MEMBER_REMOVE"], AuditAction.MEMBER_KICK),
+    ("PUT", f"{G}/bans/{BOB}", {}, ["GUILD_BAN_ADD", "GUILD_MEMBER_REMOVE"], AuditAction.MEMBER_BAN_ADD),
+    ("DELETE", f"{G}/bans/{BOB}", None, ["GUILD_BAN_REMOVE"], AuditAction.MEMBER_BAN_REMOVE),
+    ("POST", G + "/prune", {"days": 1}, [], AuditAction.MEMBER_PRUNE),
+    ("POST", G + "/emojis", {"name": "hello", "image": PNG}, ["GUILD_EMOJIS_UPDATE"], AuditAction.EMOJI_CREATE),
+    ("PATCH", f"{G}/emojis/{EMOJI}", {"name": "by"}, ["GUILD_EMOJIS_UPDATE"], AuditAction.EMOJI_UPDATE),
+    ("DELETE", f"{G}/emojis/{EMOJI}", None, ["GUILD_EMOJIS_UPDATE"], AuditAction.EMOJI_DELETE),
+    ("POST", f"/channels/{GENERAL}/invites", {}, ["INVITE_CREATE"], AuditAction.INVITE_CREATE),
+    ("DELETE", f"/invites/{CODE}", None, ["INVITE_DELETE"], AuditAction.INVITE_DELETE),
+    (
+        "POST",
+        G + "/auto-moderation/rules",
+        WORDS,
+        ["AUTO_MODERATION_RULE_CREATE"],
+        AuditAction.AUTO_MODERATION_RULE_CREATE,
+    ),
     (
         "PATCH",
         f"{G}/auto-moderation/rules/{RULE}",
         {"name": "x"},
         ["AUTO_MODERATION_RULE_UPDATE"],
-        Action.AUTO_MODERATION_RULE_UPDATE,
+        AuditAction.AUTO_MODERATION_RULE_UPDATE,
     ),
     (
         "DELETE",
         f"{G}/auto-moderation/rules/{RULE}",
         None,
         ["AUTO_MODERATION_RULE_DELETE"],
-        Action.AUTO_MODERATION_RULE_DELETE,
+        AuditAction.AUTO_MODERATION_RULE_DELETE,
     ),
     (
         "POST",
         G + "/scheduled-events",
         MEETING,
         ["GUILD_SCHEDULED_EVENT_CREATE"],
-        Action.GUILD_SCHEDULED_EVENT_CREATE,
+        AuditAction.GUILD_SCHEDULED_EVENT_CREATE,
     ),
     (
         "PATCH",
         f"{G}/scheduled-events/{EVENT}",
         {"status": 2},
         ["GUILD_SCHEDULED_EVENT_UPDATE"],
-        Action.GUILD_SCHEDULED_EVENT_UPDATE,
+        AuditAction.GUILD_SCHEDULED_EVENT_UPDATE,
     ),
     (
         "DELETE",
         f"{G}/scheduled-events/{EVENT}",
         None,
         ["GUILD_SCHEDULED_EVENT_DELETE"],
-        Action.GUILD_SCHEDULED_EVENT_DELETE,
+        AuditAction.GUILD_SCHEDULED_EVENT_DELETE,
     ),
-    ("PUT", G + "/onboarding", {"mode": 1}, [], Action.ONBOARDING_UPDATE),
-    ("PATCH", G + "/widget", {"enabled": True}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
-    ("PUT", G + "/incident-actions", {"dms_disabled_until": SOON}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
+    ("PUT", G + "/onboarding", {"mode": 1}, [], AuditAction.ONBOARDING_UPDATE),
+    ("PATCH", G + "/widget", {"enabled": True}, ["GUILD_UPDATE"], AuditAction.GUILD_UPDATE),
+    ("PUT", G + "/incident-actions", {"dms_disabled_until": SOON}, ["GUILD_UPDATE"], AuditAction.GUILD_UPDATE),
     ("PATCH", "/users/@me", {"username": "other"}, ["USER_UPDATE"], None),
 )
 

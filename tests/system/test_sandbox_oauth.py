@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from botctl.sandbox.model.oauth import challenge_of
+from botctl.sandbox.model.oauth import s256_challenge
 from botctl.sandbox.model.tokens import client_secret
 from tests.support.discord import ANN, BOB, BOT, CAT, GUILD, SECRET, Discord, local_discord
 
@@ -149,7 +149,7 @@ async def test_a_code_is_good_once_for_its_application_its_address_and_ten_minut
 
 
 async def test_pkce_needs_the_verifier(discord: Discord) -> None:
-    said = {"code_challenge": challenge_of("correct horse"), "code_challenge_method": "S256"}
+    said = {"code_challenge": s256_challenge("correct horse"), "code_challenge_method": "S256"}
     by_code = {"grant_type": "authorization_code", "redirect_uri": BACK}
     code = (await allow(discord, **said))["code"]
     assert "code_verifier" in (await token(discord, **by_code, code=code))[1]["error_description"]

@@ -16,7 +16,7 @@ from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.console.client import SandboxClient
 from botctl.sandbox.console.recording import Renaming, events, read, requests, shown
 from botctl.sandbox.model.oauth import Grant
-from botctl.sandbox.model.redaction import MARK
+from botctl.sandbox.model.redaction import PLACEHOLDER
 from botctl.sandbox.model.tokens import client_secret
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, SECRET, TOKEN, Bot, Discord, local_discord
 from tests.support.waiting import until
@@ -83,10 +83,10 @@ async def test_a_recording_has_all_that_was_said_and_no_secret() -> None:
     found = read(text)
     events = [one["sent"]["t"] for one in found if "sent" in one]
     assert [name for name in events if name][:3] == ["READY", "GUILD_CREATE", "INTERACTION_CREATE"]
-    assert next(one["heard"] for one in found if "heard" in one)["d"]["token"] == MARK
+    assert next(one["heard"] for one in found if "heard" in one)["d"]["token"] == PLACEHOLDER
     calls = [f"{one['rest']['method']} {one['rest']['path']} {one['rest']['status']}" for one in found if "rest" in one]
     assert f"POST /api/v10/channels/{GENERAL}/messages 200" in calls
-    assert any(one.startswith("POST /api/v10/interactions/") and MARK in one for one in calls)
+    assert any(one.startswith("POST /api/v10/interactions/") and PLACEHOLDER in one for one in calls)
     assert found[-1]["bot"] == ""  # a web application, not a bot
 
 
@@ -201,7 +201,7 @@ async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest
 def test_what_begins_a_session_or_had_a_secret_is_not_told_again() -> None:
     sent = [
         {"op": 0, "t": "READY", "d": {}},
-        {"op": 0, "t": "INTERACTION_CREATE", "d": {"token": MARK}},
+        {"op": 0, "t": "INTERACTION_CREATE", "d": {"token": PLACEHOLDER}},
         {"op": 11, "t": None, "d": None},
         {"op": 0, "t": "TYPING_START", "d": {"user_id": "1"}},
     ]

@@ -14,7 +14,7 @@ Json = dict[str, Any]
 _KEPT = 1000  # entries of a guild; the oldest go first
 
 
-class Action(IntEnum):
+class AuditAction(IntEnum):
     """Discord: Audit Logs resource > Audit Log Events."""
 
     GUILD_UPDATE = 1
@@ -68,7 +68,7 @@ def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
     sandbox.changed()
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:
+def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:
     """What differs, as ``changes`` of an entry; a key that one side lacks has no value there."""
     return [
         {"key": key}

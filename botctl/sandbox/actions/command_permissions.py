@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.actions.audit_log import Action, changed, record
-from botctl.sandbox.model.commands.permissions import checked, shown
+from botctl.sandbox.actions.audit_log import AuditAction, diff, record
+from botctl.sandbox.model.commands.permissions import parse_overwrites, payload
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry
 from botctl.sandbox.server import Sandbox
 
@@ -14,16 +14,16 @@ Json = dict[str, Any]
 
 def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, said: list[Json], *, by: str) -> Json:
     """Replace the overwrites of a command, as the person ``by`` may; raises 50035."""
-    wanted = checked(said)
+    wanted = parse_overwrites(said)
     there = app.command_permissions.setdefault(guild.id, {})
     before = {one["id"]: one for one in there.get(target_id, [])}
     there[target_id] = wanted
     if not wanted:
         del there[target_id]
     after = {one["id"]: one for one in wanted}
-    made = shown(app, guild.id, target_id)
+    made = payload(app, guild.id, target_id)
     sandbox.emit("APPLICATION_COMMAND_PERMISSIONS_UPDATE", made, guild.id, application_id=app.id)
-    action, options = Action.APPLICATION_COMMAND_PERMISSION_UPDATE, {"application_id": app.id}
+    action, options = AuditAction.APPLICATION_COMMAND_PERMISSION_UPDATE, {"application_id": app.id}
     entry_id = sandbox.world.new_id()
-    record(sandbox, guild, GuildAuditEntry(entry_id, by, action, target_id, changed(before, after), options=options))
+    record(sandbox, guild, GuildAuditEntry(entry_id, by, action, target_id, diff(before, after), options=options))
     return made

@@ -16,7 +16,7 @@ from botctl.sandbox.server import Sandbox
 Json = dict[str, Any]
 
 
-def ask(
+def dispatch_interaction(
     sandbox: Sandbox,
     who: ActingUser,
     application_id: str,
@@ -33,7 +33,7 @@ def ask(
     """
     world, guild_id = sandbox.world, who.guild.id if who.guild else ""
     app = world.applications.get(application_id)
-    if app is None or not _listening(sandbox, app, guild_id):
+    if app is None or not _is_reachable(sandbox, app, guild_id):
         raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
     if who.guild is not None and app.id not in who.guild.members:
         raise Unreachable(f"{app.name} is not in {who.guild.name} any more.")
@@ -57,7 +57,7 @@ def ask(
     return opened
 
 
-def _listening(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
+def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
     """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
     now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.book.deadlines.response_s
     return any(
@@ -82,11 +82,11 @@ def _payload(world: World, who: ActingUser, app: Application, opened: Interactio
         "attachment_size_limit": drafts.UPLOAD_MAX_BYTES,
     }
     if who.guild is None or who.member is None:
-        return {**common, **_direct(world, who, app)}
+        return {**common, **_dm_fields(world, who, app)}
     guild, may = who.guild, who.may(world)
     bot = guild.members[app.id]
     for channel_id, shown in data.get("resolved", {}).get("channels", {}).items():
-        shown["app_permissions"] = str(permissions.of(world, guild, bot, world.channels[channel_id]))
+        shown["app_permissions"] = str(permissions.compute(world, guild, bot, world.channels[channel_id]))
     return {
         **common,
         "guild_id": guild.id,
@@ -94,13 +94,13 @@ def _payload(world: World, who: ActingUser, app: Application, opened: Interactio
         "channel": payloads.partial_channel(who.channel, may),
         "member": payloads.invoking_member(who.member, may, world),
         "guild_locale": guild.locale,
-        "app_permissions": str(permissions.of(world, guild, bot, who.channel)),
+        "app_permissions": str(permissions.compute(world, guild, bot, who.channel)),
         "authorizing_integration_owners": {"0": guild.id},
         "context": registration.GUILD_CONTEXT,
     }
 
 
-def _direct(world: World, who: ActingUser, app: Application) -> Json:
+def _dm_fields(world: World, who: ActingUser, app: Application) -> Json:
     """What an interaction in a DM has: the user, and no guild."""
     return {
         "channel": payloads.direct_channel(who.channel, world, viewer=app.id),

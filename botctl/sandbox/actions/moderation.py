@@ -15,11 +15,11 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Message, Overwrit
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_HEARS_OF_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
-TIMEOUT_MOST = timedelta(days=28)  # Discord: Modify Guild Member
+_SEES_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
+TIMEOUT_MAX = timedelta(days=28)  # Discord: Modify Guild Member
 
 
-def remove(sandbox: Sandbox, guild: Guild, member: Member) -> None:
+def remove_member(sandbox: Sandbox, guild: Guild, member: Member) -> None:
     """``member`` is no longer in the guild. With a bot goes the role that was made for it."""
     del guild.members[member.user_id]
     for thread in guild.threads.values():
@@ -27,13 +27,13 @@ def remove(sandbox: Sandbox, guild: Guild, member: Member) -> None:
     if member.user_id in sandbox.world.applications:
         sandbox.emit("GUILD_DELETE", {"id": guild.id}, guild.id, application_id=member.user_id)
         for role in [one for one in guild.roles.values() if one.bot_id == member.user_id]:
-            drop_role(sandbox, guild, role)
+            delete_role(sandbox, guild, role)
     gone = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[member.user_id])}
     sandbox.emit("GUILD_MEMBER_REMOVE", gone, guild.id)
     sandbox.changed()
 
 
-def bot_joined(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
+def add_bot(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
     """A bot was added to the guild; the other bots hear of a new member."""
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(bot, sandbox.world), "guild_id": guild.id}, guild.id)
     guild.members[bot.user_id] = bot
@@ -45,22 +45,22 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
     world = sandbox.world
     guild.bans[user_id] = reason
     told = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
-    sandbox.emit("GUILD_BAN_ADD", told, guild.id, needs=_HEARS_OF_BANS)
+    sandbox.emit("GUILD_BAN_ADD", told, guild.id, needs=_SEES_BANS)
     if member := guild.members.get(user_id):
-        remove(sandbox, guild, member)
+        remove_member(sandbox, guild, member)
     if delete_s:
-        _forget(sandbox, guild, user_id, discord_time(world.clock.now() - timedelta(seconds=delete_s)))
+        _delete_messages_since(sandbox, guild, user_id, discord_time(world.clock.now() - timedelta(seconds=delete_s)))
     sandbox.changed()
 
 
 def unban(sandbox: Sandbox, guild: Guild, user_id: str) -> None:
     del guild.bans[user_id]
     gone = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
-    sandbox.emit("GUILD_BAN_REMOVE", gone, guild.id, needs=_HEARS_OF_BANS)
+    sandbox.emit("GUILD_BAN_REMOVE", gone, guild.id, needs=_SEES_BANS)
     sandbox.changed()
 
 
-def drop_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
+def delete_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     """The role goes, and with it what its members and the channels had of it."""
     del guild.roles[role.id]
     for member in guild.members.values():
@@ -73,7 +73,7 @@ def drop_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     sandbox.changed()
 
 
-def role_changed(sandbox: Sandbox, guild: Guild, role: Role) -> None:
+def emit_role_update(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
     sandbox.reveal(guild)
     sandbox.changed()
@@ -84,19 +84,19 @@ def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwri
     world = sandbox.world
     guild = world.guilds[channel.guild_id]
     bots = [guild.members[one] for one in world.applications if one in guild.members]
-    blind = [one for one in bots if not permissions.of(world, guild, one, channel)]
+    blind = [one for one in bots if not permissions.compute(world, guild, one, channel)]
     channel.overwrites = wanted
     for one in blind:
-        if permissions.of(world, guild, one, channel):
-            threads.sync(sandbox, one.user_id, channel)
-    channel_changed(sandbox, channel)
+        if permissions.compute(world, guild, one, channel):
+            threads.emit_list_sync(sandbox, one.user_id, channel)
+    emit_channel_update(sandbox, channel)
 
 
-def channel_changed(sandbox: Sandbox, channel: Channel) -> None:
+def emit_channel_update(sandbox: Sandbox, channel: Channel) -> None:
     sandbox.channel_event("CHANNEL_UPDATE", channel)
 
 
-def inactive(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
+def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
     """Whom a prune takes: people who neither came nor said or used anything in the last ``days``, and who have no role
     but those of ``roles``. Discord goes by when somebody was last seen; here, by what is left of what they did.
     """
@@ -119,23 +119,23 @@ def inactive(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -
     ]
 
 
-def timeout_end(said: str, now: datetime) -> str | None:
+def parse_timeout_end(said: str, now: datetime) -> str | None:
     """The end of a timeout as Discord writes it; None when it is no time, or further off than Discord allows."""
     try:
         end = datetime.fromisoformat(said)
     except ValueError:
         return None
     end = end if end.tzinfo else end.replace(tzinfo=now.tzinfo)
-    return discord_time(end.astimezone(now.tzinfo)) if end <= now + TIMEOUT_MOST else None
+    return discord_time(end.astimezone(now.tzinfo)) if end <= now + TIMEOUT_MAX else None
 
 
-def _forget(sandbox: Sandbox, guild: Guild, user_id: str, since: str) -> None:
+def _delete_messages_since(sandbox: Sandbox, guild: Guild, user_id: str, since: str) -> None:
     for channel in [*guild.channels.values(), *guild.threads.values()]:
         said = sandbox.world.messages.get(channel.id, {}).values()
-        purge(sandbox, channel, [one for one in said if one.author_id == user_id and one.timestamp >= since])
+        delete_messages(sandbox, channel, [one for one in said if one.author_id == user_id and one.timestamp >= since])
 
 
-def purge(sandbox: Sandbox, channel: Channel, gone: list[Message]) -> None:
+def delete_messages(sandbox: Sandbox, channel: Channel, gone: list[Message]) -> None:
     """Delete messages of one channel: as one event, where there are several."""
     for message in gone:
         sandbox.world.remove_message(message)

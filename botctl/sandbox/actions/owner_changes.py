@@ -10,7 +10,7 @@ from typing import Any
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, command_permissions, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import lookup, payloads, permission_bits
 from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Overwrite, discord_time
@@ -29,8 +29,8 @@ def edit_role(sandbox: Sandbox, said: Json) -> Json:
     granted = role.permissions if said.get("permissions") is None else int(said["permissions"])
     role.permissions = (granted | _bits(said, "allow")) & ~_bits(said, "deny")
     role.name = str(said.get("name") or role.name)
-    moderation.role_changed(sandbox, guild, role)
-    _note(sandbox, guild, Action.ROLE_UPDATE, role.id, changes=audit_log.changed(before, payloads.role(role)))
+    moderation.emit_role_update(sandbox, guild, role)
+    _record(sandbox, guild, AuditAction.ROLE_UPDATE, role.id, changes=audit_log.diff(before, payloads.role(role)))
     return {"id": role.id, "permissions": str(role.permissions)}
 
 
@@ -52,9 +52,9 @@ def set_overwrite(sandbox: Sandbox, said: Json) -> Json:
 def remove_member(sandbox: Sandbox, said: Json) -> Json:
     """``{"member", "kicked"?, "reason"?, "guild"?}``: the member leaves, or the owner kicks it."""
     guild, member = _member(sandbox, said)
-    moderation.remove(sandbox, guild, member)
+    moderation.remove_member(sandbox, guild, member)
     if said.get("kicked"):
-        _note(sandbox, guild, Action.MEMBER_KICK, member.user_id, reason=said.get("reason"))
+        _record(sandbox, guild, AuditAction.MEMBER_KICK, member.user_id, reason=said.get("reason"))
     return {"id": member.user_id}
 
 
@@ -62,7 +62,7 @@ def ban(sandbox: Sandbox, said: Json) -> Json:
     """``{"user", "reason"?, "delete_s"?, "guild"?}``: by the owner."""
     guild, user = lookup.guild(sandbox.world, said.get("guild")), lookup.user(sandbox.world, str(said["user"]))
     moderation.ban(sandbox, guild, user.id, said.get("reason"), int(said.get("delete_s") or 0))
-    _note(sandbox, guild, Action.MEMBER_BAN_ADD, user.id, reason=said.get("reason"))
+    _record(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=said.get("reason"))
     return {"id": user.id}
 
 
@@ -70,7 +70,7 @@ def unban(sandbox: Sandbox, said: Json) -> Json:
     """``{"user", "guild"?}``: by the owner."""
     guild, user = lookup.guild(sandbox.world, said.get("guild")), lookup.user(sandbox.world, str(said["user"]))
     moderation.unban(sandbox, guild, user.id)
-    _note(sandbox, guild, Action.MEMBER_BAN_REMOVE, user.id)
+    _record(sandbox, guild, AuditAction.MEMBER_BAN_REMOVE, user.id)
     return {"id": user.id}
 
 
@@ -81,8 +81,8 @@ def timeout(sandbox: Sandbox, said: Json) -> Json:
     end = sandbox.clock.now() + timedelta(seconds=seconds)
     member.timeout_until = discord_time(end) if seconds > 0 else None
     sandbox.member_changed(guild, member)
-    changes = audit_log.changed(before, payloads.partial_member(member))
-    _note(sandbox, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+    changes = audit_log.diff(before, payloads.partial_member(member))
+    _record(sandbox, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
     return {"id": member.user_id, "until": member.timeout_until}
 
 
@@ -92,18 +92,18 @@ def set_command_permissions(sandbox: Sandbox, said: Json) -> Json:
     for all.
     """
     world, guild = sandbox.world, lookup.guild(sandbox.world, said.get("guild"))
-    app = application(sandbox, said.get("bot"))
+    app = find_application(sandbox, said.get("bot"))
     listed = [
         {"id": key, "type": kind, "permission": bool(on)}
         for kind, found in (
-            (ROLE, {lookup.role(guild, key).id: on for key, on in _map(said, "roles")}),
-            (USER, {lookup.user(sandbox.world, key).id: on for key, on in _map(said, "members")}),
-            (CHANNEL, {_place(guild, key): on for key, on in _map(said, "channels")}),
+            (ROLE, {lookup.role(guild, key).id: on for key, on in _items(said, "roles")}),
+            (USER, {lookup.user(sandbox.world, key).id: on for key, on in _items(said, "members")}),
+            (CHANNEL, {_channel_id(guild, key): on for key, on in _items(said, "channels")}),
         )
         for key, on in found.items()
     ]
     wanted = said.get("command")
-    target = app.id if wanted is None else _command(app, guild, str(wanted))
+    target = app.id if wanted is None else _command_id(app, guild, str(wanted))
     made = command_permissions.put(sandbox, app, guild, target, listed, by=guild.owner_id)
     return {"id": target, "permissions": made["permissions"], "bot": world.users[app.id].name}
 
@@ -118,15 +118,15 @@ def _bits(said: Json, name: str) -> int:
     return permission_bits.bits(*(str(one) for one in said.get(name) or []))
 
 
-def _map(said: Json, name: str) -> list[tuple[str, Any]]:
+def _items(said: Json, name: str) -> list[tuple[str, Any]]:
     return list((said.get(name) or {}).items())
 
 
-def _place(guild: Guild, name: str) -> str:
+def _channel_id(guild: Guild, name: str) -> str:
     return all_channels(guild) if name == "all" else lookup.channel(guild, name).id
 
 
-def application(sandbox: Sandbox, name: str | None) -> Application:
+def find_application(sandbox: Sandbox, name: str | None) -> Application:
     """The one whose bot is called ``name``; the first one for None."""
     applications = sandbox.world.applications
     if name is None:
@@ -137,7 +137,7 @@ def application(sandbox: Sandbox, name: str | None) -> Application:
     return found
 
 
-def _command(app: Application, guild: Guild, name: str) -> str:
+def _command_id(app: Application, guild: Guild, name: str) -> str:
     there = (*app.commands.get(guild.id, {}).values(), *app.commands.get("", {}).values())
     for one in there:
         if name.removeprefix("/") == one["name"]:
@@ -145,10 +145,10 @@ def _command(app: Application, guild: Guild, name: str) -> str:
     raise UsageError(f"{app.name} has no command “{name}” here.")
 
 
-def _note(
+def _record(
     sandbox: Sandbox,
     guild: Guild,
-    action: Action,
+    action: AuditAction,
     target_id: str,
     *,
     changes: list[Json] | None = None,

@@ -14,16 +14,16 @@ from botctl.sandbox.model.world import Channel, Message, World
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_SILENT = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
+_WITHOUT_MESSAGES = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
 REPLY = 19  # Discord: Message resource > Message Types
 # A person or a bot may delete these; the others are Discord's own (Message Types > Deletable).
 DELETABLE = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 46})
-_ANSWERABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
+_REPLYABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
 
 
-def needed(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
+def required_permissions(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
     """The permissions that it takes to say ``made`` in ``channel``; raises 50008 where nobody can say anything."""
-    if channel.type in _SILENT:
+    if channel.type in _WITHOUT_MESSAGES:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
         "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES": True,
@@ -34,18 +34,18 @@ def needed(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
     return [name for name, really in wanted.items() if really]
 
 
-def check_answer(world: World, channel: Channel, message_id: str, may: int) -> Message | None:
+def check_reply(world: World, channel: Channel, message_id: str, may: int) -> Message | None:
     """The message that is answered, None when there is none; raises 160002, and 50035 for one that takes no answer."""
     if not may & permission_bits.HISTORY:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     found = world.message(channel.id, message_id)
-    if found is not None and found.type not in _ANSWERABLE:
+    if found is not None and found.type not in _REPLYABLE:
         words = "Cannot reply to a system message"
-        raise wrong_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", words)
+        raise invalid_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", words)
     return found if found is None or found.only_for is None else None
 
 
-def wrong_reference(code: str, words: str) -> ApiError:
+def invalid_reference(code: str, words: str) -> ApiError:
     return ApiError(
         400, 50035, "Invalid Form Body", {"message_reference": {"_errors": [{"code": code, "message": words}]}}
     )
@@ -56,7 +56,7 @@ def post(sandbox: Sandbox, channel: Channel, made: Draft, author_id: str, *, may
 
     ``may`` are the author's permissions there; ``more``: further fields of `Message`.
     """
-    threads.wake(sandbox, channel, may=may)
+    threads.unarchive(sandbox, channel, may=may)
     sandbox.keep(made)
     if channel.thread is not None and author_id in sandbox.world.guilds[channel.guild_id].members:
         threads.join(sandbox, channel, author_id)
@@ -71,7 +71,7 @@ def post(sandbox: Sandbox, channel: Channel, made: Draft, author_id: str, *, may
 def edit(sandbox: Sandbox, message: Message, made: Draft, *, may: int) -> Message:
     """Change a message; raises 50083 in an archived thread, and 160005 in a locked one. ``may`` as in `post`."""
     channel = sandbox.world.channels[message.channel_id]
-    threads.check_awake(channel)
+    threads.check_not_archived(channel)
     threads.check_unlocked(channel, may=may)
     sandbox.keep(made)
     return sandbox.repost(drafts.edit(sandbox.world, message, made))
@@ -91,7 +91,7 @@ def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
     sandbox.retract(message)
 
 
-def typing(sandbox: Sandbox, channel: Channel, user_id: str) -> None:
+def start_typing(sandbox: Sandbox, channel: Channel, user_id: str) -> None:
     """Tell that somebody writes (Discord: Gateway Events > Typing Start)."""
     world = sandbox.world
     event: Json = {"channel_id": channel.id, "user_id": user_id, "timestamp": int(world.clock.now().timestamp())}

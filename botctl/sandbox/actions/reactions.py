@@ -12,16 +12,16 @@ from botctl.sandbox.model.world import Message, World
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_KINDS_MOST = 20  # different emoji on one message
+_EMOJI_MAX = 20  # different emoji on one message
 _EMOJI_LENGTH = 20  # code points; a flag of a region has 7, a family 11
 _PICTURES = range(0x1F000, 0x1FB00)  # also the ones newer than Python's tables
-_ODD = frozenset(
+_OTHER_EMOJI = frozenset(
     "‼⁉↔▶◀↕↖↗↘↙↩↪⤴⤵◻◼◽◾〰\N{INFORMATION SOURCE}#*0123456789"
 )  # emoji that are no symbols for Unicode, and the keycaps
 _JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
 
 
-def key(world: World, said: str, guild_id: str, may: int) -> str:
+def parse_emoji(world: World, said: str, guild_id: str, may: int) -> str:
     """The emoji ``said`` (``👍`` or ``name:id``) as messages have it.
 
     Raises 10014, also for one of another guild that is not allowed there.
@@ -29,11 +29,11 @@ def key(world: World, said: str, guild_id: str, may: int) -> str:
     name, _, emoji_id = said.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
         if not is_emoji(said):
-            raise _unknown()
+            raise _unknown_emoji()
         return said
     home = next((one for one in world.guilds.values() if emoji_id in one.emojis), None)
     if home is None or (home.id != guild_id and not may & permission_bits.BITS["USE_EXTERNAL_EMOJIS"]):
-        raise _unknown()
+        raise _unknown_emoji()
     return f"{home.emojis[emoji_id].name}:{emoji_id}"
 
 
@@ -44,61 +44,63 @@ def is_emoji(said: str) -> bool:
     base = [one for one in said if ord(one) not in _JOINING]
     if base and all(one in "#*0123456789" for one in base):
         return said.endswith("\N{COMBINING ENCLOSING KEYCAP}") and len(base) == 1
-    return bool(base) and all(one in _ODD or ord(one) in _PICTURES or unicodedata.category(one) == "So" for one in base)
+    return bool(base) and all(
+        one in _OTHER_EMOJI or ord(one) in _PICTURES or unicodedata.category(one) == "So" for one in base
+    )
 
 
 def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, may: int) -> None:
     """Give a reaction; raises 50013, 30010, 50083. ``may``: the giver's permissions there."""
-    threads.check_awake(sandbox.world.channels[message.channel_id])
+    threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if not may & permission_bits.HISTORY or not (
         emoji in message.reactions or may & permission_bits.BITS["ADD_REACTIONS"]
     ):
         raise missing_permissions()
-    if emoji not in message.reactions and len(message.reactions) >= _KINDS_MOST:
-        raise ApiError(400, 30010, f"Maximum number of reactions reached ({_KINDS_MOST})")
+    if emoji not in message.reactions and len(message.reactions) >= _EMOJI_MAX:
+        raise ApiError(400, 30010, f"Maximum number of reactions reached ({_EMOJI_MAX})")
     givers = message.reactions.setdefault(emoji, [])
     if user_id in givers:
         return
     givers.append(user_id)
-    event = _given(user_id, emoji)
+    event = _reaction_event(user_id, emoji)
     if not message.webhook_id:
         event["message_author_id"] = message.author_id
     if message.guild_id:
         member = sandbox.world.guilds[message.guild_id].members[user_id]
         event["member"] = payloads.member(member, sandbox.world)
-    _tell(sandbox, "MESSAGE_REACTION_ADD", message, event)
+    _emit(sandbox, "MESSAGE_REACTION_ADD", message, event)
 
 
 def remove(sandbox: Sandbox, message: Message, user_id: str, emoji: str) -> None:
     """Take a reaction back; raises 10014 for an emoji that nobody gave."""
-    threads.check_awake(sandbox.world.channels[message.channel_id])
+    threads.check_not_archived(sandbox.world.channels[message.channel_id])
     givers = message.reactions.get(emoji)
     if givers is None:
-        raise _unknown()
+        raise _unknown_emoji()
     if user_id not in givers:
         return
     givers.remove(user_id)
     if not givers:
         del message.reactions[emoji]
-    _tell(sandbox, "MESSAGE_REACTION_REMOVE", message, _given(user_id, emoji))
+    _emit(sandbox, "MESSAGE_REACTION_REMOVE", message, _reaction_event(user_id, emoji))
 
 
 def clear(sandbox: Sandbox, message: Message, emoji: str | None = None) -> None:
     """Take all reactions away, or all of one emoji."""
-    threads.check_awake(sandbox.world.channels[message.channel_id])
+    threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if emoji is None:
         message.reactions.clear()
-        _tell(sandbox, "MESSAGE_REACTION_REMOVE_ALL", message, {})
+        _emit(sandbox, "MESSAGE_REACTION_REMOVE_ALL", message, {})
     elif message.reactions.pop(emoji, None) is not None:
         shown = {"emoji": payloads.reaction_emoji(emoji)}
-        _tell(sandbox, "MESSAGE_REACTION_REMOVE_EMOJI", message, shown)
+        _emit(sandbox, "MESSAGE_REACTION_REMOVE_EMOJI", message, shown)
 
 
-def _given(user_id: str, emoji: str) -> Json:
+def _reaction_event(user_id: str, emoji: str) -> Json:
     return {"user_id": user_id, "emoji": payloads.reaction_emoji(emoji), "burst": False, "type": 0}
 
 
-def _tell(sandbox: Sandbox, event: str, message: Message, what: Json) -> None:
+def _emit(sandbox: Sandbox, event: str, message: Message, what: Json) -> None:
     where = {"channel_id": message.channel_id, "message_id": message.id}
     where |= {"guild_id": message.guild_id} if message.guild_id else {}
     channel = sandbox.world.channels[message.channel_id]
@@ -106,5 +108,5 @@ def _tell(sandbox: Sandbox, event: str, message: Message, what: Json) -> None:
     sandbox.changed()
 
 
-def _unknown() -> ApiError:
+def _unknown_emoji() -> ApiError:
     return ApiError(400, 10014, "Unknown Emoji")

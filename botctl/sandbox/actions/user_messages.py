@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, posting, reactions
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits, permissions, snowflakes
 from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.api_error import ApiError
@@ -21,41 +21,41 @@ from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
 T = TypeVar("T")
-_UNHURRIED = permission_bits.bits("BYPASS_SLOWMODE")
+_BYPASS_SLOWMODE = permission_bits.bits("BYPASS_SLOWMODE")
 
 
-def say(sandbox: Sandbox, who: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
+def send(sandbox: Sandbox, who: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
     """Say ``text``, in answer to the message ``reply_to`` if given."""
-    may = _may_speak(sandbox, who)
-    made = drafts.draft({"content": text}, [], sandbox.world)
+    may = _check_may_send(sandbox, who)
+    made = drafts.parse_body({"content": text}, [], sandbox.world)
     more: Json = {}
     if reply_to is not None:
-        answered = find(sandbox, who, reply_to).id
-        _plainly(lambda: posting.check_answer(sandbox.world, who.channel, answered, may))
+        answered = find_message(sandbox, who, reply_to).id
+        _as_client_rejection(lambda: posting.check_reply(sandbox.world, who.channel, answered, may))
         more = {"type": posting.REPLY, "reply_to": answered}
-    return _plainly(lambda: posting.post(sandbox, who.channel, made, who.user.id, may=may, **more))
+    return _as_client_rejection(lambda: posting.post(sandbox, who.channel, made, who.user.id, may=may, **more))
 
 
 def edit(sandbox: Sandbox, who: ActingUser, text: str, message_id: str | None = None) -> Message:
     """Change an own message: the newest one, or ``message_id``."""
-    message = find(sandbox, who, message_id, own=True)
+    message = find_message(sandbox, who, message_id, own=True)
     if message.author_id != who.user.id:
         raise ClientRejected(f"{who.user.name} can change only what they said themselves.")
-    made = drafts.draft({"content": text}, [], sandbox.world, old=message)
-    return _plainly(lambda: posting.edit(sandbox, message, made, may=who.may(sandbox.world)))
+    made = drafts.parse_body({"content": text}, [], sandbox.world, old=message)
+    return _as_client_rejection(lambda: posting.edit(sandbox, message, made, may=who.may(sandbox.world)))
 
 
 def delete(sandbox: Sandbox, who: ActingUser, message_id: str | None = None) -> Message:
     """Delete an own message, or, who manages messages, anybody's; what only they see is dismissed."""
-    message = find(sandbox, who, message_id, own=True)
+    message = find_message(sandbox, who, message_id, own=True)
     others = message.author_id != who.user.id and message.only_for is None
     if others and (who.guild is None or not who.may(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]):
         raise ClientRejected(f"{who.user.name} may not delete messages of others {who.place}.")
-    _plainly(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
+    _as_client_rejection(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
     if others and who.guild is not None:
         options = {"channel_id": who.channel.id, "count": "1"}
         entry = GuildAuditEntry(
-            sandbox.world.new_id(), who.user.id, Action.MESSAGE_DELETE, message.author_id, options=options
+            sandbox.world.new_id(), who.user.id, AuditAction.MESSAGE_DELETE, message.author_id, options=options
         )
         audit_log.record(sandbox, who.guild, entry)
     return message
@@ -65,26 +65,26 @@ def react(
     sandbox: Sandbox, who: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
 ) -> Message:
     """Give the newest message, or ``message_id``, a reaction; with ``remove`` take it back."""
-    message, may = find(sandbox, who, message_id), who.may(sandbox.world)
+    message, may = find_message(sandbox, who, message_id), who.may(sandbox.world)
     _check_timeout(sandbox, who)
 
     def act() -> None:
-        key = reactions.key(sandbox.world, emoji, who.channel.guild_id, may)
+        key = reactions.parse_emoji(sandbox.world, emoji, who.channel.guild_id, may)
         if remove:
             reactions.remove(sandbox, message, who.user.id, key)
         else:
             reactions.add(sandbox, message, who.user.id, key, may=may)
 
-    _plainly(act)
+    _as_client_rejection(act)
     return message
 
 
-def typing(sandbox: Sandbox, who: ActingUser) -> None:
-    _may_speak(sandbox, who)
-    posting.typing(sandbox, who.channel, who.user.id)
+def start_typing(sandbox: Sandbox, who: ActingUser) -> None:
+    _check_may_send(sandbox, who)
+    posting.start_typing(sandbox, who.channel, who.user.id)
 
 
-def find(sandbox: Sandbox, who: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
+def find_message(sandbox: Sandbox, who: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
     """The message with that id, or the newest one (an ``own`` one) that the person sees in the channel."""
     there = (
         sandbox.world.messages.get(who.channel.id, {}).values() if who.may(sandbox.world) & permission_bits.VIEW else ()
@@ -96,7 +96,7 @@ def find(sandbox: Sandbox, who: ActingUser, message_id: str | None, *, own: bool
     raise UsageError(f"There is no such message {who.place}.")
 
 
-def _may_speak(sandbox: Sandbox, who: ActingUser) -> int:
+def _check_may_send(sandbox: Sandbox, who: ActingUser) -> int:
     """The person's permissions in the channel, where they may speak now."""
     world, channel = sandbox.world, who.channel
     if who.guild is None:
@@ -106,19 +106,19 @@ def _may_speak(sandbox: Sandbox, who: ActingUser) -> int:
     may = who.may(world)
     if not may & permission_bits.VIEW:
         raise ClientRejected(f"{who.user.name} does not see #{channel.name}.")
-    wanted = _plainly(lambda: posting.needed(channel, drafts.Draft()))
+    wanted = _as_client_rejection(lambda: posting.required_permissions(channel, drafts.Draft()))
     if any(not may & permission_bits.BITS[one] for one in wanted):
         raise ClientRejected(f"{who.user.name} may not send messages in #{channel.name}.")
-    if channel.slowmode_s and not may & _UNHURRIED:
-        _check_pace(sandbox, who)
+    if channel.slowmode_s and not may & _BYPASS_SLOWMODE:
+        _check_slow_mode(sandbox, who)
     return may
 
 
 def _check_timeout(sandbox: Sandbox, who: ActingUser) -> None:
     member, world = who.member, sandbox.world
-    if who.guild is None or member is None or not permissions.timed_out(world, member):
+    if who.guild is None or member is None or not permissions.is_timed_out(world, member):
         return
-    if permissions.of(world, who.guild, member) != permission_bits.ALL:
+    if permissions.compute(world, who.guild, member) != permission_bits.ALL:
         raise ClientRejected(f"{who.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
 
 
@@ -129,19 +129,19 @@ def _check_reachable(sandbox: Sandbox, who: ActingUser) -> None:
             raise ClientRejected(f"{other.name} takes no direct messages.")
 
 
-def _check_pace(sandbox: Sandbox, who: ActingUser) -> None:
+def _check_slow_mode(sandbox: Sandbox, who: ActingUser) -> None:
     """In slow mode one message may follow another only so much later."""
     said = sandbox.world.messages.get(who.channel.id, {}).values()
     last = next((one for one in reversed(said) if one.author_id == who.user.id), None)
     if last is None:
         return
-    passed_s = sandbox.clock.now().timestamp() - snowflakes.made_s(last.id)
+    passed_s = sandbox.clock.now().timestamp() - snowflakes.created_s(last.id)
     if passed_s < who.channel.slowmode_s:
         rest_s = who.channel.slowmode_s - passed_s
         raise ClientRejected(f"#{who.channel.name} is in slow mode: {who.user.name} may speak again in {rest_s:.0f} s.")
 
 
-def _plainly(act: Callable[[], T]) -> T:
+def _as_client_rejection(act: Callable[[], T]) -> T:
     """What Discord would refuse, the client says in words."""
     try:
         return act()

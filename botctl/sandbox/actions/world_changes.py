@@ -27,7 +27,7 @@ def add_member(sandbox: Sandbox, said: Json) -> Json:
     known = world.names.get(name.casefold())
     if known in guild.bans:
         raise UsageError(f"{name} is banned from {guild.name}.", hint="First: unban.")
-    user = world.users[known] if known else world.add_user(User(_id(sandbox, said), name))
+    user = world.users[known] if known else world.add_user(User(_requested_id(sandbox, said), name))
     user.locale = str(said.get("locale") or user.locale)
     guild.members[user.id] = member = Member(user.id, roles, joined_at=world.timestamp(), nick=said.get("nick"))
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(member, world), "guild_id": guild.id}, guild.id)
@@ -38,7 +38,7 @@ def add_member(sandbox: Sandbox, said: Json) -> Json:
 def add_role(sandbox: Sandbox, said: Json) -> Json:
     """``{"name", "permissions"?, "id"?, "guild"?}``."""
     guild = lookup.guild(sandbox.world, said.get("guild"))
-    role = Role(_id(sandbox, said), str(said["name"]), permissions=int(said.get("permissions") or 0))
+    role = Role(_requested_id(sandbox, said), str(said["name"]), permissions=int(said.get("permissions") or 0))
     guild.roles[role.id] = role
     sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
     sandbox.changed()
@@ -48,7 +48,7 @@ def add_role(sandbox: Sandbox, said: Json) -> Json:
 def add_channel(sandbox: Sandbox, said: Json) -> Json:
     """``{"name", "id"?, "guild"?}``: a text channel."""
     guild = lookup.guild(sandbox.world, said.get("guild"))
-    made = Channel(_id(sandbox, said), guild.id, str(said["name"]), position=len(guild.channels))
+    made = Channel(_requested_id(sandbox, said), guild.id, str(said["name"]), position=len(guild.channels))
     sandbox.world.add_channel(made)
     sandbox.channel_event("CHANNEL_CREATE", made)
     return {"id": made.id}
@@ -58,7 +58,7 @@ def add_guild(sandbox: Sandbox, said: Json) -> Json:
     """``{"name", "members": [names of people who exist]?, "id"?}``: a guild with one channel, which every bot joins."""
     world = sandbox.world
     people = [lookup.user(sandbox.world, str(name)) for name in said.get("members") or []]
-    guild_id = _id(sandbox, said)
+    guild_id = _requested_id(sandbox, said)
     owner = people[0].id if people else next(one.id for one in world.users.values() if not one.bot)
     everyone, channel = Role(guild_id, "@everyone", position=0), Channel(world.new_id(), guild_id, "general")
     joined = dict.fromkeys([owner, *(one.id for one in people), *world.applications])
@@ -122,7 +122,7 @@ def set_locale(sandbox: Sandbox, said: Json) -> Json:
 
 def set_redirects(sandbox: Sandbox, said: Json) -> Json:
     """``{"uris", "bot"?}``: where OAuth2 may send people back to; with none, anywhere on this machine."""
-    app = owner.application(sandbox, said.get("bot"))
+    app = owner.find_application(sandbox, said.get("bot"))
     app.settings["redirect_uris"] = [str(one) for one in said["uris"]]
     sandbox.changed()
     return {"id": app.id}
@@ -150,7 +150,7 @@ def apply(sandbox: Sandbox, name: str, said: Any) -> Json:
         raise UsageError(f"{name} cannot be done with {json.dumps(said)}.", hint=shown) from None
 
 
-def _id(sandbox: Sandbox, said: Json) -> str:
+def _requested_id(sandbox: Sandbox, said: Json) -> str:
     """The id that was asked for, or a new one."""
     wanted = said.get("id")
     return sandbox.world.new_id() if wanted is None else str(int(wanted))

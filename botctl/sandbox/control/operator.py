@@ -10,7 +10,7 @@ from botctl.sandbox.control.body import number
 from botctl.sandbox.incidents import catalogue, scenario
 from botctl.sandbox.incidents.runner import Incidents
 from botctl.sandbox.model import visibility
-from botctl.sandbox.model.acting_user import acting_user
+from botctl.sandbox.model.acting_user import find_actor
 from botctl.sandbox.model.gateway import session
 from botctl.sandbox.model.gateway.opcodes import CloseCode
 from botctl.sandbox.server import Sandbox
@@ -27,11 +27,11 @@ async def state(sandbox: Sandbox, body: Json) -> Json:
     world = sandbox.world
     commands = [{"guild_id": None, **one} for app in world.applications.values() for one in app.all_commands()]
     if body.get("as"):
-        who = acting_user(world, body)
+        who = find_actor(world, body)
         why = {
             one["id"]: reason
-            for app, one in visibility.listed(world, who)
-            if (reason := visibility.hidden(world, app, one, who))
+            for app, one in visibility.list_commands(world, who)
+            if (reason := visibility.hidden_reason(world, app, one, who))
         }
         commands = [{**one, "hidden": why[one["id"]]} if one["id"] in why else one for one in commands]
     return {
@@ -50,9 +50,9 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         if line is None:
             continue
         if action == "reconnect":
-            session.ask_reconnect(one)
+            session.request_reconnect(one)
         elif action == "heartbeat":
-            session.ask_heartbeat(one)
+            session.request_heartbeat(one)
         elif action == "invalidate":
             sandbox.sessions.invalidate(one, sandbox.clock.monotonic(), resumable=bool(body.get("resumable")))
         elif action == "close":

@@ -13,7 +13,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.actions import user_interactions, user_messages
 from botctl.sandbox.control import serializers
 from botctl.sandbox.control.body import number
-from botctl.sandbox.model.acting_user import ActingUser, acting_user
+from botctl.sandbox.model.acting_user import ActingUser, find_actor
 from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Message
@@ -29,7 +29,7 @@ async def send(sandbox: Sandbox, body: Json) -> Json:
     """Use a command, or say something: without a ``name`` it is the plain message of ``text`` (or ``content``), in
     answer to ``reply_to`` if that is the id of a message.
     """
-    who = acting_user(sandbox.world, body)
+    who = find_actor(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
         return _say(sandbox, who, body)
     return await _seen(sandbox, user_interactions.invoke(sandbox, who, body), body)
@@ -37,37 +37,37 @@ async def send(sandbox: Sandbox, body: Json) -> Json:
 
 async def edit(sandbox: Sandbox, body: Json) -> Json:
     """Change what one said: the newest own message, or ``message``, to ``text``."""
-    who = acting_user(sandbox.world, body)
+    who = find_actor(sandbox.world, body)
     return _shown(sandbox, user_messages.edit(sandbox, who, str(body.get("text") or ""), body.get("message")))
 
 
 async def delete(sandbox: Sandbox, body: Json) -> Json:
     """Delete the newest own message, or ``message``."""
-    return _shown(sandbox, user_messages.delete(sandbox, acting_user(sandbox.world, body), body.get("message")))
+    return _shown(sandbox, user_messages.delete(sandbox, find_actor(sandbox.world, body), body.get("message")))
 
 
 async def react(sandbox: Sandbox, body: Json) -> Json:
     """Give the newest message, or ``message``, the reaction ``emoji``; with ``remove`` take it back."""
-    who, emoji = acting_user(sandbox.world, body), str(body.get("emoji") or "")
+    who, emoji = find_actor(sandbox.world, body), str(body.get("emoji") or "")
     said = user_messages.react(sandbox, who, emoji, body.get("message"), remove=bool(body.get("remove")))
     return _shown(sandbox, said)
 
 
 async def typing(sandbox: Sandbox, body: Json) -> Json:
-    user_messages.typing(sandbox, acting_user(sandbox.world, body))
+    user_messages.start_typing(sandbox, find_actor(sandbox.world, body))
     return {}
 
 
 async def click(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, user_interactions.click(sandbox, acting_user(sandbox.world, body), body), body)
+    return await _seen(sandbox, user_interactions.click(sandbox, find_actor(sandbox.world, body), body), body)
 
 
 async def submit(sandbox: Sandbox, body: Json) -> Json:
-    return await _seen(sandbox, user_interactions.submit(sandbox, acting_user(sandbox.world, body), body), body)
+    return await _seen(sandbox, user_interactions.submit_modal(sandbox, find_actor(sandbox.world, body), body), body)
 
 
 async def complete(sandbox: Sandbox, body: Json) -> Json:
-    asked = user_interactions.complete(sandbox, acting_user(sandbox.world, body), body)
+    asked = user_interactions.autocomplete(sandbox, find_actor(sandbox.world, body), body)
     if isinstance(asked, Interaction):
         await _watch(sandbox, asked, number(body, "timeout_s", _TIMEOUT_S))
         return {"choices": asked.choices or []}
@@ -76,9 +76,9 @@ async def complete(sandbox: Sandbox, body: Json) -> Json:
 
 async def list_messages(sandbox: Sandbox, body: Json) -> Json:
     """What the person sees in the channel, oldest first."""
-    who = acting_user(sandbox.world, body)
+    who = find_actor(sandbox.world, body)
     limit = int(number(body, "limit", _LIMIT))
-    found = drafts.listed(sandbox.world, who.channel.id, viewer=who.user.id, limit=limit)
+    found = drafts.list_messages(sandbox.world, who.channel.id, viewer=who.user.id, limit=limit)
     return {"messages": [serializers.message(one, sandbox.world) for one in reversed(found)]}
 
 
@@ -119,7 +119,7 @@ def _say(sandbox: Sandbox, who: ActingUser, body: Json) -> Json:
     text = str(body.get("text") or body.get("content") or "")
     if text.startswith("/"):
         raise UsageError("A command is sent in parts, not as text.", hint='{"type": "slash", "name": …, "options": …}')
-    return _shown(sandbox, user_messages.say(sandbox, who, text, reply_to=body.get("reply_to")))
+    return _shown(sandbox, user_messages.send(sandbox, who, text, reply_to=body.get("reply_to")))
 
 
 def _shown(sandbox: Sandbox, message: Message) -> Json:

@@ -27,7 +27,7 @@ from botctl.sandbox.model.gateway.opcodes import (
     CloseCode,
 )
 from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, Transport
-from botctl.sandbox.model.limiter import Start
+from botctl.sandbox.model.limiter import IdentifyDecision
 
 Json = dict[str, Any]
 
@@ -74,7 +74,7 @@ class GatewayConnection:
         if len(self._sends) > limits.sends.count:
             return self.line.close(*CloseCode.RATE_LIMITED)
         raw = frame.encode() if isinstance(frame, str) else frame
-        payload = frames.parsed(raw) if len(raw) <= limits.payload_bytes else None
+        payload = frames.parse(raw) if len(raw) <= limits.payload_bytes else None
         if payload is None:
             return self.line.close(*CloseCode.DECODE_ERROR)
         if payload["op"] == HEARTBEAT:
@@ -85,7 +85,7 @@ class GatewayConnection:
         """Voice and soundboards are heard, and nothing here depends on them."""
         if op == HEARTBEAT:
             if self.sessions.trouble.acks:
-                self.line.send(frames.frame(ACK, None), after_s=self.sessions.limits.ack_s)
+                self.line.send(frames.encode(ACK, None), after_s=self.sessions.limits.ack_s)
         elif refused := self._out_of_turn(op, data):
             self.line.close(*refused)
         elif op == IDENTIFY:
@@ -115,24 +115,24 @@ class GatewayConnection:
 
     def _identify(self, data: Json, now_s: float) -> None:
         self.sessions.forget_old(now_s)
-        application = self.sessions.host.application(frames.token(data))
+        application = self.sessions.host.application(frames.bot_token(data))
         if application is None:
             return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
         application_id, flags = application
-        shard, intents = frames.shard(data.get("shard")), cast("Any", data.get("intents"))
+        shard, intents = frames.parse_shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
             return self.line.close(*CloseCode.INVALID_SHARD)
         match self.sessions.limiter.identify(application_id, shard[0], now_s):
-            case Start.NEVER:
+            case IdentifyDecision.NEVER:
                 self.sessions.host.reset_token(application_id)
                 return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
-            case Start.LATER:
+            case IdentifyDecision.LATER:
                 return self._send(INVALID, d=False)
         if refused := self._unfit(application_id, flags, shard, intents):
             return self.line.close(*refused)
         sharded = data.get("shard") is not None
         self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
-        session.large_threshold = frames.large_threshold(data.get("large_threshold"))
+        session.large_threshold = frames.clamp_large_threshold(data.get("large_threshold"))
         if data.get("compress") is True:
             self.line.compress()
         for event, body in self.sessions.host.welcome(session):
@@ -150,7 +150,7 @@ class GatewayConnection:
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
-        application = self.sessions.host.application(frames.token(data))
+        application = self.sessions.host.application(frames.bot_token(data))
         if application is None:
             return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
         self.sessions.forget_old(now_s)
@@ -178,4 +178,4 @@ class GatewayConnection:
             session.dispatch(event, dumps(body))
 
     def _send(self, op: int, d: Any) -> None:
-        self.line.send(frames.frame(op, d))
+        self.line.send(frames.encode(op, d))

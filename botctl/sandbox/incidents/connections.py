@@ -18,7 +18,7 @@ async def op7_storm(sandbox: Sandbox, every_s: float = 1.0) -> None:
     """
     while True:
         for one in sandbox.sessions.connected():
-            session.ask_reconnect(one)
+            session.request_reconnect(one)
         await sandbox.clock.sleep(every_s)
 
 

@@ -29,18 +29,18 @@ class ActingUser:
         """The actor's permissions in the channel."""
         if self.guild is None or self.member is None:
             return permission_bits.DIRECT
-        return permissions.of(world, self.guild, self.member, self.channel)
+        return permissions.compute(world, self.guild, self.member, self.channel)
 
 
-def acting_user(world: World, body: Json) -> ActingUser:
+def find_actor(world: World, body: Json) -> ActingUser:
     """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm`` in a DM with that user."""
     guild = lookup.guild(world, body.get("guild"))
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):
         other = lookup.member(world, guild, str(body["dm"]))
         return ActingUser(world.users[member.user_id], world.direct(member.user_id, other.user_id), None, None)
-    return member_in(world, guild, member, lookup.channel(guild, body.get("channel")))
+    return actor_in(world, guild, member, lookup.channel(guild, body.get("channel")))
 
 
-def member_in(world: World, guild: Guild, member: Member, channel: Channel) -> ActingUser:
+def actor_in(world: World, guild: Guild, member: Member, channel: Channel) -> ActingUser:
     return ActingUser(world.users[member.user_id], channel, guild, member)

@@ -80,7 +80,7 @@ def _add_guild(world: World, bot_name: str) -> None:
             admin,
             "Admin",
             position=3,
-            permissions=permission_bits.EVERYBODY | permission_bits.ADMINISTRATOR,
+            permissions=permission_bits.EVERYONE | permission_bits.ADMINISTRATOR,
             color=0xE74C3C,
         ),
         Role(moderator, "Moderator", position=1, permissions=permission_bits.MODERATOR, color=0x3498DB),

@@ -152,7 +152,7 @@ def check_callback(interaction: Interaction, body: Json) -> int:
 
 def reply(world: World, interaction: Interaction, made: Draft) -> Message:
     """Callback 4: a message of its own."""
-    shown = _message(world, interaction, made, made.flags & _SETTABLE)
+    shown = _create_message(world, interaction, made, made.flags & _SETTABLE)
     interaction.original_id = shown.id
     interaction.state = InteractionState.REPLIED
     return shown
@@ -160,7 +160,7 @@ def reply(world: World, interaction: Interaction, made: Draft) -> Message:
 
 def defer(world: World, interaction: Interaction, flags: int) -> Message:
     """Callback 5: “thinking…”, a message that is filled later."""
-    shown = _message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
+    shown = _create_message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
     interaction.original_id = shown.id
     interaction.state = InteractionState.DEFERRED
     return shown
@@ -168,7 +168,7 @@ def defer(world: World, interaction: Interaction, flags: int) -> Message:
 
 def update(world: World, interaction: Interaction, made: Draft) -> Message:
     """Callback 7: the message on which the component stands changes."""
-    message = source(world, interaction)
+    message = source_message(world, interaction)
     interaction.original_id = message.id
     interaction.state = InteractionState.UPDATED
     return drafts.edit(world, message, made)
@@ -182,7 +182,7 @@ def defer_update(interaction: Interaction) -> None:
     interaction.state = InteractionState.DEFERRED_UPDATE
 
 
-def offer(interaction: Interaction, body: Json) -> None:
+def offer_choices(interaction: Interaction, body: Json) -> None:
     """Callback 8: choices for what the person is typing."""
     errors = FormErrors()
     choices = errors.objects(("data",), body, "choices")
@@ -206,14 +206,14 @@ def open_modal(interaction: Interaction, body: Json) -> Json:
     listed = errors.objects(("data",), body, "components")
     if not listed:
         errors.add(("data", "components"), "BASE_TYPE_REQUIRED", "This field is required")
-    components.checked_form(listed, errors, ("data", "components"))
+    components.check_modal(listed, errors, ("data", "components"))
     errors.check()
     interaction.modal = body
     interaction.state = InteractionState.MODAL
     return body
 
 
-def original(world: World, interaction: Interaction) -> Message:
+def original_message(world: World, interaction: Interaction) -> Message:
     """The message that ``@original`` means; raises 10008 when there is none (any more)."""
     found = world.message(interaction.channel_id, interaction.original_id or "")
     if found is None:
@@ -221,10 +221,10 @@ def original(world: World, interaction: Interaction) -> Message:
     return found
 
 
-def own(world: World, interaction: Interaction, message_id: str) -> Message:
+def own_message(world: World, interaction: Interaction, message_id: str) -> Message:
     """A message that this interaction made: ``@original`` or the id of a follow-up; raises 10008."""
     if message_id in ("@original", interaction.original_id):
-        return original(world, interaction)
+        return original_message(world, interaction)
     found = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
     if found is None:
         raise unknown("Message")
@@ -257,12 +257,12 @@ def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Mess
     thinking = world.message(interaction.channel_id, interaction.original_id or "")
     if interaction.state is InteractionState.DEFERRED and thinking is not None:
         return edit(world, interaction, thinking, made), False
-    shown = _message(world, interaction, made, made.flags & _SETTABLE)
+    shown = _create_message(world, interaction, made, made.flags & _SETTABLE)
     interaction.followups.append(shown.id)
     return shown, True
 
 
-def source(world: World, interaction: Interaction) -> Message:
+def source_message(world: World, interaction: Interaction) -> Message:
     """The message on which the component stands; raises 10008 when it is gone."""
     found = world.message(interaction.channel_id, interaction.source_id or "")
     if found is None:
@@ -270,7 +270,7 @@ def source(world: World, interaction: Interaction) -> Message:
     return found
 
 
-def _message(world: World, interaction: Interaction, made: Draft, flags: int) -> Message:
+def _create_message(world: World, interaction: Interaction, made: Draft, flags: int) -> Message:
     invoked: Json = {
         "id": interaction.id,
         "type": interaction.type,

@@ -21,7 +21,7 @@ from botctl.sandbox.model.limits import Limits, Rate
 Json = dict[str, Any]
 Headers = dict[str, str]
 _SWEEP_FIRST = 1024
-_NOBODY = ""
+_UNKNOWN_ADDRESS = ""
 
 # What a route's requests are counted as; those that are not here are "other_routes", each for itself.
 _MESSAGE, _REACTIONS = "/channels/{}/messages/{}", "/channels/{}/messages/{}/reactions"
@@ -41,7 +41,7 @@ _KINDS: dict[str, str] = {
     "PATCH /guilds/{}/emojis/{}": "emojis",
     "DELETE /guilds/{}/emojis/{}": "emojis",
 }
-_KIND_OF_TOP = {"webhooks": "webhooks"}
+_KINDS_BY_TOP = {"webhooks": "webhooks"}
 _COMMANDS = re.compile(r"(POST|PUT|PATCH|DELETE) /applications/\{}(/guilds/\{})?/commands(/\{})?")
 _SHARED = frozenset({"emojis"})  # of all bots together: X-RateLimit-Scope: shared
 _MAJORS = {"channels": 1, "guilds": 1, "webhooks": 2}  # how many of the first path parts tell buckets apart
@@ -69,7 +69,7 @@ def bucket_of(method: str, path: str) -> Bucket:
     """The bucket of the route ``method path``, whose variable parts are ``{names}``."""
     route = f"{method} {_PART.sub('{}', path)}"
     top = path.split("/")[1]
-    kind = _KINDS.get(route) or _KIND_OF_TOP.get(top) or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
+    kind = _KINDS.get(route) or _KINDS_BY_TOP.get(top) or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
     counted = route if kind in ("other_routes", "commands", "webhooks") else kind
     parts = re.match(rf"/{top}((?:/\{{\w+\}})*)", path)
     majors = tuple(_PART.findall(parts[1]))[: _MAJORS.get(top, 0)] if parts else ()
@@ -83,7 +83,7 @@ def bucket_of(method: str, path: str) -> Bucket:
     )
 
 
-class Start(enum.Enum):
+class IdentifyDecision(enum.Enum):
     """Whether an IDENTIFY may begin a session."""
 
     NOW = enum.auto()
@@ -126,7 +126,7 @@ class RateLimiter:
         admitted = window.left > 0
         if admitted:
             window.left -= 1
-        after_s = _up(window.ends_s - now_s)
+        after_s = _round_up_to_ms(window.ends_s - now_s)
         headers = {
             "X-RateLimit-Limit": str(rate.count),
             "X-RateLimit-Remaining": str(window.left),
@@ -158,14 +158,14 @@ class RateLimiter:
 
     def ban(self, address: str | None, now_s: float, for_s: float | None = None) -> None:
         """Every request from ``address`` meets Cloudflare's error 1015, for ``for_s`` or as long as the limits say."""
-        self.banned[address or _NOBODY] = now_s + (self.limits.ban_s if for_s is None else for_s)
+        self.banned[address or _UNKNOWN_ADDRESS] = now_s + (self.limits.ban_s if for_s is None else for_s)
 
     def ban_left_s(self, address: str | None, now_s: float) -> float:
         """How long ``address`` stays banned; 0 when it is not."""
-        until_s = self.banned.get(address or _NOBODY)
+        until_s = self.banned.get(address or _UNKNOWN_ADDRESS)
         if until_s is None or until_s > now_s:
             return until_s - now_s if until_s else 0.0
-        del self.banned[address or _NOBODY]
+        del self.banned[address or _UNKNOWN_ADDRESS]
         self.windows.pop(("invalid", address), None)
         return 0.0
 
@@ -175,14 +175,14 @@ class RateLimiter:
 
     # The gateway
 
-    def identify(self, bot: str, shard: int, now_s: float) -> Start:
+    def identify(self, bot: str, shard: int, now_s: float) -> IdentifyDecision:
         """Count an IDENTIFY of ``shard``. Discord: Gateway > Session Start Limit, and Sharding > Max Concurrency."""
         if self._wait(("identifies", bot), self.limits.identifies, now_s):
-            return Start.NEVER
+            return IdentifyDecision.NEVER
         key = shard % max(self.limits.max_concurrency, 1)
         if self._wait(("concurrency", bot, key), Rate(1, self.limits.concurrency_s), now_s):
-            return Start.LATER
-        return Start.NOW
+            return IdentifyDecision.LATER
+        return IdentifyDecision.NOW
 
     def session_start_limit(self, bot: str, now_s: float) -> Json:
         """As GET /gateway/bot shows it; ``reset_after`` in ms."""
@@ -203,7 +203,7 @@ class RateLimiter:
     def _wait(self, key: Hashable, rate: Rate, now_s: float) -> float:
         window = self._window(key, rate, now_s)
         if window.left <= 0:
-            return _up(window.ends_s - now_s)
+            return _round_up_to_ms(window.ends_s - now_s)
         window.left -= 1
         return 0.0
 
@@ -218,6 +218,6 @@ class RateLimiter:
         return made
 
 
-def _up(seconds: float) -> float:
+def _round_up_to_ms(seconds: float) -> float:
     """Rounded up to whole milliseconds: who waits that long is admitted."""
     return math.ceil(seconds * 1000) / 1000

@@ -98,18 +98,20 @@ class Limits:
             hint = f"Did you mean {near[0]}?" if near else f"Limits: {', '.join(NAMES)}."
             raise UsageError(f"There is no limit “{name}”.", hint=hint)
         try:
-            return _read(value, getattr(self, name), type(getattr(Limits, name)))
+            return _parse(value, getattr(self, name), type(getattr(Limits, name)))
         except (TypeError, ValueError) as error:
             raise UsageError(f"The limit {name} cannot be “{value}”.", hint=f"It {error}.") from None
 
 
 NAMES = tuple(one.name for one in dataclasses.fields(Limits))
-_PLENTY = Rate(10**9, 1)
-LENIENT = Limits(enforced=False, identifies=_PLENTY, concurrency_s=0.0, all_members=_PLENTY, command_creates=_PLENTY)
+_UNLIMITED = Rate(10**9, 1)
+LENIENT = Limits(
+    enforced=False, identifies=_UNLIMITED, concurrency_s=0.0, all_members=_UNLIMITED, command_creates=_UNLIMITED
+)
 """Nothing that holds up a bot, however fast it asks: for what is about something else."""
 
 
-def pairs(said: Iterable[str]) -> dict[str, str]:
+def parse_assignments(said: Iterable[str]) -> dict[str, str]:
     """``NAME=VALUE`` words, as a command line has them; raises UsageError."""
     found: dict[str, str] = {}
     for word in said:
@@ -120,23 +122,23 @@ def pairs(said: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _read(value: Any, old: Any, kind: type) -> Any:
+def _parse(value: Any, old: Any, kind: type) -> Any:
     """``value`` as a ``kind``; a rate may be given by its count alone, and keeps its time."""
     if kind is bool:
-        return _flag(value)
+        return _parse_bool(value)
     if kind is not Rate:
-        return _number(value, kind)
+        return _parse_number(value, kind)
     if isinstance(value, Rate):
         return value
     if isinstance(value, str) and "/" in value:
         return Rate.parse(value)
     try:
-        return Rate(_number(value, int), old.per_s)
+        return Rate(_parse_number(value, int), old.per_s)
     except ValueError:
         raise ValueError(f"must be a rate like {old}, or its count alone") from None
 
 
-def _flag(value: Any) -> bool:
+def _parse_bool(value: Any) -> bool:
     known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
     found = known.get(str(value).lower())
     if found is None:
@@ -144,7 +146,7 @@ def _flag(value: Any) -> bool:
     return found
 
 
-def _number(value: Any, kind: type) -> Any:
+def _parse_number(value: Any, kind: type) -> Any:
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -8,7 +8,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.model.world import Channel, Guild, Member, Role, User, World
 
 
-def bare(word: str) -> str:
+def strip_mention(word: str) -> str:
     """``word`` without the decoration of a mention: ``<@1>``, ``<@&1>``, ``<#1>``, ``@ann``, ``#general``."""
     return word.strip().removeprefix("<").removesuffix(">").lstrip("@#&!")
 
@@ -20,7 +20,7 @@ def guild(world: World, wanted: str | None) -> Guild:
     for one in world.guilds.values():
         if wanted == one.id or wanted.casefold() == one.name.casefold():
             return one
-    raise _nobody("guild", wanted, (one.name for one in world.guilds.values()))
+    raise _not_found("guild", wanted, (one.name for one in world.guilds.values()))
 
 
 def channel(guild: Guild, wanted: str | None) -> Channel:
@@ -29,7 +29,7 @@ def channel(guild: Guild, wanted: str | None) -> Channel:
         return next(iter(guild.channels.values()))
     found = channel_or_none(guild, wanted)
     if found is None:
-        raise _nobody("channel", wanted, ("#" + one.name for one in guild.channels.values()))
+        raise _not_found("channel", wanted, ("#" + one.name for one in guild.channels.values()))
     return found
 
 
@@ -37,7 +37,7 @@ def member(world: World, guild: Guild, wanted: str | None) -> Member:
     """The member named ``wanted``; the guild's owner for None."""
     found = member_or_none(world, guild, wanted or guild.owner_id)
     if found is None:
-        raise _nobody("member", wanted or guild.owner_id, (world.users[one].name for one in guild.members))
+        raise _not_found("member", wanted or guild.owner_id, (world.users[one].name for one in guild.members))
     return found
 
 
@@ -52,23 +52,23 @@ def user(world: World, wanted: str) -> User:
 def role(guild: Guild, wanted: str) -> Role:
     found = role_or_none(guild, wanted)
     if found is None:
-        raise _nobody("role", wanted, (one.name for one in guild.roles.values()))
+        raise _not_found("role", wanted, (one.name for one in guild.roles.values()))
     return found
 
 
 def channel_or_none(guild: Guild, wanted: str) -> Channel | None:
-    word = bare(wanted).casefold()
+    word = strip_mention(wanted).casefold()
     there = (*guild.channels.values(), *guild.threads.values())
     return next((one for one in there if word in (one.id, one.name.casefold())), None)
 
 
 def role_or_none(guild: Guild, wanted: str) -> Role | None:
-    word = bare(wanted).casefold()
+    word = strip_mention(wanted).casefold()
     return next((one for one in guild.roles.values() if word in (one.id, one.name.lstrip("@").casefold())), None)
 
 
 def user_or_none(world: World, wanted: str) -> User | None:
-    word = bare(wanted)
+    word = strip_mention(wanted)
     return world.users.get(word) or world.users.get(world.names.get(word.casefold(), ""))
 
 
@@ -77,6 +77,6 @@ def member_or_none(world: World, guild: Guild, wanted: str) -> Member | None:
     return guild.members.get(found.id) if found else None
 
 
-def _nobody(what: str, wanted: str, there: Iterable[str]) -> UsageError:
+def _not_found(what: str, wanted: str, there: Iterable[str]) -> UsageError:
     names = list(there)[:10]
     return UsageError(f"There is no {what} “{wanted}” in the sandbox.", hint=f"There is: {', '.join(names)}.")

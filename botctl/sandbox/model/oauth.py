@@ -99,7 +99,7 @@ class Grants:
             raise OAuthError("invalid_grant", 'Invalid "code" in request.')
         if found.redirect_uri != redirect_uri:
             raise OAuthError("invalid_grant", 'Invalid "redirect_uri" in request.')
-        if found.challenge is not None and not hmac.compare_digest(challenge_of(verifier), found.challenge):
+        if found.challenge is not None and not hmac.compare_digest(s256_challenge(verifier), found.challenge):
             raise OAuthError("invalid_grant", 'Invalid "code_verifier" in request.')
         return self.issue(found.grant, now_s)
 
@@ -130,7 +130,7 @@ class Grants:
         }
 
 
-def scopes_of(said: str) -> tuple[str, ...]:
+def parse_scopes(said: str) -> tuple[str, ...]:
     """The scopes in ``said``, between blanks. Raises OAuthError for none, or one that there is not."""
     wanted = tuple(dict.fromkeys(said.split()))
     wrong = _first(one for one in wanted if one not in SCOPES)
@@ -139,7 +139,7 @@ def scopes_of(said: str) -> tuple[str, ...]:
     return wanted
 
 
-def challenge_of(verifier: str) -> str:
+def s256_challenge(verifier: str) -> str:
     """RFC 7636, 4.6: by S256."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 

@@ -33,7 +33,7 @@ def names(permissions: int) -> list[str]:
 
 ADMINISTRATOR, VIEW, SEND = bits("ADMINISTRATOR"), bits("VIEW_CHANNEL"), bits("SEND_MESSAGES")
 HISTORY, IN_THREADS = bits("READ_MESSAGE_HISTORY"), bits("SEND_MESSAGES_IN_THREADS")
-EVERYBODY = (
+EVERYONE = (
     VIEW
     | SEND
     | HISTORY
@@ -53,7 +53,7 @@ EVERYBODY = (
         "SEND_POLLS",
     )
 )
-MODERATOR = EVERYBODY | bits(
+MODERATOR = EVERYONE | bits(
     "KICK_MEMBERS",
     "BAN_MEMBERS",
     "MANAGE_MESSAGES",

@@ -13,45 +13,45 @@ _NEED_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBE
 _TIMED_OUT = VIEW | HISTORY
 
 
-def of(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
+def compute(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
     """What ``member`` may do: in ``channel`` (0 when it cannot see it), or without one in the guild as a whole."""
-    granted = _base(guild, member)
+    granted = _base_permissions(guild, member)
     if granted == ALL:
         return ALL
     if channel is not None:
-        granted = _overwritten(guild, member, place(world, channel), granted)
-        granted = _implied(granted, SEND if channel.thread is None else IN_THREADS)
-        if channel.thread is not None and not _in_thread(channel, member, granted):
+        granted = _apply_overwrites(guild, member, overwrites_channel(world, channel), granted)
+        granted = _apply_implicit(granted, SEND if channel.thread is None else IN_THREADS)
+        if channel.thread is not None and not _can_see_thread(channel, member, granted):
             return 0
-    return granted & _TIMED_OUT if timed_out(world, member) else granted
+    return granted & _TIMED_OUT if is_timed_out(world, member) else granted
 
 
-def sees(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
+def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
     """Does ``member`` see ``channel``? A category, also for what is in it (Discord: Channel > Obfuscated Channels)."""
     inside = (one for one in guild.channels.values() if one.parent_id == channel.id)
-    return any(of(world, guild, member, one) & VIEW for one in (channel, *inside))
+    return any(compute(world, guild, member, one) & VIEW for one in (channel, *inside))
 
 
-def timed_out(world: World, member: Member) -> bool:
+def is_timed_out(world: World, member: Member) -> bool:
     return member.timeout_until is not None and member.timeout_until > world.timestamp()
 
 
-def top(guild: Guild, member: Member) -> int:
+def top_position(guild: Guild, member: Member) -> int:
     """The position of the highest role of ``member``."""
     return max((guild.roles[role_id].position for role_id in member.roles), default=0)
 
 
-def above(guild: Guild, member: Member, position: int) -> bool:
+def is_above(guild: Guild, member: Member, position: int) -> bool:
     """Does ``member`` stand above a role at ``position``? The owner stands above all."""
-    return member.user_id == guild.owner_id or top(guild, member) > position
+    return member.user_id == guild.owner_id or top_position(guild, member) > position
 
 
 def outranks(guild: Guild, member: Member, other: Member) -> bool:
     """May ``member`` act on ``other`` by the hierarchy of roles? Nobody may act on the owner."""
-    return other.user_id != guild.owner_id and above(guild, member, top(guild, other))
+    return other.user_id != guild.owner_id and is_above(guild, member, top_position(guild, other))
 
 
-def _base(guild: Guild, member: Member) -> int:
+def _base_permissions(guild: Guild, member: Member) -> int:
     if member.user_id == guild.owner_id:
         return ALL
     granted = guild.roles[guild.id].permissions
@@ -60,12 +60,12 @@ def _base(guild: Guild, member: Member) -> int:
     return ALL if granted & ADMINISTRATOR else granted
 
 
-def place(world: World, channel: Channel) -> Channel:
+def overwrites_channel(world: World, channel: Channel) -> Channel:
     """Where the overwrites stand: a thread has those of its parent."""
     return world.channels.get(channel.parent_id or "", channel) if channel.thread is not None else channel
 
 
-def _overwritten(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
+def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
     """First those of @everyone, then of all roles together, then the member's own."""
     if not channel.overwrites:
         return granted
@@ -85,13 +85,13 @@ def _overwritten(guild: Guild, member: Member, channel: Channel, granted: int) -
     return granted
 
 
-def _implied(granted: int, send: int) -> int:
+def _apply_implicit(granted: int, send: int) -> int:
     """What falls away with seeing the channel, and with speaking there, which in threads is a permission of its own."""
     if not granted & VIEW:
         return 0
     return granted if granted & send else granted & ~_NEED_SEND
 
 
-def _in_thread(thread: Channel, member: Member, granted: int) -> bool:
+def _can_see_thread(thread: Channel, member: Member, granted: int) -> bool:
     """A private thread is seen by its members and by those who manage threads."""
     return not thread.private or member.user_id in thread.thread_members or bool(granted & BITS["MANAGE_THREADS"])

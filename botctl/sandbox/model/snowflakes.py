@@ -7,17 +7,17 @@ from datetime import datetime
 _EPOCH_MS = 1_420_070_400_000
 
 
-def first_of(at: datetime) -> int:
+def smallest_at(at: datetime) -> int:
     """The least id of the millisecond ``at``."""
     return (int(at.timestamp() * 1000) - _EPOCH_MS) << 22
 
 
-def made_s(snowflake: str) -> float:
+def created_s(snowflake: str) -> float:
     """When an id was made: Unix time in seconds."""
     return ((int(snowflake) >> 22) + _EPOCH_MS) / 1000
 
 
-def in_shard(guild_id: str, shard: tuple[int, int]) -> bool:
+def is_in_shard(guild_id: str, shard: tuple[int, int]) -> bool:
     """Is the guild in the shard ``(number, count)`` (Discord: Gateway > Sharding)?"""
     number, count = shard
     return (int(guild_id) >> 22) % count == number

@@ -12,13 +12,13 @@ import secrets
 from typing import Final
 
 DEFAULT_BOT: Final = "900000000000000010"  # the application of `default_world`
-_STAMP, _PROOF = 6, 38  # characters of a token's second and third part
+_TIMESTAMP_CHARS, _HMAC_CHARS = 6, 38  # characters of a token's second and third part
 
 
 def bot_token(secret: str, application_id: str = DEFAULT_BOT) -> str:
     """``<application id>.<stamp>.<proof>``, the first part in base64."""
-    text = _derived(secret, f"bot token {application_id}")
-    return f"{_base64(application_id.encode())}.{text[:_STAMP]}.{text[_STAMP : _STAMP + _PROOF]}"
+    text = _derive(secret, f"bot token {application_id}")
+    return f"{_base64(application_id.encode())}.{text[:_TIMESTAMP_CHARS]}.{text[_TIMESTAMP_CHARS : _TIMESTAMP_CHARS + _HMAC_CHARS]}"
 
 
 def new_bot_token(application_id: str) -> str:
@@ -28,10 +28,10 @@ def new_bot_token(application_id: str) -> str:
 
 def client_secret(secret: str, application_id: str) -> str:
     """What an application proves itself with to OAuth2."""
-    return _derived(secret, f"client secret {application_id}")[:32]
+    return _derive(secret, f"client secret {application_id}")[:32]
 
 
-def _derived(secret: str, purpose: str) -> str:
+def _derive(secret: str, purpose: str) -> str:
     return _base64(hmac.digest(secret.encode(), purpose.encode(), hashlib.sha512))
 
 

@@ -24,11 +24,11 @@ _Overwrites = dict[tuple[int, str], bool]  # by type and id
 _GUILD_INSTALL = 0  # the integration type of a bot that was added to a guild, as all here are
 
 
-class Hidden(UsageError):
+class CommandHidden(UsageError):
     """There is such a command, but not for this person here; the hint says why."""
 
 
-def listed(world: World, who: ActingUser) -> Iterator[tuple[Application, Json]]:
+def list_commands(world: World, who: ActingUser) -> Iterator[tuple[Application, Json]]:
     """The commands of all bots that there are where ``who`` is, a guild's own before the global ones, seen or not."""
     scopes = (who.guild.id, "") if who.guild else ("",)
     for app in world.applications.values():
@@ -37,12 +37,12 @@ def listed(world: World, who: ActingUser) -> Iterator[tuple[Application, Json]]:
                 yield app, one
 
 
-def hidden(world: World, app: Application, command: Json, who: ActingUser) -> str | None:
+def hidden_reason(world: World, app: Application, command: Json, who: ActingUser) -> str | None:
     """Why ``who`` does not see ``command`` of ``app`` where they are; None when they may use it."""
     name = f"/{command['name']}" if command["type"] == 1 else command["name"]
     if who.guild is None or who.member is None:
         return _hidden_in_dm(app, command, who.channel, name)
-    case = _Case(world, app, command, name, who.guild, who.member, who.channel)
+    case = _GuildCheck(world, app, command, name, who.guild, who.member, who.channel)
     return case.misplaced() or case.forbidden()
 
 
@@ -55,7 +55,7 @@ def _hidden_in_dm(app: Application, command: Json, channel: Channel, name: str) 
 
 
 @dataclass(frozen=True)
-class _Case:
+class _GuildCheck:
     """A member and a command in a channel of a guild."""
 
     world: World
@@ -75,14 +75,14 @@ class _Case:
             return f"{self.name} is for those who have installed its bot for themselves."
         if contexts is not None and GUILD_CONTEXT not in contexts:
             return f"{self.name} is not for guilds."
-        if self.command["nsfw"] and not permissions.place(self.world, self.channel).nsfw:
+        if self.command["nsfw"] and not permissions.overwrites_channel(self.world, self.channel).nsfw:
             return f"{self.name} is for age-restricted channels."
         return None
 
     def forbidden(self) -> str | None:
         """Why this member does not see it."""
         may, who = self._may(), self.world.users[self.member.user_id].name
-        place = permissions.place(self.world, self.channel)
+        place = permissions.overwrites_channel(self.world, self.channel)
         own, both = self._overwrites()
         if may & permission_bits.ADMINISTRATOR:
             return None
@@ -95,7 +95,7 @@ class _Case:
         return None if self._personal(own) else self._lacking(may, who)
 
     def _may(self) -> int:
-        return permissions.of(self.world, self.guild, self.member, self.channel)
+        return permissions.compute(self.world, self.guild, self.member, self.channel)
 
     def _overwrites(self) -> tuple[_Overwrites, _Overwrites]:
         """Those of the command itself, and those together with the application's that they do not replace."""

@@ -42,7 +42,7 @@ class Role:
     id: str
     name: str
     position: int = 1
-    permissions: int = permission_bits.EVERYBODY
+    permissions: int = permission_bits.EVERYONE
     color: int = 0
     bot_id: str | None = None  # the bot that a managed role was made for
     hoist: bool = False
@@ -273,7 +273,7 @@ class World:
 
     def new_id(self) -> str:
         """A new snowflake: the clock's milliseconds, and never one twice, even when the clock steps back."""
-        self.last_id = max(snowflakes.first_of(self.clock.now()), self.last_id + 1)
+        self.last_id = max(snowflakes.smallest_at(self.clock.now()), self.last_id + 1)
         return str(self.last_id)
 
     def timestamp(self) -> str:

@@ -39,7 +39,7 @@ def me(call: ApiCall, guild: Guild) -> Member:
 def need(call: ApiCall, guild: Guild, *names: str) -> None:
     """Raises 50013 unless the bot has the permissions ``names`` in the guild as a whole."""
     wanted = permission_bits.bits(*names)
-    if permissions.of(call.sandbox.world, guild, me(call, guild)) & wanted != wanted:
+    if permissions.compute(call.sandbox.world, guild, me(call, guild)) & wanted != wanted:
         raise missing_permissions()
 
 
@@ -68,7 +68,7 @@ def may_in(call: ApiCall, channel: Channel) -> int:
         return permission_bits.DIRECT if call.app.id in channel.recipients else 0
     guild = world.guilds[channel.guild_id]
     bot = guild.members.get(call.app.id)
-    return permissions.of(world, guild, bot, channel) if bot else 0
+    return permissions.compute(world, guild, bot, channel) if bot else 0
 
 
 def member_of(call: ApiCall, guild: Guild) -> Member:
@@ -118,7 +118,7 @@ def shown(call: ApiCall, message: Message) -> dict[str, Any]:
 
 def above(call: ApiCall, guild: Guild, position: int) -> None:
     """Raises 50013 unless the bot's highest role stands above ``position``."""
-    if not permissions.above(guild, me(call, guild), position):
+    if not permissions.is_above(guild, me(call, guild), position):
         raise missing_permissions()
 
 

@@ -12,9 +12,9 @@ from aiohttp import web
 from yarl import URL
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.oauth import S256, SCOPES, Grant, OAuthError, scopes_of
+from botctl.sandbox.model.oauth import S256, SCOPES, Grant, OAuthError, parse_scopes
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Role
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
@@ -129,7 +129,7 @@ def _wish(sandbox: Sandbox, said: Mapping[str, str]) -> _Wish:
 
 def _check(wish: _Wish) -> None:
     """Raises OAuthError for what the application has asked wrongly."""
-    scopes_of(" ".join(wish.scopes))
+    parse_scopes(" ".join(wish.scopes))
     if wish.redirect_uri and wish.said.get("response_type", "code") != "code":
         raise OAuthError("unsupported_response_type", "The sandbox knows the response type code only.")
     if wish.said.get(_CHALLENGE) and wish.said.get("code_challenge_method", S256) != S256:
@@ -162,13 +162,13 @@ def _join(sandbox: Sandbox, wish: _Wish, person_id: str) -> Guild:
         role = Role(world.new_id(), wish.app.name, permissions=int(may) if may.isdecimal() else 0, bot_id=wish.app.id)
         guild.roles[role.id] = role
         sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-        moderation.bot_joined(sandbox, guild, Member(wish.app.id, [role.id], joined_at=world.timestamp()))
-        audit_log.record(sandbox, guild, GuildAuditEntry(world.new_id(), person_id, Action.BOT_ADD, wish.app.id))
+        moderation.add_bot(sandbox, guild, Member(wish.app.id, [role.id], joined_at=world.timestamp()))
+        audit_log.record(sandbox, guild, GuildAuditEntry(world.new_id(), person_id, AuditAction.BOT_ADD, wish.app.id))
     return guild
 
 
 def _manages(sandbox: Sandbox, guild: Guild, member: Member) -> bool:
-    return bool(permissions.of(sandbox.world, guild, member) & permission_bits.bits("MANAGE_GUILD"))
+    return bool(permissions.compute(sandbox.world, guild, member) & permission_bits.bits("MANAGE_GUILD"))
 
 
 def _form(sandbox: Sandbox, wish: _Wish) -> str:

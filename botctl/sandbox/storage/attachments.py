@@ -6,10 +6,10 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-KEPT_BYTES = 64 * 1024 * 1024  # in memory; the oldest go first
+MEMORY_BYTES_MAX = 64 * 1024 * 1024  # in memory; the oldest go first
 
 
-class Files:
+class AttachmentStore:
     """Attachments by id. ``folder`` None: they live as long as this object."""
 
     def __init__(self, folder: Path | None) -> None:
@@ -20,7 +20,7 @@ class Files:
     def put(self, attachment_id: str, content_type: str, data: bytes) -> None:
         self._held[attachment_id] = (content_type, data)
         self._size += len(data)
-        while self._size > KEPT_BYTES and len(self._held) > 1:
+        while self._size > MEMORY_BYTES_MAX and len(self._held) > 1:
             oldest = next(iter(self._held))
             self._size -= len(self._held.pop(oldest)[1])
         if self._folder is not None:

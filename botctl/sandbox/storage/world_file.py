@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VERSION = 1
 _PAUSE_S = 0.2  # after a change, for those that come with it
-_SHARE = 0.05  # of the time may go into saving: a large world is saved less often
+_SAVING_SHARE = 0.05  # of the time may go into saving: a large world is saved less often
 
 
 def snapshot(world: World) -> str:
@@ -125,7 +125,7 @@ class Saver:
             while True:
                 await self._dirty.wait()
                 await asyncio.sleep(pause_s)
-                pause_s = max(_PAUSE_S, self._save() / _SHARE)
+                pause_s = max(_PAUSE_S, self._save() / _SAVING_SHARE)
         finally:
             if self._dirty.is_set():
                 self._save()

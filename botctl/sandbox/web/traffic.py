@@ -18,7 +18,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from botctl.sandbox.model.compact_json import dumps
-from botctl.sandbox.model.redaction import MARK, bare
+from botctl.sandbox.model.redaction import PLACEHOLDER, redact
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import BODY
@@ -59,7 +59,7 @@ class Traffic:
     def frame(self, connection: int, application_id: str, direction: str, said: str | bytes | int) -> None:
         """A payload of the gateway, ``sent`` or ``heard``, or the code with which it was ``closed`` or ``left``."""
         payload = said if isinstance(said, int) else _parsed(said)
-        self._tell(self._bot(application_id), {"connection": connection, direction: bare(payload, _KEYS)})
+        self._tell(self._bot(application_id), {"connection": connection, direction: redact(payload, _KEYS)})
 
     async def _answered(self, request: web.Request, response: web.StreamResponse) -> None:
         if not self._listeners or not request.path.startswith("/api/") or not isinstance(response, web.Response):
@@ -67,11 +67,11 @@ class Traffic:
         keys = _OAUTH_KEYS if "/oauth2/" in request.path else _KEYS
         rest = {
             "method": request.method,
-            "path": _IN_PATH.sub(rf"\1/\2/{MARK}", request.path),
-            "query": bare(dict(request.query), keys),
-            "body": bare(request.get(BODY), keys),
+            "path": _IN_PATH.sub(rf"\1/\2/{PLACEHOLDER}", request.path),
+            "query": redact(dict(request.query), keys),
+            "body": redact(request.get(BODY), keys),
             "status": response.status,
-            "answer": bare(_parsed(response.body) if isinstance(response.body, bytes) else None, keys),
+            "answer": redact(_parsed(response.body) if isinstance(response.body, bytes) else None, keys),
         }
         token = request.headers.get("Authorization", "").removeprefix("Bot ")
         self._tell(self._bot(self._sandbox.access.tokens.get(token, "")), {"rest": rest})
@@ -102,11 +102,11 @@ class Traffic:
             *(client_secret(access.control_secret, one) for one in applications),
         ]
         for secret in whole:
-            line = line.replace(dumps(secret)[1:-1], MARK)
+            line = line.replace(dumps(secret)[1:-1], PLACEHOLDER)
 
         def shown(word: re.Match[str]) -> str:
             is_secret = word[0] in hooks or word[0] in sandbox.book or word[0] in sandbox.grants
-            return MARK if is_secret else word[0]
+            return PLACEHOLDER if is_secret else word[0]
 
         return _WORD.sub(shown, line)
 

@@ -10,8 +10,8 @@ from botctl.sandbox.model.channels.types import ANNOUNCEMENT, CATEGORY, FORUM, S
 from botctl.sandbox.model.world import Guild, Overwrite, World
 
 Json = dict[str, Any]
-KINDS = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
-OF_TEXT = (TEXT, ANNOUNCEMENT, FORUM)  # what Discord names in small letters, without spaces
+CHANNEL_TYPES = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
+LOWERCASE_NAMES = (TEXT, ANNOUNCEMENT, FORUM)  # what Discord names in small letters, without spaces
 SLOWMODE_MAX_S = 21_600
 IN_CATEGORY_MOST = 50
 ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # of silence, after which a thread is archived
@@ -20,7 +20,7 @@ _OVERWRITES_MOST = 100
 _TAGS_MOST = 20
 _EMOJI_MAX = 100
 
-_SETTINGS: dict[int, Json] = {
+_DEFAULT_SETTINGS: dict[int, Json] = {
     VOICE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
     STAGE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
     FORUM: {
@@ -32,18 +32,18 @@ _SETTINGS: dict[int, Json] = {
 }
 
 
-def settings(kind: int) -> Json:
+def default_settings(kind: int) -> Json:
     """What a new channel of type ``kind`` has beyond what all have."""
-    return dict(_SETTINGS.get(kind, {}))
+    return dict(_DEFAULT_SETTINGS.get(kind, {}))
 
 
-def fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Json]:
+def parse_fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Json]:
     """What ``body`` sets of a `Channel` of type ``kind``, and of its settings; raises 50035."""
     errors = FormErrors()
     found: Json = {}
     if "name" in body:
         name = errors.text((), body, "name", 1, 100)
-        found["name"] = name.lower().replace(" ", "-") if kind in OF_TEXT else name
+        found["name"] = name.lower().replace(" ", "-") if kind in LOWERCASE_NAMES else name
     if "topic" in body:
         found["topic"] = errors.text((), body, "topic", 0, _TOPIC_MAX.get(kind, 1024)) or None
     if "nsfw" in body:
@@ -53,15 +53,15 @@ def fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Jso
     if (position := errors.number((), body, "position", 0, 2**31 - 1)) is not None:
         found["position"] = position
     if "parent_id" in body:
-        found["parent_id"] = _parent(guild, body, kind, errors)
+        found["parent_id"] = _parse_parent(guild, body, kind, errors)
     if "permission_overwrites" in body:
-        found["overwrites"] = _overwrites(guild, body, errors)
-    more = _settings(world, body, errors)
+        found["overwrites"] = _parse_overwrites(guild, body, errors)
+    more = _parse_settings(world, body, errors)
     errors.check()
     return found, more
 
 
-def overwrite(errors: FormErrors, path: Path, said: Json) -> Overwrite | None:
+def parse_overwrite(errors: FormErrors, path: Path, said: Json) -> Overwrite | None:
     """One overwrite of the list in a body; None where it is an error."""
     target, kind = errors.snowflake(path, said, "id"), errors.choice(path, said, "type", (0, 1))
     allow, deny = (int(errors.snowflake(path, said, name) or 0) & permission_bits.ALL for name in ("allow", "deny"))
@@ -70,7 +70,7 @@ def overwrite(errors: FormErrors, path: Path, said: Json) -> Overwrite | None:
     return Overwrite(target, kind or 0, allow, deny) if target else None
 
 
-def touched(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
+def changed_permissions(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
     """The permissions that are allowed or denied otherwise than before."""
     found = 0
     for key in {*before, *after}:
@@ -79,7 +79,7 @@ def touched(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
     return found
 
 
-def _parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | None:
+def _parse_parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | None:
     parent_id = errors.snowflake((), body, "parent_id")
     if parent_id is None:
         return None
@@ -92,10 +92,10 @@ def _parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | No
     return parent_id
 
 
-def _overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overwrite]:
+def _parse_overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overwrite]:
     listed = errors.objects((), body, "permission_overwrites")
     errors.at_most(("permission_overwrites",), listed, _OVERWRITES_MOST)
-    made = [overwrite(errors, ("permission_overwrites", index), one) for index, one in enumerate(listed)]
+    made = [parse_overwrite(errors, ("permission_overwrites", index), one) for index, one in enumerate(listed)]
     found = {one.id: one for one in made if one is not None}
     if any(one.type == 0 and one.id not in guild.roles for one in found.values()):
         errors.check()
@@ -103,7 +103,7 @@ def _overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overw
     return found
 
 
-def _settings(world: World, body: Json, errors: FormErrors) -> Json:
+def _parse_settings(world: World, body: Json, errors: FormErrors) -> Json:
     found: Json = {
         "bitrate": errors.number((), body, "bitrate", 8000, 96_000),
         "user_limit": errors.number((), body, "user_limit", 0, 99),
@@ -114,24 +114,24 @@ def _settings(world: World, body: Json, errors: FormErrors) -> Json:
         ),
         "default_sort_order": errors.choice((), body, "default_sort_order", (0, 1)),
         "default_forum_layout": errors.choice((), body, "default_forum_layout", (0, 1, 2)),
-        "default_reaction_emoji": _reaction(body, errors),
-        "available_tags": _tags(world, body, errors) if "available_tags" in body else None,
+        "default_reaction_emoji": _parse_default_reaction(body, errors),
+        "available_tags": _parse_tags(world, body, errors) if "available_tags" in body else None,
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _reaction(body: Json, errors: FormErrors) -> Json | None:
+def _parse_default_reaction(body: Json, errors: FormErrors) -> Json | None:
     said = errors.field((), body, "default_reaction_emoji", dict)
-    return _emoji(said, errors, ("default_reaction_emoji",)) if said else None
+    return _parse_emoji(said, errors, ("default_reaction_emoji",)) if said else None
 
 
-def _emoji(said: Json, errors: FormErrors, path: Path) -> Json:
+def _parse_emoji(said: Json, errors: FormErrors, path: Path) -> Json:
     """An emoji by its id or, one of Unicode's, by itself."""
     name = errors.text(path, said, "emoji_name", 0, _EMOJI_MAX) or None
     return {"emoji_id": errors.snowflake(path, said, "emoji_id"), "emoji_name": name}
 
 
-def _tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
+def _parse_tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
     """A tag that is new gets an id."""
     listed = errors.objects((), body, "available_tags")
     errors.at_most(("available_tags",), listed, _TAGS_MOST)
@@ -140,7 +140,7 @@ def _tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
             "id": errors.snowflake(("available_tags", index), one, "id") or world.new_id(),
             "name": errors.text(("available_tags", index), one, "name", 1, 20),
             "moderated": errors.field(("available_tags", index), one, "moderated", bool) or False,
-            **_emoji(one, errors, ("available_tags", index)),
+            **_parse_emoji(one, errors, ("available_tags", index)),
         }
         for index, one in enumerate(listed)
     ]

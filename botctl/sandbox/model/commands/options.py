@@ -45,7 +45,7 @@ class Resolved:
         if guild is None:
             return user_id
         member = guild.members[user_id]
-        may = permissions.of(self.world, guild, member, self.who.channel)
+        may = permissions.compute(self.world, guild, member, self.who.channel)
         return self.add("members", user_id, payloads.resolved_member(member, may))
 
     def user_id(self, word: str) -> str | None:
@@ -55,7 +55,7 @@ class Resolved:
         return found.id if found and found.id in there else None
 
 
-def target(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
+def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
     """The sub-commands that ``words`` name, outermost first, and the options that remain to be filled.
 
     ``locale`` is the language of the person. Raises UsageError when a sub-command is missing or unknown.
@@ -68,7 +68,7 @@ def target(command: Json, words: list[str], locale: str = "") -> tuple[list[Json
         if len(words) <= len(path):
             raise UsageError(f"“/{said}” needs a sub-command.", hint=f"It has: {names}.")
         wanted = words[len(path)]
-        found = next((option for option in nested if wanted in registration.names_of(option, locale)), None)
+        found = next((option for option in nested if wanted in registration.display_names(option, locale)), None)
         if found is None:
             raise UsageError(f"“/{said}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
         path.append(found)
@@ -85,9 +85,9 @@ def nest(path: list[Json], filled: list[Json]) -> list[Json]:
     return filled
 
 
-def by_name(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
+def untranslate(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
     """``raw`` by the options' own names; who speaks ``locale`` may have used the translated ones."""
-    own = {said: one["name"] for one in options for said in registration.names_of(one, locale)}
+    own = {said: one["name"] for one in options for said in registration.display_names(one, locale)}
     return {own.get(said, said): word for said, word in raw.items()}
 
 
@@ -106,7 +106,7 @@ def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[J
     return filled
 
 
-def fill_partly(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
+def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
     """The options while the person still types (autocomplete): what does not fit yet is left out."""
     filled = []
     for option in options:
@@ -141,7 +141,7 @@ def _filled(option: Json, value: Any) -> Json:
 
 def _choice(option: Json, word: str, locale: str) -> Any:
     for choice in option["choices"]:
-        names = {name.casefold() for name in registration.names_of(choice, locale)}
+        names = {name.casefold() for name in registration.display_names(choice, locale)}
         if word.casefold() in names or word == str(choice["value"]):
             return choice["value"]
     listed = ", ".join(str(choice["name"]) for choice in option["choices"])
@@ -217,7 +217,7 @@ def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
         return None
     if option.get("channel_types") and found.type not in option["channel_types"]:
         raise ClientRejected(f"“{option['name']}” does not take a channel like “{found.name}”.")
-    may = permissions.of(resolved.world, guild, member, found)
+    may = permissions.compute(resolved.world, guild, member, found)
     return resolved.add("channels", found.id, payloads.partial_channel(found, may))
 
 

@@ -14,10 +14,10 @@ from botctl.sandbox.model.world import Application, Guild
 
 Json = dict[str, Any]
 ROLE, USER, CHANNEL = 1, 2, 3
-MOST = 100
+OVERWRITES_MAX = 100
 
 
-def shown(app: Application, guild_id: str, target_id: str) -> Json:
+def payload(app: Application, guild_id: str, target_id: str) -> Json:
     """``target_id``: of a command, or of the application."""
     listed = app.command_permissions.get(guild_id, {}).get(target_id, [])
     return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": listed}
@@ -28,11 +28,11 @@ def all_channels(guild: Guild) -> str:
     return str(int(guild.id) - 1)
 
 
-def checked(said: list[Json]) -> list[Json]:
+def parse_overwrites(said: list[Json]) -> list[Json]:
     """The overwrites ``said``; raises 50035."""
     errors, body = FormErrors(), {"permissions": said}
     listed = errors.objects((), body, "permissions")
-    errors.at_most(("permissions",), listed, MOST)
+    errors.at_most(("permissions",), listed, OVERWRITES_MAX)
     found = [
         {
             "id": errors.snowflake(("permissions", index), one, "id"),

@@ -10,7 +10,7 @@ from botctl.sandbox.model.commands import validation
 from botctl.sandbox.model.world import Application, World
 
 Json = dict[str, Any]
-Count = Callable[[int], None]  # is told how many commands are new, before they are; may refuse them
+CountNew = Callable[[int], None]  # is told how many commands are new, before they are; may refuse them
 
 SLASH, USER, MESSAGE = 1, 2, 3
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
@@ -18,9 +18,9 @@ GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
 STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
 LIMITS = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
 OPTIONS_MAX = CHOICES_MAX = 25
-_DEEPEST = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of options: groups at the top, sub-commands in them
+_DEPTH_MAX = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of options: groups at the top, sub-commands in them
 
-_KEPT = (
+_STORED_FIELDS = (
     "name",
     "name_localizations",
     "description",
@@ -34,16 +34,16 @@ _KEPT = (
 )
 
 
-def names_of(one: Json, locale: str) -> tuple[str, ...]:
+def display_names(one: Json, locale: str) -> tuple[str, ...]:
     """What a command, option or choice is called by those whose client speaks ``locale``: its translation, its name."""
     translated = (one.get("name_localizations") or {}).get(locale)
     return (one["name"],) if translated is None else (translated, one["name"])
 
 
-def _uncounted(_: int) -> None: ...
+def _count_nothing(_: int) -> None: ...
 
 
-def listing(app: Application, scope: str) -> list[Json]:
+def list_commands(app: Application, scope: str) -> list[Json]:
     return list(app.commands.get(scope, {}).values())
 
 
@@ -54,30 +54,34 @@ def get(app: Application, scope: str, command_id: str) -> Json:
         raise unknown("application command") from None
 
 
-def create(world: World, app: Application, scope: str, body: Json, count: Count = _uncounted) -> tuple[Json, bool]:
+def create(
+    world: World, app: Application, scope: str, body: Json, count: CountNew = _count_nothing
+) -> tuple[Json, bool]:
     """The stored command, and whether it is new: one of the same name and type is replaced."""
     _check(body)
     there = app.commands.setdefault(scope, {})
-    old = _same(there, body)
+    old = _find_same(there, body)
     if old is None:
-        _check_room([*there.values(), body])
+        _check_count([*there.values(), body])
         count(1)
-    stored = _stored(world, app, scope, body, old)
+    stored = _normalized(world, app, scope, body, old)
     there[stored["id"]] = stored
     return stored, old is None
 
 
-def overwrite(world: World, app: Application, scope: str, bodies: list[Json], count: Count = _uncounted) -> list[Json]:
+def overwrite(
+    world: World, app: Application, scope: str, bodies: list[Json], count: CountNew = _count_nothing
+) -> list[Json]:
     """Bulk overwrite: what is named stays or comes (a known name keeps its id), everything else goes."""
     errors = FormErrors()
     for index, body in enumerate(bodies):
         validate(body, errors, (index,))
     _check_unique(bodies, errors)
     errors.check()
-    _check_room(bodies)
+    _check_count(bodies)
     there = app.commands.get(scope, {})
-    count(sum(_same(there, body) is None for body in bodies))
-    stored = [_stored(world, app, scope, body, _same(there, body)) for body in bodies]
+    count(sum(_find_same(there, body) is None for body in bodies))
+    stored = [_normalized(world, app, scope, body, _find_same(there, body)) for body in bodies]
     app.commands[scope] = {one["id"]: one for one in stored}
     return stored
 
@@ -86,11 +90,11 @@ def change(world: World, app: Application, scope: str, command_id: str, body: Js
     old = get(app, scope, command_id)
     merged = {**old, **body, "type": old["type"]}
     _check(merged)
-    others = [one for one in listing(app, scope) if one["id"] != command_id]
+    others = [one for one in list_commands(app, scope) if one["id"] != command_id]
     errors = FormErrors()
     _check_unique([*others, merged], errors)
     errors.check()
-    app.commands[scope][command_id] = stored = _stored(world, app, scope, merged, old)
+    app.commands[scope][command_id] = stored = _normalized(world, app, scope, merged, old)
     return stored
 
 
@@ -107,10 +111,10 @@ def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
     if not isinstance(kind, int) or kind not in LIMITS:
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, 2, 3}.")
     else:
-        validation.name(errors, path, body, slash=kind == SLASH)
+        validation.check_name(errors, path, body, slash=kind == SLASH)
         _check_slash(body, errors, path) if kind == SLASH else _check_menu(body, errors, path)
-    validation.places(errors, path, body)
-    if not errors.tree and validation.size(body) > validation.SIZE_MAX:
+    validation.check_contexts(errors, path, body)
+    if not errors.tree and validation.count_characters(body) > validation.SIZE_MAX:
         message = f"Command exceeds maximum size ({validation.SIZE_MAX})"
         errors.add(path, "APPLICATION_COMMAND_TOO_LARGE", message)
 
@@ -122,7 +126,7 @@ def _check(body: Json) -> None:
 
 
 def _check_slash(body: Json, errors: FormErrors, path: Path) -> None:
-    validation.description(errors, path, body)
+    validation.check_description(errors, path, body)
     _check_options(body, errors, path)
 
 
@@ -155,14 +159,14 @@ def _check_options(body: Json, errors: FormErrors, path: Path) -> None:
 
 
 def _check_option(option: Json, errors: FormErrors, path: Path) -> None:
-    validation.name(errors, path, option)
-    validation.description(errors, path, option)
+    validation.check_name(errors, path, option)
+    validation.check_description(errors, path, option)
     kind = option.get("type")
     if not isinstance(kind, int) or kind not in range(SUB_COMMAND, ATTACHMENT + 1):
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, …, 11}.")
     elif kind not in (SUB_COMMAND, SUB_COMMAND_GROUP):
-        validation.value(errors, path, option, CHOICES_MAX)
-    elif path.count("options") > _DEEPEST[kind]:
+        validation.check_value_option(errors, path, option, CHOICES_MAX)
+    elif path.count("options") > _DEPTH_MAX[kind]:
         errors.add(
             (*path, "type"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Sub-commands cannot be nested like this"
         )
@@ -182,21 +186,21 @@ def _check_unique(bodies: list[Json], errors: FormErrors) -> None:
         seen.add(key)
 
 
-def _check_room(bodies: list[Json]) -> None:
+def _check_count(bodies: list[Json]) -> None:
     for kind, limit in LIMITS.items():
         if sum((body.get("type") or SLASH) == kind for body in bodies) > limit:
             raise ApiError(400, 30032, f"Maximum number of application commands reached ({limit})")
 
 
-def _same(there: dict[str, Json], body: Json) -> Json | None:
+def _find_same(there: dict[str, Json], body: Json) -> Json | None:
     kind = body.get("type") or SLASH
     return next((one for one in there.values() if one["name"] == body["name"] and one["type"] == kind), None)
 
 
-def _stored(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
+def _normalized(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
     """The command as Discord shows it. Its version changes only when something else did."""
     kind = body.get("type") or SLASH
-    said = {key: body[key] for key in _KEPT if body.get(key) is not None}
+    said = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
     shown: Json = {
         "id": old["id"] if old else world.new_id(),
         "application_id": app.id,
@@ -214,7 +218,7 @@ def _stored(world: World, app: Application, scope: str, body: Json, old: Json | 
     permissions = shown["default_member_permissions"]
     shown["default_member_permissions"] = None if permissions is None else str(permissions)
     if kind == SLASH:
-        shown["options"] = [_stored_option(option) for option in body.get("options") or []]
+        shown["options"] = [_normalized_option(option) for option in body.get("options") or []]
     else:
         shown["description"] = ""
     if scope:
@@ -224,11 +228,11 @@ def _stored(world: World, app: Application, scope: str, body: Json, old: Json | 
     return shown
 
 
-def _stored_option(option: Json) -> Json:
+def _normalized_option(option: Json) -> Json:
     """Discord leaves out what is null, and false flags."""
     shown = {key: value for key, value in option.items() if value is not None and value is not False}
     if "options" in shown:
-        shown["options"] = [_stored_option(inner) for inner in shown["options"]]
+        shown["options"] = [_normalized_option(inner) for inner in shown["options"]]
     if shown.get("options") == [] or shown.get("choices") == []:
         shown = {key: value for key, value in shown.items() if value != []}
     return shown

@@ -24,22 +24,22 @@ _WITH_CHOICES = (_STRING, _INTEGER, _NUMBER)
 _NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
 
 
-def name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
+def check_name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
     """The name of a command or option, in all languages. Those of menus may have spaces and capitals."""
     said = errors.text(path, body, "name", 1, NAME_MAX)
-    if slash and said and not _good(said):
+    if slash and said and not _is_valid_name(said):
         errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
-    for here, text in _localized(errors, path, body, "name", NAME_MAX):
-        if slash and not _good(text):
+    for here, text in _check_localizations(errors, path, body, "name", NAME_MAX):
+        if slash and not _is_valid_name(text):
             errors.add(here, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
 
 
-def description(errors: FormErrors, path: Path, body: Json) -> None:
+def check_description(errors: FormErrors, path: Path, body: Json) -> None:
     errors.text(path, body, "description", 1, DESCRIPTION_MAX)
-    _localized(errors, path, body, "description", DESCRIPTION_MAX)
+    _check_localizations(errors, path, body, "description", DESCRIPTION_MAX)
 
 
-def places(errors: FormErrors, path: Path, body: Json) -> None:
+def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
     """Where and by whom a command may be used."""
     for key, offered in (("contexts", (0, 1, 2)), ("integration_types", (0, 1))):
         listed = errors.field(path, body, key, list)
@@ -52,13 +52,13 @@ def places(errors: FormErrors, path: Path, body: Json) -> None:
     errors.snowflake(path, body, "default_member_permissions")  # text or a number, as ids are
 
 
-def value(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
+def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
     """What an option that takes a value may ask of it."""
     kind = option["type"]
     choices = errors.objects(path, option, "choices")
     errors.at_most((*path, "choices"), choices, choices_max)
     for index, choice in enumerate(choices):
-        _choice(errors, (*path, "choices", index), choice, kind)
+        _check_choice(errors, (*path, "choices", index), choice, kind)
     names = [one.get("name") for one in choices]
     if len(set(map(str, names))) < len(names):
         code = "APPLICATION_COMMAND_OPTIONS_CHOICE_NAMES_DUPLICATE"
@@ -76,19 +76,19 @@ def value(errors: FormErrors, path: Path, option: Json, choices_max: int) -> Non
             errors.field(path, option, key, int)
 
 
-def size(command: Json) -> int:
+def count_characters(command: Json) -> int:
     """The characters that count: of names, descriptions and values, each in its longest language."""
     own = _longest(command, "name") + _longest(command, "description") + len(str(command.get("value", "")))
     inner = [one for key in ("options", "choices") if isinstance(listed := command.get(key), list) for one in listed]
-    return own + sum(size(one) for one in inner if isinstance(one, dict))
+    return own + sum(count_characters(one) for one in inner if isinstance(one, dict))
 
 
-def _good(said: str) -> bool:
+def _is_valid_name(said: str) -> bool:
     """Small letters, where there are any."""
     return _NAME.fullmatch(said) is not None and said == said.lower()
 
 
-def _localized(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
+def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
     """The translations of ``key`` that are texts, and where they stand."""
     found = []
     for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
@@ -100,9 +100,9 @@ def _localized(errors: FormErrors, path: Path, body: Json, key: str, most: int) 
     return found
 
 
-def _choice(errors: FormErrors, path: Path, choice: Json, kind: int) -> None:
+def _check_choice(errors: FormErrors, path: Path, choice: Json, kind: int) -> None:
     errors.text(path, choice, "name", 1, CHOICE_NAME_MAX)
-    _localized(errors, path, choice, "name", CHOICE_NAME_MAX)
+    _check_localizations(errors, path, choice, "name", CHOICE_NAME_MAX)
     said = choice.get("value")
     if said is None:
         errors.add((*path, "value"), "BASE_TYPE_REQUIRED", "This field is required")

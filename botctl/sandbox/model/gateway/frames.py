@@ -11,11 +11,11 @@ _STATUSES = frozenset({"online", "idle", "dnd", "invisible", "offline"})
 SMALLEST_LARGE, _LARGEST_LARGE = 50, 250
 
 
-def frame(op: int, d: Any) -> str:
+def encode(op: int, d: Any) -> str:
     return dumps({"op": op, "d": d, "s": None, "t": None})
 
 
-def parsed(raw: bytes) -> Json | None:
+def parse(raw: bytes) -> Json | None:
     """The payload in ``raw``, or None when it is none."""
     try:
         payload = loads(raw)
@@ -24,11 +24,11 @@ def parsed(raw: bytes) -> Json | None:
     return payload if isinstance(payload, dict) and type(payload.get("op")) is int else None
 
 
-def token(data: Json) -> str:
+def bot_token(data: Json) -> str:
     return str(data.get("token") or "").removeprefix("Bot ")
 
 
-def large_threshold(value: object) -> int:
+def clamp_large_threshold(value: object) -> int:
     """From so many members on, those who are offline are not in GUILD_CREATE (Discord: Gateway Events > Identify)."""
     return min(max(value, SMALLEST_LARGE), _LARGEST_LARGE) if type(value) is int else SMALLEST_LARGE
 
@@ -44,7 +44,7 @@ def is_presence(data: object) -> bool:
     )
 
 
-def shard(value: object) -> tuple[int, int] | None:
+def parse_shard(value: object) -> tuple[int, int] | None:
     """``[number, count]`` checked; (0, 1) when the client does not shard; None when it is wrong."""
     if value is None:
         return 0, 1

@@ -10,16 +10,16 @@ from botctl.sandbox.model.world import Guild, Member, World
 
 Json = dict[str, Any]
 _CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
-_ASKED_MAX = 100  # members by a prefix, or by their ids
+_REQUESTED_MAX = 100  # members by a prefix, or by their ids
 _NONCE_MAX = 32  # bytes; a longer one is not echoed
 
 
-def for_all(request: Json) -> bool:
+def wants_all(request: Json) -> bool:
     """Are all members asked for?"""
     return request.get("user_ids") is None and not request.get("query")
 
 
-def nonce(request: Json) -> Json:
+def echoed_nonce(request: Json) -> Json:
     """The nonce as the answer has it, if it is one."""
     said = request.get("nonce")
     fits = isinstance(said, str) and len(said.encode(errors="replace")) <= _NONCE_MAX
@@ -33,7 +33,7 @@ def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Ite
     found = _by_query(world, guild, request) if ids is None else [members[one] for one in ids if one in members]
     parts = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)] or [[]]
     # Nobody but the bots is ever online, and those who are not are left out.
-    more = nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
+    more = echoed_nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
     for index, part in enumerate(parts):
         yield {
             "guild_id": guild.id,
@@ -50,11 +50,11 @@ def _ids(request: Json) -> list[str] | None:
     said = request.get("user_ids")
     if said is None:
         return None
-    return [str(one) for one in (said if isinstance(said, list) else [said])[:_ASKED_MAX]]
+    return [str(one) for one in (said if isinstance(said, list) else [said])[:_REQUESTED_MAX]]
 
 
 def _by_query(world: World, guild: Guild, request: Json) -> list[Member]:
     prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
     found = [one for one in guild.members.values() if world.users[one.user_id].name.casefold().startswith(prefix)]
     most = limit if type(limit) is int and limit > 0 else None
-    return found[: min(most or _ASKED_MAX, _ASKED_MAX)] if prefix else found[:most]
+    return found[: min(most or _REQUESTED_MAX, _REQUESTED_MAX)] if prefix else found[:most]

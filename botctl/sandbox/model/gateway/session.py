@@ -108,7 +108,7 @@ class GatewaySession:
 
     def carries(self, guild_id: str | None) -> bool:
         """Is the guild, or what is of none, this shard's?"""
-        return snowflakes.in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
+        return snowflakes.is_in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
 
 
 class Sessions:
@@ -154,7 +154,7 @@ class Sessions:
 
         With ``resumable`` it may RESUME; else the session is at its end, and it must IDENTIFY.
         """
-        _tell(session, INVALID, resumable)
+        _send(session, INVALID, resumable)
         if session.line is not None:
             self.lose(session, session.line, now_s, ended=not resumable)
 
@@ -166,16 +166,16 @@ class Sessions:
             del self.by_id[session_id]
 
 
-def ask_reconnect(session: GatewaySession) -> None:
+def request_reconnect(session: GatewaySession) -> None:
     """Op 7: the client is to come back and RESUME."""
-    _tell(session, RECONNECT, None)
+    _send(session, RECONNECT, None)
 
 
-def ask_heartbeat(session: GatewaySession) -> None:
+def request_heartbeat(session: GatewaySession) -> None:
     """Op 1: the client is to send a heartbeat at once."""
-    _tell(session, HEARTBEAT, None)
+    _send(session, HEARTBEAT, None)
 
 
-def _tell(session: GatewaySession, op: int, data: bool | None) -> None:
+def _send(session: GatewaySession, op: int, data: bool | None) -> None:
     if session.line is not None:
-        session.line.send(frames.frame(op, data))
+        session.line.send(frames.encode(op, data))

@@ -25,17 +25,17 @@ from botctl.sandbox.model.messages.components import (
 
 Json = dict[str, Any]
 _ROWS = _BUTTONS = 5  # in a message, in a row
-_MOST = 40  # components of a version 2 message, nested ones too
-_TEXT_MOST = 4000  # characters in all text displays of a message
+_COMPONENTS_MAX = 40  # components of a version 2 message, nested ones too
+_TEXT_MAX = 4000  # characters in all text displays of a message
 _OPTIONS = 25
 _URL = 2048
 _PREMIUM_STYLE = 6
 _TOP = (ROW, SECTION, TEXT, GALLERY, FILE, SEPARATOR, CONTAINER)
 _IN_CONTAINER = tuple(kind for kind in _TOP if kind != CONTAINER)
-_SIZES = {CONTAINER: (1, _MOST), SECTION: (1, 3), ROW: (1, _BUTTONS), GALLERY: (1, 10)}
+_SIZES = {CONTAINER: (1, _COMPONENTS_MAX), SECTION: (1, 3), ROW: (1, _BUTTONS), GALLERY: (1, 10)}
 
 
-def checked(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
+def parse_components(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
     """The components in the ``body`` of a message as Discord keeps them: with ids, and with what was left out.
 
     What Discord refuses is added to ``errors``; ``v2``: the message has that flag.
@@ -47,15 +47,15 @@ def checked(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
     _check_all(listed, errors, path, _TOP if v2 else (ROW,))
     if errors.tree:
         return []
-    made = [_known(one) for one in listed]
+    made = [_normalized(one) for one in listed]
     everything = list(components.walk(made))
     _check_unique(errors, path, everything)
-    if len(everything) > _MOST:
-        errors.add(path, "COMPONENT_MAX_TOTAL_COMPONENTS_EXCEEDED", f"Must be {_MOST} or fewer in length.")
-    if sum(len(one["content"]) for one in everything if one["type"] == TEXT) > _TEXT_MOST:
-        words = f"The displayable text of a message must be {_TEXT_MOST} or fewer in length."
+    if len(everything) > _COMPONENTS_MAX:
+        errors.add(path, "COMPONENT_MAX_TOTAL_COMPONENTS_EXCEEDED", f"Must be {_COMPONENTS_MAX} or fewer in length.")
+    if sum(len(one["content"]) for one in everything if one["type"] == TEXT) > _TEXT_MAX:
+        words = f"The displayable text of a message must be {_TEXT_MAX} or fewer in length."
         errors.add(path, "COMPONENT_DISPLAYABLE_TEXT_SIZE_EXCEEDED", words)
-    components.numbered(made)
+    components.assign_ids(made)
     for one in everything:
         for name, value in _DEFAULTS.get(one["type"], {}).items():
             one.setdefault(name, value)
@@ -65,7 +65,7 @@ def checked(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
     return made
 
 
-def media(listed: Iterable[Json]) -> list[Json]:
+def media_items(listed: Iterable[Json]) -> list[Json]:
     """The pictures and files in components: objects with a ``url``."""
     found: list[Json] = []
     for one in components.walk(listed):
@@ -74,24 +74,24 @@ def media(listed: Iterable[Json]) -> list[Json]:
     return found
 
 
-def _known(said: Json) -> Json:
+def _normalized(said: Json) -> Json:
     """A component that is right, without what Discord does not know of it; ``said`` stays as it is."""
-    made = _taken(said, ("type", "id", *_FIELDS[said["type"]]))
+    made = _pick(said, ("type", "id", *_FIELDS[said["type"]]))
     if "components" in made:
-        made["components"] = [_known(one) for one in made["components"]]
+        made["components"] = [_normalized(one) for one in made["components"]]
     if "accessory" in made:
-        made["accessory"] = _known(made["accessory"])
+        made["accessory"] = _normalized(made["accessory"])
     if "options" in made:
-        made["options"] = [_taken(one, _OPTION) for one in made["options"]]
+        made["options"] = [_pick(one, _OPTION) for one in made["options"]]
     if "items" in made:
-        made["items"] = [_taken(one, _ITEM) for one in made["items"]]
+        made["items"] = [_pick(one, _ITEM) for one in made["items"]]
     for name in ("media", "file"):
         if name in made:
             made[name] = {"url": made[name]["url"]}
     return made
 
 
-def _taken(said: Json, names: Iterable[str]) -> Json:
+def _pick(said: Json, names: Iterable[str]) -> Json:
     """Those of ``names`` that say something."""
     made = {name: said[name] for name in names if said.get(name) not in (None, "")}
     if "sku_id" in made:
@@ -143,7 +143,7 @@ def _check_one(one: Json, errors: FormErrors, path: Path, kinds: tuple[int, ...]
     _CHECKS[int(kind or 0)](one, errors, path)
 
 
-def _children(one: Json, errors: FormErrors, path: Path, kinds: tuple[int, ...]) -> list[Json]:
+def _check_children(one: Json, errors: FormErrors, path: Path, kinds: tuple[int, ...]) -> list[Json]:
     inner = errors.objects(path, one, "components")
     _check_size(one, "components", inner, errors, path)
     _check_all(inner, errors, (*path, "components"), kinds)
@@ -158,21 +158,21 @@ def _check_size(one: Json, name: str, listed: list[Json], errors: FormErrors, pa
         errors.add((*path, name), "BASE_TYPE_BAD_LENGTH", f"Must be between {low} and {high} in length.")
 
 
-def _row(one: Json, errors: FormErrors, path: Path) -> None:
-    inner = _children(one, errors, path, (BUTTON, *sorted(SELECTS)))
+def _check_row(one: Json, errors: FormErrors, path: Path) -> None:
+    inner = _check_children(one, errors, path, (BUTTON, *sorted(SELECTS)))
     if len(inner) > 1 and any(child.get("type") in SELECTS for child in inner):
         words = "A select fills its action row alone."
         errors.add((*path, "components"), "COMPONENT_LAYOUT_WIDTH_EXCEEDED", words)
 
 
-def _container(one: Json, errors: FormErrors, path: Path) -> None:
+def _check_container(one: Json, errors: FormErrors, path: Path) -> None:
     errors.number(path, one, "accent_color", 0, 0xFFFFFF)
     errors.field(path, one, "spoiler", bool)
-    _children(one, errors, path, _IN_CONTAINER)
+    _check_children(one, errors, path, _IN_CONTAINER)
 
 
-def _section(one: Json, errors: FormErrors, path: Path) -> None:
-    _children(one, errors, path, (TEXT,))
+def _check_section(one: Json, errors: FormErrors, path: Path) -> None:
+    _check_children(one, errors, path, (TEXT,))
     beside = errors.field(path, one, "accessory", dict)
     if beside is not None:
         _check_one(beside, errors, (*path, "accessory"), (BUTTON, THUMBNAIL))
@@ -180,24 +180,24 @@ def _section(one: Json, errors: FormErrors, path: Path) -> None:
         errors.add((*path, "accessory"), "BASE_TYPE_REQUIRED", "This field is required")
 
 
-def _text(one: Json, errors: FormErrors, path: Path) -> None:
-    errors.text(path, one, "content", 1, _TEXT_MOST)
+def _check_text(one: Json, errors: FormErrors, path: Path) -> None:
+    errors.text(path, one, "content", 1, _TEXT_MAX)
 
 
-def _thumbnail(one: Json, errors: FormErrors, path: Path) -> None:
+def _check_thumbnail(one: Json, errors: FormErrors, path: Path) -> None:
     _check_media(one, "media", errors, path, ("http", "https", "attachment"))
     errors.text(path, one, "description", 0, 1024)
     errors.field(path, one, "spoiler", bool)
 
 
-def _gallery(one: Json, errors: FormErrors, path: Path) -> None:
+def _check_gallery(one: Json, errors: FormErrors, path: Path) -> None:
     items = errors.objects(path, one, "items")
     _check_size(one, "items", items, errors, path)
     for index, item in enumerate(items):
-        _thumbnail(item, errors, (*path, "items", index))
+        _check_thumbnail(item, errors, (*path, "items", index))
 
 
-def _file(one: Json, errors: FormErrors, path: Path) -> None:
+def _check_file(one: Json, errors: FormErrors, path: Path) -> None:
     _check_media(one, "file", errors, path, ("attachment",))
     errors.field(path, one, "spoiler", bool)
 
@@ -212,12 +212,12 @@ def _check_media(one: Json, name: str, errors: FormErrors, path: Path, schemes: 
     errors.url((*path, name), said, "url", _URL, schemes)
 
 
-def _separator(one: Json, errors: FormErrors, path: Path) -> None:
+def _check_separator(one: Json, errors: FormErrors, path: Path) -> None:
     errors.field(path, one, "divider", bool)
     errors.choice(path, one, "spacing", (1, 2))
 
 
-def _button(one: Json, errors: FormErrors, path: Path) -> None:
+def _check_button(one: Json, errors: FormErrors, path: Path) -> None:
     style = errors.number(path, one, "style", 1, _PREMIUM_STYLE)
     if one.get("style") is None:
         errors.add((*path, "style"), "BASE_TYPE_REQUIRED", "This field is required")
@@ -237,7 +237,7 @@ def _button(one: Json, errors: FormErrors, path: Path) -> None:
         errors.add(path, "BUTTON_COMPONENT_INVALID", "A button must have a label or an emoji")
 
 
-def _select(one: Json, errors: FormErrors, path: Path) -> None:
+def _check_select(one: Json, errors: FormErrors, path: Path) -> None:
     errors.text(path, one, "custom_id", 1, 100)
     errors.text(path, one, "placeholder", 0, 150)
     errors.field(path, one, "disabled", bool)
@@ -287,14 +287,14 @@ def _check_unique(errors: FormErrors, path: Path, everything: list[Json]) -> Non
 
 
 _CHECKS: dict[int, Callable[[Json, FormErrors, Path], None]] = {
-    ROW: _row,
-    BUTTON: _button,
-    SECTION: _section,
-    TEXT: _text,
-    THUMBNAIL: _thumbnail,
-    GALLERY: _gallery,
-    FILE: _file,
-    SEPARATOR: _separator,
-    CONTAINER: _container,
-    **dict.fromkeys(SELECTS, _select),
+    ROW: _check_row,
+    BUTTON: _check_button,
+    SECTION: _check_section,
+    TEXT: _check_text,
+    THUMBNAIL: _check_thumbnail,
+    GALLERY: _check_gallery,
+    FILE: _check_file,
+    SEPARATOR: _check_separator,
+    CONTAINER: _check_container,
+    **dict.fromkeys(SELECTS, _check_select),
 }

@@ -19,7 +19,7 @@ SELECTS = frozenset({STRING_SELECT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT
 CLICKABLE = SELECTS | {BUTTON}
 LINK_STYLE = 5
 _LABEL_MAX = 100
-_DEEPEST = 12  # parts of a path; Discord nests a button in a row in a container, and no deeper
+_PATH_MAX = 12  # parts of a path; Discord nests a button in a row in a container, and no deeper
 _FIELDS: dict[str, type] = {
     "id": int,
     "custom_id": str,
@@ -55,7 +55,7 @@ def check(listed: list[Json], errors: FormErrors, path: Path) -> None:
 
 
 def _check_one(one: Json, errors: FormErrors, path: Path) -> None:
-    if len(path) > _DEEPEST:
+    if len(path) > _PATH_MAX:
         errors.add(path, "COMPONENT_LAYOUT_INVALID", "Components are nested too deeply")
         return
     errors.is_a((*path, "type"), one.get("type"), int)
@@ -71,7 +71,7 @@ def _check_one(one: Json, errors: FormErrors, path: Path) -> None:
             errors.text((*path, "options", index), option, name, 1, _LABEL_MAX)
 
 
-def numbered(components: list[Json]) -> list[Json]:
+def assign_ids(components: list[Json]) -> list[Json]:
     """``components`` with the ``id`` that Discord gives to those that have none, and selects with their defaults."""
     everything = list(walk(components))
     taken = {one["id"] for one in everything if one.get("id")}
@@ -91,7 +91,7 @@ def clickable(components: list[Json]) -> list[Json]:
     return [one for one in walk(components) if one.get("type") in CLICKABLE]
 
 
-def name_of(one: Json) -> str:
+def display_name(one: Json) -> str:
     """What a person would call it: its label, else its emoji, its placeholder or its custom id."""
     emoji = (one.get("emoji") or {}).get("name")
     return str(one.get("label") or emoji or one.get("placeholder") or one.get("custom_id") or "")
@@ -104,28 +104,28 @@ def find(components: list[Json], wanted: str) -> Json:
         if one.get("custom_id") == wanted:
             return one
     for one in candidates:
-        if name_of(one).casefold() == wanted.casefold():
+        if display_name(one).casefold() == wanted.casefold():
             return one
-    names = ", ".join(name_of(one) for one in candidates)
+    names = ", ".join(display_name(one) for one in candidates)
     raise UsageError(
         f"The message has no button or menu called “{wanted}”.",
         hint=f"It has: {names}." if names else "It has none at all.",
     )
 
 
-def forbidden(one: Json, values: list[str] | None) -> str | None:
+def unusable_reason(one: Json, values: list[str] | None) -> str | None:
     """Why a person cannot use ``one`` like this, as a sentence; None when they can."""
-    name = name_of(one)
+    name = display_name(one)
     if one.get("disabled"):
         return f"“{name}” is disabled."
     if one["type"] == BUTTON:
         if one.get("style") == LINK_STYLE:
             return f"“{name}” only opens {one.get('url')}; the bot hears nothing of it."
         return None
-    return wrong_count(one, name, len(values or ()))
+    return count_error(one, name, len(values or ()))
 
 
-def wrong_count(one: Json, name: str, count: int) -> str | None:
+def count_error(one: Json, name: str, count: int) -> str | None:
     low, high = one.get("min_values", 1), one.get("max_values", 1)
     if low <= count <= high:
         return None
@@ -133,7 +133,7 @@ def wrong_count(one: Json, name: str, count: int) -> str | None:
     return f"“{name}” takes {wanted} value{'' if wanted == '1' else 's'}, and {count} came."
 
 
-def chosen(one: Json, values: list[str]) -> list[str]:
+def resolve_choices(one: Json, values: list[str]) -> list[str]:
     """The values of a string select's options that ``values`` names by value or label."""
     options = one.get("options") or []
     by_word = {str(option["label"]).casefold(): option["value"] for option in options}
@@ -142,11 +142,11 @@ def chosen(one: Json, values: list[str]) -> list[str]:
     if None in found:
         wrong = values[found.index(None)]
         labels = ", ".join(str(option["label"]) for option in options)
-        raise UsageError(f"“{name_of(one)}” has no choice “{wrong}”.", hint=f"Its choices are: {labels}.")
+        raise UsageError(f"“{display_name(one)}” has no choice “{wrong}”.", hint=f"Its choices are: {labels}.")
     return [value for value in found if value is not None]
 
 
-def checked_form(components: list[Json], errors: FormErrors, path: Path) -> None:
+def check_modal(components: list[Json], errors: FormErrors, path: Path) -> None:
     """Adds to ``errors`` what cannot be the components of a modal: each holds fields, which need a custom id."""
     check(components, errors, path)
     for index, outer in enumerate(components):

@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox.model.api_error import ApiError, FormErrors, too_large
 from botctl.sandbox.model.messages import component_schema, embeds, mentions
 from botctl.sandbox.model.messages.components import V2
-from botctl.sandbox.model.messages.mentions import Allowed
+from botctl.sandbox.model.messages.mentions import AllowedMentions
 from botctl.sandbox.model.world import LOADING, Message, World
 
 Json = dict[str, Any]
@@ -41,20 +41,20 @@ class Draft:
     kept: set[str] | None = None
     uploads: dict[str, Upload] = field(default_factory=dict)
     attachments: list[Json] = field(default_factory=list)
-    allowed: Allowed = mentions.EVERYBODY
+    allowed: AllowedMentions = mentions.ALL_MENTIONS
 
     @property
     def flags(self) -> int:
         return self.said_flags or 0
 
 
-def draft(
+def parse_body(
     body: Json,
     uploads: list[Upload],
     world: World,
     *,
     old: Message | None = None,
-    allowed: Allowed = mentions.EVERYBODY,
+    allowed: AllowedMentions = mentions.ALL_MENTIONS,
     empty: bool = False,
 ) -> Draft:
     """What ``body`` asks for; raises Refusal (50035, 50006, 50081, 40005) when Discord would.
@@ -64,13 +64,13 @@ def draft(
     if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
         raise too_large()
     errors = FormErrors()
-    made = Draft(said_flags=errors.field((), body, "flags", int), allowed=mentions.allowed(body, errors, allowed))
+    made = Draft(said_flags=errors.field((), body, "flags", int), allowed=mentions.parse_allowed(body, errors, allowed))
     v2 = bool((made.flags | (old.flags if old else 0)) & V2)
-    _content(body, made, errors)
+    _parse_content(body, made, errors)
     if "embeds" in body:
-        made.fields["embeds"] = embeds.checked(errors, body)
-    _components(body, made, errors, v2=v2)
-    _attachments(body, uploads, made, errors, world)
+        made.fields["embeds"] = embeds.parse_embeds(errors, body)
+    _parse_components(body, made, errors, v2=v2)
+    _parse_attachments(body, uploads, made, errors, world)
     errors.field((), body, "tts", bool)
     if body.get("poll") is not None:  # Discord has polls; to drop one silently would be worse than to refuse it
         errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
@@ -80,7 +80,7 @@ def draft(
     if body.get("sticker_ids"):
         raise ApiError(400, 50081, "Invalid Sticker")  # nobody has any here
     if not (old or empty or any(made.fields.values()) or made.attachments):
-        raise _empty()
+        raise _empty_message()
     return made
 
 
@@ -96,7 +96,7 @@ def create(world: World, made: Draft, *, channel_id: str, guild_id: str, author_
         **made.fields,
         **more,
     )
-    mentions.note(world, message, made.allowed)
+    mentions.set_mentions(world, message, made.allowed)
     world.add_message(message)
     return message
 
@@ -109,12 +109,12 @@ def edit(world: World, message: Message, made: Draft) -> Message:
     attachments = kept + made.attachments
     shown = [made.fields.get(name, getattr(message, name)) for name in ("content", "embeds", "components")]
     if not (any(shown) or attachments or message.snapshots or message.flags & LOADING):
-        raise _empty()
+        raise _empty_message()
     for name, value in made.fields.items():
         setattr(message, name, value)
     message.attachments = attachments
     if made.fields:
-        mentions.note(world, message, made.allowed)
+        mentions.set_mentions(world, message, made.allowed)
     if message.flags & LOADING:
         message.flags = message.flags & ~LOADING | made.flags & V2
     else:
@@ -124,7 +124,7 @@ def edit(world: World, message: Message, made: Draft) -> Message:
     return message
 
 
-def listed(
+def list_messages(
     world: World,
     channel_id: str,
     *,
@@ -149,19 +149,19 @@ def listed(
     return shown[-limit:][::-1]
 
 
-def _empty() -> ApiError:
+def _empty_message() -> ApiError:
     return ApiError(400, 50006, "Cannot send an empty message")
 
 
-def _content(body: Json, made: Draft, errors: FormErrors) -> None:
+def _parse_content(body: Json, made: Draft, errors: FormErrors) -> None:
     if "content" in body:
         made.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
 
 
-def _components(body: Json, made: Draft, errors: FormErrors, *, v2: bool) -> None:
+def _parse_components(body: Json, made: Draft, errors: FormErrors, *, v2: bool) -> None:
     if "components" not in body:
         return
-    made.fields["components"] = component_schema.checked(body, errors, v2=v2)
+    made.fields["components"] = component_schema.parse_components(body, errors, v2=v2)
 
 
 def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:
@@ -175,7 +175,7 @@ def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:
         errors.add(("flags",), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
 
 
-def _attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
+def _parse_attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
     """Discord: Reference > Uploading Files: an attachment's id is a slot of ``files[n]``, or that of one to keep."""
     if not uploads and "attachments" not in body:
         return

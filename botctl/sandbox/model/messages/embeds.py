@@ -9,8 +9,8 @@ from typing import Any
 from botctl.sandbox.model.api_error import FormErrors, Path
 
 Json = dict[str, Any]
-MOST = 10
-TOTAL = 6000  # characters in all embeds of a message together
+EMBEDS_MAX = 10
+TOTAL_CHARACTERS_MAX = 6000  # characters in all embeds of a message together
 _FIELDS = 25
 _URL = 2048
 _WEB = ("http", "https")
@@ -39,18 +39,18 @@ _PARTS = {
 }
 
 
-def checked(errors: FormErrors, body: Json) -> list[Json]:
+def parse_embeds(errors: FormErrors, body: Json) -> list[Json]:
     """The embeds of ``body`` as Discord keeps them; what is wrong with them is added to ``errors``."""
     listed = errors.objects((), body, "embeds")
-    errors.at_most(("embeds",), listed, MOST)
-    found = [_checked(one, errors, ("embeds", index)) for index, one in enumerate(listed)]
-    if not errors.tree and sum(len(text) for one in found for text in texts(one)) > TOTAL:
-        errors.add(("embeds",), "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {TOTAL}")
+    errors.at_most(("embeds",), listed, EMBEDS_MAX)
+    found = [_parse_embed(one, errors, ("embeds", index)) for index, one in enumerate(listed)]
+    if not errors.tree and sum(len(text) for one in found for text in texts(one)) > TOTAL_CHARACTERS_MAX:
+        errors.add(("embeds",), "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {TOTAL_CHARACTERS_MAX}")
     return found
 
 
 def texts(embed: Json) -> Iterator[str]:
-    """The texts of an embed that count for `TOTAL`."""
+    """The texts of an embed that count for `TOTAL_CHARACTERS_MAX`."""
     for name in _EMBED.texts:
         yield embed.get(name, "")
     for name, part in _PARTS.items():
@@ -61,14 +61,14 @@ def texts(embed: Json) -> Iterator[str]:
         yield one["value"]
 
 
-def _checked(said: Json, errors: FormErrors, path: Path) -> Json:
-    shown = _known(said, _EMBED, errors, path)
+def _parse_embed(said: Json, errors: FormErrors, path: Path) -> Json:
+    shown = _parse_part(said, _EMBED, errors, path)
     if errors.number(path, said, "color", 0, 0xFFFFFF) is not None:
         shown["color"] = said["color"]
     for name, part in _PARTS.items():
         if name in said and (inner := errors.field(path, said, name, dict)):
-            shown[name] = _known(inner, part, errors, (*path, name))
-    if fields := _fields(said, errors, path):
+            shown[name] = _parse_part(inner, part, errors, (*path, name))
+    if fields := _parse_fields(said, errors, path):
         shown["fields"] = fields
     if not errors.tree and not shown.keys() - {"url", "color"}:
         errors.add((*path, "description"), "BASE_TYPE_REQUIRED", "This field is required")
@@ -78,7 +78,7 @@ def _checked(said: Json, errors: FormErrors, path: Path) -> Json:
     return shown
 
 
-def _known(said: Json, part: _Part, errors: FormErrors, path: Path) -> Json:
+def _parse_part(said: Json, part: _Part, errors: FormErrors, path: Path) -> Json:
     """What Discord keeps of ``said``."""
     kept: Json = {}
     for name, most in part.texts.items():
@@ -92,7 +92,7 @@ def _known(said: Json, part: _Part, errors: FormErrors, path: Path) -> Json:
     return kept
 
 
-def _fields(said: Json, errors: FormErrors, path: Path) -> list[Json]:
+def _parse_fields(said: Json, errors: FormErrors, path: Path) -> list[Json]:
     """The fields; of each it is said whether it is inline."""
     fields = errors.objects(path, said, "fields")
     errors.at_most((*path, "fields"), fields, _FIELDS)

@@ -20,7 +20,7 @@ _MOST = 100
 
 
 @dataclass(frozen=True)
-class Allowed:
+class AllowedMentions:
     """Which mentions in a text count: all of a kind in ``kinds``, and the ids in ``users`` and ``roles``."""
 
     kinds: frozenset[str] = frozenset(_KINDS)
@@ -29,11 +29,11 @@ class Allowed:
     replied: bool = True
 
 
-EVERYBODY = Allowed()  # without `allowed_mentions`
-USERS = Allowed(frozenset({"users"}))  # the same in an answer to an interaction
+ALL_MENTIONS = AllowedMentions()  # without `allowed_mentions`
+USER_MENTIONS = AllowedMentions(frozenset({"users"}))  # the same in an answer to an interaction
 
 
-def allowed(body: Json, errors: FormErrors, default: Allowed) -> Allowed:
+def parse_allowed(body: Json, errors: FormErrors, default: AllowedMentions) -> AllowedMentions:
     """What ``allowed_mentions`` of ``body`` says; ``default`` where it is absent."""
     said = errors.field((), body, "allowed_mentions", dict)
     if said is None:
@@ -51,30 +51,30 @@ def allowed(body: Json, errors: FormErrors, default: Allowed) -> Allowed:
             words = f'parse:["{name}"] and {name}: [ids...] are mutually exclusive.'
             errors.add(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", words)
     replied = errors.field(path, said, "replied_user", bool) or False
-    return Allowed(frozenset(kinds), named["users"], named["roles"], replied)
+    return AllowedMentions(frozenset(kinds), named["users"], named["roles"], replied)
 
 
-def note(world: World, message: Message, whom: Allowed) -> None:
+def set_mentions(world: World, message: Message, whom: AllowedMentions) -> None:
     """Write into ``message`` whom its text calls, as far as ``whom`` and its author's permissions let it."""
-    text = _text(message)
+    text = _readable_text(message)
     message.mentions, message.mention_roles, message.mention_everyone = [], [], False
     if "@" in text:
         found = dict.fromkeys(_USER.findall(text))
         message.mentions = [one for one in found if one in world.users and ("users" in whom.kinds or one in whom.users)]
-        _note_many(world, message, text, whom)
+        _set_group_mentions(world, message, text, whom)
     if message.reply_to and whom.replied:
         answered = world.message(message.channel_id, message.reply_to)
         if answered is not None and not answered.webhook_id and answered.author_id not in message.mentions:
             message.mentions.append(answered.author_id)
 
 
-def _note_many(world: World, message: Message, text: str, whom: Allowed) -> None:
+def _set_group_mentions(world: World, message: Message, text: str, whom: AllowedMentions) -> None:
     """Roles and everyone: those that may be mentioned by anybody, or all when the author may."""
     guild = world.guilds.get(message.guild_id)
     roles, everyone = dict.fromkeys(_ROLE.findall(text)), _EVERYONE.search(text)
     if guild is None or not (roles or everyone):
         return
-    may = message.webhook_id is not None or _may_mention(world, message)
+    may = message.webhook_id is not None or _may_mention_groups(world, message)
     message.mention_everyone = bool(everyone) and may and "everyone" in whom.kinds
     message.mention_roles = [
         one
@@ -83,15 +83,15 @@ def _note_many(world: World, message: Message, text: str, whom: Allowed) -> None
     ]
 
 
-def _may_mention(world: World, message: Message) -> bool:
+def _may_mention_groups(world: World, message: Message) -> bool:
     guild = world.guilds[message.guild_id]
     author, channel = guild.members.get(message.author_id), world.channels.get(message.channel_id)
     if author is None or channel is None:
         return False
-    return bool(permissions.of(world, guild, author, channel) & permission_bits.BITS["MENTION_EVERYONE"])
+    return bool(permissions.compute(world, guild, author, channel) & permission_bits.BITS["MENTION_EVERYONE"])
 
 
-def _text(message: Message) -> str:
+def _readable_text(message: Message) -> str:
     """What stands in a message to be read, its text components included."""
     if not message.flags & components.V2:
         return message.content

@@ -42,7 +42,7 @@ def channel_for(one: Channel, guild: Guild, bot: Member, world: World) -> Json:
 
     Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
     """
-    if permissions.sees(world, guild, bot, one):
+    if permissions.can_see(world, guild, bot, one):
         return channel(one)
     nobody = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
     settings = one.settings | ({"available_tags": []} if "available_tags" in one.settings else {})

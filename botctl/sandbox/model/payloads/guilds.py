@@ -75,7 +75,9 @@ def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> 
         "threads": [
             thread(one_, one_.thread, viewer=bot.user_id)
             for one_ in one.threads.values()
-            if one_.thread and not one_.thread.archived and permissions.of(world, one, bot, one_) & permission_bits.VIEW
+            if one_.thread
+            and not one_.thread.archived
+            and permissions.compute(world, one, bot, one_) & permission_bits.VIEW
         ],
         "presences": [],
         "stage_instances": [],
@@ -83,7 +85,7 @@ def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> 
             scheduled_event(event, world)
             for event in one.scheduled_events.values()
             if _takes_place(event)
-            and permissions.of(world, one, bot, one.channels.get(event["channel_id"])) & permission_bits.VIEW
+            and permissions.compute(world, one, bot, one.channels.get(event["channel_id"])) & permission_bits.VIEW
         ],
         "soundboard_sounds": [],
     }

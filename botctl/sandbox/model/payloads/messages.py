@@ -136,7 +136,7 @@ def _components(one: Message, world: World) -> list[Json]:
     for file in components.walk(shown):
         if file["type"] == components.FILE:
             file.update(sent.get(file["file"]["url"], {}))
-    for number, found in enumerate(component_schema.media(shown), start=1):
+    for number, found in enumerate(component_schema.media_items(shown), start=1):
         url = urls.get(found["url"], found["url"])
         found |= {"id": str(number), "url": url, "proxy_url": url}
     return shown

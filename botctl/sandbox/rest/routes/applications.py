@@ -76,7 +76,7 @@ GUILD = "/applications/{application}/guilds/{guild}/commands"
 @route("GET", GUILD)
 def list_commands(call: ApiCall) -> list[Json]:
     localized = call.flag("with_localizations")
-    listed = registration.listing(call.app, _scope(call))
+    listed = registration.list_commands(call.app, _scope(call))
     return listed if localized else [_without_localizations(one) for one in listed]
 
 
@@ -127,7 +127,7 @@ def delete_command(call: ApiCall) -> None:
 def all_command_permissions(call: ApiCall) -> list[Json]:
     guild_id = _scope(call)
     there = call.app.command_permissions.get(guild_id, {})
-    return [permissions.shown(call.app, guild_id, one) for one in there]
+    return [permissions.payload(call.app, guild_id, one) for one in there]
 
 
 @route("GET", GUILD + "/{command}/permissions")
@@ -135,7 +135,7 @@ def one_command_permissions(call: ApiCall) -> Json:
     guild_id, target_id = _scope(call), _target(call)
     if target_id not in call.app.command_permissions.get(guild_id, {}):
         raise ApiError(404, 10066, "Unknown application command permissions")
-    return permissions.shown(call.app, guild_id, target_id)
+    return permissions.payload(call.app, guild_id, target_id)
 
 
 @route("PUT", GUILD + "/{command}/permissions")
@@ -160,7 +160,7 @@ def _scope(call: ApiCall) -> str:
     return guild_id
 
 
-def _counter(call: ApiCall, scope: str) -> registration.Count:
+def _counter(call: ApiCall, scope: str) -> registration.CountNew:
     """Counts the commands that are made in a day, in each scope; raises 30034."""
     limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Path, not_found
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
@@ -57,7 +57,7 @@ def create_rule(call: ApiCall) -> Json:
     guild.auto_moderation[made["id"]] = made
     _tell(call, guild, "CREATE", made)
     audit.note(
-        call, guild, Action.AUTO_MODERATION_RULE_CREATE, made["id"], changes=audit_log.changed({}, _logged(made))
+        call, guild, AuditAction.AUTO_MODERATION_RULE_CREATE, made["id"], changes=audit_log.diff({}, _logged(made))
     )
     return made
 
@@ -68,10 +68,10 @@ def edit_rule(call: ApiCall) -> Json:
     guild = access.guild_of(call, "MANAGE_GUILD")
     before = _rule(call, guild)
     after = before | _fields(call, guild, before)
-    if changes := audit_log.changed(_logged(before), _logged(after)):
+    if changes := audit_log.diff(_logged(before), _logged(after)):
         guild.auto_moderation[after["id"]] = after
         _tell(call, guild, "UPDATE", after)
-        audit.note(call, guild, Action.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
+        audit.note(call, guild, AuditAction.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
     return after
 
 
@@ -82,7 +82,7 @@ def delete_rule(call: ApiCall) -> None:
     del guild.auto_moderation[gone["id"]]
     _tell(call, guild, "DELETE", gone)
     audit.note(
-        call, guild, Action.AUTO_MODERATION_RULE_DELETE, gone["id"], changes=audit_log.changed(_logged(gone), {})
+        call, guild, AuditAction.AUTO_MODERATION_RULE_DELETE, gone["id"], changes=audit_log.diff(_logged(gone), {})
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild
@@ -81,7 +81,7 @@ def unban(call: ApiCall) -> None:
     if user_id not in guild.bans:
         raise unknown("Ban")
     moderation.unban(call.sandbox, guild, user_id)
-    audit.note(call, guild, Action.MEMBER_BAN_REMOVE, user_id)
+    audit.note(call, guild, AuditAction.MEMBER_BAN_REMOVE, user_id)
 
 
 def _ban(call: ApiCall, guild: Guild, user_id: str) -> Json:
@@ -103,4 +103,4 @@ def _may_ban(call: ApiCall, guild: Guild, user_id: str) -> bool:
 
 def _ban_now(call: ApiCall, guild: Guild, user_id: str, delete_s: int) -> None:
     moderation.ban(call.sandbox, guild, user_id, call.reason, delete_s)
-    audit.note(call, guild, Action.MEMBER_BAN_ADD, user_id)
+    audit.note(call, guild, AuditAction.MEMBER_BAN_ADD, user_id)

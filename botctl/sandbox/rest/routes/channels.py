@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation, posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
@@ -51,11 +51,11 @@ def delete_channel(call: ApiCall) -> Json:
     if channel.thread is not None:
         access.need_in(call, channel, "MANAGE_THREADS")
         threads.delete(call.sandbox, channel)
-        audit.note(call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
+        audit.note(call, guild, AuditAction.THREAD_DELETE, channel.id, changes=audit_log.diff(_logged(shown), {}))
     else:
         access.need_in(call, channel, "MANAGE_CHANNELS")
         _delete_guild_channel(call, guild, channel)
-        audit.note(call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_logged(shown), {}))
+        audit.note(call, guild, AuditAction.CHANNEL_DELETE, channel.id, changes=audit_log.diff(_logged(shown), {}))
     return shown
 
 
@@ -66,13 +66,13 @@ def put_overwrite(call: ApiCall) -> None:
     kind = errors.choice((), call.form, "type", (0, 1))
     if call.form.get("type") is None:
         errors.add(("type",), "BASE_TYPE_REQUIRED", "This field is required")
-    made = forms.overwrite(errors, (), {**call.form, "id": target})
+    made = forms.parse_overwrite(errors, (), {**call.form, "id": target})
     errors.check()
     if made is None or (kind == 0 and target not in guild.roles) or target not in {*guild.roles, *guild.members}:
         raise unknown("Overwrite")
     old = channel.overwrites.get(target)
     _overwrite(call, channel, guild, {**channel.overwrites, target: made})
-    action = Action.CHANNEL_OVERWRITE_UPDATE if old else Action.CHANNEL_OVERWRITE_CREATE
+    action = AuditAction.CHANNEL_OVERWRITE_UPDATE if old else AuditAction.CHANNEL_OVERWRITE_CREATE
     _note_overwrite(call, channel, action, old, made)
 
 
@@ -83,14 +83,14 @@ def delete_overwrite(call: ApiCall) -> None:
     if old is None:
         raise unknown("Overwrite")
     _overwrite(call, channel, guild, {key: one for key, one in channel.overwrites.items() if key != old.id})
-    _note_overwrite(call, channel, Action.CHANNEL_OVERWRITE_DELETE, old, None)
+    _note_overwrite(call, channel, AuditAction.CHANNEL_OVERWRITE_DELETE, old, None)
 
 
 @route("POST", CHANNEL + "/typing")
 def typing(call: ApiCall) -> None:
     channel = access.channel_of(call)
     access.need_in(call, channel, "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES")
-    posting.typing(call.sandbox, channel, call.app.id)
+    posting.start_typing(call.sandbox, channel, call.app.id)
 
 
 def _shown(call: ApiCall, channel: Channel) -> Json:
@@ -105,7 +105,7 @@ def _edit_guild_channel(call: ApiCall, channel: Channel) -> None:
     offered = convertible if channel.type in convertible else (channel.type,)
     kind = errors.choice((), call.form, "type", offered)
     errors.check()
-    fields, settings = forms.fields(world, guild, call.form, channel.type if kind is None else kind)
+    fields, settings = forms.parse_fields(world, guild, call.form, channel.type if kind is None else kind)
     if "overwrites" in fields:
         access.need_in(call, channel, "MANAGE_ROLES")
         may_overwrite(call, guild, channel.overwrites, fields["overwrites"], access.may_in(call, channel))
@@ -115,8 +115,8 @@ def _edit_guild_channel(call: ApiCall, channel: Channel) -> None:
         setattr(channel, name, value)
     channel.settings |= settings
     moderation.set_overwrites(call.sandbox, channel, overwrites)
-    if changes := audit_log.changed(before, _logged(_shown(call, channel))):
-        audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+    if changes := audit_log.diff(before, _logged(_shown(call, channel))):
+        audit.note(call, guild, AuditAction.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
@@ -129,7 +129,7 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
     slowmode_s = errors.number((), body, "rate_limit_per_user", 0, forms.SLOWMODE_MAX_S)
     errors.check()
     if state.archived and flags["archived"] is not False and set(body) - {"archived", "locked"}:
-        threads.check_awake(thread)
+        threads.check_not_archived(thread)
     before = _logged(_shown(call, thread))
     thread.name, thread.slowmode_s = name, thread.slowmode_s if slowmode_s is None else slowmode_s
     state.locked = state.locked if flags["locked"] is None else flags["locked"]
@@ -138,10 +138,10 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
     if archived != state.archived or minutes:
         state.auto_archive_minutes = minutes or state.auto_archive_minutes
         threads.set_archived(call.sandbox, thread, state, archived=archived)
-    threads.updated(call.sandbox, thread)
+    threads.emit_update(call.sandbox, thread)
     guild = call.sandbox.world.guilds[thread.guild_id]
-    if changes := audit_log.changed(before, _logged(_shown(call, thread))):
-        audit.note(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
+    if changes := audit_log.diff(before, _logged(_shown(call, thread))):
+        audit.note(call, guild, AuditAction.THREAD_UPDATE, thread.id, changes=changes)
 
 
 def _may_edit_thread(call: ApiCall, thread: Channel, state: Thread, may: int) -> None:
@@ -162,7 +162,7 @@ def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None
     for child in guild.channels.values():
         if child.parent_id == channel.id:
             child.parent_id = None
-            moderation.channel_changed(sandbox, child)
+            moderation.emit_channel_update(sandbox, child)
     if guild.system_channel_id == channel.id:
         guild.system_channel_id = None
     sandbox.world.remove_channel(channel)
@@ -185,7 +185,7 @@ def _overwrite(call: ApiCall, channel: Channel, guild: Guild, after: dict[str, O
 
 
 def _note_overwrite(
-    call: ApiCall, channel: Channel, action: Action, old: Overwrite | None, new: Overwrite | None
+    call: ApiCall, channel: Channel, action: AuditAction, old: Overwrite | None, new: Overwrite | None
 ) -> None:
     guild = call.sandbox.world.guilds[channel.guild_id]
     one = new or old
@@ -195,7 +195,7 @@ def _note_overwrite(
     if one.type == 0 and one.id in guild.roles:
         options["role_name"] = guild.roles[one.id].name
     shown = [payloads.overwrite(each) if each else {} for each in (old, new)]
-    audit.note(call, guild, action, channel.id, changes=audit_log.changed(*shown), options=options)
+    audit.note(call, guild, action, channel.id, changes=audit_log.diff(*shown), options=options)
 
 
 def _logged(shown: Json) -> Json:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Emoji, Guild
@@ -47,7 +47,7 @@ def create_emoji(call: ApiCall) -> ApiReply:
         raise ApiError(400, code, f"Maximum number of {'animated ' * emoji.animated}emojis reached ({_MOST})")
     guild.emojis[emoji.id] = emoji
     _tell(call, guild)
-    audit.note(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit_log.changed({}, {"name": emoji.name}))
+    audit.note(call, guild, AuditAction.EMOJI_CREATE, emoji.id, changes=audit_log.diff({}, {"name": emoji.name}))
     return ApiReply(201, _shown(call, guild, emoji))
 
 
@@ -61,7 +61,7 @@ def edit_emoji(call: ApiCall) -> Json:
     errors.check()
     emoji.name, emoji.roles = name, roles
     _tell(call, guild)
-    audit.note(call, guild, Action.EMOJI_UPDATE, emoji.id, changes=audit_log.changed(before, {"name": name}))
+    audit.note(call, guild, AuditAction.EMOJI_UPDATE, emoji.id, changes=audit_log.diff(before, {"name": name}))
     return _shown(call, guild, emoji)
 
 
@@ -71,7 +71,7 @@ def delete_emoji(call: ApiCall) -> None:
     emoji = _editable(call, guild)
     del guild.emojis[emoji.id]
     _tell(call, guild)
-    audit.note(call, guild, Action.EMOJI_DELETE, emoji.id, changes=audit_log.changed({"name": emoji.name}, {}))
+    audit.note(call, guild, AuditAction.EMOJI_DELETE, emoji.id, changes=audit_log.diff({"name": emoji.name}, {}))
 
 
 @route("GET", "/guilds/{guild}/stickers")
@@ -96,7 +96,7 @@ def _emoji(call: ApiCall, guild: Guild) -> Emoji:
 def _editable(call: ApiCall, guild: Guild) -> Emoji:
     """The emoji of the path: who made it needs CREATE_GUILD_EXPRESSIONS or MANAGE_…, others the latter."""
     emoji = _emoji(call, guild)
-    granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
+    granted = permissions.compute(call.sandbox.world, guild, access.me(call, guild))
     enough = permission_bits.bits("MANAGE_GUILD_EXPRESSIONS")
     if emoji.user_id == call.app.id:
         enough |= permission_bits.bits("CREATE_GUILD_EXPRESSIONS")
@@ -108,7 +108,7 @@ def _editable(call: ApiCall, guild: Guild) -> Emoji:
 def _shown(call: ApiCall, guild: Guild, emoji: Emoji) -> Json:
     """Who made it is seen by those who could change emojis."""
     shown = payloads.emoji(emoji, call.sandbox.world)
-    granted = permissions.of(call.sandbox.world, guild, access.me(call, guild))
+    granted = permissions.compute(call.sandbox.world, guild, access.me(call, guild))
     if not granted & permission_bits.bits("CREATE_GUILD_EXPRESSIONS", "MANAGE_GUILD_EXPRESSIONS"):
         del shown["user"]
     return shown

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
-from botctl.sandbox.model.channels.forms import KINDS
+from botctl.sandbox.model.channels.forms import CHANNEL_TYPES
 from botctl.sandbox.model.channels.types import CATEGORY, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite
 from botctl.sandbox.rest import access, audit
@@ -26,26 +26,26 @@ def list_channels(call: ApiCall) -> list[Json]:
     """Those that the bot sees; threads are elsewhere."""
     guild, world = access.guild_of(call), call.sandbox.world
     me = access.me(call, guild)
-    return [payloads.channel(one) for one in guild.channels.values() if permissions.sees(world, guild, me, one)]
+    return [payloads.channel(one) for one in guild.channels.values() if permissions.can_see(world, guild, me, one)]
 
 
 @route("POST", CHANNELS)
 def create_channel(call: ApiCall) -> ApiReply:
     guild = access.guild_of(call, "MANAGE_CHANNELS")
     sandbox, errors = call.sandbox, FormErrors()
-    kind = errors.choice((), call.form, "type", KINDS) or TEXT
+    kind = errors.choice((), call.form, "type", CHANNEL_TYPES) or TEXT
     errors.text((), call.form, "name", 1, 100)
     errors.check()
-    fields, settings = forms.fields(sandbox.world, guild, call.form, kind)
+    fields, settings = forms.parse_fields(sandbox.world, guild, call.form, kind)
     if len(guild.channels) >= _MOST:
         raise ApiError(400, 30013, f"Maximum number of server channels reached ({_MOST})")
     may_overwrite(call, guild, {}, fields.get("overwrites", {}))
     fields.setdefault("position", sum(one.type == kind for one in guild.channels.values()))
-    settings = forms.settings(kind) | settings
+    settings = forms.default_settings(kind) | settings
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
     sandbox.channel_event("CHANNEL_CREATE", channel)
-    audit.note(call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _logged(channel)))
+    audit.note(call, guild, AuditAction.CHANNEL_CREATE, channel.id, changes=audit_log.diff({}, _logged(channel)))
     return ApiReply(201, payloads.channel(channel))
 
 
@@ -57,9 +57,9 @@ def arrange_channels(call: ApiCall) -> None:
         before = _logged(channel)
         for name, value in fields.items():
             setattr(channel, name, value)
-        if changes := audit_log.changed(before, _logged(channel)):
-            moderation.channel_changed(call.sandbox, channel)
-            audit.note(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+        if changes := audit_log.diff(before, _logged(channel)):
+            moderation.emit_channel_update(call.sandbox, channel)
+            audit.note(call, guild, AuditAction.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def may_overwrite(
@@ -70,9 +70,9 @@ def may_overwrite(
     Discord: Create Guild Channel: only permissions that the bot has can be allowed or denied, and MANAGE_ROLES only by
     administrators.
     """
-    may = permissions.of(call.sandbox.world, guild, access.me(call, guild)) if granted is None else granted
+    may = permissions.compute(call.sandbox.world, guild, access.me(call, guild)) if granted is None else granted
     may = may if may & permission_bits.ADMINISTRATOR else may & ~permission_bits.bits("MANAGE_ROLES")
-    if forms.touched(before, after) & ~may:
+    if forms.changed_permissions(before, after) & ~may:
         raise missing_permissions()
 
 

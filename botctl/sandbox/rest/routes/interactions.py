@@ -37,13 +37,13 @@ def callback(call: ApiCall) -> Json | None:
 
 def get_message(call: ApiCall) -> Json:
     interaction, world = _interaction(call), call.sandbox.world
-    message = interactions.own(world, interaction, call.path["message"])
+    message = interactions.own_message(world, interaction, call.path["message"])
     return payloads.message(message, world, viewer=interaction.application_id)
 
 
 def edit_message(call: ApiCall) -> Json:
     interaction, world = _interaction(call), call.sandbox.world
-    message = interactions.own(world, interaction, call.path["message"])
+    message = interactions.own_message(world, interaction, call.path["message"])
     made = _draft(call, call.form, old=message)
     call.sandbox.repost(interactions.edit(world, interaction, message, made))
     interaction.changed()
@@ -52,7 +52,7 @@ def edit_message(call: ApiCall) -> Json:
 
 def delete_message(call: ApiCall) -> None:
     interaction, world = _interaction(call), call.sandbox.world
-    message = interactions.own(world, interaction, call.path["message"])
+    message = interactions.own_message(world, interaction, call.path["message"])
     interactions.delete(world, interaction, message)
     call.sandbox.retract(message)
     interaction.changed()
@@ -81,7 +81,7 @@ def _check_place(call: ApiCall, interaction: Interaction) -> None:
 
 
 def _draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Draft:
-    made = drafts.draft(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USERS)
+    made = drafts.parse_body(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USER_MENTIONS)
     call.sandbox.keep(made)
     return made
 
@@ -105,12 +105,12 @@ def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json)
         case interactions.DEFER:
             return sandbox.post(interactions.defer(world, interaction, _flags(data)))
         case interactions.UPDATE:
-            made = _data(call, data, old=interactions.source(world, interaction))
+            made = _data(call, data, old=interactions.source_message(world, interaction))
             return sandbox.repost(interactions.update(world, interaction, made))
         case interactions.DEFER_UPDATE:
             interactions.defer_update(interaction)
         case interactions.CHOICES:
-            interactions.offer(interaction, data)
+            interactions.offer_choices(interaction, data)
         case interactions.MODAL:
             interactions.open_modal(interaction, data)
             sandbox.modals[interaction.user_id] = interaction

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import (
     ApiError,
@@ -54,7 +54,7 @@ def create_invite(call: ApiCall) -> Json:
     call.sandbox.emit(
         "INVITE_CREATE", _event(call, made), guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS")
     )
-    audit.note(call, guild, Action.INVITE_CREATE, None, changes=audit_log.changed({}, _logged(made)))
+    audit.note(call, guild, AuditAction.INVITE_CREATE, None, changes=audit_log.diff({}, _logged(made)))
     return _shown(call, made, meta=True)
 
 
@@ -68,7 +68,7 @@ def channel_invites(call: ApiCall) -> list[Json]:
 @route("GET", "/guilds/{guild}/invites")
 def guild_invites(call: ApiCall) -> list[Json]:
     guild = access.guild_of(call)
-    may = permissions.of(call.sandbox.world, guild, access.me(call, guild))
+    may = permissions.compute(call.sandbox.world, guild, access.me(call, guild))
     if not may & permission_bits.bits("MANAGE_GUILD", "VIEW_AUDIT_LOG"):
         raise missing_permissions()
     meta = bool(may & permission_bits.bits("MANAGE_GUILD"))
@@ -97,7 +97,7 @@ def delete_invite(call: ApiCall) -> Json:
     del sandbox.world.invites[invite.code]
     gone = {"channel_id": channel.id, "guild_id": guild.id, "code": invite.code}
     sandbox.emit("INVITE_DELETE", gone, guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS"))
-    audit.note(call, guild, Action.INVITE_DELETE, None, changes=audit_log.changed(_logged(invite), {}))
+    audit.note(call, guild, AuditAction.INVITE_DELETE, None, changes=audit_log.diff(_logged(invite), {}))
     return shown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
@@ -77,7 +77,7 @@ def edit_member(call: ApiCall) -> Json:
         access.outranks(call, guild, member)
     if (
         fields.get("timeout_until")
-        and permissions.of(call.sandbox.world, guild, member) & permission_bits.ADMINISTRATOR
+        and permissions.compute(call.sandbox.world, guild, member) & permission_bits.ADMINISTRATOR
     ):
         raise missing_permissions()
     if any(body.get(name) is not None for name in _VOICE):
@@ -93,8 +93,8 @@ def kick(call: ApiCall) -> None:
     guild = access.guild_of(call, "KICK_MEMBERS")
     member = access.member_of(call, guild)
     access.outranks(call, guild, member)
-    moderation.remove(call.sandbox, guild, member)
-    audit.note(call, guild, Action.MEMBER_KICK, member.user_id)
+    moderation.remove_member(call.sandbox, guild, member)
+    audit.note(call, guild, AuditAction.MEMBER_KICK, member.user_id)
 
 
 @route("GET", PRUNE)
@@ -114,9 +114,9 @@ def prune(call: ApiCall) -> Json:
     body = call.form if call.body is not None else {}
     gone, days = _pruned(call, guild, body)
     for member in gone:
-        moderation.remove(call.sandbox, guild, member)
+        moderation.remove_member(call.sandbox, guild, member)
     options = {"delete_member_days": str(days), "members_removed": str(len(gone))}
-    audit.note(call, guild, Action.MEMBER_PRUNE, None, options=options)
+    audit.note(call, guild, AuditAction.MEMBER_PRUNE, None, options=options)
     return {"pruned": len(gone) if body.get("compute_prune_count", True) else None}
 
 
@@ -125,7 +125,7 @@ def _pruned(call: ApiCall, guild: Guild, said: Json) -> tuple[list[Member], int]
     days = errors.number((), said, "days", 1, 30) or _PRUNE_DAYS
     roles = errors.snowflakes((), said, "include_roles", 100)
     errors.check()
-    return moderation.inactive(call.sandbox.world, guild, days, roles), days
+    return moderation.inactive_members(call.sandbox.world, guild, days, roles), days
 
 
 def _fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
@@ -136,7 +136,7 @@ def _fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | 
         fields["nick"] = errors.text((), body, "nick", 0, 32) or None
     if "communication_disabled_until" in body:
         said = errors.field((), body, "communication_disabled_until", str)
-        fields["timeout_until"] = end = moderation.timeout_end(said, call.sandbox.clock.now()) if said else None
+        fields["timeout_until"] = end = moderation.parse_timeout_end(said, call.sandbox.clock.now()) if said else None
         if said and end is None:
             wrong = ("INVALID_COMMUNICATION_DISABLED_TIMESTAMP", "Invalid communication disabled timestamp")
             errors.add(("communication_disabled_until",), *wrong)
@@ -155,9 +155,9 @@ def _edit(call: ApiCall, guild: Guild, member: Member, fields: Json) -> None:
     before = _logged(member)
     for name, value in fields.items():
         setattr(member, name, value)
-    if changes := audit_log.changed(before, _logged(member)):
+    if changes := audit_log.diff(before, _logged(member)):
         call.sandbox.member_changed(guild, member)
-        audit.note(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+        audit.note(call, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
 
 
 def _logged(member: Member) -> Json:

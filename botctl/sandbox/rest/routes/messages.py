@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from botctl.sandbox.actions import moderation, posting
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, snowflakes
 from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT
@@ -35,7 +35,7 @@ def list_messages(call: ApiCall) -> list[Json]:
     limit = call.limit(50, 100)
     if not access.may_in(call, channel) & permission_bits.HISTORY:
         return []
-    found = drafts.listed(world, channel.id, viewer="", limit=limit, **places)
+    found = drafts.list_messages(world, channel.id, viewer="", limit=limit, **places)
     return [access.shown(call, one) for one in found]
 
 
@@ -49,7 +49,7 @@ def get_message(call: ApiCall) -> Json:
 def create_message(call: ApiCall) -> Json:
     sandbox, channel, body = call.sandbox, access.channel_of(call), call.form
     made, fields = read(call, channel, body)
-    access.need_in(call, channel, *posting.needed(channel, made, tts=fields.get("tts", False)))
+    access.need_in(call, channel, *posting.required_permissions(channel, made, tts=fields.get("tts", False)))
     check_reachable(call, channel)
     if twin := _twin(call, channel, body):
         return access.shown(call, twin)
@@ -65,7 +65,7 @@ def edit_message(call: ApiCall) -> Json:
     own = message.author_id == call.app.id and not message.webhook_id
     if not own and (set(form) - {"flags"} or not may & permission_bits.BITS["MANAGE_MESSAGES"]):
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
-    made = drafts.draft(form, call.uploads, call.sandbox.world, old=message)
+    made = drafts.parse_body(form, call.uploads, call.sandbox.world, old=message)
     if not may & permission_bits.BITS["EMBED_LINKS"]:  # Discord passes over them, and refuses them in new messages only
         made.fields.pop("embeds", None)
     posting.edit(call.sandbox, message, made, may=may)
@@ -84,7 +84,7 @@ def delete_message(call: ApiCall) -> None:
     if others:
         options = {"channel_id": channel.id, "count": "1"}
         guild = call.sandbox.world.guilds[channel.guild_id]
-        audit.note(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
+        audit.note(call, guild, AuditAction.MESSAGE_DELETE, message.author_id, options=options)
 
 
 @route("POST", MESSAGES + "/bulk-delete")
@@ -100,12 +100,12 @@ def bulk_delete(call: ApiCall) -> None:
     if len(ids) not in _BULK:
         words = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100"
         raise ApiError(400, 50016, f"{words} messages to delete")
-    if min(map(int, ids)) < snowflakes.first_of(call.sandbox.clock.now() - _BULK_AGE):
+    if min(map(int, ids)) < snowflakes.smallest_at(call.sandbox.clock.now() - _BULK_AGE):
         raise ApiError(400, 50034, "You can only bulk delete messages that are under 14 days old.")
     there = [found for one in ids if (found := call.sandbox.world.message(channel.id, one)) and not found.only_for]
-    moderation.purge(call.sandbox, channel, there)
+    moderation.delete_messages(call.sandbox, channel, there)
     guild = call.sandbox.world.guilds[channel.guild_id]
-    audit.note(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(there))})
+    audit.note(call, guild, AuditAction.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(there))})
 
 
 @route("POST", MESSAGE + "/crosspost")
@@ -145,7 +145,7 @@ def read(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
     if reference and not target_id:
         errors.add(("message_reference", "message_id"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    made = drafts.draft(body, call.uploads, world, empty=kind == _FORWARD)
+    made = drafts.parse_body(body, call.uploads, world, empty=kind == _FORWARD)
     if reference and target_id:
         how = _forward if kind == _FORWARD else _reply
         fields |= how(call, channel, reference, target_id)
@@ -157,12 +157,12 @@ def _reply(call: ApiCall, channel: Channel, reference: Json, target_id: str) -> 
     where = {"channel_id": channel.id, "guild_id": channel.guild_id}
     if any(str(reference[name]) != here for name, here in where.items() if reference.get(name)):
         words = "Cannot reply to a message in a different channel"
-        raise posting.wrong_reference("REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", words)
+        raise posting.invalid_reference("REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", words)
     may = access.may_in(call, channel)
-    if posting.check_answer(call.sandbox.world, channel, target_id, may) is not None:
+    if posting.check_reply(call.sandbox.world, channel, target_id, may) is not None:
         return {"type": posting.REPLY, "reply_to": target_id}
     if reference.get("fail_if_not_exists", True):
-        raise posting.wrong_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
+        raise posting.invalid_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
     return {}
 
 
@@ -175,7 +175,7 @@ def _forward(call: ApiCall, channel: Channel, reference: Json, target_id: str) -
     access.need_in(call, source, "READ_MESSAGE_HISTORY")
     found = world.message(source.id, target_id)
     if found is None or found.only_for is not None:
-        raise posting.wrong_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
+        raise posting.invalid_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
     pointing: Json = {"type": _FORWARD, "message_id": found.id, "channel_id": source.id}
     pointing |= {"guild_id": source.guild_id} if source.guild_id else {}
     names = "type content mentions mention_roles attachments embeds timestamp edited_timestamp flags components"
@@ -209,7 +209,7 @@ def _twin(call: ApiCall, channel: Channel, body: Json) -> Message | None:
     """With ``enforce_nonce``: the message that the bot has said already, with the same nonce."""
     if not body.get("enforce_nonce") or body.get("nonce") is None:
         return None
-    since = snowflakes.first_of(call.sandbox.clock.now() - _NONCE_AGE)
+    since = snowflakes.smallest_at(call.sandbox.clock.now() - _NONCE_AGE)
     for one in reversed(call.sandbox.world.messages.get(channel.id, {}).values()):
         if int(one.id) < since:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, unknown
 from botctl.sandbox.model.world import Guild, Member
@@ -74,8 +74,8 @@ def put_onboarding(call: ApiCall) -> Json:
     if after["enabled"] and not _enough(call, guild, after):
         raise ApiError(400, 350000, "Cannot enable onboarding, requirements are not met")
     guild.pages["onboarding"] = after
-    if changes := audit_log.changed(before, after):
-        audit.note(call, guild, Action.ONBOARDING_UPDATE, guild.id, changes=changes)
+    if changes := audit_log.diff(before, after):
+        audit.note(call, guild, AuditAction.ONBOARDING_UPDATE, guild.id, changes=changes)
     return after
 
 
@@ -94,10 +94,10 @@ def edit_widget_settings(call: ApiCall) -> Json:
         guild.settings["widget_enabled"] = enabled
     if "channel_id" in call.form:
         guild.settings["widget_channel_id"] = channel_id
-    if changes := audit_log.changed(before, _widget(call, guild)):
+    if changes := audit_log.diff(before, _widget(call, guild)):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
         named = [{**one, "key": f"widget_{one['key']}"} for one in changes]
-        audit.note(call, guild, Action.GUILD_UPDATE, guild.id, changes=named)
+        audit.note(call, guild, AuditAction.GUILD_UPDATE, guild.id, changes=named)
     return _widget(call, guild)
 
 
@@ -195,7 +195,7 @@ def _enough(call: ApiCall, guild: Guild, wanted: Json) -> bool:
     if wanted["mode"] == 1:  # what the questions open counts too
         ids |= {one for prompt in wanted["prompts"] for option in prompt["options"] for one in option["channel_ids"]}
     anybody = Member("0")
-    granted = [permissions.of(call.sandbox.world, guild, anybody, guild.channels[one]) for one in ids]
+    granted = [permissions.compute(call.sandbox.world, guild, anybody, guild.channels[one]) for one in ids]
     spoken = sum(bool(may & permission_bits.SEND) for may in granted)
     return sum(bool(may & permission_bits.VIEW) for may in granted) >= _OPEN_LEAST and spoken >= _SPOKEN_LEAST
 

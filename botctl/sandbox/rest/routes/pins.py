@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.actions import posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import ApiError, FormErrors, system_message
 from botctl.sandbox.model.messages.drafts import Draft
@@ -45,7 +45,7 @@ def list_newest(call: ApiCall) -> list[Json]:
 def pin(call: ApiCall) -> None:
     channel = access.channel_of(call, "PIN_MESSAGES")
     message, sandbox = access.message_of(call, channel), call.sandbox
-    threads.check_awake(channel)
+    threads.check_not_archived(channel)
     if message.pinned_at is not None:
         return
     if message.type not in posting.DELETABLE:
@@ -53,7 +53,7 @@ def pin(call: ApiCall) -> None:
     if len(_pinned(call, channel)) >= _MOST:
         raise ApiError(400, 30003, f"Maximum number of pins reached for the channel ({_MOST})")
     message.pinned_at = channel.last_pin_at = sandbox.world.timestamp()
-    _tell(call, channel, message, Action.MESSAGE_PIN)
+    _tell(call, channel, message, AuditAction.MESSAGE_PIN)
     where = {"guild_id": channel.guild_id} if channel.guild_id else {}
     reference = {"type": 0, "message_id": message.id, "channel_id": channel.id, **where}
     may = access.may_in(call, channel)
@@ -65,15 +65,15 @@ def pin(call: ApiCall) -> None:
 def unpin(call: ApiCall) -> None:
     channel = access.channel_of(call, "PIN_MESSAGES")
     message = access.message_of(call, channel)
-    threads.check_awake(channel)
+    threads.check_not_archived(channel)
     if message.pinned_at is not None:
         message.pinned_at = None
         left = _pinned(call, channel)
         channel.last_pin_at = left[0].pinned_at if left else None
-        _tell(call, channel, message, Action.MESSAGE_UNPIN)
+        _tell(call, channel, message, AuditAction.MESSAGE_UNPIN)
 
 
-def _tell(call: ApiCall, channel: Channel, message: Message, action: Action) -> None:
+def _tell(call: ApiCall, channel: Channel, message: Message, action: AuditAction) -> None:
     event = {"channel_id": channel.id, "last_pin_timestamp": channel.last_pin_at}
     if channel.guild_id:
         guild = call.sandbox.world.guilds[channel.guild_id]

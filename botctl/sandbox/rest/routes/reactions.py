@@ -68,4 +68,4 @@ def _there(call: ApiCall, *names: str) -> tuple[Channel, Message]:
 
 
 def _key(call: ApiCall, channel: Channel, may: int = permission_bits.ALL) -> str:
-    return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, may)
+    return reactions.parse_emoji(call.sandbox.world, call.path["emoji"], channel.guild_id, may)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild, Member, Role
@@ -51,7 +51,7 @@ def create_role(call: ApiCall) -> Json:
     role = Role(call.sandbox.world.new_id(), **fields)
     guild.roles[role.id] = role
     call.sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-    audit.note(call, guild, Action.ROLE_CREATE, role.id, changes=audit_log.changed({}, _logged(role)))
+    audit.note(call, guild, AuditAction.ROLE_CREATE, role.id, changes=audit_log.diff({}, _logged(role)))
     return payloads.role(role)
 
 
@@ -85,8 +85,8 @@ def delete_role(call: ApiCall) -> None:
     role = access.role_of(call, guild)
     _own(guild, role)
     access.above(call, guild, role.position)
-    moderation.drop_role(call.sandbox, guild, role)
-    audit.note(call, guild, Action.ROLE_DELETE, role.id, changes=audit_log.changed(_logged(role), {}))
+    moderation.delete_role(call.sandbox, guild, role)
+    audit.note(call, guild, AuditAction.ROLE_DELETE, role.id, changes=audit_log.diff(_logged(role), {}))
 
 
 @route("PUT", MEMBER_ROLE)
@@ -119,7 +119,7 @@ def set_roles(call: ApiCall, guild: Guild, member: Member, wanted: list[str]) ->
         for key, roles in (("$add", added), ("$remove", removed))
         if roles
     ]
-    audit.note(call, guild, Action.MEMBER_ROLE_UPDATE, member.user_id, changes=changes)
+    audit.note(call, guild, AuditAction.MEMBER_ROLE_UPDATE, member.user_id, changes=changes)
 
 
 def _fields(call: ApiCall) -> Json:
@@ -163,14 +163,14 @@ def _edit(call: ApiCall, guild: Guild, role: Role, fields: Json) -> None:
     before = _logged(role)
     for name, value in fields.items():
         setattr(role, name, value)
-    if changes := audit_log.changed(before, _logged(role)):
-        moderation.role_changed(call.sandbox, guild, role)
-        audit.note(call, guild, Action.ROLE_UPDATE, role.id, changes=changes)
+    if changes := audit_log.diff(before, _logged(role)):
+        moderation.emit_role_update(call.sandbox, guild, role)
+        audit.note(call, guild, AuditAction.ROLE_UPDATE, role.id, changes=changes)
 
 
 def _may_grant(call: ApiCall, guild: Guild, wanted: int) -> None:
     """Nobody gives or takes a permission that they do not have."""
-    if wanted & ~permissions.of(call.sandbox.world, guild, access.me(call, guild)):
+    if wanted & ~permissions.compute(call.sandbox.world, guild, access.me(call, guild)):
         raise missing_permissions()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, missing_permissions, unknown
 from botctl.sandbox.model.channels.types import STAGE, VOICE
@@ -64,8 +64,8 @@ def create_event(call: ApiCall) -> Json:
         raise ApiError(400, 30038, f"Maximum number of uncompleted guild scheduled events reached ({_MOST})")
     guild.scheduled_events[made["id"]] = made
     _tell(call, guild, "CREATE", made)
-    changes = audit_log.changed({}, _logged(made))
-    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, made["id"], changes=changes)
+    changes = audit_log.diff({}, _logged(made))
+    audit.note(call, guild, AuditAction.GUILD_SCHEDULED_EVENT_CREATE, made["id"], changes=changes)
     return _shown(call, made)
 
 
@@ -76,10 +76,10 @@ def edit_event(call: ApiCall) -> Json:
     before = _editable(call, guild)
     after = before | _fields(call, guild, before)
     _need(call, guild, after)
-    if changes := audit_log.changed(_logged(before), _logged(after)):
+    if changes := audit_log.diff(_logged(before), _logged(after)):
         guild.scheduled_events[after["id"]] = after
         _tell(call, guild, "UPDATE", after)
-        audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
+        audit.note(call, guild, AuditAction.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
     return _shown(call, after)
 
 
@@ -89,8 +89,8 @@ def delete_event(call: ApiCall) -> None:
     gone = _editable(call, guild)
     del guild.scheduled_events[gone["id"]]
     _tell(call, guild, "DELETE", gone)
-    changes = audit_log.changed(_logged(gone), {})
-    audit.note(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
+    changes = audit_log.diff(_logged(gone), {})
+    audit.note(call, guild, AuditAction.GUILD_SCHEDULED_EVENT_DELETE, gone["id"], changes=changes)
 
 
 def _event(call: ApiCall, guild: Guild) -> Json:
@@ -104,7 +104,9 @@ def _event(call: ApiCall, guild: Guild) -> Json:
 def _editable(call: ApiCall, guild: Guild) -> Json:
     """The event of the path: who made it needs CREATE_EVENTS or MANAGE_EVENTS, others the latter; raises 50013."""
     event = _event(call, guild)
-    granted = permissions.of(call.sandbox.world, guild, access.me(call, guild), guild.channels.get(event["channel_id"]))
+    granted = permissions.compute(
+        call.sandbox.world, guild, access.me(call, guild), guild.channels.get(event["channel_id"])
+    )
     enough = permission_bits.bits("MANAGE_EVENTS")
     if event["creator_id"] == call.app.id:
         enough |= permission_bits.bits("CREATE_EVENTS")

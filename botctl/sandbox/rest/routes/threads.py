@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_access, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
@@ -26,33 +26,33 @@ _ARCHIVED = CHANNEL + "/threads/archived"
 def begin(call: ApiCall) -> ApiReply:
     """Without a message; in a forum, a post with its first message."""
     parent = access.channel_of(call)
-    offered = threads.kinds(parent)
+    offered = threads.thread_types(parent)
     if parent.type == FORUM:
         return _begin_post(call, parent)
-    name, fields = threads.form(call.form)
+    name, fields = threads.parse_form(call.form)
     errors = FormErrors()
     kind = errors.choice((), call.form, "type", offered) or offered[-1]  # private, where that can be
     errors.check()
     access.need_in(call, parent, "CREATE_PRIVATE_THREADS" if kind == PRIVATE_THREAD else "CREATE_PUBLIC_THREADS")
-    thread = threads.begin(call.sandbox, parent, call.app.id, name, kind, **fields)
+    thread = threads.create(call.sandbox, parent, call.app.id, name, kind, **fields)
     _note(call, thread)
-    return ApiReply(201, threads.shown(thread, viewer=call.app.id))
+    return ApiReply(201, threads.payload(thread, viewer=call.app.id))
 
 
 @route("POST", CHANNEL + "/messages/{message}/threads")
 def begin_at_message(call: ApiCall) -> ApiReply:
     parent = access.channel_of(call)
     message = access.message_of(call, parent)
-    offered = threads.kinds(parent)
+    offered = threads.thread_types(parent)
     if parent.type == FORUM:
         raise wrong_channel()
     access.need_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
-    name, fields = threads.form(call.form)
+    name, fields = threads.parse_form(call.form)
     if message.id in call.sandbox.world.channels:
         raise ApiError(400, 160004, "A thread has already been created for this message")
-    thread = threads.begin(call.sandbox, parent, call.app.id, name, offered[0], source=message, **fields)
+    thread = threads.create(call.sandbox, parent, call.app.id, name, offered[0], source=message, **fields)
     _note(call, thread)
-    return ApiReply(201, threads.shown(thread, viewer=call.app.id))
+    return ApiReply(201, threads.payload(thread, viewer=call.app.id))
 
 
 @route("GET", MEMBERS)
@@ -79,14 +79,14 @@ def get_member(call: ApiCall) -> Json:
 @route("PUT", MEMBERS + "/@me")
 def join(call: ApiCall) -> None:
     thread = _thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     threads.join(call.sandbox, thread, call.app.id)
 
 
 @route("DELETE", MEMBERS + "/@me")
 def leave(call: ApiCall) -> None:
     thread = _thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     threads.leave(call.sandbox, thread, call.app.id)
 
 
@@ -94,9 +94,9 @@ def leave(call: ApiCall) -> None:
 def add_member(call: ApiCall) -> None:
     """To a private thread of which others may not be invited only by those who manage threads."""
     thread = _thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     access.need_in(call, thread, "SEND_MESSAGES_IN_THREADS")
-    if thread.private and not threads.state_of(thread).invitable and thread.owner_id != call.app.id:
+    if thread.private and not threads.thread_state(thread).invitable and thread.owner_id != call.app.id:
         access.need_in(call, thread, "MANAGE_THREADS")
     threads.join(call.sandbox, thread, _guest(call, thread).user_id)
 
@@ -105,7 +105,7 @@ def add_member(call: ApiCall) -> None:
 def remove_member(call: ApiCall) -> None:
     """By those who manage threads, and from a private thread by its owner."""
     thread = _thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     if not (thread.private and thread.owner_id == call.app.id):
         access.need_in(call, thread, "MANAGE_THREADS")
     if call.path["user"] not in thread.thread_members:
@@ -117,7 +117,7 @@ def remove_member(call: ApiCall) -> None:
 def list_active(call: ApiCall) -> Json:
     """All that are awake and that the bot sees, newest first."""
     guild = access.guild_of(call)
-    found = threads.awake(call.sandbox, call.app.id, guild.id)
+    found = threads.active_threads(call.sandbox, call.app.id, guild.id)
     return _listed(call, found, len(found))
 
 
@@ -144,31 +144,31 @@ def list_archived_joined(call: ApiCall) -> Json:
 
 
 def _begin_post(call: ApiCall, forum: Channel) -> ApiReply:
-    name, fields = threads.form(call.form)
+    name, fields = threads.parse_form(call.form)
     access.need_in(call, forum, "SEND_MESSAGES")
     errors = FormErrors()
     first = errors.field((), call.form, "message", dict)
     if call.form.get("message") is None:
         errors.add(("message",), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    made = drafts.draft(first or {}, call.uploads, call.sandbox.world)
-    thread = threads.begin(call.sandbox, forum, call.app.id, name, PUBLIC_THREAD, **fields)
+    made = drafts.parse_body(first or {}, call.uploads, call.sandbox.world)
+    thread = threads.create(call.sandbox, forum, call.app.id, name, PUBLIC_THREAD, **fields)
     may = access.may_in(call, thread)
     message = posting.post(call.sandbox, thread, made, call.app.id, may=may, id=thread.id)
     _note(call, thread)
-    shown = threads.shown(thread, viewer=call.app.id)
+    shown = threads.payload(thread, viewer=call.app.id)
     return ApiReply(201, {**shown, "message": payloads.message(message, call.sandbox.world)})
 
 
 def _note(call: ApiCall, thread: Channel) -> None:
     guild = call.sandbox.world.guilds[thread.guild_id]
-    changes = audit_log.changed({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
-    audit.note(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
+    changes = audit_log.diff({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
+    audit.note(call, guild, AuditAction.THREAD_CREATE, thread.id, changes=changes)
 
 
 def _thread(call: ApiCall) -> Channel:
     channel = access.channel_of(call)
-    threads.state_of(channel)
+    threads.thread_state(channel)
     return channel
 
 
@@ -178,7 +178,7 @@ def _guest(call: ApiCall, thread: Channel) -> Member:
     guild = world.guilds[thread.guild_id]
     member = access.member_of(call, guild)
     parent = world.channels[thread.parent_id or ""]
-    if not permissions.of(world, guild, member, parent) & permission_bits.VIEW:
+    if not permissions.compute(world, guild, member, parent) & permission_bits.VIEW:
         raise missing_access()
     return member
 
@@ -194,7 +194,7 @@ def _member(call: ApiCall, thread: Channel, user_id: str) -> Json:
 def _asleep(call: ApiCall, *, private: bool) -> list[Channel]:
     """The archived threads of the channel."""
     parent = access.channel_of(call, "READ_MESSAGE_HISTORY")
-    threads.kinds(parent)
+    threads.thread_types(parent)
     guild = call.sandbox.world.guilds[parent.guild_id]
     there = [one for one in guild.threads.values() if one.parent_id == parent.id and one.private == private]
     return [one for one in there if one.thread and one.thread.archived]
@@ -203,19 +203,19 @@ def _asleep(call: ApiCall, *, private: bool) -> list[Channel]:
 def _archived(call: ApiCall, *, private: bool) -> Json:
     """By the time of archiving, newest first, ``before`` one."""
     found = _asleep(call, private=private)
-    found.sort(key=lambda one: threads.state_of(one).archived_at, reverse=True)
+    found.sort(key=lambda one: threads.thread_state(one).archived_at, reverse=True)
     errors = FormErrors()
     before = errors.time((), call.query, "before")
     errors.check()
     if before:
-        found = [one for one in found if datetime.fromisoformat(threads.state_of(one).archived_at) < before]
+        found = [one for one in found if datetime.fromisoformat(threads.thread_state(one).archived_at) < before]
     return _listed(call, found, call.limit(50, 100))
 
 
 def _listed(call: ApiCall, found: list[Channel], limit: int) -> Json:
     kept, me = found[:limit], call.app.id
     return {
-        "threads": [threads.shown(one, viewer=me) for one in kept],
+        "threads": [threads.payload(one, viewer=me) for one in kept],
         "members": threads.memberships(kept, me),
         "has_more": len(found) > limit,
     }

@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
@@ -55,7 +55,7 @@ def create_webhook(call: ApiCall) -> Json:
         avatar=picture.hash if picture else None,
     )
     world.webhooks[hook.id] = hook
-    _changed(call, hook, Action.WEBHOOK_CREATE, {}, _logged(hook))
+    _changed(call, hook, AuditAction.WEBHOOK_CREATE, {}, _logged(hook))
     return _shown(call, hook)
 
 
@@ -135,7 +135,7 @@ def edit_message(call: ApiCall) -> Json:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.edit_message(call)
     message = _own(call)
-    made = drafts.draft(call.form, call.uploads, call.sandbox.world, old=message)
+    made = drafts.parse_body(call.form, call.uploads, call.sandbox.world, old=message)
     return payloads.message(posting.edit(call.sandbox, message, made, may=_MAY), call.sandbox.world)
 
 
@@ -202,20 +202,20 @@ def _edit(call: ApiCall, hook: Webhook, channel_id: str) -> None:
     hook.name, hook.channel_id = name, channel_id
     if "avatar" in call.form:
         hook.avatar = picture.hash if picture else None
-    _changed(call, hook, Action.WEBHOOK_UPDATE, before, _logged(hook))
+    _changed(call, hook, AuditAction.WEBHOOK_UPDATE, before, _logged(hook))
     if was_in != channel_id:
         _tell(call, hook.guild_id, was_in)
 
 
 def _delete(call: ApiCall, hook: Webhook) -> None:
     del call.sandbox.world.webhooks[hook.id]
-    _changed(call, hook, Action.WEBHOOK_DELETE, _logged(hook), {})
+    _changed(call, hook, AuditAction.WEBHOOK_DELETE, _logged(hook), {})
 
 
-def _changed(call: ApiCall, hook: Webhook, action: Action, before: Json, after: Json) -> None:
+def _changed(call: ApiCall, hook: Webhook, action: AuditAction, before: Json, after: Json) -> None:
     """Tell of it; who acts by the webhook's own token is in no audit log."""
     _tell(call, hook.guild_id, hook.channel_id)
-    changes = audit_log.changed(before, after)
+    changes = audit_log.diff(before, after)
     if call.caller is not None and changes:
         audit.note(call, call.sandbox.world.guilds[hook.guild_id], action, hook.id, changes=changes)
     call.sandbox.changed()
@@ -250,7 +250,7 @@ def _say(call: ApiCall, hook: Webhook) -> Message:
     errors.check()
     if not (hook.application_id or call.flag("with_components")):
         body = {key: value for key, value in body.items() if key != "components"}
-    made = drafts.draft(body, call.uploads, world)
+    made = drafts.parse_body(body, call.uploads, world)
     _check_components(hook, made.fields.get("components", []))
     channel, more = _channel(call, hook)
     return posting.post(
@@ -296,8 +296,8 @@ def _channel(call: ApiCall, hook: Webhook) -> tuple[Channel, Json]:
         return channel, {}
     if not title:
         raise ApiError(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
-    name, fields = threads.form({"name": title})
-    made = threads.begin(call.sandbox, channel, hook.id, name, PUBLIC_THREAD, **fields)
+    name, fields = threads.parse_form({"name": title})
+    made = threads.create(call.sandbox, channel, hook.id, name, PUBLIC_THREAD, **fields)
     return made, {"id": made.id}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.gateway.connection import GatewayConnection
-from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, ask_heartbeat
+from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, request_heartbeat
 from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import LENIENT, Limits, Rate
 
@@ -287,7 +287,7 @@ def test_ready_is_never_told_again() -> None:
 
 def test_a_client_may_be_asked_for_a_heartbeat() -> None:
     _, _, wire, session = started()
-    ask_heartbeat(session)
+    request_heartbeat(session)
     assert (wire.last["op"], wire.last["s"]) == (1, None)
 
 

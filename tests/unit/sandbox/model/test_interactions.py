@@ -37,7 +37,7 @@ def opened(book: InteractionStore, world: World, kind: int = interactions.COMMAN
 
 
 def text(world: World, content: str, flags: int = 0) -> drafts.Draft:
-    return drafts.draft({"content": content, "flags": flags}, [], world)
+    return drafts.parse_body({"content": content, "flags": flags}, [], world)
 
 
 def code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
@@ -104,7 +104,7 @@ def test_thinking_is_filled_by_the_first_follow_up(book: InteractionStore, world
     first, new = interactions.follow_up(world, one, text(world, "a"))
     second, newer = interactions.follow_up(world, one, text(world, "b"))
     assert (first, new, newer, one.followups) == (thinking, False, True, [second.id])
-    assert interactions.own(world, one, second.id) is second
+    assert interactions.own_message(world, one, second.id) is second
 
 
 def test_deleting_thinking_ends_the_wait(book: InteractionStore, world: World) -> None:
@@ -112,7 +112,7 @@ def test_deleting_thinking_ends_the_wait(book: InteractionStore, world: World) -
     interactions.delete(world, one, interactions.defer(world, one, 0))
     assert one.final
     with pytest.raises(ApiError) as refused:
-        interactions.own(world, one, "@original")
+        interactions.own_message(world, one, "@original")
     assert code(refused) == (404, 10008)
 
 
@@ -120,15 +120,19 @@ def test_a_component_changes_the_message_it_stands_on(book: InteractionStore, wo
     source = interactions.reply(world, opened(book, world), text(world, "0"))
     one = opened(book, world, interactions.COMPONENT, source_id=source.id)
     assert interactions.update(world, one, text(world, "1")) is source
-    assert (source.content, one.state, interactions.original(world, one)) == ("1", InteractionState.UPDATED, source)
+    assert (source.content, one.state, interactions.original_message(world, one)) == (
+        "1",
+        InteractionState.UPDATED,
+        source,
+    )
     two = opened(book, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(two)
     assert not two.final
-    interactions.edit(world, two, interactions.original(world, two), text(world, "2"))
+    interactions.edit(world, two, interactions.original_message(world, two), text(world, "2"))
     assert two.final
     three = opened(book, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(three)
-    interactions.delete(world, three, interactions.original(world, three))
+    interactions.delete(world, three, interactions.original_message(world, three))
     assert three.final, "the person sees it go"
 
 
@@ -137,7 +141,7 @@ def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: In
     interactions.defer_update(one)
     assert one.final
     with pytest.raises(ApiError) as refused:
-        interactions.original(world, one)
+        interactions.original_message(world, one)
     assert code(refused) == (404, 10008)
     assert interactions.follow_up(world, one, text(world, "later"))[1]
 
@@ -166,13 +170,13 @@ def test_callbacks_fit_their_interaction(
 
 def test_choices_and_forms_are_kept(book: InteractionStore, world: World) -> None:
     one = opened(book, world, interactions.AUTOCOMPLETE)
-    interactions.offer(one, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
+    interactions.offer_choices(one, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
     assert (one.choices, one.final) == ([{"name": "A", "value": 1}], True)
     with pytest.raises(ApiError):
-        interactions.offer(one, {"choices": [{"name": "A", "value": 1}] * 26})
+        interactions.offer_choices(one, {"choices": [{"name": "A", "value": 1}] * 26})
     for wrong in ({}, {"value": None}, {"value": "x" * 101}, {"value": True}):
         with pytest.raises(ApiError):
-            interactions.offer(one, {"choices": [{"name": "A", **wrong}]})
+            interactions.offer_choices(one, {"choices": [{"name": "A", **wrong}]})
     with pytest.raises(ApiError) as refused:
         interactions.open_modal(opened(book, world), {"title": "T"})
     assert set(refused.value.errors["data"]) == {"custom_id", "components"}

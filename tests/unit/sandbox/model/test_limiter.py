@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.model.api_error import RateLimited
-from botctl.sandbox.model.limiter import Bucket, RateLimiter, Start, bucket_of
+from botctl.sandbox.model.limiter import Bucket, RateLimiter, IdentifyDecision, bucket_of
 from botctl.sandbox.model.limits import Limits, Rate
 from tests.support.clock import ManualClock
 
@@ -193,13 +193,13 @@ def test_identifies_of_a_day_are_spent_and_shown() -> None:
     assert limiter.session_start_limit("bot", 0.0) == {
         "total": 2, "remaining": 2, "reset_after": 0, "max_concurrency": 1,
     }  # fmt: skip
-    assert limiter.identify("bot", 0, 0.0) is Start.NOW
-    assert limiter.identify("bot", 0, 1.0) is Start.LATER  # it counts all the same
+    assert limiter.identify("bot", 0, 0.0) is IdentifyDecision.NOW
+    assert limiter.identify("bot", 0, 1.0) is IdentifyDecision.LATER  # it counts all the same
     assert limiter.session_start_limit("bot", 1.5)["remaining"] == 0
     assert limiter.session_start_limit("bot", 1.5)["reset_after"] == 86_398_500
-    assert limiter.identify("bot", 0, 9.0) is Start.NEVER
-    assert limiter.identify("another", 0, 9.0) is Start.NOW
-    assert limiter.identify("bot", 0, 86_400.0) is Start.NOW
+    assert limiter.identify("bot", 0, 9.0) is IdentifyDecision.NEVER
+    assert limiter.identify("another", 0, 9.0) is IdentifyDecision.NOW
+    assert limiter.identify("bot", 0, 86_400.0) is IdentifyDecision.NOW
 
 
 @given(st.integers(1, 16), st.lists(st.tuples(st.integers(0, 63), st.floats(0, 4)), max_size=80))
@@ -210,7 +210,7 @@ def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[t
         now_s += pause_s
         key = shard % most
         may = now_s - last.get(key, -5.0) >= 5.0
-        assert (limiter.identify("bot", shard, now_s) is Start.NOW) == may
+        assert (limiter.identify("bot", shard, now_s) is IdentifyDecision.NOW) == may
         if may:
             last[key] = now_s
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from botctl.core.config.settings import Settings
 from botctl.core.errors import ConfigError, ExitCode, UsageError
 from botctl.sandbox.__main__ import main
-from botctl.sandbox.model.limits import NAMES, Limits, Rate, pairs
+from botctl.sandbox.model.limits import NAMES, Limits, Rate, parse_assignments
 from botctl.sandbox.process.service import recipe
 from tests.support import ROOT
 
@@ -69,9 +69,9 @@ def test_a_wrong_one_is_explained(said: dict[str, Any], words: str) -> None:
 
 
 def test_words_of_a_command_line() -> None:
-    assert pairs(["a=1", "b = 2/3s"]) == {"a": "1", "b": "2/3s"}
+    assert parse_assignments(["a=1", "b = 2/3s"]) == {"a": "1", "b": "2/3s"}
     with pytest.raises(UsageError, match="no limit"):
-        pairs(["create_message"])
+        parse_assignments(["create_message"])
 
 
 def test_a_wrong_word_of_the_command_line_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

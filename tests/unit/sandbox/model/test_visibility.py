@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from botctl.sandbox.model import visibility
-from botctl.sandbox.model.acting_user import ActingUser, member_in
+from botctl.sandbox.model.acting_user import ActingUser, actor_in
 from botctl.sandbox.model.commands.registration import create
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.permission_bits import bits
@@ -32,7 +32,7 @@ def app(world: World) -> Application:
 
 def seat(world: World, user: str, channel: str = GENERAL) -> ActingUser:
     guild = world.guilds[GUILD]
-    return member_in(world, guild, guild.members[user], world.channels[channel])
+    return actor_in(world, guild, guild.members[user], world.channels[channel])
 
 
 def command(world: World, scope: str = "", **more: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def command(world: World, scope: str = "", **more: Any) -> dict[str, Any]:
 
 
 def why(world: World, user: str, one: dict[str, Any], channel: str = GENERAL) -> str | None:
-    return visibility.hidden(world, world.applications[BOT], one, seat(world, user, channel))
+    return visibility.hidden_reason(world, world.applications[BOT], one, seat(world, user, channel))
 
 
 def allow(app: Application, target: str, *said: tuple[int, str, bool]) -> None:
@@ -170,13 +170,13 @@ def test_contexts(world: World, more: dict[str, Any], in_guild: bool, in_dm: boo
     one, app = command(world, **more), world.applications[BOT]
     there = ActingUser(world.users[CAT], world.direct(CAT, BOT), None, None)
     assert (why(world, CAT, one) is None) is in_guild
-    assert (visibility.hidden(world, app, one, there) is None) is in_dm
+    assert (visibility.hidden_reason(world, app, one, there) is None) is in_dm
 
 
 def test_in_a_dm_a_bot_has_its_commands_alone(world: World) -> None:
     one, app = command(world), world.applications[BOT]
     elsewhere = ActingUser(world.users[CAT], world.direct(CAT, BOB), None, None)
-    assert visibility.hidden(world, app, one, elsewhere) == "/x can be used in a DM with its bot only."
+    assert visibility.hidden_reason(world, app, one, elsewhere) == "/x can be used in a DM with its bot only."
 
 
 def test_a_bot_that_is_not_here_has_no_commands_here(world: World) -> None:
@@ -188,7 +188,7 @@ def test_a_bot_that_is_not_here_has_no_commands_here(world: World) -> None:
 def test_a_guilds_own_commands_come_before_the_global_ones(world: World) -> None:
     mine, common = command(world, GUILD, default_member_permissions="0"), command(world)
     command(world, "8", nsfw=True)
-    assert [one["id"] for _, one in visibility.listed(world, seat(world, CAT))] == [mine["id"], common["id"]]
+    assert [one["id"] for _, one in visibility.list_commands(world, seat(world, CAT))] == [mine["id"], common["id"]]
     assert (why(world, CAT, mine), why(world, CAT, common)) == ("/x is for administrators.", None)
     direct = replace(seat(world, CAT), guild=None, member=None, channel=world.direct(CAT, BOT))
-    assert [one["id"] for _, one in visibility.listed(world, direct)] == [common["id"]]
+    assert [one["id"] for _, one in visibility.list_commands(world, direct)] == [common["id"]]

@@ -35,7 +35,7 @@ def test_an_id_tells_when_it_was_made() -> None:
 
 def test_a_channel_keeps_only_the_newest_messages() -> None:
     world = default_world()
-    made = drafts.draft({"content": "x"}, [], world)
+    made = drafts.parse_body({"content": "x"}, [], world)
     for _ in range(KEPT_MESSAGES + 3 * PRUNED_AT_ONCE):
         newest = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
     kept = world.messages[GENERAL]
@@ -45,7 +45,7 @@ def test_a_channel_keeps_only_the_newest_messages() -> None:
 
 def test_the_world_survives_its_file(tmp_path) -> None:
     world = default_world(ManualClock())
-    made = drafts.draft({"content": "hi", "embeds": [{"title": "t"}]}, [], world)
+    made = drafts.parse_body({"content": "hi", "embeds": [{"title": "t"}]}, [], world)
     drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, only_for=BOB)
     world.applications["900000000000000010"].commands[""] = {"1": {"id": "1", "name": "ping"}}
     path = tmp_path / "deep" / "state.json"

@@ -59,7 +59,7 @@ bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
 def test_a_message(body: dict[str, Any]) -> None:
     world = default_world()
     with contextlib.suppress(ApiError):
-        made = drafts.draft(body, [], world)
+        made = drafts.parse_body(body, [], world)
         shown = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
         components.clickable(shown.components)
         json.dumps(payloads.message_event(shown, world))
@@ -85,7 +85,7 @@ def test_a_form_and_choices(body: dict[str, Any]) -> None:
         interactions.open_modal(one, {"title": "T", "custom_id": "c", **body})
         components.modal_fields(body["components"])
     with contextlib.suppress(ApiError):
-        interactions.offer(one, body)
+        interactions.offer_choices(one, body)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.model.acting_user import acting_user
+from botctl.sandbox.model.acting_user import find_actor
 from botctl.sandbox.model.commands import options
 from botctl.sandbox.model.commands.options import ClientRejected, Resolved
 from botctl.sandbox.model.default_world import default_world
@@ -17,7 +17,7 @@ from tests.support.discord import CAT
 @pytest.fixture
 def resolved() -> Resolved:
     world = default_world()
-    return Resolved(world, acting_user(world, {}))
+    return Resolved(world, find_actor(world, {}))
 
 
 def option(kind: int, **more: Any) -> dict[str, Any]:
@@ -86,18 +86,18 @@ def test_what_is_required_or_unknown_is_said(resolved: Resolved) -> None:
 
 def test_while_typing_what_does_not_fit_yet_is_left_out(resolved: Resolved) -> None:
     wanted = [{**option(4), "name": "n"}, {**option(3), "name": "s"}]
-    filled = options.fill_partly(wanted, {"n": "x", "s": "lo"}, "s", resolved)
+    filled = options.fill_partial(wanted, {"n": "x", "s": "lo"}, "s", resolved)
     assert filled == [{"name": "s", "type": 3, "value": "lo", "focused": True}]
 
 
 def test_sub_commands_are_found_and_nested() -> None:
     leaf = {"type": 1, "name": "clear", "options": [option(3)]}
     command = {"name": "ops", "options": [{"type": 2, "name": "cache", "options": [leaf]}]}
-    path, wanted = options.target(command, ["cache", "clear"])
+    path, wanted = options.resolve_subcommand(command, ["cache", "clear"])
     assert wanted == [option(3)]
     assert options.nest(path, [])[0]["options"][0]["name"] == "clear"
     for words, sentence in (([], "needs a sub-command"), (["no"], "has no sub-command “no”"), (["cache"], "needs")):
         with pytest.raises(UsageError, match=sentence):
-            options.target(command, words)
+            options.resolve_subcommand(command, words)
     with pytest.raises(UsageError, match="has no sub-command “more”"):
-        options.target({"name": "ping"}, ["more"])
+        options.resolve_subcommand({"name": "ping"}, ["more"])

@@ -42,7 +42,7 @@ def test_an_overwrite_keeps_the_ids_of_names_and_drops_the_rest(world: World, ap
     assert [one["id"] for one in second] == [first[1]["id"], first[2]["id"]]
     assert second[0]["version"] != first[1]["version"]
     assert second[1] == first[2]
-    assert [one["name"] for one in registration.listing(app, "")] == ["b", "B"]
+    assert [one["name"] for one in registration.list_commands(app, "")] == ["b", "B"]
 
 
 def test_guild_commands_are_apart_from_global_ones(world: World, app: Application) -> None:
@@ -50,7 +50,7 @@ def test_guild_commands_are_apart_from_global_ones(world: World, app: Applicatio
     (there,) = registration.overwrite(world, app, "7", [slash()])
     assert there["guild_id"] == "7"
     registration.delete(app, "7", there["id"])
-    assert len(registration.listing(app, "")) == 1
+    assert len(registration.list_commands(app, "")) == 1
 
 
 def test_a_sub_command_may_stand_in_a_group(world: World, app: Application) -> None:
@@ -102,7 +102,7 @@ def test_what_is_wrong_is_named_by_its_path(world: World, app: Application, body
     for part in path.split("."):
         node = node[part]
     assert node["_errors"][0]["code"]
-    assert registration.listing(app, "") == []
+    assert registration.list_commands(app, "") == []
 
 
 def test_required_options_come_first(world: World, app: Application) -> None:

@@ -96,7 +96,7 @@ def test_a_full_command_is_taken() -> None:
 def test_the_size_counts_the_longest_language() -> None:
     choice = {"name": "ab", "value": 100, "name_localizations": {"de": "abcd"}}
     body = slash(name_localizations={"de": "xyz"}, options=[option(choices=[choice])])
-    assert validation.size(body) == 3 + 1 + 1 + 1 + 4 + 3
+    assert validation.count_characters(body) == 3 + 1 + 1 + 1 + 4 + 3
 
 
 def test_a_command_has_8000_characters_at_most() -> None:

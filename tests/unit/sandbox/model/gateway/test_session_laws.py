@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from botctl.sandbox.gateway.connection import GatewayConnection
-from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, ask_reconnect
+from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, request_reconnect
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 from botctl.sandbox.server import Access, Sandbox
@@ -227,7 +227,7 @@ class Gateway(RuleBasedStateMachine):
         """Op 7 changes nothing by itself."""
         client = self._one(data)
         if self._connected(client):
-            ask_reconnect(self._session(client))
+            request_reconnect(self._session(client))
             assert client.wire.frames[-1]["op"] == 7
 
     @rule(data=st.data(), resumable=st.booleans())

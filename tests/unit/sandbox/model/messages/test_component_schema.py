@@ -31,7 +31,7 @@ def codes(node: Any) -> list[str]:
 
 def found(listed: list[Any], *, v2: bool) -> list[str]:
     errors = FormErrors()
-    component_schema.checked({"components": listed}, errors, v2=v2)
+    component_schema.parse_components({"components": listed}, errors, v2=v2)
     return codes(errors.tree)
 
 
@@ -96,7 +96,7 @@ def test_what_is_right_passes() -> None:
 
 
 def posted(world: World, body: dict[str, Any]) -> Message:
-    made = drafts.draft(body, [], world)
+    made = drafts.parse_body(body, [], world)
     return drafts.create(world, made, channel_id="1", guild_id="", author_id="900000000000000101", flags=made.flags)
 
 
@@ -105,18 +105,18 @@ def test_version_2_stands_alone_and_stays(more: dict[str, Any]) -> None:
     """Neither a new message nor an edit may mix; the flag cannot be taken back."""
     world = default_world()
     with pytest.raises(ApiError) as refused:
-        drafts.draft({"flags": V2, "components": [TEXT], **more}, [], world)
+        drafts.parse_body({"flags": V2, "components": [TEXT], **more}, [], world)
     assert codes(refused.value.errors) == ["MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2"]
     message = posted(world, {"flags": V2, "components": [TEXT]})
     with pytest.raises(ApiError):
-        drafts.draft(more, [], world, old=message)
-    drafts.edit(world, message, drafts.draft({"components": [TEXT], "flags": 0}, [], world, old=message))
+        drafts.parse_body(more, [], world, old=message)
+    drafts.edit(world, message, drafts.parse_body({"components": [TEXT], "flags": 0}, [], world, old=message))
     assert message.flags & V2
     plain = posted(world, more)
     with pytest.raises(ApiError):
-        drafts.draft({"flags": V2, "components": [TEXT]}, [], world, old=plain)
+        drafts.parse_body({"flags": V2, "components": [TEXT]}, [], world, old=plain)
     gone = dict.fromkeys(more)
-    drafts.edit(world, plain, drafts.draft({"flags": V2, "components": [TEXT], **gone}, [], world, old=plain))
+    drafts.edit(world, plain, drafts.parse_body({"flags": V2, "components": [TEXT], **gone}, [], world, old=plain))
     assert plain.flags & V2
 
 
@@ -124,5 +124,5 @@ def test_an_edit_cannot_empty_a_message() -> None:
     world = default_world()
     message = posted(world, {"content": "x"})
     with pytest.raises(ApiError) as refused:
-        drafts.edit(world, message, drafts.draft({"content": ""}, [], world, old=message))
+        drafts.edit(world, message, drafts.parse_body({"content": ""}, [], world, old=message))
     assert (refused.value.code, message.content) == (50006, "x")

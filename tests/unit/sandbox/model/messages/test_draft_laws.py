@@ -50,7 +50,7 @@ def test_a_body_is_a_message_or_refused(good: Any) -> None:
     for body in odd_bodies(good):
         before = json.dumps(body)
         with contextlib.suppress(ApiError):
-            draft = drafts.draft(body, [], _WORLD)
+            draft = drafts.parse_body(body, [], _WORLD)
             given = {"channel_id": GENERAL, "guild_id": GUILD, "author_id": ANN}
             message = drafts.create(_WORLD, draft, **given, flags=draft.flags & drafts.SETTABLE)
             shown = payloads.message(message, _WORLD)

@@ -23,7 +23,7 @@ def world() -> World:
 
 
 def post(world: World, body: dict[str, Any], uploads: list[Upload] = []) -> Message:  # noqa: B006
-    made = drafts.draft(body, uploads, world)
+    made = drafts.parse_body(body, uploads, world)
     return drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
 
 
@@ -48,7 +48,7 @@ def test_a_body_is_refused(world: World, body: dict[str, Any], code: int) -> Non
 
 def test_an_edit_changes_only_what_it_names(world: World) -> None:
     message = post(world, {"content": "a", "embeds": [{"title": "t"}]})
-    drafts.edit(world, message, drafts.draft({"content": ""}, [], world, old=message))
+    drafts.edit(world, message, drafts.parse_body({"content": ""}, [], world, old=message))
     assert (message.content, len(message.embeds)) == ("", 1)
 
 
@@ -58,9 +58,9 @@ def test_attachments_stay_go_and_come(world: World) -> None:
     first, second = message.attachments
     assert (first["description"], second["size"]) == ("A", 2)
     keep = {"attachments": [{"id": second["id"]}, {"id": 0, "filename": "c.txt"}]}
-    drafts.edit(world, message, drafts.draft(keep, files[:1], world, old=message))
+    drafts.edit(world, message, drafts.parse_body(keep, files[:1], world, old=message))
     assert [one["filename"] for one in message.attachments] == ["b.txt", "c.txt"]
-    drafts.edit(world, message, drafts.draft({"content": "x"}, files[:1], world, old=message))
+    drafts.edit(world, message, drafts.parse_body({"content": "x"}, files[:1], world, old=message))
     assert len(message.attachments) == 3
 
 
@@ -83,7 +83,7 @@ def test_listing_hides_what_is_for_others(world: World) -> None:
     world.messages[GENERAL][ids[2]].only_for = ANN
 
     def shown(viewer: str, limit: int = 9, **more: str) -> list[str]:
-        return [one.content for one in drafts.listed(world, GENERAL, viewer=viewer, limit=limit, **more)]
+        return [one.content for one in drafts.list_messages(world, GENERAL, viewer=viewer, limit=limit, **more)]
 
     assert shown("") == ["4", "3", "1", "0"]
     assert shown(ANN, 3) == ["4", "3", "2"]
@@ -114,19 +114,19 @@ def test_components_are_found_wherever_they_stand() -> None:
 
 
 def test_components_are_numbered_without_doubles() -> None:
-    numbers = [one["id"] for one in components.walk(components.numbered(copy.deepcopy(BUTTONS)))]
+    numbers = [one["id"] for one in components.walk(components.assign_ids(copy.deepcopy(BUTTONS)))]
     assert sorted(numbers) == list(range(1, 7))
 
 
 def test_what_cannot_be_clicked_is_a_sentence() -> None:
     yes, docs = components.clickable(BUTTONS)
-    assert components.forbidden(yes, None) is None
-    assert components.forbidden({**yes, "disabled": True}, None) == "“Yes” is disabled."
-    assert components.forbidden(docs, None) == "“Docs” only opens u; the bot hears nothing of it."
+    assert components.unusable_reason(yes, None) is None
+    assert components.unusable_reason({**yes, "disabled": True}, None) == "“Yes” is disabled."
+    assert components.unusable_reason(docs, None) == "“Docs” only opens u; the bot hears nothing of it."
 
 
 def test_choices_are_named_by_value_or_label() -> None:
     select = {"type": 3, "placeholder": "P", "options": [{"label": "Tea", "value": "t"}]}
-    assert components.chosen(select, ["tea", "t"]) == ["t", "t"]
+    assert components.resolve_choices(select, ["tea", "t"]) == ["t", "t"]
     with pytest.raises(UsageError, match="“P” has no choice “x”"):
-        components.chosen(select, ["x"])
+        components.resolve_choices(select, ["x"])

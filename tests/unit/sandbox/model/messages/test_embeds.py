@@ -28,7 +28,7 @@ _EMBED = st.fixed_dictionaries(
 
 def tree(*listed: Any) -> dict[str, Any]:
     errors = FormErrors()
-    embeds.checked(errors, {"embeds": list(listed)})
+    embeds.parse_embeds(errors, {"embeds": list(listed)})
     return errors.tree.get("embeds", {})
 
 

@@ -17,8 +17,10 @@ from tests.support.discord import ANN, BOB, CAT, GENERAL, GUILD, MODERATOR
 CALL = f"<@{ANN}> <@!{BOB}> <@&{MODERATOR}> @everyone <@1> <@&2>"
 
 
-def said(world: World, author: str = ANN, default: mentions.Allowed = mentions.EVERYBODY, **body: Any) -> Message:
-    made = drafts.draft({"content": CALL, **body}, [], world, allowed=default)
+def said(
+    world: World, author: str = ANN, default: mentions.AllowedMentions = mentions.ALL_MENTIONS, **body: Any
+) -> Message:
+    made = drafts.parse_body({"content": CALL, **body}, [], world, allowed=default)
     return drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=author)
 
 
@@ -68,7 +70,7 @@ def test_roles_and_everyone_take_the_right_or_a_role_that_all_may_call() -> None
 
 
 def test_an_answer_to_an_interaction_calls_users_only() -> None:
-    assert called(said(default_world(), default=mentions.USERS)) == ([ANN, BOB], [], False)
+    assert called(said(default_world(), default=mentions.USER_MENTIONS)) == ([ANN, BOB], [], False)
 
 
 @pytest.mark.parametrize(("allowed", "pinged"), [(None, True), ({"parse": []}, False), ({"replied_user": True}, True)])
@@ -76,7 +78,7 @@ def test_an_answered_person_is_called(allowed: Any, pinged: bool) -> None:
     world = default_world()
     first = said(world, CAT)
     body = {"content": "re"} if allowed is None else {"content": "re", "allowed_mentions": allowed}
-    made = drafts.draft(body, [], world)
+    made = drafts.parse_body(body, [], world)
     answer = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, reply_to=first.id)
     assert (CAT in answer.mentions) == pinged
 
@@ -84,14 +86,14 @@ def test_an_answered_person_is_called(allowed: Any, pinged: bool) -> None:
 def test_an_edit_calls_anew() -> None:
     world = default_world()
     message = said(world)
-    drafts.edit(world, message, drafts.draft({"content": f"<@{CAT}>"}, [], world, old=message))
+    drafts.edit(world, message, drafts.parse_body({"content": f"<@{CAT}>"}, [], world, old=message))
     assert called(message) == ([CAT], [], False)
 
 
 def test_text_components_call_too() -> None:
     text = {"flags": 1 << 15, "components": [{"type": 10, "content": f"<@{BOB}>"}]}
     world = default_world()
-    made = drafts.draft(text, [], world)
+    made = drafts.parse_body(text, [], world)
     shown = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, flags=made.flags)
     assert shown.mentions == [BOB]
 
@@ -110,10 +112,10 @@ def test_a_guilds_own_emoji_is_found_by_its_id() -> None:
     world = default_world()
     world.guilds[GUILD].emojis["7"] = Emoji("7", "party", ANN)
     for written in ("party:7", "other:7", "<:party:7>", "<a:party:7>"):
-        assert reactions.key(world, written, GUILD, 0) == "party:7"
+        assert reactions.parse_emoji(world, written, GUILD, 0) == "party:7"
     with pytest.raises(ApiError) as refused:
-        reactions.key(world, "party:8", GUILD, permission_bits.ALL)
+        reactions.parse_emoji(world, "party:8", GUILD, permission_bits.ALL)
     assert refused.value.code == 10014
     with pytest.raises(ApiError) as refused:
-        reactions.key(world, "party:7", "1", 0)
+        reactions.parse_emoji(world, "party:7", "1", 0)
     assert refused.value.code == 10014
