@@ -70,7 +70,7 @@ async def main() -> None:
         sandbox = Sandbox(
             made,
             Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"),
-            limits=LENIENT.but({"enforced": True, "max_concurrency": 16}),
+            limits=LENIENT.replace({"enforced": True, "max_concurrency": 16}),
         )
         async with serving(sandbox, listener):
             print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)

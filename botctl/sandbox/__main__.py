@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
-        limited = limits.Limits().but(limits.parse_assignments(options.limit))
+        limited = limits.Limits().replace(limits.parse_assignments(options.limit))
         start(Plan(secret or new_secret(), options.port, options.state, limits=limited, token=token), tell)
     except BotctlError as error:
         sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the last one is what the starter shows

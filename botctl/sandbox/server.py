@@ -56,7 +56,7 @@ class Sandbox:
         self.limiter = RateLimiter(limits or Limits())
         self.book = InteractionStore(self.limiter)
         self.sessions = Sessions(self, self.limiter)
-        self.trouble = self.sessions.trouble
+        self.trouble = self.sessions.faults
         self.changed = on_change
         self.grants = Grants()
         self._blind: dict[tuple[str, str], set[str]] = {}  # the channels of a guild that a bot was told it does not see
@@ -96,11 +96,11 @@ class Sandbox:
         new = new_bot_token(application_id)
         tokens[new] = application_id
         ended = [one for one in self.sessions.by_id.values() if one.application_id == application_id]
-        self.sessions.forget(ended)
+        self.sessions.remove(ended)
         for one in ended:
-            if one.line is not None:
-                one.line.close(*CloseCode.AUTHENTICATION_FAILED)
-        self.limiter.forget_identifies(application_id)
+            if one.transport is not None:
+                one.transport.close(*CloseCode.AUTHENTICATION_FAILED)
+        self.limiter.reset_identifies(application_id)
         return new
 
     def presence(self, session: GatewaySession, presence: Json) -> None:
@@ -125,13 +125,13 @@ class Sandbox:
         guild = self.world.guilds.get(str(request.get("guild_id")))
         if guild is None or not guild.available or session.application_id not in guild.members:
             return
-        if not session.carries(guild.id):
+        if not session.covers(guild.id):
             return
         if member_requests.wants_all(request):
             if not session.intents & GUILD_MEMBERS:
                 return
             bot, now_s = session.application_id, self.clock.monotonic()
-            if wait_s := self.limiter.wait_s("all_members", bot, guild.id, now_s=now_s):
+            if wait_s := self.limiter.consume("all_members", bot, guild.id, now_s=now_s):
                 meta = {"guild_id": guild.id, **member_requests.echoed_nonce(request)}
                 yield "RATE_LIMITED", {"opcode": MEMBERS, "retry_after": wait_s, "meta": meta}
                 return
@@ -161,7 +161,7 @@ class Sandbox:
         told = 0
         about = data["user"]["id"] if event == "GUILD_MEMBER_UPDATE" else None
         for session in self.sessions.by_id.values():
-            if not session.wants(event, guild_id, about) or session.intents & intent != intent:
+            if not session.receives(event, guild_id, about) or session.intents & intent != intent:
                 continue
             if application_id is None:
                 if not self._may_hear(session.application_id, guild_id, channel, needs):
@@ -218,7 +218,7 @@ class Sandbox:
         for session in self.sessions.by_id.values():
             if application_id not in (None, session.application_id):
                 continue
-            if session.wants("GUILD_CREATE", guild.id) and session.application_id in guild.members:
+            if session.receives("GUILD_CREATE", guild.id) and session.application_id in guild.members:
                 session.dispatch("GUILD_CREATE", dumps(self.guild_create(guild, session)))
         self.changed()
 

@@ -76,7 +76,7 @@ async def test_a_lost_connection_is_news_and_comes_back(tmp_path: Path):
     """disconnected and DEGRADED, then resumed and READY; commands work again."""
     ping = 'from botctl import Command\n\nclass Ping(Command):\n    "P."\n    async def execute(self, ctx):\n'
     async with rig(write(tmp_path / "commands", a=ping + "        await ctx.reply('pong')\n")) as bot:
-        line = next(iter(bot.sandbox.sessions.connected())).line
+        line = next(iter(bot.sandbox.sessions.connected())).transport
         assert line is not None
         line.abort()
         await until(lambda: any(isinstance(e, GatewayChanged) and e.state == "resumed" for e in bot.events), limit_s=15)

@@ -217,13 +217,13 @@ async def test_a_seq_that_was_never_sent_is_refused(discord: Discord) -> None:
 
 
 async def test_too_many_guilds_need_shards() -> None:
-    async with local_discord(limits=LENIENT.but({"guilds_per_shard": 0})) as discord, discord.wire() as wire:
+    async with local_discord(limits=LENIENT.replace({"guilds_per_shard": 0})) as discord, discord.wire() as wire:
         await wire.say(2, IDENTIFY)
         assert await _closed(wire) == 4011
 
 
 async def test_a_client_that_misses_its_heartbeats_is_closed_and_may_resume() -> None:
-    limits = LENIENT.but({"heartbeat_s": 0.2})
+    limits = LENIENT.replace({"heartbeat_s": 0.2})
     async with local_discord(limits=limits) as discord:
         async with discord.wire() as wire:
             ready = await wire.identify()
@@ -232,7 +232,7 @@ async def test_a_client_that_misses_its_heartbeats_is_closed_and_may_resume() ->
 
 
 async def test_who_neither_identifies_nor_beats_has_nothing_to_come_back_to() -> None:
-    async with local_discord(limits=LENIENT.but({"heartbeat_s": 0.1})) as discord, discord.wire() as wire:
+    async with local_discord(limits=LENIENT.replace({"heartbeat_s": 0.1})) as discord, discord.wire() as wire:
         assert await _closed(wire) == 4009
 
 
@@ -305,8 +305,8 @@ async def test_a_bot_hears_of_itself_without_the_intent_for_members(discord: Dis
         await wire.identify(intents=1)
         await wire.hear_until("GUILD_CREATE")
         guild = discord.sandbox.world.guilds[GUILD]
-        discord.sandbox.member_changed(guild, guild.members[ANN])
-        discord.sandbox.member_changed(guild, guild.members[BOT])
+        discord.sandbox.emit_member_update(guild, guild.members[ANN])
+        discord.sandbox.emit_member_update(guild, guild.members[BOT])
         assert (await wire.hear())["d"]["user"]["id"] == BOT
 
 
@@ -337,7 +337,7 @@ async def test_an_ephemeral_message_is_told_to_nobody(discord: Discord) -> None:
 
 
 async def test_a_bot_that_has_been_gone_too_long_to_answer_counts_as_gone() -> None:
-    async with local_discord(limits=LENIENT.but({"response_s": 0.3})) as discord:
+    async with local_discord(limits=LENIENT.replace({"response_s": 0.3})) as discord:
         async with discord.wire() as wire:
             await wire.identify()
             await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])

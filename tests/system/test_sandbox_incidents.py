@@ -29,7 +29,7 @@ async def discord() -> AsyncIterator[Discord]:
 
 def beating() -> AbstractAsyncContextManager[Discord]:
     """A Discord that wants a heartbeat every tenth of a second."""
-    return local_discord(limits=LENIENT.but({"heartbeat_s": 0.1}))
+    return local_discord(limits=LENIENT.replace({"heartbeat_s": 0.1}))
 
 
 async def begin(discord: Discord, name: str, for_s: float | None = None, **settings: Any) -> dict[str, Any]:
@@ -103,7 +103,7 @@ async def test_a_half_open_connection_is_left_once_nothing_was_heard_for_too_lon
 
 
 async def test_nothing_comes_from_a_half_open_connection_and_nothing_gets_through() -> None:
-    limits = LENIENT.but({"heartbeat_s": 0.1, "resume_window_s": 0.2})
+    limits = LENIENT.replace({"heartbeat_s": 0.1, "resume_window_s": 0.2})
     async with local_discord(limits=limits) as discord, discord.wire() as wire:
         ready = await wire.identify(intents=1)
         await wire.hear_until("GUILD_CREATE")
@@ -235,7 +235,7 @@ async def test_a_body_may_be_slow(discord: Discord) -> None:
 @pytest.mark.parametrize("own_clock", [True, False])
 async def test_who_trusts_the_own_clock_waits_wrongly_when_discords_is_ahead(own_clock: bool) -> None:
     """By X-RateLimit-Reset a bot waits for the skew too; by X-RateLimit-Reset-After, disnake's default, it does not."""
-    limits = LENIENT.but({"enforced": True, "requests": "1000/1s", "other_routes": "1/0.1s"})
+    limits = LENIENT.replace({"enforced": True, "requests": "1000/1s", "other_routes": "1/0.1s"})
     async with local_discord(limits=limits) as discord, discord.bot(assume_unsync_clock=not own_clock) as bot:
         await begin(discord, "clock-skew", ahead_s=2.0)
         await bot.fetch_guild(int(GUILD))
@@ -320,7 +320,7 @@ def test_an_incidents_settings_are_checked_by_their_defaults() -> None:
 
 
 async def test_429s_of_an_incident_count_as_invalid_requests_unless_they_are_shared() -> None:
-    async with local_discord(limits=LENIENT.but({"enforced": True, "invalid_requests": "3/600s"})) as discord:
+    async with local_discord(limits=LENIENT.replace({"enforced": True, "invalid_requests": "3/600s"})) as discord:
         await begin(discord, "too-many-requests", scope="shared")
         for _ in range(5):
             assert (await discord.rest("GET", "/gateway"))[0] == 429

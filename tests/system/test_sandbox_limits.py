@@ -21,7 +21,7 @@ MESSAGES = f"/channels/{GENERAL}/messages"
 @asynccontextmanager
 async def strict(**limits: Any) -> AsyncIterator[Discord]:
     """Discord's own limits, but for those that are named; IDENTIFYs may follow each other."""
-    async with local_discord(limits=Limits(concurrency_s=0.0).but(limits)) as discord:
+    async with local_discord(limits=Limits(concurrency_s=0.0).replace(limits)) as discord:
         yield discord
 
 
@@ -122,7 +122,7 @@ async def test_an_answer_to_an_interaction_is_neither_counted_nor_slow() -> None
         discord.sandbox.limits = LENIENT
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
-        discord.sandbox.limits = Limits().but({"requests": 0, "webhooks": 1})
+        discord.sandbox.limits = Limits().replace({"requests": 0, "webhooks": 1})
         await discord.slash("ops", timeout_s=0.001)
         asked = (await wire.hear_until("INTERACTION_CREATE"))["d"]
         path = f"/interactions/{asked['id']}/{asked['token']}/callback"
@@ -148,7 +148,7 @@ async def test_moved_time_ends_the_wait_for_an_answer() -> None:
 
 
 async def test_a_client_that_falls_silent_is_not_kept_by_time_that_was_moved() -> None:
-    async with local_discord(limits=LENIENT.but({"heartbeat_s": 0.15})) as discord, discord.wire() as wire:
+    async with local_discord(limits=LENIENT.replace({"heartbeat_s": 0.15})) as discord, discord.wire() as wire:
         await wire.identify()
         await discord.act("clock", advance_s=3600)
         await wire.say(1, None)

@@ -539,7 +539,7 @@ async def test_there_is_an_end_to_what_a_guild_holds(discord: Discord) -> None:
 
 
 async def test_commands_are_made_so_many_times_a_day(discord: Discord) -> None:
-    discord.sandbox.limiter.limits = LENIENT.but({"command_creates": "3/86400s"})
+    discord.sandbox.limiter.limits = LENIENT.replace({"command_creates": "3/86400s"})
     path = f"/applications/{BOT}/commands"
     for name in "abc":
         await done(discord, "PUT", path, [{"name": name, "description": "d"}])

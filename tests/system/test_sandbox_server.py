@@ -391,7 +391,7 @@ async def test_a_bot_that_does_not_answer_did_not_respond() -> None:
             answered.set()
 
     asked, answered = asyncio.Event(), asyncio.Event()
-    async with local_discord(limits=LENIENT.but({"response_s": 0.05})) as discord, discord.bot(prepare):
+    async with local_discord(limits=LENIENT.replace({"response_s": 0.05})) as discord, discord.bot(prepare):
         reply = await discord.slash("silent")
         assert (reply["state"], reply["error"]) == ("no_answer", "The application did not respond")
         asked.set()

@@ -39,7 +39,7 @@ def dispatch_interaction(
         raise Unreachable(f"{app.name} is not in {who.guild.name} any more.")
     if who.guild is not None and not who.guild.available:
         raise Unreachable(f"{who.guild.name} is unavailable.", hint="An incident goes on: guild-outage.")
-    opened = sandbox.book.open(
+    opened = sandbox.interactions.open(
         world,
         kind,
         application_id=app.id,
@@ -59,11 +59,11 @@ def dispatch_interaction(
 
 def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
     """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
-    now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.book.deadlines.response_s
+    now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.interactions.limits.response_s
     return any(
         session.application_id == app.id
-        and session.wants("INTERACTION_CREATE", guild_id or None)
-        and (session.lost_s is None or now_s - session.lost_s < grace_s)
+        and session.receives("INTERACTION_CREATE", guild_id or None)
+        and (session.disconnected_s is None or now_s - session.disconnected_s < grace_s)
         for session in sandbox.sessions.by_id.values()
     )
 

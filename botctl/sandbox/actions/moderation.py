@@ -37,7 +37,7 @@ def add_bot(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
     """A bot was added to the guild; the other bots hear of a new member."""
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(bot, sandbox.world), "guild_id": guild.id}, guild.id)
     guild.members[bot.user_id] = bot
-    sandbox.guild_joined(guild, bot.user_id)
+    sandbox.emit_guild_create(guild, bot.user_id)
 
 
 def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete_s: int = 0) -> None:
@@ -69,13 +69,13 @@ def delete_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     for channel in guild.channels.values():
         channel.overwrites.pop(role.id, None)
     sandbox.emit("GUILD_ROLE_DELETE", {"guild_id": guild.id, "role_id": role.id}, guild.id)
-    sandbox.reveal(guild)
+    sandbox.emit_revealed_channels(guild)
     sandbox.changed()
 
 
 def emit_role_update(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-    sandbox.reveal(guild)
+    sandbox.emit_revealed_channels(guild)
     sandbox.changed()
 
 
@@ -93,7 +93,7 @@ def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwri
 
 
 def emit_channel_update(sandbox: Sandbox, channel: Channel) -> None:
-    sandbox.channel_event("CHANNEL_UPDATE", channel)
+    sandbox.emit_channel_event("CHANNEL_UPDATE", channel)
 
 
 def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
@@ -140,7 +140,7 @@ def delete_messages(sandbox: Sandbox, channel: Channel, gone: list[Message]) -> 
     for message in gone:
         sandbox.world.remove_message(message)
     if len(gone) == 1:
-        sandbox.retract(gone[0])
+        sandbox.emit_message_delete(gone[0])
     elif gone:
         event = {"ids": [one.id for one in gone], "channel_id": channel.id, "guild_id": channel.guild_id}
         sandbox.emit("MESSAGE_DELETE_BULK", event, channel.guild_id, channel=channel)

@@ -80,7 +80,7 @@ def timeout(sandbox: Sandbox, said: Json) -> Json:
     before, seconds = payloads.partial_member(member), float(said["seconds"])
     end = sandbox.clock.now() + timedelta(seconds=seconds)
     member.timeout_until = discord_time(end) if seconds > 0 else None
-    sandbox.member_changed(guild, member)
+    sandbox.emit_member_update(guild, member)
     changes = audit_log.diff(before, payloads.partial_member(member))
     _record(sandbox, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
     return {"id": member.user_id, "until": member.timeout_until}

@@ -57,11 +57,11 @@ def post(sandbox: Sandbox, channel: Channel, made: Draft, author_id: str, *, may
     ``may`` are the author's permissions there; ``more``: further fields of `Message`.
     """
     threads.unarchive(sandbox, channel, may=may)
-    sandbox.keep(made)
+    sandbox.store_uploads(made)
     if channel.thread is not None and author_id in sandbox.world.guilds[channel.guild_id].members:
         threads.join(sandbox, channel, author_id)
     more.setdefault("flags", made.flags & drafts.SETTABLE)
-    return sandbox.post(
+    return sandbox.emit_message_create(
         drafts.create(
             sandbox.world, made, channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, **more
         )
@@ -73,8 +73,8 @@ def edit(sandbox: Sandbox, message: Message, made: Draft, *, may: int) -> Messag
     channel = sandbox.world.channels[message.channel_id]
     threads.check_not_archived(channel)
     threads.check_unlocked(channel, may=may)
-    sandbox.keep(made)
-    return sandbox.repost(drafts.edit(sandbox.world, message, made))
+    sandbox.store_uploads(made)
+    return sandbox.emit_message_update(drafts.edit(sandbox.world, message, made))
 
 
 def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
@@ -88,7 +88,7 @@ def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
     if message.type not in DELETABLE:
         raise system_message()
     sandbox.world.remove_message(message)
-    sandbox.retract(message)
+    sandbox.emit_message_delete(message)
 
 
 def start_typing(sandbox: Sandbox, channel: Channel, user_id: str) -> None:

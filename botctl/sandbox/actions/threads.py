@@ -181,7 +181,7 @@ def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
     """Archive it once it was silent for as long as it says."""
     if (earlier := sandbox.thread_timers.pop(thread.id, None)) is not None:
         earlier.cancel()
-    sandbox.thread_timers[thread.id] = sandbox.clock.timer(
+    sandbox.thread_timers[thread.id] = sandbox.clock.call_later(
         _remaining_s(sandbox, thread), lambda: _archive_if_silent(sandbox, thread)
     )
 
@@ -218,7 +218,7 @@ def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
 def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
     """The message shows its thread, and the thread begins with what points to the message."""
     source.flags |= payloads.HAS_THREAD
-    sandbox.repost(source)
+    sandbox.emit_message_update(source)
     reference = {
         "type": 0,
         "message_id": source.id,
@@ -236,7 +236,7 @@ def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kin
     given = {"id": world.new_id(), "timestamp": world.timestamp(), **more}
     message = Message(channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, type=kind, **given)
     world.add_message(message)
-    sandbox.post(message)
+    sandbox.emit_message_create(message)
 
 
 def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, what: Json) -> None:

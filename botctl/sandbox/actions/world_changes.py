@@ -24,7 +24,7 @@ def add_member(sandbox: Sandbox, said: Json) -> Json:
     if not name or lookup.member_or_none(world, guild, name):
         raise UsageError(f"A new member needs a name that nobody has, and “{name}” is not one.")
     roles = [lookup.role(guild, str(role)).id for role in said.get("roles") or []]
-    known = world.names.get(name.casefold())
+    known = world.user_ids.get(name.casefold())
     if known in guild.bans:
         raise UsageError(f"{name} is banned from {guild.name}.", hint="First: unban.")
     user = world.users[known] if known else world.add_user(User(_requested_id(sandbox, said), name))
@@ -50,7 +50,7 @@ def add_channel(sandbox: Sandbox, said: Json) -> Json:
     guild = lookup.guild(sandbox.world, said.get("guild"))
     made = Channel(_requested_id(sandbox, said), guild.id, str(said["name"]), position=len(guild.channels))
     sandbox.world.add_channel(made)
-    sandbox.channel_event("CHANNEL_CREATE", made)
+    sandbox.emit_channel_event("CHANNEL_CREATE", made)
     return {"id": made.id}
 
 
@@ -72,7 +72,7 @@ def add_guild(sandbox: Sandbox, said: Json) -> Json:
             members={user_id: Member(user_id, joined_at=world.timestamp()) for user_id in joined},
         )
     )
-    sandbox.guild_joined(guild)
+    sandbox.emit_guild_create(guild)
     return {"id": guild.id, "channel": channel.id}
 
 
@@ -90,7 +90,7 @@ def give_role(sandbox: Sandbox, said: Json) -> Json:
     guild, member, role = _member_and_role(sandbox, said)
     if role.id not in member.roles:
         member.roles.append(role.id)
-        sandbox.member_changed(guild, member)
+        sandbox.emit_member_update(guild, member)
     return {"id": role.id}
 
 
@@ -99,7 +99,7 @@ def remove_role(sandbox: Sandbox, said: Json) -> Json:
     guild, member, role = _member_and_role(sandbox, said)
     if role.id in member.roles:
         member.roles.remove(role.id)
-        sandbox.member_changed(guild, member)
+        sandbox.emit_member_update(guild, member)
     return {"id": role.id}
 
 

@@ -46,7 +46,7 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
     action = body.get("action")
     connected = sandbox.sessions.connected()
     for one in connected:
-        line = one.line
+        line = one.transport
         if line is None:
             continue
         if action == "reconnect":
@@ -58,7 +58,7 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         elif action == "close":
             line.close(code := int(number(body, "code", CloseCode.UNKNOWN_ERROR[0])), "")
             if code in _NO_RESUME:
-                sandbox.sessions.forget([one])
+                sandbox.sessions.remove([one])
         elif action == "drop":
             line.abort()
         else:
@@ -80,8 +80,8 @@ async def faults(judge: OpenApiCheck | None, _: Json) -> Json:
 
 async def limits(sandbox: Sandbox, body: Json) -> Json:
     """Change the limits that ``body`` names (see docs/sandbox-limits.md); answers with all of them."""
-    sandbox.limits = sandbox.limits.but(body)
-    return sandbox.limits.shown()
+    sandbox.limits = sandbox.limits.replace(body)
+    return sandbox.limits.as_text()
 
 
 async def token(sandbox: Sandbox, body: Json) -> Json:

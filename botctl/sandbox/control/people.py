@@ -87,8 +87,8 @@ async def _seen(sandbox: Sandbox, opened: Interaction, body: Json) -> Json:
     began_s = sandbox.world.clock.monotonic()
     timeout_s = number(body, "timeout_s", _TIMEOUT_S)
     await _watch(sandbox, opened, timeout_s)
-    if opened.withdrawn:
-        await _watch(sandbox, opened, min(timeout_s, _APOLOGY_S), lambda: not opened.withdrawn)
+    if opened.is_withdrawn:
+        await _watch(sandbox, opened, min(timeout_s, _APOLOGY_S), lambda: not opened.is_withdrawn)
     return serializers.reply(opened, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
 
@@ -102,9 +102,9 @@ async def _watch(
     """
     changed = asyncio.Event()
     opened.on_change = changed.set
-    clock, response_s = sandbox.clock, sandbox.book.deadlines.response_s
+    clock, response_s = sandbox.clock, sandbox.interactions.limits.response_s
     began_s = clock.monotonic()
-    while not (done() if done else opened.final):
+    while not (done() if done else opened.is_final):
         limit_s = min(timeout_s, response_s) if opened.state is InteractionState.WAITING else timeout_s
         try:
             async with clock.timeout(began_s + limit_s - clock.monotonic()):

@@ -53,7 +53,7 @@ class GatewayConnection:
 
     @property
     def current(self) -> GatewaySession | None:
-        return self.session if self.session is not None and self.session.line is self.line else None
+        return self.session if self.session is not None and self.session.transport is self.line else None
 
     def patience(self, real_s: float) -> float:
         """Seconds that the next heartbeat may still take; never quite zero."""
@@ -84,7 +84,7 @@ class GatewayConnection:
     def _handle(self, op: int, data: Any, now_s: float) -> None:
         """Voice and soundboards are heard, and nothing here depends on them."""
         if op == HEARTBEAT:
-            if self.sessions.trouble.acks:
+            if self.sessions.faults.acknowledges_heartbeats:
                 self.line.send(frames.encode(ACK, None), after_s=self.sessions.limits.ack_s)
         elif refused := self._out_of_turn(op, data):
             self.line.close(*refused)
@@ -97,7 +97,7 @@ class GatewayConnection:
         elif op == PRESENCE and self.current is not None:
             if not frames.is_presence(data):
                 return self.line.close(*CloseCode.DECODE_ERROR)
-            self.sessions.host.presence(self.current, data)
+            self.sessions.backend.update_presence(self.current, data)
         return None
 
     def _out_of_turn(self, op: int, data: Any) -> tuple[int, str] | None:
@@ -114,34 +114,34 @@ class GatewayConnection:
         return None
 
     def _identify(self, data: Json, now_s: float) -> None:
-        self.sessions.forget_old(now_s)
-        application = self.sessions.host.application(frames.bot_token(data))
+        self.sessions.remove_expired(now_s)
+        application = self.sessions.backend.authenticate(frames.bot_token(data))
         if application is None:
             return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
         application_id, flags = application
         shard, intents = frames.parse_shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
             return self.line.close(*CloseCode.INVALID_SHARD)
-        match self.sessions.limiter.identify(application_id, shard[0], now_s):
-            case IdentifyDecision.NEVER:
-                self.sessions.host.reset_token(application_id)
+        match self.sessions.limiter.admit_identify(application_id, shard[0], now_s):
+            case IdentifyDecision.EXHAUSTED:
+                self.sessions.backend.reset_token(application_id)
                 return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
-            case IdentifyDecision.LATER:
+            case IdentifyDecision.TOO_SOON:
                 return self._send(INVALID, d=False)
         if refused := self._unfit(application_id, flags, shard, intents):
             return self.line.close(*refused)
         sharded = data.get("shard") is not None
-        self.session = session = self.sessions.begin(application_id, shard, intents, self.line, sharded=sharded)
+        self.session = session = self.sessions.create(application_id, shard, intents, self.line, sharded=sharded)
         session.large_threshold = frames.clamp_large_threshold(data.get("large_threshold"))
         if data.get("compress") is True:
             self.line.compress()
-        for event, body in self.sessions.host.welcome(session):
+        for event, body in self.sessions.backend.initial_dispatches(session):
             session.dispatch(event, dumps(body))
         return None
 
     def _unfit(self, application_id: str, flags: int, shard: tuple[int, int], intents: Any) -> tuple[int, str] | None:
         """The close code for a shard with too many guilds, or for wrong intents."""
-        if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
+        if self.sessions.backend.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
             return CloseCode.SHARDING_REQUIRED
         if type(intents) is not int or intents & ~ALL_INTENTS:
             return CloseCode.INVALID_INTENTS
@@ -150,31 +150,31 @@ class GatewayConnection:
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
-        application = self.sessions.host.application(frames.bot_token(data))
+        application = self.sessions.backend.authenticate(frames.bot_token(data))
         if application is None:
             return self.line.close(*CloseCode.AUTHENTICATION_FAILED)
-        self.sessions.forget_old(now_s)
+        self.sessions.remove_expired(now_s)
         session = self.sessions.by_id.get(str(data.get("session_id")))
         seq = data.get("seq")
         if session is None or session.application_id != application[0] or type(seq) is not int:
             return self._send(INVALID, d=False)
         if seq > session.seq:
-            if session.line is None:
-                self.sessions.forget([session])  # Discord: "start a new session"
+            if session.transport is None:
+                self.sessions.remove([session])  # Discord: "start a new session"
             return self.line.close(*CloseCode.INVALID_SEQ)
-        missed = session.missed(seq)
+        missed = session.frames_after(seq)
         if missed is None:
             return self._send(INVALID, d=False)
-        if session.line is not None:
-            session.line.close(*CloseCode.UNKNOWN_ERROR)  # the older connection of the same session
-        self.session, session.line, session.lost_s = session, self.line, None
-        for frame in session.again(seq, self.sessions.trouble.repeats) + missed:
+        if session.transport is not None:
+            session.transport.close(*CloseCode.UNKNOWN_ERROR)  # the older connection of the same session
+        self.session, session.transport, session.disconnected_s = session, self.line, None
+        for frame in session.frames_up_to(seq, self.sessions.faults.repeated_dispatches) + missed:
             self.line.send(frame)
         session.dispatch("RESUMED", '{"_trace":[]}')
         return None
 
     def _request_members(self, session: GatewaySession, data: Json) -> None:
-        for event, body in self.sessions.host.members(session, data):
+        for event, body in self.sessions.backend.member_chunks(session, data):
             session.dispatch(event, dumps(body))
 
     def _send(self, op: int, d: Any) -> None:

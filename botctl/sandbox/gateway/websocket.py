@@ -144,7 +144,7 @@ class WebsocketTransport:
 
 async def handle_resume(request: web.Request) -> web.StreamResponse:
     """The host of ``resume_gateway_url``: the gateway, or nobody."""
-    if request.app[SANDBOX].trouble.resume_dead and request.transport is not None:
+    if request.app[SANDBOX].faults.resume_host_down and request.transport is not None:
         cast(asyncio.WriteTransport, request.transport).abort()
         return web.Response()
     return await handle(request)
@@ -160,7 +160,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         return socket  # gone already
     stream = _STREAMS.get(request.query.get("compress", ""))
     record = _recorder(request.app[TRAFFIC], lambda: link.session)
-    connection = WebsocketTransport(socket, transport, stream() if stream else None, sandbox.trouble, record)
+    connection = WebsocketTransport(socket, transport, stream() if stream else None, sandbox.faults, record)
     link = GatewayConnection(sandbox.sessions, connection)
     request.app[CONNECTIONS].add(connection)
     writer = asyncio.create_task(connection.write())
@@ -205,7 +205,7 @@ async def _converse(
         ended = await _listen(connection, link, sandbox)
     finally:
         if link.session is not None:
-            sandbox.sessions.lose(link.session, connection, sandbox.clock.monotonic(), ended=ended)
+            sandbox.sessions.disconnect(link.session, connection, sandbox.clock.monotonic(), ended=ended)
 
 
 async def _listen(connection: WebsocketTransport, link: GatewayConnection, sandbox: Sandbox) -> bool:

@@ -82,12 +82,12 @@ async def until_stopped(sandbox: Sandbox) -> None:
 
 @contextlib.contextmanager
 def troubled(sandbox: Sandbox, **changes: float) -> Iterator[None]:
-    """For the time being `Sandbox.trouble` is changed like this."""
-    before = {name: getattr(sandbox.trouble, name) for name in changes}
+    """For the time being `Sandbox.faults` is changed like this."""
+    before = {name: getattr(sandbox.faults, name) for name in changes}
     try:
         for name, value in changes.items():
-            setattr(sandbox.trouble, name, value)
+            setattr(sandbox.faults, name, value)
         yield
     finally:
         for name, value in before.items():
-            setattr(sandbox.trouble, name, value)
+            setattr(sandbox.faults, name, value)

@@ -39,7 +39,7 @@ async def resume_host_dead(sandbox: Sandbox) -> None:
     A client that retries the resume host for ever stays down. The way out is a fresh IDENTIFY at the address of
     /gateway/bot.
     """
-    with troubled(sandbox, resume_dead=True):
+    with troubled(sandbox, resume_host_down=True):
         _cut_all(sandbox)
         await until_stopped(sandbox)
 
@@ -53,8 +53,8 @@ async def half_open(sandbox: Sandbox) -> None:
     gone once it has missed its heartbeats.
     """
     for one in sandbox.sessions.connected():
-        if one.line is not None:
-            one.line.mute()
+        if one.transport is not None:
+            one.transport.mute()
 
 
 @incident("Discord: Gateway > Sending Heartbeats")
@@ -64,7 +64,7 @@ async def missed_acks(sandbox: Sandbox) -> None:
     Discord: a client without an ACK between two heartbeats should close the connection with a code other than 1000 and
     RESUME.
     """
-    with troubled(sandbox, acks=False):
+    with troubled(sandbox, acknowledges_heartbeats=False):
         await until_stopped(sandbox)
 
 
@@ -74,7 +74,7 @@ async def repeated_deliveries(sandbox: Sandbox, count: int = 5) -> None:
 
     Discord delivers at least once around a RESUME: whoever acts on an event twice pays twice. Sequence numbers tell.
     """
-    with troubled(sandbox, repeats=count):
+    with troubled(sandbox, repeated_dispatches=count):
         _cut_all(sandbox)
         await until_stopped(sandbox)
 
@@ -91,5 +91,5 @@ async def token_reset(sandbox: Sandbox) -> dict[str, str]:
 
 def _cut_all(sandbox: Sandbox) -> None:
     for one in sandbox.sessions.connected():
-        if one.line is not None:
-            one.line.abort()
+        if one.transport is not None:
+            one.transport.abort()

@@ -52,7 +52,7 @@ async def guild_outage(sandbox: Sandbox, guild: str = "") -> None:
         await until_stopped(sandbox)
     finally:
         where.available = True
-        sandbox.guild_joined(where)
+        sandbox.emit_guild_create(where)
 
 
 @incident("Discord: Gateway Events > Guild Member Add; raids")
@@ -78,7 +78,7 @@ async def big_guild(sandbox: Sandbox, members: int = 100_000) -> dict[str, str]:
     there |= {one: Member(one, joined_at=world.timestamp()) for one in world.applications}
     roles = {guild_id: Role(guild_id, "@everyone", position=0)}
     made = Guild(guild_id, f"Big guild of {members:,}", people[0].id, roles, {channel.id: channel}, there)
-    sandbox.guild_joined(world.add_guild(made))
+    sandbox.emit_guild_create(world.add_guild(made))
     return {"guild": guild_id}
 
 
@@ -93,5 +93,5 @@ def _tell(sandbox: Sandbox, guild: Guild, roles: list[Role], channels: list[Chan
     for role in roles:
         sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
     for channel in channels:
-        sandbox.channel_event("CHANNEL_UPDATE", channel)
+        sandbox.emit_channel_event("CHANNEL_UPDATE", channel)
     sandbox.changed()

@@ -19,11 +19,11 @@ _BAD_GATEWAY = "<html><head><title>{status} Server Error</title></head><body>Err
 
 @contextlib.contextmanager
 def _spoiling(sandbox: Sandbox, spoiled: ResponseOverride) -> Iterator[None]:
-    sandbox.trouble.spoiled.append(spoiled)
+    sandbox.faults.overrides.append(spoiled)
     try:
         yield
     finally:
-        sandbox.trouble.spoiled.remove(spoiled)
+        sandbox.faults.overrides.remove(spoiled)
 
 
 @incident("measured by operators; Discord's status page")

@@ -38,7 +38,7 @@ def find_actor(world: World, body: Json) -> ActingUser:
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):
         other = lookup.member(world, guild, str(body["dm"]))
-        return ActingUser(world.users[member.user_id], world.direct(member.user_id, other.user_id), None, None)
+        return ActingUser(world.users[member.user_id], world.direct_channel(member.user_id, other.user_id), None, None)
     return actor_in(world, guild, member, lookup.channel(guild, body.get("channel")))
 
 

@@ -61,7 +61,7 @@ def add_bot(world: World, name: str) -> Application:
 def _checked(world: World, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"“{name}” cannot be the name of a bot.", hint="2 to 32 letters, digits, “.”, “_”, “-”.")
-    if name.casefold() in world.names or name.casefold() in _PEOPLE:
+    if name.casefold() in world.user_ids or name.casefold() in _PEOPLE:
         raise UsageError(f"Somebody is called “{name}” already.", hint="Choose another name for the bot.")
     return name
 

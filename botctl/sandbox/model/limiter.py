@@ -178,11 +178,11 @@ class RateLimiter:
     def identify(self, bot: str, shard: int, now_s: float) -> IdentifyDecision:
         """Count an IDENTIFY of ``shard``. Discord: Gateway > Session Start Limit, and Sharding > Max Concurrency."""
         if self._wait(("identifies", bot), self.limits.identifies, now_s):
-            return IdentifyDecision.NEVER
+            return IdentifyDecision.EXHAUSTED
         key = shard % max(self.limits.max_concurrency, 1)
         if self._wait(("concurrency", bot, key), Rate(1, self.limits.concurrency_s), now_s):
-            return IdentifyDecision.LATER
-        return IdentifyDecision.NOW
+            return IdentifyDecision.TOO_SOON
+        return IdentifyDecision.ALLOWED
 
     def session_start_limit(self, bot: str, now_s: float) -> Json:
         """As GET /gateway/bot shows it; ``reset_after`` in ms."""

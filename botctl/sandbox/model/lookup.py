@@ -69,7 +69,7 @@ def role_or_none(guild: Guild, wanted: str) -> Role | None:
 
 def user_or_none(world: World, wanted: str) -> User | None:
     word = strip_mention(wanted)
-    return world.users.get(word) or world.users.get(world.names.get(word.casefold(), ""))
+    return world.users.get(word) or world.users.get(world.user_ids.get(word.casefold(), ""))
 
 
 def member_or_none(world: World, guild: Guild, wanted: str) -> Member | None:

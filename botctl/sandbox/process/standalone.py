@@ -53,7 +53,7 @@ async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
         world = world_file.load(plan.state, bots=plan.bots, url=listener.url)
         access = Access(_tokens(plan, world), plan.secret)
         files = AttachmentStore(plan.state.with_suffix(".files") if plan.state else None)
-        files.forget_all_but(world.attachment_ids())
+        files.retain_only(world.attachment_ids())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

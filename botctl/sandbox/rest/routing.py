@@ -135,7 +135,7 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
             return banned
         headers: Mapping[str, str] = {}
         try:
-            if sandbox.trouble.spoiled and (instead := _spoiled(request, sandbox)):
+            if sandbox.faults.overrides and (instead := _spoiled(request, sandbox)):
                 return instead
             authorization = request.headers.get("Authorization")
             caller, grant = _caller(sandbox, authorization), _grant(sandbox, authorization, one.scope)
@@ -153,8 +153,8 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
         return response
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        trouble = request.app[SANDBOX].trouble
-        return await (response_faults.through(trouble, request, answer) if trouble.in_rest else answer(request))
+        trouble = request.app[SANDBOX].faults
+        return await (response_faults.through(trouble, request, answer) if trouble.affects_rest else answer(request))
 
     return handle
 
@@ -162,7 +162,7 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
 def _refused(request: web.Request, sandbox: Sandbox, refusal: ApiError) -> web.Response:
     """The answer; what Discord counts as an invalid request is counted."""
     if refusal.status in _INVALID and not (isinstance(refusal, RateLimited) and refusal.scope == "shared"):
-        sandbox.limiter.invalid(request.remote, sandbox.clock.monotonic())
+        sandbox.limiter.count_invalid(request.remote, sandbox.clock.monotonic())
     response = respond(refusal.status, refusal.body())
     response.headers.update(refusal.headers)
     return response
@@ -170,14 +170,14 @@ def _refused(request: web.Request, sandbox: Sandbox, refusal: ApiError) -> web.R
 
 def _spoiled(request: web.Request, sandbox: Sandbox) -> web.Response | None:
     """What an incident has put in the place of the answer; raises it where it is a Refusal."""
-    instead = sandbox.trouble.spoils(request.path)
+    instead = sandbox.faults.override_for(request.path)
     if isinstance(instead, ApiError):
         raise instead
     return page(instead) if instead else None
 
 
 def _banned(request: web.Request, sandbox: Sandbox) -> web.Response | None:
-    left_s = sandbox.limiter.ban_left_s(request.remote, sandbox.clock.monotonic())
+    left_s = sandbox.limiter.ban_remaining_s(request.remote, sandbox.clock.monotonic())
     return page(ban_page(left_s)) if left_s else None
 
 

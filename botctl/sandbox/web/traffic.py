@@ -105,7 +105,7 @@ class Traffic:
             line = line.replace(dumps(secret)[1:-1], PLACEHOLDER)
 
         def shown(word: re.Match[str]) -> str:
-            is_secret = word[0] in hooks or word[0] in sandbox.book or word[0] in sandbox.grants
+            is_secret = word[0] in hooks or word[0] in sandbox.interactions or word[0] in sandbox.grants
             return PLACEHOLDER if is_secret else word[0]
 
         return _WORD.sub(shown, line)

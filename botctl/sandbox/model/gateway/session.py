@@ -125,7 +125,7 @@ class Sessions:
         return self.limiter.limits
 
     def connected(self) -> list[GatewaySession]:
-        return [session for session in self.by_id.values() if session.line is not None]
+        return [session for session in self.by_id.values() if session.transport is not None]
 
     def begin(
         self, application_id: str, shard: tuple[int, int], intents: int, line: Transport, *, sharded: bool
@@ -137,10 +137,10 @@ class Sessions:
 
     def lose(self, session: GatewaySession, line: Transport, now_s: float, *, ended: bool) -> None:
         """The connection is gone. ``ended``: the client closed with 1000 or 1001, which ends the session too."""
-        if session.line is not line:
+        if session.transport is not line:
             return  # another connection has resumed it
-        session.line = None
-        session.lost_s = now_s
+        session.transport = None
+        session.disconnected_s = now_s
         if ended:
             self.by_id.pop(session.id, None)
 
@@ -155,13 +155,13 @@ class Sessions:
         With ``resumable`` it may RESUME; else the session is at its end, and it must IDENTIFY.
         """
         _send(session, INVALID, resumable)
-        if session.line is not None:
-            self.lose(session, session.line, now_s, ended=not resumable)
+        if session.transport is not None:
+            self.lose(session, session.transport, now_s, ended=not resumable)
 
     def forget_old(self, now_s: float) -> None:
         """Drop the sessions that nobody resumed in time."""
         window_s = self.limits.resume_window_s
-        old = [one.id for one in self.by_id.values() if one.lost_s is not None and now_s - one.lost_s > window_s]
+        old = [one.id for one in self.by_id.values() if one.disconnected_s is not None and now_s - one.disconnected_s > window_s]
         for session_id in old:
             del self.by_id[session_id]
 
@@ -177,5 +177,5 @@ def request_heartbeat(session: GatewaySession) -> None:
 
 
 def _send(session: GatewaySession, op: int, data: bool | None) -> None:
-    if session.line is not None:
-        session.line.send(frames.encode(op, data))
+    if session.transport is not None:
+        session.transport.send(frames.encode(op, data))

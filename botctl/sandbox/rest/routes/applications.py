@@ -166,7 +166,7 @@ def _counter(call: ApiCall, scope: str) -> registration.CountNew:
 
     def count(new: int) -> None:
         for _ in range(new):
-            if limiter.wait_s("command_creates", call.app.id, scope, now_s=now_s):
+            if limiter.consume("command_creates", call.app.id, scope, now_s=now_s):
                 most = limiter.limits.command_creates.count
                 raise ApiError(400, 30034, f"Max number of daily application command creates has been reached ({most})")
 

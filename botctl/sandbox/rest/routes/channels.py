@@ -166,7 +166,7 @@ def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None
     if guild.system_channel_id == channel.id:
         guild.system_channel_id = None
     sandbox.world.remove_channel(channel)
-    sandbox.channel_event("CHANNEL_DELETE", channel)
+    sandbox.emit_channel_event("CHANNEL_DELETE", channel)
 
 
 def _overwritable(call: ApiCall) -> tuple[Channel, Guild]:

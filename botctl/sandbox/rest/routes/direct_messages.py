@@ -23,6 +23,6 @@ def open_direct(call: ApiCall) -> Json:
         raise ApiError(400, 50033, "Invalid Recipient(s)")
     if wanted == call.app.id:
         raise ApiError(403, 50007, "Cannot send messages to this user")
-    channel = world.direct(call.app.id, wanted)
+    channel = world.direct_channel(call.app.id, wanted)
     call.sandbox.changed()
     return payloads.direct_channel(channel, world, viewer=call.app.id)

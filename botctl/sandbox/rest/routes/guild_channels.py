@@ -44,7 +44,7 @@ def create_channel(call: ApiCall) -> ApiReply:
     settings = forms.default_settings(kind) | settings
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
-    sandbox.channel_event("CHANNEL_CREATE", channel)
+    sandbox.emit_channel_event("CHANNEL_CREATE", channel)
     audit.note(call, guild, AuditAction.CHANNEL_CREATE, channel.id, changes=audit_log.diff({}, _logged(channel)))
     return ApiReply(201, payloads.channel(channel))
 

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 @route("POST", "/interactions/{interaction}/{token}/callback", token=False)
 def callback(call: ApiCall) -> Json | None:
     now_s = call.sandbox.world.clock.monotonic()
-    interaction = call.sandbox.book.to_answer(call.path["interaction"], call.path["token"], now_s)
+    interaction = call.sandbox.interactions.get_unanswered(call.path["interaction"], call.path["token"], now_s)
     _check_place(call, interaction)
     kind = interactions.check_callback(interaction, call.form)
     errors = FormErrors()
@@ -45,7 +45,7 @@ def edit_message(call: ApiCall) -> Json:
     interaction, world = _interaction(call), call.sandbox.world
     message = interactions.own_message(world, interaction, call.path["message"])
     made = _draft(call, call.form, old=message)
-    call.sandbox.repost(interactions.edit(world, interaction, message, made))
+    call.sandbox.emit_message_update(interactions.edit(world, interaction, message, made))
     interaction.changed()
     return payloads.message(message, world, viewer=interaction.application_id)
 
@@ -54,14 +54,14 @@ def delete_message(call: ApiCall) -> None:
     interaction, world = _interaction(call), call.sandbox.world
     message = interactions.own_message(world, interaction, call.path["message"])
     interactions.delete(world, interaction, message)
-    call.sandbox.retract(message)
+    call.sandbox.emit_message_delete(message)
     interaction.changed()
 
 
 def follow_up(call: ApiCall) -> Json:
     interaction, sandbox = _interaction(call), call.sandbox
     message, new = interactions.follow_up(sandbox.world, interaction, _draft(call, call.form))
-    tell = sandbox.post if new else sandbox.repost
+    tell = sandbox.emit_message_create if new else sandbox.emit_message_update
     tell(message)
     interaction.changed()
     return payloads.message(message, sandbox.world)
@@ -69,7 +69,7 @@ def follow_up(call: ApiCall) -> Json:
 
 def _interaction(call: ApiCall) -> Interaction:
     now_s = call.sandbox.world.clock.monotonic()
-    found = call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
+    found = call.sandbox.interactions.get_answered(call.path["webhook"], call.path["token"], now_s)
     _check_place(call, found)
     return found
 
@@ -82,7 +82,7 @@ def _check_place(call: ApiCall, interaction: Interaction) -> None:
 
 def _draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Draft:
     made = drafts.parse_body(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USER_MENTIONS)
-    call.sandbox.keep(made)
+    call.sandbox.store_uploads(made)
     return made
 
 
@@ -101,12 +101,12 @@ def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json)
     sandbox, world = call.sandbox, call.sandbox.world
     match kind:
         case interactions.REPLY:
-            return sandbox.post(interactions.reply(world, interaction, _data(call, data)))
+            return sandbox.emit_message_create(interactions.reply(world, interaction, _data(call, data)))
         case interactions.DEFER:
-            return sandbox.post(interactions.defer(world, interaction, _flags(data)))
+            return sandbox.emit_message_create(interactions.defer(world, interaction, _flags(data)))
         case interactions.UPDATE:
             made = _data(call, data, old=interactions.source_message(world, interaction))
-            return sandbox.repost(interactions.update(world, interaction, made))
+            return sandbox.emit_message_update(interactions.update(world, interaction, made))
         case interactions.DEFER_UPDATE:
             interactions.defer_update(interaction)
         case interactions.CHOICES:

@@ -156,7 +156,7 @@ def _edit(call: ApiCall, guild: Guild, member: Member, fields: Json) -> None:
     for name, value in fields.items():
         setattr(member, name, value)
     if changes := audit_log.diff(before, _logged(member)):
-        call.sandbox.member_changed(guild, member)
+        call.sandbox.emit_member_update(guild, member)
         audit.note(call, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
 
 

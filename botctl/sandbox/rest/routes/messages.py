@@ -119,7 +119,7 @@ def crosspost(call: ApiCall) -> Json:
     if message.flags & _CROSSPOSTED:
         raise ApiError(400, 40033, "This message has already been crossposted.")
     message.flags |= _CROSSPOSTED
-    return access.shown(call, call.sandbox.repost(message))
+    return access.shown(call, call.sandbox.emit_message_update(message))
 
 
 def check_reachable(call: ApiCall, channel: Channel) -> None:

@@ -81,7 +81,7 @@ def _tell(call: ApiCall, channel: Channel, message: Message, action: AuditAction
         options = {"channel_id": channel.id, "message_id": message.id}
         audit.note(call, guild, action, message.author_id, options=options)
     call.sandbox.emit("CHANNEL_PINS_UPDATE", event, channel.guild_id or None, channel=channel)
-    call.sandbox.repost(message)
+    call.sandbox.emit_message_update(message)
 
 
 def _readable(call: ApiCall, channel: Channel) -> list[Message]:

@@ -113,7 +113,7 @@ def set_roles(call: ApiCall, guild: Guild, member: Member, wanted: list[str]) ->
     if not added and not removed:
         return
     member.roles = [one for one in member.roles if one in wanted] + [one.id for one in added]
-    call.sandbox.member_changed(guild, member)
+    call.sandbox.emit_member_update(guild, member)
     changes = [
         {"key": key, "new_value": [{"id": one.id, "name": one.name} for one in roles]}
         for key, roles in (("$add", added), ("$remove", removed))

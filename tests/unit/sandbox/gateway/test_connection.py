@@ -116,10 +116,10 @@ def test_a_client_that_resumes_hears_everything_once_and_in_order(steps: list[st
         if step == "event":
             session.dispatch("X", "{}")
             expected += 1
-        elif step == "cut" and session.line is link.line:
+        elif step == "cut" and session.transport is link.line:
             heard += [frame["s"] for frame in wire.frames if frame["op"] == 0 and frame["s"] > heard[-1]]
-            sessions.lose(session, link.line, now_s, ended=False)
-        elif step == "resume" and session.line is None:
+            sessions.disconnect(session, link.line, now_s, ended=False)
+        elif step == "resume" and session.transport is None:
             link, wire = connect(sessions, resume(session, heard[-1]), now_s=now_s)
             assert wire.last["t"] == "RESUMED"
             expected += 1
@@ -131,21 +131,21 @@ def test_what_is_no_longer_held_cannot_be_replayed() -> None:
     sessions, link, _, session = started(Limits(buffer=3))
     for _ in range(4):
         session.dispatch("X", "{}")
-    sessions.lose(session, link.line, 0.0, ended=False)
+    sessions.disconnect(session, link.line, 0.0, ended=False)
     assert connect(sessions, resume(session, 1))[1].last == {"op": 9, "d": False, "s": None, "t": None}
     assert connect(sessions, resume(session, 2))[1].last["t"] == "RESUMED"
 
 
 def test_a_session_is_forgotten_after_its_window() -> None:
     sessions, link, _, session = started(Limits(resume_window_s=10))
-    sessions.lose(session, link.line, 100.0, ended=False)
+    sessions.disconnect(session, link.line, 100.0, ended=False)
     assert connect(sessions, resume(session, 1), now_s=110.5)[1].last["op"] == 9
     assert sessions.by_id == {}
 
 
 def test_a_client_that_says_goodbye_ends_its_session() -> None:
     sessions, link, _, session = started()
-    sessions.lose(session, link.line, 0.0, ended=True)
+    sessions.disconnect(session, link.line, 0.0, ended=True)
     assert connect(sessions, resume(session, 1))[1].last["op"] == 9
 
 
@@ -153,8 +153,8 @@ def test_a_second_connection_takes_the_session_over() -> None:
     sessions, link, wire, session = started()
     other, _ = connect(sessions, resume(session, 1))
     assert wire.closed == 4000
-    sessions.lose(session, link.line, 0.0, ended=False)
-    assert session.line is other.line
+    sessions.disconnect(session, link.line, 0.0, ended=False)
+    assert session.transport is other.line
 
 
 def test_another_applications_session_cannot_be_resumed() -> None:
@@ -231,13 +231,13 @@ def test_no_frame_breaks_the_link(frame: str | bytes) -> None:
 
 def test_events_are_for_those_who_asked_and_for_their_shard() -> None:
     *_, session = started()
-    assert session.wants("MESSAGE_CREATE", str(5 << 22))
-    assert not session.wants("GUILD_MEMBER_ADD", str(5 << 22))
-    assert session.wants("INTERACTION_CREATE", None)
+    assert session.receives("MESSAGE_CREATE", str(5 << 22))
+    assert not session.receives("GUILD_MEMBER_ADD", str(5 << 22))
+    assert session.receives("INTERACTION_CREATE", None)
     session.shard = (1, 2)
-    assert session.wants("INTERACTION_CREATE", str(5 << 22))
-    assert not session.wants("INTERACTION_CREATE", str(4 << 22))
-    assert not session.wants("INTERACTION_CREATE", None)
+    assert session.receives("INTERACTION_CREATE", str(5 << 22))
+    assert not session.receives("INTERACTION_CREATE", str(4 << 22))
+    assert not session.receives("INTERACTION_CREATE", None)
 
 
 def test_op_9_says_whether_to_resume() -> None:
@@ -268,13 +268,13 @@ def test_after_op_9_a_client_may_come_back_by_the_same_connection() -> None:
 def test_a_session_in_doubt_that_nobody_resumes_is_forgotten() -> None:
     sessions, _, _, session = started(Limits(resume_window_s=10))
     sessions.invalidate(session, 0.0, resumable=True)
-    sessions.forget_old(10.5)
+    sessions.remove_expired(10.5)
     assert sessions.by_id == {}
 
 
 def test_where_nothing_is_held_a_resume_is_refused_in_order() -> None:
     sessions, link, _, session = started(Limits(buffer=0))
-    sessions.lose(session, link.line, 0.0, ended=False)
+    sessions.disconnect(session, link.line, 0.0, ended=False)
     assert connect(sessions, resume(session, 0))[1].last["op"] == 9
     assert connect(sessions, resume(session, 1))[1].last["t"] == "RESUMED"
 
@@ -282,7 +282,7 @@ def test_where_nothing_is_held_a_resume_is_refused_in_order() -> None:
 def test_ready_is_never_told_again() -> None:
     _, _, _, session = started()
     session.dispatch("X", "{}")
-    assert [json.loads(frame)["t"] for frame in session.again(2, 5)] == ["X"]
+    assert [json.loads(frame)["t"] for frame in session.frames_up_to(2, 5)] == ["X"]
 
 
 def test_a_client_may_be_asked_for_a_heartbeat() -> None:

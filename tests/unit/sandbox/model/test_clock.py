@@ -31,7 +31,7 @@ def test_what_is_due_happens_in_order_at_its_own_time(timers: list[tuple[int, bo
         clock = SandboxClock(ManualClock())
         heard: list[tuple[float, int]] = []
         for number, (delay_s, stays) in enumerate(timers):
-            made = clock.timer(delay_s, lambda number=number: heard.append((clock.monotonic(), number)))
+            made = clock.call_later(delay_s, lambda number=number: heard.append((clock.monotonic(), number)))
             if not stays:
                 made.cancel()
         for seconds in moves:
@@ -49,23 +49,23 @@ async def test_a_timer_set_by_a_timer_happens_in_the_same_move(clock: SandboxClo
 
     def again() -> None:
         heard.append(clock.monotonic())
-        clock.timer(10, again)
+        clock.call_later(10, again)
 
-    clock.timer(10, again)
+    clock.call_later(10, again)
     clock.advance(35)
     assert heard == [10, 20, 30]
 
 
 async def test_a_timer_may_move_the_clock_itself(clock: SandboxClock) -> None:
-    clock.timer(10, lambda: clock.advance(100))
+    clock.call_later(10, lambda: clock.advance(100))
     clock.advance(20)
     assert clock.monotonic() == 110
 
 
 async def test_a_timer_comes_by_real_time_too() -> None:
     clock, come = SandboxClock(), asyncio.Event()
-    clock.timer(60, lambda: None)
-    clock.timer(0.001, come.set)
+    clock.call_later(60, lambda: None)
+    clock.call_later(0.001, come.set)
     await asyncio.wait_for(come.wait(), 5)
 
 

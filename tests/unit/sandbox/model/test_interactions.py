@@ -46,12 +46,12 @@ def code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
 
 def test_the_first_answer_counts(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
-    assert not one.final
-    found = book.to_answer(one.id, one.token, 2.9)
+    assert not one.is_final
+    found = book.get_unanswered(one.id, one.token, 2.9)
     shown = interactions.reply(world, found, text(world, "hi", EPHEMERAL))
-    assert (one.final, shown.only_for, shown.type, shown.flags) == (True, ANN, 20, EPHEMERAL)
+    assert (one.is_final, shown.only_for, shown.type, shown.flags) == (True, ANN, 20, EPHEMERAL)
     with pytest.raises(ApiError) as refused:
-        book.to_answer(one.id, one.token, 2.9)
+        book.get_unanswered(one.id, one.token, 2.9)
     assert code(refused) == (400, 40060)
 
 
@@ -59,7 +59,7 @@ def test_a_late_or_foreign_answer_is_unknown(book: InteractionStore, world: Worl
     one = opened(book, world)
     for interaction_id, token, now_s in ((one.id, one.token, 3.1), ("1", one.token, 0.0), (one.id, "x", 0.0)):
         with pytest.raises(ApiError) as refused:
-            book.to_answer(interaction_id, token, now_s)
+            book.get_unanswered(interaction_id, token, now_s)
         assert code(refused) == (404, 10062)
 
 
@@ -68,25 +68,25 @@ def test_the_token_is_a_webhook_once_it_was_answered_and_for_a_quarter_of_an_hou
 ) -> None:
     one = opened(book, world)
     with pytest.raises(ApiError) as refused:
-        book.answered(BOT, one.token, 0.0)
+        book.get_answered(BOT, one.token, 0.0)
     assert code(refused) == (404, 10015)
     interactions.defer(world, one, 0)
-    assert book.answered(BOT, one.token, 900.0) is one
+    assert book.get_answered(BOT, one.token, 900.0) is one
     with pytest.raises(ApiError) as refused:
-        book.answered(BOT, one.token, 900.1)
+        book.get_answered(BOT, one.token, 900.1)
     assert code(refused) == (401, 50027)
 
 
 def test_only_the_newest_are_remembered(book: InteractionStore, world: World) -> None:
     first, *_ = (opened(book, world) for _ in range(4))
     with pytest.raises(ApiError):
-        book.to_answer(first.id, first.token, 0.0)
+        book.get_unanswered(first.id, first.token, 0.0)
 
 
 def test_thinking_is_filled_by_the_first_edit(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     shown = interactions.defer(world, one, EPHEMERAL)
-    assert (one.state, one.final, shown.flags) == (InteractionState.DEFERRED, False, EPHEMERAL | LOADING)
+    assert (one.state, one.is_final, shown.flags) == (InteractionState.DEFERRED, False, EPHEMERAL | LOADING)
     interactions.edit(world, one, shown, text(world, "done"))
     assert (one.state, shown.content, shown.flags, shown.edited_at) == (
         InteractionState.REPLIED,
@@ -110,7 +110,7 @@ def test_thinking_is_filled_by_the_first_follow_up(book: InteractionStore, world
 def test_deleting_thinking_ends_the_wait(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     interactions.delete(world, one, interactions.defer(world, one, 0))
-    assert one.final
+    assert one.is_final
     with pytest.raises(ApiError) as refused:
         interactions.own_message(world, one, "@original")
     assert code(refused) == (404, 10008)
@@ -127,19 +127,19 @@ def test_a_component_changes_the_message_it_stands_on(book: InteractionStore, wo
     )
     two = opened(book, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(two)
-    assert not two.final
+    assert not two.is_final
     interactions.edit(world, two, interactions.original_message(world, two), text(world, "2"))
-    assert two.final
+    assert two.is_final
     three = opened(book, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(three)
     interactions.delete(world, three, interactions.original_message(world, three))
-    assert three.final, "the person sees it go"
+    assert three.is_final, "the person sees it go"
 
 
 def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: InteractionStore, world: World) -> None:
     one = opened(book, world, interactions.MODAL_SUBMIT)
     interactions.defer_update(one)
-    assert one.final
+    assert one.is_final
     with pytest.raises(ApiError) as refused:
         interactions.original_message(world, one)
     assert code(refused) == (404, 10008)
@@ -171,7 +171,7 @@ def test_callbacks_fit_their_interaction(
 def test_choices_and_forms_are_kept(book: InteractionStore, world: World) -> None:
     one = opened(book, world, interactions.AUTOCOMPLETE)
     interactions.offer_choices(one, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
-    assert (one.choices, one.final) == ([{"name": "A", "value": 1}], True)
+    assert (one.choices, one.is_final) == ([{"name": "A", "value": 1}], True)
     with pytest.raises(ApiError):
         interactions.offer_choices(one, {"choices": [{"name": "A", "value": 1}] * 26})
     for wrong in ({}, {"value": None}, {"value": "x" * 101}, {"value": True}):

@@ -162,19 +162,19 @@ def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -
 def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
     limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600), ban_s=60))
     for now_s in (0.0, 1.0, 2.0):
-        assert limiter.ban_left_s("1.2.3.4", now_s) == 0
-        limiter.invalid("1.2.3.4", now_s)
-    assert limiter.ban_left_s("1.2.3.4", 3.0) == 59.0
-    assert limiter.ban_left_s("5.6.7.8", 3.0) == 0
-    assert limiter.ban_left_s("1.2.3.4", 62.0) == 0
-    limiter.invalid("1.2.3.4", 62.0)
+        assert limiter.ban_remaining_s("1.2.3.4", now_s) == 0
+        limiter.count_invalid("1.2.3.4", now_s)
+    assert limiter.ban_remaining_s("1.2.3.4", 3.0) == 59.0
+    assert limiter.ban_remaining_s("5.6.7.8", 3.0) == 0
+    assert limiter.ban_remaining_s("1.2.3.4", 62.0) == 0
+    limiter.count_invalid("1.2.3.4", 62.0)
     assert limiter.banned == {}  # it begins again
 
 
 def test_invalid_requests_are_counted_in_their_window() -> None:
     limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600)))
     for now_s in (0.0, 1.0, 600.0, 601.0, 1200.0):
-        limiter.invalid(None, now_s)
+        limiter.count_invalid(None, now_s)
     assert limiter.banned == {}
 
 
@@ -184,7 +184,7 @@ def test_where_requests_are_not_counted_nothing_is_said() -> None:
         RateLimiter(Limits(enforced=False, create_message=Rate(0, 1), invalid_requests=Rate(1, 1))),
     )
     assert ask(limiter, clock) == {}
-    limiter.invalid("1.2.3.4", 0.0)
+    limiter.count_invalid("1.2.3.4", 0.0)
     assert limiter.banned == {}
 
 
@@ -193,13 +193,13 @@ def test_identifies_of_a_day_are_spent_and_shown() -> None:
     assert limiter.session_start_limit("bot", 0.0) == {
         "total": 2, "remaining": 2, "reset_after": 0, "max_concurrency": 1,
     }  # fmt: skip
-    assert limiter.identify("bot", 0, 0.0) is IdentifyDecision.NOW
-    assert limiter.identify("bot", 0, 1.0) is IdentifyDecision.LATER  # it counts all the same
+    assert limiter.admit_identify("bot", 0, 0.0) is IdentifyDecision.ALLOWED
+    assert limiter.admit_identify("bot", 0, 1.0) is IdentifyDecision.TOO_SOON  # it counts all the same
     assert limiter.session_start_limit("bot", 1.5)["remaining"] == 0
     assert limiter.session_start_limit("bot", 1.5)["reset_after"] == 86_398_500
-    assert limiter.identify("bot", 0, 9.0) is IdentifyDecision.NEVER
-    assert limiter.identify("another", 0, 9.0) is IdentifyDecision.NOW
-    assert limiter.identify("bot", 0, 86_400.0) is IdentifyDecision.NOW
+    assert limiter.admit_identify("bot", 0, 9.0) is IdentifyDecision.EXHAUSTED
+    assert limiter.admit_identify("another", 0, 9.0) is IdentifyDecision.ALLOWED
+    assert limiter.admit_identify("bot", 0, 86_400.0) is IdentifyDecision.ALLOWED
 
 
 @given(st.integers(1, 16), st.lists(st.tuples(st.integers(0, 63), st.floats(0, 4)), max_size=80))
@@ -210,7 +210,7 @@ def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[t
         now_s += pause_s
         key = shard % most
         may = now_s - last.get(key, -5.0) >= 5.0
-        assert (limiter.identify("bot", shard, now_s) is IdentifyDecision.NOW) == may
+        assert (limiter.admit_identify("bot", shard, now_s) is IdentifyDecision.ALLOWED) == may
         if may:
             last[key] = now_s
 

@@ -41,10 +41,10 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
 
 def test_some_may_be_other_than_discords() -> None:
     said: dict[str, Any] = {"invalid_requests": "20", "create_message": "1/2s", "heartbeat_s": 3, "enforced": "false"}
-    limits = Limits().but(said)
+    limits = Limits().replace(said)
     assert (limits.invalid_requests, limits.create_message) == (Rate(20, 600), Rate(1, 2))
     assert (limits.heartbeat_s, limits.enforced, limits.typing) == (3.0, False, Rate(5, 5))
-    assert Limits().but(limits.shown()) == limits
+    assert Limits().replace(limits.as_text()) == limits
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_some_may_be_other_than_discords() -> None:
 )
 def test_a_wrong_one_is_explained(said: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as refused:
-        Limits().but(said)
+        Limits().replace(said)
     assert words in refused.value.hint
 
 
@@ -82,7 +82,7 @@ def test_a_wrong_word_of_the_command_line_is_a_sentence(capsys: pytest.CaptureFi
 def test_they_are_settings_of_botctl_too() -> None:
     said = {"requests": 5, "enforced": False, "heartbeat_s": 1.5, "typing": "1/2s"}
     limits = Settings.model_validate({"sandbox": {"limits": said}}).sandbox.limits
-    assert Limits().but(limits).requests == Rate(5, 1)
+    assert Limits().replace(limits).requests == Rate(5, 1)
     assert limits == {"requests": "5", "enforced": "false", "heartbeat_s": "1.5", "typing": "1/2s"}
     with pytest.raises(ConfigError, match=r"sandbox\.limits.*no limit “typo”"):
         recipe(0, {"typo": "1"})

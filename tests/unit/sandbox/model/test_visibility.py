@@ -168,14 +168,14 @@ def test_age_restricted_commands_are_for_such_channels_whoever_asks(world: World
 )
 def test_contexts(world: World, more: dict[str, Any], in_guild: bool, in_dm: bool) -> None:
     one, app = command(world, **more), world.applications[BOT]
-    there = ActingUser(world.users[CAT], world.direct(CAT, BOT), None, None)
+    there = ActingUser(world.users[CAT], world.direct_channel(CAT, BOT), None, None)
     assert (why(world, CAT, one) is None) is in_guild
     assert (visibility.hidden_reason(world, app, one, there) is None) is in_dm
 
 
 def test_in_a_dm_a_bot_has_its_commands_alone(world: World) -> None:
     one, app = command(world), world.applications[BOT]
-    elsewhere = ActingUser(world.users[CAT], world.direct(CAT, BOB), None, None)
+    elsewhere = ActingUser(world.users[CAT], world.direct_channel(CAT, BOB), None, None)
     assert visibility.hidden_reason(world, app, one, elsewhere) == "/x can be used in a DM with its bot only."
 
 
@@ -190,5 +190,5 @@ def test_a_guilds_own_commands_come_before_the_global_ones(world: World) -> None
     command(world, "8", nsfw=True)
     assert [one["id"] for _, one in visibility.list_commands(world, seat(world, CAT))] == [mine["id"], common["id"]]
     assert (why(world, CAT, mine), why(world, CAT, common)) == ("/x is for administrators.", None)
-    direct = replace(seat(world, CAT), guild=None, member=None, channel=world.direct(CAT, BOT))
+    direct = replace(seat(world, CAT), guild=None, member=None, channel=world.direct_channel(CAT, BOT))
     assert [one["id"] for _, one in visibility.list_commands(world, direct)] == [common["id"]]

@@ -49,7 +49,7 @@ def sandbox() -> Sandbox:
         members = {user_id: Member(user_id) for user_id in (BOT, "11")}
         world.add_guild(Guild(guild_id, f"guild {number}", "11", roles=roles, channels=channels, members=members))
     return Sandbox(
-        world, Access({TOKEN: BOT}, "secret"), limits=LENIENT.but({"buffer": BUFFER, "resume_window_s": WINDOW_S})
+        world, Access({TOKEN: BOT}, "secret"), limits=LENIENT.replace({"buffer": BUFFER, "resume_window_s": WINDOW_S})
     )
 
 
@@ -288,7 +288,7 @@ class Gateway(RuleBasedStateMachine):
         client.lost_s = self.now_s
         client.wire.abort()
         assert client.link
-        self.sandbox.sessions.lose(self._session(client), client.link.line, self.now_s, ended=ended)
+        self.sandbox.sessions.disconnect(self._session(client), client.link.line, self.now_s, ended=ended)
 
     def _resuming(self, client: Client, seq: int) -> dict[str, Any]:
         return {"token": TOKEN, "session_id": client.id, "seq": seq}
@@ -338,7 +338,7 @@ def test_nothing_is_lost_doubled_or_reordered_in_the_long_run() -> None:
     run(3000, 80)
 
 
-_missed, _begin, _dispatch = GatewaySession.missed, Sessions.begin, GatewaySession.dispatch
+_missed, _begin, _dispatch = GatewaySession.frames_after, Sessions.create, GatewaySession.dispatch
 
 
 def _one_too_few(self: GatewaySession, seq: int) -> list[str] | None:
