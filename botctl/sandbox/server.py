@@ -54,12 +54,14 @@ class Sandbox:
         self.access = access
         self.files = files or AttachmentStore(None)
         self.limiter = RateLimiter(limits or Limits())
-        self.book = InteractionStore(self.limiter)
+        self.interactions = InteractionStore(self.limiter)
         self.sessions = Sessions(self, self.limiter)
-        self.trouble = self.sessions.faults
+        self.faults = self.sessions.faults
         self.changed = on_change
         self.grants = Grants()
-        self._blind: dict[tuple[str, str], set[str]] = {}  # the channels of a guild that a bot was told it does not see
+        self._hidden_channels: dict[
+            tuple[str, str], set[str]
+        ] = {}  # the channels of a guild that a bot was told it does not see
         self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
         self.thread_timers: dict[str, Timer] = {}  # of the threads that are awake, by id: when to look at each next
 
@@ -73,14 +75,14 @@ class Sandbox:
 
     # What the gateway asks (session.Host)
 
-    def application(self, token: str) -> tuple[str, int] | None:
+    def authenticate(self, token: str) -> tuple[str, int] | None:
         app = self.world.applications.get(self.access.tokens.get(token, ""))
         return (app.id, app.flags) if app else None
 
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
         return sum(1 for _ in self._guilds(application_id, shard))
 
-    def welcome(self, session: GatewaySession) -> Iterator[Dispatch]:
+    def initial_dispatches(self, session: GatewaySession) -> Iterator[Dispatch]:
         yield "READY", self._ready(session)
         if session.intents & GUILDS:
             for guild in self._guilds(session.application_id, session.shard):
@@ -95,28 +97,28 @@ class Sandbox:
             del tokens[old]
         new = new_bot_token(application_id)
         tokens[new] = application_id
-        ended = [one for one in self.sessions.by_id.values() if one.application_id == application_id]
+        ended = [session for session in self.sessions.by_id.values() if session.application_id == application_id]
         self.sessions.remove(ended)
-        for one in ended:
-            if one.transport is not None:
-                one.transport.close(*CloseCode.AUTHENTICATION_FAILED)
+        for session in ended:
+            if session.transport is not None:
+                session.transport.close(*CloseCode.AUTHENTICATION_FAILED)
         self.limiter.reset_identifies(application_id)
         return new
 
-    def presence(self, session: GatewaySession, presence: Json) -> None:
+    def update_presence(self, session: GatewaySession, presence: Json) -> None:
         """Tell of it in the guilds of the shard; nobody who comes later hears of it."""
         status = "offline" if presence["status"] == "invisible" else presence["status"]
         now_ms = int(self.clock.now().timestamp() * 1000)
-        shown: Json = {
+        event: Json = {
             "user": {"id": session.application_id},
             "status": status,
-            "activities": [{"id": "custom", "created_at": now_ms, **one} for one in presence["activities"]],
+            "activities": [{"id": "custom", "created_at": now_ms, **activity} for activity in presence["activities"]],
             "client_status": {} if status == "offline" else {"web": status},
         }
         for guild in self._guilds(session.application_id, session.shard):
-            self.emit("PRESENCE_UPDATE", {**shown, "guild_id": guild.id}, guild.id)
+            self.emit("PRESENCE_UPDATE", {**event, "guild_id": guild.id}, guild.id)
 
-    def members(self, session: GatewaySession, request: Json) -> Iterator[Dispatch]:
+    def member_chunks(self, session: GatewaySession, request: Json) -> Iterator[Dispatch]:
         """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it. Nothing at all where
         all members are asked for without the intent, and for a guild of another shard, or in an outage.
 
@@ -148,72 +150,72 @@ class Sandbox:
         *,
         application_id: str | None = None,
         channel: Channel | None = None,
-        needs: int = 0,
-        intent: int = 0,
+        required_permissions: int = 0,
+        required_intent: int = 0,
     ) -> int:
         """Tell every session that wants ``event`` and whose bot may know of it. Returns how many.
 
         Of a guild hear the bots that are in it; of a ``channel`` those that see it, of a DM those that are in it; with
-        ``needs`` those that have one of these permissions; with ``application_id`` only that one, which needs no right
+        ``required_permissions`` those that have one of these permissions; with ``application_id`` only that one, which needs no right
         to hear. With ``intent`` those sessions that have it too.
         """
         text: str | None = None
-        told = 0
+        receivers = 0
         about = data["user"]["id"] if event == "GUILD_MEMBER_UPDATE" else None
         for session in self.sessions.by_id.values():
-            if not session.receives(event, guild_id, about) or session.intents & intent != intent:
+            if not session.receives(event, guild_id, about) or session.intents & required_intent != required_intent:
                 continue
             if application_id is None:
-                if not self._may_hear(session.application_id, guild_id, channel, needs):
+                if not self._may_receive(session.application_id, guild_id, channel, required_permissions):
                     continue
             elif application_id != session.application_id:
                 continue
-            told += 1
+            receivers += 1
             if "content" in data and "guild_id" in data and not session.intents & MESSAGE_CONTENT:
                 session.dispatch(event, dumps(content_intent.without_intent(data, session.application_id)))
                 continue
             text = text or dumps(data)
             session.dispatch(event, text)
-        return told
+        return receivers
 
-    def post(self, message: Message) -> Message:
+    def emit_message_create(self, message: Message) -> Message:
         """Tell of a message that is new."""
-        return self._message_event("MESSAGE_CREATE", message)
+        return self._emit_message("MESSAGE_CREATE", message)
 
-    def repost(self, message: Message) -> Message:
+    def emit_message_update(self, message: Message) -> Message:
         """Tell of a message that changed."""
-        return self._message_event("MESSAGE_UPDATE", message)
+        return self._emit_message("MESSAGE_UPDATE", message)
 
-    def retract(self, message: Message) -> None:
+    def emit_message_delete(self, message: Message) -> None:
         """Tell of a message that was deleted; it is no longer in the world."""
         if message.only_for is None:
-            gone = {"id": message.id, "channel_id": message.channel_id}
-            gone |= {"guild_id": message.guild_id} if message.guild_id else {}
-            self._of_channel("MESSAGE_DELETE", gone, message.channel_id)
+            event = {"id": message.id, "channel_id": message.channel_id}
+            event |= {"guild_id": message.guild_id} if message.guild_id else {}
+            self._emit_in_channel("MESSAGE_DELETE", event, message.channel_id)
         self.changed()
 
-    def member_changed(self, guild: Guild, member: Member) -> None:
+    def emit_member_update(self, guild: Guild, member: Member) -> None:
         self.emit("GUILD_MEMBER_UPDATE", {**payloads.member(member, self.world), "guild_id": guild.id}, guild.id)
         if member.user_id in self.world.applications:
-            self.reveal(guild)
+            self.emit_revealed_channels(guild)
         self.changed()
 
-    def channel_event(self, event: str, channel: Channel) -> None:
+    def emit_channel_event(self, event: str, channel: Channel) -> None:
         """Tell each bot of the guild what became of a channel, as it sees it."""
         guild = self.world.guilds[channel.guild_id]
-        for bot in self._bots(guild):
-            self._channel_event(event, guild, bot, channel)
+        for bot in self._bots_in(guild):
+            self._emit_to_bot(event, guild, bot, channel)
         self.changed()
 
-    def reveal(self, guild: Guild) -> None:
+    def emit_revealed_channels(self, guild: Guild) -> None:
         """After a change of roles: tell each bot of the channels that it sees only now."""
-        for bot in self._bots(guild):
-            blind = self._blind.get((guild.id, bot.user_id), set())
-            for channel in [guild.channels[one] for one in blind if one in guild.channels]:
+        for bot in self._bots_in(guild):
+            hidden = self._hidden_channels.get((guild.id, bot.user_id), set())
+            for channel in [guild.channels[channel_id] for channel_id in hidden if channel_id in guild.channels]:
                 if permissions.can_see(self.world, guild, bot, channel):
-                    self._channel_event("CHANNEL_UPDATE", guild, bot, channel)
+                    self._emit_to_bot("CHANNEL_UPDATE", guild, bot, channel)
 
-    def guild_joined(self, guild: Guild, application_id: str | None = None) -> None:
+    def emit_guild_create(self, guild: Guild, application_id: str | None = None) -> None:
         """Tell of a guild that the bots came to, or that one of them."""
         for session in self.sessions.by_id.values():
             if application_id not in (None, session.application_id):
@@ -222,45 +224,54 @@ class Sandbox:
                 session.dispatch("GUILD_CREATE", dumps(self.guild_create(guild, session)))
         self.changed()
 
-    def keep(self, made: Draft) -> None:
+    def store_uploads(self, draft: Draft) -> None:
         """Store the files of a draft that was accepted."""
-        for attachment_id, upload in made.uploads.items():
+        for attachment_id, upload in draft.uploads.items():
             self.files.put(attachment_id, upload.content_type, upload.data)
 
-    def _message_event(self, event: str, message: Message) -> Message:
+    def _emit_message(self, event: str, message: Message) -> Message:
         if message.only_for is None:
-            self._of_channel(event, payloads.message_event(message, self.world), message.channel_id)
+            self._emit_in_channel(event, payloads.message_event(message, self.world), message.channel_id)
         self.changed()
         return message
 
-    def _of_channel(self, event: str, data: Json, channel_id: str) -> None:
+    def _emit_in_channel(self, event: str, data: Json, channel_id: str) -> None:
         channel = self.world.channels[channel_id]
         self.emit(event, data, channel.guild_id or None, channel=channel)
 
-    def _bots(self, guild: Guild) -> list[Member]:
+    def _bots_in(self, guild: Guild) -> list[Member]:
         """Those that hear of the guild."""
-        return [guild.members[one] for one in self.world.applications if guild.available and one in guild.members]
+        return [
+            guild.members[application_id]
+            for application_id in self.world.applications
+            if guild.available and application_id in guild.members
+        ]
 
-    def _channel_event(self, event: str, guild: Guild, bot: Member, channel: Channel) -> None:
-        blind = self._blind.setdefault((guild.id, bot.user_id), set())
+    def _emit_to_bot(self, event: str, guild: Guild, bot: Member, channel: Channel) -> None:
+        hidden = self._hidden_channels.setdefault((guild.id, bot.user_id), set())
         if event == "CHANNEL_DELETE" or permissions.can_see(self.world, guild, bot, channel):
-            blind.discard(channel.id)
+            hidden.discard(channel.id)
         else:
-            blind.add(channel.id)
-        shown = payloads.channel_for(channel, guild, bot, self.world)
-        self.emit(event, shown, guild.id, application_id=bot.user_id)
+            hidden.add(channel.id)
+        payload = payloads.channel_for(channel, guild, bot, self.world)
+        self.emit(event, payload, guild.id, application_id=bot.user_id)
 
-    def _may_hear(self, application_id: str, guild_id: str | None, channel: Channel | None, needs: int) -> bool:
+    def _may_receive(
+        self, application_id: str, guild_id: str | None, channel: Channel | None, required_permissions: int
+    ) -> bool:
         if guild_id is None:
             return channel is None or application_id in channel.recipients
         guild = self.world.guilds.get(guild_id)
         bot = guild.members.get(application_id) if guild else None
         if guild is None or bot is None or not guild.available:
             return False
-        if channel is None and not needs:
+        if channel is None and not required_permissions:
             return True
-        may = permissions.compute(self.world, guild, bot, channel)
-        return bool((not needs or may & needs) and (channel is None or may & permission_bits.VIEW))
+        granted = permissions.compute(self.world, guild, bot, channel)
+        return bool(
+            (not required_permissions or granted & required_permissions)
+            and (channel is None or granted & permission_bits.VIEW)
+        )
 
     # Building what is told
 
@@ -271,11 +282,11 @@ class Sandbox:
         """
         large = len(guild.members) > session.large_threshold
         bot = guild.members[session.application_id]
-        shown = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
-        self._blind[guild.id, bot.user_id] = {
+        listed_members = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
+        self._hidden_channels[guild.id, bot.user_id] = {
             one.id for one in guild.channels.values() if not permissions.can_see(self.world, guild, bot, one)
         }
-        return {**payloads.guild_create(guild, bot, shown, self.world), "large": large}
+        return {**payloads.guild_create(guild, bot, listed_members, self.world), "large": large}
 
     def _ready(self, session: GatewaySession) -> Json:
         app = self.world.applications[session.application_id]
@@ -304,6 +315,6 @@ class Sandbox:
         return self.url.replace("http", "ws", 1)
 
     def _guilds(self, application_id: str, shard: tuple[int, int]) -> Iterator[Guild]:
-        for one in self.world.guilds.values():
-            if application_id in one.members and snowflakes.is_in_shard(one.id, shard):
-                yield one
+        for guild in self.world.guilds.values():
+            if application_id in guild.members and snowflakes.is_in_shard(guild.id, shard):
+                yield guild

@@ -64,7 +64,9 @@ def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
     guild.audit_log.append(entry)
     del guild.audit_log[:-_KEPT]
     event = {**payloads.audit_entry(entry), "guild_id": guild.id}
-    sandbox.emit("GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, needs=permission_bits.bits("VIEW_AUDIT_LOG"))
+    sandbox.emit(
+        "GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, required_permissions=permission_bits.bits("VIEW_AUDIT_LOG")
+    )
     sandbox.changed()
 
 

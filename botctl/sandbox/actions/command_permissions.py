@@ -12,18 +12,18 @@ from botctl.sandbox.server import Sandbox
 Json = dict[str, Any]
 
 
-def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, said: list[Json], *, by: str) -> Json:
+def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, items: list[Json], *, by: str) -> Json:
     """Replace the overwrites of a command, as the person ``by`` may; raises 50035."""
-    wanted = parse_overwrites(said)
-    there = app.command_permissions.setdefault(guild.id, {})
-    before = {one["id"]: one for one in there.get(target_id, [])}
-    there[target_id] = wanted
+    wanted = parse_overwrites(items)
+    stored = app.command_permissions.setdefault(guild.id, {})
+    before = {overwrite["id"]: overwrite for overwrite in stored.get(target_id, [])}
+    stored[target_id] = wanted
     if not wanted:
-        del there[target_id]
-    after = {one["id"]: one for one in wanted}
-    made = payload(app, guild.id, target_id)
-    sandbox.emit("APPLICATION_COMMAND_PERMISSIONS_UPDATE", made, guild.id, application_id=app.id)
+        del stored[target_id]
+    after = {overwrite["id"]: overwrite for overwrite in wanted}
+    result = payload(app, guild.id, target_id)
+    sandbox.emit("APPLICATION_COMMAND_PERMISSIONS_UPDATE", result, guild.id, application_id=app.id)
     action, options = AuditAction.APPLICATION_COMMAND_PERMISSION_UPDATE, {"application_id": app.id}
     entry_id = sandbox.world.new_id()
     record(sandbox, guild, GuildAuditEntry(entry_id, by, action, target_id, diff(before, after), options=options))
-    return made
+    return result

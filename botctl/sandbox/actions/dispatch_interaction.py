@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 def dispatch_interaction(
     sandbox: Sandbox,
-    who: ActingUser,
+    actor: ActingUser,
     application_id: str,
     kind: int,
     data: Json,
@@ -31,30 +31,30 @@ def dispatch_interaction(
 
     ``source`` is the message whose component was used, or on which the form was opened.
     """
-    world, guild_id = sandbox.world, who.guild.id if who.guild else ""
+    world, guild_id = sandbox.world, actor.guild.id if actor.guild else ""
     app = world.applications.get(application_id)
     if app is None or not _is_reachable(sandbox, app, guild_id):
         raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
-    if who.guild is not None and app.id not in who.guild.members:
-        raise Unreachable(f"{app.name} is not in {who.guild.name} any more.")
-    if who.guild is not None and not who.guild.available:
-        raise Unreachable(f"{who.guild.name} is unavailable.", hint="An incident goes on: guild-outage.")
-    opened = sandbox.interactions.open(
+    if actor.guild is not None and app.id not in actor.guild.members:
+        raise Unreachable(f"{app.name} is not in {actor.guild.name} any more.")
+    if actor.guild is not None and not actor.guild.available:
+        raise Unreachable(f"{actor.guild.name} is unavailable.", hint="An incident goes on: guild-outage.")
+    interaction = sandbox.interactions.open(
         world,
         kind,
         application_id=app.id,
-        user_id=who.user.id,
+        user_id=actor.user.id,
         guild_id=guild_id,
-        channel_id=who.channel.id,
+        channel_id=actor.channel.id,
         name=name,
         command_type=command_type,
         source_id=source.id if source else None,
     )
-    payload = _payload(world, who, app, opened, data)
+    payload = _payload(world, actor, app, interaction, data)
     if source is not None:
         payload["message"] = payloads.message(source, world)
     sandbox.emit("INTERACTION_CREATE", payload, guild_id or None, application_id=app.id)
-    return opened
+    return interaction
 
 
 def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
@@ -68,43 +68,43 @@ def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
     )
 
 
-def _payload(world: World, who: ActingUser, app: Application, opened: Interaction, data: Json) -> Json:
+def _payload(world: World, actor: ActingUser, app: Application, interaction: Interaction, data: Json) -> Json:
     common: Json = {
-        "id": opened.id,
+        "id": interaction.id,
         "application_id": app.id,
-        "type": opened.type,
-        "token": opened.token,
+        "type": interaction.type,
+        "token": interaction.token,
         "version": 1,
         "data": data,
-        "channel_id": who.channel.id,
-        "locale": who.user.locale,
+        "channel_id": actor.channel.id,
+        "locale": actor.user.locale,
         "entitlements": [],
         "attachment_size_limit": drafts.UPLOAD_MAX_BYTES,
     }
-    if who.guild is None or who.member is None:
-        return {**common, **_dm_fields(world, who, app)}
-    guild, may = who.guild, who.may(world)
+    if actor.guild is None or actor.member is None:
+        return {**common, **_dm_fields(world, actor, app)}
+    guild, granted = actor.guild, actor.permissions(world)
     bot = guild.members[app.id]
-    for channel_id, shown in data.get("resolved", {}).get("channels", {}).items():
-        shown["app_permissions"] = str(permissions.compute(world, guild, bot, world.channels[channel_id]))
+    for channel_id, channel in data.get("resolved", {}).get("channels", {}).items():
+        channel["app_permissions"] = str(permissions.compute(world, guild, bot, world.channels[channel_id]))
     return {
         **common,
         "guild_id": guild.id,
         "guild": {"id": guild.id, "locale": guild.locale, "features": []},
-        "channel": payloads.partial_channel(who.channel, may),
-        "member": payloads.invoking_member(who.member, may, world),
+        "channel": payloads.partial_channel(actor.channel, granted),
+        "member": payloads.invoking_member(actor.member, granted, world),
         "guild_locale": guild.locale,
-        "app_permissions": str(permissions.compute(world, guild, bot, who.channel)),
+        "app_permissions": str(permissions.compute(world, guild, bot, actor.channel)),
         "authorizing_integration_owners": {"0": guild.id},
         "context": registration.GUILD_CONTEXT,
     }
 
 
-def _dm_fields(world: World, who: ActingUser, app: Application) -> Json:
+def _dm_fields(world: World, actor: ActingUser, app: Application) -> Json:
     """What an interaction in a DM has: the user, and no guild."""
     return {
-        "channel": payloads.direct_channel(who.channel, world, viewer=app.id),
-        "user": payloads.user(who.user),
+        "channel": payloads.direct_channel(actor.channel, world, viewer=app.id),
+        "user": payloads.user(actor.user),
         "app_permissions": str(permission_bits.DIRECT),
         "authorizing_integration_owners": {"0": "0"},
         "context": registration.BOT_DM_CONTEXT,

@@ -26,10 +26,10 @@ def remove_member(sandbox: Sandbox, guild: Guild, member: Member) -> None:
         thread.thread_members.pop(member.user_id, None)
     if member.user_id in sandbox.world.applications:
         sandbox.emit("GUILD_DELETE", {"id": guild.id}, guild.id, application_id=member.user_id)
-        for role in [one for one in guild.roles.values() if one.bot_id == member.user_id]:
+        for role in [role for role in guild.roles.values() if role.bot_id == member.user_id]:
             delete_role(sandbox, guild, role)
-    gone = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[member.user_id])}
-    sandbox.emit("GUILD_MEMBER_REMOVE", gone, guild.id)
+    event = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[member.user_id])}
+    sandbox.emit("GUILD_MEMBER_REMOVE", event, guild.id)
     sandbox.changed()
 
 
@@ -44,8 +44,8 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
     """``user_id`` may not be here any more, and what it said in the last ``delete_s`` seconds is deleted."""
     world = sandbox.world
     guild.bans[user_id] = reason
-    told = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
-    sandbox.emit("GUILD_BAN_ADD", told, guild.id, needs=_SEES_BANS)
+    event = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
+    sandbox.emit("GUILD_BAN_ADD", event, guild.id, required_permissions=_SEES_BANS)
     if member := guild.members.get(user_id):
         remove_member(sandbox, guild, member)
     if delete_s:
@@ -55,8 +55,8 @@ def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete
 
 def unban(sandbox: Sandbox, guild: Guild, user_id: str) -> None:
     del guild.bans[user_id]
-    gone = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
-    sandbox.emit("GUILD_BAN_REMOVE", gone, guild.id, needs=_SEES_BANS)
+    event = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
+    sandbox.emit("GUILD_BAN_REMOVE", event, guild.id, required_permissions=_SEES_BANS)
     sandbox.changed()
 
 
@@ -83,12 +83,12 @@ def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwri
     """Put ``wanted`` in place; bots that see the channel only now are told of its threads."""
     world = sandbox.world
     guild = world.guilds[channel.guild_id]
-    bots = [guild.members[one] for one in world.applications if one in guild.members]
-    blind = [one for one in bots if not permissions.compute(world, guild, one, channel)]
+    bots = [guild.members[application_id] for application_id in world.applications if application_id in guild.members]
+    unaware = [bot for bot in bots if not permissions.compute(world, guild, bot, channel)]
     channel.overwrites = wanted
-    for one in blind:
-        if permissions.compute(world, guild, one, channel):
-            threads.emit_list_sync(sandbox, one.user_id, channel)
+    for bot in unaware:
+        if permissions.compute(world, guild, bot, channel):
+            threads.emit_list_sync(sandbox, bot.user_id, channel)
     emit_channel_update(sandbox, channel)
 
 
@@ -102,27 +102,27 @@ def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str]
     """
     since = discord_time(world.clock.now() - timedelta(days=days))
     seen = {guild.owner_id} | {
-        who
+        user_id
         for place in (*guild.channels, *guild.threads)
         for message in world.messages.get(place, {}).values()
         if message.timestamp >= since
-        for who in (message.author_id, (message.invoked or {}).get("user_id"))
+        for user_id in (message.author_id, (message.invoked or {}).get("user_id"))
     }
-    kept = set(roles)
+    allowed_roles = set(roles)
     return [
-        one
-        for one in guild.members.values()
-        if one.user_id not in seen
-        and not world.users[one.user_id].bot
-        and one.joined_at < since
-        and kept.issuperset(one.roles)
+        member
+        for member in guild.members.values()
+        if member.user_id not in seen
+        and not world.users[member.user_id].bot
+        and member.joined_at < since
+        and allowed_roles.issuperset(member.roles)
     ]
 
 
-def parse_timeout_end(said: str, now: datetime) -> str | None:
+def parse_timeout_end(text: str, now: datetime) -> str | None:
     """The end of a timeout as Discord writes it; None when it is no time, or further off than Discord allows."""
     try:
-        end = datetime.fromisoformat(said)
+        end = datetime.fromisoformat(text)
     except ValueError:
         return None
     end = end if end.tzinfo else end.replace(tzinfo=now.tzinfo)
@@ -131,17 +131,21 @@ def parse_timeout_end(said: str, now: datetime) -> str | None:
 
 def _delete_messages_since(sandbox: Sandbox, guild: Guild, user_id: str, since: str) -> None:
     for channel in [*guild.channels.values(), *guild.threads.values()]:
-        said = sandbox.world.messages.get(channel.id, {}).values()
-        delete_messages(sandbox, channel, [one for one in said if one.author_id == user_id and one.timestamp >= since])
+        messages = sandbox.world.messages.get(channel.id, {}).values()
+        delete_messages(
+            sandbox,
+            channel,
+            [message for message in messages if message.author_id == user_id and message.timestamp >= since],
+        )
 
 
-def delete_messages(sandbox: Sandbox, channel: Channel, gone: list[Message]) -> None:
+def delete_messages(sandbox: Sandbox, channel: Channel, messages: list[Message]) -> None:
     """Delete messages of one channel: as one event, where there are several."""
-    for message in gone:
+    for message in messages:
         sandbox.world.remove_message(message)
-    if len(gone) == 1:
-        sandbox.emit_message_delete(gone[0])
-    elif gone:
-        event = {"ids": [one.id for one in gone], "channel_id": channel.id, "guild_id": channel.guild_id}
+    if len(messages) == 1:
+        sandbox.emit_message_delete(messages[0])
+    elif messages:
+        event = {"ids": [message.id for message in messages], "channel_id": channel.id, "guild_id": channel.guild_id}
         sandbox.emit("MESSAGE_DELETE_BULK", event, channel.guild_id, channel=channel)
         sandbox.changed()

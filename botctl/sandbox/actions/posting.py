@@ -21,28 +21,28 @@ DELETABLE = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26
 _REPLYABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
 
 
-def required_permissions(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
+def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -> list[str]:
     """The permissions that it takes to say ``made`` in ``channel``; raises 50008 where nobody can say anything."""
     if channel.type in _WITHOUT_MESSAGES:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
         "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES": True,
-        "EMBED_LINKS": bool(made.fields.get("embeds")),
-        "ATTACH_FILES": bool(made.uploads),
+        "EMBED_LINKS": bool(draft.fields.get("embeds")),
+        "ATTACH_FILES": bool(draft.uploads),
         "SEND_TTS_MESSAGES": tts,
     }
     return [name for name, really in wanted.items() if really]
 
 
-def check_reply(world: World, channel: Channel, message_id: str, may: int) -> Message | None:
+def check_reply(world: World, channel: Channel, message_id: str, granted: int) -> Message | None:
     """The message that is answered, None when there is none; raises 160002, and 50035 for one that takes no answer."""
-    if not may & permission_bits.HISTORY:
+    if not granted & permission_bits.HISTORY:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
-    found = world.message(channel.id, message_id)
-    if found is not None and found.type not in _REPLYABLE:
+    message = world.message(channel.id, message_id)
+    if message is not None and message.type not in _REPLYABLE:
         words = "Cannot reply to a system message"
         raise invalid_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", words)
-    return found if found is None or found.only_for is None else None
+    return message if message is None or message.only_for is None else None
 
 
 def invalid_reference(code: str, words: str) -> ApiError:
@@ -51,40 +51,40 @@ def invalid_reference(code: str, words: str) -> ApiError:
     )
 
 
-def post(sandbox: Sandbox, channel: Channel, made: Draft, author_id: str, *, may: int, **more: Any) -> Message:
+def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, granted: int, **fields: Any) -> Message:
     """A new message. An archived thread wakes (raises 160005 for a locked one), and who speaks in it is in it.
 
     ``may`` are the author's permissions there; ``more``: further fields of `Message`.
     """
-    threads.unarchive(sandbox, channel, may=may)
-    sandbox.store_uploads(made)
+    threads.unarchive(sandbox, channel, granted=granted)
+    sandbox.store_uploads(draft)
     if channel.thread is not None and author_id in sandbox.world.guilds[channel.guild_id].members:
         threads.join(sandbox, channel, author_id)
-    more.setdefault("flags", made.flags & drafts.SETTABLE)
+    fields.setdefault("flags", draft.flags & drafts.SETTABLE)
     return sandbox.emit_message_create(
         drafts.create(
-            sandbox.world, made, channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, **more
+            sandbox.world, draft, channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, **fields
         )
     )
 
 
-def edit(sandbox: Sandbox, message: Message, made: Draft, *, may: int) -> Message:
+def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> Message:
     """Change a message; raises 50083 in an archived thread, and 160005 in a locked one. ``may`` as in `post`."""
     channel = sandbox.world.channels[message.channel_id]
     threads.check_not_archived(channel)
-    threads.check_unlocked(channel, may=may)
-    sandbox.store_uploads(made)
-    return sandbox.emit_message_update(drafts.edit(sandbox.world, message, made))
+    threads.check_unlocked(channel, granted=granted)
+    sandbox.store_uploads(draft)
+    return sandbox.emit_message_update(drafts.edit(sandbox.world, message, draft))
 
 
-def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
+def delete(sandbox: Sandbox, message: Message, *, granted: int) -> None:
     """Delete a message; raises 50021 for one of Discord's own, and 160005 in a locked thread that is archived.
 
     Discord: Threads > Locked Threads; Active & Archived Threads. ``may`` as in `post`.
     """
     channel = sandbox.world.channels[message.channel_id]
     if channel.thread is not None and channel.thread.archived:
-        threads.check_unlocked(channel, may=may)
+        threads.check_unlocked(channel, granted=granted)
     if message.type not in DELETABLE:
         raise system_message()
     sandbox.world.remove_message(message)

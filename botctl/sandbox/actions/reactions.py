@@ -21,39 +21,40 @@ _OTHER_EMOJI = frozenset(
 _JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
 
 
-def parse_emoji(world: World, said: str, guild_id: str, may: int) -> str:
+def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
     """The emoji ``said`` (``👍`` or ``name:id``) as messages have it.
 
     Raises 10014, also for one of another guild that is not allowed there.
     """
-    name, _, emoji_id = said.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
+    name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
-        if not is_emoji(said):
+        if not is_emoji(text):
             raise _unknown_emoji()
-        return said
-    home = next((one for one in world.guilds.values() if emoji_id in one.emojis), None)
-    if home is None or (home.id != guild_id and not may & permission_bits.BITS["USE_EXTERNAL_EMOJIS"]):
+        return text
+    home = next((guild for guild in world.guilds.values() if emoji_id in guild.emojis), None)
+    if home is None or (home.id != guild_id and not granted & permission_bits.BITS["USE_EXTERNAL_EMOJIS"]):
         raise _unknown_emoji()
     return f"{home.emojis[emoji_id].name}:{emoji_id}"
 
 
-def is_emoji(said: str) -> bool:
+def is_emoji(text: str) -> bool:
     """Is this one of Unicode's emoji? Somewhat wider: any pictorial symbol is."""
-    if not 0 < len(said) <= _EMOJI_LENGTH:
+    if not 0 < len(text) <= _EMOJI_LENGTH:
         return False
-    base = [one for one in said if ord(one) not in _JOINING]
-    if base and all(one in "#*0123456789" for one in base):
-        return said.endswith("\N{COMBINING ENCLOSING KEYCAP}") and len(base) == 1
+    base = [character for character in text if ord(character) not in _JOINING]
+    if base and all(character in "#*0123456789" for character in base):
+        return text.endswith("\N{COMBINING ENCLOSING KEYCAP}") and len(base) == 1
     return bool(base) and all(
-        one in _OTHER_EMOJI or ord(one) in _PICTURES or unicodedata.category(one) == "So" for one in base
+        character in _OTHER_EMOJI or ord(character) in _PICTURES or unicodedata.category(character) == "So"
+        for character in base
     )
 
 
-def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, may: int) -> None:
+def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted: int) -> None:
     """Give a reaction; raises 50013, 30010, 50083. ``may``: the giver's permissions there."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
-    if not may & permission_bits.HISTORY or not (
-        emoji in message.reactions or may & permission_bits.BITS["ADD_REACTIONS"]
+    if not granted & permission_bits.HISTORY or not (
+        emoji in message.reactions or granted & permission_bits.BITS["ADD_REACTIONS"]
     ):
         raise missing_permissions()
     if emoji not in message.reactions and len(message.reactions) >= _EMOJI_MAX:
@@ -92,19 +93,19 @@ def clear(sandbox: Sandbox, message: Message, emoji: str | None = None) -> None:
         message.reactions.clear()
         _emit(sandbox, "MESSAGE_REACTION_REMOVE_ALL", message, {})
     elif message.reactions.pop(emoji, None) is not None:
-        shown = {"emoji": payloads.reaction_emoji(emoji)}
-        _emit(sandbox, "MESSAGE_REACTION_REMOVE_EMOJI", message, shown)
+        event = {"emoji": payloads.reaction_emoji(emoji)}
+        _emit(sandbox, "MESSAGE_REACTION_REMOVE_EMOJI", message, event)
 
 
 def _reaction_event(user_id: str, emoji: str) -> Json:
     return {"user_id": user_id, "emoji": payloads.reaction_emoji(emoji), "burst": False, "type": 0}
 
 
-def _emit(sandbox: Sandbox, event: str, message: Message, what: Json) -> None:
-    where = {"channel_id": message.channel_id, "message_id": message.id}
-    where |= {"guild_id": message.guild_id} if message.guild_id else {}
+def _emit(sandbox: Sandbox, event: str, message: Message, fields: Json) -> None:
+    location = {"channel_id": message.channel_id, "message_id": message.id}
+    location |= {"guild_id": message.guild_id} if message.guild_id else {}
     channel = sandbox.world.channels[message.channel_id]
-    sandbox.emit(event, where | what, message.guild_id or None, channel=channel)
+    sandbox.emit(event, location | fields, message.guild_id or None, channel=channel)
     sandbox.changed()
 
 

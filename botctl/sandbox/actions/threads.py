@@ -101,15 +101,15 @@ def check_not_archived(channel: Channel) -> None:
         raise ApiError(400, 50083, "Thread is archived")
 
 
-def check_unlocked(channel: Channel, *, may: int) -> None:
+def check_unlocked(channel: Channel, *, granted: int) -> None:
     """Raises 160005 for a locked thread, unless ``may`` manages threads."""
-    if channel.thread is not None and channel.thread.locked and not may & permission_bits.BITS["MANAGE_THREADS"]:
+    if channel.thread is not None and channel.thread.locked and not granted & permission_bits.BITS["MANAGE_THREADS"]:
         raise ApiError(400, 160005, "Thread is locked")
 
 
-def unarchive(sandbox: Sandbox, channel: Channel, *, may: int) -> None:
+def unarchive(sandbox: Sandbox, channel: Channel, *, granted: int) -> None:
     """Have an archived thread take messages again; raises 160005 for a locked one unless ``may`` manages threads."""
-    check_unlocked(channel, may=may)
+    check_unlocked(channel, granted=granted)
     if channel.thread is not None and channel.thread.archived:
         set_archived(sandbox, channel, channel.thread, archived=False)
         emit_update(sandbox, channel)
@@ -128,9 +128,9 @@ def emit_update(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def delete(sandbox: Sandbox, thread: Channel) -> None:
-    gone = {"id": thread.id, "guild_id": thread.guild_id, "parent_id": thread.parent_id, "type": thread.type}
+    event = {"id": thread.id, "guild_id": thread.guild_id, "parent_id": thread.parent_id, "type": thread.type}
     sandbox.world.remove_channel(thread)
-    sandbox.emit("THREAD_DELETE", gone, thread.guild_id, channel=thread)
+    sandbox.emit("THREAD_DELETE", event, thread.guild_id, channel=thread)
     sandbox.changed()
 
 
@@ -142,8 +142,8 @@ def join(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
         if was_there:
             sandbox.emit("THREAD_CREATE", payload(thread, viewer=user_id), thread.guild_id, application_id=user_id)
         member = sandbox.world.guilds[thread.guild_id].members.get(user_id)
-        more = {"member": payloads.member(member, sandbox.world)} if member else {}
-        added = {**payloads.thread_member(thread, user_id), **more, "presence": None}
+        fields = {"member": payloads.member(member, sandbox.world)} if member else {}
+        added = {**payloads.thread_member(thread, user_id), **fields, "presence": None}
         _emit_members_update(sandbox, thread, user_id, {"added_members": [added]})
 
 
@@ -155,26 +155,26 @@ def leave(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
 def emit_list_sync(sandbox: Sandbox, application_id: str, parent: Channel) -> None:
     """Tell a bot that begins to see ``parent`` of the threads that are awake there."""
     guild = sandbox.world.guilds[parent.guild_id]
-    there = [one for one in active_threads(sandbox, application_id, guild.id) if one.parent_id == parent.id]
-    if there:
-        listed = {
+    threads = [thread for thread in active_threads(sandbox, application_id, guild.id) if thread.parent_id == parent.id]
+    if threads:
+        event = {
             "guild_id": guild.id,
             "channel_ids": [parent.id],
-            "threads": [payload(one, viewer=application_id) for one in there],
-            "members": memberships(there, application_id),
+            "threads": [payload(thread, viewer=application_id) for thread in threads],
+            "members": memberships(threads, application_id),
         }
-        sandbox.emit("THREAD_LIST_SYNC", listed, guild.id, application_id=application_id)
+        sandbox.emit("THREAD_LIST_SYNC", event, guild.id, application_id=application_id)
 
 
 def active_threads(sandbox: Sandbox, application_id: str, guild_id: str) -> list[Channel]:
     """The threads of a guild that are not archived and that a bot sees, newest first."""
     guild = sandbox.world.guilds[guild_id]
-    found = [one for one in guild.threads.values() if one.thread and not one.thread.archived]
-    return [one for one in reversed(found) if _can_see(sandbox, application_id, one)]
+    active = [thread for thread in guild.threads.values() if thread.thread and not thread.thread.archived]
+    return [thread for thread in reversed(active) if _can_see(sandbox, application_id, thread)]
 
 
 def memberships(threads: list[Channel], user_id: str) -> list[Json]:
-    return [payloads.thread_member(one, user_id) for one in threads if user_id in one.thread_members]
+    return [payloads.thread_member(thread, user_id) for thread in threads if user_id in thread.thread_members]
 
 
 def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
@@ -189,9 +189,9 @@ def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
 def schedule_all(sandbox: Sandbox) -> None:
     """`schedule_archiving` the threads of a world that was just loaded."""
     for guild in sandbox.world.guilds.values():
-        for one in guild.threads.values():
-            if one.thread and not one.thread.archived:
-                schedule_archiving(sandbox, one)
+        for thread in guild.threads.values():
+            if thread.thread and not thread.thread.archived:
+                schedule_archiving(sandbox, thread)
 
 
 def _archive_if_silent(sandbox: Sandbox, thread: Channel) -> None:
@@ -209,9 +209,9 @@ def _archive_if_silent(sandbox: Sandbox, thread: Channel) -> None:
 def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
     """Seconds until it has been silent for long enough."""
     state = thread_state(thread)
-    spoken_s = snowflakes.created_s(thread.last_message_id or thread.id)
-    woken_s = datetime.fromisoformat(state.archived_at).timestamp()
-    silent_s = sandbox.clock.now().timestamp() - max(spoken_s, woken_s)
+    last_message_s = snowflakes.created_s(thread.last_message_id or thread.id)
+    unarchived_s = datetime.fromisoformat(state.archived_at).timestamp()
+    silent_s = sandbox.clock.now().timestamp() - max(last_message_s, unarchived_s)
     return max(state.auto_archive_minutes * 60 - silent_s, 0.0)
 
 
@@ -230,24 +230,26 @@ def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
     )
 
 
-def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kind: int, **more: Any) -> None:
+def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kind: int, **fields: Any) -> None:
     """A message that Discord itself writes for ``author_id``."""
     world = sandbox.world
-    given = {"id": world.new_id(), "timestamp": world.timestamp(), **more}
+    given = {"id": world.new_id(), "timestamp": world.timestamp(), **fields}
     message = Message(channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, type=kind, **given)
     world.add_message(message)
     sandbox.emit_message_create(message)
 
 
-def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, what: Json) -> None:
+def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, changes: Json) -> None:
     """Of its own membership every bot hears; of others' only with the intent for members."""
     count = min(len(thread.thread_members), 50)
-    event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **what}
+    event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **changes}
     for application_id in sandbox.world.applications:
         own = application_id == user_id
         if own or _can_see(sandbox, application_id, thread):
             intent = 0 if own else GUILD_MEMBERS
-            sandbox.emit("THREAD_MEMBERS_UPDATE", event, thread.guild_id, application_id=application_id, intent=intent)
+            sandbox.emit(
+                "THREAD_MEMBERS_UPDATE", event, thread.guild_id, application_id=application_id, required_intent=intent
+            )
     sandbox.changed()
 
 

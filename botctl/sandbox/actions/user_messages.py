@@ -24,121 +24,131 @@ T = TypeVar("T")
 _BYPASS_SLOWMODE = permission_bits.bits("BYPASS_SLOWMODE")
 
 
-def send(sandbox: Sandbox, who: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
+def send(sandbox: Sandbox, actor: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
     """Say ``text``, in answer to the message ``reply_to`` if given."""
-    may = _check_may_send(sandbox, who)
-    made = drafts.parse_body({"content": text}, [], sandbox.world)
-    more: Json = {}
+    granted = _check_may_send(sandbox, actor)
+    draft = drafts.parse_body({"content": text}, [], sandbox.world)
+    fields: Json = {}
     if reply_to is not None:
-        answered = find_message(sandbox, who, reply_to).id
-        _as_client_rejection(lambda: posting.check_reply(sandbox.world, who.channel, answered, may))
-        more = {"type": posting.REPLY, "reply_to": answered}
-    return _as_client_rejection(lambda: posting.post(sandbox, who.channel, made, who.user.id, may=may, **more))
+        referenced_id = find_message(sandbox, actor, reply_to).id
+        _as_client_rejection(lambda: posting.check_reply(sandbox.world, actor.channel, referenced_id, granted))
+        fields = {"type": posting.REPLY, "reply_to": referenced_id}
+    return _as_client_rejection(
+        lambda: posting.post(sandbox, actor.channel, draft, actor.user.id, granted=granted, **fields)
+    )
 
 
-def edit(sandbox: Sandbox, who: ActingUser, text: str, message_id: str | None = None) -> Message:
+def edit(sandbox: Sandbox, actor: ActingUser, text: str, message_id: str | None = None) -> Message:
     """Change an own message: the newest one, or ``message_id``."""
-    message = find_message(sandbox, who, message_id, own=True)
-    if message.author_id != who.user.id:
-        raise ClientRejected(f"{who.user.name} can change only what they said themselves.")
-    made = drafts.parse_body({"content": text}, [], sandbox.world, old=message)
-    return _as_client_rejection(lambda: posting.edit(sandbox, message, made, may=who.may(sandbox.world)))
+    message = find_message(sandbox, actor, message_id, own=True)
+    if message.author_id != actor.user.id:
+        raise ClientRejected(f"{actor.user.name} can change only what they said themselves.")
+    draft = drafts.parse_body({"content": text}, [], sandbox.world, old=message)
+    return _as_client_rejection(lambda: posting.edit(sandbox, message, draft, granted=actor.permissions(sandbox.world)))
 
 
-def delete(sandbox: Sandbox, who: ActingUser, message_id: str | None = None) -> Message:
+def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -> Message:
     """Delete an own message, or, who manages messages, anybody's; what only they see is dismissed."""
-    message = find_message(sandbox, who, message_id, own=True)
-    others = message.author_id != who.user.id and message.only_for is None
-    if others and (who.guild is None or not who.may(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]):
-        raise ClientRejected(f"{who.user.name} may not delete messages of others {who.place}.")
-    _as_client_rejection(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
-    if others and who.guild is not None:
-        options = {"channel_id": who.channel.id, "count": "1"}
+    message = find_message(sandbox, actor, message_id, own=True)
+    others = message.author_id != actor.user.id and message.only_for is None
+    if others and (
+        actor.guild is None or not actor.permissions(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]
+    ):
+        raise ClientRejected(f"{actor.user.name} may not delete messages of others {actor.location}.")
+    _as_client_rejection(lambda: posting.delete(sandbox, message, granted=actor.permissions(sandbox.world)))
+    if others and actor.guild is not None:
+        options = {"channel_id": actor.channel.id, "count": "1"}
         entry = GuildAuditEntry(
-            sandbox.world.new_id(), who.user.id, AuditAction.MESSAGE_DELETE, message.author_id, options=options
+            sandbox.world.new_id(), actor.user.id, AuditAction.MESSAGE_DELETE, message.author_id, options=options
         )
-        audit_log.record(sandbox, who.guild, entry)
+        audit_log.record(sandbox, actor.guild, entry)
     return message
 
 
 def react(
-    sandbox: Sandbox, who: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
+    sandbox: Sandbox, actor: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
 ) -> Message:
     """Give the newest message, or ``message_id``, a reaction; with ``remove`` take it back."""
-    message, may = find_message(sandbox, who, message_id), who.may(sandbox.world)
-    _check_timeout(sandbox, who)
+    message, granted = find_message(sandbox, actor, message_id), actor.permissions(sandbox.world)
+    _check_timeout(sandbox, actor)
 
     def act() -> None:
-        key = reactions.parse_emoji(sandbox.world, emoji, who.channel.guild_id, may)
+        key = reactions.parse_emoji(sandbox.world, emoji, actor.channel.guild_id, granted)
         if remove:
-            reactions.remove(sandbox, message, who.user.id, key)
+            reactions.remove(sandbox, message, actor.user.id, key)
         else:
-            reactions.add(sandbox, message, who.user.id, key, may=may)
+            reactions.add(sandbox, message, actor.user.id, key, granted=granted)
 
     _as_client_rejection(act)
     return message
 
 
-def start_typing(sandbox: Sandbox, who: ActingUser) -> None:
-    _check_may_send(sandbox, who)
-    posting.start_typing(sandbox, who.channel, who.user.id)
+def start_typing(sandbox: Sandbox, actor: ActingUser) -> None:
+    _check_may_send(sandbox, actor)
+    posting.start_typing(sandbox, actor.channel, actor.user.id)
 
 
-def find_message(sandbox: Sandbox, who: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
+def find_message(sandbox: Sandbox, actor: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
     """The message with that id, or the newest one (an ``own`` one) that the person sees in the channel."""
-    there = (
-        sandbox.world.messages.get(who.channel.id, {}).values() if who.may(sandbox.world) & permission_bits.VIEW else ()
+    messages = (
+        sandbox.world.messages.get(actor.channel.id, {}).values()
+        if actor.permissions(sandbox.world) & permission_bits.VIEW
+        else ()
     )
-    shown = [one for one in there if one.only_for in (None, who.user.id)]
-    for one in reversed(shown):
-        if one.id == message_id or (message_id in (None, "last") and (not own or one.author_id == who.user.id)):
-            return one
-    raise UsageError(f"There is no such message {who.place}.")
+    visible = [message for message in messages if message.only_for in (None, actor.user.id)]
+    for message in reversed(visible):
+        if message.id == message_id or (
+            message_id in (None, "last") and (not own or message.author_id == actor.user.id)
+        ):
+            return message
+    raise UsageError(f"There is no such message {actor.location}.")
 
 
-def _check_may_send(sandbox: Sandbox, who: ActingUser) -> int:
+def _check_may_send(sandbox: Sandbox, actor: ActingUser) -> int:
     """The person's permissions in the channel, where they may speak now."""
-    world, channel = sandbox.world, who.channel
-    if who.guild is None:
-        _check_reachable(sandbox, who)
+    world, channel = sandbox.world, actor.channel
+    if actor.guild is None:
+        _check_reachable(sandbox, actor)
         return permission_bits.DIRECT
-    _check_timeout(sandbox, who)
-    may = who.may(world)
-    if not may & permission_bits.VIEW:
-        raise ClientRejected(f"{who.user.name} does not see #{channel.name}.")
+    _check_timeout(sandbox, actor)
+    granted = actor.permissions(world)
+    if not granted & permission_bits.VIEW:
+        raise ClientRejected(f"{actor.user.name} does not see #{channel.name}.")
     wanted = _as_client_rejection(lambda: posting.required_permissions(channel, drafts.Draft()))
-    if any(not may & permission_bits.BITS[one] for one in wanted):
-        raise ClientRejected(f"{who.user.name} may not send messages in #{channel.name}.")
-    if channel.slowmode_s and not may & _BYPASS_SLOWMODE:
-        _check_slow_mode(sandbox, who)
-    return may
+    if any(not granted & permission_bits.BITS[name] for name in wanted):
+        raise ClientRejected(f"{actor.user.name} may not send messages in #{channel.name}.")
+    if channel.slowmode_s and not granted & _BYPASS_SLOWMODE:
+        _check_slow_mode(sandbox, actor)
+    return granted
 
 
-def _check_timeout(sandbox: Sandbox, who: ActingUser) -> None:
-    member, world = who.member, sandbox.world
-    if who.guild is None or member is None or not permissions.is_timed_out(world, member):
+def _check_timeout(sandbox: Sandbox, actor: ActingUser) -> None:
+    member, world = actor.member, sandbox.world
+    if actor.guild is None or member is None or not permissions.is_timed_out(world, member):
         return
-    if permissions.compute(world, who.guild, member) != permission_bits.ALL:
-        raise ClientRejected(f"{who.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
+    if permissions.compute(world, actor.guild, member) != permission_bits.ALL:
+        raise ClientRejected(f"{actor.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
 
 
-def _check_reachable(sandbox: Sandbox, who: ActingUser) -> None:
-    for one in who.channel.recipients:
-        other = sandbox.world.users[one]
-        if one != who.user.id and other.closed_dms:
+def _check_reachable(sandbox: Sandbox, actor: ActingUser) -> None:
+    for user_id in actor.channel.recipients:
+        other = sandbox.world.users[user_id]
+        if user_id != actor.user.id and other.closed_dms:
             raise ClientRejected(f"{other.name} takes no direct messages.")
 
 
-def _check_slow_mode(sandbox: Sandbox, who: ActingUser) -> None:
+def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
     """In slow mode one message may follow another only so much later."""
-    said = sandbox.world.messages.get(who.channel.id, {}).values()
-    last = next((one for one in reversed(said) if one.author_id == who.user.id), None)
+    messages = sandbox.world.messages.get(actor.channel.id, {}).values()
+    last = next((message for message in reversed(messages) if message.author_id == actor.user.id), None)
     if last is None:
         return
     passed_s = sandbox.clock.now().timestamp() - snowflakes.created_s(last.id)
-    if passed_s < who.channel.slowmode_s:
-        rest_s = who.channel.slowmode_s - passed_s
-        raise ClientRejected(f"#{who.channel.name} is in slow mode: {who.user.name} may speak again in {rest_s:.0f} s.")
+    if passed_s < actor.channel.slowmode_s:
+        rest_s = actor.channel.slowmode_s - passed_s
+        raise ClientRejected(
+            f"#{actor.channel.name} is in slow mode: {actor.user.name} may speak again in {rest_s:.0f} s."
+        )
 
 
 def _as_client_rejection(act: Callable[[], T]) -> T:

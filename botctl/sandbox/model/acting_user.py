@@ -21,11 +21,11 @@ class ActingUser:
     member: Member | None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """For a sentence: ``in #general``."""
         return f"in #{self.channel.name}" if self.guild else "in this DM"
 
-    def may(self, world: World) -> int:
+    def permissions(self, world: World) -> int:
         """The actor's permissions in the channel."""
         if self.guild is None or self.member is None:
             return permission_bits.DIRECT

@@ -22,8 +22,8 @@ class ApiError(Exception):
         self.errors = errors or {}
 
     def body(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"message": self.message, "code": self.code}
-        return {**shown, "errors": self.errors} if self.errors else shown
+        body: dict[str, Any] = {"message": self.message, "code": self.code}
+        return {**body, "errors": self.errors} if self.errors else body
 
 
 class RateLimited(ApiError):
@@ -36,10 +36,10 @@ class RateLimited(ApiError):
         super().__init__(429, 0, shared if scope == "shared" else "You are being rate limited.")
         self.retry_after_s = retry_after_s
         self.scope = scope
-        told = {"X-RateLimit-Global": "true"} if scope == "global" else {}
+        extra = {"X-RateLimit-Global": "true"} if scope == "global" else {}
         self.headers = {
             **headers,
-            **told,
+            **extra,
             "X-RateLimit-Scope": scope,
             "Retry-After": str(math.ceil(retry_after_s)),
         }
@@ -81,7 +81,7 @@ def too_large() -> ApiError:
     return ApiError(413, 40005, "Request entity too large")
 
 
-def unknown(what: str) -> ApiError:
+def unknown(resource: str) -> ApiError:
     """``what`` does not exist, with Discord's own code for it."""
     codes = {
         "Channel": 10003,
@@ -102,7 +102,7 @@ def unknown(what: str) -> ApiError:
         "Guild Welcome Screen": 10069,
         "Guild Scheduled Event": 10070,
     }
-    return ApiError(404, codes[what], f"Unknown {what}")
+    return ApiError(404, codes[resource], f"Unknown {resource}")
 
 
 _CONVERT: dict[type, tuple[str, str]] = {
@@ -149,9 +149,11 @@ class FormErrors:
 
     def objects(self, path: Path, body: dict[str, Any], name: str) -> list[dict[str, Any]]:
         """The objects in the list ``name`` of ``body``; what is no object is one of the errors."""
-        listed = self.field(path, body, name, list) or []
+        items = self.field(path, body, name, list) or []
         return [
-            one for index, one in enumerate(listed) if type(one) is dict or self.is_a((*path, name, index), one, dict)
+            item
+            for index, item in enumerate(items)
+            if type(item) is dict or self.is_a((*path, name, index), item, dict)
         ]
 
     def text(self, path: Path, body: Mapping[str, Any], name: str, low: int, high: int) -> str:
@@ -173,8 +175,8 @@ class FormErrors:
             if body.get(name) is None:
                 self.add((name,), "BASE_TYPE_REQUIRED", "This field is required")
 
-    def at_most(self, path: Path, listed: list[Any], most: int) -> None:
-        if len(listed) > most:
+    def at_most(self, path: Path, items: list[Any], most: int) -> None:
+        if len(items) > most:
             self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
 
     def number(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> int | None:
@@ -192,8 +194,8 @@ class FormErrors:
         value = body.get(name)
         if value is None or (isinstance(value, int | str) and not isinstance(value, bool) and value in offered):
             return value
-        listed = ", ".join(sorted(str(one) for one in offered))
-        self.add((*path, name), "BASE_TYPE_CHOICES", f"Value must be one of {{{listed}}}.")
+        choices = ", ".join(sorted(str(choice) for choice in offered))
+        self.add((*path, name), "BASE_TYPE_CHOICES", f"Value must be one of {{{choices}}}.")
         return None
 
     def snowflake(self, path: Path, body: dict[str, Any], name: str) -> str | None:
@@ -202,49 +204,49 @@ class FormErrors:
 
     def snowflakes(self, path: Path, body: dict[str, Any], name: str, most: int) -> list[str]:
         """A list of ids, each once."""
-        listed = self.field(path, body, name, list) or []
-        self.at_most((*path, name), listed, most)
-        found = [self._id((*path, name, index), one) for index, one in enumerate(listed)]
-        return list(dict.fromkeys(one for one in found if one is not None))
+        items = self.field(path, body, name, list) or []
+        self.at_most((*path, name), items, most)
+        ids = [self._id((*path, name, index), item) for index, item in enumerate(items)]
+        return list(dict.fromkeys(id_ for id_ in ids if id_ is not None))
 
     def _id(self, path: Path, value: object) -> str | None:
         if value is None:
             return None
-        said = str(value)
-        if isinstance(value, int | str) and said.isascii() and said.isdecimal() and len(said) <= _ID_DIGITS:
-            return str(int(said))
+        text = str(value)
+        if isinstance(value, int | str) and text.isascii() and text.isdecimal() and len(text) <= _ID_DIGITS:
+            return str(int(text))
         self.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
         return None
 
     def time(self, path: Path, body: Mapping[str, Any], name: str) -> datetime | None:
         """The time ``name`` of ``body``, ISO 8601, UTC unless it says otherwise; None when it is absent or an error."""
-        said = body.get(name)
-        if said is None:
+        text = body.get(name)
+        if text is None:
             return None
         try:
-            found = datetime.fromisoformat(str(said).replace(" ", "+"))  # an unquoted + of a query arrives as a space
+            time = datetime.fromisoformat(str(text).replace(" ", "+"))  # an unquoted + of a query arrives as a space
         except ValueError:
-            self.add((*path, name), "DATE_TIME_TYPE_PARSE", f'Could not parse "{said}". Should be ISO8601.')
+            self.add((*path, name), "DATE_TIME_TYPE_PARSE", f'Could not parse "{text}". Should be ISO8601.')
             return None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
     def url(self, path: Path, body: Mapping[str, Any], name: str, most: int, schemes: Collection[str]) -> str:
         """The URL ``name`` of ``body``, with one of ``schemes``; "" when it is absent, null or an error."""
-        said = self.text(path, body, name, 0, most)
-        if not said:
+        url = self.text(path, body, name, 0, most)
+        if not url:
             return ""
         try:
-            parts = urlsplit(said)
+            parts = urlsplit(url)
         except ValueError:
             parts = urlsplit("")
         if parts.scheme and parts.scheme not in schemes:
-            listed = ", ".join(f"'{one}'" for one in schemes)
-            words = f'Scheme "{parts.scheme}" must be one of ({listed}).'
+            allowed = ", ".join(f"'{scheme}'" for scheme in schemes)
+            words = f'Scheme "{parts.scheme}" must be one of ({allowed}).'
             self.add((*path, name), "URL_TYPE_INVALID_SCHEME", words)
         elif not parts.netloc:
             self.add((*path, name), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
         else:
-            return said
+            return url
         return ""
 
     def check(self) -> None:

@@ -44,7 +44,7 @@ def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: 
 
 def add_bot(world: World, name: str) -> Application:
     """An application whose bot is in every guild. Its id is the next one that is free. Raises UsageError."""
-    owner = next(one.id for one in world.users.values() if not one.bot)
+    owner = next(user.id for user in world.users.values() if not user.bot)
     bot = int(DEFAULT_BOT)
     while str(bot) in world.users:
         bot += 1

@@ -36,10 +36,10 @@ def ban_page(left_s: float) -> EdgeResponse:
 
 @dataclass(eq=False)
 class ResponseOverride:
-    """What the share ``chance`` of requests whose path contains ``path`` are answered, instead of the right thing."""
+    """What the share ``probability`` of requests whose path contains ``path`` are answered, instead of the right thing."""
 
-    instead: Callable[[], ApiError | EdgeResponse]
-    chance: float = 1.0
+    make_response: Callable[[], ApiError | EdgeResponse]
+    probability: float = 1.0
     path: str = ""
 
 
@@ -49,31 +49,31 @@ class Faults:
 
     ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: the
     body of a REST answer is spread over that time; ``skew_s``: how far Discord's clock is ahead in the headers ``Date``
-    and ``X-RateLimit-Reset``; ``acks``: are heartbeats answered?; ``repeats``: so many dispatches that a client had
-    before are told again at its RESUME; ``resume_dead``: is the host of ``resume_gateway_url`` out of reach?
+    and ``X-RateLimit-Reset``; ``acknowledges_heartbeats``: are heartbeats answered?; ``repeated_dispatches``: so many dispatches that a client had
+    before are told again at its RESUME; ``resume_host_down``: is the host of ``resume_gateway_url`` out of reach?
     """
 
     delay_s: float = 0.0
     jitter_s: float = 0.0
     drip_s: float = 0.0
     skew_s: float = 0.0
-    acks: bool = True
-    repeats: int = 0
-    resume_dead: bool = False
-    spoiled: list[ResponseOverride] = field(default_factory=list)
+    acknowledges_heartbeats: bool = True
+    repeated_dispatches: int = 0
+    resume_host_down: bool = False
+    overrides: list[ResponseOverride] = field(default_factory=list)
     random: random.Random = field(default_factory=random.Random, repr=False)
 
     @property
-    def in_rest(self) -> bool:
+    def affects_rest(self) -> bool:
         """Do the answers of REST travel otherwise than usual?"""
         return bool(self.delay_s or self.jitter_s or self.drip_s or self.skew_s)
 
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s
 
-    def spoils(self, path: str) -> ApiError | EdgeResponse | None:
+    def override_for(self, path: str) -> ApiError | EdgeResponse | None:
         """What ``path`` is answered instead, if anything."""
-        for one in self.spoiled:
-            if one.path in path and self.random.random() < one.chance:
-                return one.instead()
+        for override in self.overrides:
+            if override.path in path and self.random.random() < override.probability:
+                return override.make_response()
         return None

@@ -68,14 +68,14 @@ class Interaction:
     on_change: Callable[[], None] | None = None
 
     @property
-    def final(self) -> bool:
+    def is_final(self) -> bool:
         """Does the person see what they were waiting for?"""
         if self.state is InteractionState.DEFERRED_UPDATE:
             return self.edited or bool(self.followups) or self.source_id is None
         return self.state not in (InteractionState.WAITING, InteractionState.DEFERRED)
 
     @property
-    def withdrawn(self) -> bool:
+    def is_withdrawn(self) -> bool:
         """Has the bot taken back that it is thinking, and said nothing else yet?"""
         return self.state is InteractionState.REPLIED and self.original_id is None and not self.followups
 
@@ -96,41 +96,41 @@ class InteractionStore:
         return token in self._by_token
 
     @property
-    def deadlines(self) -> Limits:
+    def limits(self) -> Limits:
         return self._limiter.limits
 
     def open(self, world: World, kind: int, **fields: Any) -> Interaction:
         """A new interaction of type ``kind``. ``fields``: of `Interaction`."""
         token = secrets.token_urlsafe(60)
         opened_s = world.clock.monotonic()
-        made = Interaction(id=world.new_id(), token=token, type=kind, opened_s=opened_s, **fields)
-        self._by_token[token] = made
+        interaction = Interaction(id=world.new_id(), token=token, type=kind, opened_s=opened_s, **fields)
+        self._by_token[token] = interaction
         self._order.append(token)
-        if len(self._order) > self.deadlines.kept:
+        if len(self._order) > self.limits.kept:
             del self._by_token[self._order.popleft()]
-        return made
+        return interaction
 
-    def to_answer(self, interaction_id: str, token: str, now_s: float) -> Interaction:
+    def get_unanswered(self, interaction_id: str, token: str, now_s: float) -> Interaction:
         """The interaction that a callback answers; raises 10062 and 40060."""
-        found = self._by_token.get(token)
-        if found is None or found.id != interaction_id:
+        interaction = self._by_token.get(token)
+        if interaction is None or interaction.id != interaction_id:
             raise unknown("interaction")
-        if found.state is not InteractionState.WAITING:
+        if interaction.state is not InteractionState.WAITING:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
-        if now_s - found.opened_s > self.deadlines.response_s:
+        if now_s - interaction.opened_s > self.limits.response_s:
             raise unknown("interaction")
-        return found
+        return interaction
 
-    def answered(self, application_id: str, token: str, now_s: float) -> Interaction:
+    def get_answered(self, application_id: str, token: str, now_s: float) -> Interaction:
         """The interaction whose token is used as a webhook; raises 10015 and 50027."""
-        found = self._by_token.get(token)
-        if found is None or found.application_id != application_id:
+        interaction = self._by_token.get(token)
+        if interaction is None or interaction.application_id != application_id:
             raise unknown("Webhook")
-        if now_s - found.opened_s > self.deadlines.token_s:
+        if now_s - interaction.opened_s > self.limits.token_s:
             raise ApiError(401, 50027, "Invalid Webhook Token")
-        if found.state is InteractionState.WAITING:
+        if interaction.state is InteractionState.WAITING:
             raise unknown("Webhook")
-        return found
+        return interaction
 
 
 def check_callback(interaction: Interaction, body: Json) -> int:
@@ -150,28 +150,28 @@ def check_callback(interaction: Interaction, body: Json) -> int:
     raise AssertionError
 
 
-def reply(world: World, interaction: Interaction, made: Draft) -> Message:
+def reply(world: World, interaction: Interaction, draft: Draft) -> Message:
     """Callback 4: a message of its own."""
-    shown = _create_message(world, interaction, made, made.flags & _SETTABLE)
-    interaction.original_id = shown.id
+    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE)
+    interaction.original_id = message.id
     interaction.state = InteractionState.REPLIED
-    return shown
+    return message
 
 
 def defer(world: World, interaction: Interaction, flags: int) -> Message:
     """Callback 5: “thinking…”, a message that is filled later."""
-    shown = _create_message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
-    interaction.original_id = shown.id
+    message = _create_message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
+    interaction.original_id = message.id
     interaction.state = InteractionState.DEFERRED
-    return shown
+    return message
 
 
-def update(world: World, interaction: Interaction, made: Draft) -> Message:
+def update(world: World, interaction: Interaction, draft: Draft) -> Message:
     """Callback 7: the message on which the component stands changes."""
     message = source_message(world, interaction)
     interaction.original_id = message.id
     interaction.state = InteractionState.UPDATED
-    return drafts.edit(world, message, made)
+    return drafts.edit(world, message, draft)
 
 
 def defer_update(interaction: Interaction) -> None:
@@ -187,14 +187,14 @@ def offer_choices(interaction: Interaction, body: Json) -> None:
     errors = FormErrors()
     choices = errors.objects(("data",), body, "choices")
     errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
-    for index, one in enumerate(choices):
-        errors.text(("data", "choices", index), one, "name", 1, _CHOICE_MAX)
-        if isinstance(one.get("value"), str):
-            errors.text(("data", "choices", index), one, "value", 0, _CHOICE_MAX)
-        elif type(one.get("value")) not in (int, float):
+    for index, choice in enumerate(choices):
+        errors.text(("data", "choices", index), choice, "name", 1, _CHOICE_MAX)
+        if isinstance(choice.get("value"), str):
+            errors.text(("data", "choices", index), choice, "value", 0, _CHOICE_MAX)
+        elif type(choice.get("value")) not in (int, float):
             errors.add(("data", "choices", index, "value"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    interaction.choices = [{"name": one["name"], "value": one["value"]} for one in choices]
+    interaction.choices = [{"name": choice["name"], "value": choice["value"]} for choice in choices]
     interaction.state = InteractionState.CHOICES
 
 
@@ -203,10 +203,10 @@ def open_modal(interaction: Interaction, body: Json) -> Json:
     errors = FormErrors()
     errors.text(("data",), body, "custom_id", 1, _CUSTOM_ID_MAX)
     errors.text(("data",), body, "title", 1, _TITLE_MAX)
-    listed = errors.objects(("data",), body, "components")
-    if not listed:
+    fields = errors.objects(("data",), body, "components")
+    if not fields:
         errors.add(("data", "components"), "BASE_TYPE_REQUIRED", "This field is required")
-    components.check_modal(listed, errors, ("data", "components"))
+    components.check_modal(fields, errors, ("data", "components"))
     errors.check()
     interaction.modal = body
     interaction.state = InteractionState.MODAL
@@ -215,25 +215,25 @@ def open_modal(interaction: Interaction, body: Json) -> Json:
 
 def original_message(world: World, interaction: Interaction) -> Message:
     """The message that ``@original`` means; raises 10008 when there is none (any more)."""
-    found = world.message(interaction.channel_id, interaction.original_id or "")
-    if found is None:
+    message = world.message(interaction.channel_id, interaction.original_id or "")
+    if message is None:
         raise unknown("Message")
-    return found
+    return message
 
 
 def own_message(world: World, interaction: Interaction, message_id: str) -> Message:
     """A message that this interaction made: ``@original`` or the id of a follow-up; raises 10008."""
     if message_id in ("@original", interaction.original_id):
         return original_message(world, interaction)
-    found = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
-    if found is None:
+    message = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
+    if message is None:
         raise unknown("Message")
-    return found
+    return message
 
 
-def edit(world: World, interaction: Interaction, message: Message, made: Draft) -> Message:
+def edit(world: World, interaction: Interaction, message: Message, draft: Draft) -> Message:
     """An edit by token. The first one of a “thinking…” message is the answer."""
-    drafts.edit(world, message, made)
+    drafts.edit(world, message, draft)
     if message.id == interaction.original_id:
         interaction.edited = True
         if interaction.state is InteractionState.DEFERRED:
@@ -252,25 +252,25 @@ def delete(world: World, interaction: Interaction, message: Message) -> None:
         interaction.original_id = None
 
 
-def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Message, bool]:
+def follow_up(world: World, interaction: Interaction, draft: Draft) -> tuple[Message, bool]:
     """A further message, and whether it is a new one: the first after a defer takes the place of “thinking…”."""
     thinking = world.message(interaction.channel_id, interaction.original_id or "")
     if interaction.state is InteractionState.DEFERRED and thinking is not None:
-        return edit(world, interaction, thinking, made), False
-    shown = _create_message(world, interaction, made, made.flags & _SETTABLE)
-    interaction.followups.append(shown.id)
-    return shown, True
+        return edit(world, interaction, thinking, draft), False
+    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE)
+    interaction.followups.append(message.id)
+    return message, True
 
 
 def source_message(world: World, interaction: Interaction) -> Message:
     """The message on which the component stands; raises 10008 when it is gone."""
-    found = world.message(interaction.channel_id, interaction.source_id or "")
-    if found is None:
+    message = world.message(interaction.channel_id, interaction.source_id or "")
+    if message is None:
         raise unknown("Message")
-    return found
+    return message
 
 
-def _create_message(world: World, interaction: Interaction, made: Draft, flags: int) -> Message:
+def _create_message(world: World, interaction: Interaction, draft: Draft, flags: int) -> Message:
     invoked: Json = {
         "id": interaction.id,
         "type": interaction.type,
@@ -280,7 +280,7 @@ def _create_message(world: World, interaction: Interaction, made: Draft, flags: 
     }
     return drafts.create(
         world,
-        made,
+        draft,
         channel_id=interaction.channel_id,
         guild_id=interaction.guild_id,
         author_id=interaction.application_id,

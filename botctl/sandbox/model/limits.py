@@ -33,13 +33,13 @@ class Rate:
     @classmethod
     def parse(cls, text: str) -> Rate:
         """Raises ValueError."""
-        found = _RATE.fullmatch(text.strip())
-        if found is None:
+        match = _RATE.fullmatch(text.strip())
+        if match is None:
             raise ValueError("must be like 5/2s")
-        per_s = float(found[2] or 1) * _UNITS[found[3]]
+        per_s = float(match[2] or 1) * _UNITS[match[3]]
         if per_s <= 0:
             raise ValueError("needs some time: 5/2s")
-        return cls(int(found[1]), per_s)
+        return cls(int(match[1]), per_s)
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,19 @@ class Limits:
     guilds_per_shard: int = 2500
     all_members: Rate = Rate(1, 30)  # requests for all members of a guild
 
-    def but(self, said: Mapping[str, Any]) -> Limits:
+    def replace(self, changes: Mapping[str, Any]) -> Limits:
         """These limits with those that ``said`` names, as text or as values; raises UsageError for a wrong one."""
-        return dataclasses.replace(self, **{name: self._value(name, value) for name, value in said.items()})
+        return dataclasses.replace(self, **{name: self._parsed(name, value) for name, value in changes.items()})
 
-    def shown(self) -> dict[str, Any]:
+    def as_text(self) -> dict[str, Any]:
         """By name, as they are written."""
-        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: str(value) if isinstance(value, Rate) else value for name, value in values.items()}
 
-    def _value(self, name: str, value: Any) -> Any:
+    def _parsed(self, name: str, value: Any) -> Any:
         if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Limits: {', '.join(NAMES)}."
+            similar = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"Did you mean {similar[0]}?" if similar else f"Limits: {', '.join(NAMES)}."
             raise UsageError(f"There is no limit “{name}”.", hint=hint)
         try:
             return _parse(value, getattr(self, name), type(getattr(Limits, name)))
@@ -103,7 +103,7 @@ class Limits:
             raise UsageError(f"The limit {name} cannot be “{value}”.", hint=f"It {error}.") from None
 
 
-NAMES = tuple(one.name for one in dataclasses.fields(Limits))
+NAMES = tuple(limit.name for limit in dataclasses.fields(Limits))
 _UNLIMITED = Rate(10**9, 1)
 LENIENT = Limits(
     enforced=False, identifies=_UNLIMITED, concurrency_s=0.0, all_members=_UNLIMITED, command_creates=_UNLIMITED
@@ -111,15 +111,15 @@ LENIENT = Limits(
 """Nothing that holds up a bot, however fast it asks: for what is about something else."""
 
 
-def parse_assignments(said: Iterable[str]) -> dict[str, str]:
+def parse_assignments(words: Iterable[str]) -> dict[str, str]:
     """``NAME=VALUE`` words, as a command line has them; raises UsageError."""
-    found: dict[str, str] = {}
-    for word in said:
+    assignments: dict[str, str] = {}
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             raise UsageError(f"“{word}” is no limit.", hint="Write NAME=VALUE, like create_message=5/5s.")
-        found[name.strip()] = value.strip()
-    return found
+        assignments[name.strip()] = value.strip()
+    return assignments
 
 
 def _parse(value: Any, old: Any, kind: type) -> Any:
@@ -140,10 +140,10 @@ def _parse(value: Any, old: Any, kind: type) -> Any:
 
 def _parse_bool(value: Any) -> bool:
     known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-    found = known.get(str(value).lower())
-    if found is None:
+    flag = known.get(str(value).lower())
+    if flag is None:
         raise ValueError("must be true or false")
-    return found
+    return flag
 
 
 def _parse_number(value: Any, kind: type) -> Any:

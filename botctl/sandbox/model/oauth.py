@@ -76,39 +76,39 @@ class Grants:
         return (
             secret in self._codes
             or secret in self._by_token
-            or any(one.refresh == secret for one in self._by_token.values())
+            or any(grant.refresh == secret for grant in self._by_token.values())
         )
 
     def find(self, token: str, now_s: float) -> Grant | None:
         """What the access token stands for, while it lasts."""
-        found = self._by_token.get(token)
-        return found if found and found.ends_s > now_s else None
+        grant = self._by_token.get(token)
+        return grant if grant and grant.ends_s > now_s else None
 
     def code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
         """A code that the application can redeem."""
-        made = secrets.token_urlsafe(24)
-        self._codes[made] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)
-        return made
+        code = secrets.token_urlsafe(24)
+        self._codes[code] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)
+        return code
 
     def redeem(
         self, code: str, application_id: str, redirect_uri: str, verifier: str, now_s: float
     ) -> tuple[str, Grant]:
         """An access token for a code, which is worth nothing from then on. Raises OAuthError."""
-        found = self._codes.pop(code, None)
-        if found is None or found.ends_s <= now_s or found.grant.application_id != application_id:
+        issued = self._codes.pop(code, None)
+        if issued is None or issued.ends_s <= now_s or issued.grant.application_id != application_id:
             raise OAuthError("invalid_grant", 'Invalid "code" in request.')
-        if found.redirect_uri != redirect_uri:
+        if issued.redirect_uri != redirect_uri:
             raise OAuthError("invalid_grant", 'Invalid "redirect_uri" in request.')
-        if found.challenge is not None and not hmac.compare_digest(s256_challenge(verifier), found.challenge):
+        if issued.challenge is not None and not hmac.compare_digest(s256_challenge(verifier), issued.challenge):
             raise OAuthError("invalid_grant", 'Invalid "code_verifier" in request.')
-        return self.issue(found.grant, now_s)
+        return self.issue(issued.grant, now_s)
 
     def issue(self, grant: Grant, now_s: float, *, renewable: bool = True) -> tuple[str, Grant]:
         """A new access token for what ``grant`` allows."""
         token = secrets.token_urlsafe(24)
         refresh = secrets.token_urlsafe(24) if renewable else None
-        self._by_token[token] = made = replace(grant, ends_s=now_s + TOKEN_S, refresh=refresh)
-        return token, made
+        self._by_token[token] = renewed = replace(grant, ends_s=now_s + TOKEN_S, refresh=refresh)
+        return token, renewed
 
     def renew(self, refresh: str, application_id: str, now_s: float) -> tuple[str, Grant]:
         """Another access token instead of the one that came with ``refresh``. Raises OAuthError."""
@@ -121,19 +121,19 @@ class Grants:
     def revoke(self, token: str, application_id: str) -> None:
         """Discord: all tokens of the authorization end with one of them. That there is none is no error (RFC 7009)."""
         ended = {
-            (one.application_id, one.user_id)
-            for key, one in self._by_token.items()
-            if token in (key, one.refresh) and one.application_id == application_id
+            (grant.application_id, grant.user_id)
+            for key, grant in self._by_token.items()
+            if token in (key, grant.refresh) and grant.application_id == application_id
         }
         self._by_token = {
-            key: one for key, one in self._by_token.items() if (one.application_id, one.user_id) not in ended
+            key: grant for key, grant in self._by_token.items() if (grant.application_id, grant.user_id) not in ended
         }
 
 
-def parse_scopes(said: str) -> tuple[str, ...]:
+def parse_scopes(text: str) -> tuple[str, ...]:
     """The scopes in ``said``, between blanks. Raises OAuthError for none, or one that there is not."""
-    wanted = tuple(dict.fromkeys(said.split()))
-    wrong = _first(one for one in wanted if one not in SCOPES)
+    wanted = tuple(dict.fromkeys(text.split()))
+    wrong = _first(scope for scope in wanted if scope not in SCOPES)
     if not wanted or wrong:
         raise OAuthError("invalid_scope", f"The requested scope is invalid, unknown, or malformed: {wrong or 'none'}.")
     return wanted

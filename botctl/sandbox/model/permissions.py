@@ -28,8 +28,8 @@ def compute(world: World, guild: Guild, member: Member, channel: Channel | None 
 
 def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
     """Does ``member`` see ``channel``? A category, also for what is in it (Discord: Channel > Obfuscated Channels)."""
-    inside = (one for one in guild.channels.values() if one.parent_id == channel.id)
-    return any(compute(world, guild, member, one) & VIEW for one in (channel, *inside))
+    inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
+    return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 
 
 def is_timed_out(world: World, member: Member) -> bool:
@@ -69,16 +69,16 @@ def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: i
     """First those of @everyone, then of all roles together, then the member's own."""
     if not channel.overwrites:
         return granted
-    roles = [channel.overwrites[one] for one in member.roles if one in channel.overwrites]
+    roles = [channel.overwrites[role_id] for role_id in member.roles if role_id in channel.overwrites]
     steps = [
-        (one.deny, one.allow)
-        for one in (channel.overwrites.get(guild.id), channel.overwrites.get(member.user_id))
-        if one is not None
+        (overwrite.deny, overwrite.allow)
+        for overwrite in (channel.overwrites.get(guild.id), channel.overwrites.get(member.user_id))
+        if overwrite is not None
     ]
     if roles:
         denied = allowed = 0
-        for one in roles:
-            denied, allowed = denied | one.deny, allowed | one.allow
+        for role in roles:
+            denied, allowed = denied | role.deny, allowed | role.allow
         steps.insert(1 if guild.id in channel.overwrites else 0, (denied, allowed))
     for deny, allow in steps:
         granted = granted & ~deny | allow

@@ -12,8 +12,9 @@ def redact(data: Any, keys: frozenset[str]) -> Any:
     """``data`` without the texts that stand under ``keys``, and with long texts cut."""
     if isinstance(data, dict):
         return {
-            key: PLACEHOLDER if key in keys and isinstance(one, str) else redact(one, keys) for key, one in data.items()
+            key: PLACEHOLDER if key in keys and isinstance(value, str) else redact(value, keys)
+            for key, value in data.items()
         }
     if isinstance(data, list):
-        return [redact(one, keys) for one in data]
+        return [redact(item, keys) for item in data]
     return data[:_TEXT_MOST] + "…" if isinstance(data, str) and len(data) > _TEXT_MOST else data

@@ -7,9 +7,9 @@ from datetime import datetime
 _EPOCH_MS = 1_420_070_400_000
 
 
-def smallest_at(at: datetime) -> int:
+def smallest_at(moment: datetime) -> int:
     """The least id of the millisecond ``at``."""
-    return (int(at.timestamp() * 1000) - _EPOCH_MS) << 22
+    return (int(moment.timestamp() * 1000) - _EPOCH_MS) << 22
 
 
 def created_s(snowflake: str) -> float:
@@ -19,5 +19,5 @@ def created_s(snowflake: str) -> float:
 
 def is_in_shard(guild_id: str, shard: tuple[int, int]) -> bool:
     """Is the guild in the shard ``(number, count)`` (Discord: Gateway > Sharding)?"""
-    number, count = shard
-    return (int(guild_id) >> 22) % count == number
+    shard_number, count = shard
+    return (int(guild_id) >> 22) % count == shard_number

@@ -28,21 +28,21 @@ class CommandHidden(UsageError):
     """There is such a command, but not for this person here; the hint says why."""
 
 
-def list_commands(world: World, who: ActingUser) -> Iterator[tuple[Application, Json]]:
+def list_commands(world: World, actor: ActingUser) -> Iterator[tuple[Application, Json]]:
     """The commands of all bots that there are where ``who`` is, a guild's own before the global ones, seen or not."""
-    scopes = (who.guild.id, "") if who.guild else ("",)
+    scopes = (actor.guild.id, "") if actor.guild else ("",)
     for app in world.applications.values():
         for scope in scopes:
-            for one in app.commands.get(scope, {}).values():
-                yield app, one
+            for command in app.commands.get(scope, {}).values():
+                yield app, command
 
 
-def hidden_reason(world: World, app: Application, command: Json, who: ActingUser) -> str | None:
+def hidden_reason(world: World, app: Application, command: Json, actor: ActingUser) -> str | None:
     """Why ``who`` does not see ``command`` of ``app`` where they are; None when they may use it."""
     name = f"/{command['name']}" if command["type"] == 1 else command["name"]
-    if who.guild is None or who.member is None:
-        return _hidden_in_dm(app, command, who.channel, name)
-    case = _GuildCheck(world, app, command, name, who.guild, who.member, who.channel)
+    if actor.guild is None or actor.member is None:
+        return _hidden_in_dm(app, command, actor.channel, name)
+    case = _GuildCheck(world, app, command, name, actor.guild, actor.member, actor.channel)
     return case.misplaced() or case.forbidden()
 
 
@@ -81,27 +81,27 @@ class _GuildCheck:
 
     def forbidden(self) -> str | None:
         """Why this member does not see it."""
-        may, who = self._may(), self.world.users[self.member.user_id].name
+        granted, name = self._may(), self.world.users[self.member.user_id].name
         place = permissions.overwrites_channel(self.world, self.channel)
         own, both = self._overwrites()
-        if may & permission_bits.ADMINISTRATOR:
+        if granted & permission_bits.ADMINISTRATOR:
             return None
-        if not may & permission_bits.bits("USE_APPLICATION_COMMANDS"):
-            return f"{who} may not use commands here (USE_APPLICATION_COMMANDS)."
+        if not granted & permission_bits.bits("USE_APPLICATION_COMMANDS"):
+            return f"{name} may not use commands here (USE_APPLICATION_COMMANDS)."
         if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels(self.guild)), True)):
             return f"{self.name} is switched off in #{place.name}."
         if self._verdict(both) is False:
-            return f"{self.name} is switched off for {who}."
-        return None if self._personal(own) else self._lacking(may, who)
+            return f"{self.name} is switched off for {name}."
+        return None if self._personal(own) else self._lacking(granted, name)
 
     def _may(self) -> int:
         return permissions.compute(self.world, self.guild, self.member, self.channel)
 
     def _overwrites(self) -> tuple[_Overwrites, _Overwrites]:
         """Those of the command itself, and those together with the application's that they do not replace."""
-        said = self.app.command_permissions.get(self.guild.id, {})
+        overwrites = self.app.command_permissions.get(self.guild.id, {})
         own, common = (
-            {(one["type"], one["id"]): one["permission"] for one in said.get(target, [])}
+            {(overwrite["type"], overwrite["id"]): overwrite["permission"] for overwrite in overwrites.get(target, [])}
             for target in (self.command["id"], self.app.id)
         )
         return own, common | own
@@ -117,12 +117,12 @@ class _GuildCheck:
         roles = [overwrites[ROLE, role] for role in self.member.roles if (ROLE, role) in overwrites]
         return any(roles) if own is None and roles else own
 
-    def _lacking(self, may: int, who: str) -> str | None:
+    def _lacking(self, granted: int, name: str) -> str | None:
         """What the command demands by default, unless it is granted itself; "0" is for administrators."""
         if self.command["default_member_permissions"] is None:
             return None
         wanted = int(self.command["default_member_permissions"])
         if not wanted:
             return f"{self.name} is for administrators."
-        missing = permission_bits.names(wanted & ~may)
-        return f"{self.name} needs {', '.join(missing)}, which {who} lacks." if wanted & ~may else None
+        missing = permission_bits.names(wanted & ~granted)
+        return f"{self.name} needs {', '.join(missing)}, which {name} lacks." if wanted & ~granted else None

@@ -263,7 +263,7 @@ class World:
         self.url = url
         self.last_id = last_id
         self.users: dict[str, User] = {}
-        self.names: dict[str, str] = {}  # of users, casefolded, to their ids
+        self.user_ids: dict[str, str] = {}  # of users, casefolded, to their ids
         self.guilds: dict[str, Guild] = {}
         self.channels: dict[str, Channel] = {}  # the channels and threads of all guilds, and the DMs, by id
         self.invites: dict[str, Invite] = {}  # by code
@@ -281,7 +281,7 @@ class World:
 
     def add_user(self, user: User) -> User:
         self.users[user.id] = user
-        self.names[user.name.casefold()] = user.id
+        self.user_ids[user.name.casefold()] = user.id
         return user
 
     def add_guild(self, guild: Guild) -> Guild:
@@ -302,51 +302,51 @@ class World:
         """With its threads, messages, invites, webhooks and scheduled events."""
         if channel.guild_id:
             guild = self.guilds[channel.guild_id]
-            for thread in [one for one in guild.threads.values() if one.parent_id == channel.id]:
+            for thread in [thread for thread in guild.threads.values() if thread.parent_id == channel.id]:
                 self.remove_channel(thread)
             guild.channels.pop(channel.id, None)
             guild.threads.pop(channel.id, None)
             events = guild.scheduled_events
-            guild.scheduled_events = {key: one for key, one in events.items() if one["channel_id"] != channel.id}
+            guild.scheduled_events = {key: event for key, event in events.items() if event["channel_id"] != channel.id}
         self.channels.pop(channel.id, None)
         self.messages.pop(channel.id, None)
-        self.invites = {code: one for code, one in self.invites.items() if one.channel_id != channel.id}
-        self.webhooks = {key: one for key, one in self.webhooks.items() if one.channel_id != channel.id}
+        self.invites = {code: invite for code, invite in self.invites.items() if invite.channel_id != channel.id}
+        self.webhooks = {key: webhook for key, webhook in self.webhooks.items() if webhook.channel_id != channel.id}
 
-    def direct(self, user_id: str, other_id: str) -> Channel:
+    def direct_channel(self, user_id: str, other_id: str) -> Channel:
         """The DM of two users; it begins to exist when it is first asked for."""
-        for one in self.channels.values():
-            if not one.guild_id and set(one.recipients) == {user_id, other_id}:
-                return one
+        for channel in self.channels.values():
+            if not channel.guild_id and set(channel.recipients) == {user_id, other_id}:
+                return channel
         return self.add_channel(Channel(self.new_id(), "", "", type=DM, recipients=[user_id, other_id]))
 
     def add_message(self, message: Message) -> None:
-        shown = self.messages.setdefault(message.channel_id, {})
-        shown[message.id] = message
+        messages = self.messages.setdefault(message.channel_id, {})
+        messages[message.id] = message
         channel = self.channels.get(message.channel_id)
         if channel is not None and message.only_for is None:
             channel.last_message_id = message.id
             if channel.thread is not None and message.id != channel.id:  # the one it began with does not count
                 channel.thread.messages += 1
                 channel.thread.messages_ever += 1
-        if len(shown) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
-            for old in list(shown)[:PRUNED_AT_ONCE]:
-                del shown[old]
+        if len(messages) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
+            for old in list(messages)[:PRUNED_AT_ONCE]:
+                del messages[old]
 
     def remove_message(self, message: Message) -> None:
         """What is gone already may go again."""
-        gone = self.messages.get(message.channel_id, {}).pop(message.id, None)
+        removed = self.messages.get(message.channel_id, {}).pop(message.id, None)
         channel = self.channels.get(message.channel_id)
-        if gone is not None and channel is not None and channel.thread is not None and message.only_for is None:
+        if removed is not None and channel is not None and channel.thread is not None and message.only_for is None:
             channel.thread.messages = max(0, channel.thread.messages - 1)
 
     def attachment_ids(self) -> set[str]:
-        shown = (message for channel in self.messages.values() for message in channel.values())
-        return {attachment["id"] for message in shown for attachment in message.attachments}
+        messages = (message for channel in self.messages.values() for message in channel.values())
+        return {attachment["id"] for message in messages for attachment in message.attachments}
 
     def message(self, channel_id: str, message_id: str) -> Message | None:
         return self.messages.get(channel_id, {}).get(message_id)
 
 
-def discord_time(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds")
+def discord_time(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")

@@ -131,7 +131,7 @@ def _handler(one: Route) -> Callable[[web.Request], Any]:
 
     async def answer(request: web.Request) -> web.Response:
         sandbox = request.app[SANDBOX]
-        if sandbox.limiter.banned and (banned := _banned(request, sandbox)):
+        if sandbox.limiter.banned_until and (banned := _banned(request, sandbox)):
             return banned
         headers: Mapping[str, str] = {}
         try:
@@ -264,7 +264,7 @@ def _json(raw: bytes) -> Any:
 async def _no_route(request: web.Request) -> web.Response:
     _log.warning("The sandbox has no route %s %s", request.method, safe(request.path))
     sandbox = request.app[SANDBOX]
-    if sandbox.limiter.banned and (banned := _banned(request, sandbox)):
+    if sandbox.limiter.banned_until and (banned := _banned(request, sandbox)):
         return banned
     refusal = not_found()
     return respond(refusal.status, refusal.body())

@@ -14,21 +14,21 @@ class AttachmentStore:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._held: dict[str, tuple[str, bytes]] = {}
+        self._in_memory: dict[str, tuple[str, bytes]] = {}
         self._size = 0
 
     def put(self, attachment_id: str, content_type: str, data: bytes) -> None:
-        self._held[attachment_id] = (content_type, data)
+        self._in_memory[attachment_id] = (content_type, data)
         self._size += len(data)
-        while self._size > MEMORY_BYTES_MAX and len(self._held) > 1:
-            oldest = next(iter(self._held))
-            self._size -= len(self._held.pop(oldest)[1])
+        while self._size > MEMORY_BYTES_MAX and len(self._in_memory) > 1:
+            oldest = next(iter(self._in_memory))
+            self._size -= len(self._in_memory.pop(oldest)[1])
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / attachment_id).write_bytes(data)
             (self._folder / f"{attachment_id}.json").write_text(json.dumps(content_type))
 
-    def forget_all_but(self, wanted: Collection[str]) -> None:
+    def retain_only(self, wanted: Collection[str]) -> None:
         """Delete the files in the folder that nothing in the world shows any more."""
         if self._folder is None or not self._folder.is_dir():
             return
@@ -38,9 +38,9 @@ class AttachmentStore:
 
     def get(self, attachment_id: str) -> tuple[str, bytes] | None:
         """The content type and the bytes, or None. Reads a file: may be called in a thread."""
-        held = self._held.get(attachment_id)
-        if held is not None:
-            return held
+        cached = self._in_memory.get(attachment_id)
+        if cached is not None:
+            return cached
         if self._folder is None or not attachment_id.isdecimal():
             return None
         try:

@@ -45,7 +45,7 @@ def snapshot(world: World) -> str:
         "last_id": world.last_id,
         "users": world.users,
         "guilds": world.guilds,
-        "dms": {key: one for key, one in world.channels.items() if not one.guild_id},
+        "dms": {key: channel for key, channel in world.channels.items() if not channel.guild_id},
         "invites": world.invites,
         "webhooks": world.webhooks,
         "applications": world.applications,
@@ -63,17 +63,17 @@ def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
     if data["version"] != VERSION:
         raise ValueError(f"version {data['version']}")
     world = World(clock, last_id=data["last_id"], url=url)
-    for one in data["users"].values():
-        world.add_user(User(**one))
-    world.applications = {key: _application(one) for key, one in data["applications"].items()}
-    for one in data["guilds"].values():
-        world.add_guild(_guild(one))
-    for one in data.get("dms", {}).values():
-        world.add_channel(_channel(one))
-    world.invites = {key: Invite(**one) for key, one in data.get("invites", {}).items()}
-    world.webhooks = {key: Webhook(**one) for key, one in data.get("webhooks", {}).items()}
-    for channel_id, shown in data["messages"].items():
-        world.messages[channel_id] = {key: Message(**one) for key, one in shown.items()}
+    for user in data["users"].values():
+        world.add_user(User(**user))
+    world.applications = {key: _application(application) for key, application in data["applications"].items()}
+    for user in data["guilds"].values():
+        world.add_guild(_guild(user))
+    for user in data.get("dms", {}).values():
+        world.add_channel(_channel(user))
+    world.invites = {key: Invite(**invite) for key, invite in data.get("invites", {}).items()}
+    world.webhooks = {key: Webhook(**webhook) for key, webhook in data.get("webhooks", {}).items()}
+    for channel_id, messages in data["messages"].items():
+        world.messages[channel_id] = {key: Message(**message) for key, message in messages.items()}
     return world
 
 
@@ -92,9 +92,9 @@ def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()
         raise ConfigError(
             f"The sandbox's state in {path} cannot be read: {error}", hint="Delete it to begin a new world."
         ) from None
-    there = {app.name for app in world.applications.values()}
+    existing = {app.name for app in world.applications.values()}
     for name in dict.fromkeys(bots):
-        if name not in there:
+        if name not in existing:
             add_bot(world, name)
     return world
 
@@ -146,21 +146,21 @@ def _guild(data: Json) -> Guild:
         **{
             **data,
             "available": True,  # whatever incident went on when it was written
-            "roles": {key: Role(**one) for key, one in data["roles"].items()},
-            "channels": {key: _channel(one) for key, one in data["channels"].items()},
-            "members": {key: Member(**one) for key, one in data["members"].items()},
-            "threads": {key: _channel(one) for key, one in data.get("threads", {}).items()},
-            "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()},
-            "audit_log": [GuildAuditEntry(**one) for one in data.get("audit_log", [])],
+            "roles": {key: Role(**role) for key, role in data["roles"].items()},
+            "channels": {key: _channel(channel) for key, channel in data["channels"].items()},
+            "members": {key: Member(**member) for key, member in data["members"].items()},
+            "threads": {key: _channel(thread) for key, thread in data.get("threads", {}).items()},
+            "emojis": {key: Emoji(**emoji) for key, emoji in data.get("emojis", {}).items()},
+            "audit_log": [GuildAuditEntry(**entry) for entry in data.get("audit_log", [])],
         }
     )
 
 
 def _application(data: Json) -> Application:
-    return Application(**{**data, "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()}})
+    return Application(**{**data, "emojis": {key: Emoji(**emoji) for key, emoji in data.get("emojis", {}).items()}})
 
 
 def _channel(data: Json) -> Channel:
-    overwrites = {key: Overwrite(**one) for key, one in data.get("overwrites", {}).items()}
+    overwrites = {key: Overwrite(**overwrite) for key, overwrite in data.get("overwrites", {}).items()}
     thread = Thread(**data["thread"]) if data.get("thread") else None
     return Channel(**{**data, "overwrites": overwrites, "thread": thread})

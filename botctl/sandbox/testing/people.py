@@ -43,7 +43,9 @@ class Member:
     @property
     def in_dm(self) -> Member:
         """The same person in the DM with the bot."""
-        return replace(self, channel_id=self.discord.sandbox.world.direct_channel(self.id, self.discord.application_id).id)
+        return replace(
+            self, channel_id=self.discord.sandbox.world.direct_channel(self.id, self.discord.application_id).id
+        )
 
     @property
     def impatient(self) -> Member:

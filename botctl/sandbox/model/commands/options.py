@@ -31,7 +31,7 @@ class Resolved:
     """
 
     world: World
-    who: ActingUser
+    actor: ActingUser
     data: dict[str, Json] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # attachment id to path
 
@@ -41,18 +41,18 @@ class Resolved:
 
     def add_member(self, user_id: str) -> str:
         self.add("users", user_id, payloads.user(self.world.users[user_id]))
-        guild = self.who.guild
+        guild = self.actor.guild
         if guild is None:
             return user_id
         member = guild.members[user_id]
-        may = permissions.compute(self.world, guild, member, self.who.channel)
-        return self.add("members", user_id, payloads.resolved_member(member, may))
+        granted = permissions.compute(self.world, guild, member, self.actor.channel)
+        return self.add("members", user_id, payloads.resolved_member(member, granted))
 
     def user_id(self, word: str) -> str | None:
         """Who is called ``word`` where the person stands."""
-        found = lookup.user_or_none(self.world, word)
-        there = self.who.guild.members if self.who.guild else self.who.channel.recipients
-        return found.id if found and found.id in there else None
+        user = lookup.user_or_none(self.world, word)
+        present = self.actor.guild.members if self.actor.guild else self.actor.channel.recipients
+        return user.id if user and user.id in present else None
 
 
 def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
@@ -64,15 +64,15 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
     options: list[Json] = command.get("options") or []
     while nested := [option for option in options if option["type"] in _NESTED]:
         names = ", ".join(option["name"] for option in nested)
-        said = " ".join([command["name"], *(one["name"] for one in path)])
+        full_name = " ".join([command["name"], *(subcommand["name"] for subcommand in path)])
         if len(words) <= len(path):
-            raise UsageError(f"“/{said}” needs a sub-command.", hint=f"It has: {names}.")
+            raise UsageError(f"“/{full_name}” needs a sub-command.", hint=f"It has: {names}.")
         wanted = words[len(path)]
-        found = next((option for option in nested if wanted in registration.display_names(option, locale)), None)
-        if found is None:
-            raise UsageError(f"“/{said}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
-        path.append(found)
-        options = found.get("options") or []
+        subcommand = next((option for option in nested if wanted in registration.display_names(option, locale)), None)
+        if subcommand is None:
+            raise UsageError(f"“/{full_name}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
+        path.append(subcommand)
+        options = subcommand.get("options") or []
     if len(words) > len(path):
         raise UsageError(f"“/{command['name']}” has no sub-command “{words[len(path)]}”.")
     return path, options
@@ -80,15 +80,15 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
 
 def nest(path: list[Json], filled: list[Json]) -> list[Json]:
     """``filled`` inside the sub-commands of ``path``, as an interaction carries it."""
-    for one in reversed(path):
-        filled = [{"name": one["name"], "type": one["type"], "options": filled}]
+    for subcommand in reversed(path):
+        filled = [{"name": subcommand["name"], "type": subcommand["type"], "options": filled}]
     return filled
 
 
 def untranslate(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
     """``raw`` by the options' own names; who speaks ``locale`` may have used the translated ones."""
-    own = {said: one["name"] for one in options for said in registration.display_names(one, locale)}
-    return {own.get(said, said): word for said, word in raw.items()}
+    own = {name: option["name"] for option in options for name in registration.display_names(option, locale)}
+    return {own.get(name, name): word for name, word in raw.items()}
 
 
 def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
@@ -124,7 +124,7 @@ def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolve
 def convert(option: Json, word: str, resolved: Resolved) -> Any:
     """The value that ``word`` means for ``option``; raises Wrong."""
     if option.get("choices"):
-        return _choice(option, word, resolved.who.user.locale)
+        return _choice(option, word, resolved.actor.user.locale)
     kind = option["type"]
     if kind == registration.STRING:
         return _string(option, word)
@@ -144,8 +144,8 @@ def _choice(option: Json, word: str, locale: str) -> Any:
         names = {name.casefold() for name in registration.display_names(choice, locale)}
         if word.casefold() in names or word == str(choice["value"]):
             return choice["value"]
-    listed = ", ".join(str(choice["name"]) for choice in option["choices"])
-    raise ClientRejected(f"“{option['name']}” must be one of: {listed}.")
+    choices = ", ".join(str(choice["name"]) for choice in option["choices"])
+    raise ClientRejected(f"“{option['name']}” must be one of: {choices}.")
 
 
 def _string(option: Json, word: str) -> str:
@@ -181,44 +181,44 @@ def _boolean(option: Json, word: str) -> bool:
 def _reference(option: Json, word: str, resolved: Resolved) -> str:
     """An id, with the object it stands for in ``resolved``."""
     kind = option["type"]
-    found: str | None
+    reference: str | None
     if kind == registration.ATTACHMENT:
         resolved.files[attachment_id := resolved.world.new_id()] = word
         return attachment_id
     if kind == registration.CHANNEL:
-        found = _channel(option, word, resolved)
+        reference = _channel(option, word, resolved)
     elif kind == registration.ROLE:
-        found = _role(word, resolved)
+        reference = _role(word, resolved)
     elif kind == registration.MENTIONABLE:
-        found = _member(word, resolved) or _role(word, resolved)
+        reference = _member(word, resolved) or _role(word, resolved)
     else:
-        found = _member(word, resolved)
-    if found is None:
-        what = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
-        raise ClientRejected(f"“{option['name']}” must be a {what.get(kind, 'member')}, and there is no “{word}”.")
-    return found
+        reference = _member(word, resolved)
+    if reference is None:
+        kinds = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
+        raise ClientRejected(f"“{option['name']}” must be a {kinds.get(kind, 'member')}, and there is no “{word}”.")
+    return reference
 
 
 def _member(word: str, resolved: Resolved) -> str | None:
-    found = resolved.user_id(word)
-    return resolved.add_member(found) if found else None
+    user_id = resolved.user_id(word)
+    return resolved.add_member(user_id) if user_id else None
 
 
 def _role(word: str, resolved: Resolved) -> str | None:
-    guild = resolved.who.guild
-    found = lookup.role_or_none(guild, word) if guild else None
-    return resolved.add("roles", found.id, payloads.role(found)) if found else None
+    guild = resolved.actor.guild
+    role = lookup.role_or_none(guild, word) if guild else None
+    return resolved.add("roles", role.id, payloads.role(role)) if role else None
 
 
 def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
-    guild, member = resolved.who.guild, resolved.who.member
-    found = lookup.channel_or_none(guild, word) if guild else None
-    if found is None or guild is None or member is None:
+    guild, member = resolved.actor.guild, resolved.actor.member
+    channel = lookup.channel_or_none(guild, word) if guild else None
+    if channel is None or guild is None or member is None:
         return None
-    if option.get("channel_types") and found.type not in option["channel_types"]:
-        raise ClientRejected(f"“{option['name']}” does not take a channel like “{found.name}”.")
-    may = permissions.compute(resolved.world, guild, member, found)
-    return resolved.add("channels", found.id, payloads.partial_channel(found, may))
+    if option.get("channel_types") and channel.type not in option["channel_types"]:
+        raise ClientRejected(f"“{option['name']}” does not take a channel like “{channel.name}”.")
+    granted = permissions.compute(resolved.world, guild, member, channel)
+    return resolved.add("channels", channel.id, payloads.partial_channel(channel, granted))
 
 
 def select_values(component: Json, values: list[str], resolved: Resolved) -> list[str]:

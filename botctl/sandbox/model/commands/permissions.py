@@ -19,8 +19,8 @@ OVERWRITES_MAX = 100
 
 def payload(app: Application, guild_id: str, target_id: str) -> Json:
     """``target_id``: of a command, or of the application."""
-    listed = app.command_permissions.get(guild_id, {}).get(target_id, [])
-    return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": listed}
+    overwrites = app.command_permissions.get(guild_id, {}).get(target_id, [])
+    return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": overwrites}
 
 
 def all_channels(guild: Guild) -> str:
@@ -28,21 +28,21 @@ def all_channels(guild: Guild) -> str:
     return str(int(guild.id) - 1)
 
 
-def parse_overwrites(said: list[Json]) -> list[Json]:
+def parse_overwrites(items: list[Json]) -> list[Json]:
     """The overwrites ``said``; raises 50035."""
-    errors, body = FormErrors(), {"permissions": said}
-    listed = errors.objects((), body, "permissions")
-    errors.at_most(("permissions",), listed, OVERWRITES_MAX)
-    found = [
+    errors, body = FormErrors(), {"permissions": items}
+    checked = errors.objects((), body, "permissions")
+    errors.at_most(("permissions",), checked, OVERWRITES_MAX)
+    overwrites = [
         {
-            "id": errors.snowflake(("permissions", index), one, "id"),
-            "type": errors.choice(("permissions", index), one, "type", (ROLE, USER, CHANNEL)),
-            "permission": errors.field(("permissions", index), one, "permission", bool),
+            "id": errors.snowflake(("permissions", index), item, "id"),
+            "type": errors.choice(("permissions", index), item, "type", (ROLE, USER, CHANNEL)),
+            "permission": errors.field(("permissions", index), item, "permission", bool),
         }
-        for index, one in enumerate(listed)
+        for index, item in enumerate(checked)
     ]
-    for index, one in enumerate(found):
-        for name in [name for name, value in one.items() if value is None and listed[index].get(name) is None]:
+    for index, overwrite in enumerate(overwrites):
+        for name in [name for name, value in overwrite.items() if value is None and checked[index].get(name) is None]:
             errors.add(("permissions", index, name), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    return found
+    return overwrites

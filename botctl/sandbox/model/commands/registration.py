@@ -34,10 +34,10 @@ _STORED_FIELDS = (
 )
 
 
-def display_names(one: Json, locale: str) -> tuple[str, ...]:
+def display_names(item: Json, locale: str) -> tuple[str, ...]:
     """What a command, option or choice is called by those whose client speaks ``locale``: its translation, its name."""
-    translated = (one.get("name_localizations") or {}).get(locale)
-    return (one["name"],) if translated is None else (translated, one["name"])
+    translated = (item.get("name_localizations") or {}).get(locale)
+    return (item["name"],) if translated is None else (translated, item["name"])
 
 
 def _count_nothing(_: int) -> None: ...
@@ -59,13 +59,13 @@ def create(
 ) -> tuple[Json, bool]:
     """The stored command, and whether it is new: one of the same name and type is replaced."""
     _check(body)
-    there = app.commands.setdefault(scope, {})
-    old = _find_same(there, body)
+    registered = app.commands.setdefault(scope, {})
+    old = _find_same(registered, body)
     if old is None:
-        _check_count([*there.values(), body])
+        _check_count([*registered.values(), body])
         count(1)
     stored = _normalized(world, app, scope, body, old)
-    there[stored["id"]] = stored
+    registered[stored["id"]] = stored
     return stored, old is None
 
 
@@ -79,10 +79,10 @@ def overwrite(
     _check_unique(bodies, errors)
     errors.check()
     _check_count(bodies)
-    there = app.commands.get(scope, {})
-    count(sum(_find_same(there, body) is None for body in bodies))
-    stored = [_normalized(world, app, scope, body, _find_same(there, body)) for body in bodies]
-    app.commands[scope] = {one["id"]: one for one in stored}
+    registered = app.commands.get(scope, {})
+    count(sum(_find_same(registered, body) is None for body in bodies))
+    stored = [_normalized(world, app, scope, body, _find_same(registered, body)) for body in bodies]
+    app.commands[scope] = {command["id"]: command for command in stored}
     return stored
 
 
@@ -90,7 +90,7 @@ def change(world: World, app: Application, scope: str, command_id: str, body: Js
     old = get(app, scope, command_id)
     merged = {**old, **body, "type": old["type"]}
     _check(merged)
-    others = [one for one in list_commands(app, scope) if one["id"] != command_id]
+    others = [command for command in list_commands(app, scope) if command["id"] != command_id]
     errors = FormErrors()
     _check_unique([*others, merged], errors)
     errors.check()
@@ -192,16 +192,19 @@ def _check_count(bodies: list[Json]) -> None:
             raise ApiError(400, 30032, f"Maximum number of application commands reached ({limit})")
 
 
-def _find_same(there: dict[str, Json], body: Json) -> Json | None:
+def _find_same(registered: dict[str, Json], body: Json) -> Json | None:
     kind = body.get("type") or SLASH
-    return next((one for one in there.values() if one["name"] == body["name"] and one["type"] == kind), None)
+    return next(
+        (command for command in registered.values() if command["name"] == body["name"] and command["type"] == kind),
+        None,
+    )
 
 
 def _normalized(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
     """The command as Discord shows it. Its version changes only when something else did."""
     kind = body.get("type") or SLASH
-    said = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
-    shown: Json = {
+    fields = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
+    command: Json = {
         "id": old["id"] if old else world.new_id(),
         "application_id": app.id,
         "version": old["version"] if old else "",
@@ -213,26 +216,26 @@ def _normalized(world: World, app: Application, scope: str, body: Json, old: Jso
         "dm_permission": True,
         "name_localizations": None,
         "description_localizations": None,
-        **said,
+        **fields,
     }
-    permissions = shown["default_member_permissions"]
-    shown["default_member_permissions"] = None if permissions is None else str(permissions)
+    permissions = command["default_member_permissions"]
+    command["default_member_permissions"] = None if permissions is None else str(permissions)
     if kind == SLASH:
-        shown["options"] = [_normalized_option(option) for option in body.get("options") or []]
+        command["options"] = [_normalized_option(option) for option in body.get("options") or []]
     else:
-        shown["description"] = ""
+        command["description"] = ""
     if scope:
-        shown["guild_id"] = scope
-    if shown != old:
-        shown["version"] = world.new_id()
-    return shown
+        command["guild_id"] = scope
+    if command != old:
+        command["version"] = world.new_id()
+    return command
 
 
 def _normalized_option(option: Json) -> Json:
     """Discord leaves out what is null, and false flags."""
-    shown = {key: value for key, value in option.items() if value is not None and value is not False}
-    if "options" in shown:
-        shown["options"] = [_normalized_option(inner) for inner in shown["options"]]
-    if shown.get("options") == [] or shown.get("choices") == []:
-        shown = {key: value for key, value in shown.items() if value != []}
-    return shown
+    stored = {key: value for key, value in option.items() if value is not None and value is not False}
+    if "options" in stored:
+        stored["options"] = [_normalized_option(inner) for inner in stored["options"]]
+    if stored.get("options") == [] or stored.get("choices") == []:
+        stored = {key: value for key, value in stored.items() if value != []}
+    return stored

@@ -42,11 +42,11 @@ def check_description(errors: FormErrors, path: Path, body: Json) -> None:
 def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
     """Where and by whom a command may be used."""
     for key, offered in (("contexts", (0, 1, 2)), ("integration_types", (0, 1))):
-        listed = errors.field(path, body, key, list)
-        if listed == []:
+        values = errors.field(path, body, key, list)
+        if values == []:
             errors.add((*path, key), "BASE_TYPE_MIN_LENGTH", "Must be 1 or more in length.")
-        for index, one in enumerate(listed or []):
-            errors.choice((*path, key), {str(index): one}, str(index), offered)
+        for index, value in enumerate(values or []):
+            errors.choice((*path, key), {str(index): value}, str(index), offered)
     for key in ("nsfw", "dm_permission"):
         errors.field(path, body, key, bool)
     errors.snowflake(path, body, "default_member_permissions")  # text or a number, as ids are
@@ -59,7 +59,7 @@ def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max
     errors.at_most((*path, "choices"), choices, choices_max)
     for index, choice in enumerate(choices):
         _check_choice(errors, (*path, "choices", index), choice, kind)
-    names = [one.get("name") for one in choices]
+    names = [choice.get("name") for choice in choices]
     if len(set(map(str, names))) < len(names):
         code = "APPLICATION_COMMAND_OPTIONS_CHOICE_NAMES_DUPLICATE"
         errors.add((*path, "choices"), code, "Choice names must be unique")
@@ -67,8 +67,8 @@ def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max
     if autocomplete and (choices or kind not in _WITH_CHOICES):
         code = "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_INVALID"
         errors.add((*path, "autocomplete"), code, "Cannot have choices and autocomplete")
-    for index, one in enumerate(errors.field(path, option, "channel_types", list) or []):
-        errors.choice((*path, "channel_types"), {str(index): one}, str(index), (*range(6), *range(10, 17)))
+    for index, channel_type in enumerate(errors.field(path, option, "channel_types", list) or []):
+        errors.choice((*path, "channel_types"), {str(index): channel_type}, str(index), (*range(6), *range(10, 17)))
     errors.number(path, option, "min_length", 0, _LENGTH_MAX)
     errors.number(path, option, "max_length", 1, _LENGTH_MAX)
     for key in ("min_value", "max_value"):
@@ -79,45 +79,45 @@ def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max
 def count_characters(command: Json) -> int:
     """The characters that count: of names, descriptions and values, each in its longest language."""
     own = _longest(command, "name") + _longest(command, "description") + len(str(command.get("value", "")))
-    inner = [one for key in ("options", "choices") if isinstance(listed := command.get(key), list) for one in listed]
-    return own + sum(count_characters(one) for one in inner if isinstance(one, dict))
+    inner = [item for key in ("options", "choices") if isinstance(items := command.get(key), list) for item in items]
+    return own + sum(count_characters(item) for item in inner if isinstance(item, dict))
 
 
-def _is_valid_name(said: str) -> bool:
+def _is_valid_name(name: str) -> bool:
     """Small letters, where there are any."""
-    return _NAME.fullmatch(said) is not None and said == said.lower()
+    return _NAME.fullmatch(name) is not None and name == name.lower()
 
 
 def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
     """The translations of ``key`` that are texts, and where they stand."""
-    found = []
+    translations = []
     for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
         here = (*path, f"{key}_localizations", locale)
         if locale not in LOCALES:
             errors.add(here, "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
         elif text is not None and errors.text(here[:-1], {locale: text}, locale, 1, most):
-            found.append((here, text))
-    return found
+            translations.append((here, text))
+    return translations
 
 
 def _check_choice(errors: FormErrors, path: Path, choice: Json, kind: int) -> None:
     errors.text(path, choice, "name", 1, CHOICE_NAME_MAX)
     _check_localizations(errors, path, choice, "name", CHOICE_NAME_MAX)
-    said = choice.get("value")
-    if said is None:
+    value = choice.get("value")
+    if value is None:
         errors.add((*path, "value"), "BASE_TYPE_REQUIRED", "This field is required")
     elif kind == _STRING:
         errors.text(path, choice, "value", 1, CHOICE_VALUE_MAX)
     elif kind == _INTEGER:
         errors.number(path, choice, "value", -_INTEGER_MAX, _INTEGER_MAX)
     elif kind == _NUMBER:
-        if not isinstance(said, float):
+        if not isinstance(value, float):
             errors.field(path, choice, "value", int)
     else:
         errors.add((*path, "value"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "This type of option has no choices")
 
 
-def _longest(one: Json, key: str) -> int:
-    localized = one.get(f"{key}_localizations")
-    texts = (one.get(key), *(localized.values() if isinstance(localized, dict) else ()))
+def _longest(command: Json, key: str) -> int:
+    localized = command.get(f"{key}_localizations")
+    texts = (command.get(key), *(localized.values() if isinstance(localized, dict) else ()))
     return max(len(str(text or "")) for text in texts)

@@ -39,8 +39,8 @@ def is_presence(data: object) -> bool:
         return False
     activities = data.get("activities")
     return isinstance(activities, list) and all(
-        isinstance(one, dict) and isinstance(one.get("name"), str) and type(one.get("type")) is int
-        for one in activities
+        isinstance(activity, dict) and isinstance(activity.get("name"), str) and type(activity.get("type")) is int
+        for activity in activities
     )
 
 

@@ -21,40 +21,44 @@ def wants_all(request: Json) -> bool:
 
 def echoed_nonce(request: Json) -> Json:
     """The nonce as the answer has it, if it is one."""
-    said = request.get("nonce")
-    fits = isinstance(said, str) and len(said.encode(errors="replace")) <= _NONCE_MAX
-    return {"nonce": said} if fits else {}
+    nonce = request.get("nonce")
+    fits = isinstance(nonce, str) and len(nonce.encode(errors="replace")) <= _NONCE_MAX
+    return {"nonce": nonce} if fits else {}
 
 
 def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Iterator[Json]:
     """The data of each GUILD_MEMBERS_CHUNK, at least one; ``presences``: may the bot hear of them?"""
     ids = _ids(request)
     members = guild.members
-    found = _by_query(world, guild, request) if ids is None else [members[one] for one in ids if one in members]
-    parts = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)] or [[]]
+    members_found = (
+        _by_query(world, guild, request) if ids is None else [members[user_id] for user_id in ids if user_id in members]
+    )
+    parts = [members_found[start : start + _CHUNK] for start in range(0, len(members_found), _CHUNK)] or [[]]
     # Nobody but the bots is ever online, and those who are not are left out.
-    more = echoed_nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
+    extra = echoed_nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
     for index, part in enumerate(parts):
         yield {
             "guild_id": guild.id,
-            "members": [payloads.member(one, world) for one in part],
+            "members": [payloads.member(member, world) for member in part],
             "chunk_index": index,
             "chunk_count": len(parts),
-            "not_found": [one for one in ids or () if one not in members],
-            **more,
+            "not_found": [user_id for user_id in ids or () if user_id not in members],
+            **extra,
         }
 
 
 def _ids(request: Json) -> list[str] | None:
     """``user_ids`` is one id or a list of them; None where it is not said."""
-    said = request.get("user_ids")
-    if said is None:
+    user_ids = request.get("user_ids")
+    if user_ids is None:
         return None
-    return [str(one) for one in (said if isinstance(said, list) else [said])[:_REQUESTED_MAX]]
+    return [str(user_id) for user_id in (user_ids if isinstance(user_ids, list) else [user_ids])[:_REQUESTED_MAX]]
 
 
 def _by_query(world: World, guild: Guild, request: Json) -> list[Member]:
     prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
-    found = [one for one in guild.members.values() if world.users[one.user_id].name.casefold().startswith(prefix)]
+    matching = [
+        member for member in guild.members.values() if world.users[member.user_id].name.casefold().startswith(prefix)
+    ]
     most = limit if type(limit) is int and limit > 0 else None
-    return found[: min(most or _REQUESTED_MAX, _REQUESTED_MAX)] if prefix else found[:most]
+    return matching[: min(most or _REQUESTED_MAX, _REQUESTED_MAX)] if prefix else matching[:most]

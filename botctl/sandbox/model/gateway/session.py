@@ -45,18 +45,18 @@ class Transport(Protocol):
 class Backend(Protocol):
     """What links ask of the Discord behind them."""
 
-    def application(self, token: str) -> tuple[str, int] | None:
+    def authenticate(self, token: str) -> tuple[str, int] | None:
         """The id and flags of the application that ``token`` belongs to."""
 
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int: ...
 
-    def welcome(self, session: GatewaySession) -> Iterable[Dispatch]:
+    def initial_dispatches(self, session: GatewaySession) -> Iterable[Dispatch]:
         """What a new session is told: READY and its guilds."""
 
-    def members(self, session: GatewaySession, request: Json) -> Iterable[Dispatch]:
+    def member_chunks(self, session: GatewaySession, request: Json) -> Iterable[Dispatch]:
         """The answer to op 8."""
 
-    def presence(self, session: GatewaySession, presence: Json) -> None:
+    def update_presence(self, session: GatewaySession, presence: Json) -> None:
         """The bot says how it is: op 3, checked."""
 
     def reset_token(self, application_id: str) -> object:
@@ -74,8 +74,8 @@ class GatewaySession:
     intents: int
     sent: deque[tuple[int, str]]
     seq: int = 0
-    line: Transport | None = None
-    lost_s: float | None = None
+    transport: Transport | None = None
+    disconnected_s: float | None = None
     large_threshold: int = frames.SMALLEST_LARGE
 
     def dispatch(self, event: str, body: str) -> None:
@@ -83,20 +83,20 @@ class GatewaySession:
         self.seq += 1
         frame = f'{{"op":0,"s":{self.seq},"t":"{event}","d":{body}}}'
         self.sent.append((self.seq, frame))
-        if self.line is not None:
-            self.line.send(frame)
+        if self.transport is not None:
+            self.transport.send(frame)
 
-    def missed(self, seq: int) -> list[str] | None:
+    def frames_after(self, seq: int) -> list[str] | None:
         """The frames after ``seq``; None when some of them are no longer there."""
         if self.seq > seq and (not self.sent or self.sent[0][0] > seq + 1):
             return None
-        return [frame for number, frame in self.sent if number > seq]
+        return [frame for frame_seq, frame in self.sent if frame_seq > seq]
 
-    def again(self, seq: int, count: int) -> list[str]:
+    def frames_up_to(self, seq: int, count: int) -> list[str]:
         """The newest ``count`` frames up to ``seq``, which the client has had before; never READY, the first."""
-        return [frame for number, frame in self.sent if max(seq - count, 1) < number <= seq]
+        return [frame for frame_seq, frame in self.sent if max(seq - count, 1) < frame_seq <= seq]
 
-    def wants(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
+    def receives(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
         """Does this session hear of ``event``: by its intents, and by its shard?
 
         ``user_id`` is the member whom a GUILD_MEMBER_UPDATE is about: bots hear of themselves without the intent.
@@ -104,9 +104,9 @@ class GatewaySession:
         needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
         if needed and not self.intents & needed and user_id != self.application_id:
             return False
-        return self.carries(guild_id)
+        return self.covers(guild_id)
 
-    def carries(self, guild_id: str | None) -> bool:
+    def covers(self, guild_id: str | None) -> bool:
         """Is the guild, or what is of none, this shard's?"""
         return snowflakes.is_in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
 
@@ -114,10 +114,10 @@ class GatewaySession:
 class Sessions:
     """All sessions of the gateway."""
 
-    def __init__(self, host: Backend, limiter: RateLimiter) -> None:
-        self.host = host
+    def __init__(self, backend: Backend, limiter: RateLimiter) -> None:
+        self.backend = backend
         self.limiter = limiter
-        self.trouble = Faults()
+        self.faults = Faults()
         self.by_id: dict[str, GatewaySession] = {}
 
     @property
@@ -127,24 +127,26 @@ class Sessions:
     def connected(self) -> list[GatewaySession]:
         return [session for session in self.by_id.values() if session.transport is not None]
 
-    def begin(
-        self, application_id: str, shard: tuple[int, int], intents: int, line: Transport, *, sharded: bool
+    def create(
+        self, application_id: str, shard: tuple[int, int], intents: int, transport: Transport, *, sharded: bool
     ) -> GatewaySession:
         sent: deque[tuple[int, str]] = deque(maxlen=self.limits.buffer)
-        session = GatewaySession(secrets.token_hex(16), application_id, shard, sharded, intents, sent, line=line)
+        session = GatewaySession(
+            secrets.token_hex(16), application_id, shard, sharded, intents, sent, transport=transport
+        )
         self.by_id[session.id] = session
         return session
 
-    def lose(self, session: GatewaySession, line: Transport, now_s: float, *, ended: bool) -> None:
+    def disconnect(self, session: GatewaySession, transport: Transport, now_s: float, *, ended: bool) -> None:
         """The connection is gone. ``ended``: the client closed with 1000 or 1001, which ends the session too."""
-        if session.transport is not line:
+        if session.transport is not transport:
             return  # another connection has resumed it
         session.transport = None
         session.disconnected_s = now_s
         if ended:
             self.by_id.pop(session.id, None)
 
-    def forget(self, sessions: Iterable[GatewaySession]) -> None:
+    def remove(self, sessions: Iterable[GatewaySession]) -> None:
         """End ``sessions``: nothing is dispatched to them any more, and none can be resumed."""
         for session in sessions:
             self.by_id.pop(session.id, None)
@@ -156,12 +158,16 @@ class Sessions:
         """
         _send(session, INVALID, resumable)
         if session.transport is not None:
-            self.lose(session, session.transport, now_s, ended=not resumable)
+            self.disconnect(session, session.transport, now_s, ended=not resumable)
 
-    def forget_old(self, now_s: float) -> None:
+    def remove_expired(self, now_s: float) -> None:
         """Drop the sessions that nobody resumed in time."""
         window_s = self.limits.resume_window_s
-        old = [one.id for one in self.by_id.values() if one.disconnected_s is not None and now_s - one.disconnected_s > window_s]
+        old = [
+            session.id
+            for session in self.by_id.values()
+            if session.disconnected_s is not None and now_s - session.disconnected_s > window_s
+        ]
         for session_id in old:
             del self.by_id[session_id]
 

@@ -37,15 +37,15 @@ class Draft:
     """
 
     fields: Json = field(default_factory=dict)
-    said_flags: int | None = None
-    kept: set[str] | None = None
+    explicit_flags: int | None = None
+    kept_ids: set[str] | None = None
     uploads: dict[str, Upload] = field(default_factory=dict)
     attachments: list[Json] = field(default_factory=list)
-    allowed: AllowedMentions = mentions.ALL_MENTIONS
+    allowed_mentions: AllowedMentions = mentions.ALL_MENTIONS
 
     @property
     def flags(self) -> int:
-        return self.said_flags or 0
+        return self.explicit_flags or 0
 
 
 def parse_body(
@@ -54,8 +54,8 @@ def parse_body(
     world: World,
     *,
     old: Message | None = None,
-    allowed: AllowedMentions = mentions.ALL_MENTIONS,
-    empty: bool = False,
+    default_mentions: AllowedMentions = mentions.ALL_MENTIONS,
+    allow_empty: bool = False,
 ) -> Draft:
     """What ``body`` asks for; raises Refusal (50035, 50006, 50081, 40005) when Discord would.
 
@@ -64,62 +64,65 @@ def parse_body(
     if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
         raise too_large()
     errors = FormErrors()
-    made = Draft(said_flags=errors.field((), body, "flags", int), allowed=mentions.parse_allowed(body, errors, allowed))
-    v2 = bool((made.flags | (old.flags if old else 0)) & V2)
-    _parse_content(body, made, errors)
+    draft = Draft(
+        explicit_flags=errors.field((), body, "flags", int),
+        allowed_mentions=mentions.parse_allowed(body, errors, default_mentions),
+    )
+    v2 = bool((draft.flags | (old.flags if old else 0)) & V2)
+    _parse_content(body, draft, errors)
     if "embeds" in body:
-        made.fields["embeds"] = embeds.parse_embeds(errors, body)
-    _parse_components(body, made, errors, v2=v2)
-    _parse_attachments(body, uploads, made, errors, world)
+        draft.fields["embeds"] = embeds.parse_embeds(errors, body)
+    _parse_components(body, draft, errors, v2=v2)
+    _parse_attachments(body, uploads, draft, errors, world)
     errors.field((), body, "tts", bool)
     if body.get("poll") is not None:  # Discord has polls; to drop one silently would be worse than to refuse it
         errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
     if v2:
-        _check_legacy(made, old, errors)
+        _check_legacy(draft, old, errors)
     errors.check()
     if body.get("sticker_ids"):
         raise ApiError(400, 50081, "Invalid Sticker")  # nobody has any here
-    if not (old or empty or any(made.fields.values()) or made.attachments):
+    if not (old or allow_empty or any(draft.fields.values()) or draft.attachments):
         raise _empty_message()
-    return made
+    return draft
 
 
-def create(world: World, made: Draft, *, channel_id: str, guild_id: str, author_id: str, **more: Any) -> Message:
+def create(world: World, draft: Draft, *, channel_id: str, guild_id: str, author_id: str, **fields: Any) -> Message:
     """A new message in the world. ``more``: further fields of `Message`, also its id."""
     message = Message(
-        id=more.pop("id", None) or world.new_id(),
+        id=fields.pop("id", None) or world.new_id(),
         channel_id=channel_id,
         guild_id=guild_id,
         author_id=author_id,
         timestamp=world.timestamp(),
-        attachments=made.attachments,
-        **made.fields,
-        **more,
+        attachments=draft.attachments,
+        **draft.fields,
+        **fields,
     )
-    mentions.set_mentions(world, message, made.allowed)
+    mentions.set_mentions(world, message, draft.allowed_mentions)
     world.add_message(message)
     return message
 
 
-def edit(world: World, message: Message, made: Draft) -> Message:
+def edit(world: World, message: Message, draft: Draft) -> Message:
     """``message`` as ``made`` wants it; one that was "thinking…" is a plain message afterwards. Raises 50006."""
-    kept = message.attachments
-    if made.kept is not None:
-        kept = [stored for stored in kept if stored["id"] in made.kept]
-    attachments = kept + made.attachments
-    shown = [made.fields.get(name, getattr(message, name)) for name in ("content", "embeds", "components")]
-    if not (any(shown) or attachments or message.snapshots or message.flags & LOADING):
+    old_attachments = message.attachments
+    if draft.kept_ids is not None:
+        old_attachments = [stored for stored in old_attachments if stored["id"] in draft.kept_ids]
+    attachments = old_attachments + draft.attachments
+    contents = [draft.fields.get(name, getattr(message, name)) for name in ("content", "embeds", "components")]
+    if not (any(contents) or attachments or message.snapshots or message.flags & LOADING):
         raise _empty_message()
-    for name, value in made.fields.items():
+    for name, value in draft.fields.items():
         setattr(message, name, value)
     message.attachments = attachments
-    if made.fields:
-        mentions.set_mentions(world, message, made.allowed)
+    if draft.fields:
+        mentions.set_mentions(world, message, draft.allowed_mentions)
     if message.flags & LOADING:
-        message.flags = message.flags & ~LOADING | made.flags & V2
+        message.flags = message.flags & ~LOADING | draft.flags & V2
     else:
-        suppressed = message.flags if made.said_flags is None else made.said_flags
-        message.flags = message.flags & ~SUPPRESS_EMBEDS | suppressed & SUPPRESS_EMBEDS | made.flags & V2
+        suppressed = message.flags if draft.explicit_flags is None else draft.explicit_flags
+        message.flags = message.flags & ~SUPPRESS_EMBEDS | suppressed & SUPPRESS_EMBEDS | draft.flags & V2
         message.edited_at = world.timestamp()
     return message
 
@@ -137,62 +140,67 @@ def list_messages(
     """The newest ``limit`` messages that ``viewer`` sees, newest first; with ``after`` the oldest of those after it,
     with ``around`` as many before it as after it.
     """
-    shown = [m for m in world.messages.get(channel_id, {}).values() if m.only_for in (None, viewer)]
+    messages = [
+        message for message in world.messages.get(channel_id, {}).values() if message.only_for in (None, viewer)
+    ]
     if around:
         half = limit // 2
-        older, newer = [m for m in shown if int(m.id) < int(around)], [m for m in shown if int(m.id) >= int(around)]
+        older, newer = (
+            [message for message in messages if int(message.id) < int(around)],
+            [message for message in messages if int(message.id) >= int(around)],
+        )
         return (older[max(len(older) - half, 0) :] + newer[: limit - half])[::-1]
     if before:
-        shown = [m for m in shown if int(m.id) < int(before)]
+        messages = [message for message in messages if int(message.id) < int(before)]
     if after:
-        shown = [m for m in shown if int(m.id) > int(after)][:limit]
-    return shown[-limit:][::-1]
+        messages = [message for message in messages if int(message.id) > int(after)][:limit]
+    return messages[-limit:][::-1]
 
 
 def _empty_message() -> ApiError:
     return ApiError(400, 50006, "Cannot send an empty message")
 
 
-def _parse_content(body: Json, made: Draft, errors: FormErrors) -> None:
+def _parse_content(body: Json, draft: Draft, errors: FormErrors) -> None:
     if "content" in body:
-        made.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
+        draft.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
 
 
-def _parse_components(body: Json, made: Draft, errors: FormErrors, *, v2: bool) -> None:
+def _parse_components(body: Json, draft: Draft, errors: FormErrors, *, v2: bool) -> None:
     if "components" not in body:
         return
-    made.fields["components"] = component_schema.parse_components(body, errors, v2=v2)
+    draft.fields["components"] = component_schema.parse_components(body, errors, v2=v2)
 
 
-def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:
+def _check_legacy(draft: Draft, old: Message | None, errors: FormErrors) -> None:
     """Version 2 components stand alone, and stay what they are (Discord: Components > Using components)."""
     for name in ("content", "embeds"):
-        if made.fields.get(name):
+        if draft.fields.get(name):
             words = f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
             errors.add((name,), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
-    if old and not old.flags & V2 and any(made.fields.get(one, getattr(old, one)) for one in ("content", "embeds")):
+    if old and not old.flags & V2 and any(draft.fields.get(name, getattr(old, name)) for name in ("content", "embeds")):
         words = "Content and embeds must be removed for MessageFlags.IS_COMPONENTS_V2"
         errors.add(("flags",), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
 
 
-def _parse_attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
+def _parse_attachments(body: Json, uploads: list[Upload], draft: Draft, errors: FormErrors, world: World) -> None:
     """Discord: Reference > Uploading Files: an attachment's id is a slot of ``files[n]``, or that of one to keep."""
     if not uploads and "attachments" not in body:
         return
-    described = {str(one.get("id")): one for one in errors.objects((), body, "attachments")}
+    described = {str(attachment.get("id")): attachment for attachment in errors.objects((), body, "attachments")}
     slots = {upload.slot for upload in uploads}
     if "attachments" in body:
-        made.kept = set(described) - slots
-    errors.at_most(("attachments",), [*slots, *(made.kept or ())], FILES_MAX)
+        draft.kept_ids = set(described) - slots
+    errors.at_most(("attachments",), [*slots, *(draft.kept_ids or ())], FILES_MAX)
     for upload in uploads:
-        said = described.get(upload.slot, {})
+        described_upload = described.get(upload.slot, {})
         stored: Json = {
             "id": world.new_id(),
-            "filename": str(said.get("filename") or upload.filename),
+            "filename": str(described_upload.get("filename") or upload.filename),
             "size": len(upload.data),
             "content_type": upload.content_type,
         }
-        if said.get("description"):
-            stored["description"] = str(said["description"])
-        made.uploads[stored["id"]] = upload
-        made.attachments.append(stored)
+        if described_upload.get("description"):
+            stored["description"] = str(described_upload["description"])
+        draft.uploads[stored["id"]] = upload
+        draft.attachments.append(stored)

@@ -21,19 +21,19 @@ _WITH_ATTACHMENTS = (*_WEB, "attachment")
 class _Part:
     """What Discord knows of an embed, or of an object in it: texts with their most characters, URLs with their schemes.
 
-    The text that it cannot be without is ``needs``.
+    The text that it cannot be without is ``required``.
     """
 
     texts: dict[str, int] = field(default_factory=dict)
     urls: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    needs: str = ""
+    required: str = ""
 
 
 _PICTURE = _Part(urls={"url": _WITH_ATTACHMENTS})
 _EMBED = _Part({"title": 256, "description": 4096}, {"url": _WEB})
 _PARTS = {
-    "author": _Part({"name": 256}, {"url": _WEB, "icon_url": _WITH_ATTACHMENTS}, needs="name"),
-    "footer": _Part({"text": 2048}, {"icon_url": _WITH_ATTACHMENTS}, needs="text"),
+    "author": _Part({"name": 256}, {"url": _WEB, "icon_url": _WITH_ATTACHMENTS}, required="name"),
+    "footer": _Part({"text": 2048}, {"icon_url": _WITH_ATTACHMENTS}, required="text"),
     "image": _PICTURE,
     "thumbnail": _PICTURE,
 }
@@ -41,12 +41,12 @@ _PARTS = {
 
 def parse_embeds(errors: FormErrors, body: Json) -> list[Json]:
     """The embeds of ``body`` as Discord keeps them; what is wrong with them is added to ``errors``."""
-    listed = errors.objects((), body, "embeds")
-    errors.at_most(("embeds",), listed, EMBEDS_MAX)
-    found = [_parse_embed(one, errors, ("embeds", index)) for index, one in enumerate(listed)]
-    if not errors.tree and sum(len(text) for one in found for text in texts(one)) > TOTAL_CHARACTERS_MAX:
+    items = errors.objects((), body, "embeds")
+    errors.at_most(("embeds",), items, EMBEDS_MAX)
+    embeds = [_parse_embed(item, errors, ("embeds", index)) for index, item in enumerate(items)]
+    if not errors.tree and sum(len(text) for embed in embeds for text in texts(embed)) > TOTAL_CHARACTERS_MAX:
         errors.add(("embeds",), "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {TOTAL_CHARACTERS_MAX}")
-    return found
+    return embeds
 
 
 def texts(embed: Json) -> Iterator[str]:
@@ -54,51 +54,51 @@ def texts(embed: Json) -> Iterator[str]:
     for name in _EMBED.texts:
         yield embed.get(name, "")
     for name, part in _PARTS.items():
-        if part.needs and name in embed:
-            yield embed[name][part.needs]
-    for one in embed.get("fields", ()):
-        yield one["name"]
-        yield one["value"]
+        if part.required and name in embed:
+            yield embed[name][part.required]
+    for item in embed.get("fields", ()):
+        yield item["name"]
+        yield item["value"]
 
 
-def _parse_embed(said: Json, errors: FormErrors, path: Path) -> Json:
-    shown = _parse_part(said, _EMBED, errors, path)
-    if errors.number(path, said, "color", 0, 0xFFFFFF) is not None:
-        shown["color"] = said["color"]
+def _parse_embed(item: Json, errors: FormErrors, path: Path) -> Json:
+    embed = _parse_part(item, _EMBED, errors, path)
+    if errors.number(path, item, "color", 0, 0xFFFFFF) is not None:
+        embed["color"] = item["color"]
     for name, part in _PARTS.items():
-        if name in said and (inner := errors.field(path, said, name, dict)):
-            shown[name] = _parse_part(inner, part, errors, (*path, name))
-    if fields := _parse_fields(said, errors, path):
-        shown["fields"] = fields
-    if not errors.tree and not shown.keys() - {"url", "color"}:
+        if name in item and (inner := errors.field(path, item, name, dict)):
+            embed[name] = _parse_part(inner, part, errors, (*path, name))
+    if fields := _parse_fields(item, errors, path):
+        embed["fields"] = fields
+    if not errors.tree and not embed.keys() - {"url", "color"}:
         errors.add((*path, "description"), "BASE_TYPE_REQUIRED", "This field is required")
-    shown["type"] = "rich"
-    if time := errors.time(path, said, "timestamp"):
-        shown["timestamp"] = time.isoformat()
-    return shown
+    embed["type"] = "rich"
+    if time := errors.time(path, item, "timestamp"):
+        embed["timestamp"] = time.isoformat()
+    return embed
 
 
-def _parse_part(said: Json, part: _Part, errors: FormErrors, path: Path) -> Json:
+def _parse_part(item: Json, part: _Part, errors: FormErrors, path: Path) -> Json:
     """What Discord keeps of ``said``."""
-    kept: Json = {}
+    values: Json = {}
     for name, most in part.texts.items():
-        if name in said and (text := errors.text(path, said, name, 0, most)):
-            kept[name] = text
+        if name in item and (text := errors.text(path, item, name, 0, most)):
+            values[name] = text
     for name, schemes in part.urls.items():
-        if name in said and (url := errors.url(path, said, name, _URL, schemes)):
-            kept[name] = url
-    if part.needs and not said.get(part.needs):
-        errors.add((*path, part.needs), "BASE_TYPE_REQUIRED", "This field is required")
-    return kept
+        if name in item and (url := errors.url(path, item, name, _URL, schemes)):
+            values[name] = url
+    if part.required and not item.get(part.required):
+        errors.add((*path, part.required), "BASE_TYPE_REQUIRED", "This field is required")
+    return values
 
 
-def _parse_fields(said: Json, errors: FormErrors, path: Path) -> list[Json]:
+def _parse_fields(item: Json, errors: FormErrors, path: Path) -> list[Json]:
     """The fields; of each it is said whether it is inline."""
-    fields = errors.objects(path, said, "fields")
+    fields = errors.objects(path, item, "fields")
     errors.at_most((*path, "fields"), fields, _FIELDS)
-    kept = []
-    for index, one in enumerate(fields):
+    parsed = []
+    for index, field in enumerate(fields):
         here = (*path, "fields", index)
-        name, value = errors.text(here, one, "name", 1, 256), errors.text(here, one, "value", 1, 1024)
-        kept.append({"name": name, "value": value, "inline": errors.field(here, one, "inline", bool) or False})
-    return kept
+        name, value = errors.text(here, field, "name", 1, 256), errors.text(here, field, "value", 1, 1024)
+        parsed.append({"name": name, "value": value, "inline": errors.field(here, field, "inline", bool) or False})
+    return parsed

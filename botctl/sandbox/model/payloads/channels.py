@@ -18,13 +18,13 @@ _NOT_OF = {VOICE: _SPOKEN, STAGE: _SPOKEN, CATEGORY: (*_SPOKEN, "rate_limit_per_
 
 def channel(channel: Channel) -> Json:
     """A channel of a guild, with what one of its type has."""
-    shown = {
+    payload = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
         "name": channel.name,
         "position": channel.position,
-        "permission_overwrites": [overwrite(one) for one in channel.overwrites.values()],
+        "permission_overwrites": [overwrite(item) for item in channel.overwrites.values()],
         "parent_id": channel.parent_id,
         "topic": channel.topic,
         "nsfw": channel.nsfw,
@@ -34,24 +34,26 @@ def channel(channel: Channel) -> Json:
         "flags": 0,
         **channel.settings,
     }
-    return {key: value for key, value in shown.items() if key not in _NOT_OF.get(channel.type, ())}
+    return {key: value for key, value in payload.items() if key not in _NOT_OF.get(channel.type, ())}
 
 
-def channel_for(one: Channel, guild: Guild, bot: Member, world: World) -> Json:
+def channel_for(target: Channel, guild: Guild, bot: Member, world: World) -> Json:
     """A channel as the gateway shows it to ``bot``: what it does not see is there, and nothing is said of it.
 
     Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
     """
-    if permissions.can_see(world, guild, bot, one):
-        return channel(one)
+    if permissions.can_see(world, guild, bot, target):
+        return channel(target)
     nobody = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
-    settings = one.settings | ({"available_tags": []} if "available_tags" in one.settings else {})
-    bare = Channel(one.id, guild.id, "___hidden___", one.type, one.position, one.parent_id, settings=settings)
+    settings = target.settings | ({"available_tags": []} if "available_tags" in target.settings else {})
+    bare = Channel(
+        target.id, guild.id, "___hidden___", target.type, target.position, target.parent_id, settings=settings
+    )
     return {**channel(bare), "permission_overwrites": [overwrite(nobody)], "flags": _OBFUSCATED}
 
 
-def overwrite(one: Overwrite) -> Json:
-    return {"id": one.id, "type": one.type, "allow": str(one.allow), "deny": str(one.deny)}
+def overwrite(overwrite: Overwrite) -> Json:
+    return {"id": overwrite.id, "type": overwrite.type, "allow": str(overwrite.allow), "deny": str(overwrite.deny)}
 
 
 def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
@@ -63,7 +65,7 @@ def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
         "locked": state.locked,
         "create_timestamp": state.created_at,
     }
-    shown: Json = {
+    payload: Json = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
@@ -79,7 +81,7 @@ def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
         "total_message_sent": state.messages_ever,
         "flags": 0,
     }
-    return {**shown, "member": thread_member(channel, viewer)} if viewer in channel.thread_members else shown
+    return {**payload, "member": thread_member(channel, viewer)} if viewer in channel.thread_members else payload
 
 
 def thread_member(channel: Channel, user_id: str) -> Json:
@@ -88,7 +90,7 @@ def thread_member(channel: Channel, user_id: str) -> Json:
 
 def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
     """A DM as ``viewer`` sees it: with the others of it."""
-    others = [user(world.users[one]) for one in channel.recipients if one != viewer]
+    others = [user(world.users[user_id]) for user_id in channel.recipients if user_id != viewer]
     return {
         "id": channel.id,
         "type": channel.type,
@@ -98,16 +100,16 @@ def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
     }
 
 
-def any_channel(one: Channel, world: World, *, viewer: str) -> Json:
+def any_channel(target: Channel, world: World, *, viewer: str) -> Json:
     """A channel of whatever kind."""
-    if one.thread is not None:
-        return thread(one, one.thread, viewer=viewer)
-    return channel(one) if one.guild_id else direct_channel(one, world, viewer=viewer)
+    if target.thread is not None:
+        return thread(target, target.thread, viewer=viewer)
+    return channel(target) if target.guild_id else direct_channel(target, world, viewer=viewer)
 
 
 def partial_channel(channel: Channel, permissions: int) -> Json:
     """A channel as an interaction shows it; of a thread also its metadata (Discord: Resolved Data Structure)."""
-    shown: Json = {
+    payload: Json = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
@@ -117,5 +119,5 @@ def partial_channel(channel: Channel, permissions: int) -> Json:
         "flags": 0,
     }
     if channel.thread is not None:
-        shown["thread_metadata"] = thread(channel, channel.thread)["thread_metadata"]
-    return shown
+        payload["thread_metadata"] = thread(channel, channel.thread)["thread_metadata"]
+    return payload

@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 def user(user: User) -> Json:
-    shown: Json = {
+    payload: Json = {
         "id": user.id,
         "username": user.name,
         "discriminator": "0",
@@ -20,7 +20,7 @@ def user(user: User) -> Json:
         "flags": 0,
         "primary_guild": None,
     }
-    return {**shown, "bot": True} if user.bot else shown
+    return {**payload, "bot": True} if user.bot else payload
 
 
 def current_user(bot: User) -> Json:
@@ -48,12 +48,12 @@ def partial_member(member: Member) -> Json:
     }
 
 
-def resolved_member(member: Member, may: int) -> Json:
+def resolved_member(member: Member, granted: int) -> Json:
     """A member with what it may do, as resolved data shows it: without voice (Discord: Resolved Data Structure)."""
-    shown = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
-    return {**shown, "permissions": str(may)}
+    payload = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
+    return {**payload, "permissions": str(granted)}
 
 
-def invoking_member(one: Member, may: int, world: World) -> Json:
+def invoking_member(invoker: Member, granted: int, world: World) -> Json:
     """A member with what it may do in the channel, as interactions show the invoking one."""
-    return {**member(one, world), "permissions": str(may)}
+    return {**member(invoker, world), "permissions": str(granted)}

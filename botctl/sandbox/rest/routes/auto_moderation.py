@@ -95,7 +95,7 @@ def _rule(call: ApiCall, guild: Guild) -> Json:
 
 def _tell(call: ApiCall, guild: Guild, what: str, rule: Json) -> None:
     needs = permission_bits.bits("MANAGE_GUILD")
-    call.sandbox.emit(f"AUTO_MODERATION_RULE_{what}", rule, guild.id, needs=needs)
+    call.sandbox.emit(f"AUTO_MODERATION_RULE_{what}", rule, guild.id, required_permissions=needs)
 
 
 def _logged(rule: Json) -> Json:

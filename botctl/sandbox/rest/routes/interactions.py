@@ -81,7 +81,7 @@ def _check_place(call: ApiCall, interaction: Interaction) -> None:
 
 
 def _draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Draft:
-    made = drafts.parse_body(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USER_MENTIONS)
+    made = drafts.parse_body(body, call.uploads, call.sandbox.world, old=old, default_mentions=mentions.USER_MENTIONS)
     call.sandbox.store_uploads(made)
     return made
 

@@ -52,7 +52,11 @@ def create_invite(call: ApiCall) -> Json:
     made = Invite(code, guild.id, channel.id, call.app.id, call.sandbox.world.timestamp(), **wanted)
     call.sandbox.world.invites[code] = made
     call.sandbox.emit(
-        "INVITE_CREATE", _event(call, made), guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS")
+        "INVITE_CREATE",
+        _event(call, made),
+        guild.id,
+        channel=channel,
+        required_permissions=permission_bits.bits("MANAGE_CHANNELS"),
     )
     audit.note(call, guild, AuditAction.INVITE_CREATE, None, changes=audit_log.diff({}, _logged(made)))
     return _shown(call, made, meta=True)
@@ -96,7 +100,9 @@ def delete_invite(call: ApiCall) -> Json:
     shown = _shown(call, invite)
     del sandbox.world.invites[invite.code]
     gone = {"channel_id": channel.id, "guild_id": guild.id, "code": invite.code}
-    sandbox.emit("INVITE_DELETE", gone, guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS"))
+    sandbox.emit(
+        "INVITE_DELETE", gone, guild.id, channel=channel, required_permissions=permission_bits.bits("MANAGE_CHANNELS")
+    )
     audit.note(call, guild, AuditAction.INVITE_DELETE, None, changes=audit_log.diff(_logged(invite), {}))
     return shown
 

@@ -53,7 +53,7 @@ def create_message(call: ApiCall) -> Json:
     check_reachable(call, channel)
     if twin := _twin(call, channel, body):
         return access.shown(call, twin)
-    message = posting.post(sandbox, channel, made, call.app.id, may=access.may_in(call, channel), **fields)
+    message = posting.post(sandbox, channel, made, call.app.id, granted=access.may_in(call, channel), **fields)
     return access.shown(call, message)
 
 
@@ -68,7 +68,7 @@ def edit_message(call: ApiCall) -> Json:
     made = drafts.parse_body(form, call.uploads, call.sandbox.world, old=message)
     if not may & permission_bits.BITS["EMBED_LINKS"]:  # Discord passes over them, and refuses them in new messages only
         made.fields.pop("embeds", None)
-    posting.edit(call.sandbox, message, made, may=may)
+    posting.edit(call.sandbox, message, made, granted=may)
     return access.shown(call, message)
 
 
@@ -80,7 +80,7 @@ def delete_message(call: ApiCall) -> None:
     if others:
         _no_direct(channel)
         access.need_in(call, channel, "MANAGE_MESSAGES")
-    posting.delete(call.sandbox, message, may=access.may_in(call, channel))
+    posting.delete(call.sandbox, message, granted=access.may_in(call, channel))
     if others:
         options = {"channel_id": channel.id, "count": "1"}
         guild = call.sandbox.world.guilds[channel.guild_id]
@@ -145,7 +145,7 @@ def read(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json]:
     if reference and not target_id:
         errors.add(("message_reference", "message_id"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    made = drafts.parse_body(body, call.uploads, world, empty=kind == _FORWARD)
+    made = drafts.parse_body(body, call.uploads, world, allow_empty=kind == _FORWARD)
     if reference and target_id:
         how = _forward if kind == _FORWARD else _reply
         fields |= how(call, channel, reference, target_id)

@@ -57,7 +57,7 @@ def pin(call: ApiCall) -> None:
     where = {"guild_id": channel.guild_id} if channel.guild_id else {}
     reference = {"type": 0, "message_id": message.id, "channel_id": channel.id, **where}
     may = access.may_in(call, channel)
-    posting.post(sandbox, channel, Draft(), call.app.id, may=may, type=_PINNED, reference=reference)
+    posting.post(sandbox, channel, Draft(), call.app.id, granted=may, type=_PINNED, reference=reference)
 
 
 @route("DELETE", PINS + "/{message}")

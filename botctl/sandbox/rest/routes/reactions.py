@@ -20,7 +20,7 @@ OF_EMOJI = REACTIONS + "/{emoji}"
 def add(call: ApiCall) -> None:
     channel, message = _there(call)
     may = access.may_in(call, channel)
-    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, may), may=may)
+    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, may), granted=may)
 
 
 @route("DELETE", OF_EMOJI + "/@me")

@@ -154,7 +154,7 @@ def _begin_post(call: ApiCall, forum: Channel) -> ApiReply:
     made = drafts.parse_body(first or {}, call.uploads, call.sandbox.world)
     thread = threads.create(call.sandbox, forum, call.app.id, name, PUBLIC_THREAD, **fields)
     may = access.may_in(call, thread)
-    message = posting.post(call.sandbox, thread, made, call.app.id, may=may, id=thread.id)
+    message = posting.post(call.sandbox, thread, made, call.app.id, granted=may, id=thread.id)
     _note(call, thread)
     shown = threads.payload(thread, viewer=call.app.id)
     return ApiReply(201, {**shown, "message": payloads.message(message, call.sandbox.world)})

@@ -136,7 +136,7 @@ def edit_message(call: ApiCall) -> Json:
         return interactions.edit_message(call)
     message = _own(call)
     made = drafts.parse_body(call.form, call.uploads, call.sandbox.world, old=message)
-    return payloads.message(posting.edit(call.sandbox, message, made, may=_MAY), call.sandbox.world)
+    return payloads.message(posting.edit(call.sandbox, message, made, granted=_MAY), call.sandbox.world)
 
 
 @route("DELETE", MESSAGE, token=False)
@@ -144,7 +144,7 @@ def delete_message(call: ApiCall) -> None:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         interactions.delete_message(call)
     else:
-        posting.delete(call.sandbox, _own(call), may=_MAY)
+        posting.delete(call.sandbox, _own(call), granted=_MAY)
 
 
 def _place(call: ApiCall) -> Channel:
@@ -258,7 +258,7 @@ def _say(call: ApiCall, hook: Webhook) -> Message:
         channel,
         made,
         hook.id,
-        may=_MAY,
+        granted=_MAY,
         webhook_id=hook.id,
         name=name,
         tts=tts,

@@ -28,19 +28,19 @@ class OneBot:
     def __init__(self) -> None:
         self.presences: list[dict[str, Any]] = []
 
-    def application(self, token: str) -> tuple[str, int] | None:
+    def authenticate(self, token: str) -> tuple[str, int] | None:
         return ("app", self.flags) if token == TOKEN else None
 
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
         return 0
 
-    def welcome(self, session: GatewaySession) -> Iterable[tuple[str, dict[str, Any]]]:
+    def initial_dispatches(self, session: GatewaySession) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("READY", {"session_id": session.id})]
 
-    def members(self, session: GatewaySession, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    def member_chunks(self, session: GatewaySession, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("GUILD_MEMBERS_CHUNK", request)]
 
-    def presence(self, session: GatewaySession, presence: dict[str, Any]) -> None:
+    def update_presence(self, session: GatewaySession, presence: dict[str, Any]) -> None:
         self.presences.append(presence)
 
     def reset_token(self, application_id: str) -> None:

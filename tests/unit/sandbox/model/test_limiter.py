@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.model.api_error import RateLimited
-from botctl.sandbox.model.limiter import Bucket, RateLimiter, IdentifyDecision, bucket_of
+from botctl.sandbox.model.limiter import Bucket, IdentifyDecision, RateLimiter, bucket_of
 from botctl.sandbox.model.limits import Limits, Rate
 from tests.support.clock import ManualClock
 
@@ -168,14 +168,14 @@ def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
     assert limiter.ban_remaining_s("5.6.7.8", 3.0) == 0
     assert limiter.ban_remaining_s("1.2.3.4", 62.0) == 0
     limiter.count_invalid("1.2.3.4", 62.0)
-    assert limiter.banned == {}  # it begins again
+    assert limiter.banned_until == {}  # it begins again
 
 
 def test_invalid_requests_are_counted_in_their_window() -> None:
     limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600)))
     for now_s in (0.0, 1.0, 600.0, 601.0, 1200.0):
         limiter.count_invalid(None, now_s)
-    assert limiter.banned == {}
+    assert limiter.banned_until == {}
 
 
 def test_where_requests_are_not_counted_nothing_is_said() -> None:
@@ -185,7 +185,7 @@ def test_where_requests_are_not_counted_nothing_is_said() -> None:
     )
     assert ask(limiter, clock) == {}
     limiter.count_invalid("1.2.3.4", 0.0)
-    assert limiter.banned == {}
+    assert limiter.banned_until == {}
 
 
 def test_identifies_of_a_day_are_spent_and_shown() -> None:

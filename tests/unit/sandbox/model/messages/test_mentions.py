@@ -20,7 +20,7 @@ CALL = f"<@{ANN}> <@!{BOB}> <@&{MODERATOR}> @everyone <@1> <@&2>"
 def said(
     world: World, author: str = ANN, default: mentions.AllowedMentions = mentions.ALL_MENTIONS, **body: Any
 ) -> Message:
-    made = drafts.parse_body({"content": CALL, **body}, [], world, allowed=default)
+    made = drafts.parse_body({"content": CALL, **body}, [], world, default_mentions=default)
     return drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=author)
 
 
