@@ -1,4 +1,4 @@
-"""Calls of the routes of channels, threads, messages, reactions, pins, webhooks and DMs, for `tests.support.calls`."""
+"""`calls` for channels, threads, messages, reactions, pins, webhooks and DMs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ V2 = {
 }
 _FILE_V2 = {"flags": 1 << 15, "components": [{"type": 13, "file": {"url": "attachment://a.txt"}}]}
 CHANNELS = (
-    Call("POST", _GUILD + "/channels", {"name": "work"}, status=201, keep={"work": "id"}),
+    Call("POST", _GUILD + "/channels", {"name": "work"}, status=201, save={"work": "id"}),
     Call("GET", "/channels/{work}"),
     Call("GET", "/channels/{nobody}", status=404),
     Call("PATCH", "/channels/{work}", {"name": "Works", "topic": "T", "nsfw": True, "rate_limit_per_user": 5}),
@@ -44,16 +44,16 @@ CHANNELS = (
     Call("DELETE", "/channels/{work}/permissions/{ann}", status=204),
     Call("DELETE", "/channels/{work}/permissions/{ann}", status=404),
     Call("POST", "/channels/{work}/typing", status=204),
-    Call("POST", "/channels/{work}/messages", {"content": "news"}, keep={"news": "id"}),
+    Call("POST", "/channels/{work}/messages", {"content": "news"}, save={"news": "id"}),
     Call("POST", "/channels/{work}/messages/{news}/crosspost"),
     Call("POST", "/channels/{work}/messages/{news}/crosspost", status=400),
     Call("POST", "/channels/{work}/messages/{news}/threads", {"name": "T"}, status=201),
     Call("DELETE", "/channels/{work}"),
 )
 MESSAGES = (
-    Call("POST", _MESSAGES, {**MESSAGE, "nonce": "1", "enforce_nonce": True}, keep={"said": "id"}),
+    Call("POST", _MESSAGES, {**MESSAGE, "nonce": "1", "enforce_nonce": True}, save={"said": "id"}),
     Call("POST", _MESSAGES, {**MESSAGE, "nonce": "1", "enforce_nonce": True}),
-    Call("POST", _MESSAGES, V2, keep={"v2": "id"}),
+    Call("POST", _MESSAGES, V2, save={"v2": "id"}),
     Call("POST", _MESSAGES, _FILE_V2, file=True),
     Call("PATCH", _MESSAGES + "/{v2}", {"components": [{"type": 10, "content": "B"}]}),
     Call("PATCH", _MESSAGES + "/{v2}", {"content": "B"}, status=400),
@@ -69,8 +69,8 @@ MESSAGES = (
     Call("POST", _MESSAGES, {"content": "x", "allowed_mentions": {"parse": ["all"]}}, status=400),
     Call("POST", _MESSAGES, {"content": "x", "sticker_ids": ["1"]}, status=400),
     Call("POST", _MESSAGES, {"content": "x", "poll": {"question": {"text": "?"}}}, status=400),
-    Call("POST", _MESSAGES, {"content": "one"}, keep={"one": "id"}),
-    Call("POST", _MESSAGES, {"content": "two"}, keep={"two": "id"}),
+    Call("POST", _MESSAGES, {"content": "one"}, save={"one": "id"}),
+    Call("POST", _MESSAGES, {"content": "two"}, save={"two": "id"}),
     Call("GET", _MESSAGES + "?around={one}&limit=3"),
     Call("GET", _MESSAGES + "?before=x", status=400),
     Call("POST", _MESSAGES + "/bulk-delete", {"messages": ["{one}"]}, status=400),
@@ -105,7 +105,7 @@ PINS = (
 )
 _THREAD = "/channels/{thread}"
 THREADS = (
-    Call("POST", _MESSAGES + "/{said}/threads", {"name": "talk"}, status=201, keep={"thread": "id"}),
+    Call("POST", _MESSAGES + "/{said}/threads", {"name": "talk"}, status=201, save={"thread": "id"}),
     Call("POST", _MESSAGES + "/{said}/threads", {"name": "talk"}, status=400),
     Call("GET", _MESSAGES + "/{said}"),
     Call("GET", _THREAD + "/messages"),
@@ -124,21 +124,21 @@ THREADS = (
     Call("PUT", _THREAD + "/thread-members/{bob}", status=400),
     Call("GET", _CHANNEL + "/threads/archived/public"),
     Call("GET", _CHANNEL + "/threads/archived/public?before=2020-01-01T00:00:00%2B00:00"),
-    Call("POST", _CHANNEL + "/threads", {"name": "secret", "invitable": False}, status=201, keep={"secret": "id"}),
+    Call("POST", _CHANNEL + "/threads", {"name": "secret", "invitable": False}, status=201, save={"secret": "id"}),
     Call("POST", _CHANNEL + "/threads", {"name": "open", "type": 11}, status=201),
     Call("POST", _CHANNEL + "/threads", {"name": "", "type": 10}, status=400),
     Call("PATCH", "/channels/{secret}", {"archived": True}),
     Call("GET", _CHANNEL + "/threads/archived/private?limit=2"),
     Call("GET", _CHANNEL + "/users/@me/threads/archived/private"),
     Call("DELETE", _THREAD),
-    Call("POST", _GUILD + "/channels", {"name": "forum", "type": 15}, status=201, keep={"forum": "id"}),
+    Call("POST", _GUILD + "/channels", {"name": "forum", "type": 15}, status=201, save={"forum": "id"}),
     Call("POST", "/channels/{forum}/threads", {"name": "post", "message": {"content": "first"}}, status=201),
     Call("POST", "/channels/{forum}/threads", {"name": "post"}, status=400),
     Call("POST", "/channels/{forum}/messages", {"content": "x"}, status=400),
 )
 _HOOK = "/webhooks/{hook}/{hook_token}"
 WEBHOOKS = (
-    Call("POST", _CHANNEL + "/webhooks", {"name": "Captain"}, keep={"hook": "id", "hook_token": "token"}),
+    Call("POST", _CHANNEL + "/webhooks", {"name": "Captain"}, save={"hook": "id", "hook_token": "token"}),
     Call("POST", _CHANNEL + "/webhooks", {"name": "Clyde"}, status=400),
     Call("GET", _CHANNEL + "/webhooks"),
     Call("GET", _GUILD + "/webhooks"),
@@ -149,24 +149,24 @@ WEBHOOKS = (
     Call("GET", "/webhooks/{hook}/wrong", status=401),
     Call("PATCH", _HOOK, {"name": "Hooky"}),
     Call("POST", _HOOK, {"content": "quiet"}, status=204),
-    Call("POST", _HOOK + "?wait=true", {**MESSAGE, "username": "U"}, keep={"hooked": "id"}),
+    Call("POST", _HOOK + "?wait=true", {**MESSAGE, "username": "U"}, save={"hooked": "id"}),
     Call("POST", _HOOK + "?wait=true", {"content": "x", "username": "discord"}, status=400),
-    Call("POST", _HOOK + "?wait=true&thread_id={secret}", {"content": "x"}, keep={"in_thread": "id"}),
+    Call("POST", _HOOK + "?wait=true&thread_id={secret}", {"content": "x"}, save={"in_thread": "id"}),
     Call("GET", _HOOK + "/messages/{in_thread}?thread_id={secret}"),
     Call("GET", _HOOK + "/messages/{hooked}"),
     Call("PATCH", _HOOK + "/messages/{hooked}", {"content": "y"}),
     Call("DELETE", _HOOK + "/messages/{hooked}", status=204),
     Call("GET", _HOOK + "/messages/{hooked}", status=404),
     Call("DELETE", _HOOK, status=204),
-    Call("POST", _CHANNEL + "/webhooks", {"name": "Other"}, keep={"hook": "id"}),
+    Call("POST", _CHANNEL + "/webhooks", {"name": "Other"}, save={"hook": "id"}),
     Call("DELETE", "/webhooks/{hook}", status=204),
 )
 DIRECT = (
-    Call("POST", "/users/@me/channels", {"recipient_id": "{ann}"}, keep={"dm": "id"}),
+    Call("POST", "/users/@me/channels", {"recipient_id": "{ann}"}, save={"dm": "id"}),
     Call("POST", "/users/@me/channels", {"recipient_id": "{nobody}"}, status=400),
     Call("POST", "/users/@me/channels", {}, status=400),
     Call("GET", "/channels/{dm}"),
-    Call("POST", "/channels/{dm}/messages", {"content": "psst"}, keep={"psst": "id"}),
+    Call("POST", "/channels/{dm}/messages", {"content": "psst"}, save={"psst": "id"}),
     Call("GET", "/channels/{dm}/messages"),
     Call("DELETE", "/channels/{dm}/messages/{psst}", status=204),
     Call("PATCH", "/channels/{dm}", {"name": "x"}, status=403),

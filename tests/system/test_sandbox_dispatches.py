@@ -65,7 +65,7 @@ async def told() -> list[tuple[str, Any]]:
             caller = Caller(discord, wire)
             for call in (*CALLS, *TALK, *MODERATION):
                 await caller(call)
-            _told.extend(discord.witness.dispatches())
+            _told.extend(discord.recorder.dispatches())
     return _told
 
 
@@ -101,7 +101,7 @@ async def _heard(wire: Wire, kind: int, custom_id: str | None = None) -> str:
 
 
 async def test_everything_told_is_as_the_types_say(told: list[tuple[str, Any]]) -> None:
-    assert [fault for event, data in told for fault in dispatches.faults(event, data)] == []
+    assert [fault for event, data in told for fault in dispatches.schema_errors(event, data)] == []
 
 
 async def test_every_kind_of_event_is_told(told: list[tuple[str, Any]]) -> None:
@@ -117,8 +117,8 @@ async def test_every_kind_of_event_is_told(told: list[tuple[str, Any]]) -> None:
 async def test_a_mutated_payload_is_found(told: list[tuple[str, Any]]) -> None:
     """Of the first of every event: fields left out, of the wrong type, and unknown ones."""
     for event, data in dict(reversed(told)).items():
-        assert dispatches.faults(event, {**data, "no_such_key": 1}), event
-        caught = {kind: 0 for kind, mutant in _mutants(data) if dispatches.faults(event, mutant)}
+        assert dispatches.schema_errors(event, {**data, "no_such_key": 1}), event
+        caught = {kind: 0 for kind, mutant in _mutants(data) if dispatches.schema_errors(event, mutant)}
         assert caught.keys() == {"missing", "wrong"}, (event, caught)
 
 
@@ -129,4 +129,4 @@ def _mutants(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_an_event_that_nobody_knows_is_found() -> None:
-    assert dispatches.faults("MESSAGE_CREATED", {})
+    assert dispatches.schema_errors("MESSAGE_CREATED", {})

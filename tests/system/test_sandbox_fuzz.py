@@ -65,7 +65,7 @@ class Spoiled:
 def requests(draw: st.DrawFn) -> Spoiled:
     """What would delete something has a wrong id, so that there is something left."""
     call = draw(st.sampled_from(EVERY))
-    body = draw(fuzz.objects() if call.body is None else fuzz.spoiled(call.body))
+    body = draw(fuzz.objects() if call.body is None else fuzz.mutated(call.body))
     at_least = 1 if call.method == "DELETE" else 0
     ids = draw(st.lists(st.sampled_from(IDS), min_size=at_least, max_size=max(at_least, draw(st.integers(0, 2)))))
     return Spoiled(call, body, draw(fuzz.queries()), ids)
@@ -87,7 +87,7 @@ async def _requests(discord: Discord, chosen: settings) -> None:
     caller.names = defaultdict(lambda: "1", caller.names)
 
     async def send(one: Spoiled) -> None:
-        raw = json.dumps(caller.filled(one.body)).encode("utf-8", "surrogatepass")
+        raw = json.dumps(caller.fill(one.body)).encode("utf-8", "surrogatepass")
         url = URL(f"{discord.url}/api/v10{_path(one, caller.names)}", encoded=True)
         headers = {"Authorization": f"Bot {TOKEN}", "Content-Type": "application/json"}
         query = {key: value.encode("utf-8", "replace").decode() for key, value in one.query.items()}
@@ -166,7 +166,7 @@ def frames(draw: st.DrawFn) -> str | bytes:
     if kind == "deep":
         depth = draw(st.sampled_from([500, 1500]))
         return '{"op":1,"d":' + "[" * depth + "]" * depth + "}"
-    told = draw(fuzz.spoiled(draw(st.sampled_from(GOOD_FRAMES))) if kind == "like" else fuzz.JSON)
+    told = draw(fuzz.mutated(draw(st.sampled_from(GOOD_FRAMES))) if kind == "like" else fuzz.JSON)
     text = json.dumps(told).replace("\x00", "")
     return text.encode() if draw(st.booleans()) else text
 

@@ -9,16 +9,16 @@ import pytest
 
 from botctl.sandbox.rest import routing
 from tests.support import openapi
-from tests.support.calls import CALLS, Answer, Caller
+from tests.support.calls import CALLS, Caller, CallResult
 from tests.support.discord import TOKEN, local_discord
 from tests.support.message_calls import TALK
 from tests.support.moderation_calls import MODERATION
 
-_answers: list[Answer] = []
+_answers: list[CallResult] = []
 
 
 @pytest.fixture
-async def answers() -> list[Answer]:
+async def answers() -> list[CallResult]:
     """The answers to all calls."""
     if not _answers:
         async with local_discord() as discord, discord.wire() as wire:
@@ -29,13 +29,13 @@ async def answers() -> list[Answer]:
     return _answers
 
 
-async def test_every_route_answers_as_described(answers: list[Answer]) -> None:
+async def test_every_route_answers_as_described(answers: list[CallResult]) -> None:
     judge = openapi.description()
     for one in answers:
         assert judge.faults(one.call.method, one.path, one.status, one.body) == [], (one.call, one.body)
 
 
-async def test_every_route_is_called(answers: list[Answer]) -> None:
+async def test_every_route_is_called(answers: list[CallResult]) -> None:
     """A route that is new needs a call in tests/support/calls.py, with the status of its success."""
     good = {one.route for one in answers if one.status < 300}
     command = "/applications/{application}/guilds/{guild}/commands/{command}/permissions"
@@ -47,7 +47,7 @@ async def test_every_route_is_called(answers: list[Answer]) -> None:
     assert {(one.method, one.path) for one in routing.ROUTES} - good - never_good - of_people == set()
 
 
-async def test_a_mutated_answer_is_found(answers: list[Answer]) -> None:
+async def test_a_mutated_answer_is_found(answers: list[CallResult]) -> None:
     """Of every answer: a field that must be there is missed, and one of the wrong type is seen."""
     judge = openapi.description()
     found = {"missing": 0, "wrong": 0}
