@@ -1,8 +1,8 @@
-"""``python -m botctl.sandbox``: the local Discord as a process of its own, until SIGTERM or SIGINT.
+"""``python -m botctl.sandbox``: run the sandbox as its own process, until SIGTERM or SIGINT.
 
-Its ready line is one JSON object on stdout: ``{"url", "pid"}``. The bot's token and the control secret come by the
-environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``), never by an argument, which everyone on the machine
-can read; one that is not given is made up and told in the ready line (``token``, ``control_secret``).
+When it is ready it prints one JSON object to stdout: ``{"url", "pid"}``. The bot token and the control secret come from
+the environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``): every user of the machine can read arguments. A
+missing one is generated and printed too (``token``, ``control_secret``).
 """
 
 from __future__ import annotations

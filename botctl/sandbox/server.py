@@ -1,6 +1,6 @@
-"""The local Discord as one object: the world, what is open in it, and the telling of what happens.
+"""The sandbox as one object: the world, the open sessions and interactions, and the dispatch of events.
 
-The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it holds none of them.
+The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it does not know them.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Access:
-    """The secrets of a sandbox: bot tokens to application ids, and the control API's own. Never stored."""
+    """The secrets of a sandbox: bot token to application id, and the control API's secret. Never stored."""
 
     tokens: dict[str, str] = field(repr=False)
     control_secret: str = field(repr=False)
 
 
 class Sandbox:
-    """One local Discord. ``on_change`` is called after each change of what must outlive a restart."""
+    """One local Discord. ``on_change`` is called after each change that a restart must keep."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Sandbox:
                 yield "GUILD_CREATE", self.guild_create(guild, session)
 
     def reset_token(self, application_id: str) -> str:
-        """End all sessions of the bot and give it another token, which is returned; the old one is worth nothing."""
+        """Return a new token for the bot. Its sessions end, and the old token becomes invalid."""
         tokens = self.access.tokens
         for old in [token for token, owner in tokens.items() if owner == application_id]:
             del tokens[old]
@@ -106,7 +106,7 @@ class Sandbox:
         return new
 
     def update_presence(self, session: GatewaySession, presence: Json) -> None:
-        """Tell of it in the guilds of the shard; nobody who comes later hears of it."""
+        """Emit PRESENCE_UPDATE in the guilds of the shard. Later sessions do not receive it."""
         status = "offline" if presence["status"] == "invisible" else presence["status"]
         now_ms = int(self.clock.now().timestamp() * 1000)
         event: Json = {
@@ -119,10 +119,10 @@ class Sandbox:
             self.emit("PRESENCE_UPDATE", {**event, "guild_id": guild.id}, guild.id)
 
     def member_chunks(self, session: GatewaySession, request: Json) -> Iterator[Dispatch]:
-        """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it. Nothing at all where
-        all members are asked for without the intent, and for a guild of another shard, or in an outage.
+        """GUILD_MEMBERS_CHUNK events for op 8. ``guild_id`` may be a number, as disnake sends it.
 
-        Or RATE_LIMITED, when all members are asked for too often (Discord: Gateway Events > Request Guild Members).
+        Yields nothing for an unavailable guild, a guild of another shard, or all members without the intent;
+        RATE_LIMITED when all members are requested too often (Discord: Gateway Events > Request Guild Members).
         """
         guild = self.world.guilds.get(str(request.get("guild_id")))
         if guild is None or not guild.available or session.application_id not in guild.members:
@@ -153,11 +153,11 @@ class Sandbox:
         required_permissions: int = 0,
         required_intent: int = 0,
     ) -> int:
-        """Tell every session that wants ``event`` and whose bot may know of it. Returns how many.
+        """Dispatch ``event`` to every session that may receive it; returns their number.
 
-        Of a guild hear the bots that are in it; of a ``channel`` those that see it, of a DM those that are in it; with
-        ``required_permissions`` those that have one of these permissions; with ``application_id`` only that one, which needs no right
-        to hear. With ``intent`` those sessions that have it too.
+        With ``guild_id`` only bots in the guild receive it; with ``channel`` only bots that see it, or are in the DM;
+        with ``required_permissions`` only bots with one of them; with ``required_intent`` only sessions with that
+        intent. With ``application_id`` only that bot receives it, and no permission is checked.
         """
         text: str | None = None
         receivers = 0
@@ -179,15 +179,13 @@ class Sandbox:
         return receivers
 
     def emit_message_create(self, message: Message) -> Message:
-        """Tell of a message that is new."""
         return self._emit_message("MESSAGE_CREATE", message)
 
     def emit_message_update(self, message: Message) -> Message:
-        """Tell of a message that changed."""
         return self._emit_message("MESSAGE_UPDATE", message)
 
     def emit_message_delete(self, message: Message) -> None:
-        """Tell of a message that was deleted; it is no longer in the world."""
+        """Call it after the message was removed from the world."""
         if message.only_for is None:
             event = {"id": message.id, "channel_id": message.channel_id}
             event |= {"guild_id": message.guild_id} if message.guild_id else {}
@@ -201,14 +199,14 @@ class Sandbox:
         self.changed()
 
     def emit_channel_event(self, event: str, channel: Channel) -> None:
-        """Tell each bot of the guild what became of a channel, as it sees it."""
+        """Dispatch to each bot of the guild the channel as that bot sees it."""
         guild = self.world.guilds[channel.guild_id]
         for bot in self._bots_in(guild):
             self._emit_to_bot(event, guild, bot, channel)
         self.changed()
 
     def emit_revealed_channels(self, guild: Guild) -> None:
-        """After a change of roles: tell each bot of the channels that it sees only now."""
+        """After a change of roles: dispatch the channels that a bot could not see before."""
         for bot in self._bots_in(guild):
             hidden = self._hidden_channels.get((guild.id, bot.user_id), set())
             for channel in [guild.channels[channel_id] for channel_id in hidden if channel_id in guild.channels]:
@@ -216,7 +214,7 @@ class Sandbox:
                     self._emit_to_bot("CHANNEL_UPDATE", guild, bot, channel)
 
     def emit_guild_create(self, guild: Guild, application_id: str | None = None) -> None:
-        """Tell of a guild that the bots came to, or that one of them."""
+        """Dispatch a guild to its bots, or to one of them."""
         for session in self.sessions.by_id.values():
             if application_id not in (None, session.application_id):
                 continue
@@ -225,7 +223,7 @@ class Sandbox:
         self.changed()
 
     def store_uploads(self, draft: Draft) -> None:
-        """Store the files of a draft that was accepted."""
+        """Store the files of an accepted draft."""
         for attachment_id, upload in draft.uploads.items():
             self.files.put(attachment_id, upload.content_type, upload.data)
 
@@ -240,7 +238,7 @@ class Sandbox:
         self.emit(event, data, channel.guild_id or None, channel=channel)
 
     def _bots_in(self, guild: Guild) -> list[Member]:
-        """Those that hear of the guild."""
+        """The bots that receive events of the guild."""
         return [
             guild.members[application_id]
             for application_id in self.world.applications

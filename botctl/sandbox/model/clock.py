@@ -1,8 +1,7 @@
-"""The sandbox's time: the machine's own, and as much further as it was moved.
+"""The sandbox's time: the machine's clock plus an offset that `advance` increases.
 
-What moves with it: windows of limits, budgets, lives of tokens, deadlines of interactions, timeouts of members, the
-time in which a lost session may be resumed. What does not: whether a connected client is alive (its heartbeats), which
-is judged by ``base``, because the client's own clock was not moved.
+The offset applies to rate limits, tokens, interaction deadlines, member timeouts and the resume window. It does not
+apply to heartbeats, which use ``base``: the client's own clock did not move.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _ADVANCE_MAX_S = 10 * 366 * 86_400
 
 @dataclass(eq=False, slots=True)
 class Timer:
-    """Something that is to happen; nothing after ``cancel``."""
+    """A scheduled callback."""
 
     callback: Callable[[], None] | None
 
@@ -31,7 +30,7 @@ class Timer:
 
 
 class SandboxClock:
-    """A `botctl.core.clock.Clock` that can be moved ahead, and that calls back when a time is reached."""
+    """A `botctl.core.clock.Clock` that can be moved ahead and runs callbacks at their time."""
 
     def __init__(self, base: Clock | None = None) -> None:
         self.base = base or SystemClock()
@@ -47,9 +46,9 @@ class SandboxClock:
         return self.base.monotonic() + self._offset_s
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once. What is due meanwhile happens in order, each with the clock at its own time.
+        """Move ahead by ``seconds``. Timers that become due run in order, each at its own time.
 
-        Raises UsageError when that is not 0 to ten years.
+        Raises UsageError unless it is 0 to ten years.
         """
         if not 0 <= seconds <= _ADVANCE_MAX_S:
             raise UsageError("The clock moves ahead by a number of seconds.", hint="At most ten years at once.")
@@ -61,7 +60,7 @@ class SandboxClock:
         self._schedule_wakeup()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` once ``delay_s`` have passed, by waiting or by `advance`. Needs a running event loop."""
+        """Call ``callback`` after ``delay_s``, by waiting or by `advance`. Needs a running event loop."""
         timer = Timer(callback)
         self._number += 1
         heapq.heappush(self._timers, (self.monotonic() + delay_s, self._number, timer))
@@ -70,7 +69,6 @@ class SandboxClock:
         return timer
 
     async def sleep(self, delay_s: float) -> None:
-        """Wait until ``delay_s`` have passed on this clock."""
         passed = asyncio.Event()
         timer = self.call_later(delay_s, passed.set)
         try:
@@ -95,7 +93,7 @@ class SandboxClock:
             callback()
 
     def _schedule_wakeup(self) -> None:
-        """Have the event loop come back at the time of the first timer that still stands."""
+        """Wake the event loop at the time of the first timer that is not cancelled."""
         if self._wakeup is not None:
             self._wakeup.cancel()
             self._wakeup = None

@@ -1,4 +1,4 @@
-"""The world that a sandbox begins with."""
+"""The world of a new sandbox."""
 
 from __future__ import annotations
 
@@ -30,10 +30,7 @@ _NAME = re.compile(r"[\w.-]{2,32}")
 
 
 def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
-    """The world a sandbox starts with: one guild, two channels, three people and one bot, or those called ``bots``.
-
-    Raises UsageError for a name that no bot can have.
-    """
+    """One guild, two channels, three people, and one bot or the ``bots``. Raises UsageError for a bad bot name."""
     world = World(clock, url=url)
     name, *others = bots or ("botctl-bot",)
     _add_guild(world, _checked(world, name))
@@ -43,7 +40,7 @@ def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: 
 
 
 def add_bot(world: World, name: str) -> Application:
-    """An application whose bot is in every guild. Its id is the next one that is free. Raises UsageError."""
+    """Add an application whose bot is in every guild, with the next free id. Raises UsageError."""
     owner = next(user.id for user in world.users.values() if not user.bot)
     bot = int(DEFAULT_BOT)
     while str(bot) in world.users:

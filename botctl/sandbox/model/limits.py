@@ -1,7 +1,6 @@
-"""Every limit of the sandbox as a setting: one name each, and Discord's value where nothing else is said.
+"""Every limit of the sandbox as a setting, with Discord's value as its default.
 
-docs/sandbox-limits.md says of each what it is in Discord and where that is known from. `limiter` and `session` hold
-bots to them.
+docs/sandbox-limits.md explains each and names its source. `limiter` and `session` enforce them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _RATE = re.compile(r"(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,9})?)\s*([smhd])")
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``count`` in ``per_s`` seconds, which begin with the first one. Written ``5/2s``; units s, m, h, d."""
+    """At most ``count`` in ``per_s`` seconds from the first one. Written ``5/2s``; the units are s, m, h and d."""
 
     count: int
     per_s: float
@@ -44,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Limits:
-    """All of them. Times in seconds; a rate is counted in a window that its first request opens."""
+    """All limits. The window of a rate starts with its first request."""
 
     # Requests over REST
     enforced: bool = True  # whether requests over REST are counted at all
@@ -84,11 +83,11 @@ class Limits:
     all_members: Rate = Rate(1, 30)  # requests for all members of a guild
 
     def replace(self, changes: Mapping[str, Any]) -> Limits:
-        """These limits with those that ``said`` names, as text or as values; raises UsageError for a wrong one."""
+        """These limits with ``changes``, as text or as values. Raises UsageError."""
         return dataclasses.replace(self, **{name: self._parsed(name, value) for name, value in changes.items()})
 
     def as_text(self) -> dict[str, Any]:
-        """By name, as they are written."""
+        """By name, each as it is written in a setting."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: str(value) if isinstance(value, Rate) else value for name, value in values.items()}
 
@@ -112,7 +111,7 @@ LENIENT = Limits(
 
 
 def parse_assignments(words: Iterable[str]) -> dict[str, str]:
-    """``NAME=VALUE`` words, as a command line has them; raises UsageError."""
+    """Parse ``NAME=VALUE`` words of a command line. Raises UsageError."""
     assignments: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -123,7 +122,7 @@ def parse_assignments(words: Iterable[str]) -> dict[str, str]:
 
 
 def _parse(value: Any, old: Any, kind: type) -> Any:
-    """``value`` as a ``kind``; a rate may be given by its count alone, and keeps its time."""
+    """Convert ``value`` to ``kind``. A rate may be its count only: it then keeps its period."""
     if kind is bool:
         return _parse_bool(value)
     if kind is not Rate:

@@ -1,6 +1,6 @@
-"""Secrets of applications, in the shape that Discord's have: some libraries read the application's id out of a token.
+"""Secrets of applications in Discord's format: some libraries read the application id from a token.
 
-They follow from the sandbox's control secret, so that who knows it knows them all, and a restart changes none.
+They are derived from the sandbox's control secret, so a restart does not change them.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _TIMESTAMP_CHARS, _HMAC_CHARS = 6, 38  # characters of a token's second and thir
 
 
 def bot_token(secret: str, application_id: str = DEFAULT_BOT) -> str:
-    """``<application id>.<stamp>.<proof>``, the first part in base64."""
+    """``<application id>.<timestamp>.<hmac>``; the first part is base64."""
     text = _derive(secret, f"bot token {application_id}")
     return f"{_base64(application_id.encode())}.{text[:_TIMESTAMP_CHARS]}.{text[_TIMESTAMP_CHARS : _TIMESTAMP_CHARS + _HMAC_CHARS]}"
 
 
 def new_bot_token(application_id: str) -> str:
-    """One that follows from nothing."""
+    """A random token."""
     return bot_token(secrets.token_urlsafe(32), application_id)
 
 
 def client_secret(secret: str, application_id: str) -> str:
-    """What an application proves itself with to OAuth2."""
+    """The application's secret for OAuth2."""
     return _derive(secret, f"client secret {application_id}")[:32]
 
 

@@ -1,9 +1,9 @@
-"""Which commands a person sees and may use, and why not (Discord: Application Commands > Contexts, Permissions). Pure.
+"""Which commands a user sees and may use (Discord: Application Commands > Contexts, Permissions). Pure.
 
-Discord's client shows nothing of a command that somebody may not use: to them it does not exist. An overwrite of a
-command replaces that of its application for the same role, user or channel, and grants a role or user what
-``default_member_permissions`` withholds; one of the application does not, nor one of everyone, who are whom those
-permissions are about (Discord: Updates to Command Permissions; discord-api-docs#5356).
+Discord's client hides a command that the user may not use. An overwrite of a command replaces the application's
+overwrite for the same role, user or channel. For a role or user it also grants what ``default_member_permissions``
+withholds; an overwrite of the application or of @everyone does not (Discord: Updates to Command Permissions;
+discord-api-docs#5356).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _GUILD_INSTALL = 0  # the integration type of a bot that was added to a guild, a
 
 
 class CommandHidden(UsageError):
-    """There is such a command, but not for this person here; the hint says why."""
+    """The command exists, but this user does not see it here; the hint says why."""
 
 
 def list_commands(world: World, actor: ActingUser) -> Iterator[tuple[Application, Json]]:
-    """The commands of all bots that there are where ``who`` is, a guild's own before the global ones, seen or not."""
+    """All commands where ``actor`` is, hidden ones too; a guild's own come before the global ones."""
     scopes = (actor.guild.id, "") if actor.guild else ("",)
     for app in world.applications.values():
         for scope in scopes:
@@ -38,7 +38,7 @@ def list_commands(world: World, actor: ActingUser) -> Iterator[tuple[Application
 
 
 def hidden_reason(world: World, app: Application, command: Json, actor: ActingUser) -> str | None:
-    """Why ``who`` does not see ``command`` of ``app`` where they are; None when they may use it."""
+    """Why ``actor`` does not see ``command`` of ``app``; None when they may use it."""
     name = f"/{command['name']}" if command["type"] == 1 else command["name"]
     if actor.guild is None or actor.member is None:
         return _hidden_in_dm(app, command, actor.channel, name)
@@ -98,7 +98,7 @@ class _GuildCheck:
         return permissions.compute(self.world, self.guild, self.member, self.channel)
 
     def _overwrites(self) -> tuple[_Overwrites, _Overwrites]:
-        """Those of the command itself, and those together with the application's that they do not replace."""
+        """The command's own overwrites, and these merged over the application's."""
         overwrites = self.app.command_permissions.get(self.guild.id, {})
         own, common = (
             {(overwrite["type"], overwrite["id"]): overwrite["permission"] for overwrite in overwrites.get(target, [])}

@@ -1,7 +1,7 @@
-"""The world of the local Discord: plain data, and the few rules that belong to the data itself.
+"""The world of the sandbox: plain data, and the rules of the data itself. Nothing here waits or sends.
 
-Ids are snowflakes as decimal strings; times are ISO 8601 in UTC as Discord writes them. Nothing here waits or sends:
-`payloads` shows the world as JSON, `storage` keeps it in a file, the adapters change it and tell the bots.
+Ids are snowflakes as decimal strings; times are ISO 8601 in UTC, as Discord writes them. Fields without a comment mean
+the same as in Discord's own objects.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ LOADING = 1 << 7
 
 @dataclass
 class User:
-    """A person or a bot. ``locale`` is what the person's client is set to."""
-
     id: str
     name: str
     bot: bool = False
@@ -51,7 +49,7 @@ class Role:
 
 @dataclass
 class Overwrite:
-    """What a channel allows and denies one role (``type`` 0) or member (1); ``id`` is theirs."""
+    """The permissions that a channel allows or denies to one role or member."""
 
     id: str
     type: int
@@ -61,7 +59,7 @@ class Overwrite:
 
 @dataclass
 class Thread:
-    """What a thread has beyond a channel (Discord: Channel resource > Thread Metadata)."""
+    """The fields of a thread beyond those of a channel (Discord: Channel resource > Thread Metadata)."""
 
     created_at: str
     archived_at: str  # when ``archived`` last changed
@@ -75,11 +73,7 @@ class Thread:
 
 @dataclass
 class Channel:
-    """A channel of a guild, a thread (``thread`` is set), or a DM (``guild_id`` is empty, ``recipients`` its users).
-
-    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining; ``settings``
-    what else Discord keeps of a channel and nothing here depends on, as JSON.
-    """
+    """A channel of a guild, a thread, or a DM."""
 
     id: str
     guild_id: str
@@ -101,7 +95,7 @@ class Channel:
 
     @property
     def private(self) -> bool:
-        """Is it a private thread?"""
+        """Whether it is a private thread."""
         return self.type == PRIVATE_THREAD
 
 
@@ -127,8 +121,6 @@ class Emoji:
 
 @dataclass
 class Invite:
-    """``max_age_s`` and ``max_uses`` are 0 for no limit."""
-
     code: str
     guild_id: str
     channel_id: str
@@ -142,7 +134,7 @@ class Invite:
 
 @dataclass
 class Webhook:
-    """An incoming webhook of a channel. ``application_id`` is that of the bot that made it."""
+    """An incoming webhook of a channel."""
 
     id: str
     token: str
@@ -156,7 +148,7 @@ class Webhook:
 
 @dataclass
 class GuildAuditEntry:
-    """One line of a guild's audit log. ``changes`` are ``{key, old_value?, new_value?}``."""
+    """One entry of a guild's audit log."""
 
     id: str
     user_id: str
@@ -169,11 +161,6 @@ class GuildAuditEntry:
 
 @dataclass
 class Guild:
-    """A guild. ``bans`` are user id to reason; ``available`` is False in an outage; ``settings`` as of a channel.
-
-    ``auto_moderation`` (rules), ``scheduled_events`` (by id) and ``pages`` (what it shows newcomers, by name) are JSON.
-    """
-
     id: str
     name: str
     owner_id: str
@@ -197,14 +184,6 @@ class Guild:
 
 @dataclass
 class Message:
-    """One message; ``guild_id`` is empty in a DM. ``only_for`` is the user who alone sees it (ephemeral); ``invoked``
-    is what it answers: ``{id, type, name, user_id}``; attachments are ``{id, filename, size, content_type,
-    description?}``; ``reactions`` are the emoji as REST writes it to the users who gave it; ``name`` and ``avatar`` are
-    what a webhook said instead of its own. ``mentions`` and ``mention_roles`` are the ids of whom it calls.
-    ``reply_to`` is a message of the same channel; ``reference`` points elsewhere, as JSON, and ``snapshots`` are what
-    a forward took along.
-    """
-
     id: str
     channel_id: str
     guild_id: str
@@ -237,10 +216,7 @@ class Message:
 
 @dataclass
 class Application:
-    """A bot's application. ``commands``: scope ("" for global, else the guild's id) to command id to stored command;
-    ``command_permissions``: guild id to command id (or the application's own) to its overwrites ``{id, type,
-    permission}``; ``emojis`` are its own, good in every guild; ``settings`` as in `Channel`.
-    """
+    """The application of a bot."""
 
     id: str
     name: str
@@ -256,7 +232,7 @@ class Application:
 
 
 class World:
-    """Everything that exists. ``url`` is where it is served; empty where it is not."""
+    """Everything that exists. ``url`` is where the sandbox is served, or empty."""
 
     def __init__(self, clock: Clock | None = None, *, last_id: int = 0, url: str = "") -> None:
         self.clock = SandboxClock(clock)
@@ -272,7 +248,7 @@ class World:
         self.messages: dict[str, dict[str, Message]] = {}  # channel id to message id to message, oldest first
 
     def new_id(self) -> str:
-        """A new snowflake: the clock's milliseconds, and never one twice, even when the clock steps back."""
+        """A new snowflake from the clock's milliseconds; unique even when the clock steps back."""
         self.last_id = max(snowflakes.smallest_at(self.clock.now()), self.last_id + 1)
         return str(self.last_id)
 
@@ -291,7 +267,7 @@ class World:
         return guild
 
     def add_channel(self, channel: Channel) -> Channel:
-        """A new channel or thread of a guild, or a DM."""
+        """Add a channel or thread of a guild, or a DM."""
         self.channels[channel.id] = channel
         if channel.guild_id:
             guild = self.guilds[channel.guild_id]
@@ -299,7 +275,7 @@ class World:
         return channel
 
     def remove_channel(self, channel: Channel) -> None:
-        """With its threads, messages, invites, webhooks and scheduled events."""
+        """Also removes its threads, messages, invites, webhooks and scheduled events."""
         if channel.guild_id:
             guild = self.guilds[channel.guild_id]
             for thread in [thread for thread in guild.threads.values() if thread.parent_id == channel.id]:
@@ -314,7 +290,7 @@ class World:
         self.webhooks = {key: webhook for key, webhook in self.webhooks.items() if webhook.channel_id != channel.id}
 
     def direct_channel(self, user_id: str, other_id: str) -> Channel:
-        """The DM of two users; it begins to exist when it is first asked for."""
+        """The DM of two users; created at the first call."""
         for channel in self.channels.values():
             if not channel.guild_id and set(channel.recipients) == {user_id, other_id}:
                 return channel
@@ -334,7 +310,7 @@ class World:
                 del messages[old]
 
     def remove_message(self, message: Message) -> None:
-        """What is gone already may go again."""
+        """Does nothing for a message that was removed before."""
         removed = self.messages.get(message.channel_id, {}).pop(message.id, None)
         channel = self.channels.get(message.channel_id)
         if removed is not None and channel is not None and channel.thread is not None and message.only_for is None:

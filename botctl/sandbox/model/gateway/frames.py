@@ -1,4 +1,4 @@
-"""Payloads of the gateway as text, and what is in those that clients send (Discord: Gateway Events)."""
+"""Encoding the gateway's payloads and validating those of clients (Discord: Gateway Events)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def encode(op: int, d: Any) -> str:
 
 
 def parse(raw: bytes) -> Json | None:
-    """The payload in ``raw``, or None when it is none."""
+    """The payload in ``raw``, or None when it is invalid."""
     try:
         payload = loads(raw)
     except (ValueError, RecursionError):
@@ -29,7 +29,7 @@ def bot_token(data: Json) -> str:
 
 
 def clamp_large_threshold(value: object) -> int:
-    """From so many members on, those who are offline are not in GUILD_CREATE (Discord: Gateway Events > Identify)."""
+    """In a larger guild, GUILD_CREATE leaves out offline members (Discord: Gateway Events > Identify)."""
     return min(max(value, SMALLEST_LARGE), _LARGEST_LARGE) if type(value) is int else SMALLEST_LARGE
 
 
@@ -45,7 +45,7 @@ def is_presence(data: object) -> bool:
 
 
 def parse_shard(value: object) -> tuple[int, int] | None:
-    """``[number, count]`` checked; (0, 1) when the client does not shard; None when it is wrong."""
+    """``(number, count)``; (0, 1) when the client does not shard, None when it is invalid."""
     if value is None:
         return 0, 1
     match value:

@@ -1,4 +1,4 @@
-"""Op 8 of the gateway: who is in a guild (Discord: Gateway Events > Request Guild Members). Pure."""
+"""Op 8 of the gateway (Discord: Gateway Events > Request Guild Members). Pure."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ _NONCE_MAX = 32  # bytes; a longer one is not echoed
 
 
 def wants_all(request: Json) -> bool:
-    """Are all members asked for?"""
     return request.get("user_ids") is None and not request.get("query")
 
 
 def echoed_nonce(request: Json) -> Json:
-    """The nonce as the answer has it, if it is one."""
+    """``{"nonce"}`` for the response, or empty when the nonce is invalid."""
     nonce = request.get("nonce")
     fits = isinstance(nonce, str) and len(nonce.encode(errors="replace")) <= _NONCE_MAX
     return {"nonce": nonce} if fits else {}
 
 
 def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Iterator[Json]:
-    """The data of each GUILD_MEMBERS_CHUNK, at least one; ``presences``: may the bot hear of them?"""
+    """The data of each GUILD_MEMBERS_CHUNK, at least one. ``presences``: the bot has the intent for them."""
     ids = _ids(request)
     members = guild.members
     members_found = (
@@ -48,7 +47,7 @@ def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Ite
 
 
 def _ids(request: Json) -> list[str] | None:
-    """``user_ids`` is one id or a list of them; None where it is not said."""
+    """``user_ids`` is one id or a list; None when it is absent."""
     user_ids = request.get("user_ids")
     if user_ids is None:
         return None

@@ -1,4 +1,4 @@
-"""The gateway's numbers: operations, intents and close codes (Discord: Gateway; Opcodes and Status Codes)."""
+"""The gateway's opcodes, intents and close codes (Discord: Gateway; Opcodes and Status Codes)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ DIRECT_INTENT_OF = {event: _DIRECT.get(intent, intent) for event, intent in INTE
 
 
 class CloseCode:
-    """Discord's close codes, with the words it sends."""
+    """Close codes with Discord's messages."""
 
     UNKNOWN_ERROR = (4000, "Unknown error.")
     UNKNOWN_OPCODE = (4001, "Unknown opcode.")
