@@ -1,4 +1,4 @@
-"""The audit log of a guild: what is written there, and who hears of it (Discord: Audit Logs resource)."""
+"""The audit log of a guild (Discord: Audit Logs resource)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AuditAction(IntEnum):
 
 
 def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
-    """Write ``entry`` down, and tell those who may view the log."""
+    """Add ``entry``, and dispatch it to bots that may view the log."""
     guild.audit_log.append(entry)
     del guild.audit_log[:-_KEPT]
     event = {**payloads.audit_entry(entry), "guild_id": guild.id}
@@ -71,7 +71,7 @@ def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
 
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:
-    """What differs, as ``changes`` of an entry; a key that one side lacks has no value there."""
+    """The ``changes`` of an entry; a key that one side lacks has no value there."""
     return [
         {"key": key}
         | ({"old_value": before[key]} if key in before else {})

@@ -1,4 +1,4 @@
-"""Changing who may use an application's commands in a guild; `model.commands.permissions` says what is changed."""
+"""Changing the command permissions of an application in a guild."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, items: list[Json], *, by: str) -> Json:
-    """Replace the overwrites of a command, as the person ``by`` may; raises 50035."""
+    """Replace the overwrites of a command, as the user ``by``. Raises 50035."""
     wanted = parse_overwrites(items)
     stored = app.command_permissions.setdefault(guild.id, {})
     before = {overwrite["id"]: overwrite for overwrite in stored.get(target_id, [])}

@@ -1,4 +1,4 @@
-"""Putting a person's act to the bot: the interaction is opened, and INTERACTION_CREATE sent."""
+"""Opening an interaction and dispatching INTERACTION_CREATE to the bot."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def dispatch_interaction(
     command_type: int = registration.SLASH,
     source: Message | None = None,
 ) -> Interaction:
-    """Open an interaction of type ``kind`` and tell the bot; raises Unreachable when it is not there, or not here.
+    """Open an interaction of type ``kind``. Raises Unreachable when the bot is away.
 
-    ``source`` is the message whose component was used, or on which the form was opened.
+    ``source`` is the message of the component or modal.
     """
     world, guild_id = sandbox.world, actor.guild.id if actor.guild else ""
     app = world.applications.get(application_id)
@@ -58,7 +58,7 @@ def dispatch_interaction(
 
 
 def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
-    """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
+    """Whether the bot has a session that is connected, or lost so recently that it can still respond."""
     now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.interactions.limits.response_s
     return any(
         session.application_id == app.id
@@ -101,7 +101,6 @@ def _payload(world: World, actor: ActingUser, app: Application, interaction: Int
 
 
 def _dm_fields(world: World, actor: ActingUser, app: Application) -> Json:
-    """What an interaction in a DM has: the user, and no guild."""
     return {
         "channel": payloads.direct_channel(actor.channel, world, viewer=app.id),
         "user": payloads.user(actor.user),

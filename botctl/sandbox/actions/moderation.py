@@ -1,6 +1,6 @@
-"""What moderators do to a guild's members and roles, whoever does it: the world changes, and the bots hear of it.
+"""Changes to a guild's members, roles and overwrites, by bots and people alike.
 
-Who may do it is the caller's question, and so is the audit log.
+The caller checks permissions and writes the audit log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TIMEOUT_MAX = timedelta(days=28)  # Discord: Modify Guild Member
 
 
 def remove_member(sandbox: Sandbox, guild: Guild, member: Member) -> None:
-    """``member`` is no longer in the guild. With a bot goes the role that was made for it."""
+    """Remove ``member`` from the guild; for a bot, also its managed role."""
     del guild.members[member.user_id]
     for thread in guild.threads.values():
         thread.thread_members.pop(member.user_id, None)
@@ -34,14 +34,14 @@ def remove_member(sandbox: Sandbox, guild: Guild, member: Member) -> None:
 
 
 def add_bot(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
-    """A bot was added to the guild; the other bots hear of a new member."""
+    """Add a bot to the guild; the other bots receive a new member."""
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(bot, sandbox.world), "guild_id": guild.id}, guild.id)
     guild.members[bot.user_id] = bot
     sandbox.emit_guild_create(guild, bot.user_id)
 
 
 def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete_s: int = 0) -> None:
-    """``user_id`` may not be here any more, and what it said in the last ``delete_s`` seconds is deleted."""
+    """Ban ``user_id``, and delete its messages of the last ``delete_s`` seconds."""
     world = sandbox.world
     guild.bans[user_id] = reason
     event = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
@@ -61,7 +61,7 @@ def unban(sandbox: Sandbox, guild: Guild, user_id: str) -> None:
 
 
 def delete_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
-    """The role goes, and with it what its members and the channels had of it."""
+    """Delete the role, and remove it from members and channel overwrites."""
     del guild.roles[role.id]
     for member in guild.members.values():
         if role.id in member.roles:
@@ -80,7 +80,7 @@ def emit_role_update(sandbox: Sandbox, guild: Guild, role: Role) -> None:
 
 
 def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwrite]) -> None:
-    """Put ``wanted`` in place; bots that see the channel only now are told of its threads."""
+    """Replace the overwrites; a bot that now sees the channel receives its threads."""
     world = sandbox.world
     guild = world.guilds[channel.guild_id]
     bots = [guild.members[application_id] for application_id in world.applications if application_id in guild.members]
@@ -97,8 +97,9 @@ def emit_channel_update(sandbox: Sandbox, channel: Channel) -> None:
 
 
 def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
-    """Whom a prune takes: people who neither came nor said or used anything in the last ``days``, and who have no role
-    but those of ``roles``. Discord goes by when somebody was last seen; here, by what is left of what they did.
+    """The members that a prune removes: no role but ``roles``, and no activity in the last ``days``.
+
+    Discord goes by the last time a member was online; the sandbox by joining, messages and interactions.
     """
     since = discord_time(world.clock.now() - timedelta(days=days))
     seen = {guild.owner_id} | {
@@ -120,7 +121,7 @@ def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str]
 
 
 def parse_timeout_end(text: str, now: datetime) -> str | None:
-    """The end of a timeout as Discord writes it; None when it is no time, or further off than Discord allows."""
+    """The end of a timeout as Discord writes it; None when it is invalid or too far ahead."""
     try:
         end = datetime.fromisoformat(text)
     except ValueError:
@@ -140,7 +141,7 @@ def _delete_messages_since(sandbox: Sandbox, guild: Guild, user_id: str, since: 
 
 
 def delete_messages(sandbox: Sandbox, channel: Channel, messages: list[Message]) -> None:
-    """Delete messages of one channel: as one event, where there are several."""
+    """Delete messages of one channel; several are one event."""
     for message in messages:
         sandbox.world.remove_message(message)
     if len(messages) == 1:

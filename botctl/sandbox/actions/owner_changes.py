@@ -1,6 +1,6 @@
-"""What the owner of a guild does in it while bots look on: roles, overwrites, kicks, bans, timeouts, commands.
+"""Changes that a guild's owner makes: roles, overwrites, kicks, bans, timeouts, command permissions.
 
-Each is one of `world_changes.CHANGES`. ``guild`` is the first one where it is not named.
+Each is one of `world_changes.CHANGES`. Without ``guild`` the first guild is used.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ Json = dict[str, Any]
 
 
 def edit_role(sandbox: Sandbox, body: Json) -> Json:
-    """``{"role", "name"?, "permissions"?, "allow": [permissions]?, "deny": [permissions]?, "guild"?}``: what the role
-    may is set, or changed by what ``allow`` and ``deny`` name.
+    """``{"role", "name"?, "permissions"?, "allow": [permissions]?, "deny": [permissions]?, "guild"?}``.
+
+    ``permissions`` replaces the role's permissions; ``allow`` and ``deny`` change them.
     """
     guild = lookup.guild(sandbox.world, body.get("guild"))
     role = lookup.role(guild, str(body["role"]))
@@ -35,8 +36,9 @@ def edit_role(sandbox: Sandbox, body: Json) -> Json:
 
 
 def set_overwrite(sandbox: Sandbox, body: Json) -> Json:
-    """``{"channel", "role" or "member", "allow": [permissions]?, "deny": [permissions]?, "guild"?}``: what the channel
-    allows and denies them; with neither, nothing any more.
+    """``{"channel", "role" or "member", "allow": [permissions]?, "deny": [permissions]?, "guild"?}``.
+
+    With neither ``allow`` nor ``deny`` the overwrite is removed.
     """
     guild = lookup.guild(sandbox.world, body.get("guild"))
     channel = lookup.channel(guild, str(body["channel"]))
@@ -50,7 +52,7 @@ def set_overwrite(sandbox: Sandbox, body: Json) -> Json:
 
 
 def remove_member(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "kicked"?, "reason"?, "guild"?}``: the member leaves, or the owner kicks it."""
+    """``{"member", "kicked"?, "reason"?, "guild"?}``: the member leaves, or the owner kicks them."""
     guild, member = _member(sandbox, body)
     moderation.remove_member(sandbox, guild, member)
     if body.get("kicked"):
@@ -59,7 +61,7 @@ def remove_member(sandbox: Sandbox, body: Json) -> Json:
 
 
 def ban(sandbox: Sandbox, body: Json) -> Json:
-    """``{"user", "reason"?, "delete_s"?, "guild"?}``: by the owner."""
+    """``{"user", "reason"?, "delete_s"?, "guild"?}``."""
     guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.ban(sandbox, guild, user.id, body.get("reason"), int(body.get("delete_s") or 0))
     _record(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=body.get("reason"))
@@ -67,7 +69,7 @@ def ban(sandbox: Sandbox, body: Json) -> Json:
 
 
 def unban(sandbox: Sandbox, body: Json) -> Json:
-    """``{"user", "guild"?}``: by the owner."""
+    """``{"user", "guild"?}``."""
     guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.unban(sandbox, guild, user.id)
     _record(sandbox, guild, AuditAction.MEMBER_BAN_REMOVE, user.id)
@@ -75,7 +77,7 @@ def unban(sandbox: Sandbox, body: Json) -> Json:
 
 
 def timeout(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "seconds", "guild"?}``: by the owner; 0 ends it."""
+    """``{"member", "seconds", "guild"?}``; 0 ends it."""
     guild, member = _member(sandbox, body)
     before, seconds = payloads.partial_member(member), float(body["seconds"])
     end = sandbox.clock.now() + timedelta(seconds=seconds)
@@ -87,9 +89,9 @@ def timeout(sandbox: Sandbox, body: Json) -> Json:
 
 
 def set_command_permissions(sandbox: Sandbox, body: Json) -> Json:
-    """``{"command"?, "roles"?, "members"?, "channels"?: {name: may it?}, "bot"?, "guild"?}``: who may use a command of
-    the bot, or all of them, as the owner says in the guild's settings. The role "everyone" and the channel "all" stand
-    for all.
+    """``{"command"?, "roles"?, "members"?, "channels"?: {name: allowed}, "bot"?, "guild"?}``.
+
+    Without ``command`` they apply to the whole application. The role "everyone" and the channel "all" mean all.
     """
     world, guild = sandbox.world, lookup.guild(sandbox.world, body.get("guild"))
     app = find_application(sandbox, body.get("bot"))
@@ -114,7 +116,6 @@ def _member(sandbox: Sandbox, body: Json) -> tuple[Guild, Member]:
 
 
 def _bits(body: Json, name: str) -> int:
-    """The permissions that the list ``name`` names."""
     return permission_bits.bits(*(str(permission) for permission in body.get(name) or []))
 
 
@@ -127,7 +128,7 @@ def _channel_id(guild: Guild, name: str) -> str:
 
 
 def find_application(sandbox: Sandbox, name: str | None) -> Application:
-    """The one whose bot is called ``name``; the first one for None."""
+    """The application of the bot ``name``; the first one for None."""
     applications = sandbox.world.applications
     if name is None:
         return next(iter(applications.values()))
@@ -154,7 +155,6 @@ def _record(
     changes: list[Json] | None = None,
     reason: str | None = None,
 ) -> None:
-    """Write down what the owner did."""
     entry_id = sandbox.world.new_id()
     audit_log.record(
         sandbox, guild, GuildAuditEntry(entry_id, guild.owner_id, action, target_id, changes or [], reason)

@@ -1,4 +1,4 @@
-"""Saying something in a channel, for bots and people alike: what it takes, and what comes of it."""
+"""Creating, editing and deleting messages, for bots and people alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REPLYABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
 
 
 def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -> list[str]:
-    """The permissions that it takes to say ``made`` in ``channel``; raises 50008 where nobody can say anything."""
+    """The permissions for sending ``draft`` in ``channel``. Raises 50008 where messages are impossible."""
     if channel.type in _WITHOUT_MESSAGES:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
@@ -35,7 +35,7 @@ def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -
 
 
 def check_reply(world: World, channel: Channel, message_id: str, granted: int) -> Message | None:
-    """The message that is answered, None when there is none; raises 160002, and 50035 for one that takes no answer."""
+    """The message to reply to, or None. Raises 160002, and 50035 for a message that takes no reply."""
     if not granted & permission_bits.HISTORY:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     message = world.message(channel.id, message_id)
@@ -52,9 +52,9 @@ def invalid_reference(code: str, words: str) -> ApiError:
 
 
 def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, granted: int, **fields: Any) -> Message:
-    """A new message. An archived thread wakes (raises 160005 for a locked one), and who speaks in it is in it.
+    """Create a message. An archived thread is unarchived (160005 for a locked one), and the author joins it.
 
-    ``may`` are the author's permissions there; ``more``: further fields of `Message`.
+    ``granted`` are the author's permissions there; ``fields``: more fields of `Message`.
     """
     threads.unarchive(sandbox, channel, granted=granted)
     sandbox.store_uploads(draft)
@@ -69,7 +69,7 @@ def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, gr
 
 
 def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> Message:
-    """Change a message; raises 50083 in an archived thread, and 160005 in a locked one. ``may`` as in `post`."""
+    """Change a message. Raises 50083 in an archived thread, 160005 in a locked one. ``granted`` as in `post`."""
     channel = sandbox.world.channels[message.channel_id]
     threads.check_not_archived(channel)
     threads.check_unlocked(channel, granted=granted)
@@ -78,9 +78,9 @@ def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> M
 
 
 def delete(sandbox: Sandbox, message: Message, *, granted: int) -> None:
-    """Delete a message; raises 50021 for one of Discord's own, and 160005 in a locked thread that is archived.
+    """Delete a message. Raises 50021 for a system message, 160005 in a locked archived thread.
 
-    Discord: Threads > Locked Threads; Active & Archived Threads. ``may`` as in `post`.
+    Discord: Threads > Locked Threads; Active & Archived Threads. ``granted`` as in `post`.
     """
     channel = sandbox.world.channels[message.channel_id]
     if channel.thread is not None and channel.thread.archived:
@@ -92,7 +92,7 @@ def delete(sandbox: Sandbox, message: Message, *, granted: int) -> None:
 
 
 def start_typing(sandbox: Sandbox, channel: Channel, user_id: str) -> None:
-    """Tell that somebody writes (Discord: Gateway Events > Typing Start)."""
+    """Discord: Gateway Events > Typing Start."""
     world = sandbox.world
     event: Json = {"channel_id": channel.id, "user_id": user_id, "timestamp": int(world.clock.now().timestamp())}
     if channel.guild_id:

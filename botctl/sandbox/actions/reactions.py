@@ -22,9 +22,9 @@ _JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0
 
 
 def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
-    """The emoji ``said`` (``👍`` or ``name:id``) as messages have it.
+    """The emoji ``text`` (``👍`` or ``name:id``) as messages store it.
 
-    Raises 10014, also for one of another guild that is not allowed there.
+    Raises 10014, also for an emoji of another guild that is not allowed here.
     """
     name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
@@ -38,7 +38,7 @@ def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
 
 
 def is_emoji(text: str) -> bool:
-    """Is this one of Unicode's emoji? Somewhat wider: any pictorial symbol is."""
+    """Whether this is a Unicode emoji; other pictorial symbols count too."""
     if not 0 < len(text) <= _EMOJI_LENGTH:
         return False
     base = [character for character in text if ord(character) not in _JOINING]
@@ -51,7 +51,7 @@ def is_emoji(text: str) -> bool:
 
 
 def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted: int) -> None:
-    """Give a reaction; raises 50013, 30010, 50083. ``may``: the giver's permissions there."""
+    """Add a reaction. Raises 50013, 30010, 50083. ``granted``: the user's permissions there."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if not granted & permission_bits.HISTORY or not (
         emoji in message.reactions or granted & permission_bits.BITS["ADD_REACTIONS"]
@@ -73,7 +73,7 @@ def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted
 
 
 def remove(sandbox: Sandbox, message: Message, user_id: str, emoji: str) -> None:
-    """Take a reaction back; raises 10014 for an emoji that nobody gave."""
+    """Remove a reaction. Raises 10014 for an emoji without reactions."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     givers = message.reactions.get(emoji)
     if givers is None:
@@ -87,7 +87,7 @@ def remove(sandbox: Sandbox, message: Message, user_id: str, emoji: str) -> None
 
 
 def clear(sandbox: Sandbox, message: Message, emoji: str | None = None) -> None:
-    """Take all reactions away, or all of one emoji."""
+    """Remove all reactions, or all of one emoji."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if emoji is None:
         message.reactions.clear()

@@ -1,4 +1,4 @@
-"""Threads: how one begins, falls asleep and wakes, and who is in it (Discord: Threads)."""
+"""Threads: creation, archiving and membership (Discord: Threads)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _THREAD_CREATED, _STARTER = 18, 21  # Discord: Message resource > Message Types
 
 
 def thread_types(parent: Channel) -> tuple[int, ...]:
-    """The types of threads that ``parent`` can have; raises 50024 when it can have none."""
+    """The types of threads that ``parent`` allows. Raises 50024 when there are none."""
     if parent.type not in _THREAD_TYPES:
         raise wrong_channel()
     return _THREAD_TYPES[parent.type]
 
 
 def parse_form(body: Json) -> tuple[str, dict[str, Any]]:
-    """The name in the body of a new thread, and the fields that it sets of a channel and of its `Thread`."""
+    """The name of a new thread, and the other arguments of `create`."""
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100)
     minutes = errors.choice((), body, "auto_archive_duration", ARCHIVE_MINUTES)
@@ -55,7 +55,7 @@ def create(
     invitable: bool,
     source: Message | None = None,
 ) -> Channel:
-    """A new thread, with its owner in it. One that begins at a message has that message's id."""
+    """A new thread with its owner as a member. A thread of a message has that message's id."""
     world = sandbox.world
     now = world.timestamp()
     state = Thread(created_at=now, archived_at=now, invitable=invitable, auto_archive_minutes=minutes)
@@ -89,26 +89,26 @@ def payload(thread: Channel, *, viewer: str = "") -> Json:
 
 
 def thread_state(thread: Channel) -> Thread:
-    """What a thread has beyond a channel; raises 50024 for a channel that is none."""
+    """Raises 50024 for a channel that is no thread."""
     if thread.thread is None:
         raise wrong_channel()
     return thread.thread
 
 
 def check_not_archived(channel: Channel) -> None:
-    """Raises 50083 for an archived thread."""
+    """Raises 50083."""
     if channel.thread is not None and channel.thread.archived:
         raise ApiError(400, 50083, "Thread is archived")
 
 
 def check_unlocked(channel: Channel, *, granted: int) -> None:
-    """Raises 160005 for a locked thread, unless ``may`` manages threads."""
+    """Raises 160005 for a locked thread, unless ``granted`` has MANAGE_THREADS."""
     if channel.thread is not None and channel.thread.locked and not granted & permission_bits.BITS["MANAGE_THREADS"]:
         raise ApiError(400, 160005, "Thread is locked")
 
 
 def unarchive(sandbox: Sandbox, channel: Channel, *, granted: int) -> None:
-    """Have an archived thread take messages again; raises 160005 for a locked one unless ``may`` manages threads."""
+    """Unarchive the thread if necessary. Raises 160005 as `check_unlocked` does."""
     check_unlocked(channel, granted=granted)
     if channel.thread is not None and channel.thread.archived:
         set_archived(sandbox, channel, channel.thread, archived=False)
@@ -116,7 +116,7 @@ def unarchive(sandbox: Sandbox, channel: Channel, *, granted: int) -> None:
 
 
 def set_archived(sandbox: Sandbox, thread: Channel, state: Thread, *, archived: bool) -> None:
-    """Put it to sleep, or wake it; who does it tells of it by `emit_update`."""
+    """Archive or unarchive; the caller dispatches it with `emit_update`."""
     state.archived, state.archived_at = archived, sandbox.world.timestamp()
     if not archived:
         schedule_archiving(sandbox, thread)
@@ -135,7 +135,7 @@ def delete(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def join(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
-    """Who is in it already stays as they are."""
+    """Does nothing for a member."""
     if user_id not in thread.thread_members:
         was_there = thread.private and not _can_see(sandbox, user_id, thread)
         thread.thread_members[user_id] = sandbox.world.timestamp()
@@ -153,7 +153,7 @@ def leave(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
 
 
 def emit_list_sync(sandbox: Sandbox, application_id: str, parent: Channel) -> None:
-    """Tell a bot that begins to see ``parent`` of the threads that are awake there."""
+    """Dispatch the active threads of ``parent`` to a bot that can now see it."""
     guild = sandbox.world.guilds[parent.guild_id]
     threads = [thread for thread in active_threads(sandbox, application_id, guild.id) if thread.parent_id == parent.id]
     if threads:
@@ -167,7 +167,7 @@ def emit_list_sync(sandbox: Sandbox, application_id: str, parent: Channel) -> No
 
 
 def active_threads(sandbox: Sandbox, application_id: str, guild_id: str) -> list[Channel]:
-    """The threads of a guild that are not archived and that a bot sees, newest first."""
+    """The guild's active threads that a bot sees, newest first."""
     guild = sandbox.world.guilds[guild_id]
     active = [thread for thread in guild.threads.values() if thread.thread and not thread.thread.archived]
     return [thread for thread in reversed(active) if _can_see(sandbox, application_id, thread)]
@@ -178,7 +178,7 @@ def memberships(threads: list[Channel], user_id: str) -> list[Json]:
 
 
 def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
-    """Archive it once it was silent for as long as it says."""
+    """Archive the thread after its period without messages."""
     if (earlier := sandbox.thread_timers.pop(thread.id, None)) is not None:
         earlier.cancel()
     sandbox.thread_timers[thread.id] = sandbox.clock.call_later(
@@ -187,7 +187,7 @@ def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def schedule_all(sandbox: Sandbox) -> None:
-    """`schedule_archiving` the threads of a world that was just loaded."""
+    """Call `schedule_archiving` for the threads of a loaded world."""
     for guild in sandbox.world.guilds.values():
         for thread in guild.threads.values():
             if thread.thread and not thread.thread.archived:
@@ -207,7 +207,7 @@ def _archive_if_silent(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
-    """Seconds until it has been silent for long enough."""
+    """Seconds until the thread is archived."""
     state = thread_state(thread)
     last_message_s = snowflakes.created_s(thread.last_message_id or thread.id)
     unarchived_s = datetime.fromisoformat(state.archived_at).timestamp()
@@ -216,7 +216,7 @@ def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
 
 
 def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
-    """The message shows its thread, and the thread begins with what points to the message."""
+    """Mark the source message, and start the thread with a reference to it."""
     source.flags |= payloads.HAS_THREAD
     sandbox.emit_message_update(source)
     reference = {
@@ -231,7 +231,7 @@ def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
 
 
 def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kind: int, **fields: Any) -> None:
-    """A message that Discord itself writes for ``author_id``."""
+    """A message that Discord writes in the name of ``author_id``."""
     world = sandbox.world
     given = {"id": world.new_id(), "timestamp": world.timestamp(), **fields}
     message = Message(channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, type=kind, **given)
@@ -240,7 +240,7 @@ def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kin
 
 
 def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, changes: Json) -> None:
-    """Of its own membership every bot hears; of others' only with the intent for members."""
+    """A bot receives its own membership always, others' only with the intent for members."""
     count = min(len(thread.thread_members), 50)
     event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **changes}
     for application_id in sandbox.world.applications:

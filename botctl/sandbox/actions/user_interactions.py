@@ -1,7 +1,7 @@
-"""What a person does becomes an interaction, as Discord's client sends it: commands, clicks, forms, typing.
+"""A user's commands, clicks, modals and autocompletes become interactions, as Discord's client sends them.
 
-Each act checks first what the client would check (raises `options.Wrong`, a sentence for the person), then opens an
-interaction and tells the bot. What does not exist at all is a UsageError; a bot that is not there is Unreachable.
+Each function first checks what the client checks (ClientRejected, a sentence for the user), then dispatches the
+interaction. UsageError: something does not exist. Unreachable: the bot is not connected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COMMAND_TYPES = {
 def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
     """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?, "folder"?}``.
 
-    ``folder`` is where the person stands: an attachment option is a path, which may be relative to it.
+    ``folder`` is the base of relative paths in attachment options.
     """
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
@@ -66,7 +66,7 @@ def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
 
 
 def autocomplete(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction | list[Json]:
-    """What is offered for the option ``focused`` while it says ``value``: choices at once, or an open question."""
+    """The choices for the option ``focused`` with the text ``value``, or an open interaction for them."""
     command, words = _find_slash_command(sandbox, actor, str(body.get("name") or ""), body)
     path, wanted = options.resolve_subcommand(command, words, actor.user.locale)
     focused, value = str(body.get("focused")), str(body.get("value") or "")
@@ -112,7 +112,7 @@ def click(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
 
 
 def submit_modal(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
-    """Send the form before the person: ``{"modal": id or None, "fields": {custom id or label: value}}``."""
+    """Submit the user's open modal: ``{"modal": id or None, "fields": {custom id or label: value}}``."""
     form = sandbox.modals.get(actor.user.id)
     wanted = body.get("modal")
     if form is None or form.modal is None or (wanted and wanted != form.id):
@@ -139,10 +139,7 @@ def _find_slash_command(sandbox: Sandbox, actor: ActingUser, name: str, body: Js
 
 
 def _find_command(sandbox: Sandbox, actor: ActingUser, kind: int, name: str) -> Json:
-    """The command as the person sees it: the guild's own before the global one. What they may not use is not there.
-
-    ``name@bot`` is the one of that bot.
-    """
+    """The command that the user sees; the guild's own comes before the global one. ``name@bot`` selects a bot."""
     world, reason = sandbox.world, ""
     known = [(app, command) for app, command in visibility.list_commands(world, actor) if command["type"] == kind]
     for app, command in known:
@@ -180,7 +177,7 @@ def _resolve_target(sandbox: Sandbox, actor: ActingUser, kind: int, wanted: str 
 
 
 def _find_message(world: World, actor: ActingUser, message_id: str | None) -> Message:
-    """The message with that id, or the newest one, that the person sees in the channel."""
+    """The message with that id, or the newest one, that the user sees."""
     visible = [
         message
         for message in world.messages.get(actor.channel.id, {}).values()
@@ -202,7 +199,7 @@ def _find_clickable_message(world: World, actor: ActingUser, message_id: str | N
 
 
 def _owning_application(world: World, message: Message) -> str:
-    """The application whose components these are: its bot said it, or a webhook of its."""
+    """The application that receives the components: the author, or that of the webhook."""
     hook = world.webhooks.get(message.webhook_id or "")
     return (hook.application_id if hook else None) or message.author_id
 
@@ -223,7 +220,7 @@ def _resolve_values(select: Json, values: list[str], resolved: Resolved) -> list
 
 
 def _by_custom_id(fields: list[Json], given: Json) -> dict[str, Any]:
-    """``said`` by custom id; what was left out keeps the value the form came with. Raises Wrong and UsageError."""
+    """``given`` by custom id, with the modal's own values as defaults. Raises ClientRejected and UsageError."""
     values: dict[str, Any] = {field["custom_id"]: field.get("value") for field in fields}
     for key, value in given.items():
         values[_field_id(fields, key)] = value
@@ -233,7 +230,7 @@ def _by_custom_id(fields: list[Json], given: Json) -> dict[str, Any]:
 
 
 def _field_id(fields: list[Json], key: str) -> str:
-    """The custom id of the field that ``key`` names by custom id or label."""
+    """The custom id of the field with the custom id or label ``key``."""
     for field in fields:
         if key.casefold() in (field["custom_id"].casefold(), field["label"].casefold()):
             return str(field["custom_id"])
@@ -255,7 +252,7 @@ def _check_field(field: Json, value: Any) -> None:
 
 
 def _submitted_row(component: Json, values: dict[str, Any], resolved: Resolved) -> Json:
-    """A form's row or label as the submission carries it."""
+    """A row or label of a modal, as the submission contains it."""
     payload: Json = {"type": component["type"], "id": component.get("id", 0)}
     if "component" in component:
         return {**payload, "component": _submitted_field(component["component"], values, resolved)}
@@ -276,7 +273,7 @@ def _submitted_field(field: Json, values: dict[str, Any], resolved: Resolved) ->
 
 
 def _read_files(sandbox: Sandbox, actor: ActingUser, resolved: Resolved, folder: Path) -> None:
-    """Take up the local files that attachment options name by path."""
+    """Read the local files of attachment options."""
     for attachment_id, path in resolved.files.items():
         try:
             data = (folder / Path(path).expanduser()).read_bytes()

@@ -1,6 +1,6 @@
-"""What people do in a channel besides using commands: they speak, answer, change and delete what they said, react.
+"""What users do in a channel without commands: send, edit and delete messages, react, type.
 
-Discord's client would not let them do what they may not: that is a `options.Wrong`, a sentence for the person.
+ClientRejected: Discord's client would not allow it; the text is a sentence for the user.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BYPASS_SLOWMODE = permission_bits.bits("BYPASS_SLOWMODE")
 
 
 def send(sandbox: Sandbox, actor: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
-    """Say ``text``, in answer to the message ``reply_to`` if given."""
+    """Send ``text``, as a reply to the message ``reply_to`` if given."""
     granted = _check_may_send(sandbox, actor)
     draft = drafts.parse_body({"content": text}, [], sandbox.world)
     fields: Json = {}
@@ -39,7 +39,7 @@ def send(sandbox: Sandbox, actor: ActingUser, text: str, *, reply_to: str | None
 
 
 def edit(sandbox: Sandbox, actor: ActingUser, text: str, message_id: str | None = None) -> Message:
-    """Change an own message: the newest one, or ``message_id``."""
+    """Edit the user's newest message, or ``message_id``."""
     message = find_message(sandbox, actor, message_id, own=True)
     if message.author_id != actor.user.id:
         raise ClientRejected(f"{actor.user.name} can change only what they said themselves.")
@@ -48,7 +48,7 @@ def edit(sandbox: Sandbox, actor: ActingUser, text: str, message_id: str | None 
 
 
 def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -> Message:
-    """Delete an own message, or, who manages messages, anybody's; what only they see is dismissed."""
+    """Delete a message; an ephemeral one is dismissed. For others' messages MANAGE_MESSAGES is needed."""
     message = find_message(sandbox, actor, message_id, own=True)
     others = message.author_id != actor.user.id and message.only_for is None
     if others and (
@@ -68,7 +68,7 @@ def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -
 def react(
     sandbox: Sandbox, actor: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
 ) -> Message:
-    """Give the newest message, or ``message_id``, a reaction; with ``remove`` take it back."""
+    """Add a reaction to the newest message, or ``message_id``; with ``remove`` take it back."""
     message, granted = find_message(sandbox, actor, message_id), actor.permissions(sandbox.world)
     _check_timeout(sandbox, actor)
 
@@ -89,7 +89,7 @@ def start_typing(sandbox: Sandbox, actor: ActingUser) -> None:
 
 
 def find_message(sandbox: Sandbox, actor: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
-    """The message with that id, or the newest one (an ``own`` one) that the person sees in the channel."""
+    """The message with that id, or the newest one (with ``own``: the user's) that the user sees."""
     messages = (
         sandbox.world.messages.get(actor.channel.id, {}).values()
         if actor.permissions(sandbox.world) & permission_bits.VIEW
@@ -105,7 +105,7 @@ def find_message(sandbox: Sandbox, actor: ActingUser, message_id: str | None, *,
 
 
 def _check_may_send(sandbox: Sandbox, actor: ActingUser) -> int:
-    """The person's permissions in the channel, where they may speak now."""
+    """The user's permissions in the channel. Raises ClientRejected when they may not send now."""
     world, channel = sandbox.world, actor.channel
     if actor.guild is None:
         _check_reachable(sandbox, actor)
@@ -138,7 +138,6 @@ def _check_reachable(sandbox: Sandbox, actor: ActingUser) -> None:
 
 
 def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
-    """In slow mode one message may follow another only so much later."""
     messages = sandbox.world.messages.get(actor.channel.id, {}).values()
     last = next((message for message in reversed(messages) if message.author_id == actor.user.id), None)
     if last is None:
@@ -152,7 +151,7 @@ def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
 
 
 def _as_client_rejection(act: Callable[[], T]) -> T:
-    """What Discord would refuse, the client says in words."""
+    """Turn an API error into a sentence of the client."""
     try:
         return act()
     except ApiError as refusal:

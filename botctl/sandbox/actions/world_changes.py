@@ -1,4 +1,4 @@
-"""Changing who and what there is in the world while bots look on: members, roles, guilds."""
+"""Changes to the world that dispatch events: members, roles, channels, guilds and settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 def add_member(sandbox: Sandbox, body: Json) -> Json:
-    """``{"name", "roles": [names], "nick"?, "locale"?, "id"?, "guild"?}``: a new person, who joins the guild."""
+    """``{"name", "roles": [names], "nick"?, "locale"?, "id"?, "guild"?}``: a new user who joins the guild."""
     world = sandbox.world
     guild = lookup.guild(world, body.get("guild"))
     name = str(body.get("name") or "")
@@ -55,7 +55,7 @@ def add_channel(sandbox: Sandbox, body: Json) -> Json:
 
 
 def add_guild(sandbox: Sandbox, body: Json) -> Json:
-    """``{"name", "members": [names of people who exist]?, "id"?}``: a guild with one channel, which every bot joins."""
+    """``{"name", "members": [names of users]?, "id"?}``: a guild with one channel, which every bot joins."""
     world = sandbox.world
     people = [lookup.user(sandbox.world, str(name)) for name in body.get("members") or []]
     guild_id = _requested_id(sandbox, body)
@@ -77,7 +77,7 @@ def add_guild(sandbox: Sandbox, body: Json) -> Json:
 
 
 def close_dms(sandbox: Sandbox, body: Json) -> Json:
-    """``{"member", "closed"?, "guild"?}``: nobody can write to this person any more, until ``closed`` is false."""
+    """``{"member", "closed"?, "guild"?}``: the user takes no DMs until ``closed`` is false."""
     guild = lookup.guild(sandbox.world, body.get("guild"))
     user = sandbox.world.users[lookup.member(sandbox.world, guild, str(body["member"])).user_id]
     user.closed_dms = bool(body.get("closed", True))
@@ -104,7 +104,7 @@ def remove_role(sandbox: Sandbox, body: Json) -> Json:
 
 
 def set_locale(sandbox: Sandbox, body: Json) -> Json:
-    """``{"user", "locale"}``: the language of a person's client, or ``{"guild", "locale"}``: that of a guild."""
+    """``{"user", "locale"}`` for the user's client, or ``{"guild", "locale"}``."""
     locale = str(body["locale"])
     if locale not in LOCALES:
         raise UsageError(f"“{locale}” is no language of Discord.", hint=f"Languages: {', '.join(sorted(LOCALES))}.")
@@ -121,7 +121,7 @@ def set_locale(sandbox: Sandbox, body: Json) -> Json:
 
 
 def set_redirects(sandbox: Sandbox, body: Json) -> Json:
-    """``{"uris", "bot"?}``: where OAuth2 may send people back to; with none, anywhere on this machine."""
+    """``{"uris", "bot"?}``: where OAuth2 may redirect to; with none, anywhere on this machine."""
     app = owner.find_application(sandbox, body.get("bot"))
     app.settings["redirect_uris"] = [str(uri) for uri in body["uris"]]
     sandbox.changed()
@@ -139,7 +139,7 @@ CHANGES: dict[str, Callable[[Sandbox, Json], Json]] = {
 
 
 def apply(sandbox: Sandbox, name: str, body: Any) -> Json:
-    """Do the change called ``name``; raises UsageError when it is none, or said wrongly."""
+    """Make the change ``name``. Raises UsageError when it is unknown or ``body`` is invalid."""
     change = CHANGES.get(name)
     if change is None:
         raise UsageError(f"There is no change “{name}”.", hint=f"Changes: {', '.join(CHANGES)}.")
@@ -151,7 +151,6 @@ def apply(sandbox: Sandbox, name: str, body: Any) -> Json:
 
 
 def _requested_id(sandbox: Sandbox, body: Json) -> str:
-    """The id that was asked for, or a new one."""
     wanted = body.get("id")
     return sandbox.world.new_id() if wanted is None else str(int(wanted))
 

@@ -1,4 +1,4 @@
-"""Who acts in the sandbox, and where."""
+"""The user who acts in the sandbox, and the place where they act."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ActingUser:
-    """Who acts, and where; in a DM there is no guild and no member."""
+    """A user in a channel; in a DM there is no guild and no member."""
 
     user: User
     channel: Channel
@@ -26,14 +26,13 @@ class ActingUser:
         return f"in #{self.channel.name}" if self.guild else "in this DM"
 
     def permissions(self, world: World) -> int:
-        """The actor's permissions in the channel."""
         if self.guild is None or self.member is None:
             return permission_bits.DIRECT
         return permissions.compute(world, self.guild, self.member, self.channel)
 
 
 def find_actor(world: World, body: Json) -> ActingUser:
-    """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm`` in a DM with that user."""
+    """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm``, in a DM with that user."""
     guild = lookup.guild(world, body.get("guild"))
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):

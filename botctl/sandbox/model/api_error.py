@@ -1,4 +1,4 @@
-"""How Discord says no: an HTTP status and ``{code, message, errors?}`` (Discord: Reference > Error Messages)."""
+"""Discord's error responses: an HTTP status and ``{code, message, errors?}`` (Discord: Reference > Error Messages)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class ApiError(Exception):
-    """A request that Discord refuses. ``errors`` is the nested tree of a 50035, or empty."""
+    """An error response. ``errors`` is the tree of a 50035, or empty."""
 
     headers: Mapping[str, str] = {}
 
@@ -27,7 +27,7 @@ class ApiError(Exception):
 
 
 class RateLimited(ApiError):
-    """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers`` are those of the bucket, if any."""
+    """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers`` are those of the bucket."""
 
     def __init__(
         self, retry_after_s: float, scope: Literal["user", "global", "shared"], headers: Mapping[str, str]
@@ -49,7 +49,7 @@ class RateLimited(ApiError):
 
 
 def not_found() -> ApiError:
-    """There is no such route."""
+    """No route matches."""
     return ApiError(404, 0, "404: Not Found")
 
 
@@ -82,7 +82,7 @@ def too_large() -> ApiError:
 
 
 def unknown(resource: str) -> ApiError:
-    """``what`` does not exist, with Discord's own code for it."""
+    """``resource`` does not exist; with Discord's code for it."""
     codes = {
         "Channel": 10003,
         "Guild": 10004,
@@ -118,7 +118,7 @@ T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 
 
 class FormErrors:
-    """Collects what is wrong with a body, for one refusal that names it all (code 50035)."""
+    """Collects all errors of a body for one error response (code 50035)."""
 
     def __init__(self) -> None:
         self.tree: dict[str, Any] = {}
@@ -134,21 +134,21 @@ class FormErrors:
         node.setdefault("_errors", []).append({"code": code, "message": message})
 
     def is_a(self, path: Path, value: object, kind: type) -> bool:
-        """True when ``value`` is a ``kind`` (None is not); else that is one of the errors."""
+        """Whether ``value`` is a ``kind`` (None is not); adds an error when it is not."""
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return True
         self.add(path, *_CONVERT[kind])
         return False
 
     def field(self, path: Path, body: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
-        """The field ``name`` of ``body`` when it is a ``kind``; None when it is absent, null or an error."""
+        """The field ``name`` when it is a ``kind``; None when it is absent, null or invalid."""
         value = body.get(name)
         if value is None or (type(value) is not kind and not self.is_a((*path, name), value, kind)):
             return None
         return cast("T", value)
 
     def objects(self, path: Path, body: dict[str, Any], name: str) -> list[dict[str, Any]]:
-        """The objects in the list ``name`` of ``body``; what is no object is one of the errors."""
+        """The objects in the list ``name``; adds an error for each other item."""
         items = self.field(path, body, name, list) or []
         return [
             item
@@ -157,7 +157,7 @@ class FormErrors:
         ]
 
     def text(self, path: Path, body: Mapping[str, Any], name: str, low: int, high: int) -> str:
-        """The text ``name`` of ``body``, of ``low`` to ``high`` characters; required when ``low`` is not 0."""
+        """The text ``name``, of ``low`` to ``high`` characters; required unless ``low`` is 0."""
         if low and body.get(name) in (None, ""):
             self.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
             return ""
@@ -170,7 +170,7 @@ class FormErrors:
         return value
 
     def required(self, body: dict[str, Any], *names: str) -> None:
-        """Those of ``names`` that ``body`` does not say are errors."""
+        """Add an error for each of ``names`` that is absent or null."""
         for name in names:
             if body.get(name) is None:
                 self.add((name,), "BASE_TYPE_REQUIRED", "This field is required")
@@ -180,7 +180,7 @@ class FormErrors:
             self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
 
     def number(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> int | None:
-        """The whole number ``name`` of ``body``, from ``low`` to ``high``; None when it is absent, null or an error."""
+        """The integer ``name``, from ``low`` to ``high``; None when it is absent, null or invalid."""
         value = self.field(path, body, name, int)
         if value is None or low <= value <= high:
             return value
@@ -190,7 +190,7 @@ class FormErrors:
         return None
 
     def choice(self, path: Path, body: dict[str, Any], name: str, offered: Collection[int | str]) -> Any:
-        """One of ``offered``; None when it is absent, null or an error."""
+        """One of ``offered``; None when it is absent, null or invalid."""
         value = body.get(name)
         if value is None or (isinstance(value, int | str) and not isinstance(value, bool) and value in offered):
             return value
@@ -199,11 +199,11 @@ class FormErrors:
         return None
 
     def snowflake(self, path: Path, body: dict[str, Any], name: str) -> str | None:
-        """An id, as text or as a number; None when it is absent, null or an error."""
+        """An id, as text or as a number; None when it is absent, null or invalid."""
         return self._id((*path, name), body.get(name))
 
     def snowflakes(self, path: Path, body: dict[str, Any], name: str, most: int) -> list[str]:
-        """A list of ids, each once."""
+        """A list of ids without duplicates."""
         items = self.field(path, body, name, list) or []
         self.at_most((*path, name), items, most)
         ids = [self._id((*path, name, index), item) for index, item in enumerate(items)]
@@ -219,7 +219,7 @@ class FormErrors:
         return None
 
     def time(self, path: Path, body: Mapping[str, Any], name: str) -> datetime | None:
-        """The time ``name`` of ``body``, ISO 8601, UTC unless it says otherwise; None when it is absent or an error."""
+        """An ISO 8601 time, UTC by default; None when it is absent or invalid."""
         text = body.get(name)
         if text is None:
             return None
@@ -231,7 +231,7 @@ class FormErrors:
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 
     def url(self, path: Path, body: Mapping[str, Any], name: str, most: int, schemes: Collection[str]) -> str:
-        """The URL ``name`` of ``body``, with one of ``schemes``; "" when it is absent, null or an error."""
+        """A URL with one of ``schemes``; "" when it is absent, null or invalid."""
         url = self.text(path, body, name, 0, most)
         if not url:
             return ""
@@ -250,6 +250,6 @@ class FormErrors:
         return ""
 
     def check(self) -> None:
-        """Raises one Refusal when anything was found."""
+        """Raise ApiError when there is any error."""
         if self.tree:
             raise ApiError(400, 50035, "Invalid Form Body", self.tree)

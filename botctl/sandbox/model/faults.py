@@ -1,4 +1,4 @@
-"""What is wrong with the sandbox at the moment. Incidents set it; the adapters look at it wherever it could show."""
+"""The faults that are active in the sandbox. Incidents set them; the adapters apply them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title
 
 @dataclass(frozen=True)
 class EdgeResponse:
-    """An answer that does not come from Discord itself, but from what stands before it."""
+    """A response from a proxy before Discord's API."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class EdgeResponse:
 
 
 def ban_page(left_s: float) -> EdgeResponse:
-    """Cloudflare's own page 1015, which Discord never sees: HTML, and no Via header."""
+    """Cloudflare's error page 1015: HTML, and no Via header."""
     headers = {
         "Content-Type": "text/html; charset=UTF-8",
         "Server": "cloudflare",
@@ -36,7 +36,7 @@ def ban_page(left_s: float) -> EdgeResponse:
 
 @dataclass(eq=False)
 class ResponseOverride:
-    """What the share ``probability`` of requests whose path contains ``path`` are answered, instead of the right thing."""
+    """Another response for the share ``probability`` (0 to 1) of requests whose path contains ``path``."""
 
     make_response: Callable[[], ApiError | EdgeResponse]
     probability: float = 1.0
@@ -45,13 +45,7 @@ class ResponseOverride:
 
 @dataclass
 class Faults:
-    """Every default means that all is well. Times in seconds.
-
-    ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: the
-    body of a REST answer is spread over that time; ``skew_s``: how far Discord's clock is ahead in the headers ``Date``
-    and ``X-RateLimit-Reset``; ``acknowledges_heartbeats``: are heartbeats answered?; ``repeated_dispatches``: so many dispatches that a client had
-    before are told again at its RESUME; ``resume_host_down``: is the host of ``resume_gateway_url`` out of reach?
-    """
+    """The defaults mean no fault."""
 
     delay_s: float = 0.0
     jitter_s: float = 0.0
@@ -65,14 +59,14 @@ class Faults:
 
     @property
     def affects_rest(self) -> bool:
-        """Do the answers of REST travel otherwise than usual?"""
+        """Whether REST responses are delayed or their headers changed."""
         return bool(self.delay_s or self.jitter_s or self.drip_s or self.skew_s)
 
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s
 
     def override_for(self, path: str) -> ApiError | EdgeResponse | None:
-        """What ``path`` is answered instead, if anything."""
+        """The response that replaces the normal one for ``path``, if any."""
         for override in self.overrides:
             if override.path in path and self.random.random() < override.probability:
                 return override.make_response()

@@ -1,7 +1,7 @@
-"""Interactions: what is open, and the bot's answers to it (Discord: Receiving and Responding).
+"""Interactions and the bot's responses to them (Discord: Receiving and Responding).
 
-A person's act opens an `Interaction`; the bot answers it once by a callback within 3 s, and may edit the answer and
-add to it for 15 minutes by its token. All functions change plain data; who waits for an answer sets ``on_change``.
+A user's action opens an `Interaction`. The bot has 3 s for one callback, then 15 minutes to edit the response and to
+add messages with the token. All functions change plain data; code that waits for a response sets ``on_change``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TITLE_MAX = 45
 
 
 class InteractionState(enum.StrEnum):
-    """How far an interaction is, as the person sees it."""
+    """The state of an interaction, as the user sees it."""
 
     WAITING = "no_answer"
     REPLIED = "replied"
@@ -44,10 +44,6 @@ class InteractionState(enum.StrEnum):
 
 @dataclass(slots=True)
 class Interaction:
-    """One interaction. ``opened_s`` is monotonic; ``source_id`` the message whose component was used; ``original_id``
-    the message that ``@original`` means; ``followups`` the ids of the further ones.
-    """
-
     id: str
     token: str
     type: int
@@ -69,14 +65,14 @@ class Interaction:
 
     @property
     def is_final(self) -> bool:
-        """Does the person see what they were waiting for?"""
+        """Whether the user sees the result."""
         if self.state is InteractionState.DEFERRED_UPDATE:
             return self.edited or bool(self.followups) or self.source_id is None
         return self.state not in (InteractionState.WAITING, InteractionState.DEFERRED)
 
     @property
     def is_withdrawn(self) -> bool:
-        """Has the bot taken back that it is thinking, and said nothing else yet?"""
+        """Whether the bot deleted "thinking…" and has sent nothing else yet."""
         return self.state is InteractionState.REPLIED and self.original_id is None and not self.followups
 
     def changed(self) -> None:
@@ -85,7 +81,7 @@ class Interaction:
 
 
 class InteractionStore:
-    """The interactions that are open or may still be answered, by token."""
+    """The interactions that can still be responded to, by token."""
 
     def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
@@ -100,7 +96,7 @@ class InteractionStore:
         return self._limiter.limits
 
     def open(self, world: World, kind: int, **fields: Any) -> Interaction:
-        """A new interaction of type ``kind``. ``fields``: of `Interaction`."""
+        """Create an interaction of type ``kind``. ``fields``: of `Interaction`."""
         token = secrets.token_urlsafe(60)
         opened_s = world.clock.monotonic()
         interaction = Interaction(id=world.new_id(), token=token, type=kind, opened_s=opened_s, **fields)
@@ -111,7 +107,7 @@ class InteractionStore:
         return interaction
 
     def get_unanswered(self, interaction_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction that a callback answers; raises 10062 and 40060."""
+        """The interaction of a callback. Raises 10062 and 40060."""
         interaction = self._by_token.get(token)
         if interaction is None or interaction.id != interaction_id:
             raise unknown("interaction")
@@ -122,7 +118,7 @@ class InteractionStore:
         return interaction
 
     def get_answered(self, application_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction whose token is used as a webhook; raises 10015 and 50027."""
+        """The interaction whose token is used as a webhook. Raises 10015 and 50027."""
         interaction = self._by_token.get(token)
         if interaction is None or interaction.application_id != application_id:
             raise unknown("Webhook")
@@ -134,7 +130,7 @@ class InteractionStore:
 
 
 def check_callback(interaction: Interaction, body: Json) -> int:
-    """The type of the callback in ``body``; raises 50035 for one that does not fit the interaction."""
+    """The type of the callback in ``body``. Raises 50035 when the interaction does not allow it."""
     kind = body.get("type")
     allowed = {
         COMMAND: (REPLY, DEFER, MODAL),
@@ -151,7 +147,7 @@ def check_callback(interaction: Interaction, body: Json) -> int:
 
 
 def reply(world: World, interaction: Interaction, draft: Draft) -> Message:
-    """Callback 4: a message of its own."""
+    """Callback 4: a new message."""
     message = _create_message(world, interaction, draft, draft.flags & _SETTABLE)
     interaction.original_id = message.id
     interaction.state = InteractionState.REPLIED
@@ -167,7 +163,7 @@ def defer(world: World, interaction: Interaction, flags: int) -> Message:
 
 
 def update(world: World, interaction: Interaction, draft: Draft) -> Message:
-    """Callback 7: the message on which the component stands changes."""
+    """Callback 7: change the message of the component."""
     message = source_message(world, interaction)
     interaction.original_id = message.id
     interaction.state = InteractionState.UPDATED
@@ -175,15 +171,16 @@ def update(world: World, interaction: Interaction, draft: Draft) -> Message:
 
 
 def defer_update(interaction: Interaction) -> None:
-    """Callback 6: nothing to see yet; the component's message may change later. A form that no component opened is
-    closed by it, and that is all.
+    """Callback 6: no visible change; the component's message may change later.
+
+    A modal that no component opened is closed.
     """
     interaction.original_id = interaction.source_id
     interaction.state = InteractionState.DEFERRED_UPDATE
 
 
 def offer_choices(interaction: Interaction, body: Json) -> None:
-    """Callback 8: choices for what the person is typing."""
+    """Callback 8: the choices of an autocomplete."""
     errors = FormErrors()
     choices = errors.objects(("data",), body, "choices")
     errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
@@ -199,7 +196,7 @@ def offer_choices(interaction: Interaction, body: Json) -> None:
 
 
 def open_modal(interaction: Interaction, body: Json) -> Json:
-    """Callback 9: a form opens before the person."""
+    """Callback 9: open a modal."""
     errors = FormErrors()
     errors.text(("data",), body, "custom_id", 1, _CUSTOM_ID_MAX)
     errors.text(("data",), body, "title", 1, _TITLE_MAX)
@@ -214,7 +211,7 @@ def open_modal(interaction: Interaction, body: Json) -> Json:
 
 
 def original_message(world: World, interaction: Interaction) -> Message:
-    """The message that ``@original`` means; raises 10008 when there is none (any more)."""
+    """The message ``@original``. Raises 10008 when there is none."""
     message = world.message(interaction.channel_id, interaction.original_id or "")
     if message is None:
         raise unknown("Message")
@@ -222,7 +219,7 @@ def original_message(world: World, interaction: Interaction) -> Message:
 
 
 def own_message(world: World, interaction: Interaction, message_id: str) -> Message:
-    """A message that this interaction made: ``@original`` or the id of a follow-up; raises 10008."""
+    """A message of this interaction: ``@original`` or the id of a follow-up. Raises 10008."""
     if message_id in ("@original", interaction.original_id):
         return original_message(world, interaction)
     message = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
@@ -232,7 +229,7 @@ def own_message(world: World, interaction: Interaction, message_id: str) -> Mess
 
 
 def edit(world: World, interaction: Interaction, message: Message, draft: Draft) -> Message:
-    """An edit by token. The first one of a “thinking…” message is the answer."""
+    """Edit by token. The first edit of “thinking…” is the response."""
     drafts.edit(world, message, draft)
     if message.id == interaction.original_id:
         interaction.edited = True
@@ -253,7 +250,7 @@ def delete(world: World, interaction: Interaction, message: Message) -> None:
 
 
 def follow_up(world: World, interaction: Interaction, draft: Draft) -> tuple[Message, bool]:
-    """A further message, and whether it is a new one: the first after a defer takes the place of “thinking…”."""
+    """A follow-up, and whether it is a new message: the first one after a defer replaces “thinking…”."""
     thinking = world.message(interaction.channel_id, interaction.original_id or "")
     if interaction.state is InteractionState.DEFERRED and thinking is not None:
         return edit(world, interaction, thinking, draft), False
@@ -263,7 +260,7 @@ def follow_up(world: World, interaction: Interaction, draft: Draft) -> tuple[Mes
 
 
 def source_message(world: World, interaction: Interaction) -> Message:
-    """The message on which the component stands; raises 10008 when it is gone."""
+    """The message of the component. Raises 10008 when it was deleted."""
     message = world.message(interaction.channel_id, interaction.source_id or "")
     if message is None:
         raise unknown("Message")
@@ -293,7 +290,7 @@ def _create_message(world: World, interaction: Interaction, draft: Draft, flags:
 
 
 def _message_type(interaction: Interaction) -> int:
-    """Discord: Message resource > Message Types: 20 answers a slash command, 23 a context menu, 19 is a reply."""
+    """Discord: Message Types: 20 for a slash command, 23 for a context menu, 0 for the rest."""
     if interaction.type != COMMAND:
         return 0
     return 20 if interaction.command_type == 1 else 23

@@ -1,6 +1,6 @@
-"""Holding bots to the `limits`: each request costs a look-up or two, whatever there was before.
+"""Enforces the `limits`. Each request costs one or two look-ups, however many there were before.
 
-Discord: Rate Limits. A window begins with its first request and lasts its time; nothing here waits. Times are
+Discord: Rate Limits. A window starts with its first request and lasts its period. Nothing here waits; times are
 monotonic seconds of the sandbox's clock.
 """
 
@@ -51,11 +51,7 @@ _PART = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where the requests of a route are counted.
-
-    ``kind`` is a name of `Limits`, None for the answers to interactions, which are not counted; ``majors`` are the path
-    parts that have a bucket each; a body with one of ``fields`` counts as ``field_kind`` too.
-    """
+    """The rate limit bucket of a route."""
 
     kind: str | None
     hash: str
@@ -66,7 +62,7 @@ class Bucket:
 
 
 def bucket_of(method: str, path: str) -> Bucket:
-    """The bucket of the route ``method path``, whose variable parts are ``{names}``."""
+    """The bucket of the route ``method path``; its variable parts are ``{names}``."""
     route = f"{method} {_PART.sub('{}', path)}"
     top = path.split("/")[1]
     kind = _KINDS.get(route) or _KINDS_BY_TOP.get(top) or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
@@ -84,7 +80,7 @@ def bucket_of(method: str, path: str) -> Bucket:
 
 
 class IdentifyDecision(enum.Enum):
-    """Whether an IDENTIFY may begin a session."""
+    """Whether an IDENTIFY may start a session."""
 
     ALLOWED = enum.auto()
     TOO_SOON = enum.auto()
@@ -99,7 +95,7 @@ class _Window:
 
 @dataclass(eq=False)
 class RateLimiter:
-    """All counters. ``limits`` may be replaced at any time: it holds for windows that begin from then on."""
+    """All counters. New ``limits`` apply to windows that start later."""
 
     limits: Limits
     windows: dict[Hashable, _Window] = field(default_factory=dict)
@@ -109,7 +105,7 @@ class RateLimiter:
     # REST
 
     def admit(self, bucket: Bucket, client: str, path: Mapping[str, str], clock: Clock) -> Headers:
-        """Count a request of ``who``: a bot, or an address without a token. The headers of its answer.
+        """Count a request of ``client`` (a bot, or an address without a token); returns the response headers.
 
         Raises RateLimited.
         """
@@ -139,7 +135,7 @@ class RateLimiter:
         return headers
 
     def admit_fields(self, bucket: Bucket, path: Mapping[str, str], body: object, now_s: float) -> None:
-        """Count a request by what is in its body; raises RateLimited."""
+        """Count a request by the fields of its body. Raises RateLimited."""
         if not self.limits.enforced or not isinstance(body, dict) or bucket.fields.isdisjoint(body):
             return
         rate: Rate = getattr(self.limits, bucket.field_kind)
@@ -148,7 +144,7 @@ class RateLimiter:
             raise RateLimited(wait_s, "shared", {})
 
     def count_invalid(self, address: str | None, now_s: float) -> None:
-        """Count an answer of 401, 403 or 429 (but not of the scope shared); the last one allowed brings the ban."""
+        """Count a 401, 403 or 429 (without the scope shared); the last one allowed bans the address."""
         if not self.limits.enforced:
             return
         window = self._window(("invalid", address), self.limits.invalid_requests, now_s)
@@ -157,11 +153,11 @@ class RateLimiter:
             self.ban(address, now_s)
 
     def ban(self, address: str | None, now_s: float, for_s: float | None = None) -> None:
-        """Every request from ``address`` meets Cloudflare's error 1015, for ``for_s`` or as long as the limits say."""
+        """Ban ``address`` for ``for_s`` or the limit ``ban_s``: every request gets Cloudflare's error 1015."""
         self.banned_until[address or _UNKNOWN_ADDRESS] = now_s + (self.limits.ban_s if for_s is None else for_s)
 
     def ban_remaining_s(self, address: str | None, now_s: float) -> float:
-        """How long ``address`` stays banned; 0 when it is not."""
+        """Seconds until the ban of ``address`` ends; 0 when there is none."""
         until_s = self.banned_until.get(address or _UNKNOWN_ADDRESS)
         if until_s is None or until_s > now_s:
             return until_s - now_s if until_s else 0.0
@@ -170,13 +166,13 @@ class RateLimiter:
         return 0.0
 
     def consume(self, kind: str, *key: str, now_s: float) -> float:
-        """Count one of ``kind`` (a rate of `Limits`) for ``key``: 0 when it is admitted, else how long it must wait."""
+        """Count one of ``kind`` (a rate of `Limits`) for ``key``; returns 0, or the seconds to wait."""
         return self._consume((kind, *key), getattr(self.limits, kind), now_s)
 
     # The gateway
 
     def admit_identify(self, bot: str, shard: int, now_s: float) -> IdentifyDecision:
-        """Count an IDENTIFY of ``shard``. Discord: Gateway > Session Start Limit, and Sharding > Max Concurrency."""
+        """Count an IDENTIFY (Discord: Gateway > Session Start Limit, Sharding > Max Concurrency)."""
         if self._consume(("identifies", bot), self.limits.identifies, now_s):
             return IdentifyDecision.EXHAUSTED
         key = shard % max(self.limits.max_concurrency, 1)
@@ -185,7 +181,7 @@ class RateLimiter:
         return IdentifyDecision.ALLOWED
 
     def session_start_limit(self, bot: str, now_s: float) -> Json:
-        """As GET /gateway/bot shows it; ``reset_after`` in ms."""
+        """The object of GET /gateway/bot; ``reset_after`` in ms."""
         total = self.limits.identifies.count
         window = self.windows.get(("identifies", bot))
         open_ = window is not None and window.ends_s > now_s
@@ -197,7 +193,7 @@ class RateLimiter:
         }
 
     def reset_identifies(self, bot: str) -> None:
-        """A new token begins a new day."""
+        """A new token has a new daily budget."""
         self.windows.pop(("identifies", bot), None)
 
     def _consume(self, key: Hashable, rate: Rate, now_s: float) -> float:
@@ -219,5 +215,5 @@ class RateLimiter:
 
 
 def _round_up_to_ms(seconds: float) -> float:
-    """Rounded up to whole milliseconds: who waits that long is admitted."""
+    """Never too short: a client that waits this long is admitted."""
     return math.ceil(seconds * 1000) / 1000

@@ -1,4 +1,4 @@
-"""Finding people, places and roles by what a person types: a name in any case, a mention, or an id."""
+"""Find users, channels and roles by what a person types: a name in any case, a mention or an id."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Role, User, World
 
 
 def strip_mention(word: str) -> str:
-    """``word`` without the decoration of a mention: ``<@1>``, ``<@&1>``, ``<#1>``, ``@ann``, ``#general``."""
+    """``word`` without the marks of a mention: ``<@1>``, ``<@&1>``, ``<#1>``, ``@ann``, ``#general``."""
     return word.strip().removeprefix("<").removesuffix(">").lstrip("@#&!")
 
 
 def guild(world: World, wanted: str | None) -> Guild:
-    """The guild named ``wanted``; the first one for None."""
+    """The guild ``wanted``; the first guild for None."""
     if wanted is None:
         return next(iter(world.guilds.values()))
     for guild in world.guilds.values():
@@ -24,7 +24,7 @@ def guild(world: World, wanted: str | None) -> Guild:
 
 
 def channel(guild: Guild, wanted: str | None) -> Channel:
-    """The channel or thread named ``wanted``; the first channel for None."""
+    """The channel or thread ``wanted``; the first channel for None."""
     if wanted is None:
         return next(iter(guild.channels.values()))
     channel = channel_or_none(guild, wanted)
@@ -34,7 +34,7 @@ def channel(guild: Guild, wanted: str | None) -> Channel:
 
 
 def member(world: World, guild: Guild, wanted: str | None) -> Member:
-    """The member named ``wanted``; the guild's owner for None."""
+    """The member ``wanted``; the guild's owner for None."""
     member = member_or_none(world, guild, wanted or guild.owner_id)
     if member is None:
         raise _not_found("member", wanted or guild.owner_id, (world.users[user_id].name for user_id in guild.members))
@@ -42,7 +42,7 @@ def member(world: World, guild: Guild, wanted: str | None) -> Member:
 
 
 def user(world: World, wanted: str) -> User:
-    """Anybody, in whichever guild."""
+    """A user of any guild."""
     user = user_or_none(world, wanted)
     if user is None:
         raise UsageError(f"There is nobody called “{wanted}”.")

@@ -1,5 +1,6 @@
-"""OAuth2: what people have allowed applications to do, for how long (Discord: OAuth2; RFC 6749, RFC 7636). In memory:
-what was allowed ends with the sandbox. Nothing here waits or sends; ``now_s`` is of the sandbox's clock.
+"""OAuth2 grants, in memory only (Discord: OAuth2; RFC 6749, RFC 7636).
+
+Nothing here waits or sends; ``now_s`` comes from the sandbox's clock.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ S256: Final = "S256"
 
 
 class OAuthError(ApiError):
-    """In OAuth2's own form, which is not that of the rest of the API (RFC 6749, 5.2)."""
+    """An error in OAuth2's own format (RFC 6749, 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(status, 0, description)
@@ -42,9 +43,7 @@ class OAuthError(ApiError):
 
 @dataclass(frozen=True)
 class Grant:
-    """What ``user_id`` lets an application do, until ``ends_s``. ``refresh`` renews it; ``guild_id`` is the guild that
-    its bot came to by it.
-    """
+    """What a user allows an application to do."""
 
     application_id: str
     user_id: str
@@ -56,7 +55,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class _Code:
-    """Good for one `Grants.redeem`. ``challenge`` is that of PKCE."""
+    """A code for one `Grants.redeem`. ``challenge`` is that of PKCE."""
 
     grant: Grant
     redirect_uri: str
@@ -72,7 +71,7 @@ class Grants:
         self._by_token: dict[str, Grant] = {}
 
     def __contains__(self, secret: object) -> bool:
-        """Is it a code or a token of these?"""
+        """Whether it is one of these codes or tokens."""
         return (
             secret in self._codes
             or secret in self._by_token
@@ -80,12 +79,12 @@ class Grants:
         )
 
     def find(self, token: str, now_s: float) -> Grant | None:
-        """What the access token stands for, while it lasts."""
+        """The grant of a valid access token."""
         grant = self._by_token.get(token)
         return grant if grant and grant.ends_s > now_s else None
 
     def code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
-        """A code that the application can redeem."""
+        """Create a code that the application can redeem."""
         code = secrets.token_urlsafe(24)
         self._codes[code] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)
         return code
@@ -93,7 +92,7 @@ class Grants:
     def redeem(
         self, code: str, application_id: str, redirect_uri: str, verifier: str, now_s: float
     ) -> tuple[str, Grant]:
-        """An access token for a code, which is worth nothing from then on. Raises OAuthError."""
+        """Exchange a code for an access token; the code becomes invalid. Raises OAuthError."""
         issued = self._codes.pop(code, None)
         if issued is None or issued.ends_s <= now_s or issued.grant.application_id != application_id:
             raise OAuthError("invalid_grant", 'Invalid "code" in request.')
@@ -104,14 +103,14 @@ class Grants:
         return self.issue(issued.grant, now_s)
 
     def issue(self, grant: Grant, now_s: float, *, renewable: bool = True) -> tuple[str, Grant]:
-        """A new access token for what ``grant`` allows."""
+        """Create an access token for ``grant``."""
         token = secrets.token_urlsafe(24)
         refresh = secrets.token_urlsafe(24) if renewable else None
         self._by_token[token] = renewed = replace(grant, ends_s=now_s + TOKEN_S, refresh=refresh)
         return token, renewed
 
     def renew(self, refresh: str, application_id: str, now_s: float) -> tuple[str, Grant]:
-        """Another access token instead of the one that came with ``refresh``. Raises OAuthError."""
+        """Replace the access token that came with ``refresh``. Raises OAuthError."""
         for token, grant in self._by_token.items():
             if grant.refresh == refresh and grant.application_id == application_id:
                 del self._by_token[token]
@@ -119,7 +118,7 @@ class Grants:
         raise OAuthError("invalid_grant", 'Invalid "refresh_token" in request.')
 
     def revoke(self, token: str, application_id: str) -> None:
-        """Discord: all tokens of the authorization end with one of them. That there is none is no error (RFC 7009)."""
+        """Revoke all tokens of the same authorization, as Discord does. An unknown token is no error (RFC 7009)."""
         ended = {
             (grant.application_id, grant.user_id)
             for key, grant in self._by_token.items()
@@ -131,7 +130,7 @@ class Grants:
 
 
 def parse_scopes(text: str) -> tuple[str, ...]:
-    """The scopes in ``said``, between blanks. Raises OAuthError for none, or one that there is not."""
+    """The scopes in ``text``, separated by spaces. Raises OAuthError for none or an unknown one."""
     wanted = tuple(dict.fromkeys(text.split()))
     wrong = _first(scope for scope in wanted if scope not in SCOPES)
     if not wanted or wrong:
@@ -140,7 +139,7 @@ def parse_scopes(text: str) -> tuple[str, ...]:
 
 
 def s256_challenge(verifier: str) -> str:
-    """RFC 7636, 4.6: by S256."""
+    """RFC 7636, 4.6."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 

@@ -1,4 +1,4 @@
-"""The bits of permissions (Discord: Permissions > Bitwise Permission Flags), and sets of them that are in use."""
+"""The permission bits (Discord: Permissions > Bitwise Permission Flags), and common sets of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALL = sum(BITS.values())
 
 
 def bits(*names: str) -> int:
-    """The permissions called ``names``, in any case; raises KeyError."""
+    """The bits of ``names``, in any case. Raises KeyError."""
     return sum({BITS[name.upper()] for name in names})
 
 

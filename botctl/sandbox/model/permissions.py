@@ -1,4 +1,4 @@
-"""What a member may do in a guild or channel, computed as Discord does.
+"""The permissions of a member in a guild or channel, computed as Discord does.
 
 Discord: Permissions > Permission Overwrites, Implicit Permissions, Inherited Permissions, Permissions For Timed Out
 Members, Permission Hierarchy.
@@ -14,7 +14,7 @@ _TIMED_OUT = VIEW | HISTORY
 
 
 def compute(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
-    """What ``member`` may do: in ``channel`` (0 when it cannot see it), or without one in the guild as a whole."""
+    """The permissions of ``member`` in ``channel`` (0 when it cannot see it), or in the guild as a whole."""
     granted = _base_permissions(guild, member)
     if granted == ALL:
         return ALL
@@ -27,7 +27,9 @@ def compute(world: World, guild: Guild, member: Member, channel: Channel | None 
 
 
 def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
-    """Does ``member`` see ``channel``? A category, also for what is in it (Discord: Channel > Obfuscated Channels)."""
+    """Whether ``member`` sees ``channel``; a category also through its channels (Discord: Channel > Obfuscated
+    Channels).
+    """
     inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
     return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 
@@ -37,17 +39,17 @@ def is_timed_out(world: World, member: Member) -> bool:
 
 
 def top_position(guild: Guild, member: Member) -> int:
-    """The position of the highest role of ``member``."""
+    """The position of the member's highest role."""
     return max((guild.roles[role_id].position for role_id in member.roles), default=0)
 
 
 def is_above(guild: Guild, member: Member, position: int) -> bool:
-    """Does ``member`` stand above a role at ``position``? The owner stands above all."""
+    """Whether ``member`` ranks above a role at ``position``. The owner ranks above all."""
     return member.user_id == guild.owner_id or top_position(guild, member) > position
 
 
 def outranks(guild: Guild, member: Member, other: Member) -> bool:
-    """May ``member`` act on ``other`` by the hierarchy of roles? Nobody may act on the owner."""
+    """Whether the role hierarchy lets ``member`` act on ``other``. No one may act on the owner."""
     return other.user_id != guild.owner_id and is_above(guild, member, top_position(guild, other))
 
 
@@ -61,12 +63,12 @@ def _base_permissions(guild: Guild, member: Member) -> int:
 
 
 def overwrites_channel(world: World, channel: Channel) -> Channel:
-    """Where the overwrites stand: a thread has those of its parent."""
+    """The channel whose overwrites apply: a thread uses its parent's."""
     return world.channels.get(channel.parent_id or "", channel) if channel.thread is not None else channel
 
 
 def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
-    """First those of @everyone, then of all roles together, then the member's own."""
+    """First @everyone's, then all roles' together, then the member's own."""
     if not channel.overwrites:
         return granted
     roles = [channel.overwrites[role_id] for role_id in member.roles if role_id in channel.overwrites]
@@ -86,12 +88,12 @@ def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: i
 
 
 def _apply_implicit(granted: int, send: int) -> int:
-    """What falls away with seeing the channel, and with speaking there, which in threads is a permission of its own."""
+    """Without VIEW nothing is left; without ``send``, nothing that needs it."""
     if not granted & VIEW:
         return 0
     return granted if granted & send else granted & ~_NEED_SEND
 
 
 def _can_see_thread(thread: Channel, member: Member, granted: int) -> bool:
-    """A private thread is seen by its members and by those who manage threads."""
+    """A private thread is visible to its members and to those who manage threads."""
     return not thread.private or member.user_id in thread.thread_members or bool(granted & BITS["MANAGE_THREADS"])

@@ -1,4 +1,4 @@
-"""What recorded traffic has in the place of a secret."""
+"""Redaction of secrets in recorded traffic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TEXT_MOST = 8000  # characters: a picture is longer
 
 
 def redact(data: Any, keys: frozenset[str]) -> Any:
-    """``data`` without the texts that stand under ``keys``, and with long texts cut."""
+    """``data`` without the texts under ``keys``, and with long texts cut."""
     if isinstance(data, dict):
         return {
             key: PLACEHOLDER if key in keys and isinstance(value, str) else redact(value, keys)

@@ -1,4 +1,4 @@
-"""The bytes of attachments: in memory, and beside the state file when there is one."""
+"""The bytes of attachments: in memory, and next to the state file if there is one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MEMORY_BYTES_MAX = 64 * 1024 * 1024  # in memory; the oldest go first
 
 
 class AttachmentStore:
-    """Attachments by id. ``folder`` None: they live as long as this object."""
+    """Attachments by id; in memory only when ``folder`` is None."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -29,7 +29,7 @@ class AttachmentStore:
             (self._folder / f"{attachment_id}.json").write_text(json.dumps(content_type))
 
     def retain_only(self, wanted: Collection[str]) -> None:
-        """Delete the files in the folder that nothing in the world shows any more."""
+        """Delete the files in the folder that are not ``wanted``."""
         if self._folder is None or not self._folder.is_dir():
             return
         for path in self._folder.iterdir():
@@ -37,7 +37,7 @@ class AttachmentStore:
                 path.unlink()
 
     def get(self, attachment_id: str) -> tuple[str, bytes] | None:
-        """The content type and the bytes, or None. Reads a file: may be called in a thread."""
+        """The content type and the bytes, or None. Reads a file: may run in a thread."""
         cached = self._in_memory.get(attachment_id)
         if cached is not None:
             return cached

@@ -1,4 +1,4 @@
-"""The world in a file: written atomically soon after each change, read at the start. Secrets are never in it."""
+"""The world in a file: written atomically soon after each change, read at the start. Never contains secrets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SAVING_SHARE = 0.05  # of the time may go into saving: a large world is saved l
 
 
 def snapshot(world: World) -> str:
-    """The world as JSON text; ``restore`` reads it."""
+    """The world as JSON text for `restore`."""
     data = {
         "version": VERSION,
         "last_id": world.last_id,
@@ -55,9 +55,9 @@ def snapshot(world: World) -> str:
 
 
 def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
-    """The world that `snapshot` wrote; raises ValueError, KeyError or TypeError for any other text.
+    """The world of a `snapshot`. Raises ValueError, KeyError or TypeError for any other text.
 
-    A file of an older botctl lacks what came later, and gets its defaults.
+    A file of an older botctl gets the defaults of newer fields.
     """
     data: Json = json.loads(text)
     if data["version"] != VERSION:
@@ -78,11 +78,11 @@ def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
 
 
 def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
-    """The world in ``path``; the default one when there is no such file. A bot of ``bots`` that is not there is added.
+    """The world in ``path``, or a default world without the file. Missing ``bots`` are added.
 
     Raises:
-        ConfigError: the file is broken.
-        UsageError: no bot can be called so.
+    ConfigError: the file is invalid.
+    UsageError: a bot's name is invalid.
     """
     if path is None or not path.exists():
         return default_world(clock, bots, url=url)
@@ -100,7 +100,7 @@ def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()
 
 
 def save(world: World, path: Path) -> None:
-    """Write ``path`` atomically: afterwards it holds the old world or the new one, also after a kill."""
+    """Write ``path`` atomically: it holds the old or the new world, even after a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(snapshot(world))
@@ -108,7 +108,7 @@ def save(world: World, path: Path) -> None:
 
 
 class Saver:
-    """Saves ``world`` in the background, a moment after `changed` was called."""
+    """Saves ``world`` in the background, soon after `changed`."""
 
     def __init__(self, world: World, path: Path) -> None:
         self._world = world
@@ -119,7 +119,7 @@ class Saver:
         self._dirty.set()
 
     async def run(self) -> None:
-        """Until cancelled; the last change is saved then too."""
+        """Run until cancelled, then save the last change."""
         pause_s = _PAUSE_S
         try:
             while True:
@@ -131,7 +131,7 @@ class Saver:
                 self._save()
 
     def _save(self) -> float:
-        """Save, and return the seconds it took. A full disk must not end the sandbox."""
+        """Save, and return the seconds it took. A full disk must not stop the sandbox."""
         self._dirty.clear()
         began_s = time.perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""The body that makes or changes a channel of a guild (Discord: Create Guild Channel; Modify Channel)."""
+"""Validation of the body that creates or changes a channel (Discord: Create Guild Channel; Modify Channel)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _DEFAULT_SETTINGS: dict[int, Json] = {
 
 
 def default_settings(kind: int) -> Json:
-    """What a new channel of type ``kind`` has beyond what all have."""
+    """The settings of a new channel of type ``kind``."""
     return dict(_DEFAULT_SETTINGS.get(kind, {}))
 
 
 def parse_fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Json]:
-    """What ``body`` sets of a `Channel` of type ``kind``, and of its settings; raises 50035."""
+    """The fields of `Channel` in ``body``, and its settings. Raises 50035."""
     errors = FormErrors()
     values: Json = {}
     if "name" in body:
@@ -62,7 +62,7 @@ def parse_fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Jso
 
 
 def parse_overwrite(errors: FormErrors, path: Path, item: Json) -> Overwrite | None:
-    """One overwrite of the list in a body; None where it is an error."""
+    """One overwrite of a list; None when it is invalid."""
     target, kind = errors.snowflake(path, item, "id"), errors.choice(path, item, "type", (0, 1))
     allow, deny = (int(errors.snowflake(path, item, name) or 0) & permission_bits.ALL for name in ("allow", "deny"))
     if target is None:
@@ -71,7 +71,7 @@ def parse_overwrite(errors: FormErrors, path: Path, item: Json) -> Overwrite | N
 
 
 def changed_permissions(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
-    """The permissions that are allowed or denied otherwise than before."""
+    """The bits that ``after`` allows or denies differently."""
     changed = 0
     for key in {*before, *after}:
         old, new = before.get(key, Overwrite(key, 0)), after.get(key, Overwrite(key, 0))
@@ -126,13 +126,12 @@ def _parse_default_reaction(body: Json, errors: FormErrors) -> Json | None:
 
 
 def _parse_emoji(item: Json, errors: FormErrors, path: Path) -> Json:
-    """An emoji by its id or, one of Unicode's, by itself."""
     name = errors.text(path, item, "emoji_name", 0, _EMOJI_MAX) or None
     return {"emoji_id": errors.snowflake(path, item, "emoji_id"), "emoji_name": name}
 
 
 def _parse_tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
-    """A tag that is new gets an id."""
+    """A new tag gets an id."""
     tags = errors.objects((), body, "available_tags")
     errors.at_most(("available_tags",), tags, _TAGS_MOST)
     return [

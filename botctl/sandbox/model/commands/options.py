@@ -1,4 +1,4 @@
-"""A person's words become the options of a command, checked as Discord's own client checks them before it sends."""
+"""Converts a user's words to the options of a command, with the checks of Discord's own client."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ _NESTED = (registration.SUB_COMMAND, registration.SUB_COMMAND_GROUP)
 
 
 class ClientRejected(Exception):
-    """What Discord's client would say instead of sending; the text is a sentence."""
+    """Discord's client would show this sentence and send nothing."""
 
 
 @dataclass
 class Resolved:
-    """The objects that ids in an interaction stand for, and the local files that attachment options name.
-
-    ``who`` is the person who names them: what they can name is what is where they stand.
-    """
+    """The resolved objects of an interaction, and the local files of its attachment options."""
 
     world: World
     actor: ActingUser
@@ -49,16 +46,16 @@ class Resolved:
         return self.add("members", user_id, payloads.resolved_member(member, granted))
 
     def user_id(self, word: str) -> str | None:
-        """Who is called ``word`` where the person stands."""
+        """The id of the user ``word`` in the actor's guild or DM."""
         user = lookup.user_or_none(self.world, word)
         present = self.actor.guild.members if self.actor.guild else self.actor.channel.recipients
         return user.id if user and user.id in present else None
 
 
 def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
-    """The sub-commands that ``words`` name, outermost first, and the options that remain to be filled.
+    """The sub-commands that ``words`` name, outermost first, and the options of the last one.
 
-    ``locale`` is the language of the person. Raises UsageError when a sub-command is missing or unknown.
+    ``locale`` is the user's language. Raises UsageError when a sub-command is missing or unknown.
     """
     path: list[Json] = []
     options: list[Json] = command.get("options") or []
@@ -79,20 +76,20 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
 
 
 def nest(path: list[Json], filled: list[Json]) -> list[Json]:
-    """``filled`` inside the sub-commands of ``path``, as an interaction carries it."""
+    """Put ``filled`` inside the sub-commands of ``path``, as in an interaction."""
     for subcommand in reversed(path):
         filled = [{"name": subcommand["name"], "type": subcommand["type"], "options": filled}]
     return filled
 
 
 def untranslate(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
-    """``raw`` by the options' own names; who speaks ``locale`` may have used the translated ones."""
+    """``raw`` under the options' own names; the user may have typed names translated to ``locale``."""
     own = {name: option["name"] for option in options for name in registration.display_names(option, locale)}
     return {own.get(name, name): word for name, word in raw.items()}
 
 
 def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
-    """The options of an interaction for the words of ``raw``; raises Wrong with a sentence for the person."""
+    """The options of an interaction for the words in ``raw``. Raises ClientRejected."""
     unknown = [name for name in raw if all(option["name"] != name for option in options)]
     if unknown:
         names = ", ".join(option["name"] for option in options) or "none"
@@ -107,7 +104,7 @@ def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[J
 
 
 def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
-    """The options while the person still types (autocomplete): what does not fit yet is left out."""
+    """The options while the user is still typing (autocomplete), without invalid ones."""
     filled = []
     for option in options:
         word = raw.get(option["name"])
@@ -122,7 +119,7 @@ def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolve
 
 
 def convert(option: Json, word: str, resolved: Resolved) -> Any:
-    """The value that ``word`` means for ``option``; raises Wrong."""
+    """The value of ``word`` for ``option``. Raises ClientRejected."""
     if option.get("choices"):
         return _choice(option, word, resolved.actor.user.locale)
     kind = option["type"]
@@ -179,7 +176,7 @@ def _boolean(option: Json, word: str) -> bool:
 
 
 def _reference(option: Json, word: str, resolved: Resolved) -> str:
-    """An id, with the object it stands for in ``resolved``."""
+    """The id of an object, which is added to ``resolved``."""
     kind = option["type"]
     reference: str | None
     if kind == registration.ATTACHMENT:
@@ -222,7 +219,7 @@ def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
 
 
 def select_values(component: Json, values: list[str], resolved: Resolved) -> list[str]:
-    """The ids that ``values`` names for a user, role, mentionable or channel select; raises Wrong."""
+    """The ids that ``values`` name for a user, role, mentionable or channel select. Raises ClientRejected."""
     kinds = {5: registration.USER_OPTION, 6: registration.ROLE, 7: registration.MENTIONABLE, 8: registration.CHANNEL}
     option = {**component, "name": component.get("custom_id"), "type": kinds[component["type"]]}
     return [_reference(option, value, resolved) for value in values]

@@ -1,8 +1,7 @@
-"""Who may use an application's commands in a guild (Discord: Application Commands > Permissions).
+"""The permissions of an application's commands in a guild (Discord: Application Commands > Permissions).
 
-An overwrite is ``{"id", "type", "permission"}``: of a role (1), user (2) or channel (3); the guild's own id stands for
-everyone, and the one before it for all channels. Those of the application hold for each of its commands that does not
-say otherwise.
+An overwrite is ``{"id", "type", "permission"}`` for a role (1), user (2) or channel (3). The guild's id means everyone,
+and that id minus one means all channels. An application's overwrites apply to each command without its own.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ def payload(app: Application, guild_id: str, target_id: str) -> Json:
 
 
 def all_channels(guild: Guild) -> str:
-    """The id that stands for all channels."""
+    """The id that means all channels."""
     return str(int(guild.id) - 1)
 
 
 def parse_overwrites(items: list[Json]) -> list[Json]:
-    """The overwrites ``said``; raises 50035."""
+    """The overwrites in ``items``. Raises 50035."""
     errors, body = FormErrors(), {"permissions": items}
     checked = errors.objects((), body, "permissions")
     errors.at_most(("permissions",), checked, OVERWRITES_MAX)

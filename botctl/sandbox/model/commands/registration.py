@@ -1,4 +1,4 @@
-"""Application commands: what may be registered, and how it is stored (Discord: Application Commands)."""
+"""Validation and storage of application commands (Discord: Application Commands)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STORED_FIELDS = (
 
 
 def display_names(item: Json, locale: str) -> tuple[str, ...]:
-    """What a command, option or choice is called by those whose client speaks ``locale``: its translation, its name."""
+    """The names of a command, option or choice in ``locale``: its translation and its own name."""
     translated = (item.get("name_localizations") or {}).get(locale)
     return (item["name"],) if translated is None else (translated, item["name"])
 
@@ -57,7 +57,7 @@ def get(app: Application, scope: str, command_id: str) -> Json:
 def create(
     world: World, app: Application, scope: str, body: Json, count: CountNew = _count_nothing
 ) -> tuple[Json, bool]:
-    """The stored command, and whether it is new: one of the same name and type is replaced."""
+    """The stored command, and whether it is new: one with the same name and type is replaced."""
     _check(body)
     registered = app.commands.setdefault(scope, {})
     old = _find_same(registered, body)
@@ -72,7 +72,7 @@ def create(
 def overwrite(
     world: World, app: Application, scope: str, bodies: list[Json], count: CountNew = _count_nothing
 ) -> list[Json]:
-    """Bulk overwrite: what is named stays or comes (a known name keeps its id), everything else goes."""
+    """Replace all commands of ``scope``; a command whose name exists keeps its id."""
     errors = FormErrors()
     for index, body in enumerate(bodies):
         validate(body, errors, (index,))
@@ -104,7 +104,7 @@ def delete(app: Application, scope: str, command_id: str) -> None:
 
 
 def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
-    """Adds to ``errors`` what Discord would find wrong with a command's ``body``."""
+    """Add to ``errors`` what Discord would reject in a command's ``body``."""
     if not errors.is_a(path, body, dict):
         return
     kind = body.get("type") or SLASH
@@ -201,7 +201,7 @@ def _find_same(registered: dict[str, Json], body: Json) -> Json | None:
 
 
 def _normalized(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
-    """The command as Discord shows it. Its version changes only when something else did."""
+    """The command as Discord returns it. Its version changes only with another field."""
     kind = body.get("type") or SLASH
     fields = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
     command: Json = {
@@ -232,7 +232,7 @@ def _normalized(world: World, app: Application, scope: str, body: Json, old: Jso
 
 
 def _normalized_option(option: Json) -> Json:
-    """Discord leaves out what is null, and false flags."""
+    """Discord omits nulls and false flags."""
     stored = {key: value for key, value in option.items() if value is not None and value is not False}
     if "options" in stored:
         stored["options"] = [_normalized_option(inner) for inner in stored["options"]]

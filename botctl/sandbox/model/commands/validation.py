@@ -1,4 +1,4 @@
-"""What Discord demands of a command beyond its shape: names, languages, size, where it may be used.
+"""Checks of a command's names, translations, size and contexts.
 
 Discord: Application Commands > Application Command Naming, Localization, Slash Commands, Contexts.
 """
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
 
 
 def check_name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
-    """The name of a command or option, in all languages. Those of menus may have spaces and capitals."""
+    """The name of a command or option, in all languages. Only a menu's name may have spaces and capitals."""
     said = errors.text(path, body, "name", 1, NAME_MAX)
     if slash and said and not _is_valid_name(said):
         errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
@@ -40,7 +40,6 @@ def check_description(errors: FormErrors, path: Path, body: Json) -> None:
 
 
 def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
-    """Where and by whom a command may be used."""
     for key, offered in (("contexts", (0, 1, 2)), ("integration_types", (0, 1))):
         values = errors.field(path, body, key, list)
         if values == []:
@@ -53,7 +52,7 @@ def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
 
 
 def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
-    """What an option that takes a value may ask of it."""
+    """An option that takes a value."""
     kind = option["type"]
     choices = errors.objects(path, option, "choices")
     errors.at_most((*path, "choices"), choices, choices_max)
@@ -77,19 +76,18 @@ def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max
 
 
 def count_characters(command: Json) -> int:
-    """The characters that count: of names, descriptions and values, each in its longest language."""
+    """The characters of names, descriptions and values, each in its longest translation."""
     own = _longest(command, "name") + _longest(command, "description") + len(str(command.get("value", "")))
     inner = [item for key in ("options", "choices") if isinstance(items := command.get(key), list) for item in items]
     return own + sum(count_characters(item) for item in inner if isinstance(item, dict))
 
 
 def _is_valid_name(name: str) -> bool:
-    """Small letters, where there are any."""
     return _NAME.fullmatch(name) is not None and name == name.lower()
 
 
 def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
-    """The translations of ``key`` that are texts, and where they stand."""
+    """The valid translations of ``key``, with their paths."""
     translations = []
     for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
         here = (*path, f"{key}_localizations", locale)

@@ -1,4 +1,4 @@
-"""What the components of a message may be and where each may stand (Discord: Components > Component Reference)."""
+"""Validation of the components of a message (Discord: Components > Component Reference)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _SIZES = {CONTAINER: (1, _COMPONENTS_MAX), SECTION: (1, 3), ROW: (1, _BUTTONS), 
 
 
 def parse_components(body: Json, errors: FormErrors, *, v2: bool) -> list[Json]:
-    """The components in the ``body`` of a message as Discord keeps them: with ids, and with what was left out.
+    """The valid components of a message's ``body``, with ids and defaults. Errors go to ``errors``.
 
-    What Discord refuses is added to ``errors``; ``v2``: the message has that flag.
+    ``v2``: the message has the flag IS_COMPONENTS_V2.
     """
     path = ("components",)
     items = errors.objects((), body, "components")
@@ -75,7 +75,7 @@ def media_items(items: Iterable[Json]) -> list[Json]:
 
 
 def _normalized(component: Json) -> Json:
-    """A component that is right, without what Discord does not know of it; ``said`` stays as it is."""
+    """A copy of a valid component without unknown fields."""
     normalized = _pick(component, ("type", "id", *_FIELDS[component["type"]]))
     if "components" in normalized:
         normalized["components"] = [_normalized(component) for component in normalized["components"]]
@@ -92,7 +92,7 @@ def _normalized(component: Json) -> Json:
 
 
 def _pick(item: Json, names: Iterable[str]) -> Json:
-    """Those of ``names`` that say something."""
+    """The ``names`` of ``item`` that have a value."""
     picked = {name: item[name] for name in names if item.get(name) not in (None, "")}
     if "sku_id" in picked:
         picked["sku_id"] = str(picked["sku_id"])
@@ -279,7 +279,7 @@ def _check_emoji(component: Json, errors: FormErrors, path: Path) -> None:
 
 
 def _check_unique(errors: FormErrors, path: Path, everything: list[Json]) -> None:
-    """No custom id and no id may come twice."""
+    """Each custom id and each id is used once."""
     for name, code in (("custom_id", "COMPONENT_CUSTOM_ID_DUPLICATED"), ("id", "COMPONENT_ID_DUPLICATED")):
         values = [component[name] for component in everything if component.get(name)]
         if len(set(values)) < len(values):

@@ -1,4 +1,4 @@
-"""Components of messages and modals: finding them, and what a person's hand does with them (Discord: Components)."""
+"""The components of messages and modals: finding, describing and using them (Discord: Components)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FIELDS: dict[str, type] = {
 
 
 def walk(components: Iterable[Json]) -> Iterator[Json]:
-    """Every component, outermost first, in the order a person reads them."""
+    """Every component, outermost first, in reading order."""
     for component in components:
         yield component
         yield from walk(component.get("components") or ())
@@ -49,7 +49,7 @@ def walk(components: Iterable[Json]) -> Iterator[Json]:
 
 
 def check(items: list[Json], errors: FormErrors, path: Path) -> None:
-    """Adds to ``errors`` what cannot be a component."""
+    """Add an error for each invalid component."""
     for index, component in enumerate(items):
         _check_one(component, errors, (*path, index))
 
@@ -72,7 +72,7 @@ def _check_one(component: Json, errors: FormErrors, path: Path) -> None:
 
 
 def assign_ids(components: list[Json]) -> list[Json]:
-    """``components`` with the ``id`` that Discord gives to those that have none, and selects with their defaults."""
+    """Give an ``id`` to each component without one, and defaults to selects, as Discord does."""
     everything = list(walk(components))
     used = {component["id"] for component in everything if component.get("id")}
     free = (number for number in itertools.count(1) if number not in used)
@@ -92,13 +92,13 @@ def clickable(components: list[Json]) -> list[Json]:
 
 
 def display_name(component: Json) -> str:
-    """What a person would call it: its label, else its emoji, its placeholder or its custom id."""
+    """Its label, or else its emoji, placeholder or custom id."""
     emoji = (component.get("emoji") or {}).get("name")
     return str(component.get("label") or emoji or component.get("placeholder") or component.get("custom_id") or "")
 
 
 def find(components: list[Json], wanted: str) -> Json:
-    """The button or select that ``wanted`` names by custom id or, in any case, by its words."""
+    """The button or select with the custom id ``wanted``, or with that display name in any case. Raises UsageError."""
     candidates = clickable(components)
     for component in candidates:
         if component.get("custom_id") == wanted:
@@ -114,7 +114,7 @@ def find(components: list[Json], wanted: str) -> Json:
 
 
 def unusable_reason(component: Json, values: list[str] | None) -> str | None:
-    """Why a person cannot use ``one`` like this, as a sentence; None when they can."""
+    """Why a user cannot use ``component`` with ``values``, as a sentence; None when they can."""
     name = display_name(component)
     if component.get("disabled"):
         return f"“{name}” is disabled."
@@ -134,7 +134,7 @@ def count_error(select: Json, name: str, count: int) -> str | None:
 
 
 def resolve_choices(select: Json, values: list[str]) -> list[str]:
-    """The values of a string select's options that ``values`` names by value or label."""
+    """The values of a string select's options that ``values`` name by value or label. Raises UsageError."""
     options = select.get("options") or []
     by_word = {str(option["label"]).casefold(): option["value"] for option in options}
     known = {option["value"] for option in options}
@@ -147,7 +147,7 @@ def resolve_choices(select: Json, values: list[str]) -> list[str]:
 
 
 def check_modal(components: list[Json], errors: FormErrors, path: Path) -> None:
-    """Adds to ``errors`` what cannot be the components of a modal: each holds fields, which need a custom id."""
+    """Add an error for each invalid component of a modal; each field needs a custom id."""
     check(components, errors, path)
     for index, outer in enumerate(components):
         for component in walk([outer]) if not errors.tree else ():
@@ -156,7 +156,7 @@ def check_modal(components: list[Json], errors: FormErrors, path: Path) -> None:
 
 
 def modal_fields(components: list[Json]) -> list[Json]:
-    """The fields of a modal as a person sees them: the component, with the label that stands over it."""
+    """The fields of a modal, each with the label above it."""
     fields: list[Json] = []
     for outer in components:
         label = outer.get("label")

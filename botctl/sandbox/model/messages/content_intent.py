@@ -1,4 +1,4 @@
-"""Who may read what messages say (Discord: Gateway > Message Content Intent). Pure."""
+"""Message content for bots without the intent (Discord: Gateway > Message Content Intent). Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _NOTHING: Json = {"content": "", "embeds": [], "attachments": [], "components": 
 
 
 def without_intent(message: Json, me: str) -> Json:
-    """A message of a guild as the bot ``me`` sees it without the intent: empty, unless it is its own or calls it.
+    """A guild's message without content, unless the bot ``me`` wrote it or is mentioned.
 
-    The same goes for each message that is shown within.
+    The same applies to each message inside it.
     """
     readable = message["author"]["id"] == me or any(mention["id"] == me for mention in message["mentions"])
     seen = message if readable else message | _NOTHING

@@ -1,4 +1,4 @@
-"""Messages: what a body may say, and how one is made and changed (Discord: Message resource)."""
+"""Validating, creating and changing messages (Discord: Message resource)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # of a new message
 
 @dataclass
 class Upload:
-    """A file that came with a body. ``slot`` is the n of its ``files[n]``."""
+    """A file of a request. ``slot`` is the n of ``files[n]``."""
 
     slot: str
     filename: str
@@ -31,10 +31,7 @@ class Upload:
 
 @dataclass
 class Draft:
-    """A body that was found right. ``fields`` holds what it sets of a Message; ``flags`` are as it said them (None: not
-    at all); ``kept`` are the attachments that stay (None: all); ``uploads`` the new ones, stored under the id that is
-    the key.
-    """
+    """A valid message body."""
 
     fields: Json = field(default_factory=dict)
     explicit_flags: int | None = None
@@ -57,9 +54,9 @@ def parse_body(
     default_mentions: AllowedMentions = mentions.ALL_MENTIONS,
     allow_empty: bool = False,
 ) -> Draft:
-    """What ``body`` asks for; raises Refusal (50035, 50006, 50081, 40005) when Discord would.
+    """Validate ``body``. Raises ApiError (50035, 50006, 50081, 40005) as Discord does.
 
-    ``old`` is the message to change; ``allowed`` whom a text calls that does not say; ``empty``: nothing is enough.
+    ``old`` is the message to change; ``default_mentions`` apply without ``allowed_mentions``.
     """
     if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
         raise too_large()
@@ -88,7 +85,7 @@ def parse_body(
 
 
 def create(world: World, draft: Draft, *, channel_id: str, guild_id: str, author_id: str, **fields: Any) -> Message:
-    """A new message in the world. ``more``: further fields of `Message`, also its id."""
+    """Create a message in the world. ``fields``: more fields of `Message`, also its id."""
     message = Message(
         id=fields.pop("id", None) or world.new_id(),
         channel_id=channel_id,
@@ -105,7 +102,7 @@ def create(world: World, draft: Draft, *, channel_id: str, guild_id: str, author
 
 
 def edit(world: World, message: Message, draft: Draft) -> Message:
-    """``message`` as ``made`` wants it; one that was "thinking…" is a plain message afterwards. Raises 50006."""
+    """Apply ``draft`` to ``message``; a "thinking…" message becomes a normal one. Raises 50006."""
     old_attachments = message.attachments
     if draft.kept_ids is not None:
         old_attachments = [stored for stored in old_attachments if stored["id"] in draft.kept_ids]
@@ -137,8 +134,9 @@ def list_messages(
     after: str | None = None,
     around: str | None = None,
 ) -> list[Message]:
-    """The newest ``limit`` messages that ``viewer`` sees, newest first; with ``after`` the oldest of those after it,
-    with ``around`` as many before it as after it.
+    """The newest ``limit`` messages that ``viewer`` sees, newest first.
+
+    ``after``: the oldest ones after it; ``around``: as many before it as after it.
     """
     messages = [
         message for message in world.messages.get(channel_id, {}).values() if message.only_for in (None, viewer)
@@ -173,7 +171,7 @@ def _parse_components(body: Json, draft: Draft, errors: FormErrors, *, v2: bool)
 
 
 def _check_legacy(draft: Draft, old: Message | None, errors: FormErrors) -> None:
-    """Version 2 components stand alone, and stay what they are (Discord: Components > Using components)."""
+    """V2 components exclude content and embeds (Discord: Components > Using components)."""
     for name in ("content", "embeds"):
         if draft.fields.get(name):
             words = f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
@@ -184,7 +182,7 @@ def _check_legacy(draft: Draft, old: Message | None, errors: FormErrors) -> None
 
 
 def _parse_attachments(body: Json, uploads: list[Upload], draft: Draft, errors: FormErrors, world: World) -> None:
-    """Discord: Reference > Uploading Files: an attachment's id is a slot of ``files[n]``, or that of one to keep."""
+    """An attachment's id is the slot of an upload, or a kept one's (Discord: Reference > Uploading Files)."""
     if not uploads and "attachments" not in body:
         return
     described = {str(attachment.get("id")): attachment for attachment in errors.objects((), body, "attachments")}

@@ -1,4 +1,4 @@
-"""Embeds: what a body may say of them (Discord: Message resource > Embed Object, Embed Limits)."""
+"""Validation of embeds (Discord: Message resource > Embed Object, Embed Limits)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _WITH_ATTACHMENTS = (*_WEB, "attachment")
 
 @dataclass(frozen=True)
 class _Part:
-    """What Discord knows of an embed, or of an object in it: texts with their most characters, URLs with their schemes.
+    """The fields of an embed, or of an object in it: texts with their maximum length, URLs with their schemes.
 
-    The text that it cannot be without is ``required``.
+    ``required`` is the text that must be present.
     """
 
     texts: dict[str, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ _PARTS = {
 
 
 def parse_embeds(errors: FormErrors, body: Json) -> list[Json]:
-    """The embeds of ``body`` as Discord keeps them; what is wrong with them is added to ``errors``."""
+    """The valid embeds of ``body``. Errors go to ``errors``."""
     items = errors.objects((), body, "embeds")
     errors.at_most(("embeds",), items, EMBEDS_MAX)
     embeds = [_parse_embed(item, errors, ("embeds", index)) for index, item in enumerate(items)]
@@ -79,7 +79,6 @@ def _parse_embed(item: Json, errors: FormErrors, path: Path) -> Json:
 
 
 def _parse_part(item: Json, part: _Part, errors: FormErrors, path: Path) -> Json:
-    """What Discord keeps of ``said``."""
     values: Json = {}
     for name, most in part.texts.items():
         if name in item and (text := errors.text(path, item, name, 0, most)):
@@ -93,7 +92,6 @@ def _parse_part(item: Json, part: _Part, errors: FormErrors, path: Path) -> Json
 
 
 def _parse_fields(item: Json, errors: FormErrors, path: Path) -> list[Json]:
-    """The fields; of each it is said whether it is inline."""
     fields = errors.objects(path, item, "fields")
     errors.at_most((*path, "fields"), fields, _FIELDS)
     parsed = []

@@ -1,4 +1,4 @@
-"""Whom a message calls (Discord: Message resource > Allowed Mentions Object)."""
+"""Who a message mentions (Discord: Message resource > Allowed Mentions Object)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST = 100
 
 @dataclass(frozen=True)
 class AllowedMentions:
-    """Which mentions in a text count: all of a kind in ``kinds``, and the ids in ``users`` and ``roles``."""
+    """The mentions that count: all of a kind in ``kinds``, and the ids in ``users`` and ``roles``."""
 
     kinds: frozenset[str] = frozenset(_KINDS)
     users: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ USER_MENTIONS = AllowedMentions(frozenset({"users"}))  # the same in an answer t
 
 
 def parse_allowed(body: Json, errors: FormErrors, default: AllowedMentions) -> AllowedMentions:
-    """What ``allowed_mentions`` of ``body`` says; ``default`` where it is absent."""
+    """The ``allowed_mentions`` of ``body``, or ``default``."""
     item = errors.field((), body, "allowed_mentions", dict)
     if item is None:
         return default
@@ -55,7 +55,7 @@ def parse_allowed(body: Json, errors: FormErrors, default: AllowedMentions) -> A
 
 
 def set_mentions(world: World, message: Message, allowed: AllowedMentions) -> None:
-    """Write into ``message`` whom its text calls, as far as ``whom`` and its author's permissions let it."""
+    """Set the mentions of ``message``, as far as ``allowed`` and its author's permissions permit."""
     text = _readable_text(message)
     message.mentions, message.mention_roles, message.mention_everyone = [], [], False
     if "@" in text:
@@ -73,7 +73,7 @@ def set_mentions(world: World, message: Message, allowed: AllowedMentions) -> No
 
 
 def _set_group_mentions(world: World, message: Message, text: str, allowed: AllowedMentions) -> None:
-    """Roles and everyone: those that may be mentioned by anybody, or all when the author may."""
+    """Roles and everyone: all if the author may mention them, else mentionable roles only."""
     guild = world.guilds.get(message.guild_id)
     roles, everyone = dict.fromkeys(_ROLE.findall(text)), _EVERYONE.search(text)
     if guild is None or not (roles or everyone):
@@ -98,7 +98,7 @@ def _may_mention_groups(world: World, message: Message) -> bool:
 
 
 def _readable_text(message: Message) -> str:
-    """What stands in a message to be read, its text components included."""
+    """The content, or the text components."""
     if not message.flags & components.V2:
         return message.content
     return "\n".join(

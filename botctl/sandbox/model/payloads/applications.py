@@ -1,4 +1,4 @@
-"""Applications, and the webhooks that they and people make (Discord: Application and Webhook resources)."""
+"""Applications and webhooks (Discord: Application and Webhook resources)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def application(app: Application, world: World) -> Json:
 
 
 def webhook(webhook: Webhook, world: World, *, api: str) -> Json:
-    """An incoming webhook; ``api`` is where the API is."""
+    """An incoming webhook; ``api`` is the API's URL."""
     return {
         "id": webhook.id,
         "type": 1,

@@ -1,4 +1,4 @@
-"""Channels of whatever kind, threads, and who may do what in them (Discord: Channel resource)."""
+"""Channels, threads and overwrites (Discord: Channel resource)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_OF = {VOICE: _SPOKEN, STAGE: _SPOKEN, CATEGORY: (*_SPOKEN, "rate_limit_per_
 
 
 def channel(channel: Channel) -> Json:
-    """A channel of a guild, with what one of its type has."""
+    """A channel of a guild, with the fields of its type."""
     payload = {
         "id": channel.id,
         "type": channel.type,
@@ -38,7 +38,7 @@ def channel(channel: Channel) -> Json:
 
 
 def channel_for(target: Channel, guild: Guild, bot: Member, world: World) -> Json:
-    """A channel as the gateway shows it to ``bot``: what it does not see is there, and nothing is said of it.
+    """A channel as the gateway shows it to ``bot``: one that it cannot see has no details.
 
     Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
     """
@@ -57,7 +57,7 @@ def overwrite(overwrite: Overwrite) -> Json:
 
 
 def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
-    """A thread; ``state`` is its `Channel.thread`; with the membership of ``viewer``, if any."""
+    """A thread, with the membership of ``viewer`` if there is one."""
     metadata: Json = {
         "archived": state.archived,
         "archive_timestamp": state.archived_at,
@@ -89,7 +89,7 @@ def thread_member(channel: Channel, user_id: str) -> Json:
 
 
 def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
-    """A DM as ``viewer`` sees it: with the others of it."""
+    """A DM with its recipients except ``viewer``."""
     others = [user(world.users[user_id]) for user_id in channel.recipients if user_id != viewer]
     return {
         "id": channel.id,
@@ -101,14 +101,14 @@ def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
 
 
 def any_channel(target: Channel, world: World, *, viewer: str) -> Json:
-    """A channel of whatever kind."""
+    """A channel of any kind."""
     if target.thread is not None:
         return thread(target, target.thread, viewer=viewer)
     return channel(target) if target.guild_id else direct_channel(target, world, viewer=viewer)
 
 
 def partial_channel(channel: Channel, permissions: int) -> Json:
-    """A channel as an interaction shows it; of a thread also its metadata (Discord: Resolved Data Structure)."""
+    """A channel of an interaction; a thread also has metadata (Discord: Resolved Data Structure)."""
     payload: Json = {
         "id": channel.id,
         "type": channel.type,

@@ -1,4 +1,4 @@
-"""Guilds and what they hold: roles, emojis, scheduled events, the audit log (Discord: Guild resource)."""
+"""Guilds and their roles, emojis, scheduled events and audit log entries (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def guild(guild: Guild, world: World) -> Json:
-    """A guild as REST shows it."""
+    """A guild in REST."""
     return {
         "id": guild.id,
         "name": guild.name,
@@ -62,7 +62,7 @@ def guild(guild: Guild, world: World) -> Json:
 
 
 def guild_create(joined: Guild, bot: Member, members: list[Member], world: World) -> Json:
-    """A guild as GUILD_CREATE shows it to ``bot``, with the members of ``shown``, and the threads that are awake."""
+    """A guild in GUILD_CREATE for ``bot``, with ``members`` and the active threads."""
     return {
         **guild(joined, world),
         "joined_at": bot.joined_at,
@@ -92,12 +92,12 @@ def guild_create(joined: Guild, bot: Member, members: list[Member], world: World
 
 
 def _takes_place(event: Json) -> bool:
-    """Is a scheduled event ahead, or going on?"""
+    """Whether a scheduled event is scheduled or active."""
     return event["status"] in (1, 2)
 
 
 def scheduled_event(event: Json, world: World) -> Json:
-    """One of `Guild.scheduled_events`, with who made it."""
+    """One of `Guild.scheduled_events`, with its creator."""
     return {**event, "creator": user(world.users[event["creator_id"]])}
 
 
@@ -133,7 +133,7 @@ def emoji(emoji: Emoji, world: World) -> Json:
 
 
 def audit_entry(entry: GuildAuditEntry) -> Json:
-    """One line of a guild's audit log; what there is nothing of is left out."""
+    """An audit log entry without empty fields."""
     payload: Json = {
         "id": entry.id,
         "user_id": entry.user_id,

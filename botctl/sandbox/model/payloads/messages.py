@@ -1,4 +1,4 @@
-"""Messages, and what hangs on them: attachments, reactions, what they answer (Discord: Message resource)."""
+"""Messages, attachments and reactions (Discord: Message resource)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: a reply, an
 
 
 def message(message: Message, world: World, *, viewer: str = "") -> Json:
-    """A message as REST and the answers to an interaction show it; ``viewer``: the bot whose reactions are marked."""
+    """A message in REST and interaction responses; ``viewer`` is the bot whose reactions are marked."""
     payload: Json = {
         "id": message.id,
         "type": message.type,
@@ -54,7 +54,7 @@ def message(message: Message, world: World, *, viewer: str = "") -> Json:
 
 
 def message_event(target: Message, world: World) -> Json:
-    """A message as the gateway shows it: with its guild and its author's membership."""
+    """A message in the gateway: with its guild and its author's membership."""
     payload = message(target, world)
     if not target.guild_id:
         return payload
@@ -68,7 +68,7 @@ def message_event(target: Message, world: World) -> Json:
 
 
 def _webhook_author(message: Message, world: World) -> Json:
-    """What a webhook says comes from a user that is none: its id is the webhook's."""
+    """A webhook's message has an author that is no user; its id is the webhook's."""
     hook = world.webhooks.get(message.webhook_id or "")
     return {
         "id": message.webhook_id,
@@ -89,7 +89,6 @@ def attachment(stored: Json, channel_id: str, world: World) -> Json:
 
 
 def _reactions(message: Message, viewer: str) -> list[Json]:
-    """The reactions of a message as the bot ``viewer`` sees them."""
     return [
         {
             "emoji": reaction_emoji(key),
@@ -104,7 +103,7 @@ def _reactions(message: Message, viewer: str) -> list[Json]:
 
 
 def reaction_emoji(key: str) -> Json:
-    """``👍`` or ``name:id``, as `Message.reactions` has it."""
+    """``key`` is ``👍`` or ``name:id``, as in `Message.reactions`."""
     name, _, emoji_id = key.partition(":")
     return {"id": emoji_id or None, "name": name}
 
@@ -114,7 +113,7 @@ def is_ephemeral(message: Message) -> bool:
 
 
 def _embeds(message: Message, world: World) -> list[Json]:
-    """The embeds, with ``attachment://name`` turned into where the attachment is served."""
+    """The embeds, with ``attachment://name`` replaced by its URL."""
     if not message.attachments or not message.embeds:
         return message.embeds
     urls = _urls(message, world)
@@ -128,7 +127,7 @@ def _embeds(message: Message, world: World) -> list[Json]:
 
 
 def _components(message: Message, world: World) -> list[Json]:
-    """The components, with their pictures and files as Discord serves them."""
+    """The components, with the URLs of their pictures and files."""
     if not message.flags & components.V2:
         return message.components
     urls, payload = _urls(message, world), copy.deepcopy(message.components)
@@ -143,7 +142,7 @@ def _components(message: Message, world: World) -> list[Json]:
 
 
 def _urls(message: Message, world: World) -> dict[str, str]:
-    """``attachment://name`` to where each attachment is served."""
+    """``attachment://name`` to its URL."""
     return {
         f"attachment://{a['filename']}": attachment(a, message.channel_id, world)["url"] for a in message.attachments
     }
@@ -171,7 +170,7 @@ def _invoked(invoked: Json, message: Message, world: World) -> Json:
 
 
 def _referring(source: Message, world: World) -> Json:
-    """What a message points to: one that it answers, that began its thread, that was pinned, that it forwards."""
+    """The messages that ``message`` refers to: a reply, a thread's start, a pin or a forward."""
     here = {"channel_id": source.channel_id} | ({"guild_id": source.guild_id} if source.guild_id else {})
     reference = source.reference or {"type": 0, "message_id": source.reply_to, **here}
     payload: Json = {"message_reference": reference}

@@ -32,7 +32,7 @@ def member(member: Member, world: World) -> Json:
 
 
 def partial_member(member: Member) -> Json:
-    """A member without its user, as messages show it."""
+    """A member without its user, as in messages."""
     return {
         "nick": member.nick,
         "avatar": None,
@@ -49,11 +49,11 @@ def partial_member(member: Member) -> Json:
 
 
 def resolved_member(member: Member, granted: int) -> Json:
-    """A member with what it may do, as resolved data shows it: without voice (Discord: Resolved Data Structure)."""
+    """A member with permissions and without voice state (Discord: Resolved Data Structure)."""
     payload = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
     return {**payload, "permissions": str(granted)}
 
 
 def invoking_member(invoker: Member, granted: int, world: World) -> Json:
-    """A member with what it may do in the channel, as interactions show the invoking one."""
+    """The member who triggered an interaction, with permissions."""
     return {**member(invoker, world), "permissions": str(granted)}
