@@ -214,7 +214,6 @@ class Sandbox:
                     self._emit_to_bot("CHANNEL_UPDATE", guild, bot, channel)
 
     def emit_guild_create(self, guild: Guild, application_id: str | None = None) -> None:
-        """Dispatch a guild to its bots, or to one of them."""
         for session in self.sessions.by_id.values():
             if application_id not in (None, session.application_id):
                 continue
@@ -223,7 +222,6 @@ class Sandbox:
         self.changed()
 
     def store_uploads(self, draft: Draft) -> None:
-        """Store the files of an accepted draft."""
         for attachment_id, upload in draft.uploads.items():
             self.files.put(attachment_id, upload.content_type, upload.data)
 
@@ -238,7 +236,6 @@ class Sandbox:
         self.emit(event, data, channel.guild_id or None, channel=channel)
 
     def _bots_in(self, guild: Guild) -> list[Member]:
-        """The bots that receive events of the guild."""
         return [
             guild.members[application_id]
             for application_id in self.world.applications
@@ -274,10 +271,7 @@ class Sandbox:
     # Building what is told
 
     def guild_create(self, guild: Guild, session: GatewaySession) -> Json:
-        """With all members of a guild that is not large for those who hear of presences, else with the bot alone.
-
-        Discord: Gateway Events > Guild Create: those of a large guild who are offline are left out; here all are.
-        """
+        """GUILD_CREATE for ``session``: all members of a small guild if it receives presences, else only the bot."""
         large = len(guild.members) > session.large_threshold
         bot = guild.members[session.application_id]
         listed_members = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())

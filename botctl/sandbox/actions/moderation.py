@@ -34,7 +34,6 @@ def remove_member(sandbox: Sandbox, guild: Guild, member: Member) -> None:
 
 
 def add_bot(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
-    """Add a bot to the guild; the other bots receive a new member."""
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(bot, sandbox.world), "guild_id": guild.id}, guild.id)
     guild.members[bot.user_id] = bot
     sandbox.emit_guild_create(guild, bot.user_id)
@@ -141,7 +140,6 @@ def _delete_messages_since(sandbox: Sandbox, guild: Guild, user_id: str, since: 
 
 
 def delete_messages(sandbox: Sandbox, channel: Channel, messages: list[Message]) -> None:
-    """Delete messages of one channel; several are one event."""
     for message in messages:
         sandbox.world.remove_message(message)
     if len(messages) == 1:

@@ -78,10 +78,7 @@ def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> M
 
 
 def delete(sandbox: Sandbox, message: Message, *, granted: int) -> None:
-    """Delete a message. Raises 50021 for a system message, 160005 in a locked archived thread.
-
-    Discord: Threads > Locked Threads; Active & Archived Threads. ``granted`` as in `post`.
-    """
+    """Raises 50021 for a system message, 160005 in a locked archived thread (Discord: Threads > Locked Threads)."""
     channel = sandbox.world.channels[message.channel_id]
     if channel.thread is not None and channel.thread.archived:
         threads.check_unlocked(channel, granted=granted)

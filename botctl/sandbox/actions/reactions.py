@@ -22,10 +22,7 @@ _JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0
 
 
 def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
-    """The emoji ``text`` (``👍`` or ``name:id``) as messages store it.
-
-    Raises 10014, also for an emoji of another guild that is not allowed here.
-    """
+    """``👍`` or ``name:id`` as messages store it. Raises 10014, also for another guild's emoji without permission."""
     name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
         if not is_emoji(text):
@@ -87,7 +84,6 @@ def remove(sandbox: Sandbox, message: Message, user_id: str, emoji: str) -> None
 
 
 def clear(sandbox: Sandbox, message: Message, emoji: str | None = None) -> None:
-    """Remove all reactions, or all of one emoji."""
     threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if emoji is None:
         message.reactions.clear()

@@ -153,7 +153,6 @@ def leave(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
 
 
 def emit_list_sync(sandbox: Sandbox, application_id: str, parent: Channel) -> None:
-    """Dispatch the active threads of ``parent`` to a bot that can now see it."""
     guild = sandbox.world.guilds[parent.guild_id]
     threads = [thread for thread in active_threads(sandbox, application_id, guild.id) if thread.parent_id == parent.id]
     if threads:
@@ -187,7 +186,6 @@ def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def schedule_all(sandbox: Sandbox) -> None:
-    """Call `schedule_archiving` for the threads of a loaded world."""
     for guild in sandbox.world.guilds.values():
         for thread in guild.threads.values():
             if thread.thread and not thread.thread.archived:
@@ -207,7 +205,6 @@ def _archive_if_silent(sandbox: Sandbox, thread: Channel) -> None:
 
 
 def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
-    """Seconds until the thread is archived."""
     state = thread_state(thread)
     last_message_s = snowflakes.created_s(thread.last_message_id or thread.id)
     unarchived_s = datetime.fromisoformat(state.archived_at).timestamp()
@@ -216,7 +213,6 @@ def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
 
 
 def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
-    """Mark the source message, and start the thread with a reference to it."""
     source.flags |= payloads.HAS_THREAD
     sandbox.emit_message_update(source)
     reference = {

@@ -252,7 +252,6 @@ def _check_field(field: Json, value: Any) -> None:
 
 
 def _submitted_row(component: Json, values: dict[str, Any], resolved: Resolved) -> Json:
-    """A row or label of a modal, as the submission contains it."""
     payload: Json = {"type": component["type"], "id": component.get("id", 0)}
     if "component" in component:
         return {**payload, "component": _submitted_field(component["component"], values, resolved)}
@@ -273,7 +272,6 @@ def _submitted_field(field: Json, values: dict[str, Any], resolved: Resolved) ->
 
 
 def _read_files(sandbox: Sandbox, actor: ActingUser, resolved: Resolved, folder: Path) -> None:
-    """Read the local files of attachment options."""
     for attachment_id, path in resolved.files.items():
         try:
             data = (folder / Path(path).expanduser()).read_bytes()

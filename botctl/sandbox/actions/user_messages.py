@@ -151,7 +151,6 @@ def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
 
 
 def _as_client_rejection(act: Callable[[], T]) -> T:
-    """Turn an API error into a sentence of the client."""
     try:
         return act()
     except ApiError as refusal:

@@ -49,7 +49,6 @@ class RateLimited(ApiError):
 
 
 def not_found() -> ApiError:
-    """No route matches."""
     return ApiError(404, 0, "404: Not Found")
 
 
@@ -82,7 +81,6 @@ def too_large() -> ApiError:
 
 
 def unknown(resource: str) -> ApiError:
-    """``resource`` does not exist; with Discord's code for it."""
     codes = {
         "Channel": 10003,
         "Guild": 10004,
@@ -203,7 +201,6 @@ class FormErrors:
         return self._id((*path, name), body.get(name))
 
     def snowflakes(self, path: Path, body: dict[str, Any], name: str, most: int) -> list[str]:
-        """A list of ids without duplicates."""
         items = self.field(path, body, name, list) or []
         self.at_most((*path, name), items, most)
         ids = [self._id((*path, name, index), item) for index, item in enumerate(items)]

@@ -21,8 +21,6 @@ _ADVANCE_MAX_S = 10 * 366 * 86_400
 
 @dataclass(eq=False, slots=True)
 class Timer:
-    """A scheduled callback."""
-
     callback: Callable[[], None] | None
 
     def cancel(self) -> None:
@@ -46,10 +44,7 @@ class SandboxClock:
         return self.base.monotonic() + self._offset_s
 
     def advance(self, seconds: float) -> None:
-        """Move ahead by ``seconds``. Timers that become due run in order, each at its own time.
-
-        Raises UsageError unless it is 0 to ten years.
-        """
+        """Move ahead by ``seconds`` (0 to ten years, or UsageError); due timers run in order, at their own times."""
         if not 0 <= seconds <= _ADVANCE_MAX_S:
             raise UsageError("The clock moves ahead by a number of seconds.", hint="At most ten years at once.")
         target_s = self._offset_s + seconds

@@ -45,28 +45,24 @@ class ResponseOverride:
 
 @dataclass
 class Faults:
-    """The defaults mean no fault."""
-
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    drip_s: float = 0.0
-    skew_s: float = 0.0
+    delay_s: float = 0.0  # added to each REST response and gateway frame
+    jitter_s: float = 0.0  # at most; added to ``delay_s``
+    drip_s: float = 0.0  # the body of a REST response is spread over this time
+    skew_s: float = 0.0  # Discord's clock is ahead in Date and X-RateLimit-Reset
     acknowledges_heartbeats: bool = True
-    repeated_dispatches: int = 0
-    resume_host_down: bool = False
+    repeated_dispatches: int = 0  # sent again at a RESUME
+    resume_host_down: bool = False  # ``resume_gateway_url`` is unreachable
     overrides: list[ResponseOverride] = field(default_factory=list)
     random: random.Random = field(default_factory=random.Random, repr=False)
 
     @property
     def affects_rest(self) -> bool:
-        """Whether REST responses are delayed or their headers changed."""
         return bool(self.delay_s or self.jitter_s or self.drip_s or self.skew_s)
 
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s
 
     def override_for(self, path: str) -> ApiError | EdgeResponse | None:
-        """The response that replaces the normal one for ``path``, if any."""
         for override in self.overrides:
             if override.path in path and self.random.random() < override.probability:
                 return override.make_response()

@@ -31,8 +31,6 @@ _TITLE_MAX = 45
 
 
 class InteractionState(enum.StrEnum):
-    """The state of an interaction, as the user sees it."""
-
     WAITING = "no_answer"
     REPLIED = "replied"
     DEFERRED = "deferred"
@@ -46,22 +44,22 @@ class InteractionState(enum.StrEnum):
 class Interaction:
     id: str
     token: str
-    type: int
+    type: int  # COMMAND, COMPONENT, AUTOCOMPLETE or MODAL_SUBMIT
     application_id: str
     user_id: str
     guild_id: str
     channel_id: str
-    name: str
-    opened_s: float
+    name: str  # of the command or component
+    opened_s: float  # monotonic
     command_type: int = 1
-    source_id: str | None = None
+    source_id: str | None = None  # the message of the component
     state: InteractionState = InteractionState.WAITING
-    original_id: str | None = None
-    edited: bool = False
-    followups: list[str] = field(default_factory=list)
-    modal: Json | None = None
-    choices: list[Json] | None = None
-    on_change: Callable[[], None] | None = None
+    original_id: str | None = None  # the message ``@original``
+    edited: bool = False  # the original was edited or deleted
+    followups: list[str] = field(default_factory=list)  # message ids
+    modal: Json | None = None  # the data of callback 9
+    choices: list[Json] | None = None  # of an autocomplete
+    on_change: Callable[[], None] | None = None  # called after each response
 
     @property
     def is_final(self) -> bool:
@@ -96,7 +94,6 @@ class InteractionStore:
         return self._limiter.limits
 
     def open(self, world: World, kind: int, **fields: Any) -> Interaction:
-        """Create an interaction of type ``kind``. ``fields``: of `Interaction`."""
         token = secrets.token_urlsafe(60)
         opened_s = world.clock.monotonic()
         interaction = Interaction(id=world.new_id(), token=token, type=kind, opened_s=opened_s, **fields)
@@ -171,16 +168,13 @@ def update(world: World, interaction: Interaction, draft: Draft) -> Message:
 
 
 def defer_update(interaction: Interaction) -> None:
-    """Callback 6: no visible change; the component's message may change later.
-
-    A modal that no component opened is closed.
-    """
+    """Callback 6: no visible change, and the component's message may change later; or the modal closes."""
     interaction.original_id = interaction.source_id
     interaction.state = InteractionState.DEFERRED_UPDATE
 
 
 def offer_choices(interaction: Interaction, body: Json) -> None:
-    """Callback 8: the choices of an autocomplete."""
+    """Callback 8."""
     errors = FormErrors()
     choices = errors.objects(("data",), body, "choices")
     errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
@@ -196,7 +190,7 @@ def offer_choices(interaction: Interaction, body: Json) -> None:
 
 
 def open_modal(interaction: Interaction, body: Json) -> Json:
-    """Callback 9: open a modal."""
+    """Callback 9."""
     errors = FormErrors()
     errors.text(("data",), body, "custom_id", 1, _CUSTOM_ID_MAX)
     errors.text(("data",), body, "title", 1, _TITLE_MAX)

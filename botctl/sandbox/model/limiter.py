@@ -51,14 +51,12 @@ _PART = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The rate limit bucket of a route."""
-
-    kind: str | None
-    hash: str
-    majors: tuple[str, ...]
+    kind: str | None  # a name of `Limits`; None: not counted
+    hash: str  # X-RateLimit-Bucket
+    majors: tuple[str, ...]  # path parts with a bucket each
     exempt: bool  # from the global limit
-    field_kind: str = ""
-    fields: frozenset[str] = frozenset()
+    field_kind: str = ""  # a second rate of `Limits`…
+    fields: frozenset[str] = frozenset()  # …for bodies with one of these fields
 
 
 def bucket_of(method: str, path: str) -> Bucket:
@@ -80,8 +78,6 @@ def bucket_of(method: str, path: str) -> Bucket:
 
 
 class IdentifyDecision(enum.Enum):
-    """Whether an IDENTIFY may start a session."""
-
     ALLOWED = enum.auto()
     TOO_SOON = enum.auto()
     EXHAUSTED = enum.auto()  # the day's budget is spent: Discord resets the token
@@ -99,16 +95,13 @@ class RateLimiter:
 
     limits: Limits
     windows: dict[Hashable, _Window] = field(default_factory=dict)
-    banned_until: dict[str, float] = field(default_factory=dict)  # addresses, and until when
+    banned_until: dict[str, float] = field(default_factory=dict)  # by address
     _sweep_at: int = _SWEEP_FIRST
 
     # REST
 
     def admit(self, bucket: Bucket, client: str, path: Mapping[str, str], clock: Clock) -> Headers:
-        """Count a request of ``client`` (a bot, or an address without a token); returns the response headers.
-
-        Raises RateLimited.
-        """
+        """Count a request of ``client`` (a bot or an address); returns the headers. Raises RateLimited."""
         limits = self.limits
         if bucket.kind is None or not limits.enforced:
             return {}

@@ -46,9 +46,9 @@ class Limits:
     """All limits. The window of a rate starts with its first request."""
 
     # Requests over REST
-    enforced: bool = True  # whether requests over REST are counted at all
-    requests: Rate = Rate(50, 1)  # of one bot, or of one address without a token
-    invalid_requests: Rate = Rate(10_000, 600)  # 401, 403 and 429 of one address, before it is banned
+    enforced: bool = True  # False: REST requests are not counted
+    requests: Rate = Rate(50, 1)  # of a bot, or of an address without a token
+    invalid_requests: Rate = Rate(10_000, 600)  # 401, 403 and 429 of an address before its ban
     ban_s: float = 3600.0
     # Routes, each in its channel, guild or webhook
     other_routes: Rate = Rate(10, 10)
@@ -59,26 +59,26 @@ class Limits:
     reactions: Rate = Rate(1, 0.25)
     typing: Rate = Rate(5, 5)
     edit_channel: Rate = Rate(10, 15)
-    rename_channel: Rate = Rate(2, 600)
+    rename_channel: Rate = Rate(2, 600)  # changes of name or topic
     emojis: Rate = Rate(30, 3600)
-    commands: Rate = Rate(5, 20)
+    commands: Rate = Rate(5, 20)  # requests that change commands
     webhooks: Rate = Rate(5, 2)
     # Commands and interactions
-    command_creates: Rate = Rate(200, 86_400)
-    response_s: float = 3.0
-    token_s: float = 900.0
-    kept: int = 20_000
+    command_creates: Rate = Rate(200, 86_400)  # new commands of an application and scope
+    response_s: float = 3.0  # for the callback of an interaction
+    token_s: float = 900.0  # lifetime of an interaction's token
+    kept: int = 20_000  # interactions; the oldest are dropped first
     # The gateway
-    identifies: Rate = Rate(1000, 86_400)
-    max_concurrency: int = 1
-    concurrency_s: float = 5.0
+    identifies: Rate = Rate(1000, 86_400)  # of a bot
+    max_concurrency: int = 1  # shards that may IDENTIFY at the same time
+    concurrency_s: float = 5.0  # between two IDENTIFYs of the same key
     heartbeat_s: float = 41.25
-    heartbeat_grace: float = 1.5  # of heartbeats that may be late before the connection is closed
-    ack_s: float = 0.02  # an ACK's way, as over a network: disnake notes when it sent a heartbeat after it has
-    payload_bytes: int = 4096
-    sends: Rate = Rate(120, 60)
+    heartbeat_grace: float = 1.5  # intervals without a heartbeat before the connection is closed
+    ack_s: float = 0.02  # delay of an ACK: disnake records the time of a heartbeat only after sending it
+    payload_bytes: int = 4096  # of one frame from the client
+    sends: Rate = Rate(120, 60)  # frames from the client
     resume_window_s: float = 180.0
-    buffer: int = 2000  # dispatches that are held for a RESUME
+    buffer: int = 2000  # dispatches kept for a RESUME
     guilds_per_shard: int = 2500
     all_members: Rate = Rate(1, 30)  # requests for all members of a guild
 

@@ -42,7 +42,6 @@ def member(world: World, guild: Guild, wanted: str | None) -> Member:
 
 
 def user(world: World, wanted: str) -> User:
-    """A user of any guild."""
     user = user_or_none(world, wanted)
     if user is None:
         raise UsageError(f"There is nobody called “{wanted}”.")

@@ -48,9 +48,9 @@ class Grant:
     application_id: str
     user_id: str
     scopes: tuple[str, ...]
-    ends_s: float
-    refresh: str | None = None
-    guild_id: str | None = None
+    ends_s: float  # monotonic
+    refresh: str | None = None  # the refresh token
+    guild_id: str | None = None  # where the bot was added
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,11 @@ class _Code:
 
 
 class Grants:
-    """The codes and tokens of all applications."""
-
     def __init__(self) -> None:
         self._codes: dict[str, _Code] = {}
         self._by_token: dict[str, Grant] = {}
 
     def __contains__(self, secret: object) -> bool:
-        """Whether it is one of these codes or tokens."""
         return (
             secret in self._codes
             or secret in self._by_token
@@ -79,7 +76,6 @@ class Grants:
         )
 
     def find(self, token: str, now_s: float) -> Grant | None:
-        """The grant of a valid access token."""
         grant = self._by_token.get(token)
         return grant if grant and grant.ends_s > now_s else None
 

@@ -27,9 +27,7 @@ def compute(world: World, guild: Guild, member: Member, channel: Channel | None 
 
 
 def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
-    """Whether ``member`` sees ``channel``; a category also through its channels (Discord: Channel > Obfuscated
-    Channels).
-    """
+    """A category is also seen through its channels (Discord: Channel > Obfuscated Channels)."""
     inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
     return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 
@@ -39,7 +37,6 @@ def is_timed_out(world: World, member: Member) -> bool:
 
 
 def top_position(guild: Guild, member: Member) -> int:
-    """The position of the member's highest role."""
     return max((guild.roles[role_id].position for role_id in member.roles), default=0)
 
 

@@ -22,12 +22,10 @@ def bot_token(secret: str, application_id: str = DEFAULT_BOT) -> str:
 
 
 def new_bot_token(application_id: str) -> str:
-    """A random token."""
     return bot_token(secrets.token_urlsafe(32), application_id)
 
 
 def client_secret(secret: str, application_id: str) -> str:
-    """The application's secret for OAuth2."""
     return _derive(secret, f"client secret {application_id}")[:32]
 
 

@@ -43,7 +43,7 @@ def hidden_reason(world: World, app: Application, command: Json, actor: ActingUs
     if actor.guild is None or actor.member is None:
         return _hidden_in_dm(app, command, actor.channel, name)
     case = _GuildCheck(world, app, command, name, actor.guild, actor.member, actor.channel)
-    return case.misplaced() or case.forbidden()
+    return case.unavailable_reason() or case.forbidden_reason()
 
 
 def _hidden_in_dm(app: Application, command: Json, channel: Channel, name: str) -> str | None:
@@ -56,8 +56,6 @@ def _hidden_in_dm(app: Application, command: Json, channel: Channel, name: str) 
 
 @dataclass(frozen=True)
 class _GuildCheck:
-    """A member and a command in a channel of a guild."""
-
     world: World
     app: Application
     command: Json
@@ -66,8 +64,7 @@ class _GuildCheck:
     member: Member
     channel: Channel
 
-    def misplaced(self) -> str | None:
-        """Why nobody sees the command here."""
+    def unavailable_reason(self) -> str | None:
         contexts = self.command.get("contexts")
         if self.app.id not in self.guild.members:
             return f"The bot of {self.name} is not in {self.guild.name}."
@@ -79,9 +76,8 @@ class _GuildCheck:
             return f"{self.name} is for age-restricted channels."
         return None
 
-    def forbidden(self) -> str | None:
-        """Why this member does not see it."""
-        granted, name = self._may(), self.world.users[self.member.user_id].name
+    def forbidden_reason(self) -> str | None:
+        granted, name = self._granted(), self.world.users[self.member.user_id].name
         place = permissions.overwrites_channel(self.world, self.channel)
         own, both = self._overwrites()
         if granted & permission_bits.ADMINISTRATOR:
@@ -90,11 +86,11 @@ class _GuildCheck:
             return f"{name} may not use commands here (USE_APPLICATION_COMMANDS)."
         if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels(self.guild)), True)):
             return f"{self.name} is switched off in #{place.name}."
-        if self._verdict(both) is False:
+        if self._decision(both) is False:
             return f"{self.name} is switched off for {name}."
-        return None if self._personal(own) else self._lacking(granted, name)
+        return None if self._member_decision(own) else self._missing_reason(granted, name)
 
-    def _may(self) -> int:
+    def _granted(self) -> int:
         return permissions.compute(self.world, self.guild, self.member, self.channel)
 
     def _overwrites(self) -> tuple[_Overwrites, _Overwrites]:
@@ -106,19 +102,19 @@ class _GuildCheck:
         )
         return own, common | own
 
-    def _verdict(self, overwrites: _Overwrites) -> bool | None:
-        """What is said of the member, or else of everyone."""
-        personal = self._personal(overwrites)
+    def _decision(self, overwrites: _Overwrites) -> bool | None:
+        """The decision for the member, or else for @everyone."""
+        personal = self._member_decision(overwrites)
         return overwrites.get((ROLE, self.guild.id)) if personal is None else personal
 
-    def _personal(self, overwrites: _Overwrites) -> bool | None:
-        """What is said of the member: of the user before their roles, one of which is enough."""
+    def _member_decision(self, overwrites: _Overwrites) -> bool | None:
+        """The decision for the user, or else for their roles, of which one is enough."""
         own = overwrites.get((USER, self.member.user_id))
         roles = [overwrites[ROLE, role] for role in self.member.roles if (ROLE, role) in overwrites]
         return any(roles) if own is None and roles else own
 
-    def _lacking(self, granted: int, name: str) -> str | None:
-        """What the command demands by default, unless it is granted itself; "0" is for administrators."""
+    def _missing_reason(self, granted: int, name: str) -> str | None:
+        """The command's default permissions that are missing; "0" is for administrators only."""
         if self.command["default_member_permissions"] is None:
             return None
         wanted = int(self.command["default_member_permissions"])

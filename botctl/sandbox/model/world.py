@@ -31,8 +31,8 @@ class User:
     name: str
     bot: bool = False
     global_name: str | None = None
-    locale: str = "en-US"
-    closed_dms: bool = False  # nobody may write to them
+    locale: str = "en-US"  # of the user's client
+    closed_dms: bool = False  # no one may send them a DM
 
 
 @dataclass
@@ -42,17 +42,15 @@ class Role:
     position: int = 1
     permissions: int = permission_bits.EVERYONE
     color: int = 0
-    bot_id: str | None = None  # the bot that a managed role was made for
+    bot_id: str | None = None  # of the bot that a managed role belongs to
     hoist: bool = False
     mentionable: bool = False
 
 
 @dataclass
 class Overwrite:
-    """The permissions that a channel allows or denies to one role or member."""
-
-    id: str
-    type: int
+    id: str  # of the role or member
+    type: int  # 0: a role, 1: a member
     allow: int = 0
     deny: int = 0
 
@@ -66,9 +64,9 @@ class Thread:
     archived: bool = False
     locked: bool = False
     invitable: bool = True
-    auto_archive_minutes: int = 4320
-    messages: int = 0  # now
-    messages_ever: int = 0
+    auto_archive_minutes: int = 4320  # without messages
+    messages: int = 0  # without deleted ones
+    messages_ever: int = 0  # with deleted ones
 
 
 @dataclass
@@ -76,26 +74,25 @@ class Channel:
     """A channel of a guild, a thread, or a DM."""
 
     id: str
-    guild_id: str
+    guild_id: str  # empty in a DM
     name: str
     type: int = 0
     position: int = 0
     parent_id: str | None = None
     topic: str | None = None
     nsfw: bool = False
-    slowmode_s: int = 0
-    overwrites: dict[str, Overwrite] = field(default_factory=dict)
+    slowmode_s: int = 0  # Discord's ``rate_limit_per_user``
+    overwrites: dict[str, Overwrite] = field(default_factory=dict)  # by the id of the role or member
     last_message_id: str | None = None
     last_pin_at: str | None = None
-    owner_id: str | None = None
-    thread: Thread | None = None
-    thread_members: dict[str, str] = field(default_factory=dict)
-    recipients: list[str] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
+    owner_id: str | None = None  # of a thread
+    thread: Thread | None = None  # set for threads only
+    thread_members: dict[str, str] = field(default_factory=dict)  # user id to the time of joining
+    recipients: list[str] = field(default_factory=list)  # user ids of a DM
+    settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
 
     @property
     def private(self) -> bool:
-        """Whether it is a private thread."""
         return self.type == PRIVATE_THREAD
 
 
@@ -105,7 +102,7 @@ class Member:
     roles: list[str] = field(default_factory=list)
     joined_at: str = "2026-01-01T00:00:00.000000+00:00"
     nick: str | None = None
-    timeout_until: str | None = None
+    timeout_until: str | None = None  # Discord's ``communication_disabled_until``
     deaf: bool = False
     mute: bool = False
 
@@ -114,8 +111,8 @@ class Member:
 class Emoji:
     id: str
     name: str
-    user_id: str
-    roles: list[str] = field(default_factory=list)
+    user_id: str  # its creator
+    roles: list[str] = field(default_factory=list)  # the only roles that may use it
     animated: bool = False
 
 
@@ -126,35 +123,31 @@ class Invite:
     channel_id: str
     inviter_id: str
     created_at: str
-    max_age_s: int = 86_400
-    max_uses: int = 0
+    max_age_s: int = 86_400  # 0: no limit
+    max_uses: int = 0  # 0: no limit
     temporary: bool = False
     uses: int = 0
 
 
 @dataclass
 class Webhook:
-    """An incoming webhook of a channel."""
-
     id: str
     token: str
     guild_id: str
     channel_id: str
     name: str
-    user_id: str
-    application_id: str | None = None
-    avatar: str | None = None  # its hash
+    user_id: str  # its creator
+    application_id: str | None = None  # of the bot that created it
+    avatar: str | None = None  # a hash
 
 
 @dataclass
 class GuildAuditEntry:
-    """One entry of a guild's audit log."""
-
     id: str
-    user_id: str
-    action: int
+    user_id: str  # who acted
+    action: int  # an AuditAction
     target_id: str | None = None
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)  # {key, old_value?, new_value?}
     reason: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -170,23 +163,23 @@ class Guild:
     locale: str = "en-US"
     threads: dict[str, Channel] = field(default_factory=dict)
     emojis: dict[str, Emoji] = field(default_factory=dict)
-    bans: dict[str, str | None] = field(default_factory=dict)
+    bans: dict[str, str | None] = field(default_factory=dict)  # user id to reason
     audit_log: list[GuildAuditEntry] = field(default_factory=list)
     description: str | None = None
     system_channel_id: str | None = None
     verification_level: int = 0
-    available: bool = True
-    settings: dict[str, Any] = field(default_factory=dict)
-    auto_moderation: dict[str, dict[str, Any]] = field(default_factory=dict)
-    scheduled_events: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    available: bool = True  # False in an outage
+    settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
+    auto_moderation: dict[str, dict[str, Any]] = field(default_factory=dict)  # rules by id, as JSON
+    scheduled_events: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, as JSON
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)  # welcome screen and onboarding by name, as JSON
 
 
 @dataclass
 class Message:
     id: str
     channel_id: str
-    guild_id: str
+    guild_id: str  # empty in a DM
     author_id: str
     timestamp: str
     content: str = ""
@@ -195,37 +188,39 @@ class Message:
     edited_at: str | None = None
     embeds: list[dict[str, Any]] = field(default_factory=list)
     components: list[dict[str, Any]] = field(default_factory=list)
-    attachments: list[dict[str, Any]] = field(default_factory=list)
-    only_for: str | None = None
-    invoked: dict[str, Any] | None = None
-    reply_to: str | None = None
+    attachments: list[dict[str, Any]] = field(default_factory=list)  # {id, filename, size, content_type, description?}
+    only_for: str | None = None  # the only user who sees it (ephemeral)
+    invoked: dict[str, Any] | None = None  # the interaction: {id, type, name, user_id, message_id}
+    reply_to: str | None = None  # a message id of the same channel
     application_id: str | None = None
     nonce: str | int | None = None
-    pinned_at: str | None = None
-    reactions: dict[str, list[str]] = field(default_factory=dict)
+    pinned_at: str | None = None  # None: not pinned
+    reactions: dict[str, list[str]] = field(default_factory=dict)  # emoji (as in REST) to user ids
     webhook_id: str | None = None
-    name: str | None = None
+    name: str | None = None  # a webhook's name for this message
     tts: bool = False
-    avatar: str | None = None
-    mentions: list[str] = field(default_factory=list)
-    mention_roles: list[str] = field(default_factory=list)
+    avatar: str | None = None  # a webhook's avatar for this message
+    mentions: list[str] = field(default_factory=list)  # user ids
+    mention_roles: list[str] = field(default_factory=list)  # role ids
     mention_everyone: bool = False
-    reference: dict[str, Any] | None = None
-    snapshots: list[dict[str, Any]] = field(default_factory=list)
+    reference: dict[str, Any] | None = None  # ``message_reference`` of any other kind
+    snapshots: list[dict[str, Any]] = field(default_factory=list)  # the content of a forward
 
 
 @dataclass
 class Application:
-    """The application of a bot."""
-
     id: str
     name: str
     owner_id: str
     flags: int = PRIVILEGED_GRANTED
-    commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
-    emojis: dict[str, Emoji] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    commands: dict[str, dict[str, dict[str, Any]]] = field(
+        default_factory=dict
+    )  # guild id, or "" for global, to command id to command
+    command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(
+        default_factory=dict
+    )  # guild id to target id to overwrites
+    emojis: dict[str, Emoji] = field(default_factory=dict)  # usable in every guild
+    settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
 
     def all_commands(self) -> list[dict[str, Any]]:
         return [command for scope in self.commands.values() for command in scope.values()]
@@ -267,7 +262,6 @@ class World:
         return guild
 
     def add_channel(self, channel: Channel) -> Channel:
-        """Add a channel or thread of a guild, or a DM."""
         self.channels[channel.id] = channel
         if channel.guild_id:
             guild = self.guilds[channel.guild_id]
@@ -310,7 +304,6 @@ class World:
                 del messages[old]
 
     def remove_message(self, message: Message) -> None:
-        """Does nothing for a message that was removed before."""
         removed = self.messages.get(message.channel_id, {}).pop(message.id, None)
         channel = self.channels.get(message.channel_id)
         if removed is not None and channel is not None and channel.thread is not None and message.only_for is None:

@@ -119,7 +119,6 @@ class Saver:
         self._dirty.set()
 
     async def run(self) -> None:
-        """Run until cancelled, then save the last change."""
         pause_s = _PAUSE_S
         try:
             while True:

@@ -33,7 +33,6 @@ _DEFAULT_SETTINGS: dict[int, Json] = {
 
 
 def default_settings(kind: int) -> Json:
-    """The settings of a new channel of type ``kind``."""
     return dict(_DEFAULT_SETTINGS.get(kind, {}))
 
 
@@ -62,7 +61,6 @@ def parse_fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Jso
 
 
 def parse_overwrite(errors: FormErrors, path: Path, item: Json) -> Overwrite | None:
-    """One overwrite of a list; None when it is invalid."""
     target, kind = errors.snowflake(path, item, "id"), errors.choice(path, item, "type", (0, 1))
     allow, deny = (int(errors.snowflake(path, item, name) or 0) & permission_bits.ALL for name in ("allow", "deny"))
     if target is None:
@@ -131,7 +129,6 @@ def _parse_emoji(item: Json, errors: FormErrors, path: Path) -> Json:
 
 
 def _parse_tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
-    """A new tag gets an id."""
     tags = errors.objects((), body, "available_tags")
     errors.at_most(("available_tags",), tags, _TAGS_MOST)
     return [

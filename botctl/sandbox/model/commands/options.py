@@ -53,10 +53,7 @@ class Resolved:
 
 
 def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
-    """The sub-commands that ``words`` name, outermost first, and the options of the last one.
-
-    ``locale`` is the user's language. Raises UsageError when a sub-command is missing or unknown.
-    """
+    """The sub-commands that ``words`` name, outermost first, and the last one's options. Raises UsageError."""
     path: list[Json] = []
     options: list[Json] = command.get("options") or []
     while nested := [option for option in options if option["type"] in _NESTED]:
@@ -76,7 +73,6 @@ def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tup
 
 
 def nest(path: list[Json], filled: list[Json]) -> list[Json]:
-    """Put ``filled`` inside the sub-commands of ``path``, as in an interaction."""
     for subcommand in reversed(path):
         filled = [{"name": subcommand["name"], "type": subcommand["type"], "options": filled}]
     return filled
@@ -176,7 +172,6 @@ def _boolean(option: Json, word: str) -> bool:
 
 
 def _reference(option: Json, word: str, resolved: Resolved) -> str:
-    """The id of an object, which is added to ``resolved``."""
     kind = option["type"]
     reference: str | None
     if kind == registration.ATTACHMENT:

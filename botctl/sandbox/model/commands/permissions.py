@@ -23,12 +23,11 @@ def payload(app: Application, guild_id: str, target_id: str) -> Json:
 
 
 def all_channels(guild: Guild) -> str:
-    """The id that means all channels."""
     return str(int(guild.id) - 1)
 
 
 def parse_overwrites(items: list[Json]) -> list[Json]:
-    """The overwrites in ``items``. Raises 50035."""
+    """Raises 50035."""
     errors, body = FormErrors(), {"permissions": items}
     checked = errors.objects((), body, "permissions")
     errors.at_most(("permissions",), checked, OVERWRITES_MAX)

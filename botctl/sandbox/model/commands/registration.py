@@ -104,7 +104,6 @@ def delete(app: Application, scope: str, command_id: str) -> None:
 
 
 def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
-    """Add to ``errors`` what Discord would reject in a command's ``body``."""
     if not errors.is_a(path, body, dict):
         return
     kind = body.get("type") or SLASH

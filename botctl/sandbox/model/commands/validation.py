@@ -52,7 +52,6 @@ def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
 
 
 def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
-    """An option that takes a value."""
     kind = option["type"]
     choices = errors.objects(path, option, "choices")
     errors.at_most((*path, "choices"), choices, choices_max)

@@ -51,8 +51,6 @@ DIRECT_INTENT_OF = {event: _DIRECT.get(intent, intent) for event, intent in INTE
 
 
 class CloseCode:
-    """Close codes with Discord's messages."""
-
     UNKNOWN_ERROR = (4000, "Unknown error.")
     UNKNOWN_OPCODE = (4001, "Unknown opcode.")
     DECODE_ERROR = (4002, "Error while decoding payload.")

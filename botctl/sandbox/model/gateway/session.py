@@ -28,8 +28,7 @@ class Transport(Protocol):
     def send(self, text: str, *, after_s: float = 0.0) -> None:
         """Send ``text``, after ``after_s`` seconds."""
 
-    def close(self, code: int, reason: str) -> None:
-        """Send a close frame with ``code``."""
+    def close(self, code: int, reason: str) -> None: ...
 
     def abort(self) -> None:
         """Cut the connection without a close frame."""
@@ -67,13 +66,13 @@ class GatewaySession:
     id: str
     application_id: str
     shard: tuple[int, int]
-    sharded: bool
+    sharded: bool  # the client sent ``shard``
     intents: int
-    sent: deque[tuple[int, str]]
+    sent: deque[tuple[int, str]]  # the newest dispatches, as (seq, frame)
     seq: int = 0
-    transport: Transport | None = None
-    disconnected_s: float | None = None
-    large_threshold: int = frames.SMALLEST_LARGE
+    transport: Transport | None = None  # None while disconnected
+    disconnected_s: float | None = None  # monotonic
+    large_threshold: int = frames.SMALLEST_LARGE  # members
 
     def dispatch(self, event: str, body: str) -> None:
         """Send ``event`` with the JSON text ``body`` now, or at the RESUME."""
@@ -94,10 +93,7 @@ class GatewaySession:
         return [frame for frame_seq, frame in self.sent if max(seq - count, 1) < frame_seq <= seq]
 
     def receives(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
-        """Whether the session's intents and shard include ``event``.
-
-        ``user_id`` is the member of a GUILD_MEMBER_UPDATE: a bot receives its own without the intent.
-        """
+        """By intents and shard. ``user_id``: a GUILD_MEMBER_UPDATE about the bot itself needs no intent."""
         needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
         if needed and not self.intents & needed and user_id != self.application_id:
             return False
@@ -109,8 +105,6 @@ class GatewaySession:
 
 
 class Sessions:
-    """All sessions of the gateway."""
-
     def __init__(self, backend: Backend, limiter: RateLimiter) -> None:
         self.backend = backend
         self.limiter = limiter
@@ -149,7 +143,7 @@ class Sessions:
             self.by_id.pop(session.id, None)
 
     def invalidate(self, session: GatewaySession, now_s: float, *, resumable: bool) -> None:
-        """Op 9: stop dispatching until the client reconnects. ``resumable``: it may RESUME; else it must IDENTIFY."""
+        """Op 9: stop dispatching until the client reconnects, with RESUME if ``resumable``, else with IDENTIFY."""
         _send(session, INVALID, resumable)
         if session.transport is not None:
             self.disconnect(session, session.transport, now_s, ended=not resumable)

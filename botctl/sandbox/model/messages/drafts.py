@@ -31,13 +31,11 @@ class Upload:
 
 @dataclass
 class Draft:
-    """A valid message body."""
-
-    fields: Json = field(default_factory=dict)
-    explicit_flags: int | None = None
-    kept_ids: set[str] | None = None
-    uploads: dict[str, Upload] = field(default_factory=dict)
-    attachments: list[Json] = field(default_factory=list)
+    fields: Json = field(default_factory=dict)  # of `Message`
+    explicit_flags: int | None = None  # None: the body has none
+    kept_ids: set[str] | None = None  # old attachments that stay; None: all
+    uploads: dict[str, Upload] = field(default_factory=dict)  # by attachment id
+    attachments: list[Json] = field(default_factory=list)  # the new ones
     allowed_mentions: AllowedMentions = mentions.ALL_MENTIONS
 
     @property
@@ -134,10 +132,7 @@ def list_messages(
     after: str | None = None,
     around: str | None = None,
 ) -> list[Message]:
-    """The newest ``limit`` messages that ``viewer`` sees, newest first.
-
-    ``after``: the oldest ones after it; ``around``: as many before it as after it.
-    """
+    """Newest first; with ``after`` the oldest after it, with ``around`` half of ``limit`` on each side."""
     messages = [
         message for message in world.messages.get(channel_id, {}).values() if message.only_for in (None, viewer)
     ]

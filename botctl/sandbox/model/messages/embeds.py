@@ -19,10 +19,7 @@ _WITH_ATTACHMENTS = (*_WEB, "attachment")
 
 @dataclass(frozen=True)
 class _Part:
-    """The fields of an embed, or of an object in it: texts with their maximum length, URLs with their schemes.
-
-    ``required`` is the text that must be present.
-    """
+    """Texts with their maximum length, URLs with their schemes, and the name of the required text."""
 
     texts: dict[str, int] = field(default_factory=dict)
     urls: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -39,7 +39,6 @@ def application(app: Application, world: World) -> Json:
 
 
 def webhook(webhook: Webhook, world: World, *, api: str) -> Json:
-    """An incoming webhook; ``api`` is the API's URL."""
     return {
         "id": webhook.id,
         "type": 1,

@@ -17,7 +17,6 @@ _NOT_OF = {VOICE: _SPOKEN, STAGE: _SPOKEN, CATEGORY: (*_SPOKEN, "rate_limit_per_
 
 
 def channel(channel: Channel) -> Json:
-    """A channel of a guild, with the fields of its type."""
     payload = {
         "id": channel.id,
         "type": channel.type,
@@ -57,7 +56,6 @@ def overwrite(overwrite: Overwrite) -> Json:
 
 
 def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
-    """A thread, with the membership of ``viewer`` if there is one."""
     metadata: Json = {
         "archived": state.archived,
         "archive_timestamp": state.archived_at,
@@ -89,7 +87,6 @@ def thread_member(channel: Channel, user_id: str) -> Json:
 
 
 def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
-    """A DM with its recipients except ``viewer``."""
     others = [user(world.users[user_id]) for user_id in channel.recipients if user_id != viewer]
     return {
         "id": channel.id,
@@ -101,7 +98,6 @@ def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
 
 
 def any_channel(target: Channel, world: World, *, viewer: str) -> Json:
-    """A channel of any kind."""
     if target.thread is not None:
         return thread(target, target.thread, viewer=viewer)
     return channel(target) if target.guild_id else direct_channel(target, world, viewer=viewer)

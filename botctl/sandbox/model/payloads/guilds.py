@@ -13,7 +13,6 @@ Json = dict[str, Any]
 
 
 def guild(guild: Guild, world: World) -> Json:
-    """A guild in REST."""
     return {
         "id": guild.id,
         "name": guild.name,
@@ -62,7 +61,6 @@ def guild(guild: Guild, world: World) -> Json:
 
 
 def guild_create(joined: Guild, bot: Member, members: list[Member], world: World) -> Json:
-    """A guild in GUILD_CREATE for ``bot``, with ``members`` and the active threads."""
     return {
         **guild(joined, world),
         "joined_at": bot.joined_at,
@@ -92,12 +90,10 @@ def guild_create(joined: Guild, bot: Member, members: list[Member], world: World
 
 
 def _takes_place(event: Json) -> bool:
-    """Whether a scheduled event is scheduled or active."""
     return event["status"] in (1, 2)
 
 
 def scheduled_event(event: Json, world: World) -> Json:
-    """One of `Guild.scheduled_events`, with its creator."""
     return {**event, "creator": user(world.users[event["creator_id"]])}
 
 
@@ -133,7 +129,6 @@ def emoji(emoji: Emoji, world: World) -> Json:
 
 
 def audit_entry(entry: GuildAuditEntry) -> Json:
-    """An audit log entry without empty fields."""
     payload: Json = {
         "id": entry.id,
         "user_id": entry.user_id,

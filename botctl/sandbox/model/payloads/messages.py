@@ -113,7 +113,6 @@ def is_ephemeral(message: Message) -> bool:
 
 
 def _embeds(message: Message, world: World) -> list[Json]:
-    """The embeds, with ``attachment://name`` replaced by its URL."""
     if not message.attachments or not message.embeds:
         return message.embeds
     urls = _urls(message, world)
@@ -127,7 +126,6 @@ def _embeds(message: Message, world: World) -> list[Json]:
 
 
 def _components(message: Message, world: World) -> list[Json]:
-    """The components, with the URLs of their pictures and files."""
     if not message.flags & components.V2:
         return message.components
     urls, payload = _urls(message, world), copy.deepcopy(message.components)
@@ -142,7 +140,7 @@ def _components(message: Message, world: World) -> list[Json]:
 
 
 def _urls(message: Message, world: World) -> dict[str, str]:
-    """``attachment://name`` to its URL."""
+    """By ``attachment://name``."""
     return {
         f"attachment://{a['filename']}": attachment(a, message.channel_id, world)["url"] for a in message.attachments
     }

@@ -55,5 +55,4 @@ def resolved_member(member: Member, granted: int) -> Json:
 
 
 def invoking_member(invoker: Member, granted: int, world: World) -> Json:
-    """The member who triggered an interaction, with permissions."""
     return {**member(invoker, world), "permissions": str(granted)}
