@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     secret, token = os.environ.get(SECRET), os.environ.get(TOKEN)
 
-    def tell(sandbox: Sandbox) -> None:
+    def print_ready(sandbox: Sandbox) -> None:
         ready = {"url": sandbox.url, "pid": os.getpid()}
         ready |= {} if token else {"token": next(iter(sandbox.access.tokens))}
         ready |= {} if secret else {"control_secret": sandbox.access.control_secret}
@@ -35,23 +35,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         limited = limits.Limits().replace(limits.parse_assignments(options.limit))
-        start(Plan(secret or new_secret(), options.port, options.state, limits=limited, token=token), tell)
+        start(Plan(secret or new_secret(), options.port, options.state, limits=limited, token=token), print_ready)
     except BotctlError as error:
-        sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the last one is what the starter shows
+        sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the parent process shows the last line
         return int(error.exit_code)
     return int(ExitCode.OK)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m botctl.sandbox", description="A local Discord on loopback.")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--state", type=Path, default=None, metavar="FILE", help="keep the world here")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--state", type=Path, default=None, metavar="FILE", help="save the world in this file")
     parser.add_argument(
         "--limit",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="another limit than Discord's; again for more",
+        help="change a limit, like create_message=5/5s; repeatable",
     )
     return parser
 

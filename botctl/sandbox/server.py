@@ -59,11 +59,9 @@ class Sandbox:
         self.faults = self.sessions.faults
         self.changed = on_change
         self.grants = Grants()
-        self._hidden_channels: dict[
-            tuple[str, str], set[str]
-        ] = {}  # the channels of a guild that a bot was told it does not see
-        self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
-        self.thread_timers: dict[str, Timer] = {}  # of the threads that are awake, by id: when to look at each next
+        self._hidden_channels: dict[tuple[str, str], set[str]] = {}  # channel ids by (guild id, bot id)
+        self.modals: dict[str, Interaction] = {}  # the newest open modal, by user id
+        self.thread_timers: dict[str, Timer] = {}  # of active threads, by id
 
     @property
     def limits(self) -> Limits:
@@ -73,7 +71,7 @@ class Sandbox:
     def limits(self, limits: Limits) -> None:
         self.limiter.limits = limits
 
-    # What the gateway asks (session.Host)
+    # session.Backend
 
     def authenticate(self, token: str) -> tuple[str, int] | None:
         app = self.world.applications.get(self.access.tokens.get(token, ""))
@@ -140,7 +138,7 @@ class Sandbox:
         for chunk in member_requests.chunks(self.world, guild, request, presences=bool(session.intents & PRESENCES)):
             yield "GUILD_MEMBERS_CHUNK", chunk
 
-    # Telling the bots
+    # Dispatching events
 
     def emit(
         self,
@@ -267,8 +265,6 @@ class Sandbox:
             (not required_permissions or granted & required_permissions)
             and (channel is None or granted & permission_bits.VIEW)
         )
-
-    # Building what is told
 
     def guild_create(self, guild: Guild, session: GatewaySession) -> Json:
         """GUILD_CREATE for ``session``: all members of a small guild if it receives presences, else only the bot."""

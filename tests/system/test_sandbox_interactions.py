@@ -100,7 +100,7 @@ async def test_what_a_bot_left_behind_and_what_is_in_an_outage_answers_nobody(di
         await discord.act("incidents", stop="guild-outage")
         assert (await discord.rest("DELETE", f"/users/@me/guilds/{GUILD}"))[0] == 204
         status, said = await discord.control("POST", "click", click)
-        assert (status, "is not in Botctl Test Guild any more" in said["error"]) == (409, True)
+        assert (status, "is no longer in Botctl Test Guild" in said["error"]) == (409, True)
 
 
 async def test_a_thread_and_a_dm_are_shown_as_what_they_are(discord: Discord) -> None:

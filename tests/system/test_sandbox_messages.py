@@ -396,9 +396,9 @@ async def test_a_dm_is_heard_with_the_intent_for_it_only() -> None:
 PEOPLE = [
     ("send", {"text": "hi", "channel": "staff"}, "cat may not send messages in #staff."),
     ("send", {"text": "hi", "channel": "forum"}, "Cannot send messages in a non-text channel."),
-    ("send", {"text": "hi", "dm": "bob"}, "bob takes no direct messages."),
-    ("edit", {"text": "x", "message": "BOT"}, "cat can change only what they said themselves."),
-    ("delete", {"message": "BOT"}, "cat may not delete messages of others in #general."),
+    ("send", {"text": "hi", "dm": "bob"}, "bob does not accept direct messages."),
+    ("edit", {"text": "x", "message": "BOT"}, "cat can only edit their own messages."),
+    ("delete", {"message": "BOT"}, "cat may not delete other users' messages in #general."),
     ("react", {"emoji": "nonsense"}, "Unknown Emoji."),
 ]
 
@@ -449,7 +449,7 @@ async def test_slow_mode_slows_people_and_neither_bots_nor_moderators(bench: Ben
         return (await bench.discord.act("send", text="hi", **{"as": name}))["error"]
 
     assert [await error("cat"), await error("bob"), await error("bob")] == [None, None, None]
-    assert (await error("cat") or "").startswith("#general is in slow mode: cat may speak again in ")
+    assert (await error("cat") or "").startswith("#general is in slow mode: cat may send again in ")
     await bench.say()
     await bench.say()
     bench.discord.sandbox.clock.advance(30)

@@ -566,10 +566,10 @@ async def test_the_owner_says_who_may_use_a_command_and_a_bot_may_not(discord: D
     assert (status, answer["error"], answer["hint"]) == (
         400,
         "There is no command “ops”.",
-        "/ops is switched off for cat.",
+        "/ops is disabled for cat.",
     )
     seen = {one["name"]: one.get("hidden") for one in (await discord.look("state", **{"as": "cat"}))["commands"]}
-    assert seen == {"ops": "/ops is switched off for cat."}
+    assert seen == {"ops": "/ops is disabled for cat."}
     await discord.act("world", set_command_permissions={"command": "ops"})
     assert await done(discord, "GET", f"{commands}/permissions") == []
     log = await done(discord, "GET", f"{G}/audit-logs?action_type=121")

@@ -63,7 +63,7 @@ async def asked(discord: Discord, path: str, access: str) -> tuple[int, Any]:
 async def test_the_page_says_who_wants_what_and_hides_what_it_is_told(discord: Discord) -> None:
     status, text, _ = await page(discord, scope="identify guilds bot", state='"><script>')
     assert status == 200
-    for shown in ("botctl-bot wants to", "know your name", "come to a server", "Botctl Test Guild", "localhost:4000"):
+    for shown in ("botctl-bot wants to", "see your name", "join a server", "Botctl Test Guild", "localhost:4000"):
         assert shown in text
     assert [name in text for name in (">ann<", ">bob<", ">cat<", ">botctl-bot<")] == [True, True, True, False]
     assert "<script>" not in text

@@ -251,7 +251,7 @@ async def test_selects(discord: Discord) -> None:
         assert (reply["messages"][0]["content"], reply["messages"][0]["ephemeral"]) == ("coffee+tea", True)
         assert (await discord.act("click", component="poll:people", values=["cat"]))["messages"][0]["content"] == "cat"
         refused = await discord.act("click", component="drinks", values=[])
-        assert (refused["state"], refused["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
+        assert (refused["state"], refused["error"]) == ("refused", "“Drinks” takes 1 to 2 values, not 0.")
 
 
 async def test_a_form_opens_and_is_sent(discord: Discord) -> None:

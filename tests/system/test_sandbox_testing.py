@@ -324,7 +324,7 @@ async def test_what_is_misspelt_is_said_and_does_not_pass(discord: Discord) -> N
     assert not discord.calls.find("POST", "/channels/1/messages")
     with pytest.raises(Failed, match="options are arguments, each by its name"):
         await ann.slash("/boom said:true")
-    with pytest.raises(Failed, match="“xx” is no language of Discord"):
+    with pytest.raises(Failed, match="“xx” is not a Discord locale"):
         discord.guild().member("bob", locale="xx")
 
 

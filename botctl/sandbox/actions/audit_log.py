@@ -11,7 +11,7 @@ from botctl.sandbox.model.world import Guild, GuildAuditEntry
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_KEPT = 1000  # entries of a guild; the oldest go first
+_KEPT = 1000  # entries per guild
 
 
 class AuditAction(IntEnum):

@@ -33,9 +33,9 @@ def dispatch_interaction(
     if app is None or not _is_reachable(sandbox, app, guild_id):
         raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
     if actor.guild is not None and app.id not in actor.guild.members:
-        raise Unreachable(f"{app.name} is not in {actor.guild.name} any more.")
+        raise Unreachable(f"{app.name} is no longer in {actor.guild.name}.")
     if actor.guild is not None and not actor.guild.available:
-        raise Unreachable(f"{actor.guild.name} is unavailable.", hint="An incident goes on: guild-outage.")
+        raise Unreachable(f"{actor.guild.name} is unavailable.", hint="Stop the incident guild-outage.")
     interaction = sandbox.interactions.open(
         world,
         kind,

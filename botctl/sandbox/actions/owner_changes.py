@@ -134,7 +134,7 @@ def find_application(sandbox: Sandbox, name: str | None) -> Application:
         return next(iter(applications.values()))
     app = applications.get(lookup.user(sandbox.world, name).id)
     if app is None:
-        raise UsageError(f"{name} is no bot.")
+        raise UsageError(f"{name} is not a bot.")
     return app
 
 

@@ -16,9 +16,9 @@ from botctl.sandbox.server import Sandbox
 Json = dict[str, Any]
 _WITHOUT_MESSAGES = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
 REPLY = 19  # Discord: Message resource > Message Types
-# A person or a bot may delete these; the others are Discord's own (Message Types > Deletable).
+# The other types are system messages (Discord: Message Types > Deletable).
 DELETABLE = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 46})
-_REPLYABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
+_REPLYABLE = frozenset({0, 19, 20, 23})  # message types
 
 
 def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -> list[str]:

@@ -12,12 +12,12 @@ from botctl.sandbox.model.world import Message, World
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_EMOJI_MAX = 20  # different emoji on one message
+_EMOJI_MAX = 20  # per message
 _EMOJI_LENGTH = 20  # code points; a flag of a region has 7, a family 11
-_PICTURES = range(0x1F000, 0x1FB00)  # also the ones newer than Python's tables
+_PICTURES = range(0x1F000, 0x1FB00)  # includes emoji newer than Python's tables
 _OTHER_EMOJI = frozenset(
     "‼⁉↔▶◀↕↖↗↘↙↩↪⤴⤵◻◼◽◾〰\N{INFORMATION SOURCE}#*0123456789"
-)  # emoji that are no symbols for Unicode, and the keycaps
+)  # emoji outside Unicode's symbol categories, and keycaps
 _JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
 
 

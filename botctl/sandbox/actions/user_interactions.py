@@ -38,7 +38,7 @@ def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
     """
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
-        raise UsageError(f"There is no kind of command “{body['type']}”.", hint="Kinds: slash, user, message.")
+        raise UsageError(f"There is no command type “{body['type']}”.", hint="Types: slash, user, message.")
     resolved = Resolved(sandbox.world, actor)
     name = str(body.get("name") or body.get("command") or "").removeprefix("/")
     if kind == registration.SLASH:
@@ -116,7 +116,7 @@ def submit_modal(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction
     form = sandbox.modals.get(actor.user.id)
     wanted = body.get("modal")
     if form is None or form.modal is None or (wanted and wanted != form.id):
-        raise UsageError("No such form is open.", hint="A form opens when a command or button asks for it.")
+        raise UsageError("This form is not open.", hint="Use a command or button that opens a form.")
     if form.channel_id not in sandbox.world.channels:
         raise UsageError("The channel of the form was deleted.")
     resolved = Resolved(sandbox.world, actor)
@@ -130,7 +130,7 @@ def submit_modal(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction
     return dispatch_interaction(sandbox, actor_there, form.application_id, kind, data, name=form.name, source=source)
 
 
-# Commands and what they are used on
+# Commands and their targets
 
 
 def _find_slash_command(sandbox: Sandbox, actor: ActingUser, name: str, body: Json) -> tuple[Json, list[str]]:
@@ -167,10 +167,10 @@ def _command_data(command: Json) -> Json:
 def _resolve_target(sandbox: Sandbox, actor: ActingUser, kind: int, wanted: str | None, resolved: Resolved) -> str:
     if kind == registration.USER:
         if not wanted:
-            raise UsageError("A user command needs a target.", hint="Name a member.")
+            raise UsageError("A user command needs a target.", hint="Give a member as the target.")
         user_id = resolved.user_id(wanted)
         if user_id is None:
-            raise UsageError(f"There is nobody called “{wanted}” here.")
+            raise UsageError(f"There is no user “{wanted}” here.")
         return resolved.add_member(user_id)
     message = _find_message(sandbox.world, actor, wanted)
     return resolved.add("messages", message.id, payloads.message(message, sandbox.world))

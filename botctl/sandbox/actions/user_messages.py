@@ -42,7 +42,7 @@ def edit(sandbox: Sandbox, actor: ActingUser, text: str, message_id: str | None 
     """Edit the user's newest message, or ``message_id``."""
     message = find_message(sandbox, actor, message_id, own=True)
     if message.author_id != actor.user.id:
-        raise ClientRejected(f"{actor.user.name} can change only what they said themselves.")
+        raise ClientRejected(f"{actor.user.name} can only edit their own messages.")
     draft = drafts.parse_body({"content": text}, [], sandbox.world, old=message)
     return _as_client_rejection(lambda: posting.edit(sandbox, message, draft, granted=actor.permissions(sandbox.world)))
 
@@ -54,7 +54,7 @@ def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -
     if others and (
         actor.guild is None or not actor.permissions(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]
     ):
-        raise ClientRejected(f"{actor.user.name} may not delete messages of others {actor.location}.")
+        raise ClientRejected(f"{actor.user.name} may not delete other users' messages {actor.location}.")
     _as_client_rejection(lambda: posting.delete(sandbox, message, granted=actor.permissions(sandbox.world)))
     if others and actor.guild is not None:
         options = {"channel_id": actor.channel.id, "count": "1"}
@@ -127,14 +127,16 @@ def _check_timeout(sandbox: Sandbox, actor: ActingUser) -> None:
     if actor.guild is None or member is None or not permissions.is_timed_out(world, member):
         return
     if permissions.compute(world, actor.guild, member) != permission_bits.ALL:
-        raise ClientRejected(f"{actor.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
+        raise ClientRejected(
+            f"{actor.user.name} is timed out until {member.timeout_until} and cannot send messages or react."
+        )
 
 
 def _check_reachable(sandbox: Sandbox, actor: ActingUser) -> None:
     for user_id in actor.channel.recipients:
         other = sandbox.world.users[user_id]
         if user_id != actor.user.id and other.closed_dms:
-            raise ClientRejected(f"{other.name} takes no direct messages.")
+            raise ClientRejected(f"{other.name} does not accept direct messages.")
 
 
 def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
@@ -146,7 +148,7 @@ def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
     if passed_s < actor.channel.slowmode_s:
         rest_s = actor.channel.slowmode_s - passed_s
         raise ClientRejected(
-            f"#{actor.channel.name} is in slow mode: {actor.user.name} may speak again in {rest_s:.0f} s."
+            f"#{actor.channel.name} is in slow mode: {actor.user.name} may send again in {rest_s:.0f} s."
         )
 
 

@@ -22,11 +22,11 @@ def add_member(sandbox: Sandbox, body: Json) -> Json:
     guild = lookup.guild(world, body.get("guild"))
     name = str(body.get("name") or "")
     if not name or lookup.member_or_none(world, guild, name):
-        raise UsageError(f"A new member needs a name that nobody has, and “{name}” is not one.")
+        raise UsageError(f"A new member needs an unused name; “{name}” is missing or taken.")
     roles = [lookup.role(guild, str(role)).id for role in body.get("roles") or []]
     known = world.user_ids.get(name.casefold())
     if known in guild.bans:
-        raise UsageError(f"{name} is banned from {guild.name}.", hint="First: unban.")
+        raise UsageError(f"{name} is banned from {guild.name}.", hint="Use unban first.")
     user = world.users[known] if known else world.add_user(User(_requested_id(sandbox, body), name))
     user.locale = str(body.get("locale") or user.locale)
     guild.members[user.id] = member = Member(user.id, roles, joined_at=world.timestamp(), nick=body.get("nick"))
@@ -107,7 +107,7 @@ def set_locale(sandbox: Sandbox, body: Json) -> Json:
     """``{"user", "locale"}`` for the user's client, or ``{"guild", "locale"}``."""
     locale = str(body["locale"])
     if locale not in LOCALES:
-        raise UsageError(f"“{locale}” is no language of Discord.", hint=f"Languages: {', '.join(sorted(LOCALES))}.")
+        raise UsageError(f"“{locale}” is not a Discord locale.", hint=f"Locales: {', '.join(sorted(LOCALES))}.")
     if body.get("user") is not None:
         user = lookup.user(sandbox.world, str(body["user"]))
         user.locale = locale
@@ -147,7 +147,7 @@ def apply(sandbox: Sandbox, name: str, body: Any) -> Json:
         return change(sandbox, body)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{name} cannot be done with {json.dumps(body)}.", hint=reason) from None
+        raise UsageError(f"{name} does not accept {json.dumps(body)}.", hint=reason) from None
 
 
 def _requested_id(sandbox: Sandbox, body: Json) -> str:

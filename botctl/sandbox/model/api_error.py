@@ -125,7 +125,7 @@ class FormErrors:
         node = self.tree
         for part in path:
             if "_errors" in node:
-                return  # what holds it is wrong itself: Discord's tree has no place for both
+                return  # its parent has an error: Discord's tree cannot hold both
             node = node.setdefault(str(part), {})
         if node.keys() - {"_errors"}:
             return
@@ -221,7 +221,7 @@ class FormErrors:
         if text is None:
             return None
         try:
-            time = datetime.fromisoformat(str(text).replace(" ", "+"))  # an unquoted + of a query arrives as a space
+            time = datetime.fromisoformat(str(text).replace(" ", "+"))  # an unquoted + in a query becomes a space
         except ValueError:
             self.add((*path, name), "DATE_TIME_TYPE_PARSE", f'Could not parse "{text}". Should be ISO8601.')
             return None

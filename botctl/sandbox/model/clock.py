@@ -33,7 +33,7 @@ class SandboxClock:
     def __init__(self, base: Clock | None = None) -> None:
         self.base = base or SystemClock()
         self._offset_s = 0.0
-        self._timers: list[tuple[float, int, Timer]] = []  # a heap: due at, number, what
+        self._timers: list[tuple[float, int, Timer]] = []  # a heap of (due_s, number, timer)
         self._number = 0
         self._wakeup: asyncio.TimerHandle | None = None
 
@@ -46,12 +46,12 @@ class SandboxClock:
     def advance(self, seconds: float) -> None:
         """Move ahead by ``seconds`` (0 to ten years, or UsageError); due timers run in order, at their own times."""
         if not 0 <= seconds <= _ADVANCE_MAX_S:
-            raise UsageError("The clock moves ahead by a number of seconds.", hint="At most ten years at once.")
+            raise UsageError("The clock moves ahead by a number of seconds.", hint="Give 0 seconds to ten years.")
         target_s = self._offset_s + seconds
         while self._timers and (due_s := self._timers[0][0]) <= self.base.monotonic() + target_s:
             self._offset_s = max(self._offset_s, due_s - self.base.monotonic())
             self._run_next()
-        self._offset_s = max(self._offset_s, target_s)  # a callback may have moved it further
+        self._offset_s = max(self._offset_s, target_s)  # a callback may have advanced it further
         self._schedule_wakeup()
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:

@@ -11,7 +11,7 @@ from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.tokens import DEFAULT_BOT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 
-# What the shipped commands and a moderation bot need; not ADMINISTRATOR, so that a missing permission is met here.
+# Enough for the included commands and for moderation; without ADMINISTRATOR a missing permission shows up in tests.
 _BOT = permission_bits.MODERATOR | permission_bits.bits(
     "MANAGE_ROLES",
     "MANAGE_CHANNELS",
@@ -59,7 +59,7 @@ def _checked(world: World, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"“{name}” cannot be the name of a bot.", hint="2 to 32 letters, digits, “.”, “_”, “-”.")
     if name.casefold() in world.user_ids or name.casefold() in _PEOPLE:
-        raise UsageError(f"Somebody is called “{name}” already.", hint="Choose another name for the bot.")
+        raise UsageError(f"The name “{name}” is already taken.", hint="Choose another name for the bot.")
     return name
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from botctl.sandbox.model.api_error import ApiError
 
-VIA = "1.1 botctl-sandbox"  # Discord's edge adds this header, and clients take a response without it for a ban
+VIA = "1.1 botctl-sandbox"  # without this header clients assume a Cloudflare ban
 _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title></head>
 <body><h1>Error 1015</h1><h2>You are being rate limited</h2></body></html>
 """

@@ -22,8 +22,8 @@ from botctl.sandbox.model.world import EPHEMERAL, LOADING, Message, World
 
 Json = dict[str, Any]
 
-COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # types of interactions
-REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # types of callbacks
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # interaction types
+REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # callback types
 _CHOICES_MAX = 25
 _SETTABLE = drafts.SETTABLE | EPHEMERAL
 _CHOICE_MAX = _CUSTOM_ID_MAX = 100
@@ -239,7 +239,7 @@ def delete(world: World, interaction: Interaction, message: Message) -> None:
         return
     interaction.edited = True
     if interaction.state is InteractionState.DEFERRED:
-        interaction.state = InteractionState.REPLIED  # the person sees “thinking…” go away, and nothing else
+        interaction.state = InteractionState.REPLIED  # for the user only “thinking…” disappears
         interaction.original_id = None
 
 

@@ -23,7 +23,7 @@ Headers = dict[str, str]
 _SWEEP_FIRST = 1024
 _UNKNOWN_ADDRESS = ""
 
-# What a route's requests are counted as; those that are not here are "other_routes", each for itself.
+# The limit of each route; every other route has its own bucket of "other_routes".
 _MESSAGE, _REACTIONS = "/channels/{}/messages/{}", "/channels/{}/messages/{}/reactions"
 _KINDS: dict[str, str] = {
     "POST /channels/{}/messages": "create_message",
@@ -43,8 +43,8 @@ _KINDS: dict[str, str] = {
 }
 _KINDS_BY_TOP = {"webhooks": "webhooks"}
 _COMMANDS = re.compile(r"(POST|PUT|PATCH|DELETE) /applications/\{}(/guilds/\{})?/commands(/\{})?")
-_SHARED = frozenset({"emojis"})  # of all bots together: X-RateLimit-Scope: shared
-_MAJORS = {"channels": 1, "guilds": 1, "webhooks": 2}  # how many of the first path parts tell buckets apart
+_SHARED = frozenset({"emojis"})  # all bots share it: X-RateLimit-Scope: shared
+_MAJORS = {"channels": 1, "guilds": 1, "webhooks": 2}  # leading path parts that have a bucket each
 _FIELDS = {"PATCH /channels/{}": ("rename_channel", frozenset({"name", "topic"}))}
 _PART = re.compile(r"\{(\w+)\}")
 
@@ -80,7 +80,7 @@ def bucket_of(method: str, path: str) -> Bucket:
 class IdentifyDecision(enum.Enum):
     ALLOWED = enum.auto()
     TOO_SOON = enum.auto()
-    EXHAUSTED = enum.auto()  # the day's budget is spent: Discord resets the token
+    EXHAUSTED = enum.auto()  # the daily budget is used up: Discord resets the token
 
 
 @dataclass(slots=True)
@@ -162,7 +162,7 @@ class RateLimiter:
         """Count one of ``kind`` (a rate of `Limits`) for ``key``; returns 0, or the seconds to wait."""
         return self._consume((kind, *key), getattr(self.limits, kind), now_s)
 
-    # The gateway
+    # Gateway
 
     def admit_identify(self, bot: str, shard: int, now_s: float) -> IdentifyDecision:
         """Count an IDENTIFY (Discord: Gateway > Session Start Limit, Sharding > Max Concurrency)."""

@@ -37,7 +37,7 @@ class Rate:
             raise ValueError("must be like 5/2s")
         per_s = float(match[2] or 1) * _UNITS[match[3]]
         if per_s <= 0:
-            raise ValueError("needs some time: 5/2s")
+            raise ValueError("needs a period, like 5/2s")
         return cls(int(match[1]), per_s)
 
 
@@ -45,12 +45,12 @@ class Rate:
 class Limits:
     """All limits. The window of a rate starts with its first request."""
 
-    # Requests over REST
+    # REST
     enforced: bool = True  # False: REST requests are not counted
     requests: Rate = Rate(50, 1)  # of a bot, or of an address without a token
     invalid_requests: Rate = Rate(10_000, 600)  # 401, 403 and 429 of an address before its ban
     ban_s: float = 3600.0
-    # Routes, each in its channel, guild or webhook
+    # Routes, counted in each channel, guild or webhook
     other_routes: Rate = Rate(10, 10)
     create_message: Rate = Rate(5, 5)
     edit_message: Rate = Rate(5, 5)
@@ -68,7 +68,7 @@ class Limits:
     response_s: float = 3.0  # for the callback of an interaction
     token_s: float = 900.0  # lifetime of an interaction's token
     kept: int = 20_000  # interactions; the oldest are dropped first
-    # The gateway
+    # Gateway
     identifies: Rate = Rate(1000, 86_400)  # of a bot
     max_concurrency: int = 1  # shards that may IDENTIFY at the same time
     concurrency_s: float = 5.0  # between two IDENTIFYs of the same key
@@ -107,7 +107,7 @@ _UNLIMITED = Rate(10**9, 1)
 LENIENT = Limits(
     enforced=False, identifies=_UNLIMITED, concurrency_s=0.0, all_members=_UNLIMITED, command_creates=_UNLIMITED
 )
-"""Nothing that holds up a bot, however fast it asks: for what is about something else."""
+"""For tests of other subjects: a bot never has to wait."""
 
 
 def parse_assignments(words: Iterable[str]) -> dict[str, str]:
@@ -116,7 +116,7 @@ def parse_assignments(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f"“{word}” is no limit.", hint="Write NAME=VALUE, like create_message=5/5s.")
+            raise UsageError(f"“{word}” is not a limit.", hint="Write NAME=VALUE, like create_message=5/5s.")
         assignments[name.strip()] = value.strip()
     return assignments
 

@@ -44,7 +44,7 @@ def member(world: World, guild: Guild, wanted: str | None) -> Member:
 def user(world: World, wanted: str) -> User:
     user = user_or_none(world, wanted)
     if user is None:
-        raise UsageError(f"There is nobody called “{wanted}”.")
+        raise UsageError(f"There is no user “{wanted}” in the sandbox.")
     return user
 
 

@@ -16,17 +16,17 @@ from typing import Any, Final
 from botctl.sandbox.model.api_error import ApiError
 
 SCOPES: Final = {
-    "identify": "know your name and picture",
-    "email": "know your e-mail address",
-    "guilds": "know what servers you are in",
-    "guilds.members.read": "know your nickname and roles in these servers",
-    "bot": "come to a server as a bot",
+    "identify": "see your name and picture",
+    "email": "see your e-mail address",
+    "guilds": "see which servers you are in",
+    "guilds.members.read": "see your nickname and roles in these servers",
+    "bot": "join a server as a bot",
     "applications.commands": "add its commands to a server",
 }
-"""What an application may ask for, and what it says to a person."""
+"""Scope to its description for the user."""
 
 TOKEN_S: Final = 604_800.0  # Discord: a week
-_CODE_S: Final = 600.0  # RFC 6749, 4.1.2: at most
+_CODE_S: Final = 600.0  # RFC 6749, 4.1.2: the maximum
 S256: Final = "S256"
 
 

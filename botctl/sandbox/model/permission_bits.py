@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# By bit, from 0; a bit without a name is not in use.
+# By bit, from 0; "-" is unused.
 # fmt: off
 NAMES = (
     "CREATE_INSTANT_INVITE", "KICK_MEMBERS", "BAN_MEMBERS", "ADMINISTRATOR", "MANAGE_CHANNELS", "MANAGE_GUILD",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 PLACEHOLDER: Final = "[removed]"
-_TEXT_MOST = 8000  # characters: a picture is longer
+_TEXT_MAX = 8000  # characters; cuts pictures
 
 
 def redact(data: Any, keys: frozenset[str]) -> Any:
@@ -17,4 +17,4 @@ def redact(data: Any, keys: frozenset[str]) -> Any:
         }
     if isinstance(data, list):
         return [redact(item, keys) for item in data]
-    return data[:_TEXT_MOST] + "…" if isinstance(data, str) and len(data) > _TEXT_MOST else data
+    return data[:_TEXT_MAX] + "…" if isinstance(data, str) and len(data) > _TEXT_MAX else data

@@ -12,13 +12,14 @@ import secrets
 from typing import Final
 
 DEFAULT_BOT: Final = "900000000000000010"  # the application of `default_world`
-_TIMESTAMP_CHARS, _HMAC_CHARS = 6, 38  # characters of a token's second and third part
+_TIMESTAMP_CHARS, _HMAC_CHARS = 6, 38  # of a token's second and third part
 
 
 def bot_token(secret: str, application_id: str = DEFAULT_BOT) -> str:
     """``<application id>.<timestamp>.<hmac>``; the first part is base64."""
     text = _derive(secret, f"bot token {application_id}")
-    return f"{_base64(application_id.encode())}.{text[:_TIMESTAMP_CHARS]}.{text[_TIMESTAMP_CHARS : _TIMESTAMP_CHARS + _HMAC_CHARS]}"
+    timestamp, proof = text[:_TIMESTAMP_CHARS], text[_TIMESTAMP_CHARS : _TIMESTAMP_CHARS + _HMAC_CHARS]
+    return f"{_base64(application_id.encode())}.{timestamp}.{proof}"
 
 
 def new_bot_token(application_id: str) -> str:

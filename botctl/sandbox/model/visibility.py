@@ -21,7 +21,7 @@ from botctl.sandbox.model.world import Application, Channel, Guild, Member, Worl
 
 Json = dict[str, Any]
 _Overwrites = dict[tuple[int, str], bool]  # by type and id
-_GUILD_INSTALL = 0  # the integration type of a bot that was added to a guild, as all here are
+_GUILD_INSTALL = 0  # integration type; the sandbox has no user installs
 
 
 class CommandHidden(UsageError):
@@ -48,7 +48,7 @@ def hidden_reason(world: World, app: Application, command: Json, actor: ActingUs
 
 def _hidden_in_dm(app: Application, command: Json, channel: Channel, name: str) -> str | None:
     if app.id not in channel.recipients:
-        return f"{name} can be used in a DM with its bot only."
+        return f"{name} can only be used in a DM with its bot."
     contexts = command.get("contexts")
     allowed = command["dm_permission"] if contexts is None else BOT_DM_CONTEXT in contexts
     return None if allowed else f"{name} is for guilds only."
@@ -69,7 +69,7 @@ class _GuildCheck:
         if self.app.id not in self.guild.members:
             return f"The bot of {self.name} is not in {self.guild.name}."
         if _GUILD_INSTALL not in self.command["integration_types"]:
-            return f"{self.name} is for those who have installed its bot for themselves."
+            return f"{self.name} is only for users who installed its bot."
         if contexts is not None and GUILD_CONTEXT not in contexts:
             return f"{self.name} is not for guilds."
         if self.command["nsfw"] and not permissions.overwrites_channel(self.world, self.channel).nsfw:
@@ -83,11 +83,11 @@ class _GuildCheck:
         if granted & permission_bits.ADMINISTRATOR:
             return None
         if not granted & permission_bits.bits("USE_APPLICATION_COMMANDS"):
-            return f"{name} may not use commands here (USE_APPLICATION_COMMANDS)."
+            return f"{name} needs USE_APPLICATION_COMMANDS to use commands here."
         if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels(self.guild)), True)):
-            return f"{self.name} is switched off in #{place.name}."
+            return f"{self.name} is disabled in #{place.name}."
         if self._decision(both) is False:
-            return f"{self.name} is switched off for {name}."
+            return f"{self.name} is disabled for {name}."
         return None if self._member_decision(own) else self._missing_reason(granted, name)
 
     def _granted(self) -> int:

@@ -15,10 +15,10 @@ from botctl.sandbox.model import permission_bits, snowflakes
 from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
 from botctl.sandbox.model.clock import SandboxClock
 
-KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
+KEPT_MESSAGES = 500  # per channel; limits the memory of a long run
 PRUNED_AT_ONCE = 100
 
-# Discord: Application resource > Application flags: the three privileged intents, granted
+# Discord: Application resource > Application Flags: the three privileged intents
 PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
 
 EPHEMERAL = 1 << 6  # Discord: Message resource > Message flags
@@ -234,9 +234,9 @@ class World:
         self.url = url
         self.last_id = last_id
         self.users: dict[str, User] = {}
-        self.user_ids: dict[str, str] = {}  # of users, casefolded, to their ids
+        self.user_ids: dict[str, str] = {}  # by casefolded name
         self.guilds: dict[str, Guild] = {}
-        self.channels: dict[str, Channel] = {}  # the channels and threads of all guilds, and the DMs, by id
+        self.channels: dict[str, Channel] = {}  # of all guilds, with threads and DMs
         self.invites: dict[str, Invite] = {}  # by code
         self.webhooks: dict[str, Webhook] = {}
         self.applications: dict[str, Application] = {}
@@ -296,7 +296,7 @@ class World:
         channel = self.channels.get(message.channel_id)
         if channel is not None and message.only_for is None:
             channel.last_message_id = message.id
-            if channel.thread is not None and message.id != channel.id:  # the one it began with does not count
+            if channel.thread is not None and message.id != channel.id:  # not the starter message
                 channel.thread.messages += 1
                 channel.thread.messages_ever += 1
         if len(messages) >= KEPT_MESSAGES + PRUNED_AT_ONCE:

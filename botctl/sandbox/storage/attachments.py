@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-MEMORY_BYTES_MAX = 64 * 1024 * 1024  # in memory; the oldest go first
+MEMORY_BYTES_MAX = 64 * 1024 * 1024  # the oldest are dropped first
 
 
 class AttachmentStore:

@@ -34,8 +34,8 @@ from botctl.sandbox.model.world import (
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VERSION = 1
-_PAUSE_S = 0.2  # after a change, for those that come with it
-_SAVING_SHARE = 0.05  # of the time may go into saving: a large world is saved less often
+_PAUSE_S = 0.2  # after a change, to save several at once
+_SAVING_SHARE = 0.05  # of the time at most: a large world is saved less often
 
 
 def snapshot(world: World) -> str:
@@ -90,7 +90,7 @@ def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()
         world = restore(path.read_text(), clock, url=url)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"The sandbox's state in {path} cannot be read: {error}", hint="Delete it to begin a new world."
+            f"The sandbox's state in {path} cannot be read: {error}", hint="Delete the file to start with a new world."
         ) from None
     existing = {app.name for app in world.applications.values()}
     for name in dict.fromkeys(bots):
@@ -144,7 +144,7 @@ def _guild(data: Json) -> Guild:
     return Guild(
         **{
             **data,
-            "available": True,  # whatever incident went on when it was written
+            "available": True,  # an outage ends with the sandbox
             "roles": {key: Role(**role) for key, role in data["roles"].items()},
             "channels": {key: _channel(channel) for key, channel in data["channels"].items()},
             "members": {key: Member(**member) for key, member in data["members"].items()},

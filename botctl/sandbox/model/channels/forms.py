@@ -11,10 +11,10 @@ from botctl.sandbox.model.world import Guild, Overwrite, World
 
 Json = dict[str, Any]
 CHANNEL_TYPES = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
-LOWERCASE_NAMES = (TEXT, ANNOUNCEMENT, FORUM)  # what Discord names in small letters, without spaces
+LOWERCASE_NAMES = (TEXT, ANNOUNCEMENT, FORUM)  # Discord lowercases these and replaces spaces
 SLOWMODE_MAX_S = 21_600
 IN_CATEGORY_MOST = 50
-ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # of silence, after which a thread is archived
+ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # without messages
 _TOPIC_MAX = {FORUM: 4096}
 _OVERWRITES_MOST = 100
 _TAGS_MOST = 20

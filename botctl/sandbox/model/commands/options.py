@@ -154,7 +154,7 @@ def _number(option: Json, word: str) -> float:
         value = int(word) if whole else float(word)
     except ValueError:
         kind = "a whole number" if whole else "a number"
-        raise ClientRejected(f"“{option['name']}” must be {kind}, and “{word}” is not.") from None
+        raise ClientRejected(f"“{option['name']}” must be {kind}, not “{word}”.") from None
     low, high = option.get("min_value"), option.get("max_value")
     if low is not None and value < low:
         raise ClientRejected(f"“{option['name']}” must be at least {low}.")
@@ -168,7 +168,7 @@ def _number(option: Json, word: str) -> float:
 def _boolean(option: Json, word: str) -> bool:
     if word.casefold() in _TRUE | _FALSE:
         return word.casefold() in _TRUE
-    raise ClientRejected(f"“{option['name']}” must be true or false, and “{word}” is neither.")
+    raise ClientRejected(f"“{option['name']}” must be true or false, not “{word}”.")
 
 
 def _reference(option: Json, word: str, resolved: Resolved) -> str:
@@ -187,7 +187,7 @@ def _reference(option: Json, word: str, resolved: Resolved) -> str:
         reference = _member(word, resolved)
     if reference is None:
         kinds = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
-        raise ClientRejected(f"“{option['name']}” must be a {kinds.get(kind, 'member')}, and there is no “{word}”.")
+        raise ClientRejected(f"“{option['name']}” must be a {kinds.get(kind, 'member')}; “{word}” was not found.")
     return reference
 
 

@@ -10,7 +10,7 @@ from botctl.sandbox.model.commands import validation
 from botctl.sandbox.model.world import Application, World
 
 Json = dict[str, Any]
-CountNew = Callable[[int], None]  # is told how many commands are new, before they are; may refuse them
+CountNew = Callable[[int], None]  # called with the number of new commands; may raise
 
 SLASH, USER, MESSAGE = 1, 2, 3
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
@@ -18,7 +18,7 @@ GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
 STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
 LIMITS = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
 OPTIONS_MAX = CHOICES_MAX = 25
-_DEPTH_MAX = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of options: groups at the top, sub-commands in them
+_DEPTH_MAX = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of nested options
 
 _STORED_FIELDS = (
     "name",

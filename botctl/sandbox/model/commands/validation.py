@@ -17,10 +17,10 @@ DESCRIPTION_MAX = 100
 SIZE_MAX = 8000
 CHOICE_NAME_MAX = CHOICE_VALUE_MAX = 100
 _INTEGER_MAX = 2**53
-_LENGTH_MAX = 6000  # of what a person may type
+_LENGTH_MAX = 6000  # of a user's input
 _STRING, _INTEGER, _NUMBER = 3, 4, 10
 _WITH_CHOICES = (_STRING, _INTEGER, _NUMBER)
-# Letters and digits of all scripts; those of Devanagari and Thai also with their marks
+# Letters and digits of all scripts, with the marks of Devanagari and Thai
 _NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
 
 
@@ -48,7 +48,7 @@ def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
             errors.choice((*path, key), {str(index): value}, str(index), offered)
     for key in ("nsfw", "dm_permission"):
         errors.field(path, body, key, bool)
-    errors.snowflake(path, body, "default_member_permissions")  # text or a number, as ids are
+    errors.snowflake(path, body, "default_member_permissions")  # text or a number, like an id
 
 
 def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:

@@ -10,7 +10,7 @@ from botctl.sandbox.model.world import Guild, Member, World
 
 Json = dict[str, Any]
 _CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
-_REQUESTED_MAX = 100  # members by a prefix, or by their ids
+_REQUESTED_MAX = 100  # members by prefix or by ids
 _NONCE_MAX = 32  # bytes; a longer one is not echoed
 
 
@@ -33,7 +33,7 @@ def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Ite
         _by_query(world, guild, request) if ids is None else [members[user_id] for user_id in ids if user_id in members]
     )
     parts = [members_found[start : start + _CHUNK] for start in range(0, len(members_found), _CHUNK)] or [[]]
-    # Nobody but the bots is ever online, and those who are not are left out.
+    # Users of the sandbox are never online, and offline members have no presence.
     extra = echoed_nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
     for index, part in enumerate(parts):
         yield {

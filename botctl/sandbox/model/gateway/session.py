@@ -131,7 +131,7 @@ class Sessions:
     def disconnect(self, session: GatewaySession, transport: Transport, now_s: float, *, ended: bool) -> None:
         """The connection is closed. ``ended``: the client closed with 1000 or 1001, which ends the session."""
         if session.transport is not transport:
-            return  # another connection has resumed it
+            return  # already resumed by another connection
         session.transport = None
         session.disconnected_s = now_s
         if ended:

@@ -24,9 +24,9 @@ from botctl.sandbox.model.messages.components import (
 )
 
 Json = dict[str, Any]
-_ROWS = _BUTTONS = 5  # in a message, in a row
-_COMPONENTS_MAX = 40  # components of a version 2 message, nested ones too
-_TEXT_MAX = 4000  # characters in all text displays of a message
+_ROWS = _BUTTONS = 5  # per message, per row
+_COMPONENTS_MAX = 40  # per V2 message, with nested ones
+_TEXT_MAX = 4000  # characters of all text displays together
 _OPTIONS = 25
 _URL = 2048
 _PREMIUM_STYLE = 6

@@ -19,7 +19,7 @@ SELECTS = frozenset({STRING_SELECT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT
 CLICKABLE = SELECTS | {BUTTON}
 LINK_STYLE = 5
 _LABEL_MAX = 100
-_PATH_MAX = 12  # parts of a path; Discord nests a button in a row in a container, and no deeper
+_PATH_MAX = 12  # deep enough for a button in a row in a container
 _FIELDS: dict[str, type] = {
     "id": int,
     "custom_id": str,
@@ -120,7 +120,7 @@ def unusable_reason(component: Json, values: list[str] | None) -> str | None:
         return f"“{name}” is disabled."
     if component["type"] == BUTTON:
         if component.get("style") == LINK_STYLE:
-            return f"“{name}” only opens {component.get('url')}; the bot hears nothing of it."
+            return f"“{name}” only opens {component.get('url')}; the bot receives nothing."
         return None
     return count_error(component, name, len(values or ()))
 
@@ -130,7 +130,7 @@ def count_error(select: Json, name: str, count: int) -> str | None:
     if low <= count <= high:
         return None
     wanted = f"{low}" if low == high else f"{low} to {high}"
-    return f"“{name}” takes {wanted} value{'' if wanted == '1' else 's'}, and {count} came."
+    return f"“{name}” takes {wanted} value{'' if wanted == '1' else 's'}, not {count}."
 
 
 def resolve_choices(select: Json, values: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ CONTENT_MAX = 2000
 UPLOAD_MAX_BYTES = 10 * 1024 * 1024  # Discord: Reference > Uploading Files
 FILES_MAX = 10
 SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12  # Discord: Message resource > Message Flags
-SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # of a new message
+SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # in a new message
 
 
 @dataclass
@@ -70,13 +70,13 @@ def parse_body(
     _parse_components(body, draft, errors, v2=v2)
     _parse_attachments(body, uploads, draft, errors, world)
     errors.field((), body, "tts", bool)
-    if body.get("poll") is not None:  # Discord has polls; to drop one silently would be worse than to refuse it
+    if body.get("poll") is not None:  # better an error than a message without its poll
         errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
     if v2:
         _check_legacy(draft, old, errors)
     errors.check()
     if body.get("sticker_ids"):
-        raise ApiError(400, 50081, "Invalid Sticker")  # nobody has any here
+        raise ApiError(400, 50081, "Invalid Sticker")  # the sandbox has none
     if not (old or allow_empty or any(draft.fields.values()) or draft.attachments):
         raise _empty_message()
     return draft

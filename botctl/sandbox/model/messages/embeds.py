@@ -10,7 +10,7 @@ from botctl.sandbox.model.api_error import FormErrors, Path
 
 Json = dict[str, Any]
 EMBEDS_MAX = 10
-TOTAL_CHARACTERS_MAX = 6000  # characters in all embeds of a message together
+TOTAL_CHARACTERS_MAX = 6000  # of all embeds of a message together
 _FIELDS = 25
 _URL = 2048
 _WEB = ("http", "https")
@@ -88,12 +88,12 @@ def _parse_part(item: Json, part: _Part, errors: FormErrors, path: Path) -> Json
     return values
 
 
-def _parse_fields(item: Json, errors: FormErrors, path: Path) -> list[Json]:
-    fields = errors.objects(path, item, "fields")
+def _parse_fields(embed: Json, errors: FormErrors, path: Path) -> list[Json]:
+    fields = errors.objects(path, embed, "fields")
     errors.at_most((*path, "fields"), fields, _FIELDS)
     parsed = []
-    for index, field in enumerate(fields):
+    for index, item in enumerate(fields):
         here = (*path, "fields", index)
-        name, value = errors.text(here, field, "name", 1, 256), errors.text(here, field, "value", 1, 1024)
-        parsed.append({"name": name, "value": value, "inline": errors.field(here, field, "inline", bool) or False})
+        name, value = errors.text(here, item, "name", 1, 256), errors.text(here, item, "value", 1, 1024)
+        parsed.append({"name": name, "value": value, "inline": errors.field(here, item, "inline", bool) or False})
     return parsed

@@ -29,8 +29,8 @@ class AllowedMentions:
     replied: bool = True
 
 
-ALL_MENTIONS = AllowedMentions()  # without `allowed_mentions`
-USER_MENTIONS = AllowedMentions(frozenset({"users"}))  # the same in an answer to an interaction
+ALL_MENTIONS = AllowedMentions()  # the default of messages
+USER_MENTIONS = AllowedMentions(frozenset({"users"}))  # the default of interaction responses
 
 
 def parse_allowed(body: Json, errors: FormErrors, default: AllowedMentions) -> AllowedMentions:

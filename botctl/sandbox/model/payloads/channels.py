@@ -11,9 +11,13 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Thread
 
 Json = dict[str, Any]
 _OBFUSCATED = 1 << 17  # Discord: Channel resource > Channel Flags
-# A category and what is spoken in have no topic and nothing pinned (Discord: Channel > Channel Object).
-_SPOKEN = ("topic", "last_pin_timestamp")
-_NOT_OF = {VOICE: _SPOKEN, STAGE: _SPOKEN, CATEGORY: (*_SPOKEN, "rate_limit_per_user", "last_message_id")}
+# Categories and voice channels have no topic and no pins (Discord: Channel > Channel Object).
+_TEXT_FIELDS = ("topic", "last_pin_timestamp")
+_MISSING_FIELDS = {
+    VOICE: _TEXT_FIELDS,
+    STAGE: _TEXT_FIELDS,
+    CATEGORY: (*_TEXT_FIELDS, "rate_limit_per_user", "last_message_id"),
+}
 
 
 def channel(channel: Channel) -> Json:
@@ -33,7 +37,7 @@ def channel(channel: Channel) -> Json:
         "flags": 0,
         **channel.settings,
     }
-    return {key: value for key, value in payload.items() if key not in _NOT_OF.get(channel.type, ())}
+    return {key: value for key, value in payload.items() if key not in _MISSING_FIELDS.get(channel.type, ())}
 
 
 def channel_for(target: Channel, guild: Guild, bot: Member, world: World) -> Json:
@@ -43,12 +47,12 @@ def channel_for(target: Channel, guild: Guild, bot: Member, world: World) -> Jso
     """
     if permissions.can_see(world, guild, bot, target):
         return channel(target)
-    nobody = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
+    everyone_denied = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
     settings = target.settings | ({"available_tags": []} if "available_tags" in target.settings else {})
-    bare = Channel(
+    hidden = Channel(
         target.id, guild.id, "___hidden___", target.type, target.position, target.parent_id, settings=settings
     )
-    return {**channel(bare), "permission_overwrites": [overwrite(nobody)], "flags": _OBFUSCATED}
+    return {**channel(hidden), "permission_overwrites": [overwrite(everyone_denied)], "flags": _OBFUSCATED}
 
 
 def overwrite(overwrite: Overwrite) -> Json:
@@ -75,7 +79,7 @@ def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
         "rate_limit_per_user": channel.slowmode_s,
         "thread_metadata": {**metadata, "invitable": state.invitable} if channel.type == PRIVATE_THREAD else metadata,
         "message_count": state.messages,
-        "member_count": min(len(channel.thread_members), 50),  # Discord: Thread fields: it stops counting at 50
+        "member_count": min(len(channel.thread_members), 50),  # Discord: Thread fields: at most 50
         "total_message_sent": state.messages_ever,
         "flags": 0,
     }

@@ -13,7 +13,7 @@ from botctl.sandbox.model.world import EPHEMERAL, Message, World
 
 Json = dict[str, Any]
 HAS_THREAD = 1 << 5  # Discord: Message resource > Message Flags
-_SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: a reply, and what a thread begins with
+_SHOWING_REFERENCED = frozenset({19, 21})  # Discord: Message Types: reply, thread starter
 
 
 def message(message: Message, world: World, *, viewer: str = "") -> Json:
@@ -158,9 +158,9 @@ def _invoked(invoked: Json, message: Message, world: World) -> Json:
         "user": by,
         "authorizing_integration_owners": {"0": message.guild_id or "0"},
     }
-    if invoked["type"] == 3:  # noqa: PLR2004 - a component: the message it stood on
+    if invoked["type"] == 3:  # noqa: PLR2004 - a component
         return {"interaction_metadata": {**metadata, "interacted_message_id": invoked["message_id"]}}
-    if invoked["type"] != 2:  # noqa: PLR2004 - a modal: what it was opened by
+    if invoked["type"] != 2:  # noqa: PLR2004 - a modal
         used = {"type": 3, "interacted_message_id": invoked["message_id"]} if invoked.get("message_id") else {"type": 2}
         return {"interaction_metadata": {**metadata, "triggering_interaction_metadata": {**metadata, **used}}}
     legacy = {"id": invoked["id"], "type": 2, "name": invoked["name"], "user": by}

@@ -70,7 +70,7 @@ def test_a_wrong_one_is_explained(said: dict[str, Any], words: str) -> None:
 
 def test_words_of_a_command_line() -> None:
     assert parse_assignments(["a=1", "b = 2/3s"]) == {"a": "1", "b": "2/3s"}
-    with pytest.raises(UsageError, match="no limit"):
+    with pytest.raises(UsageError, match="not a limit"):
         parse_assignments(["create_message"])
 
 

@@ -120,7 +120,7 @@ def test_what_a_command_says_replaces_what_is_said_of_all(world: World, app: App
     one = command(world)
     allow(app, app.id, (USER, CAT, False), (CHANNEL, GENERAL, False), (ROLE, MODERATOR, False))
     allow(app, one["id"], (USER, CAT, True), (CHANNEL, GENERAL, True))
-    assert (why(world, CAT, one), why(world, BOB, one)) == (None, "/x is switched off for bob.")
+    assert (why(world, CAT, one), why(world, BOB, one)) == (None, "/x is disabled for bob.")
 
 
 def test_everyone_is_granted_nothing_that_a_command_demands(world: World, app: Application) -> None:
@@ -144,7 +144,7 @@ def test_what_is_said_of_a_channel_holds_for_its_threads(world: World, app: Appl
     world.channels[GENERAL].nsfw = True
     assert why(world, CAT, one, "7") is None
     allow(app, one["id"], (CHANNEL, GENERAL, False))
-    assert why(world, CAT, one, "7") == "/x is switched off in #general."
+    assert why(world, CAT, one, "7") == "/x is disabled in #general."
 
 
 def test_age_restricted_commands_are_for_such_channels_whoever_asks(world: World) -> None:
@@ -176,7 +176,7 @@ def test_contexts(world: World, more: dict[str, Any], in_guild: bool, in_dm: boo
 def test_in_a_dm_a_bot_has_its_commands_alone(world: World) -> None:
     one, app = command(world), world.applications[BOT]
     elsewhere = ActingUser(world.users[CAT], world.direct_channel(CAT, BOB), None, None)
-    assert visibility.hidden_reason(world, app, one, elsewhere) == "/x can be used in a DM with its bot only."
+    assert visibility.hidden_reason(world, app, one, elsewhere) == "/x can only be used in a DM with its bot."
 
 
 def test_a_bot_that_is_not_here_has_no_commands_here(world: World) -> None:

@@ -122,7 +122,7 @@ def test_what_cannot_be_clicked_is_a_sentence() -> None:
     yes, docs = components.clickable(BUTTONS)
     assert components.unusable_reason(yes, None) is None
     assert components.unusable_reason({**yes, "disabled": True}, None) == "“Yes” is disabled."
-    assert components.unusable_reason(docs, None) == "“Docs” only opens u; the bot hears nothing of it."
+    assert components.unusable_reason(docs, None) == "“Docs” only opens u; the bot receives nothing."
 
 
 def test_choices_are_named_by_value_or_label() -> None:
