@@ -34,7 +34,7 @@ def _ping(bot: Bot) -> None:
         await inter.response.send_message("pong")
 
 
-async def test_what_a_bot_missed_while_its_connection_was_cut_is_replayed(discord: Discord) -> None:
+async def test_resume_replays_events_missed_while_disconnected(discord: Discord) -> None:
     async with discord.bot(_ping) as bot:
         assert (await discord.act("gateway", action="drop"))["sessions"] == 1
         reply = await discord.slash("ping")
@@ -69,7 +69,7 @@ async def test_a_bot_resumes(discord: Discord, action: dict[str, Any]) -> None:
         {"action": "close", "code": 4009},  # Discord: "start a new session"
     ],
 )
-async def test_a_bot_whose_session_was_ended_identifies_anew(discord: Discord, ended: dict[str, Any]) -> None:
+async def test_bot_identifies_again_after_its_session_ended(discord: Discord, ended: dict[str, Any]) -> None:
     async with discord.bot(_ping) as bot:
         (old,) = discord.sandbox.sessions.by_id
         await discord.act("gateway", **ended)
@@ -79,7 +79,7 @@ async def test_a_bot_whose_session_was_ended_identifies_anew(discord: Discord, e
         assert (await discord.slash("ping"))["state"] == "replied"
 
 
-async def test_a_bot_is_ended_by_a_close_code_that_says_so(discord: Discord) -> None:
+async def test_fatal_close_code_ends_a_disnake_bot(discord: Discord) -> None:
     bot = Bot()
     running = asyncio.create_task(bot.start(TOKEN))
     await until(lambda: len(discord.sandbox.sessions.connected()) == 1)
@@ -91,12 +91,12 @@ async def test_a_bot_is_ended_by_a_close_code_that_says_so(discord: Discord) -> 
 
 
 @pytest.mark.parametrize("zlib", [True, False], ids=["zlib-stream", "plain"])
-async def test_a_bot_connects_compressed_or_not(discord: Discord, zlib: bool) -> None:
+async def test_bot_connects_with_and_without_compression(discord: Discord, zlib: bool) -> None:
     async with discord.bot(_ping, gateway_params=disnake.GatewayParams(zlib=zlib)):
         assert (await discord.slash("ping"))["state"] == "replied"
 
 
-async def test_members_come_in_chunks() -> None:
+async def test_members_arrive_in_chunks() -> None:
     async with local_discord() as discord:
         for number in range(1500):
             add_member(discord.sandbox, {"name": f"member{number}"})
@@ -104,7 +104,7 @@ async def test_members_come_in_chunks() -> None:
             assert len(bot.get_guild(int(GUILD)).members) == 1504
 
 
-async def test_hello_ready_and_guilds(discord: Discord) -> None:
+async def test_identify_receives_hello_ready_and_guilds(discord: Discord) -> None:
     async with discord.wire() as wire:
         hello = await wire.hear()
         assert (hello["op"], hello["s"], hello["d"]["heartbeat_interval"]) == (10, None, 41250)
@@ -121,7 +121,7 @@ async def test_hello_ready_and_guilds(discord: Discord) -> None:
 
 
 @pytest.mark.parametrize("stream", ["zlib-stream", "zstd-stream"])
-async def test_what_is_compressed_is_what_is_sent_plainly(discord: Discord, stream: str) -> None:
+async def test_compressed_frames_equal_plain_frames(discord: Discord, stream: str) -> None:
     async with discord.wire() as plain, discord.wire(f"?v=10&encoding=json&compress={stream}") as wire:
         readies = [await one.identify() for one in (plain, wire)]
         assert [{**ready, "session_id": ""} for ready in readies[1:]] == [{**readies[0], "session_id": ""}]
@@ -130,7 +130,7 @@ async def test_what_is_compressed_is_what_is_sent_plainly(discord: Discord, stre
             await discord.act("send", text="more of the same, " * 20)
 
 
-async def test_an_identify_may_ask_for_compressed_payloads(discord: Discord) -> None:
+async def test_identify_can_enable_payload_compression(discord: Discord) -> None:
     async with discord.wire() as wire:
         wire.inflate = zlib.decompress
         await wire.identify(compress=True)
@@ -140,14 +140,14 @@ async def test_an_identify_may_ask_for_compressed_payloads(discord: Discord) -> 
 
 
 @pytest.mark.parametrize(("query", "words"), [("encoding=etf", "json, not etf"), ("compress=brotli", "no compression")])
-async def test_what_is_not_spoken_is_refused_in_words(discord: Discord, query: str, words: str) -> None:
+async def test_unsupported_encoding_is_explained(discord: Discord, query: str, words: str) -> None:
     async with discord.wire(f"?v=10&{query}") as wire:
         await wire.hear()
         frame = await wire.socket.receive(timeout=5)
         assert (wire.socket.close_code, words in str(frame.extra)) == (4002, True)
 
 
-async def test_resume_replays_and_says_so(discord: Discord) -> None:
+async def test_resume_replays_and_sends_resumed(discord: Discord) -> None:
     async with discord.wire() as wire:
         ready = await wire.identify()
         await wire.hear_until("GUILD_CREATE")
@@ -165,7 +165,7 @@ async def test_resume_replays_and_says_so(discord: Discord) -> None:
         ]
 
 
-async def test_a_session_that_its_client_closed_is_gone(discord: Discord) -> None:
+async def test_session_closed_by_its_client_cannot_resume(discord: Discord) -> None:
     async with discord.wire() as wire:
         ready = await wire.identify()
         await wire.socket.close(code=1000)
@@ -195,7 +195,7 @@ IDENTIFY = {"token": TOKEN, "properties": {}, "intents": 1}
         (4014, [{"op": 2, "d": {**IDENTIFY, "intents": 1 << 15}}]),
     ],
 )
-async def test_what_must_not_be_sent_closes_the_connection(discord: Discord, code: int, frames: list[Any]) -> None:
+async def test_invalid_frame_closes_the_connection(discord: Discord, code: int, frames: list[Any]) -> None:
     discord.sandbox.world.applications[BOT].flags = 0
     async with discord.wire() as wire:
         for frame in frames:
@@ -203,12 +203,12 @@ async def test_what_must_not_be_sent_closes_the_connection(discord: Discord, cod
         assert await _closed(wire) == code
 
 
-async def test_another_version_is_refused(discord: Discord) -> None:
+async def test_unknown_file_version_is_refused(discord: Discord) -> None:
     async with discord.wire("?v=8") as wire:
         assert await _closed(wire) == 4012
 
 
-async def test_a_seq_that_was_never_sent_is_refused(discord: Discord) -> None:
+async def test_resume_with_future_seq_is_refused(discord: Discord) -> None:
     async with discord.wire() as first, discord.wire() as second:
         ready = await first.identify()
         await second.hear()
@@ -216,13 +216,13 @@ async def test_a_seq_that_was_never_sent_is_refused(discord: Discord) -> None:
         assert await _closed(second) == 4007
 
 
-async def test_too_many_guilds_need_shards() -> None:
+async def test_too_many_guilds_require_sharding() -> None:
     async with local_discord(limits=LENIENT.replace({"guilds_per_shard": 0})) as discord, discord.wire() as wire:
         await wire.say(2, IDENTIFY)
         assert await _closed(wire) == 4011
 
 
-async def test_a_client_that_misses_its_heartbeats_is_closed_and_may_resume() -> None:
+async def test_client_without_heartbeats_is_closed_and_may_resume() -> None:
     limits = LENIENT.replace({"heartbeat_s": 0.2})
     async with local_discord(limits=limits) as discord:
         async with discord.wire() as wire:
@@ -231,12 +231,12 @@ async def test_a_client_that_misses_its_heartbeats_is_closed_and_may_resume() ->
         assert ready["session_id"] in discord.sandbox.sessions.by_id
 
 
-async def test_who_neither_identifies_nor_beats_has_nothing_to_come_back_to() -> None:
+async def test_connection_without_identify_or_heartbeat_closes_with_4009() -> None:
     async with local_discord(limits=LENIENT.replace({"heartbeat_s": 0.1})) as discord, discord.wire() as wire:
         assert await _closed(wire) == 4009
 
 
-async def test_a_seq_that_was_never_sent_ends_the_session(discord: Discord) -> None:
+async def test_resume_with_future_seq_ends_the_session(discord: Discord) -> None:
     async with discord.wire() as first:
         ready = await first.identify()
         first.socket._response.connection.transport.abort()
@@ -248,7 +248,7 @@ async def test_a_seq_that_was_never_sent_ends_the_session(discord: Discord) -> N
     assert not discord.sandbox.sessions.by_id
 
 
-async def test_operations_that_change_nothing_here_are_accepted(discord: Discord) -> None:
+async def test_unsupported_opcodes_are_accepted(discord: Discord) -> None:
     presence = {"status": "idle", "activities": [], "afk": False, "since": None}
     async with discord.wire() as wire:
         await wire.identify()
@@ -261,7 +261,7 @@ async def test_operations_that_change_nothing_here_are_accepted(discord: Discord
         assert (await wire.hear())["op"] == 11
 
 
-async def test_a_bots_presence_is_told_to_those_who_hear_of_them(discord: Discord) -> None:
+async def test_presence_is_dispatched_to_bots_with_the_intent(discord: Discord) -> None:
     async with discord.wire() as bot, discord.wire() as other:
         await bot.identify()
         await other.identify(intents=1 << 8)
@@ -271,7 +271,7 @@ async def test_a_bots_presence_is_told_to_those_who_hear_of_them(discord: Discor
         assert told["activities"][0]["name"] == "x"
 
 
-async def test_members_are_asked_for_by_name_and_by_id(discord: Discord) -> None:
+async def test_members_are_requested_by_name_and_by_id(discord: Discord) -> None:
     for number in range(120):
         add_member(discord.sandbox, {"name": f"zoe{number:03}"})
     async with discord.wire() as wire:
@@ -290,7 +290,7 @@ async def test_members_are_asked_for_by_name_and_by_id(discord: Discord) -> None
         assert (await chunk(user_ids=BOT, nonce="\ud800"))["nonce"] == "\ud800"  # half a character
 
 
-async def test_a_large_guild_comes_without_its_members(discord: Discord) -> None:
+async def test_large_guild_is_sent_without_members(discord: Discord) -> None:
     for number in range(60):
         add_member(discord.sandbox, {"name": f"member{number}"})
     for asked, shown in ((None, 1), (50, 1), (250, 64)):
@@ -300,7 +300,7 @@ async def test_a_large_guild_comes_without_its_members(discord: Discord) -> None
             assert (len(guild["members"]), guild["member_count"], guild["large"]) == (shown, 64, shown == 1)
 
 
-async def test_a_bot_hears_of_itself_without_the_intent_for_members(discord: Discord) -> None:
+async def test_bot_receives_own_member_update_without_intent(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify(intents=1)
         await wire.hear_until("GUILD_CREATE")
@@ -322,7 +322,7 @@ async def test_events_go_to_the_shard_of_their_guild(discord: Discord) -> None:
         assert heard["d"]["content"] == "hi"
 
 
-async def test_an_ephemeral_message_is_told_to_nobody(discord: Discord) -> None:
+async def test_ephemeral_message_is_not_dispatched(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
@@ -336,7 +336,7 @@ async def test_an_ephemeral_message_is_told_to_nobody(discord: Discord) -> None:
         assert (status, [one["content"] for one in listed]) == (200, ["open"])
 
 
-async def test_a_bot_that_has_been_gone_too_long_to_answer_counts_as_gone() -> None:
+async def test_bot_lost_longer_than_the_deadline_is_unreachable() -> None:
     async with local_discord(limits=LENIENT.replace({"response_s": 0.3})) as discord:
         async with discord.wire() as wire:
             await wire.identify()
@@ -359,7 +359,7 @@ async def _closed(wire: Wire) -> int | None:
         return closed.args[0]
 
 
-async def test_all_members_are_asked_for_in_vain_without_the_intent_or_of_another_shard(discord: Discord) -> None:
+async def test_all_members_need_the_intent_and_the_right_shard(discord: Discord) -> None:
     """Discord answers nothing at all, as libraries that run into their time limits show."""
     count = 2
     foreign = ((int(GUILD) >> 22) + 1) % count
@@ -379,7 +379,7 @@ async def test_all_members_are_asked_for_in_vain_without_the_intent_or_of_anothe
         assert (await elsewhere.hear())["op"] == 11
 
 
-async def test_without_its_intent_content_is_empty_but_for_what_concerns_the_bot(discord: Discord) -> None:
+async def test_without_content_intent_other_messages_are_empty(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify(intents=INTENTS & ~(1 << 15))
 
@@ -399,7 +399,7 @@ async def test_without_its_intent_content_is_empty_but_for_what_concerns_the_bot
         assert (await heard())["content"] == "between us"
 
 
-async def test_of_a_channel_that_a_bot_does_not_see_it_is_told_no_more_than_that_it_is_there(discord: Discord) -> None:
+async def test_hidden_channel_is_dispatched_without_details(discord: Discord) -> None:
     """By the gateway; REST leaves it out. Mandatory for all bots since 16 November 2026."""
     guild = discord.sandbox.world.guilds[GUILD]
     everyone, own = guild.roles[GUILD], guild.roles[guild.members[BOT].roles[0]]
@@ -422,7 +422,7 @@ async def test_of_a_channel_that_a_bot_does_not_see_it_is_told_no_more_than_that
         assert (await wire.hear_until("CHANNEL_UPDATE"))["d"]["name"] == "___hidden___"
 
 
-async def test_a_category_is_seen_for_what_is_in_it(discord: Discord) -> None:
+async def test_category_is_visible_through_its_channels(discord: Discord) -> None:
     world = discord.sandbox.world
     guild = world.guilds[GUILD]
     category = world.add_channel(Channel("900000000000000303", GUILD, "Place", type=4))
@@ -433,7 +433,7 @@ async def test_a_category_is_seen_for_what_is_in_it(discord: Discord) -> None:
 
 
 @pytest.mark.parametrize(("kept", "heard"), [(["BAN_MEMBERS"], True), (["VIEW_AUDIT_LOG"], True), ([], False)])
-async def test_of_bans_hear_those_who_may_ban_or_read_the_log(discord: Discord, kept: list[str], heard: bool) -> None:
+async def test_ban_events_need_ban_members_or_view_audit_log(discord: Discord, kept: list[str], heard: bool) -> None:
     """discord-api-docs#7948."""
     guild = discord.sandbox.world.guilds[GUILD]
     guild.roles[guild.members[BOT].roles[0]].permissions = permission_bits.bits(*kept)

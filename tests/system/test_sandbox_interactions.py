@@ -37,7 +37,7 @@ async def answer(discord: Discord, interaction: dict[str, Any], kind: int, **dat
     return await discord.rest("POST", path, json={"type": kind, "data": data})
 
 
-async def test_where_the_channel_is_gone_an_answer_is_refused(discord: Discord) -> None:
+async def test_callback_fails_when_the_channel_was_deleted(discord: Discord) -> None:
     async with discord.wire() as wire:
         first = await asked(wire, discord, channel="staff")
         second = await heard(wire, discord, "send", name="ops", channel="staff")
@@ -49,7 +49,7 @@ async def test_where_the_channel_is_gone_an_answer_is_refused(discord: Discord) 
         assert (status, said["code"]) == (404, 10003)
 
 
-async def test_the_button_of_an_ephemeral_message_says_on_what_it_stands(discord: Discord) -> None:
+async def test_click_on_ephemeral_message_includes_the_message(discord: Discord) -> None:
     async with discord.wire() as wire:
         first = await asked(wire, discord)
         await answer(discord, first, 4, content="psst", flags=64, components=BUTTON)
@@ -64,7 +64,7 @@ async def test_the_button_of_an_ephemeral_message_says_on_what_it_stands(discord
         assert (await discord.rest("GET", path))[1]["code"] == 10008
 
 
-async def test_what_a_form_is_answered_says_what_opened_it(discord: Discord) -> None:
+async def test_modal_response_names_its_triggering_interaction(discord: Discord) -> None:
     text = {"type": 18, "label": "Text", "component": {"type": 4, "style": 1, "custom_id": "text", "required": False}}
     form = {"title": "Form", "custom_id": "form", "components": [text]}
     async with discord.wire() as wire:
@@ -81,7 +81,7 @@ async def test_what_a_form_is_answered_says_what_opened_it(discord: Discord) -> 
         assert opened[1]["interacted_message_id"] == by_button["message"]["id"] == older["id"]
 
 
-async def test_the_button_of_a_webhook_is_heard_by_its_application(discord: Discord) -> None:
+async def test_webhook_button_is_dispatched_to_its_application(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify(intents=1)
         hook = (await discord.rest("POST", f"/channels/{GENERAL}/webhooks", json={"name": "Captain"}))[1]
@@ -91,7 +91,7 @@ async def test_the_button_of_a_webhook_is_heard_by_its_application(discord: Disc
         assert (click["application_id"], click["message"]["id"]) == (BOT, message["id"])
 
 
-async def test_what_a_bot_left_behind_and_what_is_in_an_outage_answers_nobody(discord: Discord) -> None:
+async def test_button_fails_after_the_bot_left_or_during_an_outage(discord: Discord) -> None:
     async with discord.wire() as wire:
         await answer(discord, await asked(wire, discord), 4, content="here", components=BUTTON)
         click = {"as": "ann", "component": "Go"}
@@ -103,7 +103,7 @@ async def test_what_a_bot_left_behind_and_what_is_in_an_outage_answers_nobody(di
         assert (status, "is no longer in Botctl Test Guild" in said["error"]) == (409, True)
 
 
-async def test_a_thread_and_a_dm_are_shown_as_what_they_are(discord: Discord) -> None:
+async def test_interaction_contains_its_thread_or_dm_channel(discord: Discord) -> None:
     async with discord.wire() as wire:
         thread = (await discord.rest("POST", f"/channels/{GENERAL}/threads", json={"name": "aside", "type": 11}))[1]
         shown = (await asked(wire, discord, channel=thread["id"]))["channel"]
@@ -115,7 +115,7 @@ async def test_a_thread_and_a_dm_are_shown_as_what_they_are(discord: Discord) ->
         )
 
 
-async def test_a_channel_that_is_named_says_what_the_bot_may_there(discord: Discord) -> None:
+async def test_resolved_channel_has_the_bots_permissions(discord: Discord) -> None:
     """Discord's change log, 16 July 2026."""
     where = {"type": 7, "name": "where", "description": "Where"}
     async with discord.wire() as wire:
@@ -130,7 +130,7 @@ async def test_a_channel_that_is_named_says_what_the_bot_may_there(discord: Disc
         assert [bool(one & permission_bits.SEND) for one in here] == [True, False]
 
 
-async def test_what_is_no_number_in_json_is_no_json(discord: Discord) -> None:
+async def test_nan_is_invalid_json(discord: Discord) -> None:
     path = f"/channels/{GENERAL}/messages"
     status, said = await discord.rest("POST", path, data='{"content": "x", "nonce": NaN}')
     assert (status, said["code"]) == (400, 50109)

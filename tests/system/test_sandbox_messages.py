@@ -59,7 +59,7 @@ async def bench() -> AsyncIterator[Bench]:
         yield Bench(discord, wire)
 
 
-async def test_a_message_is_told_changed_and_deleted(bench: Bench) -> None:
+async def test_message_create_update_and_delete_are_dispatched(bench: Bench) -> None:
     said = await bench.say(f"hi <@{ANN}>", nonce="n", tts=False)
     told = await bench.heard("MESSAGE_CREATE", id=said["id"], guild_id=GUILD, nonce="n", content=f"hi <@{ANN}>")
     assert told["member"]["roles"]
@@ -71,7 +71,7 @@ async def test_a_message_is_told_changed_and_deleted(bench: Bench) -> None:
     assert await bench.refused("GET", f"{MESSAGES}/{said['id']}") == 10008
 
 
-async def test_a_nonce_can_be_enforced_for_some_minutes(bench: Bench) -> None:
+async def test_enforced_nonce_returns_the_same_message(bench: Bench) -> None:
     once = {"nonce": "7", "enforce_nonce": True}
     first = await bench.say(**once)
     assert (await bench.say("again", **once))["id"] == first["id"]
@@ -80,7 +80,7 @@ async def test_a_nonce_can_be_enforced_for_some_minutes(bench: Bench) -> None:
     assert (await bench.say(**once))["id"] != first["id"]
 
 
-async def test_many_are_deleted_at_once_unless_one_is_old(bench: Bench) -> None:
+async def test_bulk_delete_refuses_old_messages(bench: Bench) -> None:
     old = (await bench.say())["id"]
     bench.discord.sandbox.clock.advance(14 * DAY_S + 1)
     ids = [(await bench.say())["id"] for _ in range(3)]
@@ -92,7 +92,7 @@ async def test_many_are_deleted_at_once_unless_one_is_old(bench: Bench) -> None:
     await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=73, target_id=GENERAL, options={"count": "3"})
 
 
-async def test_of_others_a_bot_changes_only_the_flags_and_deletes_with_a_line_in_the_log(bench: Bench) -> None:
+async def test_bot_edits_only_flags_of_others_and_deletion_is_logged(bench: Bench) -> None:
     said = await bench.discord.act("send", text="mine", **{"as": "cat"})
     path = f"{MESSAGES}/{said['messages'][0]['id']}"
     assert await bench.refused("PATCH", path, {"content": "x"}) == 50005
@@ -102,7 +102,7 @@ async def test_of_others_a_bot_changes_only_the_flags_and_deletes_with_a_line_in
     assert entry["options"] == {"channel_id": GENERAL, "count": "1"}
 
 
-async def test_a_reply_names_what_it_answers(bench: Bench) -> None:
+async def test_reply_contains_the_referenced_message(bench: Bench) -> None:
     first = await bench.say("first")
     reply = await bench.say("re", message_reference={"message_id": first["id"]})
     assert (reply["type"], reply["referenced_message"]["content"]) == (19, "first")
@@ -115,7 +115,7 @@ async def test_a_reply_names_what_it_answers(bench: Bench) -> None:
     assert (await bench("GET", f"{MESSAGES}/{reply['id']}"))["referenced_message"] is None
 
 
-async def test_a_forward_keeps_what_was_said(bench: Bench) -> None:
+async def test_forward_contains_a_snapshot(bench: Bench) -> None:
     first = await bench.say("first")
     where = {"type": 1, "channel_id": GENERAL, "message_id": first["id"]}
     forward = await bench("POST", MESSAGES, {"message_reference": where})
@@ -125,7 +125,7 @@ async def test_a_forward_keeps_what_was_said(bench: Bench) -> None:
     assert shown["flags"] & 1 << 14
 
 
-async def test_without_the_intent_a_bot_reads_what_it_said_or_what_mentions_it(bench: Bench) -> None:
+async def test_without_content_intent_a_bot_reads_own_messages_and_mentions(bench: Bench) -> None:
     """Also over REST, in what a message answers, and in what it forwards."""
     first = (await bench.discord.act("send", text="secret", **{"as": "cat"}))["messages"][0]["id"]
     where = {"type": 1, "channel_id": GENERAL, "message_id": first}
@@ -141,7 +141,7 @@ async def test_without_the_intent_a_bot_reads_what_it_said_or_what_mentions_it(b
     assert (await bench("GET", f"{MESSAGES}/{first}"))["content"] == ""
 
 
-async def test_embeds_that_a_bot_may_not_send_are_refused_in_new_messages_and_passed_over_in_old_ones(
+async def test_forbidden_embeds_are_refused_when_sent_and_dropped_when_edited(
     bench: Bench,
 ) -> None:
     message = f"{MESSAGES}/{(await bench.say('x'))['id']}"
@@ -155,7 +155,7 @@ async def test_embeds_that_a_bot_may_not_send_are_refused_in_new_messages_and_pa
     assert await bench.refused("PATCH", message, {"content": "", "embeds": embeds}) == 50006
 
 
-async def test_a_form_may_have_plain_fields_and_ten_files_at_most(bench: Bench) -> None:
+async def test_multipart_form_allows_plain_fields_and_ten_files(bench: Bench) -> None:
     form = aiohttp.FormData()
     form.add_field("content", "plain")
     form.add_field("files[0]", b"abc", filename="a.txt", content_type="text/plain")
@@ -174,7 +174,7 @@ async def test_a_form_may_have_plain_fields_and_ten_files_at_most(bench: Bench) 
     assert (status, said["code"]) == (413, 40005)
 
 
-async def test_reactions_are_told_with_all_that_clients_need(bench: Bench) -> None:
+async def test_reaction_events_have_all_fields(bench: Bench) -> None:
     message = (await bench.say())["id"]
     path = f"{MESSAGES}/{message}/reactions"
     where = {"channel_id": GENERAL, "message_id": message, "guild_id": GUILD}
@@ -197,7 +197,7 @@ async def test_reactions_are_told_with_all_that_clients_need(bench: Bench) -> No
     await bench.heard("MESSAGE_REACTION_REMOVE_ALL", **where)
 
 
-async def test_a_21st_emoji_is_one_too_many(bench: Bench) -> None:
+async def test_21st_reaction_emoji_is_refused(bench: Bench) -> None:
     message = (await bench.say())["id"]
     bench.world.message(GENERAL, message).reactions = {chr(0x1F600 + number): [ANN] for number in range(20)}
     path = f"{MESSAGES}/{message}/reactions"
@@ -206,7 +206,7 @@ async def test_a_21st_emoji_is_one_too_many(bench: Bench) -> None:
     assert await bench.refused("PUT", f"{path}/nonsense/@me") == 10014
 
 
-async def test_a_pin_is_told_and_written_down(bench: Bench) -> None:
+async def test_pin_is_dispatched_and_logged(bench: Bench) -> None:
     message = (await bench.say("pin me"))["id"]
     await bench("PUT", f"{MESSAGES}/pins/{message}", status=204)
     assert (await bench.heard("CHANNEL_PINS_UPDATE", channel_id=GENERAL, guild_id=GUILD))["last_pin_timestamp"]
@@ -224,7 +224,7 @@ async def test_a_pin_is_told_and_written_down(bench: Bench) -> None:
     assert await bench.refused("PUT", f"{CHANNEL}/pins/{other}") == 30003
 
 
-async def test_a_thread_begins_at_a_message(bench: Bench) -> None:
+async def test_thread_starts_from_a_message(bench: Bench) -> None:
     message = (await bench.say("topic"))["id"]
     thread = await bench("POST", f"{MESSAGES}/{message}/threads", {"name": "talk"}, 201)
     assert (thread["id"], thread["member"]["user_id"], thread["message_count"]) == (message, BOT, 0)
@@ -239,7 +239,7 @@ async def test_a_thread_begins_at_a_message(bench: Bench) -> None:
     await bench.heard("THREAD_DELETE", id=message, guild_id=GUILD, parent_id=GENERAL, type=11)
 
 
-async def test_a_thread_falls_asleep_by_the_clock_and_wakes_when_spoken_in(bench: Bench) -> None:
+async def test_thread_is_archived_after_silence_and_unarchived_by_a_message(bench: Bench) -> None:
     body = {"name": "t", "type": 11, "auto_archive_duration": 60}
     thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
     clock = bench.discord.sandbox.clock
@@ -259,7 +259,7 @@ async def test_a_thread_falls_asleep_by_the_clock_and_wakes_when_spoken_in(bench
     assert [one["id"] for one in (await bench("GET", f"/guilds/{GUILD}/threads/active"))["threads"]] == [thread]
 
 
-async def test_a_thread_is_looked_at_by_one_timer_however_often_it_wakes(bench: Bench) -> None:
+async def test_thread_has_one_archive_timer(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
     for archived in (True, False, True, False):
         await bench("PATCH", f"/channels/{thread}", {"archived": archived})
@@ -267,7 +267,7 @@ async def test_a_thread_is_looked_at_by_one_timer_however_often_it_wakes(bench: 
     assert timers == [bench.discord.sandbox.thread_timers[thread]]
 
 
-async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> None:
+async def test_locked_thread_needs_manage_threads(bench: Bench) -> None:
     """Others may delete and react in it as long as it is awake (Discord: Threads > Locked Threads)."""
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
     said = [(await bench.say(path=f"/channels/{thread}/messages"))["id"] for _ in "ab"]
@@ -284,7 +284,7 @@ async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> 
     assert await bench.refused("DELETE", second) == 160005
 
 
-async def test_a_thread_falls_asleep_also_after_a_restart(bench: Bench) -> None:
+async def test_thread_is_archived_after_a_restart(bench: Bench) -> None:
     body = {"name": "t", "type": 11, "auto_archive_duration": 60}
     thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
     async with local_discord(partial(restore, snapshot(bench.world))) as again:
@@ -293,7 +293,7 @@ async def test_a_thread_falls_asleep_also_after_a_restart(bench: Bench) -> None:
         assert shown["thread_metadata"]["archived"]
 
 
-async def test_who_is_in_a_thread_is_told(bench: Bench) -> None:
+async def test_thread_membership_is_dispatched(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
     await bench("PUT", f"/channels/{thread}/thread-members/{CAT}", status=204)
     told = await bench.heard("THREAD_MEMBERS_UPDATE", id=thread, guild_id=GUILD, member_count=2)
@@ -305,7 +305,7 @@ async def test_who_is_in_a_thread_is_told(bench: Bench) -> None:
     assert (await bench.heard("THREAD_MEMBERS_UPDATE", member_count=1))["added_members"][0]["user_id"] == BOT
 
 
-async def test_a_private_thread_is_for_those_in_it(bench: Bench) -> None:
+async def test_private_thread_is_visible_to_its_members_only(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "secret"}, 201))["id"]
     said = {"text": "let me in", "channel": "secret", "as": "cat"}
     assert (await bench.discord.act("send", **said))["error"] == "cat does not see #secret."
@@ -313,7 +313,7 @@ async def test_a_private_thread_is_for_those_in_it(bench: Bench) -> None:
     assert (await bench.discord.act("send", **said))["state"] == "replied"
 
 
-async def test_a_bot_that_begins_to_see_a_channel_is_told_of_its_threads(bench: Bench) -> None:
+async def test_bot_that_gains_channel_access_receives_its_threads(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
     channel, sandbox = bench.world.channels[GENERAL], bench.discord.sandbox
     await bench.discord.act(
@@ -328,7 +328,7 @@ async def test_a_bot_that_begins_to_see_a_channel_is_told_of_its_threads(bench: 
     assert ([one["id"] for one in told["threads"]], told["members"][0]["user_id"]) == ([thread], BOT)
 
 
-async def test_a_channel_is_changed_and_deleted(bench: Bench) -> None:
+async def test_channel_is_edited_and_deleted(bench: Bench) -> None:
     made = await bench("POST", f"/guilds/{GUILD}/channels", {"name": "work"}, 201)
     await bench("PATCH", f"/channels/{made['id']}", {"topic": "T", "rate_limit_per_user": 10})
     await bench.heard("CHANNEL_UPDATE", id=made["id"], topic="T", rate_limit_per_user=10)
@@ -344,7 +344,7 @@ async def test_a_channel_is_changed_and_deleted(bench: Bench) -> None:
     await bench.heard("CHANNEL_DELETE", id=made["id"])
 
 
-async def test_a_webhook_speaks_with_its_own_voice(bench: Bench) -> None:
+async def test_webhook_message_has_its_own_name_and_avatar(bench: Bench) -> None:
     hook = await bench("POST", f"{CHANNEL}/webhooks", {"name": "Captain"})
     await bench.heard("WEBHOOKS_UPDATE", guild_id=GUILD, channel_id=GENERAL)
     assert hook["url"].startswith(bench.discord.url)
@@ -364,7 +364,7 @@ async def test_a_webhook_speaks_with_its_own_voice(bench: Bench) -> None:
     assert await bench.refused("POST", path, {"content": "x"}) == 10015
 
 
-async def test_a_dm_is_between_two(bench: Bench) -> None:
+async def test_dm_belongs_to_two_users(bench: Bench) -> None:
     channel = await bench("POST", "/users/@me/channels", {"recipient_id": CAT})
     assert [one["id"] for one in channel["recipients"]] == [CAT]
     assert (await bench("POST", "/users/@me/channels", {"recipient_id": CAT}))["id"] == channel["id"]
@@ -383,7 +383,7 @@ async def test_a_dm_is_between_two(bench: Bench) -> None:
     assert await bench.refused("POST", path, {"content": "x"}) == 50278
 
 
-async def test_a_dm_is_heard_with_the_intent_for_it_only() -> None:
+async def test_dm_events_need_the_direct_message_intent() -> None:
     async with local_discord() as discord, discord.wire() as wire:
         await wire.identify(intents=1 << 9 | 1 << 15)
         bench = Bench(discord, wire)
@@ -404,7 +404,7 @@ PEOPLE = [
 
 
 @pytest.mark.parametrize(("verb", "body", "sentence"), PEOPLE)
-async def test_a_person_is_told_why_not(bench: Bench, verb: str, body: dict[str, Any], sentence: str) -> None:
+async def test_rejected_action_is_explained(bench: Bench, verb: str, body: dict[str, Any], sentence: str) -> None:
     await bench("POST", f"/guilds/{GUILD}/channels", {"name": "forum", "type": 15}, 201)
     bot = (await bench.say())["id"]
     await bench.discord.act("world", close_dms={"member": "bob"})
@@ -414,7 +414,7 @@ async def test_a_person_is_told_why_not(bench: Bench, verb: str, body: dict[str,
     assert (said["state"], said["error"]) == ("refused", sentence)
 
 
-async def test_a_person_speaks_answers_edits_reacts_and_deletes(bench: Bench) -> None:
+async def test_user_sends_replies_edits_reacts_and_deletes(bench: Bench) -> None:
     act, cat = bench.discord.act, {"as": "cat"}
     first = (await bench.say("question"))["id"]
     said = (await act("send", text="answer", reply_to=first, **cat))["messages"][0]["id"]
@@ -433,7 +433,7 @@ async def test_a_person_speaks_answers_edits_reacts_and_deletes(bench: Bench) ->
     await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=72, user_id=BOB, target_id=BOT)
 
 
-async def test_who_is_timed_out_is_silent_until_then(bench: Bench) -> None:
+async def test_timed_out_user_cannot_send_until_it_ends(bench: Bench) -> None:
     await bench.discord.act("world", timeout={"member": "cat", "seconds": 60})
     for verb, body in (("send", {"text": "hi"}), ("typing", {})):
         said = await bench.discord.act(verb, **body, **{"as": "cat"})
@@ -442,7 +442,7 @@ async def test_who_is_timed_out_is_silent_until_then(bench: Bench) -> None:
     assert (await bench.discord.act("send", text="hi", **{"as": "cat"}))["state"] == "replied"
 
 
-async def test_slow_mode_slows_people_and_neither_bots_nor_moderators(bench: Bench) -> None:
+async def test_slow_mode_exempts_bots_and_moderators(bench: Bench) -> None:
     await bench("PATCH", CHANNEL, {"rate_limit_per_user": 30})
 
     async def error(name: str) -> str | None:

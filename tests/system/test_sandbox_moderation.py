@@ -200,14 +200,14 @@ _MODULES = ("audit_log", "bans", "emojis", "guild_channels", "guilds", "invites"
 _MODULES += ("auto_moderation", "scheduled_events", "newcomers", "answers")
 
 
-def test_every_route_says_what_it_needs() -> None:
+def test_every_route_declares_its_permissions() -> None:
     named = {(need.method, matching_route(need.method, need.path)) for need in NEEDS}
     ours = {(one.method, one.path) for one in routing.ROUTES if one.function.__module__.rpartition(".")[2] in _MODULES}
     assert ours - named - FREE == set()
     assert named & FREE == set()
 
 
-async def test_without_its_permission_a_request_is_refused_and_with_it_not(discord: Discord) -> None:
+async def test_request_needs_its_permission(discord: Discord) -> None:
     role, everyone = guild_of(discord).roles[BOT_ROLE], guild_of(discord).roles[GUILD]
     for need in NEEDS:
         for lacking in need.lacking():
@@ -218,17 +218,17 @@ async def test_without_its_permission_a_request_is_refused_and_with_it_not(disco
 
 
 @pytest.mark.parametrize("path", [G, G + "/roles", G + "/bans", f"{G}/members/{CAT}", G + "/audit-logs"])
-async def test_a_guild_without_the_bot_does_not_exist_for_it(discord: Discord, path: str) -> None:
+async def test_guild_without_the_bot_is_unknown(discord: Discord, path: str) -> None:
     del guild_of(discord).members[BOT]
     assert await refused(discord, "GET", path) == (404, 10004)
 
 
-async def test_a_channel_that_the_bot_does_not_see_is_50001(discord: Discord) -> None:
+async def test_hidden_channel_is_50001(discord: Discord) -> None:
     await discord.act("world", set_overwrite={"channel": "general", "role": "everyone", "deny": ["VIEW_CHANNEL"]})
     assert await refused(discord, "POST", f"/channels/{GENERAL}/invites", {}) == (403, 50001)
 
 
-async def test_members_need_the_privileged_intent_of_the_application(discord: Discord) -> None:
+async def test_listing_members_needs_the_privileged_intent(discord: Discord) -> None:
     thread = await done(discord, "POST", f"/channels/{GENERAL}/threads", {"name": "t"})
     members = f"/channels/{thread['id']}/thread-members"
     await done(discord, "GET", members)
@@ -249,7 +249,7 @@ RANKED = (
 
 @pytest.mark.parametrize(("method", "path", "body"), RANKED)
 @pytest.mark.parametrize("role", [HIGH, SAME, None])
-async def test_nobody_acts_on_the_owner_or_on_members_that_are_not_below(
+async def test_owner_and_higher_members_cannot_be_moderated(
     discord: Discord, method: str, path: str, body: Any, role: str | None
 ) -> None:
     guild_of(discord).members[CAT].roles = [role] if role else []
@@ -258,7 +258,7 @@ async def test_nobody_acts_on_the_owner_or_on_members_that_are_not_below(
 
 
 @pytest.mark.parametrize(("method", "path", "body"), RANKED)
-async def test_a_member_that_is_below_can_be_acted_on(discord: Discord, method: str, path: str, body: Any) -> None:
+async def test_lower_member_can_be_moderated(discord: Discord, method: str, path: str, body: Any) -> None:
     guild_of(discord).members[CAT].roles = [LOW]
     await done(discord, method, G + path.format(user=CAT), body)
 
@@ -287,13 +287,13 @@ async def test_a_member_that_is_below_can_be_acted_on(discord: Discord, method: 
         ("PUT", "/bans/1", {}, (404, 10013)),
     ],
 )
-async def test_what_a_bot_cannot_do_with_roles_and_members(
+async def test_role_hierarchy_limits_a_bot(
     discord: Discord, method: str, path: str, body: Any, answer: tuple[int, int]
 ) -> None:
     assert await refused(discord, method, G + path, body) == answer
 
 
-async def test_a_permission_that_the_bot_lacks_may_stay_where_it_is(discord: Discord) -> None:
+async def test_existing_permission_may_stay_even_if_the_bot_lacks_it(discord: Discord) -> None:
     guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
     await done(
         discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": str(permission_bits.ADMINISTRATOR | permission_bits.SEND)}
@@ -301,14 +301,14 @@ async def test_a_permission_that_the_bot_lacks_may_stay_where_it_is(discord: Dis
     assert await refused(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": "0"}) == MISSING
 
 
-async def test_administrators_cannot_be_sent_to_a_timeout(discord: Discord) -> None:
+async def test_administrators_cannot_be_timed_out(discord: Discord) -> None:
     guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
     guild_of(discord).members[CAT].roles = [LOW]
     until = {"communication_disabled_until": discord.sandbox.world.timestamp()}
     assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until) == MISSING
 
 
-async def test_a_timeout_lasts_28_days_at_most_and_ends_by_the_clock(discord: Discord) -> None:
+async def test_timeout_lasts_at_most_28_days_and_expires(discord: Discord) -> None:
     def until(days: float) -> dict[str, str]:
         end = discord.sandbox.clock.now() + timedelta(days=days)
         return {"communication_disabled_until": end.isoformat()}
@@ -321,7 +321,7 @@ async def test_a_timeout_lasts_28_days_at_most_and_ends_by_the_clock(discord: Di
     assert permissions.compute(world, guild_of(discord), member) & permission_bits.SEND
 
 
-async def test_overwrites_of_a_new_channel_are_those_that_the_bot_has(discord: Discord) -> None:
+async def test_new_channel_overwrites_need_the_bots_own_permissions(discord: Discord) -> None:
     guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("BAN_MEMBERS")
     for name in ("BAN_MEMBERS", "MANAGE_ROLES"):
         said = [{"id": GUILD, "type": 0, "deny": str(bits(name))}]
@@ -398,7 +398,7 @@ DID: tuple[tuple[str, str, Any, list[str], AuditAction | None], ...] = (
 )
 
 
-async def test_what_is_done_is_told_and_written_down_with_its_reason(discord: Discord) -> None:
+async def test_change_is_dispatched_and_logged_with_its_reason(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
         while (await wire.hear())["t"] != "GUILD_CREATE":
@@ -416,7 +416,7 @@ async def test_what_is_done_is_told_and_written_down_with_its_reason(discord: Di
     assert {one["id"] for one in log["users"]} >= {BOT, CAT, BOB}
 
 
-async def test_what_changes_nothing_is_not_told(discord: Discord) -> None:
+async def test_change_without_effect_is_not_dispatched(discord: Discord) -> None:
     for method, path, body in (
         ("PATCH", G, {"name": guild_of(discord).name}),
         ("PATCH", f"{G}/roles/{LOW}", {"name": "Low"}),
@@ -427,7 +427,7 @@ async def test_what_changes_nothing_is_not_told(discord: Discord) -> None:
     assert guild_of(discord).audit_log == []
 
 
-async def test_without_the_permission_to_view_it_the_log_is_not_told(discord: Discord) -> None:
+async def test_audit_log_event_needs_view_audit_log(discord: Discord) -> None:
     guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("VIEW_AUDIT_LOG")
     async with discord.wire() as wire:
         await wire.identify()
@@ -437,7 +437,7 @@ async def test_without_the_permission_to_view_it_the_log_is_not_told(discord: Di
         assert (await wire.hear())["t"] == "GUILD_UPDATE"
 
 
-async def test_the_audit_log_is_read_by_who_what_and_when(discord: Discord) -> None:
+async def test_audit_log_is_filtered_by_user_action_and_time(discord: Discord) -> None:
     for number in range(3):
         await done(discord, "PATCH", f"{G}/members/@me", {"nick": f"n{number}"})
     await discord.act("world", ban={"user": "cat", "reason": "spam"})
@@ -456,7 +456,7 @@ async def test_the_audit_log_is_read_by_who_what_and_when(discord: Discord) -> N
 
 
 @pytest.mark.parametrize(("said", "event"), [(1, "MESSAGE_DELETE"), (3, "MESSAGE_DELETE_BULK")])
-async def test_a_ban_deletes_what_was_said_and_holds(discord: Discord, said: int, event: str) -> None:
+async def test_ban_deletes_messages_and_blocks_joining(discord: Discord, said: int, event: str) -> None:
     world = discord.sandbox.world
     world.add_message(Message("5", GENERAL, GUILD, CAT, "2020-01-01T00:00:00.000000+00:00", "long ago"))
     for text in range(said):
@@ -486,13 +486,13 @@ async def test_bans_are_listed_by_id(discord: Discord) -> None:
     assert await listed(f"after={ANN}&limit=1") == await listed(f"before={DAN}&limit=1") == [BOB]
 
 
-async def test_many_are_banned_at_once_as_far_as_they_may_be(discord: Discord) -> None:
+async def test_bulk_ban_skips_members_it_may_not_ban(discord: Discord) -> None:
     made = await done(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
     assert made == {"banned_users": [CAT], "failed_users": [ANN, "1", DAN]}
     assert await refused(discord, "POST", G + "/bulk-ban", {"user_ids": [ANN]}) == (400, 500000)
 
 
-async def test_a_prune_takes_those_who_are_silent_and_have_no_role(discord: Discord) -> None:
+async def test_prune_removes_inactive_members_without_roles(discord: Discord) -> None:
     await discord.act("world", add_member={"name": "eve"})
     await discord.act("clock", advance_s=8 * 86_400)
     await discord.act("world", add_member={"name": "new"})
@@ -504,7 +504,7 @@ async def test_a_prune_takes_those_who_are_silent_and_have_no_role(discord: Disc
     assert names == {"ann", "bob", "cat", "new", "botctl-bot"}
 
 
-async def test_an_invite_ends_by_the_clock_and_is_made_once(discord: Discord) -> None:
+async def test_invite_expires_by_the_clock_and_is_reused(discord: Discord) -> None:
     path = f"/channels/{GENERAL}/invites"
     first = await done(discord, "POST", path, {"max_age": 60})
     assert (await done(discord, "POST", path, {"max_age": 60}))["code"] == first["code"]
@@ -515,7 +515,7 @@ async def test_an_invite_ends_by_the_clock_and_is_made_once(discord: Discord) ->
     assert [one["code"] for one in await done(discord, "GET", G + "/invites")] == [CODE]
 
 
-async def test_a_bot_that_leaves_takes_its_role_with_it(discord: Discord) -> None:
+async def test_leaving_bot_loses_its_managed_role(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
         await done(discord, "DELETE", f"/users/@me/guilds/{GUILD}")
@@ -524,7 +524,7 @@ async def test_a_bot_that_leaves_takes_its_role_with_it(discord: Discord) -> Non
     assert await done(discord, "GET", "/users/@me/guilds") == []
 
 
-async def test_there_is_an_end_to_what_a_guild_holds(discord: Discord) -> None:
+async def test_guild_has_maximum_numbers_of_objects(discord: Discord) -> None:
     guild = guild_of(discord)
     for number in range(250 - len(guild.roles)):
         guild.roles[str(number)] = Role(str(number), "r")
@@ -538,7 +538,7 @@ async def test_there_is_an_end_to_what_a_guild_holds(discord: Discord) -> None:
     assert (await done(discord, "POST", G + "/emojis", {"name": "hello", "image": gif}))["animated"]
 
 
-async def test_commands_are_made_so_many_times_a_day(discord: Discord) -> None:
+async def test_command_creates_have_a_daily_limit(discord: Discord) -> None:
     discord.sandbox.limiter.limits = LENIENT.replace({"command_creates": "3/86400s"})
     path = f"/applications/{BOT}/commands"
     for name in "abc":
@@ -550,7 +550,7 @@ async def test_commands_are_made_so_many_times_a_day(discord: Discord) -> None:
     await done(discord, "POST", path, {"name": "d", "description": "d"})
 
 
-async def test_the_owner_says_who_may_use_a_command_and_a_bot_may_not(discord: Discord) -> None:
+async def test_owner_sets_command_permissions_and_a_bot_cannot(discord: Discord) -> None:
     commands = f"/applications/{BOT}/guilds/{GUILD}/commands"
     made = await done(discord, "POST", commands, {"name": "ops", "description": "d"})
     path = f"{commands}/{made['id']}/permissions"
@@ -587,14 +587,14 @@ async def test_the_owner_says_who_may_use_a_command_and_a_bot_may_not(discord: D
         ({"timeout": {"member": "cat", "seconds": "long"}}, "ValueError"),
     ],
 )
-async def test_a_wrong_change_is_refused_in_words(discord: Discord, change: dict[str, Any], hint: str) -> None:
+async def test_invalid_world_change_is_explained(discord: Discord, change: dict[str, Any], hint: str) -> None:
     status, said = await discord.control("POST", "world", change)
     assert status == 400
     assert said["error"]
     assert hint in said["hint"]
 
 
-async def test_what_was_made_outlives_a_restart(discord: Discord) -> None:
+async def test_created_objects_survive_a_restart(discord: Discord) -> None:
     await done(discord, "POST", f"/applications/{BOT}/emojis", {"name": "own", "image": PNG})
     await done(discord, "POST", G + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]})
     await done(discord, "PATCH", G, {"afk_timeout": 60})
@@ -607,7 +607,7 @@ async def test_what_was_made_outlives_a_restart(discord: Discord) -> None:
 # A real bot
 
 
-async def test_a_disnake_bot_moderates(discord: Discord) -> None:
+async def test_disnake_bot_moderates(discord: Discord) -> None:
     heard: asyncio.Queue[Any] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
@@ -642,7 +642,7 @@ async def test_a_disnake_bot_moderates(discord: Discord) -> None:
         assert lost.value.code == 50013
 
 
-async def test_a_disnake_bot_sees_to_rules_events_and_newcomers(discord: Discord) -> None:
+async def test_disnake_bot_manages_rules_events_and_onboarding(discord: Discord) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
 
     async def told(one: Any) -> None:

@@ -38,7 +38,7 @@ class Heard(list[tuple[str, Any]]):
         return [event for event, _ in self]
 
 
-async def test_a_bot_does_what_a_community_bot_does(discord: Discord) -> None:
+async def test_disnake_bot_uses_community_features(discord: Discord) -> None:
     heard = Heard()
     async with discord.bot(intents=disnake.Intents.all()) as bot:
         heard.on(bot, "thread_create", "thread_update", "thread_member_join", "thread_member_remove", "thread_delete")
@@ -116,7 +116,7 @@ async def _write_to_cat(discord: Discord, bot: Bot) -> None:
     assert closed.value.code == 50007
 
 
-async def test_commands_and_buttons_in_a_dm(discord: Discord) -> None:
+async def test_commands_and_buttons_work_in_a_dm(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command(contexts=disnake.InteractionContextTypes(guild=True, bot_dm=True))
         async def where(inter: Inter) -> None:
@@ -195,7 +195,7 @@ async def _next(wire: Wire) -> dict[str, Any]:
     return await wire.hear_until("INTERACTION_CREATE")
 
 
-async def test_each_callback_says_what_came_of_it(ask: Any) -> None:
+async def test_each_callback_type_returns_its_result(ask: Any) -> None:
     asked = await ask()
     status, said = await asked.answer(4, content="x", flags=64, components=BUTTON)
     assert (status, said["resource"]["type"], said["resource"]["message"]["content"]) == (200, 4, "x")
@@ -213,7 +213,7 @@ async def test_each_callback_says_what_came_of_it(ask: Any) -> None:
     assert (status, said["interaction"]["type"]) == (200, 4)
 
 
-async def test_an_interaction_is_answered_once_and_in_time(ask: Any, discord: Discord) -> None:
+async def test_interaction_takes_one_callback_within_the_deadline(ask: Any, discord: Discord) -> None:
     first, late = await ask(), await ask()
     assert await first.code("POST", first.hook, content="too early") == 10015
     assert (await first.answer(4, content="x"))[0] == 200
@@ -225,7 +225,7 @@ async def test_an_interaction_is_answered_once_and_in_time(ask: Any, discord: Di
     assert await unknown.code("POST", unknown.hook, content="x") == 10015
 
 
-async def test_a_token_lives_for_fifteen_minutes(ask: Any, discord: Discord) -> None:
+async def test_interaction_token_expires_after_15_minutes(ask: Any, discord: Discord) -> None:
     asked = await ask()
     await asked.answer(5)
     discord.sandbox.clock.advance(895)
@@ -238,7 +238,7 @@ async def test_a_token_lives_for_fifteen_minutes(ask: Any, discord: Discord) -> 
     assert await asked.code("POST", asked.hook, content="x") == 50027
 
 
-async def test_only_those_who_asked_see_an_ephemeral_answer(ask: Any, discord: Discord) -> None:
+async def test_only_the_invoker_sees_an_ephemeral_response(ask: Any, discord: Discord) -> None:
     asked = await ask()
     _, said = await asked.answer(4, content="secret", flags=64)
     message = said["resource"]["message"]["id"]
@@ -253,7 +253,7 @@ async def test_only_those_who_asked_see_an_ephemeral_answer(ask: Any, discord: D
     assert not more["flags"] & 64
 
 
-async def test_what_is_wrong_with_an_answer_is_named_below_its_data(ask: Any) -> None:
+async def test_callback_errors_are_nested_under_data(ask: Any) -> None:
     asked = await ask()
     status, said = await asked.answer(4, content="x" * 2001)
     assert (status, said["code"], list(said["errors"]), list(said["errors"]["data"])) == (

@@ -44,7 +44,7 @@ def code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
     return refused.value.status, refused.value.code
 
 
-def test_the_first_answer_counts(book: InteractionStore, world: World) -> None:
+def test_second_callback_is_refused(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     assert not one.is_final
     found = book.get_unanswered(one.id, one.token, 2.9)
@@ -55,7 +55,7 @@ def test_the_first_answer_counts(book: InteractionStore, world: World) -> None:
     assert code(refused) == (400, 40060)
 
 
-def test_a_late_or_foreign_answer_is_unknown(book: InteractionStore, world: World) -> None:
+def test_late_or_foreign_callback_is_unknown(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     for interaction_id, token, now_s in ((one.id, one.token, 3.1), ("1", one.token, 0.0), (one.id, "x", 0.0)):
         with pytest.raises(ApiError) as refused:
@@ -63,9 +63,7 @@ def test_a_late_or_foreign_answer_is_unknown(book: InteractionStore, world: Worl
         assert code(refused) == (404, 10062)
 
 
-def test_the_token_is_a_webhook_once_it_was_answered_and_for_a_quarter_of_an_hour(
-    book: InteractionStore, world: World
-) -> None:
+def test_interaction_token_works_as_webhook_for_15_minutes_after_callback(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     with pytest.raises(ApiError) as refused:
         book.get_answered(BOT, one.token, 0.0)
@@ -77,13 +75,13 @@ def test_the_token_is_a_webhook_once_it_was_answered_and_for_a_quarter_of_an_hou
     assert code(refused) == (401, 50027)
 
 
-def test_only_the_newest_are_remembered(book: InteractionStore, world: World) -> None:
+def test_only_the_newest_interactions_are_kept(book: InteractionStore, world: World) -> None:
     first, *_ = (opened(book, world) for _ in range(4))
     with pytest.raises(ApiError):
         book.get_unanswered(first.id, first.token, 0.0)
 
 
-def test_thinking_is_filled_by_the_first_edit(book: InteractionStore, world: World) -> None:
+def test_first_edit_replaces_thinking(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     shown = interactions.defer(world, one, EPHEMERAL)
     assert (one.state, one.is_final, shown.flags) == (InteractionState.DEFERRED, False, EPHEMERAL | LOADING)
@@ -98,7 +96,7 @@ def test_thinking_is_filled_by_the_first_edit(book: InteractionStore, world: Wor
     assert shown.edited_at
 
 
-def test_thinking_is_filled_by_the_first_follow_up(book: InteractionStore, world: World) -> None:
+def test_first_follow_up_replaces_thinking(book: InteractionStore, world: World) -> None:
     one = opened(book, world)
     thinking = interactions.defer(world, one, 0)
     first, new = interactions.follow_up(world, one, text(world, "a"))
@@ -116,7 +114,7 @@ def test_deleting_thinking_ends_the_wait(book: InteractionStore, world: World) -
     assert code(refused) == (404, 10008)
 
 
-def test_a_component_changes_the_message_it_stands_on(book: InteractionStore, world: World) -> None:
+def test_update_callback_changes_the_components_message(book: InteractionStore, world: World) -> None:
     source = interactions.reply(world, opened(book, world), text(world, "0"))
     one = opened(book, world, interactions.COMPONENT, source_id=source.id)
     assert interactions.update(world, one, text(world, "1")) is source
@@ -136,7 +134,7 @@ def test_a_component_changes_the_message_it_stands_on(book: InteractionStore, wo
     assert three.is_final, "the person sees it go"
 
 
-def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: InteractionStore, world: World) -> None:
+def test_deferred_update_closes_a_modal_without_component(book: InteractionStore, world: World) -> None:
     one = opened(book, world, interactions.MODAL_SUBMIT)
     interactions.defer_update(one)
     assert one.is_final
@@ -156,7 +154,7 @@ def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: In
         (interactions.MODAL_SUBMIT, "1", {4, 5, 6, 7}),
     ],
 )
-def test_callbacks_fit_their_interaction(
+def test_callback_type_must_fit_the_interaction(
     book: InteractionStore, world: World, kind: int, source: str | None, allowed: set[int]
 ) -> None:
     one = opened(book, world, kind, source_id=source)
@@ -168,7 +166,7 @@ def test_callbacks_fit_their_interaction(
                 interactions.check_callback(one, {"type": callback})
 
 
-def test_choices_and_forms_are_kept(book: InteractionStore, world: World) -> None:
+def test_choices_and_modals_are_stored(book: InteractionStore, world: World) -> None:
     one = opened(book, world, interactions.AUTOCOMPLETE)
     interactions.offer_choices(one, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
     assert (one.choices, one.is_final) == ([{"name": "A", "value": 1}], True)

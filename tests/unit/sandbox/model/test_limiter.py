@@ -30,9 +30,7 @@ def ask(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, who
 
 @settings(deadline=None)
 @given(steps, st.integers(1, 4), st.floats(0.25, 5).map(lambda one: round(one, 2)))
-def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
-    steps: list[tuple[str, float]], count: int, per_s: float
-) -> None:
+def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]], count: int, per_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(count, per_s), requests=FREE))
     windows: dict[str, tuple[float, int]] = {}
     for channel, pause_s in steps:
@@ -54,7 +52,7 @@ def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
 
 
 @given(st.integers(0, 5), st.floats(0.01, 900))
-def test_who_waits_as_told_is_admitted(used_before: int, per_s: float) -> None:
+def test_waiting_for_retry_after_is_enough(used_before: int, per_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(1, per_s)))
     ask(limiter, clock)
     for _ in range(used_before):
@@ -71,7 +69,7 @@ def test_who_waits_as_told_is_admitted(used_before: int, per_s: float) -> None:
     assert not isinstance(ask(limiter, clock), RateLimited)
 
 
-def test_a_bucket_is_of_its_channel_and_its_bot_and_not_of_what_is_below() -> None:
+def test_bucket_depends_on_channel_and_bot_only() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(reactions=Rate(1, 9)))
     assert isinstance(ask(limiter, clock, REACTION, message="1"), dict)
     assert isinstance(ask(limiter, clock, REACTION, message="2"), RateLimited)
@@ -96,21 +94,21 @@ def test_a_bucket_is_of_its_channel_and_its_bot_and_not_of_what_is_below() -> No
         ("GET", "/users/@me", "other_routes", (), False),
     ],
 )
-def test_what_a_route_is_counted_as(
+def test_routes_count_for_their_limit(
     method: str, path: str, kind: str | None, majors: tuple[str, ...], exempt: bool
 ) -> None:
     bucket = bucket_of(method, path)
     assert (bucket.kind, bucket.majors, bucket.exempt) == (kind, majors, exempt)
 
 
-def test_routes_of_one_kind_share_a_bucket_and_others_do_not() -> None:
+def test_routes_of_one_kind_share_a_bucket() -> None:
     again = bucket_of("DELETE", "/channels/{channel}/messages/{message}/reactions/{emoji}/{user}")
     assert again.hash == REACTION.hash
     assert bucket_of("GET", "/guilds/{guild}/roles").hash != bucket_of("GET", "/guilds/{guild}/members").hash
     assert bucket_of("GET", "/guilds/{g}/roles").hash == bucket_of("GET", "/guilds/{guild}/roles").hash
 
 
-def test_the_answer_to_an_interaction_is_not_counted_and_has_no_headers() -> None:
+def test_interaction_callback_has_no_rate_limit_headers() -> None:
     """disnake sleeps within the call when a response of a webhook says that none remain."""
     clock, limiter = (
         ManualClock(),
@@ -121,7 +119,7 @@ def test_the_answer_to_an_interaction_is_not_counted_and_has_no_headers() -> Non
     assert limiter.windows == {}
 
 
-def test_a_bot_has_one_global_limit_over_all_routes() -> None:
+def test_bot_has_one_global_limit_for_all_routes() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(requests=Rate(2, 1)))
     ask(limiter, clock)
     ask(limiter, clock, REACTION)
@@ -134,7 +132,7 @@ def test_a_bot_has_one_global_limit_over_all_routes() -> None:
     assert isinstance(ask(limiter, clock, follow_up), dict)
 
 
-def test_what_all_bots_share_says_so() -> None:
+def test_shared_bucket_has_scope_shared() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(emojis=Rate(1, 60)))
     emojis = bucket_of("POST", "/guilds/{channel}/emojis")
     assert isinstance(ask(limiter, clock, emojis, "one"), dict)
@@ -143,7 +141,7 @@ def test_what_all_bots_share_says_so() -> None:
     assert limited.message == "The resource is being rate limited."
 
 
-def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -> None:
+def test_channel_name_and_topic_have_a_slower_limit() -> None:
     limiter, bucket = RateLimiter(Limits()), bucket_of("PATCH", "/channels/{channel}")
 
     def change(body: object, now_s: float) -> None:
@@ -159,7 +157,7 @@ def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -
     change({"name": "c"}, 600.0)
 
 
-def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
+def test_too_many_invalid_requests_ban_the_address() -> None:
     limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600), ban_s=60))
     for now_s in (0.0, 1.0, 2.0):
         assert limiter.ban_remaining_s("1.2.3.4", now_s) == 0
@@ -171,14 +169,14 @@ def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
     assert limiter.banned_until == {}  # it begins again
 
 
-def test_invalid_requests_are_counted_in_their_window() -> None:
+def test_invalid_requests_are_counted_in_a_window() -> None:
     limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600)))
     for now_s in (0.0, 1.0, 600.0, 601.0, 1200.0):
         limiter.count_invalid(None, now_s)
     assert limiter.banned_until == {}
 
 
-def test_where_requests_are_not_counted_nothing_is_said() -> None:
+def test_unenforced_limits_send_no_headers() -> None:
     clock, limiter = (
         ManualClock(),
         RateLimiter(Limits(enforced=False, create_message=Rate(0, 1), invalid_requests=Rate(1, 1))),
@@ -188,7 +186,7 @@ def test_where_requests_are_not_counted_nothing_is_said() -> None:
     assert limiter.banned_until == {}
 
 
-def test_identifies_of_a_day_are_spent_and_shown() -> None:
+def test_daily_identify_budget_is_counted_and_reported() -> None:
     limiter = RateLimiter(Limits(identifies=Rate(2, 86_400), max_concurrency=1))
     assert limiter.session_start_limit("bot", 0.0) == {
         "total": 2, "remaining": 2, "reset_after": 0, "max_concurrency": 1,
@@ -203,7 +201,7 @@ def test_identifies_of_a_day_are_spent_and_shown() -> None:
 
 
 @given(st.integers(1, 16), st.lists(st.tuples(st.integers(0, 63), st.floats(0, 4)), max_size=80))
-def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[tuple[int, float]]) -> None:
+def test_shards_with_one_key_identify_five_seconds_apart(most: int, shards: list[tuple[int, float]]) -> None:
     limiter, now_s = RateLimiter(Limits(max_concurrency=most)), 0.0
     last: dict[int, float] = {}
     for shard, pause_s in shards:
@@ -215,7 +213,7 @@ def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[t
             last[key] = now_s
 
 
-def test_what_is_over_is_forgotten() -> None:
+def test_expired_windows_are_swept() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(requests=FREE))
     follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
     for number in range(20_000):

@@ -34,20 +34,18 @@ def general(guild: Guild) -> Channel:
     return guild.channels[GENERAL]
 
 
-def test_names_and_bits_are_each_others_inverse() -> None:
+def test_names_and_bits_are_inverse() -> None:
     assert bits("view_channel", "SEND_MESSAGES") == 1 << 10 | 1 << 11
     assert permission_bits.names(1 << 40 | 1 << 51) == ["MODERATE_MEMBERS", "PIN_MESSAGES"]
 
 
-def test_roles_add_up(world: World, guild: Guild, cat: Member) -> None:
+def test_role_permissions_add_up(world: World, guild: Guild, cat: Member) -> None:
     assert permissions.compute(world, guild, cat) == EVERYONE
     cat.roles.append(MODERATOR)
     assert permissions.compute(world, guild, cat) == permission_bits.MODERATOR
 
 
-def test_the_owner_and_administrators_may_all_whatever_a_channel_denies(
-    world: World, guild: Guild, cat: Member, general: Channel
-) -> None:
+def test_owner_and_administrators_ignore_overwrites(world: World, guild: Guild, cat: Member, general: Channel) -> None:
     general.overwrites[CAT] = Overwrite(CAT, 1, deny=ALL)
     general.overwrites[ANN] = Overwrite(ANN, 1, deny=ALL)
     cat.roles.append(ADMIN)
@@ -55,7 +53,7 @@ def test_the_owner_and_administrators_may_all_whatever_a_channel_denies(
     assert permissions.compute(world, guild, guild.members[ANN], general) == ALL
 
 
-def test_overwrites_go_from_everyone_over_roles_to_the_member(
+def test_overwrites_apply_from_everyone_to_roles_to_member(
     world: World, guild: Guild, cat: Member, general: Channel
 ) -> None:
     guild.roles["5"] = Role("5", "five")
@@ -70,21 +68,21 @@ def test_overwrites_go_from_everyone_over_roles_to_the_member(
     assert not permissions.compute(world, guild, cat, general) & SEND
 
 
-def test_who_does_not_see_a_channel_may_nothing_in_it(
+def test_member_without_view_channel_has_no_permissions(
     world: World, guild: Guild, cat: Member, general: Channel
 ) -> None:
     general.overwrites[GUILD] = Overwrite(GUILD, 0, deny=VIEW)
     assert permissions.compute(world, guild, cat, general) == 0
 
 
-def test_who_may_not_send_may_not_attach_either(world: World, guild: Guild, cat: Member, general: Channel) -> None:
+def test_without_send_messages_attachments_are_denied(
+    world: World, guild: Guild, cat: Member, general: Channel
+) -> None:
     general.overwrites[GUILD] = Overwrite(GUILD, 0, deny=SEND)
     assert not permissions.compute(world, guild, cat, general) & bits("ATTACH_FILES", "EMBED_LINKS", "MENTION_EVERYONE")
 
 
-def test_a_timed_out_member_may_only_look_until_it_is_over(
-    world: World, guild: Guild, cat: Member, general: Channel
-) -> None:
+def test_timed_out_member_may_only_read(world: World, guild: Guild, cat: Member, general: Channel) -> None:
     clock = world.clock.base
     assert isinstance(clock, ManualClock)
     clock.advance(60)
@@ -96,7 +94,7 @@ def test_a_timed_out_member_may_only_look_until_it_is_over(
     assert permissions.compute(world, guild, cat, general) == EVERYONE
 
 
-def test_a_thread_has_the_overwrites_of_its_parent_and_a_private_one_is_for_its_members(
+def test_thread_uses_parent_overwrites_and_private_thread_needs_membership(
     world: World, guild: Guild, cat: Member, general: Channel
 ) -> None:
     thread = Channel("9", GUILD, "t", type=11, parent_id=GENERAL, thread=Thread("", ""))
@@ -114,7 +112,7 @@ def test_a_thread_has_the_overwrites_of_its_parent_and_a_private_one_is_for_its_
     assert permissions.compute(world, guild, cat, thread) & VIEW
 
 
-def test_the_hierarchy_of_roles(guild: Guild, cat: Member) -> None:
+def test_role_hierarchy(guild: Guild, cat: Member) -> None:
     ann, bob, bot = guild.members[ANN], guild.members[BOB], guild.members[BOT]
     assert permissions.outranks(guild, bot, bob)
     assert permissions.outranks(guild, bob, cat)
@@ -130,7 +128,7 @@ masks = st.integers(0, ALL)
 
 
 @given(everyone=masks, role=masks, deny=masks, allow=masks)
-def test_a_members_own_overwrite_decides_what_it_names(everyone: int, role: int, deny: int, allow: int) -> None:
+def test_member_overwrite_wins_over_roles(everyone: int, role: int, deny: int, allow: int) -> None:
     world = default_world()
     guild = world.guilds[GUILD]
     cat, general = guild.members[CAT], guild.channels[GENERAL]

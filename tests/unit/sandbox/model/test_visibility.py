@@ -49,16 +49,16 @@ def allow(app: Application, target: str, *said: tuple[int, str, bool]) -> None:
     app.command_permissions.setdefault(GUILD, {})[target] = listed
 
 
-def test_a_plain_command_is_there_for_everyone(world: World) -> None:
+def test_command_without_permissions_is_visible_to_all(world: World) -> None:
     assert [why(world, user, command(world)) for user in (ANN, BOB, CAT)] == [None, None, None]
 
 
-def test_a_menu_is_named_without_a_slash(world: World) -> None:
+def test_context_menu_name_has_no_slash(world: World) -> None:
     one, _ = create(world, world.applications[BOT], "", {"name": "Who", "type": 2, "contexts": [1]})
     assert why(world, CAT, one) == "Who is not for guilds."
 
 
-def test_default_permissions_are_needed_in_the_channel(world: World) -> None:
+def test_default_permissions_are_checked_in_the_channel(world: World) -> None:
     one = command(world, default_member_permissions=str(bits("BAN_MEMBERS", "KICK_MEMBERS")))
     assert why(world, BOB, one) is None
     assert why(world, CAT, one) == "/x needs KICK_MEMBERS, BAN_MEMBERS, which cat lacks."
@@ -66,19 +66,19 @@ def test_default_permissions_are_needed_in_the_channel(world: World) -> None:
     assert why(world, BOB, one, STAFF) == "/x needs BAN_MEMBERS, which bob lacks."
 
 
-def test_the_default_of_no_permission_is_for_administrators(world: World) -> None:
+def test_empty_default_permissions_mean_administrators_only(world: World) -> None:
     one = command(world, default_member_permissions="0")
     assert (why(world, ANN, one), why(world, BOB, one)) == (None, "/x is for administrators.")
 
 
-def test_who_may_not_use_commands_sees_none(world: World) -> None:
+def test_member_without_permission_sees_no_commands(world: World) -> None:
     world.channels[GENERAL].overwrites[GUILD] = Overwrite(GUILD, 0, deny=bits("USE_APPLICATION_COMMANDS"))
     one = command(world)
     assert "USE_APPLICATION_COMMANDS" in str(why(world, CAT, one))
     assert (why(world, CAT, one, STAFF), why(world, ANN, one)) == (None, None)
 
 
-def test_a_member_in_timeout_sees_none(world: World) -> None:
+def test_timed_out_member_sees_no_commands(world: World) -> None:
     world.guilds[GUILD].members[CAT].timeout_until = discord_time(world.clock.now().replace(year=9000))
     assert why(world, CAT, command(world)) is not None
 
@@ -100,7 +100,7 @@ def test_a_member_in_timeout_sees_none(world: World) -> None:
         ([(CHANNEL, GENERAL, False), (USER, CAT, True)], {ANN}),
     ],
 )
-def test_overwrites_of_a_command_or_of_all(
+def test_command_overwrites_merge_with_application_overwrites(
     world: World, app: Application, level: str, said: list[tuple[int, str, bool]], seen: set[str]
 ) -> None:
     one = command(world)
@@ -108,7 +108,7 @@ def test_overwrites_of_a_command_or_of_all(
     assert {user for user in (ANN, BOB, CAT) if why(world, user, one) is None} == seen
 
 
-def test_of_several_roles_one_that_allows_is_enough(world: World, app: Application) -> None:
+def test_one_allowing_role_is_enough(world: World, app: Application) -> None:
     one, guild = command(world), world.guilds[GUILD]
     guild.members[CAT].roles = [MODERATOR, "900000000000000201"]
     guild.roles["900000000000000201"].permissions = 0  # no administrator any more
@@ -116,20 +116,20 @@ def test_of_several_roles_one_that_allows_is_enough(world: World, app: Applicati
     assert why(world, CAT, one) is None
 
 
-def test_what_a_command_says_replaces_what_is_said_of_all(world: World, app: Application) -> None:
+def test_command_overwrite_replaces_application_overwrite(world: World, app: Application) -> None:
     one = command(world)
     allow(app, app.id, (USER, CAT, False), (CHANNEL, GENERAL, False), (ROLE, MODERATOR, False))
     allow(app, one["id"], (USER, CAT, True), (CHANNEL, GENERAL, True))
     assert (why(world, CAT, one), why(world, BOB, one)) == (None, "/x is disabled for bob.")
 
 
-def test_everyone_is_granted_nothing_that_a_command_demands(world: World, app: Application) -> None:
+def test_overwrite_for_everyone_does_not_grant_default_permissions(world: World, app: Application) -> None:
     one = command(world, default_member_permissions="0")
     allow(app, one["id"], (ROLE, GUILD, True))
     assert why(world, CAT, one) == "/x is for administrators."
 
 
-def test_only_a_commands_own_overwrite_grants_what_it_demands(world: World, app: Application) -> None:
+def test_only_command_overwrite_grants_default_permissions(world: World, app: Application) -> None:
     one = command(world, default_member_permissions="0")
     allow(app, app.id, (USER, CAT, True))
     assert why(world, CAT, one) == "/x is for administrators."
@@ -137,7 +137,7 @@ def test_only_a_commands_own_overwrite_grants_what_it_demands(world: World, app:
     assert (why(world, CAT, one), why(world, BOB, one)) == (None, "/x is for administrators.")
 
 
-def test_what_is_said_of_a_channel_holds_for_its_threads(world: World, app: Application) -> None:
+def test_channel_overwrite_applies_to_its_threads(world: World, app: Application) -> None:
     one, now = command(world, nsfw=True), world.timestamp()
     world.add_channel(Channel("7", GUILD, "t", type=11, parent_id=GENERAL, thread=Thread(now, now)))
     assert why(world, CAT, one, "7") == "/x is for age-restricted channels."
@@ -147,7 +147,7 @@ def test_what_is_said_of_a_channel_holds_for_its_threads(world: World, app: Appl
     assert why(world, CAT, one, "7") == "/x is disabled in #general."
 
 
-def test_age_restricted_commands_are_for_such_channels_whoever_asks(world: World) -> None:
+def test_nsfw_command_needs_an_nsfw_channel(world: World) -> None:
     one = command(world, nsfw=True)
     world.channels[STAFF].nsfw = True
     assert [why(world, user, one) for user in (ANN, CAT)] == ["/x is for age-restricted channels."] * 2
@@ -166,26 +166,26 @@ def test_age_restricted_commands_are_for_such_channels_whoever_asks(world: World
         ({"integration_types": [0, 1]}, True, True),
     ],
 )
-def test_contexts(world: World, more: dict[str, Any], in_guild: bool, in_dm: bool) -> None:
+def test_command_contexts_are_checked(world: World, more: dict[str, Any], in_guild: bool, in_dm: bool) -> None:
     one, app = command(world, **more), world.applications[BOT]
     there = ActingUser(world.users[CAT], world.direct_channel(CAT, BOT), None, None)
     assert (why(world, CAT, one) is None) is in_guild
     assert (visibility.hidden_reason(world, app, one, there) is None) is in_dm
 
 
-def test_in_a_dm_a_bot_has_its_commands_alone(world: World) -> None:
+def test_dm_shows_only_the_commands_of_its_bot(world: World) -> None:
     one, app = command(world), world.applications[BOT]
     elsewhere = ActingUser(world.users[CAT], world.direct_channel(CAT, BOB), None, None)
     assert visibility.hidden_reason(world, app, one, elsewhere) == "/x can only be used in a DM with its bot."
 
 
-def test_a_bot_that_is_not_here_has_no_commands_here(world: World) -> None:
+def test_absent_bot_has_no_commands_in_the_guild(world: World) -> None:
     one = command(world)
     del world.guilds[GUILD].members[BOT]
     assert "is not in Botctl Test Guild" in str(why(world, ANN, one))
 
 
-def test_a_guilds_own_commands_come_before_the_global_ones(world: World) -> None:
+def test_guild_commands_come_before_global_commands(world: World) -> None:
     mine, common = command(world, GUILD, default_member_permissions="0"), command(world)
     command(world, "8", nsfw=True)
     assert [one["id"] for _, one in visibility.list_commands(world, seat(world, CAT))] == [mine["id"], common["id"]]

@@ -41,7 +41,7 @@ def option(kind: int, **more: Any) -> dict[str, Any]:
         (9, "Admin", "900000000000000201"),
     ],
 )
-def test_a_word_becomes_a_value(resolved: Resolved, kind: int, word: str, value: Any) -> None:
+def test_word_is_converted_to_an_option_value(resolved: Resolved, kind: int, word: str, value: Any) -> None:
     converted = options.convert(option(kind), word, resolved)
     assert (converted, type(converted)) == (value, type(value))
     if kind in (6, 7, 8, 9):
@@ -64,7 +64,7 @@ def test_a_word_becomes_a_value(resolved: Resolved, kind: int, word: str, value:
         (option(3, choices=[{"name": "A", "value": "a"}]), "b", "“x” must be one of: A."),
     ],
 )
-def test_a_word_that_does_not_fit_is_a_sentence(
+def test_invalid_option_value_is_explained(
     resolved: Resolved, wanted: dict[str, Any], word: str, sentence: str
 ) -> None:
     with pytest.raises(ClientRejected) as wrong:
@@ -72,19 +72,19 @@ def test_a_word_that_does_not_fit_is_a_sentence(
     assert str(wrong.value) == sentence
 
 
-def test_a_choice_is_named_by_name_or_value(resolved: Resolved) -> None:
+def test_choice_is_accepted_by_name_or_value(resolved: Resolved) -> None:
     wanted = option(4, choices=[{"name": "One", "value": 1}])
     assert options.convert(wanted, "one", resolved) == options.convert(wanted, "1", resolved) == 1
 
 
-def test_what_is_required_or_unknown_is_said(resolved: Resolved) -> None:
+def test_missing_and_unknown_options_are_explained(resolved: Resolved) -> None:
     with pytest.raises(ClientRejected, match="“x” is required"):
         options.fill([option(3, required=True)], {}, resolved)
     with pytest.raises(ClientRejected, match=r"no option “y” \(options: x\)"):
         options.fill([option(3)], {"y": "1"}, resolved)
 
 
-def test_while_typing_what_does_not_fit_yet_is_left_out(resolved: Resolved) -> None:
+def test_autocomplete_omits_incomplete_options(resolved: Resolved) -> None:
     wanted = [{**option(4), "name": "n"}, {**option(3), "name": "s"}]
     filled = options.fill_partial(wanted, {"n": "x", "s": "lo"}, "s", resolved)
     assert filled == [{"name": "s", "type": 3, "value": "lo", "focused": True}]

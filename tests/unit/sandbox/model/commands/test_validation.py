@@ -34,12 +34,12 @@ def _paths(tree: dict[str, Any], path: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["x", "über", "ping-2_a", "日本語", "ต้ม", "हिन्दी", "'"])
-def test_names_of_all_languages(name: str) -> None:
+def test_translated_names_are_validated(name: str) -> None:
     assert wrong(slash(name=name, name_localizations={"de": name})) == set()
 
 
 @pytest.mark.parametrize("name", ["X", "Über", "a b", "a/b", "é!", "😀"])
-def test_names_that_discord_does_not_take(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     assert wrong(slash(name=name)) == {"name"}
     assert wrong(slash(name_localizations={"de": name})) == {"name_localizations.de"}
     assert wrong({"name": name, "type": 2}) == set()
@@ -71,11 +71,11 @@ def test_names_that_discord_does_not_take(name: str) -> None:
         ({"name": "Who", "type": 3, "options": [option()]}, "options"),
     ],
 )
-def test_what_is_wrong_has_its_path(body: dict[str, Any], path: str) -> None:
+def test_command_errors_have_their_path(body: dict[str, Any], path: str) -> None:
     assert path in wrong(body)
 
 
-def test_a_full_command_is_taken() -> None:
+def test_full_command_is_accepted() -> None:
     full = slash(
         name_localizations={"de": "würfeln", "fr": None},
         description_localizations={"de": "Würfeln"},
@@ -93,13 +93,13 @@ def test_a_full_command_is_taken() -> None:
     assert wrong(full) == set()
 
 
-def test_the_size_counts_the_longest_language() -> None:
+def test_size_counts_the_longest_translation() -> None:
     choice = {"name": "ab", "value": 100, "name_localizations": {"de": "abcd"}}
     body = slash(name_localizations={"de": "xyz"}, options=[option(choices=[choice])])
     assert validation.count_characters(body) == 3 + 1 + 1 + 1 + 4 + 3
 
 
-def test_a_command_has_8000_characters_at_most() -> None:
+def test_command_has_at_most_8000_characters() -> None:
     choices = [{"name": f"{n:02}" + "n" * 98, "value": f"{n:02}" + "v" * 98} for n in range(25)]
     options = [{**option(choices=choices), "name": "a", "description": "d" * 100}]
     assert wrong(slash(options=options)) == set()

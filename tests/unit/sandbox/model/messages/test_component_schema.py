@@ -64,7 +64,7 @@ def found(listed: list[Any], *, v2: bool) -> list[str]:
         ([row({**SELECT, "placeholder": "x" * 151})], "BASE_TYPE_MAX_LENGTH"),
     ],
 )
-def test_a_plain_message_refuses(listed: list[Any], code: str) -> None:
+def test_plain_message_refuses_invalid_components(listed: list[Any], code: str) -> None:
     assert found(listed, v2=False) == [code]
 
 
@@ -84,11 +84,11 @@ def test_a_plain_message_refuses(listed: list[Any], code: str) -> None:
         ([PICTURE], "UNION_TYPE_CHOICES"),
     ],
 )
-def test_a_version_2_message_refuses(listed: list[Any], code: str) -> None:
+def test_v2_message_refuses_invalid_components(listed: list[Any], code: str) -> None:
     assert found(listed, v2=True) == [code]
 
 
-def test_what_is_right_passes() -> None:
+def test_valid_components_pass() -> None:
     emoji_only = {"type": 2, "style": 2, "emoji": {"name": "👍"}, "custom_id": "e"}
     assert found([row(BUTTON, emoji_only), row(SELECT)], v2=False) == []
     box = {"type": 17, "components": [TEXT, {"type": 9, "components": [TEXT], "accessory": PICTURE}, row(BUTTON)]}
@@ -101,7 +101,7 @@ def posted(world: World, body: dict[str, Any]) -> Message:
 
 
 @pytest.mark.parametrize("more", [{"content": "x"}, {"embeds": [{"title": "t"}]}])
-def test_version_2_stands_alone_and_stays(more: dict[str, Any]) -> None:
+def test_v2_components_exclude_content_and_stay_v2(more: dict[str, Any]) -> None:
     """Neither a new message nor an edit may mix; the flag cannot be taken back."""
     world = default_world()
     with pytest.raises(ApiError) as refused:
@@ -120,7 +120,7 @@ def test_version_2_stands_alone_and_stays(more: dict[str, Any]) -> None:
     assert plain.flags & V2
 
 
-def test_an_edit_cannot_empty_a_message() -> None:
+def test_edit_cannot_empty_a_message() -> None:
     world = default_world()
     message = posted(world, {"content": "x"})
     with pytest.raises(ApiError) as refused:

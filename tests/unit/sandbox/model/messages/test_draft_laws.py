@@ -45,7 +45,7 @@ def odd_bodies(good: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("good", [V2, MESSAGE], ids=["version 2", "embeds"])
-def test_a_body_is_a_message_or_refused(good: Any) -> None:
+def test_any_body_is_a_message_or_an_api_error(good: Any) -> None:
     made = 0
     for body in odd_bodies(good):
         before = json.dumps(body)

@@ -39,20 +39,20 @@ def post(world: World, body: dict[str, Any], uploads: list[Upload] = []) -> Mess
         ({"components": [1]}, 50035),
     ],
 )
-def test_a_body_is_refused(world: World, body: dict[str, Any], code: int) -> None:
+def test_invalid_body_is_refused(world: World, body: dict[str, Any], code: int) -> None:
     with pytest.raises(ApiError) as refused:
         post(world, body)
     assert refused.value.code == code
     assert world.messages == {}
 
 
-def test_an_edit_changes_only_what_it_names(world: World) -> None:
+def test_edit_changes_only_given_fields(world: World) -> None:
     message = post(world, {"content": "a", "embeds": [{"title": "t"}]})
     drafts.edit(world, message, drafts.parse_body({"content": ""}, [], world, old=message))
     assert (message.content, len(message.embeds)) == ("", 1)
 
 
-def test_attachments_stay_go_and_come(world: World) -> None:
+def test_edit_keeps_removes_and_adds_attachments(world: World) -> None:
     files = [Upload("0", "a.txt", "text/plain", b"a"), Upload("1", "b.txt", "text/plain", b"bb")]
     message = post(world, {"attachments": [{"id": "0", "description": "A"}]}, files)
     first, second = message.attachments
@@ -71,14 +71,14 @@ def test_mentions_are_resolved(world: World) -> None:
     assert shown["mention_everyone"]
 
 
-def test_an_embed_shows_an_attachment(world: World) -> None:
+def test_embed_shows_an_attachment(world: World) -> None:
     body = {"embeds": [{"image": {"url": "attachment://a.png"}}, {"image": {"url": "https://x/y.png"}}]}
     shown = payloads.message(post(world, body, [Upload("0", "a.png", "image/png", b"")]), world)
     assert shown["embeds"][0]["image"]["url"] == shown["attachments"][0]["url"]
     assert shown["embeds"][1]["image"]["url"] == "https://x/y.png"
 
 
-def test_listing_hides_what_is_for_others(world: World) -> None:
+def test_listing_omits_ephemeral_messages_of_others(world: World) -> None:
     ids = [post(world, {"content": str(number)}).id for number in range(5)]
     world.messages[GENERAL][ids[2]].only_for = ANN
 
@@ -106,26 +106,26 @@ BUTTONS = [
 ]
 
 
-def test_components_are_found_wherever_they_stand() -> None:
+def test_nested_components_are_found() -> None:
     assert components.find(BUTTONS, "y")["label"] == components.find(BUTTONS, "YES")["label"] == "Yes"
     with pytest.raises(UsageError) as error:
         components.find(BUTTONS, "no")
     assert error.value.hint == "It has: Yes, Docs."
 
 
-def test_components_are_numbered_without_doubles() -> None:
+def test_components_get_unique_ids() -> None:
     numbers = [one["id"] for one in components.walk(components.assign_ids(copy.deepcopy(BUTTONS)))]
     assert sorted(numbers) == list(range(1, 7))
 
 
-def test_what_cannot_be_clicked_is_a_sentence() -> None:
+def test_unusable_component_is_explained() -> None:
     yes, docs = components.clickable(BUTTONS)
     assert components.unusable_reason(yes, None) is None
     assert components.unusable_reason({**yes, "disabled": True}, None) == "“Yes” is disabled."
     assert components.unusable_reason(docs, None) == "“Docs” only opens u; the bot receives nothing."
 
 
-def test_choices_are_named_by_value_or_label() -> None:
+def test_select_choices_are_accepted_by_value_or_label() -> None:
     select = {"type": 3, "placeholder": "P", "options": [{"label": "Tea", "value": "t"}]}
     assert components.resolve_choices(select, ["tea", "t"]) == ["t", "t"]
     with pytest.raises(UsageError, match="“P” has no choice “x”"):

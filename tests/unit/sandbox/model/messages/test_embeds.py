@@ -40,7 +40,7 @@ def length(embed: Any) -> int:
 
 
 @given(st.lists(_EMBED, min_size=1, max_size=10))
-def test_all_embeds_together_have_6000_characters(listed: list[dict[str, Any]]) -> None:
+def test_all_embeds_together_have_at_most_6000_characters(listed: list[dict[str, Any]]) -> None:
     errors = tree(*listed)
     if sum(length(one) for one in listed) <= 6000:
         assert errors == {}
@@ -69,7 +69,7 @@ def test_all_embeds_together_have_6000_characters(listed: list[dict[str, Any]]) 
         ({"image": {"url": "file:///etc/passwd"}}, "image.url", "URL_TYPE_INVALID_SCHEME"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_place(embed: dict[str, Any], where: str, code: str) -> None:
+def test_errors_are_named_by_path(embed: dict[str, Any], where: str, code: str) -> None:
     node = tree({"title": "fine"}, embed)["1"]
     for part in where.split("."):
         node = node[part]
@@ -84,9 +84,9 @@ def test_what_is_wrong_is_named_by_its_place(embed: dict[str, Any], where: str, 
         {"fields": [{"name": "n", "value": "v", "inline": True}]},
     ],
 )
-def test_what_is_right_passes(embed: dict[str, Any]) -> None:
+def test_valid_embed_passes(embed: dict[str, Any]) -> None:
     assert tree(embed) == {}
 
 
-def test_an_eleventh_embed_is_one_too_many() -> None:
+def test_eleven_embeds_are_refused() -> None:
     assert tree(*[{"title": "t"}] * 11)["_errors"][0]["code"] == "BASE_TYPE_MAX_LENGTH"

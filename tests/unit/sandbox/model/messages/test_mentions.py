@@ -39,7 +39,7 @@ def called(message: Message) -> tuple[list[str], list[str], bool]:
         ({"roles": [MODERATOR, GUILD]}, ([], [MODERATOR], False)),
     ],
 )
-def test_allowed_mentions_choose(allowed: Any, expected: Any) -> None:
+def test_allowed_mentions_select_mentions(allowed: Any, expected: Any) -> None:
     body = {} if allowed is None else {"allowed_mentions": allowed}
     assert called(said(default_world(), **body)) == expected
 
@@ -60,7 +60,7 @@ def test_allowed_mentions_are_checked(allowed: Any) -> None:
     assert list(refused.value.errors) == ["allowed_mentions"]
 
 
-def test_roles_and_everyone_take_the_right_or_a_role_that_all_may_call() -> None:
+def test_role_mentions_need_permission_or_a_mentionable_role() -> None:
     world = default_world()
     assert called(said(world, CAT)) == ([ANN, BOB], [], False)
     world.guilds[GUILD].roles[MODERATOR].mentionable = True
@@ -69,12 +69,12 @@ def test_roles_and_everyone_take_the_right_or_a_role_that_all_may_call() -> None
     assert called(said(world, CAT)) == ([ANN, BOB], [MODERATOR], True)
 
 
-def test_an_answer_to_an_interaction_calls_users_only() -> None:
+def test_interaction_response_mentions_users_only_by_default() -> None:
     assert called(said(default_world(), default=mentions.USER_MENTIONS)) == ([ANN, BOB], [], False)
 
 
 @pytest.mark.parametrize(("allowed", "pinged"), [(None, True), ({"parse": []}, False), ({"replied_user": True}, True)])
-def test_an_answered_person_is_called(allowed: Any, pinged: bool) -> None:
+def test_reply_mentions_the_replied_user(allowed: Any, pinged: bool) -> None:
     world = default_world()
     first = said(world, CAT)
     body = {"content": "re"} if allowed is None else {"content": "re", "allowed_mentions": allowed}
@@ -83,14 +83,14 @@ def test_an_answered_person_is_called(allowed: Any, pinged: bool) -> None:
     assert (CAT in answer.mentions) == pinged
 
 
-def test_an_edit_calls_anew() -> None:
+def test_edit_recomputes_mentions() -> None:
     world = default_world()
     message = said(world)
     drafts.edit(world, message, drafts.parse_body({"content": f"<@{CAT}>"}, [], world, old=message))
     assert called(message) == ([CAT], [], False)
 
 
-def test_text_components_call_too() -> None:
+def test_text_components_mention_users() -> None:
     text = {"flags": 1 << 15, "components": [{"type": 10, "content": f"<@{BOB}>"}]}
     world = default_world()
     made = drafts.parse_body(text, [], world)
@@ -99,16 +99,16 @@ def test_text_components_call_too() -> None:
 
 
 @pytest.mark.parametrize("one", ["👍", "❤️", "👍🏽", "🇩🇪", "1️⃣", "👨‍👩‍👧‍👦", "☺", "™", "‼️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🪿"])
-def test_an_emoji_is_known(one: str) -> None:
+def test_emoji_is_recognized(one: str) -> None:
     assert reactions.is_emoji(one)
 
 
 @pytest.mark.parametrize("one", ["", "a", "é", "12", "1", "+1", "<3", "👍a", "👍" * 21, "️", "‍"])
-def test_what_is_no_emoji_is_known(one: str) -> None:
+def test_non_emoji_text_is_rejected(one: str) -> None:
     assert not reactions.is_emoji(one)
 
 
-def test_a_guilds_own_emoji_is_found_by_its_id() -> None:
+def test_custom_emoji_is_found_by_id() -> None:
     world = default_world()
     world.guilds[GUILD].emojis["7"] = Emoji("7", "party", ANN)
     for written in ("party:7", "other:7", "<:party:7>", "<a:party:7>"):
