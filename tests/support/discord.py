@@ -143,10 +143,10 @@ class Wire:
         text = json.dumps({"op": op, "d": d})
         await (self.socket.send_bytes(text.encode()) if binary else self.socket.send_str(text))
 
-    async def identify(self, **more: Any) -> dict[str, Any]:
+    async def identify(self, **fields: Any) -> dict[str, Any]:
         """Send IDENTIFY; returns the data of READY."""
         await self.hear()
-        await self.say(2, {"token": TOKEN, "properties": {}, "intents": INTENTS, **more})
+        await self.say(2, {"token": TOKEN, "properties": {}, "intents": INTENTS, **fields})
         return (await self.hear_until("READY"))["d"]
 
 

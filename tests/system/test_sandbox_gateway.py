@@ -123,7 +123,7 @@ async def test_identify_receives_hello_ready_and_guilds(discord: Discord) -> Non
 @pytest.mark.parametrize("stream", ["zlib-stream", "zstd-stream"])
 async def test_compressed_frames_equal_plain_frames(discord: Discord, stream: str) -> None:
     async with discord.wire() as plain, discord.wire(f"?v=10&encoding=json&compress={stream}") as wire:
-        readies = [await one.identify() for one in (plain, wire)]
+        readies = [await wire_.identify() for wire_ in (plain, wire)]
         assert [{**ready, "session_id": ""} for ready in readies[1:]] == [{**readies[0], "session_id": ""}]
         for _ in range(3):
             assert await wire.hear() == await plain.hear()
@@ -158,7 +158,7 @@ async def test_resume_replays_and_sends_resumed(discord: Discord) -> None:
         await wire.hear()
         await wire.say(6, {"token": TOKEN, "session_id": ready["session_id"], "seq": 3})
         replayed = [await wire.hear() for _ in range(3)]
-        assert [(one["s"], one["t"]) for one in replayed] == [
+        assert [(payload["s"], payload["t"]) for payload in replayed] == [
             (4, "MESSAGE_CREATE"),
             (5, "MESSAGE_CREATE"),
             (6, "RESUMED"),
@@ -266,9 +266,9 @@ async def test_presence_is_dispatched_to_bots_with_the_intent(discord: Discord) 
         await bot.identify()
         await other.identify(intents=1 << 8)
         await bot.say(3, {"status": "invisible", "activities": [{"name": "x", "type": 0}], "afk": False, "since": None})
-        told = (await other.hear_until("PRESENCE_UPDATE"))["d"]
-        assert (told["user"]["id"], told["status"], told["guild_id"]) == (BOT, "offline", GUILD)
-        assert told["activities"][0]["name"] == "x"
+        event = (await other.hear_until("PRESENCE_UPDATE"))["d"]
+        assert (event["user"]["id"], event["status"], event["guild_id"]) == (BOT, "offline", GUILD)
+        assert event["activities"][0]["name"] == "x"
 
 
 async def test_members_are_requested_by_name_and_by_id(discord: Discord) -> None:
@@ -284,9 +284,9 @@ async def test_members_are_requested_by_name_and_by_id(discord: Discord) -> None
 
         assert len((await chunk(query="zoe", limit=0))["members"]) == 100
         assert len((await chunk(query="zoe", limit=7))["members"]) == 7
-        found = await chunk(user_ids=[BOT, "1"], presences=True, nonce="n" * 33)
-        assert ([one["user"]["id"] for one in found["members"]], found["not_found"]) == ([BOT], ["1"])
-        assert (found["presences"], "nonce" in found) == ([], False)
+        payload = await chunk(user_ids=[BOT, "1"], presences=True, nonce="n" * 33)
+        assert ([member["user"]["id"] for member in payload["members"]], payload["not_found"]) == ([BOT], ["1"])
+        assert (payload["presences"], "nonce" in payload) == ([], False)
         assert (await chunk(user_ids=BOT, nonce="\ud800"))["nonce"] == "\ud800"  # half a character
 
 
@@ -327,13 +327,13 @@ async def test_ephemeral_message_is_not_dispatched(discord: Discord) -> None:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
         await discord.slash("ops", timeout_s=0.001)
-        asked = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
         answer = {"type": 4, "data": {"content": "secret", "flags": 64}}
-        await discord.rest("POST", f"/interactions/{asked['id']}/{asked['token']}/callback", json=answer)
+        await discord.rest("POST", f"/interactions/{event['id']}/{event['token']}/callback", json=answer)
         await discord.rest("POST", f"/channels/{GENERAL}/messages", json={"content": "open"})
         assert (await wire.hear())["d"]["content"] == "open"
-        status, listed = await discord.rest("GET", f"/channels/{GENERAL}/messages")
-        assert (status, [one["content"] for one in listed]) == (200, ["open"])
+        status, messages = await discord.rest("GET", f"/channels/{GENERAL}/messages")
+        assert (status, [message["content"] for message in messages]) == (200, ["open"])
 
 
 async def test_bot_lost_longer_than_the_deadline_is_unreachable() -> None:
@@ -393,8 +393,8 @@ async def test_without_content_intent_other_messages_are_empty(discord: Discord)
         assert (called["content"], called["referenced_message"]["content"]) == (f"<@{BOT}> hear me", "")
         own = {"content": "mine", "message_reference": {"message_id": secret}}
         await discord.rest("POST", f"/channels/{GENERAL}/messages", json=own)
-        said = await heard()
-        assert (said["content"], said["referenced_message"]["content"]) == ("mine", "")
+        event = await heard()
+        assert (event["content"], event["referenced_message"]["content"]) == ("mine", "")
         await discord.act("send", text="between us", dm="botctl-bot", **{"as": "ann"})
         assert (await heard())["content"] == "between us"
 
@@ -408,10 +408,10 @@ async def test_hidden_channel_is_dispatched_without_details(discord: Discord) ->
         role.permissions &= ~permission_bits.VIEW
     async with discord.wire() as wire:
         await wire.identify(intents=1)
-        told = (await wire.hear_until("GUILD_CREATE"))["d"]["channels"][0]
+        event = (await wire.hear_until("GUILD_CREATE"))["d"]["channels"][0]
         overwrite = {"id": GUILD, "type": 0, "allow": "0", "deny": str(permission_bits.VIEW)}
-        assert (told["id"], told["name"], told["topic"], told["flags"]) == (GENERAL, "___hidden___", None, 1 << 17)
-        assert told["permission_overwrites"] == [overwrite]
+        assert (event["id"], event["name"], event["topic"], event["flags"]) == (GENERAL, "___hidden___", None, 1 << 17)
+        assert event["permission_overwrites"] == [overwrite]
         assert await discord.rest("GET", f"/guilds/{GUILD}/channels") == (200, [])
         await discord.act("world", add_channel={"name": "more"})
         assert (await wire.hear())["d"]["name"] == "___hidden___"

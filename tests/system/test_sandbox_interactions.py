@@ -43,10 +43,10 @@ async def test_callback_fails_when_the_channel_was_deleted(discord: Discord) -> 
         second = await heard(wire, discord, "send", name="ops", channel="staff")
         assert (await answer(discord, second, 5))[0] == 204
         assert (await discord.rest("DELETE", f"/channels/{STAFF}"))[0] == 200
-        status, said = await answer(discord, first, 4, content="late")
-        assert (status, said["code"]) == (404, 10003)
-        status, said = await discord.rest("POST", f"/webhooks/{BOT}/{second['token']}", json={"content": "late"})
-        assert (status, said["code"]) == (404, 10003)
+        status, response = await answer(discord, first, 4, content="late")
+        assert (status, response["code"]) == (404, 10003)
+        status, response = await discord.rest("POST", f"/webhooks/{BOT}/{second['token']}", json={"content": "late"})
+        assert (status, response["code"]) == (404, 10003)
 
 
 async def test_click_on_ephemeral_message_includes_the_message(discord: Discord) -> None:
@@ -76,17 +76,17 @@ async def test_modal_response_names_its_triggering_interaction(discord: Discord)
         by_button = await heard(wire, discord, "submit", fields={})
         await answer(discord, by_button, 4, content="there")
         newest, older = (await discord.rest("GET", f"/channels/{GENERAL}/messages"))[1]
-        opened = [one["interaction_metadata"]["triggering_interaction_metadata"] for one in (older, newest)]
-        assert [one["type"] for one in opened] == [2, 3]
-        assert opened[1]["interacted_message_id"] == by_button["message"]["id"] == older["id"]
+        triggers = [message["interaction_metadata"]["triggering_interaction_metadata"] for message in (older, newest)]
+        assert [trigger["type"] for trigger in triggers] == [2, 3]
+        assert triggers[1]["interacted_message_id"] == by_button["message"]["id"] == older["id"]
 
 
 async def test_webhook_button_is_dispatched_to_its_application(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify(intents=1)
-        hook = (await discord.rest("POST", f"/channels/{GENERAL}/webhooks", json={"name": "Captain"}))[1]
-        said = {"content": "ahoy", "components": BUTTON}
-        message = (await discord.rest("POST", f"/webhooks/{hook['id']}/{hook['token']}?wait=1", json=said))[1]
+        webhook = (await discord.rest("POST", f"/channels/{GENERAL}/webhooks", json={"name": "Captain"}))[1]
+        body = {"content": "ahoy", "components": BUTTON}
+        message = (await discord.rest("POST", f"/webhooks/{webhook['id']}/{webhook['token']}?wait=1", json=body))[1]
         click = await heard(wire, discord, "click", component="Go")
         assert (click["application_id"], click["message"]["id"]) == (BOT, message["id"])
 
@@ -99,15 +99,15 @@ async def test_button_fails_after_the_bot_left_or_during_an_outage(discord: Disc
         assert (await discord.control("POST", "click", click))[0] == 409
         await discord.act("incidents", stop="guild-outage")
         assert (await discord.rest("DELETE", f"/users/@me/guilds/{GUILD}"))[0] == 204
-        status, said = await discord.control("POST", "click", click)
-        assert (status, "is no longer in Botctl Test Guild" in said["error"]) == (409, True)
+        status, response = await discord.control("POST", "click", click)
+        assert (status, "is no longer in Botctl Test Guild" in response["error"]) == (409, True)
 
 
 async def test_interaction_contains_its_thread_or_dm_channel(discord: Discord) -> None:
     async with discord.wire() as wire:
         thread = (await discord.rest("POST", f"/channels/{GENERAL}/threads", json={"name": "aside", "type": 11}))[1]
-        shown = (await asked(wire, discord, channel=thread["id"]))["channel"]
-        assert (shown["type"], shown["parent_id"], shown["thread_metadata"]["archived"]) == (11, GENERAL, False)
+        channel = (await asked(wire, discord, channel=thread["id"]))["channel"]
+        assert (channel["type"], channel["parent_id"], channel["thread_metadata"]["archived"]) == (11, GENERAL, False)
         direct = await heard(wire, discord, "send", name="ops", dm="botctl-bot", **{"as": "cat"})
         assert (direct["user"]["id"], direct["context"], "member" in direct, "guild_id" in direct) == (
             *(CAT, 1),
@@ -117,20 +117,20 @@ async def test_interaction_contains_its_thread_or_dm_channel(discord: Discord) -
 
 async def test_resolved_channel_has_the_bots_permissions(discord: Discord) -> None:
     """Discord's change log, 16 July 2026."""
-    where = {"type": 7, "name": "where", "description": "Where"}
+    option = {"type": 7, "name": "where", "description": "Where"}
     async with discord.wire() as wire:
         await wire.identify(intents=1)
-        command = {"name": "to", "description": "To", "options": [where]}
+        command = {"name": "to", "description": "To", "options": [option]}
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[command])
         deny = {"channel": "staff", "member": "botctl-bot", "deny": ["SEND_MESSAGES"]}
         await discord.act("world", set_overwrite=deny)
-        told = await heard(wire, discord, "send", name="to", options={"where": "staff"})
-        (named,) = told["data"]["resolved"]["channels"].values()
-        here = int(told["app_permissions"]), int(named["app_permissions"])
-        assert [bool(one & permission_bits.SEND) for one in here] == [True, False]
+        event = await heard(wire, discord, "send", name="to", options={"where": "staff"})
+        (named,) = event["data"]["resolved"]["channels"].values()
+        here = int(event["app_permissions"]), int(named["app_permissions"])
+        assert [bool(granted & permission_bits.SEND) for granted in here] == [True, False]
 
 
 async def test_nan_is_invalid_json(discord: Discord) -> None:
     path = f"/channels/{GENERAL}/messages"
-    status, said = await discord.rest("POST", path, data='{"content": "x", "nonce": NaN}')
-    assert (status, said["code"]) == (400, 50109)
+    status, response = await discord.rest("POST", path, data='{"content": "x", "nonce": NaN}')
+    assert (status, response["code"]) == (400, 50109)

@@ -25,10 +25,12 @@ async def strict(**limits: Any) -> AsyncIterator[Discord]:
         yield discord
 
 
-async def call(discord: Discord, method: str = "GET", path: str = "/users/@me", **given: Any) -> tuple[int, Any, Any]:
+async def call(
+    discord: Discord, method: str = "GET", path: str = "/users/@me", **arguments: Any
+) -> tuple[int, Any, Any]:
     """Status, headers and body of a request, with the bot's token unless ``headers`` say otherwise."""
-    given.setdefault("headers", {"Authorization": f"Bot {TOKEN}"})
-    async with discord.http.request(method, f"{discord.url}/api/v10{path}", **given) as answer:
+    arguments.setdefault("headers", {"Authorization": f"Bot {TOKEN}"})
+    async with discord.http.request(method, f"{discord.url}/api/v10{path}", **arguments) as answer:
         html = answer.headers["Content-Type"].startswith("text/html") if answer.status != 204 else False
         text = await answer.text()
         return answer.status, answer.headers, text if html or not text else await answer.json()
@@ -91,11 +93,11 @@ async def test_shared_429_does_not_count_as_invalid_request() -> None:
 
 async def test_limits_change_at_runtime() -> None:
     async with strict() as discord:
-        shown = await discord.act("limits", create_message="0/5s")
-        assert (shown["create_message"], shown["requests"]) == ("0/5s", "50/1s")
+        limits = await discord.act("limits", create_message="0/5s")
+        assert (limits["create_message"], limits["requests"]) == ("0/5s", "50/1s")
         assert (await post(discord))[0] == 429
-        status, said = await discord.control("POST", "limits", {"create_mesage": 1})
-        assert (status, said["hint"]) == (400, "Did you mean create_message?")
+        status, response = await discord.control("POST", "limits", {"create_mesage": 1})
+        assert (status, response["hint"]) == (400, "Did you mean create_message?")
 
 
 async def test_disnake_bot_waits_for_retry_after() -> None:
@@ -124,11 +126,11 @@ async def test_interaction_callback_is_not_counted() -> None:
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
         discord.sandbox.limits = Limits().replace({"requests": 0, "webhooks": 1})
         await discord.slash("ops", timeout_s=0.001)
-        asked = (await wire.hear_until("INTERACTION_CREATE"))["d"]
-        path = f"/interactions/{asked['id']}/{asked['token']}/callback"
+        event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        path = f"/interactions/{event['id']}/{event['token']}/callback"
         status, headers, _ = await call(discord, "POST", path, json={"type": 5}, headers={})
         assert (status, "X-RateLimit-Remaining" in headers) == (204, False)
-        follow_up = f"/webhooks/{BOT}/{asked['token']}"
+        follow_up = f"/webhooks/{BOT}/{event['token']}"
         statuses = [(await call(discord, "POST", follow_up, json={"content": "x"}, headers={}))[0] for _ in range(2)]
         assert statuses == [200, 429]
 
@@ -138,10 +140,10 @@ async def test_advanced_clock_ends_the_wait_for_a_response() -> None:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
         asking = asyncio.create_task(discord.slash("ops", timeout_s=60))
-        asked = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
         await discord.act("clock", advance_s=3.1)
         assert (await asyncio.wait_for(asking, 2))["state"] == "no_answer"
-        path = f"/interactions/{asked['id']}/{asked['token']}/callback"
+        path = f"/interactions/{event['id']}/{event['token']}/callback"
         assert (await call(discord, "POST", path, json={"type": 5}))[2]["code"] == 10062
         await wire.say(1, None)
         assert (await wire.hear())["op"] == 11  # it is alive by its own clock
@@ -173,14 +175,14 @@ IDENTIFY = {"token": TOKEN, "properties": {}, "intents": INTENTS}
 
 async def test_concurrency_key_identifies_every_five_seconds() -> None:
     async with local_discord(limits=Limits(max_concurrency=2)) as discord:
-        heard = []
+        events = []
         for shard in (0, 1, 2):
             async with discord.wire() as wire:
                 await wire.hear()
                 await wire.say(2, {**IDENTIFY, "shard": [shard, 4]})
                 answer = await wire.hear()
-                heard.append(answer["t"] or (answer["op"], answer["d"]))
-        assert heard == ["READY", "READY", (9, False)]
+                events.append(answer["t"] or (answer["op"], answer["d"]))
+        assert events == ["READY", "READY", (9, False)]
         await discord.act("clock", advance_s=5)
         async with discord.wire() as wire:
             await wire.identify(shard=[2, 4])
@@ -189,8 +191,8 @@ async def test_concurrency_key_identifies_every_five_seconds() -> None:
 async def test_exhausted_identify_budget_resets_sessions_and_token() -> None:
     async with strict(identifies=2) as discord, discord.wire() as first, discord.wire() as second:
         await first.identify()
-        _, _, told = await call(discord, path="/gateway/bot")
-        limit = told["session_start_limit"]
+        _, _, gateway = await call(discord, path="/gateway/bot")
+        limit = gateway["session_start_limit"]
         assert (limit["total"], limit["remaining"], limit["max_concurrency"]) == (2, 1, 1)
         assert 86_390_000 < limit["reset_after"] <= 86_400_000
         async with discord.wire() as wire:
@@ -252,7 +254,7 @@ async def test_all_members_can_be_requested_every_30_seconds() -> None:
         assert (limited["d"]["opcode"], limited["d"]["meta"]) == (8, {"guild_id": GUILD, "nonce": "n"})
         assert 29 < limited["d"]["retry_after"] <= 30
         await wire.say(8, {"guild_id": GUILD, "query": "a", "limit": 10})
-        assert [one["user"]["username"] for one in (await wire.hear())["d"]["members"]] == ["ann"]
+        assert [member["user"]["username"] for member in (await wire.hear())["d"]["members"]] == ["ann"]
         await discord.act("clock", advance_s=30)
         await wire.say(8, every)
         assert (await wire.hear())["t"] == "GUILD_MEMBERS_CHUNK"

@@ -85,14 +85,14 @@ def guild_of(discord: Discord) -> Guild:
 
 async def refused(discord: Discord, method: str, path: str, body: Any = None) -> tuple[int, int]:
     """The status and code of a refusal; (status, 0) where there is none."""
-    status, said = await discord.rest(method, path, **({} if body is None else {"json": body}))
-    return status, said.get("code", 0) if isinstance(said, dict) and status >= 400 else 0
+    status, response = await discord.rest(method, path, **({} if body is None else {"json": body}))
+    return status, response.get("code", 0) if isinstance(response, dict) and status >= 400 else 0
 
 
 async def done(discord: Discord, method: str, path: str, body: Any = None, reason: str | None = None) -> Any:
     headers = {"Authorization": "Bot sandbox-token"} | ({"X-Audit-Log-Reason": reason} if reason else {})
-    given = {} if body is None else {"json": body}
-    async with discord.http.request(method, f"{discord.url}/api/v10{path}", headers=headers, **given) as answer:
+    arguments = {} if body is None else {"json": body}
+    async with discord.http.request(method, f"{discord.url}/api/v10{path}", headers=headers, **arguments) as answer:
         text = await answer.text()
         assert answer.status < 300, (method, path, answer.status, text)
         return await answer.json() if text else None
@@ -112,8 +112,8 @@ class Need:
     any_of: bool = False
 
     def lacking(self) -> list[int]:
-        each = [bits(name) for name in self.names.split()]
-        return [sum(each)] if self.any_of else each
+        masks = [bits(name) for name in self.names.split()]
+        return [sum(masks)] if self.any_of else masks
 
 
 SECOND = f"{G}/members/{CAT}"
@@ -202,7 +202,11 @@ _MODULES += ("auto_moderation", "scheduled_events", "newcomers", "answers")
 
 def test_every_route_declares_its_permissions() -> None:
     named = {(need.method, matching_route(need.method, need.path)) for need in NEEDS}
-    ours = {(one.method, one.path) for one in routing.ROUTES if one.function.__module__.rpartition(".")[2] in _MODULES}
+    ours = {
+        (route.method, route.path)
+        for route in routing.ROUTES
+        if route.function.__module__.rpartition(".")[2] in _MODULES
+    }
     assert ours - named - FREE == set()
     assert named & FREE == set()
 
@@ -324,8 +328,8 @@ async def test_timeout_lasts_at_most_28_days_and_expires(discord: Discord) -> No
 async def test_new_channel_overwrites_need_the_bots_own_permissions(discord: Discord) -> None:
     guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("BAN_MEMBERS")
     for name in ("BAN_MEMBERS", "MANAGE_ROLES"):
-        said = [{"id": GUILD, "type": 0, "deny": str(bits(name))}]
-        body = {"name": "x", "permission_overwrites": said}
+        overwrites = [{"id": GUILD, "type": 0, "deny": str(bits(name))}]
+        body = {"name": "x", "permission_overwrites": overwrites}
         assert await refused(discord, "POST", G + "/channels", body) == MISSING
 
 
@@ -412,8 +416,10 @@ async def test_change_is_dispatched_and_logged_with_its_reason(discord: Discord)
                 assert (entry["action_type"], entry["user_id"], entry["guild_id"]) == (action, BOT, GUILD)
                 assert entry["reason"] == "because of ä"
     log = await done(discord, "GET", G + "/audit-logs?limit=100")
-    assert [one["action_type"] for one in log["audit_log_entries"]] == [one[4] for one in DID[::-1] if one[4]]
-    assert {one["id"] for one in log["users"]} >= {BOT, CAT, BOB}
+    assert [audit_log_entry["action_type"] for audit_log_entry in log["audit_log_entries"]] == [
+        audit_log_entry[4] for audit_log_entry in DID[::-1] if audit_log_entry[4]
+    ]
+    assert {user["id"] for user in log["users"]} >= {BOT, CAT, BOB}
 
 
 async def test_change_without_effect_is_not_dispatched(discord: Discord) -> None:
@@ -442,13 +448,13 @@ async def test_audit_log_is_filtered_by_user_action_and_time(discord: Discord) -
         await done(discord, "PATCH", f"{G}/members/@me", {"nick": f"n{number}"})
     await discord.act("world", ban={"user": "cat", "reason": "spam"})
     whole = (await done(discord, "GET", G + "/audit-logs"))["audit_log_entries"]
-    ids = [one["id"] for one in whole]
-    assert [one["user_id"] for one in whole] == [ANN, BOT, BOT, BOT]
+    ids = [entry["id"] for entry in whole]
+    assert [entry["user_id"] for entry in whole] == [ANN, BOT, BOT, BOT]
     assert whole[1]["changes"] == [{"key": "nick", "old_value": "n1", "new_value": "n2"}]
 
     async def shown(query: str) -> list[str]:
-        found = await done(discord, "GET", f"{G}/audit-logs?{query}")
-        return [one["id"] for one in found["audit_log_entries"]]
+        log = await done(discord, "GET", f"{G}/audit-logs?{query}")
+        return [entry["id"] for entry in log["audit_log_entries"]]
 
     assert await shown(f"user_id={ANN}") == await shown("action_type=22") == ids[:1]
     assert await shown(f"before={ids[1]}&limit=1") == ids[2:3]
@@ -465,12 +471,12 @@ async def test_ban_deletes_messages_and_blocks_joining(discord: Discord, said: i
     async with discord.wire() as wire:
         await wire.identify()
         await done(discord, "PUT", f"{G}/bans/{CAT}", {"delete_message_seconds": 3600}, reason="spam")
-        gone = (await wire.hear_until(event))["d"]
-        assert len(gone.get("ids", ["one"])) == said
-    assert [one.content for one in world.messages[GENERAL].values()] == ["long ago", "hi"]
+        event_data = (await wire.hear_until(event))["d"]
+        assert len(event_data.get("ids", ["one"])) == said
+    assert [message.content for message in world.messages[GENERAL].values()] == ["long ago", "hi"]
     assert (await done(discord, "GET", f"{G}/bans/{CAT}"))["reason"] == "spam"
-    status, told = await discord.control("POST", "world", {"add_member": {"name": "cat"}})
-    assert (status, told["error"]) == (400, "cat is banned from Botctl Test Guild.")
+    status, response = await discord.control("POST", "world", {"add_member": {"name": "cat"}})
+    assert (status, response["error"]) == (400, "cat is banned from Botctl Test Guild.")
     await discord.act("world", unban={"user": "cat"})
     await discord.act("world", add_member={"name": "cat"})
 
@@ -480,15 +486,15 @@ async def test_bans_are_listed_by_id(discord: Discord) -> None:
     everybody |= {ANN: None, BOB: None}
 
     async def listed(query: str) -> list[str]:
-        return [one["user"]["id"] for one in await done(discord, "GET", f"{G}/bans?{query}")]
+        return [ban["user"]["id"] for ban in await done(discord, "GET", f"{G}/bans?{query}")]
 
     assert await listed("") == [ANN, BOB, DAN]
     assert await listed(f"after={ANN}&limit=1") == await listed(f"before={DAN}&limit=1") == [BOB]
 
 
 async def test_bulk_ban_skips_members_it_may_not_ban(discord: Discord) -> None:
-    made = await done(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
-    assert made == {"banned_users": [CAT], "failed_users": [ANN, "1", DAN]}
+    result = await done(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
+    assert result == {"banned_users": [CAT], "failed_users": [ANN, "1", DAN]}
     assert await refused(discord, "POST", G + "/bulk-ban", {"user_ids": [ANN]}) == (400, 500000)
 
 
@@ -500,7 +506,7 @@ async def test_prune_removes_inactive_members_without_roles(discord: Discord) ->
     await discord.act("send", text="still here", **{"as": "cat"})
     assert await done(discord, "GET", f"{G}/prune?days=7&include_roles={MODERATOR}") == {"pruned": 2}
     assert await done(discord, "POST", G + "/prune", {"days": 7}) == {"pruned": 1}
-    names = {discord.sandbox.world.users[one].name for one in guild_of(discord).members}
+    names = {discord.sandbox.world.users[user_id].name for user_id in guild_of(discord).members}
     assert names == {"ann", "bob", "cat", "new", "botctl-bot"}
 
 
@@ -512,7 +518,7 @@ async def test_invite_expires_by_the_clock_and_is_reused(discord: Discord) -> No
     assert len(await done(discord, "GET", path)) == 3
     await discord.act("clock", advance_s=61)
     assert await refused(discord, "GET", f"/invites/{first['code']}") == (404, 10006)
-    assert [one["code"] for one in await done(discord, "GET", G + "/invites")] == [CODE]
+    assert [invite["code"] for invite in await done(discord, "GET", G + "/invites")] == [CODE]
 
 
 async def test_leaving_bot_loses_its_managed_role(discord: Discord) -> None:
@@ -552,29 +558,31 @@ async def test_command_creates_have_a_daily_limit(discord: Discord) -> None:
 
 async def test_owner_sets_command_permissions_and_a_bot_cannot(discord: Discord) -> None:
     commands = f"/applications/{BOT}/guilds/{GUILD}/commands"
-    made = await done(discord, "POST", commands, {"name": "ops", "description": "d"})
-    path = f"{commands}/{made['id']}/permissions"
+    command = await done(discord, "POST", commands, {"name": "ops", "description": "d"})
+    path = f"{commands}/{command['id']}/permissions"
     assert await refused(discord, "PUT", path, {"permissions": []}) == (403, 20001)
-    said = {"command": "ops", "roles": {"everyone": False, "Moderator": True}, "channels": {"all": True}}
+    body = {"command": "ops", "roles": {"everyone": False, "Moderator": True}, "channels": {"all": True}}
     async with discord.wire() as wire:
         await wire.identify()
-        await discord.act("world", set_command_permissions=said)
-        told = (await wire.hear_until("APPLICATION_COMMAND_PERMISSIONS_UPDATE"))["d"]
-    assert told == await done(discord, "GET", path)
-    assert await done(discord, "GET", f"{commands}/permissions") == [told]
+        await discord.act("world", set_command_permissions=body)
+        event = (await wire.hear_until("APPLICATION_COMMAND_PERMISSIONS_UPDATE"))["d"]
+    assert event == await done(discord, "GET", path)
+    assert await done(discord, "GET", f"{commands}/permissions") == [event]
     status, answer = await discord.control("POST", "send", {"name": "ops", "as": "cat"})
     assert (status, answer["error"], answer["hint"]) == (
         400,
         "There is no command “ops”.",
         "/ops is disabled for cat.",
     )
-    seen = {one["name"]: one.get("hidden") for one in (await discord.look("state", **{"as": "cat"}))["commands"]}
+    seen = {
+        command["name"]: command.get("hidden") for command in (await discord.look("state", **{"as": "cat"}))["commands"]
+    }
     assert seen == {"ops": "/ops is disabled for cat."}
     await discord.act("world", set_command_permissions={"command": "ops"})
     assert await done(discord, "GET", f"{commands}/permissions") == []
     log = await done(discord, "GET", f"{G}/audit-logs?action_type=121")
-    gone, came = ({frozenset(change) for change in one["changes"]} for one in log["audit_log_entries"])
-    assert (gone, came) == ({frozenset({"key", "old_value"})}, {frozenset({"key", "new_value"})})
+    removed, came = ({frozenset(change) for change in entry["changes"]} for entry in log["audit_log_entries"])
+    assert (removed, came) == ({frozenset({"key", "old_value"})}, {frozenset({"key", "new_value"})})
 
 
 @pytest.mark.parametrize(
@@ -588,10 +596,10 @@ async def test_owner_sets_command_permissions_and_a_bot_cannot(discord: Discord)
     ],
 )
 async def test_invalid_world_change_is_explained(discord: Discord, change: dict[str, Any], hint: str) -> None:
-    status, said = await discord.control("POST", "world", change)
+    status, response = await discord.control("POST", "world", change)
     assert status == 400
-    assert said["error"]
-    assert hint in said["hint"]
+    assert response["error"]
+    assert hint in response["hint"]
 
 
 async def test_created_objects_survive_a_restart(discord: Discord) -> None:
@@ -608,12 +616,12 @@ async def test_created_objects_survive_a_restart(discord: Discord) -> None:
 
 
 async def test_disnake_bot_moderates(discord: Discord) -> None:
-    heard: asyncio.Queue[Any] = asyncio.Queue()
+    events: asyncio.Queue[Any] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
         @bot.event
         async def on_audit_log_entry_create(entry: disnake.AuditLogEntry) -> None:
-            heard.put_nowait((entry.action.name, entry.target and entry.target.id, entry.reason))
+            events.put_nowait((entry.action.name, entry.target and entry.target.id, entry.reason))
 
     intents = disnake.Intents(guilds=True, members=True, moderation=True)
     async with discord.bot(prepare, intents=intents) as bot:
@@ -622,19 +630,25 @@ async def test_disnake_bot_moderates(discord: Discord) -> None:
         assert bob
         assert cat
         await cat.add_roles(low, reason="new")
-        assert await heard.get() == ("member_role_update", cat.id, "new")
+        assert await events.get() == ("member_role_update", cat.id, "new")
         await cat.timeout(duration=60, reason="loud")
-        assert await heard.get() == ("member_update", cat.id, "loud")
+        assert await events.get() == ("member_update", cat.id, "loud")
         assert (cat.roles[1:], cat.current_timeout is not None) == ([low], True)
         role = await guild.create_role(name="made", colour=disnake.Colour(255), permissions=disnake.Permissions(1024))
-        assert await heard.get() == ("role_create", role.id, None)
+        assert await events.get() == ("role_create", role.id, None)
         await cat.kick(reason="too loud")
-        assert await heard.get() == ("kick", cat.id, "too loud")
+        assert await events.get() == ("kick", cat.id, "too loud")
         await guild.ban(bob, reason="spam", clean_history_duration=60)
-        assert await heard.get() == ("ban", bob.id, "spam")
-        assert [one.user.id for one in await guild.bans().flatten()] == [bob.id, int(DAN)]
+        assert await events.get() == ("ban", bob.id, "spam")
+        assert [ban.user.id for ban in await guild.bans().flatten()] == [bob.id, int(DAN)]
         log = await guild.audit_logs(limit=5).flatten()
-        assert [one.action.name for one in log] == ["ban", "kick", "role_create", "member_update", "member_role_update"]
+        assert [entry.action.name for entry in log] == [
+            "ban",
+            "kick",
+            "role_create",
+            "member_update",
+            "member_role_update",
+        ]
         assert (log[0].user, log[0].target.id, log[0].reason) == (guild.me, bob.id, "spam")
         await discord.act("world", edit_role={"role": "botctl-bot", "deny": ["BAN_MEMBERS"]})
         with pytest.raises(disnake.Forbidden) as lost:
@@ -643,10 +657,10 @@ async def test_disnake_bot_moderates(discord: Discord) -> None:
 
 
 async def test_disnake_bot_manages_rules_events_and_onboarding(discord: Discord) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    events: asyncio.Queue[str] = asyncio.Queue()
 
     async def told(one: Any) -> None:
-        heard.put_nowait(one.name)
+        events.put_nowait(one.name)
 
     def listening(bot: Bot) -> None:
         for event in ("automod_rule_create", "guild_scheduled_event_create"):
@@ -655,7 +669,7 @@ async def test_disnake_bot_manages_rules_events_and_onboarding(discord: Discord)
     intents = disnake.Intents(guilds=True, automod=True, guild_scheduled_events=True)
     async with discord.bot(listening, intents=intents) as bot:
         guild = bot.get_guild(int(GUILD))
-        assert [one.name for one in guild.scheduled_events] == ["Meet"]
+        assert [event.name for event in guild.scheduled_events] == ["Meet"]
         await guild.create_automod_rule(
             name="shouting",
             event_type=disnake.AutoModEventType.message_send,
@@ -663,9 +677,9 @@ async def test_disnake_bot_manages_rules_events_and_onboarding(discord: Discord)
             trigger_metadata=disnake.AutoModTriggerMetadata(keyword_filter=["AAA"]),
             actions=[disnake.AutoModBlockMessageAction(), disnake.AutoModTimeoutAction(60)],
         )
-        assert await heard.get() == "shouting"
+        assert await events.get() == "shouting"
         rules = await guild.fetch_automod_rules()
-        assert {one.name: len(one.actions) for one in rules} == {"spam": 0, "shouting": 2}
+        assert {rule.name: len(rule.actions) for rule in rules} == {"spam": 0, "shouting": 2}
         start = discord.sandbox.clock.now() + timedelta(hours=1)
         event = await guild.create_scheduled_event(
             name="Evening",
@@ -674,10 +688,10 @@ async def test_disnake_bot_manages_rules_events_and_onboarding(discord: Discord)
             scheduled_start_time=start,
             scheduled_end_time=start + timedelta(hours=1),
         )
-        assert await heard.get() == "Evening"
+        assert await events.get() == "Evening"
         assert (await event.start()).status is disnake.GuildScheduledEventStatus.active
         screen = await guild.edit_welcome_screen(
             channels=[disnake.WelcomeScreenChannel(id=int(GENERAL), description="here", emoji="👋")]
         )
-        assert [one.description for one in screen.channels] == ["here"]
+        assert [channel.description for channel in screen.channels] == ["here"]
         assert not (await guild.onboarding()).enabled

@@ -29,31 +29,31 @@ async def test_advance_moves_wall_and_monotonic_time(clock: SandboxClock) -> Non
 def test_timers_run_in_order_at_their_own_time(timers: list[tuple[int, bool]], moves: list[int]) -> None:
     async def run() -> None:
         clock = SandboxClock(ManualClock())
-        heard: list[tuple[float, int]] = []
+        calls: list[tuple[float, int]] = []
         for number, (delay_s, stays) in enumerate(timers):
-            made = clock.call_later(delay_s, lambda number=number: heard.append((clock.monotonic(), number)))
+            timer = clock.call_later(delay_s, lambda number=number: calls.append((clock.monotonic(), number)))
             if not stays:
-                made.cancel()
+                timer.cancel()
         for seconds in moves:
             clock.advance(seconds)
         passed_s = sum(moves)
         due = [(at_s, number) for number, (at_s, stays) in enumerate(timers) if stays and at_s <= passed_s and moves]
-        assert heard == sorted(due)
+        assert calls == sorted(due)
         assert clock.monotonic() == passed_s
 
     asyncio.run(run())
 
 
 async def test_timer_started_by_a_timer_runs_in_the_same_advance(clock: SandboxClock) -> None:
-    heard: list[float] = []
+    calls: list[float] = []
 
     def again() -> None:
-        heard.append(clock.monotonic())
+        calls.append(clock.monotonic())
         clock.call_later(10, again)
 
     clock.call_later(10, again)
     clock.advance(35)
-    assert heard == [10, 20, 30]
+    assert calls == [10, 20, 30]
 
 
 async def test_timer_may_advance_the_clock(clock: SandboxClock) -> None:

@@ -17,7 +17,7 @@ MESSAGES = bucket_of("POST", "/channels/{channel}/messages")
 REACTION = bucket_of("PUT", "/channels/{channel}/messages/{message}/reactions/{emoji}/@me")
 FREE = Rate(10**6, 1)
 
-steps = st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3).map(lambda one: round(one, 3))), max_size=60)
+steps = st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3).map(lambda value: round(value, 3))), max_size=60)
 
 
 def ask(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, who: str = "bot", **path: str) -> Any:
@@ -29,7 +29,7 @@ def ask(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, who
 
 
 @settings(deadline=None)
-@given(steps, st.integers(1, 4), st.floats(0.25, 5).map(lambda one: round(one, 2)))
+@given(steps, st.integers(1, 4), st.floats(0.25, 5).map(lambda value: round(value, 2)))
 def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]], count: int, per_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(count, per_s), requests=FREE))
     windows: dict[str, tuple[float, int]] = {}
@@ -207,9 +207,9 @@ def test_shards_with_one_key_identify_five_seconds_apart(most: int, shards: list
     for shard, pause_s in shards:
         now_s += pause_s
         key = shard % most
-        may = now_s - last.get(key, -5.0) >= 5.0
-        assert (limiter.admit_identify("bot", shard, now_s) is IdentifyDecision.ALLOWED) == may
-        if may:
+        expected = now_s - last.get(key, -5.0) >= 5.0
+        assert (limiter.admit_identify("bot", shard, now_s) is IdentifyDecision.ALLOWED) == expected
+        if expected:
             last[key] = now_s
 
 

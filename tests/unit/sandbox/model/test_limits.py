@@ -19,7 +19,7 @@ from tests.support import ROOT
 PAGE = ROOT / "docs" / "sandbox-limits.md"
 
 
-@given(st.integers(0, 10**9 - 1), st.floats(0.001, 10**8).map(lambda one: float(f"{one:g}")))
+@given(st.integers(0, 10**9 - 1), st.floats(0.001, 10**8).map(lambda value: float(f"{value:g}")))
 def test_rate_parses_its_own_text(count: int, per_s: float) -> None:
     rate = Rate(count, float(f"{per_s:.3f}"))
     if "e" not in str(rate):
@@ -40,8 +40,13 @@ def test_invalid_rate_is_refused(text: str) -> None:
 
 
 def test_limits_can_be_replaced() -> None:
-    said: dict[str, Any] = {"invalid_requests": "20", "create_message": "1/2s", "heartbeat_s": 3, "enforced": "false"}
-    limits = Limits().replace(said)
+    changes: dict[str, Any] = {
+        "invalid_requests": "20",
+        "create_message": "1/2s",
+        "heartbeat_s": 3,
+        "enforced": "false",
+    }
+    limits = Limits().replace(changes)
     assert (limits.invalid_requests, limits.create_message) == (Rate(20, 600), Rate(1, 2))
     assert (limits.heartbeat_s, limits.enforced, limits.typing) == (3.0, False, Rate(5, 5))
     assert Limits().replace(limits.as_text()) == limits
@@ -80,8 +85,8 @@ def test_wrong_limit_argument_prints_a_sentence(capsys: pytest.CaptureFixture[st
 
 
 def test_limits_are_botctl_settings() -> None:
-    said = {"requests": 5, "enforced": False, "heartbeat_s": 1.5, "typing": "1/2s"}
-    limits = Settings.model_validate({"sandbox": {"limits": said}}).sandbox.limits
+    values = {"requests": 5, "enforced": False, "heartbeat_s": 1.5, "typing": "1/2s"}
+    limits = Settings.model_validate({"sandbox": {"limits": values}}).sandbox.limits
     assert Limits().replace(limits).requests == Rate(5, 1)
     assert limits == {"requests": "5", "enforced": "false", "heartbeat_s": "1.5", "typing": "1/2s"}
     with pytest.raises(ConfigError, match=r"sandbox\.limits.*no limit “typo”"):
@@ -90,9 +95,9 @@ def test_limits_are_botctl_settings() -> None:
 
 def test_docs_explain_every_limit_with_its_value() -> None:
     rows = [line.split("|")[1:3] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    told = {name.strip(" `"): value.strip(" `") for name, value in rows}
-    shown = {name: _written(getattr(Limits(), name)) for name in NAMES}
-    assert told == shown
+    documented = {name.strip(" `"): value.strip(" `") for name, value in rows}
+    actual = {name: _written(getattr(Limits(), name)) for name in NAMES}
+    assert documented == actual
     assert len(NAMES) == len(dataclasses.fields(Limits))
 
 

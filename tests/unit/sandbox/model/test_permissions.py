@@ -138,6 +138,6 @@ def test_member_overwrite_wins_over_roles(everyone: int, role: int, deny: int, a
         CAT: Overwrite(CAT, 1, allow=allow | VIEW | SEND, deny=deny),
     }
     cat.roles = [MODERATOR]
-    may = permissions.compute(world, guild, cat, general)
-    assert may & (allow | VIEW | SEND) == allow | VIEW | SEND
-    assert not may & deny & ~(allow | VIEW | SEND)
+    granted = permissions.compute(world, guild, cat, general)
+    assert granted & (allow | VIEW | SEND) == allow | VIEW | SEND
+    assert not granted & deny & ~(allow | VIEW | SEND)

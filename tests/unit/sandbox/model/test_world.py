@@ -35,18 +35,18 @@ def test_id_contains_its_creation_time() -> None:
 
 def test_channel_keeps_only_the_newest_messages() -> None:
     world = default_world()
-    made = drafts.parse_body({"content": "x"}, [], world)
+    draft = drafts.parse_body({"content": "x"}, [], world)
     for _ in range(KEPT_MESSAGES + 3 * PRUNED_AT_ONCE):
-        newest = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
-    kept = world.messages[GENERAL]
-    assert KEPT_MESSAGES <= len(kept) < KEPT_MESSAGES + PRUNED_AT_ONCE
-    assert list(kept)[-1] == newest.id
+        newest = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+    messages = world.messages[GENERAL]
+    assert KEPT_MESSAGES <= len(messages) < KEPT_MESSAGES + PRUNED_AT_ONCE
+    assert list(messages)[-1] == newest.id
 
 
 def test_world_survives_saving_and_loading(tmp_path) -> None:
     world = default_world(ManualClock())
-    made = drafts.parse_body({"content": "hi", "embeds": [{"title": "t"}]}, [], world)
-    drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, only_for=BOB)
+    draft = drafts.parse_body({"content": "hi", "embeds": [{"title": "t"}]}, [], world)
+    drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, only_for=BOB)
     world.applications["900000000000000010"].commands[""] = {"1": {"id": "1", "name": "ping"}}
     path = tmp_path / "deep" / "state.json"
     world_file.save(world, path)
@@ -54,7 +54,7 @@ def test_world_survives_saving_and_loading(tmp_path) -> None:
     assert world_file.snapshot(again) == world_file.snapshot(world)
     assert again.channels[GENERAL] is again.guilds[GUILD].channels[GENERAL]
     assert int(again.new_id()) > world.last_id
-    assert [one.name for one in path.parent.iterdir()] == ["state.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
 
 
 def test_outage_ends_with_the_sandbox(tmp_path) -> None:

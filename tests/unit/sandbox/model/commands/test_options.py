@@ -20,8 +20,8 @@ def resolved() -> Resolved:
     return Resolved(world, find_actor(world, {}))
 
 
-def option(kind: int, **more: Any) -> dict[str, Any]:
-    return {"type": kind, "name": "x", "description": "X", **more}
+def option(kind: int, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "name": "x", "description": "X", **fields}
 
 
 @pytest.mark.parametrize(

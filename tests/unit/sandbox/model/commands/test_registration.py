@@ -22,8 +22,8 @@ def app() -> Application:
     return Application("1", "bot", "2")
 
 
-def slash(name: str = "roll", **more: Any) -> dict[str, Any]:
-    return {"name": name, "description": "D", **more}
+def slash(name: str = "roll", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "description": "D", **fields}
 
 
 def nested(kind: int, *options: dict[str, Any]) -> dict[str, Any]:
@@ -39,17 +39,17 @@ def refusal(world: World, app: Application, *bodies: dict[str, Any]) -> ApiError
 def test_bulk_overwrite_keeps_ids_of_known_names(world: World, app: Application) -> None:
     first = registration.overwrite(world, app, "", [slash("a"), slash("b"), {"name": "B", "type": 2}])
     second = registration.overwrite(world, app, "", [slash("b", description="new"), {"name": "B", "type": 2}])
-    assert [one["id"] for one in second] == [first[1]["id"], first[2]["id"]]
+    assert [command["id"] for command in second] == [first[1]["id"], first[2]["id"]]
     assert second[0]["version"] != first[1]["version"]
     assert second[1] == first[2]
-    assert [one["name"] for one in registration.list_commands(app, "")] == ["b", "B"]
+    assert [command["name"] for command in registration.list_commands(app, "")] == ["b", "B"]
 
 
 def test_guild_commands_are_separate_from_global_commands(world: World, app: Application) -> None:
     registration.create(world, app, "", slash())
-    (there,) = registration.overwrite(world, app, "7", [slash()])
-    assert there["guild_id"] == "7"
-    registration.delete(app, "7", there["id"])
+    (command,) = registration.overwrite(world, app, "7", [slash()])
+    assert command["guild_id"] == "7"
+    registration.delete(app, "7", command["id"])
     assert len(registration.list_commands(app, "")) == 1
 
 
@@ -65,8 +65,8 @@ def test_creating_an_existing_command_replaces_it(world: World, app: Application
 
 
 def test_patch_keeps_absent_fields(world: World, app: Application) -> None:
-    made, _ = registration.create(world, app, "", slash(options=[{"type": 3, "name": "x", "description": "X"}]))
-    changed = registration.change(world, app, "", made["id"], {"description": "other"})
+    command, _ = registration.create(world, app, "", slash(options=[{"type": 3, "name": "x", "description": "X"}]))
+    changed = registration.change(world, app, "", command["id"], {"description": "other"})
     assert (changed["name"], changed["description"], len(changed["options"])) == ("roll", "other", 1)
 
 

@@ -12,12 +12,12 @@ from botctl.sandbox.model.commands import registration, validation
 LONG = {"name": "x" * 32, "description": "d" * 100}
 
 
-def slash(**more: Any) -> dict[str, Any]:
-    return {"name": "x", "description": "d", **more}
+def slash(**fields: Any) -> dict[str, Any]:
+    return {"name": "x", "description": "d", **fields}
 
 
-def option(kind: int = 3, **more: Any) -> dict[str, Any]:
-    return {"type": kind, "name": "o", "description": "d", **more}
+def option(kind: int = 3, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "name": "o", "description": "d", **fields}
 
 
 def wrong(body: dict[str, Any]) -> set[str]:
@@ -29,8 +29,8 @@ def wrong(body: dict[str, Any]) -> set[str]:
 
 def _paths(tree: dict[str, Any], path: str = "") -> list[str]:
     here = [path] if "_errors" in tree else []
-    deeper = [(f"{path}.{key}".lstrip("."), one) for key, one in tree.items() if key != "_errors"]
-    return here + [found for where, one in deeper for found in _paths(one, where)]
+    deeper = [(f"{path}.{key}".lstrip("."), child) for key, child in tree.items() if key != "_errors"]
+    return here + [inner for child_path, child in deeper for inner in _paths(child, child_path)]
 
 
 @pytest.mark.parametrize("name", ["x", "über", "ping-2_a", "日本語", "ต้ม", "हिन्दी", "'"])

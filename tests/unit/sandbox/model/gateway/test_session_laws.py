@@ -317,7 +317,7 @@ def _frame(op: int, d: dict[str, Any]) -> str:
     return json.dumps({"op": op, "d": d})
 
 
-def run(examples: int, steps: int, **more: Any) -> None:
+def run(examples: int, steps: int, **fields: Any) -> None:
     """Run the state machine; raises AssertionError when a rule is broken."""
     chosen = settings(
         max_examples=examples,
@@ -326,7 +326,7 @@ def run(examples: int, steps: int, **more: Any) -> None:
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
         print_blob=False,
-        **more,
+        **fields,
     )
     run_state_machine_as_test(Gateway, settings=chosen)
 

@@ -25,13 +25,13 @@ def row(*inner: Any) -> dict[str, Any]:
 def codes(node: Any) -> list[str]:
     """All codes of a tree of errors."""
     if isinstance(node, list):
-        return [one["code"] for one in node]
-    return [code for one in node.values() for code in codes(one)]
+        return [error["code"] for error in node]
+    return [code for child in node.values() for code in codes(child)]
 
 
-def found(listed: list[Any], *, v2: bool) -> list[str]:
+def found(components: list[Any], *, v2: bool) -> list[str]:
     errors = FormErrors()
-    component_schema.parse_components({"components": listed}, errors, v2=v2)
+    component_schema.parse_components({"components": components}, errors, v2=v2)
     return codes(errors.tree)
 
 
@@ -96,8 +96,8 @@ def test_valid_components_pass() -> None:
 
 
 def posted(world: World, body: dict[str, Any]) -> Message:
-    made = drafts.parse_body(body, [], world)
-    return drafts.create(world, made, channel_id="1", guild_id="", author_id="900000000000000101", flags=made.flags)
+    draft = drafts.parse_body(body, [], world)
+    return drafts.create(world, draft, channel_id="1", guild_id="", author_id="900000000000000101", flags=draft.flags)
 
 
 @pytest.mark.parametrize("more", [{"content": "x"}, {"embeds": [{"title": "t"}]}])
@@ -115,8 +115,8 @@ def test_v2_components_exclude_content_and_stay_v2(more: dict[str, Any]) -> None
     plain = posted(world, more)
     with pytest.raises(ApiError):
         drafts.parse_body({"flags": V2, "components": [TEXT]}, [], world, old=plain)
-    gone = dict.fromkeys(more)
-    drafts.edit(world, plain, drafts.parse_body({"flags": V2, "components": [TEXT], **gone}, [], world, old=plain))
+    cleared = dict.fromkeys(more)
+    drafts.edit(world, plain, drafts.parse_body({"flags": V2, "components": [TEXT], **cleared}, [], world, old=plain))
     assert plain.flags & V2
 
 

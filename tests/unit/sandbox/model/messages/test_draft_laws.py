@@ -46,16 +46,16 @@ def odd_bodies(good: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("good", [V2, MESSAGE], ids=["version 2", "embeds"])
 def test_any_body_is_a_message_or_an_api_error(good: Any) -> None:
-    made = 0
+    created = 0
     for body in odd_bodies(good):
         before = json.dumps(body)
         with contextlib.suppress(ApiError):
             draft = drafts.parse_body(body, [], _WORLD)
-            given = {"channel_id": GENERAL, "guild_id": GUILD, "author_id": ANN}
-            message = drafts.create(_WORLD, draft, **given, flags=draft.flags & drafts.SETTABLE)
-            shown = payloads.message(message, _WORLD)
+            fields = {"channel_id": GENERAL, "guild_id": GUILD, "author_id": ANN}
+            message = drafts.create(_WORLD, draft, **fields, flags=draft.flags & drafts.SETTABLE)
+            payload = payloads.message(message, _WORLD)
             path = f"/channels/{GENERAL}/messages"
-            assert not openapi.find() or openapi.description().faults("POST", path, 200, shown) == [], body
-            made += 1
+            assert not openapi.find() or openapi.description().faults("POST", path, 200, payload) == [], body
+            created += 1
         assert json.dumps(body) == before
-    assert made > 100
+    assert created > 100

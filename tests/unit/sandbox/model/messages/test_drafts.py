@@ -23,8 +23,8 @@ def world() -> World:
 
 
 def post(world: World, body: dict[str, Any], uploads: list[Upload] = []) -> Message:  # noqa: B006
-    made = drafts.parse_body(body, uploads, world)
-    return drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+    draft = drafts.parse_body(body, uploads, world)
+    return drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
 
 
 @pytest.mark.parametrize(
@@ -59,31 +59,33 @@ def test_edit_keeps_removes_and_adds_attachments(world: World) -> None:
     assert (first["description"], second["size"]) == ("A", 2)
     keep = {"attachments": [{"id": second["id"]}, {"id": 0, "filename": "c.txt"}]}
     drafts.edit(world, message, drafts.parse_body(keep, files[:1], world, old=message))
-    assert [one["filename"] for one in message.attachments] == ["b.txt", "c.txt"]
+    assert [attachment["filename"] for attachment in message.attachments] == ["b.txt", "c.txt"]
     drafts.edit(world, message, drafts.parse_body({"content": "x"}, files[:1], world, old=message))
     assert len(message.attachments) == 3
 
 
 def test_mentions_are_resolved(world: World) -> None:
-    shown = payloads.message(post(world, {"content": f"<@{ANN}> <@!{ANN}> <@&{GUILD}> <@1> @everyone"}), world)
-    assert [one["id"] for one in shown["mentions"]] == [ANN]
-    assert shown["mention_roles"] == [GUILD]
-    assert shown["mention_everyone"]
+    payload = payloads.message(post(world, {"content": f"<@{ANN}> <@!{ANN}> <@&{GUILD}> <@1> @everyone"}), world)
+    assert [mention["id"] for mention in payload["mentions"]] == [ANN]
+    assert payload["mention_roles"] == [GUILD]
+    assert payload["mention_everyone"]
 
 
 def test_embed_shows_an_attachment(world: World) -> None:
     body = {"embeds": [{"image": {"url": "attachment://a.png"}}, {"image": {"url": "https://x/y.png"}}]}
-    shown = payloads.message(post(world, body, [Upload("0", "a.png", "image/png", b"")]), world)
-    assert shown["embeds"][0]["image"]["url"] == shown["attachments"][0]["url"]
-    assert shown["embeds"][1]["image"]["url"] == "https://x/y.png"
+    payload = payloads.message(post(world, body, [Upload("0", "a.png", "image/png", b"")]), world)
+    assert payload["embeds"][0]["image"]["url"] == payload["attachments"][0]["url"]
+    assert payload["embeds"][1]["image"]["url"] == "https://x/y.png"
 
 
 def test_listing_omits_ephemeral_messages_of_others(world: World) -> None:
     ids = [post(world, {"content": str(number)}).id for number in range(5)]
     world.messages[GENERAL][ids[2]].only_for = ANN
 
-    def shown(viewer: str, limit: int = 9, **more: str) -> list[str]:
-        return [one.content for one in drafts.list_messages(world, GENERAL, viewer=viewer, limit=limit, **more)]
+    def shown(viewer: str, limit: int = 9, **fields: str) -> list[str]:
+        return [
+            message.content for message in drafts.list_messages(world, GENERAL, viewer=viewer, limit=limit, **fields)
+        ]
 
     assert shown("") == ["4", "3", "1", "0"]
     assert shown(ANN, 3) == ["4", "3", "2"]
@@ -114,7 +116,7 @@ def test_nested_components_are_found() -> None:
 
 
 def test_components_get_unique_ids() -> None:
-    numbers = [one["id"] for one in components.walk(components.assign_ids(copy.deepcopy(BUTTONS)))]
+    numbers = [component["id"] for component in components.walk(components.assign_ids(copy.deepcopy(BUTTONS)))]
     assert sorted(numbers) == list(range(1, 7))
 
 

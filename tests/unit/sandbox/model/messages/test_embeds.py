@@ -35,17 +35,17 @@ def tree(*listed: Any) -> dict[str, Any]:
 def length(embed: Any) -> int:
     """The characters of an embed, counted without knowing what an embed is; its urls and colours are not texts."""
     if isinstance(embed, dict):
-        return sum(length(one) for one in embed.values())
-    return sum(length(one) for one in embed) if isinstance(embed, list) else len(embed)
+        return sum(length(value) for value in embed.values())
+    return sum(length(value) for value in embed) if isinstance(embed, list) else len(embed)
 
 
 @given(st.lists(_EMBED, min_size=1, max_size=10))
 def test_all_embeds_together_have_at_most_6000_characters(listed: list[dict[str, Any]]) -> None:
     errors = tree(*listed)
-    if sum(length(one) for one in listed) <= 6000:
+    if sum(length(embed) for embed in listed) <= 6000:
         assert errors == {}
     else:
-        assert [one["code"] for one in errors["_errors"]] == ["MAX_EMBED_SIZE_EXCEEDED"]
+        assert [error["code"] for error in errors["_errors"]] == ["MAX_EMBED_SIZE_EXCEEDED"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_errors_are_named_by_path(embed: dict[str, Any], where: str, code: str) 
     node = tree({"title": "fine"}, embed)["1"]
     for part in where.split("."):
         node = node[part]
-    assert [one["code"] for one in node["_errors"]] == [code]
+    assert [error["code"] for error in node["_errors"]] == [code]
 
 
 @pytest.mark.parametrize(

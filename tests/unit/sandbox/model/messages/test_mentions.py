@@ -20,8 +20,8 @@ CALL = f"<@{ANN}> <@!{BOB}> <@&{MODERATOR}> @everyone <@1> <@&2>"
 def said(
     world: World, author: str = ANN, default: mentions.AllowedMentions = mentions.ALL_MENTIONS, **body: Any
 ) -> Message:
-    made = drafts.parse_body({"content": CALL, **body}, [], world, default_mentions=default)
-    return drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=author)
+    draft = drafts.parse_body({"content": CALL, **body}, [], world, default_mentions=default)
+    return drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=author)
 
 
 def called(message: Message) -> tuple[list[str], list[str], bool]:
@@ -78,8 +78,8 @@ def test_reply_mentions_the_replied_user(allowed: Any, pinged: bool) -> None:
     world = default_world()
     first = said(world, CAT)
     body = {"content": "re"} if allowed is None else {"content": "re", "allowed_mentions": allowed}
-    made = drafts.parse_body(body, [], world)
-    answer = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, reply_to=first.id)
+    draft = drafts.parse_body(body, [], world)
+    answer = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, reply_to=first.id)
     assert (CAT in answer.mentions) == pinged
 
 
@@ -93,9 +93,9 @@ def test_edit_recomputes_mentions() -> None:
 def test_text_components_mention_users() -> None:
     text = {"flags": 1 << 15, "components": [{"type": 10, "content": f"<@{BOB}>"}]}
     world = default_world()
-    made = drafts.parse_body(text, [], world)
-    shown = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, flags=made.flags)
-    assert shown.mentions == [BOB]
+    draft = drafts.parse_body(text, [], world)
+    message = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, flags=draft.flags)
+    assert message.mentions == [BOB]
 
 
 @pytest.mark.parametrize("one", ["👍", "❤️", "👍🏽", "🇩🇪", "1️⃣", "👨‍👩‍👧‍👦", "☺", "™", "‼️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🪿"])
