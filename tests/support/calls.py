@@ -26,7 +26,7 @@ NAMES = {
     "bob": BOB,
     "cat": CAT,
     "role": "900000000000000202",
-    "nobody": "1",
+    "unknown": "1",
 }
 
 
@@ -84,7 +84,7 @@ IDENTITY = (
     Call("GET", "/gateway/bot"),
     Call("GET", "/soundboard-default-sounds"),
     Call("GET", "/users/{ann}"),
-    Call("GET", "/users/{nobody}", status=404),
+    Call("GET", "/users/{unknown}", status=404),
 )
 GUILDS = (
     Call("GET", "/guilds/{guild}"),

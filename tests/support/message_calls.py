@@ -33,12 +33,12 @@ _FILE_V2 = {"flags": 1 << 15, "components": [{"type": 13, "file": {"url": "attac
 CHANNELS = (
     Call("POST", _GUILD + "/channels", {"name": "work"}, status=201, save={"work": "id"}),
     Call("GET", "/channels/{work}"),
-    Call("GET", "/channels/{nobody}", status=404),
+    Call("GET", "/channels/{unknown}", status=404),
     Call("PATCH", "/channels/{work}", {"name": "Works", "topic": "T", "nsfw": True, "rate_limit_per_user": 5}),
     Call("PATCH", "/channels/{work}", {"name": "", "type": 2, "rate_limit_per_user": 99999}, status=400),
     Call("PATCH", "/channels/{work}", {"type": 5}),
     Call("PUT", "/channels/{work}/permissions/{ann}", {"type": 1, "allow": "1024", "deny": 2048}, status=204),
-    Call("PUT", "/channels/{work}/permissions/{nobody}", {"type": 1}, status=404),
+    Call("PUT", "/channels/{work}/permissions/{unknown}", {"type": 1}, status=404),
     Call("PUT", "/channels/{work}/permissions/{ann}", {}, status=400),
     Call("GET", "/channels/{work}"),
     Call("DELETE", "/channels/{work}/permissions/{ann}", status=204),
@@ -59,11 +59,11 @@ MESSAGES = (
     Call("PATCH", _MESSAGES + "/{v2}", {"content": "B"}, status=400),
     Call("POST", _MESSAGES, {**V2, "content": "no"}, status=400),
     Call("POST", _MESSAGES, {"message_reference": {"type": 1, "channel_id": "{channel}", "message_id": "{said}"}}),
-    Call("POST", _MESSAGES, {"content": "re", "message_reference": {"message_id": "{nobody}"}}, status=400),
+    Call("POST", _MESSAGES, {"content": "re", "message_reference": {"message_id": "{unknown}"}}, status=400),
     Call(
         "POST",
         _MESSAGES,
-        {"content": "re", "message_reference": {"message_id": "{nobody}", "fail_if_not_exists": False}},
+        {"content": "re", "message_reference": {"message_id": "{unknown}", "fail_if_not_exists": False}},
     ),
     Call("POST", _MESSAGES, {"content": "@everyone <@{bob}>", "allowed_mentions": {"parse": [], "users": ["{bob}"]}}),
     Call("POST", _MESSAGES, {"content": "x", "allowed_mentions": {"parse": ["all"]}}, status=400),
@@ -77,7 +77,7 @@ MESSAGES = (
     Call("POST", _MESSAGES + "/bulk-delete", {"messages": ["1", "{one}"]}, status=400),
     Call("POST", _MESSAGES + "/bulk-delete", {"messages": ["{one}", "{two}"]}, status=204),
     Call("PATCH", _MESSAGES + "/{said}", {"flags": 4}),
-    Call("POST", "/channels/{nobody}/messages", {"content": "x"}, status=404),
+    Call("POST", "/channels/{unknown}/messages", {"content": "x"}, status=404),
 )
 REACTIONS = (
     Call("PUT", f"{_REACTIONS}/{_THUMBS}/@me", status=204),
@@ -143,7 +143,7 @@ WEBHOOKS = (
     Call("GET", _CHANNEL + "/webhooks"),
     Call("GET", _GUILD + "/webhooks"),
     Call("GET", "/webhooks/{hook}"),
-    Call("GET", "/webhooks/{nobody}", status=404),
+    Call("GET", "/webhooks/{unknown}", status=404),
     Call("PATCH", "/webhooks/{hook}", {"name": "Hook"}),
     Call("GET", _HOOK),
     Call("GET", "/webhooks/{hook}/wrong", status=401),
@@ -163,7 +163,7 @@ WEBHOOKS = (
 )
 DIRECT = (
     Call("POST", "/users/@me/channels", {"recipient_id": "{ann}"}, save={"dm": "id"}),
-    Call("POST", "/users/@me/channels", {"recipient_id": "{nobody}"}, status=400),
+    Call("POST", "/users/@me/channels", {"recipient_id": "{unknown}"}, status=400),
     Call("POST", "/users/@me/channels", {}, status=400),
     Call("GET", "/channels/{dm}"),
     Call("POST", "/channels/{dm}/messages", {"content": "psst"}, save={"psst": "id"}),

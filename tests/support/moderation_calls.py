@@ -46,7 +46,7 @@ GUILD = (
         [{"id": "{text}", "position": 7, "parent_id": "{category}", "lock_permissions": True}],
         status=204,
     ),
-    Call("PATCH", _GUILD + "/channels", [{"id": "{nobody}", "position": 7}], status=404),
+    Call("PATCH", _GUILD + "/channels", [{"id": "{unknown}", "position": 7}], status=404),
     Call("GET", _GUILD + "/channels"),
 )
 ROLES = (
@@ -54,7 +54,7 @@ ROLES = (
     Call("POST", _GUILD + "/roles", {"name": "admin", "permissions": "8"}, status=403),
     Call("POST", _GUILD + "/roles", {"unicode_emoji": "x"}, status=403),
     Call("GET", _GUILD + "/roles/{made}"),
-    Call("GET", _GUILD + "/roles/{nobody}", status=404),
+    Call("GET", _GUILD + "/roles/{unknown}", status=404),
     Call("PATCH", _GUILD + "/roles/{made}", {"name": "kept", "hoist": True, "colors": {"primary_color": 1}}),
     Call("PATCH", _GUILD + "/roles/{made}", {"color": -1}, status=400),
     Call("PATCH", _GUILD + "/roles", [{"id": "{made}", "position": 0}]),
@@ -80,14 +80,14 @@ MEMBERS = (
 )
 BANS = (
     Call("PUT", _GUILD + "/bans/{cat}", {"delete_message_seconds": 60}, status=204),
-    Call("PUT", _GUILD + "/bans/{nobody}", status=404),
+    Call("PUT", _GUILD + "/bans/{unknown}", status=404),
     Call("PUT", _GUILD + "/bans/{ann}", status=403),
     Call("GET", _GUILD + "/bans?limit=5"),
     Call("GET", _GUILD + "/bans/{cat}"),
     Call("DELETE", _GUILD + "/bans/{cat}", status=204),
     Call("GET", _GUILD + "/bans/{cat}", status=404),
     Call("DELETE", _GUILD + "/bans/{cat}", status=404),
-    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{cat}", "{ann}", "{nobody}"], "delete_message_seconds": 1}),
+    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{cat}", "{ann}", "{unknown}"], "delete_message_seconds": 1}),
     Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{ann}", "{app}"]}, status=400),
     Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{app}"]}),
 )
@@ -110,7 +110,7 @@ OWN_EMOJIS = (
     Call("PATCH", "/applications/{app}/emojis/{own}", {"name": "a b"}, status=400),
     Call("DELETE", "/applications/{app}/emojis/{own}", status=204),
     Call("GET", "/applications/{app}/emojis/{own}", status=404),
-    Call("GET", "/applications/{nobody}/emojis", status=403),
+    Call("GET", "/applications/{unknown}/emojis", status=403),
 )
 INVITES = (
     Call("POST", "/channels/{channel}/invites", {"max_age": 60, "max_uses": 3}, save={"code": "code"}),

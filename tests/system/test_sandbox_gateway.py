@@ -1,4 +1,4 @@
-"""The sandbox's gateway, met by a real disnake bot and by bare websockets: sessions, resuming, closing, compression."""
+"""The gateway with a disnake bot and with plain websockets: sessions, resuming, closing, compression."""
 
 from __future__ import annotations
 
@@ -139,12 +139,14 @@ async def test_identify_can_enable_payload_compression(discord: Discord) -> None
         assert (await wire.hear())["op"] == 11
 
 
-@pytest.mark.parametrize(("query", "words"), [("encoding=etf", "json, not etf"), ("compress=brotli", "no compression")])
-async def test_unsupported_encoding_is_explained(discord: Discord, query: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "message"), [("encoding=etf", "json, not etf"), ("compress=brotli", "no compression")]
+)
+async def test_unsupported_encoding_is_explained(discord: Discord, query: str, message: str) -> None:
     async with discord.wire(f"?v=10&{query}") as wire:
         await wire.hear()
         frame = await wire.socket.receive(timeout=5)
-        assert (wire.socket.close_code, words in str(frame.extra)) == (4002, True)
+        assert (wire.socket.close_code, message in str(frame.extra)) == (4002, True)
 
 
 async def test_resume_replays_and_sends_resumed(discord: Discord) -> None:
@@ -253,7 +255,7 @@ async def test_unsupported_opcodes_are_accepted(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
         await wire.hear_until("GUILD_CREATE")
-        await wire.say(3, presence)  # told to those who hear of presences
+        await wire.say(3, presence)  # dispatched to sessions with the intent
         await wire.say(4, {"guild_id": GUILD, "channel_id": None, "self_mute": False, "self_deaf": False})
         await wire.say(31, {"guild_ids": [GUILD]})
         await wire.say(43, {"guild_id": GUILD, "fields": []})
@@ -346,12 +348,12 @@ async def test_bot_lost_longer_than_the_deadline_is_unreachable() -> None:
         async def refused() -> bool:
             return (await discord.control("POST", "send", {"name": "ops"}))[0] == 409
 
-        assert not await refused()  # it may still come back, and is sent what it missed
+        assert not await refused()  # it may still resume
         await until(refused)
 
 
 async def _closed(wire: Wire) -> int | None:
-    """The code by which the server closes."""
+    """The server's close code."""
     try:
         while True:
             await wire.hear()
@@ -360,21 +362,21 @@ async def _closed(wire: Wire) -> int | None:
 
 
 async def test_all_members_need_the_intent_and_the_right_shard(discord: Discord) -> None:
-    """Discord answers nothing at all, as libraries that run into their time limits show."""
+    """Discord sends no response: client libraries run into their timeouts."""
     count = 2
     foreign = ((int(GUILD) >> 22) + 1) % count
-    async with discord.wire() as blind, discord.wire() as elsewhere:
-        await blind.identify(intents=1)
-        await blind.hear_until("GUILD_CREATE")
-        await blind.say(8, {"guild_id": GUILD, "query": "", "limit": 0, "nonce": "all"})
-        await blind.say(8, {"guild_id": GUILD, "query": "ann", "limit": 1, "nonce": "some"})
-        assert (await blind.hear())["d"]["nonce"] == "some"
+    async with discord.wire() as unprivileged, discord.wire() as elsewhere:
+        await unprivileged.identify(intents=1)
+        await unprivileged.hear_until("GUILD_CREATE")
+        await unprivileged.say(8, {"guild_id": GUILD, "query": "", "limit": 0, "nonce": "all"})
+        await unprivileged.say(8, {"guild_id": GUILD, "query": "ann", "limit": 1, "nonce": "some"})
+        assert (await unprivileged.hear())["d"]["nonce"] == "some"
         await elsewhere.identify(shard=[foreign, count])
         await elsewhere.say(8, {"guild_id": GUILD, "user_ids": [ANN]})
         discord.sandbox.world.guilds[GUILD].available = False
-        await blind.say(8, {"guild_id": GUILD, "user_ids": [ANN]})
-        await blind.say(1, None)
-        assert (await blind.hear())["op"] == 11
+        await unprivileged.say(8, {"guild_id": GUILD, "user_ids": [ANN]})
+        await unprivileged.say(1, None)
+        assert (await unprivileged.hear())["op"] == 11
         await elsewhere.say(1, None)
         assert (await elsewhere.hear())["op"] == 11
 
@@ -400,7 +402,7 @@ async def test_without_content_intent_other_messages_are_empty(discord: Discord)
 
 
 async def test_hidden_channel_is_dispatched_without_details(discord: Discord) -> None:
-    """By the gateway; REST leaves it out. Mandatory for all bots since 16 November 2026."""
+    """In the gateway; REST omits it. Mandatory for all bots since 16 November 2026."""
     guild = discord.sandbox.world.guilds[GUILD]
     everyone, own = guild.roles[GUILD], guild.roles[guild.members[BOT].roles[0]]
     guild.channels[GENERAL].topic = "secret"

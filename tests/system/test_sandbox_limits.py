@@ -1,4 +1,4 @@
-"""The sandbox's limits, met over real sockets by bare requests and by a disnake bot that takes them for Discord's."""
+"""The sandbox's limits over real sockets: plain requests, and a disnake bot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MESSAGES = f"/channels/{GENERAL}/messages"
 
 @asynccontextmanager
 async def strict(**limits: Any) -> AsyncIterator[Discord]:
-    """Discord's own limits, but for those that are named; IDENTIFYs may follow each other."""
+    """Discord's limits with changes, and without a pause between IDENTIFYs."""
     async with local_discord(limits=Limits(concurrency_s=0.0).replace(limits)) as discord:
         yield discord
 
@@ -28,7 +28,7 @@ async def strict(**limits: Any) -> AsyncIterator[Discord]:
 async def call(
     discord: Discord, method: str = "GET", path: str = "/users/@me", **arguments: Any
 ) -> tuple[int, Any, Any]:
-    """Status, headers and body of a request, with the bot's token unless ``headers`` say otherwise."""
+    """Status, headers and body of a request, with the bot's token unless ``headers`` has another."""
     arguments.setdefault("headers", {"Authorization": f"Bot {TOKEN}"})
     async with discord.http.request(method, f"{discord.url}/api/v10{path}", **arguments) as answer:
         html = answer.headers["Content-Type"].startswith("text/html") if answer.status != 204 else False
@@ -146,7 +146,7 @@ async def test_advanced_clock_ends_the_wait_for_a_response() -> None:
         path = f"/interactions/{event['id']}/{event['token']}/callback"
         assert (await call(discord, "POST", path, json={"type": 5}))[2]["code"] == 10062
         await wire.say(1, None)
-        assert (await wire.hear())["op"] == 11  # it is alive by its own clock
+        assert (await wire.hear())["op"] == 11  # its own clock has not moved
 
 
 async def test_advanced_clock_does_not_delay_the_heartbeat_timeout() -> None:

@@ -1,4 +1,4 @@
-"""Looking after a guild over REST: what needs which permission and rank, what comes of it, and who hears of it."""
+"""Guild administration over REST: permissions, role hierarchy, events and the audit log."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ MEETING = {"name": "Meet", **HERE, "scheduled_start_time": "2999-01-01T00:00:00Z
 MEETING |= {"scheduled_end_time": "2999-01-01T01:00:00Z"}
 
 
-def furnished(url: str = "") -> World:
-    """The default world, in which the bot's role has all permissions but one and stands between Low and High."""
+def ranked_world(url: str = "") -> World:
+    """The default world; the bot's role has all permissions but one and ranks between Low and High."""
     world = default_world(url=url)
     guild = world.guilds[GUILD]
     guild.roles[BOT_ROLE].position, guild.roles[BOT_ROLE].permissions = 10, NOT_ADMIN
@@ -75,7 +75,7 @@ def furnished(url: str = "") -> World:
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Discord]:
-    async with local_discord(furnished) as running:
+    async with local_discord(ranked_world) as running:
         yield running
 
 
@@ -83,13 +83,13 @@ def guild_of(discord: Discord) -> Guild:
     return discord.sandbox.world.guilds[GUILD]
 
 
-async def refused(discord: Discord, method: str, path: str, body: Any = None) -> tuple[int, int]:
-    """The status and code of a refusal; (status, 0) where there is none."""
+async def error_of(discord: Discord, method: str, path: str, body: Any = None) -> tuple[int, int]:
+    """The status and error code; (status, 0) without an error."""
     status, response = await discord.rest(method, path, **({} if body is None else {"json": body}))
     return status, response.get("code", 0) if isinstance(response, dict) and status >= 400 else 0
 
 
-async def done(discord: Discord, method: str, path: str, body: Any = None, reason: str | None = None) -> Any:
+async def request(discord: Discord, method: str, path: str, body: Any = None, reason: str | None = None) -> Any:
     headers = {"Authorization": "Bot sandbox-token"} | ({"X-Audit-Log-Reason": reason} if reason else {})
     arguments = {} if body is None else {"json": body}
     async with discord.http.request(method, f"{discord.url}/api/v10{path}", headers=headers, **arguments) as answer:
@@ -102,8 +102,8 @@ async def done(discord: Discord, method: str, path: str, body: Any = None, reaso
 
 
 @dataclass(frozen=True)
-class Need:
-    """A request and the permissions without each of which it is refused; with ``any_of`` without all of which."""
+class PermissionCase:
+    """A request and its required permissions; with ``any_of`` one of them is enough."""
 
     method: str
     path: str
@@ -111,61 +111,61 @@ class Need:
     body: Any = None
     any_of: bool = False
 
-    def lacking(self) -> list[int]:
+    def masks_without(self) -> list[int]:
         masks = [bits(name) for name in self.names.split()]
         return [sum(masks)] if self.any_of else masks
 
 
 SECOND = f"{G}/members/{CAT}"
 NEEDS = (
-    Need("PATCH", G, "MANAGE_GUILD", {"name": "New"}),
-    Need("POST", G + "/channels", "MANAGE_CHANNELS", {"name": "x"}),
-    Need("PATCH", G + "/channels", "MANAGE_CHANNELS", [{"id": GENERAL, "position": 5}]),
-    Need("POST", G + "/roles", "MANAGE_ROLES", {}),
-    Need("PATCH", G + "/roles", "MANAGE_ROLES", [{"id": LOW, "position": 2}]),
-    Need("PATCH", f"{G}/roles/{LOW}", "MANAGE_ROLES", {"name": "Lower"}),
-    Need("PUT", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
-    Need("DELETE", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
-    Need("DELETE", f"{G}/roles/{LOW}", "MANAGE_ROLES"),
-    Need("PATCH", SECOND, "MANAGE_NICKNAMES", {"nick": "k"}),
-    Need("PATCH", SECOND, "MANAGE_ROLES", {"roles": []}),
-    Need("PATCH", SECOND, "MODERATE_MEMBERS", {"communication_disabled_until": SOON}),
-    Need("PATCH", SECOND, "MUTE_MEMBERS", {"mute": None}),
-    Need("PATCH", SECOND, "DEAFEN_MEMBERS", {"deaf": None}),
-    Need("PATCH", SECOND, "MOVE_MEMBERS", {"channel_id": None}),
-    Need("PATCH", G + "/members/@me", "CHANGE_NICKNAME", {"nick": "Me"}),
-    Need("GET", G + "/prune", "KICK_MEMBERS MANAGE_GUILD"),
-    Need("POST", G + "/prune", "KICK_MEMBERS MANAGE_GUILD", {"days": 30}),
-    Need("GET", G + "/bans", "BAN_MEMBERS"),
-    Need("GET", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
-    Need("DELETE", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
-    Need("PUT", f"{G}/bans/{DAN}", "BAN_MEMBERS", {}),
-    Need("DELETE", f"{G}/members/{BOB}", "KICK_MEMBERS"),
-    Need("POST", G + "/bulk-ban", "BAN_MEMBERS MANAGE_GUILD", {"user_ids": [BOB]}),
-    Need("POST", G + "/emojis", "CREATE_GUILD_EXPRESSIONS", {"name": "hello", "image": PNG}),
-    Need("PATCH", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS", {"name": "waves"}),
-    Need("DELETE", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS"),
-    Need("POST", f"/channels/{GENERAL}/invites", "CREATE_INSTANT_INVITE", {}),
-    Need("GET", f"/channels/{GENERAL}/invites", "MANAGE_CHANNELS"),
-    Need("GET", G + "/invites", "MANAGE_GUILD VIEW_AUDIT_LOG", any_of=True),
-    Need("DELETE", f"/invites/{CODE}", "MANAGE_CHANNELS MANAGE_GUILD", any_of=True),
-    Need("GET", G + "/audit-logs", "VIEW_AUDIT_LOG"),
-    Need("GET", G + "/auto-moderation/rules", "MANAGE_GUILD"),
-    Need("GET", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
-    Need("POST", G + "/auto-moderation/rules", "MANAGE_GUILD MODERATE_MEMBERS", WORDS),
-    Need("PATCH", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD", {"enabled": True}),
-    Need("DELETE", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
-    Need("POST", G + "/scheduled-events", "CREATE_EVENTS", MEETING),
-    Need("PATCH", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS", {"name": "Later"}),
-    Need("DELETE", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS"),
-    Need("PATCH", G + "/welcome-screen", "MANAGE_GUILD", {"enabled": False}),
-    Need("GET", G + "/welcome-screen", "MANAGE_GUILD"),  # as long as it is not enabled
-    Need("PUT", G + "/onboarding", "MANAGE_GUILD MANAGE_ROLES", {"mode": 0}),
-    Need("GET", G + "/widget", "MANAGE_GUILD"),
-    Need("PATCH", G + "/widget", "MANAGE_GUILD", {"enabled": True}),
-    Need("GET", G + "/vanity-url", "MANAGE_GUILD"),
-    Need("GET", G + "/integrations", "MANAGE_GUILD"),
-    Need("PUT", G + "/incident-actions", "MANAGE_GUILD", {"dms_disabled_until": SOON}),
+    PermissionCase("PATCH", G, "MANAGE_GUILD", {"name": "New"}),
+    PermissionCase("POST", G + "/channels", "MANAGE_CHANNELS", {"name": "x"}),
+    PermissionCase("PATCH", G + "/channels", "MANAGE_CHANNELS", [{"id": GENERAL, "position": 5}]),
+    PermissionCase("POST", G + "/roles", "MANAGE_ROLES", {}),
+    PermissionCase("PATCH", G + "/roles", "MANAGE_ROLES", [{"id": LOW, "position": 2}]),
+    PermissionCase("PATCH", f"{G}/roles/{LOW}", "MANAGE_ROLES", {"name": "Lower"}),
+    PermissionCase("PUT", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
+    PermissionCase("DELETE", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
+    PermissionCase("DELETE", f"{G}/roles/{LOW}", "MANAGE_ROLES"),
+    PermissionCase("PATCH", SECOND, "MANAGE_NICKNAMES", {"nick": "k"}),
+    PermissionCase("PATCH", SECOND, "MANAGE_ROLES", {"roles": []}),
+    PermissionCase("PATCH", SECOND, "MODERATE_MEMBERS", {"communication_disabled_until": SOON}),
+    PermissionCase("PATCH", SECOND, "MUTE_MEMBERS", {"mute": None}),
+    PermissionCase("PATCH", SECOND, "DEAFEN_MEMBERS", {"deaf": None}),
+    PermissionCase("PATCH", SECOND, "MOVE_MEMBERS", {"channel_id": None}),
+    PermissionCase("PATCH", G + "/members/@me", "CHANGE_NICKNAME", {"nick": "Me"}),
+    PermissionCase("GET", G + "/prune", "KICK_MEMBERS MANAGE_GUILD"),
+    PermissionCase("POST", G + "/prune", "KICK_MEMBERS MANAGE_GUILD", {"days": 30}),
+    PermissionCase("GET", G + "/bans", "BAN_MEMBERS"),
+    PermissionCase("GET", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
+    PermissionCase("DELETE", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
+    PermissionCase("PUT", f"{G}/bans/{DAN}", "BAN_MEMBERS", {}),
+    PermissionCase("DELETE", f"{G}/members/{BOB}", "KICK_MEMBERS"),
+    PermissionCase("POST", G + "/bulk-ban", "BAN_MEMBERS MANAGE_GUILD", {"user_ids": [BOB]}),
+    PermissionCase("POST", G + "/emojis", "CREATE_GUILD_EXPRESSIONS", {"name": "hello", "image": PNG}),
+    PermissionCase("PATCH", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS", {"name": "waves"}),
+    PermissionCase("DELETE", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS"),
+    PermissionCase("POST", f"/channels/{GENERAL}/invites", "CREATE_INSTANT_INVITE", {}),
+    PermissionCase("GET", f"/channels/{GENERAL}/invites", "MANAGE_CHANNELS"),
+    PermissionCase("GET", G + "/invites", "MANAGE_GUILD VIEW_AUDIT_LOG", any_of=True),
+    PermissionCase("DELETE", f"/invites/{CODE}", "MANAGE_CHANNELS MANAGE_GUILD", any_of=True),
+    PermissionCase("GET", G + "/audit-logs", "VIEW_AUDIT_LOG"),
+    PermissionCase("GET", G + "/auto-moderation/rules", "MANAGE_GUILD"),
+    PermissionCase("GET", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
+    PermissionCase("POST", G + "/auto-moderation/rules", "MANAGE_GUILD MODERATE_MEMBERS", WORDS),
+    PermissionCase("PATCH", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD", {"enabled": True}),
+    PermissionCase("DELETE", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
+    PermissionCase("POST", G + "/scheduled-events", "CREATE_EVENTS", MEETING),
+    PermissionCase("PATCH", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS", {"name": "Later"}),
+    PermissionCase("DELETE", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS"),
+    PermissionCase("PATCH", G + "/welcome-screen", "MANAGE_GUILD", {"enabled": False}),
+    PermissionCase("GET", G + "/welcome-screen", "MANAGE_GUILD"),  # while it is disabled
+    PermissionCase("PUT", G + "/onboarding", "MANAGE_GUILD MANAGE_ROLES", {"mode": 0}),
+    PermissionCase("GET", G + "/widget", "MANAGE_GUILD"),
+    PermissionCase("PATCH", G + "/widget", "MANAGE_GUILD", {"enabled": True}),
+    PermissionCase("GET", G + "/vanity-url", "MANAGE_GUILD"),
+    PermissionCase("GET", G + "/integrations", "MANAGE_GUILD"),
+    PermissionCase("PUT", G + "/incident-actions", "MANAGE_GUILD", {"dms_disabled_until": SOON}),
 )
 FREE = {
     ("GET", "/guilds/{guild}"),
@@ -194,7 +194,7 @@ FREE = {
     ("GET", "/users/@me/guilds"),
     ("DELETE", "/users/@me/guilds/{guild}"),
 }
-"""What every bot in the guild may do."""
+"""Allowed for every bot in the guild."""
 
 _MODULES = ("audit_log", "bans", "emojis", "guild_channels", "guilds", "invites", "members", "roles")
 _MODULES += ("auto_moderation", "scheduled_events", "newcomers", "answers")
@@ -214,34 +214,34 @@ def test_every_route_declares_its_permissions() -> None:
 async def test_request_needs_its_permission(discord: Discord) -> None:
     role, everyone = guild_of(discord).roles[BOT_ROLE], guild_of(discord).roles[GUILD]
     for need in NEEDS:
-        for lacking in need.lacking():
+        for lacking in need.masks_without():
             role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permission_bits.EVERYONE & ~lacking
-            assert await refused(discord, need.method, need.path, need.body) == MISSING, need
+            assert await error_of(discord, need.method, need.path, need.body) == MISSING, need
         role.permissions = NOT_ADMIN
-        await done(discord, need.method, need.path, need.body)
+        await request(discord, need.method, need.path, need.body)
 
 
 @pytest.mark.parametrize("path", [G, G + "/roles", G + "/bans", f"{G}/members/{CAT}", G + "/audit-logs"])
 async def test_guild_without_the_bot_is_unknown(discord: Discord, path: str) -> None:
     del guild_of(discord).members[BOT]
-    assert await refused(discord, "GET", path) == (404, 10004)
+    assert await error_of(discord, "GET", path) == (404, 10004)
 
 
 async def test_hidden_channel_is_50001(discord: Discord) -> None:
     await discord.act("world", set_overwrite={"channel": "general", "role": "everyone", "deny": ["VIEW_CHANNEL"]})
-    assert await refused(discord, "POST", f"/channels/{GENERAL}/invites", {}) == (403, 50001)
+    assert await error_of(discord, "POST", f"/channels/{GENERAL}/invites", {}) == (403, 50001)
 
 
 async def test_listing_members_needs_the_privileged_intent(discord: Discord) -> None:
-    thread = await done(discord, "POST", f"/channels/{GENERAL}/threads", {"name": "t"})
+    thread = await request(discord, "POST", f"/channels/{GENERAL}/threads", {"name": "t"})
     members = f"/channels/{thread['id']}/thread-members"
-    await done(discord, "GET", members)
+    await request(discord, "GET", members)
     discord.sandbox.world.applications[BOT].flags = 0
-    assert await refused(discord, "GET", G + "/members") == (403, 50001)
-    assert await refused(discord, "GET", members) == (403, 50001)
+    assert await error_of(discord, "GET", G + "/members") == (403, 50001)
+    assert await error_of(discord, "GET", members) == (403, 50001)
 
 
-# Rank
+# Role hierarchy
 
 RANKED = (
     ("DELETE", "/members/{user}", None),
@@ -258,13 +258,13 @@ async def test_owner_and_higher_members_cannot_be_moderated(
 ) -> None:
     guild_of(discord).members[CAT].roles = [role] if role else []
     target = CAT if role else ANN
-    assert await refused(discord, method, G + path.format(user=target), body) == MISSING
+    assert await error_of(discord, method, G + path.format(user=target), body) == MISSING
 
 
 @pytest.mark.parametrize(("method", "path", "body"), RANKED)
 async def test_lower_member_can_be_moderated(discord: Discord, method: str, path: str, body: Any) -> None:
     guild_of(discord).members[CAT].roles = [LOW]
-    await done(discord, method, G + path.format(user=CAT), body)
+    await request(discord, method, G + path.format(user=CAT), body)
 
 
 @pytest.mark.parametrize(
@@ -294,22 +294,22 @@ async def test_lower_member_can_be_moderated(discord: Discord, method: str, path
 async def test_role_hierarchy_limits_a_bot(
     discord: Discord, method: str, path: str, body: Any, answer: tuple[int, int]
 ) -> None:
-    assert await refused(discord, method, G + path, body) == answer
+    assert await error_of(discord, method, G + path, body) == answer
 
 
 async def test_existing_permission_may_stay_even_if_the_bot_lacks_it(discord: Discord) -> None:
     guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
-    await done(
+    await request(
         discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": str(permission_bits.ADMINISTRATOR | permission_bits.SEND)}
     )
-    assert await refused(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": "0"}) == MISSING
+    assert await error_of(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": "0"}) == MISSING
 
 
 async def test_administrators_cannot_be_timed_out(discord: Discord) -> None:
     guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
     guild_of(discord).members[CAT].roles = [LOW]
     until = {"communication_disabled_until": discord.sandbox.world.timestamp()}
-    assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until) == MISSING
+    assert await error_of(discord, "PATCH", f"{G}/members/{CAT}", until) == MISSING
 
 
 async def test_timeout_lasts_at_most_28_days_and_expires(discord: Discord) -> None:
@@ -317,8 +317,8 @@ async def test_timeout_lasts_at_most_28_days_and_expires(discord: Discord) -> No
         end = discord.sandbox.clock.now() + timedelta(days=days)
         return {"communication_disabled_until": end.isoformat()}
 
-    assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until(28.1)) == (400, 50035)
-    await done(discord, "PATCH", f"{G}/members/{CAT}", until(27.9))
+    assert await error_of(discord, "PATCH", f"{G}/members/{CAT}", until(28.1)) == (400, 50035)
+    await request(discord, "PATCH", f"{G}/members/{CAT}", until(27.9))
     member, world = guild_of(discord).members[CAT], discord.sandbox.world
     assert permissions.compute(world, guild_of(discord), member) & permission_bits.SEND == 0
     await discord.act("clock", advance_s=28 * 86_400)
@@ -330,12 +330,12 @@ async def test_new_channel_overwrites_need_the_bots_own_permissions(discord: Dis
     for name in ("BAN_MEMBERS", "MANAGE_ROLES"):
         overwrites = [{"id": GUILD, "type": 0, "deny": str(bits(name))}]
         body = {"name": "x", "permission_overwrites": overwrites}
-        assert await refused(discord, "POST", G + "/channels", body) == MISSING
+        assert await error_of(discord, "POST", G + "/channels", body) == MISSING
 
 
-# What comes of it
+# Events and audit log
 
-DID: tuple[tuple[str, str, Any, list[str], AuditAction | None], ...] = (
+CHANGES: tuple[tuple[str, str, Any, list[str], AuditAction | None], ...] = (
     ("PATCH", G, {"name": "New"}, ["GUILD_UPDATE"], AuditAction.GUILD_UPDATE),
     ("POST", G + "/channels", {"name": "x"}, ["CHANNEL_CREATE"], AuditAction.CHANNEL_CREATE),
     ("PATCH", G + "/channels", [{"id": STAFF, "position": 9}], ["CHANNEL_UPDATE"], AuditAction.CHANNEL_UPDATE),
@@ -407,17 +407,17 @@ async def test_change_is_dispatched_and_logged_with_its_reason(discord: Discord)
         await wire.identify()
         while (await wire.hear())["t"] != "GUILD_CREATE":
             pass
-        for method, path, body, events, action in DID:
-            await done(discord, method, path, body, reason="because%20of%20%C3%A4")
+        for method, path, body, events, action in CHANGES:
+            await request(discord, method, path, body, reason="because%20of%20%C3%A4")
             for event in events:
                 assert (await wire.hear())["t"] == event, (method, path)
             if action is not None:
                 entry = (await wire.hear())["d"]
                 assert (entry["action_type"], entry["user_id"], entry["guild_id"]) == (action, BOT, GUILD)
                 assert entry["reason"] == "because of ä"
-    log = await done(discord, "GET", G + "/audit-logs?limit=100")
+    log = await request(discord, "GET", G + "/audit-logs?limit=100")
     assert [audit_log_entry["action_type"] for audit_log_entry in log["audit_log_entries"]] == [
-        audit_log_entry[4] for audit_log_entry in DID[::-1] if audit_log_entry[4]
+        audit_log_entry[4] for audit_log_entry in CHANGES[::-1] if audit_log_entry[4]
     ]
     assert {user["id"] for user in log["users"]} >= {BOT, CAT, BOB}
 
@@ -429,7 +429,7 @@ async def test_change_without_effect_is_not_dispatched(discord: Discord) -> None
         ("DELETE", f"{G}/members/{CAT}/roles/{LOW}", None),
         ("PUT", f"{G}/bans/{DAN}", {}),
     ):
-        await done(discord, method, path, body)
+        await request(discord, method, path, body)
     assert guild_of(discord).audit_log == []
 
 
@@ -437,28 +437,28 @@ async def test_audit_log_event_needs_view_audit_log(discord: Discord) -> None:
     guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("VIEW_AUDIT_LOG")
     async with discord.wire() as wire:
         await wire.identify()
-        await done(discord, "PATCH", f"{G}/members/@me", {"nick": "a"})
-        await done(discord, "PATCH", G, {"name": "New"})
+        await request(discord, "PATCH", f"{G}/members/@me", {"nick": "a"})
+        await request(discord, "PATCH", G, {"name": "New"})
         assert (await wire.hear_until("GUILD_MEMBER_UPDATE"))["d"]["nick"] == "a"
         assert (await wire.hear())["t"] == "GUILD_UPDATE"
 
 
 async def test_audit_log_is_filtered_by_user_action_and_time(discord: Discord) -> None:
     for number in range(3):
-        await done(discord, "PATCH", f"{G}/members/@me", {"nick": f"n{number}"})
+        await request(discord, "PATCH", f"{G}/members/@me", {"nick": f"n{number}"})
     await discord.act("world", ban={"user": "cat", "reason": "spam"})
-    whole = (await done(discord, "GET", G + "/audit-logs"))["audit_log_entries"]
+    whole = (await request(discord, "GET", G + "/audit-logs"))["audit_log_entries"]
     ids = [entry["id"] for entry in whole]
     assert [entry["user_id"] for entry in whole] == [ANN, BOT, BOT, BOT]
     assert whole[1]["changes"] == [{"key": "nick", "old_value": "n1", "new_value": "n2"}]
 
-    async def shown(query: str) -> list[str]:
-        log = await done(discord, "GET", f"{G}/audit-logs?{query}")
+    async def entry_ids(query: str) -> list[str]:
+        log = await request(discord, "GET", f"{G}/audit-logs?{query}")
         return [entry["id"] for entry in log["audit_log_entries"]]
 
-    assert await shown(f"user_id={ANN}") == await shown("action_type=22") == ids[:1]
-    assert await shown(f"before={ids[1]}&limit=1") == ids[2:3]
-    assert await shown(f"after={ids[3]}&limit=2") == [ids[2], ids[1]]
+    assert await entry_ids(f"user_id={ANN}") == await entry_ids("action_type=22") == ids[:1]
+    assert await entry_ids(f"before={ids[1]}&limit=1") == ids[2:3]
+    assert await entry_ids(f"after={ids[3]}&limit=2") == [ids[2], ids[1]]
 
 
 @pytest.mark.parametrize(("said", "event"), [(1, "MESSAGE_DELETE"), (3, "MESSAGE_DELETE_BULK")])
@@ -470,11 +470,11 @@ async def test_ban_deletes_messages_and_blocks_joining(discord: Discord, said: i
     await discord.act("send", text="hi", **{"as": "bob"})
     async with discord.wire() as wire:
         await wire.identify()
-        await done(discord, "PUT", f"{G}/bans/{CAT}", {"delete_message_seconds": 3600}, reason="spam")
+        await request(discord, "PUT", f"{G}/bans/{CAT}", {"delete_message_seconds": 3600}, reason="spam")
         event_data = (await wire.hear_until(event))["d"]
         assert len(event_data.get("ids", ["one"])) == said
     assert [message.content for message in world.messages[GENERAL].values()] == ["long ago", "hi"]
-    assert (await done(discord, "GET", f"{G}/bans/{CAT}"))["reason"] == "spam"
+    assert (await request(discord, "GET", f"{G}/bans/{CAT}"))["reason"] == "spam"
     status, response = await discord.control("POST", "world", {"add_member": {"name": "cat"}})
     assert (status, response["error"]) == (400, "cat is banned from Botctl Test Guild.")
     await discord.act("world", unban={"user": "cat"})
@@ -485,49 +485,49 @@ async def test_bans_are_listed_by_id(discord: Discord) -> None:
     everybody = guild_of(discord).bans
     everybody |= {ANN: None, BOB: None}
 
-    async def listed(query: str) -> list[str]:
-        return [ban["user"]["id"] for ban in await done(discord, "GET", f"{G}/bans?{query}")]
+    async def banned_ids(query: str) -> list[str]:
+        return [ban["user"]["id"] for ban in await request(discord, "GET", f"{G}/bans?{query}")]
 
-    assert await listed("") == [ANN, BOB, DAN]
-    assert await listed(f"after={ANN}&limit=1") == await listed(f"before={DAN}&limit=1") == [BOB]
+    assert await banned_ids("") == [ANN, BOB, DAN]
+    assert await banned_ids(f"after={ANN}&limit=1") == await banned_ids(f"before={DAN}&limit=1") == [BOB]
 
 
 async def test_bulk_ban_skips_members_it_may_not_ban(discord: Discord) -> None:
-    result = await done(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
+    result = await request(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
     assert result == {"banned_users": [CAT], "failed_users": [ANN, "1", DAN]}
-    assert await refused(discord, "POST", G + "/bulk-ban", {"user_ids": [ANN]}) == (400, 500000)
+    assert await error_of(discord, "POST", G + "/bulk-ban", {"user_ids": [ANN]}) == (400, 500000)
 
 
 async def test_prune_removes_inactive_members_without_roles(discord: Discord) -> None:
     await discord.act("world", add_member={"name": "eve"})
     await discord.act("clock", advance_s=8 * 86_400)
     await discord.act("world", add_member={"name": "new"})
-    assert await done(discord, "GET", G + "/prune?days=7") == {"pruned": 2}
+    assert await request(discord, "GET", G + "/prune?days=7") == {"pruned": 2}
     await discord.act("send", text="still here", **{"as": "cat"})
-    assert await done(discord, "GET", f"{G}/prune?days=7&include_roles={MODERATOR}") == {"pruned": 2}
-    assert await done(discord, "POST", G + "/prune", {"days": 7}) == {"pruned": 1}
+    assert await request(discord, "GET", f"{G}/prune?days=7&include_roles={MODERATOR}") == {"pruned": 2}
+    assert await request(discord, "POST", G + "/prune", {"days": 7}) == {"pruned": 1}
     names = {discord.sandbox.world.users[user_id].name for user_id in guild_of(discord).members}
     assert names == {"ann", "bob", "cat", "new", "botctl-bot"}
 
 
 async def test_invite_expires_by_the_clock_and_is_reused(discord: Discord) -> None:
     path = f"/channels/{GENERAL}/invites"
-    first = await done(discord, "POST", path, {"max_age": 60})
-    assert (await done(discord, "POST", path, {"max_age": 60}))["code"] == first["code"]
-    assert (await done(discord, "POST", path, {"max_age": 60, "unique": True}))["code"] != first["code"]
-    assert len(await done(discord, "GET", path)) == 3
+    first = await request(discord, "POST", path, {"max_age": 60})
+    assert (await request(discord, "POST", path, {"max_age": 60}))["code"] == first["code"]
+    assert (await request(discord, "POST", path, {"max_age": 60, "unique": True}))["code"] != first["code"]
+    assert len(await request(discord, "GET", path)) == 3
     await discord.act("clock", advance_s=61)
-    assert await refused(discord, "GET", f"/invites/{first['code']}") == (404, 10006)
-    assert [invite["code"] for invite in await done(discord, "GET", G + "/invites")] == [CODE]
+    assert await error_of(discord, "GET", f"/invites/{first['code']}") == (404, 10006)
+    assert [invite["code"] for invite in await request(discord, "GET", G + "/invites")] == [CODE]
 
 
 async def test_leaving_bot_loses_its_managed_role(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
-        await done(discord, "DELETE", f"/users/@me/guilds/{GUILD}")
+        await request(discord, "DELETE", f"/users/@me/guilds/{GUILD}")
         assert (await wire.hear_until("GUILD_DELETE"))["d"] == {"id": GUILD}
     assert BOT_ROLE not in guild_of(discord).roles
-    assert await done(discord, "GET", "/users/@me/guilds") == []
+    assert await request(discord, "GET", "/users/@me/guilds") == []
 
 
 async def test_guild_has_maximum_numbers_of_objects(discord: Discord) -> None:
@@ -537,37 +537,37 @@ async def test_guild_has_maximum_numbers_of_objects(discord: Discord) -> None:
     for number in range(500 - len(guild.channels)):
         discord.sandbox.world.add_channel(Channel(str(number), GUILD, "c"))
     guild.emojis |= {str(number): Emoji(str(number), "ee", ANN) for number in range(49)}
-    assert await refused(discord, "POST", G + "/roles", {}) == (400, 30005)
-    assert await refused(discord, "POST", G + "/channels", {"name": "x"}) == (400, 30013)
-    assert await refused(discord, "POST", G + "/emojis", {"name": "hello", "image": PNG}) == (400, 30008)
+    assert await error_of(discord, "POST", G + "/roles", {}) == (400, 30005)
+    assert await error_of(discord, "POST", G + "/channels", {"name": "x"}) == (400, 30013)
+    assert await error_of(discord, "POST", G + "/emojis", {"name": "hello", "image": PNG}) == (400, 30008)
     gif = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
-    assert (await done(discord, "POST", G + "/emojis", {"name": "hello", "image": gif}))["animated"]
+    assert (await request(discord, "POST", G + "/emojis", {"name": "hello", "image": gif}))["animated"]
 
 
 async def test_command_creates_have_a_daily_limit(discord: Discord) -> None:
     discord.sandbox.limiter.limits = LENIENT.replace({"command_creates": "3/86400s"})
     path = f"/applications/{BOT}/commands"
     for name in "abc":
-        await done(discord, "PUT", path, [{"name": name, "description": "d"}])
-    assert await refused(discord, "POST", path, {"name": "d", "description": "d"}) == (400, 30034)
-    await done(discord, "POST", path, {"name": "c", "description": "that is there already"})
-    await done(discord, "POST", f"/applications/{BOT}/guilds/{GUILD}/commands", {"name": "d", "description": "d"})
+        await request(discord, "PUT", path, [{"name": name, "description": "d"}])
+    assert await error_of(discord, "POST", path, {"name": "d", "description": "d"}) == (400, 30034)
+    await request(discord, "POST", path, {"name": "c", "description": "that is there already"})
+    await request(discord, "POST", f"/applications/{BOT}/guilds/{GUILD}/commands", {"name": "d", "description": "d"})
     await discord.act("clock", advance_s=86_401)
-    await done(discord, "POST", path, {"name": "d", "description": "d"})
+    await request(discord, "POST", path, {"name": "d", "description": "d"})
 
 
 async def test_owner_sets_command_permissions_and_a_bot_cannot(discord: Discord) -> None:
     commands = f"/applications/{BOT}/guilds/{GUILD}/commands"
-    command = await done(discord, "POST", commands, {"name": "ops", "description": "d"})
+    command = await request(discord, "POST", commands, {"name": "ops", "description": "d"})
     path = f"{commands}/{command['id']}/permissions"
-    assert await refused(discord, "PUT", path, {"permissions": []}) == (403, 20001)
+    assert await error_of(discord, "PUT", path, {"permissions": []}) == (403, 20001)
     body = {"command": "ops", "roles": {"everyone": False, "Moderator": True}, "channels": {"all": True}}
     async with discord.wire() as wire:
         await wire.identify()
         await discord.act("world", set_command_permissions=body)
         event = (await wire.hear_until("APPLICATION_COMMAND_PERMISSIONS_UPDATE"))["d"]
-    assert event == await done(discord, "GET", path)
-    assert await done(discord, "GET", f"{commands}/permissions") == [event]
+    assert event == await request(discord, "GET", path)
+    assert await request(discord, "GET", f"{commands}/permissions") == [event]
     status, answer = await discord.control("POST", "send", {"name": "ops", "as": "cat"})
     assert (status, answer["error"], answer["hint"]) == (
         400,
@@ -579,8 +579,8 @@ async def test_owner_sets_command_permissions_and_a_bot_cannot(discord: Discord)
     }
     assert seen == {"ops": "/ops is disabled for cat."}
     await discord.act("world", set_command_permissions={"command": "ops"})
-    assert await done(discord, "GET", f"{commands}/permissions") == []
-    log = await done(discord, "GET", f"{G}/audit-logs?action_type=121")
+    assert await request(discord, "GET", f"{commands}/permissions") == []
+    log = await request(discord, "GET", f"{G}/audit-logs?action_type=121")
     removed, came = ({frozenset(change) for change in entry["changes"]} for entry in log["audit_log_entries"])
     assert (removed, came) == ({frozenset({"key", "old_value"})}, {frozenset({"key", "new_value"})})
 
@@ -603,16 +603,16 @@ async def test_invalid_world_change_is_explained(discord: Discord, change: dict[
 
 
 async def test_created_objects_survive_a_restart(discord: Discord) -> None:
-    await done(discord, "POST", f"/applications/{BOT}/emojis", {"name": "own", "image": PNG})
-    await done(discord, "POST", G + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]})
-    await done(discord, "PATCH", G, {"afk_timeout": 60})
+    await request(discord, "POST", f"/applications/{BOT}/emojis", {"name": "own", "image": PNG})
+    await request(discord, "POST", G + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]})
+    await request(discord, "PATCH", G, {"afk_timeout": 60})
     await discord.act("world", set_command_permissions={"members": {"cat": False}})
     world = discord.sandbox.world
     again = restore(snapshot(world))
     assert (again.guilds, again.applications, again.invites) == (world.guilds, world.applications, world.invites)
 
 
-# A real bot
+# A disnake bot
 
 
 async def test_disnake_bot_moderates(discord: Discord) -> None:
@@ -659,12 +659,12 @@ async def test_disnake_bot_moderates(discord: Discord) -> None:
 async def test_disnake_bot_manages_rules_events_and_onboarding(discord: Discord) -> None:
     events: asyncio.Queue[str] = asyncio.Queue()
 
-    async def told(one: Any) -> None:
-        events.put_nowait(one.name)
+    async def record(entry: Any) -> None:
+        events.put_nowait(entry.name)
 
     def listening(bot: Bot) -> None:
         for event in ("automod_rule_create", "guild_scheduled_event_create"):
-            bot.add_listener(told, f"on_{event}")
+            bot.add_listener(record, f"on_{event}")
 
     intents = disnake.Intents(guilds=True, automod=True, guild_scheduled_events=True)
     async with discord.bot(listening, intents=intents) as bot:

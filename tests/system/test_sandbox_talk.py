@@ -1,4 +1,4 @@
-"""A real disnake bot among people: threads, reactions, pins, webhooks, DMs, and interactions with their deadlines."""
+"""A disnake bot with users: threads, reactions, pins, webhooks, DMs, and interactions with deadlines."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def discord() -> AsyncIterator[Discord]:
         yield discord
 
 
-class Heard(list[tuple[str, Any]]):
-    """What the bot's listeners were called with, in short."""
+class RecordedEvents(list[tuple[str, Any]]):
+    """The calls of the bot's listeners."""
 
     def on(self, bot: Bot, *events: str) -> None:
         for event in events:
@@ -39,7 +39,7 @@ class Heard(list[tuple[str, Any]]):
 
 
 async def test_disnake_bot_uses_community_features(discord: Discord) -> None:
-    events = Heard()
+    events = RecordedEvents()
     async with discord.bot(intents=disnake.Intents.all()) as bot:
         events.on(bot, "thread_create", "thread_update", "thread_member_join", "thread_member_remove", "thread_delete")
         events.on(bot, "reaction_add", "reaction_remove", "guild_channel_pins_update", "webhooks_update", "typing")
@@ -47,9 +47,9 @@ async def test_disnake_bot_uses_community_features(discord: Discord) -> None:
         assert isinstance(channel, disnake.TextChannel)
         message = await channel.send("topic", embed=disnake.Embed(title="T"))
         await _react_and_pin(discord, bot, message)
-        await _talk_in_a_thread(discord, bot, message)
-        await _speak_as_a_webhook(channel)
-        await _write_to_cat(discord, bot)
+        await _use_a_thread(discord, bot, message)
+        await _use_a_webhook(channel)
+        await _send_a_dm(discord, bot)
         await channel.trigger_typing()
         wanted = "thread_create thread_update thread_member_join thread_member_remove thread_delete reaction_add"
         wanted += " reaction_remove guild_channel_pins_update webhooks_update typing"
@@ -72,10 +72,10 @@ async def _react_and_pin(discord: Discord, bot: Bot, message: disnake.Message) -
     assert unknown.value.code == 10014
 
 
-async def _talk_in_a_thread(discord: Discord, bot: Bot, message: disnake.Message) -> None:
+async def _use_a_thread(discord: Discord, bot: Bot, message: disnake.Message) -> None:
     thread_ = await message.create_thread(name="talk", auto_archive_duration=60)
     await until(lambda: bot.get_channel(thread_.id) is not None)
-    thread: Any = bot.get_channel(thread_.id)  # the one that the events change
+    thread: Any = bot.get_channel(thread_.id)  # the object that events update
     await thread.send("welcome")
     await discord.act("send", text="hello", channel="talk", **{"as": "cat"})
     await until(lambda: CAT in [str(member.id) for member in thread.members])
@@ -92,7 +92,7 @@ async def _talk_in_a_thread(discord: Discord, bot: Bot, message: disnake.Message
     await thread.delete()
 
 
-async def _speak_as_a_webhook(channel: disnake.TextChannel) -> None:
+async def _use_a_webhook(channel: disnake.TextChannel) -> None:
     webhook = await channel.create_webhook(name="Captain")
     sent = await webhook.send("ahoy", username="Hook", wait=True)
     assert (sent.author.name, sent.webhook_id) == ("Hook", webhook.id)
@@ -102,7 +102,7 @@ async def _speak_as_a_webhook(channel: disnake.TextChannel) -> None:
     await webhook.delete()
 
 
-async def _write_to_cat(discord: Discord, bot: Bot) -> None:
+async def _send_a_dm(discord: Discord, bot: Bot) -> None:
     cat = await bot.fetch_user(int(CAT))
     sent = await cat.send("psst")
     reply = asyncio.create_task(bot.wait_for("message", check=lambda one: one.guild is None and not one.author.bot))
@@ -146,15 +146,15 @@ async def test_commands_and_buttons_work_in_a_dm(discord: Discord) -> None:
         assert (status, response["hint"]) == (400, "/here is for guilds only.")
 
 
-class Asked:
-    """An interaction that the bot heard of, to be answered by hand."""
+class PendingInteraction:
+    """An interaction that the test responds to."""
 
     def __init__(self, discord: Discord, event: dict[str, Any]) -> None:
         self.discord = discord
         self.path = f"/interactions/{event['id']}/{event['token']}/callback"
         self.hook = f"/webhooks/{BOT}/{event['token']}"
 
-    async def answer(self, kind: int, **data: Any) -> tuple[int, Any]:
+    async def respond(self, kind: int, **data: Any) -> tuple[int, Any]:
         return await self.discord.rest("POST", self.path + "?with_response=1", json={"type": kind, "data": data})
 
     async def code(self, method: str, path: str, **body: Any) -> int:
@@ -179,14 +179,14 @@ FORM = {
 
 @pytest.fixture
 async def ask(discord: Discord) -> AsyncIterator[Any]:
-    """A function with which ann asks the bot something; what was said is `Asked`."""
+    """A function that uses a command as ann and returns the `PendingInteraction`."""
     async with discord.wire() as wire:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[COMMAND, CHOICE])
 
-        async def asking(verb: str = "send", **body: Any) -> Asked:
+        async def asking(verb: str = "send", **body: Any) -> PendingInteraction:
             await discord.act(verb, **({"name": "ask"} | body), timeout_s=0.001)
-            return Asked(discord, (await _next(wire))["d"])
+            return PendingInteraction(discord, (await _next(wire))["d"])
 
         yield asking
 
@@ -196,70 +196,72 @@ async def _next(wire: Wire) -> dict[str, Any]:
 
 
 async def test_each_callback_type_returns_its_result(ask: Any) -> None:
-    asked = await ask()
-    status, response = await asked.answer(4, content="x", flags=64, components=BUTTON)
+    pending = await ask()
+    status, response = await pending.respond(4, content="x", flags=64, components=BUTTON)
     assert (status, response["resource"]["type"], response["resource"]["message"]["content"]) == (200, 4, "x")
     assert response["interaction"]["response_message_ephemeral"]
     for kind, data in ((6, {}), (7, {"content": "y"})):
         clicked = await ask("click", component="Go")
-        status, response = await clicked.answer(kind, **data)
+        status, response = await clicked.respond(kind, **data)
         assert (status, response["interaction"]["type"]) == (200, 3)
-    status, response = await (await ask()).answer(5)
+    status, response = await (await ask()).respond(5)
     assert response["interaction"]["response_message_loading"]
-    status, response = await (await ask()).answer(9, **FORM)
+    status, response = await (await ask()).respond(9, **FORM)
     assert (status, response["interaction"]["type"]) == (200, 2)
     typed = await ask("complete", name="pick", focused="x", value="a")
-    status, response = await typed.answer(8, choices=[{"name": "A", "value": "a"}])
+    status, response = await typed.respond(8, choices=[{"name": "A", "value": "a"}])
     assert (status, response["interaction"]["type"]) == (200, 4)
 
 
 async def test_interaction_takes_one_callback_within_the_deadline(ask: Any, discord: Discord) -> None:
     first, late = await ask(), await ask()
     assert await first.code("POST", first.hook, content="too early") == 10015
-    assert (await first.answer(4, content="x"))[0] == 200
-    assert (await first.answer(4, content="x"))[1]["code"] == 40060
+    assert (await first.respond(4, content="x"))[0] == 200
+    assert (await first.respond(4, content="x"))[1]["code"] == 40060
     discord.sandbox.clock.advance(3.1)
-    assert (await late.answer(4, content="x"))[1]["code"] == 10062
-    unknown = Asked(discord, {"id": "1", "token": "no"})
-    assert (await unknown.answer(4, content="x"))[1]["code"] == 10062
+    assert (await late.respond(4, content="x"))[1]["code"] == 10062
+    unknown = PendingInteraction(discord, {"id": "1", "token": "no"})
+    assert (await unknown.respond(4, content="x"))[1]["code"] == 10062
     assert await unknown.code("POST", unknown.hook, content="x") == 10015
 
 
 async def test_interaction_token_expires_after_15_minutes(ask: Any, discord: Discord) -> None:
-    asked = await ask()
-    await asked.answer(5)
+    pending = await ask()
+    await pending.respond(5)
     discord.sandbox.clock.advance(895)
-    status, response = await discord.rest("PATCH", f"{asked.hook}/messages/@original", json={"content": "at last"})
+    status, response = await discord.rest("PATCH", f"{pending.hook}/messages/@original", json={"content": "at last"})
     assert (status, response["content"]) == (200, "at last")
-    assert (await discord.rest("DELETE", f"{asked.hook}/messages/@original"))[0] == 204
-    assert await asked.code("GET", f"{asked.hook}/messages/@original") == 10008
-    assert await asked.code("GET", f"{asked.hook}/messages/1") == 10008
+    assert (await discord.rest("DELETE", f"{pending.hook}/messages/@original"))[0] == 204
+    assert await pending.code("GET", f"{pending.hook}/messages/@original") == 10008
+    assert await pending.code("GET", f"{pending.hook}/messages/1") == 10008
     discord.sandbox.clock.advance(6)
-    assert await asked.code("POST", asked.hook, content="x") == 50027
+    assert await pending.code("POST", pending.hook, content="x") == 50027
 
 
 async def test_only_the_invoker_sees_an_ephemeral_response(ask: Any, discord: Discord) -> None:
-    asked = await ask()
-    _, response = await asked.answer(4, content="secret", flags=64)
+    pending = await ask()
+    _, response = await pending.respond(4, content="secret", flags=64)
     message = response["resource"]["message"]["id"]
-    assert await asked.code("GET", f"/channels/{GENERAL}/messages/{message}") == 10008
-    assert (await discord.rest("GET", f"{asked.hook}/messages/{message}"))[0] == 200
+    assert await pending.code("GET", f"/channels/{GENERAL}/messages/{message}") == 10008
+    assert (await discord.rest("GET", f"{pending.hook}/messages/{message}"))[0] == 200
     for name, count in (("ann", 1), ("bob", 0)):
         listing = await discord.look("messages", **{"as": name})
         assert len(listing["messages"]) == count
-    _, edited = await discord.rest("PATCH", f"{asked.hook}/messages/@original", json={"content": "x", "flags": 0})
+    _, edited = await discord.rest("PATCH", f"{pending.hook}/messages/@original", json={"content": "x", "flags": 0})
     assert edited["flags"] & 64
-    _, followup = await discord.rest("POST", asked.hook, json={"content": "loud"})
+    _, followup = await discord.rest("POST", pending.hook, json={"content": "loud"})
     assert not followup["flags"] & 64
 
 
 async def test_callback_errors_are_nested_under_data(ask: Any) -> None:
-    asked = await ask()
-    status, response = await asked.answer(4, content="x" * 2001)
+    pending = await ask()
+    status, response = await pending.respond(4, content="x" * 2001)
     assert (status, response["code"], list(response["errors"]), list(response["errors"]["data"])) == (
         400,
         50035,
         ["data"],
         ["content"],
     )
-    assert (await asked.answer(4, content=f"<@{ANN}> @everyone"))[1]["resource"]["message"]["mention_everyone"] is False
+    assert (await pending.respond(4, content=f"<@{ANN}> @everyone"))[1]["resource"]["message"][
+        "mention_everyone"
+    ] is False

@@ -1,4 +1,4 @@
-"""What people and owners do by the control port."""
+"""Changes of the world through the control API."""
 
 from __future__ import annotations
 

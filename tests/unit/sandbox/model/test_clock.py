@@ -1,4 +1,4 @@
-"""The sandbox's clock: it passes by itself, and further when it is moved."""
+"""The sandbox's clock: real time plus an offset."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_timers_run_in_order_at_their_own_time(timers: list[tuple[int, bool]], m
 async def test_timer_started_by_a_timer_runs_in_the_same_advance(clock: SandboxClock) -> None:
     calls: list[float] = []
 
-    def again() -> None:
+    def reschedule() -> None:
         calls.append(clock.monotonic())
-        clock.call_later(10, again)
+        clock.call_later(10, reschedule)
 
-    clock.call_later(10, again)
+    clock.call_later(10, reschedule)
     clock.advance(35)
     assert calls == [10, 20, 30]
 

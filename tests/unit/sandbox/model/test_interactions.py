@@ -1,4 +1,4 @@
-"""An interaction is answered once, in time, and its token lives a quarter of an hour."""
+"""Interactions: one callback in time, and a token for 15 minutes."""
 
 from __future__ import annotations
 
@@ -31,32 +31,34 @@ def store() -> InteractionStore:
     return InteractionStore(RateLimiter(Limits(kept=3)))
 
 
-def opened(store: InteractionStore, world: World, kind: int = interactions.COMMAND, **more: str) -> Interaction:
-    fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "roll"}
-    return store.open(world, kind, **{**fields, **more})
+def open_interaction(
+    store: InteractionStore, world: World, kind: int = interactions.COMMAND, **fields: str
+) -> Interaction:
+    defaults = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "roll"}
+    return store.open(world, kind, **{**defaults, **fields})
 
 
 def text(world: World, content: str, flags: int = 0) -> drafts.Draft:
     return drafts.parse_body({"content": content, "flags": flags}, [], world)
 
 
-def code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
+def status_and_code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
     return refused.value.status, refused.value.code
 
 
 def test_second_callback_is_refused(store: InteractionStore, world: World) -> None:
-    interaction = opened(store, world)
+    interaction = open_interaction(store, world)
     assert not interaction.is_final
     found = store.get_unanswered(interaction.id, interaction.token, 2.9)
     message = interactions.reply(world, found, text(world, "hi", EPHEMERAL))
     assert (interaction.is_final, message.only_for, message.type, message.flags) == (True, ANN, 20, EPHEMERAL)
     with pytest.raises(ApiError) as refused:
         store.get_unanswered(interaction.id, interaction.token, 2.9)
-    assert code(refused) == (400, 40060)
+    assert status_and_code(refused) == (400, 40060)
 
 
 def test_late_or_foreign_callback_is_unknown(store: InteractionStore, world: World) -> None:
-    interaction = opened(store, world)
+    interaction = open_interaction(store, world)
     for interaction_id, token, now_s in (
         (interaction.id, interaction.token, 3.1),
         ("1", interaction.token, 0.0),
@@ -64,31 +66,31 @@ def test_late_or_foreign_callback_is_unknown(store: InteractionStore, world: Wor
     ):
         with pytest.raises(ApiError) as refused:
             store.get_unanswered(interaction_id, token, now_s)
-        assert code(refused) == (404, 10062)
+        assert status_and_code(refused) == (404, 10062)
 
 
 def test_interaction_token_works_as_webhook_for_15_minutes_after_callback(
     store: InteractionStore, world: World
 ) -> None:
-    interaction = opened(store, world)
+    interaction = open_interaction(store, world)
     with pytest.raises(ApiError) as refused:
         store.get_answered(BOT, interaction.token, 0.0)
-    assert code(refused) == (404, 10015)
+    assert status_and_code(refused) == (404, 10015)
     interactions.defer(world, interaction, 0)
     assert store.get_answered(BOT, interaction.token, 900.0) is interaction
     with pytest.raises(ApiError) as refused:
         store.get_answered(BOT, interaction.token, 900.1)
-    assert code(refused) == (401, 50027)
+    assert status_and_code(refused) == (401, 50027)
 
 
 def test_only_the_newest_interactions_are_kept(store: InteractionStore, world: World) -> None:
-    first, *_ = (opened(store, world) for _ in range(4))
+    first, *_ = (open_interaction(store, world) for _ in range(4))
     with pytest.raises(ApiError):
         store.get_unanswered(first.id, first.token, 0.0)
 
 
 def test_first_edit_replaces_thinking(store: InteractionStore, world: World) -> None:
-    interaction = opened(store, world)
+    interaction = open_interaction(store, world)
     message = interactions.defer(world, interaction, EPHEMERAL)
     assert (interaction.state, interaction.is_final, message.flags) == (
         InteractionState.DEFERRED,
@@ -107,7 +109,7 @@ def test_first_edit_replaces_thinking(store: InteractionStore, world: World) -> 
 
 
 def test_first_follow_up_replaces_thinking(store: InteractionStore, world: World) -> None:
-    interaction = opened(store, world)
+    interaction = open_interaction(store, world)
     thinking = interactions.defer(world, interaction, 0)
     first, new = interactions.follow_up(world, interaction, text(world, "a"))
     second, newer = interactions.follow_up(world, interaction, text(world, "b"))
@@ -116,41 +118,41 @@ def test_first_follow_up_replaces_thinking(store: InteractionStore, world: World
 
 
 def test_deleting_thinking_ends_the_wait(store: InteractionStore, world: World) -> None:
-    interaction = opened(store, world)
+    interaction = open_interaction(store, world)
     interactions.delete(world, interaction, interactions.defer(world, interaction, 0))
     assert interaction.is_final
     with pytest.raises(ApiError) as refused:
         interactions.own_message(world, interaction, "@original")
-    assert code(refused) == (404, 10008)
+    assert status_and_code(refused) == (404, 10008)
 
 
 def test_update_callback_changes_the_components_message(store: InteractionStore, world: World) -> None:
-    source = interactions.reply(world, opened(store, world), text(world, "0"))
-    interaction = opened(store, world, interactions.COMPONENT, source_id=source.id)
+    source = interactions.reply(world, open_interaction(store, world), text(world, "0"))
+    interaction = open_interaction(store, world, interactions.COMPONENT, source_id=source.id)
     assert interactions.update(world, interaction, text(world, "1")) is source
     assert (source.content, interaction.state, interactions.original_message(world, interaction)) == (
         "1",
         InteractionState.UPDATED,
         source,
     )
-    two = opened(store, world, interactions.COMPONENT, source_id=source.id)
+    two = open_interaction(store, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(two)
     assert not two.is_final
     interactions.edit(world, two, interactions.original_message(world, two), text(world, "2"))
     assert two.is_final
-    three = opened(store, world, interactions.COMPONENT, source_id=source.id)
+    three = open_interaction(store, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(three)
     interactions.delete(world, three, interactions.original_message(world, three))
     assert three.is_final, "the person sees it go"
 
 
 def test_deferred_update_closes_a_modal_without_component(store: InteractionStore, world: World) -> None:
-    interaction = opened(store, world, interactions.MODAL_SUBMIT)
+    interaction = open_interaction(store, world, interactions.MODAL_SUBMIT)
     interactions.defer_update(interaction)
     assert interaction.is_final
     with pytest.raises(ApiError) as refused:
         interactions.original_message(world, interaction)
-    assert code(refused) == (404, 10008)
+    assert status_and_code(refused) == (404, 10008)
     assert interactions.follow_up(world, interaction, text(world, "later"))[1]
 
 
@@ -167,7 +169,7 @@ def test_deferred_update_closes_a_modal_without_component(store: InteractionStor
 def test_callback_type_must_fit_the_interaction(
     store: InteractionStore, world: World, kind: int, source: str | None, allowed: set[int]
 ) -> None:
-    interaction = opened(store, world, kind, source_id=source)
+    interaction = open_interaction(store, world, kind, source_id=source)
     for callback in (None, 0, *range(4, 10), 99):
         if callback in allowed:
             assert interactions.check_callback(interaction, {"type": callback}) == callback
@@ -177,7 +179,7 @@ def test_callback_type_must_fit_the_interaction(
 
 
 def test_choices_and_modals_are_stored(store: InteractionStore, world: World) -> None:
-    interaction = opened(store, world, interactions.AUTOCOMPLETE)
+    interaction = open_interaction(store, world, interactions.AUTOCOMPLETE)
     interactions.offer_choices(interaction, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
     assert (interaction.choices, interaction.is_final) == ([{"name": "A", "value": 1}], True)
     with pytest.raises(ApiError):
@@ -186,5 +188,5 @@ def test_choices_and_modals_are_stored(store: InteractionStore, world: World) ->
         with pytest.raises(ApiError):
             interactions.offer_choices(interaction, {"choices": [{"name": "A", **wrong}]})
     with pytest.raises(ApiError) as refused:
-        interactions.open_modal(opened(store, world), {"title": "T"})
+        interactions.open_modal(open_interaction(store, world), {"title": "T"})
     assert set(refused.value.errors["data"]) == {"custom_id", "components"}

@@ -1,4 +1,4 @@
-"""Holding bots to their limits, without a server: what is admitted, and what is said of it."""
+"""The rate limiter without a server: decisions and headers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FREE = Rate(10**6, 1)
 steps = st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3).map(lambda value: round(value, 3))), max_size=60)
 
 
-def ask(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, who: str = "bot", **path: str) -> Any:
-    """The headers, or the refusal."""
+def admit(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, client: str = "bot", **path: str) -> Any:
+    """The headers, or the RateLimited error."""
     try:
-        return limiter.admit(bucket, who, {"channel": "1", "message": "2", "emoji": "3", **path}, clock)
+        return limiter.admit(bucket, client, {"channel": "1", "message": "2", "emoji": "3", **path}, clock)
     except RateLimited as limited:
         return limited
 
@@ -39,7 +39,7 @@ def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]],
         begun_s, used = windows.get(channel, (-per_s, 0))
         if begun_s + per_s <= now_s:
             begun_s, used = now_s, 0
-        got = ask(limiter, clock, channel=channel)
+        got = admit(limiter, clock, channel=channel)
         headers = got.headers if isinstance(got, RateLimited) else got
         assert isinstance(got, RateLimited) == (used >= count)
         used = min(used + 1, count)
@@ -54,10 +54,10 @@ def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]],
 @given(st.integers(0, 5), st.floats(0.01, 900))
 def test_waiting_for_retry_after_is_enough(used_before: int, per_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(1, per_s)))
-    ask(limiter, clock)
+    admit(limiter, clock)
     for _ in range(used_before):
         clock.advance(per_s / 10)
-    limited = ask(limiter, clock)
+    limited = admit(limiter, clock)
     assert isinstance(limited, RateLimited)
     assert limited.retry_after_s <= int(limited.headers["Retry-After"]) < limited.retry_after_s + 1
     assert limited.body() == {
@@ -66,15 +66,15 @@ def test_waiting_for_retry_after_is_enough(used_before: int, per_s: float) -> No
         "global": False,
     }
     clock.advance(limited.retry_after_s)
-    assert not isinstance(ask(limiter, clock), RateLimited)
+    assert not isinstance(admit(limiter, clock), RateLimited)
 
 
 def test_bucket_depends_on_channel_and_bot_only() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(reactions=Rate(1, 9)))
-    assert isinstance(ask(limiter, clock, REACTION, message="1"), dict)
-    assert isinstance(ask(limiter, clock, REACTION, message="2"), RateLimited)
-    assert isinstance(ask(limiter, clock, REACTION, channel="9"), dict)
-    assert isinstance(ask(limiter, clock, REACTION, "another bot"), dict)
+    assert isinstance(admit(limiter, clock, REACTION, message="1"), dict)
+    assert isinstance(admit(limiter, clock, REACTION, message="2"), RateLimited)
+    assert isinstance(admit(limiter, clock, REACTION, channel="9"), dict)
+    assert isinstance(admit(limiter, clock, REACTION, "another bot"), dict)
 
 
 @pytest.mark.parametrize(
@@ -109,34 +109,34 @@ def test_routes_of_one_kind_share_a_bucket() -> None:
 
 
 def test_interaction_callback_has_no_rate_limit_headers() -> None:
-    """disnake sleeps within the call when a response of a webhook says that none remain."""
+    """disnake sleeps within the call when a webhook's response has no requests remaining."""
     clock, limiter = (
         ManualClock(),
         RateLimiter(Limits(requests=Rate(0, 1), other_routes=Rate(0, 1), webhooks=Rate(0, 1))),
     )
     bucket = bucket_of("POST", "/interactions/{interaction}/{token}/callback")
-    assert ask(limiter, clock, bucket) == {}
+    assert admit(limiter, clock, bucket) == {}
     assert limiter.windows == {}
 
 
 def test_bot_has_one_global_limit_for_all_routes() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(requests=Rate(2, 1)))
-    ask(limiter, clock)
-    ask(limiter, clock, REACTION)
-    limited = ask(limiter, clock, channel="7")
+    admit(limiter, clock)
+    admit(limiter, clock, REACTION)
+    limited = admit(limiter, clock, channel="7")
     assert isinstance(limited, RateLimited)
     assert limited.body()["global"] is True
     assert limited.headers == {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global", "Retry-After": "1"}
-    assert isinstance(ask(limiter, clock, who="another bot"), dict)
+    assert isinstance(admit(limiter, clock, client="another bot"), dict)
     follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
-    assert isinstance(ask(limiter, clock, follow_up), dict)
+    assert isinstance(admit(limiter, clock, follow_up), dict)
 
 
 def test_shared_bucket_has_scope_shared() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(emojis=Rate(1, 60)))
     emojis = bucket_of("POST", "/guilds/{channel}/emojis")
-    assert isinstance(ask(limiter, clock, emojis, "one"), dict)
-    limited = ask(limiter, clock, emojis, "another")
+    assert isinstance(admit(limiter, clock, emojis, "one"), dict)
+    limited = admit(limiter, clock, emojis, "another")
     assert limited.headers["X-RateLimit-Scope"] == "shared"
     assert limited.message == "The resource is being rate limited."
 
@@ -166,7 +166,7 @@ def test_too_many_invalid_requests_ban_the_address() -> None:
     assert limiter.ban_remaining_s("5.6.7.8", 3.0) == 0
     assert limiter.ban_remaining_s("1.2.3.4", 62.0) == 0
     limiter.count_invalid("1.2.3.4", 62.0)
-    assert limiter.banned_until == {}  # it begins again
+    assert limiter.banned_until == {}  # it was removed
 
 
 def test_invalid_requests_are_counted_in_a_window() -> None:
@@ -181,7 +181,7 @@ def test_unenforced_limits_send_no_headers() -> None:
         ManualClock(),
         RateLimiter(Limits(enforced=False, create_message=Rate(0, 1), invalid_requests=Rate(1, 1))),
     )
-    assert ask(limiter, clock) == {}
+    assert admit(limiter, clock) == {}
     limiter.count_invalid("1.2.3.4", 0.0)
     assert limiter.banned_until == {}
 
@@ -192,7 +192,7 @@ def test_daily_identify_budget_is_counted_and_reported() -> None:
         "total": 2, "remaining": 2, "reset_after": 0, "max_concurrency": 1,
     }  # fmt: skip
     assert limiter.admit_identify("bot", 0, 0.0) is IdentifyDecision.ALLOWED
-    assert limiter.admit_identify("bot", 0, 1.0) is IdentifyDecision.TOO_SOON  # it counts all the same
+    assert limiter.admit_identify("bot", 0, 1.0) is IdentifyDecision.TOO_SOON  # it still counts
     assert limiter.session_start_limit("bot", 1.5)["remaining"] == 0
     assert limiter.session_start_limit("bot", 1.5)["reset_after"] == 86_398_500
     assert limiter.admit_identify("bot", 0, 9.0) is IdentifyDecision.EXHAUSTED
@@ -218,5 +218,5 @@ def test_expired_windows_are_swept() -> None:
     follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
     for number in range(20_000):
         clock.advance(0.01)
-        ask(limiter, clock, follow_up, message=str(number))
+        admit(limiter, clock, follow_up, message=str(number))
     assert len(limiter.windows) < 3_000

@@ -1,4 +1,4 @@
-"""Limits as settings: one name each, written as text, and all of them explained."""
+"""Limits as settings: parsing, errors and documentation."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_overwrites_apply_from_everyone_to_roles_to_member(
     general.overwrites[GUILD] = Overwrite(GUILD, 0, deny=SEND)
     assert not permissions.compute(world, guild, cat, general) & SEND
     general.overwrites["5"] = Overwrite("5", 0, allow=SEND)
-    general.overwrites["6"] = Overwrite("6", 0, deny=SEND)  # among roles an allow wins, in whichever order
+    general.overwrites["6"] = Overwrite("6", 0, deny=SEND)  # among roles an allow wins in any order
     assert permissions.compute(world, guild, cat, general) & SEND
     general.overwrites[CAT] = Overwrite(CAT, 1, deny=SEND)
     assert not permissions.compute(world, guild, cat, general) & SEND

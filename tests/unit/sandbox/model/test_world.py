@@ -1,4 +1,4 @@
-"""The world's own rules, and its file."""
+"""The world's rules, and its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words become options, or a sentence for the person who typed them."""
+"""Words become options, or a sentence for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registering application commands: what is kept, what is refused and in which words."""
+"""Registration of application commands: the stored command, and the errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def nested(kind: int, *options: dict[str, Any]) -> dict[str, Any]:
     return {"type": kind, "name": f"n{kind}", "description": "d", "options": list(options)}
 
 
-def refusal(world: World, app: Application, *bodies: dict[str, Any]) -> ApiError:
+def error_of(world: World, app: Application, *bodies: dict[str, Any]) -> ApiError:
     with pytest.raises(ApiError) as refused:
         registration.overwrite(world, app, "", list(bodies))
     return refused.value
@@ -96,7 +96,7 @@ def test_unknown_command_is_10063(world: World, app: Application) -> None:
     ],
 )
 def test_errors_are_named_by_path(world: World, app: Application, body: dict[str, Any], path: str) -> None:
-    refused = refusal(world, app, slash("fine"), body)
+    refused = error_of(world, app, slash("fine"), body)
     assert (refused.status, refused.code, refused.message) == (400, 50035, "Invalid Form Body")
     node = refused.errors["1"]
     for part in path.split("."):
@@ -110,11 +110,11 @@ def test_required_options_come_first(world: World, app: Application) -> None:
         {"type": 3, "name": "a", "description": "d"},
         {"type": 3, "name": "b", "description": "d", "required": True},
     ]
-    assert "_errors" in refusal(world, app, slash(options=options)).errors["0"]["options"]["1"]
+    assert "_errors" in error_of(world, app, slash(options=options)).errors["0"]["options"]["1"]
 
 
 def test_names_are_unique_within_a_type(world: World, app: Application) -> None:
-    assert refusal(world, app, slash(), slash()).code == 50035
+    assert error_of(world, app, slash(), slash()).code == 50035
     registration.overwrite(world, app, "", [slash(), {"name": "roll", "type": 2}, {"name": "roll", "type": 3}])
 
 

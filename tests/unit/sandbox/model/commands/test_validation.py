@@ -1,4 +1,4 @@
-"""What Discord demands of a command beyond its shape."""
+"""Checks of names, translations, size and contexts of a command."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def option(kind: int = 3, **fields: Any) -> dict[str, Any]:
     return {"type": kind, "name": "o", "description": "d", **fields}
 
 
-def wrong(body: dict[str, Any]) -> set[str]:
-    """The paths of what is wrong with ``body``."""
+def error_paths(body: dict[str, Any]) -> set[str]:
+    """The paths of the errors in ``body``."""
     errors = FormErrors()
     registration.validate(body, errors)
     return set(_paths(errors.tree))
@@ -35,14 +35,14 @@ def _paths(tree: dict[str, Any], path: str = "") -> list[str]:
 
 @pytest.mark.parametrize("name", ["x", "über", "ping-2_a", "日本語", "ต้ม", "हिन्दी", "'"])
 def test_translated_names_are_validated(name: str) -> None:
-    assert wrong(slash(name=name, name_localizations={"de": name})) == set()
+    assert error_paths(slash(name=name, name_localizations={"de": name})) == set()
 
 
 @pytest.mark.parametrize("name", ["X", "Über", "a b", "a/b", "é!", "😀"])
 def test_invalid_names_are_refused(name: str) -> None:
-    assert wrong(slash(name=name)) == {"name"}
-    assert wrong(slash(name_localizations={"de": name})) == {"name_localizations.de"}
-    assert wrong({"name": name, "type": 2}) == set()
+    assert error_paths(slash(name=name)) == {"name"}
+    assert error_paths(slash(name_localizations={"de": name})) == {"name_localizations.de"}
+    assert error_paths({"name": name, "type": 2}) == set()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_invalid_names_are_refused(name: str) -> None:
     ],
 )
 def test_command_errors_have_their_path(body: dict[str, Any], path: str) -> None:
-    assert path in wrong(body)
+    assert path in error_paths(body)
 
 
 def test_full_command_is_accepted() -> None:
@@ -90,7 +90,7 @@ def test_full_command_is_accepted() -> None:
             option(7, name="c", channel_types=[0, 15]),
         ],
     )
-    assert wrong(full) == set()
+    assert error_paths(full) == set()
 
 
 def test_size_counts_the_longest_translation() -> None:
@@ -102,5 +102,5 @@ def test_size_counts_the_longest_translation() -> None:
 def test_command_has_at_most_8000_characters() -> None:
     choices = [{"name": f"{n:02}" + "n" * 98, "value": f"{n:02}" + "v" * 98} for n in range(25)]
     options = [{**option(choices=choices), "name": "a", "description": "d" * 100}]
-    assert wrong(slash(options=options)) == set()
-    assert wrong(slash(options=[*options, {**options[0], "name": "b"}])) == {""}
+    assert error_paths(slash(options=options)) == set()
+    assert error_paths(slash(options=[*options, {**options[0], "name": "b"}])) == {""}

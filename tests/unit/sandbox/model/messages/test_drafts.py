@@ -1,4 +1,4 @@
-"""What a message's body may say, and what a person can do with its components."""
+"""Message bodies, and the use of their components."""
 
 from __future__ import annotations
 
@@ -82,15 +82,15 @@ def test_listing_omits_ephemeral_messages_of_others(world: World) -> None:
     ids = [post(world, {"content": str(number)}).id for number in range(5)]
     world.messages[GENERAL][ids[2]].only_for = ANN
 
-    def shown(viewer: str, limit: int = 9, **fields: str) -> list[str]:
+    def contents(viewer: str, limit: int = 9, **fields: str) -> list[str]:
         return [
             message.content for message in drafts.list_messages(world, GENERAL, viewer=viewer, limit=limit, **fields)
         ]
 
-    assert shown("") == ["4", "3", "1", "0"]
-    assert shown(ANN, 3) == ["4", "3", "2"]
-    assert shown(ANN, 2, before=ids[3]) == ["2", "1"]
-    assert shown(ANN, 2, after=ids[0]) == ["2", "1"]
+    assert contents("") == ["4", "3", "1", "0"]
+    assert contents(ANN, 3) == ["4", "3", "2"]
+    assert contents(ANN, 2, before=ids[3]) == ["2", "1"]
+    assert contents(ANN, 2, after=ids[0]) == ["2", "1"]
 
 
 BUTTONS = [

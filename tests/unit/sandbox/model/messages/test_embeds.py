@@ -1,4 +1,4 @@
-"""Embeds: what Discord refuses, and the characters that all of them may have together."""
+"""Embeds: the errors, and the total number of characters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tree(*listed: Any) -> dict[str, Any]:
 
 
 def length(embed: Any) -> int:
-    """The characters of an embed, counted without knowing what an embed is; its urls and colours are not texts."""
+    """The characters of an embed, counted without the embed's schema; urls and colours do not count."""
     if isinstance(embed, dict):
         return sum(length(value) for value in embed.values())
     return sum(length(value) for value in embed) if isinstance(embed, list) else len(embed)

@@ -1,4 +1,4 @@
-"""Whom a message calls, and which emoji are some."""
+"""Mentions of messages, and recognition of emoji."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.discord import ANN, BOB, CAT, GENERAL, GUILD, MODERATOR
 CALL = f"<@{ANN}> <@!{BOB}> <@&{MODERATOR}> @everyone <@1> <@&2>"
 
 
-def said(
+def create_message(
     world: World, author: str = ANN, default: mentions.AllowedMentions = mentions.ALL_MENTIONS, **body: Any
 ) -> Message:
     draft = drafts.parse_body({"content": CALL, **body}, [], world, default_mentions=default)
     return drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=author)
 
 
-def called(message: Message) -> tuple[list[str], list[str], bool]:
+def mentions_of(message: Message) -> tuple[list[str], list[str], bool]:
     return message.mentions, message.mention_roles, message.mention_everyone
 
 
@@ -41,7 +41,7 @@ def called(message: Message) -> tuple[list[str], list[str], bool]:
 )
 def test_allowed_mentions_select_mentions(allowed: Any, expected: Any) -> None:
     body = {} if allowed is None else {"allowed_mentions": allowed}
-    assert called(said(default_world(), **body)) == expected
+    assert mentions_of(create_message(default_world(), **body)) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,27 +56,27 @@ def test_allowed_mentions_select_mentions(allowed: Any, expected: Any) -> None:
 )
 def test_allowed_mentions_are_checked(allowed: Any) -> None:
     with pytest.raises(ApiError) as refused:
-        said(default_world(), allowed_mentions=allowed)
+        create_message(default_world(), allowed_mentions=allowed)
     assert list(refused.value.errors) == ["allowed_mentions"]
 
 
 def test_role_mentions_need_permission_or_a_mentionable_role() -> None:
     world = default_world()
-    assert called(said(world, CAT)) == ([ANN, BOB], [], False)
+    assert mentions_of(create_message(world, CAT)) == ([ANN, BOB], [], False)
     world.guilds[GUILD].roles[MODERATOR].mentionable = True
-    assert called(said(world, CAT)) == ([ANN, BOB], [MODERATOR], False)
+    assert mentions_of(create_message(world, CAT)) == ([ANN, BOB], [MODERATOR], False)
     world.guilds[GUILD].roles[GUILD].permissions |= permission_bits.bits("MENTION_EVERYONE")
-    assert called(said(world, CAT)) == ([ANN, BOB], [MODERATOR], True)
+    assert mentions_of(create_message(world, CAT)) == ([ANN, BOB], [MODERATOR], True)
 
 
 def test_interaction_response_mentions_users_only_by_default() -> None:
-    assert called(said(default_world(), default=mentions.USER_MENTIONS)) == ([ANN, BOB], [], False)
+    assert mentions_of(create_message(default_world(), default=mentions.USER_MENTIONS)) == ([ANN, BOB], [], False)
 
 
 @pytest.mark.parametrize(("allowed", "pinged"), [(None, True), ({"parse": []}, False), ({"replied_user": True}, True)])
 def test_reply_mentions_the_replied_user(allowed: Any, pinged: bool) -> None:
     world = default_world()
-    first = said(world, CAT)
+    first = create_message(world, CAT)
     body = {"content": "re"} if allowed is None else {"content": "re", "allowed_mentions": allowed}
     draft = drafts.parse_body(body, [], world)
     answer = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, reply_to=first.id)
@@ -85,9 +85,9 @@ def test_reply_mentions_the_replied_user(allowed: Any, pinged: bool) -> None:
 
 def test_edit_recomputes_mentions() -> None:
     world = default_world()
-    message = said(world)
+    message = create_message(world)
     drafts.edit(world, message, drafts.parse_body({"content": f"<@{CAT}>"}, [], world, old=message))
-    assert called(message) == ([CAT], [], False)
+    assert mentions_of(message) == ([CAT], [], False)
 
 
 def test_text_components_mention_users() -> None:
@@ -98,14 +98,14 @@ def test_text_components_mention_users() -> None:
     assert message.mentions == [BOB]
 
 
-@pytest.mark.parametrize("one", ["👍", "❤️", "👍🏽", "🇩🇪", "1️⃣", "👨‍👩‍👧‍👦", "☺", "™", "‼️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🪿"])
-def test_emoji_is_recognized(one: str) -> None:
-    assert reactions.is_emoji(one)
+@pytest.mark.parametrize("text", ["👍", "❤️", "👍🏽", "🇩🇪", "1️⃣", "👨‍👩‍👧‍👦", "☺", "™", "‼️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🪿"])
+def test_emoji_is_recognized(text: str) -> None:
+    assert reactions.is_emoji(text)
 
 
-@pytest.mark.parametrize("one", ["", "a", "é", "12", "1", "+1", "<3", "👍a", "👍" * 21, "️", "‍"])
-def test_non_emoji_text_is_rejected(one: str) -> None:
-    assert not reactions.is_emoji(one)
+@pytest.mark.parametrize("text", ["", "a", "é", "12", "1", "+1", "<3", "👍a", "👍" * 21, "️", "‍"])
+def test_non_emoji_text_is_rejected(text: str) -> None:
+    assert not reactions.is_emoji(text)
 
 
 def test_custom_emoji_is_found_by_id() -> None:
