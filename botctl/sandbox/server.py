@@ -272,7 +272,9 @@ class Sandbox:
         bot = guild.members[session.application_id]
         listed_members = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
         self._hidden_channels[guild.id, bot.user_id] = {
-            one.id for one in guild.channels.values() if not permissions.can_see(self.world, guild, bot, one)
+            channel.id
+            for channel in guild.channels.values()
+            if not permissions.can_see(self.world, guild, bot, channel)
         }
         return {**payloads.guild_create(guild, bot, listed_members, self.world), "large": large}
 

@@ -137,9 +137,9 @@ def delete(sandbox: Sandbox, thread: Channel) -> None:
 def join(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
     """Does nothing for a member."""
     if user_id not in thread.thread_members:
-        was_there = thread.private and not _can_see(sandbox, user_id, thread)
+        was_hidden = thread.private and not _can_see(sandbox, user_id, thread)
         thread.thread_members[user_id] = sandbox.world.timestamp()
-        if was_there:
+        if was_hidden:
             sandbox.emit("THREAD_CREATE", payload(thread, viewer=user_id), thread.guild_id, application_id=user_id)
         member = sandbox.world.guilds[thread.guild_id].members.get(user_id)
         fields = {"member": payloads.member(member, sandbox.world)} if member else {}

@@ -155,7 +155,7 @@ def _find_command(sandbox: Sandbox, actor: ActingUser, kind: int, name: str) -> 
     names = ", ".join(
         sorted({command["name"] for app, command in known if not visibility.hidden_reason(world, app, command, actor)})
     )
-    hint = f"There is: {names}." if names else f"There is none {actor.location} for {actor.user.name}."
+    hint = f"Commands: {names}." if names else f"There are no commands {actor.location} for {actor.user.name}."
     raise UsageError(f"There is no command “{name}”.", hint=hint)
 
 
@@ -183,7 +183,7 @@ def _find_message(world: World, actor: ActingUser, message_id: str | None) -> Me
         for message in world.messages.get(actor.channel.id, {}).values()
         if message.only_for in (None, actor.user.id)
     ]
-    found = next((m for m in reversed(visible) if message_id in (None, "last", m.id)), None)
+    found = next((message for message in reversed(visible) if message_id in (None, "last", message.id)), None)
     if found is None:
         raise UsageError(f"There is no such message {actor.location}.")
     return found
@@ -200,8 +200,8 @@ def _find_clickable_message(world: World, actor: ActingUser, message_id: str | N
 
 def _owning_application(world: World, message: Message) -> str:
     """The application that receives the components: the author, or that of the webhook."""
-    hook = world.webhooks.get(message.webhook_id or "")
-    return (hook.application_id if hook else None) or message.author_id
+    webhook = world.webhooks.get(message.webhook_id or "")
+    return (webhook.application_id if webhook else None) or message.author_id
 
 
 # Values

@@ -78,4 +78,4 @@ def member_or_none(world: World, guild: Guild, wanted: str) -> Member | None:
 
 def _not_found(kind: str, wanted: str, existing: Iterable[str]) -> UsageError:
     names = list(existing)[:10]
-    return UsageError(f"There is no {kind} “{wanted}” in the sandbox.", hint=f"There is: {', '.join(names)}.")
+    return UsageError(f"There is no {kind} “{wanted}” in the sandbox.", hint=f"Use one of: {', '.join(names)}.")

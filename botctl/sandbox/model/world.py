@@ -64,9 +64,9 @@ class Thread:
     archived: bool = False
     locked: bool = False
     invitable: bool = True
-    auto_archive_minutes: int = 4320  # without messages
-    messages: int = 0  # without deleted ones
-    messages_ever: int = 0  # with deleted ones
+    auto_archive_minutes: int = 4320  # time without messages before it is archived
+    messages: int = 0  # that it contains now
+    messages_ever: int = 0  # deleted ones included
 
 
 @dataclass
@@ -213,12 +213,10 @@ class Application:
     name: str
     owner_id: str
     flags: int = PRIVILEGED_GRANTED
-    commands: dict[str, dict[str, dict[str, Any]]] = field(
-        default_factory=dict
-    )  # guild id, or "" for global, to command id to command
-    command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(
-        default_factory=dict
-    )  # guild id to target id to overwrites
+    # guild id, or "" for global commands, to command id to the command as JSON
+    commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    # guild id to command id (or the application's own) to overwrites: {id, type, permission}
+    command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
     emojis: dict[str, Emoji] = field(default_factory=dict)  # usable in every guild
     settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
 
