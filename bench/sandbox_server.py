@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 from botctl.sandbox.actions import user_interactions
-from botctl.sandbox.model.acting_user import acting_user
+from botctl.sandbox.model.acting_user import find_actor
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
@@ -44,7 +44,7 @@ def world(guilds: int, members: int, url: str) -> World:
 
 async def ping(sandbox: Sandbox, commands: int, outstanding: int) -> float:
     """Seconds for ``commands`` /ping, ``outstanding`` at a time."""
-    who, left = acting_user(sandbox.world, {}), iter(range(commands))
+    who, left = find_actor(sandbox.world, {}), iter(range(commands))
 
     async def person() -> None:
         for _ in left:
@@ -70,7 +70,7 @@ async def main() -> None:
         sandbox = Sandbox(
             made,
             Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"),
-            limits=LENIENT.but({"enforced": True, "max_concurrency": 16}),
+            limits=LENIENT.replace({"enforced": True, "max_concurrency": 16}),
         )
         async with serving(sandbox, listener):
             print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)

@@ -1,7 +1,7 @@
-"""A Discord on this machine, which bots of any library connect to.
+"""A local Discord for development and tests; bots of any library connect to it.
 
-Bots come in through REST and the gateway, people and tests through the control API. It runs as a process of its own
-(`python -m botctl.sandbox`) or within a test. From the bottom, its rooms are `model`, `storage` and the module
-`server`; then `actions` and `web`; then `rest`, `gateway` and `incidents`; then `control` and `process`. `console` is
-the person's side, `testing` the pytest plugin. Read `server` first.
+Bots use REST and the gateway; people and tests use the control API. It runs as its own process (`python -m
+botctl.sandbox`) or inside a test. The layers, from the bottom: `model`, `storage` and the module `server`; `actions`
+and `web`; `rest`, `gateway` and `incidents`; `control` and `process`. `console` is the user's command line, `testing`
+the pytest plugin. Read `server` first.
 """

@@ -1,8 +1,8 @@
-"""``python -m botctl.sandbox``: the local Discord as a process of its own, until SIGTERM or SIGINT.
+"""``python -m botctl.sandbox``: run the sandbox as its own process, until SIGTERM or SIGINT.
 
-Its ready line is one JSON object on stdout: ``{"url", "pid"}``. The bot's token and the control secret come by the
-environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``), never by an argument, which everyone on the machine
-can read; one that is not given is made up and told in the ready line (``token``, ``control_secret``).
+When it is ready it prints one JSON object to stdout: ``{"url", "pid"}``. The bot token and the control secret come from
+the environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``): every user of the machine can read arguments. A
+missing one is generated and printed too (``token``, ``control_secret``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     secret, token = os.environ.get(SECRET), os.environ.get(TOKEN)
 
-    def tell(sandbox: Sandbox) -> None:
+    def print_ready(sandbox: Sandbox) -> None:
         ready = {"url": sandbox.url, "pid": os.getpid()}
         ready |= {} if token else {"token": next(iter(sandbox.access.tokens))}
         ready |= {} if secret else {"control_secret": sandbox.access.control_secret}
@@ -34,24 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
-        limited = limits.Limits().but(limits.pairs(options.limit))
-        start(Plan(secret or new_secret(), options.port, options.state, limits=limited, token=token), tell)
+        limited = limits.Limits().replace(limits.parse_assignments(options.limit))
+        start(Plan(secret or new_secret(), options.port, options.state, limits=limited, token=token), print_ready)
     except BotctlError as error:
-        sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the last one is what the starter shows
+        sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the parent process shows the last line
         return int(error.exit_code)
     return int(ExitCode.OK)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m botctl.sandbox", description="A local Discord on loopback.")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--state", type=Path, default=None, metavar="FILE", help="keep the world here")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--state", type=Path, default=None, metavar="FILE", help="save the world in this file")
     parser.add_argument(
         "--limit",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="another limit than Discord's; again for more",
+        help="change a limit, like create_message=5/5s; repeatable",
     )
     return parser
 

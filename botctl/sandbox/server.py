@@ -1,6 +1,6 @@
-"""The local Discord as one object: the world, what is open in it, and the telling of what happens.
+"""The sandbox as one object: the world, the open sessions and interactions, and the dispatch of events.
 
-The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it holds none of them.
+The adapters (`gateway`, `rest`, `control`) hold a `Sandbox` and call it; it does not know them.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from botctl.sandbox.model.messages.drafts import Draft
 from botctl.sandbox.model.oauth import Grants
 from botctl.sandbox.model.tokens import new_bot_token
 from botctl.sandbox.model.world import Channel, Guild, Member, Message, World
-from botctl.sandbox.storage.attachments import Files
+from botctl.sandbox.storage.attachments import AttachmentStore
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Access:
-    """The secrets of a sandbox: bot tokens to application ids, and the control API's own. Never stored."""
+    """The secrets of a sandbox: bot token to application id, and the control API's secret. Never stored."""
 
     tokens: dict[str, str] = field(repr=False)
     control_secret: str = field(repr=False)
 
 
 class Sandbox:
-    """One local Discord. ``on_change`` is called after each change of what must outlive a restart."""
+    """One local Discord. ``on_change`` is called after each change that a restart must keep."""
 
     def __init__(
         self,
         world: World,
         access: Access,
         *,
-        files: Files | None = None,
+        files: AttachmentStore | None = None,
         limits: Limits | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -52,16 +52,16 @@ class Sandbox:
         self.world = world
         self.url = world.url
         self.access = access
-        self.files = files or Files(None)
+        self.files = files or AttachmentStore(None)
         self.limiter = RateLimiter(limits or Limits())
-        self.book = InteractionStore(self.limiter)
+        self.interactions = InteractionStore(self.limiter)
         self.sessions = Sessions(self, self.limiter)
-        self.trouble = self.sessions.trouble
+        self.faults = self.sessions.faults
         self.changed = on_change
         self.grants = Grants()
-        self._blind: dict[tuple[str, str], set[str]] = {}  # the channels of a guild that a bot was told it does not see
-        self.modals: dict[str, Interaction] = {}  # the newest open modal of each person, by user id
-        self.thread_timers: dict[str, Timer] = {}  # of the threads that are awake, by id: when to look at each next
+        self._hidden_channels: dict[tuple[str, str], set[str]] = {}  # channel ids by (guild id, bot id)
+        self.modals: dict[str, Interaction] = {}  # the newest open modal, by user id
+        self.thread_timers: dict[str, Timer] = {}  # of active threads, by id
 
     @property
     def limits(self) -> Limits:
@@ -71,16 +71,16 @@ class Sandbox:
     def limits(self, limits: Limits) -> None:
         self.limiter.limits = limits
 
-    # What the gateway asks (session.Host)
+    # session.Backend
 
-    def application(self, token: str) -> tuple[str, int] | None:
+    def authenticate(self, token: str) -> tuple[str, int] | None:
         app = self.world.applications.get(self.access.tokens.get(token, ""))
         return (app.id, app.flags) if app else None
 
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
         return sum(1 for _ in self._guilds(application_id, shard))
 
-    def welcome(self, session: GatewaySession) -> Iterator[Dispatch]:
+    def initial_dispatches(self, session: GatewaySession) -> Iterator[Dispatch]:
         yield "READY", self._ready(session)
         if session.intents & GUILDS:
             for guild in self._guilds(session.application_id, session.shard):
@@ -89,56 +89,56 @@ class Sandbox:
                 yield "GUILD_CREATE", self.guild_create(guild, session)
 
     def reset_token(self, application_id: str) -> str:
-        """End all sessions of the bot and give it another token, which is returned; the old one is worth nothing."""
+        """Return a new token for the bot. Its sessions end, and the old token becomes invalid."""
         tokens = self.access.tokens
         for old in [token for token, owner in tokens.items() if owner == application_id]:
             del tokens[old]
         new = new_bot_token(application_id)
         tokens[new] = application_id
-        ended = [one for one in self.sessions.by_id.values() if one.application_id == application_id]
-        self.sessions.forget(ended)
-        for one in ended:
-            if one.line is not None:
-                one.line.close(*CloseCode.AUTHENTICATION_FAILED)
-        self.limiter.forget_identifies(application_id)
+        ended = [session for session in self.sessions.by_id.values() if session.application_id == application_id]
+        self.sessions.remove(ended)
+        for session in ended:
+            if session.transport is not None:
+                session.transport.close(*CloseCode.AUTHENTICATION_FAILED)
+        self.limiter.reset_identifies(application_id)
         return new
 
-    def presence(self, session: GatewaySession, presence: Json) -> None:
-        """Tell of it in the guilds of the shard; nobody who comes later hears of it."""
+    def update_presence(self, session: GatewaySession, presence: Json) -> None:
+        """Emit PRESENCE_UPDATE in the guilds of the shard. Later sessions do not receive it."""
         status = "offline" if presence["status"] == "invisible" else presence["status"]
         now_ms = int(self.clock.now().timestamp() * 1000)
-        shown: Json = {
+        event: Json = {
             "user": {"id": session.application_id},
             "status": status,
-            "activities": [{"id": "custom", "created_at": now_ms, **one} for one in presence["activities"]],
+            "activities": [{"id": "custom", "created_at": now_ms, **activity} for activity in presence["activities"]],
             "client_status": {} if status == "offline" else {"web": status},
         }
         for guild in self._guilds(session.application_id, session.shard):
-            self.emit("PRESENCE_UPDATE", {**shown, "guild_id": guild.id}, guild.id)
+            self.emit("PRESENCE_UPDATE", {**event, "guild_id": guild.id}, guild.id)
 
-    def members(self, session: GatewaySession, request: Json) -> Iterator[Dispatch]:
-        """GUILD_MEMBERS_CHUNK events for op 8; ``guild_id`` may be a number, as disnake sends it. Nothing at all where
-        all members are asked for without the intent, and for a guild of another shard, or in an outage.
+    def member_chunks(self, session: GatewaySession, request: Json) -> Iterator[Dispatch]:
+        """GUILD_MEMBERS_CHUNK events for op 8. ``guild_id`` may be a number, as disnake sends it.
 
-        Or RATE_LIMITED, when all members are asked for too often (Discord: Gateway Events > Request Guild Members).
+        Yields nothing for an unavailable guild, a guild of another shard, or all members without the intent;
+        RATE_LIMITED when all members are requested too often (Discord: Gateway Events > Request Guild Members).
         """
         guild = self.world.guilds.get(str(request.get("guild_id")))
         if guild is None or not guild.available or session.application_id not in guild.members:
             return
-        if not session.carries(guild.id):
+        if not session.covers(guild.id):
             return
-        if member_requests.for_all(request):
+        if member_requests.wants_all(request):
             if not session.intents & GUILD_MEMBERS:
                 return
             bot, now_s = session.application_id, self.clock.monotonic()
-            if wait_s := self.limiter.wait_s("all_members", bot, guild.id, now_s=now_s):
-                meta = {"guild_id": guild.id, **member_requests.nonce(request)}
+            if wait_s := self.limiter.consume("all_members", bot, guild.id, now_s=now_s):
+                meta = {"guild_id": guild.id, **member_requests.echoed_nonce(request)}
                 yield "RATE_LIMITED", {"opcode": MEMBERS, "retry_after": wait_s, "meta": meta}
                 return
         for chunk in member_requests.chunks(self.world, guild, request, presences=bool(session.intents & PRESENCES)):
             yield "GUILD_MEMBERS_CHUNK", chunk
 
-    # Telling the bots
+    # Dispatching events
 
     def emit(
         self,
@@ -148,134 +148,135 @@ class Sandbox:
         *,
         application_id: str | None = None,
         channel: Channel | None = None,
-        needs: int = 0,
-        intent: int = 0,
+        required_permissions: int = 0,
+        required_intent: int = 0,
     ) -> int:
-        """Tell every session that wants ``event`` and whose bot may know of it. Returns how many.
+        """Dispatch ``event`` to every session that may receive it; returns their number.
 
-        Of a guild hear the bots that are in it; of a ``channel`` those that see it, of a DM those that are in it; with
-        ``needs`` those that have one of these permissions; with ``application_id`` only that one, which needs no right
-        to hear. With ``intent`` those sessions that have it too.
+        With ``guild_id`` only bots in the guild receive it; with ``channel`` only bots that see it, or are in the DM;
+        with ``required_permissions`` only bots with one of them; with ``required_intent`` only sessions with that
+        intent. With ``application_id`` only that bot receives it, and no permission is checked.
         """
         text: str | None = None
-        told = 0
+        receivers = 0
         about = data["user"]["id"] if event == "GUILD_MEMBER_UPDATE" else None
         for session in self.sessions.by_id.values():
-            if not session.wants(event, guild_id, about) or session.intents & intent != intent:
+            if not session.receives(event, guild_id, about) or session.intents & required_intent != required_intent:
                 continue
             if application_id is None:
-                if not self._may_hear(session.application_id, guild_id, channel, needs):
+                if not self._may_receive(session.application_id, guild_id, channel, required_permissions):
                     continue
             elif application_id != session.application_id:
                 continue
-            told += 1
+            receivers += 1
             if "content" in data and "guild_id" in data and not session.intents & MESSAGE_CONTENT:
                 session.dispatch(event, dumps(content_intent.without_intent(data, session.application_id)))
                 continue
             text = text or dumps(data)
             session.dispatch(event, text)
-        return told
+        return receivers
 
-    def post(self, message: Message) -> Message:
-        """Tell of a message that is new."""
-        return self._message_event("MESSAGE_CREATE", message)
+    def emit_message_create(self, message: Message) -> Message:
+        return self._emit_message("MESSAGE_CREATE", message)
 
-    def repost(self, message: Message) -> Message:
-        """Tell of a message that changed."""
-        return self._message_event("MESSAGE_UPDATE", message)
+    def emit_message_update(self, message: Message) -> Message:
+        return self._emit_message("MESSAGE_UPDATE", message)
 
-    def retract(self, message: Message) -> None:
-        """Tell of a message that was deleted; it is no longer in the world."""
+    def emit_message_delete(self, message: Message) -> None:
+        """Call it after the message was removed from the world."""
         if message.only_for is None:
-            gone = {"id": message.id, "channel_id": message.channel_id}
-            gone |= {"guild_id": message.guild_id} if message.guild_id else {}
-            self._of_channel("MESSAGE_DELETE", gone, message.channel_id)
+            event = {"id": message.id, "channel_id": message.channel_id}
+            event |= {"guild_id": message.guild_id} if message.guild_id else {}
+            self._emit_in_channel("MESSAGE_DELETE", event, message.channel_id)
         self.changed()
 
-    def member_changed(self, guild: Guild, member: Member) -> None:
+    def emit_member_update(self, guild: Guild, member: Member) -> None:
         self.emit("GUILD_MEMBER_UPDATE", {**payloads.member(member, self.world), "guild_id": guild.id}, guild.id)
         if member.user_id in self.world.applications:
-            self.reveal(guild)
+            self.emit_revealed_channels(guild)
         self.changed()
 
-    def channel_event(self, event: str, channel: Channel) -> None:
-        """Tell each bot of the guild what became of a channel, as it sees it."""
+    def emit_channel_event(self, event: str, channel: Channel) -> None:
+        """Dispatch to each bot of the guild the channel as that bot sees it."""
         guild = self.world.guilds[channel.guild_id]
-        for bot in self._bots(guild):
-            self._channel_event(event, guild, bot, channel)
+        for bot in self._bots_in(guild):
+            self._emit_to_bot(event, guild, bot, channel)
         self.changed()
 
-    def reveal(self, guild: Guild) -> None:
-        """After a change of roles: tell each bot of the channels that it sees only now."""
-        for bot in self._bots(guild):
-            blind = self._blind.get((guild.id, bot.user_id), set())
-            for channel in [guild.channels[one] for one in blind if one in guild.channels]:
-                if permissions.sees(self.world, guild, bot, channel):
-                    self._channel_event("CHANNEL_UPDATE", guild, bot, channel)
+    def emit_revealed_channels(self, guild: Guild) -> None:
+        """After a change of roles: dispatch the channels that a bot could not see before."""
+        for bot in self._bots_in(guild):
+            hidden = self._hidden_channels.get((guild.id, bot.user_id), set())
+            for channel in [guild.channels[channel_id] for channel_id in hidden if channel_id in guild.channels]:
+                if permissions.can_see(self.world, guild, bot, channel):
+                    self._emit_to_bot("CHANNEL_UPDATE", guild, bot, channel)
 
-    def guild_joined(self, guild: Guild, application_id: str | None = None) -> None:
-        """Tell of a guild that the bots came to, or that one of them."""
+    def emit_guild_create(self, guild: Guild, application_id: str | None = None) -> None:
         for session in self.sessions.by_id.values():
             if application_id not in (None, session.application_id):
                 continue
-            if session.wants("GUILD_CREATE", guild.id) and session.application_id in guild.members:
+            if session.receives("GUILD_CREATE", guild.id) and session.application_id in guild.members:
                 session.dispatch("GUILD_CREATE", dumps(self.guild_create(guild, session)))
         self.changed()
 
-    def keep(self, made: Draft) -> None:
-        """Store the files of a draft that was accepted."""
-        for attachment_id, upload in made.uploads.items():
+    def store_uploads(self, draft: Draft) -> None:
+        for attachment_id, upload in draft.uploads.items():
             self.files.put(attachment_id, upload.content_type, upload.data)
 
-    def _message_event(self, event: str, message: Message) -> Message:
+    def _emit_message(self, event: str, message: Message) -> Message:
         if message.only_for is None:
-            self._of_channel(event, payloads.message_event(message, self.world), message.channel_id)
+            self._emit_in_channel(event, payloads.message_event(message, self.world), message.channel_id)
         self.changed()
         return message
 
-    def _of_channel(self, event: str, data: Json, channel_id: str) -> None:
+    def _emit_in_channel(self, event: str, data: Json, channel_id: str) -> None:
         channel = self.world.channels[channel_id]
         self.emit(event, data, channel.guild_id or None, channel=channel)
 
-    def _bots(self, guild: Guild) -> list[Member]:
-        """Those that hear of the guild."""
-        return [guild.members[one] for one in self.world.applications if guild.available and one in guild.members]
+    def _bots_in(self, guild: Guild) -> list[Member]:
+        return [
+            guild.members[application_id]
+            for application_id in self.world.applications
+            if guild.available and application_id in guild.members
+        ]
 
-    def _channel_event(self, event: str, guild: Guild, bot: Member, channel: Channel) -> None:
-        blind = self._blind.setdefault((guild.id, bot.user_id), set())
-        if event == "CHANNEL_DELETE" or permissions.sees(self.world, guild, bot, channel):
-            blind.discard(channel.id)
+    def _emit_to_bot(self, event: str, guild: Guild, bot: Member, channel: Channel) -> None:
+        hidden = self._hidden_channels.setdefault((guild.id, bot.user_id), set())
+        if event == "CHANNEL_DELETE" or permissions.can_see(self.world, guild, bot, channel):
+            hidden.discard(channel.id)
         else:
-            blind.add(channel.id)
-        shown = payloads.channel_for(channel, guild, bot, self.world)
-        self.emit(event, shown, guild.id, application_id=bot.user_id)
+            hidden.add(channel.id)
+        payload = payloads.channel_for(channel, guild, bot, self.world)
+        self.emit(event, payload, guild.id, application_id=bot.user_id)
 
-    def _may_hear(self, application_id: str, guild_id: str | None, channel: Channel | None, needs: int) -> bool:
+    def _may_receive(
+        self, application_id: str, guild_id: str | None, channel: Channel | None, required_permissions: int
+    ) -> bool:
         if guild_id is None:
             return channel is None or application_id in channel.recipients
         guild = self.world.guilds.get(guild_id)
         bot = guild.members.get(application_id) if guild else None
         if guild is None or bot is None or not guild.available:
             return False
-        if channel is None and not needs:
+        if channel is None and not required_permissions:
             return True
-        may = permissions.of(self.world, guild, bot, channel)
-        return bool((not needs or may & needs) and (channel is None or may & permission_bits.VIEW))
-
-    # Building what is told
+        granted = permissions.compute(self.world, guild, bot, channel)
+        return bool(
+            (not required_permissions or granted & required_permissions)
+            and (channel is None or granted & permission_bits.VIEW)
+        )
 
     def guild_create(self, guild: Guild, session: GatewaySession) -> Json:
-        """With all members of a guild that is not large for those who hear of presences, else with the bot alone.
-
-        Discord: Gateway Events > Guild Create: those of a large guild who are offline are left out; here all are.
-        """
+        """GUILD_CREATE for ``session``: all members of a small guild if it receives presences, else only the bot."""
         large = len(guild.members) > session.large_threshold
         bot = guild.members[session.application_id]
-        shown = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
-        self._blind[guild.id, bot.user_id] = {
-            one.id for one in guild.channels.values() if not permissions.sees(self.world, guild, bot, one)
+        listed_members = [bot] if large or not session.intents & PRESENCES else list(guild.members.values())
+        self._hidden_channels[guild.id, bot.user_id] = {
+            channel.id
+            for channel in guild.channels.values()
+            if not permissions.can_see(self.world, guild, bot, channel)
         }
-        return {**payloads.guild_create(guild, bot, shown, self.world), "large": large}
+        return {**payloads.guild_create(guild, bot, listed_members, self.world), "large": large}
 
     def _ready(self, session: GatewaySession) -> Json:
         app = self.world.applications[session.application_id]
@@ -304,6 +305,6 @@ class Sandbox:
         return self.url.replace("http", "ws", 1)
 
     def _guilds(self, application_id: str, shard: tuple[int, int]) -> Iterator[Guild]:
-        for one in self.world.guilds.values():
-            if application_id in one.members and snowflakes.in_shard(one.id, shard):
-                yield one
+        for guild in self.world.guilds.values():
+            if application_id in guild.members and snowflakes.is_in_shard(guild.id, shard):
+                yield guild

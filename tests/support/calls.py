@@ -1,8 +1,8 @@
-"""At least one call of every route the sandbox has, in an order in which each finds what it needs.
+"""At least one call of every route of the sandbox, in an order in which each call succeeds.
 
-``{names}`` in a path or a body stand for ids that earlier calls kept; ``keep`` takes them from the answer, as
-``{"message": "id"}`` or ``{"thread": "threads.0.id"}``. The method ASK stands for a person who uses the command in
-``path``: it keeps ``interaction`` and ``token``.
+``{names}`` in a path or a body stand for ids that earlier calls saved; ``save`` takes them from the response, like
+``{"message": "id"}`` or ``{"thread": "threads.0.id"}``. The method ASK stands for a user who uses the command in
+``path``: it saves ``interaction`` and ``token``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES = {
     "bob": BOB,
     "cat": CAT,
     "role": "900000000000000202",
-    "nobody": "1",
+    "unknown": "1",
 }
 
 
@@ -36,7 +36,7 @@ class Call:
     path: str
     body: Any = None
     status: int = 200
-    keep: Mapping[str, str] = field(default_factory=dict)
+    save: Mapping[str, str] = field(default_factory=dict)
     file: bool = False  # send a multipart form with one file
 
 
@@ -84,7 +84,7 @@ IDENTITY = (
     Call("GET", "/gateway/bot"),
     Call("GET", "/soundboard-default-sounds"),
     Call("GET", "/users/{ann}"),
-    Call("GET", "/users/{nobody}", status=404),
+    Call("GET", "/users/{unknown}", status=404),
 )
 GUILDS = (
     Call("GET", "/guilds/{guild}"),
@@ -99,7 +99,7 @@ GUILDS = (
 MESSAGES = (
     Call("GET", "/channels/{channel}"),
     Call("POST", "/channels/{channel}/typing", status=204),
-    Call("POST", "/channels/{channel}/messages", MESSAGE, keep={"message": "id"}),
+    Call("POST", "/channels/{channel}/messages", MESSAGE, save={"message": "id"}),
     Call("POST", "/channels/{channel}/messages", {"content": "re", "message_reference": {"message_id": "{message}"}}),
     Call("POST", "/channels/{channel}/messages", {"content": "f", "attachments": [{"id": 0}]}, file=True),
     Call("POST", "/channels/{channel}/messages", {}, status=400),
@@ -115,7 +115,7 @@ def commands(scope: str) -> tuple[Call, ...]:
     return (
         Call("PUT", scope, [COMMAND, {"name": "Who", "type": 2}]),
         Call("PUT", scope, []),
-        Call("POST", scope, COMMAND, status=201, keep={"command": "id"}),
+        Call("POST", scope, COMMAND, status=201, save={"command": "id"}),
         Call("POST", scope, COMMAND),
         Call("GET", scope + "?with_localizations=1"),
         Call("PATCH", scope + "/{command}", {"description": "New"}),
@@ -140,7 +140,7 @@ INTERACTIONS = (
     Call("POST", "/interactions/{interaction}/{token}/callback", {"type": 4, "data": MESSAGE}, status=400),
     Call("GET", _WEBHOOK + "/messages/@original"),
     Call("PATCH", _WEBHOOK + "/messages/@original", {"content": "edited"}),
-    Call("POST", _WEBHOOK + "?wait=1&with_components=1", MESSAGE, keep={"follow_up": "id"}),
+    Call("POST", _WEBHOOK + "?wait=1&with_components=1", MESSAGE, save={"follow_up": "id"}),
     Call("PATCH", _WEBHOOK + "/messages/{follow_up}", {"content": "more"}),
     Call("DELETE", _WEBHOOK + "/messages/{follow_up}", status=204),
     Call("GET", _WEBHOOK + "/messages/{follow_up}", status=404),
@@ -153,8 +153,8 @@ CALLS = (*IDENTITY, *GUILDS, *MESSAGES, *COMMANDS, *INTERACTIONS)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of a call. ``path`` has its names filled in, and no query."""
+class CallResult:
+    """The response to a call. ``path`` has its names filled in, and no query."""
 
     call: Call
     path: str
@@ -163,41 +163,41 @@ class Answer:
 
     @property
     def route(self) -> tuple[str, str]:
-        return self.call.method, registered(self.call.method, self.path)
+        return self.call.method, matching_route(self.call.method, self.path)
 
 
-def registered(method: str, path: str) -> str:
-    """The sandbox's route that ``path`` belongs to, literal ones first. Raises LookupError."""
-    for one in sorted(routing.ROUTES, key=lambda one: one.path.count("{")):
-        if one.method == method and re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", one.path), path):
-            return one.path
+def matching_route(method: str, path: str) -> str:
+    """The sandbox's route that matches ``path``, literal routes first. Raises LookupError."""
+    for route in sorted(routing.ROUTES, key=lambda route: route.path.count("{")):
+        if route.method == method and re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", route.path), path):
+            return route.path
     raise LookupError(f"{method} {path}")
 
 
 class Caller:
-    """Makes calls, with the ids that were kept from earlier ones."""
+    """Makes calls with the ids that earlier calls saved."""
 
     def __init__(self, discord: Discord, wire: Wire) -> None:
         self.discord, self.wire = discord, wire
         self.names = dict(NAMES)
 
-    async def __call__(self, call: Call) -> Answer | None:
-        """Raises AssertionError when the status is another than expected. None for a person's act."""
+    async def __call__(self, call: Call) -> CallResult | None:
+        """Raises AssertionError when the status is not the expected one. None for ASK."""
         if call.method == "ASK":
             return await self._ask(call.path)
-        path, body = self.filled(call.path), self.filled(call.body)
-        status, said = await self.discord.rest(call.method, path, **_given(call, body))
-        assert status == call.status, (call.method, path, status, said)
-        for name, where in call.keep.items():
-            self.names[name] = _at(said, where)
-        return Answer(call, path.partition("?")[0], status, said)
+        path, body = self.fill(call.path), self.fill(call.body)
+        status, response = await self.discord.rest(call.method, path, **_request_arguments(call, body))
+        assert status == call.status, (call.method, path, status, response)
+        for name, field_path in call.save.items():
+            self.names[name] = _value_at(response, field_path)
+        return CallResult(call, path.partition("?")[0], status, response)
 
-    def filled(self, value: Any) -> Any:
+    def fill(self, value: Any) -> Any:
         if isinstance(value, str):
-            return re.sub(r"\{(\w+)\}", lambda found: str(self.names[found[1]]), value)
+            return re.sub(r"\{(\w+)\}", lambda match: str(self.names[match[1]]), value)
         if isinstance(value, dict):
-            return {key: self.filled(one) for key, one in value.items()}
-        return [self.filled(one) for one in value] if isinstance(value, list | tuple) else value
+            return {key: self.fill(item) for key, item in value.items()}
+        return [self.fill(item) for item in value] if isinstance(value, list | tuple) else value
 
     async def _ask(self, command: str) -> None:
         await self.discord.act("send", name=command, options={"text": "x"}, timeout_s=0.001)
@@ -205,7 +205,7 @@ class Caller:
         self.names |= {"interaction": event["id"], "token": event["token"]}
 
 
-def _given(call: Call, body: Any) -> dict[str, Any]:
+def _request_arguments(call: Call, body: Any) -> dict[str, Any]:
     if not call.file:
         return {} if body is None else {"json": body}
     form = aiohttp.FormData({"payload_json": aiohttp.payload.JsonPayload(body)})
@@ -213,7 +213,7 @@ def _given(call: Call, body: Any) -> dict[str, Any]:
     return {"data": form}
 
 
-def _at(data: Any, where: str) -> Any:
-    for key in where.split("."):
+def _value_at(data: Any, field_path: str) -> Any:
+    for key in field_path.split("."):
         data = data[int(key)] if isinstance(data, list) else data[key]
     return data

@@ -1,4 +1,4 @@
-"""A local Discord within the test's own process, the person's side of it, and real disnake bots in it."""
+"""A sandbox in the test's own process, a client for its APIs, and real disnake bots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from botctl.sandbox.process.serve import RunningSandbox, bound, serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 from tests.support import openapi
-from tests.support.dispatches import Witness
+from tests.support.dispatches import DispatchRecorder
 
 TOKEN, SECRET = "sandbox-token", "sandbox-secret"
 BOT, GUILD, GENERAL, STAFF = "900000000000000010", "900000000000000001", "900000000000000301", "900000000000000302"
@@ -32,7 +32,7 @@ INTENTS = disnake.Intents.all().value & ~disnake.Intents(presences=True).value
 
 
 class Bot(commands.InteractionBot):
-    """A bot that waits for nothing it need not wait for in a sandbox."""
+    """A bot without the waits that a sandbox does not need."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("intents", disnake.Intents.default())
@@ -40,7 +40,7 @@ class Bot(commands.InteractionBot):
         self.resumed = asyncio.Event()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """disnake waits 5 s here, to be kind to Discord."""
+        """disnake waits 5 s here to spare Discord."""
 
     async def on_resumed(self) -> None:
         self.resumed.set()
@@ -55,7 +55,7 @@ class Discord:
 
     running: RunningSandbox
     http: aiohttp.ClientSession
-    witness: Witness
+    recorder: DispatchRecorder
 
     @property
     def sandbox(self) -> Sandbox:
@@ -66,35 +66,35 @@ class Discord:
         return self.running.url
 
     async def act(self, verb: str, **body: Any) -> dict[str, Any]:
-        """POST to the control API; raises AssertionError with its words when it refuses."""
-        status, said = await self.control("POST", verb, body)
-        assert status == 200, said
-        return said
+        """POST to the control API; raises AssertionError with the error message."""
+        status, response = await self.control("POST", verb, body)
+        assert status == 200, response
+        return response
 
     async def look(self, verb: str, **query: str) -> dict[str, Any]:
-        status, said = await self.control("GET", verb, query)
-        assert status == 200, said
-        return said
+        status, response = await self.control("GET", verb, query)
+        assert status == 200, response
+        return response
 
     async def control(self, method: str, verb: str, body: dict[str, Any], secret: str = SECRET) -> tuple[int, Any]:
-        given = {"params": body} if method == "GET" else {"json": body}
+        arguments = {"params": body} if method == "GET" else {"json": body}
         headers = {"Authorization": f"Bearer {secret}"}
-        async with self.http.request(method, f"{self.url}/_control/{verb}", headers=headers, **given) as answer:
-            return answer.status, await answer.json()
+        async with self.http.request(method, f"{self.url}/_control/{verb}", headers=headers, **arguments) as response:
+            return response.status, await response.json()
 
     async def slash(self, name: str, /, as_: str = "ann", timeout_s: float = 5, **options: str) -> dict[str, Any]:
         return await self.act("send", type="slash", name=name, options=options, **{"as": as_}, timeout_s=timeout_s)
 
-    async def rest(self, method: str, path: str, **given: Any) -> tuple[int, Any]:
-        """A REST call with the bot's token; the status and the JSON, None where there is none."""
+    async def rest(self, method: str, path: str, **arguments: Any) -> tuple[int, Any]:
+        """A REST call with the bot's token: the status and the JSON, or None."""
         headers = {"Authorization": f"Bot {TOKEN}"}
-        async with self.http.request(method, f"{self.url}/api/v10{path}", headers=headers, **given) as answer:
-            text = await answer.text()
-            return answer.status, json.loads(text) if text else None
+        async with self.http.request(method, f"{self.url}/api/v10{path}", headers=headers, **arguments) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text else None
 
     @contextlib.asynccontextmanager
     async def wire(self, query: str = "?v=10&encoding=json") -> AsyncIterator[Wire]:
-        """A bare gateway connection."""
+        """A gateway connection without a client library."""
         async with self.http.ws_connect(self.url + "/" + query) as socket:
             stream = _STREAMS.get(query.rpartition("compress=")[2])
             yield Wire(socket, stream() if stream else None)
@@ -103,14 +103,14 @@ class Discord:
     async def bot(
         self, prepare: Callable[[Bot], None] = lambda _: None, *, kind: type[Bot] = Bot, **options: Any
     ) -> AsyncIterator[Any]:
-        """A disnake bot with what ``prepare`` adds to it, connected, ready and with its commands registered."""
+        """A disnake bot, changed by ``prepare``, that is ready and has registered its commands."""
         bot = kind(**options)
         prepare(bot)
         running = asyncio.create_task(bot.start(TOKEN))
         try:
             async with asyncio.timeout(10):
                 await bot.wait_until_ready()
-                await bot._prepare_application_commands()  # after the sync that is under way: finds nothing to do
+                await bot._prepare_application_commands()  # waits for the sync that is under way
             yield bot
         finally:
             await bot.close()
@@ -125,7 +125,7 @@ class Wire:
     inflate: Callable[[bytes], bytes] | None = None
 
     async def hear(self) -> dict[str, Any]:
-        """The next payload; raises Closed when the server closed instead."""
+        """The next payload; raises Closed when the server closes."""
         frame = await self.socket.receive(timeout=5)
         if frame.type is aiohttp.WSMsgType.BINARY:
             assert self.inflate is not None
@@ -143,10 +143,10 @@ class Wire:
         text = json.dumps({"op": op, "d": d})
         await (self.socket.send_bytes(text.encode()) if binary else self.socket.send_str(text))
 
-    async def identify(self, **more: Any) -> dict[str, Any]:
-        """IDENTIFY, and the data of READY."""
+    async def identify(self, **fields: Any) -> dict[str, Any]:
+        """Send IDENTIFY; returns the data of READY."""
         await self.hear()
-        await self.say(2, {"token": TOKEN, "properties": {}, "intents": INTENTS, **more})
+        await self.say(2, {"token": TOKEN, "properties": {}, "intents": INTENTS, **fields})
         return (await self.hear_until("READY"))["d"]
 
 
@@ -174,7 +174,7 @@ class Closed(Exception):
 async def served(
     make: Callable[[str], Sandbox], *, port: int = 0, judge: OpenApiCheck | None = None
 ) -> AsyncIterator[RunningSandbox]:
-    """The sandbox that ``make`` makes for a URL, which has ``port`` or a free one."""
+    """The sandbox that ``make`` returns for its URL, on ``port`` or a free one."""
     with bound(port) as listener:
         async with serving(make(listener.url), listener, judge=judge) as running:
             yield running
@@ -184,10 +184,10 @@ async def served(
 async def local_discord(
     make_world: Callable[..., World] = default_world, *, limits: Limits = LENIENT
 ) -> AsyncIterator[Discord]:
-    """A sandbox on a free port, with disnake pointed at it for the time being. ``make_world`` is called with its url.
+    """A sandbox on a free port, which disnake uses in the meantime. ``make_world`` is called with its url.
 
-    Raises AssertionError at its end when it has answered as Discord's description, where that is there, does not say,
-    or told a bot what the gateway's types do not.
+    Raises AssertionError at the end when a response does not match Discord's OpenAPI description (if available), or a
+    dispatch does not match the gateway's types.
     """
 
     def make(url: str) -> Sandbox:
@@ -195,11 +195,11 @@ async def local_discord(
 
     judge, base = openapi.make_check(), disnake.http.Route.BASE
     async with served(make, judge=judge) as running, aiohttp.ClientSession() as http:
-        witness = Witness(running.sandbox)
+        recorder = DispatchRecorder(running.sandbox)
         disnake.http.Route.BASE = f"{running.url}/api/v10"
         try:
-            yield Discord(running, http, witness)
+            yield Discord(running, http, recorder)
         finally:
             disnake.http.Route.BASE = base
     assert judge is None or not judge.mismatches, judge.report()
-    assert not (faults := witness.faults()), faults[:10]
+    assert not (errors := recorder.schema_errors()), errors[:10]

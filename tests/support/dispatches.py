@@ -1,4 +1,4 @@
-"""What the gateway sends, judged by schemas that come from discord-api-types (tools/gateway_schemas.py)."""
+"""Checks the events of the gateway against schemas from discord-api-types (tools/gateway_schemas.py)."""
 
 from __future__ import annotations
 
@@ -19,40 +19,42 @@ _REGISTRY = jsonschema_rs.Registry([("urn:g", _SCHEMAS)])
 EVENTS = frozenset(_SCHEMAS["properties"])
 
 
-def faults(event: str, data: Any) -> list[str]:
-    """What is wrong with the data of ``event``, one line each."""
+def schema_errors(event: str, data: Any) -> list[str]:
+    """The schema errors in the data of ``event``, one line each."""
     if event not in EVENTS:
-        return [f"{event} is no event that is known here"]
-    judge = _judge(event)
-    if judge.is_valid(data):
+        return [f"{event} is not a known event"]
+    validator = _validator(event)
+    if validator.is_valid(data):
         return []
-    return [f"{event} {where}: {what[:300]}" for error in judge.iter_errors(data) for where, what in explain(error)]
+    return [
+        f"{event} {path}: {message[:300]}" for error in validator.iter_errors(data) for path, message in explain(error)
+    ]
 
 
 @functools.cache
-def _judge(event: str) -> Any:
+def _validator(event: str) -> Any:
     return jsonschema_rs.validator_for({"$ref": f"urn:g#/properties/{event}"}, registry=_REGISTRY)
 
 
-class Witness:
-    """Knows all sessions that a sandbox begins, and so what they were told."""
+class DispatchRecorder:
+    """Records all sessions that a sandbox creates."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sessions: list[GatewaySession] = []
-        begin = sandbox.sessions.begin
+        create = sandbox.sessions.create
 
-        def begun(*given: Any, **named: Any) -> GatewaySession:
-            self.sessions.append(begin(*given, **named))
+        def create_and_record(*args: Any, **kwargs: Any) -> GatewaySession:
+            self.sessions.append(create(*args, **kwargs))
             return self.sessions[-1]
 
-        sandbox.sessions.begin = begun  # type: ignore[method-assign]
+        sandbox.sessions.create = create_and_record  # type: ignore[method-assign]
 
     def dispatches(self) -> Iterator[tuple[str, Any]]:
-        """Name and data of what they were told, as far as it is kept for a RESUME."""
+        """The event and the data of each dispatch that is still kept for a RESUME."""
         for session in self.sessions:
             for _, frame in session.sent:
                 payload = json.loads(frame)
                 yield payload["t"], payload["d"]
 
-    def faults(self) -> list[str]:
-        return [fault for event, data in self.dispatches() for fault in faults(event, data)]
+    def schema_errors(self) -> list[str]:
+        return [error for event, data in self.dispatches() for error in schema_errors(event, data)]

@@ -1,4 +1,4 @@
-"""Bodies, queries and frames that no good client sends, made from those that one does."""
+"""Wrong bodies, queries and frames, made from valid ones."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _NAMES = (
 QUERY_NAMES = "limit before after around user_id action_type with_counts wait thread_id query days include_roles"
 
 
-def spoiled(good: Any) -> st.SearchStrategy[Any]:
-    """``good`` with some of it replaced, added or left out; or something else altogether."""
-    if isinstance(good, dict) and good:
-        fields = {key: spoiled(value) for key, value in good.items()}
+def mutated(valid: Any) -> st.SearchStrategy[Any]:
+    """``valid`` with parts replaced, added or left out, or a different value."""
+    if isinstance(valid, dict) and valid:
+        fields = {key: mutated(value) for key, value in valid.items()}
         some = st.fixed_dictionaries({}, optional=fields)
         every = st.fixed_dictionaries(fields)
-        return st.one_of(every, every, some, JSON, st.builds(lambda one, two: {**one, **two}, some, objects()))
-    if isinstance(good, list) and good:
-        each = st.one_of([spoiled(one) for one in good])
-        return st.one_of(st.just(good), st.lists(each, max_size=30), JSON)
-    return st.one_of(st.just(good), st.just(good), SCALARS, JSON)
+        return st.one_of(every, every, some, JSON, st.builds(lambda left, right: {**left, **right}, some, objects()))
+    if isinstance(valid, list) and valid:
+        item = st.one_of([mutated(value) for value in valid])
+        return st.one_of(st.just(valid), st.lists(item, max_size=30), JSON)
+    return st.one_of(st.just(valid), st.just(valid), SCALARS, JSON)
 
 
 def objects() -> st.SearchStrategy[dict[str, Any]]:
-    """Objects with the names of Discord's fields."""
+    """Objects with field names of Discord's API."""
     return st.dictionaries(st.sampled_from(_NAMES.split()), JSON, max_size=5)
 
 

@@ -1,4 +1,4 @@
-"""Calls of the routes with which a bot looks after a guild, for `tests.support.calls`."""
+"""`calls` for the administration of a guild."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ GUILD = (
     Call(
         "PATCH", _GUILD, {"name": "x", "verification_level": 9, "icon": "y", "afk_channel_id": "{channel}"}, status=400
     ),
-    Call("POST", _GUILD + "/channels", {"name": "Place", "type": 4}, status=201, keep={"category": "id"}),
+    Call("POST", _GUILD + "/channels", {"name": "Place", "type": 4}, status=201, save={"category": "id"}),
     Call(
         "POST",
         _GUILD + "/channels",
         {"name": "A B", "parent_id": "{category}", "topic": "T", "permission_overwrites": _OVERWRITES},
         status=201,
-        keep={"text": "id"},
+        save={"text": "id"},
     ),
     Call("POST", _GUILD + "/channels", {"name": "Talk", "type": 2, "user_limit": 3}, status=201),
     Call("POST", _GUILD + "/channels", {"name": "news", "type": 5}, status=201),
@@ -46,15 +46,15 @@ GUILD = (
         [{"id": "{text}", "position": 7, "parent_id": "{category}", "lock_permissions": True}],
         status=204,
     ),
-    Call("PATCH", _GUILD + "/channels", [{"id": "{nobody}", "position": 7}], status=404),
+    Call("PATCH", _GUILD + "/channels", [{"id": "{unknown}", "position": 7}], status=404),
     Call("GET", _GUILD + "/channels"),
 )
 ROLES = (
-    Call("POST", _GUILD + "/roles", {"name": "made", "permissions": "1024", "color": 255}, keep={"made": "id"}),
+    Call("POST", _GUILD + "/roles", {"name": "made", "permissions": "1024", "color": 255}, save={"made": "id"}),
     Call("POST", _GUILD + "/roles", {"name": "admin", "permissions": "8"}, status=403),
     Call("POST", _GUILD + "/roles", {"unicode_emoji": "x"}, status=403),
     Call("GET", _GUILD + "/roles/{made}"),
-    Call("GET", _GUILD + "/roles/{nobody}", status=404),
+    Call("GET", _GUILD + "/roles/{unknown}", status=404),
     Call("PATCH", _GUILD + "/roles/{made}", {"name": "kept", "hoist": True, "colors": {"primary_color": 1}}),
     Call("PATCH", _GUILD + "/roles/{made}", {"color": -1}, status=400),
     Call("PATCH", _GUILD + "/roles", [{"id": "{made}", "position": 0}]),
@@ -80,19 +80,19 @@ MEMBERS = (
 )
 BANS = (
     Call("PUT", _GUILD + "/bans/{cat}", {"delete_message_seconds": 60}, status=204),
-    Call("PUT", _GUILD + "/bans/{nobody}", status=404),
+    Call("PUT", _GUILD + "/bans/{unknown}", status=404),
     Call("PUT", _GUILD + "/bans/{ann}", status=403),
     Call("GET", _GUILD + "/bans?limit=5"),
     Call("GET", _GUILD + "/bans/{cat}"),
     Call("DELETE", _GUILD + "/bans/{cat}", status=204),
     Call("GET", _GUILD + "/bans/{cat}", status=404),
     Call("DELETE", _GUILD + "/bans/{cat}", status=404),
-    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{cat}", "{ann}", "{nobody}"], "delete_message_seconds": 1}),
+    Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{cat}", "{ann}", "{unknown}"], "delete_message_seconds": 1}),
     Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{ann}", "{app}"]}, status=400),
     Call("POST", _GUILD + "/bulk-ban", {"user_ids": ["{app}"]}),
 )
 EMOJIS = (
-    Call("POST", _GUILD + "/emojis", {"name": "wave", "image": PNG}, status=201, keep={"emoji": "id"}),
+    Call("POST", _GUILD + "/emojis", {"name": "wave", "image": PNG}, status=201, save={"emoji": "id"}),
     Call("POST", _GUILD + "/emojis", {"name": "a b", "image": "x"}, status=400),
     Call("GET", _GUILD + "/emojis"),
     Call("GET", _GUILD + "/emojis/{emoji}"),
@@ -103,17 +103,17 @@ EMOJIS = (
     Call("GET", _GUILD + "/stickers"),
 )
 OWN_EMOJIS = (
-    Call("POST", "/applications/{app}/emojis", {"name": "own", "image": PNG}, status=201, keep={"own": "id"}),
+    Call("POST", "/applications/{app}/emojis", {"name": "own", "image": PNG}, status=201, save={"own": "id"}),
     Call("GET", "/applications/{app}/emojis"),
     Call("GET", "/applications/{app}/emojis/{own}"),
     Call("PATCH", "/applications/{app}/emojis/{own}", {"name": "mine"}),
     Call("PATCH", "/applications/{app}/emojis/{own}", {"name": "a b"}, status=400),
     Call("DELETE", "/applications/{app}/emojis/{own}", status=204),
     Call("GET", "/applications/{app}/emojis/{own}", status=404),
-    Call("GET", "/applications/{nobody}/emojis", status=403),
+    Call("GET", "/applications/{unknown}/emojis", status=403),
 )
 INVITES = (
-    Call("POST", "/channels/{channel}/invites", {"max_age": 60, "max_uses": 3}, keep={"code": "code"}),
+    Call("POST", "/channels/{channel}/invites", {"max_age": 60, "max_uses": 3}, save={"code": "code"}),
     Call("POST", "/channels/{channel}/invites", {"max_age": -1}, status=400),
     Call("POST", "/channels/{category}/invites", {}, status=400),
     Call("GET", "/channels/{channel}/invites"),
@@ -134,7 +134,7 @@ _ALERT = {"type": 2, "metadata": {"channel_id": "{channel}"}}
 _BLOCK = {"type": 1, "metadata": {"custom_message": "no"}}
 _TIME_OUT = {"type": 3, "metadata": {"duration_seconds": 60}}
 AUTO_MODERATION = (
-    Call("POST", _RULES, {**_WORD, "actions": [_BLOCK, _ALERT, _TIME_OUT], "enabled": True}, keep={"rule": "id"}),
+    Call("POST", _RULES, {**_WORD, "actions": [_BLOCK, _ALERT, _TIME_OUT], "enabled": True}, save={"rule": "id"}),
     Call("POST", _RULES, {**_SPAM, "trigger_type": 3, "actions": [_BLOCK], "exempt_roles": ["{role}"]}),
     Call("POST", _RULES, {**_SPAM, "trigger_type": 3, "actions": [_BLOCK]}, status=400),
     Call("POST", _RULES, {**_SPAM, "trigger_type": 4, "trigger_metadata": {"presets": [1]}, "actions": [_ALERT]}),
@@ -154,8 +154,8 @@ _OUT = {**_MEET, "entity_type": 3, "entity_metadata": {"location": "Here"}}
 _EVENING = {**_OUT, "scheduled_end_time": "2999-01-01T01:00:00Z"}
 _WEEKLY = {"start": "2999-01-01T00:00:00Z", "frequency": 2, "by_weekday": [1], "by_n_weekday": [{"n": 1, "day": 2}]}
 EVENTS = (
-    Call("POST", _GUILD + "/channels", {"name": "Voice", "type": 2}, status=201, keep={"voice": "id"}),
-    Call("POST", _EVENTS, {**_EVENING, "image": PNG, "recurrence_rule": _WEEKLY}, keep={"event": "id"}),
+    Call("POST", _GUILD + "/channels", {"name": "Voice", "type": 2}, status=201, save={"voice": "id"}),
+    Call("POST", _EVENTS, {**_EVENING, "image": PNG, "recurrence_rule": _WEEKLY}, save={"event": "id"}),
     Call("POST", _EVENTS, {**_MEET, "entity_type": 2, "channel_id": "{voice}"}),
     Call("POST", _EVENTS, {**_MEET, "entity_type": 1, "channel_id": "{voice}"}, status=400),
     Call("POST", _EVENTS, {**_OUT, "scheduled_end_time": "2998-01-01T00:00:00Z"}, status=400),

@@ -75,7 +75,7 @@ async def test_stopping_the_service_drains_it(tmp_path: Path):
 async def test_lost_connection_degrades_the_service_until_it_resumes(tmp_path: Path):
     ping = 'from botctl import Command\n\nclass Ping(Command):\n    "P."\n    async def execute(self, ctx):\n'
     async with rig(write_commands(tmp_path / "commands", a=ping + "        await ctx.reply('pong')\n")) as bot:
-        line = next(iter(bot.sandbox.sessions.connected())).line
+        line = next(iter(bot.sandbox.sessions.connected())).transport
         assert line is not None
         line.abort()
         await until(lambda: any(isinstance(e, GatewayChanged) and e.state == "resumed" for e in bot.events), limit_s=15)

@@ -175,9 +175,9 @@ class Counting(Sandbox):
         super().__init__(default_world(url=url), Access({bot_token(SECRET): BOT}, SECRET), limits=LENIENT)
         self.identified_s: list[float] = []
 
-    def welcome(self, session: Any) -> Any:
+    def initial_dispatches(self, session: Any) -> Any:
         self.identified_s.append(time.monotonic())
-        return super().welcome(session)
+        return super().initial_dispatches(session)
 
 
 @contextmanager

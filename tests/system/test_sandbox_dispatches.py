@@ -65,7 +65,7 @@ async def dispatched() -> list[tuple[str, Any]]:
             caller = Caller(discord, wire)
             for call in (*CALLS, *TALK, *MODERATION):
                 await caller(call)
-            _dispatched.extend(discord.witness.dispatches())
+            _dispatched.extend(discord.recorder.dispatches())
     return _dispatched
 
 
@@ -101,7 +101,7 @@ async def _callback_path(wire: Wire, interaction_type: int, custom_id: str | Non
 
 
 async def test_every_dispatch_matches_discord_api_types(dispatched: list[tuple[str, Any]]) -> None:
-    assert [fault for event, data in dispatched for fault in dispatches.faults(event, data)] == []
+    assert [fault for event, data in dispatched for fault in dispatches.schema_errors(event, data)] == []
 
 
 async def test_every_kind_of_event_is_dispatched(dispatched: list[tuple[str, Any]]) -> None:
@@ -117,8 +117,8 @@ async def test_every_kind_of_event_is_dispatched(dispatched: list[tuple[str, Any
 async def test_mutated_payload_is_a_mismatch(dispatched: list[tuple[str, Any]]) -> None:
     """In one dispatch of every event: missing fields, fields of the wrong type, unknown fields."""
     for event, data in dict(reversed(dispatched)).items():
-        assert dispatches.faults(event, {**data, "no_such_key": 1}), event
-        detected = {kind: 0 for kind, mutant in _mutate(data) if dispatches.faults(event, mutant)}
+        assert dispatches.schema_errors(event, {**data, "no_such_key": 1}), event
+        detected = {kind: 0 for kind, mutant in _mutate(data) if dispatches.schema_errors(event, mutant)}
         assert detected.keys() == {"missing", "wrong"}, (event, detected)
 
 
@@ -129,4 +129,4 @@ def _mutate(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_unknown_event_is_a_mismatch() -> None:
-    assert dispatches.faults("MESSAGE_CREATED", {})
+    assert dispatches.schema_errors("MESSAGE_CREATED", {})

@@ -65,7 +65,7 @@ class ChangedCall:
 def requests(draw: st.DrawFn) -> ChangedCall:
     """A DELETE gets at least one wrong id, so that the objects stay."""
     call = draw(st.sampled_from(EVERY))
-    body = draw(fuzz.objects() if call.body is None else fuzz.spoiled(call.body))
+    body = draw(fuzz.objects() if call.body is None else fuzz.mutated(call.body))
     at_least = 1 if call.method == "DELETE" else 0
     ids = draw(st.lists(st.sampled_from(IDS), min_size=at_least, max_size=max(at_least, draw(st.integers(0, 2)))))
     return ChangedCall(call, body, draw(fuzz.queries()), ids)
@@ -87,7 +87,7 @@ async def _fuzz_requests(discord: Discord, config: settings) -> None:
     caller.names = defaultdict(lambda: "1", caller.names)
 
     async def send(request: ChangedCall) -> None:
-        raw = json.dumps(caller.filled(request.body)).encode("utf-8", "surrogatepass")
+        raw = json.dumps(caller.fill(request.body)).encode("utf-8", "surrogatepass")
         url = URL(f"{discord.url}/api/v10{_fill_path(request, caller.names)}", encoded=True)
         headers = {"Authorization": f"Bot {TOKEN}", "Content-Type": "application/json"}
         query = {key: value.encode("utf-8", "replace").decode() for key, value in request.query.items()}
@@ -168,7 +168,7 @@ def frames(draw: st.DrawFn) -> str | bytes:
     if kind == "deep":
         depth = draw(st.sampled_from([500, 1500]))
         return '{"op":1,"d":' + "[" * depth + "]" * depth + "}"
-    payload = draw(fuzz.spoiled(draw(st.sampled_from(GOOD_FRAMES))) if kind == "like" else fuzz.JSON)
+    payload = draw(fuzz.mutated(draw(st.sampled_from(GOOD_FRAMES))) if kind == "like" else fuzz.JSON)
     text = json.dumps(payload).replace("\x00", "")
     return text.encode() if draw(st.booleans()) else text
 

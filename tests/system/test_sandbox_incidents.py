@@ -29,7 +29,7 @@ async def discord() -> AsyncIterator[Discord]:
 
 def fast_heartbeats() -> AbstractAsyncContextManager[Discord]:
     """A sandbox with a heartbeat interval of 0.1 s."""
-    return local_discord(limits=LENIENT.but({"heartbeat_s": 0.1}))
+    return local_discord(limits=LENIENT.replace({"heartbeat_s": 0.1}))
 
 
 async def start(discord: Discord, name: str, for_s: float | None = None, **settings: Any) -> dict[str, Any]:
@@ -103,7 +103,7 @@ async def test_client_leaves_half_open_connection_after_heartbeat_timeout(
 
 
 async def test_half_open_connection_delivers_nothing_in_either_direction() -> None:
-    limits = LENIENT.but({"heartbeat_s": 0.1, "resume_window_s": 0.2})
+    limits = LENIENT.replace({"heartbeat_s": 0.1, "resume_window_s": 0.2})
     async with local_discord(limits=limits) as discord, discord.wire() as wire:
         ready = await wire.identify(intents=1)
         await wire.hear_until("GUILD_CREATE")
@@ -235,7 +235,7 @@ async def test_bot_waits_for_slow_bodies(discord: Discord) -> None:
 @pytest.mark.parametrize("own_clock", [True, False])
 async def test_clock_skew_affects_only_waits_by_the_own_clock(own_clock: bool) -> None:
     """X-RateLimit-Reset includes the skew; X-RateLimit-Reset-After, disnake's default, does not."""
-    limits = LENIENT.but({"enforced": True, "requests": "1000/1s", "other_routes": "1/0.1s"})
+    limits = LENIENT.replace({"enforced": True, "requests": "1000/1s", "other_routes": "1/0.1s"})
     async with local_discord(limits=limits) as discord, discord.bot(assume_unsync_clock=not own_clock) as bot:
         await start(discord, "clock-skew", ahead_s=2.0)
         await bot.fetch_guild(int(GUILD))
@@ -324,7 +324,7 @@ def test_settings_are_converted_to_the_types_of_their_defaults() -> None:
 
 
 async def test_incident_429s_count_as_invalid_requests_unless_shared() -> None:
-    async with local_discord(limits=LENIENT.but({"enforced": True, "invalid_requests": "3/600s"})) as discord:
+    async with local_discord(limits=LENIENT.replace({"enforced": True, "invalid_requests": "3/600s"})) as discord:
         await start(discord, "too-many-requests", scope="shared")
         for _ in range(5):
             assert (await discord.rest("GET", "/gateway"))[0] == 429

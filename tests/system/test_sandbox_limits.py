@@ -1,4 +1,4 @@
-"""The sandbox's limits, met over real sockets by bare requests and by a disnake bot that takes them for Discord's."""
+"""The sandbox's limits over real sockets: plain requests, and a disnake bot."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ MESSAGES = f"/channels/{GENERAL}/messages"
 
 @asynccontextmanager
 async def strict(**limits: Any) -> AsyncIterator[Discord]:
-    """Discord's own limits, but for those that are named; IDENTIFYs may follow each other."""
-    async with local_discord(limits=Limits(concurrency_s=0.0).but(limits)) as discord:
+    """Discord's limits with changes, and without a pause between IDENTIFYs."""
+    async with local_discord(limits=Limits(concurrency_s=0.0).replace(limits)) as discord:
         yield discord
 
 
-async def call(discord: Discord, method: str = "GET", path: str = "/users/@me", **given: Any) -> tuple[int, Any, Any]:
-    """Status, headers and body of a request, with the bot's token unless ``headers`` say otherwise."""
-    given.setdefault("headers", {"Authorization": f"Bot {TOKEN}"})
-    async with discord.http.request(method, f"{discord.url}/api/v10{path}", **given) as answer:
+async def call(
+    discord: Discord, method: str = "GET", path: str = "/users/@me", **arguments: Any
+) -> tuple[int, Any, Any]:
+    """Status, headers and body of a request, with the bot's token unless ``headers`` has another."""
+    arguments.setdefault("headers", {"Authorization": f"Bot {TOKEN}"})
+    async with discord.http.request(method, f"{discord.url}/api/v10{path}", **arguments) as answer:
         html = answer.headers["Content-Type"].startswith("text/html") if answer.status != 204 else False
         text = await answer.text()
         return answer.status, answer.headers, text if html or not text else await answer.json()
@@ -38,7 +40,7 @@ async def post(discord: Discord, channel: str = GENERAL) -> tuple[int, Any, Any]
     return await call(discord, "POST", f"/channels/{channel}/messages", json={"content": "hi"})
 
 
-async def test_a_bucket_is_used_up_and_filled_again() -> None:
+async def test_bucket_is_exhausted_and_refilled() -> None:
     async with strict(create_message="2/5s") as discord:
         remaining = [(await post(discord))[1]["X-RateLimit-Remaining"] for _ in range(2)]
         assert remaining == ["1", "0"]
@@ -54,13 +56,13 @@ async def test_a_bucket_is_used_up_and_filled_again() -> None:
         assert (status, headers["X-RateLimit-Remaining"]) == (200, "1")
 
 
-async def test_a_refusal_of_the_route_itself_has_the_headers_too() -> None:
+async def test_error_response_has_rate_limit_headers() -> None:
     async with strict() as discord:
         status, headers, _ = await call(discord, "POST", MESSAGES, json={})
         assert (status, headers["X-RateLimit-Remaining"]) == (400, "4")
 
 
-async def test_the_global_limit() -> None:
+async def test_global_limit_counts_all_routes() -> None:
     async with strict(requests=1) as discord:
         assert (await call(discord))[0] == 200
         status, headers, body = await call(discord, path=f"/guilds/{GUILD}")
@@ -69,7 +71,7 @@ async def test_the_global_limit() -> None:
         assert "X-RateLimit-Bucket" not in headers
 
 
-async def test_after_too_many_invalid_requests_every_request_meets_cloudflare() -> None:
+async def test_banned_address_gets_the_cloudflare_page() -> None:
     async with strict(invalid_requests=2) as discord:
         for _ in range(2):
             assert (await call(discord, headers={"Authorization": "Bot wrong"}))[0] == 401
@@ -82,23 +84,23 @@ async def test_after_too_many_invalid_requests_every_request_meets_cloudflare() 
         assert (await call(discord))[0] == 200
 
 
-async def test_what_others_have_used_up_is_not_held_against_a_bot() -> None:
+async def test_shared_429_does_not_count_as_invalid_request() -> None:
     async with strict(invalid_requests=1, rename_channel=0) as discord:
         status, headers, _ = await call(discord, "PATCH", f"/channels/{GENERAL}", json={"topic": "new"})
         assert (status, headers["X-RateLimit-Scope"]) == (429, "shared")
         assert (await call(discord))[0] == 200
 
 
-async def test_limits_are_changed_while_it_runs() -> None:
+async def test_limits_change_at_runtime() -> None:
     async with strict() as discord:
-        shown = await discord.act("limits", create_message="0/5s")
-        assert (shown["create_message"], shown["requests"]) == ("0/5s", "50/1s")
+        limits = await discord.act("limits", create_message="0/5s")
+        assert (limits["create_message"], limits["requests"]) == ("0/5s", "50/1s")
         assert (await post(discord))[0] == 429
-        status, said = await discord.control("POST", "limits", {"create_mesage": 1})
-        assert (status, said["hint"]) == (400, "Did you mean create_message?")
+        status, response = await discord.control("POST", "limits", {"create_mesage": 1})
+        assert (status, response["hint"]) == (400, "Did you mean create_message?")
 
 
-async def test_a_disnake_bot_waits_as_it_is_told() -> None:
+async def test_disnake_bot_waits_for_retry_after() -> None:
     async with strict(create_message="1/0.25s") as discord, discord.bot() as bot:
         channel = bot.get_channel(int(GENERAL))
         assert isinstance(channel, disnake.TextChannel)
@@ -109,7 +111,7 @@ async def test_a_disnake_bot_waits_as_it_is_told() -> None:
         assert time.monotonic() - began_s >= 0.2
 
 
-async def test_a_disnake_bot_takes_the_ban_for_an_error_at_once() -> None:
+async def test_disnake_bot_raises_on_a_cloudflare_ban() -> None:
     async with strict() as discord, discord.bot() as bot:
         discord.sandbox.limiter.ban("127.0.0.1", discord.sandbox.clock.monotonic())
         with pytest.raises(disnake.HTTPException) as banned:
@@ -117,45 +119,45 @@ async def test_a_disnake_bot_takes_the_ban_for_an_error_at_once() -> None:
         assert banned.value.status == 429
 
 
-async def test_an_answer_to_an_interaction_is_neither_counted_nor_slow() -> None:
+async def test_interaction_callback_is_not_counted() -> None:
     async with strict(requests=0, webhooks=1) as discord, discord.wire() as wire:
         discord.sandbox.limits = LENIENT
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
-        discord.sandbox.limits = Limits().but({"requests": 0, "webhooks": 1})
+        discord.sandbox.limits = Limits().replace({"requests": 0, "webhooks": 1})
         await discord.slash("ops", timeout_s=0.001)
-        asked = (await wire.hear_until("INTERACTION_CREATE"))["d"]
-        path = f"/interactions/{asked['id']}/{asked['token']}/callback"
+        event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        path = f"/interactions/{event['id']}/{event['token']}/callback"
         status, headers, _ = await call(discord, "POST", path, json={"type": 5}, headers={})
         assert (status, "X-RateLimit-Remaining" in headers) == (204, False)
-        follow_up = f"/webhooks/{BOT}/{asked['token']}"
+        follow_up = f"/webhooks/{BOT}/{event['token']}"
         statuses = [(await call(discord, "POST", follow_up, json={"content": "x"}, headers={}))[0] for _ in range(2)]
         assert statuses == [200, 429]
 
 
-async def test_moved_time_ends_the_wait_for_an_answer() -> None:
+async def test_advanced_clock_ends_the_wait_for_a_response() -> None:
     async with local_discord() as discord, discord.wire() as wire:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[{"name": "ops", "description": "Ops"}])
         asking = asyncio.create_task(discord.slash("ops", timeout_s=60))
-        asked = (await wire.hear_until("INTERACTION_CREATE"))["d"]
+        event = (await wire.hear_until("INTERACTION_CREATE"))["d"]
         await discord.act("clock", advance_s=3.1)
         assert (await asyncio.wait_for(asking, 2))["state"] == "no_answer"
-        path = f"/interactions/{asked['id']}/{asked['token']}/callback"
+        path = f"/interactions/{event['id']}/{event['token']}/callback"
         assert (await call(discord, "POST", path, json={"type": 5}))[2]["code"] == 10062
         await wire.say(1, None)
-        assert (await wire.hear())["op"] == 11  # it is alive by its own clock
+        assert (await wire.hear())["op"] == 11  # its own clock has not moved
 
 
-async def test_a_client_that_falls_silent_is_not_kept_by_time_that_was_moved() -> None:
-    async with local_discord(limits=LENIENT.but({"heartbeat_s": 0.15})) as discord, discord.wire() as wire:
+async def test_advanced_clock_does_not_delay_the_heartbeat_timeout() -> None:
+    async with local_discord(limits=LENIENT.replace({"heartbeat_s": 0.15})) as discord, discord.wire() as wire:
         await wire.identify()
         await discord.act("clock", advance_s=3600)
         await wire.say(1, None)
         assert await _closed(wire) == 4000
 
 
-async def test_a_session_ages_with_the_moved_time() -> None:
+async def test_advanced_clock_expires_a_session() -> None:
     async with local_discord() as discord:
         async with discord.wire() as wire:
             ready = await wire.identify()
@@ -171,26 +173,26 @@ async def test_a_session_ages_with_the_moved_time() -> None:
 IDENTIFY = {"token": TOKEN, "properties": {}, "intents": INTENTS}
 
 
-async def test_a_key_identifies_once_in_five_seconds() -> None:
+async def test_concurrency_key_identifies_every_five_seconds() -> None:
     async with local_discord(limits=Limits(max_concurrency=2)) as discord:
-        heard = []
+        events = []
         for shard in (0, 1, 2):
             async with discord.wire() as wire:
                 await wire.hear()
                 await wire.say(2, {**IDENTIFY, "shard": [shard, 4]})
                 answer = await wire.hear()
-                heard.append(answer["t"] or (answer["op"], answer["d"]))
-        assert heard == ["READY", "READY", (9, False)]
+                events.append(answer["t"] or (answer["op"], answer["d"]))
+        assert events == ["READY", "READY", (9, False)]
         await discord.act("clock", advance_s=5)
         async with discord.wire() as wire:
             await wire.identify(shard=[2, 4])
 
 
-async def test_a_spent_day_ends_all_sessions_and_the_token() -> None:
+async def test_exhausted_identify_budget_resets_sessions_and_token() -> None:
     async with strict(identifies=2) as discord, discord.wire() as first, discord.wire() as second:
         await first.identify()
-        _, _, told = await call(discord, path="/gateway/bot")
-        limit = told["session_start_limit"]
+        _, _, gateway = await call(discord, path="/gateway/bot")
+        limit = gateway["session_start_limit"]
         assert (limit["total"], limit["remaining"], limit["max_concurrency"]) == (2, 1, 1)
         assert 86_390_000 < limit["reset_after"] <= 86_400_000
         async with discord.wire() as wire:
@@ -207,7 +209,7 @@ async def test_a_spent_day_ends_all_sessions_and_the_token() -> None:
             await wire.identify(token=new)
 
 
-async def test_a_disnake_bot_does_not_begin_a_session_that_the_day_has_no_room_for() -> None:
+async def test_disnake_bot_does_not_identify_after_the_daily_budget() -> None:
     async with strict(identifies=0) as discord:
         bot = Bot()
         with pytest.raises(disnake.SessionStartLimitReached):
@@ -216,7 +218,7 @@ async def test_a_disnake_bot_does_not_begin_a_session_that_the_day_has_no_room_f
         assert not discord.sandbox.sessions.by_id
 
 
-async def test_a_token_that_is_reset_by_hand() -> None:
+async def test_control_api_resets_the_token() -> None:
     async with local_discord() as discord, discord.wire() as wire:
         await wire.identify()
         new = (await discord.act("token", reset=True))["token"]
@@ -225,7 +227,7 @@ async def test_a_token_that_is_reset_by_hand() -> None:
         assert (await discord.control("GET", "token", {"application": "1"}))[0] == 400
 
 
-async def test_new_commands_of_a_day_are_counted() -> None:
+async def test_new_commands_count_for_the_daily_limit() -> None:
     async with strict(command_creates=2) as discord:
         path = f"/applications/{BOT}/guilds/{GUILD}/commands"
         for name in ("one", "two", "one"):
@@ -239,7 +241,7 @@ async def test_new_commands_of_a_day_are_counted() -> None:
         assert (await call(discord, "POST", path, json={"name": "three", "description": "d"}))[0] == 201
 
 
-async def test_all_members_may_be_asked_for_once_in_half_a_minute() -> None:
+async def test_all_members_can_be_requested_every_30_seconds() -> None:
     async with strict() as discord, discord.wire() as wire:
         await wire.identify()
         await wire.hear_until("GUILD_CREATE")
@@ -252,7 +254,7 @@ async def test_all_members_may_be_asked_for_once_in_half_a_minute() -> None:
         assert (limited["d"]["opcode"], limited["d"]["meta"]) == (8, {"guild_id": GUILD, "nonce": "n"})
         assert 29 < limited["d"]["retry_after"] <= 30
         await wire.say(8, {"guild_id": GUILD, "query": "a", "limit": 10})
-        assert [one["user"]["username"] for one in (await wire.hear())["d"]["members"]] == ["ann"]
+        assert [member["user"]["username"] for member in (await wire.hear())["d"]["members"]] == ["ann"]
         await discord.act("clock", advance_s=30)
         await wire.say(8, every)
         assert (await wire.hear())["t"] == "GUILD_MEMBERS_CHUNK"

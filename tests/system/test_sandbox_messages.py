@@ -1,4 +1,4 @@
-"""Messages, threads, reactions, pins, webhooks and DMs: what the bots hear, and what Discord refuses."""
+"""Messages, threads, reactions, pins, webhooks and DMs: the events and the errors."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ DAY_S = 86_400
 
 
 class Bench:
-    """A sandbox, its REST, and what one gateway session hears of it."""
+    """A sandbox, its REST API, and one gateway session."""
 
     def __init__(self, discord: Discord, wire: Wire) -> None:
         self.discord, self.wire = discord, wire
 
     async def __call__(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
-        got, said = await self.discord.rest(method, path, **({} if body is None else {"json": body}))
-        assert got == status if status else got < 300, (method, path, got, said)
-        return said
+        got, response = await self.discord.rest(method, path, **({} if body is None else {"json": body}))
+        assert got == status if status else got < 300, (method, path, got, response)
+        return response
 
-    async def refused(self, method: str, path: str, body: Any = None) -> int:
-        status, said = await self.discord.rest(method, path, **({} if body is None else {"json": body}))
-        assert status >= 400, said
-        return said["code"]
+    async def error_code(self, method: str, path: str, body: Any = None) -> int:
+        status, response = await self.discord.rest(method, path, **({} if body is None else {"json": body}))
+        assert status >= 400, response
+        return response["code"]
 
-    async def heard(self, event: str, **expected: Any) -> dict[str, Any]:
-        """The next ``event`` that has what is expected."""
+    async def expect_event(self, event: str, **expected: Any) -> dict[str, Any]:
+        """The next ``event`` with the ``expected`` fields."""
         while True:
             data = (await self.wire.hear_until(event))["d"]
             if {key: data.get(key) for key in expected} == expected:
                 return data
 
-    async def say(self, text: str = "x", path: str = MESSAGES, **more: Any) -> dict[str, Any]:
-        return await self("POST", path, {"content": text, **more})
+    async def post(self, text: str = "x", path: str = MESSAGES, **fields: Any) -> dict[str, Any]:
+        return await self("POST", path, {"content": text, **fields})
 
     @property
     def world(self) -> Any:
@@ -59,78 +59,80 @@ async def bench() -> AsyncIterator[Bench]:
         yield Bench(discord, wire)
 
 
-async def test_a_message_is_told_changed_and_deleted(bench: Bench) -> None:
-    said = await bench.say(f"hi <@{ANN}>", nonce="n", tts=False)
-    told = await bench.heard("MESSAGE_CREATE", id=said["id"], guild_id=GUILD, nonce="n", content=f"hi <@{ANN}>")
-    assert told["member"]["roles"]
-    assert told["mentions"][0]["member"]["joined_at"]
-    await bench("PATCH", f"{MESSAGES}/{said['id']}", {"content": "new"})
-    assert (await bench.heard("MESSAGE_UPDATE", content="new"))["edited_timestamp"]
-    await bench("DELETE", f"{MESSAGES}/{said['id']}")
-    await bench.heard("MESSAGE_DELETE", id=said["id"], channel_id=GENERAL, guild_id=GUILD)
-    assert await bench.refused("GET", f"{MESSAGES}/{said['id']}") == 10008
+async def test_message_create_update_and_delete_are_dispatched(bench: Bench) -> None:
+    message = await bench.post(f"hi <@{ANN}>", nonce="n", tts=False)
+    event = await bench.expect_event(
+        "MESSAGE_CREATE", id=message["id"], guild_id=GUILD, nonce="n", content=f"hi <@{ANN}>"
+    )
+    assert event["member"]["roles"]
+    assert event["mentions"][0]["member"]["joined_at"]
+    await bench("PATCH", f"{MESSAGES}/{message['id']}", {"content": "new"})
+    assert (await bench.expect_event("MESSAGE_UPDATE", content="new"))["edited_timestamp"]
+    await bench("DELETE", f"{MESSAGES}/{message['id']}")
+    await bench.expect_event("MESSAGE_DELETE", id=message["id"], channel_id=GENERAL, guild_id=GUILD)
+    assert await bench.error_code("GET", f"{MESSAGES}/{message['id']}") == 10008
 
 
-async def test_a_nonce_can_be_enforced_for_some_minutes(bench: Bench) -> None:
+async def test_enforced_nonce_returns_the_same_message(bench: Bench) -> None:
     once = {"nonce": "7", "enforce_nonce": True}
-    first = await bench.say(**once)
-    assert (await bench.say("again", **once))["id"] == first["id"]
-    assert (await bench.say(nonce="7"))["id"] != first["id"]
+    first = await bench.post(**once)
+    assert (await bench.post("again", **once))["id"] == first["id"]
+    assert (await bench.post(nonce="7"))["id"] != first["id"]
     bench.discord.sandbox.clock.advance(600)
-    assert (await bench.say(**once))["id"] != first["id"]
+    assert (await bench.post(**once))["id"] != first["id"]
 
 
-async def test_many_are_deleted_at_once_unless_one_is_old(bench: Bench) -> None:
-    old = (await bench.say())["id"]
+async def test_bulk_delete_refuses_old_messages(bench: Bench) -> None:
+    old = (await bench.post())["id"]
     bench.discord.sandbox.clock.advance(14 * DAY_S + 1)
-    ids = [(await bench.say())["id"] for _ in range(3)]
+    ids = [(await bench.post())["id"] for _ in range(3)]
     path = f"{MESSAGES}/bulk-delete"
-    assert await bench.refused("POST", path, {"messages": [old, *ids]}) == 50034
-    assert await bench.refused("POST", path, {"messages": ids[:1]}) == 50016
+    assert await bench.error_code("POST", path, {"messages": [old, *ids]}) == 50034
+    assert await bench.error_code("POST", path, {"messages": ids[:1]}) == 50016
     await bench("POST", path, {"messages": ids}, 204)
-    await bench.heard("MESSAGE_DELETE_BULK", ids=ids, channel_id=GENERAL, guild_id=GUILD)
-    await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=73, target_id=GENERAL, options={"count": "3"})
+    await bench.expect_event("MESSAGE_DELETE_BULK", ids=ids, channel_id=GENERAL, guild_id=GUILD)
+    await bench.expect_event("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=73, target_id=GENERAL, options={"count": "3"})
 
 
-async def test_of_others_a_bot_changes_only_the_flags_and_deletes_with_a_line_in_the_log(bench: Bench) -> None:
-    said = await bench.discord.act("send", text="mine", **{"as": "cat"})
-    path = f"{MESSAGES}/{said['messages'][0]['id']}"
-    assert await bench.refused("PATCH", path, {"content": "x"}) == 50005
+async def test_bot_edits_only_flags_of_others_and_deletion_is_logged(bench: Bench) -> None:
+    outcome = await bench.discord.act("send", text="mine", **{"as": "cat"})
+    path = f"{MESSAGES}/{outcome['messages'][0]['id']}"
+    assert await bench.error_code("PATCH", path, {"content": "x"}) == 50005
     assert (await bench("PATCH", path, {"flags": 4}))["flags"] == 4
     await bench("DELETE", path)
-    entry = await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=72, target_id=CAT)
+    entry = await bench.expect_event("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=72, target_id=CAT)
     assert entry["options"] == {"channel_id": GENERAL, "count": "1"}
 
 
-async def test_a_reply_names_what_it_answers(bench: Bench) -> None:
-    first = await bench.say("first")
-    reply = await bench.say("re", message_reference={"message_id": first["id"]})
+async def test_reply_contains_the_referenced_message(bench: Bench) -> None:
+    first = await bench.post("first")
+    reply = await bench.post("re", message_reference={"message_id": first["id"]})
     assert (reply["type"], reply["referenced_message"]["content"]) == (19, "first")
-    status, said = await bench.discord.rest(
+    status, response = await bench.discord.rest(
         "POST", MESSAGES, json={"content": "x", "message_reference": {"message_id": "5"}}
     )
     wrong = [{"code": "REPLIES_UNKNOWN_MESSAGE", "message": "Unknown message"}]
-    assert (status, said["code"], said["errors"]) == (400, 50035, {"message_reference": {"_errors": wrong}})
+    assert (status, response["code"], response["errors"]) == (400, 50035, {"message_reference": {"_errors": wrong}})
     await bench("DELETE", f"{MESSAGES}/{first['id']}")
     assert (await bench("GET", f"{MESSAGES}/{reply['id']}"))["referenced_message"] is None
 
 
-async def test_a_forward_keeps_what_was_said(bench: Bench) -> None:
-    first = await bench.say("first")
-    where = {"type": 1, "channel_id": GENERAL, "message_id": first["id"]}
-    forward = await bench("POST", MESSAGES, {"message_reference": where})
+async def test_forward_contains_a_snapshot(bench: Bench) -> None:
+    first = await bench.post("first")
+    reference = {"type": 1, "channel_id": GENERAL, "message_id": first["id"]}
+    forward = await bench("POST", MESSAGES, {"message_reference": reference})
     await bench("PATCH", f"{MESSAGES}/{first['id']}", {"content": "changed"})
-    shown = await bench("GET", f"{MESSAGES}/{forward['id']}")
-    assert shown["message_snapshots"][0]["message"]["content"] == "first"
-    assert shown["flags"] & 1 << 14
+    message = await bench("GET", f"{MESSAGES}/{forward['id']}")
+    assert message["message_snapshots"][0]["message"]["content"] == "first"
+    assert message["flags"] & 1 << 14
 
 
-async def test_without_the_intent_a_bot_reads_what_it_said_or_what_mentions_it(bench: Bench) -> None:
-    """Also over REST, in what a message answers, and in what it forwards."""
+async def test_without_content_intent_a_bot_reads_own_messages_and_mentions(bench: Bench) -> None:
+    """Also in REST, in replies and in forwards."""
     first = (await bench.discord.act("send", text="secret", **{"as": "cat"}))["messages"][0]["id"]
-    where = {"type": 1, "channel_id": GENERAL, "message_id": first}
+    reference = {"type": 1, "channel_id": GENERAL, "message_id": first}
     await bench("POST", MESSAGES, {"content": "mine", "message_reference": {"message_id": first}})
-    forward = (await bench("POST", MESSAGES, {"message_reference": where}))["id"]
+    forward = (await bench("POST", MESSAGES, {"message_reference": reference}))["id"]
     bench.world.message(GENERAL, forward).author_id = ANN
     await bench.discord.act("send", text=f"to <@{BOT}>", **{"as": "cat"})
     bench.world.applications[BOT].flags = 0
@@ -141,316 +143,318 @@ async def test_without_the_intent_a_bot_reads_what_it_said_or_what_mentions_it(b
     assert (await bench("GET", f"{MESSAGES}/{first}"))["content"] == ""
 
 
-async def test_embeds_that_a_bot_may_not_send_are_refused_in_new_messages_and_passed_over_in_old_ones(
+async def test_forbidden_embeds_are_refused_when_sent_and_dropped_when_edited(
     bench: Bench,
 ) -> None:
-    message = f"{MESSAGES}/{(await bench.say('x'))['id']}"
+    message = f"{MESSAGES}/{(await bench.post('x'))['id']}"
     await bench.discord.act("world", set_overwrite={"channel": "general", "role": "everyone", "deny": ["EMBED_LINKS"]})
-    role = next(one for one in bench.world.guilds[GUILD].roles.values() if one.bot_id == BOT)
+    role = next(role for role in bench.world.guilds[GUILD].roles.values() if role.bot_id == BOT)
     role.permissions &= ~permission_bits.bits("EMBED_LINKS", "ADMINISTRATOR")
     embeds = [{"title": "t"}]
-    assert await bench.refused("POST", MESSAGES, {"content": "y", "embeds": embeds}) == 50013
+    assert await bench.error_code("POST", MESSAGES, {"content": "y", "embeds": embeds}) == 50013
     changed = await bench("PATCH", message, {"content": "y", "embeds": embeds})
     assert (changed["content"], changed["embeds"]) == ("y", [])
-    assert await bench.refused("PATCH", message, {"content": "", "embeds": embeds}) == 50006
+    assert await bench.error_code("PATCH", message, {"content": "", "embeds": embeds}) == 50006
 
 
-async def test_a_form_may_have_plain_fields_and_ten_files_at_most(bench: Bench) -> None:
+async def test_multipart_form_allows_plain_fields_and_ten_files(bench: Bench) -> None:
     form = aiohttp.FormData()
     form.add_field("content", "plain")
     form.add_field("files[0]", b"abc", filename="a.txt", content_type="text/plain")
-    status, said = await bench.discord.rest("POST", MESSAGES, data=form)
-    assert (status, said["content"], said["attachments"][0]["filename"]) == (200, "plain", "a.txt")
-    status, said = await bench.discord.rest("POST", MESSAGES, data={"content": "a & b"})
-    assert (status, said["content"]) == (200, "a & b")
+    status, response = await bench.discord.rest("POST", MESSAGES, data=form)
+    assert (status, response["content"], response["attachments"][0]["filename"]) == (200, "plain", "a.txt")
+    status, response = await bench.discord.rest("POST", MESSAGES, data={"content": "a & b"})
+    assert (status, response["content"]) == (200, "a & b")
     many = aiohttp.FormData()
     for number in range(11):
         many.add_field(f"files[{number}]", b"x", filename="a.txt")
-    status, said = await bench.discord.rest("POST", MESSAGES, data=many)
-    assert (status, list(said["errors"])) == (400, ["attachments"])
+    status, response = await bench.discord.rest("POST", MESSAGES, data=many)
+    assert (status, list(response["errors"])) == (400, ["attachments"])
     large = aiohttp.FormData()
     large.add_field("files[0]", io.BytesIO(bytes(10 * 1024 * 1024 + 1)), filename="a.bin")
-    status, said = await bench.discord.rest("POST", MESSAGES, data=large)
-    assert (status, said["code"]) == (413, 40005)
+    status, response = await bench.discord.rest("POST", MESSAGES, data=large)
+    assert (status, response["code"]) == (413, 40005)
 
 
-async def test_reactions_are_told_with_all_that_clients_need(bench: Bench) -> None:
-    message = (await bench.say())["id"]
+async def test_reaction_events_have_all_fields(bench: Bench) -> None:
+    message = (await bench.post())["id"]
     path = f"{MESSAGES}/{message}/reactions"
-    where = {"channel_id": GENERAL, "message_id": message, "guild_id": GUILD}
+    location = {"channel_id": GENERAL, "message_id": message, "guild_id": GUILD}
     emoji = {"id": None, "name": "👍"}
     await bench("PUT", f"{path}/{THUMBS}/@me")
-    added = await bench.heard("MESSAGE_REACTION_ADD", **where, user_id=BOT, emoji=emoji, type=0, burst=False)
+    added = await bench.expect_event("MESSAGE_REACTION_ADD", **location, user_id=BOT, emoji=emoji, type=0, burst=False)
     assert (added["message_author_id"], added["member"]["user"]["id"]) == (BOT, BOT)
     await bench.discord.act("react", emoji="👍", message=message, **{"as": "cat"})
-    await bench.heard("MESSAGE_REACTION_ADD", user_id=CAT)
-    assert [one["id"] for one in await bench("GET", f"{path}/{THUMBS}")] == [BOT, CAT][
+    await bench.expect_event("MESSAGE_REACTION_ADD", user_id=CAT)
+    assert [user["id"] for user in await bench("GET", f"{path}/{THUMBS}")] == [BOT, CAT][
         :: 1 if int(BOT) < int(CAT) else -1
     ]
-    (shown,) = (await bench("GET", f"{MESSAGES}/{message}"))["reactions"]
-    assert (shown["count"], shown["me"]) == (2, True)
+    (reaction,) = (await bench("GET", f"{MESSAGES}/{message}"))["reactions"]
+    assert (reaction["count"], reaction["me"]) == (2, True)
     await bench("DELETE", f"{path}/{THUMBS}/{CAT}")
-    await bench.heard("MESSAGE_REACTION_REMOVE", **where, user_id=CAT, emoji=emoji)
+    await bench.expect_event("MESSAGE_REACTION_REMOVE", **location, user_id=CAT, emoji=emoji)
     await bench("DELETE", f"{path}/{THUMBS}")
-    await bench.heard("MESSAGE_REACTION_REMOVE_EMOJI", **where, emoji=emoji)
+    await bench.expect_event("MESSAGE_REACTION_REMOVE_EMOJI", **location, emoji=emoji)
     await bench("DELETE", path)
-    await bench.heard("MESSAGE_REACTION_REMOVE_ALL", **where)
+    await bench.expect_event("MESSAGE_REACTION_REMOVE_ALL", **location)
 
 
-async def test_a_21st_emoji_is_one_too_many(bench: Bench) -> None:
-    message = (await bench.say())["id"]
+async def test_21st_reaction_emoji_is_refused(bench: Bench) -> None:
+    message = (await bench.post())["id"]
     bench.world.message(GENERAL, message).reactions = {chr(0x1F600 + number): [ANN] for number in range(20)}
     path = f"{MESSAGES}/{message}/reactions"
-    assert await bench.refused("PUT", f"{path}/{THUMBS}/@me") == 30010
+    assert await bench.error_code("PUT", f"{path}/{THUMBS}/@me") == 30010
     await bench("PUT", f"{path}/{quote(chr(0x1F600))}/@me")
-    assert await bench.refused("PUT", f"{path}/nonsense/@me") == 10014
+    assert await bench.error_code("PUT", f"{path}/nonsense/@me") == 10014
 
 
-async def test_a_pin_is_told_and_written_down(bench: Bench) -> None:
-    message = (await bench.say("pin me"))["id"]
+async def test_pin_is_dispatched_and_logged(bench: Bench) -> None:
+    message = (await bench.post("pin me"))["id"]
     await bench("PUT", f"{MESSAGES}/pins/{message}", status=204)
-    assert (await bench.heard("CHANNEL_PINS_UPDATE", channel_id=GENERAL, guild_id=GUILD))["last_pin_timestamp"]
-    await bench.heard("MESSAGE_UPDATE", id=message, pinned=True)
-    system = await bench.heard("MESSAGE_CREATE", type=6)
+    assert (await bench.expect_event("CHANNEL_PINS_UPDATE", channel_id=GENERAL, guild_id=GUILD))["last_pin_timestamp"]
+    await bench.expect_event("MESSAGE_UPDATE", id=message, pinned=True)
+    system = await bench.expect_event("MESSAGE_CREATE", type=6)
     assert system["message_reference"]["message_id"] == message
     await bench("PUT", f"{MESSAGES}/pins/{message}", status=204)
     pins = await bench("GET", f"{MESSAGES}/pins")
-    assert [one["message"]["id"] for one in pins["items"]] == [message]
-    assert [one["id"] for one in await bench("GET", f"{CHANNEL}/pins")] == [message]
-    for one in list(bench.world.messages[GENERAL].values()):
-        bench.world.messages[GENERAL].update({f"{one.id}{n}": one for n in range(125)})
-    other = (await bench.say())["id"]
+    assert [pin["message"]["id"] for pin in pins["items"]] == [message]
+    assert [message["id"] for message in await bench("GET", f"{CHANNEL}/pins")] == [message]
+    for stored in list(bench.world.messages[GENERAL].values()):
+        bench.world.messages[GENERAL].update({f"{stored.id}{n}": stored for n in range(125)})
+    other = (await bench.post())["id"]
     bench.world.messages[GENERAL] |= {str(n): bench.world.message(GENERAL, message) for n in range(250)}
-    assert await bench.refused("PUT", f"{CHANNEL}/pins/{other}") == 30003
+    assert await bench.error_code("PUT", f"{CHANNEL}/pins/{other}") == 30003
 
 
-async def test_a_thread_begins_at_a_message(bench: Bench) -> None:
-    message = (await bench.say("topic"))["id"]
+async def test_thread_starts_from_a_message(bench: Bench) -> None:
+    message = (await bench.post("topic"))["id"]
     thread = await bench("POST", f"{MESSAGES}/{message}/threads", {"name": "talk"}, 201)
     assert (thread["id"], thread["member"]["user_id"], thread["message_count"]) == (message, BOT, 0)
-    await bench.heard("THREAD_CREATE", id=message, parent_id=GENERAL, newly_created=True)
-    assert (await bench.heard("MESSAGE_UPDATE", id=message))["thread"]["id"] == message
-    starter = await bench.heard("MESSAGE_CREATE", channel_id=message, type=21)
+    await bench.expect_event("THREAD_CREATE", id=message, parent_id=GENERAL, newly_created=True)
+    assert (await bench.expect_event("MESSAGE_UPDATE", id=message))["thread"]["id"] == message
+    starter = await bench.expect_event("MESSAGE_CREATE", channel_id=message, type=21)
     assert starter["referenced_message"]["content"] == "topic"
-    assert await bench.refused("POST", f"{MESSAGES}/{message}/threads", {"name": "again"}) == 160004
-    await bench.say("in", f"/channels/{message}/messages")
+    assert await bench.error_code("POST", f"{MESSAGES}/{message}/threads", {"name": "again"}) == 160004
+    await bench.post("in", f"/channels/{message}/messages")
     assert (await bench("GET", f"/channels/{message}"))["message_count"] == 1
     await bench("DELETE", f"/channels/{message}")
-    await bench.heard("THREAD_DELETE", id=message, guild_id=GUILD, parent_id=GENERAL, type=11)
+    await bench.expect_event("THREAD_DELETE", id=message, guild_id=GUILD, parent_id=GENERAL, type=11)
 
 
-async def test_a_thread_falls_asleep_by_the_clock_and_wakes_when_spoken_in(bench: Bench) -> None:
+async def test_thread_is_archived_after_silence_and_unarchived_by_a_message(bench: Bench) -> None:
     body = {"name": "t", "type": 11, "auto_archive_duration": 60}
     thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
     clock = bench.discord.sandbox.clock
     clock.advance(3599)
-    await bench.say("still here", f"/channels/{thread}/messages")
+    await bench.post("still here", f"/channels/{thread}/messages")
     clock.advance(3599)
     assert not (await bench("GET", f"/channels/{thread}"))["thread_metadata"]["archived"]
     clock.advance(2)
-    assert (await bench.heard("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
-    said = list(bench.world.messages[thread])[-1]
-    path = f"/channels/{thread}/messages/{said}"
-    assert await bench.refused("PATCH", path, {"content": "x"}) == 50083
-    assert await bench.refused("PUT", f"{path}/reactions/{THUMBS}/@me") == 50083
-    assert [one["id"] for one in (await bench("GET", f"{CHANNEL}/threads/archived/public"))["threads"]] == [thread]
-    await bench.say("awake", f"/channels/{thread}/messages")
-    assert not (await bench.heard("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
-    assert [one["id"] for one in (await bench("GET", f"/guilds/{GUILD}/threads/active"))["threads"]] == [thread]
+    assert (await bench.expect_event("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
+    message_id = list(bench.world.messages[thread])[-1]
+    path = f"/channels/{thread}/messages/{message_id}"
+    assert await bench.error_code("PATCH", path, {"content": "x"}) == 50083
+    assert await bench.error_code("PUT", f"{path}/reactions/{THUMBS}/@me") == 50083
+    assert [thread["id"] for thread in (await bench("GET", f"{CHANNEL}/threads/archived/public"))["threads"]] == [
+        thread
+    ]
+    await bench.post("awake", f"/channels/{thread}/messages")
+    assert not (await bench.expect_event("THREAD_UPDATE", id=thread))["thread_metadata"]["archived"]
+    assert [thread["id"] for thread in (await bench("GET", f"/guilds/{GUILD}/threads/active"))["threads"]] == [thread]
 
 
-async def test_a_thread_is_looked_at_by_one_timer_however_often_it_wakes(bench: Bench) -> None:
+async def test_thread_has_one_archive_timer(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
     for archived in (True, False, True, False):
         await bench("PATCH", f"/channels/{thread}", {"archived": archived})
-    timers = [one for _, _, one in bench.discord.sandbox.clock._timers if one.callback]
+    timers = [timer for _, _, timer in bench.discord.sandbox.clock._timers if timer.callback]
     assert timers == [bench.discord.sandbox.thread_timers[thread]]
 
 
-async def test_a_locked_thread_is_for_those_who_manage_threads(bench: Bench) -> None:
-    """Others may delete and react in it as long as it is awake (Discord: Threads > Locked Threads)."""
+async def test_locked_thread_needs_manage_threads(bench: Bench) -> None:
+    """Other members may delete and react while it is active (Discord: Threads > Locked Threads)."""
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
-    said = [(await bench.say(path=f"/channels/{thread}/messages"))["id"] for _ in "ab"]
-    first, second = (f"/channels/{thread}/messages/{one}" for one in said)
+    message_ids = [(await bench.post(path=f"/channels/{thread}/messages"))["id"] for _ in "ab"]
+    first, second = (f"/channels/{thread}/messages/{message_id}" for message_id in message_ids)
     await bench("PATCH", f"/channels/{thread}", {"locked": True})
     await bench("PATCH", first, {"content": "y"})
-    role = next(one for one in bench.world.guilds[GUILD].roles.values() if one.bot_id == BOT)
+    role = next(role for role in bench.world.guilds[GUILD].roles.values() if role.bot_id == BOT)
     role.permissions &= ~permission_bits.bits("MANAGE_THREADS", "ADMINISTRATOR")
-    assert await bench.refused("PATCH", first, {"content": "z"}) == 160005
-    assert await bench.refused("POST", f"/channels/{thread}/messages", {"content": "z"}) == 160005
+    assert await bench.error_code("PATCH", first, {"content": "z"}) == 160005
+    assert await bench.error_code("POST", f"/channels/{thread}/messages", {"content": "z"}) == 160005
     await bench("PUT", f"{first}/reactions/{THUMBS}/@me")
     await bench("DELETE", first)
     bench.discord.sandbox.clock.advance(7 * DAY_S)
-    assert await bench.refused("DELETE", second) == 160005
+    assert await bench.error_code("DELETE", second) == 160005
 
 
-async def test_a_thread_falls_asleep_also_after_a_restart(bench: Bench) -> None:
+async def test_thread_is_archived_after_a_restart(bench: Bench) -> None:
     body = {"name": "t", "type": 11, "auto_archive_duration": 60}
     thread = (await bench("POST", f"{CHANNEL}/threads", body, 201))["id"]
     async with local_discord(partial(restore, snapshot(bench.world))) as again:
         again.sandbox.clock.advance(3601)
-        _, shown = await again.rest("GET", f"/channels/{thread}")
-        assert shown["thread_metadata"]["archived"]
+        _, channel = await again.rest("GET", f"/channels/{thread}")
+        assert channel["thread_metadata"]["archived"]
 
 
-async def test_who_is_in_a_thread_is_told(bench: Bench) -> None:
+async def test_thread_membership_is_dispatched(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
     await bench("PUT", f"/channels/{thread}/thread-members/{CAT}", status=204)
-    told = await bench.heard("THREAD_MEMBERS_UPDATE", id=thread, guild_id=GUILD, member_count=2)
-    assert told["added_members"][0]["user_id"] == CAT
+    event = await bench.expect_event("THREAD_MEMBERS_UPDATE", id=thread, guild_id=GUILD, member_count=2)
+    assert event["added_members"][0]["user_id"] == CAT
     await bench("DELETE", f"/channels/{thread}/thread-members/{CAT}", status=204)
-    await bench.heard("THREAD_MEMBERS_UPDATE", removed_member_ids=[CAT])
+    await bench.expect_event("THREAD_MEMBERS_UPDATE", removed_member_ids=[CAT])
     await bench("DELETE", f"/channels/{thread}/thread-members/@me", status=204)
-    await bench.say("back", f"/channels/{thread}/messages")
-    assert (await bench.heard("THREAD_MEMBERS_UPDATE", member_count=1))["added_members"][0]["user_id"] == BOT
+    await bench.post("back", f"/channels/{thread}/messages")
+    assert (await bench.expect_event("THREAD_MEMBERS_UPDATE", member_count=1))["added_members"][0]["user_id"] == BOT
 
 
-async def test_a_private_thread_is_for_those_in_it(bench: Bench) -> None:
+async def test_private_thread_is_visible_to_its_members_only(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "secret"}, 201))["id"]
-    said = {"text": "let me in", "channel": "secret", "as": "cat"}
-    assert (await bench.discord.act("send", **said))["error"] == "cat does not see #secret."
+    body = {"text": "let me in", "channel": "secret", "as": "cat"}
+    assert (await bench.discord.act("send", **body))["error"] == "cat does not see #secret."
     await bench("PUT", f"/channels/{thread}/thread-members/{CAT}", status=204)
-    assert (await bench.discord.act("send", **said))["state"] == "replied"
+    assert (await bench.discord.act("send", **body))["state"] == "replied"
 
 
-async def test_a_bot_that_begins_to_see_a_channel_is_told_of_its_threads(bench: Bench) -> None:
+async def test_bot_that_gains_channel_access_receives_its_threads(bench: Bench) -> None:
     thread = (await bench("POST", f"{CHANNEL}/threads", {"name": "t", "type": 11}, 201))["id"]
     channel, sandbox = bench.world.channels[GENERAL], bench.discord.sandbox
     await bench.discord.act(
         "world", set_overwrite={"channel": "general", "member": "botctl-bot", "deny": ["VIEW_CHANNEL"]}
     )
-    assert await bench.refused("GET", CHANNEL) == 50001
+    assert await bench.error_code("GET", CHANNEL) == 50001
     assert sandbox.world.channels[GENERAL] is channel
     await bench.discord.act(
         "world", set_overwrite={"channel": "general", "member": "botctl-bot", "allow": ["VIEW_CHANNEL"]}
     )
-    told = await bench.heard("THREAD_LIST_SYNC", guild_id=GUILD, channel_ids=[GENERAL])
-    assert ([one["id"] for one in told["threads"]], told["members"][0]["user_id"]) == ([thread], BOT)
+    event = await bench.expect_event("THREAD_LIST_SYNC", guild_id=GUILD, channel_ids=[GENERAL])
+    assert ([thread["id"] for thread in event["threads"]], event["members"][0]["user_id"]) == ([thread], BOT)
 
 
-async def test_a_channel_is_changed_and_deleted(bench: Bench) -> None:
-    made = await bench("POST", f"/guilds/{GUILD}/channels", {"name": "work"}, 201)
-    await bench("PATCH", f"/channels/{made['id']}", {"topic": "T", "rate_limit_per_user": 10})
-    await bench.heard("CHANNEL_UPDATE", id=made["id"], topic="T", rate_limit_per_user=10)
-    entry = await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=11, target_id=made["id"])
+async def test_channel_is_edited_and_deleted(bench: Bench) -> None:
+    channel = await bench("POST", f"/guilds/{GUILD}/channels", {"name": "work"}, 201)
+    await bench("PATCH", f"/channels/{channel['id']}", {"topic": "T", "rate_limit_per_user": 10})
+    await bench.expect_event("CHANNEL_UPDATE", id=channel["id"], topic="T", rate_limit_per_user=10)
+    entry = await bench.expect_event("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=11, target_id=channel["id"])
     assert {"key": "topic", "new_value": "T"} in entry["changes"]
-    await bench("PUT", f"/channels/{made['id']}/permissions/{CAT}", {"type": 1, "deny": "2048"}, 204)
-    await bench.heard("CHANNEL_UPDATE", id=made["id"])
-    await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=13, options={"id": CAT, "type": "1"})
-    assert (await bench("GET", f"/channels/{made['id']}"))["permission_overwrites"][0]["deny"] == "2048"
-    await bench("POST", f"/channels/{made['id']}/typing", status=204)
-    assert (await bench.heard("TYPING_START", channel_id=made["id"], user_id=BOT))["member"]
-    await bench("DELETE", f"/channels/{made['id']}")
-    await bench.heard("CHANNEL_DELETE", id=made["id"])
+    await bench("PUT", f"/channels/{channel['id']}/permissions/{CAT}", {"type": 1, "deny": "2048"}, 204)
+    await bench.expect_event("CHANNEL_UPDATE", id=channel["id"])
+    await bench.expect_event("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=13, options={"id": CAT, "type": "1"})
+    assert (await bench("GET", f"/channels/{channel['id']}"))["permission_overwrites"][0]["deny"] == "2048"
+    await bench("POST", f"/channels/{channel['id']}/typing", status=204)
+    assert (await bench.expect_event("TYPING_START", channel_id=channel["id"], user_id=BOT))["member"]
+    await bench("DELETE", f"/channels/{channel['id']}")
+    await bench.expect_event("CHANNEL_DELETE", id=channel["id"])
 
 
-async def test_a_webhook_speaks_with_its_own_voice(bench: Bench) -> None:
-    hook = await bench("POST", f"{CHANNEL}/webhooks", {"name": "Captain"})
-    await bench.heard("WEBHOOKS_UPDATE", guild_id=GUILD, channel_id=GENERAL)
-    assert hook["url"].startswith(bench.discord.url)
-    async with bench.discord.http.post(hook["url"], json={"content": "ahoy", "username": "Hook"}) as answer:
+async def test_webhook_message_has_its_own_name_and_avatar(bench: Bench) -> None:
+    webhook = await bench("POST", f"{CHANNEL}/webhooks", {"name": "Captain"})
+    await bench.expect_event("WEBHOOKS_UPDATE", guild_id=GUILD, channel_id=GENERAL)
+    assert webhook["url"].startswith(bench.discord.url)
+    async with bench.discord.http.post(webhook["url"], json={"content": "ahoy", "username": "Hook"}) as answer:
         assert answer.status == 204
-    told = await bench.heard("MESSAGE_CREATE", webhook_id=hook["id"], content="ahoy")
-    assert told["author"]["username"] == "Hook"
-    assert "member" not in told
-    path = f"/webhooks/{hook['id']}/{hook['token']}"
-    assert await bench.refused("GET", f"/webhooks/{hook['id']}/wrong") == 50027
-    own = (await bench.say())["id"]
-    assert await bench.refused("GET", f"{path}/messages/{own}") == 10008
+    event = await bench.expect_event("MESSAGE_CREATE", webhook_id=webhook["id"], content="ahoy")
+    assert event["author"]["username"] == "Hook"
+    assert "member" not in event
+    path = f"/webhooks/{webhook['id']}/{webhook['token']}"
+    assert await bench.error_code("GET", f"/webhooks/{webhook['id']}/wrong") == 50027
+    own = (await bench.post())["id"]
+    assert await bench.error_code("GET", f"{path}/messages/{own}") == 10008
     for number in range(14):
         await bench("POST", f"{CHANNEL}/webhooks", {"name": str(number)})
-    assert await bench.refused("POST", f"{CHANNEL}/webhooks", {"name": "x"}) == 30007
+    assert await bench.error_code("POST", f"{CHANNEL}/webhooks", {"name": "x"}) == 30007
     await bench("DELETE", path, status=204)
-    assert await bench.refused("POST", path, {"content": "x"}) == 10015
+    assert await bench.error_code("POST", path, {"content": "x"}) == 10015
 
 
-async def test_a_dm_is_between_two(bench: Bench) -> None:
+async def test_dm_belongs_to_two_users(bench: Bench) -> None:
     channel = await bench("POST", "/users/@me/channels", {"recipient_id": CAT})
-    assert [one["id"] for one in channel["recipients"]] == [CAT]
+    assert [recipient["id"] for recipient in channel["recipients"]] == [CAT]
     assert (await bench("POST", "/users/@me/channels", {"recipient_id": CAT}))["id"] == channel["id"]
     path = f"/channels/{channel['id']}/messages"
-    await bench.say("psst", path)
-    assert "guild_id" not in await bench.heard("MESSAGE_CREATE", channel_id=channel["id"], content="psst")
+    await bench.post("psst", path)
+    assert "guild_id" not in await bench.expect_event("MESSAGE_CREATE", channel_id=channel["id"], content="psst")
     await bench.discord.act("send", text="yes?", dm="botctl-bot", **{"as": "cat"})
-    await bench.heard("MESSAGE_CREATE", channel_id=channel["id"], content="yes?")
+    await bench.expect_event("MESSAGE_CREATE", channel_id=channel["id"], content="yes?")
     theirs = list(bench.world.messages[channel["id"]])[-1]
-    assert await bench.refused("DELETE", f"{path}/{theirs}") == 50003
+    assert await bench.error_code("DELETE", f"{path}/{theirs}") == 50003
     await bench.discord.act("world", close_dms={"member": "cat"})
-    assert await bench.refused("POST", path, {"content": "x"}) == 50007
+    assert await bench.error_code("POST", path, {"content": "x"}) == 50007
     await bench.discord.act("world", close_dms={"member": "cat", "closed": False})
-    await bench.say("again", path)
+    await bench.post("again", path)
     await bench.discord.act("world", remove_member={"member": "cat"})
-    assert await bench.refused("POST", path, {"content": "x"}) == 50278
+    assert await bench.error_code("POST", path, {"content": "x"}) == 50278
 
 
-async def test_a_dm_is_heard_with_the_intent_for_it_only() -> None:
+async def test_dm_events_need_the_direct_message_intent() -> None:
     async with local_discord() as discord, discord.wire() as wire:
         await wire.identify(intents=1 << 9 | 1 << 15)
         bench = Bench(discord, wire)
         channel = await bench("POST", "/users/@me/channels", {"recipient_id": CAT})
-        await bench.say("psst", f"/channels/{channel['id']}/messages")
-        await bench.say("loud")
-        await bench.heard("MESSAGE_CREATE", content="loud")
+        await bench.post("psst", f"/channels/{channel['id']}/messages")
+        await bench.post("loud")
+        await bench.expect_event("MESSAGE_CREATE", content="loud")
 
 
 PEOPLE = [
     ("send", {"text": "hi", "channel": "staff"}, "cat may not send messages in #staff."),
     ("send", {"text": "hi", "channel": "forum"}, "Cannot send messages in a non-text channel."),
-    ("send", {"text": "hi", "dm": "bob"}, "bob takes no direct messages."),
-    ("edit", {"text": "x", "message": "BOT"}, "cat can change only what they said themselves."),
-    ("delete", {"message": "BOT"}, "cat may not delete messages of others in #general."),
+    ("send", {"text": "hi", "dm": "bob"}, "bob does not accept direct messages."),
+    ("edit", {"text": "x", "message": "BOT"}, "cat can only edit their own messages."),
+    ("delete", {"message": "BOT"}, "cat may not delete other users' messages in #general."),
     ("react", {"emoji": "nonsense"}, "Unknown Emoji."),
 ]
 
 
 @pytest.mark.parametrize(("verb", "body", "sentence"), PEOPLE)
-async def test_a_person_is_told_why_not(bench: Bench, verb: str, body: dict[str, Any], sentence: str) -> None:
+async def test_rejected_action_is_explained(bench: Bench, verb: str, body: dict[str, Any], sentence: str) -> None:
     await bench("POST", f"/guilds/{GUILD}/channels", {"name": "forum", "type": 15}, 201)
-    bot = (await bench.say())["id"]
+    bot = (await bench.post())["id"]
     await bench.discord.act("world", close_dms={"member": "bob"})
     await bench.discord.act("world", set_overwrite={"channel": "staff", "role": "everyone", "deny": ["SEND_MESSAGES"]})
-    given = {**body, "as": "cat"} | ({"message": bot} if body.get("message") == "BOT" else {})
-    said = await bench.discord.act(verb, **given)
-    assert (said["state"], said["error"]) == ("refused", sentence)
+    arguments = {**body, "as": "cat"} | ({"message": bot} if body.get("message") == "BOT" else {})
+    outcome = await bench.discord.act(verb, **arguments)
+    assert (outcome["state"], outcome["error"]) == ("refused", sentence)
 
 
-async def test_a_person_speaks_answers_edits_reacts_and_deletes(bench: Bench) -> None:
+async def test_user_sends_replies_edits_reacts_and_deletes(bench: Bench) -> None:
     act, cat = bench.discord.act, {"as": "cat"}
-    first = (await bench.say("question"))["id"]
-    said = (await act("send", text="answer", reply_to=first, **cat))["messages"][0]["id"]
-    await bench.heard("MESSAGE_CREATE", id=said, type=19)
+    first = (await bench.post("question"))["id"]
+    message_id = (await act("send", text="answer", reply_to=first, **cat))["messages"][0]["id"]
+    await bench.expect_event("MESSAGE_CREATE", id=message_id, type=19)
     await act("edit", text="better", **cat)
-    await bench.heard("MESSAGE_UPDATE", id=said, content="better")
+    await bench.expect_event("MESSAGE_UPDATE", id=message_id, content="better")
     await act("react", emoji="🎉", message=first, **cat)
-    await bench.heard("MESSAGE_REACTION_ADD", user_id=CAT, message_author_id=BOT)
+    await bench.expect_event("MESSAGE_REACTION_ADD", user_id=CAT, message_author_id=BOT)
     await act("react", emoji="🎉", message=first, remove=True, **cat)
-    await bench.heard("MESSAGE_REACTION_REMOVE", user_id=CAT)
+    await bench.expect_event("MESSAGE_REACTION_REMOVE", user_id=CAT)
     await act("typing", **cat)
-    await bench.heard("TYPING_START", user_id=CAT)
+    await bench.expect_event("TYPING_START", user_id=CAT)
     await act("delete", **cat)
-    await bench.heard("MESSAGE_DELETE", id=said)
+    await bench.expect_event("MESSAGE_DELETE", id=message_id)
     await act("delete", message=first, **{"as": "bob"})
-    await bench.heard("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=72, user_id=BOB, target_id=BOT)
+    await bench.expect_event("GUILD_AUDIT_LOG_ENTRY_CREATE", action_type=72, user_id=BOB, target_id=BOT)
 
 
-async def test_who_is_timed_out_is_silent_until_then(bench: Bench) -> None:
+async def test_timed_out_user_cannot_send_until_it_ends(bench: Bench) -> None:
     await bench.discord.act("world", timeout={"member": "cat", "seconds": 60})
     for verb, body in (("send", {"text": "hi"}), ("typing", {})):
-        said = await bench.discord.act(verb, **body, **{"as": "cat"})
-        assert said["error"].startswith("cat is timed out until 20")
+        outcome = await bench.discord.act(verb, **body, **{"as": "cat"})
+        assert outcome["error"].startswith("cat is timed out until 20")
     bench.discord.sandbox.clock.advance(61)
     assert (await bench.discord.act("send", text="hi", **{"as": "cat"}))["state"] == "replied"
 
 
-async def test_slow_mode_slows_people_and_neither_bots_nor_moderators(bench: Bench) -> None:
+async def test_slow_mode_exempts_bots_and_moderators(bench: Bench) -> None:
     await bench("PATCH", CHANNEL, {"rate_limit_per_user": 30})
 
     async def error(name: str) -> str | None:
         return (await bench.discord.act("send", text="hi", **{"as": name}))["error"]
 
     assert [await error("cat"), await error("bob"), await error("bob")] == [None, None, None]
-    assert (await error("cat") or "").startswith("#general is in slow mode: cat may speak again in ")
-    await bench.say()
-    await bench.say()
+    assert (await error("cat") or "").startswith("#general is in slow mode: cat may send again in ")
+    await bench.post()
+    await bench.post()
     bench.discord.sandbox.clock.advance(30)
     assert await error("cat") is None

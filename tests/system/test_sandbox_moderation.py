@@ -1,4 +1,4 @@
-"""Looking after a guild over REST: what needs which permission and rank, what comes of it, and who hears of it."""
+"""Guild administration over REST: permissions, role hierarchy, events and the audit log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits, permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
@@ -19,7 +19,7 @@ from botctl.sandbox.model.permission_bits import bits
 from botctl.sandbox.model.world import Channel, Emoji, Guild, Invite, Message, Role, User, World
 from botctl.sandbox.rest import routing
 from botctl.sandbox.storage.world_file import restore, snapshot
-from tests.support.calls import registered
+from tests.support.calls import matching_route
 from tests.support.discord import (
     ADMIN,
     ANN,
@@ -51,8 +51,8 @@ MEETING = {"name": "Meet", **HERE, "scheduled_start_time": "2999-01-01T00:00:00Z
 MEETING |= {"scheduled_end_time": "2999-01-01T01:00:00Z"}
 
 
-def furnished(url: str = "") -> World:
-    """The default world, in which the bot's role has all permissions but one and stands between Low and High."""
+def ranked_world(url: str = "") -> World:
+    """The default world; the bot's role has all permissions but one and ranks between Low and High."""
     world = default_world(url=url)
     guild = world.guilds[GUILD]
     guild.roles[BOT_ROLE].position, guild.roles[BOT_ROLE].permissions = 10, NOT_ADMIN
@@ -75,7 +75,7 @@ def furnished(url: str = "") -> World:
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Discord]:
-    async with local_discord(furnished) as running:
+    async with local_discord(ranked_world) as running:
         yield running
 
 
@@ -83,16 +83,16 @@ def guild_of(discord: Discord) -> Guild:
     return discord.sandbox.world.guilds[GUILD]
 
 
-async def refused(discord: Discord, method: str, path: str, body: Any = None) -> tuple[int, int]:
-    """The status and code of a refusal; (status, 0) where there is none."""
-    status, said = await discord.rest(method, path, **({} if body is None else {"json": body}))
-    return status, said.get("code", 0) if isinstance(said, dict) and status >= 400 else 0
+async def error_of(discord: Discord, method: str, path: str, body: Any = None) -> tuple[int, int]:
+    """The status and error code; (status, 0) without an error."""
+    status, response = await discord.rest(method, path, **({} if body is None else {"json": body}))
+    return status, response.get("code", 0) if isinstance(response, dict) and status >= 400 else 0
 
 
-async def done(discord: Discord, method: str, path: str, body: Any = None, reason: str | None = None) -> Any:
+async def request(discord: Discord, method: str, path: str, body: Any = None, reason: str | None = None) -> Any:
     headers = {"Authorization": "Bot sandbox-token"} | ({"X-Audit-Log-Reason": reason} if reason else {})
-    given = {} if body is None else {"json": body}
-    async with discord.http.request(method, f"{discord.url}/api/v10{path}", headers=headers, **given) as answer:
+    arguments = {} if body is None else {"json": body}
+    async with discord.http.request(method, f"{discord.url}/api/v10{path}", headers=headers, **arguments) as answer:
         text = await answer.text()
         assert answer.status < 300, (method, path, answer.status, text)
         return await answer.json() if text else None
@@ -102,8 +102,8 @@ async def done(discord: Discord, method: str, path: str, body: Any = None, reaso
 
 
 @dataclass(frozen=True)
-class Need:
-    """A request and the permissions without each of which it is refused; with ``any_of`` without all of which."""
+class PermissionCase:
+    """A request and its required permissions; with ``any_of`` one of them is enough."""
 
     method: str
     path: str
@@ -111,61 +111,61 @@ class Need:
     body: Any = None
     any_of: bool = False
 
-    def lacking(self) -> list[int]:
-        each = [bits(name) for name in self.names.split()]
-        return [sum(each)] if self.any_of else each
+    def masks_without(self) -> list[int]:
+        masks = [bits(name) for name in self.names.split()]
+        return [sum(masks)] if self.any_of else masks
 
 
 SECOND = f"{G}/members/{CAT}"
 NEEDS = (
-    Need("PATCH", G, "MANAGE_GUILD", {"name": "New"}),
-    Need("POST", G + "/channels", "MANAGE_CHANNELS", {"name": "x"}),
-    Need("PATCH", G + "/channels", "MANAGE_CHANNELS", [{"id": GENERAL, "position": 5}]),
-    Need("POST", G + "/roles", "MANAGE_ROLES", {}),
-    Need("PATCH", G + "/roles", "MANAGE_ROLES", [{"id": LOW, "position": 2}]),
-    Need("PATCH", f"{G}/roles/{LOW}", "MANAGE_ROLES", {"name": "Lower"}),
-    Need("PUT", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
-    Need("DELETE", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
-    Need("DELETE", f"{G}/roles/{LOW}", "MANAGE_ROLES"),
-    Need("PATCH", SECOND, "MANAGE_NICKNAMES", {"nick": "k"}),
-    Need("PATCH", SECOND, "MANAGE_ROLES", {"roles": []}),
-    Need("PATCH", SECOND, "MODERATE_MEMBERS", {"communication_disabled_until": SOON}),
-    Need("PATCH", SECOND, "MUTE_MEMBERS", {"mute": None}),
-    Need("PATCH", SECOND, "DEAFEN_MEMBERS", {"deaf": None}),
-    Need("PATCH", SECOND, "MOVE_MEMBERS", {"channel_id": None}),
-    Need("PATCH", G + "/members/@me", "CHANGE_NICKNAME", {"nick": "Me"}),
-    Need("GET", G + "/prune", "KICK_MEMBERS MANAGE_GUILD"),
-    Need("POST", G + "/prune", "KICK_MEMBERS MANAGE_GUILD", {"days": 30}),
-    Need("GET", G + "/bans", "BAN_MEMBERS"),
-    Need("GET", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
-    Need("DELETE", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
-    Need("PUT", f"{G}/bans/{DAN}", "BAN_MEMBERS", {}),
-    Need("DELETE", f"{G}/members/{BOB}", "KICK_MEMBERS"),
-    Need("POST", G + "/bulk-ban", "BAN_MEMBERS MANAGE_GUILD", {"user_ids": [BOB]}),
-    Need("POST", G + "/emojis", "CREATE_GUILD_EXPRESSIONS", {"name": "hello", "image": PNG}),
-    Need("PATCH", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS", {"name": "waves"}),
-    Need("DELETE", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS"),
-    Need("POST", f"/channels/{GENERAL}/invites", "CREATE_INSTANT_INVITE", {}),
-    Need("GET", f"/channels/{GENERAL}/invites", "MANAGE_CHANNELS"),
-    Need("GET", G + "/invites", "MANAGE_GUILD VIEW_AUDIT_LOG", any_of=True),
-    Need("DELETE", f"/invites/{CODE}", "MANAGE_CHANNELS MANAGE_GUILD", any_of=True),
-    Need("GET", G + "/audit-logs", "VIEW_AUDIT_LOG"),
-    Need("GET", G + "/auto-moderation/rules", "MANAGE_GUILD"),
-    Need("GET", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
-    Need("POST", G + "/auto-moderation/rules", "MANAGE_GUILD MODERATE_MEMBERS", WORDS),
-    Need("PATCH", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD", {"enabled": True}),
-    Need("DELETE", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
-    Need("POST", G + "/scheduled-events", "CREATE_EVENTS", MEETING),
-    Need("PATCH", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS", {"name": "Later"}),
-    Need("DELETE", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS"),
-    Need("PATCH", G + "/welcome-screen", "MANAGE_GUILD", {"enabled": False}),
-    Need("GET", G + "/welcome-screen", "MANAGE_GUILD"),  # as long as it is not enabled
-    Need("PUT", G + "/onboarding", "MANAGE_GUILD MANAGE_ROLES", {"mode": 0}),
-    Need("GET", G + "/widget", "MANAGE_GUILD"),
-    Need("PATCH", G + "/widget", "MANAGE_GUILD", {"enabled": True}),
-    Need("GET", G + "/vanity-url", "MANAGE_GUILD"),
-    Need("GET", G + "/integrations", "MANAGE_GUILD"),
-    Need("PUT", G + "/incident-actions", "MANAGE_GUILD", {"dms_disabled_until": SOON}),
+    PermissionCase("PATCH", G, "MANAGE_GUILD", {"name": "New"}),
+    PermissionCase("POST", G + "/channels", "MANAGE_CHANNELS", {"name": "x"}),
+    PermissionCase("PATCH", G + "/channels", "MANAGE_CHANNELS", [{"id": GENERAL, "position": 5}]),
+    PermissionCase("POST", G + "/roles", "MANAGE_ROLES", {}),
+    PermissionCase("PATCH", G + "/roles", "MANAGE_ROLES", [{"id": LOW, "position": 2}]),
+    PermissionCase("PATCH", f"{G}/roles/{LOW}", "MANAGE_ROLES", {"name": "Lower"}),
+    PermissionCase("PUT", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
+    PermissionCase("DELETE", f"{SECOND}/roles/{LOW}", "MANAGE_ROLES"),
+    PermissionCase("DELETE", f"{G}/roles/{LOW}", "MANAGE_ROLES"),
+    PermissionCase("PATCH", SECOND, "MANAGE_NICKNAMES", {"nick": "k"}),
+    PermissionCase("PATCH", SECOND, "MANAGE_ROLES", {"roles": []}),
+    PermissionCase("PATCH", SECOND, "MODERATE_MEMBERS", {"communication_disabled_until": SOON}),
+    PermissionCase("PATCH", SECOND, "MUTE_MEMBERS", {"mute": None}),
+    PermissionCase("PATCH", SECOND, "DEAFEN_MEMBERS", {"deaf": None}),
+    PermissionCase("PATCH", SECOND, "MOVE_MEMBERS", {"channel_id": None}),
+    PermissionCase("PATCH", G + "/members/@me", "CHANGE_NICKNAME", {"nick": "Me"}),
+    PermissionCase("GET", G + "/prune", "KICK_MEMBERS MANAGE_GUILD"),
+    PermissionCase("POST", G + "/prune", "KICK_MEMBERS MANAGE_GUILD", {"days": 30}),
+    PermissionCase("GET", G + "/bans", "BAN_MEMBERS"),
+    PermissionCase("GET", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
+    PermissionCase("DELETE", f"{G}/bans/{DAN}", "BAN_MEMBERS"),
+    PermissionCase("PUT", f"{G}/bans/{DAN}", "BAN_MEMBERS", {}),
+    PermissionCase("DELETE", f"{G}/members/{BOB}", "KICK_MEMBERS"),
+    PermissionCase("POST", G + "/bulk-ban", "BAN_MEMBERS MANAGE_GUILD", {"user_ids": [BOB]}),
+    PermissionCase("POST", G + "/emojis", "CREATE_GUILD_EXPRESSIONS", {"name": "hello", "image": PNG}),
+    PermissionCase("PATCH", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS", {"name": "waves"}),
+    PermissionCase("DELETE", f"{G}/emojis/{EMOJI}", "MANAGE_GUILD_EXPRESSIONS"),
+    PermissionCase("POST", f"/channels/{GENERAL}/invites", "CREATE_INSTANT_INVITE", {}),
+    PermissionCase("GET", f"/channels/{GENERAL}/invites", "MANAGE_CHANNELS"),
+    PermissionCase("GET", G + "/invites", "MANAGE_GUILD VIEW_AUDIT_LOG", any_of=True),
+    PermissionCase("DELETE", f"/invites/{CODE}", "MANAGE_CHANNELS MANAGE_GUILD", any_of=True),
+    PermissionCase("GET", G + "/audit-logs", "VIEW_AUDIT_LOG"),
+    PermissionCase("GET", G + "/auto-moderation/rules", "MANAGE_GUILD"),
+    PermissionCase("GET", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
+    PermissionCase("POST", G + "/auto-moderation/rules", "MANAGE_GUILD MODERATE_MEMBERS", WORDS),
+    PermissionCase("PATCH", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD", {"enabled": True}),
+    PermissionCase("DELETE", f"{G}/auto-moderation/rules/{RULE}", "MANAGE_GUILD"),
+    PermissionCase("POST", G + "/scheduled-events", "CREATE_EVENTS", MEETING),
+    PermissionCase("PATCH", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS", {"name": "Later"}),
+    PermissionCase("DELETE", f"{G}/scheduled-events/{EVENT}", "MANAGE_EVENTS"),
+    PermissionCase("PATCH", G + "/welcome-screen", "MANAGE_GUILD", {"enabled": False}),
+    PermissionCase("GET", G + "/welcome-screen", "MANAGE_GUILD"),  # while it is disabled
+    PermissionCase("PUT", G + "/onboarding", "MANAGE_GUILD MANAGE_ROLES", {"mode": 0}),
+    PermissionCase("GET", G + "/widget", "MANAGE_GUILD"),
+    PermissionCase("PATCH", G + "/widget", "MANAGE_GUILD", {"enabled": True}),
+    PermissionCase("GET", G + "/vanity-url", "MANAGE_GUILD"),
+    PermissionCase("GET", G + "/integrations", "MANAGE_GUILD"),
+    PermissionCase("PUT", G + "/incident-actions", "MANAGE_GUILD", {"dms_disabled_until": SOON}),
 )
 FREE = {
     ("GET", "/guilds/{guild}"),
@@ -194,50 +194,54 @@ FREE = {
     ("GET", "/users/@me/guilds"),
     ("DELETE", "/users/@me/guilds/{guild}"),
 }
-"""What every bot in the guild may do."""
+"""Allowed for every bot in the guild."""
 
 _MODULES = ("audit_log", "bans", "emojis", "guild_channels", "guilds", "invites", "members", "roles")
 _MODULES += ("auto_moderation", "scheduled_events", "newcomers", "answers")
 
 
-def test_every_route_says_what_it_needs() -> None:
-    named = {(need.method, registered(need.method, need.path)) for need in NEEDS}
-    ours = {(one.method, one.path) for one in routing.ROUTES if one.function.__module__.rpartition(".")[2] in _MODULES}
+def test_every_route_declares_its_permissions() -> None:
+    named = {(need.method, matching_route(need.method, need.path)) for need in NEEDS}
+    ours = {
+        (route.method, route.path)
+        for route in routing.ROUTES
+        if route.function.__module__.rpartition(".")[2] in _MODULES
+    }
     assert ours - named - FREE == set()
     assert named & FREE == set()
 
 
-async def test_without_its_permission_a_request_is_refused_and_with_it_not(discord: Discord) -> None:
+async def test_request_needs_its_permission(discord: Discord) -> None:
     role, everyone = guild_of(discord).roles[BOT_ROLE], guild_of(discord).roles[GUILD]
     for need in NEEDS:
-        for lacking in need.lacking():
-            role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permission_bits.EVERYBODY & ~lacking
-            assert await refused(discord, need.method, need.path, need.body) == MISSING, need
+        for lacking in need.masks_without():
+            role.permissions, everyone.permissions = NOT_ADMIN & ~lacking, permission_bits.EVERYONE & ~lacking
+            assert await error_of(discord, need.method, need.path, need.body) == MISSING, need
         role.permissions = NOT_ADMIN
-        await done(discord, need.method, need.path, need.body)
+        await request(discord, need.method, need.path, need.body)
 
 
 @pytest.mark.parametrize("path", [G, G + "/roles", G + "/bans", f"{G}/members/{CAT}", G + "/audit-logs"])
-async def test_a_guild_without_the_bot_does_not_exist_for_it(discord: Discord, path: str) -> None:
+async def test_guild_without_the_bot_is_unknown(discord: Discord, path: str) -> None:
     del guild_of(discord).members[BOT]
-    assert await refused(discord, "GET", path) == (404, 10004)
+    assert await error_of(discord, "GET", path) == (404, 10004)
 
 
-async def test_a_channel_that_the_bot_does_not_see_is_50001(discord: Discord) -> None:
+async def test_hidden_channel_is_50001(discord: Discord) -> None:
     await discord.act("world", set_overwrite={"channel": "general", "role": "everyone", "deny": ["VIEW_CHANNEL"]})
-    assert await refused(discord, "POST", f"/channels/{GENERAL}/invites", {}) == (403, 50001)
+    assert await error_of(discord, "POST", f"/channels/{GENERAL}/invites", {}) == (403, 50001)
 
 
-async def test_members_need_the_privileged_intent_of_the_application(discord: Discord) -> None:
-    thread = await done(discord, "POST", f"/channels/{GENERAL}/threads", {"name": "t"})
+async def test_listing_members_needs_the_privileged_intent(discord: Discord) -> None:
+    thread = await request(discord, "POST", f"/channels/{GENERAL}/threads", {"name": "t"})
     members = f"/channels/{thread['id']}/thread-members"
-    await done(discord, "GET", members)
+    await request(discord, "GET", members)
     discord.sandbox.world.applications[BOT].flags = 0
-    assert await refused(discord, "GET", G + "/members") == (403, 50001)
-    assert await refused(discord, "GET", members) == (403, 50001)
+    assert await error_of(discord, "GET", G + "/members") == (403, 50001)
+    assert await error_of(discord, "GET", members) == (403, 50001)
 
 
-# Rank
+# Role hierarchy
 
 RANKED = (
     ("DELETE", "/members/{user}", None),
@@ -249,18 +253,18 @@ RANKED = (
 
 @pytest.mark.parametrize(("method", "path", "body"), RANKED)
 @pytest.mark.parametrize("role", [HIGH, SAME, None])
-async def test_nobody_acts_on_the_owner_or_on_members_that_are_not_below(
+async def test_owner_and_higher_members_cannot_be_moderated(
     discord: Discord, method: str, path: str, body: Any, role: str | None
 ) -> None:
     guild_of(discord).members[CAT].roles = [role] if role else []
     target = CAT if role else ANN
-    assert await refused(discord, method, G + path.format(user=target), body) == MISSING
+    assert await error_of(discord, method, G + path.format(user=target), body) == MISSING
 
 
 @pytest.mark.parametrize(("method", "path", "body"), RANKED)
-async def test_a_member_that_is_below_can_be_acted_on(discord: Discord, method: str, path: str, body: Any) -> None:
+async def test_lower_member_can_be_moderated(discord: Discord, method: str, path: str, body: Any) -> None:
     guild_of(discord).members[CAT].roles = [LOW]
-    await done(discord, method, G + path.format(user=CAT), body)
+    await request(discord, method, G + path.format(user=CAT), body)
 
 
 @pytest.mark.parametrize(
@@ -287,170 +291,178 @@ async def test_a_member_that_is_below_can_be_acted_on(discord: Discord, method: 
         ("PUT", "/bans/1", {}, (404, 10013)),
     ],
 )
-async def test_what_a_bot_cannot_do_with_roles_and_members(
+async def test_role_hierarchy_limits_a_bot(
     discord: Discord, method: str, path: str, body: Any, answer: tuple[int, int]
 ) -> None:
-    assert await refused(discord, method, G + path, body) == answer
+    assert await error_of(discord, method, G + path, body) == answer
 
 
-async def test_a_permission_that_the_bot_lacks_may_stay_where_it_is(discord: Discord) -> None:
+async def test_existing_permission_may_stay_even_if_the_bot_lacks_it(discord: Discord) -> None:
     guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
-    await done(
+    await request(
         discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": str(permission_bits.ADMINISTRATOR | permission_bits.SEND)}
     )
-    assert await refused(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": "0"}) == MISSING
+    assert await error_of(discord, "PATCH", f"{G}/roles/{LOW}", {"permissions": "0"}) == MISSING
 
 
-async def test_administrators_cannot_be_sent_to_a_timeout(discord: Discord) -> None:
+async def test_administrators_cannot_be_timed_out(discord: Discord) -> None:
     guild_of(discord).roles[LOW].permissions = permission_bits.ADMINISTRATOR
     guild_of(discord).members[CAT].roles = [LOW]
     until = {"communication_disabled_until": discord.sandbox.world.timestamp()}
-    assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until) == MISSING
+    assert await error_of(discord, "PATCH", f"{G}/members/{CAT}", until) == MISSING
 
 
-async def test_a_timeout_lasts_28_days_at_most_and_ends_by_the_clock(discord: Discord) -> None:
+async def test_timeout_lasts_at_most_28_days_and_expires(discord: Discord) -> None:
     def until(days: float) -> dict[str, str]:
         end = discord.sandbox.clock.now() + timedelta(days=days)
         return {"communication_disabled_until": end.isoformat()}
 
-    assert await refused(discord, "PATCH", f"{G}/members/{CAT}", until(28.1)) == (400, 50035)
-    await done(discord, "PATCH", f"{G}/members/{CAT}", until(27.9))
+    assert await error_of(discord, "PATCH", f"{G}/members/{CAT}", until(28.1)) == (400, 50035)
+    await request(discord, "PATCH", f"{G}/members/{CAT}", until(27.9))
     member, world = guild_of(discord).members[CAT], discord.sandbox.world
-    assert permissions.of(world, guild_of(discord), member) & permission_bits.SEND == 0
+    assert permissions.compute(world, guild_of(discord), member) & permission_bits.SEND == 0
     await discord.act("clock", advance_s=28 * 86_400)
-    assert permissions.of(world, guild_of(discord), member) & permission_bits.SEND
+    assert permissions.compute(world, guild_of(discord), member) & permission_bits.SEND
 
 
-async def test_overwrites_of_a_new_channel_are_those_that_the_bot_has(discord: Discord) -> None:
+async def test_new_channel_overwrites_need_the_bots_own_permissions(discord: Discord) -> None:
     guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("BAN_MEMBERS")
     for name in ("BAN_MEMBERS", "MANAGE_ROLES"):
-        said = [{"id": GUILD, "type": 0, "deny": str(bits(name))}]
-        body = {"name": "x", "permission_overwrites": said}
-        assert await refused(discord, "POST", G + "/channels", body) == MISSING
+        overwrites = [{"id": GUILD, "type": 0, "deny": str(bits(name))}]
+        body = {"name": "x", "permission_overwrites": overwrites}
+        assert await error_of(discord, "POST", G + "/channels", body) == MISSING
 
 
-# What comes of it
+# Events and audit log
 
-DID: tuple[tuple[str, str, Any, list[str], Action | None], ...] = (
-    ("PATCH", G, {"name": "New"}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
-    ("POST", G + "/channels", {"name": "x"}, ["CHANNEL_CREATE"], Action.CHANNEL_CREATE),
-    ("PATCH", G + "/channels", [{"id": STAFF, "position": 9}], ["CHANNEL_UPDATE"], Action.CHANNEL_UPDATE),
-    ("POST", G + "/roles", {"name": "r"}, ["GUILD_ROLE_CREATE"], Action.ROLE_CREATE),
-    ("PATCH", f"{G}/roles/{LOW}", {"hoist": True}, ["GUILD_ROLE_UPDATE"], Action.ROLE_UPDATE),
-    ("PUT", f"{G}/members/{CAT}/roles/{LOW}", None, ["GUILD_MEMBER_UPDATE"], Action.MEMBER_ROLE_UPDATE),
-    ("DELETE", f"{G}/roles/{LOW}", None, ["GUILD_ROLE_DELETE"], Action.ROLE_DELETE),
-    ("PATCH", f"{G}/members/{CAT}", {"nick": "k"}, ["GUILD_MEMBER_UPDATE"], Action.MEMBER_UPDATE),
-    ("DELETE", f"{G}/members/{CAT}", None, ["GUILD_MEMBER_REMOVE"], Action.MEMBER_KICK),
-    ("PUT", f"{G}/bans/{BOB}", {}, ["GUILD_BAN_ADD", "GUILD_MEMBER_REMOVE"], Action.MEMBER_BAN_ADD),
-    ("DELETE", f"{G}/bans/{BOB}", None, ["GUILD_BAN_REMOVE"], Action.MEMBER_BAN_REMOVE),
-    ("POST", G + "/prune", {"days": 1}, [], Action.MEMBER_PRUNE),
-    ("POST", G + "/emojis", {"name": "hello", "image": PNG}, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_CREATE),
-    ("PATCH", f"{G}/emojis/{EMOJI}", {"name": "by"}, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_UPDATE),
-    ("DELETE", f"{G}/emojis/{EMOJI}", None, ["GUILD_EMOJIS_UPDATE"], Action.EMOJI_DELETE),
-    ("POST", f"/channels/{GENERAL}/invites", {}, ["INVITE_CREATE"], Action.INVITE_CREATE),
-    ("DELETE", f"/invites/{CODE}", None, ["INVITE_DELETE"], Action.INVITE_DELETE),
-    ("POST", G + "/auto-moderation/rules", WORDS, ["AUTO_MODERATION_RULE_CREATE"], Action.AUTO_MODERATION_RULE_CREATE),
+CHANGES: tuple[tuple[str, str, Any, list[str], AuditAction | None], ...] = (
+    ("PATCH", G, {"name": "New"}, ["GUILD_UPDATE"], AuditAction.GUILD_UPDATE),
+    ("POST", G + "/channels", {"name": "x"}, ["CHANNEL_CREATE"], AuditAction.CHANNEL_CREATE),
+    ("PATCH", G + "/channels", [{"id": STAFF, "position": 9}], ["CHANNEL_UPDATE"], AuditAction.CHANNEL_UPDATE),
+    ("POST", G + "/roles", {"name": "r"}, ["GUILD_ROLE_CREATE"], AuditAction.ROLE_CREATE),
+    ("PATCH", f"{G}/roles/{LOW}", {"hoist": True}, ["GUILD_ROLE_UPDATE"], AuditAction.ROLE_UPDATE),
+    ("PUT", f"{G}/members/{CAT}/roles/{LOW}", None, ["GUILD_MEMBER_UPDATE"], AuditAction.MEMBER_ROLE_UPDATE),
+    ("DELETE", f"{G}/roles/{LOW}", None, ["GUILD_ROLE_DELETE"], AuditAction.ROLE_DELETE),
+    ("PATCH", f"{G}/members/{CAT}", {"nick": "k"}, ["GUILD_MEMBER_UPDATE"], AuditAction.MEMBER_UPDATE),
+    ("DELETE", f"{G}/members/{CAT}", None, ["GUILD_MEMBER_REMOVE"], AuditAction.MEMBER_KICK),
+    ("PUT", f"{G}/bans/{BOB}", {}, ["GUILD_BAN_ADD", "GUILD_MEMBER_REMOVE"], AuditAction.MEMBER_BAN_ADD),
+    ("DELETE", f"{G}/bans/{BOB}", None, ["GUILD_BAN_REMOVE"], AuditAction.MEMBER_BAN_REMOVE),
+    ("POST", G + "/prune", {"days": 1}, [], AuditAction.MEMBER_PRUNE),
+    ("POST", G + "/emojis", {"name": "hello", "image": PNG}, ["GUILD_EMOJIS_UPDATE"], AuditAction.EMOJI_CREATE),
+    ("PATCH", f"{G}/emojis/{EMOJI}", {"name": "by"}, ["GUILD_EMOJIS_UPDATE"], AuditAction.EMOJI_UPDATE),
+    ("DELETE", f"{G}/emojis/{EMOJI}", None, ["GUILD_EMOJIS_UPDATE"], AuditAction.EMOJI_DELETE),
+    ("POST", f"/channels/{GENERAL}/invites", {}, ["INVITE_CREATE"], AuditAction.INVITE_CREATE),
+    ("DELETE", f"/invites/{CODE}", None, ["INVITE_DELETE"], AuditAction.INVITE_DELETE),
+    (
+        "POST",
+        G + "/auto-moderation/rules",
+        WORDS,
+        ["AUTO_MODERATION_RULE_CREATE"],
+        AuditAction.AUTO_MODERATION_RULE_CREATE,
+    ),
     (
         "PATCH",
         f"{G}/auto-moderation/rules/{RULE}",
         {"name": "x"},
         ["AUTO_MODERATION_RULE_UPDATE"],
-        Action.AUTO_MODERATION_RULE_UPDATE,
+        AuditAction.AUTO_MODERATION_RULE_UPDATE,
     ),
     (
         "DELETE",
         f"{G}/auto-moderation/rules/{RULE}",
         None,
         ["AUTO_MODERATION_RULE_DELETE"],
-        Action.AUTO_MODERATION_RULE_DELETE,
+        AuditAction.AUTO_MODERATION_RULE_DELETE,
     ),
     (
         "POST",
         G + "/scheduled-events",
         MEETING,
         ["GUILD_SCHEDULED_EVENT_CREATE"],
-        Action.GUILD_SCHEDULED_EVENT_CREATE,
+        AuditAction.GUILD_SCHEDULED_EVENT_CREATE,
     ),
     (
         "PATCH",
         f"{G}/scheduled-events/{EVENT}",
         {"status": 2},
         ["GUILD_SCHEDULED_EVENT_UPDATE"],
-        Action.GUILD_SCHEDULED_EVENT_UPDATE,
+        AuditAction.GUILD_SCHEDULED_EVENT_UPDATE,
     ),
     (
         "DELETE",
         f"{G}/scheduled-events/{EVENT}",
         None,
         ["GUILD_SCHEDULED_EVENT_DELETE"],
-        Action.GUILD_SCHEDULED_EVENT_DELETE,
+        AuditAction.GUILD_SCHEDULED_EVENT_DELETE,
     ),
-    ("PUT", G + "/onboarding", {"mode": 1}, [], Action.ONBOARDING_UPDATE),
-    ("PATCH", G + "/widget", {"enabled": True}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
-    ("PUT", G + "/incident-actions", {"dms_disabled_until": SOON}, ["GUILD_UPDATE"], Action.GUILD_UPDATE),
+    ("PUT", G + "/onboarding", {"mode": 1}, [], AuditAction.ONBOARDING_UPDATE),
+    ("PATCH", G + "/widget", {"enabled": True}, ["GUILD_UPDATE"], AuditAction.GUILD_UPDATE),
+    ("PUT", G + "/incident-actions", {"dms_disabled_until": SOON}, ["GUILD_UPDATE"], AuditAction.GUILD_UPDATE),
     ("PATCH", "/users/@me", {"username": "other"}, ["USER_UPDATE"], None),
 )
 
 
-async def test_what_is_done_is_told_and_written_down_with_its_reason(discord: Discord) -> None:
+async def test_change_is_dispatched_and_logged_with_its_reason(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
         while (await wire.hear())["t"] != "GUILD_CREATE":
             pass
-        for method, path, body, events, action in DID:
-            await done(discord, method, path, body, reason="because%20of%20%C3%A4")
+        for method, path, body, events, action in CHANGES:
+            await request(discord, method, path, body, reason="because%20of%20%C3%A4")
             for event in events:
                 assert (await wire.hear())["t"] == event, (method, path)
             if action is not None:
                 entry = (await wire.hear())["d"]
                 assert (entry["action_type"], entry["user_id"], entry["guild_id"]) == (action, BOT, GUILD)
                 assert entry["reason"] == "because of ä"
-    log = await done(discord, "GET", G + "/audit-logs?limit=100")
-    assert [one["action_type"] for one in log["audit_log_entries"]] == [one[4] for one in DID[::-1] if one[4]]
-    assert {one["id"] for one in log["users"]} >= {BOT, CAT, BOB}
+    log = await request(discord, "GET", G + "/audit-logs?limit=100")
+    assert [audit_log_entry["action_type"] for audit_log_entry in log["audit_log_entries"]] == [
+        audit_log_entry[4] for audit_log_entry in CHANGES[::-1] if audit_log_entry[4]
+    ]
+    assert {user["id"] for user in log["users"]} >= {BOT, CAT, BOB}
 
 
-async def test_what_changes_nothing_is_not_told(discord: Discord) -> None:
+async def test_change_without_effect_is_not_dispatched(discord: Discord) -> None:
     for method, path, body in (
         ("PATCH", G, {"name": guild_of(discord).name}),
         ("PATCH", f"{G}/roles/{LOW}", {"name": "Low"}),
         ("DELETE", f"{G}/members/{CAT}/roles/{LOW}", None),
         ("PUT", f"{G}/bans/{DAN}", {}),
     ):
-        await done(discord, method, path, body)
+        await request(discord, method, path, body)
     assert guild_of(discord).audit_log == []
 
 
-async def test_without_the_permission_to_view_it_the_log_is_not_told(discord: Discord) -> None:
+async def test_audit_log_event_needs_view_audit_log(discord: Discord) -> None:
     guild_of(discord).roles[BOT_ROLE].permissions = NOT_ADMIN & ~bits("VIEW_AUDIT_LOG")
     async with discord.wire() as wire:
         await wire.identify()
-        await done(discord, "PATCH", f"{G}/members/@me", {"nick": "a"})
-        await done(discord, "PATCH", G, {"name": "New"})
+        await request(discord, "PATCH", f"{G}/members/@me", {"nick": "a"})
+        await request(discord, "PATCH", G, {"name": "New"})
         assert (await wire.hear_until("GUILD_MEMBER_UPDATE"))["d"]["nick"] == "a"
         assert (await wire.hear())["t"] == "GUILD_UPDATE"
 
 
-async def test_the_audit_log_is_read_by_who_what_and_when(discord: Discord) -> None:
+async def test_audit_log_is_filtered_by_user_action_and_time(discord: Discord) -> None:
     for number in range(3):
-        await done(discord, "PATCH", f"{G}/members/@me", {"nick": f"n{number}"})
+        await request(discord, "PATCH", f"{G}/members/@me", {"nick": f"n{number}"})
     await discord.act("world", ban={"user": "cat", "reason": "spam"})
-    whole = (await done(discord, "GET", G + "/audit-logs"))["audit_log_entries"]
-    ids = [one["id"] for one in whole]
-    assert [one["user_id"] for one in whole] == [ANN, BOT, BOT, BOT]
+    whole = (await request(discord, "GET", G + "/audit-logs"))["audit_log_entries"]
+    ids = [entry["id"] for entry in whole]
+    assert [entry["user_id"] for entry in whole] == [ANN, BOT, BOT, BOT]
     assert whole[1]["changes"] == [{"key": "nick", "old_value": "n1", "new_value": "n2"}]
 
-    async def shown(query: str) -> list[str]:
-        found = await done(discord, "GET", f"{G}/audit-logs?{query}")
-        return [one["id"] for one in found["audit_log_entries"]]
+    async def entry_ids(query: str) -> list[str]:
+        log = await request(discord, "GET", f"{G}/audit-logs?{query}")
+        return [entry["id"] for entry in log["audit_log_entries"]]
 
-    assert await shown(f"user_id={ANN}") == await shown("action_type=22") == ids[:1]
-    assert await shown(f"before={ids[1]}&limit=1") == ids[2:3]
-    assert await shown(f"after={ids[3]}&limit=2") == [ids[2], ids[1]]
+    assert await entry_ids(f"user_id={ANN}") == await entry_ids("action_type=22") == ids[:1]
+    assert await entry_ids(f"before={ids[1]}&limit=1") == ids[2:3]
+    assert await entry_ids(f"after={ids[3]}&limit=2") == [ids[2], ids[1]]
 
 
 @pytest.mark.parametrize(("said", "event"), [(1, "MESSAGE_DELETE"), (3, "MESSAGE_DELETE_BULK")])
-async def test_a_ban_deletes_what_was_said_and_holds(discord: Discord, said: int, event: str) -> None:
+async def test_ban_deletes_messages_and_blocks_joining(discord: Discord, said: int, event: str) -> None:
     world = discord.sandbox.world
     world.add_message(Message("5", GENERAL, GUILD, CAT, "2020-01-01T00:00:00.000000+00:00", "long ago"))
     for text in range(said):
@@ -458,13 +470,13 @@ async def test_a_ban_deletes_what_was_said_and_holds(discord: Discord, said: int
     await discord.act("send", text="hi", **{"as": "bob"})
     async with discord.wire() as wire:
         await wire.identify()
-        await done(discord, "PUT", f"{G}/bans/{CAT}", {"delete_message_seconds": 3600}, reason="spam")
-        gone = (await wire.hear_until(event))["d"]
-        assert len(gone.get("ids", ["one"])) == said
-    assert [one.content for one in world.messages[GENERAL].values()] == ["long ago", "hi"]
-    assert (await done(discord, "GET", f"{G}/bans/{CAT}"))["reason"] == "spam"
-    status, told = await discord.control("POST", "world", {"add_member": {"name": "cat"}})
-    assert (status, told["error"]) == (400, "cat is banned from Botctl Test Guild.")
+        await request(discord, "PUT", f"{G}/bans/{CAT}", {"delete_message_seconds": 3600}, reason="spam")
+        event_data = (await wire.hear_until(event))["d"]
+        assert len(event_data.get("ids", ["one"])) == said
+    assert [message.content for message in world.messages[GENERAL].values()] == ["long ago", "hi"]
+    assert (await request(discord, "GET", f"{G}/bans/{CAT}"))["reason"] == "spam"
+    status, response = await discord.control("POST", "world", {"add_member": {"name": "cat"}})
+    assert (status, response["error"]) == (400, "cat is banned from Botctl Test Guild.")
     await discord.act("world", unban={"user": "cat"})
     await discord.act("world", add_member={"name": "cat"})
 
@@ -473,102 +485,104 @@ async def test_bans_are_listed_by_id(discord: Discord) -> None:
     everybody = guild_of(discord).bans
     everybody |= {ANN: None, BOB: None}
 
-    async def listed(query: str) -> list[str]:
-        return [one["user"]["id"] for one in await done(discord, "GET", f"{G}/bans?{query}")]
+    async def banned_ids(query: str) -> list[str]:
+        return [ban["user"]["id"] for ban in await request(discord, "GET", f"{G}/bans?{query}")]
 
-    assert await listed("") == [ANN, BOB, DAN]
-    assert await listed(f"after={ANN}&limit=1") == await listed(f"before={DAN}&limit=1") == [BOB]
-
-
-async def test_many_are_banned_at_once_as_far_as_they_may_be(discord: Discord) -> None:
-    made = await done(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
-    assert made == {"banned_users": [CAT], "failed_users": [ANN, "1", DAN]}
-    assert await refused(discord, "POST", G + "/bulk-ban", {"user_ids": [ANN]}) == (400, 500000)
+    assert await banned_ids("") == [ANN, BOB, DAN]
+    assert await banned_ids(f"after={ANN}&limit=1") == await banned_ids(f"before={DAN}&limit=1") == [BOB]
 
 
-async def test_a_prune_takes_those_who_are_silent_and_have_no_role(discord: Discord) -> None:
+async def test_bulk_ban_skips_members_it_may_not_ban(discord: Discord) -> None:
+    result = await request(discord, "POST", G + "/bulk-ban", {"user_ids": [CAT, ANN, "1", DAN]})
+    assert result == {"banned_users": [CAT], "failed_users": [ANN, "1", DAN]}
+    assert await error_of(discord, "POST", G + "/bulk-ban", {"user_ids": [ANN]}) == (400, 500000)
+
+
+async def test_prune_removes_inactive_members_without_roles(discord: Discord) -> None:
     await discord.act("world", add_member={"name": "eve"})
     await discord.act("clock", advance_s=8 * 86_400)
     await discord.act("world", add_member={"name": "new"})
-    assert await done(discord, "GET", G + "/prune?days=7") == {"pruned": 2}
+    assert await request(discord, "GET", G + "/prune?days=7") == {"pruned": 2}
     await discord.act("send", text="still here", **{"as": "cat"})
-    assert await done(discord, "GET", f"{G}/prune?days=7&include_roles={MODERATOR}") == {"pruned": 2}
-    assert await done(discord, "POST", G + "/prune", {"days": 7}) == {"pruned": 1}
-    names = {discord.sandbox.world.users[one].name for one in guild_of(discord).members}
+    assert await request(discord, "GET", f"{G}/prune?days=7&include_roles={MODERATOR}") == {"pruned": 2}
+    assert await request(discord, "POST", G + "/prune", {"days": 7}) == {"pruned": 1}
+    names = {discord.sandbox.world.users[user_id].name for user_id in guild_of(discord).members}
     assert names == {"ann", "bob", "cat", "new", "botctl-bot"}
 
 
-async def test_an_invite_ends_by_the_clock_and_is_made_once(discord: Discord) -> None:
+async def test_invite_expires_by_the_clock_and_is_reused(discord: Discord) -> None:
     path = f"/channels/{GENERAL}/invites"
-    first = await done(discord, "POST", path, {"max_age": 60})
-    assert (await done(discord, "POST", path, {"max_age": 60}))["code"] == first["code"]
-    assert (await done(discord, "POST", path, {"max_age": 60, "unique": True}))["code"] != first["code"]
-    assert len(await done(discord, "GET", path)) == 3
+    first = await request(discord, "POST", path, {"max_age": 60})
+    assert (await request(discord, "POST", path, {"max_age": 60}))["code"] == first["code"]
+    assert (await request(discord, "POST", path, {"max_age": 60, "unique": True}))["code"] != first["code"]
+    assert len(await request(discord, "GET", path)) == 3
     await discord.act("clock", advance_s=61)
-    assert await refused(discord, "GET", f"/invites/{first['code']}") == (404, 10006)
-    assert [one["code"] for one in await done(discord, "GET", G + "/invites")] == [CODE]
+    assert await error_of(discord, "GET", f"/invites/{first['code']}") == (404, 10006)
+    assert [invite["code"] for invite in await request(discord, "GET", G + "/invites")] == [CODE]
 
 
-async def test_a_bot_that_leaves_takes_its_role_with_it(discord: Discord) -> None:
+async def test_leaving_bot_loses_its_managed_role(discord: Discord) -> None:
     async with discord.wire() as wire:
         await wire.identify()
-        await done(discord, "DELETE", f"/users/@me/guilds/{GUILD}")
+        await request(discord, "DELETE", f"/users/@me/guilds/{GUILD}")
         assert (await wire.hear_until("GUILD_DELETE"))["d"] == {"id": GUILD}
     assert BOT_ROLE not in guild_of(discord).roles
-    assert await done(discord, "GET", "/users/@me/guilds") == []
+    assert await request(discord, "GET", "/users/@me/guilds") == []
 
 
-async def test_there_is_an_end_to_what_a_guild_holds(discord: Discord) -> None:
+async def test_guild_has_maximum_numbers_of_objects(discord: Discord) -> None:
     guild = guild_of(discord)
     for number in range(250 - len(guild.roles)):
         guild.roles[str(number)] = Role(str(number), "r")
     for number in range(500 - len(guild.channels)):
         discord.sandbox.world.add_channel(Channel(str(number), GUILD, "c"))
     guild.emojis |= {str(number): Emoji(str(number), "ee", ANN) for number in range(49)}
-    assert await refused(discord, "POST", G + "/roles", {}) == (400, 30005)
-    assert await refused(discord, "POST", G + "/channels", {"name": "x"}) == (400, 30013)
-    assert await refused(discord, "POST", G + "/emojis", {"name": "hello", "image": PNG}) == (400, 30008)
+    assert await error_of(discord, "POST", G + "/roles", {}) == (400, 30005)
+    assert await error_of(discord, "POST", G + "/channels", {"name": "x"}) == (400, 30013)
+    assert await error_of(discord, "POST", G + "/emojis", {"name": "hello", "image": PNG}) == (400, 30008)
     gif = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
-    assert (await done(discord, "POST", G + "/emojis", {"name": "hello", "image": gif}))["animated"]
+    assert (await request(discord, "POST", G + "/emojis", {"name": "hello", "image": gif}))["animated"]
 
 
-async def test_commands_are_made_so_many_times_a_day(discord: Discord) -> None:
-    discord.sandbox.limiter.limits = LENIENT.but({"command_creates": "3/86400s"})
+async def test_command_creates_have_a_daily_limit(discord: Discord) -> None:
+    discord.sandbox.limiter.limits = LENIENT.replace({"command_creates": "3/86400s"})
     path = f"/applications/{BOT}/commands"
     for name in "abc":
-        await done(discord, "PUT", path, [{"name": name, "description": "d"}])
-    assert await refused(discord, "POST", path, {"name": "d", "description": "d"}) == (400, 30034)
-    await done(discord, "POST", path, {"name": "c", "description": "that is there already"})
-    await done(discord, "POST", f"/applications/{BOT}/guilds/{GUILD}/commands", {"name": "d", "description": "d"})
+        await request(discord, "PUT", path, [{"name": name, "description": "d"}])
+    assert await error_of(discord, "POST", path, {"name": "d", "description": "d"}) == (400, 30034)
+    await request(discord, "POST", path, {"name": "c", "description": "that is there already"})
+    await request(discord, "POST", f"/applications/{BOT}/guilds/{GUILD}/commands", {"name": "d", "description": "d"})
     await discord.act("clock", advance_s=86_401)
-    await done(discord, "POST", path, {"name": "d", "description": "d"})
+    await request(discord, "POST", path, {"name": "d", "description": "d"})
 
 
-async def test_the_owner_says_who_may_use_a_command_and_a_bot_may_not(discord: Discord) -> None:
+async def test_owner_sets_command_permissions_and_a_bot_cannot(discord: Discord) -> None:
     commands = f"/applications/{BOT}/guilds/{GUILD}/commands"
-    made = await done(discord, "POST", commands, {"name": "ops", "description": "d"})
-    path = f"{commands}/{made['id']}/permissions"
-    assert await refused(discord, "PUT", path, {"permissions": []}) == (403, 20001)
-    said = {"command": "ops", "roles": {"everyone": False, "Moderator": True}, "channels": {"all": True}}
+    command = await request(discord, "POST", commands, {"name": "ops", "description": "d"})
+    path = f"{commands}/{command['id']}/permissions"
+    assert await error_of(discord, "PUT", path, {"permissions": []}) == (403, 20001)
+    body = {"command": "ops", "roles": {"everyone": False, "Moderator": True}, "channels": {"all": True}}
     async with discord.wire() as wire:
         await wire.identify()
-        await discord.act("world", set_command_permissions=said)
-        told = (await wire.hear_until("APPLICATION_COMMAND_PERMISSIONS_UPDATE"))["d"]
-    assert told == await done(discord, "GET", path)
-    assert await done(discord, "GET", f"{commands}/permissions") == [told]
+        await discord.act("world", set_command_permissions=body)
+        event = (await wire.hear_until("APPLICATION_COMMAND_PERMISSIONS_UPDATE"))["d"]
+    assert event == await request(discord, "GET", path)
+    assert await request(discord, "GET", f"{commands}/permissions") == [event]
     status, answer = await discord.control("POST", "send", {"name": "ops", "as": "cat"})
     assert (status, answer["error"], answer["hint"]) == (
         400,
         "There is no command “ops”.",
-        "/ops is switched off for cat.",
+        "/ops is disabled for cat.",
     )
-    seen = {one["name"]: one.get("hidden") for one in (await discord.look("state", **{"as": "cat"}))["commands"]}
-    assert seen == {"ops": "/ops is switched off for cat."}
+    seen = {
+        command["name"]: command.get("hidden") for command in (await discord.look("state", **{"as": "cat"}))["commands"]
+    }
+    assert seen == {"ops": "/ops is disabled for cat."}
     await discord.act("world", set_command_permissions={"command": "ops"})
-    assert await done(discord, "GET", f"{commands}/permissions") == []
-    log = await done(discord, "GET", f"{G}/audit-logs?action_type=121")
-    gone, came = ({frozenset(change) for change in one["changes"]} for one in log["audit_log_entries"])
-    assert (gone, came) == ({frozenset({"key", "old_value"})}, {frozenset({"key", "new_value"})})
+    assert await request(discord, "GET", f"{commands}/permissions") == []
+    log = await request(discord, "GET", f"{G}/audit-logs?action_type=121")
+    removed, came = ({frozenset(change) for change in entry["changes"]} for entry in log["audit_log_entries"])
+    assert (removed, came) == ({frozenset({"key", "old_value"})}, {frozenset({"key", "new_value"})})
 
 
 @pytest.mark.parametrize(
@@ -581,33 +595,33 @@ async def test_the_owner_says_who_may_use_a_command_and_a_bot_may_not(discord: D
         ({"timeout": {"member": "cat", "seconds": "long"}}, "ValueError"),
     ],
 )
-async def test_a_wrong_change_is_refused_in_words(discord: Discord, change: dict[str, Any], hint: str) -> None:
-    status, said = await discord.control("POST", "world", change)
+async def test_invalid_world_change_is_explained(discord: Discord, change: dict[str, Any], hint: str) -> None:
+    status, response = await discord.control("POST", "world", change)
     assert status == 400
-    assert said["error"]
-    assert hint in said["hint"]
+    assert response["error"]
+    assert hint in response["hint"]
 
 
-async def test_what_was_made_outlives_a_restart(discord: Discord) -> None:
-    await done(discord, "POST", f"/applications/{BOT}/emojis", {"name": "own", "image": PNG})
-    await done(discord, "POST", G + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]})
-    await done(discord, "PATCH", G, {"afk_timeout": 60})
+async def test_created_objects_survive_a_restart(discord: Discord) -> None:
+    await request(discord, "POST", f"/applications/{BOT}/emojis", {"name": "own", "image": PNG})
+    await request(discord, "POST", G + "/channels", {"name": "f", "type": 15, "available_tags": [{"name": "t"}]})
+    await request(discord, "PATCH", G, {"afk_timeout": 60})
     await discord.act("world", set_command_permissions={"members": {"cat": False}})
     world = discord.sandbox.world
     again = restore(snapshot(world))
     assert (again.guilds, again.applications, again.invites) == (world.guilds, world.applications, world.invites)
 
 
-# A real bot
+# A disnake bot
 
 
-async def test_a_disnake_bot_moderates(discord: Discord) -> None:
-    heard: asyncio.Queue[Any] = asyncio.Queue()
+async def test_disnake_bot_moderates(discord: Discord) -> None:
+    events: asyncio.Queue[Any] = asyncio.Queue()
 
     def prepare(bot: Bot) -> None:
         @bot.event
         async def on_audit_log_entry_create(entry: disnake.AuditLogEntry) -> None:
-            heard.put_nowait((entry.action.name, entry.target and entry.target.id, entry.reason))
+            events.put_nowait((entry.action.name, entry.target and entry.target.id, entry.reason))
 
     intents = disnake.Intents(guilds=True, members=True, moderation=True)
     async with discord.bot(prepare, intents=intents) as bot:
@@ -616,19 +630,25 @@ async def test_a_disnake_bot_moderates(discord: Discord) -> None:
         assert bob
         assert cat
         await cat.add_roles(low, reason="new")
-        assert await heard.get() == ("member_role_update", cat.id, "new")
+        assert await events.get() == ("member_role_update", cat.id, "new")
         await cat.timeout(duration=60, reason="loud")
-        assert await heard.get() == ("member_update", cat.id, "loud")
+        assert await events.get() == ("member_update", cat.id, "loud")
         assert (cat.roles[1:], cat.current_timeout is not None) == ([low], True)
         role = await guild.create_role(name="made", colour=disnake.Colour(255), permissions=disnake.Permissions(1024))
-        assert await heard.get() == ("role_create", role.id, None)
+        assert await events.get() == ("role_create", role.id, None)
         await cat.kick(reason="too loud")
-        assert await heard.get() == ("kick", cat.id, "too loud")
+        assert await events.get() == ("kick", cat.id, "too loud")
         await guild.ban(bob, reason="spam", clean_history_duration=60)
-        assert await heard.get() == ("ban", bob.id, "spam")
-        assert [one.user.id for one in await guild.bans().flatten()] == [bob.id, int(DAN)]
+        assert await events.get() == ("ban", bob.id, "spam")
+        assert [ban.user.id for ban in await guild.bans().flatten()] == [bob.id, int(DAN)]
         log = await guild.audit_logs(limit=5).flatten()
-        assert [one.action.name for one in log] == ["ban", "kick", "role_create", "member_update", "member_role_update"]
+        assert [entry.action.name for entry in log] == [
+            "ban",
+            "kick",
+            "role_create",
+            "member_update",
+            "member_role_update",
+        ]
         assert (log[0].user, log[0].target.id, log[0].reason) == (guild.me, bob.id, "spam")
         await discord.act("world", edit_role={"role": "botctl-bot", "deny": ["BAN_MEMBERS"]})
         with pytest.raises(disnake.Forbidden) as lost:
@@ -636,20 +656,20 @@ async def test_a_disnake_bot_moderates(discord: Discord) -> None:
         assert lost.value.code == 50013
 
 
-async def test_a_disnake_bot_sees_to_rules_events_and_newcomers(discord: Discord) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+async def test_disnake_bot_manages_rules_events_and_onboarding(discord: Discord) -> None:
+    events: asyncio.Queue[str] = asyncio.Queue()
 
-    async def told(one: Any) -> None:
-        heard.put_nowait(one.name)
+    async def record(entry: Any) -> None:
+        events.put_nowait(entry.name)
 
     def listening(bot: Bot) -> None:
         for event in ("automod_rule_create", "guild_scheduled_event_create"):
-            bot.add_listener(told, f"on_{event}")
+            bot.add_listener(record, f"on_{event}")
 
     intents = disnake.Intents(guilds=True, automod=True, guild_scheduled_events=True)
     async with discord.bot(listening, intents=intents) as bot:
         guild = bot.get_guild(int(GUILD))
-        assert [one.name for one in guild.scheduled_events] == ["Meet"]
+        assert [event.name for event in guild.scheduled_events] == ["Meet"]
         await guild.create_automod_rule(
             name="shouting",
             event_type=disnake.AutoModEventType.message_send,
@@ -657,9 +677,9 @@ async def test_a_disnake_bot_sees_to_rules_events_and_newcomers(discord: Discord
             trigger_metadata=disnake.AutoModTriggerMetadata(keyword_filter=["AAA"]),
             actions=[disnake.AutoModBlockMessageAction(), disnake.AutoModTimeoutAction(60)],
         )
-        assert await heard.get() == "shouting"
+        assert await events.get() == "shouting"
         rules = await guild.fetch_automod_rules()
-        assert {one.name: len(one.actions) for one in rules} == {"spam": 0, "shouting": 2}
+        assert {rule.name: len(rule.actions) for rule in rules} == {"spam": 0, "shouting": 2}
         start = discord.sandbox.clock.now() + timedelta(hours=1)
         event = await guild.create_scheduled_event(
             name="Evening",
@@ -668,10 +688,10 @@ async def test_a_disnake_bot_sees_to_rules_events_and_newcomers(discord: Discord
             scheduled_start_time=start,
             scheduled_end_time=start + timedelta(hours=1),
         )
-        assert await heard.get() == "Evening"
+        assert await events.get() == "Evening"
         assert (await event.start()).status is disnake.GuildScheduledEventStatus.active
         screen = await guild.edit_welcome_screen(
             channels=[disnake.WelcomeScreenChannel(id=int(GENERAL), description="here", emoji="👋")]
         )
-        assert [one.description for one in screen.channels] == ["here"]
+        assert [channel.description for channel in screen.channels] == ["here"]
         assert not (await guild.onboarding()).enabled

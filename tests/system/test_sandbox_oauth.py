@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from botctl.sandbox.model.oauth import challenge_of
+from botctl.sandbox.model.oauth import s256_challenge
 from botctl.sandbox.model.tokens import client_secret
 from tests.support.discord import ANN, BOB, BOT, CAT, GUILD, SECRET, Discord, local_discord
 
@@ -67,8 +67,8 @@ async def test_page_shows_the_request_and_escapes_its_input(discord: Discord) ->
     assert status == 200
     for expected in (
         "botctl-bot wants to",
-        "know your name",
-        "come to a server",
+        "see your name",
+        "join a server",
         "Botctl Test Guild",
         "localhost:4000",
     ):
@@ -165,7 +165,7 @@ async def test_code_works_once_for_its_redirect_uri_within_ten_minutes(discord: 
 
 
 async def test_pkce_requires_the_code_verifier(discord: Discord) -> None:
-    challenge = {"code_challenge": challenge_of("correct horse"), "code_challenge_method": "S256"}
+    challenge = {"code_challenge": s256_challenge("correct horse"), "code_challenge_method": "S256"}
     by_code = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI}
     code = (await give_consent(discord, **challenge))["code"]
     assert "code_verifier" in (await request_token(discord, **by_code, code=code))[1]["error_description"]

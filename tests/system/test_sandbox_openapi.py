@@ -9,16 +9,16 @@ import pytest
 
 from botctl.sandbox.rest import routing
 from tests.support import openapi
-from tests.support.calls import CALLS, Answer, Caller
+from tests.support.calls import CALLS, Caller, CallResult
 from tests.support.discord import TOKEN, local_discord
 from tests.support.message_calls import TALK
 from tests.support.moderation_calls import MODERATION
 
-_answers: list[Answer] = []
+_answers: list[CallResult] = []
 
 
 @pytest.fixture
-async def answers() -> list[Answer]:
+async def answers() -> list[CallResult]:
     """The responses to all calls."""
     if not _answers:
         async with local_discord() as discord, discord.wire() as wire:
@@ -29,7 +29,7 @@ async def answers() -> list[Answer]:
     return _answers
 
 
-async def test_every_route_matches_the_openapi_description(answers: list[Answer]) -> None:
+async def test_every_route_matches_the_openapi_description(answers: list[CallResult]) -> None:
     description = openapi.description()
     for answer in answers:
         assert description.mismatches(answer.call.method, answer.path, answer.status, answer.body) == [], (
@@ -38,7 +38,7 @@ async def test_every_route_matches_the_openapi_description(answers: list[Answer]
         )
 
 
-async def test_every_route_is_called(answers: list[Answer]) -> None:
+async def test_every_route_is_called(answers: list[CallResult]) -> None:
     """A new route needs a call in tests/support/calls.py, with the status of its success."""
     succeeded = {answer.route for answer in answers if answer.status < 300}
     command = "/applications/{application}/guilds/{guild}/commands/{command}/permissions"
@@ -50,7 +50,7 @@ async def test_every_route_is_called(answers: list[Answer]) -> None:
     assert {(route.method, route.path) for route in routing.ROUTES} - succeeded - never_good - of_people == set()
 
 
-async def test_mutated_response_is_a_mismatch(answers: list[Answer]) -> None:
+async def test_mutated_response_is_a_mismatch(answers: list[CallResult]) -> None:
     """In every response: a missing required field and a field of the wrong type."""
     description = openapi.description()
     detected = {"missing": 0, "wrong": 0}

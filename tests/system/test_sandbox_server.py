@@ -249,7 +249,7 @@ async def test_select_menus_return_their_values(discord: Discord) -> None:
         assert (reply["messages"][0]["content"], reply["messages"][0]["ephemeral"]) == ("coffee+tea", True)
         assert (await discord.act("click", component="poll:people", values=["cat"]))["messages"][0]["content"] == "cat"
         reply = await discord.act("click", component="drinks", values=[])
-        assert (reply["state"], reply["error"]) == ("refused", "“Drinks” takes 1 to 2 values, and 0 came.")
+        assert (reply["state"], reply["error"]) == ("refused", "“Drinks” takes 1 to 2 values, not 0.")
 
 
 async def test_modal_opens_and_is_submitted(discord: Discord) -> None:
@@ -392,7 +392,7 @@ async def test_late_response_fails_with_10062() -> None:
             answered.set()
 
     go_on, answered = asyncio.Event(), asyncio.Event()
-    async with local_discord(limits=LENIENT.but({"response_s": 0.05})) as discord, discord.bot(prepare):
+    async with local_discord(limits=LENIENT.replace({"response_s": 0.05})) as discord, discord.bot(prepare):
         reply = await discord.slash("silent")
         assert (reply["state"], reply["error"]) == ("no_answer", "The application did not respond")
         go_on.set()

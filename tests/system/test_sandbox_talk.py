@@ -1,4 +1,4 @@
-"""A real disnake bot among people: threads, reactions, pins, webhooks, DMs, and interactions with their deadlines."""
+"""A disnake bot with users: threads, reactions, pins, webhooks, DMs, and interactions with deadlines."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ async def discord() -> AsyncIterator[Discord]:
         yield discord
 
 
-class Heard(list[tuple[str, Any]]):
-    """What the bot's listeners were called with, in short."""
+class RecordedEvents(list[tuple[str, Any]]):
+    """The calls of the bot's listeners."""
 
     def on(self, bot: Bot, *events: str) -> None:
         for event in events:
             bot.add_listener(self._listener(event), f"on_{event}")
 
     def _listener(self, event: str) -> Any:
-        async def heard(*given: Any) -> None:
-            self.append((event, given))
+        async def heard(*arguments: Any) -> None:
+            self.append((event, arguments))
 
         return heard
 
@@ -38,53 +38,53 @@ class Heard(list[tuple[str, Any]]):
         return [event for event, _ in self]
 
 
-async def test_a_bot_does_what_a_community_bot_does(discord: Discord) -> None:
-    heard = Heard()
+async def test_disnake_bot_uses_community_features(discord: Discord) -> None:
+    events = RecordedEvents()
     async with discord.bot(intents=disnake.Intents.all()) as bot:
-        heard.on(bot, "thread_create", "thread_update", "thread_member_join", "thread_member_remove", "thread_delete")
-        heard.on(bot, "reaction_add", "reaction_remove", "guild_channel_pins_update", "webhooks_update", "typing")
+        events.on(bot, "thread_create", "thread_update", "thread_member_join", "thread_member_remove", "thread_delete")
+        events.on(bot, "reaction_add", "reaction_remove", "guild_channel_pins_update", "webhooks_update", "typing")
         channel = bot.get_channel(int(GENERAL))
         assert isinstance(channel, disnake.TextChannel)
         message = await channel.send("topic", embed=disnake.Embed(title="T"))
         await _react_and_pin(discord, bot, message)
-        await _talk_in_a_thread(discord, bot, message)
-        await _speak_as_a_webhook(channel)
-        await _write_to_cat(discord, bot)
+        await _use_a_thread(discord, bot, message)
+        await _use_a_webhook(channel)
+        await _send_a_dm(discord, bot)
         await channel.trigger_typing()
         wanted = "thread_create thread_update thread_member_join thread_member_remove thread_delete reaction_add"
         wanted += " reaction_remove guild_channel_pins_update webhooks_update typing"
-        await until(lambda: set(wanted.split()) <= set(heard.names()))
+        await until(lambda: set(wanted.split()) <= set(events.names()))
 
 
 async def _react_and_pin(discord: Discord, bot: Bot, message: disnake.Message) -> None:
     await message.add_reaction("👍")
     await discord.act("react", emoji="👍", message=str(message.id), **{"as": "cat"})
     await until(lambda: bot.get_message(message.id).reactions[0].count == 2)  # type: ignore[union-attr]
-    givers = [one.name async for one in bot.get_message(message.id).reactions[0].users()]  # type: ignore[union-attr]
+    givers = [user.name async for user in bot.get_message(message.id).reactions[0].users()]  # type: ignore[union-attr]
     assert set(givers) == {"botctl-bot", "cat"}
     await message.remove_reaction("👍", disnake.Object(int(CAT)))
     await message.clear_reactions()
     await message.pin()
-    assert [one.id async for one in message.channel.pins()] == [message.id]
+    assert [pin.id async for pin in message.channel.pins()] == [message.id]
     await message.unpin()
     with pytest.raises(disnake.HTTPException) as unknown:
         await message.add_reaction("nonsense")
     assert unknown.value.code == 10014
 
 
-async def _talk_in_a_thread(discord: Discord, bot: Bot, message: disnake.Message) -> None:
-    made = await message.create_thread(name="talk", auto_archive_duration=60)
-    await until(lambda: bot.get_channel(made.id) is not None)
-    thread: Any = bot.get_channel(made.id)  # the one that the events change
+async def _use_a_thread(discord: Discord, bot: Bot, message: disnake.Message) -> None:
+    thread_ = await message.create_thread(name="talk", auto_archive_duration=60)
+    await until(lambda: bot.get_channel(thread_.id) is not None)
+    thread: Any = bot.get_channel(thread_.id)  # the object that events update
     await thread.send("welcome")
     await discord.act("send", text="hello", channel="talk", **{"as": "cat"})
-    await until(lambda: CAT in [str(one.id) for one in thread.members])
-    assert {one.id for one in await thread.fetch_members()} == {int(BOT), int(CAT)}
-    assert [one.content async for one in thread.history(limit=2)] == ["hello", "welcome"]
+    await until(lambda: CAT in [str(member.id) for member in thread.members])
+    assert {member.id for member in await thread.fetch_members()} == {int(BOT), int(CAT)}
+    assert [entry.content async for entry in thread.history(limit=2)] == ["hello", "welcome"]
     await thread.remove_user(disnake.Object(int(CAT)))
     discord.sandbox.clock.advance(3601)
     await until(lambda: thread.archived)
-    assert [one.id async for one in message.channel.archived_threads()] == [thread.id]  # type: ignore[union-attr]
+    assert [archived.id async for archived in message.channel.archived_threads()] == [thread.id]  # type: ignore[union-attr]
     await thread.send("awake")
     await until(lambda: not thread.archived)
     await thread.edit(locked=True, name="done")
@@ -92,23 +92,23 @@ async def _talk_in_a_thread(discord: Discord, bot: Bot, message: disnake.Message
     await thread.delete()
 
 
-async def _speak_as_a_webhook(channel: disnake.TextChannel) -> None:
-    hook = await channel.create_webhook(name="Captain")
-    said = await hook.send("ahoy", username="Hook", wait=True)
-    assert (said.author.name, said.webhook_id) == ("Hook", hook.id)
-    assert (await hook.edit_message(said.id, content="aye")).content == "aye"
-    await hook.delete_message(said.id)
-    assert [one.id for one in await channel.webhooks()] == [hook.id]
-    await hook.delete()
+async def _use_a_webhook(channel: disnake.TextChannel) -> None:
+    webhook = await channel.create_webhook(name="Captain")
+    sent = await webhook.send("ahoy", username="Hook", wait=True)
+    assert (sent.author.name, sent.webhook_id) == ("Hook", webhook.id)
+    assert (await webhook.edit_message(sent.id, content="aye")).content == "aye"
+    await webhook.delete_message(sent.id)
+    assert [webhook.id for webhook in await channel.webhooks()] == [webhook.id]
+    await webhook.delete()
 
 
-async def _write_to_cat(discord: Discord, bot: Bot) -> None:
+async def _send_a_dm(discord: Discord, bot: Bot) -> None:
     cat = await bot.fetch_user(int(CAT))
     sent = await cat.send("psst")
-    answered = asyncio.create_task(bot.wait_for("message", check=lambda one: one.guild is None and not one.author.bot))
+    reply = asyncio.create_task(bot.wait_for("message", check=lambda one: one.guild is None and not one.author.bot))
     await asyncio.sleep(0)
     await discord.act("send", text="yes?", dm="botctl-bot", **{"as": "cat"})
-    answer = await answered
+    answer = await reply
     assert (answer.content, answer.author.name, answer.channel.id) == ("yes?", "cat", sent.channel.id)
     await discord.act("world", close_dms={"member": "cat"})
     with pytest.raises(disnake.Forbidden) as closed:
@@ -116,7 +116,7 @@ async def _write_to_cat(discord: Discord, bot: Bot) -> None:
     assert closed.value.code == 50007
 
 
-async def test_commands_and_buttons_in_a_dm(discord: Discord) -> None:
+async def test_commands_and_buttons_work_in_a_dm(discord: Discord) -> None:
     def prepare(bot: Bot) -> None:
         @bot.slash_command(contexts=disnake.InteractionContextTypes(guild=True, bot_dm=True))
         async def where(inter: Inter) -> None:
@@ -135,32 +135,32 @@ async def test_commands_and_buttons_in_a_dm(discord: Discord) -> None:
             await inter.followup.send("more", ephemeral=True)
 
     async with discord.bot(prepare):
-        there = {"dm": "botctl-bot", "as": "cat"}
-        reply = await discord.act("send", name="where", **there)
+        place = {"dm": "botctl-bot", "as": "cat"}
+        reply = await discord.act("send", name="where", **place)
         assert reply["messages"][0]["content"] == "None cat"
-        clicked = await discord.act("click", component="Again", **there)
+        clicked = await discord.act("click", component="Again", **place)
         assert clicked["messages"][0]["content"] == "again"
-        shown = await discord.look("messages", **there)
-        assert [one["content"] for one in shown["messages"]] == ["again", "more"]
-        status, said = await discord.control("POST", "send", {"name": "here", **there})
-        assert (status, said["hint"]) == (400, "/here is for guilds only.")
+        listing = await discord.look("messages", **place)
+        assert [message["content"] for message in listing["messages"]] == ["again", "more"]
+        status, response = await discord.control("POST", "send", {"name": "here", **place})
+        assert (status, response["hint"]) == (400, "/here is for guilds only.")
 
 
-class Asked:
-    """An interaction that the bot heard of, to be answered by hand."""
+class PendingInteraction:
+    """An interaction that the test responds to."""
 
     def __init__(self, discord: Discord, event: dict[str, Any]) -> None:
         self.discord = discord
         self.path = f"/interactions/{event['id']}/{event['token']}/callback"
         self.hook = f"/webhooks/{BOT}/{event['token']}"
 
-    async def answer(self, kind: int, **data: Any) -> tuple[int, Any]:
+    async def respond(self, kind: int, **data: Any) -> tuple[int, Any]:
         return await self.discord.rest("POST", self.path + "?with_response=1", json={"type": kind, "data": data})
 
     async def code(self, method: str, path: str, **body: Any) -> int:
-        status, said = await self.discord.rest(method, path, **({"json": body} if body else {}))
+        status, response = await self.discord.rest(method, path, **({"json": body} if body else {}))
         assert status >= 400
-        return said["code"]
+        return response["code"]
 
 
 COMMAND = {"name": "ask", "description": "Ask", "options": []}
@@ -179,14 +179,14 @@ FORM = {
 
 @pytest.fixture
 async def ask(discord: Discord) -> AsyncIterator[Any]:
-    """A function with which ann asks the bot something; what was said is `Asked`."""
+    """A function that uses a command as ann and returns the `PendingInteraction`."""
     async with discord.wire() as wire:
         await wire.identify()
         await discord.rest("PUT", f"/applications/{BOT}/commands", json=[COMMAND, CHOICE])
 
-        async def asking(verb: str = "send", **body: Any) -> Asked:
+        async def asking(verb: str = "send", **body: Any) -> PendingInteraction:
             await discord.act(verb, **({"name": "ask"} | body), timeout_s=0.001)
-            return Asked(discord, (await _next(wire))["d"])
+            return PendingInteraction(discord, (await _next(wire))["d"])
 
         yield asking
 
@@ -195,71 +195,73 @@ async def _next(wire: Wire) -> dict[str, Any]:
     return await wire.hear_until("INTERACTION_CREATE")
 
 
-async def test_each_callback_says_what_came_of_it(ask: Any) -> None:
-    asked = await ask()
-    status, said = await asked.answer(4, content="x", flags=64, components=BUTTON)
-    assert (status, said["resource"]["type"], said["resource"]["message"]["content"]) == (200, 4, "x")
-    assert said["interaction"]["response_message_ephemeral"]
+async def test_each_callback_type_returns_its_result(ask: Any) -> None:
+    pending = await ask()
+    status, response = await pending.respond(4, content="x", flags=64, components=BUTTON)
+    assert (status, response["resource"]["type"], response["resource"]["message"]["content"]) == (200, 4, "x")
+    assert response["interaction"]["response_message_ephemeral"]
     for kind, data in ((6, {}), (7, {"content": "y"})):
         clicked = await ask("click", component="Go")
-        status, said = await clicked.answer(kind, **data)
-        assert (status, said["interaction"]["type"]) == (200, 3)
-    status, said = await (await ask()).answer(5)
-    assert said["interaction"]["response_message_loading"]
-    status, said = await (await ask()).answer(9, **FORM)
-    assert (status, said["interaction"]["type"]) == (200, 2)
+        status, response = await clicked.respond(kind, **data)
+        assert (status, response["interaction"]["type"]) == (200, 3)
+    status, response = await (await ask()).respond(5)
+    assert response["interaction"]["response_message_loading"]
+    status, response = await (await ask()).respond(9, **FORM)
+    assert (status, response["interaction"]["type"]) == (200, 2)
     typed = await ask("complete", name="pick", focused="x", value="a")
-    status, said = await typed.answer(8, choices=[{"name": "A", "value": "a"}])
-    assert (status, said["interaction"]["type"]) == (200, 4)
+    status, response = await typed.respond(8, choices=[{"name": "A", "value": "a"}])
+    assert (status, response["interaction"]["type"]) == (200, 4)
 
 
-async def test_an_interaction_is_answered_once_and_in_time(ask: Any, discord: Discord) -> None:
+async def test_interaction_takes_one_callback_within_the_deadline(ask: Any, discord: Discord) -> None:
     first, late = await ask(), await ask()
     assert await first.code("POST", first.hook, content="too early") == 10015
-    assert (await first.answer(4, content="x"))[0] == 200
-    assert (await first.answer(4, content="x"))[1]["code"] == 40060
+    assert (await first.respond(4, content="x"))[0] == 200
+    assert (await first.respond(4, content="x"))[1]["code"] == 40060
     discord.sandbox.clock.advance(3.1)
-    assert (await late.answer(4, content="x"))[1]["code"] == 10062
-    unknown = Asked(discord, {"id": "1", "token": "no"})
-    assert (await unknown.answer(4, content="x"))[1]["code"] == 10062
+    assert (await late.respond(4, content="x"))[1]["code"] == 10062
+    unknown = PendingInteraction(discord, {"id": "1", "token": "no"})
+    assert (await unknown.respond(4, content="x"))[1]["code"] == 10062
     assert await unknown.code("POST", unknown.hook, content="x") == 10015
 
 
-async def test_a_token_lives_for_fifteen_minutes(ask: Any, discord: Discord) -> None:
-    asked = await ask()
-    await asked.answer(5)
+async def test_interaction_token_expires_after_15_minutes(ask: Any, discord: Discord) -> None:
+    pending = await ask()
+    await pending.respond(5)
     discord.sandbox.clock.advance(895)
-    status, said = await discord.rest("PATCH", f"{asked.hook}/messages/@original", json={"content": "at last"})
-    assert (status, said["content"]) == (200, "at last")
-    assert (await discord.rest("DELETE", f"{asked.hook}/messages/@original"))[0] == 204
-    assert await asked.code("GET", f"{asked.hook}/messages/@original") == 10008
-    assert await asked.code("GET", f"{asked.hook}/messages/1") == 10008
+    status, response = await discord.rest("PATCH", f"{pending.hook}/messages/@original", json={"content": "at last"})
+    assert (status, response["content"]) == (200, "at last")
+    assert (await discord.rest("DELETE", f"{pending.hook}/messages/@original"))[0] == 204
+    assert await pending.code("GET", f"{pending.hook}/messages/@original") == 10008
+    assert await pending.code("GET", f"{pending.hook}/messages/1") == 10008
     discord.sandbox.clock.advance(6)
-    assert await asked.code("POST", asked.hook, content="x") == 50027
+    assert await pending.code("POST", pending.hook, content="x") == 50027
 
 
-async def test_only_those_who_asked_see_an_ephemeral_answer(ask: Any, discord: Discord) -> None:
-    asked = await ask()
-    _, said = await asked.answer(4, content="secret", flags=64)
-    message = said["resource"]["message"]["id"]
-    assert await asked.code("GET", f"/channels/{GENERAL}/messages/{message}") == 10008
-    assert (await discord.rest("GET", f"{asked.hook}/messages/{message}"))[0] == 200
-    for name, there in (("ann", 1), ("bob", 0)):
-        shown = await discord.look("messages", **{"as": name})
-        assert len(shown["messages"]) == there
-    _, edited = await discord.rest("PATCH", f"{asked.hook}/messages/@original", json={"content": "x", "flags": 0})
+async def test_only_the_invoker_sees_an_ephemeral_response(ask: Any, discord: Discord) -> None:
+    pending = await ask()
+    _, response = await pending.respond(4, content="secret", flags=64)
+    message = response["resource"]["message"]["id"]
+    assert await pending.code("GET", f"/channels/{GENERAL}/messages/{message}") == 10008
+    assert (await discord.rest("GET", f"{pending.hook}/messages/{message}"))[0] == 200
+    for name, count in (("ann", 1), ("bob", 0)):
+        listing = await discord.look("messages", **{"as": name})
+        assert len(listing["messages"]) == count
+    _, edited = await discord.rest("PATCH", f"{pending.hook}/messages/@original", json={"content": "x", "flags": 0})
     assert edited["flags"] & 64
-    _, more = await discord.rest("POST", asked.hook, json={"content": "loud"})
-    assert not more["flags"] & 64
+    _, followup = await discord.rest("POST", pending.hook, json={"content": "loud"})
+    assert not followup["flags"] & 64
 
 
-async def test_what_is_wrong_with_an_answer_is_named_below_its_data(ask: Any) -> None:
-    asked = await ask()
-    status, said = await asked.answer(4, content="x" * 2001)
-    assert (status, said["code"], list(said["errors"]), list(said["errors"]["data"])) == (
+async def test_callback_errors_are_nested_under_data(ask: Any) -> None:
+    pending = await ask()
+    status, response = await pending.respond(4, content="x" * 2001)
+    assert (status, response["code"], list(response["errors"]), list(response["errors"]["data"])) == (
         400,
         50035,
         ["data"],
         ["content"],
     )
-    assert (await asked.answer(4, content=f"<@{ANN}> @everyone"))[1]["resource"]["message"]["mention_everyone"] is False
+    assert (await pending.respond(4, content=f"<@{ANN}> @everyone"))[1]["resource"]["message"][
+        "mention_everyone"
+    ] is False

@@ -16,7 +16,7 @@ from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.console.client import SandboxClient
 from botctl.sandbox.console.recording import Renaming, events, read, requests, shown
 from botctl.sandbox.model.oauth import Grant
-from botctl.sandbox.model.redaction import MARK
+from botctl.sandbox.model.redaction import PLACEHOLDER
 from botctl.sandbox.model.tokens import client_secret
 from tests.support.discord import ANN, BOT, GENERAL, GUILD, SECRET, TOKEN, Bot, Discord, local_discord
 from tests.support.waiting import until
@@ -83,14 +83,14 @@ async def test_recording_contains_all_traffic_and_no_secret() -> None:
     entries = read(text)
     events = [entry["sent"]["t"] for entry in entries if "sent" in entry]
     assert [name for name in events if name][:3] == ["READY", "GUILD_CREATE", "INTERACTION_CREATE"]
-    assert next(entry["heard"] for entry in entries if "heard" in entry)["d"]["token"] == MARK
+    assert next(entry["heard"] for entry in entries if "heard" in entry)["d"]["token"] == PLACEHOLDER
     calls = [
         f"{entry['rest']['method']} {entry['rest']['path']} {entry['rest']['status']}"
         for entry in entries
         if "rest" in entry
     ]
     assert f"POST /api/v10/channels/{GENERAL}/messages 200" in calls
-    assert any(call.startswith("POST /api/v10/interactions/") and MARK in call for call in calls)
+    assert any(call.startswith("POST /api/v10/interactions/") and PLACEHOLDER in call for call in calls)
     assert entries[-1]["bot"] == ""  # a web application, not a bot
 
 
@@ -205,7 +205,7 @@ async def test_recorded_events_are_replayed_to_connected_bots(capsys: pytest.Cap
 def test_session_events_and_events_with_secrets_are_not_replayed() -> None:
     sent = [
         {"op": 0, "t": "READY", "d": {}},
-        {"op": 0, "t": "INTERACTION_CREATE", "d": {"token": MARK}},
+        {"op": 0, "t": "INTERACTION_CREATE", "d": {"token": PLACEHOLDER}},
         {"op": 11, "t": None, "d": None},
         {"op": 0, "t": "TYPING_START", "d": {"user_id": "1"}},
     ]

@@ -18,7 +18,7 @@ from botctl.sandbox.console.command_parser import quote
 from botctl.sandbox.console.repl_commands import Leave, Note, Outcome
 from botctl.sandbox.console.schemas import ReplySchema, Schema
 from botctl.sandbox.console.user_session import UserSession
-from botctl.sandbox.model.messages.components import SELECTS, clickable, name_of
+from botctl.sandbox.model.messages.components import SELECTS, clickable, display_name
 
 
 def put(outcome: Outcome, talk: UserSession, *, as_json: bool = False) -> bool:
@@ -57,7 +57,7 @@ def tell_how_to_go_on(outcome: Outcome) -> None:
         return
     there = [one for message in outcome.messages for one in clickable(list(message.components))]
     if menu := next((one for one in there if one["type"] in SELECTS and not one.get("disabled")), None):
-        _tell(f"Choose with: botctl sandbox click {quote(name_of(menu))} {'1' if menu.get('options') else '…'}")
+        _tell(f"Choose with: botctl sandbox click {quote(display_name(menu))} {'1' if menu.get('options') else '…'}")
 
 
 def _tell(what: str) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from botctl.core.errors import Held
 from botctl.core.escape import safe
-from botctl.sandbox.model.limits import Limits, pairs
+from botctl.sandbox.model.limits import Limits, parse_assignments
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.process.client_libraries import pointed
 from botctl.sandbox.process.secret import SECRET, kept_secret, new_secret, secret_of
@@ -56,7 +56,7 @@ def serve(
     said = kept_secret(secret_file) if secret_file else secret_of(os.environ)
     if said is not None and secret_file is None and (named := os.environ.get(f"{SECRET}_FILE")):
         secret_file = Path(named)
-    plan = Plan(said or new_secret(), port, state, bots or (), Limits().but(pairs(limits or ())))
+    plan = Plan(said or new_secret(), port, state, bots or (), Limits().replace(parse_assignments(limits or ())))
 
     def tell(sandbox: Sandbox) -> None:
         told = _ready(sandbox, None if said else plan.secret)

@@ -1,5 +1,4 @@
-"""What changes the world and tells the bots about it: posts, moderation, reactions, threads, commands, the audit log.
+"""Actions that change the world and dispatch the events to the bots.
 
-The adapters call a function with the sandbox and what is to happen. Afterwards the world is different, and the bots'
-sessions have been told. Read `posting` first.
+An adapter calls a function with the sandbox and the action's data. Read `posting` first.
 """

@@ -1,4 +1,4 @@
-"""The audit log of a guild: what is written there, and who hears of it (Discord: Audit Logs resource)."""
+"""The audit log of a guild (Discord: Audit Logs resource)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from botctl.sandbox.model.world import Guild, GuildAuditEntry
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_KEPT = 1000  # entries of a guild; the oldest go first
+_KEPT = 1000  # entries per guild
 
 
-class Action(IntEnum):
+class AuditAction(IntEnum):
     """Discord: Audit Logs resource > Audit Log Events."""
 
     GUILD_UPDATE = 1
@@ -60,16 +60,18 @@ class Action(IntEnum):
 
 
 def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
-    """Write ``entry`` down, and tell those who may view the log."""
+    """Add ``entry``, and dispatch it to bots that may view the log."""
     guild.audit_log.append(entry)
     del guild.audit_log[:-_KEPT]
     event = {**payloads.audit_entry(entry), "guild_id": guild.id}
-    sandbox.emit("GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, needs=permission_bits.bits("VIEW_AUDIT_LOG"))
+    sandbox.emit(
+        "GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, required_permissions=permission_bits.bits("VIEW_AUDIT_LOG")
+    )
     sandbox.changed()
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:
-    """What differs, as ``changes`` of an entry; a key that one side lacks has no value there."""
+def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:
+    """The ``changes`` of an entry; a key that one side lacks has no value there."""
     return [
         {"key": key}
         | ({"old_value": before[key]} if key in before else {})

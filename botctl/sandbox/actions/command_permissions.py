@@ -1,29 +1,29 @@
-"""Changing who may use an application's commands in a guild; `model.commands.permissions` says what is changed."""
+"""Changing the command permissions of an application in a guild."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from botctl.sandbox.actions.audit_log import Action, changed, record
-from botctl.sandbox.model.commands.permissions import checked, shown
+from botctl.sandbox.actions.audit_log import AuditAction, diff, record
+from botctl.sandbox.model.commands.permissions import parse_overwrites, payload
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
 
 
-def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, said: list[Json], *, by: str) -> Json:
-    """Replace the overwrites of a command, as the person ``by`` may; raises 50035."""
-    wanted = checked(said)
-    there = app.command_permissions.setdefault(guild.id, {})
-    before = {one["id"]: one for one in there.get(target_id, [])}
-    there[target_id] = wanted
+def put(sandbox: Sandbox, app: Application, guild: Guild, target_id: str, items: list[Json], *, by: str) -> Json:
+    """Replace the overwrites of a command, as the user ``by``. Raises 50035."""
+    wanted = parse_overwrites(items)
+    stored = app.command_permissions.setdefault(guild.id, {})
+    before = {overwrite["id"]: overwrite for overwrite in stored.get(target_id, [])}
+    stored[target_id] = wanted
     if not wanted:
-        del there[target_id]
-    after = {one["id"]: one for one in wanted}
-    made = shown(app, guild.id, target_id)
-    sandbox.emit("APPLICATION_COMMAND_PERMISSIONS_UPDATE", made, guild.id, application_id=app.id)
-    action, options = Action.APPLICATION_COMMAND_PERMISSION_UPDATE, {"application_id": app.id}
+        del stored[target_id]
+    after = {overwrite["id"]: overwrite for overwrite in wanted}
+    result = payload(app, guild.id, target_id)
+    sandbox.emit("APPLICATION_COMMAND_PERMISSIONS_UPDATE", result, guild.id, application_id=app.id)
+    action, options = AuditAction.APPLICATION_COMMAND_PERMISSION_UPDATE, {"application_id": app.id}
     entry_id = sandbox.world.new_id()
-    record(sandbox, guild, GuildAuditEntry(entry_id, by, action, target_id, changed(before, after), options=options))
-    return made
+    record(sandbox, guild, GuildAuditEntry(entry_id, by, action, target_id, diff(before, after), options=options))
+    return result

@@ -1,4 +1,4 @@
-"""Putting a person's act to the bot: the interaction is opened, and INTERACTION_CREATE sent."""
+"""Opening an interaction and dispatching INTERACTION_CREATE to the bot."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from botctl.sandbox.server import Sandbox
 Json = dict[str, Any]
 
 
-def ask(
+def dispatch_interaction(
     sandbox: Sandbox,
-    who: ActingUser,
+    actor: ActingUser,
     application_id: str,
     kind: int,
     data: Json,
@@ -27,84 +27,80 @@ def ask(
     command_type: int = registration.SLASH,
     source: Message | None = None,
 ) -> Interaction:
-    """Open an interaction of type ``kind`` and tell the bot; raises Unreachable when it is not there, or not here.
-
-    ``source`` is the message whose component was used, or on which the form was opened.
-    """
-    world, guild_id = sandbox.world, who.guild.id if who.guild else ""
+    """Raises Unreachable when the bot is away. ``source`` is the message of the component or modal."""
+    world, guild_id = sandbox.world, actor.guild.id if actor.guild else ""
     app = world.applications.get(application_id)
-    if app is None or not _listening(sandbox, app, guild_id):
+    if app is None or not _is_reachable(sandbox, app, guild_id):
         raise Unreachable("No bot is connected to the sandbox.", hint="Start it with `botctl run`.")
-    if who.guild is not None and app.id not in who.guild.members:
-        raise Unreachable(f"{app.name} is not in {who.guild.name} any more.")
-    if who.guild is not None and not who.guild.available:
-        raise Unreachable(f"{who.guild.name} is unavailable.", hint="An incident goes on: guild-outage.")
-    opened = sandbox.book.open(
+    if actor.guild is not None and app.id not in actor.guild.members:
+        raise Unreachable(f"{app.name} is no longer in {actor.guild.name}.")
+    if actor.guild is not None and not actor.guild.available:
+        raise Unreachable(f"{actor.guild.name} is unavailable.", hint="Stop the incident guild-outage.")
+    interaction = sandbox.interactions.open(
         world,
         kind,
         application_id=app.id,
-        user_id=who.user.id,
+        user_id=actor.user.id,
         guild_id=guild_id,
-        channel_id=who.channel.id,
+        channel_id=actor.channel.id,
         name=name,
         command_type=command_type,
         source_id=source.id if source else None,
     )
-    payload = _payload(world, who, app, opened, data)
+    payload = _payload(world, actor, app, interaction, data)
     if source is not None:
         payload["message"] = payloads.message(source, world)
     sandbox.emit("INTERACTION_CREATE", payload, guild_id or None, application_id=app.id)
-    return opened
+    return interaction
 
 
-def _listening(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
-    """Is a session of the bot there, or gone so short a time that it can still come back and answer?"""
-    now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.book.deadlines.response_s
+def _is_reachable(sandbox: Sandbox, app: Application, guild_id: str) -> bool:
+    """Whether the bot has a session that is connected, or lost so recently that it can still respond."""
+    now_s, grace_s = sandbox.world.clock.monotonic(), sandbox.interactions.limits.response_s
     return any(
         session.application_id == app.id
-        and session.wants("INTERACTION_CREATE", guild_id or None)
-        and (session.lost_s is None or now_s - session.lost_s < grace_s)
+        and session.receives("INTERACTION_CREATE", guild_id or None)
+        and (session.disconnected_s is None or now_s - session.disconnected_s < grace_s)
         for session in sandbox.sessions.by_id.values()
     )
 
 
-def _payload(world: World, who: ActingUser, app: Application, opened: Interaction, data: Json) -> Json:
+def _payload(world: World, actor: ActingUser, app: Application, interaction: Interaction, data: Json) -> Json:
     common: Json = {
-        "id": opened.id,
+        "id": interaction.id,
         "application_id": app.id,
-        "type": opened.type,
-        "token": opened.token,
+        "type": interaction.type,
+        "token": interaction.token,
         "version": 1,
         "data": data,
-        "channel_id": who.channel.id,
-        "locale": who.user.locale,
+        "channel_id": actor.channel.id,
+        "locale": actor.user.locale,
         "entitlements": [],
         "attachment_size_limit": drafts.UPLOAD_MAX_BYTES,
     }
-    if who.guild is None or who.member is None:
-        return {**common, **_direct(world, who, app)}
-    guild, may = who.guild, who.may(world)
+    if actor.guild is None or actor.member is None:
+        return {**common, **_dm_fields(world, actor, app)}
+    guild, granted = actor.guild, actor.permissions(world)
     bot = guild.members[app.id]
-    for channel_id, shown in data.get("resolved", {}).get("channels", {}).items():
-        shown["app_permissions"] = str(permissions.of(world, guild, bot, world.channels[channel_id]))
+    for channel_id, channel in data.get("resolved", {}).get("channels", {}).items():
+        channel["app_permissions"] = str(permissions.compute(world, guild, bot, world.channels[channel_id]))
     return {
         **common,
         "guild_id": guild.id,
         "guild": {"id": guild.id, "locale": guild.locale, "features": []},
-        "channel": payloads.partial_channel(who.channel, may),
-        "member": payloads.invoking_member(who.member, may, world),
+        "channel": payloads.partial_channel(actor.channel, granted),
+        "member": payloads.invoking_member(actor.member, granted, world),
         "guild_locale": guild.locale,
-        "app_permissions": str(permissions.of(world, guild, bot, who.channel)),
+        "app_permissions": str(permissions.compute(world, guild, bot, actor.channel)),
         "authorizing_integration_owners": {"0": guild.id},
         "context": registration.GUILD_CONTEXT,
     }
 
 
-def _direct(world: World, who: ActingUser, app: Application) -> Json:
-    """What an interaction in a DM has: the user, and no guild."""
+def _dm_fields(world: World, actor: ActingUser, app: Application) -> Json:
     return {
-        "channel": payloads.direct_channel(who.channel, world, viewer=app.id),
-        "user": payloads.user(who.user),
+        "channel": payloads.direct_channel(actor.channel, world, viewer=app.id),
+        "user": payloads.user(actor.user),
         "app_permissions": str(permission_bits.DIRECT),
         "authorizing_integration_owners": {"0": "0"},
         "context": registration.BOT_DM_CONTEXT,

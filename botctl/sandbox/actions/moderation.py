@@ -1,6 +1,6 @@
-"""What moderators do to a guild's members and roles, whoever does it: the world changes, and the bots hear of it.
+"""Changes to a guild's members, roles and overwrites, by bots and people alike.
 
-Who may do it is the caller's question, and so is the audit log.
+The caller checks permissions and writes the audit log.
 """
 
 from __future__ import annotations
@@ -15,53 +15,52 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Message, Overwrit
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_HEARS_OF_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
-TIMEOUT_MOST = timedelta(days=28)  # Discord: Modify Guild Member
+_SEES_BANS = permission_bits.bits("BAN_MEMBERS", "VIEW_AUDIT_LOG")  # Discord: Gateway Events > Guild Ban Add
+TIMEOUT_MAX = timedelta(days=28)  # Discord: Modify Guild Member
 
 
-def remove(sandbox: Sandbox, guild: Guild, member: Member) -> None:
-    """``member`` is no longer in the guild. With a bot goes the role that was made for it."""
+def remove_member(sandbox: Sandbox, guild: Guild, member: Member) -> None:
+    """Remove ``member`` from the guild; for a bot, also its managed role."""
     del guild.members[member.user_id]
     for thread in guild.threads.values():
         thread.thread_members.pop(member.user_id, None)
     if member.user_id in sandbox.world.applications:
         sandbox.emit("GUILD_DELETE", {"id": guild.id}, guild.id, application_id=member.user_id)
-        for role in [one for one in guild.roles.values() if one.bot_id == member.user_id]:
-            drop_role(sandbox, guild, role)
-    gone = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[member.user_id])}
-    sandbox.emit("GUILD_MEMBER_REMOVE", gone, guild.id)
+        for role in [role for role in guild.roles.values() if role.bot_id == member.user_id]:
+            delete_role(sandbox, guild, role)
+    event = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[member.user_id])}
+    sandbox.emit("GUILD_MEMBER_REMOVE", event, guild.id)
     sandbox.changed()
 
 
-def bot_joined(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
-    """A bot was added to the guild; the other bots hear of a new member."""
+def add_bot(sandbox: Sandbox, guild: Guild, bot: Member) -> None:
     sandbox.emit("GUILD_MEMBER_ADD", {**payloads.member(bot, sandbox.world), "guild_id": guild.id}, guild.id)
     guild.members[bot.user_id] = bot
-    sandbox.guild_joined(guild, bot.user_id)
+    sandbox.emit_guild_create(guild, bot.user_id)
 
 
 def ban(sandbox: Sandbox, guild: Guild, user_id: str, reason: str | None, delete_s: int = 0) -> None:
-    """``user_id`` may not be here any more, and what it said in the last ``delete_s`` seconds is deleted."""
+    """Ban ``user_id``, and delete its messages of the last ``delete_s`` seconds."""
     world = sandbox.world
     guild.bans[user_id] = reason
-    told = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
-    sandbox.emit("GUILD_BAN_ADD", told, guild.id, needs=_HEARS_OF_BANS)
+    event = {"guild_id": guild.id, "user": payloads.user(world.users[user_id])}
+    sandbox.emit("GUILD_BAN_ADD", event, guild.id, required_permissions=_SEES_BANS)
     if member := guild.members.get(user_id):
-        remove(sandbox, guild, member)
+        remove_member(sandbox, guild, member)
     if delete_s:
-        _forget(sandbox, guild, user_id, discord_time(world.clock.now() - timedelta(seconds=delete_s)))
+        _delete_messages_since(sandbox, guild, user_id, discord_time(world.clock.now() - timedelta(seconds=delete_s)))
     sandbox.changed()
 
 
 def unban(sandbox: Sandbox, guild: Guild, user_id: str) -> None:
     del guild.bans[user_id]
-    gone = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
-    sandbox.emit("GUILD_BAN_REMOVE", gone, guild.id, needs=_HEARS_OF_BANS)
+    event = {"guild_id": guild.id, "user": payloads.user(sandbox.world.users[user_id])}
+    sandbox.emit("GUILD_BAN_REMOVE", event, guild.id, required_permissions=_SEES_BANS)
     sandbox.changed()
 
 
-def drop_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
-    """The role goes, and with it what its members and the channels had of it."""
+def delete_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
+    """Delete the role, and remove it from members and channel overwrites."""
     del guild.roles[role.id]
     for member in guild.members.values():
         if role.id in member.roles:
@@ -69,79 +68,83 @@ def drop_role(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     for channel in guild.channels.values():
         channel.overwrites.pop(role.id, None)
     sandbox.emit("GUILD_ROLE_DELETE", {"guild_id": guild.id, "role_id": role.id}, guild.id)
-    sandbox.reveal(guild)
+    sandbox.emit_revealed_channels(guild)
     sandbox.changed()
 
 
-def role_changed(sandbox: Sandbox, guild: Guild, role: Role) -> None:
+def emit_role_update(sandbox: Sandbox, guild: Guild, role: Role) -> None:
     sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-    sandbox.reveal(guild)
+    sandbox.emit_revealed_channels(guild)
     sandbox.changed()
 
 
 def set_overwrites(sandbox: Sandbox, channel: Channel, wanted: dict[str, Overwrite]) -> None:
-    """Put ``wanted`` in place; bots that see the channel only now are told of its threads."""
+    """Replace the overwrites; a bot that now sees the channel receives its threads."""
     world = sandbox.world
     guild = world.guilds[channel.guild_id]
-    bots = [guild.members[one] for one in world.applications if one in guild.members]
-    blind = [one for one in bots if not permissions.of(world, guild, one, channel)]
+    bots = [guild.members[application_id] for application_id in world.applications if application_id in guild.members]
+    unaware = [bot for bot in bots if not permissions.compute(world, guild, bot, channel)]
     channel.overwrites = wanted
-    for one in blind:
-        if permissions.of(world, guild, one, channel):
-            threads.sync(sandbox, one.user_id, channel)
-    channel_changed(sandbox, channel)
+    for bot in unaware:
+        if permissions.compute(world, guild, bot, channel):
+            threads.emit_list_sync(sandbox, bot.user_id, channel)
+    emit_channel_update(sandbox, channel)
 
 
-def channel_changed(sandbox: Sandbox, channel: Channel) -> None:
-    sandbox.channel_event("CHANNEL_UPDATE", channel)
+def emit_channel_update(sandbox: Sandbox, channel: Channel) -> None:
+    sandbox.emit_channel_event("CHANNEL_UPDATE", channel)
 
 
-def inactive(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
-    """Whom a prune takes: people who neither came nor said or used anything in the last ``days``, and who have no role
-    but those of ``roles``. Discord goes by when somebody was last seen; here, by what is left of what they did.
+def inactive_members(world: World, guild: Guild, days: int, roles: Iterable[str] = ()) -> list[Member]:
+    """The members that a prune removes: no role but ``roles``, and no activity in the last ``days``.
+
+    Discord goes by the last time a member was online; the sandbox by joining, messages and interactions.
     """
     since = discord_time(world.clock.now() - timedelta(days=days))
     seen = {guild.owner_id} | {
-        who
+        user_id
         for place in (*guild.channels, *guild.threads)
         for message in world.messages.get(place, {}).values()
         if message.timestamp >= since
-        for who in (message.author_id, (message.invoked or {}).get("user_id"))
+        for user_id in (message.author_id, (message.invoked or {}).get("user_id"))
     }
-    kept = set(roles)
+    allowed_roles = set(roles)
     return [
-        one
-        for one in guild.members.values()
-        if one.user_id not in seen
-        and not world.users[one.user_id].bot
-        and one.joined_at < since
-        and kept.issuperset(one.roles)
+        member
+        for member in guild.members.values()
+        if member.user_id not in seen
+        and not world.users[member.user_id].bot
+        and member.joined_at < since
+        and allowed_roles.issuperset(member.roles)
     ]
 
 
-def timeout_end(said: str, now: datetime) -> str | None:
-    """The end of a timeout as Discord writes it; None when it is no time, or further off than Discord allows."""
+def parse_timeout_end(text: str, now: datetime) -> str | None:
+    """The end of a timeout as Discord writes it; None when it is invalid or too far ahead."""
     try:
-        end = datetime.fromisoformat(said)
+        end = datetime.fromisoformat(text)
     except ValueError:
         return None
     end = end if end.tzinfo else end.replace(tzinfo=now.tzinfo)
-    return discord_time(end.astimezone(now.tzinfo)) if end <= now + TIMEOUT_MOST else None
+    return discord_time(end.astimezone(now.tzinfo)) if end <= now + TIMEOUT_MAX else None
 
 
-def _forget(sandbox: Sandbox, guild: Guild, user_id: str, since: str) -> None:
+def _delete_messages_since(sandbox: Sandbox, guild: Guild, user_id: str, since: str) -> None:
     for channel in [*guild.channels.values(), *guild.threads.values()]:
-        said = sandbox.world.messages.get(channel.id, {}).values()
-        purge(sandbox, channel, [one for one in said if one.author_id == user_id and one.timestamp >= since])
+        messages = sandbox.world.messages.get(channel.id, {}).values()
+        delete_messages(
+            sandbox,
+            channel,
+            [message for message in messages if message.author_id == user_id and message.timestamp >= since],
+        )
 
 
-def purge(sandbox: Sandbox, channel: Channel, gone: list[Message]) -> None:
-    """Delete messages of one channel: as one event, where there are several."""
-    for message in gone:
+def delete_messages(sandbox: Sandbox, channel: Channel, messages: list[Message]) -> None:
+    for message in messages:
         sandbox.world.remove_message(message)
-    if len(gone) == 1:
-        sandbox.retract(gone[0])
-    elif gone:
-        event = {"ids": [one.id for one in gone], "channel_id": channel.id, "guild_id": channel.guild_id}
+    if len(messages) == 1:
+        sandbox.emit_message_delete(messages[0])
+    elif messages:
+        event = {"ids": [message.id for message in messages], "channel_id": channel.id, "guild_id": channel.guild_id}
         sandbox.emit("MESSAGE_DELETE_BULK", event, channel.guild_id, channel=channel)
         sandbox.changed()

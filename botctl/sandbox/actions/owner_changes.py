@@ -1,6 +1,6 @@
-"""What the owner of a guild does in it while bots look on: roles, overwrites, kicks, bans, timeouts, commands.
+"""Changes that a guild's owner makes: roles, overwrites, kicks, bans, timeouts, command permissions.
 
-Each is one of `world_changes.CHANGES`. ``guild`` is the first one where it is not named.
+Each is one of `world_changes.CHANGES`. Without ``guild`` the first guild is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, command_permissions, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import lookup, payloads, permission_bits
 from botctl.sandbox.model.commands.permissions import CHANNEL, ROLE, USER, all_channels
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Overwrite, discord_time
@@ -19,142 +19,142 @@ from botctl.sandbox.server import Sandbox
 Json = dict[str, Any]
 
 
-def edit_role(sandbox: Sandbox, said: Json) -> Json:
-    """``{"role", "name"?, "permissions"?, "allow": [permissions]?, "deny": [permissions]?, "guild"?}``: what the role
-    may is set, or changed by what ``allow`` and ``deny`` name.
+def edit_role(sandbox: Sandbox, body: Json) -> Json:
+    """``{"role", "name"?, "permissions"?, "allow": [permissions]?, "deny": [permissions]?, "guild"?}``.
+
+    ``permissions`` replaces the role's permissions; ``allow`` and ``deny`` change them.
     """
-    guild = lookup.guild(sandbox.world, said.get("guild"))
-    role = lookup.role(guild, str(said["role"]))
+    guild = lookup.guild(sandbox.world, body.get("guild"))
+    role = lookup.role(guild, str(body["role"]))
     before = payloads.role(role)
-    granted = role.permissions if said.get("permissions") is None else int(said["permissions"])
-    role.permissions = (granted | _bits(said, "allow")) & ~_bits(said, "deny")
-    role.name = str(said.get("name") or role.name)
-    moderation.role_changed(sandbox, guild, role)
-    _note(sandbox, guild, Action.ROLE_UPDATE, role.id, changes=audit_log.changed(before, payloads.role(role)))
+    granted = role.permissions if body.get("permissions") is None else int(body["permissions"])
+    role.permissions = (granted | _bits(body, "allow")) & ~_bits(body, "deny")
+    role.name = str(body.get("name") or role.name)
+    moderation.emit_role_update(sandbox, guild, role)
+    _record(sandbox, guild, AuditAction.ROLE_UPDATE, role.id, changes=audit_log.diff(before, payloads.role(role)))
     return {"id": role.id, "permissions": str(role.permissions)}
 
 
-def set_overwrite(sandbox: Sandbox, said: Json) -> Json:
-    """``{"channel", "role" or "member", "allow": [permissions]?, "deny": [permissions]?, "guild"?}``: what the channel
-    allows and denies them; with neither, nothing any more.
+def set_overwrite(sandbox: Sandbox, body: Json) -> Json:
+    """``{"channel", "role" or "member", "allow": [permissions]?, "deny": [permissions]?, "guild"?}``.
+
+    With neither ``allow`` nor ``deny`` the overwrite is removed.
     """
-    guild = lookup.guild(sandbox.world, said.get("guild"))
-    channel = lookup.channel(guild, str(said["channel"]))
-    kind = 0 if said.get("member") is None else 1
-    member = lookup.member(sandbox.world, guild, str(said["member"])) if kind else None
-    target = member.user_id if member else lookup.role(guild, str(said["role"])).id
-    wanted = Overwrite(target, kind, _bits(said, "allow"), _bits(said, "deny"))
-    after = {key: one for key, one in channel.overwrites.items() if key != target}
+    guild = lookup.guild(sandbox.world, body.get("guild"))
+    channel = lookup.channel(guild, str(body["channel"]))
+    kind = 0 if body.get("member") is None else 1
+    member = lookup.member(sandbox.world, guild, str(body["member"])) if kind else None
+    target = member.user_id if member else lookup.role(guild, str(body["role"])).id
+    wanted = Overwrite(target, kind, _bits(body, "allow"), _bits(body, "deny"))
+    after = {key: overwrite for key, overwrite in channel.overwrites.items() if key != target}
     moderation.set_overwrites(sandbox, channel, after | ({target: wanted} if wanted.allow | wanted.deny else {}))
     return {"id": target}
 
 
-def remove_member(sandbox: Sandbox, said: Json) -> Json:
-    """``{"member", "kicked"?, "reason"?, "guild"?}``: the member leaves, or the owner kicks it."""
-    guild, member = _member(sandbox, said)
-    moderation.remove(sandbox, guild, member)
-    if said.get("kicked"):
-        _note(sandbox, guild, Action.MEMBER_KICK, member.user_id, reason=said.get("reason"))
+def remove_member(sandbox: Sandbox, body: Json) -> Json:
+    """``{"member", "kicked"?, "reason"?, "guild"?}``: the member leaves, or the owner kicks them."""
+    guild, member = _member(sandbox, body)
+    moderation.remove_member(sandbox, guild, member)
+    if body.get("kicked"):
+        _record(sandbox, guild, AuditAction.MEMBER_KICK, member.user_id, reason=body.get("reason"))
     return {"id": member.user_id}
 
 
-def ban(sandbox: Sandbox, said: Json) -> Json:
-    """``{"user", "reason"?, "delete_s"?, "guild"?}``: by the owner."""
-    guild, user = lookup.guild(sandbox.world, said.get("guild")), lookup.user(sandbox.world, str(said["user"]))
-    moderation.ban(sandbox, guild, user.id, said.get("reason"), int(said.get("delete_s") or 0))
-    _note(sandbox, guild, Action.MEMBER_BAN_ADD, user.id, reason=said.get("reason"))
+def ban(sandbox: Sandbox, body: Json) -> Json:
+    """``{"user", "reason"?, "delete_s"?, "guild"?}``."""
+    guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
+    moderation.ban(sandbox, guild, user.id, body.get("reason"), int(body.get("delete_s") or 0))
+    _record(sandbox, guild, AuditAction.MEMBER_BAN_ADD, user.id, reason=body.get("reason"))
     return {"id": user.id}
 
 
-def unban(sandbox: Sandbox, said: Json) -> Json:
-    """``{"user", "guild"?}``: by the owner."""
-    guild, user = lookup.guild(sandbox.world, said.get("guild")), lookup.user(sandbox.world, str(said["user"]))
+def unban(sandbox: Sandbox, body: Json) -> Json:
+    """``{"user", "guild"?}``."""
+    guild, user = lookup.guild(sandbox.world, body.get("guild")), lookup.user(sandbox.world, str(body["user"]))
     moderation.unban(sandbox, guild, user.id)
-    _note(sandbox, guild, Action.MEMBER_BAN_REMOVE, user.id)
+    _record(sandbox, guild, AuditAction.MEMBER_BAN_REMOVE, user.id)
     return {"id": user.id}
 
 
-def timeout(sandbox: Sandbox, said: Json) -> Json:
-    """``{"member", "seconds", "guild"?}``: by the owner; 0 ends it."""
-    guild, member = _member(sandbox, said)
-    before, seconds = payloads.partial_member(member), float(said["seconds"])
+def timeout(sandbox: Sandbox, body: Json) -> Json:
+    """``{"member", "seconds", "guild"?}``; 0 ends it."""
+    guild, member = _member(sandbox, body)
+    before, seconds = payloads.partial_member(member), float(body["seconds"])
     end = sandbox.clock.now() + timedelta(seconds=seconds)
     member.timeout_until = discord_time(end) if seconds > 0 else None
-    sandbox.member_changed(guild, member)
-    changes = audit_log.changed(before, payloads.partial_member(member))
-    _note(sandbox, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+    sandbox.emit_member_update(guild, member)
+    changes = audit_log.diff(before, payloads.partial_member(member))
+    _record(sandbox, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
     return {"id": member.user_id, "until": member.timeout_until}
 
 
-def set_command_permissions(sandbox: Sandbox, said: Json) -> Json:
-    """``{"command"?, "roles"?, "members"?, "channels"?: {name: may it?}, "bot"?, "guild"?}``: who may use a command of
-    the bot, or all of them, as the owner says in the guild's settings. The role "everyone" and the channel "all" stand
-    for all.
+def set_command_permissions(sandbox: Sandbox, body: Json) -> Json:
+    """``{"command"?, "roles"?, "members"?, "channels"?: {name: allowed}, "bot"?, "guild"?}``.
+
+    Without ``command`` they apply to the whole application. The role "everyone" and the channel "all" mean all.
     """
-    world, guild = sandbox.world, lookup.guild(sandbox.world, said.get("guild"))
-    app = application(sandbox, said.get("bot"))
-    listed = [
+    world, guild = sandbox.world, lookup.guild(sandbox.world, body.get("guild"))
+    app = find_application(sandbox, body.get("bot"))
+    overwrites = [
         {"id": key, "type": kind, "permission": bool(on)}
-        for kind, found in (
-            (ROLE, {lookup.role(guild, key).id: on for key, on in _map(said, "roles")}),
-            (USER, {lookup.user(sandbox.world, key).id: on for key, on in _map(said, "members")}),
-            (CHANNEL, {_place(guild, key): on for key, on in _map(said, "channels")}),
+        for kind, targets in (
+            (ROLE, {lookup.role(guild, key).id: on for key, on in _items(body, "roles")}),
+            (USER, {lookup.user(sandbox.world, key).id: on for key, on in _items(body, "members")}),
+            (CHANNEL, {_channel_id(guild, key): on for key, on in _items(body, "channels")}),
         )
-        for key, on in found.items()
+        for key, on in targets.items()
     ]
-    wanted = said.get("command")
-    target = app.id if wanted is None else _command(app, guild, str(wanted))
-    made = command_permissions.put(sandbox, app, guild, target, listed, by=guild.owner_id)
-    return {"id": target, "permissions": made["permissions"], "bot": world.users[app.id].name}
+    wanted = body.get("command")
+    target = app.id if wanted is None else _command_id(app, guild, str(wanted))
+    result = command_permissions.put(sandbox, app, guild, target, overwrites, by=guild.owner_id)
+    return {"id": target, "permissions": result["permissions"], "bot": world.users[app.id].name}
 
 
-def _member(sandbox: Sandbox, said: Json) -> tuple[Guild, Member]:
-    guild = lookup.guild(sandbox.world, said.get("guild"))
-    return guild, lookup.member(sandbox.world, guild, str(said["member"]))
+def _member(sandbox: Sandbox, body: Json) -> tuple[Guild, Member]:
+    guild = lookup.guild(sandbox.world, body.get("guild"))
+    return guild, lookup.member(sandbox.world, guild, str(body["member"]))
 
 
-def _bits(said: Json, name: str) -> int:
-    """The permissions that the list ``name`` names."""
-    return permission_bits.bits(*(str(one) for one in said.get(name) or []))
+def _bits(body: Json, name: str) -> int:
+    return permission_bits.bits(*(str(permission) for permission in body.get(name) or []))
 
 
-def _map(said: Json, name: str) -> list[tuple[str, Any]]:
-    return list((said.get(name) or {}).items())
+def _items(body: Json, name: str) -> list[tuple[str, Any]]:
+    return list((body.get(name) or {}).items())
 
 
-def _place(guild: Guild, name: str) -> str:
+def _channel_id(guild: Guild, name: str) -> str:
     return all_channels(guild) if name == "all" else lookup.channel(guild, name).id
 
 
-def application(sandbox: Sandbox, name: str | None) -> Application:
-    """The one whose bot is called ``name``; the first one for None."""
+def find_application(sandbox: Sandbox, name: str | None) -> Application:
+    """The application of the bot ``name``; the first one for None."""
     applications = sandbox.world.applications
     if name is None:
         return next(iter(applications.values()))
-    found = applications.get(lookup.user(sandbox.world, name).id)
-    if found is None:
-        raise UsageError(f"{name} is no bot.")
-    return found
+    app = applications.get(lookup.user(sandbox.world, name).id)
+    if app is None:
+        raise UsageError(f"{name} is not a bot.")
+    return app
 
 
-def _command(app: Application, guild: Guild, name: str) -> str:
-    there = (*app.commands.get(guild.id, {}).values(), *app.commands.get("", {}).values())
-    for one in there:
-        if name.removeprefix("/") == one["name"]:
-            return str(one["id"])
+def _command_id(app: Application, guild: Guild, name: str) -> str:
+    commands = (*app.commands.get(guild.id, {}).values(), *app.commands.get("", {}).values())
+    for command in commands:
+        if name.removeprefix("/") == command["name"]:
+            return str(command["id"])
     raise UsageError(f"{app.name} has no command “{name}” here.")
 
 
-def _note(
+def _record(
     sandbox: Sandbox,
     guild: Guild,
-    action: Action,
+    action: AuditAction,
     target_id: str,
     *,
     changes: list[Json] | None = None,
     reason: str | None = None,
 ) -> None:
-    """Write down what the owner did."""
     entry_id = sandbox.world.new_id()
     audit_log.record(
         sandbox, guild, GuildAuditEntry(entry_id, guild.owner_id, action, target_id, changes or [], reason)

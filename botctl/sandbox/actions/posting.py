@@ -1,4 +1,4 @@
-"""Saying something in a channel, for bots and people alike: what it takes, and what comes of it."""
+"""Creating, editing and deleting messages, for bots and people alike."""
 
 from __future__ import annotations
 
@@ -14,85 +14,82 @@ from botctl.sandbox.model.world import Channel, Message, World
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_SILENT = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
+_WITHOUT_MESSAGES = frozenset({CATEGORY, DIRECTORY, FORUM, MEDIA})
 REPLY = 19  # Discord: Message resource > Message Types
-# A person or a bot may delete these; the others are Discord's own (Message Types > Deletable).
+# The other types are system messages (Discord: Message Types > Deletable).
 DELETABLE = frozenset({0, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 46})
-_ANSWERABLE = frozenset({0, 19, 20, 23})  # to the rest nobody can reply
+_REPLYABLE = frozenset({0, 19, 20, 23})  # message types
 
 
-def needed(channel: Channel, made: Draft, *, tts: bool = False) -> list[str]:
-    """The permissions that it takes to say ``made`` in ``channel``; raises 50008 where nobody can say anything."""
-    if channel.type in _SILENT:
+def required_permissions(channel: Channel, draft: Draft, *, tts: bool = False) -> list[str]:
+    """The permissions for sending ``draft`` in ``channel``. Raises 50008 where messages are impossible."""
+    if channel.type in _WITHOUT_MESSAGES:
         raise ApiError(400, 50008, "Cannot send messages in a non-text channel")
     wanted = {
         "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES": True,
-        "EMBED_LINKS": bool(made.fields.get("embeds")),
-        "ATTACH_FILES": bool(made.uploads),
+        "EMBED_LINKS": bool(draft.fields.get("embeds")),
+        "ATTACH_FILES": bool(draft.uploads),
         "SEND_TTS_MESSAGES": tts,
     }
     return [name for name, really in wanted.items() if really]
 
 
-def check_answer(world: World, channel: Channel, message_id: str, may: int) -> Message | None:
-    """The message that is answered, None when there is none; raises 160002, and 50035 for one that takes no answer."""
-    if not may & permission_bits.HISTORY:
+def check_reply(world: World, channel: Channel, message_id: str, granted: int) -> Message | None:
+    """The message to reply to, or None. Raises 160002, and 50035 for a message that takes no reply."""
+    if not granted & permission_bits.HISTORY:
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
-    found = world.message(channel.id, message_id)
-    if found is not None and found.type not in _ANSWERABLE:
+    message = world.message(channel.id, message_id)
+    if message is not None and message.type not in _REPLYABLE:
         words = "Cannot reply to a system message"
-        raise wrong_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", words)
-    return found if found is None or found.only_for is None else None
+        raise invalid_reference("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", words)
+    return message if message is None or message.only_for is None else None
 
 
-def wrong_reference(code: str, words: str) -> ApiError:
+def invalid_reference(code: str, words: str) -> ApiError:
     return ApiError(
         400, 50035, "Invalid Form Body", {"message_reference": {"_errors": [{"code": code, "message": words}]}}
     )
 
 
-def post(sandbox: Sandbox, channel: Channel, made: Draft, author_id: str, *, may: int, **more: Any) -> Message:
-    """A new message. An archived thread wakes (raises 160005 for a locked one), and who speaks in it is in it.
+def post(sandbox: Sandbox, channel: Channel, draft: Draft, author_id: str, *, granted: int, **fields: Any) -> Message:
+    """Create a message. An archived thread is unarchived (160005 for a locked one), and the author joins it.
 
-    ``may`` are the author's permissions there; ``more``: further fields of `Message`.
+    ``granted`` are the author's permissions there; ``fields``: more fields of `Message`.
     """
-    threads.wake(sandbox, channel, may=may)
-    sandbox.keep(made)
+    threads.unarchive(sandbox, channel, granted=granted)
+    sandbox.store_uploads(draft)
     if channel.thread is not None and author_id in sandbox.world.guilds[channel.guild_id].members:
         threads.join(sandbox, channel, author_id)
-    more.setdefault("flags", made.flags & drafts.SETTABLE)
-    return sandbox.post(
+    fields.setdefault("flags", draft.flags & drafts.SETTABLE)
+    return sandbox.emit_message_create(
         drafts.create(
-            sandbox.world, made, channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, **more
+            sandbox.world, draft, channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, **fields
         )
     )
 
 
-def edit(sandbox: Sandbox, message: Message, made: Draft, *, may: int) -> Message:
-    """Change a message; raises 50083 in an archived thread, and 160005 in a locked one. ``may`` as in `post`."""
+def edit(sandbox: Sandbox, message: Message, draft: Draft, *, granted: int) -> Message:
+    """Change a message. Raises 50083 in an archived thread, 160005 in a locked one. ``granted`` as in `post`."""
     channel = sandbox.world.channels[message.channel_id]
-    threads.check_awake(channel)
-    threads.check_unlocked(channel, may=may)
-    sandbox.keep(made)
-    return sandbox.repost(drafts.edit(sandbox.world, message, made))
+    threads.check_not_archived(channel)
+    threads.check_unlocked(channel, granted=granted)
+    sandbox.store_uploads(draft)
+    return sandbox.emit_message_update(drafts.edit(sandbox.world, message, draft))
 
 
-def delete(sandbox: Sandbox, message: Message, *, may: int) -> None:
-    """Delete a message; raises 50021 for one of Discord's own, and 160005 in a locked thread that is archived.
-
-    Discord: Threads > Locked Threads; Active & Archived Threads. ``may`` as in `post`.
-    """
+def delete(sandbox: Sandbox, message: Message, *, granted: int) -> None:
+    """Raises 50021 for a system message, 160005 in a locked archived thread (Discord: Threads > Locked Threads)."""
     channel = sandbox.world.channels[message.channel_id]
     if channel.thread is not None and channel.thread.archived:
-        threads.check_unlocked(channel, may=may)
+        threads.check_unlocked(channel, granted=granted)
     if message.type not in DELETABLE:
         raise system_message()
     sandbox.world.remove_message(message)
-    sandbox.retract(message)
+    sandbox.emit_message_delete(message)
 
 
-def typing(sandbox: Sandbox, channel: Channel, user_id: str) -> None:
-    """Tell that somebody writes (Discord: Gateway Events > Typing Start)."""
+def start_typing(sandbox: Sandbox, channel: Channel, user_id: str) -> None:
+    """Discord: Gateway Events > Typing Start."""
     world = sandbox.world
     event: Json = {"channel_id": channel.id, "user_id": user_id, "timestamp": int(world.clock.now().timestamp())}
     if channel.guild_id:

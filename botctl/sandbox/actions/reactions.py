@@ -12,99 +12,98 @@ from botctl.sandbox.model.world import Message, World
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_KINDS_MOST = 20  # different emoji on one message
+_EMOJI_MAX = 20  # per message
 _EMOJI_LENGTH = 20  # code points; a flag of a region has 7, a family 11
-_PICTURES = range(0x1F000, 0x1FB00)  # also the ones newer than Python's tables
-_ODD = frozenset(
+_PICTURES = range(0x1F000, 0x1FB00)  # includes emoji newer than Python's tables
+_OTHER_EMOJI = frozenset(
     "‼⁉↔▶◀↕↖↗↘↙↩↪⤴⤵◻◼◽◾〰\N{INFORMATION SOURCE}#*0123456789"
-)  # emoji that are no symbols for Unicode, and the keycaps
+)  # emoji outside Unicode's symbol categories, and keycaps
 _JOINING = frozenset({0x200D, 0xFE0F, 0x20E3, *range(0x1F3FB, 0x1F400), *range(0xE0020, 0xE0080)})
 
 
-def key(world: World, said: str, guild_id: str, may: int) -> str:
-    """The emoji ``said`` (``👍`` or ``name:id``) as messages have it.
-
-    Raises 10014, also for one of another guild that is not allowed there.
-    """
-    name, _, emoji_id = said.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
+def parse_emoji(world: World, text: str, guild_id: str, granted: int) -> str:
+    """``👍`` or ``name:id`` as messages store it. Raises 10014, also for another guild's emoji without permission."""
+    name, _, emoji_id = text.removeprefix("<").removesuffix(">").removeprefix("a:").lstrip(":").rpartition(":")
     if not name:
-        if not is_emoji(said):
-            raise _unknown()
-        return said
-    home = next((one for one in world.guilds.values() if emoji_id in one.emojis), None)
-    if home is None or (home.id != guild_id and not may & permission_bits.BITS["USE_EXTERNAL_EMOJIS"]):
-        raise _unknown()
+        if not is_emoji(text):
+            raise _unknown_emoji()
+        return text
+    home = next((guild for guild in world.guilds.values() if emoji_id in guild.emojis), None)
+    if home is None or (home.id != guild_id and not granted & permission_bits.BITS["USE_EXTERNAL_EMOJIS"]):
+        raise _unknown_emoji()
     return f"{home.emojis[emoji_id].name}:{emoji_id}"
 
 
-def is_emoji(said: str) -> bool:
-    """Is this one of Unicode's emoji? Somewhat wider: any pictorial symbol is."""
-    if not 0 < len(said) <= _EMOJI_LENGTH:
+def is_emoji(text: str) -> bool:
+    """Whether this is a Unicode emoji; other pictorial symbols count too."""
+    if not 0 < len(text) <= _EMOJI_LENGTH:
         return False
-    base = [one for one in said if ord(one) not in _JOINING]
-    if base and all(one in "#*0123456789" for one in base):
-        return said.endswith("\N{COMBINING ENCLOSING KEYCAP}") and len(base) == 1
-    return bool(base) and all(one in _ODD or ord(one) in _PICTURES or unicodedata.category(one) == "So" for one in base)
+    base = [character for character in text if ord(character) not in _JOINING]
+    if base and all(character in "#*0123456789" for character in base):
+        return text.endswith("\N{COMBINING ENCLOSING KEYCAP}") and len(base) == 1
+    return bool(base) and all(
+        character in _OTHER_EMOJI or ord(character) in _PICTURES or unicodedata.category(character) == "So"
+        for character in base
+    )
 
 
-def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, may: int) -> None:
-    """Give a reaction; raises 50013, 30010, 50083. ``may``: the giver's permissions there."""
-    threads.check_awake(sandbox.world.channels[message.channel_id])
-    if not may & permission_bits.HISTORY or not (
-        emoji in message.reactions or may & permission_bits.BITS["ADD_REACTIONS"]
+def add(sandbox: Sandbox, message: Message, user_id: str, emoji: str, *, granted: int) -> None:
+    """Add a reaction. Raises 50013, 30010, 50083. ``granted``: the user's permissions there."""
+    threads.check_not_archived(sandbox.world.channels[message.channel_id])
+    if not granted & permission_bits.HISTORY or not (
+        emoji in message.reactions or granted & permission_bits.BITS["ADD_REACTIONS"]
     ):
         raise missing_permissions()
-    if emoji not in message.reactions and len(message.reactions) >= _KINDS_MOST:
-        raise ApiError(400, 30010, f"Maximum number of reactions reached ({_KINDS_MOST})")
+    if emoji not in message.reactions and len(message.reactions) >= _EMOJI_MAX:
+        raise ApiError(400, 30010, f"Maximum number of reactions reached ({_EMOJI_MAX})")
     givers = message.reactions.setdefault(emoji, [])
     if user_id in givers:
         return
     givers.append(user_id)
-    event = _given(user_id, emoji)
+    event = _reaction_event(user_id, emoji)
     if not message.webhook_id:
         event["message_author_id"] = message.author_id
     if message.guild_id:
         member = sandbox.world.guilds[message.guild_id].members[user_id]
         event["member"] = payloads.member(member, sandbox.world)
-    _tell(sandbox, "MESSAGE_REACTION_ADD", message, event)
+    _emit(sandbox, "MESSAGE_REACTION_ADD", message, event)
 
 
 def remove(sandbox: Sandbox, message: Message, user_id: str, emoji: str) -> None:
-    """Take a reaction back; raises 10014 for an emoji that nobody gave."""
-    threads.check_awake(sandbox.world.channels[message.channel_id])
+    """Remove a reaction. Raises 10014 for an emoji without reactions."""
+    threads.check_not_archived(sandbox.world.channels[message.channel_id])
     givers = message.reactions.get(emoji)
     if givers is None:
-        raise _unknown()
+        raise _unknown_emoji()
     if user_id not in givers:
         return
     givers.remove(user_id)
     if not givers:
         del message.reactions[emoji]
-    _tell(sandbox, "MESSAGE_REACTION_REMOVE", message, _given(user_id, emoji))
+    _emit(sandbox, "MESSAGE_REACTION_REMOVE", message, _reaction_event(user_id, emoji))
 
 
 def clear(sandbox: Sandbox, message: Message, emoji: str | None = None) -> None:
-    """Take all reactions away, or all of one emoji."""
-    threads.check_awake(sandbox.world.channels[message.channel_id])
+    threads.check_not_archived(sandbox.world.channels[message.channel_id])
     if emoji is None:
         message.reactions.clear()
-        _tell(sandbox, "MESSAGE_REACTION_REMOVE_ALL", message, {})
+        _emit(sandbox, "MESSAGE_REACTION_REMOVE_ALL", message, {})
     elif message.reactions.pop(emoji, None) is not None:
-        shown = {"emoji": payloads.reaction_emoji(emoji)}
-        _tell(sandbox, "MESSAGE_REACTION_REMOVE_EMOJI", message, shown)
+        event = {"emoji": payloads.reaction_emoji(emoji)}
+        _emit(sandbox, "MESSAGE_REACTION_REMOVE_EMOJI", message, event)
 
 
-def _given(user_id: str, emoji: str) -> Json:
+def _reaction_event(user_id: str, emoji: str) -> Json:
     return {"user_id": user_id, "emoji": payloads.reaction_emoji(emoji), "burst": False, "type": 0}
 
 
-def _tell(sandbox: Sandbox, event: str, message: Message, what: Json) -> None:
-    where = {"channel_id": message.channel_id, "message_id": message.id}
-    where |= {"guild_id": message.guild_id} if message.guild_id else {}
+def _emit(sandbox: Sandbox, event: str, message: Message, fields: Json) -> None:
+    location = {"channel_id": message.channel_id, "message_id": message.id}
+    location |= {"guild_id": message.guild_id} if message.guild_id else {}
     channel = sandbox.world.channels[message.channel_id]
-    sandbox.emit(event, where | what, message.guild_id or None, channel=channel)
+    sandbox.emit(event, location | fields, message.guild_id or None, channel=channel)
     sandbox.changed()
 
 
-def _unknown() -> ApiError:
+def _unknown_emoji() -> ApiError:
     return ApiError(400, 10014, "Unknown Emoji")

@@ -1,4 +1,4 @@
-"""Threads: how one begins, falls asleep and wakes, and who is in it (Discord: Threads)."""
+"""Threads: creation, archiving and membership (Discord: Threads)."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from botctl.sandbox.model.world import Channel, Message, Thread
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_KINDS = {TEXT: (PUBLIC_THREAD, PRIVATE_THREAD), ANNOUNCEMENT: (ANNOUNCEMENT_THREAD,), FORUM: (PUBLIC_THREAD,)}
+_THREAD_TYPES = {TEXT: (PUBLIC_THREAD, PRIVATE_THREAD), ANNOUNCEMENT: (ANNOUNCEMENT_THREAD,), FORUM: (PUBLIC_THREAD,)}
 _THREAD_CREATED, _STARTER = 18, 21  # Discord: Message resource > Message Types
 
 
-def kinds(parent: Channel) -> tuple[int, ...]:
-    """The types of threads that ``parent`` can have; raises 50024 when it can have none."""
-    if parent.type not in _KINDS:
+def thread_types(parent: Channel) -> tuple[int, ...]:
+    """The types of threads that ``parent`` allows. Raises 50024 when there are none."""
+    if parent.type not in _THREAD_TYPES:
         raise wrong_channel()
-    return _KINDS[parent.type]
+    return _THREAD_TYPES[parent.type]
 
 
-def form(body: Json) -> tuple[str, dict[str, Any]]:
-    """The name in the body of a new thread, and the fields that it sets of a channel and of its `Thread`."""
+def parse_form(body: Json) -> tuple[str, dict[str, Any]]:
+    """The name of a new thread, and the other arguments of `create`."""
     errors = FormErrors()
     name = errors.text((), body, "name", 1, 100)
     minutes = errors.choice((), body, "auto_archive_duration", ARCHIVE_MINUTES)
@@ -43,7 +43,7 @@ def form(body: Json) -> tuple[str, dict[str, Any]]:
     return name, {"minutes": minutes or 4320, "slowmode_s": slowmode_s, "invitable": invitable is not False}
 
 
-def begin(
+def create(
     sandbox: Sandbox,
     parent: Channel,
     owner_id: str,
@@ -55,7 +55,7 @@ def begin(
     invitable: bool,
     source: Message | None = None,
 ) -> Channel:
-    """A new thread, with its owner in it. One that begins at a message has that message's id."""
+    """A new thread with its owner as a member. A thread of a message has that message's id."""
     world = sandbox.world
     now = world.timestamp()
     state = Thread(created_at=now, archived_at=now, invitable=invitable, auto_archive_minutes=minutes)
@@ -71,183 +71,187 @@ def begin(
         thread_members={owner_id: now},
     )
     world.add_channel(thread)
-    watch(sandbox, thread)
-    sandbox.emit("THREAD_CREATE", {**shown(thread), "newly_created": True}, thread.guild_id, channel=thread)
+    schedule_archiving(sandbox, thread)
+    sandbox.emit("THREAD_CREATE", {**payload(thread), "newly_created": True}, thread.guild_id, channel=thread)
     if source is not None:
-        _begin_at(sandbox, thread, source)
+        _link_source(sandbox, thread, source)
     elif kind == PUBLIC_THREAD and parent.type == TEXT:
         reference = {"type": 0, "channel_id": thread.id, "guild_id": thread.guild_id}
-        _tell(sandbox, parent, owner_id, _THREAD_CREATED, content=name, reference=reference)
+        _post_system_message(sandbox, parent, owner_id, _THREAD_CREATED, content=name, reference=reference)
     sandbox.changed()
     return thread
 
 
-def shown(thread: Channel, *, viewer: str = "") -> Json:
+def payload(thread: Channel, *, viewer: str = "") -> Json:
     if thread.thread is None:
         raise TypeError("no thread")
     return payloads.thread(thread, thread.thread, viewer=viewer)
 
 
-def state_of(thread: Channel) -> Thread:
-    """What a thread has beyond a channel; raises 50024 for a channel that is none."""
+def thread_state(thread: Channel) -> Thread:
+    """Raises 50024 for a channel that is no thread."""
     if thread.thread is None:
         raise wrong_channel()
     return thread.thread
 
 
-def check_awake(channel: Channel) -> None:
-    """Raises 50083 for an archived thread."""
+def check_not_archived(channel: Channel) -> None:
+    """Raises 50083."""
     if channel.thread is not None and channel.thread.archived:
         raise ApiError(400, 50083, "Thread is archived")
 
 
-def check_unlocked(channel: Channel, *, may: int) -> None:
-    """Raises 160005 for a locked thread, unless ``may`` manages threads."""
-    if channel.thread is not None and channel.thread.locked and not may & permission_bits.BITS["MANAGE_THREADS"]:
+def check_unlocked(channel: Channel, *, granted: int) -> None:
+    """Raises 160005 for a locked thread, unless ``granted`` has MANAGE_THREADS."""
+    if channel.thread is not None and channel.thread.locked and not granted & permission_bits.BITS["MANAGE_THREADS"]:
         raise ApiError(400, 160005, "Thread is locked")
 
 
-def wake(sandbox: Sandbox, channel: Channel, *, may: int) -> None:
-    """Have an archived thread take messages again; raises 160005 for a locked one unless ``may`` manages threads."""
-    check_unlocked(channel, may=may)
+def unarchive(sandbox: Sandbox, channel: Channel, *, granted: int) -> None:
+    """Unarchive the thread if necessary. Raises 160005 as `check_unlocked` does."""
+    check_unlocked(channel, granted=granted)
     if channel.thread is not None and channel.thread.archived:
         set_archived(sandbox, channel, channel.thread, archived=False)
-        updated(sandbox, channel)
+        emit_update(sandbox, channel)
 
 
 def set_archived(sandbox: Sandbox, thread: Channel, state: Thread, *, archived: bool) -> None:
-    """Put it to sleep, or wake it; who does it tells of it by `updated`."""
+    """Archive or unarchive; the caller dispatches it with `emit_update`."""
     state.archived, state.archived_at = archived, sandbox.world.timestamp()
     if not archived:
-        watch(sandbox, thread)
+        schedule_archiving(sandbox, thread)
 
 
-def updated(sandbox: Sandbox, thread: Channel) -> None:
-    sandbox.emit("THREAD_UPDATE", shown(thread), thread.guild_id, channel=thread)
+def emit_update(sandbox: Sandbox, thread: Channel) -> None:
+    sandbox.emit("THREAD_UPDATE", payload(thread), thread.guild_id, channel=thread)
     sandbox.changed()
 
 
 def delete(sandbox: Sandbox, thread: Channel) -> None:
-    gone = {"id": thread.id, "guild_id": thread.guild_id, "parent_id": thread.parent_id, "type": thread.type}
+    event = {"id": thread.id, "guild_id": thread.guild_id, "parent_id": thread.parent_id, "type": thread.type}
     sandbox.world.remove_channel(thread)
-    sandbox.emit("THREAD_DELETE", gone, thread.guild_id, channel=thread)
+    sandbox.emit("THREAD_DELETE", event, thread.guild_id, channel=thread)
     sandbox.changed()
 
 
 def join(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
-    """Who is in it already stays as they are."""
+    """Does nothing for a member."""
     if user_id not in thread.thread_members:
-        was_there = thread.private and not _sees(sandbox, user_id, thread)
+        was_hidden = thread.private and not _can_see(sandbox, user_id, thread)
         thread.thread_members[user_id] = sandbox.world.timestamp()
-        if was_there:
-            sandbox.emit("THREAD_CREATE", shown(thread, viewer=user_id), thread.guild_id, application_id=user_id)
+        if was_hidden:
+            sandbox.emit("THREAD_CREATE", payload(thread, viewer=user_id), thread.guild_id, application_id=user_id)
         member = sandbox.world.guilds[thread.guild_id].members.get(user_id)
-        more = {"member": payloads.member(member, sandbox.world)} if member else {}
-        added = {**payloads.thread_member(thread, user_id), **more, "presence": None}
-        _tell_members(sandbox, thread, user_id, {"added_members": [added]})
+        fields = {"member": payloads.member(member, sandbox.world)} if member else {}
+        added = {**payloads.thread_member(thread, user_id), **fields, "presence": None}
+        _emit_members_update(sandbox, thread, user_id, {"added_members": [added]})
 
 
 def leave(sandbox: Sandbox, thread: Channel, user_id: str) -> None:
     if thread.thread_members.pop(user_id, None) is not None:
-        _tell_members(sandbox, thread, user_id, {"removed_member_ids": [user_id]})
+        _emit_members_update(sandbox, thread, user_id, {"removed_member_ids": [user_id]})
 
 
-def sync(sandbox: Sandbox, application_id: str, parent: Channel) -> None:
-    """Tell a bot that begins to see ``parent`` of the threads that are awake there."""
+def emit_list_sync(sandbox: Sandbox, application_id: str, parent: Channel) -> None:
     guild = sandbox.world.guilds[parent.guild_id]
-    there = [one for one in awake(sandbox, application_id, guild.id) if one.parent_id == parent.id]
-    if there:
-        listed = {
+    threads = [thread for thread in active_threads(sandbox, application_id, guild.id) if thread.parent_id == parent.id]
+    if threads:
+        event = {
             "guild_id": guild.id,
             "channel_ids": [parent.id],
-            "threads": [shown(one, viewer=application_id) for one in there],
-            "members": memberships(there, application_id),
+            "threads": [payload(thread, viewer=application_id) for thread in threads],
+            "members": memberships(threads, application_id),
         }
-        sandbox.emit("THREAD_LIST_SYNC", listed, guild.id, application_id=application_id)
+        sandbox.emit("THREAD_LIST_SYNC", event, guild.id, application_id=application_id)
 
 
-def awake(sandbox: Sandbox, application_id: str, guild_id: str) -> list[Channel]:
-    """The threads of a guild that are not archived and that a bot sees, newest first."""
+def active_threads(sandbox: Sandbox, application_id: str, guild_id: str) -> list[Channel]:
+    """The guild's active threads that a bot sees, newest first."""
     guild = sandbox.world.guilds[guild_id]
-    found = [one for one in guild.threads.values() if one.thread and not one.thread.archived]
-    return [one for one in reversed(found) if _sees(sandbox, application_id, one)]
+    active = [thread for thread in guild.threads.values() if thread.thread and not thread.thread.archived]
+    return [thread for thread in reversed(active) if _can_see(sandbox, application_id, thread)]
 
 
 def memberships(threads: list[Channel], user_id: str) -> list[Json]:
-    return [payloads.thread_member(one, user_id) for one in threads if user_id in one.thread_members]
+    return [payloads.thread_member(thread, user_id) for thread in threads if user_id in thread.thread_members]
 
 
-def watch(sandbox: Sandbox, thread: Channel) -> None:
-    """Archive it once it was silent for as long as it says."""
+def schedule_archiving(sandbox: Sandbox, thread: Channel) -> None:
+    """Archive the thread after its period without messages."""
     if (earlier := sandbox.thread_timers.pop(thread.id, None)) is not None:
         earlier.cancel()
-    sandbox.thread_timers[thread.id] = sandbox.clock.timer(_rest_s(sandbox, thread), lambda: _settle(sandbox, thread))
+    sandbox.thread_timers[thread.id] = sandbox.clock.call_later(
+        _remaining_s(sandbox, thread), lambda: _archive_if_silent(sandbox, thread)
+    )
 
 
-def watch_all(sandbox: Sandbox) -> None:
-    """`watch` the threads of a world that was just loaded."""
+def schedule_all(sandbox: Sandbox) -> None:
     for guild in sandbox.world.guilds.values():
-        for one in guild.threads.values():
-            if one.thread and not one.thread.archived:
-                watch(sandbox, one)
+        for thread in guild.threads.values():
+            if thread.thread and not thread.thread.archived:
+                schedule_archiving(sandbox, thread)
 
 
-def _settle(sandbox: Sandbox, thread: Channel) -> None:
+def _archive_if_silent(sandbox: Sandbox, thread: Channel) -> None:
     del sandbox.thread_timers[thread.id]
     state = thread.thread
     if state is None or state.archived or thread.id not in sandbox.world.channels:
         return
-    if _rest_s(sandbox, thread) > 0:
-        watch(sandbox, thread)
+    if _remaining_s(sandbox, thread) > 0:
+        schedule_archiving(sandbox, thread)
         return
     set_archived(sandbox, thread, state, archived=True)
-    updated(sandbox, thread)
+    emit_update(sandbox, thread)
 
 
-def _rest_s(sandbox: Sandbox, thread: Channel) -> float:
-    """Seconds until it has been silent for long enough."""
-    state = state_of(thread)
-    spoken_s = snowflakes.made_s(thread.last_message_id or thread.id)
-    woken_s = datetime.fromisoformat(state.archived_at).timestamp()
-    silent_s = sandbox.clock.now().timestamp() - max(spoken_s, woken_s)
+def _remaining_s(sandbox: Sandbox, thread: Channel) -> float:
+    state = thread_state(thread)
+    last_message_s = snowflakes.created_s(thread.last_message_id or thread.id)
+    unarchived_s = datetime.fromisoformat(state.archived_at).timestamp()
+    silent_s = sandbox.clock.now().timestamp() - max(last_message_s, unarchived_s)
     return max(state.auto_archive_minutes * 60 - silent_s, 0.0)
 
 
-def _begin_at(sandbox: Sandbox, thread: Channel, source: Message) -> None:
-    """The message shows its thread, and the thread begins with what points to the message."""
+def _link_source(sandbox: Sandbox, thread: Channel, source: Message) -> None:
     source.flags |= payloads.HAS_THREAD
-    sandbox.repost(source)
+    sandbox.emit_message_update(source)
     reference = {
         "type": 0,
         "message_id": source.id,
         "channel_id": source.channel_id,
         "guild_id": source.guild_id,
     }
-    _tell(sandbox, thread, thread.owner_id or source.author_id, _STARTER, id=source.id, reference=reference)
+    _post_system_message(
+        sandbox, thread, thread.owner_id or source.author_id, _STARTER, id=source.id, reference=reference
+    )
 
 
-def _tell(sandbox: Sandbox, channel: Channel, author_id: str, kind: int, **more: Any) -> None:
-    """A message that Discord itself writes for ``author_id``."""
+def _post_system_message(sandbox: Sandbox, channel: Channel, author_id: str, kind: int, **fields: Any) -> None:
+    """A message that Discord writes in the name of ``author_id``."""
     world = sandbox.world
-    given = {"id": world.new_id(), "timestamp": world.timestamp(), **more}
+    given = {"id": world.new_id(), "timestamp": world.timestamp(), **fields}
     message = Message(channel_id=channel.id, guild_id=channel.guild_id, author_id=author_id, type=kind, **given)
     world.add_message(message)
-    sandbox.post(message)
+    sandbox.emit_message_create(message)
 
 
-def _tell_members(sandbox: Sandbox, thread: Channel, user_id: str, what: Json) -> None:
-    """Of its own membership every bot hears; of others' only with the intent for members."""
+def _emit_members_update(sandbox: Sandbox, thread: Channel, user_id: str, changes: Json) -> None:
+    """A bot receives its own membership always, others' only with the intent for members."""
     count = min(len(thread.thread_members), 50)
-    event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **what}
+    event = {"id": thread.id, "guild_id": thread.guild_id, "member_count": count, **changes}
     for application_id in sandbox.world.applications:
         own = application_id == user_id
-        if own or _sees(sandbox, application_id, thread):
+        if own or _can_see(sandbox, application_id, thread):
             intent = 0 if own else GUILD_MEMBERS
-            sandbox.emit("THREAD_MEMBERS_UPDATE", event, thread.guild_id, application_id=application_id, intent=intent)
+            sandbox.emit(
+                "THREAD_MEMBERS_UPDATE", event, thread.guild_id, application_id=application_id, required_intent=intent
+            )
     sandbox.changed()
 
 
-def _sees(sandbox: Sandbox, user_id: str, channel: Channel) -> bool:
+def _can_see(sandbox: Sandbox, user_id: str, channel: Channel) -> bool:
     guild = sandbox.world.guilds[channel.guild_id]
     member = guild.members.get(user_id)
-    return member is not None and bool(permissions.of(sandbox.world, guild, member, channel) & permission_bits.VIEW)
+    return member is not None and bool(
+        permissions.compute(sandbox.world, guild, member, channel) & permission_bits.VIEW
+    )

@@ -1,7 +1,7 @@
-"""What a person does becomes an interaction, as Discord's client sends it: commands, clicks, forms, typing.
+"""A user's commands, clicks, modals and autocompletes become interactions, as Discord's client sends them.
 
-Each act checks first what the client would check (raises `options.Wrong`, a sentence for the person), then opens an
-interaction and tells the bot. What does not exist at all is a UsageError; a bot that is not there is Unreachable.
+Each function first checks what the client checks (ClientRejected, a sentence for the user), then dispatches the
+interaction. UsageError: something does not exist. Unreachable: the bot is not connected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.actions.dispatch_interaction import ask
+from botctl.sandbox.actions.dispatch_interaction import dispatch_interaction
 from botctl.sandbox.model import interactions, payloads, visibility
 from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.commands import options, registration
@@ -31,32 +31,32 @@ _COMMAND_TYPES = {
 }
 
 
-def invoke(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction:
+def invoke(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
     """Use a command: ``{"type": "slash"|"user"|"message", "name", "path"?, "options"?, "target"?, "folder"?}``.
 
-    ``folder`` is where the person stands: an attachment option is a path, which may be relative to it.
+    ``folder`` is the base of relative paths in attachment options.
     """
     kind = _COMMAND_TYPES.get(body.get("type") or "slash")
     if kind is None:
-        raise UsageError(f"There is no kind of command “{body['type']}”.", hint="Kinds: slash, user, message.")
-    resolved = Resolved(sandbox.world, who)
+        raise UsageError(f"There is no command type “{body['type']}”.", hint="Types: slash, user, message.")
+    resolved = Resolved(sandbox.world, actor)
     name = str(body.get("name") or body.get("command") or "").removeprefix("/")
     if kind == registration.SLASH:
-        command, words = _slash(sandbox, who, name, body)
-        path, wanted = options.target(command, words, who.user.locale)
-        said = options.by_name(wanted, body.get("options") or {}, who.user.locale)
-        filled = options.nest(path, options.fill(wanted, said, resolved))
-        full_name = " ".join([command["name"], *(one["name"] for one in path)])
+        command, words = _find_slash_command(sandbox, actor, name, body)
+        path, wanted = options.resolve_subcommand(command, words, actor.user.locale)
+        values = options.untranslate(wanted, body.get("options") or {}, actor.user.locale)
+        filled = options.nest(path, options.fill(wanted, values, resolved))
+        full_name = " ".join([command["name"], *(subcommand["name"] for subcommand in path)])
         data = {**_command_data(command), "options": filled}
     else:
-        command = _find(sandbox, who, kind, name)
+        command = _find_command(sandbox, actor, kind, name)
         full_name = command["name"]
-        target_id = _target(sandbox, who, kind, body.get("target"), resolved)
+        target_id = _resolve_target(sandbox, actor, kind, body.get("target"), resolved)
         data = {**_command_data(command), "target_id": target_id}
-    _read_files(sandbox, who, resolved, Path(body.get("folder") or "."))
-    return ask(
+    _read_files(sandbox, actor, resolved, Path(body.get("folder") or "."))
+    return dispatch_interaction(
         sandbox,
-        who,
+        actor,
         command["application_id"],
         interactions.COMMAND,
         _with_resolved(data, resolved),
@@ -65,95 +65,98 @@ def invoke(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction:
     )
 
 
-def complete(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction | list[Json]:
-    """What is offered for the option ``focused`` while it says ``value``: choices at once, or an open question."""
-    command, words = _slash(sandbox, who, str(body.get("name") or ""), body)
-    path, wanted = options.target(command, words, who.user.locale)
+def autocomplete(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction | list[Json]:
+    """The choices for the option ``focused`` with the text ``value``, or an open interaction for them."""
+    command, words = _find_slash_command(sandbox, actor, str(body.get("name") or ""), body)
+    path, wanted = options.resolve_subcommand(command, words, actor.user.locale)
     focused, value = str(body.get("focused")), str(body.get("value") or "")
-    option = next((one for one in wanted if focused in registration.names_of(one, who.user.locale)), None)
+    option = next(
+        (candidate for candidate in wanted if focused in registration.display_names(candidate, actor.user.locale)), None
+    )
     if option is None:
-        names = ", ".join(one["name"] for one in wanted) or "none"
+        names = ", ".join(candidate["name"] for candidate in wanted) or "none"
         raise UsageError(f"“/{command['name']}” has no option “{focused}”.", hint=f"Its options: {names}.")
     if not option.get("autocomplete"):
         offered = option.get("choices") or []
-        return [one for one in offered if value.casefold() in str(one["name"]).casefold()]
-    resolved = Resolved(sandbox.world, who)
-    typed = options.by_name(wanted, {**(body.get("options") or {}), focused: value}, who.user.locale)
-    filled = options.nest(path, options.fill_partly(wanted, typed, option["name"], resolved))
+        return [choice for choice in offered if value.casefold() in str(choice["name"]).casefold()]
+    resolved = Resolved(sandbox.world, actor)
+    typed = options.untranslate(wanted, {**(body.get("options") or {}), focused: value}, actor.user.locale)
+    filled = options.nest(path, options.fill_partial(wanted, typed, option["name"], resolved))
     data = _with_resolved({**_command_data(command), "options": filled}, resolved)
-    return ask(sandbox, who, command["application_id"], interactions.AUTOCOMPLETE, data, name=command["name"])
+    return dispatch_interaction(
+        sandbox, actor, command["application_id"], interactions.AUTOCOMPLETE, data, name=command["name"]
+    )
 
 
-def click(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction:
+def click(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
     """Use a button or menu: ``{"message": id or None, "component", "values"?}``."""
-    message = _clickable_message(sandbox.world, who, body.get("message"))
-    one = components.find(message.components, str(body.get("component")))
-    values = _values(body.get("values"))
-    reason = components.forbidden(one, values)
+    message = _find_clickable_message(sandbox.world, actor, body.get("message"))
+    component = components.find(message.components, str(body.get("component")))
+    values = _as_list(body.get("values"))
+    reason = components.unusable_reason(component, values)
     if reason:
         raise ClientRejected(reason)
-    resolved = Resolved(sandbox.world, who)
-    data: Json = {"id": one["id"], "custom_id": one.get("custom_id"), "component_type": one["type"]}
-    if one["type"] in components.SELECTS:
-        data["values"] = _chosen(one, values, resolved)
-    return ask(
+    resolved = Resolved(sandbox.world, actor)
+    data: Json = {"id": component["id"], "custom_id": component.get("custom_id"), "component_type": component["type"]}
+    if component["type"] in components.SELECTS:
+        data["values"] = _resolve_values(component, values, resolved)
+    return dispatch_interaction(
         sandbox,
-        who,
-        _heard_by(sandbox.world, message),
+        actor,
+        _owning_application(sandbox.world, message),
         interactions.COMPONENT,
         _with_resolved(data, resolved),
-        name=components.name_of(one),
+        name=components.display_name(component),
         source=message,
     )
 
 
-def submit(sandbox: Sandbox, who: ActingUser, body: Json) -> Interaction:
-    """Send the form before the person: ``{"modal": id or None, "fields": {custom id or label: value}}``."""
-    opened = sandbox.modals.get(who.user.id)
+def submit_modal(sandbox: Sandbox, actor: ActingUser, body: Json) -> Interaction:
+    """Submit the user's open modal: ``{"modal": id or None, "fields": {custom id or label: value}}``."""
+    form = sandbox.modals.get(actor.user.id)
     wanted = body.get("modal")
-    if opened is None or opened.modal is None or (wanted and wanted != opened.id):
-        raise UsageError("No such form is open.", hint="A form opens when a command or button asks for it.")
-    if opened.channel_id not in sandbox.world.channels:
+    if form is None or form.modal is None or (wanted and wanted != form.id):
+        raise UsageError("This form is not open.", hint="Use a command or button that opens a form.")
+    if form.channel_id not in sandbox.world.channels:
         raise UsageError("The channel of the form was deleted.")
-    resolved = Resolved(sandbox.world, who)
-    said = _by_custom_id(components.modal_fields(opened.modal["components"]), body.get("fields") or {})
-    filled = [_outer(one, said, resolved) for one in opened.modal["components"]]
-    data = _with_resolved({"custom_id": opened.modal["custom_id"], "components": filled}, resolved)
-    del sandbox.modals[who.user.id]
-    source = sandbox.world.message(opened.channel_id, opened.source_id or "")
-    where = replace(who, channel=sandbox.world.channels[opened.channel_id])
+    resolved = Resolved(sandbox.world, actor)
+    values = _by_custom_id(components.modal_fields(form.modal["components"]), body.get("fields") or {})
+    filled = [_submitted_row(component, values, resolved) for component in form.modal["components"]]
+    data = _with_resolved({"custom_id": form.modal["custom_id"], "components": filled}, resolved)
+    del sandbox.modals[actor.user.id]
+    source = sandbox.world.message(form.channel_id, form.source_id or "")
+    actor_there = replace(actor, channel=sandbox.world.channels[form.channel_id])
     kind = interactions.MODAL_SUBMIT
-    return ask(sandbox, where, opened.application_id, kind, data, name=opened.name, source=source)
+    return dispatch_interaction(sandbox, actor_there, form.application_id, kind, data, name=form.name, source=source)
 
 
-# Commands and what they are used on
+# Commands and their targets
 
 
-def _slash(sandbox: Sandbox, who: ActingUser, name: str, body: Json) -> tuple[Json, list[str]]:
+def _find_slash_command(sandbox: Sandbox, actor: ActingUser, name: str, body: Json) -> tuple[Json, list[str]]:
     words = name.removeprefix("/").split() or [""]
-    return _find(sandbox, who, registration.SLASH, words[0]), [*words[1:], *(body.get("path") or [])]
+    return _find_command(sandbox, actor, registration.SLASH, words[0]), [*words[1:], *(body.get("path") or [])]
 
 
-def _find(sandbox: Sandbox, who: ActingUser, kind: int, name: str) -> Json:
-    """The command as the person sees it: the guild's own before the global one. What they may not use is not there.
-
-    ``name@bot`` is the one of that bot.
-    """
+def _find_command(sandbox: Sandbox, actor: ActingUser, kind: int, name: str) -> Json:
+    """The command that the user sees; the guild's own comes before the global one. ``name@bot`` selects a bot."""
     world, reason = sandbox.world, ""
-    known = [(app, one) for app, one in visibility.listed(world, who) if one["type"] == kind]
-    for app, one in known:
-        called = [said.casefold() for said in registration.names_of(one, who.user.locale)]
+    known = [(app, command) for app, command in visibility.list_commands(world, actor) if command["type"] == kind]
+    for app, command in known:
+        called = [display_name.casefold() for display_name in registration.display_names(command, actor.user.locale)]
         bots = ("", f"@{app.name.casefold()}", f"@{app.id}")
-        if name.casefold() in (said + bot for said in called for bot in bots):
-            why = visibility.hidden(world, app, one, who)
+        if name.casefold() in (display_name + bot for display_name in called for bot in bots):
+            why = visibility.hidden_reason(world, app, command, actor)
             if why is None:
-                return one
+                return command
             reason = reason or why
     if reason:
-        raise visibility.Hidden(f"There is no command “{name}”.", hint=reason)
-    names = ", ".join(sorted({one["name"] for app, one in known if not visibility.hidden(world, app, one, who)}))
-    there = f"There is: {names}." if names else f"There is none {who.place} for {who.user.name}."
-    raise UsageError(f"There is no command “{name}”.", hint=there)
+        raise visibility.CommandHidden(f"There is no command “{name}”.", hint=reason)
+    names = ", ".join(
+        sorted({command["name"] for app, command in known if not visibility.hidden_reason(world, app, command, actor)})
+    )
+    hint = f"Commands: {names}." if names else f"There are no commands {actor.location} for {actor.user.name}."
+    raise UsageError(f"There is no command “{name}”.", hint=hint)
 
 
 def _command_data(command: Json) -> Json:
@@ -161,109 +164,114 @@ def _command_data(command: Json) -> Json:
     return {**data, "guild_id": command["guild_id"]} if "guild_id" in command else data
 
 
-def _target(sandbox: Sandbox, who: ActingUser, kind: int, wanted: str | None, resolved: Resolved) -> str:
+def _resolve_target(sandbox: Sandbox, actor: ActingUser, kind: int, wanted: str | None, resolved: Resolved) -> str:
     if kind == registration.USER:
         if not wanted:
-            raise UsageError("A user command needs a target.", hint="Name a member.")
-        found = resolved.user_id(wanted)
-        if found is None:
-            raise UsageError(f"There is nobody called “{wanted}” here.")
-        return resolved.add_member(found)
-    message = _visible(sandbox.world, who, wanted)
+            raise UsageError("A user command needs a target.", hint="Give a member as the target.")
+        user_id = resolved.user_id(wanted)
+        if user_id is None:
+            raise UsageError(f"There is no user “{wanted}” here.")
+        return resolved.add_member(user_id)
+    message = _find_message(sandbox.world, actor, wanted)
     return resolved.add("messages", message.id, payloads.message(message, sandbox.world))
 
 
-def _visible(world: World, who: ActingUser, message_id: str | None) -> Message:
-    """The message with that id, or the newest one, that the person sees in the channel."""
-    shown = [m for m in world.messages.get(who.channel.id, {}).values() if m.only_for in (None, who.user.id)]
-    found = next((m for m in reversed(shown) if message_id in (None, "last", m.id)), None)
+def _find_message(world: World, actor: ActingUser, message_id: str | None) -> Message:
+    """The message with that id, or the newest one, that the user sees."""
+    visible = [
+        message
+        for message in world.messages.get(actor.channel.id, {}).values()
+        if message.only_for in (None, actor.user.id)
+    ]
+    found = next((message for message in reversed(visible) if message_id in (None, "last", message.id)), None)
     if found is None:
-        raise UsageError(f"There is no such message {who.place}.")
+        raise UsageError(f"There is no such message {actor.location}.")
     return found
 
 
-def _clickable_message(world: World, who: ActingUser, message_id: str | None) -> Message:
+def _find_clickable_message(world: World, actor: ActingUser, message_id: str | None) -> Message:
     if message_id:
-        return _visible(world, who, message_id)
-    for message in reversed(world.messages.get(who.channel.id, {}).values()):
-        if message.only_for in (None, who.user.id) and components.clickable(message.components):
+        return _find_message(world, actor, message_id)
+    for message in reversed(world.messages.get(actor.channel.id, {}).values()):
+        if message.only_for in (None, actor.user.id) and components.clickable(message.components):
             return message
-    raise UsageError(f"No message {who.place} has anything to click.")
+    raise UsageError(f"No message {actor.location} has anything to click.")
 
 
-def _heard_by(world: World, message: Message) -> str:
-    """The application whose components these are: its bot said it, or a webhook of its."""
-    hook = world.webhooks.get(message.webhook_id or "")
-    return (hook.application_id if hook else None) or message.author_id
+def _owning_application(world: World, message: Message) -> str:
+    """The application that receives the components: the author, or that of the webhook."""
+    webhook = world.webhooks.get(message.webhook_id or "")
+    return (webhook.application_id if webhook else None) or message.author_id
 
 
 # Values
 
 
-def _values(said: Any) -> list[str]:
-    if said is None:
+def _as_list(value: Any) -> list[str]:
+    if value is None:
         return []
-    return [str(one) for one in said] if isinstance(said, list) else [str(said)]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _chosen(one: Json, values: list[str], resolved: Resolved) -> list[str]:
-    if one["type"] == components.STRING_SELECT:
-        return components.chosen(one, values)
-    return options.select_values(one, values, resolved)
+def _resolve_values(select: Json, values: list[str], resolved: Resolved) -> list[str]:
+    if select["type"] == components.STRING_SELECT:
+        return components.resolve_choices(select, values)
+    return options.select_values(select, values, resolved)
 
 
-def _by_custom_id(fields: list[Json], said: Json) -> dict[str, Any]:
-    """``said`` by custom id; what was left out keeps the value the form came with. Raises Wrong and UsageError."""
-    values: dict[str, Any] = {one["custom_id"]: one.get("value") for one in fields}
-    for key, value in said.items():
+def _by_custom_id(fields: list[Json], given: Json) -> dict[str, Any]:
+    """``given`` by custom id, with the modal's own values as defaults. Raises ClientRejected and UsageError."""
+    values: dict[str, Any] = {field["custom_id"]: field.get("value") for field in fields}
+    for key, value in given.items():
         values[_field_id(fields, key)] = value
-    for one in fields:
-        _check_field(one, values[one["custom_id"]])
+    for field in fields:
+        _check_field(field, values[field["custom_id"]])
     return values
 
 
 def _field_id(fields: list[Json], key: str) -> str:
-    """The custom id of the field that ``key`` names by custom id or label."""
-    for one in fields:
-        if key.casefold() in (one["custom_id"].casefold(), one["label"].casefold()):
-            return str(one["custom_id"])
-    labels = ", ".join(one["label"] for one in fields)
+    """The custom id of the field with the custom id or label ``key``."""
+    for field in fields:
+        if key.casefold() in (field["custom_id"].casefold(), field["label"].casefold()):
+            return str(field["custom_id"])
+    labels = ", ".join(field["label"] for field in fields)
     raise UsageError(f"The form has no field “{key}”.", hint=f"It has: {labels}.")
 
 
-def _check_field(one: Json, value: Any) -> None:
-    if one["required"] and value in (None, "", []):
-        raise ClientRejected(f"The field “{one['label']}” is required.")
-    if one["type"] == components.TEXT_INPUT and value:
-        low, high = one.get("min_length") or 0, one.get("max_length") or 4000
+def _check_field(field: Json, value: Any) -> None:
+    if field["required"] and value in (None, "", []):
+        raise ClientRejected(f"The field “{field['label']}” is required.")
+    if field["type"] == components.TEXT_INPUT and value:
+        low, high = field.get("min_length") or 0, field.get("max_length") or 4000
         if not low <= len(str(value)) <= high:
-            raise ClientRejected(f"“{one['label']}” must have {low} to {high} characters; it has {len(str(value))}.")
-    elif one["type"] in components.SELECTS and value:
-        wrong = components.wrong_count(one, one["label"], len(_values(value)))
+            raise ClientRejected(f"“{field['label']}” must have {low} to {high} characters; it has {len(str(value))}.")
+    elif field["type"] in components.SELECTS and value:
+        wrong = components.count_error(field, field["label"], len(_as_list(value)))
         if wrong:
             raise ClientRejected(wrong)
 
 
-def _outer(one: Json, said: dict[str, Any], resolved: Resolved) -> Json:
-    """A form's row or label as the submission carries it."""
-    shown: Json = {"type": one["type"], "id": one.get("id", 0)}
-    if "component" in one:
-        return {**shown, "component": _inner(one["component"], said, resolved)}
-    if "components" in one:
-        return {**shown, "components": [_inner(inner, said, resolved) for inner in one["components"]]}
-    return shown
+def _submitted_row(component: Json, values: dict[str, Any], resolved: Resolved) -> Json:
+    payload: Json = {"type": component["type"], "id": component.get("id", 0)}
+    if "component" in component:
+        return {**payload, "component": _submitted_field(component["component"], values, resolved)}
+    if "components" in component:
+        return {
+            **payload,
+            "components": [_submitted_field(inner, values, resolved) for inner in component["components"]],
+        }
+    return payload
 
 
-def _inner(one: Json, said: dict[str, Any], resolved: Resolved) -> Json:
-    value = said.get(one["custom_id"])
-    shown: Json = {"type": one["type"], "id": one.get("id", 0), "custom_id": one["custom_id"]}
-    if one["type"] in components.SELECTS:
-        return {**shown, "values": _chosen(one, _values(value), resolved)}
-    return {**shown, "value": "" if value is None else str(value)}
+def _submitted_field(field: Json, values: dict[str, Any], resolved: Resolved) -> Json:
+    value = values.get(field["custom_id"])
+    payload: Json = {"type": field["type"], "id": field.get("id", 0), "custom_id": field["custom_id"]}
+    if field["type"] in components.SELECTS:
+        return {**payload, "values": _resolve_values(field, _as_list(value), resolved)}
+    return {**payload, "value": "" if value is None else str(value)}
 
 
-def _read_files(sandbox: Sandbox, who: ActingUser, resolved: Resolved, folder: Path) -> None:
-    """Take up the local files that attachment options name by path."""
+def _read_files(sandbox: Sandbox, actor: ActingUser, resolved: Resolved, folder: Path) -> None:
     for attachment_id, path in resolved.files.items():
         try:
             data = (folder / Path(path).expanduser()).read_bytes()
@@ -275,7 +283,7 @@ def _read_files(sandbox: Sandbox, who: ActingUser, resolved: Resolved, folder: P
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         sandbox.files.put(attachment_id, kind, data)
         stored = {"id": attachment_id, "filename": name, "size": len(data), "content_type": kind, "ephemeral": True}
-        resolved.add("attachments", attachment_id, payloads.attachment(stored, who.channel.id, sandbox.world))
+        resolved.add("attachments", attachment_id, payloads.attachment(stored, actor.channel.id, sandbox.world))
 
 
 def _with_resolved(data: Json, resolved: Resolved) -> Json:

@@ -1,6 +1,6 @@
-"""What people do in a channel besides using commands: they speak, answer, change and delete what they said, react.
+"""What users do in a channel without commands: send, edit and delete messages, react, type.
 
-Discord's client would not let them do what they may not: that is a `options.Wrong`, a sentence for the person.
+ClientRejected: Discord's client would not allow it; the text is a sentence for the user.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.actions import audit_log, posting, reactions
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits, permissions, snowflakes
 from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.api_error import ApiError
@@ -21,128 +21,138 @@ from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
 T = TypeVar("T")
-_UNHURRIED = permission_bits.bits("BYPASS_SLOWMODE")
+_BYPASS_SLOWMODE = permission_bits.bits("BYPASS_SLOWMODE")
 
 
-def say(sandbox: Sandbox, who: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
-    """Say ``text``, in answer to the message ``reply_to`` if given."""
-    may = _may_speak(sandbox, who)
-    made = drafts.draft({"content": text}, [], sandbox.world)
-    more: Json = {}
+def send(sandbox: Sandbox, actor: ActingUser, text: str, *, reply_to: str | None = None) -> Message:
+    """Send ``text``, as a reply to the message ``reply_to`` if given."""
+    granted = _check_may_send(sandbox, actor)
+    draft = drafts.parse_body({"content": text}, [], sandbox.world)
+    fields: Json = {}
     if reply_to is not None:
-        answered = find(sandbox, who, reply_to).id
-        _plainly(lambda: posting.check_answer(sandbox.world, who.channel, answered, may))
-        more = {"type": posting.REPLY, "reply_to": answered}
-    return _plainly(lambda: posting.post(sandbox, who.channel, made, who.user.id, may=may, **more))
+        referenced_id = find_message(sandbox, actor, reply_to).id
+        _as_client_rejection(lambda: posting.check_reply(sandbox.world, actor.channel, referenced_id, granted))
+        fields = {"type": posting.REPLY, "reply_to": referenced_id}
+    return _as_client_rejection(
+        lambda: posting.post(sandbox, actor.channel, draft, actor.user.id, granted=granted, **fields)
+    )
 
 
-def edit(sandbox: Sandbox, who: ActingUser, text: str, message_id: str | None = None) -> Message:
-    """Change an own message: the newest one, or ``message_id``."""
-    message = find(sandbox, who, message_id, own=True)
-    if message.author_id != who.user.id:
-        raise ClientRejected(f"{who.user.name} can change only what they said themselves.")
-    made = drafts.draft({"content": text}, [], sandbox.world, old=message)
-    return _plainly(lambda: posting.edit(sandbox, message, made, may=who.may(sandbox.world)))
+def edit(sandbox: Sandbox, actor: ActingUser, text: str, message_id: str | None = None) -> Message:
+    """Edit the user's newest message, or ``message_id``."""
+    message = find_message(sandbox, actor, message_id, own=True)
+    if message.author_id != actor.user.id:
+        raise ClientRejected(f"{actor.user.name} can only edit their own messages.")
+    draft = drafts.parse_body({"content": text}, [], sandbox.world, old=message)
+    return _as_client_rejection(lambda: posting.edit(sandbox, message, draft, granted=actor.permissions(sandbox.world)))
 
 
-def delete(sandbox: Sandbox, who: ActingUser, message_id: str | None = None) -> Message:
-    """Delete an own message, or, who manages messages, anybody's; what only they see is dismissed."""
-    message = find(sandbox, who, message_id, own=True)
-    others = message.author_id != who.user.id and message.only_for is None
-    if others and (who.guild is None or not who.may(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]):
-        raise ClientRejected(f"{who.user.name} may not delete messages of others {who.place}.")
-    _plainly(lambda: posting.delete(sandbox, message, may=who.may(sandbox.world)))
-    if others and who.guild is not None:
-        options = {"channel_id": who.channel.id, "count": "1"}
+def delete(sandbox: Sandbox, actor: ActingUser, message_id: str | None = None) -> Message:
+    """Delete a message; an ephemeral one is dismissed. For others' messages MANAGE_MESSAGES is needed."""
+    message = find_message(sandbox, actor, message_id, own=True)
+    others = message.author_id != actor.user.id and message.only_for is None
+    if others and (
+        actor.guild is None or not actor.permissions(sandbox.world) & permission_bits.BITS["MANAGE_MESSAGES"]
+    ):
+        raise ClientRejected(f"{actor.user.name} may not delete other users' messages {actor.location}.")
+    _as_client_rejection(lambda: posting.delete(sandbox, message, granted=actor.permissions(sandbox.world)))
+    if others and actor.guild is not None:
+        options = {"channel_id": actor.channel.id, "count": "1"}
         entry = GuildAuditEntry(
-            sandbox.world.new_id(), who.user.id, Action.MESSAGE_DELETE, message.author_id, options=options
+            sandbox.world.new_id(), actor.user.id, AuditAction.MESSAGE_DELETE, message.author_id, options=options
         )
-        audit_log.record(sandbox, who.guild, entry)
+        audit_log.record(sandbox, actor.guild, entry)
     return message
 
 
 def react(
-    sandbox: Sandbox, who: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
+    sandbox: Sandbox, actor: ActingUser, emoji: str, message_id: str | None = None, *, remove: bool = False
 ) -> Message:
-    """Give the newest message, or ``message_id``, a reaction; with ``remove`` take it back."""
-    message, may = find(sandbox, who, message_id), who.may(sandbox.world)
-    _check_timeout(sandbox, who)
+    """Add a reaction to the newest message, or ``message_id``; with ``remove`` take it back."""
+    message, granted = find_message(sandbox, actor, message_id), actor.permissions(sandbox.world)
+    _check_timeout(sandbox, actor)
 
     def act() -> None:
-        key = reactions.key(sandbox.world, emoji, who.channel.guild_id, may)
+        key = reactions.parse_emoji(sandbox.world, emoji, actor.channel.guild_id, granted)
         if remove:
-            reactions.remove(sandbox, message, who.user.id, key)
+            reactions.remove(sandbox, message, actor.user.id, key)
         else:
-            reactions.add(sandbox, message, who.user.id, key, may=may)
+            reactions.add(sandbox, message, actor.user.id, key, granted=granted)
 
-    _plainly(act)
+    _as_client_rejection(act)
     return message
 
 
-def typing(sandbox: Sandbox, who: ActingUser) -> None:
-    _may_speak(sandbox, who)
-    posting.typing(sandbox, who.channel, who.user.id)
+def start_typing(sandbox: Sandbox, actor: ActingUser) -> None:
+    _check_may_send(sandbox, actor)
+    posting.start_typing(sandbox, actor.channel, actor.user.id)
 
 
-def find(sandbox: Sandbox, who: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
-    """The message with that id, or the newest one (an ``own`` one) that the person sees in the channel."""
-    there = (
-        sandbox.world.messages.get(who.channel.id, {}).values() if who.may(sandbox.world) & permission_bits.VIEW else ()
+def find_message(sandbox: Sandbox, actor: ActingUser, message_id: str | None, *, own: bool = False) -> Message:
+    """The message with that id, or the newest one (with ``own``: the user's) that the user sees."""
+    messages = (
+        sandbox.world.messages.get(actor.channel.id, {}).values()
+        if actor.permissions(sandbox.world) & permission_bits.VIEW
+        else ()
     )
-    shown = [one for one in there if one.only_for in (None, who.user.id)]
-    for one in reversed(shown):
-        if one.id == message_id or (message_id in (None, "last") and (not own or one.author_id == who.user.id)):
-            return one
-    raise UsageError(f"There is no such message {who.place}.")
+    visible = [message for message in messages if message.only_for in (None, actor.user.id)]
+    for message in reversed(visible):
+        if message.id == message_id or (
+            message_id in (None, "last") and (not own or message.author_id == actor.user.id)
+        ):
+            return message
+    raise UsageError(f"There is no such message {actor.location}.")
 
 
-def _may_speak(sandbox: Sandbox, who: ActingUser) -> int:
-    """The person's permissions in the channel, where they may speak now."""
-    world, channel = sandbox.world, who.channel
-    if who.guild is None:
-        _check_reachable(sandbox, who)
+def _check_may_send(sandbox: Sandbox, actor: ActingUser) -> int:
+    """The user's permissions in the channel. Raises ClientRejected when they may not send now."""
+    world, channel = sandbox.world, actor.channel
+    if actor.guild is None:
+        _check_reachable(sandbox, actor)
         return permission_bits.DIRECT
-    _check_timeout(sandbox, who)
-    may = who.may(world)
-    if not may & permission_bits.VIEW:
-        raise ClientRejected(f"{who.user.name} does not see #{channel.name}.")
-    wanted = _plainly(lambda: posting.needed(channel, drafts.Draft()))
-    if any(not may & permission_bits.BITS[one] for one in wanted):
-        raise ClientRejected(f"{who.user.name} may not send messages in #{channel.name}.")
-    if channel.slowmode_s and not may & _UNHURRIED:
-        _check_pace(sandbox, who)
-    return may
+    _check_timeout(sandbox, actor)
+    granted = actor.permissions(world)
+    if not granted & permission_bits.VIEW:
+        raise ClientRejected(f"{actor.user.name} does not see #{channel.name}.")
+    wanted = _as_client_rejection(lambda: posting.required_permissions(channel, drafts.Draft()))
+    if any(not granted & permission_bits.BITS[name] for name in wanted):
+        raise ClientRejected(f"{actor.user.name} may not send messages in #{channel.name}.")
+    if channel.slowmode_s and not granted & _BYPASS_SLOWMODE:
+        _check_slow_mode(sandbox, actor)
+    return granted
 
 
-def _check_timeout(sandbox: Sandbox, who: ActingUser) -> None:
-    member, world = who.member, sandbox.world
-    if who.guild is None or member is None or not permissions.timed_out(world, member):
+def _check_timeout(sandbox: Sandbox, actor: ActingUser) -> None:
+    member, world = actor.member, sandbox.world
+    if actor.guild is None or member is None or not permissions.is_timed_out(world, member):
         return
-    if permissions.of(world, who.guild, member) != permission_bits.ALL:
-        raise ClientRejected(f"{who.user.name} is timed out until {member.timeout_until}, and cannot speak or react.")
+    if permissions.compute(world, actor.guild, member) != permission_bits.ALL:
+        raise ClientRejected(
+            f"{actor.user.name} is timed out until {member.timeout_until} and cannot send messages or react."
+        )
 
 
-def _check_reachable(sandbox: Sandbox, who: ActingUser) -> None:
-    for one in who.channel.recipients:
-        other = sandbox.world.users[one]
-        if one != who.user.id and other.closed_dms:
-            raise ClientRejected(f"{other.name} takes no direct messages.")
+def _check_reachable(sandbox: Sandbox, actor: ActingUser) -> None:
+    for user_id in actor.channel.recipients:
+        other = sandbox.world.users[user_id]
+        if user_id != actor.user.id and other.closed_dms:
+            raise ClientRejected(f"{other.name} does not accept direct messages.")
 
 
-def _check_pace(sandbox: Sandbox, who: ActingUser) -> None:
-    """In slow mode one message may follow another only so much later."""
-    said = sandbox.world.messages.get(who.channel.id, {}).values()
-    last = next((one for one in reversed(said) if one.author_id == who.user.id), None)
+def _check_slow_mode(sandbox: Sandbox, actor: ActingUser) -> None:
+    messages = sandbox.world.messages.get(actor.channel.id, {}).values()
+    last = next((message for message in reversed(messages) if message.author_id == actor.user.id), None)
     if last is None:
         return
-    passed_s = sandbox.clock.now().timestamp() - snowflakes.made_s(last.id)
-    if passed_s < who.channel.slowmode_s:
-        rest_s = who.channel.slowmode_s - passed_s
-        raise ClientRejected(f"#{who.channel.name} is in slow mode: {who.user.name} may speak again in {rest_s:.0f} s.")
+    passed_s = sandbox.clock.now().timestamp() - snowflakes.created_s(last.id)
+    if passed_s < actor.channel.slowmode_s:
+        rest_s = actor.channel.slowmode_s - passed_s
+        raise ClientRejected(
+            f"#{actor.channel.name} is in slow mode: {actor.user.name} may send again in {rest_s:.0f} s."
+        )
 
 
-def _plainly(act: Callable[[], T]) -> T:
-    """What Discord would refuse, the client says in words."""
+def _as_client_rejection(act: Callable[[], T]) -> T:
     try:
         return act()
     except ApiError as refusal:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.model.redaction import MARK
+from botctl.sandbox.model.redaction import PLACEHOLDER
 
 Json = dict[str, Any]
 _OPS: Final = {
@@ -102,7 +102,7 @@ def requests(lines: Iterable[Json]) -> Iterator[Request]:
     """Those that a bot's token is all they need."""
     for line in lines:
         rest = line.get("rest")
-        if rest and line.get("bot") and MARK not in json.dumps([rest["path"], rest["query"], rest["body"]]):
+        if rest and line.get("bot") and PLACEHOLDER not in json.dumps([rest["path"], rest["query"], rest["body"]]):
             yield Request(line["bot"], **rest)
 
 
@@ -121,7 +121,7 @@ def events(lines: Iterable[Json]) -> Iterator[Told]:
         sent = line.get("sent")
         if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _OF_A_SESSION:
             continue
-        if line.get("bot") and isinstance(sent["d"], dict) and MARK not in json.dumps(sent["d"]):
+        if line.get("bot") and isinstance(sent["d"], dict) and PLACEHOLDER not in json.dumps(sent["d"]):
             yield Told(line["bot"], sent["t"], sent["d"])
 
 

@@ -12,7 +12,7 @@ from botctl.sandbox.console.command_parser import guess, quote
 from botctl.sandbox.console.incident_args import asked, seconds, told_of
 from botctl.sandbox.console.schemas import GuildSchema, MessageSchema, ReplySchema, StateSchema
 from botctl.sandbox.console.user_session import UserSession
-from botctl.sandbox.model.messages.components import clickable, name_of
+from botctl.sandbox.model.messages.components import clickable, display_name
 
 _LISTED = 10
 
@@ -168,7 +168,7 @@ async def _guilds(talk: UserSession) -> list[str]:
 async def _labels(talk: UserSession) -> list[str]:
     """The buttons and menus of the last message that has any."""
     shown = [message for message in await talk.client.messages(talk.seat) if message.components]
-    return [name_of(one) for one in clickable(list(shown[-1].components))] if shown else []
+    return [display_name(one) for one in clickable(list(shown[-1].components))] if shown else []
 
 
 async def _quoted_labels(talk: UserSession) -> list[str]:

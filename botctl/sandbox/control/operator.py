@@ -10,7 +10,7 @@ from botctl.sandbox.control.body import read_number
 from botctl.sandbox.incidents import catalogue, scenario
 from botctl.sandbox.incidents.runner import IncidentRunner
 from botctl.sandbox.model import visibility
-from botctl.sandbox.model.acting_user import acting_user
+from botctl.sandbox.model.acting_user import find_actor
 from botctl.sandbox.model.gateway import session
 from botctl.sandbox.model.gateway.opcodes import CloseCode
 from botctl.sandbox.server import Sandbox
@@ -28,11 +28,11 @@ async def state(sandbox: Sandbox, body: Json) -> Json:
     world = sandbox.world
     commands = [{"guild_id": None, **command} for app in world.applications.values() for command in app.all_commands()]
     if body.get("as"):
-        user = acting_user(world, body)
+        user = find_actor(world, body)
         reasons = {
             command["id"]: reason
-            for app, command in visibility.listed(world, user)
-            if (reason := visibility.hidden(world, app, command, user))
+            for app, command in visibility.list_commands(world, user)
+            if (reason := visibility.hidden_reason(world, app, command, user))
         }
         commands = [
             {**command, "hidden": reasons[command["id"]]} if command["id"] in reasons else command
@@ -50,13 +50,13 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
     action = body.get("action")
     connected = sandbox.sessions.connected()
     for gateway_session in connected:
-        transport = gateway_session.line
+        transport = gateway_session.transport
         if transport is None:
             continue
         if action == "reconnect":
-            session.ask_reconnect(gateway_session)
+            session.request_reconnect(gateway_session)
         elif action == "heartbeat":
-            session.ask_heartbeat(gateway_session)
+            session.request_heartbeat(gateway_session)
         elif action == "invalidate":
             sandbox.sessions.invalidate(
                 gateway_session, sandbox.clock.monotonic(), resumable=bool(body.get("resumable"))
@@ -64,7 +64,7 @@ async def gateway(sandbox: Sandbox, body: Json) -> Json:
         elif action == "close":
             transport.close(code := int(read_number(body, "code", CloseCode.UNKNOWN_ERROR[0])), "")
             if code in _SESSION_ENDING_CODES:
-                sandbox.sessions.forget([gateway_session])
+                sandbox.sessions.remove([gateway_session])
         elif action == "drop":
             transport.abort()
         else:
@@ -86,8 +86,8 @@ async def openapi_faults(openapi_check: OpenApiCheck | None, _: Json) -> Json:
 
 async def limits(sandbox: Sandbox, body: Json) -> Json:
     """Change the limits in ``body`` (see docs/sandbox-limits.md); returns all limits."""
-    sandbox.limits = sandbox.limits.but(body)
-    return sandbox.limits.shown()
+    sandbox.limits = sandbox.limits.replace(body)
+    return sandbox.limits.as_text()
 
 
 async def token(sandbox: Sandbox, body: Json) -> Json:

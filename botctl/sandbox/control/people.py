@@ -13,7 +13,7 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.actions import user_interactions, user_messages
 from botctl.sandbox.control import serializers
 from botctl.sandbox.control.body import read_number
-from botctl.sandbox.model.acting_user import ActingUser, acting_user
+from botctl.sandbox.model.acting_user import ActingUser, find_actor
 from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import drafts
 from botctl.sandbox.model.world import Message
@@ -27,7 +27,7 @@ _WITHDRAWN_S = 1.0  # wait for a private reply after the bot deleted its public 
 
 async def send(sandbox: Sandbox, body: Json) -> Json:
     """Use the command ``name``, or without it post a message of ``text`` (or ``content``); ``reply_to``: message id."""
-    user = acting_user(sandbox.world, body)
+    user = find_actor(sandbox.world, body)
     if not (body.get("name") or body.get("command")):
         return _send_message(sandbox, user, body)
     return await _wait_for_reply(sandbox, user_interactions.invoke(sandbox, user, body), body)
@@ -35,41 +35,39 @@ async def send(sandbox: Sandbox, body: Json) -> Json:
 
 async def edit(sandbox: Sandbox, body: Json) -> Json:
     """Change the person's newest message, or ``message``, to ``text``."""
-    user = acting_user(sandbox.world, body)
+    user = find_actor(sandbox.world, body)
     return _message_reply(sandbox, user_messages.edit(sandbox, user, str(body.get("text") or ""), body.get("message")))
 
 
 async def delete(sandbox: Sandbox, body: Json) -> Json:
     """Delete the person's newest message, or ``message``."""
-    return _message_reply(sandbox, user_messages.delete(sandbox, acting_user(sandbox.world, body), body.get("message")))
+    return _message_reply(sandbox, user_messages.delete(sandbox, find_actor(sandbox.world, body), body.get("message")))
 
 
 async def react(sandbox: Sandbox, body: Json) -> Json:
     """Add the reaction ``emoji`` to the newest message, or ``message``; with ``remove``, remove it."""
-    user, emoji = acting_user(sandbox.world, body), str(body.get("emoji") or "")
+    user, emoji = find_actor(sandbox.world, body), str(body.get("emoji") or "")
     message = user_messages.react(sandbox, user, emoji, body.get("message"), remove=bool(body.get("remove")))
     return _message_reply(sandbox, message)
 
 
 async def typing(sandbox: Sandbox, body: Json) -> Json:
-    user_messages.typing(sandbox, acting_user(sandbox.world, body))
+    user_messages.start_typing(sandbox, find_actor(sandbox.world, body))
     return {}
 
 
 async def click(sandbox: Sandbox, body: Json) -> Json:
-    return await _wait_for_reply(
-        sandbox, user_interactions.click(sandbox, acting_user(sandbox.world, body), body), body
-    )
+    return await _wait_for_reply(sandbox, user_interactions.click(sandbox, find_actor(sandbox.world, body), body), body)
 
 
 async def submit(sandbox: Sandbox, body: Json) -> Json:
     return await _wait_for_reply(
-        sandbox, user_interactions.submit(sandbox, acting_user(sandbox.world, body), body), body
+        sandbox, user_interactions.submit_modal(sandbox, find_actor(sandbox.world, body), body), body
     )
 
 
 async def complete(sandbox: Sandbox, body: Json) -> Json:
-    result = user_interactions.complete(sandbox, acting_user(sandbox.world, body), body)
+    result = user_interactions.autocomplete(sandbox, find_actor(sandbox.world, body), body)
     if isinstance(result, Interaction):
         await _wait_until_final(sandbox, result, read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S))
         return {"choices": result.choices or []}
@@ -78,9 +76,9 @@ async def complete(sandbox: Sandbox, body: Json) -> Json:
 
 async def list_messages(sandbox: Sandbox, body: Json) -> Json:
     """The messages that the person sees in the channel, oldest first."""
-    user = acting_user(sandbox.world, body)
+    user = find_actor(sandbox.world, body)
     limit = int(read_number(body, "limit", _DEFAULT_LIMIT))
-    messages = drafts.listed(sandbox.world, user.channel.id, viewer=user.user.id, limit=limit)
+    messages = drafts.list_messages(sandbox.world, user.channel.id, viewer=user.user.id, limit=limit)
     return {"messages": [serializers.message(message, sandbox.world) for message in reversed(messages)]}
 
 
@@ -89,8 +87,10 @@ async def _wait_for_reply(sandbox: Sandbox, interaction: Interaction, body: Json
     began_s = sandbox.world.clock.monotonic()
     timeout_s = read_number(body, "timeout_s", _DEFAULT_TIMEOUT_S)
     await _wait_until_final(sandbox, interaction, timeout_s)
-    if interaction.withdrawn:
-        await _wait_until_final(sandbox, interaction, min(timeout_s, _WITHDRAWN_S), lambda: not interaction.withdrawn)
+    if interaction.is_withdrawn:
+        await _wait_until_final(
+            sandbox, interaction, min(timeout_s, _WITHDRAWN_S), lambda: not interaction.is_withdrawn
+        )
     return serializers.reply(interaction, sandbox.world, (sandbox.world.clock.monotonic() - began_s) * 1000)
 
 
@@ -100,9 +100,9 @@ async def _wait_until_final(
     """Wait for a final reply or ``done()``, at most ``timeout_s``; for a first response, at most Discord's deadline."""
     changed = asyncio.Event()
     interaction.on_change = changed.set
-    clock, response_s = sandbox.clock, sandbox.book.deadlines.response_s
+    clock, response_s = sandbox.clock, sandbox.interactions.limits.response_s
     began_s = clock.monotonic()
-    while not (done() if done else interaction.final):
+    while not (done() if done else interaction.is_final):
         limit_s = min(timeout_s, response_s) if interaction.state is InteractionState.WAITING else timeout_s
         try:
             async with clock.timeout(began_s + limit_s - clock.monotonic()):
@@ -118,7 +118,7 @@ def _send_message(sandbox: Sandbox, user: ActingUser, body: Json) -> Json:
     if text.startswith("/"):
         hint = 'Send {"type": "slash", "name": …, "options": …}.'
         raise UsageError("A command cannot be sent as text.", hint=hint)
-    return _message_reply(sandbox, user_messages.say(sandbox, user, text, reply_to=body.get("reply_to")))
+    return _message_reply(sandbox, user_messages.send(sandbox, user, text, reply_to=body.get("reply_to")))
 
 
 def _message_reply(sandbox: Sandbox, message: Message) -> Json:

@@ -27,7 +27,7 @@ from botctl.sandbox.model.gateway.opcodes import (
     CloseCode,
 )
 from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, Transport
-from botctl.sandbox.model.limiter import Start
+from botctl.sandbox.model.limiter import IdentifyDecision
 
 Json = dict[str, Any]
 
@@ -52,7 +52,7 @@ class GatewayConnection:
 
     @property
     def current(self) -> GatewaySession | None:
-        return self.session if self.session is not None and self.session.line is self.transport else None
+        return self.session if self.session is not None and self.session.transport is self.transport else None
 
     def heartbeat_timeout_s(self, real_s: float) -> float:
         """Seconds until the next heartbeat is overdue; always above zero."""
@@ -72,7 +72,7 @@ class GatewayConnection:
         if len(self._send_times) > limits.sends.count:
             return self.transport.close(*CloseCode.RATE_LIMITED)
         raw = frame.encode() if isinstance(frame, str) else frame
-        payload = frames.parsed(raw) if len(raw) <= limits.payload_bytes else None
+        payload = frames.parse(raw) if len(raw) <= limits.payload_bytes else None
         if payload is None:
             return self.transport.close(*CloseCode.DECODE_ERROR)
         if payload["op"] == HEARTBEAT:
@@ -82,8 +82,8 @@ class GatewayConnection:
     def _handle(self, op: int, data: Any, now_s: float) -> None:
         """Voice and soundboard operations are ignored."""
         if op == HEARTBEAT:
-            if self.sessions.trouble.acks:
-                self.transport.send(frames.frame(ACK, None), after_s=self.sessions.limits.ack_s)
+            if self.sessions.faults.acknowledges_heartbeats:
+                self.transport.send(frames.encode(ACK, None), after_s=self.sessions.limits.ack_s)
         elif close_code := self._check_operation(op, data):
             self.transport.close(*close_code)
         elif op == IDENTIFY:
@@ -95,7 +95,7 @@ class GatewayConnection:
         elif op == PRESENCE and self.current is not None:
             if not frames.is_presence(data):
                 return self.transport.close(*CloseCode.DECODE_ERROR)
-            self.sessions.host.presence(self.current, data)
+            self.sessions.backend.update_presence(self.current, data)
         return None
 
     def _check_operation(self, op: int, data: Any) -> tuple[int, str] | None:
@@ -112,28 +112,28 @@ class GatewayConnection:
         return None
 
     def _identify(self, data: Json, now_s: float) -> None:
-        self.sessions.forget_old(now_s)
-        application = self.sessions.host.application(frames.token(data))
+        self.sessions.remove_expired(now_s)
+        application = self.sessions.backend.authenticate(frames.bot_token(data))
         if application is None:
             return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
         application_id, flags = application
-        shard, intents = frames.shard(data.get("shard")), cast("Any", data.get("intents"))
+        shard, intents = frames.parse_shard(data.get("shard")), cast("Any", data.get("intents"))
         if shard is None:
             return self.transport.close(*CloseCode.INVALID_SHARD)
-        match self.sessions.limiter.identify(application_id, shard[0], now_s):
-            case Start.NEVER:
-                self.sessions.host.reset_token(application_id)
+        match self.sessions.limiter.admit_identify(application_id, shard[0], now_s):
+            case IdentifyDecision.EXHAUSTED:
+                self.sessions.backend.reset_token(application_id)
                 return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
-            case Start.LATER:
+            case IdentifyDecision.TOO_SOON:
                 return self._send(INVALID, d=False)
         if close_code := self._check_identify(application_id, flags, shard, intents):
             return self.transport.close(*close_code)
         sharded = data.get("shard") is not None
-        self.session = session = self.sessions.begin(application_id, shard, intents, self.transport, sharded=sharded)
-        session.large_threshold = frames.large_threshold(data.get("large_threshold"))
+        self.session = session = self.sessions.create(application_id, shard, intents, self.transport, sharded=sharded)
+        session.large_threshold = frames.clamp_large_threshold(data.get("large_threshold"))
         if data.get("compress") is True:
             self.transport.compress()
-        for event, body in self.sessions.host.welcome(session):
+        for event, body in self.sessions.backend.initial_dispatches(session):
             session.dispatch(event, dumps(body))
         return None
 
@@ -141,7 +141,7 @@ class GatewayConnection:
         self, application_id: str, flags: int, shard: tuple[int, int], intents: Any
     ) -> tuple[int, str] | None:
         """The close code for a shard with too many guilds or for wrong intents, if any."""
-        if self.sessions.host.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
+        if self.sessions.backend.guild_count(application_id, shard) > self.sessions.limits.guilds_per_shard:
             return CloseCode.SHARDING_REQUIRED
         if type(intents) is not int or intents & ~ALL_INTENTS:
             return CloseCode.INVALID_INTENTS
@@ -150,32 +150,32 @@ class GatewayConnection:
         return None
 
     def _resume(self, data: Json, now_s: float) -> None:
-        application = self.sessions.host.application(frames.token(data))
+        application = self.sessions.backend.authenticate(frames.bot_token(data))
         if application is None:
             return self.transport.close(*CloseCode.AUTHENTICATION_FAILED)
-        self.sessions.forget_old(now_s)
+        self.sessions.remove_expired(now_s)
         session = self.sessions.by_id.get(str(data.get("session_id")))
         seq = data.get("seq")
         if session is None or session.application_id != application[0] or type(seq) is not int:
             return self._send(INVALID, d=False)
         if seq > session.seq:
-            if session.line is None:
-                self.sessions.forget([session])  # Discord: "start a new session"
+            if session.transport is None:
+                self.sessions.remove([session])  # Discord: "start a new session"
             return self.transport.close(*CloseCode.INVALID_SEQ)
-        missed = session.missed(seq)
+        missed = session.frames_after(seq)
         if missed is None:
             return self._send(INVALID, d=False)
-        if session.line is not None:
-            session.line.close(*CloseCode.UNKNOWN_ERROR)  # the older connection of the same session
-        self.session, session.line, session.lost_s = session, self.transport, None
-        for frame in session.again(seq, self.sessions.trouble.repeats) + missed:
+        if session.transport is not None:
+            session.transport.close(*CloseCode.UNKNOWN_ERROR)  # the older connection of the same session
+        self.session, session.transport, session.disconnected_s = session, self.transport, None
+        for frame in session.frames_up_to(seq, self.sessions.faults.repeated_dispatches) + missed:
             self.transport.send(frame)
         session.dispatch("RESUMED", '{"_trace":[]}')
         return None
 
     def _request_members(self, session: GatewaySession, data: Json) -> None:
-        for event, body in self.sessions.host.members(session, data):
+        for event, body in self.sessions.backend.member_chunks(session, data):
             session.dispatch(event, dumps(body))
 
     def _send(self, op: int, d: Any) -> None:
-        self.transport.send(frames.frame(op, d))
+        self.transport.send(frames.encode(op, d))

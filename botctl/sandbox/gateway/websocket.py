@@ -144,7 +144,7 @@ class WebsocketTransport:
 
 async def handle_resume(request: web.Request) -> web.StreamResponse:
     """The gateway at ``resume_gateway_url``, which the incident resume-host-dead makes unreachable."""
-    if request.app[SANDBOX].trouble.resume_dead and request.transport is not None:
+    if request.app[SANDBOX].faults.resume_host_down and request.transport is not None:
         cast(asyncio.WriteTransport, request.transport).abort()
         return web.Response()
     return await handle(request)
@@ -159,7 +159,7 @@ async def handle(request: web.Request) -> web.StreamResponse:
         return socket
     stream = _STREAMS.get(request.query.get("compress", ""))
     record = _make_recorder(request.app[TRAFFIC], lambda: connection.session)
-    transport = WebsocketTransport(socket, tcp_transport, stream() if stream else None, sandbox.trouble, record)
+    transport = WebsocketTransport(socket, tcp_transport, stream() if stream else None, sandbox.faults, record)
     connection = GatewayConnection(sandbox.sessions, transport)
     request.app[TRANSPORTS].add(transport)
     writer = asyncio.create_task(transport.write())
@@ -204,7 +204,7 @@ async def _run_session(
         ended = await _receive_frames(transport, connection, sandbox)
     finally:
         if connection.session is not None:
-            sandbox.sessions.lose(connection.session, transport, sandbox.clock.monotonic(), ended=ended)
+            sandbox.sessions.disconnect(connection.session, transport, sandbox.clock.monotonic(), ended=ended)
 
 
 async def _receive_frames(transport: WebsocketTransport, connection: GatewayConnection, sandbox: Sandbox) -> bool:

@@ -80,12 +80,12 @@ async def until_stopped(sandbox: Sandbox) -> None:
 
 @contextlib.contextmanager
 def inject_faults(sandbox: Sandbox, **changes: float) -> Iterator[None]:
-    """Change the sandbox's `Faults` inside the block."""
-    before = {name: getattr(sandbox.trouble, name) for name in changes}
+    """Change the sandbox's `Sandbox.faults` inside the block."""
+    before = {name: getattr(sandbox.faults, name) for name in changes}
     try:
         for name, value in changes.items():
-            setattr(sandbox.trouble, name, value)
+            setattr(sandbox.faults, name, value)
         yield
     finally:
         for name, value in before.items():
-            setattr(sandbox.trouble, name, value)
+            setattr(sandbox.faults, name, value)

@@ -18,7 +18,7 @@ async def op7_storm(sandbox: Sandbox, every_s: float = 1.0) -> None:
     """
     while True:
         for gateway_session in sandbox.sessions.connected():
-            session.ask_reconnect(gateway_session)
+            session.request_reconnect(gateway_session)
         await sandbox.clock.sleep(every_s)
 
 
@@ -38,7 +38,7 @@ async def resume_host_dead(sandbox: Sandbox) -> None:
 
     A client that retries the resume host for ever stays down. It must IDENTIFY at the address of /gateway/bot.
     """
-    with inject_faults(sandbox, resume_dead=True):
+    with inject_faults(sandbox, resume_host_down=True):
         _abort_all(sandbox)
         await until_stopped(sandbox)
 
@@ -51,8 +51,8 @@ async def half_open(sandbox: Sandbox) -> None:
     with a code other than 1000, get no answer, and RESUME. New connections work.
     """
     for gateway_session in sandbox.sessions.connected():
-        if gateway_session.line is not None:
-            gateway_session.line.mute()
+        if gateway_session.transport is not None:
+            gateway_session.transport.mute()
 
 
 @incident("Discord: Gateway > Sending Heartbeats")
@@ -62,7 +62,7 @@ async def missed_acks(sandbox: Sandbox) -> None:
     Discord: a client that gets no ACK between two heartbeats should close the connection with a code other than 1000
     and RESUME.
     """
-    with inject_faults(sandbox, acks=False):
+    with inject_faults(sandbox, acknowledges_heartbeats=False):
         await until_stopped(sandbox)
 
 
@@ -72,7 +72,7 @@ async def repeated_deliveries(sandbox: Sandbox, count: int = 5) -> None:
 
     Around a RESUME Discord delivers events at least once. A bot can detect a repeated event by its sequence number.
     """
-    with inject_faults(sandbox, repeats=count):
+    with inject_faults(sandbox, repeated_dispatches=count):
         _abort_all(sandbox)
         await until_stopped(sandbox)
 
@@ -89,5 +89,5 @@ async def token_reset(sandbox: Sandbox) -> dict[str, str]:
 
 def _abort_all(sandbox: Sandbox) -> None:
     for gateway_session in sandbox.sessions.connected():
-        if gateway_session.line is not None:
-            gateway_session.line.abort()
+        if gateway_session.transport is not None:
+            gateway_session.transport.abort()

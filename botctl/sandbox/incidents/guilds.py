@@ -52,7 +52,7 @@ async def guild_outage(sandbox: Sandbox, guild: str = "") -> None:
         await until_stopped(sandbox)
     finally:
         target.available = True
-        sandbox.guild_joined(target)
+        sandbox.emit_guild_create(target)
 
 
 @incident("Discord: Gateway Events > Guild Member Add; raids")
@@ -80,7 +80,7 @@ async def big_guild(sandbox: Sandbox, members: int = 100_000) -> dict[str, str]:
     }
     roles = {guild_id: Role(guild_id, "@everyone", position=0)}
     big = Guild(guild_id, f"Big guild of {members:,}", people[0].id, roles, {channel.id: channel}, guild_members)
-    sandbox.guild_joined(world.add_guild(big))
+    sandbox.emit_guild_create(world.add_guild(big))
     return {"guild": guild_id}
 
 
@@ -95,5 +95,5 @@ def _emit_updates(sandbox: Sandbox, guild: Guild, roles: list[Role], channels: l
     for role in roles:
         sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
     for channel in channels:
-        sandbox.channel_event("CHANNEL_UPDATE", channel)
+        sandbox.emit_channel_event("CHANNEL_UPDATE", channel)
     sandbox.changed()

@@ -19,11 +19,11 @@ _ERROR_PAGE = "<html><head><title>{status} Server Error</title></head><body>Erro
 
 @contextlib.contextmanager
 def _override_responses(sandbox: Sandbox, override: ResponseOverride) -> Iterator[None]:
-    sandbox.trouble.spoiled.append(override)
+    sandbox.faults.overrides.append(override)
     try:
         yield
     finally:
-        sandbox.trouble.spoiled.remove(override)
+        sandbox.faults.overrides.remove(override)
 
 
 @incident("measured by operators; Discord's status page")

@@ -1,4 +1,4 @@
-"""Who acts in the sandbox, and where."""
+"""The user who acts in the sandbox, and the place where they act."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ActingUser:
-    """Who acts, and where; in a DM there is no guild and no member."""
+    """A user in a channel; in a DM there is no guild and no member."""
 
     user: User
     channel: Channel
@@ -21,26 +21,25 @@ class ActingUser:
     member: Member | None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """For a sentence: ``in #general``."""
         return f"in #{self.channel.name}" if self.guild else "in this DM"
 
-    def may(self, world: World) -> int:
-        """The actor's permissions in the channel."""
+    def permissions(self, world: World) -> int:
         if self.guild is None or self.member is None:
             return permission_bits.DIRECT
-        return permissions.of(world, self.guild, self.member, self.channel)
+        return permissions.compute(world, self.guild, self.member, self.channel)
 
 
-def acting_user(world: World, body: Json) -> ActingUser:
-    """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm`` in a DM with that user."""
+def find_actor(world: World, body: Json) -> ActingUser:
+    """The actor that ``as``, ``channel`` and ``guild`` of a request name; with ``dm``, in a DM with that user."""
     guild = lookup.guild(world, body.get("guild"))
     member = lookup.member(world, guild, body.get("as"))
     if body.get("dm"):
         other = lookup.member(world, guild, str(body["dm"]))
-        return ActingUser(world.users[member.user_id], world.direct(member.user_id, other.user_id), None, None)
-    return member_in(world, guild, member, lookup.channel(guild, body.get("channel")))
+        return ActingUser(world.users[member.user_id], world.direct_channel(member.user_id, other.user_id), None, None)
+    return actor_in(world, guild, member, lookup.channel(guild, body.get("channel")))
 
 
-def member_in(world: World, guild: Guild, member: Member, channel: Channel) -> ActingUser:
+def actor_in(world: World, guild: Guild, member: Member, channel: Channel) -> ActingUser:
     return ActingUser(world.users[member.user_id], channel, guild, member)

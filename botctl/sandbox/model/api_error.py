@@ -1,4 +1,4 @@
-"""How Discord says no: an HTTP status and ``{code, message, errors?}`` (Discord: Reference > Error Messages)."""
+"""Discord's error responses: an HTTP status and ``{code, message, errors?}`` (Discord: Reference > Error Messages)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class ApiError(Exception):
-    """A request that Discord refuses. ``errors`` is the nested tree of a 50035, or empty."""
+    """An error response. ``errors`` is the tree of a 50035, or empty."""
 
     headers: Mapping[str, str] = {}
 
@@ -22,12 +22,12 @@ class ApiError(Exception):
         self.errors = errors or {}
 
     def body(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"message": self.message, "code": self.code}
-        return {**shown, "errors": self.errors} if self.errors else shown
+        body: dict[str, Any] = {"message": self.message, "code": self.code}
+        return {**body, "errors": self.errors} if self.errors else body
 
 
 class RateLimited(ApiError):
-    """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers`` are those of the bucket, if any."""
+    """Status 429 (Discord: Rate Limits > Exceeding a Rate Limit). ``headers`` are those of the bucket."""
 
     def __init__(
         self, retry_after_s: float, scope: Literal["user", "global", "shared"], headers: Mapping[str, str]
@@ -36,10 +36,10 @@ class RateLimited(ApiError):
         super().__init__(429, 0, shared if scope == "shared" else "You are being rate limited.")
         self.retry_after_s = retry_after_s
         self.scope = scope
-        told = {"X-RateLimit-Global": "true"} if scope == "global" else {}
+        extra = {"X-RateLimit-Global": "true"} if scope == "global" else {}
         self.headers = {
             **headers,
-            **told,
+            **extra,
             "X-RateLimit-Scope": scope,
             "Retry-After": str(math.ceil(retry_after_s)),
         }
@@ -49,7 +49,6 @@ class RateLimited(ApiError):
 
 
 def not_found() -> ApiError:
-    """There is no such route."""
     return ApiError(404, 0, "404: Not Found")
 
 
@@ -81,8 +80,7 @@ def too_large() -> ApiError:
     return ApiError(413, 40005, "Request entity too large")
 
 
-def unknown(what: str) -> ApiError:
-    """``what`` does not exist, with Discord's own code for it."""
+def unknown(resource: str) -> ApiError:
     codes = {
         "Channel": 10003,
         "Guild": 10004,
@@ -102,7 +100,7 @@ def unknown(what: str) -> ApiError:
         "Guild Welcome Screen": 10069,
         "Guild Scheduled Event": 10070,
     }
-    return ApiError(404, codes[what], f"Unknown {what}")
+    return ApiError(404, codes[resource], f"Unknown {resource}")
 
 
 _CONVERT: dict[type, tuple[str, str]] = {
@@ -118,7 +116,7 @@ T = TypeVar("T", str, int, bool, dict[str, Any], list[Any])
 
 
 class FormErrors:
-    """Collects what is wrong with a body, for one refusal that names it all (code 50035)."""
+    """Collects all errors of a body for one error response (code 50035)."""
 
     def __init__(self) -> None:
         self.tree: dict[str, Any] = {}
@@ -127,35 +125,37 @@ class FormErrors:
         node = self.tree
         for part in path:
             if "_errors" in node:
-                return  # what holds it is wrong itself: Discord's tree has no place for both
+                return  # its parent has an error: Discord's tree cannot hold both
             node = node.setdefault(str(part), {})
         if node.keys() - {"_errors"}:
             return
         node.setdefault("_errors", []).append({"code": code, "message": message})
 
     def is_a(self, path: Path, value: object, kind: type) -> bool:
-        """True when ``value`` is a ``kind`` (None is not); else that is one of the errors."""
+        """Whether ``value`` is a ``kind`` (None is not); adds an error when it is not."""
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return True
         self.add(path, *_CONVERT[kind])
         return False
 
     def field(self, path: Path, body: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
-        """The field ``name`` of ``body`` when it is a ``kind``; None when it is absent, null or an error."""
+        """The field ``name`` when it is a ``kind``; None when it is absent, null or invalid."""
         value = body.get(name)
         if value is None or (type(value) is not kind and not self.is_a((*path, name), value, kind)):
             return None
         return cast("T", value)
 
     def objects(self, path: Path, body: dict[str, Any], name: str) -> list[dict[str, Any]]:
-        """The objects in the list ``name`` of ``body``; what is no object is one of the errors."""
-        listed = self.field(path, body, name, list) or []
+        """The objects in the list ``name``; adds an error for each other item."""
+        items = self.field(path, body, name, list) or []
         return [
-            one for index, one in enumerate(listed) if type(one) is dict or self.is_a((*path, name, index), one, dict)
+            item
+            for index, item in enumerate(items)
+            if type(item) is dict or self.is_a((*path, name, index), item, dict)
         ]
 
     def text(self, path: Path, body: Mapping[str, Any], name: str, low: int, high: int) -> str:
-        """The text ``name`` of ``body``, of ``low`` to ``high`` characters; required when ``low`` is not 0."""
+        """The text ``name``, of ``low`` to ``high`` characters; required unless ``low`` is 0."""
         if low and body.get(name) in (None, ""):
             self.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
             return ""
@@ -168,17 +168,17 @@ class FormErrors:
         return value
 
     def required(self, body: dict[str, Any], *names: str) -> None:
-        """Those of ``names`` that ``body`` does not say are errors."""
+        """Add an error for each of ``names`` that is absent or null."""
         for name in names:
             if body.get(name) is None:
                 self.add((name,), "BASE_TYPE_REQUIRED", "This field is required")
 
-    def at_most(self, path: Path, listed: list[Any], most: int) -> None:
-        if len(listed) > most:
+    def at_most(self, path: Path, items: list[Any], most: int) -> None:
+        if len(items) > most:
             self.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
 
     def number(self, path: Path, body: dict[str, Any], name: str, low: int, high: int) -> int | None:
-        """The whole number ``name`` of ``body``, from ``low`` to ``high``; None when it is absent, null or an error."""
+        """The integer ``name``, from ``low`` to ``high``; None when it is absent, null or invalid."""
         value = self.field(path, body, name, int)
         if value is None or low <= value <= high:
             return value
@@ -188,66 +188,65 @@ class FormErrors:
         return None
 
     def choice(self, path: Path, body: dict[str, Any], name: str, offered: Collection[int | str]) -> Any:
-        """One of ``offered``; None when it is absent, null or an error."""
+        """One of ``offered``; None when it is absent, null or invalid."""
         value = body.get(name)
         if value is None or (isinstance(value, int | str) and not isinstance(value, bool) and value in offered):
             return value
-        listed = ", ".join(sorted(str(one) for one in offered))
-        self.add((*path, name), "BASE_TYPE_CHOICES", f"Value must be one of {{{listed}}}.")
+        choices = ", ".join(sorted(str(choice) for choice in offered))
+        self.add((*path, name), "BASE_TYPE_CHOICES", f"Value must be one of {{{choices}}}.")
         return None
 
     def snowflake(self, path: Path, body: dict[str, Any], name: str) -> str | None:
-        """An id, as text or as a number; None when it is absent, null or an error."""
+        """An id, as text or as a number; None when it is absent, null or invalid."""
         return self._id((*path, name), body.get(name))
 
     def snowflakes(self, path: Path, body: dict[str, Any], name: str, most: int) -> list[str]:
-        """A list of ids, each once."""
-        listed = self.field(path, body, name, list) or []
-        self.at_most((*path, name), listed, most)
-        found = [self._id((*path, name, index), one) for index, one in enumerate(listed)]
-        return list(dict.fromkeys(one for one in found if one is not None))
+        items = self.field(path, body, name, list) or []
+        self.at_most((*path, name), items, most)
+        ids = [self._id((*path, name, index), item) for index, item in enumerate(items)]
+        return list(dict.fromkeys(id_ for id_ in ids if id_ is not None))
 
     def _id(self, path: Path, value: object) -> str | None:
         if value is None:
             return None
-        said = str(value)
-        if isinstance(value, int | str) and said.isascii() and said.isdecimal() and len(said) <= _ID_DIGITS:
-            return str(int(said))
+        text = str(value)
+        if isinstance(value, int | str) and text.isascii() and text.isdecimal() and len(text) <= _ID_DIGITS:
+            return str(int(text))
         self.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
         return None
 
     def time(self, path: Path, body: Mapping[str, Any], name: str) -> datetime | None:
-        """The time ``name`` of ``body``, ISO 8601, UTC unless it says otherwise; None when it is absent or an error."""
-        said = body.get(name)
-        if said is None:
+        """An ISO 8601 time, UTC by default; None when it is absent or invalid."""
+        text = body.get(name)
+        if text is None:
             return None
         try:
-            found = datetime.fromisoformat(str(said).replace(" ", "+"))  # an unquoted + of a query arrives as a space
+            time = datetime.fromisoformat(str(text).replace(" ", "+"))  # an unquoted + in a query becomes a space
         except ValueError:
-            self.add((*path, name), "DATE_TIME_TYPE_PARSE", f'Could not parse "{said}". Should be ISO8601.')
+            self.add((*path, name), "DATE_TIME_TYPE_PARSE", f'Could not parse "{text}". Should be ISO8601.')
             return None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
     def url(self, path: Path, body: Mapping[str, Any], name: str, most: int, schemes: Collection[str]) -> str:
-        """The URL ``name`` of ``body``, with one of ``schemes``; "" when it is absent, null or an error."""
-        said = self.text(path, body, name, 0, most)
-        if not said:
+        """A URL with one of ``schemes``; "" when it is absent, null or invalid."""
+        url = self.text(path, body, name, 0, most)
+        if not url:
             return ""
         try:
-            parts = urlsplit(said)
+            parts = urlsplit(url)
         except ValueError:
             parts = urlsplit("")
         if parts.scheme and parts.scheme not in schemes:
-            listed = ", ".join(f"'{one}'" for one in schemes)
-            words = f'Scheme "{parts.scheme}" must be one of ({listed}).'
+            allowed = ", ".join(f"'{scheme}'" for scheme in schemes)
+            words = f'Scheme "{parts.scheme}" must be one of ({allowed}).'
             self.add((*path, name), "URL_TYPE_INVALID_SCHEME", words)
         elif not parts.netloc:
             self.add((*path, name), "URL_TYPE_INVALID_URL", "Not a well formed URL.")
         else:
-            return said
+            return url
         return ""
 
     def check(self) -> None:
-        """Raises one Refusal when anything was found."""
+        """Raise ApiError when there is any error."""
         if self.tree:
             raise ApiError(400, 50035, "Invalid Form Body", self.tree)

@@ -1,8 +1,7 @@
-"""The sandbox's time: the machine's own, and as much further as it was moved.
+"""The sandbox's time: the machine's clock plus an offset that `advance` increases.
 
-What moves with it: windows of limits, budgets, lives of tokens, deadlines of interactions, timeouts of members, the
-time in which a lost session may be resumed. What does not: whether a connected client is alive (its heartbeats), which
-is judged by ``base``, because the client's own clock was not moved.
+The offset applies to rate limits, tokens, interaction deadlines, member timeouts and the resume window. It does not
+apply to heartbeats, which use ``base``: the client's own clock did not move.
 """
 
 from __future__ import annotations
@@ -17,13 +16,11 @@ from datetime import datetime, timedelta
 from botctl.core.clock import Clock, SystemClock
 from botctl.core.errors import UsageError
 
-_MOST_S = 10 * 366 * 86_400
+_ADVANCE_MAX_S = 10 * 366 * 86_400
 
 
 @dataclass(eq=False, slots=True)
 class Timer:
-    """Something that is to happen; nothing after ``cancel``."""
-
     callback: Callable[[], None] | None
 
     def cancel(self) -> None:
@@ -31,84 +28,80 @@ class Timer:
 
 
 class SandboxClock:
-    """A `botctl.core.clock.Clock` that can be moved ahead, and that calls back when a time is reached."""
+    """A `botctl.core.clock.Clock` that can be moved ahead and runs callbacks at their time."""
 
     def __init__(self, base: Clock | None = None) -> None:
         self.base = base or SystemClock()
-        self._ahead_s = 0.0
-        self._timers: list[tuple[float, int, Timer]] = []  # a heap: due at, number, what
+        self._offset_s = 0.0
+        self._timers: list[tuple[float, int, Timer]] = []  # a heap of (due_s, number, timer)
         self._number = 0
-        self._wake: asyncio.TimerHandle | None = None
+        self._wakeup: asyncio.TimerHandle | None = None
 
     def now(self) -> datetime:
-        return self.base.now() + timedelta(seconds=self._ahead_s)
+        return self.base.now() + timedelta(seconds=self._offset_s)
 
     def monotonic(self) -> float:
-        return self.base.monotonic() + self._ahead_s
+        return self.base.monotonic() + self._offset_s
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once. What is due meanwhile happens in order, each with the clock at its own time.
-
-        Raises UsageError when that is not 0 to ten years.
-        """
-        if not 0 <= seconds <= _MOST_S:
-            raise UsageError("The clock moves ahead by a number of seconds.", hint="At most ten years at once.")
-        target_s = self._ahead_s + seconds
+        """Move ahead by ``seconds`` (0 to ten years, or UsageError); due timers run in order, at their own times."""
+        if not 0 <= seconds <= _ADVANCE_MAX_S:
+            raise UsageError("The clock moves ahead by a number of seconds.", hint="Give 0 seconds to ten years.")
+        target_s = self._offset_s + seconds
         while self._timers and (due_s := self._timers[0][0]) <= self.base.monotonic() + target_s:
-            self._ahead_s = max(self._ahead_s, due_s - self.base.monotonic())
-            self._fire()
-        self._ahead_s = max(self._ahead_s, target_s)  # a callback may have moved it further
-        self._arm()
+            self._offset_s = max(self._offset_s, due_s - self.base.monotonic())
+            self._run_next()
+        self._offset_s = max(self._offset_s, target_s)  # a callback may have advanced it further
+        self._schedule_wakeup()
 
-    def timer(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` once ``delay_s`` have passed, by waiting or by `advance`. Needs a running event loop."""
-        made = Timer(callback)
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` after ``delay_s``, by waiting or by `advance`. Needs a running event loop."""
+        timer = Timer(callback)
         self._number += 1
-        heapq.heappush(self._timers, (self.monotonic() + delay_s, self._number, made))
-        if self._timers[0][2] is made:
-            self._arm()
-        return made
+        heapq.heappush(self._timers, (self.monotonic() + delay_s, self._number, timer))
+        if self._timers[0][2] is timer:
+            self._schedule_wakeup()
+        return timer
 
     async def sleep(self, delay_s: float) -> None:
-        """Wait until ``delay_s`` have passed on this clock."""
         passed = asyncio.Event()
-        made = self.timer(delay_s, passed.set)
+        timer = self.call_later(delay_s, passed.set)
         try:
             await passed.wait()
         finally:
-            made.cancel()
+            timer.cancel()
 
     @asynccontextmanager
     async def timeout(self, delay_s: float) -> AsyncIterator[None]:
         """Like `asyncio.timeout`, on this clock; raises TimeoutError."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(None) as limit:
-            made = self.timer(delay_s, lambda: limit.reschedule(loop.time()))
+            timer = self.call_later(delay_s, lambda: limit.reschedule(loop.time()))
             try:
                 yield
             finally:
-                made.cancel()
+                timer.cancel()
 
-    def _fire(self) -> None:
+    def _run_next(self) -> None:
         callback = heapq.heappop(self._timers)[2].callback
         if callback is not None:
             callback()
 
-    def _arm(self) -> None:
-        """Have the event loop come back at the time of the first timer that still stands."""
-        if self._wake is not None:
-            self._wake.cancel()
-            self._wake = None
+    def _schedule_wakeup(self) -> None:
+        """Wake the event loop at the time of the first timer that is not cancelled."""
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+            self._wakeup = None
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         if self._timers:
             delay_s = max(self._timers[0][0] - self.monotonic(), 0.0)
-            self._wake = asyncio.get_running_loop().call_later(delay_s, self._woken)
+            self._wakeup = asyncio.get_running_loop().call_later(delay_s, self._on_wakeup)
 
-    def _woken(self) -> None:
+    def _on_wakeup(self) -> None:
         now_s = self.monotonic()
         try:
             while self._timers and self._timers[0][0] <= now_s:
-                self._fire()
+                self._run_next()
         finally:
-            self._arm()
+            self._schedule_wakeup()

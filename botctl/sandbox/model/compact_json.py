@@ -1,6 +1,6 @@
-"""JSON as it goes over the wire: without spaces, and without the search for circles, which plain data has none of.
+"""JSON without spaces, and without a check for circular references.
 
-NaN and Infinity, which Python would read, are no JSON: nobody could read what they would be passed on in.
+NaN and Infinity are errors: they are not JSON, and clients could not parse them.
 """
 
 from __future__ import annotations

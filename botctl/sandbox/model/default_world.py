@@ -1,4 +1,4 @@
-"""The world that a sandbox begins with."""
+"""The world of a new sandbox."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.tokens import DEFAULT_BOT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 
-# What the shipped commands and a moderation bot need; not ADMINISTRATOR, so that a missing permission is met here.
+# Enough for the included commands and for moderation; without ADMINISTRATOR a missing permission shows up in tests.
 _BOT = permission_bits.MODERATOR | permission_bits.bits(
     "MANAGE_ROLES",
     "MANAGE_CHANNELS",
@@ -30,10 +30,7 @@ _NAME = re.compile(r"[\w.-]{2,32}")
 
 
 def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
-    """The world a sandbox starts with: one guild, two channels, three people and one bot, or those called ``bots``.
-
-    Raises UsageError for a name that no bot can have.
-    """
+    """One guild, two channels, three people, and one bot or the ``bots``. Raises UsageError for a bad bot name."""
     world = World(clock, url=url)
     name, *others = bots or ("botctl-bot",)
     _add_guild(world, _checked(world, name))
@@ -43,8 +40,8 @@ def default_world(clock: Clock | None = None, bots: Sequence[str] = (), *, url: 
 
 
 def add_bot(world: World, name: str) -> Application:
-    """An application whose bot is in every guild. Its id is the next one that is free. Raises UsageError."""
-    owner = next(one.id for one in world.users.values() if not one.bot)
+    """Add an application whose bot is in every guild, with the next free id. Raises UsageError."""
+    owner = next(user.id for user in world.users.values() if not user.bot)
     bot = int(DEFAULT_BOT)
     while str(bot) in world.users:
         bot += 1
@@ -61,8 +58,8 @@ def add_bot(world: World, name: str) -> Application:
 def _checked(world: World, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"“{name}” cannot be the name of a bot.", hint="2 to 32 letters, digits, “.”, “_”, “-”.")
-    if name.casefold() in world.names or name.casefold() in _PEOPLE:
-        raise UsageError(f"Somebody is called “{name}” already.", hint="Choose another name for the bot.")
+    if name.casefold() in world.user_ids or name.casefold() in _PEOPLE:
+        raise UsageError(f"The name “{name}” is already taken.", hint="Choose another name for the bot.")
     return name
 
 
@@ -80,7 +77,7 @@ def _add_guild(world: World, bot_name: str) -> None:
             admin,
             "Admin",
             position=3,
-            permissions=permission_bits.EVERYBODY | permission_bits.ADMINISTRATOR,
+            permissions=permission_bits.EVERYONE | permission_bits.ADMINISTRATOR,
             color=0xE74C3C,
         ),
         Role(moderator, "Moderator", position=1, permissions=permission_bits.MODERATOR, color=0x3498DB),

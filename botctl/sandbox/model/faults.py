@@ -1,4 +1,4 @@
-"""What is wrong with the sandbox at the moment. Incidents set it; the adapters look at it wherever it could show."""
+"""The faults that are active in the sandbox. Incidents set them; the adapters apply them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from botctl.sandbox.model.api_error import ApiError
 
-VIA = "1.1 botctl-sandbox"  # Discord's edge adds this header, and clients take a response without it for a ban
+VIA = "1.1 botctl-sandbox"  # without this header clients assume a Cloudflare ban
 _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title></head>
 <body><h1>Error 1015</h1><h2>You are being rate limited</h2></body></html>
 """
@@ -17,7 +17,7 @@ _BAN_PAGE = b"""<!doctype html><html lang="en"><head><title>Access denied</title
 
 @dataclass(frozen=True)
 class EdgeResponse:
-    """An answer that does not come from Discord itself, but from what stands before it."""
+    """A response from a proxy before Discord's API."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class EdgeResponse:
 
 
 def ban_page(left_s: float) -> EdgeResponse:
-    """Cloudflare's own page 1015, which Discord never sees: HTML, and no Via header."""
+    """Cloudflare's error page 1015: HTML, and no Via header."""
     headers = {
         "Content-Type": "text/html; charset=UTF-8",
         "Server": "cloudflare",
@@ -36,44 +36,34 @@ def ban_page(left_s: float) -> EdgeResponse:
 
 @dataclass(eq=False)
 class ResponseOverride:
-    """What the share ``chance`` of requests whose path contains ``path`` are answered, instead of the right thing."""
+    """Another response for the share ``probability`` (0 to 1) of requests whose path contains ``path``."""
 
-    instead: Callable[[], ApiError | EdgeResponse]
-    chance: float = 1.0
+    make_response: Callable[[], ApiError | EdgeResponse]
+    probability: float = 1.0
     path: str = ""
 
 
 @dataclass
 class Faults:
-    """Every default means that all is well. Times in seconds.
-
-    ``delay_s``/``jitter_s``: a REST answer and a gateway frame take that long, plus up to the jitter; ``drip_s``: the
-    body of a REST answer is spread over that time; ``skew_s``: how far Discord's clock is ahead in the headers ``Date``
-    and ``X-RateLimit-Reset``; ``acks``: are heartbeats answered?; ``repeats``: so many dispatches that a client had
-    before are told again at its RESUME; ``resume_dead``: is the host of ``resume_gateway_url`` out of reach?
-    """
-
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    drip_s: float = 0.0
-    skew_s: float = 0.0
-    acks: bool = True
-    repeats: int = 0
-    resume_dead: bool = False
-    spoiled: list[ResponseOverride] = field(default_factory=list)
+    delay_s: float = 0.0  # added to each REST response and gateway frame
+    jitter_s: float = 0.0  # at most; added to ``delay_s``
+    drip_s: float = 0.0  # the body of a REST response is spread over this time
+    skew_s: float = 0.0  # Discord's clock is ahead in Date and X-RateLimit-Reset
+    acknowledges_heartbeats: bool = True
+    repeated_dispatches: int = 0  # sent again at a RESUME
+    resume_host_down: bool = False  # ``resume_gateway_url`` is unreachable
+    overrides: list[ResponseOverride] = field(default_factory=list)
     random: random.Random = field(default_factory=random.Random, repr=False)
 
     @property
-    def in_rest(self) -> bool:
-        """Do the answers of REST travel otherwise than usual?"""
+    def affects_rest(self) -> bool:
         return bool(self.delay_s or self.jitter_s or self.drip_s or self.skew_s)
 
     def latency_s(self) -> float:
         return self.delay_s + self.random.random() * self.jitter_s
 
-    def spoils(self, path: str) -> ApiError | EdgeResponse | None:
-        """What ``path`` is answered instead, if anything."""
-        for one in self.spoiled:
-            if one.path in path and self.random.random() < one.chance:
-                return one.instead()
+    def override_for(self, path: str) -> ApiError | EdgeResponse | None:
+        for override in self.overrides:
+            if override.path in path and self.random.random() < override.probability:
+                return override.make_response()
         return None

@@ -1,7 +1,7 @@
-"""Interactions: what is open, and the bot's answers to it (Discord: Receiving and Responding).
+"""Interactions and the bot's responses to them (Discord: Receiving and Responding).
 
-A person's act opens an `Interaction`; the bot answers it once by a callback within 3 s, and may edit the answer and
-add to it for 15 minutes by its token. All functions change plain data; who waits for an answer sets ``on_change``.
+A user's action opens an `Interaction`. The bot has 3 s for one callback, then 15 minutes to edit the response and to
+add messages with the token. All functions change plain data; code that waits for a response sets ``on_change``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from botctl.sandbox.model.world import EPHEMERAL, LOADING, Message, World
 
 Json = dict[str, Any]
 
-COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # types of interactions
-REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # types of callbacks
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5  # interaction types
+REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9  # callback types
 _CHOICES_MAX = 25
 _SETTABLE = drafts.SETTABLE | EPHEMERAL
 _CHOICE_MAX = _CUSTOM_ID_MAX = 100
@@ -31,8 +31,6 @@ _TITLE_MAX = 45
 
 
 class InteractionState(enum.StrEnum):
-    """How far an interaction is, as the person sees it."""
-
     WAITING = "no_answer"
     REPLIED = "replied"
     DEFERRED = "deferred"
@@ -44,39 +42,35 @@ class InteractionState(enum.StrEnum):
 
 @dataclass(slots=True)
 class Interaction:
-    """One interaction. ``opened_s`` is monotonic; ``source_id`` the message whose component was used; ``original_id``
-    the message that ``@original`` means; ``followups`` the ids of the further ones.
-    """
-
     id: str
     token: str
-    type: int
+    type: int  # COMMAND, COMPONENT, AUTOCOMPLETE or MODAL_SUBMIT
     application_id: str
     user_id: str
     guild_id: str
     channel_id: str
-    name: str
-    opened_s: float
+    name: str  # of the command or component
+    opened_s: float  # monotonic
     command_type: int = 1
-    source_id: str | None = None
+    source_id: str | None = None  # the message of the component
     state: InteractionState = InteractionState.WAITING
-    original_id: str | None = None
-    edited: bool = False
-    followups: list[str] = field(default_factory=list)
-    modal: Json | None = None
-    choices: list[Json] | None = None
-    on_change: Callable[[], None] | None = None
+    original_id: str | None = None  # the message ``@original``
+    edited: bool = False  # the original was edited or deleted
+    followups: list[str] = field(default_factory=list)  # message ids
+    modal: Json | None = None  # the data of callback 9
+    choices: list[Json] | None = None  # of an autocomplete
+    on_change: Callable[[], None] | None = None  # called after each response
 
     @property
-    def final(self) -> bool:
-        """Does the person see what they were waiting for?"""
+    def is_final(self) -> bool:
+        """Whether the user sees the result."""
         if self.state is InteractionState.DEFERRED_UPDATE:
             return self.edited or bool(self.followups) or self.source_id is None
         return self.state not in (InteractionState.WAITING, InteractionState.DEFERRED)
 
     @property
-    def withdrawn(self) -> bool:
-        """Has the bot taken back that it is thinking, and said nothing else yet?"""
+    def is_withdrawn(self) -> bool:
+        """Whether the bot deleted "thinking…" and has sent nothing else yet."""
         return self.state is InteractionState.REPLIED and self.original_id is None and not self.followups
 
     def changed(self) -> None:
@@ -85,7 +79,7 @@ class Interaction:
 
 
 class InteractionStore:
-    """The interactions that are open or may still be answered, by token."""
+    """The interactions that can still be responded to, by token."""
 
     def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
@@ -96,45 +90,44 @@ class InteractionStore:
         return token in self._by_token
 
     @property
-    def deadlines(self) -> Limits:
+    def limits(self) -> Limits:
         return self._limiter.limits
 
     def open(self, world: World, kind: int, **fields: Any) -> Interaction:
-        """A new interaction of type ``kind``. ``fields``: of `Interaction`."""
         token = secrets.token_urlsafe(60)
         opened_s = world.clock.monotonic()
-        made = Interaction(id=world.new_id(), token=token, type=kind, opened_s=opened_s, **fields)
-        self._by_token[token] = made
+        interaction = Interaction(id=world.new_id(), token=token, type=kind, opened_s=opened_s, **fields)
+        self._by_token[token] = interaction
         self._order.append(token)
-        if len(self._order) > self.deadlines.kept:
+        if len(self._order) > self.limits.kept:
             del self._by_token[self._order.popleft()]
-        return made
+        return interaction
 
-    def to_answer(self, interaction_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction that a callback answers; raises 10062 and 40060."""
-        found = self._by_token.get(token)
-        if found is None or found.id != interaction_id:
+    def get_unanswered(self, interaction_id: str, token: str, now_s: float) -> Interaction:
+        """The interaction of a callback. Raises 10062 and 40060."""
+        interaction = self._by_token.get(token)
+        if interaction is None or interaction.id != interaction_id:
             raise unknown("interaction")
-        if found.state is not InteractionState.WAITING:
+        if interaction.state is not InteractionState.WAITING:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
-        if now_s - found.opened_s > self.deadlines.response_s:
+        if now_s - interaction.opened_s > self.limits.response_s:
             raise unknown("interaction")
-        return found
+        return interaction
 
-    def answered(self, application_id: str, token: str, now_s: float) -> Interaction:
-        """The interaction whose token is used as a webhook; raises 10015 and 50027."""
-        found = self._by_token.get(token)
-        if found is None or found.application_id != application_id:
+    def get_answered(self, application_id: str, token: str, now_s: float) -> Interaction:
+        """The interaction whose token is used as a webhook. Raises 10015 and 50027."""
+        interaction = self._by_token.get(token)
+        if interaction is None or interaction.application_id != application_id:
             raise unknown("Webhook")
-        if now_s - found.opened_s > self.deadlines.token_s:
+        if now_s - interaction.opened_s > self.limits.token_s:
             raise ApiError(401, 50027, "Invalid Webhook Token")
-        if found.state is InteractionState.WAITING:
+        if interaction.state is InteractionState.WAITING:
             raise unknown("Webhook")
-        return found
+        return interaction
 
 
 def check_callback(interaction: Interaction, body: Json) -> int:
-    """The type of the callback in ``body``; raises 50035 for one that does not fit the interaction."""
+    """The type of the callback in ``body``. Raises 50035 when the interaction does not allow it."""
     kind = body.get("type")
     allowed = {
         COMMAND: (REPLY, DEFER, MODAL),
@@ -150,90 +143,88 @@ def check_callback(interaction: Interaction, body: Json) -> int:
     raise AssertionError
 
 
-def reply(world: World, interaction: Interaction, made: Draft) -> Message:
-    """Callback 4: a message of its own."""
-    shown = _message(world, interaction, made, made.flags & _SETTABLE)
-    interaction.original_id = shown.id
+def reply(world: World, interaction: Interaction, draft: Draft) -> Message:
+    """Callback 4: a new message."""
+    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE)
+    interaction.original_id = message.id
     interaction.state = InteractionState.REPLIED
-    return shown
+    return message
 
 
 def defer(world: World, interaction: Interaction, flags: int) -> Message:
     """Callback 5: “thinking…”, a message that is filled later."""
-    shown = _message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
-    interaction.original_id = shown.id
+    message = _create_message(world, interaction, Draft(), flags & EPHEMERAL | LOADING)
+    interaction.original_id = message.id
     interaction.state = InteractionState.DEFERRED
-    return shown
+    return message
 
 
-def update(world: World, interaction: Interaction, made: Draft) -> Message:
-    """Callback 7: the message on which the component stands changes."""
-    message = source(world, interaction)
+def update(world: World, interaction: Interaction, draft: Draft) -> Message:
+    """Callback 7: change the message of the component."""
+    message = source_message(world, interaction)
     interaction.original_id = message.id
     interaction.state = InteractionState.UPDATED
-    return drafts.edit(world, message, made)
+    return drafts.edit(world, message, draft)
 
 
 def defer_update(interaction: Interaction) -> None:
-    """Callback 6: nothing to see yet; the component's message may change later. A form that no component opened is
-    closed by it, and that is all.
-    """
+    """Callback 6: no visible change, and the component's message may change later; or the modal closes."""
     interaction.original_id = interaction.source_id
     interaction.state = InteractionState.DEFERRED_UPDATE
 
 
-def offer(interaction: Interaction, body: Json) -> None:
-    """Callback 8: choices for what the person is typing."""
+def offer_choices(interaction: Interaction, body: Json) -> None:
+    """Callback 8."""
     errors = FormErrors()
     choices = errors.objects(("data",), body, "choices")
     errors.at_most(("data", "choices"), choices, _CHOICES_MAX)
-    for index, one in enumerate(choices):
-        errors.text(("data", "choices", index), one, "name", 1, _CHOICE_MAX)
-        if isinstance(one.get("value"), str):
-            errors.text(("data", "choices", index), one, "value", 0, _CHOICE_MAX)
-        elif type(one.get("value")) not in (int, float):
+    for index, choice in enumerate(choices):
+        errors.text(("data", "choices", index), choice, "name", 1, _CHOICE_MAX)
+        if isinstance(choice.get("value"), str):
+            errors.text(("data", "choices", index), choice, "value", 0, _CHOICE_MAX)
+        elif type(choice.get("value")) not in (int, float):
             errors.add(("data", "choices", index, "value"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    interaction.choices = [{"name": one["name"], "value": one["value"]} for one in choices]
+    interaction.choices = [{"name": choice["name"], "value": choice["value"]} for choice in choices]
     interaction.state = InteractionState.CHOICES
 
 
 def open_modal(interaction: Interaction, body: Json) -> Json:
-    """Callback 9: a form opens before the person."""
+    """Callback 9."""
     errors = FormErrors()
     errors.text(("data",), body, "custom_id", 1, _CUSTOM_ID_MAX)
     errors.text(("data",), body, "title", 1, _TITLE_MAX)
-    listed = errors.objects(("data",), body, "components")
-    if not listed:
+    fields = errors.objects(("data",), body, "components")
+    if not fields:
         errors.add(("data", "components"), "BASE_TYPE_REQUIRED", "This field is required")
-    components.checked_form(listed, errors, ("data", "components"))
+    components.check_modal(fields, errors, ("data", "components"))
     errors.check()
     interaction.modal = body
     interaction.state = InteractionState.MODAL
     return body
 
 
-def original(world: World, interaction: Interaction) -> Message:
-    """The message that ``@original`` means; raises 10008 when there is none (any more)."""
-    found = world.message(interaction.channel_id, interaction.original_id or "")
-    if found is None:
+def original_message(world: World, interaction: Interaction) -> Message:
+    """The message ``@original``. Raises 10008 when there is none."""
+    message = world.message(interaction.channel_id, interaction.original_id or "")
+    if message is None:
         raise unknown("Message")
-    return found
+    return message
 
 
-def own(world: World, interaction: Interaction, message_id: str) -> Message:
-    """A message that this interaction made: ``@original`` or the id of a follow-up; raises 10008."""
+def own_message(world: World, interaction: Interaction, message_id: str) -> Message:
+    """A message of this interaction: ``@original`` or the id of a follow-up. Raises 10008."""
     if message_id in ("@original", interaction.original_id):
-        return original(world, interaction)
-    found = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
-    if found is None:
+        return original_message(world, interaction)
+    message = world.message(interaction.channel_id, message_id) if message_id in interaction.followups else None
+    if message is None:
         raise unknown("Message")
-    return found
+    return message
 
 
-def edit(world: World, interaction: Interaction, message: Message, made: Draft) -> Message:
-    """An edit by token. The first one of a “thinking…” message is the answer."""
-    drafts.edit(world, message, made)
+def edit(world: World, interaction: Interaction, message: Message, draft: Draft) -> Message:
+    """Edit by token. The first edit of “thinking…” is the response."""
+    drafts.edit(world, message, draft)
     if message.id == interaction.original_id:
         interaction.edited = True
         if interaction.state is InteractionState.DEFERRED:
@@ -248,29 +239,29 @@ def delete(world: World, interaction: Interaction, message: Message) -> None:
         return
     interaction.edited = True
     if interaction.state is InteractionState.DEFERRED:
-        interaction.state = InteractionState.REPLIED  # the person sees “thinking…” go away, and nothing else
+        interaction.state = InteractionState.REPLIED  # for the user only “thinking…” disappears
         interaction.original_id = None
 
 
-def follow_up(world: World, interaction: Interaction, made: Draft) -> tuple[Message, bool]:
-    """A further message, and whether it is a new one: the first after a defer takes the place of “thinking…”."""
+def follow_up(world: World, interaction: Interaction, draft: Draft) -> tuple[Message, bool]:
+    """A follow-up, and whether it is a new message: the first one after a defer replaces “thinking…”."""
     thinking = world.message(interaction.channel_id, interaction.original_id or "")
     if interaction.state is InteractionState.DEFERRED and thinking is not None:
-        return edit(world, interaction, thinking, made), False
-    shown = _message(world, interaction, made, made.flags & _SETTABLE)
-    interaction.followups.append(shown.id)
-    return shown, True
+        return edit(world, interaction, thinking, draft), False
+    message = _create_message(world, interaction, draft, draft.flags & _SETTABLE)
+    interaction.followups.append(message.id)
+    return message, True
 
 
-def source(world: World, interaction: Interaction) -> Message:
-    """The message on which the component stands; raises 10008 when it is gone."""
-    found = world.message(interaction.channel_id, interaction.source_id or "")
-    if found is None:
+def source_message(world: World, interaction: Interaction) -> Message:
+    """The message of the component. Raises 10008 when it was deleted."""
+    message = world.message(interaction.channel_id, interaction.source_id or "")
+    if message is None:
         raise unknown("Message")
-    return found
+    return message
 
 
-def _message(world: World, interaction: Interaction, made: Draft, flags: int) -> Message:
+def _create_message(world: World, interaction: Interaction, draft: Draft, flags: int) -> Message:
     invoked: Json = {
         "id": interaction.id,
         "type": interaction.type,
@@ -280,7 +271,7 @@ def _message(world: World, interaction: Interaction, made: Draft, flags: int) ->
     }
     return drafts.create(
         world,
-        made,
+        draft,
         channel_id=interaction.channel_id,
         guild_id=interaction.guild_id,
         author_id=interaction.application_id,
@@ -293,7 +284,7 @@ def _message(world: World, interaction: Interaction, made: Draft, flags: int) ->
 
 
 def _message_type(interaction: Interaction) -> int:
-    """Discord: Message resource > Message Types: 20 answers a slash command, 23 a context menu, 19 is a reply."""
+    """Discord: Message Types: 20 for a slash command, 23 for a context menu, 0 for the rest."""
     if interaction.type != COMMAND:
         return 0
     return 20 if interaction.command_type == 1 else 23

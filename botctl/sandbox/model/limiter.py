@@ -1,6 +1,6 @@
-"""Holding bots to the `limits`: each request costs a look-up or two, whatever there was before.
+"""Enforces the `limits`. Each request costs one or two look-ups, however many there were before.
 
-Discord: Rate Limits. A window begins with its first request and lasts its time; nothing here waits. Times are
+Discord: Rate Limits. A window starts with its first request and lasts its period. Nothing here waits; times are
 monotonic seconds of the sandbox's clock.
 """
 
@@ -21,9 +21,9 @@ from botctl.sandbox.model.limits import Limits, Rate
 Json = dict[str, Any]
 Headers = dict[str, str]
 _SWEEP_FIRST = 1024
-_NOBODY = ""
+_UNKNOWN_ADDRESS = ""
 
-# What a route's requests are counted as; those that are not here are "other_routes", each for itself.
+# The limit of each route; every other route has its own bucket of "other_routes".
 _MESSAGE, _REACTIONS = "/channels/{}/messages/{}", "/channels/{}/messages/{}/reactions"
 _KINDS: dict[str, str] = {
     "POST /channels/{}/messages": "create_message",
@@ -41,35 +41,29 @@ _KINDS: dict[str, str] = {
     "PATCH /guilds/{}/emojis/{}": "emojis",
     "DELETE /guilds/{}/emojis/{}": "emojis",
 }
-_KIND_OF_TOP = {"webhooks": "webhooks"}
+_KINDS_BY_TOP = {"webhooks": "webhooks"}
 _COMMANDS = re.compile(r"(POST|PUT|PATCH|DELETE) /applications/\{}(/guilds/\{})?/commands(/\{})?")
-_SHARED = frozenset({"emojis"})  # of all bots together: X-RateLimit-Scope: shared
-_MAJORS = {"channels": 1, "guilds": 1, "webhooks": 2}  # how many of the first path parts tell buckets apart
+_SHARED = frozenset({"emojis"})  # all bots share it: X-RateLimit-Scope: shared
+_MAJORS = {"channels": 1, "guilds": 1, "webhooks": 2}  # leading path parts that have a bucket each
 _FIELDS = {"PATCH /channels/{}": ("rename_channel", frozenset({"name", "topic"}))}
 _PART = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where the requests of a route are counted.
-
-    ``kind`` is a name of `Limits`, None for the answers to interactions, which are not counted; ``majors`` are the path
-    parts that have a bucket each; a body with one of ``fields`` counts as ``field_kind`` too.
-    """
-
-    kind: str | None
-    hash: str
-    majors: tuple[str, ...]
+    kind: str | None  # a name of `Limits`; None: not counted
+    hash: str  # X-RateLimit-Bucket
+    majors: tuple[str, ...]  # path parts with a bucket each
     exempt: bool  # from the global limit
-    field_kind: str = ""
-    fields: frozenset[str] = frozenset()
+    field_kind: str = ""  # a second rate of `Limits`…
+    fields: frozenset[str] = frozenset()  # …for bodies with one of these fields
 
 
 def bucket_of(method: str, path: str) -> Bucket:
-    """The bucket of the route ``method path``, whose variable parts are ``{names}``."""
+    """The bucket of the route ``method path``; its variable parts are ``{names}``."""
     route = f"{method} {_PART.sub('{}', path)}"
     top = path.split("/")[1]
-    kind = _KINDS.get(route) or _KIND_OF_TOP.get(top) or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
+    kind = _KINDS.get(route) or _KINDS_BY_TOP.get(top) or ("commands" if _COMMANDS.fullmatch(route) else "other_routes")
     counted = route if kind in ("other_routes", "commands", "webhooks") else kind
     parts = re.match(rf"/{top}((?:/\{{\w+\}})*)", path)
     majors = tuple(_PART.findall(parts[1]))[: _MAJORS.get(top, 0)] if parts else ()
@@ -83,141 +77,136 @@ def bucket_of(method: str, path: str) -> Bucket:
     )
 
 
-class Start(enum.Enum):
-    """Whether an IDENTIFY may begin a session."""
-
-    NOW = enum.auto()
-    LATER = enum.auto()
-    NEVER = enum.auto()  # the day's budget is spent: Discord resets the token
+class IdentifyDecision(enum.Enum):
+    ALLOWED = enum.auto()
+    TOO_SOON = enum.auto()
+    EXHAUSTED = enum.auto()  # the daily budget is used up: Discord resets the token
 
 
 @dataclass(slots=True)
 class _Window:
     ends_s: float
-    left: int
+    remaining: int
 
 
 @dataclass(eq=False)
 class RateLimiter:
-    """All counters. ``limits`` may be replaced at any time: it holds for windows that begin from then on."""
+    """All counters. New ``limits`` apply to windows that start later."""
 
     limits: Limits
     windows: dict[Hashable, _Window] = field(default_factory=dict)
-    banned: dict[str, float] = field(default_factory=dict)  # addresses, and until when
+    banned_until: dict[str, float] = field(default_factory=dict)  # by address
     _sweep_at: int = _SWEEP_FIRST
 
     # REST
 
-    def admit(self, bucket: Bucket, who: str, path: Mapping[str, str], clock: Clock) -> Headers:
-        """Count a request of ``who``: a bot, or an address without a token. The headers of its answer.
-
-        Raises RateLimited.
-        """
+    def admit(self, bucket: Bucket, client: str, path: Mapping[str, str], clock: Clock) -> Headers:
+        """Count a request of ``client`` (a bot or an address); returns the headers. Raises RateLimited."""
         limits = self.limits
         if bucket.kind is None or not limits.enforced:
             return {}
         now_s = clock.monotonic()
-        if not bucket.exempt and (wait_s := self._wait(("global", who), limits.requests, now_s)):
+        if not bucket.exempt and (wait_s := self._consume(("global", client), limits.requests, now_s)):
             raise RateLimited(wait_s, "global", {})
         rate: Rate = getattr(limits, bucket.kind)
         shared = bucket.kind in _SHARED
-        owner = None if shared or bucket.exempt else who
-        window = self._window((bucket.hash, owner, *[path[one] for one in bucket.majors]), rate, now_s)
-        admitted = window.left > 0
+        owner = None if shared or bucket.exempt else client
+        window = self._window((bucket.hash, owner, *[path[name] for name in bucket.majors]), rate, now_s)
+        admitted = window.remaining > 0
         if admitted:
-            window.left -= 1
-        after_s = _up(window.ends_s - now_s)
+            window.remaining -= 1
+        reset_after_s = _round_up_to_ms(window.ends_s - now_s)
         headers = {
             "X-RateLimit-Limit": str(rate.count),
-            "X-RateLimit-Remaining": str(window.left),
-            "X-RateLimit-Reset": f"{clock.now().timestamp() + after_s:.3f}",
-            "X-RateLimit-Reset-After": f"{after_s:.3f}",
+            "X-RateLimit-Remaining": str(window.remaining),
+            "X-RateLimit-Reset": f"{clock.now().timestamp() + reset_after_s:.3f}",
+            "X-RateLimit-Reset-After": f"{reset_after_s:.3f}",
             "X-RateLimit-Bucket": bucket.hash,
         }
         if not admitted:
-            raise RateLimited(after_s, "shared" if shared else "user", headers)
+            raise RateLimited(reset_after_s, "shared" if shared else "user", headers)
         return headers
 
     def admit_fields(self, bucket: Bucket, path: Mapping[str, str], body: object, now_s: float) -> None:
-        """Count a request by what is in its body; raises RateLimited."""
+        """Count a request by the fields of its body. Raises RateLimited."""
         if not self.limits.enforced or not isinstance(body, dict) or bucket.fields.isdisjoint(body):
             return
         rate: Rate = getattr(self.limits, bucket.field_kind)
-        wait_s = self._wait((bucket.field_kind, *[path[one] for one in bucket.majors]), rate, now_s)
+        wait_s = self._consume((bucket.field_kind, *[path[name] for name in bucket.majors]), rate, now_s)
         if wait_s:
             raise RateLimited(wait_s, "shared", {})
 
-    def invalid(self, address: str | None, now_s: float) -> None:
-        """Count an answer of 401, 403 or 429 (but not of the scope shared); the last one allowed brings the ban."""
+    def count_invalid(self, address: str | None, now_s: float) -> None:
+        """Count a 401, 403 or 429 (without the scope shared); the last one allowed bans the address."""
         if not self.limits.enforced:
             return
         window = self._window(("invalid", address), self.limits.invalid_requests, now_s)
-        window.left -= 1
-        if window.left <= 0:
+        window.remaining -= 1
+        if window.remaining <= 0:
             self.ban(address, now_s)
 
     def ban(self, address: str | None, now_s: float, for_s: float | None = None) -> None:
-        """Every request from ``address`` meets Cloudflare's error 1015, for ``for_s`` or as long as the limits say."""
-        self.banned[address or _NOBODY] = now_s + (self.limits.ban_s if for_s is None else for_s)
+        """Ban ``address`` for ``for_s`` or the limit ``ban_s``: every request gets Cloudflare's error 1015."""
+        self.banned_until[address or _UNKNOWN_ADDRESS] = now_s + (self.limits.ban_s if for_s is None else for_s)
 
-    def ban_left_s(self, address: str | None, now_s: float) -> float:
-        """How long ``address`` stays banned; 0 when it is not."""
-        until_s = self.banned.get(address or _NOBODY)
+    def ban_remaining_s(self, address: str | None, now_s: float) -> float:
+        """Seconds until the ban of ``address`` ends; 0 when there is none."""
+        until_s = self.banned_until.get(address or _UNKNOWN_ADDRESS)
         if until_s is None or until_s > now_s:
             return until_s - now_s if until_s else 0.0
-        del self.banned[address or _NOBODY]
+        del self.banned_until[address or _UNKNOWN_ADDRESS]
         self.windows.pop(("invalid", address), None)
         return 0.0
 
-    def wait_s(self, kind: str, *key: str, now_s: float) -> float:
-        """Count one of ``kind`` (a rate of `Limits`) for ``key``: 0 when it is admitted, else how long it must wait."""
-        return self._wait((kind, *key), getattr(self.limits, kind), now_s)
+    def consume(self, kind: str, *key: str, now_s: float) -> float:
+        """Count one of ``kind`` (a rate of `Limits`) for ``key``; returns 0, or the seconds to wait."""
+        return self._consume((kind, *key), getattr(self.limits, kind), now_s)
 
-    # The gateway
+    # Gateway
 
-    def identify(self, bot: str, shard: int, now_s: float) -> Start:
-        """Count an IDENTIFY of ``shard``. Discord: Gateway > Session Start Limit, and Sharding > Max Concurrency."""
-        if self._wait(("identifies", bot), self.limits.identifies, now_s):
-            return Start.NEVER
+    def admit_identify(self, bot: str, shard: int, now_s: float) -> IdentifyDecision:
+        """Count an IDENTIFY (Discord: Gateway > Session Start Limit, Sharding > Max Concurrency)."""
+        if self._consume(("identifies", bot), self.limits.identifies, now_s):
+            return IdentifyDecision.EXHAUSTED
         key = shard % max(self.limits.max_concurrency, 1)
-        if self._wait(("concurrency", bot, key), Rate(1, self.limits.concurrency_s), now_s):
-            return Start.LATER
-        return Start.NOW
+        if self._consume(("concurrency", bot, key), Rate(1, self.limits.concurrency_s), now_s):
+            return IdentifyDecision.TOO_SOON
+        return IdentifyDecision.ALLOWED
 
     def session_start_limit(self, bot: str, now_s: float) -> Json:
-        """As GET /gateway/bot shows it; ``reset_after`` in ms."""
+        """The object of GET /gateway/bot; ``reset_after`` in ms."""
         total = self.limits.identifies.count
         window = self.windows.get(("identifies", bot))
         open_ = window is not None and window.ends_s > now_s
         return {
             "total": total,
-            "remaining": max(window.left, 0) if window and open_ else total,
+            "remaining": max(window.remaining, 0) if window and open_ else total,
             "reset_after": math.ceil((window.ends_s - now_s) * 1000) if window and open_ else 0,
             "max_concurrency": self.limits.max_concurrency,
         }
 
-    def forget_identifies(self, bot: str) -> None:
-        """A new token begins a new day."""
+    def reset_identifies(self, bot: str) -> None:
+        """A new token has a new daily budget."""
         self.windows.pop(("identifies", bot), None)
 
-    def _wait(self, key: Hashable, rate: Rate, now_s: float) -> float:
+    def _consume(self, key: Hashable, rate: Rate, now_s: float) -> float:
         window = self._window(key, rate, now_s)
-        if window.left <= 0:
-            return _up(window.ends_s - now_s)
-        window.left -= 1
+        if window.remaining <= 0:
+            return _round_up_to_ms(window.ends_s - now_s)
+        window.remaining -= 1
         return 0.0
 
     def _window(self, key: Hashable, rate: Rate, now_s: float) -> _Window:
-        found = self.windows.get(key)
-        if found is not None and found.ends_s > now_s:
-            return found
-        if found is None and len(self.windows) >= self._sweep_at:
-            self.windows = {key: one for key, one in self.windows.items() if one.ends_s > now_s}
+        window = self.windows.get(key)
+        if window is not None and window.ends_s > now_s:
+            return window
+        if window is None and len(self.windows) >= self._sweep_at:
+            self.windows = {key: window for key, window in self.windows.items() if window.ends_s > now_s}
             self._sweep_at = max(_SWEEP_FIRST, 2 * len(self.windows))
-        made = self.windows[key] = _Window(now_s + rate.per_s, rate.count)
-        return made
+        new = self.windows[key] = _Window(now_s + rate.per_s, rate.count)
+        return new
 
 
-def _up(seconds: float) -> float:
-    """Rounded up to whole milliseconds: who waits that long is admitted."""
+def _round_up_to_ms(seconds: float) -> float:
+    """Never too short: a client that waits this long is admitted."""
     return math.ceil(seconds * 1000) / 1000

@@ -1,7 +1,6 @@
-"""Every limit of the sandbox as a setting: one name each, and Discord's value where nothing else is said.
+"""Every limit of the sandbox as a setting, with Discord's value as its default.
 
-docs/sandbox-limits.md says of each what it is in Discord and where that is known from. `limiter` and `session` hold
-bots to them.
+docs/sandbox-limits.md explains each and names its source. `limiter` and `session` enforce them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _RATE = re.compile(r"(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,9})?)\s*([smhd])")
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``count`` in ``per_s`` seconds, which begin with the first one. Written ``5/2s``; units s, m, h, d."""
+    """At most ``count`` in ``per_s`` seconds from the first one. Written ``5/2s``; the units are s, m, h and d."""
 
     count: int
     per_s: float
@@ -33,25 +32,25 @@ class Rate:
     @classmethod
     def parse(cls, text: str) -> Rate:
         """Raises ValueError."""
-        found = _RATE.fullmatch(text.strip())
-        if found is None:
+        match = _RATE.fullmatch(text.strip())
+        if match is None:
             raise ValueError("must be like 5/2s")
-        per_s = float(found[2] or 1) * _UNITS[found[3]]
+        per_s = float(match[2] or 1) * _UNITS[match[3]]
         if per_s <= 0:
-            raise ValueError("needs some time: 5/2s")
-        return cls(int(found[1]), per_s)
+            raise ValueError("needs a period, like 5/2s")
+        return cls(int(match[1]), per_s)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """All of them. Times in seconds; a rate is counted in a window that its first request opens."""
+    """All limits. The window of a rate starts with its first request."""
 
-    # Requests over REST
-    enforced: bool = True  # whether requests over REST are counted at all
-    requests: Rate = Rate(50, 1)  # of one bot, or of one address without a token
-    invalid_requests: Rate = Rate(10_000, 600)  # 401, 403 and 429 of one address, before it is banned
+    # REST
+    enforced: bool = True  # False: REST requests are not counted
+    requests: Rate = Rate(50, 1)  # of a bot, or of an address without a token
+    invalid_requests: Rate = Rate(10_000, 600)  # 401, 403 and 429 of an address before its ban
     ban_s: float = 3600.0
-    # Routes, each in its channel, guild or webhook
+    # Routes, counted in each channel, guild or webhook
     other_routes: Rate = Rate(10, 10)
     create_message: Rate = Rate(5, 5)
     edit_message: Rate = Rate(5, 5)
@@ -60,91 +59,93 @@ class Limits:
     reactions: Rate = Rate(1, 0.25)
     typing: Rate = Rate(5, 5)
     edit_channel: Rate = Rate(10, 15)
-    rename_channel: Rate = Rate(2, 600)
+    rename_channel: Rate = Rate(2, 600)  # changes of name or topic
     emojis: Rate = Rate(30, 3600)
-    commands: Rate = Rate(5, 20)
+    commands: Rate = Rate(5, 20)  # requests that change commands
     webhooks: Rate = Rate(5, 2)
     # Commands and interactions
-    command_creates: Rate = Rate(200, 86_400)
-    response_s: float = 3.0
-    token_s: float = 900.0
-    kept: int = 20_000
-    # The gateway
-    identifies: Rate = Rate(1000, 86_400)
-    max_concurrency: int = 1
-    concurrency_s: float = 5.0
+    command_creates: Rate = Rate(200, 86_400)  # new commands of an application and scope
+    response_s: float = 3.0  # for the callback of an interaction
+    token_s: float = 900.0  # lifetime of an interaction's token
+    kept: int = 20_000  # interactions; the oldest are dropped first
+    # Gateway
+    identifies: Rate = Rate(1000, 86_400)  # of a bot
+    max_concurrency: int = 1  # shards that may IDENTIFY at the same time
+    concurrency_s: float = 5.0  # between two IDENTIFYs of the same key
     heartbeat_s: float = 41.25
-    heartbeat_grace: float = 1.5  # of heartbeats that may be late before the connection is closed
-    ack_s: float = 0.02  # an ACK's way, as over a network: disnake notes when it sent a heartbeat after it has
-    payload_bytes: int = 4096
-    sends: Rate = Rate(120, 60)
+    heartbeat_grace: float = 1.5  # intervals without a heartbeat before the connection is closed
+    ack_s: float = 0.02  # delay of an ACK: disnake records the time of a heartbeat only after sending it
+    payload_bytes: int = 4096  # of one frame from the client
+    sends: Rate = Rate(120, 60)  # frames from the client
     resume_window_s: float = 180.0
-    buffer: int = 2000  # dispatches that are held for a RESUME
+    buffer: int = 2000  # dispatches kept for a RESUME
     guilds_per_shard: int = 2500
     all_members: Rate = Rate(1, 30)  # requests for all members of a guild
 
-    def but(self, said: Mapping[str, Any]) -> Limits:
-        """These limits with those that ``said`` names, as text or as values; raises UsageError for a wrong one."""
-        return dataclasses.replace(self, **{name: self._value(name, value) for name, value in said.items()})
+    def replace(self, changes: Mapping[str, Any]) -> Limits:
+        """These limits with ``changes``, as text or as values. Raises UsageError."""
+        return dataclasses.replace(self, **{name: self._parsed(name, value) for name, value in changes.items()})
 
-    def shown(self) -> dict[str, Any]:
-        """By name, as they are written."""
-        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+    def as_text(self) -> dict[str, Any]:
+        """By name, each as it is written in a setting."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: str(value) if isinstance(value, Rate) else value for name, value in values.items()}
 
-    def _value(self, name: str, value: Any) -> Any:
+    def _parsed(self, name: str, value: Any) -> Any:
         if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Limits: {', '.join(NAMES)}."
+            similar = difflib.get_close_matches(name, NAMES, n=1)
+            hint = f"Did you mean {similar[0]}?" if similar else f"Limits: {', '.join(NAMES)}."
             raise UsageError(f"There is no limit “{name}”.", hint=hint)
         try:
-            return _read(value, getattr(self, name), type(getattr(Limits, name)))
+            return _parse(value, getattr(self, name), type(getattr(Limits, name)))
         except (TypeError, ValueError) as error:
             raise UsageError(f"The limit {name} cannot be “{value}”.", hint=f"It {error}.") from None
 
 
-NAMES = tuple(one.name for one in dataclasses.fields(Limits))
-_PLENTY = Rate(10**9, 1)
-LENIENT = Limits(enforced=False, identifies=_PLENTY, concurrency_s=0.0, all_members=_PLENTY, command_creates=_PLENTY)
-"""Nothing that holds up a bot, however fast it asks: for what is about something else."""
+NAMES = tuple(limit.name for limit in dataclasses.fields(Limits))
+_UNLIMITED = Rate(10**9, 1)
+LENIENT = Limits(
+    enforced=False, identifies=_UNLIMITED, concurrency_s=0.0, all_members=_UNLIMITED, command_creates=_UNLIMITED
+)
+"""For tests of other subjects: a bot never has to wait."""
 
 
-def pairs(said: Iterable[str]) -> dict[str, str]:
-    """``NAME=VALUE`` words, as a command line has them; raises UsageError."""
-    found: dict[str, str] = {}
-    for word in said:
+def parse_assignments(words: Iterable[str]) -> dict[str, str]:
+    """Parse ``NAME=VALUE`` words of a command line. Raises UsageError."""
+    assignments: dict[str, str] = {}
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f"“{word}” is no limit.", hint="Write NAME=VALUE, like create_message=5/5s.")
-        found[name.strip()] = value.strip()
-    return found
+            raise UsageError(f"“{word}” is not a limit.", hint="Write NAME=VALUE, like create_message=5/5s.")
+        assignments[name.strip()] = value.strip()
+    return assignments
 
 
-def _read(value: Any, old: Any, kind: type) -> Any:
-    """``value`` as a ``kind``; a rate may be given by its count alone, and keeps its time."""
+def _parse(value: Any, old: Any, kind: type) -> Any:
+    """Convert ``value`` to ``kind``. A rate may be its count only: it then keeps its period."""
     if kind is bool:
-        return _flag(value)
+        return _parse_bool(value)
     if kind is not Rate:
-        return _number(value, kind)
+        return _parse_number(value, kind)
     if isinstance(value, Rate):
         return value
     if isinstance(value, str) and "/" in value:
         return Rate.parse(value)
     try:
-        return Rate(_number(value, int), old.per_s)
+        return Rate(_parse_number(value, int), old.per_s)
     except ValueError:
         raise ValueError(f"must be a rate like {old}, or its count alone") from None
 
 
-def _flag(value: Any) -> bool:
+def _parse_bool(value: Any) -> bool:
     known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-    found = known.get(str(value).lower())
-    if found is None:
+    flag = known.get(str(value).lower())
+    if flag is None:
         raise ValueError("must be true or false")
-    return found
+    return flag
 
 
-def _number(value: Any, kind: type) -> Any:
+def _parse_number(value: Any, kind: type) -> Any:
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -1,5 +1,6 @@
-"""OAuth2: what people have allowed applications to do, for how long (Discord: OAuth2; RFC 6749, RFC 7636). In memory:
-what was allowed ends with the sandbox. Nothing here waits or sends; ``now_s`` is of the sandbox's clock.
+"""OAuth2 grants, in memory only (Discord: OAuth2; RFC 6749, RFC 7636).
+
+Nothing here waits or sends; ``now_s`` comes from the sandbox's clock.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from typing import Any, Final
 from botctl.sandbox.model.api_error import ApiError
 
 SCOPES: Final = {
-    "identify": "know your name and picture",
-    "email": "know your e-mail address",
-    "guilds": "know what servers you are in",
-    "guilds.members.read": "know your nickname and roles in these servers",
-    "bot": "come to a server as a bot",
+    "identify": "see your name and picture",
+    "email": "see your e-mail address",
+    "guilds": "see which servers you are in",
+    "guilds.members.read": "see your nickname and roles in these servers",
+    "bot": "join a server as a bot",
     "applications.commands": "add its commands to a server",
 }
-"""What an application may ask for, and what it says to a person."""
+"""Scope to its description for the user."""
 
 TOKEN_S: Final = 604_800.0  # Discord: a week
-_CODE_S: Final = 600.0  # RFC 6749, 4.1.2: at most
+_CODE_S: Final = 600.0  # RFC 6749, 4.1.2: the maximum
 S256: Final = "S256"
 
 
 class OAuthError(ApiError):
-    """In OAuth2's own form, which is not that of the rest of the API (RFC 6749, 5.2)."""
+    """An error in OAuth2's own format (RFC 6749, 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(status, 0, description)
@@ -42,21 +43,19 @@ class OAuthError(ApiError):
 
 @dataclass(frozen=True)
 class Grant:
-    """What ``user_id`` lets an application do, until ``ends_s``. ``refresh`` renews it; ``guild_id`` is the guild that
-    its bot came to by it.
-    """
+    """What a user allows an application to do."""
 
     application_id: str
     user_id: str
     scopes: tuple[str, ...]
-    ends_s: float
-    refresh: str | None = None
-    guild_id: str | None = None
+    ends_s: float  # monotonic
+    refresh: str | None = None  # the refresh token
+    guild_id: str | None = None  # where the bot was added
 
 
 @dataclass(frozen=True)
 class _Code:
-    """Good for one `Grants.redeem`. ``challenge`` is that of PKCE."""
+    """A code for one `Grants.redeem`. ``challenge`` is that of PKCE."""
 
     grant: Grant
     redirect_uri: str
@@ -65,53 +64,49 @@ class _Code:
 
 
 class Grants:
-    """The codes and tokens of all applications."""
-
     def __init__(self) -> None:
         self._codes: dict[str, _Code] = {}
         self._by_token: dict[str, Grant] = {}
 
     def __contains__(self, secret: object) -> bool:
-        """Is it a code or a token of these?"""
         return (
             secret in self._codes
             or secret in self._by_token
-            or any(one.refresh == secret for one in self._by_token.values())
+            or any(grant.refresh == secret for grant in self._by_token.values())
         )
 
     def find(self, token: str, now_s: float) -> Grant | None:
-        """What the access token stands for, while it lasts."""
-        found = self._by_token.get(token)
-        return found if found and found.ends_s > now_s else None
+        grant = self._by_token.get(token)
+        return grant if grant and grant.ends_s > now_s else None
 
     def code(self, grant: Grant, redirect_uri: str, challenge: str | None, now_s: float) -> str:
-        """A code that the application can redeem."""
-        made = secrets.token_urlsafe(24)
-        self._codes[made] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)
-        return made
+        """Create a code that the application can redeem."""
+        code = secrets.token_urlsafe(24)
+        self._codes[code] = _Code(grant, redirect_uri, challenge, now_s + _CODE_S)
+        return code
 
     def redeem(
         self, code: str, application_id: str, redirect_uri: str, verifier: str, now_s: float
     ) -> tuple[str, Grant]:
-        """An access token for a code, which is worth nothing from then on. Raises OAuthError."""
-        found = self._codes.pop(code, None)
-        if found is None or found.ends_s <= now_s or found.grant.application_id != application_id:
+        """Exchange a code for an access token; the code becomes invalid. Raises OAuthError."""
+        issued = self._codes.pop(code, None)
+        if issued is None or issued.ends_s <= now_s or issued.grant.application_id != application_id:
             raise OAuthError("invalid_grant", 'Invalid "code" in request.')
-        if found.redirect_uri != redirect_uri:
+        if issued.redirect_uri != redirect_uri:
             raise OAuthError("invalid_grant", 'Invalid "redirect_uri" in request.')
-        if found.challenge is not None and not hmac.compare_digest(challenge_of(verifier), found.challenge):
+        if issued.challenge is not None and not hmac.compare_digest(s256_challenge(verifier), issued.challenge):
             raise OAuthError("invalid_grant", 'Invalid "code_verifier" in request.')
-        return self.issue(found.grant, now_s)
+        return self.issue(issued.grant, now_s)
 
     def issue(self, grant: Grant, now_s: float, *, renewable: bool = True) -> tuple[str, Grant]:
-        """A new access token for what ``grant`` allows."""
+        """Create an access token for ``grant``."""
         token = secrets.token_urlsafe(24)
         refresh = secrets.token_urlsafe(24) if renewable else None
-        self._by_token[token] = made = replace(grant, ends_s=now_s + TOKEN_S, refresh=refresh)
-        return token, made
+        self._by_token[token] = renewed = replace(grant, ends_s=now_s + TOKEN_S, refresh=refresh)
+        return token, renewed
 
     def renew(self, refresh: str, application_id: str, now_s: float) -> tuple[str, Grant]:
-        """Another access token instead of the one that came with ``refresh``. Raises OAuthError."""
+        """Replace the access token that came with ``refresh``. Raises OAuthError."""
         for token, grant in self._by_token.items():
             if grant.refresh == refresh and grant.application_id == application_id:
                 del self._by_token[token]
@@ -119,28 +114,28 @@ class Grants:
         raise OAuthError("invalid_grant", 'Invalid "refresh_token" in request.')
 
     def revoke(self, token: str, application_id: str) -> None:
-        """Discord: all tokens of the authorization end with one of them. That there is none is no error (RFC 7009)."""
+        """Revoke all tokens of the same authorization, as Discord does. An unknown token is no error (RFC 7009)."""
         ended = {
-            (one.application_id, one.user_id)
-            for key, one in self._by_token.items()
-            if token in (key, one.refresh) and one.application_id == application_id
+            (grant.application_id, grant.user_id)
+            for key, grant in self._by_token.items()
+            if token in (key, grant.refresh) and grant.application_id == application_id
         }
         self._by_token = {
-            key: one for key, one in self._by_token.items() if (one.application_id, one.user_id) not in ended
+            key: grant for key, grant in self._by_token.items() if (grant.application_id, grant.user_id) not in ended
         }
 
 
-def scopes_of(said: str) -> tuple[str, ...]:
-    """The scopes in ``said``, between blanks. Raises OAuthError for none, or one that there is not."""
-    wanted = tuple(dict.fromkeys(said.split()))
-    wrong = _first(one for one in wanted if one not in SCOPES)
+def parse_scopes(text: str) -> tuple[str, ...]:
+    """The scopes in ``text``, separated by spaces. Raises OAuthError for none or an unknown one."""
+    wanted = tuple(dict.fromkeys(text.split()))
+    wrong = _first(scope for scope in wanted if scope not in SCOPES)
     if not wanted or wrong:
         raise OAuthError("invalid_scope", f"The requested scope is invalid, unknown, or malformed: {wrong or 'none'}.")
     return wanted
 
 
-def challenge_of(verifier: str) -> str:
-    """RFC 7636, 4.6: by S256."""
+def s256_challenge(verifier: str) -> str:
+    """RFC 7636, 4.6."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 

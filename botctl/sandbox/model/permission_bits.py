@@ -1,8 +1,8 @@
-"""The bits of permissions (Discord: Permissions > Bitwise Permission Flags), and sets of them that are in use."""
+"""The permission bits (Discord: Permissions > Bitwise Permission Flags), and common sets of them."""
 
 from __future__ import annotations
 
-# By bit, from 0; a bit without a name is not in use.
+# By bit, from 0; "-" is unused.
 # fmt: off
 NAMES = (
     "CREATE_INSTANT_INVITE", "KICK_MEMBERS", "BAN_MEMBERS", "ADMINISTRATOR", "MANAGE_CHANNELS", "MANAGE_GUILD",
@@ -23,7 +23,7 @@ ALL = sum(BITS.values())
 
 
 def bits(*names: str) -> int:
-    """The permissions called ``names``, in any case; raises KeyError."""
+    """The bits of ``names``, in any case. Raises KeyError."""
     return sum({BITS[name.upper()] for name in names})
 
 
@@ -33,7 +33,7 @@ def names(permissions: int) -> list[str]:
 
 ADMINISTRATOR, VIEW, SEND = bits("ADMINISTRATOR"), bits("VIEW_CHANNEL"), bits("SEND_MESSAGES")
 HISTORY, IN_THREADS = bits("READ_MESSAGE_HISTORY"), bits("SEND_MESSAGES_IN_THREADS")
-EVERYBODY = (
+EVERYONE = (
     VIEW
     | SEND
     | HISTORY
@@ -53,7 +53,7 @@ EVERYBODY = (
         "SEND_POLLS",
     )
 )
-MODERATOR = EVERYBODY | bits(
+MODERATOR = EVERYONE | bits(
     "KICK_MEMBERS",
     "BAN_MEMBERS",
     "MANAGE_MESSAGES",

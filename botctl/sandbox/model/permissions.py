@@ -1,4 +1,4 @@
-"""What a member may do in a guild or channel, computed as Discord does.
+"""The permissions of a member in a guild or channel, computed as Discord does.
 
 Discord: Permissions > Permission Overwrites, Implicit Permissions, Inherited Permissions, Permissions For Timed Out
 Members, Permission Hierarchy.
@@ -13,45 +13,44 @@ _NEED_SEND = bits("MENTION_EVERYONE", "SEND_TTS_MESSAGES", "ATTACH_FILES", "EMBE
 _TIMED_OUT = VIEW | HISTORY
 
 
-def of(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
-    """What ``member`` may do: in ``channel`` (0 when it cannot see it), or without one in the guild as a whole."""
-    granted = _base(guild, member)
+def compute(world: World, guild: Guild, member: Member, channel: Channel | None = None) -> int:
+    """The permissions of ``member`` in ``channel`` (0 when it cannot see it), or in the guild as a whole."""
+    granted = _base_permissions(guild, member)
     if granted == ALL:
         return ALL
     if channel is not None:
-        granted = _overwritten(guild, member, place(world, channel), granted)
-        granted = _implied(granted, SEND if channel.thread is None else IN_THREADS)
-        if channel.thread is not None and not _in_thread(channel, member, granted):
+        granted = _apply_overwrites(guild, member, overwrites_channel(world, channel), granted)
+        granted = _apply_implicit(granted, SEND if channel.thread is None else IN_THREADS)
+        if channel.thread is not None and not _can_see_thread(channel, member, granted):
             return 0
-    return granted & _TIMED_OUT if timed_out(world, member) else granted
+    return granted & _TIMED_OUT if is_timed_out(world, member) else granted
 
 
-def sees(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
-    """Does ``member`` see ``channel``? A category, also for what is in it (Discord: Channel > Obfuscated Channels)."""
-    inside = (one for one in guild.channels.values() if one.parent_id == channel.id)
-    return any(of(world, guild, member, one) & VIEW for one in (channel, *inside))
+def can_see(world: World, guild: Guild, member: Member, channel: Channel) -> bool:
+    """A category is also seen through its channels (Discord: Channel > Obfuscated Channels)."""
+    inside = (child for child in guild.channels.values() if child.parent_id == channel.id)
+    return any(compute(world, guild, member, child) & VIEW for child in (channel, *inside))
 
 
-def timed_out(world: World, member: Member) -> bool:
+def is_timed_out(world: World, member: Member) -> bool:
     return member.timeout_until is not None and member.timeout_until > world.timestamp()
 
 
-def top(guild: Guild, member: Member) -> int:
-    """The position of the highest role of ``member``."""
+def top_position(guild: Guild, member: Member) -> int:
     return max((guild.roles[role_id].position for role_id in member.roles), default=0)
 
 
-def above(guild: Guild, member: Member, position: int) -> bool:
-    """Does ``member`` stand above a role at ``position``? The owner stands above all."""
-    return member.user_id == guild.owner_id or top(guild, member) > position
+def is_above(guild: Guild, member: Member, position: int) -> bool:
+    """Whether ``member`` ranks above a role at ``position``. The owner ranks above all."""
+    return member.user_id == guild.owner_id or top_position(guild, member) > position
 
 
 def outranks(guild: Guild, member: Member, other: Member) -> bool:
-    """May ``member`` act on ``other`` by the hierarchy of roles? Nobody may act on the owner."""
-    return other.user_id != guild.owner_id and above(guild, member, top(guild, other))
+    """Whether the role hierarchy lets ``member`` act on ``other``. No one may act on the owner."""
+    return other.user_id != guild.owner_id and is_above(guild, member, top_position(guild, other))
 
 
-def _base(guild: Guild, member: Member) -> int:
+def _base_permissions(guild: Guild, member: Member) -> int:
     if member.user_id == guild.owner_id:
         return ALL
     granted = guild.roles[guild.id].permissions
@@ -60,38 +59,38 @@ def _base(guild: Guild, member: Member) -> int:
     return ALL if granted & ADMINISTRATOR else granted
 
 
-def place(world: World, channel: Channel) -> Channel:
-    """Where the overwrites stand: a thread has those of its parent."""
+def overwrites_channel(world: World, channel: Channel) -> Channel:
+    """The channel whose overwrites apply: a thread uses its parent's."""
     return world.channels.get(channel.parent_id or "", channel) if channel.thread is not None else channel
 
 
-def _overwritten(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
-    """First those of @everyone, then of all roles together, then the member's own."""
+def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: int) -> int:
+    """First @everyone's, then all roles' together, then the member's own."""
     if not channel.overwrites:
         return granted
-    roles = [channel.overwrites[one] for one in member.roles if one in channel.overwrites]
+    roles = [channel.overwrites[role_id] for role_id in member.roles if role_id in channel.overwrites]
     steps = [
-        (one.deny, one.allow)
-        for one in (channel.overwrites.get(guild.id), channel.overwrites.get(member.user_id))
-        if one is not None
+        (overwrite.deny, overwrite.allow)
+        for overwrite in (channel.overwrites.get(guild.id), channel.overwrites.get(member.user_id))
+        if overwrite is not None
     ]
     if roles:
         denied = allowed = 0
-        for one in roles:
-            denied, allowed = denied | one.deny, allowed | one.allow
+        for role in roles:
+            denied, allowed = denied | role.deny, allowed | role.allow
         steps.insert(1 if guild.id in channel.overwrites else 0, (denied, allowed))
     for deny, allow in steps:
         granted = granted & ~deny | allow
     return granted
 
 
-def _implied(granted: int, send: int) -> int:
-    """What falls away with seeing the channel, and with speaking there, which in threads is a permission of its own."""
+def _apply_implicit(granted: int, send: int) -> int:
+    """Without VIEW nothing is left; without ``send``, nothing that needs it."""
     if not granted & VIEW:
         return 0
     return granted if granted & send else granted & ~_NEED_SEND
 
 
-def _in_thread(thread: Channel, member: Member, granted: int) -> bool:
-    """A private thread is seen by its members and by those who manage threads."""
+def _can_see_thread(thread: Channel, member: Member, granted: int) -> bool:
+    """A private thread is visible to its members and to those who manage threads."""
     return not thread.private or member.user_id in thread.thread_members or bool(granted & BITS["MANAGE_THREADS"])

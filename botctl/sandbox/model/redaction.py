@@ -1,17 +1,20 @@
-"""What recorded traffic has in the place of a secret."""
+"""Redaction of secrets in recorded traffic."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-MARK: Final = "[removed]"
-_TEXT_MOST = 8000  # characters: a picture is longer
+PLACEHOLDER: Final = "[removed]"
+_TEXT_MAX = 8000  # characters; cuts pictures
 
 
-def bare(data: Any, keys: frozenset[str]) -> Any:
-    """``data`` without the texts that stand under ``keys``, and with long texts cut."""
+def redact(data: Any, keys: frozenset[str]) -> Any:
+    """``data`` without the texts under ``keys``, and with long texts cut."""
     if isinstance(data, dict):
-        return {key: MARK if key in keys and isinstance(one, str) else bare(one, keys) for key, one in data.items()}
+        return {
+            key: PLACEHOLDER if key in keys and isinstance(value, str) else redact(value, keys)
+            for key, value in data.items()
+        }
     if isinstance(data, list):
-        return [bare(one, keys) for one in data]
-    return data[:_TEXT_MOST] + "…" if isinstance(data, str) and len(data) > _TEXT_MOST else data
+        return [redact(item, keys) for item in data]
+    return data[:_TEXT_MAX] + "…" if isinstance(data, str) and len(data) > _TEXT_MAX else data

@@ -1,4 +1,4 @@
-"""What an id says: when it was made, and in which shard a guild is (Discord: Reference > Snowflakes)."""
+"""The contents of an id: its time, and the shard of a guild (Discord: Reference > Snowflakes)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from datetime import datetime
 _EPOCH_MS = 1_420_070_400_000
 
 
-def first_of(at: datetime) -> int:
-    """The least id of the millisecond ``at``."""
-    return (int(at.timestamp() * 1000) - _EPOCH_MS) << 22
+def smallest_at(moment: datetime) -> int:
+    """The smallest id of the millisecond of ``moment``."""
+    return (int(moment.timestamp() * 1000) - _EPOCH_MS) << 22
 
 
-def made_s(snowflake: str) -> float:
-    """When an id was made: Unix time in seconds."""
+def created_s(snowflake: str) -> float:
+    """The Unix time of an id, in seconds."""
     return ((int(snowflake) >> 22) + _EPOCH_MS) / 1000
 
 
-def in_shard(guild_id: str, shard: tuple[int, int]) -> bool:
-    """Is the guild in the shard ``(number, count)`` (Discord: Gateway > Sharding)?"""
-    number, count = shard
-    return (int(guild_id) >> 22) % count == number
+def is_in_shard(guild_id: str, shard: tuple[int, int]) -> bool:
+    """Whether the guild is in the shard ``(number, count)`` (Discord: Gateway > Sharding)."""
+    shard_number, count = shard
+    return (int(guild_id) >> 22) % count == shard_number

@@ -1,6 +1,6 @@
-"""Secrets of applications, in the shape that Discord's have: some libraries read the application's id out of a token.
+"""Secrets of applications in Discord's format: some libraries read the application id from a token.
 
-They follow from the sandbox's control secret, so that who knows it knows them all, and a restart changes none.
+They are derived from the sandbox's control secret, so a restart does not change them.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ import secrets
 from typing import Final
 
 DEFAULT_BOT: Final = "900000000000000010"  # the application of `default_world`
-_STAMP, _PROOF = 6, 38  # characters of a token's second and third part
+_TIMESTAMP_CHARS, _HMAC_CHARS = 6, 38  # of a token's second and third part
 
 
 def bot_token(secret: str, application_id: str = DEFAULT_BOT) -> str:
-    """``<application id>.<stamp>.<proof>``, the first part in base64."""
-    text = _derived(secret, f"bot token {application_id}")
-    return f"{_base64(application_id.encode())}.{text[:_STAMP]}.{text[_STAMP : _STAMP + _PROOF]}"
+    """``<application id>.<timestamp>.<hmac>``; the first part is base64."""
+    text = _derive(secret, f"bot token {application_id}")
+    timestamp, proof = text[:_TIMESTAMP_CHARS], text[_TIMESTAMP_CHARS : _TIMESTAMP_CHARS + _HMAC_CHARS]
+    return f"{_base64(application_id.encode())}.{timestamp}.{proof}"
 
 
 def new_bot_token(application_id: str) -> str:
-    """One that follows from nothing."""
     return bot_token(secrets.token_urlsafe(32), application_id)
 
 
 def client_secret(secret: str, application_id: str) -> str:
-    """What an application proves itself with to OAuth2."""
-    return _derived(secret, f"client secret {application_id}")[:32]
+    return _derive(secret, f"client secret {application_id}")[:32]
 
 
-def _derived(secret: str, purpose: str) -> str:
+def _derive(secret: str, purpose: str) -> str:
     return _base64(hmac.digest(secret.encode(), purpose.encode(), hashlib.sha512))
 
 

@@ -1,9 +1,9 @@
-"""Which commands a person sees and may use, and why not (Discord: Application Commands > Contexts, Permissions). Pure.
+"""Which commands a user sees and may use (Discord: Application Commands > Contexts, Permissions). Pure.
 
-Discord's client shows nothing of a command that somebody may not use: to them it does not exist. An overwrite of a
-command replaces that of its application for the same role, user or channel, and grants a role or user what
-``default_member_permissions`` withholds; one of the application does not, nor one of everyone, who are whom those
-permissions are about (Discord: Updates to Command Permissions; discord-api-docs#5356).
+Discord's client hides a command that the user may not use. An overwrite of a command replaces the application's
+overwrite for the same role, user or channel. For a role or user it also grants what ``default_member_permissions``
+withholds; an overwrite of the application or of @everyone does not (Discord: Updates to Command Permissions;
+discord-api-docs#5356).
 """
 
 from __future__ import annotations
@@ -21,43 +21,41 @@ from botctl.sandbox.model.world import Application, Channel, Guild, Member, Worl
 
 Json = dict[str, Any]
 _Overwrites = dict[tuple[int, str], bool]  # by type and id
-_GUILD_INSTALL = 0  # the integration type of a bot that was added to a guild, as all here are
+_GUILD_INSTALL = 0  # integration type; the sandbox has no user installs
 
 
-class Hidden(UsageError):
-    """There is such a command, but not for this person here; the hint says why."""
+class CommandHidden(UsageError):
+    """The command exists, but this user does not see it here; the hint says why."""
 
 
-def listed(world: World, who: ActingUser) -> Iterator[tuple[Application, Json]]:
-    """The commands of all bots that there are where ``who`` is, a guild's own before the global ones, seen or not."""
-    scopes = (who.guild.id, "") if who.guild else ("",)
+def list_commands(world: World, actor: ActingUser) -> Iterator[tuple[Application, Json]]:
+    """All commands where ``actor`` is, hidden ones too; a guild's own come before the global ones."""
+    scopes = (actor.guild.id, "") if actor.guild else ("",)
     for app in world.applications.values():
         for scope in scopes:
-            for one in app.commands.get(scope, {}).values():
-                yield app, one
+            for command in app.commands.get(scope, {}).values():
+                yield app, command
 
 
-def hidden(world: World, app: Application, command: Json, who: ActingUser) -> str | None:
-    """Why ``who`` does not see ``command`` of ``app`` where they are; None when they may use it."""
+def hidden_reason(world: World, app: Application, command: Json, actor: ActingUser) -> str | None:
+    """Why ``actor`` does not see ``command`` of ``app``; None when they may use it."""
     name = f"/{command['name']}" if command["type"] == 1 else command["name"]
-    if who.guild is None or who.member is None:
-        return _hidden_in_dm(app, command, who.channel, name)
-    case = _Case(world, app, command, name, who.guild, who.member, who.channel)
-    return case.misplaced() or case.forbidden()
+    if actor.guild is None or actor.member is None:
+        return _hidden_in_dm(app, command, actor.channel, name)
+    case = _GuildCheck(world, app, command, name, actor.guild, actor.member, actor.channel)
+    return case.unavailable_reason() or case.forbidden_reason()
 
 
 def _hidden_in_dm(app: Application, command: Json, channel: Channel, name: str) -> str | None:
     if app.id not in channel.recipients:
-        return f"{name} can be used in a DM with its bot only."
+        return f"{name} can only be used in a DM with its bot."
     contexts = command.get("contexts")
     allowed = command["dm_permission"] if contexts is None else BOT_DM_CONTEXT in contexts
     return None if allowed else f"{name} is for guilds only."
 
 
 @dataclass(frozen=True)
-class _Case:
-    """A member and a command in a channel of a guild."""
-
+class _GuildCheck:
     world: World
     app: Application
     command: Json
@@ -66,63 +64,61 @@ class _Case:
     member: Member
     channel: Channel
 
-    def misplaced(self) -> str | None:
-        """Why nobody sees the command here."""
+    def unavailable_reason(self) -> str | None:
         contexts = self.command.get("contexts")
         if self.app.id not in self.guild.members:
             return f"The bot of {self.name} is not in {self.guild.name}."
         if _GUILD_INSTALL not in self.command["integration_types"]:
-            return f"{self.name} is for those who have installed its bot for themselves."
+            return f"{self.name} is only for users who installed its bot."
         if contexts is not None and GUILD_CONTEXT not in contexts:
             return f"{self.name} is not for guilds."
-        if self.command["nsfw"] and not permissions.place(self.world, self.channel).nsfw:
+        if self.command["nsfw"] and not permissions.overwrites_channel(self.world, self.channel).nsfw:
             return f"{self.name} is for age-restricted channels."
         return None
 
-    def forbidden(self) -> str | None:
-        """Why this member does not see it."""
-        may, who = self._may(), self.world.users[self.member.user_id].name
-        place = permissions.place(self.world, self.channel)
+    def forbidden_reason(self) -> str | None:
+        granted, name = self._granted(), self.world.users[self.member.user_id].name
+        place = permissions.overwrites_channel(self.world, self.channel)
         own, both = self._overwrites()
-        if may & permission_bits.ADMINISTRATOR:
+        if granted & permission_bits.ADMINISTRATOR:
             return None
-        if not may & permission_bits.bits("USE_APPLICATION_COMMANDS"):
-            return f"{who} may not use commands here (USE_APPLICATION_COMMANDS)."
+        if not granted & permission_bits.bits("USE_APPLICATION_COMMANDS"):
+            return f"{name} needs USE_APPLICATION_COMMANDS to use commands here."
         if not both.get((CHANNEL, place.id), both.get((CHANNEL, all_channels(self.guild)), True)):
-            return f"{self.name} is switched off in #{place.name}."
-        if self._verdict(both) is False:
-            return f"{self.name} is switched off for {who}."
-        return None if self._personal(own) else self._lacking(may, who)
+            return f"{self.name} is disabled in #{place.name}."
+        if self._decision(both) is False:
+            return f"{self.name} is disabled for {name}."
+        return None if self._member_decision(own) else self._missing_reason(granted, name)
 
-    def _may(self) -> int:
-        return permissions.of(self.world, self.guild, self.member, self.channel)
+    def _granted(self) -> int:
+        return permissions.compute(self.world, self.guild, self.member, self.channel)
 
     def _overwrites(self) -> tuple[_Overwrites, _Overwrites]:
-        """Those of the command itself, and those together with the application's that they do not replace."""
-        said = self.app.command_permissions.get(self.guild.id, {})
+        """The command's own overwrites, and these merged over the application's."""
+        overwrites = self.app.command_permissions.get(self.guild.id, {})
         own, common = (
-            {(one["type"], one["id"]): one["permission"] for one in said.get(target, [])}
+            {(overwrite["type"], overwrite["id"]): overwrite["permission"] for overwrite in overwrites.get(target, [])}
             for target in (self.command["id"], self.app.id)
         )
         return own, common | own
 
-    def _verdict(self, overwrites: _Overwrites) -> bool | None:
-        """What is said of the member, or else of everyone."""
-        personal = self._personal(overwrites)
+    def _decision(self, overwrites: _Overwrites) -> bool | None:
+        """The decision for the member, or else for @everyone."""
+        personal = self._member_decision(overwrites)
         return overwrites.get((ROLE, self.guild.id)) if personal is None else personal
 
-    def _personal(self, overwrites: _Overwrites) -> bool | None:
-        """What is said of the member: of the user before their roles, one of which is enough."""
+    def _member_decision(self, overwrites: _Overwrites) -> bool | None:
+        """The decision for the user, or else for their roles, of which one is enough."""
         own = overwrites.get((USER, self.member.user_id))
         roles = [overwrites[ROLE, role] for role in self.member.roles if (ROLE, role) in overwrites]
         return any(roles) if own is None and roles else own
 
-    def _lacking(self, may: int, who: str) -> str | None:
-        """What the command demands by default, unless it is granted itself; "0" is for administrators."""
+    def _missing_reason(self, granted: int, name: str) -> str | None:
+        """The command's default permissions that are missing; "0" is for administrators only."""
         if self.command["default_member_permissions"] is None:
             return None
         wanted = int(self.command["default_member_permissions"])
         if not wanted:
             return f"{self.name} is for administrators."
-        missing = permission_bits.names(wanted & ~may)
-        return f"{self.name} needs {', '.join(missing)}, which {who} lacks." if wanted & ~may else None
+        missing = permission_bits.names(wanted & ~granted)
+        return f"{self.name} needs {', '.join(missing)}, which {name} lacks." if wanted & ~granted else None

@@ -1,7 +1,7 @@
-"""The world of the local Discord: plain data, and the few rules that belong to the data itself.
+"""The world of the sandbox: plain data, and the rules of the data itself. Nothing here waits or sends.
 
-Ids are snowflakes as decimal strings; times are ISO 8601 in UTC as Discord writes them. Nothing here waits or sends:
-`payloads` shows the world as JSON, `storage` keeps it in a file, the adapters change it and tell the bots.
+Ids are snowflakes as decimal strings; times are ISO 8601 in UTC, as Discord writes them. Fields without a comment mean
+the same as in Discord's own objects.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from botctl.sandbox.model import permission_bits, snowflakes
 from botctl.sandbox.model.channels.types import DM, PRIVATE_THREAD
 from botctl.sandbox.model.clock import SandboxClock
 
-KEPT_MESSAGES = 500  # per channel; the oldest go first, so that a long run stays small
+KEPT_MESSAGES = 500  # per channel; limits the memory of a long run
 PRUNED_AT_ONCE = 100
 
-# Discord: Application resource > Application flags: the three privileged intents, granted
+# Discord: Application resource > Application Flags: the three privileged intents
 PRIVILEGED_GRANTED = 1 << 12 | 1 << 14 | 1 << 18
 
 EPHEMERAL = 1 << 6  # Discord: Message resource > Message flags
@@ -27,14 +27,12 @@ LOADING = 1 << 7
 
 @dataclass
 class User:
-    """A person or a bot. ``locale`` is what the person's client is set to."""
-
     id: str
     name: str
     bot: bool = False
     global_name: str | None = None
-    locale: str = "en-US"
-    closed_dms: bool = False  # nobody may write to them
+    locale: str = "en-US"  # of the user's client
+    closed_dms: bool = False  # no one may send them a DM
 
 
 @dataclass
@@ -42,66 +40,59 @@ class Role:
     id: str
     name: str
     position: int = 1
-    permissions: int = permission_bits.EVERYBODY
+    permissions: int = permission_bits.EVERYONE
     color: int = 0
-    bot_id: str | None = None  # the bot that a managed role was made for
+    bot_id: str | None = None  # of the bot that a managed role belongs to
     hoist: bool = False
     mentionable: bool = False
 
 
 @dataclass
 class Overwrite:
-    """What a channel allows and denies one role (``type`` 0) or member (1); ``id`` is theirs."""
-
-    id: str
-    type: int
+    id: str  # of the role or member
+    type: int  # 0: a role, 1: a member
     allow: int = 0
     deny: int = 0
 
 
 @dataclass
 class Thread:
-    """What a thread has beyond a channel (Discord: Channel resource > Thread Metadata)."""
+    """The fields of a thread beyond those of a channel (Discord: Channel resource > Thread Metadata)."""
 
     created_at: str
     archived_at: str  # when ``archived`` last changed
     archived: bool = False
     locked: bool = False
     invitable: bool = True
-    auto_archive_minutes: int = 4320
-    messages: int = 0  # now
-    messages_ever: int = 0
+    auto_archive_minutes: int = 4320  # time without messages before it is archived
+    messages: int = 0  # that it contains now
+    messages_ever: int = 0  # deleted ones included
 
 
 @dataclass
 class Channel:
-    """A channel of a guild, a thread (``thread`` is set), or a DM (``guild_id`` is empty, ``recipients`` its users).
-
-    ``overwrites`` by the id of their role or member; ``thread_members`` user id to the time of joining; ``settings``
-    what else Discord keeps of a channel and nothing here depends on, as JSON.
-    """
+    """A channel of a guild, a thread, or a DM."""
 
     id: str
-    guild_id: str
+    guild_id: str  # empty in a DM
     name: str
     type: int = 0
     position: int = 0
     parent_id: str | None = None
     topic: str | None = None
     nsfw: bool = False
-    slowmode_s: int = 0
-    overwrites: dict[str, Overwrite] = field(default_factory=dict)
+    slowmode_s: int = 0  # Discord's ``rate_limit_per_user``
+    overwrites: dict[str, Overwrite] = field(default_factory=dict)  # by the id of the role or member
     last_message_id: str | None = None
     last_pin_at: str | None = None
-    owner_id: str | None = None
-    thread: Thread | None = None
-    thread_members: dict[str, str] = field(default_factory=dict)
-    recipients: list[str] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
+    owner_id: str | None = None  # of a thread
+    thread: Thread | None = None  # set for threads only
+    thread_members: dict[str, str] = field(default_factory=dict)  # user id to the time of joining
+    recipients: list[str] = field(default_factory=list)  # user ids of a DM
+    settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
 
     @property
     def private(self) -> bool:
-        """Is it a private thread?"""
         return self.type == PRIVATE_THREAD
 
 
@@ -111,7 +102,7 @@ class Member:
     roles: list[str] = field(default_factory=list)
     joined_at: str = "2026-01-01T00:00:00.000000+00:00"
     nick: str | None = None
-    timeout_until: str | None = None
+    timeout_until: str | None = None  # Discord's ``communication_disabled_until``
     deaf: bool = False
     mute: bool = False
 
@@ -120,60 +111,49 @@ class Member:
 class Emoji:
     id: str
     name: str
-    user_id: str
-    roles: list[str] = field(default_factory=list)
+    user_id: str  # its creator
+    roles: list[str] = field(default_factory=list)  # the only roles that may use it
     animated: bool = False
 
 
 @dataclass
 class Invite:
-    """``max_age_s`` and ``max_uses`` are 0 for no limit."""
-
     code: str
     guild_id: str
     channel_id: str
     inviter_id: str
     created_at: str
-    max_age_s: int = 86_400
-    max_uses: int = 0
+    max_age_s: int = 86_400  # 0: no limit
+    max_uses: int = 0  # 0: no limit
     temporary: bool = False
     uses: int = 0
 
 
 @dataclass
 class Webhook:
-    """An incoming webhook of a channel. ``application_id`` is that of the bot that made it."""
-
     id: str
     token: str
     guild_id: str
     channel_id: str
     name: str
-    user_id: str
-    application_id: str | None = None
-    avatar: str | None = None  # its hash
+    user_id: str  # its creator
+    application_id: str | None = None  # of the bot that created it
+    avatar: str | None = None  # a hash
 
 
 @dataclass
 class GuildAuditEntry:
-    """One line of a guild's audit log. ``changes`` are ``{key, old_value?, new_value?}``."""
-
     id: str
-    user_id: str
-    action: int
+    user_id: str  # who acted
+    action: int  # an AuditAction
     target_id: str | None = None
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=list)  # {key, old_value?, new_value?}
     reason: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Guild:
-    """A guild. ``bans`` are user id to reason; ``available`` is False in an outage; ``settings`` as of a channel.
-
-    ``auto_moderation`` (rules), ``scheduled_events`` (by id) and ``pages`` (what it shows newcomers, by name) are JSON.
-    """
-
     id: str
     name: str
     owner_id: str
@@ -183,31 +163,23 @@ class Guild:
     locale: str = "en-US"
     threads: dict[str, Channel] = field(default_factory=dict)
     emojis: dict[str, Emoji] = field(default_factory=dict)
-    bans: dict[str, str | None] = field(default_factory=dict)
+    bans: dict[str, str | None] = field(default_factory=dict)  # user id to reason
     audit_log: list[GuildAuditEntry] = field(default_factory=list)
     description: str | None = None
     system_channel_id: str | None = None
     verification_level: int = 0
-    available: bool = True
-    settings: dict[str, Any] = field(default_factory=dict)
-    auto_moderation: dict[str, dict[str, Any]] = field(default_factory=dict)
-    scheduled_events: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    available: bool = True  # False in an outage
+    settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
+    auto_moderation: dict[str, dict[str, Any]] = field(default_factory=dict)  # rules by id, as JSON
+    scheduled_events: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id, as JSON
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)  # welcome screen and onboarding by name, as JSON
 
 
 @dataclass
 class Message:
-    """One message; ``guild_id`` is empty in a DM. ``only_for`` is the user who alone sees it (ephemeral); ``invoked``
-    is what it answers: ``{id, type, name, user_id}``; attachments are ``{id, filename, size, content_type,
-    description?}``; ``reactions`` are the emoji as REST writes it to the users who gave it; ``name`` and ``avatar`` are
-    what a webhook said instead of its own. ``mentions`` and ``mention_roles`` are the ids of whom it calls.
-    ``reply_to`` is a message of the same channel; ``reference`` points elsewhere, as JSON, and ``snapshots`` are what
-    a forward took along.
-    """
-
     id: str
     channel_id: str
-    guild_id: str
+    guild_id: str  # empty in a DM
     author_id: str
     timestamp: str
     content: str = ""
@@ -216,64 +188,61 @@ class Message:
     edited_at: str | None = None
     embeds: list[dict[str, Any]] = field(default_factory=list)
     components: list[dict[str, Any]] = field(default_factory=list)
-    attachments: list[dict[str, Any]] = field(default_factory=list)
-    only_for: str | None = None
-    invoked: dict[str, Any] | None = None
-    reply_to: str | None = None
+    attachments: list[dict[str, Any]] = field(default_factory=list)  # {id, filename, size, content_type, description?}
+    only_for: str | None = None  # the only user who sees it (ephemeral)
+    invoked: dict[str, Any] | None = None  # the interaction: {id, type, name, user_id, message_id}
+    reply_to: str | None = None  # a message id of the same channel
     application_id: str | None = None
     nonce: str | int | None = None
-    pinned_at: str | None = None
-    reactions: dict[str, list[str]] = field(default_factory=dict)
+    pinned_at: str | None = None  # None: not pinned
+    reactions: dict[str, list[str]] = field(default_factory=dict)  # emoji (as in REST) to user ids
     webhook_id: str | None = None
-    name: str | None = None
+    name: str | None = None  # a webhook's name for this message
     tts: bool = False
-    avatar: str | None = None
-    mentions: list[str] = field(default_factory=list)
-    mention_roles: list[str] = field(default_factory=list)
+    avatar: str | None = None  # a webhook's avatar for this message
+    mentions: list[str] = field(default_factory=list)  # user ids
+    mention_roles: list[str] = field(default_factory=list)  # role ids
     mention_everyone: bool = False
-    reference: dict[str, Any] | None = None
-    snapshots: list[dict[str, Any]] = field(default_factory=list)
+    reference: dict[str, Any] | None = None  # ``message_reference`` of any other kind
+    snapshots: list[dict[str, Any]] = field(default_factory=list)  # the content of a forward
 
 
 @dataclass
 class Application:
-    """A bot's application. ``commands``: scope ("" for global, else the guild's id) to command id to stored command;
-    ``command_permissions``: guild id to command id (or the application's own) to its overwrites ``{id, type,
-    permission}``; ``emojis`` are its own, good in every guild; ``settings`` as in `Channel`.
-    """
-
     id: str
     name: str
     owner_id: str
     flags: int = PRIVILEGED_GRANTED
+    # guild id, or "" for global commands, to command id to the command as JSON
     commands: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    # guild id to command id (or the application's own) to overwrites: {id, type, permission}
     command_permissions: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict)
-    emojis: dict[str, Emoji] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    emojis: dict[str, Emoji] = field(default_factory=dict)  # usable in every guild
+    settings: dict[str, Any] = field(default_factory=dict)  # other fields of Discord's object, as JSON
 
     def all_commands(self) -> list[dict[str, Any]]:
         return [command for scope in self.commands.values() for command in scope.values()]
 
 
 class World:
-    """Everything that exists. ``url`` is where it is served; empty where it is not."""
+    """Everything that exists. ``url`` is where the sandbox is served, or empty."""
 
     def __init__(self, clock: Clock | None = None, *, last_id: int = 0, url: str = "") -> None:
         self.clock = SandboxClock(clock)
         self.url = url
         self.last_id = last_id
         self.users: dict[str, User] = {}
-        self.names: dict[str, str] = {}  # of users, casefolded, to their ids
+        self.user_ids: dict[str, str] = {}  # by casefolded name
         self.guilds: dict[str, Guild] = {}
-        self.channels: dict[str, Channel] = {}  # the channels and threads of all guilds, and the DMs, by id
+        self.channels: dict[str, Channel] = {}  # of all guilds, with threads and DMs
         self.invites: dict[str, Invite] = {}  # by code
         self.webhooks: dict[str, Webhook] = {}
         self.applications: dict[str, Application] = {}
         self.messages: dict[str, dict[str, Message]] = {}  # channel id to message id to message, oldest first
 
     def new_id(self) -> str:
-        """A new snowflake: the clock's milliseconds, and never one twice, even when the clock steps back."""
-        self.last_id = max(snowflakes.first_of(self.clock.now()), self.last_id + 1)
+        """A new snowflake from the clock's milliseconds; unique even when the clock steps back."""
+        self.last_id = max(snowflakes.smallest_at(self.clock.now()), self.last_id + 1)
         return str(self.last_id)
 
     def timestamp(self) -> str:
@@ -281,7 +250,7 @@ class World:
 
     def add_user(self, user: User) -> User:
         self.users[user.id] = user
-        self.names[user.name.casefold()] = user.id
+        self.user_ids[user.name.casefold()] = user.id
         return user
 
     def add_guild(self, guild: Guild) -> Guild:
@@ -291,7 +260,6 @@ class World:
         return guild
 
     def add_channel(self, channel: Channel) -> Channel:
-        """A new channel or thread of a guild, or a DM."""
         self.channels[channel.id] = channel
         if channel.guild_id:
             guild = self.guilds[channel.guild_id]
@@ -299,54 +267,53 @@ class World:
         return channel
 
     def remove_channel(self, channel: Channel) -> None:
-        """With its threads, messages, invites, webhooks and scheduled events."""
+        """Also removes its threads, messages, invites, webhooks and scheduled events."""
         if channel.guild_id:
             guild = self.guilds[channel.guild_id]
-            for thread in [one for one in guild.threads.values() if one.parent_id == channel.id]:
+            for thread in [thread for thread in guild.threads.values() if thread.parent_id == channel.id]:
                 self.remove_channel(thread)
             guild.channels.pop(channel.id, None)
             guild.threads.pop(channel.id, None)
             events = guild.scheduled_events
-            guild.scheduled_events = {key: one for key, one in events.items() if one["channel_id"] != channel.id}
+            guild.scheduled_events = {key: event for key, event in events.items() if event["channel_id"] != channel.id}
         self.channels.pop(channel.id, None)
         self.messages.pop(channel.id, None)
-        self.invites = {code: one for code, one in self.invites.items() if one.channel_id != channel.id}
-        self.webhooks = {key: one for key, one in self.webhooks.items() if one.channel_id != channel.id}
+        self.invites = {code: invite for code, invite in self.invites.items() if invite.channel_id != channel.id}
+        self.webhooks = {key: webhook for key, webhook in self.webhooks.items() if webhook.channel_id != channel.id}
 
-    def direct(self, user_id: str, other_id: str) -> Channel:
-        """The DM of two users; it begins to exist when it is first asked for."""
-        for one in self.channels.values():
-            if not one.guild_id and set(one.recipients) == {user_id, other_id}:
-                return one
+    def direct_channel(self, user_id: str, other_id: str) -> Channel:
+        """The DM of two users; created at the first call."""
+        for channel in self.channels.values():
+            if not channel.guild_id and set(channel.recipients) == {user_id, other_id}:
+                return channel
         return self.add_channel(Channel(self.new_id(), "", "", type=DM, recipients=[user_id, other_id]))
 
     def add_message(self, message: Message) -> None:
-        shown = self.messages.setdefault(message.channel_id, {})
-        shown[message.id] = message
+        messages = self.messages.setdefault(message.channel_id, {})
+        messages[message.id] = message
         channel = self.channels.get(message.channel_id)
         if channel is not None and message.only_for is None:
             channel.last_message_id = message.id
-            if channel.thread is not None and message.id != channel.id:  # the one it began with does not count
+            if channel.thread is not None and message.id != channel.id:  # not the starter message
                 channel.thread.messages += 1
                 channel.thread.messages_ever += 1
-        if len(shown) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
-            for old in list(shown)[:PRUNED_AT_ONCE]:
-                del shown[old]
+        if len(messages) >= KEPT_MESSAGES + PRUNED_AT_ONCE:
+            for old in list(messages)[:PRUNED_AT_ONCE]:
+                del messages[old]
 
     def remove_message(self, message: Message) -> None:
-        """What is gone already may go again."""
-        gone = self.messages.get(message.channel_id, {}).pop(message.id, None)
+        removed = self.messages.get(message.channel_id, {}).pop(message.id, None)
         channel = self.channels.get(message.channel_id)
-        if gone is not None and channel is not None and channel.thread is not None and message.only_for is None:
+        if removed is not None and channel is not None and channel.thread is not None and message.only_for is None:
             channel.thread.messages = max(0, channel.thread.messages - 1)
 
     def attachment_ids(self) -> set[str]:
-        shown = (message for channel in self.messages.values() for message in channel.values())
-        return {attachment["id"] for message in shown for attachment in message.attachments}
+        messages = (message for channel in self.messages.values() for message in channel.values())
+        return {attachment["id"] for message in messages for attachment in message.attachments}
 
     def message(self, channel_id: str, message_id: str) -> Message | None:
         return self.messages.get(channel_id, {}).get(message_id)
 
 
-def discord_time(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds")
+def discord_time(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")

@@ -83,7 +83,7 @@ async def serving(
     await runner.setup()
     try:
         await web.SockSite(runner, listener.sock).start()
-        threads.watch_all(sandbox)
+        threads.schedule_all(sandbox)
         yield running
     finally:
         await running.incidents.close()

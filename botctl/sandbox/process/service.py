@@ -51,7 +51,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
 def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
     """How a sandbox on ``port`` (0: any free one) is run, with the limits ``said`` and a new secret."""
     try:
-        Limits().but(said)
+        Limits().replace(said)
     except UsageError as error:
         raise ConfigError(f"sandbox.limits: {error}", hint=error.hint) from None
     secret = secrets.token_urlsafe(32)

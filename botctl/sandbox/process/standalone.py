@@ -19,7 +19,7 @@ from botctl.sandbox.model.world import World
 from botctl.sandbox.process.serve import Listener, bound, serving
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
-from botctl.sandbox.storage.attachments import Files
+from botctl.sandbox.storage.attachments import AttachmentStore
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
     with _bound(plan.port) as listener:
         world = world_file.load(plan.state, bots=plan.bots, url=listener.url)
         access = Access(_tokens(plan, world), plan.secret)
-        files = Files(plan.state.with_suffix(".files") if plan.state else None)
-        files.forget_all_but(world.attachment_ids())
+        files = AttachmentStore(plan.state.with_suffix(".files") if plan.state else None)
+        files.retain_only(world.attachment_ids())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -39,7 +39,7 @@ def own_member(call: ApiCall, guild: Guild) -> Member:
 def require_permissions(call: ApiCall, guild: Guild, *names: str) -> None:
     """Raises 50013 unless the bot has the permissions ``names`` in the guild as a whole."""
     required = permission_bits.bits(*names)
-    if permissions.of(call.sandbox.world, guild, own_member(call, guild)) & required != required:
+    if permissions.compute(call.sandbox.world, guild, own_member(call, guild)) & required != required:
         raise missing_permissions()
 
 
@@ -68,7 +68,7 @@ def permissions_in(call: ApiCall, channel: Channel) -> int:
         return permission_bits.DIRECT if call.app.id in channel.recipients else 0
     guild = world.guilds[channel.guild_id]
     bot = guild.members.get(call.app.id)
-    return permissions.of(world, guild, bot, channel) if bot else 0
+    return permissions.compute(world, guild, bot, channel) if bot else 0
 
 
 def get_member(call: ApiCall, guild: Guild) -> Member:
@@ -116,7 +116,7 @@ def message_payload(call: ApiCall, message: Message) -> dict[str, Any]:
 
 def require_above(call: ApiCall, guild: Guild, position: int) -> None:
     """Raises 50013 unless the bot's highest role is above ``position``."""
-    if not permissions.above(guild, own_member(call, guild), position):
+    if not permissions.is_above(guild, own_member(call, guild), position):
         raise missing_permissions()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model.world import Guild, GuildAuditEntry
 from botctl.sandbox.rest.routing import ApiCall
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 def write_entry(
     call: ApiCall,
     guild: Guild,
-    action: Action,
+    action: AuditAction,
     target_id: str | None,
     *,
     changes: list[Json] | None = None,

@@ -13,9 +13,9 @@ from aiohttp import web
 from yarl import URL
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
-from botctl.sandbox.model.oauth import S256, SCOPES, Grant, OAuthError, scopes_of
+from botctl.sandbox.model.oauth import S256, SCOPES, Grant, OAuthError, parse_scopes
 from botctl.sandbox.model.world import Application, Guild, GuildAuditEntry, Member, Role
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import SANDBOX
@@ -136,7 +136,7 @@ def _parse_consent(sandbox: Sandbox, fields: Mapping[str, str]) -> _ConsentReque
 
 def _check_consent(consent: _ConsentRequest) -> None:
     """Raises OAuthError for unknown scopes, response types and challenge methods."""
-    scopes_of(" ".join(consent.scopes))
+    parse_scopes(" ".join(consent.scopes))
     if consent.redirect_uri and consent.fields.get("response_type", "code") != "code":
         raise OAuthError("unsupported_response_type", "The sandbox supports only the response type code.")
     if consent.fields.get(_CHALLENGE) and consent.fields.get("code_challenge_method", S256) != S256:
@@ -176,13 +176,15 @@ def _add_bot(sandbox: Sandbox, consent: _ConsentRequest, person_id: str) -> Guil
         )
         guild.roles[role.id] = role
         sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-        moderation.bot_joined(sandbox, guild, Member(consent.app.id, [role.id], joined_at=world.timestamp()))
-        audit_log.record(sandbox, guild, GuildAuditEntry(world.new_id(), person_id, Action.BOT_ADD, consent.app.id))
+        moderation.add_bot(sandbox, guild, Member(consent.app.id, [role.id], joined_at=world.timestamp()))
+        audit_log.record(
+            sandbox, guild, GuildAuditEntry(world.new_id(), person_id, AuditAction.BOT_ADD, consent.app.id)
+        )
     return guild
 
 
 def _can_manage(sandbox: Sandbox, guild: Guild, member: Member) -> bool:
-    return bool(permissions.of(sandbox.world, guild, member) & permission_bits.bits("MANAGE_GUILD"))
+    return bool(permissions.compute(sandbox.world, guild, member) & permission_bits.bits("MANAGE_GUILD"))
 
 
 def _render_form(sandbox: Sandbox, consent: _ConsentRequest) -> str:

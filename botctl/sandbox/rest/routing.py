@@ -131,11 +131,11 @@ def _make_handler(entry: Route) -> Callable[[web.Request], Any]:
 
     async def answer(request: web.Request) -> web.Response:
         sandbox = request.app[SANDBOX]
-        if sandbox.limiter.banned and (banned := _ban_response(request, sandbox)):
+        if sandbox.limiter.banned_until and (banned := _ban_response(request, sandbox)):
             return banned
         headers: Mapping[str, str] = {}
         try:
-            if sandbox.trouble.spoiled and (override := _overridden_response(request, sandbox)):
+            if sandbox.faults.overrides and (override := _overridden_response(request, sandbox)):
                 return override
             authorization = request.headers.get("Authorization")
             caller, grant = _find_caller(sandbox, authorization), _find_grant(sandbox, authorization, entry.scope)
@@ -153,8 +153,8 @@ def _make_handler(entry: Route) -> Callable[[web.Request], Any]:
         return response
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        faults = request.app[SANDBOX].trouble
-        return await (response_faults.apply_faults(faults, request, answer) if faults.in_rest else answer(request))
+        faults = request.app[SANDBOX].faults
+        return await (response_faults.apply_faults(faults, request, answer) if faults.affects_rest else answer(request))
 
     return handle
 
@@ -162,7 +162,7 @@ def _make_handler(entry: Route) -> Callable[[web.Request], Any]:
 def _error_response(request: web.Request, sandbox: Sandbox, error: ApiError) -> web.Response:
     """The response to ``error``; counts it when Discord would count an invalid request."""
     if error.status in _INVALID_STATUSES and not (isinstance(error, RateLimited) and error.scope == "shared"):
-        sandbox.limiter.invalid(request.remote, sandbox.clock.monotonic())
+        sandbox.limiter.count_invalid(request.remote, sandbox.clock.monotonic())
     response = json_response(error.status, error.body())
     response.headers.update(error.headers)
     return response
@@ -170,14 +170,14 @@ def _error_response(request: web.Request, sandbox: Sandbox, error: ApiError) -> 
 
 def _overridden_response(request: web.Request, sandbox: Sandbox) -> web.Response | None:
     """The response that an incident has set for this path, if any; raises it when it is an ApiError."""
-    override = sandbox.trouble.spoils(request.path)
+    override = sandbox.faults.override_for(request.path)
     if isinstance(override, ApiError):
         raise override
     return edge_response(override) if override else None
 
 
 def _ban_response(request: web.Request, sandbox: Sandbox) -> web.Response | None:
-    left_s = sandbox.limiter.ban_left_s(request.remote, sandbox.clock.monotonic())
+    left_s = sandbox.limiter.ban_remaining_s(request.remote, sandbox.clock.monotonic())
     return edge_response(ban_page(left_s)) if left_s else None
 
 
@@ -266,7 +266,7 @@ def _parse_json(raw: bytes) -> Any:
 async def _handle_unknown(request: web.Request) -> web.Response:
     _log.warning("The sandbox has no route %s %s", request.method, safe(request.path))
     sandbox = request.app[SANDBOX]
-    if sandbox.limiter.banned and (banned := _ban_response(request, sandbox)):
+    if sandbox.limiter.banned_until and (banned := _ban_response(request, sandbox)):
         return banned
     error = not_found()
     return json_response(error.status, error.body())

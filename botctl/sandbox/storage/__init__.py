@@ -1,4 +1,4 @@
-"""What outlives a restart: the world in a file, and the bytes of attachments.
+"""What survives a restart: the world in a file, and the bytes of attachments.
 
-A world goes into the file and comes back from it; no secret is ever in it. Read `world_file` first.
+A world is written to the file and read from it; secrets are never stored. Read `world_file` first.
 """

@@ -1,4 +1,4 @@
-"""The bytes of attachments: in memory, and beside the state file when there is one."""
+"""The bytes of attachments: in memory, and next to the state file if there is one."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-KEPT_BYTES = 64 * 1024 * 1024  # in memory; the oldest go first
+MEMORY_BYTES_MAX = 64 * 1024 * 1024  # the oldest are dropped first
 
 
-class Files:
-    """Attachments by id. ``folder`` None: they live as long as this object."""
+class AttachmentStore:
+    """Attachments by id; in memory only when ``folder`` is None."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._held: dict[str, tuple[str, bytes]] = {}
+        self._in_memory: dict[str, tuple[str, bytes]] = {}
         self._size = 0
 
     def put(self, attachment_id: str, content_type: str, data: bytes) -> None:
-        self._held[attachment_id] = (content_type, data)
+        self._in_memory[attachment_id] = (content_type, data)
         self._size += len(data)
-        while self._size > KEPT_BYTES and len(self._held) > 1:
-            oldest = next(iter(self._held))
-            self._size -= len(self._held.pop(oldest)[1])
+        while self._size > MEMORY_BYTES_MAX and len(self._in_memory) > 1:
+            oldest = next(iter(self._in_memory))
+            self._size -= len(self._in_memory.pop(oldest)[1])
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             (self._folder / attachment_id).write_bytes(data)
             (self._folder / f"{attachment_id}.json").write_text(json.dumps(content_type))
 
-    def forget_all_but(self, wanted: Collection[str]) -> None:
-        """Delete the files in the folder that nothing in the world shows any more."""
+    def retain_only(self, wanted: Collection[str]) -> None:
+        """Delete the files in the folder that are not ``wanted``."""
         if self._folder is None or not self._folder.is_dir():
             return
         for path in self._folder.iterdir():
@@ -37,10 +37,10 @@ class Files:
                 path.unlink()
 
     def get(self, attachment_id: str) -> tuple[str, bytes] | None:
-        """The content type and the bytes, or None. Reads a file: may be called in a thread."""
-        held = self._held.get(attachment_id)
-        if held is not None:
-            return held
+        """The content type and the bytes, or None. Reads a file: may run in a thread."""
+        cached = self._in_memory.get(attachment_id)
+        if cached is not None:
+            return cached
         if self._folder is None or not attachment_id.isdecimal():
             return None
         try:

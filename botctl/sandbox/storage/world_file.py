@@ -1,4 +1,4 @@
-"""The world in a file: written atomically soon after each change, read at the start. Secrets are never in it."""
+"""The world in a file: written atomically soon after each change, read at the start. Never contains secrets."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from botctl.sandbox.model.world import (
 _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 VERSION = 1
-_PAUSE_S = 0.2  # after a change, for those that come with it
-_SHARE = 0.05  # of the time may go into saving: a large world is saved less often
+_PAUSE_S = 0.2  # after a change, to save several at once
+_SAVING_SHARE = 0.05  # of the time at most: a large world is saved less often
 
 
 def snapshot(world: World) -> str:
-    """The world as JSON text; ``restore`` reads it."""
+    """The world as JSON text for `restore`."""
     data = {
         "version": VERSION,
         "last_id": world.last_id,
         "users": world.users,
         "guilds": world.guilds,
-        "dms": {key: one for key, one in world.channels.items() if not one.guild_id},
+        "dms": {key: channel for key, channel in world.channels.items() if not channel.guild_id},
         "invites": world.invites,
         "webhooks": world.webhooks,
         "applications": world.applications,
@@ -55,34 +55,34 @@ def snapshot(world: World) -> str:
 
 
 def restore(text: str, clock: Clock | None = None, *, url: str = "") -> World:
-    """The world that `snapshot` wrote; raises ValueError, KeyError or TypeError for any other text.
+    """The world of a `snapshot`. Raises ValueError, KeyError or TypeError for any other text.
 
-    A file of an older botctl lacks what came later, and gets its defaults.
+    A file of an older botctl gets the defaults of newer fields.
     """
     data: Json = json.loads(text)
     if data["version"] != VERSION:
         raise ValueError(f"version {data['version']}")
     world = World(clock, last_id=data["last_id"], url=url)
-    for one in data["users"].values():
-        world.add_user(User(**one))
-    world.applications = {key: _application(one) for key, one in data["applications"].items()}
-    for one in data["guilds"].values():
-        world.add_guild(_guild(one))
-    for one in data.get("dms", {}).values():
-        world.add_channel(_channel(one))
-    world.invites = {key: Invite(**one) for key, one in data.get("invites", {}).items()}
-    world.webhooks = {key: Webhook(**one) for key, one in data.get("webhooks", {}).items()}
-    for channel_id, shown in data["messages"].items():
-        world.messages[channel_id] = {key: Message(**one) for key, one in shown.items()}
+    for user in data["users"].values():
+        world.add_user(User(**user))
+    world.applications = {key: _application(application) for key, application in data["applications"].items()}
+    for user in data["guilds"].values():
+        world.add_guild(_guild(user))
+    for user in data.get("dms", {}).values():
+        world.add_channel(_channel(user))
+    world.invites = {key: Invite(**invite) for key, invite in data.get("invites", {}).items()}
+    world.webhooks = {key: Webhook(**webhook) for key, webhook in data.get("webhooks", {}).items()}
+    for channel_id, messages in data["messages"].items():
+        world.messages[channel_id] = {key: Message(**message) for key, message in messages.items()}
     return world
 
 
 def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = (), *, url: str = "") -> World:
-    """The world in ``path``; the default one when there is no such file. A bot of ``bots`` that is not there is added.
+    """The world in ``path``, or a default world without the file. Missing ``bots`` are added.
 
     Raises:
-        ConfigError: the file is broken.
-        UsageError: no bot can be called so.
+    ConfigError: the file is invalid.
+    UsageError: a bot's name is invalid.
     """
     if path is None or not path.exists():
         return default_world(clock, bots, url=url)
@@ -90,17 +90,17 @@ def load(path: Path | None, clock: Clock | None = None, bots: Sequence[str] = ()
         world = restore(path.read_text(), clock, url=url)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"The sandbox's state in {path} cannot be read: {error}", hint="Delete it to begin a new world."
+            f"The sandbox's state in {path} cannot be read: {error}", hint="Delete the file to start with a new world."
         ) from None
-    there = {app.name for app in world.applications.values()}
+    existing = {app.name for app in world.applications.values()}
     for name in dict.fromkeys(bots):
-        if name not in there:
+        if name not in existing:
             add_bot(world, name)
     return world
 
 
 def save(world: World, path: Path) -> None:
-    """Write ``path`` atomically: afterwards it holds the old world or the new one, also after a kill."""
+    """Write ``path`` atomically: it holds the old or the new world, even after a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(snapshot(world))
@@ -108,7 +108,7 @@ def save(world: World, path: Path) -> None:
 
 
 class Saver:
-    """Saves ``world`` in the background, a moment after `changed` was called."""
+    """Saves ``world`` in the background, soon after `changed`."""
 
     def __init__(self, world: World, path: Path) -> None:
         self._world = world
@@ -119,19 +119,18 @@ class Saver:
         self._dirty.set()
 
     async def run(self) -> None:
-        """Until cancelled; the last change is saved then too."""
         pause_s = _PAUSE_S
         try:
             while True:
                 await self._dirty.wait()
                 await asyncio.sleep(pause_s)
-                pause_s = max(_PAUSE_S, self._save() / _SHARE)
+                pause_s = max(_PAUSE_S, self._save() / _SAVING_SHARE)
         finally:
             if self._dirty.is_set():
                 self._save()
 
     def _save(self) -> float:
-        """Save, and return the seconds it took. A full disk must not end the sandbox."""
+        """Save, and return the seconds it took. A full disk must not stop the sandbox."""
         self._dirty.clear()
         began_s = time.perf_counter()
         try:
@@ -145,22 +144,22 @@ def _guild(data: Json) -> Guild:
     return Guild(
         **{
             **data,
-            "available": True,  # whatever incident went on when it was written
-            "roles": {key: Role(**one) for key, one in data["roles"].items()},
-            "channels": {key: _channel(one) for key, one in data["channels"].items()},
-            "members": {key: Member(**one) for key, one in data["members"].items()},
-            "threads": {key: _channel(one) for key, one in data.get("threads", {}).items()},
-            "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()},
-            "audit_log": [GuildAuditEntry(**one) for one in data.get("audit_log", [])],
+            "available": True,  # an outage ends with the sandbox
+            "roles": {key: Role(**role) for key, role in data["roles"].items()},
+            "channels": {key: _channel(channel) for key, channel in data["channels"].items()},
+            "members": {key: Member(**member) for key, member in data["members"].items()},
+            "threads": {key: _channel(thread) for key, thread in data.get("threads", {}).items()},
+            "emojis": {key: Emoji(**emoji) for key, emoji in data.get("emojis", {}).items()},
+            "audit_log": [GuildAuditEntry(**entry) for entry in data.get("audit_log", [])],
         }
     )
 
 
 def _application(data: Json) -> Application:
-    return Application(**{**data, "emojis": {key: Emoji(**one) for key, one in data.get("emojis", {}).items()}})
+    return Application(**{**data, "emojis": {key: Emoji(**emoji) for key, emoji in data.get("emojis", {}).items()}})
 
 
 def _channel(data: Json) -> Channel:
-    overwrites = {key: Overwrite(**one) for key, one in data.get("overwrites", {}).items()}
+    overwrites = {key: Overwrite(**overwrite) for key, overwrite in data.get("overwrites", {}).items()}
     thread = Thread(**data["thread"]) if data.get("thread") else None
     return Channel(**{**data, "overwrites": overwrites, "thread": thread})

@@ -48,7 +48,7 @@ class Discord(WatchedBot):
 
     def limits(self, **limits: Any) -> None:
         """From now on Discord's limits hold, with these changed: ``invalid_requests=20``. Until then they do not."""
-        self.sandbox.limits = plainly(lambda: Limits(concurrency_s=LENIENT.concurrency_s).but(limits))
+        self.sandbox.limits = plainly(lambda: Limits(concurrency_s=LENIENT.concurrency_s).replace(limits))
 
     @asynccontextmanager
     async def incident(self, name: str, **settings: Any) -> AsyncIterator[None]:

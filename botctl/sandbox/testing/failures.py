@@ -8,7 +8,7 @@ from typing import TypeVar
 from botctl.core.errors import BotctlError
 from botctl.sandbox.model.api_error import ApiError
 from botctl.sandbox.model.commands.options import ClientRejected
-from botctl.sandbox.model.visibility import Hidden
+from botctl.sandbox.model.visibility import CommandHidden
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def plainly(act: Callable[[], T]) -> T:
     except ApiError as refusal:
         raise Refused(f"{refusal.message} ({refusal.code}) {refusal.errors or ''}".strip()) from None
     except BotctlError as error:
-        raise (Refused if isinstance(error, Hidden) else Failed)(f"{error} {error.hint or ''}".strip()) from None
+        raise (Refused if isinstance(error, CommandHidden) else Failed)(f"{error} {error.hint or ''}".strip()) from None
 
 
 def listed(names: list[str]) -> str:

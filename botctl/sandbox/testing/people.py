@@ -9,7 +9,7 @@ from typing import Any
 
 from botctl.sandbox.actions import user_interactions, user_messages, world_changes
 from botctl.sandbox.model import lookup, permissions, world
-from botctl.sandbox.model.acting_user import ActingUser, member_in
+from botctl.sandbox.model.acting_user import ActingUser, actor_in
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.testing.failures import Failed, plainly
@@ -43,7 +43,9 @@ class Member:
     @property
     def in_dm(self) -> Member:
         """The same person in the DM with the bot."""
-        return replace(self, channel_id=self.discord.sandbox.world.direct(self.id, self.discord.application_id).id)
+        return replace(
+            self, channel_id=self.discord.sandbox.world.direct_channel(self.id, self.discord.application_id).id
+        )
 
     @property
     def impatient(self) -> Member:
@@ -61,7 +63,7 @@ class Member:
 
     @property
     def timed_out(self) -> bool:
-        return permissions.timed_out(self._sandbox.world, self._member)
+        return permissions.is_timed_out(self._sandbox.world, self._member)
 
     @property
     def roles(self) -> list[str]:
@@ -113,7 +115,7 @@ class Member:
         __tracebackhide__ = True
         focused, value = list(_words(options).items())[-1]
         body = {"name": command, "focused": focused, "value": value, "options": _words(options)}
-        asked = plainly(lambda: user_interactions.complete(self._sandbox, self.actor, body))
+        asked = plainly(lambda: user_interactions.autocomplete(self._sandbox, self.actor, body))
         if isinstance(asked, Interaction):
             await self.discord.answered(asked, f"“{focused}” of /{command.removeprefix('/')}", patient=True)
             asked = asked.choices or []
@@ -126,7 +128,7 @@ class Member:
         __tracebackhide__ = True
         here = self if channel is None else self.at(channel)
         answered = None if reply_to is None else reply_to.id
-        said = plainly(lambda: user_messages.say(self._sandbox, here.actor, text, reply_to=answered))
+        said = plainly(lambda: user_messages.send(self._sandbox, here.actor, text, reply_to=answered))
         return Message(self.discord, here, said.channel_id, said.id)
 
     async def dm(self, text: str) -> Message:
@@ -174,7 +176,7 @@ class Member:
         if not channel.guild_id:
             return ActingUser(known.users[self.id], channel, None, None)
         guild = known.guilds[channel.guild_id]
-        return member_in(known, guild, guild.members[self.id], channel)
+        return actor_in(known, guild, guild.members[self.id], channel)
 
     @property
     def _guild(self) -> world.Guild:

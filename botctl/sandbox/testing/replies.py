@@ -152,9 +152,9 @@ class Message:
         there = [one for one in components.clickable(self.components) if one["type"] in kinds]
         wanted = (name or "").casefold()
         for one in there:
-            if name in (None, one.get("custom_id")) or components.name_of(one).casefold() == wanted:
+            if name in (None, one.get("custom_id")) or components.display_name(one).casefold() == wanted:
                 return one
-        names = listed([components.name_of(one) for one in there])
+        names = listed([components.display_name(one) for one in there])
         raise Failed(f"The message has no {what}{f' “{name}”' if name else ''}; there are: {names}.")
 
 
@@ -211,7 +211,7 @@ class Button:
 
     @property
     def label(self) -> str:
-        return components.name_of(self.raw)
+        return components.display_name(self.raw)
 
     @property
     def custom_id(self) -> str | None:
@@ -243,7 +243,7 @@ class Select:
         """Choose ``values`` (labels or values; members, roles or channels), and wait for what the bot does."""
         __tracebackhide__ = True
         chosen = [str(getattr(value, "id", value)) for value in values]
-        return await _press(self.message, self.raw, f"a choice in “{components.name_of(self.raw)}”", as_, chosen)
+        return await _press(self.message, self.raw, f"a choice in “{components.display_name(self.raw)}”", as_, chosen)
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ class Modal:
         body = {"modal": opened.id, "fields": {**(values or {}), **more}}
         return await self.reader.ask(
             f"the form “{self.title}”",
-            lambda who: user_interactions.submit(self.discord.sandbox, who, body),
+            lambda who: user_interactions.submit_modal(self.discord.sandbox, who, body),
             channel_id=opened.channel_id,
         )
 
@@ -285,7 +285,7 @@ async def _press(message: Message, raw: Json, what: str, as_: Reader | None, val
     if who is None:
         raise Failed("Say who presses it: as_=…")
     sandbox = message.discord.sandbox
-    body = {"message": message.id, "component": raw.get("custom_id") or components.name_of(raw), "values": values}
+    body = {"message": message.id, "component": raw.get("custom_id") or components.display_name(raw), "values": values}
     return await who.ask(
         what, lambda actor: user_interactions.click(sandbox, actor, body), channel_id=message.channel_id
     )

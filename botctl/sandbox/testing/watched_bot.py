@@ -80,7 +80,7 @@ class WatchedBot:
 
     def _seen(self, asked: Interaction) -> bool:
         """Is there what the person waits for? A click may be acknowledged without anything to see."""
-        return asked.final or (asked.state is InteractionState.DEFERRED_UPDATE and self._handlers.idle())
+        return asked.is_final or (asked.state is InteractionState.DEFERRED_UPDATE and self._handlers.idle())
 
     def _raised(self, asked: Interaction | None) -> bool:
         return asked is not None and self.errors.of(asked.id)

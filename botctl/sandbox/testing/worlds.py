@@ -28,9 +28,7 @@ def _guild(world: World, guild_id: str, name: str, owner: User, bot: User) -> Gu
     roles = (
         Role(guild_id, "@everyone", position=0),
         Role(world.new_id(), "moderator", position=1, permissions=permission_bits.MODERATOR),
-        Role(
-            world.new_id(), "admin", position=2, permissions=permission_bits.EVERYBODY | permission_bits.ADMINISTRATOR
-        ),
+        Role(world.new_id(), "admin", position=2, permissions=permission_bits.EVERYONE | permission_bits.ADMINISTRATOR),
         Role(world.new_id(), bot.name, position=_BOT_POSITION, permissions=_BOT, bot_id=bot.id),
     )
     general = Channel(world.new_id(), guild_id, "general")

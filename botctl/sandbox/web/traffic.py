@@ -17,7 +17,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from botctl.sandbox.model.compact_json import dumps
-from botctl.sandbox.model.redaction import MARK, bare
+from botctl.sandbox.model.redaction import PLACEHOLDER, redact
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.server import Sandbox
 from botctl.sandbox.web.keys import BODY
@@ -56,7 +56,7 @@ class Traffic:
         """Record a payload (``direction`` is sent or heard) or a close code (closed or left)."""
         payload = content if isinstance(content, int) else _parse_json(content)
         self._publish(
-            self._bot_name(application_id), {"connection": connection, direction: bare(payload, _SECRET_KEYS)}
+            self._bot_name(application_id), {"connection": connection, direction: redact(payload, _SECRET_KEYS)}
         )
 
     async def _record_response(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -65,11 +65,11 @@ class Traffic:
         keys = _OAUTH_SECRET_KEYS if "/oauth2/" in request.path else _SECRET_KEYS
         rest = {
             "method": request.method,
-            "path": _TOKEN_IN_PATH.sub(rf"\1/\2/{MARK}", request.path),
-            "query": bare(dict(request.query), keys),
-            "body": bare(request.get(BODY), keys),
+            "path": _TOKEN_IN_PATH.sub(rf"\1/\2/{PLACEHOLDER}", request.path),
+            "query": redact(dict(request.query), keys),
+            "body": redact(request.get(BODY), keys),
             "status": response.status,
-            "answer": bare(_parse_json(response.body) if isinstance(response.body, bytes) else None, keys),
+            "answer": redact(_parse_json(response.body) if isinstance(response.body, bytes) else None, keys),
         }
         token = request.headers.get("Authorization", "").removeprefix("Bot ")
         self._publish(self._bot_name(self._sandbox.access.tokens.get(token, "")), {"rest": rest})
@@ -100,11 +100,11 @@ class Traffic:
             *(client_secret(access.control_secret, application_id) for application_id in applications),
         ]
         for secret in secrets:
-            line = line.replace(dumps(secret)[1:-1], MARK)
+            line = line.replace(dumps(secret)[1:-1], PLACEHOLDER)
 
         def redact_word(word: re.Match[str]) -> str:
-            is_secret = word[0] in webhook_tokens or word[0] in sandbox.book or word[0] in sandbox.grants
-            return MARK if is_secret else word[0]
+            is_secret = word[0] in webhook_tokens or word[0] in sandbox.interactions or word[0] in sandbox.grants
+            return PLACEHOLDER if is_secret else word[0]
 
         return _LONG_WORD.sub(redact_word, line)
 

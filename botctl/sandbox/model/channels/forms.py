@@ -1,4 +1,4 @@
-"""The body that makes or changes a channel of a guild (Discord: Create Guild Channel; Modify Channel)."""
+"""Validation of the body that creates or changes a channel (Discord: Create Guild Channel; Modify Channel)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from botctl.sandbox.model.channels.types import ANNOUNCEMENT, CATEGORY, FORUM, S
 from botctl.sandbox.model.world import Guild, Overwrite, World
 
 Json = dict[str, Any]
-KINDS = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
-OF_TEXT = (TEXT, ANNOUNCEMENT, FORUM)  # what Discord names in small letters, without spaces
+CHANNEL_TYPES = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
+LOWERCASE_NAMES = (TEXT, ANNOUNCEMENT, FORUM)  # Discord lowercases these and replaces spaces
 SLOWMODE_MAX_S = 21_600
 IN_CATEGORY_MOST = 50
-ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # of silence, after which a thread is archived
+ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # without messages
 _TOPIC_MAX = {FORUM: 4096}
 _OVERWRITES_MOST = 100
 _TAGS_MOST = 20
 _EMOJI_MAX = 100
 
-_SETTINGS: dict[int, Json] = {
+_DEFAULT_SETTINGS: dict[int, Json] = {
     VOICE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
     STAGE: {"bitrate": 64_000, "user_limit": 0, "rtc_region": None},
     FORUM: {
@@ -32,79 +32,77 @@ _SETTINGS: dict[int, Json] = {
 }
 
 
-def settings(kind: int) -> Json:
-    """What a new channel of type ``kind`` has beyond what all have."""
-    return dict(_SETTINGS.get(kind, {}))
+def default_settings(kind: int) -> Json:
+    return dict(_DEFAULT_SETTINGS.get(kind, {}))
 
 
-def fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Json]:
-    """What ``body`` sets of a `Channel` of type ``kind``, and of its settings; raises 50035."""
+def parse_fields(world: World, guild: Guild, body: Json, kind: int) -> tuple[Json, Json]:
+    """The fields of `Channel` in ``body``, and its settings. Raises 50035."""
     errors = FormErrors()
-    found: Json = {}
+    values: Json = {}
     if "name" in body:
         name = errors.text((), body, "name", 1, 100)
-        found["name"] = name.lower().replace(" ", "-") if kind in OF_TEXT else name
+        values["name"] = name.lower().replace(" ", "-") if kind in LOWERCASE_NAMES else name
     if "topic" in body:
-        found["topic"] = errors.text((), body, "topic", 0, _TOPIC_MAX.get(kind, 1024)) or None
+        values["topic"] = errors.text((), body, "topic", 0, _TOPIC_MAX.get(kind, 1024)) or None
     if "nsfw" in body:
-        found["nsfw"] = errors.field((), body, "nsfw", bool) or False
+        values["nsfw"] = errors.field((), body, "nsfw", bool) or False
     if (slowmode := errors.number((), body, "rate_limit_per_user", 0, SLOWMODE_MAX_S)) is not None:
-        found["slowmode_s"] = slowmode
+        values["slowmode_s"] = slowmode
     if (position := errors.number((), body, "position", 0, 2**31 - 1)) is not None:
-        found["position"] = position
+        values["position"] = position
     if "parent_id" in body:
-        found["parent_id"] = _parent(guild, body, kind, errors)
+        values["parent_id"] = _parse_parent(guild, body, kind, errors)
     if "permission_overwrites" in body:
-        found["overwrites"] = _overwrites(guild, body, errors)
-    more = _settings(world, body, errors)
+        values["overwrites"] = _parse_overwrites(guild, body, errors)
+    settings = _parse_settings(world, body, errors)
     errors.check()
-    return found, more
+    return values, settings
 
 
-def overwrite(errors: FormErrors, path: Path, said: Json) -> Overwrite | None:
-    """One overwrite of the list in a body; None where it is an error."""
-    target, kind = errors.snowflake(path, said, "id"), errors.choice(path, said, "type", (0, 1))
-    allow, deny = (int(errors.snowflake(path, said, name) or 0) & permission_bits.ALL for name in ("allow", "deny"))
+def parse_overwrite(errors: FormErrors, path: Path, item: Json) -> Overwrite | None:
+    target, kind = errors.snowflake(path, item, "id"), errors.choice(path, item, "type", (0, 1))
+    allow, deny = (int(errors.snowflake(path, item, name) or 0) & permission_bits.ALL for name in ("allow", "deny"))
     if target is None:
         errors.add((*path, "id"), "BASE_TYPE_REQUIRED", "This field is required")
     return Overwrite(target, kind or 0, allow, deny) if target else None
 
 
-def touched(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
-    """The permissions that are allowed or denied otherwise than before."""
-    found = 0
+def changed_permissions(before: dict[str, Overwrite], after: dict[str, Overwrite]) -> int:
+    """The bits that ``after`` allows or denies differently."""
+    changed = 0
     for key in {*before, *after}:
         old, new = before.get(key, Overwrite(key, 0)), after.get(key, Overwrite(key, 0))
-        found |= (old.allow ^ new.allow) | (old.deny ^ new.deny)
-    return found
+        changed |= (old.allow ^ new.allow) | (old.deny ^ new.deny)
+    return changed
 
 
-def _parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | None:
+def _parse_parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> str | None:
     parent_id = errors.snowflake((), body, "parent_id")
     if parent_id is None:
         return None
     parent = guild.channels.get(parent_id)
     if parent is None or parent.type != CATEGORY or kind == CATEGORY:
         errors.add(("parent_id",), "CHANNEL_PARENT_INVALID_TYPE", "Not a category")
-    elif sum(one.parent_id == parent_id for one in guild.channels.values()) >= IN_CATEGORY_MOST:
+    elif sum(channel.parent_id == parent_id for channel in guild.channels.values()) >= IN_CATEGORY_MOST:
         message = f"Maximum number of channels in category reached ({IN_CATEGORY_MOST})"
         errors.add(("parent_id",), "CHANNEL_PARENT_MAX_CHANNELS", message)
     return parent_id
 
 
-def _overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overwrite]:
-    listed = errors.objects((), body, "permission_overwrites")
-    errors.at_most(("permission_overwrites",), listed, _OVERWRITES_MOST)
-    made = [overwrite(errors, ("permission_overwrites", index), one) for index, one in enumerate(listed)]
-    found = {one.id: one for one in made if one is not None}
-    if any(one.type == 0 and one.id not in guild.roles for one in found.values()):
+def _parse_overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overwrite]:
+    items = errors.objects((), body, "permission_overwrites")
+    errors.at_most(("permission_overwrites",), items, _OVERWRITES_MOST)
+    parsed = [parse_overwrite(errors, ("permission_overwrites", index), item) for index, item in enumerate(items)]
+    overwrites = {overwrite.id: overwrite for overwrite in parsed if overwrite is not None}
+    if any(overwrite.type == 0 and overwrite.id not in guild.roles for overwrite in overwrites.values()):
         errors.check()
         raise unknown("Overwrite")
-    return found
+    return overwrites
 
 
-def _settings(world: World, body: Json, errors: FormErrors) -> Json:
-    found: Json = {
+def _parse_settings(world: World, body: Json, errors: FormErrors) -> Json:
+    settings: Json = {
         "bitrate": errors.number((), body, "bitrate", 8000, 96_000),
         "user_limit": errors.number((), body, "user_limit", 0, 99),
         "video_quality_mode": errors.choice((), body, "video_quality_mode", (1, 2)),
@@ -114,33 +112,31 @@ def _settings(world: World, body: Json, errors: FormErrors) -> Json:
         ),
         "default_sort_order": errors.choice((), body, "default_sort_order", (0, 1)),
         "default_forum_layout": errors.choice((), body, "default_forum_layout", (0, 1, 2)),
-        "default_reaction_emoji": _reaction(body, errors),
-        "available_tags": _tags(world, body, errors) if "available_tags" in body else None,
+        "default_reaction_emoji": _parse_default_reaction(body, errors),
+        "available_tags": _parse_tags(world, body, errors) if "available_tags" in body else None,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in settings.items() if value is not None}
 
 
-def _reaction(body: Json, errors: FormErrors) -> Json | None:
-    said = errors.field((), body, "default_reaction_emoji", dict)
-    return _emoji(said, errors, ("default_reaction_emoji",)) if said else None
+def _parse_default_reaction(body: Json, errors: FormErrors) -> Json | None:
+    emoji = errors.field((), body, "default_reaction_emoji", dict)
+    return _parse_emoji(emoji, errors, ("default_reaction_emoji",)) if emoji else None
 
 
-def _emoji(said: Json, errors: FormErrors, path: Path) -> Json:
-    """An emoji by its id or, one of Unicode's, by itself."""
-    name = errors.text(path, said, "emoji_name", 0, _EMOJI_MAX) or None
-    return {"emoji_id": errors.snowflake(path, said, "emoji_id"), "emoji_name": name}
+def _parse_emoji(item: Json, errors: FormErrors, path: Path) -> Json:
+    name = errors.text(path, item, "emoji_name", 0, _EMOJI_MAX) or None
+    return {"emoji_id": errors.snowflake(path, item, "emoji_id"), "emoji_name": name}
 
 
-def _tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
-    """A tag that is new gets an id."""
-    listed = errors.objects((), body, "available_tags")
-    errors.at_most(("available_tags",), listed, _TAGS_MOST)
+def _parse_tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
+    tags = errors.objects((), body, "available_tags")
+    errors.at_most(("available_tags",), tags, _TAGS_MOST)
     return [
         {
-            "id": errors.snowflake(("available_tags", index), one, "id") or world.new_id(),
-            "name": errors.text(("available_tags", index), one, "name", 1, 20),
-            "moderated": errors.field(("available_tags", index), one, "moderated", bool) or False,
-            **_emoji(one, errors, ("available_tags", index)),
+            "id": errors.snowflake(("available_tags", index), tag, "id") or world.new_id(),
+            "name": errors.text(("available_tags", index), tag, "name", 1, 20),
+            "moderated": errors.field(("available_tags", index), tag, "moderated", bool) or False,
+            **_parse_emoji(tag, errors, ("available_tags", index)),
         }
-        for index, one in enumerate(listed)
+        for index, tag in enumerate(tags)
     ]

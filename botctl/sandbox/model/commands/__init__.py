@@ -1,5 +1,5 @@
-"""Application commands: how they are registered, what their options are, and who may use them.
+"""Application commands: registration, options and permissions.
 
-What a bot registers comes in as JSON and is kept as Discord shows it. What a person typed becomes the data of an
-interaction. Read `registration` first.
+JSON that a bot registers becomes a stored command. Words that a user typed become the data of an interaction. Read
+`registration` first.
 """

@@ -1,4 +1,4 @@
-"""A person's words become the options of a command, checked as Discord's own client checks them before it sends."""
+"""Converts a user's words to the options of a command, with the checks of Discord's own client."""
 
 from __future__ import annotations
 
@@ -20,18 +20,15 @@ _NESTED = (registration.SUB_COMMAND, registration.SUB_COMMAND_GROUP)
 
 
 class ClientRejected(Exception):
-    """What Discord's client would say instead of sending; the text is a sentence."""
+    """Discord's client would show this sentence and send nothing."""
 
 
 @dataclass
 class Resolved:
-    """The objects that ids in an interaction stand for, and the local files that attachment options name.
-
-    ``who`` is the person who names them: what they can name is what is where they stand.
-    """
+    """The resolved objects of an interaction, and the local files of its attachment options."""
 
     world: World
-    who: ActingUser
+    actor: ActingUser
     data: dict[str, Json] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # attachment id to path
 
@@ -41,58 +38,54 @@ class Resolved:
 
     def add_member(self, user_id: str) -> str:
         self.add("users", user_id, payloads.user(self.world.users[user_id]))
-        guild = self.who.guild
+        guild = self.actor.guild
         if guild is None:
             return user_id
         member = guild.members[user_id]
-        may = permissions.of(self.world, guild, member, self.who.channel)
-        return self.add("members", user_id, payloads.resolved_member(member, may))
+        granted = permissions.compute(self.world, guild, member, self.actor.channel)
+        return self.add("members", user_id, payloads.resolved_member(member, granted))
 
     def user_id(self, word: str) -> str | None:
-        """Who is called ``word`` where the person stands."""
-        found = lookup.user_or_none(self.world, word)
-        there = self.who.guild.members if self.who.guild else self.who.channel.recipients
-        return found.id if found and found.id in there else None
+        """The id of the user ``word`` in the actor's guild or DM."""
+        user = lookup.user_or_none(self.world, word)
+        present = self.actor.guild.members if self.actor.guild else self.actor.channel.recipients
+        return user.id if user and user.id in present else None
 
 
-def target(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
-    """The sub-commands that ``words`` name, outermost first, and the options that remain to be filled.
-
-    ``locale`` is the language of the person. Raises UsageError when a sub-command is missing or unknown.
-    """
+def resolve_subcommand(command: Json, words: list[str], locale: str = "") -> tuple[list[Json], list[Json]]:
+    """The sub-commands that ``words`` name, outermost first, and the last one's options. Raises UsageError."""
     path: list[Json] = []
     options: list[Json] = command.get("options") or []
     while nested := [option for option in options if option["type"] in _NESTED]:
         names = ", ".join(option["name"] for option in nested)
-        said = " ".join([command["name"], *(one["name"] for one in path)])
+        full_name = " ".join([command["name"], *(subcommand["name"] for subcommand in path)])
         if len(words) <= len(path):
-            raise UsageError(f"“/{said}” needs a sub-command.", hint=f"It has: {names}.")
+            raise UsageError(f"“/{full_name}” needs a sub-command.", hint=f"It has: {names}.")
         wanted = words[len(path)]
-        found = next((option for option in nested if wanted in registration.names_of(option, locale)), None)
-        if found is None:
-            raise UsageError(f"“/{said}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
-        path.append(found)
-        options = found.get("options") or []
+        subcommand = next((option for option in nested if wanted in registration.display_names(option, locale)), None)
+        if subcommand is None:
+            raise UsageError(f"“/{full_name}” has no sub-command “{wanted}”.", hint=f"It has: {names}.")
+        path.append(subcommand)
+        options = subcommand.get("options") or []
     if len(words) > len(path):
         raise UsageError(f"“/{command['name']}” has no sub-command “{words[len(path)]}”.")
     return path, options
 
 
 def nest(path: list[Json], filled: list[Json]) -> list[Json]:
-    """``filled`` inside the sub-commands of ``path``, as an interaction carries it."""
-    for one in reversed(path):
-        filled = [{"name": one["name"], "type": one["type"], "options": filled}]
+    for subcommand in reversed(path):
+        filled = [{"name": subcommand["name"], "type": subcommand["type"], "options": filled}]
     return filled
 
 
-def by_name(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
-    """``raw`` by the options' own names; who speaks ``locale`` may have used the translated ones."""
-    own = {said: one["name"] for one in options for said in registration.names_of(one, locale)}
-    return {own.get(said, said): word for said, word in raw.items()}
+def untranslate(options: list[Json], raw: dict[str, Any], locale: str) -> dict[str, Any]:
+    """``raw`` under the options' own names; the user may have typed names translated to ``locale``."""
+    own = {name: option["name"] for option in options for name in registration.display_names(option, locale)}
+    return {own.get(name, name): word for name, word in raw.items()}
 
 
 def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[Json]:
-    """The options of an interaction for the words of ``raw``; raises Wrong with a sentence for the person."""
+    """The options of an interaction for the words in ``raw``. Raises ClientRejected."""
     unknown = [name for name in raw if all(option["name"] != name for option in options)]
     if unknown:
         names = ", ".join(option["name"] for option in options) or "none"
@@ -106,8 +99,8 @@ def fill(options: list[Json], raw: dict[str, str], resolved: Resolved) -> list[J
     return filled
 
 
-def fill_partly(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
-    """The options while the person still types (autocomplete): what does not fit yet is left out."""
+def fill_partial(options: list[Json], raw: dict[str, str], focused: str, resolved: Resolved) -> list[Json]:
+    """The options while the user is still typing (autocomplete), without invalid ones."""
     filled = []
     for option in options:
         word = raw.get(option["name"])
@@ -122,9 +115,9 @@ def fill_partly(options: list[Json], raw: dict[str, str], focused: str, resolved
 
 
 def convert(option: Json, word: str, resolved: Resolved) -> Any:
-    """The value that ``word`` means for ``option``; raises Wrong."""
+    """The value of ``word`` for ``option``. Raises ClientRejected."""
     if option.get("choices"):
-        return _choice(option, word, resolved.who.user.locale)
+        return _choice(option, word, resolved.actor.user.locale)
     kind = option["type"]
     if kind == registration.STRING:
         return _string(option, word)
@@ -141,11 +134,11 @@ def _filled(option: Json, value: Any) -> Json:
 
 def _choice(option: Json, word: str, locale: str) -> Any:
     for choice in option["choices"]:
-        names = {name.casefold() for name in registration.names_of(choice, locale)}
+        names = {name.casefold() for name in registration.display_names(choice, locale)}
         if word.casefold() in names or word == str(choice["value"]):
             return choice["value"]
-    listed = ", ".join(str(choice["name"]) for choice in option["choices"])
-    raise ClientRejected(f"“{option['name']}” must be one of: {listed}.")
+    choices = ", ".join(str(choice["name"]) for choice in option["choices"])
+    raise ClientRejected(f"“{option['name']}” must be one of: {choices}.")
 
 
 def _string(option: Json, word: str) -> str:
@@ -161,7 +154,7 @@ def _number(option: Json, word: str) -> float:
         value = int(word) if whole else float(word)
     except ValueError:
         kind = "a whole number" if whole else "a number"
-        raise ClientRejected(f"“{option['name']}” must be {kind}, and “{word}” is not.") from None
+        raise ClientRejected(f"“{option['name']}” must be {kind}, not “{word}”.") from None
     low, high = option.get("min_value"), option.get("max_value")
     if low is not None and value < low:
         raise ClientRejected(f"“{option['name']}” must be at least {low}.")
@@ -175,54 +168,53 @@ def _number(option: Json, word: str) -> float:
 def _boolean(option: Json, word: str) -> bool:
     if word.casefold() in _TRUE | _FALSE:
         return word.casefold() in _TRUE
-    raise ClientRejected(f"“{option['name']}” must be true or false, and “{word}” is neither.")
+    raise ClientRejected(f"“{option['name']}” must be true or false, not “{word}”.")
 
 
 def _reference(option: Json, word: str, resolved: Resolved) -> str:
-    """An id, with the object it stands for in ``resolved``."""
     kind = option["type"]
-    found: str | None
+    reference: str | None
     if kind == registration.ATTACHMENT:
         resolved.files[attachment_id := resolved.world.new_id()] = word
         return attachment_id
     if kind == registration.CHANNEL:
-        found = _channel(option, word, resolved)
+        reference = _channel(option, word, resolved)
     elif kind == registration.ROLE:
-        found = _role(word, resolved)
+        reference = _role(word, resolved)
     elif kind == registration.MENTIONABLE:
-        found = _member(word, resolved) or _role(word, resolved)
+        reference = _member(word, resolved) or _role(word, resolved)
     else:
-        found = _member(word, resolved)
-    if found is None:
-        what = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
-        raise ClientRejected(f"“{option['name']}” must be a {what.get(kind, 'member')}, and there is no “{word}”.")
-    return found
+        reference = _member(word, resolved)
+    if reference is None:
+        kinds = {registration.CHANNEL: "channel", registration.ROLE: "role", registration.MENTIONABLE: "member or role"}
+        raise ClientRejected(f"“{option['name']}” must be a {kinds.get(kind, 'member')}; “{word}” was not found.")
+    return reference
 
 
 def _member(word: str, resolved: Resolved) -> str | None:
-    found = resolved.user_id(word)
-    return resolved.add_member(found) if found else None
+    user_id = resolved.user_id(word)
+    return resolved.add_member(user_id) if user_id else None
 
 
 def _role(word: str, resolved: Resolved) -> str | None:
-    guild = resolved.who.guild
-    found = lookup.role_or_none(guild, word) if guild else None
-    return resolved.add("roles", found.id, payloads.role(found)) if found else None
+    guild = resolved.actor.guild
+    role = lookup.role_or_none(guild, word) if guild else None
+    return resolved.add("roles", role.id, payloads.role(role)) if role else None
 
 
 def _channel(option: Json, word: str, resolved: Resolved) -> str | None:
-    guild, member = resolved.who.guild, resolved.who.member
-    found = lookup.channel_or_none(guild, word) if guild else None
-    if found is None or guild is None or member is None:
+    guild, member = resolved.actor.guild, resolved.actor.member
+    channel = lookup.channel_or_none(guild, word) if guild else None
+    if channel is None or guild is None or member is None:
         return None
-    if option.get("channel_types") and found.type not in option["channel_types"]:
-        raise ClientRejected(f"“{option['name']}” does not take a channel like “{found.name}”.")
-    may = permissions.of(resolved.world, guild, member, found)
-    return resolved.add("channels", found.id, payloads.partial_channel(found, may))
+    if option.get("channel_types") and channel.type not in option["channel_types"]:
+        raise ClientRejected(f"“{option['name']}” does not take a channel like “{channel.name}”.")
+    granted = permissions.compute(resolved.world, guild, member, channel)
+    return resolved.add("channels", channel.id, payloads.partial_channel(channel, granted))
 
 
 def select_values(component: Json, values: list[str], resolved: Resolved) -> list[str]:
-    """The ids that ``values`` names for a user, role, mentionable or channel select; raises Wrong."""
+    """The ids that ``values`` name for a user, role, mentionable or channel select. Raises ClientRejected."""
     kinds = {5: registration.USER_OPTION, 6: registration.ROLE, 7: registration.MENTIONABLE, 8: registration.CHANNEL}
     option = {**component, "name": component.get("custom_id"), "type": kinds[component["type"]]}
     return [_reference(option, value, resolved) for value in values]

@@ -1,8 +1,7 @@
-"""Who may use an application's commands in a guild (Discord: Application Commands > Permissions).
+"""The permissions of an application's commands in a guild (Discord: Application Commands > Permissions).
 
-An overwrite is ``{"id", "type", "permission"}``: of a role (1), user (2) or channel (3); the guild's own id stands for
-everyone, and the one before it for all channels. Those of the application hold for each of its commands that does not
-say otherwise.
+An overwrite is ``{"id", "type", "permission"}`` for a role (1), user (2) or channel (3). The guild's id means everyone,
+and that id minus one means all channels. An application's overwrites apply to each command without its own.
 """
 
 from __future__ import annotations
@@ -14,35 +13,34 @@ from botctl.sandbox.model.world import Application, Guild
 
 Json = dict[str, Any]
 ROLE, USER, CHANNEL = 1, 2, 3
-MOST = 100
+OVERWRITES_MAX = 100
 
 
-def shown(app: Application, guild_id: str, target_id: str) -> Json:
+def payload(app: Application, guild_id: str, target_id: str) -> Json:
     """``target_id``: of a command, or of the application."""
-    listed = app.command_permissions.get(guild_id, {}).get(target_id, [])
-    return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": listed}
+    overwrites = app.command_permissions.get(guild_id, {}).get(target_id, [])
+    return {"id": target_id, "application_id": app.id, "guild_id": guild_id, "permissions": overwrites}
 
 
 def all_channels(guild: Guild) -> str:
-    """The id that stands for all channels."""
     return str(int(guild.id) - 1)
 
 
-def checked(said: list[Json]) -> list[Json]:
-    """The overwrites ``said``; raises 50035."""
-    errors, body = FormErrors(), {"permissions": said}
-    listed = errors.objects((), body, "permissions")
-    errors.at_most(("permissions",), listed, MOST)
-    found = [
+def parse_overwrites(items: list[Json]) -> list[Json]:
+    """Raises 50035."""
+    errors, body = FormErrors(), {"permissions": items}
+    checked = errors.objects((), body, "permissions")
+    errors.at_most(("permissions",), checked, OVERWRITES_MAX)
+    overwrites = [
         {
-            "id": errors.snowflake(("permissions", index), one, "id"),
-            "type": errors.choice(("permissions", index), one, "type", (ROLE, USER, CHANNEL)),
-            "permission": errors.field(("permissions", index), one, "permission", bool),
+            "id": errors.snowflake(("permissions", index), item, "id"),
+            "type": errors.choice(("permissions", index), item, "type", (ROLE, USER, CHANNEL)),
+            "permission": errors.field(("permissions", index), item, "permission", bool),
         }
-        for index, one in enumerate(listed)
+        for index, item in enumerate(checked)
     ]
-    for index, one in enumerate(found):
-        for name in [name for name, value in one.items() if value is None and listed[index].get(name) is None]:
+    for index, overwrite in enumerate(overwrites):
+        for name in [name for name, value in overwrite.items() if value is None and checked[index].get(name) is None]:
             errors.add(("permissions", index, name), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    return found
+    return overwrites

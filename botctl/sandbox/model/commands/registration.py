@@ -1,4 +1,4 @@
-"""Application commands: what may be registered, and how it is stored (Discord: Application Commands)."""
+"""Validation and storage of application commands (Discord: Application Commands)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from botctl.sandbox.model.commands import validation
 from botctl.sandbox.model.world import Application, World
 
 Json = dict[str, Any]
-Count = Callable[[int], None]  # is told how many commands are new, before they are; may refuse them
+CountNew = Callable[[int], None]  # called with the number of new commands; may raise
 
 SLASH, USER, MESSAGE = 1, 2, 3
 SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
@@ -18,9 +18,9 @@ GUILD_CONTEXT, BOT_DM_CONTEXT = 0, 1  # Discord: Interaction Context Types
 STRING, INTEGER, BOOLEAN, USER_OPTION, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
 LIMITS = {SLASH: 100, USER: 15, MESSAGE: 15}  # per scope; Discord: Application Commands > Registering a Command
 OPTIONS_MAX = CHOICES_MAX = 25
-_DEEPEST = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of options: groups at the top, sub-commands in them
+_DEPTH_MAX = {SUB_COMMAND: 2, SUB_COMMAND_GROUP: 1}  # levels of nested options
 
-_KEPT = (
+_STORED_FIELDS = (
     "name",
     "name_localizations",
     "description",
@@ -34,16 +34,16 @@ _KEPT = (
 )
 
 
-def names_of(one: Json, locale: str) -> tuple[str, ...]:
-    """What a command, option or choice is called by those whose client speaks ``locale``: its translation, its name."""
-    translated = (one.get("name_localizations") or {}).get(locale)
-    return (one["name"],) if translated is None else (translated, one["name"])
+def display_names(item: Json, locale: str) -> tuple[str, ...]:
+    """The names of a command, option or choice in ``locale``: its translation and its own name."""
+    translated = (item.get("name_localizations") or {}).get(locale)
+    return (item["name"],) if translated is None else (translated, item["name"])
 
 
-def _uncounted(_: int) -> None: ...
+def _count_nothing(_: int) -> None: ...
 
 
-def listing(app: Application, scope: str) -> list[Json]:
+def list_commands(app: Application, scope: str) -> list[Json]:
     return list(app.commands.get(scope, {}).values())
 
 
@@ -54,31 +54,35 @@ def get(app: Application, scope: str, command_id: str) -> Json:
         raise unknown("application command") from None
 
 
-def create(world: World, app: Application, scope: str, body: Json, count: Count = _uncounted) -> tuple[Json, bool]:
-    """The stored command, and whether it is new: one of the same name and type is replaced."""
+def create(
+    world: World, app: Application, scope: str, body: Json, count: CountNew = _count_nothing
+) -> tuple[Json, bool]:
+    """The stored command, and whether it is new: one with the same name and type is replaced."""
     _check(body)
-    there = app.commands.setdefault(scope, {})
-    old = _same(there, body)
+    registered = app.commands.setdefault(scope, {})
+    old = _find_same(registered, body)
     if old is None:
-        _check_room([*there.values(), body])
+        _check_count([*registered.values(), body])
         count(1)
-    stored = _stored(world, app, scope, body, old)
-    there[stored["id"]] = stored
+    stored = _normalized(world, app, scope, body, old)
+    registered[stored["id"]] = stored
     return stored, old is None
 
 
-def overwrite(world: World, app: Application, scope: str, bodies: list[Json], count: Count = _uncounted) -> list[Json]:
-    """Bulk overwrite: what is named stays or comes (a known name keeps its id), everything else goes."""
+def overwrite(
+    world: World, app: Application, scope: str, bodies: list[Json], count: CountNew = _count_nothing
+) -> list[Json]:
+    """Replace all commands of ``scope``; a command whose name exists keeps its id."""
     errors = FormErrors()
     for index, body in enumerate(bodies):
         validate(body, errors, (index,))
     _check_unique(bodies, errors)
     errors.check()
-    _check_room(bodies)
-    there = app.commands.get(scope, {})
-    count(sum(_same(there, body) is None for body in bodies))
-    stored = [_stored(world, app, scope, body, _same(there, body)) for body in bodies]
-    app.commands[scope] = {one["id"]: one for one in stored}
+    _check_count(bodies)
+    registered = app.commands.get(scope, {})
+    count(sum(_find_same(registered, body) is None for body in bodies))
+    stored = [_normalized(world, app, scope, body, _find_same(registered, body)) for body in bodies]
+    app.commands[scope] = {command["id"]: command for command in stored}
     return stored
 
 
@@ -86,11 +90,11 @@ def change(world: World, app: Application, scope: str, command_id: str, body: Js
     old = get(app, scope, command_id)
     merged = {**old, **body, "type": old["type"]}
     _check(merged)
-    others = [one for one in listing(app, scope) if one["id"] != command_id]
+    others = [command for command in list_commands(app, scope) if command["id"] != command_id]
     errors = FormErrors()
     _check_unique([*others, merged], errors)
     errors.check()
-    app.commands[scope][command_id] = stored = _stored(world, app, scope, merged, old)
+    app.commands[scope][command_id] = stored = _normalized(world, app, scope, merged, old)
     return stored
 
 
@@ -100,17 +104,16 @@ def delete(app: Application, scope: str, command_id: str) -> None:
 
 
 def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
-    """Adds to ``errors`` what Discord would find wrong with a command's ``body``."""
     if not errors.is_a(path, body, dict):
         return
     kind = body.get("type") or SLASH
     if not isinstance(kind, int) or kind not in LIMITS:
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, 2, 3}.")
     else:
-        validation.name(errors, path, body, slash=kind == SLASH)
+        validation.check_name(errors, path, body, slash=kind == SLASH)
         _check_slash(body, errors, path) if kind == SLASH else _check_menu(body, errors, path)
-    validation.places(errors, path, body)
-    if not errors.tree and validation.size(body) > validation.SIZE_MAX:
+    validation.check_contexts(errors, path, body)
+    if not errors.tree and validation.count_characters(body) > validation.SIZE_MAX:
         message = f"Command exceeds maximum size ({validation.SIZE_MAX})"
         errors.add(path, "APPLICATION_COMMAND_TOO_LARGE", message)
 
@@ -122,7 +125,7 @@ def _check(body: Json) -> None:
 
 
 def _check_slash(body: Json, errors: FormErrors, path: Path) -> None:
-    validation.description(errors, path, body)
+    validation.check_description(errors, path, body)
     _check_options(body, errors, path)
 
 
@@ -155,14 +158,14 @@ def _check_options(body: Json, errors: FormErrors, path: Path) -> None:
 
 
 def _check_option(option: Json, errors: FormErrors, path: Path) -> None:
-    validation.name(errors, path, option)
-    validation.description(errors, path, option)
+    validation.check_name(errors, path, option)
+    validation.check_description(errors, path, option)
     kind = option.get("type")
     if not isinstance(kind, int) or kind not in range(SUB_COMMAND, ATTACHMENT + 1):
         errors.add((*path, "type"), "BASE_TYPE_CHOICES", "Value must be one of {1, …, 11}.")
     elif kind not in (SUB_COMMAND, SUB_COMMAND_GROUP):
-        validation.value(errors, path, option, CHOICES_MAX)
-    elif path.count("options") > _DEEPEST[kind]:
+        validation.check_value_option(errors, path, option, CHOICES_MAX)
+    elif path.count("options") > _DEPTH_MAX[kind]:
         errors.add(
             (*path, "type"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Sub-commands cannot be nested like this"
         )
@@ -182,22 +185,25 @@ def _check_unique(bodies: list[Json], errors: FormErrors) -> None:
         seen.add(key)
 
 
-def _check_room(bodies: list[Json]) -> None:
+def _check_count(bodies: list[Json]) -> None:
     for kind, limit in LIMITS.items():
         if sum((body.get("type") or SLASH) == kind for body in bodies) > limit:
             raise ApiError(400, 30032, f"Maximum number of application commands reached ({limit})")
 
 
-def _same(there: dict[str, Json], body: Json) -> Json | None:
+def _find_same(registered: dict[str, Json], body: Json) -> Json | None:
     kind = body.get("type") or SLASH
-    return next((one for one in there.values() if one["name"] == body["name"] and one["type"] == kind), None)
+    return next(
+        (command for command in registered.values() if command["name"] == body["name"] and command["type"] == kind),
+        None,
+    )
 
 
-def _stored(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
-    """The command as Discord shows it. Its version changes only when something else did."""
+def _normalized(world: World, app: Application, scope: str, body: Json, old: Json | None) -> Json:
+    """The command as Discord returns it. Its version changes only with another field."""
     kind = body.get("type") or SLASH
-    said = {key: body[key] for key in _KEPT if body.get(key) is not None}
-    shown: Json = {
+    fields = {key: body[key] for key in _STORED_FIELDS if body.get(key) is not None}
+    command: Json = {
         "id": old["id"] if old else world.new_id(),
         "application_id": app.id,
         "version": old["version"] if old else "",
@@ -209,26 +215,26 @@ def _stored(world: World, app: Application, scope: str, body: Json, old: Json | 
         "dm_permission": True,
         "name_localizations": None,
         "description_localizations": None,
-        **said,
+        **fields,
     }
-    permissions = shown["default_member_permissions"]
-    shown["default_member_permissions"] = None if permissions is None else str(permissions)
+    permissions = command["default_member_permissions"]
+    command["default_member_permissions"] = None if permissions is None else str(permissions)
     if kind == SLASH:
-        shown["options"] = [_stored_option(option) for option in body.get("options") or []]
+        command["options"] = [_normalized_option(option) for option in body.get("options") or []]
     else:
-        shown["description"] = ""
+        command["description"] = ""
     if scope:
-        shown["guild_id"] = scope
-    if shown != old:
-        shown["version"] = world.new_id()
-    return shown
+        command["guild_id"] = scope
+    if command != old:
+        command["version"] = world.new_id()
+    return command
 
 
-def _stored_option(option: Json) -> Json:
-    """Discord leaves out what is null, and false flags."""
-    shown = {key: value for key, value in option.items() if value is not None and value is not False}
-    if "options" in shown:
-        shown["options"] = [_stored_option(inner) for inner in shown["options"]]
-    if shown.get("options") == [] or shown.get("choices") == []:
-        shown = {key: value for key, value in shown.items() if value != []}
-    return shown
+def _normalized_option(option: Json) -> Json:
+    """Discord omits nulls and false flags."""
+    stored = {key: value for key, value in option.items() if value is not None and value is not False}
+    if "options" in stored:
+        stored["options"] = [_normalized_option(inner) for inner in stored["options"]]
+    if stored.get("options") == [] or stored.get("choices") == []:
+        stored = {key: value for key, value in stored.items() if value != []}
+    return stored

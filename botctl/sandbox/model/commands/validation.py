@@ -1,4 +1,4 @@
-"""What Discord demands of a command beyond its shape: names, languages, size, where it may be used.
+"""Checks of a command's names, translations, size and contexts.
 
 Discord: Application Commands > Application Command Naming, Localization, Slash Commands, Contexts.
 """
@@ -17,49 +17,47 @@ DESCRIPTION_MAX = 100
 SIZE_MAX = 8000
 CHOICE_NAME_MAX = CHOICE_VALUE_MAX = 100
 _INTEGER_MAX = 2**53
-_LENGTH_MAX = 6000  # of what a person may type
+_LENGTH_MAX = 6000  # of a user's input
 _STRING, _INTEGER, _NUMBER = 3, 4, 10
 _WITH_CHOICES = (_STRING, _INTEGER, _NUMBER)
-# Letters and digits of all scripts; those of Devanagari and Thai also with their marks
+# Letters and digits of all scripts, with the marks of Devanagari and Thai
 _NAME = re.compile(r"[-_'\w\u0900-\u097f\u0e00-\u0e7f]{1,32}")
 
 
-def name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
-    """The name of a command or option, in all languages. Those of menus may have spaces and capitals."""
+def check_name(errors: FormErrors, path: Path, body: Json, *, slash: bool = True) -> None:
+    """The name of a command or option, in all languages. Only a menu's name may have spaces and capitals."""
     said = errors.text(path, body, "name", 1, NAME_MAX)
-    if slash and said and not _good(said):
+    if slash and said and not _is_valid_name(said):
         errors.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
-    for here, text in _localized(errors, path, body, "name", NAME_MAX):
-        if slash and not _good(text):
+    for here, text in _check_localizations(errors, path, body, "name", NAME_MAX):
+        if slash and not _is_valid_name(text):
             errors.add(here, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
 
 
-def description(errors: FormErrors, path: Path, body: Json) -> None:
+def check_description(errors: FormErrors, path: Path, body: Json) -> None:
     errors.text(path, body, "description", 1, DESCRIPTION_MAX)
-    _localized(errors, path, body, "description", DESCRIPTION_MAX)
+    _check_localizations(errors, path, body, "description", DESCRIPTION_MAX)
 
 
-def places(errors: FormErrors, path: Path, body: Json) -> None:
-    """Where and by whom a command may be used."""
+def check_contexts(errors: FormErrors, path: Path, body: Json) -> None:
     for key, offered in (("contexts", (0, 1, 2)), ("integration_types", (0, 1))):
-        listed = errors.field(path, body, key, list)
-        if listed == []:
+        values = errors.field(path, body, key, list)
+        if values == []:
             errors.add((*path, key), "BASE_TYPE_MIN_LENGTH", "Must be 1 or more in length.")
-        for index, one in enumerate(listed or []):
-            errors.choice((*path, key), {str(index): one}, str(index), offered)
+        for index, value in enumerate(values or []):
+            errors.choice((*path, key), {str(index): value}, str(index), offered)
     for key in ("nsfw", "dm_permission"):
         errors.field(path, body, key, bool)
-    errors.snowflake(path, body, "default_member_permissions")  # text or a number, as ids are
+    errors.snowflake(path, body, "default_member_permissions")  # text or a number, like an id
 
 
-def value(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
-    """What an option that takes a value may ask of it."""
+def check_value_option(errors: FormErrors, path: Path, option: Json, choices_max: int) -> None:
     kind = option["type"]
     choices = errors.objects(path, option, "choices")
     errors.at_most((*path, "choices"), choices, choices_max)
     for index, choice in enumerate(choices):
-        _choice(errors, (*path, "choices", index), choice, kind)
-    names = [one.get("name") for one in choices]
+        _check_choice(errors, (*path, "choices", index), choice, kind)
+    names = [choice.get("name") for choice in choices]
     if len(set(map(str, names))) < len(names):
         code = "APPLICATION_COMMAND_OPTIONS_CHOICE_NAMES_DUPLICATE"
         errors.add((*path, "choices"), code, "Choice names must be unique")
@@ -67,8 +65,8 @@ def value(errors: FormErrors, path: Path, option: Json, choices_max: int) -> Non
     if autocomplete and (choices or kind not in _WITH_CHOICES):
         code = "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_INVALID"
         errors.add((*path, "autocomplete"), code, "Cannot have choices and autocomplete")
-    for index, one in enumerate(errors.field(path, option, "channel_types", list) or []):
-        errors.choice((*path, "channel_types"), {str(index): one}, str(index), (*range(6), *range(10, 17)))
+    for index, channel_type in enumerate(errors.field(path, option, "channel_types", list) or []):
+        errors.choice((*path, "channel_types"), {str(index): channel_type}, str(index), (*range(6), *range(10, 17)))
     errors.number(path, option, "min_length", 0, _LENGTH_MAX)
     errors.number(path, option, "max_length", 1, _LENGTH_MAX)
     for key in ("min_value", "max_value"):
@@ -76,48 +74,47 @@ def value(errors: FormErrors, path: Path, option: Json, choices_max: int) -> Non
             errors.field(path, option, key, int)
 
 
-def size(command: Json) -> int:
-    """The characters that count: of names, descriptions and values, each in its longest language."""
+def count_characters(command: Json) -> int:
+    """The characters of names, descriptions and values, each in its longest translation."""
     own = _longest(command, "name") + _longest(command, "description") + len(str(command.get("value", "")))
-    inner = [one for key in ("options", "choices") if isinstance(listed := command.get(key), list) for one in listed]
-    return own + sum(size(one) for one in inner if isinstance(one, dict))
+    inner = [item for key in ("options", "choices") if isinstance(items := command.get(key), list) for item in items]
+    return own + sum(count_characters(item) for item in inner if isinstance(item, dict))
 
 
-def _good(said: str) -> bool:
-    """Small letters, where there are any."""
-    return _NAME.fullmatch(said) is not None and said == said.lower()
+def _is_valid_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name == name.lower()
 
 
-def _localized(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
-    """The translations of ``key`` that are texts, and where they stand."""
-    found = []
+def _check_localizations(errors: FormErrors, path: Path, body: Json, key: str, most: int) -> list[tuple[Path, str]]:
+    """The valid translations of ``key``, with their paths."""
+    translations = []
     for locale, text in (errors.field(path, body, f"{key}_localizations", dict) or {}).items():
         here = (*path, f"{key}_localizations", locale)
         if locale not in LOCALES:
             errors.add(here, "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
         elif text is not None and errors.text(here[:-1], {locale: text}, locale, 1, most):
-            found.append((here, text))
-    return found
+            translations.append((here, text))
+    return translations
 
 
-def _choice(errors: FormErrors, path: Path, choice: Json, kind: int) -> None:
+def _check_choice(errors: FormErrors, path: Path, choice: Json, kind: int) -> None:
     errors.text(path, choice, "name", 1, CHOICE_NAME_MAX)
-    _localized(errors, path, choice, "name", CHOICE_NAME_MAX)
-    said = choice.get("value")
-    if said is None:
+    _check_localizations(errors, path, choice, "name", CHOICE_NAME_MAX)
+    value = choice.get("value")
+    if value is None:
         errors.add((*path, "value"), "BASE_TYPE_REQUIRED", "This field is required")
     elif kind == _STRING:
         errors.text(path, choice, "value", 1, CHOICE_VALUE_MAX)
     elif kind == _INTEGER:
         errors.number(path, choice, "value", -_INTEGER_MAX, _INTEGER_MAX)
     elif kind == _NUMBER:
-        if not isinstance(said, float):
+        if not isinstance(value, float):
             errors.field(path, choice, "value", int)
     else:
         errors.add((*path, "value"), "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "This type of option has no choices")
 
 
-def _longest(one: Json, key: str) -> int:
-    localized = one.get(f"{key}_localizations")
-    texts = (one.get(key), *(localized.values() if isinstance(localized, dict) else ()))
+def _longest(command: Json, key: str) -> int:
+    localized = command.get(f"{key}_localizations")
+    texts = (command.get(key), *(localized.values() if isinstance(localized, dict) else ()))
     return max(len(str(text or "")) for text in texts)

@@ -1,5 +1,5 @@
-"""The gateway's protocol as data: opcodes, frames, sessions, and requests for members.
+"""The gateway protocol as data: opcodes, frames, sessions and member requests.
 
-Events go into a session, which numbers them and keeps them for a RESUME. Frames come out, as text for a connection.
-Read `session` first.
+Events go into a session, which numbers them and keeps them for a RESUME. Frames come out as text for a connection. Read
+`session` first.
 """

@@ -1,4 +1,4 @@
-"""Payloads of the gateway as text, and what is in those that clients send (Discord: Gateway Events)."""
+"""Encoding the gateway's payloads and validating those of clients (Discord: Gateway Events)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _STATUSES = frozenset({"online", "idle", "dnd", "invisible", "offline"})
 SMALLEST_LARGE, _LARGEST_LARGE = 50, 250
 
 
-def frame(op: int, d: Any) -> str:
+def encode(op: int, d: Any) -> str:
     return dumps({"op": op, "d": d, "s": None, "t": None})
 
 
-def parsed(raw: bytes) -> Json | None:
-    """The payload in ``raw``, or None when it is none."""
+def parse(raw: bytes) -> Json | None:
+    """The payload in ``raw``, or None when it is invalid."""
     try:
         payload = loads(raw)
     except (ValueError, RecursionError):
@@ -24,12 +24,12 @@ def parsed(raw: bytes) -> Json | None:
     return payload if isinstance(payload, dict) and type(payload.get("op")) is int else None
 
 
-def token(data: Json) -> str:
+def bot_token(data: Json) -> str:
     return str(data.get("token") or "").removeprefix("Bot ")
 
 
-def large_threshold(value: object) -> int:
-    """From so many members on, those who are offline are not in GUILD_CREATE (Discord: Gateway Events > Identify)."""
+def clamp_large_threshold(value: object) -> int:
+    """In a larger guild, GUILD_CREATE leaves out offline members (Discord: Gateway Events > Identify)."""
     return min(max(value, SMALLEST_LARGE), _LARGEST_LARGE) if type(value) is int else SMALLEST_LARGE
 
 
@@ -39,13 +39,13 @@ def is_presence(data: object) -> bool:
         return False
     activities = data.get("activities")
     return isinstance(activities, list) and all(
-        isinstance(one, dict) and isinstance(one.get("name"), str) and type(one.get("type")) is int
-        for one in activities
+        isinstance(activity, dict) and isinstance(activity.get("name"), str) and type(activity.get("type")) is int
+        for activity in activities
     )
 
 
-def shard(value: object) -> tuple[int, int] | None:
-    """``[number, count]`` checked; (0, 1) when the client does not shard; None when it is wrong."""
+def parse_shard(value: object) -> tuple[int, int] | None:
+    """``(number, count)``; (0, 1) when the client does not shard, None when it is invalid."""
     if value is None:
         return 0, 1
     match value:

@@ -1,4 +1,4 @@
-"""Op 8 of the gateway: who is in a guild (Discord: Gateway Events > Request Guild Members). Pure."""
+"""Op 8 of the gateway (Discord: Gateway Events > Request Guild Members). Pure."""
 
 from __future__ import annotations
 
@@ -10,51 +10,54 @@ from botctl.sandbox.model.world import Guild, Member, World
 
 Json = dict[str, Any]
 _CHUNK = 1000  # members in one GUILD_MEMBERS_CHUNK
-_ASKED_MAX = 100  # members by a prefix, or by their ids
+_REQUESTED_MAX = 100  # members by prefix or by ids
 _NONCE_MAX = 32  # bytes; a longer one is not echoed
 
 
-def for_all(request: Json) -> bool:
-    """Are all members asked for?"""
+def wants_all(request: Json) -> bool:
     return request.get("user_ids") is None and not request.get("query")
 
 
-def nonce(request: Json) -> Json:
-    """The nonce as the answer has it, if it is one."""
-    said = request.get("nonce")
-    fits = isinstance(said, str) and len(said.encode(errors="replace")) <= _NONCE_MAX
-    return {"nonce": said} if fits else {}
+def echoed_nonce(request: Json) -> Json:
+    """``{"nonce"}`` for the response, or empty when the nonce is invalid."""
+    nonce = request.get("nonce")
+    fits = isinstance(nonce, str) and len(nonce.encode(errors="replace")) <= _NONCE_MAX
+    return {"nonce": nonce} if fits else {}
 
 
 def chunks(world: World, guild: Guild, request: Json, *, presences: bool) -> Iterator[Json]:
-    """The data of each GUILD_MEMBERS_CHUNK, at least one; ``presences``: may the bot hear of them?"""
+    """The data of each GUILD_MEMBERS_CHUNK, at least one. ``presences``: the bot has the intent for them."""
     ids = _ids(request)
     members = guild.members
-    found = _by_query(world, guild, request) if ids is None else [members[one] for one in ids if one in members]
-    parts = [found[start : start + _CHUNK] for start in range(0, len(found), _CHUNK)] or [[]]
-    # Nobody but the bots is ever online, and those who are not are left out.
-    more = nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
+    members_found = (
+        _by_query(world, guild, request) if ids is None else [members[user_id] for user_id in ids if user_id in members]
+    )
+    parts = [members_found[start : start + _CHUNK] for start in range(0, len(members_found), _CHUNK)] or [[]]
+    # Users of the sandbox are never online, and offline members have no presence.
+    extra = echoed_nonce(request) | ({"presences": []} if presences and request.get("presences") is True else {})
     for index, part in enumerate(parts):
         yield {
             "guild_id": guild.id,
-            "members": [payloads.member(one, world) for one in part],
+            "members": [payloads.member(member, world) for member in part],
             "chunk_index": index,
             "chunk_count": len(parts),
-            "not_found": [one for one in ids or () if one not in members],
-            **more,
+            "not_found": [user_id for user_id in ids or () if user_id not in members],
+            **extra,
         }
 
 
 def _ids(request: Json) -> list[str] | None:
-    """``user_ids`` is one id or a list of them; None where it is not said."""
-    said = request.get("user_ids")
-    if said is None:
+    """``user_ids`` is one id or a list; None when it is absent."""
+    user_ids = request.get("user_ids")
+    if user_ids is None:
         return None
-    return [str(one) for one in (said if isinstance(said, list) else [said])[:_ASKED_MAX]]
+    return [str(user_id) for user_id in (user_ids if isinstance(user_ids, list) else [user_ids])[:_REQUESTED_MAX]]
 
 
 def _by_query(world: World, guild: Guild, request: Json) -> list[Member]:
     prefix, limit = str(request.get("query") or "").casefold(), request.get("limit")
-    found = [one for one in guild.members.values() if world.users[one.user_id].name.casefold().startswith(prefix)]
+    matching = [
+        member for member in guild.members.values() if world.users[member.user_id].name.casefold().startswith(prefix)
+    ]
     most = limit if type(limit) is int and limit > 0 else None
-    return found[: min(most or _ASKED_MAX, _ASKED_MAX)] if prefix else found[:most]
+    return matching[: min(most or _REQUESTED_MAX, _REQUESTED_MAX)] if prefix else matching[:most]

@@ -1,4 +1,4 @@
-"""The gateway's numbers: operations, intents and close codes (Discord: Gateway; Opcodes and Status Codes)."""
+"""The gateway's opcodes, intents and close codes (Discord: Gateway; Opcodes and Status Codes)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ GUILD_MODERATION, GUILD_EXPRESSIONS, GUILD_INTEGRATIONS, GUILD_WEBHOOKS = 1 << 2
 GUILD_INVITES, GUILD_VOICE, SCHEDULED_EVENTS, AUTOMOD, AUTOMOD_ACTIONS = 1 << 6, 1 << 7, 1 << 16, 1 << 20, 1 << 21
 GUILD_REACTIONS, GUILD_TYPING, GUILD_POLLS = 1 << 10, 1 << 11, 1 << 24
 DIRECT_MESSAGES, DIRECT_REACTIONS, DIRECT_TYPING, DIRECT_POLLS = 1 << 12, 1 << 13, 1 << 14, 1 << 25
-_EVENTS = {  # Discord: Gateway > List of Intents; an event that is not here needs none
+_EVENTS = {  # Discord: Gateway > List of Intents; other events need none
     GUILDS: "GUILD_CREATE GUILD_UPDATE GUILD_DELETE GUILD_ROLE_CREATE GUILD_ROLE_UPDATE GUILD_ROLE_DELETE"
     " CHANNEL_CREATE CHANNEL_UPDATE CHANNEL_DELETE CHANNEL_PINS_UPDATE THREAD_CREATE THREAD_UPDATE THREAD_DELETE"
     " THREAD_LIST_SYNC THREAD_MEMBER_UPDATE STAGE_INSTANCE_CREATE STAGE_INSTANCE_UPDATE STAGE_INSTANCE_DELETE"
     " VOICE_CHANNEL_STATUS_UPDATE VOICE_CHANNEL_START_TIME_UPDATE",
-    GUILDS | GUILD_MEMBERS: "THREAD_MEMBERS_UPDATE",  # either will do
+    GUILDS | GUILD_MEMBERS: "THREAD_MEMBERS_UPDATE",  # one of them is enough
     GUILD_MEMBERS: "GUILD_MEMBER_ADD GUILD_MEMBER_UPDATE GUILD_MEMBER_REMOVE",
     GUILD_MODERATION: "GUILD_AUDIT_LOG_ENTRY_CREATE GUILD_BAN_ADD GUILD_BAN_REMOVE",
     GUILD_EXPRESSIONS: "GUILD_EMOJIS_UPDATE GUILD_STICKERS_UPDATE GUILD_SOUNDBOARD_SOUND_CREATE"
@@ -51,8 +51,6 @@ DIRECT_INTENT_OF = {event: _DIRECT.get(intent, intent) for event, intent in INTE
 
 
 class CloseCode:
-    """Discord's close codes, with the words it sends."""
-
     UNKNOWN_ERROR = (4000, "Unknown error.")
     UNKNOWN_OPCODE = (4001, "Unknown opcode.")
     DECODE_ERROR = (4002, "Error while decoding payload.")

@@ -1,7 +1,6 @@
-"""Gateway sessions: what each is sent, and for how long it may be resumed (Discord: Gateway > Sessions, Resuming).
+"""Gateway sessions: numbering, replay and expiry (Discord: Gateway > Sessions, Resuming).
 
-A `GatewaySession` outlives its connections (`GatewayConnection`): it numbers what it dispatches and keeps it for
-RESUME.
+A `GatewaySession` outlives its connections: it numbers its dispatches and keeps them for a RESUME.
 """
 
 from __future__ import annotations
@@ -24,100 +23,92 @@ Dispatch = tuple[str, Json]  # an event's name and data
 
 
 class Transport(Protocol):
-    """The connection under a link. None of these waits."""
+    """The transport of a gateway connection. No method waits."""
 
     def send(self, text: str, *, after_s: float = 0.0) -> None:
-        """Send ``text``, now or some time later."""
+        """Send ``text``, after ``after_s`` seconds."""
 
-    def close(self, code: int, reason: str) -> None:
-        """Close as Discord does: a close frame with ``code``."""
+    def close(self, code: int, reason: str) -> None: ...
 
     def abort(self) -> None:
-        """Cut the connection without a word."""
+        """Cut the connection without a close frame."""
 
     def compress(self) -> None:
-        """Compress every frame from here on, each by itself (Discord: Gateway > Payload Compression)."""
+        """Compress each later frame by itself (Discord: Gateway > Payload Compression)."""
 
     def mute(self) -> None:
-        """Neither hear nor say anything any more, with the connection left open."""
+        """Stop reading and sending, and leave the connection open."""
 
 
 class Backend(Protocol):
-    """What links ask of the Discord behind them."""
+    """What a gateway connection needs from the sandbox."""
 
-    def application(self, token: str) -> tuple[str, int] | None:
-        """The id and flags of the application that ``token`` belongs to."""
+    def authenticate(self, token: str) -> tuple[str, int] | None:
+        """The id and flags of the application with this bot token."""
 
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int: ...
 
-    def welcome(self, session: GatewaySession) -> Iterable[Dispatch]:
-        """What a new session is told: READY and its guilds."""
+    def initial_dispatches(self, session: GatewaySession) -> Iterable[Dispatch]:
+        """READY and the guilds, for a new session."""
 
-    def members(self, session: GatewaySession, request: Json) -> Iterable[Dispatch]:
-        """The answer to op 8."""
+    def member_chunks(self, session: GatewaySession, request: Json) -> Iterable[Dispatch]:
+        """The response to op 8."""
 
-    def presence(self, session: GatewaySession, presence: Json) -> None:
-        """The bot says how it is: op 3, checked."""
+    def update_presence(self, session: GatewaySession, presence: Json) -> None:
+        """Op 3, with a valid presence."""
 
     def reset_token(self, application_id: str) -> object:
-        """End all its sessions; from now on there is another token."""
+        """End all sessions of the bot and replace its token."""
 
 
 @dataclass(slots=True, eq=False)
 class GatewaySession:
-    """One session. ``sent`` holds the newest dispatches as (seq, frame); ``lost_s`` is when its connection went."""
-
     id: str
     application_id: str
     shard: tuple[int, int]
-    sharded: bool
+    sharded: bool  # the client sent ``shard``
     intents: int
-    sent: deque[tuple[int, str]]
+    sent: deque[tuple[int, str]]  # the newest dispatches, as (seq, frame)
     seq: int = 0
-    line: Transport | None = None
-    lost_s: float | None = None
-    large_threshold: int = frames.SMALLEST_LARGE
+    transport: Transport | None = None  # None while disconnected
+    disconnected_s: float | None = None  # monotonic
+    large_threshold: int = frames.SMALLEST_LARGE  # members
 
     def dispatch(self, event: str, body: str) -> None:
-        """Send ``event`` with the JSON text ``body``, now or at the RESUME."""
+        """Send ``event`` with the JSON text ``body`` now, or at the RESUME."""
         self.seq += 1
         frame = f'{{"op":0,"s":{self.seq},"t":"{event}","d":{body}}}'
         self.sent.append((self.seq, frame))
-        if self.line is not None:
-            self.line.send(frame)
+        if self.transport is not None:
+            self.transport.send(frame)
 
-    def missed(self, seq: int) -> list[str] | None:
-        """The frames after ``seq``; None when some of them are no longer there."""
+    def frames_after(self, seq: int) -> list[str] | None:
+        """The frames after ``seq``; None when some are no longer buffered."""
         if self.seq > seq and (not self.sent or self.sent[0][0] > seq + 1):
             return None
-        return [frame for number, frame in self.sent if number > seq]
+        return [frame for frame_seq, frame in self.sent if frame_seq > seq]
 
-    def again(self, seq: int, count: int) -> list[str]:
-        """The newest ``count`` frames up to ``seq``, which the client has had before; never READY, the first."""
-        return [frame for number, frame in self.sent if max(seq - count, 1) < number <= seq]
+    def frames_up_to(self, seq: int, count: int) -> list[str]:
+        """The newest ``count`` frames up to ``seq``, without READY."""
+        return [frame for frame_seq, frame in self.sent if max(seq - count, 1) < frame_seq <= seq]
 
-    def wants(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
-        """Does this session hear of ``event``: by its intents, and by its shard?
-
-        ``user_id`` is the member whom a GUILD_MEMBER_UPDATE is about: bots hear of themselves without the intent.
-        """
+    def receives(self, event: str, guild_id: str | None, user_id: str | None = None) -> bool:
+        """By intents and shard. ``user_id``: a GUILD_MEMBER_UPDATE about the bot itself needs no intent."""
         needed = (INTENT_OF if guild_id else DIRECT_INTENT_OF).get(event)
         if needed and not self.intents & needed and user_id != self.application_id:
             return False
-        return self.carries(guild_id)
+        return self.covers(guild_id)
 
-    def carries(self, guild_id: str | None) -> bool:
-        """Is the guild, or what is of none, this shard's?"""
-        return snowflakes.in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
+    def covers(self, guild_id: str | None) -> bool:
+        """Whether the guild belongs to this shard; events without a guild belong to shard 0."""
+        return snowflakes.is_in_shard(guild_id, self.shard) if guild_id else self.shard[0] == 0
 
 
 class Sessions:
-    """All sessions of the gateway."""
-
-    def __init__(self, host: Backend, limiter: RateLimiter) -> None:
-        self.host = host
+    def __init__(self, backend: Backend, limiter: RateLimiter) -> None:
+        self.backend = backend
         self.limiter = limiter
-        self.trouble = Faults()
+        self.faults = Faults()
         self.by_id: dict[str, GatewaySession] = {}
 
     @property
@@ -125,57 +116,60 @@ class Sessions:
         return self.limiter.limits
 
     def connected(self) -> list[GatewaySession]:
-        return [session for session in self.by_id.values() if session.line is not None]
+        return [session for session in self.by_id.values() if session.transport is not None]
 
-    def begin(
-        self, application_id: str, shard: tuple[int, int], intents: int, line: Transport, *, sharded: bool
+    def create(
+        self, application_id: str, shard: tuple[int, int], intents: int, transport: Transport, *, sharded: bool
     ) -> GatewaySession:
         sent: deque[tuple[int, str]] = deque(maxlen=self.limits.buffer)
-        session = GatewaySession(secrets.token_hex(16), application_id, shard, sharded, intents, sent, line=line)
+        session = GatewaySession(
+            secrets.token_hex(16), application_id, shard, sharded, intents, sent, transport=transport
+        )
         self.by_id[session.id] = session
         return session
 
-    def lose(self, session: GatewaySession, line: Transport, now_s: float, *, ended: bool) -> None:
-        """The connection is gone. ``ended``: the client closed with 1000 or 1001, which ends the session too."""
-        if session.line is not line:
-            return  # another connection has resumed it
-        session.line = None
-        session.lost_s = now_s
+    def disconnect(self, session: GatewaySession, transport: Transport, now_s: float, *, ended: bool) -> None:
+        """The connection is closed. ``ended``: the client closed with 1000 or 1001, which ends the session."""
+        if session.transport is not transport:
+            return  # already resumed by another connection
+        session.transport = None
+        session.disconnected_s = now_s
         if ended:
             self.by_id.pop(session.id, None)
 
-    def forget(self, sessions: Iterable[GatewaySession]) -> None:
-        """End ``sessions``: nothing is dispatched to them any more, and none can be resumed."""
+    def remove(self, sessions: Iterable[GatewaySession]) -> None:
+        """End ``sessions``: they receive nothing more and cannot be resumed."""
         for session in sessions:
             self.by_id.pop(session.id, None)
 
     def invalidate(self, session: GatewaySession, now_s: float, *, resumable: bool) -> None:
-        """Op 9: nothing is dispatched any more until the client has come back, by this connection or by another.
+        """Op 9: stop dispatching until the client reconnects, with RESUME if ``resumable``, else with IDENTIFY."""
+        _send(session, INVALID, resumable)
+        if session.transport is not None:
+            self.disconnect(session, session.transport, now_s, ended=not resumable)
 
-        With ``resumable`` it may RESUME; else the session is at its end, and it must IDENTIFY.
-        """
-        _tell(session, INVALID, resumable)
-        if session.line is not None:
-            self.lose(session, session.line, now_s, ended=not resumable)
-
-    def forget_old(self, now_s: float) -> None:
-        """Drop the sessions that nobody resumed in time."""
+    def remove_expired(self, now_s: float) -> None:
+        """Drop the sessions whose resume window is over."""
         window_s = self.limits.resume_window_s
-        old = [one.id for one in self.by_id.values() if one.lost_s is not None and now_s - one.lost_s > window_s]
+        old = [
+            session.id
+            for session in self.by_id.values()
+            if session.disconnected_s is not None and now_s - session.disconnected_s > window_s
+        ]
         for session_id in old:
             del self.by_id[session_id]
 
 
-def ask_reconnect(session: GatewaySession) -> None:
-    """Op 7: the client is to come back and RESUME."""
-    _tell(session, RECONNECT, None)
+def request_reconnect(session: GatewaySession) -> None:
+    """Op 7: the client must reconnect and RESUME."""
+    _send(session, RECONNECT, None)
 
 
-def ask_heartbeat(session: GatewaySession) -> None:
-    """Op 1: the client is to send a heartbeat at once."""
-    _tell(session, HEARTBEAT, None)
+def request_heartbeat(session: GatewaySession) -> None:
+    """Op 1: the client must send a heartbeat."""
+    _send(session, HEARTBEAT, None)
 
 
-def _tell(session: GatewaySession, op: int, data: bool | None) -> None:
-    if session.line is not None:
-        session.line.send(frames.frame(op, data))
+def _send(session: GatewaySession, op: int, data: bool | None) -> None:
+    if session.transport is not None:
+        session.transport.send(frames.encode(op, data))

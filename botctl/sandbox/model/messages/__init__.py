@@ -1,4 +1,4 @@
-"""What a message may be: its content, embeds, components, mentions and files.
+"""The parts of a message: content, embeds, components, mentions and files.
 
-The JSON of a request becomes a checked draft, and a draft becomes a message of the world. Read `drafts` first.
+The JSON of a request becomes a valid draft, and a draft becomes a message of the world. Read `drafts` first.
 """

@@ -1,4 +1,4 @@
-"""Components of messages and modals: finding them, and what a person's hand does with them (Discord: Components)."""
+"""The components of messages and modals: finding, describing and using them (Discord: Components)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SELECTS = frozenset({STRING_SELECT, USER_SELECT, ROLE_SELECT, MENTIONABLE_SELECT
 CLICKABLE = SELECTS | {BUTTON}
 LINK_STYLE = 5
 _LABEL_MAX = 100
-_DEEPEST = 12  # parts of a path; Discord nests a button in a row in a container, and no deeper
+_PATH_MAX = 12  # deep enough for a button in a row in a container
 _FIELDS: dict[str, type] = {
     "id": int,
     "custom_id": str,
@@ -39,131 +39,131 @@ _FIELDS: dict[str, type] = {
 
 
 def walk(components: Iterable[Json]) -> Iterator[Json]:
-    """Every component, outermost first, in the order a person reads them."""
-    for one in components:
-        yield one
-        yield from walk(one.get("components") or ())
+    """Every component, outermost first, in reading order."""
+    for component in components:
+        yield component
+        yield from walk(component.get("components") or ())
         for inner in ("component", "accessory"):
-            if isinstance(one.get(inner), dict):
-                yield from walk((one[inner],))
+            if isinstance(component.get(inner), dict):
+                yield from walk((component[inner],))
 
 
-def check(listed: list[Json], errors: FormErrors, path: Path) -> None:
-    """Adds to ``errors`` what cannot be a component."""
-    for index, one in enumerate(listed):
-        _check_one(one, errors, (*path, index))
+def check(items: list[Json], errors: FormErrors, path: Path) -> None:
+    """Add an error for each invalid component."""
+    for index, component in enumerate(items):
+        _check_one(component, errors, (*path, index))
 
 
-def _check_one(one: Json, errors: FormErrors, path: Path) -> None:
-    if len(path) > _DEEPEST:
+def _check_one(component: Json, errors: FormErrors, path: Path) -> None:
+    if len(path) > _PATH_MAX:
         errors.add(path, "COMPONENT_LAYOUT_INVALID", "Components are nested too deeply")
         return
-    errors.is_a((*path, "type"), one.get("type"), int)
+    errors.is_a((*path, "type"), component.get("type"), int)
     for name, kind in _FIELDS.items():
-        errors.field(path, one, name, kind)
-    check(errors.objects(path, one, "components"), errors, (*path, "components"))
+        errors.field(path, component, name, kind)
+    check(errors.objects(path, component, "components"), errors, (*path, "components"))
     for name in ("component", "accessory"):
-        inner = errors.field(path, one, name, dict)
+        inner = errors.field(path, component, name, dict)
         if inner is not None:
             _check_one(inner, errors, (*path, name))
-    for index, option in enumerate(errors.objects(path, one, "options")):
+    for index, option in enumerate(errors.objects(path, component, "options")):
         for name in ("label", "value"):
             errors.text((*path, "options", index), option, name, 1, _LABEL_MAX)
 
 
-def numbered(components: list[Json]) -> list[Json]:
-    """``components`` with the ``id`` that Discord gives to those that have none, and selects with their defaults."""
+def assign_ids(components: list[Json]) -> list[Json]:
+    """Give an ``id`` to each component without one, and defaults to selects, as Discord does."""
     everything = list(walk(components))
-    taken = {one["id"] for one in everything if one.get("id")}
-    free = (number for number in itertools.count(1) if number not in taken)
-    for one in everything:
-        for name in [name for name, value in one.items() if value is None]:
-            del one[name]
-        if not one.get("id"):
-            one["id"] = next(free)
-        if one["type"] in SELECTS:
-            one.setdefault("min_values", 1)
-            one.setdefault("max_values", 1)
+    used = {component["id"] for component in everything if component.get("id")}
+    free = (number for number in itertools.count(1) if number not in used)
+    for component in everything:
+        for name in [name for name, value in component.items() if value is None]:
+            del component[name]
+        if not component.get("id"):
+            component["id"] = next(free)
+        if component["type"] in SELECTS:
+            component.setdefault("min_values", 1)
+            component.setdefault("max_values", 1)
     return components
 
 
 def clickable(components: list[Json]) -> list[Json]:
-    return [one for one in walk(components) if one.get("type") in CLICKABLE]
+    return [component for component in walk(components) if component.get("type") in CLICKABLE]
 
 
-def name_of(one: Json) -> str:
-    """What a person would call it: its label, else its emoji, its placeholder or its custom id."""
-    emoji = (one.get("emoji") or {}).get("name")
-    return str(one.get("label") or emoji or one.get("placeholder") or one.get("custom_id") or "")
+def display_name(component: Json) -> str:
+    """Its label, or else its emoji, placeholder or custom id."""
+    emoji = (component.get("emoji") or {}).get("name")
+    return str(component.get("label") or emoji or component.get("placeholder") or component.get("custom_id") or "")
 
 
 def find(components: list[Json], wanted: str) -> Json:
-    """The button or select that ``wanted`` names by custom id or, in any case, by its words."""
+    """The button or select with the custom id ``wanted``, or with that display name in any case. Raises UsageError."""
     candidates = clickable(components)
-    for one in candidates:
-        if one.get("custom_id") == wanted:
-            return one
-    for one in candidates:
-        if name_of(one).casefold() == wanted.casefold():
-            return one
-    names = ", ".join(name_of(one) for one in candidates)
+    for component in candidates:
+        if component.get("custom_id") == wanted:
+            return component
+    for component in candidates:
+        if display_name(component).casefold() == wanted.casefold():
+            return component
+    names = ", ".join(display_name(component) for component in candidates)
     raise UsageError(
         f"The message has no button or menu called “{wanted}”.",
         hint=f"It has: {names}." if names else "It has none at all.",
     )
 
 
-def forbidden(one: Json, values: list[str] | None) -> str | None:
-    """Why a person cannot use ``one`` like this, as a sentence; None when they can."""
-    name = name_of(one)
-    if one.get("disabled"):
+def unusable_reason(component: Json, values: list[str] | None) -> str | None:
+    """Why a user cannot use ``component`` with ``values``, as a sentence; None when they can."""
+    name = display_name(component)
+    if component.get("disabled"):
         return f"“{name}” is disabled."
-    if one["type"] == BUTTON:
-        if one.get("style") == LINK_STYLE:
-            return f"“{name}” only opens {one.get('url')}; the bot hears nothing of it."
+    if component["type"] == BUTTON:
+        if component.get("style") == LINK_STYLE:
+            return f"“{name}” only opens {component.get('url')}; the bot receives nothing."
         return None
-    return wrong_count(one, name, len(values or ()))
+    return count_error(component, name, len(values or ()))
 
 
-def wrong_count(one: Json, name: str, count: int) -> str | None:
-    low, high = one.get("min_values", 1), one.get("max_values", 1)
+def count_error(select: Json, name: str, count: int) -> str | None:
+    low, high = select.get("min_values", 1), select.get("max_values", 1)
     if low <= count <= high:
         return None
     wanted = f"{low}" if low == high else f"{low} to {high}"
-    return f"“{name}” takes {wanted} value{'' if wanted == '1' else 's'}, and {count} came."
+    return f"“{name}” takes {wanted} value{'' if wanted == '1' else 's'}, not {count}."
 
 
-def chosen(one: Json, values: list[str]) -> list[str]:
-    """The values of a string select's options that ``values`` names by value or label."""
-    options = one.get("options") or []
+def resolve_choices(select: Json, values: list[str]) -> list[str]:
+    """The values of a string select's options that ``values`` name by value or label. Raises UsageError."""
+    options = select.get("options") or []
     by_word = {str(option["label"]).casefold(): option["value"] for option in options}
     known = {option["value"] for option in options}
-    found = [value if value in known else by_word.get(value.casefold()) for value in values]
-    if None in found:
-        wrong = values[found.index(None)]
+    resolved = [value if value in known else by_word.get(value.casefold()) for value in values]
+    if None in resolved:
+        wrong = values[resolved.index(None)]
         labels = ", ".join(str(option["label"]) for option in options)
-        raise UsageError(f"“{name_of(one)}” has no choice “{wrong}”.", hint=f"Its choices are: {labels}.")
-    return [value for value in found if value is not None]
+        raise UsageError(f"“{display_name(select)}” has no choice “{wrong}”.", hint=f"Its choices are: {labels}.")
+    return [value for value in resolved if value is not None]
 
 
-def checked_form(components: list[Json], errors: FormErrors, path: Path) -> None:
-    """Adds to ``errors`` what cannot be the components of a modal: each holds fields, which need a custom id."""
+def check_modal(components: list[Json], errors: FormErrors, path: Path) -> None:
+    """Add an error for each invalid component of a modal; each field needs a custom id."""
     check(components, errors, path)
     for index, outer in enumerate(components):
-        for one in walk([outer]) if not errors.tree else ():
-            if one["type"] in SELECTS | {TEXT_INPUT} and not one.get("custom_id"):
+        for component in walk([outer]) if not errors.tree else ():
+            if component["type"] in SELECTS | {TEXT_INPUT} and not component.get("custom_id"):
                 errors.add((*path, index, "custom_id"), "BASE_TYPE_REQUIRED", "This field is required")
 
 
 def modal_fields(components: list[Json]) -> list[Json]:
-    """The fields of a modal as a person sees them: the component, with the label that stands over it."""
+    """The fields of a modal, each with the label above it."""
     fields: list[Json] = []
     for outer in components:
         label = outer.get("label")
         inner = [outer["component"]] if isinstance(outer.get("component"), dict) else outer.get("components") or []
         fields += [
-            {"required": True, "value": None, **one, "label": label or one.get("label") or one["custom_id"]}
-            for one in inner
-            if one.get("custom_id")
+            {"required": True, "value": None, **field, "label": label or field.get("label") or field["custom_id"]}
+            for field in inner
+            if field.get("custom_id")
         ]
     return fields

@@ -1,4 +1,4 @@
-"""Who may read what messages say (Discord: Gateway > Message Content Intent). Pure."""
+"""Message content for bots without the intent (Discord: Gateway > Message Content Intent). Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ Json = dict[str, Any]
 _NOTHING: Json = {"content": "", "embeds": [], "attachments": [], "components": []}
 
 
-def without_intent(shown: Json, me: str) -> Json:
-    """A message of a guild as the bot ``me`` sees it without the intent: empty, unless it is its own or calls it.
+def without_intent(message: Json, me: str) -> Json:
+    """A guild's message without content, unless the bot ``me`` wrote it or is mentioned.
 
-    The same goes for each message that is shown within.
+    The same applies to each message inside it.
     """
-    readable = shown["author"]["id"] == me or any(one["id"] == me for one in shown["mentions"])
-    seen = shown if readable else shown | _NOTHING
-    if answered := shown.get("referenced_message"):
-        seen = seen | {"referenced_message": without_intent(answered, me)}
-    if not readable and (taken_along := shown.get("message_snapshots")):
-        seen = seen | {"message_snapshots": [{**one, "message": one["message"] | _NOTHING} for one in taken_along]}
+    readable = message["author"]["id"] == me or any(mention["id"] == me for mention in message["mentions"])
+    seen = message if readable else message | _NOTHING
+    if referenced := message.get("referenced_message"):
+        seen = seen | {"referenced_message": without_intent(referenced, me)}
+    if not readable and (snapshots := message.get("message_snapshots")):
+        seen = seen | {
+            "message_snapshots": [{**snapshot, "message": snapshot["message"] | _NOTHING} for snapshot in snapshots]
+        }
     return seen

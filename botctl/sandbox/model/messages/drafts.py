@@ -1,4 +1,4 @@
-"""Messages: what a body may say, and how one is made and changed (Discord: Message resource)."""
+"""Validating, creating and changing messages (Discord: Message resource)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from botctl.sandbox.model.api_error import ApiError, FormErrors, too_large
 from botctl.sandbox.model.messages import component_schema, embeds, mentions
 from botctl.sandbox.model.messages.components import V2
-from botctl.sandbox.model.messages.mentions import Allowed
+from botctl.sandbox.model.messages.mentions import AllowedMentions
 from botctl.sandbox.model.world import LOADING, Message, World
 
 Json = dict[str, Any]
@@ -16,12 +16,12 @@ CONTENT_MAX = 2000
 UPLOAD_MAX_BYTES = 10 * 1024 * 1024  # Discord: Reference > Uploading Files
 FILES_MAX = 10
 SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12  # Discord: Message resource > Message Flags
-SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # of a new message
+SETTABLE = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | V2  # in a new message
 
 
 @dataclass
 class Upload:
-    """A file that came with a body. ``slot`` is the n of its ``files[n]``."""
+    """A file of a request. ``slot`` is the n of ``files[n]``."""
 
     slot: str
     filename: str
@@ -31,100 +31,98 @@ class Upload:
 
 @dataclass
 class Draft:
-    """A body that was found right. ``fields`` holds what it sets of a Message; ``flags`` are as it said them (None: not
-    at all); ``kept`` are the attachments that stay (None: all); ``uploads`` the new ones, stored under the id that is
-    the key.
-    """
-
-    fields: Json = field(default_factory=dict)
-    said_flags: int | None = None
-    kept: set[str] | None = None
-    uploads: dict[str, Upload] = field(default_factory=dict)
-    attachments: list[Json] = field(default_factory=list)
-    allowed: Allowed = mentions.EVERYBODY
+    fields: Json = field(default_factory=dict)  # of `Message`
+    explicit_flags: int | None = None  # None: the body has none
+    kept_ids: set[str] | None = None  # old attachments that stay; None: all
+    uploads: dict[str, Upload] = field(default_factory=dict)  # by attachment id
+    attachments: list[Json] = field(default_factory=list)  # the new ones
+    allowed_mentions: AllowedMentions = mentions.ALL_MENTIONS
 
     @property
     def flags(self) -> int:
-        return self.said_flags or 0
+        return self.explicit_flags or 0
 
 
-def draft(
+def parse_body(
     body: Json,
     uploads: list[Upload],
     world: World,
     *,
     old: Message | None = None,
-    allowed: Allowed = mentions.EVERYBODY,
-    empty: bool = False,
+    default_mentions: AllowedMentions = mentions.ALL_MENTIONS,
+    allow_empty: bool = False,
 ) -> Draft:
-    """What ``body`` asks for; raises Refusal (50035, 50006, 50081, 40005) when Discord would.
+    """Validate ``body``. Raises ApiError (50035, 50006, 50081, 40005) as Discord does.
 
-    ``old`` is the message to change; ``allowed`` whom a text calls that does not say; ``empty``: nothing is enough.
+    ``old`` is the message to change; ``default_mentions`` apply without ``allowed_mentions``.
     """
     if any(len(upload.data) > UPLOAD_MAX_BYTES for upload in uploads):
         raise too_large()
     errors = FormErrors()
-    made = Draft(said_flags=errors.field((), body, "flags", int), allowed=mentions.allowed(body, errors, allowed))
-    v2 = bool((made.flags | (old.flags if old else 0)) & V2)
-    _content(body, made, errors)
+    draft = Draft(
+        explicit_flags=errors.field((), body, "flags", int),
+        allowed_mentions=mentions.parse_allowed(body, errors, default_mentions),
+    )
+    v2 = bool((draft.flags | (old.flags if old else 0)) & V2)
+    _parse_content(body, draft, errors)
     if "embeds" in body:
-        made.fields["embeds"] = embeds.checked(errors, body)
-    _components(body, made, errors, v2=v2)
-    _attachments(body, uploads, made, errors, world)
+        draft.fields["embeds"] = embeds.parse_embeds(errors, body)
+    _parse_components(body, draft, errors, v2=v2)
+    _parse_attachments(body, uploads, draft, errors, world)
     errors.field((), body, "tts", bool)
-    if body.get("poll") is not None:  # Discord has polls; to drop one silently would be worse than to refuse it
+    if body.get("poll") is not None:  # better an error than a message without its poll
         errors.add(("poll",), "SANDBOX_HAS_NO_POLLS", "The sandbox has no polls.")
     if v2:
-        _check_legacy(made, old, errors)
+        _check_legacy(draft, old, errors)
     errors.check()
     if body.get("sticker_ids"):
-        raise ApiError(400, 50081, "Invalid Sticker")  # nobody has any here
-    if not (old or empty or any(made.fields.values()) or made.attachments):
-        raise _empty()
-    return made
+        raise ApiError(400, 50081, "Invalid Sticker")  # the sandbox has none
+    if not (old or allow_empty or any(draft.fields.values()) or draft.attachments):
+        raise _empty_message()
+    return draft
 
 
-def create(world: World, made: Draft, *, channel_id: str, guild_id: str, author_id: str, **more: Any) -> Message:
-    """A new message in the world. ``more``: further fields of `Message`, also its id."""
+def create(world: World, draft: Draft, *, channel_id: str, guild_id: str, author_id: str, **fields: Any) -> Message:
+    """Create a message in the world. ``fields``: more fields of `Message`, also its id."""
     message = Message(
-        id=more.pop("id", None) or world.new_id(),
+        id=fields.pop("id", None) or world.new_id(),
         channel_id=channel_id,
         guild_id=guild_id,
         author_id=author_id,
         timestamp=world.timestamp(),
-        attachments=made.attachments,
-        **made.fields,
-        **more,
+        attachments=draft.attachments,
+        **draft.fields,
+        **fields,
     )
-    mentions.note(world, message, made.allowed)
+    mentions.set_mentions(world, message, draft.allowed_mentions)
     world.add_message(message)
     return message
 
 
-def edit(world: World, message: Message, made: Draft) -> Message:
-    """``message`` as ``made`` wants it; one that was "thinking…" is a plain message afterwards. Raises 50006."""
-    kept = message.attachments
-    if made.kept is not None:
-        kept = [stored for stored in kept if stored["id"] in made.kept]
-    attachments = kept + made.attachments
-    shown = [made.fields.get(name, getattr(message, name)) for name in ("content", "embeds", "components")]
-    if not (any(shown) or attachments or message.snapshots or message.flags & LOADING):
-        raise _empty()
-    for name, value in made.fields.items():
+def edit(world: World, message: Message, draft: Draft) -> Message:
+    """Apply ``draft`` to ``message``; a "thinking…" message becomes a normal one. Raises 50006."""
+    old_attachments = message.attachments
+    if draft.kept_ids is not None:
+        old_attachments = [stored for stored in old_attachments if stored["id"] in draft.kept_ids]
+    attachments = old_attachments + draft.attachments
+    contents = [draft.fields.get(name, getattr(message, name)) for name in ("content", "embeds", "components")]
+    if not (any(contents) or attachments or message.snapshots or message.flags & LOADING):
+        raise _empty_message()
+    for name, value in draft.fields.items():
         setattr(message, name, value)
     message.attachments = attachments
-    if made.fields:
-        mentions.note(world, message, made.allowed)
+    if draft.fields:
+        mentions.set_mentions(world, message, draft.allowed_mentions)
     if message.flags & LOADING:
-        message.flags = message.flags & ~LOADING | made.flags & V2
+        message.flags = message.flags & ~LOADING | draft.flags & V2
     else:
-        suppressed = message.flags if made.said_flags is None else made.said_flags
-        message.flags = message.flags & ~SUPPRESS_EMBEDS | suppressed & SUPPRESS_EMBEDS | made.flags & V2
+        suppressed = message.flags if draft.explicit_flags is None else draft.explicit_flags
+        message.flags = message.flags & ~SUPPRESS_EMBEDS | suppressed & SUPPRESS_EMBEDS | draft.flags & V2
         message.edited_at = world.timestamp()
     return message
 
 
-def listed(
+def list_messages(
     world: World,
     channel_id: str,
     *,
@@ -134,65 +132,68 @@ def listed(
     after: str | None = None,
     around: str | None = None,
 ) -> list[Message]:
-    """The newest ``limit`` messages that ``viewer`` sees, newest first; with ``after`` the oldest of those after it,
-    with ``around`` as many before it as after it.
-    """
-    shown = [m for m in world.messages.get(channel_id, {}).values() if m.only_for in (None, viewer)]
+    """Newest first; with ``after`` the oldest after it, with ``around`` half of ``limit`` on each side."""
+    messages = [
+        message for message in world.messages.get(channel_id, {}).values() if message.only_for in (None, viewer)
+    ]
     if around:
         half = limit // 2
-        older, newer = [m for m in shown if int(m.id) < int(around)], [m for m in shown if int(m.id) >= int(around)]
+        older, newer = (
+            [message for message in messages if int(message.id) < int(around)],
+            [message for message in messages if int(message.id) >= int(around)],
+        )
         return (older[max(len(older) - half, 0) :] + newer[: limit - half])[::-1]
     if before:
-        shown = [m for m in shown if int(m.id) < int(before)]
+        messages = [message for message in messages if int(message.id) < int(before)]
     if after:
-        shown = [m for m in shown if int(m.id) > int(after)][:limit]
-    return shown[-limit:][::-1]
+        messages = [message for message in messages if int(message.id) > int(after)][:limit]
+    return messages[-limit:][::-1]
 
 
-def _empty() -> ApiError:
+def _empty_message() -> ApiError:
     return ApiError(400, 50006, "Cannot send an empty message")
 
 
-def _content(body: Json, made: Draft, errors: FormErrors) -> None:
+def _parse_content(body: Json, draft: Draft, errors: FormErrors) -> None:
     if "content" in body:
-        made.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
+        draft.fields["content"] = errors.text((), body, "content", 0, CONTENT_MAX)
 
 
-def _components(body: Json, made: Draft, errors: FormErrors, *, v2: bool) -> None:
+def _parse_components(body: Json, draft: Draft, errors: FormErrors, *, v2: bool) -> None:
     if "components" not in body:
         return
-    made.fields["components"] = component_schema.checked(body, errors, v2=v2)
+    draft.fields["components"] = component_schema.parse_components(body, errors, v2=v2)
 
 
-def _check_legacy(made: Draft, old: Message | None, errors: FormErrors) -> None:
-    """Version 2 components stand alone, and stay what they are (Discord: Components > Using components)."""
+def _check_legacy(draft: Draft, old: Message | None, errors: FormErrors) -> None:
+    """V2 components exclude content and embeds (Discord: Components > Using components)."""
     for name in ("content", "embeds"):
-        if made.fields.get(name):
+        if draft.fields.get(name):
             words = f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
             errors.add((name,), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
-    if old and not old.flags & V2 and any(made.fields.get(one, getattr(old, one)) for one in ("content", "embeds")):
+    if old and not old.flags & V2 and any(draft.fields.get(name, getattr(old, name)) for name in ("content", "embeds")):
         words = "Content and embeds must be removed for MessageFlags.IS_COMPONENTS_V2"
         errors.add(("flags",), "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", words)
 
 
-def _attachments(body: Json, uploads: list[Upload], made: Draft, errors: FormErrors, world: World) -> None:
-    """Discord: Reference > Uploading Files: an attachment's id is a slot of ``files[n]``, or that of one to keep."""
+def _parse_attachments(body: Json, uploads: list[Upload], draft: Draft, errors: FormErrors, world: World) -> None:
+    """An attachment's id is the slot of an upload, or a kept one's (Discord: Reference > Uploading Files)."""
     if not uploads and "attachments" not in body:
         return
-    described = {str(one.get("id")): one for one in errors.objects((), body, "attachments")}
+    described = {str(attachment.get("id")): attachment for attachment in errors.objects((), body, "attachments")}
     slots = {upload.slot for upload in uploads}
     if "attachments" in body:
-        made.kept = set(described) - slots
-    errors.at_most(("attachments",), [*slots, *(made.kept or ())], FILES_MAX)
+        draft.kept_ids = set(described) - slots
+    errors.at_most(("attachments",), [*slots, *(draft.kept_ids or ())], FILES_MAX)
     for upload in uploads:
-        said = described.get(upload.slot, {})
+        described_upload = described.get(upload.slot, {})
         stored: Json = {
             "id": world.new_id(),
-            "filename": str(said.get("filename") or upload.filename),
+            "filename": str(described_upload.get("filename") or upload.filename),
             "size": len(upload.data),
             "content_type": upload.content_type,
         }
-        if said.get("description"):
-            stored["description"] = str(said["description"])
-        made.uploads[stored["id"]] = upload
-        made.attachments.append(stored)
+        if described_upload.get("description"):
+            stored["description"] = str(described_upload["description"])
+        draft.uploads[stored["id"]] = upload
+        draft.attachments.append(stored)

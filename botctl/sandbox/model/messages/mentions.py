@@ -1,4 +1,4 @@
-"""Whom a message calls (Discord: Message resource > Allowed Mentions Object)."""
+"""Who a message mentions (Discord: Message resource > Allowed Mentions Object)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _MOST = 100
 
 
 @dataclass(frozen=True)
-class Allowed:
-    """Which mentions in a text count: all of a kind in ``kinds``, and the ids in ``users`` and ``roles``."""
+class AllowedMentions:
+    """The mentions that count: all of a kind in ``kinds``, and the ids in ``users`` and ``roles``."""
 
     kinds: frozenset[str] = frozenset(_KINDS)
     users: frozenset[str] = frozenset()
@@ -29,70 +29,80 @@ class Allowed:
     replied: bool = True
 
 
-EVERYBODY = Allowed()  # without `allowed_mentions`
-USERS = Allowed(frozenset({"users"}))  # the same in an answer to an interaction
+ALL_MENTIONS = AllowedMentions()  # the default of messages
+USER_MENTIONS = AllowedMentions(frozenset({"users"}))  # the default of interaction responses
 
 
-def allowed(body: Json, errors: FormErrors, default: Allowed) -> Allowed:
-    """What ``allowed_mentions`` of ``body`` says; ``default`` where it is absent."""
-    said = errors.field((), body, "allowed_mentions", dict)
-    if said is None:
+def parse_allowed(body: Json, errors: FormErrors, default: AllowedMentions) -> AllowedMentions:
+    """The ``allowed_mentions`` of ``body``, or ``default``."""
+    item = errors.field((), body, "allowed_mentions", dict)
+    if item is None:
         return default
     path = ("allowed_mentions",)
-    kinds = errors.field(path, said, "parse", list) or []
-    for index, one in enumerate(kinds):
-        if one not in _KINDS:
-            listed = ", ".join(f"'{kind}'" for kind in _KINDS)
-            errors.add((*path, "parse", index), "BASE_TYPE_CHOICES", f"Value must be one of ({listed}).")
+    kinds = errors.field(path, item, "parse", list) or []
+    for index, value in enumerate(kinds):
+        if value not in _KINDS:
+            choices = ", ".join(f"'{kind}'" for kind in _KINDS)
+            errors.add((*path, "parse", index), "BASE_TYPE_CHOICES", f"Value must be one of ({choices}).")
             return default
-    named = {name: frozenset(errors.snowflakes(path, said, name, _MOST)) for name in ("users", "roles")}
+    named = {name: frozenset(errors.snowflakes(path, item, name, _MOST)) for name in ("users", "roles")}
     for name, ids in named.items():
         if ids and name in kinds:
             words = f'parse:["{name}"] and {name}: [ids...] are mutually exclusive.'
             errors.add(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", words)
-    replied = errors.field(path, said, "replied_user", bool) or False
-    return Allowed(frozenset(kinds), named["users"], named["roles"], replied)
+    replied = errors.field(path, item, "replied_user", bool) or False
+    return AllowedMentions(frozenset(kinds), named["users"], named["roles"], replied)
 
 
-def note(world: World, message: Message, whom: Allowed) -> None:
-    """Write into ``message`` whom its text calls, as far as ``whom`` and its author's permissions let it."""
-    text = _text(message)
+def set_mentions(world: World, message: Message, allowed: AllowedMentions) -> None:
+    """Set the mentions of ``message``, as far as ``allowed`` and its author's permissions permit."""
+    text = _readable_text(message)
     message.mentions, message.mention_roles, message.mention_everyone = [], [], False
     if "@" in text:
-        found = dict.fromkeys(_USER.findall(text))
-        message.mentions = [one for one in found if one in world.users and ("users" in whom.kinds or one in whom.users)]
-        _note_many(world, message, text, whom)
-    if message.reply_to and whom.replied:
-        answered = world.message(message.channel_id, message.reply_to)
-        if answered is not None and not answered.webhook_id and answered.author_id not in message.mentions:
-            message.mentions.append(answered.author_id)
+        user_ids = dict.fromkeys(_USER.findall(text))
+        message.mentions = [
+            user_id
+            for user_id in user_ids
+            if user_id in world.users and ("users" in allowed.kinds or user_id in allowed.users)
+        ]
+        _set_group_mentions(world, message, text, allowed)
+    if message.reply_to and allowed.replied:
+        referenced = world.message(message.channel_id, message.reply_to)
+        if referenced is not None and not referenced.webhook_id and referenced.author_id not in message.mentions:
+            message.mentions.append(referenced.author_id)
 
 
-def _note_many(world: World, message: Message, text: str, whom: Allowed) -> None:
-    """Roles and everyone: those that may be mentioned by anybody, or all when the author may."""
+def _set_group_mentions(world: World, message: Message, text: str, allowed: AllowedMentions) -> None:
+    """Roles and everyone: all if the author may mention them, else mentionable roles only."""
     guild = world.guilds.get(message.guild_id)
     roles, everyone = dict.fromkeys(_ROLE.findall(text)), _EVERYONE.search(text)
     if guild is None or not (roles or everyone):
         return
-    may = message.webhook_id is not None or _may_mention(world, message)
-    message.mention_everyone = bool(everyone) and may and "everyone" in whom.kinds
+    may_mention = message.webhook_id is not None or _may_mention_groups(world, message)
+    message.mention_everyone = bool(everyone) and may_mention and "everyone" in allowed.kinds
     message.mention_roles = [
-        one
-        for one in roles
-        if one in guild.roles and (may or guild.roles[one].mentionable) and ("roles" in whom.kinds or one in whom.roles)
+        role
+        for role in roles
+        if role in guild.roles
+        and (may_mention or guild.roles[role].mentionable)
+        and ("roles" in allowed.kinds or role in allowed.roles)
     ]
 
 
-def _may_mention(world: World, message: Message) -> bool:
+def _may_mention_groups(world: World, message: Message) -> bool:
     guild = world.guilds[message.guild_id]
     author, channel = guild.members.get(message.author_id), world.channels.get(message.channel_id)
     if author is None or channel is None:
         return False
-    return bool(permissions.of(world, guild, author, channel) & permission_bits.BITS["MENTION_EVERYONE"])
+    return bool(permissions.compute(world, guild, author, channel) & permission_bits.BITS["MENTION_EVERYONE"])
 
 
-def _text(message: Message) -> str:
-    """What stands in a message to be read, its text components included."""
+def _readable_text(message: Message) -> str:
+    """The content, or the text components."""
     if not message.flags & components.V2:
         return message.content
-    return "\n".join(one["content"] for one in components.walk(message.components) if one["type"] == components.TEXT)
+    return "\n".join(
+        component["content"]
+        for component in components.walk(message.components)
+        if component["type"] == components.TEXT
+    )

@@ -1,7 +1,7 @@
-"""The world as Discord shows it: one function for each object of Discord's documentation.
+"""The world as Discord's JSON: one function for each object of Discord's documentation.
 
-Objects of the world go in, plain JSON comes out. The other rooms call them all as ``payloads.message(…)``, which is why
-they are gathered here. Read `messages` first.
+Objects of the world go in, plain JSON comes out. Other rooms call them as ``payloads.message(…)``, so this package
+exports them all. Read `messages` first.
 """
 
 from botctl.sandbox.model.payloads.applications import application, webhook

@@ -1,4 +1,4 @@
-"""Applications, and the webhooks that they and people make (Discord: Application and Webhook resources)."""
+"""Applications and webhooks (Discord: Application and Webhook resources)."""
 
 from __future__ import annotations
 
@@ -38,17 +38,16 @@ def application(app: Application, world: World) -> Json:
     }
 
 
-def webhook(one: Webhook, world: World, *, api: str) -> Json:
-    """An incoming webhook; ``api`` is where the API is."""
+def webhook(webhook: Webhook, world: World, *, api: str) -> Json:
     return {
-        "id": one.id,
+        "id": webhook.id,
         "type": 1,
-        "guild_id": one.guild_id,
-        "channel_id": one.channel_id,
-        "application_id": one.application_id,
-        "name": one.name,
-        "avatar": one.avatar,
-        "user": user(world.users[one.user_id]),
-        "token": one.token,
-        "url": f"{api}/webhooks/{one.id}/{one.token}",
+        "guild_id": webhook.guild_id,
+        "channel_id": webhook.channel_id,
+        "application_id": webhook.application_id,
+        "name": webhook.name,
+        "avatar": webhook.avatar,
+        "user": user(world.users[webhook.user_id]),
+        "token": webhook.token,
+        "url": f"{api}/webhooks/{webhook.id}/{webhook.token}",
     }

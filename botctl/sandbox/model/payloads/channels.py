@@ -1,4 +1,4 @@
-"""Channels of whatever kind, threads, and who may do what in them (Discord: Channel resource)."""
+"""Channels, threads and overwrites (Discord: Channel resource)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from botctl.sandbox.model.world import Channel, Guild, Member, Overwrite, Thread
 
 Json = dict[str, Any]
 _OBFUSCATED = 1 << 17  # Discord: Channel resource > Channel Flags
-# A category and what is spoken in have no topic and nothing pinned (Discord: Channel > Channel Object).
-_SPOKEN = ("topic", "last_pin_timestamp")
-_NOT_OF = {VOICE: _SPOKEN, STAGE: _SPOKEN, CATEGORY: (*_SPOKEN, "rate_limit_per_user", "last_message_id")}
+# Categories and voice channels have no topic and no pins (Discord: Channel > Channel Object).
+_TEXT_FIELDS = ("topic", "last_pin_timestamp")
+_MISSING_FIELDS = {
+    VOICE: _TEXT_FIELDS,
+    STAGE: _TEXT_FIELDS,
+    CATEGORY: (*_TEXT_FIELDS, "rate_limit_per_user", "last_message_id"),
+}
 
 
 def channel(channel: Channel) -> Json:
-    """A channel of a guild, with what one of its type has."""
-    shown = {
+    payload = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
         "name": channel.name,
         "position": channel.position,
-        "permission_overwrites": [overwrite(one) for one in channel.overwrites.values()],
+        "permission_overwrites": [overwrite(item) for item in channel.overwrites.values()],
         "parent_id": channel.parent_id,
         "topic": channel.topic,
         "nsfw": channel.nsfw,
@@ -34,28 +37,29 @@ def channel(channel: Channel) -> Json:
         "flags": 0,
         **channel.settings,
     }
-    return {key: value for key, value in shown.items() if key not in _NOT_OF.get(channel.type, ())}
+    return {key: value for key, value in payload.items() if key not in _MISSING_FIELDS.get(channel.type, ())}
 
 
-def channel_for(one: Channel, guild: Guild, bot: Member, world: World) -> Json:
-    """A channel as the gateway shows it to ``bot``: what it does not see is there, and nothing is said of it.
+def channel_for(target: Channel, guild: Guild, bot: Member, world: World) -> Json:
+    """A channel as the gateway shows it to ``bot``: one that it cannot see has no details.
 
     Discord: Channel resource > Obfuscated Channels; for all bots since 16 November 2026.
     """
-    if permissions.sees(world, guild, bot, one):
-        return channel(one)
-    nobody = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
-    settings = one.settings | ({"available_tags": []} if "available_tags" in one.settings else {})
-    bare = Channel(one.id, guild.id, "___hidden___", one.type, one.position, one.parent_id, settings=settings)
-    return {**channel(bare), "permission_overwrites": [overwrite(nobody)], "flags": _OBFUSCATED}
+    if permissions.can_see(world, guild, bot, target):
+        return channel(target)
+    everyone_denied = Overwrite(guild.id, 0, deny=permission_bits.VIEW)
+    settings = target.settings | ({"available_tags": []} if "available_tags" in target.settings else {})
+    hidden = Channel(
+        target.id, guild.id, "___hidden___", target.type, target.position, target.parent_id, settings=settings
+    )
+    return {**channel(hidden), "permission_overwrites": [overwrite(everyone_denied)], "flags": _OBFUSCATED}
 
 
-def overwrite(one: Overwrite) -> Json:
-    return {"id": one.id, "type": one.type, "allow": str(one.allow), "deny": str(one.deny)}
+def overwrite(overwrite: Overwrite) -> Json:
+    return {"id": overwrite.id, "type": overwrite.type, "allow": str(overwrite.allow), "deny": str(overwrite.deny)}
 
 
 def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
-    """A thread; ``state`` is its `Channel.thread`; with the membership of ``viewer``, if any."""
     metadata: Json = {
         "archived": state.archived,
         "archive_timestamp": state.archived_at,
@@ -63,7 +67,7 @@ def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
         "locked": state.locked,
         "create_timestamp": state.created_at,
     }
-    shown: Json = {
+    payload: Json = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
@@ -75,11 +79,11 @@ def thread(channel: Channel, state: Thread, *, viewer: str = "") -> Json:
         "rate_limit_per_user": channel.slowmode_s,
         "thread_metadata": {**metadata, "invitable": state.invitable} if channel.type == PRIVATE_THREAD else metadata,
         "message_count": state.messages,
-        "member_count": min(len(channel.thread_members), 50),  # Discord: Thread fields: it stops counting at 50
+        "member_count": min(len(channel.thread_members), 50),  # Discord: Thread fields: at most 50
         "total_message_sent": state.messages_ever,
         "flags": 0,
     }
-    return {**shown, "member": thread_member(channel, viewer)} if viewer in channel.thread_members else shown
+    return {**payload, "member": thread_member(channel, viewer)} if viewer in channel.thread_members else payload
 
 
 def thread_member(channel: Channel, user_id: str) -> Json:
@@ -87,8 +91,7 @@ def thread_member(channel: Channel, user_id: str) -> Json:
 
 
 def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
-    """A DM as ``viewer`` sees it: with the others of it."""
-    others = [user(world.users[one]) for one in channel.recipients if one != viewer]
+    others = [user(world.users[user_id]) for user_id in channel.recipients if user_id != viewer]
     return {
         "id": channel.id,
         "type": channel.type,
@@ -98,16 +101,15 @@ def direct_channel(channel: Channel, world: World, *, viewer: str) -> Json:
     }
 
 
-def any_channel(one: Channel, world: World, *, viewer: str) -> Json:
-    """A channel of whatever kind."""
-    if one.thread is not None:
-        return thread(one, one.thread, viewer=viewer)
-    return channel(one) if one.guild_id else direct_channel(one, world, viewer=viewer)
+def any_channel(target: Channel, world: World, *, viewer: str) -> Json:
+    if target.thread is not None:
+        return thread(target, target.thread, viewer=viewer)
+    return channel(target) if target.guild_id else direct_channel(target, world, viewer=viewer)
 
 
 def partial_channel(channel: Channel, permissions: int) -> Json:
-    """A channel as an interaction shows it; of a thread also its metadata (Discord: Resolved Data Structure)."""
-    shown: Json = {
+    """A channel of an interaction; a thread also has metadata (Discord: Resolved Data Structure)."""
+    payload: Json = {
         "id": channel.id,
         "type": channel.type,
         "guild_id": channel.guild_id,
@@ -117,5 +119,5 @@ def partial_channel(channel: Channel, permissions: int) -> Json:
         "flags": 0,
     }
     if channel.thread is not None:
-        shown["thread_metadata"] = thread(channel, channel.thread)["thread_metadata"]
-    return shown
+        payload["thread_metadata"] = thread(channel, channel.thread)["thread_metadata"]
+    return payload

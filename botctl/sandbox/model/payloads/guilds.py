@@ -1,4 +1,4 @@
-"""Guilds and what they hold: roles, emojis, scheduled events, the audit log (Discord: Guild resource)."""
+"""Guilds and their roles, emojis, scheduled events and audit log entries (Discord: Guild resource)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ Json = dict[str, Any]
 
 
 def guild(guild: Guild, world: World) -> Json:
-    """A guild as REST shows it."""
     return {
         "id": guild.id,
         "name": guild.name,
@@ -34,7 +33,7 @@ def guild(guild: Guild, world: World) -> Json:
         "widget_enabled": False,
         "widget_channel_id": None,
         "verification_level": guild.verification_level,
-        "roles": [role(one) for one in guild.roles.values()],
+        "roles": [role(item) for item in guild.roles.values()],
         "default_message_notifications": 0,
         "mfa_level": 0,
         "explicit_content_filter": 0,
@@ -52,7 +51,7 @@ def guild(guild: Guild, world: World) -> Json:
         "premium_progress_bar_enabled": False,
         "nsfw": False,
         "nsfw_level": 0,
-        "emojis": [emoji(one, world) for one in guild.emojis.values()],
+        "emojis": [emoji(item, world) for item in guild.emojis.values()],
         "stickers": [],
         "incidents_data": None,
         "hub_type": None,
@@ -61,46 +60,45 @@ def guild(guild: Guild, world: World) -> Json:
     }
 
 
-def guild_create(one: Guild, bot: Member, shown: list[Member], world: World) -> Json:
-    """A guild as GUILD_CREATE shows it to ``bot``, with the members of ``shown``, and the threads that are awake."""
+def guild_create(joined: Guild, bot: Member, members: list[Member], world: World) -> Json:
     return {
-        **guild(one, world),
+        **guild(joined, world),
         "joined_at": bot.joined_at,
-        "large": len(one.members) > 250,  # noqa: PLR2004 - disnake's and Discord's largest large_threshold
+        "large": len(joined.members) > 250,  # noqa: PLR2004 - disnake's and Discord's largest large_threshold
         "unavailable": False,
-        "member_count": len(one.members),
+        "member_count": len(joined.members),
         "voice_states": [],
-        "members": [member(member_, world) for member_ in shown],
-        "channels": [channel_for(channel_, one, bot, world) for channel_ in one.channels.values()],
+        "members": [member(member_, world) for member_ in members],
+        "channels": [channel_for(channel_, joined, bot, world) for channel_ in joined.channels.values()],
         "threads": [
             thread(one_, one_.thread, viewer=bot.user_id)
-            for one_ in one.threads.values()
-            if one_.thread and not one_.thread.archived and permissions.of(world, one, bot, one_) & permission_bits.VIEW
+            for one_ in joined.threads.values()
+            if one_.thread
+            and not one_.thread.archived
+            and permissions.compute(world, joined, bot, one_) & permission_bits.VIEW
         ],
         "presences": [],
         "stage_instances": [],
         "guild_scheduled_events": [
             scheduled_event(event, world)
-            for event in one.scheduled_events.values()
+            for event in joined.scheduled_events.values()
             if _takes_place(event)
-            and permissions.of(world, one, bot, one.channels.get(event["channel_id"])) & permission_bits.VIEW
+            and permissions.compute(world, joined, bot, joined.channels.get(event["channel_id"])) & permission_bits.VIEW
         ],
         "soundboard_sounds": [],
     }
 
 
 def _takes_place(event: Json) -> bool:
-    """Is a scheduled event ahead, or going on?"""
     return event["status"] in (1, 2)
 
 
 def scheduled_event(event: Json, world: World) -> Json:
-    """One of `Guild.scheduled_events`, with who made it."""
     return {**event, "creator": user(world.users[event["creator_id"]])}
 
 
 def role(role: Role) -> Json:
-    shown: Json = {
+    payload: Json = {
         "id": role.id,
         "name": role.name,
         "color": role.color,
@@ -114,24 +112,28 @@ def role(role: Role) -> Json:
         "mentionable": role.mentionable,
         "flags": 0,
     }
-    return {**shown, "tags": {"bot_id": role.bot_id}} if role.bot_id else shown
+    return {**payload, "tags": {"bot_id": role.bot_id}} if role.bot_id else payload
 
 
-def emoji(one: Emoji, world: World) -> Json:
+def emoji(emoji: Emoji, world: World) -> Json:
     return {
-        "id": one.id,
-        "name": one.name,
-        "user": user(world.users[one.user_id]),
-        "roles": one.roles,
+        "id": emoji.id,
+        "name": emoji.name,
+        "user": user(world.users[emoji.user_id]),
+        "roles": emoji.roles,
         "require_colons": True,
         "managed": False,
-        "animated": one.animated,
+        "animated": emoji.animated,
         "available": True,
     }
 
 
-def audit_entry(one: GuildAuditEntry) -> Json:
-    """One line of a guild's audit log; what there is nothing of is left out."""
-    shown: Json = {"id": one.id, "user_id": one.user_id, "target_id": one.target_id, "action_type": one.action}
-    more = {"changes": one.changes, "reason": one.reason, "options": one.options}
-    return shown | {key: value for key, value in more.items() if value}
+def audit_entry(entry: GuildAuditEntry) -> Json:
+    payload: Json = {
+        "id": entry.id,
+        "user_id": entry.user_id,
+        "target_id": entry.target_id,
+        "action_type": entry.action,
+    }
+    optional = {"changes": entry.changes, "reason": entry.reason, "options": entry.options}
+    return payload | {key: value for key, value in optional.items() if value}

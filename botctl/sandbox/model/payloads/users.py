@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 def user(user: User) -> Json:
-    shown: Json = {
+    payload: Json = {
         "id": user.id,
         "username": user.name,
         "discriminator": "0",
@@ -20,7 +20,7 @@ def user(user: User) -> Json:
         "flags": 0,
         "primary_guild": None,
     }
-    return {**shown, "bot": True} if user.bot else shown
+    return {**payload, "bot": True} if user.bot else payload
 
 
 def current_user(bot: User) -> Json:
@@ -32,7 +32,7 @@ def member(member: Member, world: World) -> Json:
 
 
 def partial_member(member: Member) -> Json:
-    """A member without its user, as messages show it."""
+    """A member without its user, as in messages."""
     return {
         "nick": member.nick,
         "avatar": None,
@@ -48,12 +48,11 @@ def partial_member(member: Member) -> Json:
     }
 
 
-def resolved_member(member: Member, may: int) -> Json:
-    """A member with what it may do, as resolved data shows it: without voice (Discord: Resolved Data Structure)."""
-    shown = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
-    return {**shown, "permissions": str(may)}
+def resolved_member(member: Member, granted: int) -> Json:
+    """A member with permissions and without voice state (Discord: Resolved Data Structure)."""
+    payload = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
+    return {**payload, "permissions": str(granted)}
 
 
-def invoking_member(one: Member, may: int, world: World) -> Json:
-    """A member with what it may do in the channel, as interactions show the invoking one."""
-    return {**member(one, world), "permissions": str(may)}
+def invoking_member(invoker: Member, granted: int, world: World) -> Json:
+    return {**member(invoker, world), "permissions": str(granted)}

@@ -27,13 +27,13 @@ def edit_me(call: ApiCall) -> Json:
     world, errors = call.sandbox.world, FormErrors()
     user = world.users[call.app.id]
     name = errors.text((), call.form, "username", 2, 32) if "username" in call.form else user.name
-    if world.names.get(name.casefold(), user.id) != user.id:
+    if world.user_ids.get(name.casefold(), user.id) != user.id:
         errors.add(("username",), "USERNAME_ALREADY_TAKEN", "Username is already taken.")
     for picture in ("avatar", "banner"):
         parse_image(errors, (), call.form, picture)
     errors.check()
     if name != user.name:
-        del world.names[user.name.casefold()]
+        del world.user_ids[user.name.casefold()]
         user.name = name
         world.add_user(user)
         call.sandbox.emit("USER_UPDATE", payloads.current_user(user), application_id=user.id)

@@ -76,7 +76,7 @@ GUILD = "/applications/{application}/guilds/{guild}/commands"
 @route("GET", GUILD)
 def list_commands(call: ApiCall) -> list[Json]:
     localized = call.flag("with_localizations")
-    listing = registration.listing(call.app, _scope(call))
+    listing = registration.list_commands(call.app, _scope(call))
     return listing if localized else [_without_localizations(command) for command in listing]
 
 
@@ -127,7 +127,7 @@ def delete_command(call: ApiCall) -> None:
 def list_command_permissions(call: ApiCall) -> list[Json]:
     guild_id = _scope(call)
     configured = call.app.command_permissions.get(guild_id, {})
-    return [permissions.shown(call.app, guild_id, target_id) for target_id in configured]
+    return [permissions.payload(call.app, guild_id, target_id) for target_id in configured]
 
 
 @route("GET", GUILD + "/{command}/permissions")
@@ -135,7 +135,7 @@ def get_command_permissions(call: ApiCall) -> Json:
     guild_id, target_id = _scope(call), _target_id(call)
     if target_id not in call.app.command_permissions.get(guild_id, {}):
         raise ApiError(404, 10066, "Unknown application command permissions")
-    return permissions.shown(call.app, guild_id, target_id)
+    return permissions.payload(call.app, guild_id, target_id)
 
 
 @route("PUT", GUILD + "/{command}/permissions")
@@ -160,13 +160,13 @@ def _scope(call: ApiCall) -> str:
     return guild_id
 
 
-def _creation_counter(call: ApiCall, scope: str) -> registration.Count:
+def _creation_counter(call: ApiCall, scope: str) -> registration.CountNew:
     """A function that counts new commands against the daily limit of ``scope``; it raises 30034."""
     limiter, now_s = call.sandbox.limiter, call.sandbox.clock.monotonic()
 
     def count(new: int) -> None:
         for _ in range(new):
-            if limiter.wait_s("command_creates", call.app.id, scope, now_s=now_s):
+            if limiter.consume("command_creates", call.app.id, scope, now_s=now_s):
                 maximum = limiter.limits.command_creates.count
                 raise ApiError(
                     400, 30034, f"Max number of daily application command creates has been reached ({maximum})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import FormErrors, Path, not_found
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT
@@ -65,9 +65,9 @@ def create_rule(call: ApiCall) -> Json:
     audit.write_entry(
         call,
         guild,
-        Action.AUTO_MODERATION_RULE_CREATE,
+        AuditAction.AUTO_MODERATION_RULE_CREATE,
         rule["id"],
-        changes=audit_log.changed({}, _audited_fields(rule)),
+        changes=audit_log.diff({}, _audited_fields(rule)),
     )
     return rule
 
@@ -78,10 +78,10 @@ def edit_rule(call: ApiCall) -> Json:
     guild = access.get_guild(call, "MANAGE_GUILD")
     before = _get_rule(call, guild)
     after = before | _parse_fields(call, guild, before)
-    if changes := audit_log.changed(_audited_fields(before), _audited_fields(after)):
+    if changes := audit_log.diff(_audited_fields(before), _audited_fields(after)):
         guild.auto_moderation[after["id"]] = after
         _emit(call, guild, "UPDATE", after)
-        audit.write_entry(call, guild, Action.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
+        audit.write_entry(call, guild, AuditAction.AUTO_MODERATION_RULE_UPDATE, after["id"], changes=changes)
     return after
 
 
@@ -94,9 +94,9 @@ def delete_rule(call: ApiCall) -> None:
     audit.write_entry(
         call,
         guild,
-        Action.AUTO_MODERATION_RULE_DELETE,
+        AuditAction.AUTO_MODERATION_RULE_DELETE,
         rule["id"],
-        changes=audit_log.changed(_audited_fields(rule), {}),
+        changes=audit_log.diff(_audited_fields(rule), {}),
     )
 
 
@@ -109,7 +109,7 @@ def _get_rule(call: ApiCall, guild: Guild) -> Json:
 
 def _emit(call: ApiCall, guild: Guild, operation: str, rule: Json) -> None:
     needs = permission_bits.bits("MANAGE_GUILD")
-    call.sandbox.emit(f"AUTO_MODERATION_RULE_{operation}", rule, guild.id, needs=needs)
+    call.sandbox.emit(f"AUTO_MODERATION_RULE_{operation}", rule, guild.id, required_permissions=needs)
 
 
 def _audited_fields(rule: Json) -> Json:

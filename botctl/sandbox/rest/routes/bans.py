@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild
@@ -85,7 +85,7 @@ def unban(call: ApiCall) -> None:
     if user_id not in guild.bans:
         raise unknown("Ban")
     moderation.unban(call.sandbox, guild, user_id)
-    audit.write_entry(call, guild, Action.MEMBER_BAN_REMOVE, user_id)
+    audit.write_entry(call, guild, AuditAction.MEMBER_BAN_REMOVE, user_id)
 
 
 def _ban_payload(call: ApiCall, guild: Guild, user_id: str) -> Json:
@@ -107,4 +107,4 @@ def _can_ban(call: ApiCall, guild: Guild, user_id: str) -> bool:
 
 def _apply_ban(call: ApiCall, guild: Guild, user_id: str, delete_s: int) -> None:
     moderation.ban(call.sandbox, guild, user_id, call.reason, delete_s)
-    audit.write_entry(call, guild, Action.MEMBER_BAN_ADD, user_id)
+    audit.write_entry(call, guild, AuditAction.MEMBER_BAN_ADD, user_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation, posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
@@ -52,13 +52,13 @@ def delete_channel(call: ApiCall) -> Json:
         access.require_permissions_in(call, channel, "MANAGE_THREADS")
         threads.delete(call.sandbox, channel)
         audit.write_entry(
-            call, guild, Action.THREAD_DELETE, channel.id, changes=audit_log.changed(_audited_fields(payload), {})
+            call, guild, AuditAction.THREAD_DELETE, channel.id, changes=audit_log.diff(_audited_fields(payload), {})
         )
     else:
         access.require_permissions_in(call, channel, "MANAGE_CHANNELS")
         _delete_guild_channel(call, guild, channel)
         audit.write_entry(
-            call, guild, Action.CHANNEL_DELETE, channel.id, changes=audit_log.changed(_audited_fields(payload), {})
+            call, guild, AuditAction.CHANNEL_DELETE, channel.id, changes=audit_log.diff(_audited_fields(payload), {})
         )
     return payload
 
@@ -70,13 +70,13 @@ def put_overwrite(call: ApiCall) -> None:
     kind = errors.choice((), call.form, "type", (0, 1))
     if call.form.get("type") is None:
         errors.add(("type",), "BASE_TYPE_REQUIRED", "This field is required")
-    overwrite = forms.overwrite(errors, (), {**call.form, "id": target})
+    overwrite = forms.parse_overwrite(errors, (), {**call.form, "id": target})
     errors.check()
     if overwrite is None or (kind == 0 and target not in guild.roles) or target not in {*guild.roles, *guild.members}:
         raise unknown("Overwrite")
     old = channel.overwrites.get(target)
     _set_overwrites(call, channel, guild, {**channel.overwrites, target: overwrite})
-    action = Action.CHANNEL_OVERWRITE_UPDATE if old else Action.CHANNEL_OVERWRITE_CREATE
+    action = AuditAction.CHANNEL_OVERWRITE_UPDATE if old else AuditAction.CHANNEL_OVERWRITE_CREATE
     _audit_overwrite(call, channel, action, old, overwrite)
 
 
@@ -89,14 +89,14 @@ def delete_overwrite(call: ApiCall) -> None:
     _set_overwrites(
         call, channel, guild, {key: overwrite for key, overwrite in channel.overwrites.items() if key != old.id}
     )
-    _audit_overwrite(call, channel, Action.CHANNEL_OVERWRITE_DELETE, old, None)
+    _audit_overwrite(call, channel, AuditAction.CHANNEL_OVERWRITE_DELETE, old, None)
 
 
 @route("POST", CHANNEL + "/typing")
 def typing(call: ApiCall) -> None:
     channel = access.get_channel(call)
     access.require_permissions_in(call, channel, "SEND_MESSAGES_IN_THREADS" if channel.thread else "SEND_MESSAGES")
-    posting.typing(call.sandbox, channel, call.app.id)
+    posting.start_typing(call.sandbox, channel, call.app.id)
 
 
 def _payload(call: ApiCall, channel: Channel) -> Json:
@@ -111,7 +111,7 @@ def _edit_guild_channel(call: ApiCall, channel: Channel) -> None:
     kinds = convertible if channel.type in convertible else (channel.type,)
     kind = errors.choice((), call.form, "type", kinds)
     errors.check()
-    fields, settings = forms.fields(world, guild, call.form, channel.type if kind is None else kind)
+    fields, settings = forms.parse_fields(world, guild, call.form, channel.type if kind is None else kind)
     if "overwrites" in fields:
         access.require_permissions_in(call, channel, "MANAGE_ROLES")
         check_overwrites(call, guild, channel.overwrites, fields["overwrites"], access.permissions_in(call, channel))
@@ -121,8 +121,8 @@ def _edit_guild_channel(call: ApiCall, channel: Channel) -> None:
         setattr(channel, name, value)
     channel.settings |= settings
     moderation.set_overwrites(call.sandbox, channel, overwrites)
-    if changes := audit_log.changed(before, _audited_fields(_payload(call, channel))):
-        audit.write_entry(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+    if changes := audit_log.diff(before, _audited_fields(_payload(call, channel))):
+        audit.write_entry(call, guild, AuditAction.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
@@ -135,7 +135,7 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
     slowmode_s = errors.number((), body, "rate_limit_per_user", 0, forms.SLOWMODE_MAX_S)
     errors.check()
     if state.archived and flags["archived"] is not False and set(body) - {"archived", "locked"}:
-        threads.check_awake(thread)
+        threads.check_not_archived(thread)
     before = _audited_fields(_payload(call, thread))
     thread.name, thread.slowmode_s = name, thread.slowmode_s if slowmode_s is None else slowmode_s
     state.locked = state.locked if flags["locked"] is None else flags["locked"]
@@ -144,10 +144,10 @@ def _edit_thread(call: ApiCall, thread: Channel, state: Thread) -> None:
     if archived != state.archived or minutes:
         state.auto_archive_minutes = minutes or state.auto_archive_minutes
         threads.set_archived(call.sandbox, thread, state, archived=archived)
-    threads.updated(call.sandbox, thread)
+    threads.emit_update(call.sandbox, thread)
     guild = call.sandbox.world.guilds[thread.guild_id]
-    if changes := audit_log.changed(before, _audited_fields(_payload(call, thread))):
-        audit.write_entry(call, guild, Action.THREAD_UPDATE, thread.id, changes=changes)
+    if changes := audit_log.diff(before, _audited_fields(_payload(call, thread))):
+        audit.write_entry(call, guild, AuditAction.THREAD_UPDATE, thread.id, changes=changes)
 
 
 def _check_thread_edit(call: ApiCall, thread: Channel, state: Thread, granted: int) -> None:
@@ -168,11 +168,11 @@ def _delete_guild_channel(call: ApiCall, guild: Guild, channel: Channel) -> None
     for child in guild.channels.values():
         if child.parent_id == channel.id:
             child.parent_id = None
-            moderation.channel_changed(sandbox, child)
+            moderation.emit_channel_update(sandbox, child)
     if guild.system_channel_id == channel.id:
         guild.system_channel_id = None
     sandbox.world.remove_channel(channel)
-    sandbox.channel_event("CHANNEL_DELETE", channel)
+    sandbox.emit_channel_event("CHANNEL_DELETE", channel)
 
 
 def _get_overwritable(call: ApiCall) -> tuple[Channel, Guild]:
@@ -191,7 +191,7 @@ def _set_overwrites(call: ApiCall, channel: Channel, guild: Guild, after: dict[s
 
 
 def _audit_overwrite(
-    call: ApiCall, channel: Channel, action: Action, old: Overwrite | None, new: Overwrite | None
+    call: ApiCall, channel: Channel, action: AuditAction, old: Overwrite | None, new: Overwrite | None
 ) -> None:
     guild = call.sandbox.world.guilds[channel.guild_id]
     overwrite = new or old
@@ -201,7 +201,7 @@ def _audit_overwrite(
     if overwrite.type == 0 and overwrite.id in guild.roles:
         options["role_name"] = guild.roles[overwrite.id].name
     logged = [payloads.overwrite(side) if side else {} for side in (old, new)]
-    audit.write_entry(call, guild, action, channel.id, changes=audit_log.changed(*logged), options=options)
+    audit.write_entry(call, guild, action, channel.id, changes=audit_log.diff(*logged), options=options)
 
 
 def _audited_fields(payload: Json) -> Json:

@@ -23,6 +23,6 @@ def create_dm(call: ApiCall) -> Json:
         raise ApiError(400, 50033, "Invalid Recipient(s)")
     if recipient_id == call.app.id:
         raise ApiError(403, 50007, "Cannot send messages to this user")
-    channel = world.direct(call.app.id, recipient_id)
+    channel = world.direct_channel(call.app.id, recipient_id)
     call.sandbox.changed()
     return payloads.direct_channel(channel, world, viewer=call.app.id)

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Emoji, Guild
@@ -47,7 +47,7 @@ def create_emoji(call: ApiCall) -> ApiReply:
         raise ApiError(400, code, f"Maximum number of {'animated ' * emoji.animated}emojis reached ({_MAX_EMOJIS})")
     guild.emojis[emoji.id] = emoji
     _emit_update(call, guild)
-    audit.write_entry(call, guild, Action.EMOJI_CREATE, emoji.id, changes=audit_log.changed({}, {"name": emoji.name}))
+    audit.write_entry(call, guild, AuditAction.EMOJI_CREATE, emoji.id, changes=audit_log.diff({}, {"name": emoji.name}))
     return ApiReply(201, _payload(call, guild, emoji))
 
 
@@ -61,7 +61,7 @@ def edit_emoji(call: ApiCall) -> Json:
     errors.check()
     emoji.name, emoji.roles = name, roles
     _emit_update(call, guild)
-    audit.write_entry(call, guild, Action.EMOJI_UPDATE, emoji.id, changes=audit_log.changed(before, {"name": name}))
+    audit.write_entry(call, guild, AuditAction.EMOJI_UPDATE, emoji.id, changes=audit_log.diff(before, {"name": name}))
     return _payload(call, guild, emoji)
 
 
@@ -71,7 +71,7 @@ def delete_emoji(call: ApiCall) -> None:
     emoji = _get_editable(call, guild)
     del guild.emojis[emoji.id]
     _emit_update(call, guild)
-    audit.write_entry(call, guild, Action.EMOJI_DELETE, emoji.id, changes=audit_log.changed({"name": emoji.name}, {}))
+    audit.write_entry(call, guild, AuditAction.EMOJI_DELETE, emoji.id, changes=audit_log.diff({"name": emoji.name}, {}))
 
 
 @route("GET", "/guilds/{guild}/stickers")
@@ -96,7 +96,7 @@ def _get_emoji(call: ApiCall, guild: Guild) -> Emoji:
 def _get_editable(call: ApiCall, guild: Guild) -> Emoji:
     """The emoji of the path. Its creator needs CREATE_GUILD_EXPRESSIONS or MANAGE_…, other bots MANAGE_…."""
     emoji = _get_emoji(call, guild)
-    granted = permissions.of(call.sandbox.world, guild, access.own_member(call, guild))
+    granted = permissions.compute(call.sandbox.world, guild, access.own_member(call, guild))
     sufficient = permission_bits.bits("MANAGE_GUILD_EXPRESSIONS")
     if emoji.user_id == call.app.id:
         sufficient |= permission_bits.bits("CREATE_GUILD_EXPRESSIONS")
@@ -108,7 +108,7 @@ def _get_editable(call: ApiCall, guild: Guild) -> Emoji:
 def _payload(call: ApiCall, guild: Guild, emoji: Emoji) -> Json:
     """The creator is shown only to bots that could edit emojis."""
     payload = payloads.emoji(emoji, call.sandbox.world)
-    granted = permissions.of(call.sandbox.world, guild, access.own_member(call, guild))
+    granted = permissions.compute(call.sandbox.world, guild, access.own_member(call, guild))
     if not granted & permission_bits.bits("CREATE_GUILD_EXPRESSIONS", "MANAGE_GUILD_EXPRESSIONS"):
         del payload["user"]
     return payload

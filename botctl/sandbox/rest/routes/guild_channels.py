@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.channels import forms
-from botctl.sandbox.model.channels.forms import KINDS
+from botctl.sandbox.model.channels.forms import CHANNEL_TYPES
 from botctl.sandbox.model.channels.types import CATEGORY, TEXT
 from botctl.sandbox.model.world import Channel, Guild, Overwrite
 from botctl.sandbox.rest import access, audit
@@ -27,7 +27,9 @@ def list_channels(call: ApiCall) -> list[Json]:
     guild, world = access.get_guild(call), call.sandbox.world
     me = access.own_member(call, guild)
     return [
-        payloads.channel(channel) for channel in guild.channels.values() if permissions.sees(world, guild, me, channel)
+        payloads.channel(channel)
+        for channel in guild.channels.values()
+        if permissions.can_see(world, guild, me, channel)
     ]
 
 
@@ -35,20 +37,20 @@ def list_channels(call: ApiCall) -> list[Json]:
 def create_channel(call: ApiCall) -> ApiReply:
     guild = access.get_guild(call, "MANAGE_CHANNELS")
     sandbox, errors = call.sandbox, FormErrors()
-    kind = errors.choice((), call.form, "type", KINDS) or TEXT
+    kind = errors.choice((), call.form, "type", CHANNEL_TYPES) or TEXT
     errors.text((), call.form, "name", 1, 100)
     errors.check()
-    fields, settings = forms.fields(sandbox.world, guild, call.form, kind)
+    fields, settings = forms.parse_fields(sandbox.world, guild, call.form, kind)
     if len(guild.channels) >= _MAX_CHANNELS:
         raise ApiError(400, 30013, f"Maximum number of server channels reached ({_MAX_CHANNELS})")
     check_overwrites(call, guild, {}, fields.get("overwrites", {}))
     fields.setdefault("position", sum(existing.type == kind for existing in guild.channels.values()))
-    settings = forms.settings(kind) | settings
+    settings = forms.default_settings(kind) | settings
     channel = Channel(sandbox.world.new_id(), guild.id, type=kind, settings=settings, **fields)
     sandbox.world.add_channel(channel)
-    sandbox.channel_event("CHANNEL_CREATE", channel)
+    sandbox.emit_channel_event("CHANNEL_CREATE", channel)
     audit.write_entry(
-        call, guild, Action.CHANNEL_CREATE, channel.id, changes=audit_log.changed({}, _audited_fields(channel))
+        call, guild, AuditAction.CHANNEL_CREATE, channel.id, changes=audit_log.diff({}, _audited_fields(channel))
     )
     return ApiReply(201, payloads.channel(channel))
 
@@ -61,9 +63,9 @@ def move_channels(call: ApiCall) -> None:
         before = _audited_fields(channel)
         for name, value in fields.items():
             setattr(channel, name, value)
-        if changes := audit_log.changed(before, _audited_fields(channel)):
-            moderation.channel_changed(call.sandbox, channel)
-            audit.write_entry(call, guild, Action.CHANNEL_UPDATE, channel.id, changes=changes)
+        if changes := audit_log.diff(before, _audited_fields(channel)):
+            moderation.emit_channel_update(call.sandbox, channel)
+            audit.write_entry(call, guild, AuditAction.CHANNEL_UPDATE, channel.id, changes=changes)
 
 
 def check_overwrites(
@@ -78,9 +80,11 @@ def check_overwrites(
     Discord: Create Guild Channel: a bot can allow or deny only permissions that it has, and MANAGE_ROLES only as an
     administrator.
     """
-    allowed = permissions.of(call.sandbox.world, guild, access.own_member(call, guild)) if granted is None else granted
+    allowed = (
+        permissions.compute(call.sandbox.world, guild, access.own_member(call, guild)) if granted is None else granted
+    )
     allowed = allowed if allowed & permission_bits.ADMINISTRATOR else allowed & ~permission_bits.bits("MANAGE_ROLES")
-    if forms.touched(before, after) & ~allowed:
+    if forms.changed_permissions(before, after) & ~allowed:
         raise missing_permissions()
 
 

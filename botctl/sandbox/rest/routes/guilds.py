@@ -6,7 +6,7 @@ from typing import Any
 
 from botctl.core.contracts.guild_settings import LOCALES
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permissions
 from botctl.sandbox.model.api_error import FormErrors, unknown
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, TEXT, VOICE
@@ -58,9 +58,9 @@ def edit_guild(call: ApiCall) -> Json:
     for name, value in fields.items():
         setattr(guild, name, value)
     guild.settings |= settings
-    if changes := audit_log.changed(before, _audited_fields(call, guild)):
+    if changes := audit_log.diff(before, _audited_fields(call, guild)):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
-        audit.write_entry(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
+        audit.write_entry(call, guild, AuditAction.GUILD_UPDATE, guild.id, changes=changes)
     return payloads.guild(guild, call.sandbox.world)
 
 
@@ -85,7 +85,7 @@ def leave(call: ApiCall) -> None:
     guild = call.sandbox.world.guilds.get(call.path["guild"])
     if guild is None or call.app.id not in guild.members:
         raise unknown("Guild")
-    moderation.remove(call.sandbox, guild, access.own_member(call, guild))
+    moderation.remove_member(call.sandbox, guild, access.own_member(call, guild))
 
 
 def _approximate_counts(guild: Guild) -> Json:
@@ -94,7 +94,7 @@ def _approximate_counts(guild: Guild) -> Json:
 
 def _partial_guild(call: ApiCall, guild: Guild) -> Json:
     payload = payloads.guild(guild, call.sandbox.world)
-    granted = permissions.of(call.sandbox.world, guild, guild.members[call.user_id])
+    granted = permissions.compute(call.sandbox.world, guild, guild.members[call.user_id])
     partial = {key: payload[key] for key in ("id", "name", "icon", "banner", "features")}
     partial |= {"owner": guild.owner_id == call.user_id, "permissions": str(granted)}
     return partial | _approximate_counts(guild) if call.flag("with_counts") else partial

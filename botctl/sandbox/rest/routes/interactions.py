@@ -18,7 +18,7 @@ Json = dict[str, Any]
 @route("POST", "/interactions/{interaction}/{token}/callback", token=False)
 def callback(call: ApiCall) -> Json | None:
     now_s = call.sandbox.world.clock.monotonic()
-    interaction = call.sandbox.book.to_answer(call.path["interaction"], call.path["token"], now_s)
+    interaction = call.sandbox.interactions.get_unanswered(call.path["interaction"], call.path["token"], now_s)
     _check_channel(call, interaction)
     kind = interactions.check_callback(interaction, call.form)
     errors = FormErrors()
@@ -34,31 +34,31 @@ def callback(call: ApiCall) -> Json | None:
 
 def get_message(call: ApiCall) -> Json:
     interaction, world = _get_interaction(call), call.sandbox.world
-    message = interactions.own(world, interaction, call.path["message"])
+    message = interactions.own_message(world, interaction, call.path["message"])
     return payloads.message(message, world, viewer=interaction.application_id)
 
 
 def edit_message(call: ApiCall) -> Json:
     interaction, world = _get_interaction(call), call.sandbox.world
-    message = interactions.own(world, interaction, call.path["message"])
+    message = interactions.own_message(world, interaction, call.path["message"])
     draft = _parse_draft(call, call.form, old=message)
-    call.sandbox.repost(interactions.edit(world, interaction, message, draft))
+    call.sandbox.emit_message_update(interactions.edit(world, interaction, message, draft))
     interaction.changed()
     return payloads.message(message, world, viewer=interaction.application_id)
 
 
 def delete_message(call: ApiCall) -> None:
     interaction, world = _get_interaction(call), call.sandbox.world
-    message = interactions.own(world, interaction, call.path["message"])
+    message = interactions.own_message(world, interaction, call.path["message"])
     interactions.delete(world, interaction, message)
-    call.sandbox.retract(message)
+    call.sandbox.emit_message_delete(message)
     interaction.changed()
 
 
 def follow_up(call: ApiCall) -> Json:
     interaction, sandbox = _get_interaction(call), call.sandbox
     message, new = interactions.follow_up(sandbox.world, interaction, _parse_draft(call, call.form))
-    tell = sandbox.post if new else sandbox.repost
+    tell = sandbox.emit_message_create if new else sandbox.emit_message_update
     tell(message)
     interaction.changed()
     return payloads.message(message, sandbox.world)
@@ -66,7 +66,7 @@ def follow_up(call: ApiCall) -> Json:
 
 def _get_interaction(call: ApiCall) -> Interaction:
     now_s = call.sandbox.world.clock.monotonic()
-    interaction = call.sandbox.book.answered(call.path["webhook"], call.path["token"], now_s)
+    interaction = call.sandbox.interactions.get_answered(call.path["webhook"], call.path["token"], now_s)
     _check_channel(call, interaction)
     return interaction
 
@@ -78,8 +78,8 @@ def _check_channel(call: ApiCall, interaction: Interaction) -> None:
 
 
 def _parse_draft(call: ApiCall, body: Json, *, old: Message | None = None) -> Draft:
-    draft = drafts.draft(body, call.uploads, call.sandbox.world, old=old, allowed=mentions.USERS)
-    call.sandbox.keep(draft)
+    draft = drafts.parse_body(body, call.uploads, call.sandbox.world, old=old, default_mentions=mentions.USER_MENTIONS)
+    call.sandbox.store_uploads(draft)
     return draft
 
 
@@ -98,16 +98,16 @@ def _acknowledge(call: ApiCall, interaction: Interaction, kind: int, data: Json)
     sandbox, world = call.sandbox, call.sandbox.world
     match kind:
         case interactions.REPLY:
-            return sandbox.post(interactions.reply(world, interaction, _parse_data(call, data)))
+            return sandbox.emit_message_create(interactions.reply(world, interaction, _parse_data(call, data)))
         case interactions.DEFER:
-            return sandbox.post(interactions.defer(world, interaction, _parse_flags(data)))
+            return sandbox.emit_message_create(interactions.defer(world, interaction, _parse_flags(data)))
         case interactions.UPDATE:
-            draft = _parse_data(call, data, old=interactions.source(world, interaction))
-            return sandbox.repost(interactions.update(world, interaction, draft))
+            draft = _parse_data(call, data, old=interactions.source_message(world, interaction))
+            return sandbox.emit_message_update(interactions.update(world, interaction, draft))
         case interactions.DEFER_UPDATE:
             interactions.defer_update(interaction)
         case interactions.CHOICES:
-            interactions.offer(interaction, data)
+            interactions.offer_choices(interaction, data)
         case interactions.MODAL:
             interactions.open_modal(interaction, data)
             sandbox.modals[interaction.user_id] = interaction

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import (
     ApiError,
@@ -60,9 +60,9 @@ def create_invite(call: ApiCall) -> Json:
         _event_payload(call, invite),
         guild.id,
         channel=channel,
-        needs=permission_bits.bits("MANAGE_CHANNELS"),
+        required_permissions=permission_bits.bits("MANAGE_CHANNELS"),
     )
-    audit.write_entry(call, guild, Action.INVITE_CREATE, None, changes=audit_log.changed({}, _audited_fields(invite)))
+    audit.write_entry(call, guild, AuditAction.INVITE_CREATE, None, changes=audit_log.diff({}, _audited_fields(invite)))
     return _invite_payload(call, invite, meta=True)
 
 
@@ -76,7 +76,7 @@ def channel_invites(call: ApiCall) -> list[Json]:
 @route("GET", "/guilds/{guild}/invites")
 def guild_invites(call: ApiCall) -> list[Json]:
     guild = access.get_guild(call)
-    granted = permissions.of(call.sandbox.world, guild, access.own_member(call, guild))
+    granted = permissions.compute(call.sandbox.world, guild, access.own_member(call, guild))
     if not granted & permission_bits.bits("MANAGE_GUILD", "VIEW_AUDIT_LOG"):
         raise missing_permissions()
     meta = bool(granted & permission_bits.bits("MANAGE_GUILD"))
@@ -106,8 +106,14 @@ def delete_invite(call: ApiCall) -> Json:
     payload = _invite_payload(call, invite)
     del sandbox.world.invites[invite.code]
     deleted = {"channel_id": channel.id, "guild_id": guild.id, "code": invite.code}
-    sandbox.emit("INVITE_DELETE", deleted, guild.id, channel=channel, needs=permission_bits.bits("MANAGE_CHANNELS"))
-    audit.write_entry(call, guild, Action.INVITE_DELETE, None, changes=audit_log.changed(_audited_fields(invite), {}))
+    sandbox.emit(
+        "INVITE_DELETE",
+        deleted,
+        guild.id,
+        channel=channel,
+        required_permissions=permission_bits.bits("MANAGE_CHANNELS"),
+    )
+    audit.write_entry(call, guild, AuditAction.INVITE_DELETE, None, changes=audit_log.diff(_audited_fields(invite), {}))
     return payload
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions
 from botctl.sandbox.model.gateway.opcodes import GUILD_MEMBERS
@@ -82,7 +82,7 @@ def edit_member(call: ApiCall) -> Json:
         access.require_outranks(call, guild, member)
     if (
         fields.get("timeout_until")
-        and permissions.of(call.sandbox.world, guild, member) & permission_bits.ADMINISTRATOR
+        and permissions.compute(call.sandbox.world, guild, member) & permission_bits.ADMINISTRATOR
     ):
         raise missing_permissions()
     if any(body.get(name) is not None for name in _VOICE_FIELDS):
@@ -98,8 +98,8 @@ def kick(call: ApiCall) -> None:
     guild = access.get_guild(call, "KICK_MEMBERS")
     member = access.get_member(call, guild)
     access.require_outranks(call, guild, member)
-    moderation.remove(call.sandbox, guild, member)
-    audit.write_entry(call, guild, Action.MEMBER_KICK, member.user_id)
+    moderation.remove_member(call.sandbox, guild, member)
+    audit.write_entry(call, guild, AuditAction.MEMBER_KICK, member.user_id)
 
 
 @route("GET", PRUNE)
@@ -119,9 +119,9 @@ def prune(call: ApiCall) -> Json:
     body = call.form if call.body is not None else {}
     removed, days = _prune_candidates(call, guild, body)
     for member in removed:
-        moderation.remove(call.sandbox, guild, member)
+        moderation.remove_member(call.sandbox, guild, member)
     options = {"delete_member_days": str(days), "members_removed": str(len(removed))}
-    audit.write_entry(call, guild, Action.MEMBER_PRUNE, None, options=options)
+    audit.write_entry(call, guild, AuditAction.MEMBER_PRUNE, None, options=options)
     return {"pruned": len(removed) if body.get("compute_prune_count", True) else None}
 
 
@@ -130,7 +130,7 @@ def _prune_candidates(call: ApiCall, guild: Guild, options: Json) -> tuple[list[
     days = errors.number((), options, "days", 1, 30) or _PRUNE_DAYS
     roles = errors.snowflakes((), options, "include_roles", 100)
     errors.check()
-    return moderation.inactive(call.sandbox.world, guild, days, roles), days
+    return moderation.inactive_members(call.sandbox.world, guild, days, roles), days
 
 
 def _parse_fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[str] | None]:
@@ -142,7 +142,7 @@ def _parse_fields(call: ApiCall, guild: Guild, body: Json) -> tuple[Json, list[s
     if "communication_disabled_until" in body:
         timestamp = errors.field((), body, "communication_disabled_until", str)
         fields["timeout_until"] = end = (
-            moderation.timeout_end(timestamp, call.sandbox.clock.now()) if timestamp else None
+            moderation.parse_timeout_end(timestamp, call.sandbox.clock.now()) if timestamp else None
         )
         if timestamp and end is None:
             error = ("INVALID_COMMUNICATION_DISABLED_TIMESTAMP", "Invalid communication disabled timestamp")
@@ -162,9 +162,9 @@ def _edit(call: ApiCall, guild: Guild, member: Member, fields: Json) -> None:
     before = _audited_fields(member)
     for name, value in fields.items():
         setattr(member, name, value)
-    if changes := audit_log.changed(before, _audited_fields(member)):
-        call.sandbox.member_changed(guild, member)
-        audit.write_entry(call, guild, Action.MEMBER_UPDATE, member.user_id, changes=changes)
+    if changes := audit_log.diff(before, _audited_fields(member)):
+        call.sandbox.emit_member_update(guild, member)
+        audit.write_entry(call, guild, AuditAction.MEMBER_UPDATE, member.user_id, changes=changes)
 
 
 def _audited_fields(member: Member) -> Json:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from botctl.sandbox.actions import moderation, posting
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, snowflakes
 from botctl.sandbox.model.api_error import ApiError, FormErrors, direct_channel, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT
@@ -35,7 +35,7 @@ def list_messages(call: ApiCall) -> list[Json]:
     limit = call.limit(50, 100)
     if not access.permissions_in(call, channel) & permission_bits.HISTORY:
         return []
-    messages = drafts.listed(world, channel.id, viewer="", limit=limit, **cursor)
+    messages = drafts.list_messages(world, channel.id, viewer="", limit=limit, **cursor)
     return [access.message_payload(call, message) for message in messages]
 
 
@@ -49,11 +49,13 @@ def get_message(call: ApiCall) -> Json:
 def create_message(call: ApiCall) -> Json:
     sandbox, channel, body = call.sandbox, access.get_channel(call), call.form
     draft, fields = parse_body(call, channel, body)
-    access.require_permissions_in(call, channel, *posting.needed(channel, draft, tts=fields.get("tts", False)))
+    access.require_permissions_in(
+        call, channel, *posting.required_permissions(channel, draft, tts=fields.get("tts", False))
+    )
     check_reachable(call, channel)
     if duplicate := _find_duplicate(call, channel, body):
         return access.message_payload(call, duplicate)
-    message = posting.post(sandbox, channel, draft, call.app.id, may=access.permissions_in(call, channel), **fields)
+    message = posting.post(sandbox, channel, draft, call.app.id, granted=access.permissions_in(call, channel), **fields)
     return access.message_payload(call, message)
 
 
@@ -65,10 +67,10 @@ def edit_message(call: ApiCall) -> Json:
     is_author = message.author_id == call.app.id and not message.webhook_id
     if not is_author and (set(form) - {"flags"} or not granted & permission_bits.BITS["MANAGE_MESSAGES"]):
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
-    draft = drafts.draft(form, call.uploads, call.sandbox.world, old=message)
+    draft = drafts.parse_body(form, call.uploads, call.sandbox.world, old=message)
     if not granted & permission_bits.BITS["EMBED_LINKS"]:  # Discord ignores embeds here: no error, unlike a new message
         draft.fields.pop("embeds", None)
-    posting.edit(call.sandbox, message, draft, may=granted)
+    posting.edit(call.sandbox, message, draft, granted=granted)
     return access.message_payload(call, message)
 
 
@@ -80,11 +82,11 @@ def delete_message(call: ApiCall) -> None:
     if by_other:
         _check_in_guild(channel)
         access.require_permissions_in(call, channel, "MANAGE_MESSAGES")
-    posting.delete(call.sandbox, message, may=access.permissions_in(call, channel))
+    posting.delete(call.sandbox, message, granted=access.permissions_in(call, channel))
     if by_other:
         options = {"channel_id": channel.id, "count": "1"}
         guild = call.sandbox.world.guilds[channel.guild_id]
-        audit.write_entry(call, guild, Action.MESSAGE_DELETE, message.author_id, options=options)
+        audit.write_entry(call, guild, AuditAction.MESSAGE_DELETE, message.author_id, options=options)
 
 
 @route("POST", MESSAGES + "/bulk-delete")
@@ -100,16 +102,16 @@ def bulk_delete(call: ApiCall) -> None:
     if len(ids) not in _BULK_COUNTS:
         text = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100"
         raise ApiError(400, 50016, f"{text} messages to delete")
-    if min(map(int, ids)) < snowflakes.first_of(call.sandbox.clock.now() - _MAX_BULK_AGE):
+    if min(map(int, ids)) < snowflakes.smallest_at(call.sandbox.clock.now() - _MAX_BULK_AGE):
         raise ApiError(400, 50034, "You can only bulk delete messages that are under 14 days old.")
     messages = [
         message
         for message_id in ids
         if (message := call.sandbox.world.message(channel.id, message_id)) and not message.only_for
     ]
-    moderation.purge(call.sandbox, channel, messages)
+    moderation.delete_messages(call.sandbox, channel, messages)
     guild = call.sandbox.world.guilds[channel.guild_id]
-    audit.write_entry(call, guild, Action.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(messages))})
+    audit.write_entry(call, guild, AuditAction.MESSAGE_BULK_DELETE, channel.id, options={"count": str(len(messages))})
 
 
 @route("POST", MESSAGE + "/crosspost")
@@ -123,7 +125,7 @@ def crosspost(call: ApiCall) -> Json:
     if message.flags & _CROSSPOSTED:
         raise ApiError(400, 40033, "This message has already been crossposted.")
     message.flags |= _CROSSPOSTED
-    return access.message_payload(call, call.sandbox.repost(message))
+    return access.message_payload(call, call.sandbox.emit_message_update(message))
 
 
 def check_reachable(call: ApiCall, channel: Channel) -> None:
@@ -149,7 +151,7 @@ def parse_body(call: ApiCall, channel: Channel, body: Json) -> tuple[Draft, Json
     if reference and not target_id:
         errors.add(("message_reference", "message_id"), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    draft = drafts.draft(body, call.uploads, world, empty=kind == _FORWARD)
+    draft = drafts.parse_body(body, call.uploads, world, allow_empty=kind == _FORWARD)
     if reference and target_id:
         read_reference = _parse_forward if kind == _FORWARD else _parse_reply
         fields |= read_reference(call, channel, reference, target_id)
@@ -161,12 +163,12 @@ def _parse_reply(call: ApiCall, channel: Channel, reference: Json, target_id: st
     location = {"channel_id": channel.id, "guild_id": channel.guild_id}
     if any(str(reference[name]) != value for name, value in location.items() if reference.get(name)):
         text = "Cannot reply to a message in a different channel"
-        raise posting.wrong_reference("REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", text)
+        raise posting.invalid_reference("REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", text)
     granted = access.permissions_in(call, channel)
-    if posting.check_answer(call.sandbox.world, channel, target_id, granted) is not None:
+    if posting.check_reply(call.sandbox.world, channel, target_id, granted) is not None:
         return {"type": posting.REPLY, "reply_to": target_id}
     if reference.get("fail_if_not_exists", True):
-        raise posting.wrong_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
+        raise posting.invalid_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
     return {}
 
 
@@ -179,7 +181,7 @@ def _parse_forward(call: ApiCall, channel: Channel, reference: Json, target_id: 
     access.require_permissions_in(call, source, "READ_MESSAGE_HISTORY")
     original = world.message(source.id, target_id)
     if original is None or original.only_for is not None:
-        raise posting.wrong_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
+        raise posting.invalid_reference("REPLIES_UNKNOWN_MESSAGE", "Unknown message")
     target: Json = {"type": _FORWARD, "message_id": original.id, "channel_id": source.id}
     target |= {"guild_id": source.guild_id} if source.guild_id else {}
     names = "type content mentions mention_roles attachments embeds timestamp edited_timestamp flags components"
@@ -213,7 +215,7 @@ def _find_duplicate(call: ApiCall, channel: Channel, body: Json) -> Message | No
     """With ``enforce_nonce``: the bot's recent message with the same nonce, if any."""
     if not body.get("enforce_nonce") or body.get("nonce") is None:
         return None
-    since = snowflakes.first_of(call.sandbox.clock.now() - _MAX_NONCE_AGE)
+    since = snowflakes.smallest_at(call.sandbox.clock.now() - _MAX_NONCE_AGE)
     for message in reversed(call.sandbox.world.messages.get(channel.id, {}).values()):
         if int(message.id) < since:
             return None

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import unauthorized, unknown
-from botctl.sandbox.model.oauth import TOKEN_S, Grant, OAuthError, scopes_of
+from botctl.sandbox.model.oauth import TOKEN_S, Grant, OAuthError, parse_scopes
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.model.world import Application, discord_time
 from botctl.sandbox.rest.routing import ApiCall, route
@@ -83,7 +83,7 @@ def _refresh(call: ApiCall, app: Application) -> Json:
 
 def _client_credentials(call: ApiCall, app: Application) -> Json:
     """Discord: Client Credentials Grant: a token of the application's owner, without a refresh token."""
-    grant = Grant(app.id, app.owner_id, scopes_of(_form_field(call, "scope")), 0.0)
+    grant = Grant(app.id, app.owner_id, parse_scopes(_form_field(call, "scope")), 0.0)
     return _token_payload(call, *call.sandbox.grants.issue(grant, call.sandbox.clock.monotonic(), renewable=False))
 
 

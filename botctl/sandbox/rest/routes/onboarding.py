@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, unknown
 from botctl.sandbox.model.world import Guild, Member
@@ -74,8 +74,8 @@ def put_onboarding(call: ApiCall) -> Json:
     if after["enabled"] and not _has_enough_channels(call, guild, after):
         raise ApiError(400, 350000, "Cannot enable onboarding, requirements are not met")
     guild.pages["onboarding"] = after
-    if changes := audit_log.changed(before, after):
-        audit.write_entry(call, guild, Action.ONBOARDING_UPDATE, guild.id, changes=changes)
+    if changes := audit_log.diff(before, after):
+        audit.write_entry(call, guild, AuditAction.ONBOARDING_UPDATE, guild.id, changes=changes)
     return after
 
 
@@ -94,10 +94,10 @@ def edit_widget_settings(call: ApiCall) -> Json:
         guild.settings["widget_enabled"] = enabled
     if "channel_id" in call.form:
         guild.settings["widget_channel_id"] = channel_id
-    if changes := audit_log.changed(before, _widget_settings(call, guild)):
+    if changes := audit_log.diff(before, _widget_settings(call, guild)):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
         named = [{**change, "key": f"widget_{change['key']}"} for change in changes]
-        audit.write_entry(call, guild, Action.GUILD_UPDATE, guild.id, changes=named)
+        audit.write_entry(call, guild, AuditAction.GUILD_UPDATE, guild.id, changes=named)
     return _widget_settings(call, guild)
 
 
@@ -205,7 +205,9 @@ def _has_enough_channels(call: ApiCall, guild: Guild, onboarding: Json) -> bool:
             for channel_id in option["channel_ids"]
         }
     new_member = Member("0")
-    granted = [permissions.of(call.sandbox.world, guild, new_member, guild.channels[channel_id]) for channel_id in ids]
+    granted = [
+        permissions.compute(call.sandbox.world, guild, new_member, guild.channels[channel_id]) for channel_id in ids
+    ]
     writable = sum(bool(bits & permission_bits.SEND) for bits in granted)
     return sum(bool(bits & permission_bits.VIEW) for bits in granted) >= _MIN_VISIBLE and writable >= _MIN_WRITABLE
 

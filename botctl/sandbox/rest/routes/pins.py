@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.actions import posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.api_error import ApiError, FormErrors, system_message
 from botctl.sandbox.model.messages.drafts import Draft
@@ -47,7 +47,7 @@ def list_newest(call: ApiCall) -> list[Json]:
 def pin(call: ApiCall) -> None:
     channel = access.get_channel(call, "PIN_MESSAGES")
     message, sandbox = access.get_message(call, channel), call.sandbox
-    threads.check_awake(channel)
+    threads.check_not_archived(channel)
     if message.pinned_at is not None:
         return
     if message.type not in posting.DELETABLE:
@@ -55,11 +55,11 @@ def pin(call: ApiCall) -> None:
     if len(_pinned(call, channel)) >= _MAX_PINS:
         raise ApiError(400, 30003, f"Maximum number of pins reached for the channel ({_MAX_PINS})")
     message.pinned_at = channel.last_pin_at = sandbox.world.timestamp()
-    _announce(call, channel, message, Action.MESSAGE_PIN)
+    _announce(call, channel, message, AuditAction.MESSAGE_PIN)
     guild_field = {"guild_id": channel.guild_id} if channel.guild_id else {}
     reference = {"type": 0, "message_id": message.id, "channel_id": channel.id, **guild_field}
     granted = access.permissions_in(call, channel)
-    posting.post(sandbox, channel, Draft(), call.app.id, may=granted, type=_PIN_NOTICE, reference=reference)
+    posting.post(sandbox, channel, Draft(), call.app.id, granted=granted, type=_PIN_NOTICE, reference=reference)
 
 
 @route("DELETE", PINS + "/{message}")
@@ -67,15 +67,15 @@ def pin(call: ApiCall) -> None:
 def unpin(call: ApiCall) -> None:
     channel = access.get_channel(call, "PIN_MESSAGES")
     message = access.get_message(call, channel)
-    threads.check_awake(channel)
+    threads.check_not_archived(channel)
     if message.pinned_at is not None:
         message.pinned_at = None
         remaining = _pinned(call, channel)
         channel.last_pin_at = remaining[0].pinned_at if remaining else None
-        _announce(call, channel, message, Action.MESSAGE_UNPIN)
+        _announce(call, channel, message, AuditAction.MESSAGE_UNPIN)
 
 
-def _announce(call: ApiCall, channel: Channel, message: Message, action: Action) -> None:
+def _announce(call: ApiCall, channel: Channel, message: Message, action: AuditAction) -> None:
     event = {"channel_id": channel.id, "last_pin_timestamp": channel.last_pin_at}
     if channel.guild_id:
         guild = call.sandbox.world.guilds[channel.guild_id]
@@ -83,7 +83,7 @@ def _announce(call: ApiCall, channel: Channel, message: Message, action: Action)
         options = {"channel_id": channel.id, "message_id": message.id}
         audit.write_entry(call, guild, action, message.author_id, options=options)
     call.sandbox.emit("CHANNEL_PINS_UPDATE", event, channel.guild_id or None, channel=channel)
-    call.sandbox.repost(message)
+    call.sandbox.emit_message_update(message)
 
 
 def _readable(call: ApiCall, channel: Channel) -> list[Message]:

@@ -20,7 +20,7 @@ OF_EMOJI = REACTIONS + "/{emoji}"
 def add(call: ApiCall) -> None:
     channel, message = _get_message(call)
     granted = access.permissions_in(call, channel)
-    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, granted), may=granted)
+    reactions.add(call.sandbox, message, call.app.id, _key(call, channel, granted), granted=granted)
 
 
 @route("DELETE", OF_EMOJI + "/@me")
@@ -69,4 +69,4 @@ def _get_message(call: ApiCall, *names: str) -> tuple[Channel, Message]:
 
 
 def _key(call: ApiCall, channel: Channel, granted: int = permission_bits.ALL) -> str:
-    return reactions.key(call.sandbox.world, call.path["emoji"], channel.guild_id, granted)
+    return reactions.parse_emoji(call.sandbox.world, call.path["emoji"], channel.guild_id, granted)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, moderation
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_permissions, unknown
 from botctl.sandbox.model.world import Guild, Member, Role
@@ -51,7 +51,7 @@ def create_role(call: ApiCall) -> Json:
     role = Role(call.sandbox.world.new_id(), **fields)
     guild.roles[role.id] = role
     call.sandbox.emit("GUILD_ROLE_CREATE", {"guild_id": guild.id, "role": payloads.role(role)}, guild.id)
-    audit.write_entry(call, guild, Action.ROLE_CREATE, role.id, changes=audit_log.changed({}, _audited_fields(role)))
+    audit.write_entry(call, guild, AuditAction.ROLE_CREATE, role.id, changes=audit_log.diff({}, _audited_fields(role)))
     return payloads.role(role)
 
 
@@ -85,8 +85,8 @@ def delete_role(call: ApiCall) -> None:
     role = access.get_role(call, guild)
     _check_assignable(guild, role)
     access.require_above(call, guild, role.position)
-    moderation.drop_role(call.sandbox, guild, role)
-    audit.write_entry(call, guild, Action.ROLE_DELETE, role.id, changes=audit_log.changed(_audited_fields(role), {}))
+    moderation.delete_role(call.sandbox, guild, role)
+    audit.write_entry(call, guild, AuditAction.ROLE_DELETE, role.id, changes=audit_log.diff(_audited_fields(role), {}))
 
 
 @route("PUT", MEMBER_ROLE)
@@ -113,13 +113,13 @@ def set_roles(call: ApiCall, guild: Guild, member: Member, role_ids: list[str]) 
     if not added and not removed:
         return
     member.roles = [role_id for role_id in member.roles if role_id in role_ids] + [role_id.id for role_id in added]
-    call.sandbox.member_changed(guild, member)
+    call.sandbox.emit_member_update(guild, member)
     changes = [
         {"key": key, "new_value": [{"id": role.id, "name": role.name} for role in roles]}
         for key, roles in (("$add", added), ("$remove", removed))
         if roles
     ]
-    audit.write_entry(call, guild, Action.MEMBER_ROLE_UPDATE, member.user_id, changes=changes)
+    audit.write_entry(call, guild, AuditAction.MEMBER_ROLE_UPDATE, member.user_id, changes=changes)
 
 
 def _parse_fields(call: ApiCall) -> Json:
@@ -163,14 +163,14 @@ def _edit(call: ApiCall, guild: Guild, role: Role, fields: Json) -> None:
     before = _audited_fields(role)
     for name, value in fields.items():
         setattr(role, name, value)
-    if changes := audit_log.changed(before, _audited_fields(role)):
-        moderation.role_changed(call.sandbox, guild, role)
-        audit.write_entry(call, guild, Action.ROLE_UPDATE, role.id, changes=changes)
+    if changes := audit_log.diff(before, _audited_fields(role)):
+        moderation.emit_role_update(call.sandbox, guild, role)
+        audit.write_entry(call, guild, AuditAction.ROLE_UPDATE, role.id, changes=changes)
 
 
 def _check_grantable(call: ApiCall, guild: Guild, bits: int) -> None:
     """Raises 50013 for a permission that the bot itself does not have."""
-    if bits & ~permissions.of(call.sandbox.world, guild, access.own_member(call, guild)):
+    if bits & ~permissions.compute(call.sandbox.world, guild, access.own_member(call, guild)):
         raise missing_permissions()
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, Path, missing_permissions, unknown
 from botctl.sandbox.model.channels.types import STAGE, VOICE
@@ -68,8 +68,8 @@ def create_event(call: ApiCall) -> Json:
         raise ApiError(400, 30038, f"Maximum number of uncompleted guild scheduled events reached ({_MAX_EVENTS})")
     guild.scheduled_events[event["id"]] = event
     _emit(call, guild, "CREATE", event)
-    changes = audit_log.changed({}, _audited_fields(event))
-    audit.write_entry(call, guild, Action.GUILD_SCHEDULED_EVENT_CREATE, event["id"], changes=changes)
+    changes = audit_log.diff({}, _audited_fields(event))
+    audit.write_entry(call, guild, AuditAction.GUILD_SCHEDULED_EVENT_CREATE, event["id"], changes=changes)
     return _payload(call, event)
 
 
@@ -80,10 +80,10 @@ def edit_event(call: ApiCall) -> Json:
     before = _get_editable(call, guild)
     after = before | _parse_fields(call, guild, before)
     _require_permissions(call, guild, after)
-    if changes := audit_log.changed(_audited_fields(before), _audited_fields(after)):
+    if changes := audit_log.diff(_audited_fields(before), _audited_fields(after)):
         guild.scheduled_events[after["id"]] = after
         _emit(call, guild, "UPDATE", after)
-        audit.write_entry(call, guild, Action.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
+        audit.write_entry(call, guild, AuditAction.GUILD_SCHEDULED_EVENT_UPDATE, after["id"], changes=changes)
     return _payload(call, after)
 
 
@@ -93,8 +93,8 @@ def delete_event(call: ApiCall) -> None:
     event = _get_editable(call, guild)
     del guild.scheduled_events[event["id"]]
     _emit(call, guild, "DELETE", event)
-    changes = audit_log.changed(_audited_fields(event), {})
-    audit.write_entry(call, guild, Action.GUILD_SCHEDULED_EVENT_DELETE, event["id"], changes=changes)
+    changes = audit_log.diff(_audited_fields(event), {})
+    audit.write_entry(call, guild, AuditAction.GUILD_SCHEDULED_EVENT_DELETE, event["id"], changes=changes)
 
 
 def _get_event(call: ApiCall, guild: Guild) -> Json:
@@ -108,7 +108,7 @@ def _get_event(call: ApiCall, guild: Guild) -> Json:
 def _get_editable(call: ApiCall, guild: Guild) -> Json:
     """The event of the path; raises 50013. Its creator needs CREATE_EVENTS or MANAGE_EVENTS, other bots the latter."""
     event = _get_event(call, guild)
-    granted = permissions.of(
+    granted = permissions.compute(
         call.sandbox.world, guild, access.own_member(call, guild), guild.channels.get(event["channel_id"])
     )
     sufficient = permission_bits.bits("MANAGE_EVENTS")

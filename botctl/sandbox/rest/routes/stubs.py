@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from botctl.sandbox.actions import audit_log
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads
 from botctl.sandbox.model.api_error import FormErrors
 from botctl.sandbox.model.world import discord_time
@@ -74,9 +74,9 @@ def pause_guild(call: ApiCall) -> Json:
             after[name] = discord_time(end) if end else None
     errors.check()
     guild.settings["incidents_data"] = after
-    if changes := audit_log.changed(before, after):
+    if changes := audit_log.diff(before, after):
         call.sandbox.emit("GUILD_UPDATE", payloads.guild(guild, call.sandbox.world), guild.id)
-        audit.write_entry(call, guild, Action.GUILD_UPDATE, guild.id, changes=changes)
+        audit.write_entry(call, guild, AuditAction.GUILD_UPDATE, guild.id, changes=changes)
     return after
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits, permissions
 from botctl.sandbox.model.api_error import ApiError, FormErrors, missing_access, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import FORUM, PRIVATE_THREAD, PUBLIC_THREAD
@@ -26,35 +26,35 @@ _ARCHIVED = CHANNEL + "/threads/archived"
 def start_thread(call: ApiCall) -> ApiReply:
     """A thread without a message; in a forum, a post with its first message."""
     parent = access.get_channel(call)
-    kinds = threads.kinds(parent)
+    kinds = threads.thread_types(parent)
     if parent.type == FORUM:
         return _create_post(call, parent)
-    name, fields = threads.form(call.form)
+    name, fields = threads.parse_form(call.form)
     errors = FormErrors()
     kind = errors.choice((), call.form, "type", kinds) or kinds[-1]  # the last one: private if allowed
     errors.check()
     access.require_permissions_in(
         call, parent, "CREATE_PRIVATE_THREADS" if kind == PRIVATE_THREAD else "CREATE_PUBLIC_THREADS"
     )
-    thread = threads.begin(call.sandbox, parent, call.app.id, name, kind, **fields)
+    thread = threads.create(call.sandbox, parent, call.app.id, name, kind, **fields)
     _write_audit_entry(call, thread)
-    return ApiReply(201, threads.shown(thread, viewer=call.app.id))
+    return ApiReply(201, threads.payload(thread, viewer=call.app.id))
 
 
 @route("POST", CHANNEL + "/messages/{message}/threads")
 def start_thread_from_message(call: ApiCall) -> ApiReply:
     parent = access.get_channel(call)
     message = access.get_message(call, parent)
-    kinds = threads.kinds(parent)
+    kinds = threads.thread_types(parent)
     if parent.type == FORUM:
         raise wrong_channel()
     access.require_permissions_in(call, parent, "CREATE_PUBLIC_THREADS", "READ_MESSAGE_HISTORY")
-    name, fields = threads.form(call.form)
+    name, fields = threads.parse_form(call.form)
     if message.id in call.sandbox.world.channels:
         raise ApiError(400, 160004, "A thread has already been created for this message")
-    thread = threads.begin(call.sandbox, parent, call.app.id, name, kinds[0], source=message, **fields)
+    thread = threads.create(call.sandbox, parent, call.app.id, name, kinds[0], source=message, **fields)
     _write_audit_entry(call, thread)
-    return ApiReply(201, threads.shown(thread, viewer=call.app.id))
+    return ApiReply(201, threads.payload(thread, viewer=call.app.id))
 
 
 @route("GET", MEMBERS)
@@ -81,14 +81,14 @@ def get_member(call: ApiCall) -> Json:
 @route("PUT", MEMBERS + "/@me")
 def join(call: ApiCall) -> None:
     thread = _get_thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     threads.join(call.sandbox, thread, call.app.id)
 
 
 @route("DELETE", MEMBERS + "/@me")
 def leave(call: ApiCall) -> None:
     thread = _get_thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     threads.leave(call.sandbox, thread, call.app.id)
 
 
@@ -96,9 +96,9 @@ def leave(call: ApiCall) -> None:
 def add_member(call: ApiCall) -> None:
     """A private thread that is not ``invitable`` needs MANAGE_THREADS, unless the bot is its owner."""
     thread = _get_thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     access.require_permissions_in(call, thread, "SEND_MESSAGES_IN_THREADS")
-    if thread.private and not threads.state_of(thread).invitable and thread.owner_id != call.app.id:
+    if thread.private and not threads.thread_state(thread).invitable and thread.owner_id != call.app.id:
         access.require_permissions_in(call, thread, "MANAGE_THREADS")
     threads.join(call.sandbox, thread, _get_guest(call, thread).user_id)
 
@@ -107,7 +107,7 @@ def add_member(call: ApiCall) -> None:
 def remove_member(call: ApiCall) -> None:
     """Needs MANAGE_THREADS, unless the bot owns the private thread."""
     thread = _get_thread(call)
-    threads.check_awake(thread)
+    threads.check_not_archived(thread)
     if not (thread.private and thread.owner_id == call.app.id):
         access.require_permissions_in(call, thread, "MANAGE_THREADS")
     if call.path["user"] not in thread.thread_members:
@@ -119,7 +119,7 @@ def remove_member(call: ApiCall) -> None:
 def list_active(call: ApiCall) -> Json:
     """The threads that are not archived and that the bot sees, newest first."""
     guild = access.get_guild(call)
-    active = threads.awake(call.sandbox, call.app.id, guild.id)
+    active = threads.active_threads(call.sandbox, call.app.id, guild.id)
     return _list_payload(call, active, len(active))
 
 
@@ -148,31 +148,31 @@ def list_archived_joined(call: ApiCall) -> Json:
 
 
 def _create_post(call: ApiCall, forum: Channel) -> ApiReply:
-    name, fields = threads.form(call.form)
+    name, fields = threads.parse_form(call.form)
     access.require_permissions_in(call, forum, "SEND_MESSAGES")
     errors = FormErrors()
     message_body = errors.field((), call.form, "message", dict)
     if call.form.get("message") is None:
         errors.add(("message",), "BASE_TYPE_REQUIRED", "This field is required")
     errors.check()
-    draft = drafts.draft(message_body or {}, call.uploads, call.sandbox.world)
-    thread = threads.begin(call.sandbox, forum, call.app.id, name, PUBLIC_THREAD, **fields)
+    draft = drafts.parse_body(message_body or {}, call.uploads, call.sandbox.world)
+    thread = threads.create(call.sandbox, forum, call.app.id, name, PUBLIC_THREAD, **fields)
     granted = access.permissions_in(call, thread)
-    message = posting.post(call.sandbox, thread, draft, call.app.id, may=granted, id=thread.id)
+    message = posting.post(call.sandbox, thread, draft, call.app.id, granted=granted, id=thread.id)
     _write_audit_entry(call, thread)
-    payload = threads.shown(thread, viewer=call.app.id)
+    payload = threads.payload(thread, viewer=call.app.id)
     return ApiReply(201, {**payload, "message": payloads.message(message, call.sandbox.world)})
 
 
 def _write_audit_entry(call: ApiCall, thread: Channel) -> None:
     guild = call.sandbox.world.guilds[thread.guild_id]
-    changes = audit_log.changed({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
-    audit.write_entry(call, guild, Action.THREAD_CREATE, thread.id, changes=changes)
+    changes = audit_log.diff({}, {"name": thread.name, "type": thread.type, "archived": False, "locked": False})
+    audit.write_entry(call, guild, AuditAction.THREAD_CREATE, thread.id, changes=changes)
 
 
 def _get_thread(call: ApiCall) -> Channel:
     channel = access.get_channel(call)
-    threads.state_of(channel)
+    threads.thread_state(channel)
     return channel
 
 
@@ -182,7 +182,7 @@ def _get_guest(call: ApiCall, thread: Channel) -> Member:
     guild = world.guilds[thread.guild_id]
     member = access.get_member(call, guild)
     parent = world.channels[thread.parent_id or ""]
-    if not permissions.of(world, guild, member, parent) & permission_bits.VIEW:
+    if not permissions.compute(world, guild, member, parent) & permission_bits.VIEW:
         raise missing_access()
     return member
 
@@ -197,7 +197,7 @@ def _member_payload(call: ApiCall, thread: Channel, user_id: str) -> Json:
 
 def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
     parent = access.get_channel(call, "READ_MESSAGE_HISTORY")
-    threads.kinds(parent)
+    threads.thread_types(parent)
     guild = call.sandbox.world.guilds[parent.guild_id]
     children = [
         thread for thread in guild.threads.values() if thread.parent_id == parent.id and thread.private == private
@@ -208,13 +208,13 @@ def _archived_threads(call: ApiCall, *, private: bool) -> list[Channel]:
 def _archived_page(call: ApiCall, *, private: bool) -> Json:
     """Sorted by archive time, newest first, ``before`` a time."""
     archived = _archived_threads(call, private=private)
-    archived.sort(key=lambda thread: threads.state_of(thread).archived_at, reverse=True)
+    archived.sort(key=lambda thread: threads.thread_state(thread).archived_at, reverse=True)
     errors = FormErrors()
     before = errors.time((), call.query, "before")
     errors.check()
     if before:
         archived = [
-            thread for thread in archived if datetime.fromisoformat(threads.state_of(thread).archived_at) < before
+            thread for thread in archived if datetime.fromisoformat(threads.thread_state(thread).archived_at) < before
         ]
     return _list_payload(call, archived, call.limit(50, 100))
 
@@ -222,7 +222,7 @@ def _archived_page(call: ApiCall, *, private: bool) -> Json:
 def _list_payload(call: ApiCall, found_threads: list[Channel], limit: int) -> Json:
     page, me = found_threads[:limit], call.app.id
     return {
-        "threads": [threads.shown(thread, viewer=me) for thread in page],
+        "threads": [threads.payload(thread, viewer=me) for thread in page],
         "members": threads.memberships(page, me),
         "has_more": len(found_threads) > limit,
     }

@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 
 from botctl.sandbox.actions import audit_log, posting, threads
-from botctl.sandbox.actions.audit_log import Action
+from botctl.sandbox.actions.audit_log import AuditAction
 from botctl.sandbox.model import payloads, permission_bits
 from botctl.sandbox.model.api_error import ApiError, FormErrors, unknown, wrong_channel
 from botctl.sandbox.model.channels.types import ANNOUNCEMENT, FORUM, PUBLIC_THREAD, STAGE, TEXT, VOICE
@@ -55,7 +55,7 @@ def create_webhook(call: ApiCall) -> Json:
         avatar=avatar.hash if avatar else None,
     )
     world.webhooks[webhook.id] = webhook
-    _publish_change(call, webhook, Action.WEBHOOK_CREATE, {}, _audited_fields(webhook))
+    _publish_change(call, webhook, AuditAction.WEBHOOK_CREATE, {}, _audited_fields(webhook))
     return _payload(call, webhook)
 
 
@@ -135,8 +135,8 @@ def edit_message(call: ApiCall) -> Json:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         return interactions.edit_message(call)
     message = _get_own_message(call)
-    draft = drafts.draft(call.form, call.uploads, call.sandbox.world, old=message)
-    return payloads.message(posting.edit(call.sandbox, message, draft, may=_PERMISSIONS), call.sandbox.world)
+    draft = drafts.parse_body(call.form, call.uploads, call.sandbox.world, old=message)
+    return payloads.message(posting.edit(call.sandbox, message, draft, granted=_PERMISSIONS), call.sandbox.world)
 
 
 @route("DELETE", MESSAGE, token=False)
@@ -144,7 +144,7 @@ def delete_message(call: ApiCall) -> None:
     if call.path["webhook"] not in call.sandbox.world.webhooks:
         interactions.delete_message(call)
     else:
-        posting.delete(call.sandbox, _get_own_message(call), may=_PERMISSIONS)
+        posting.delete(call.sandbox, _get_own_message(call), granted=_PERMISSIONS)
 
 
 def _get_channel(call: ApiCall) -> Channel:
@@ -202,20 +202,20 @@ def _edit(call: ApiCall, webhook: Webhook, channel_id: str) -> None:
     webhook.name, webhook.channel_id = name, channel_id
     if "avatar" in call.form:
         webhook.avatar = avatar.hash if avatar else None
-    _publish_change(call, webhook, Action.WEBHOOK_UPDATE, before, _audited_fields(webhook))
+    _publish_change(call, webhook, AuditAction.WEBHOOK_UPDATE, before, _audited_fields(webhook))
     if was_in != channel_id:
         _emit_update(call, webhook.guild_id, was_in)
 
 
 def _delete(call: ApiCall, webhook: Webhook) -> None:
     del call.sandbox.world.webhooks[webhook.id]
-    _publish_change(call, webhook, Action.WEBHOOK_DELETE, _audited_fields(webhook), {})
+    _publish_change(call, webhook, AuditAction.WEBHOOK_DELETE, _audited_fields(webhook), {})
 
 
-def _publish_change(call: ApiCall, webhook: Webhook, action: Action, before: Json, after: Json) -> None:
+def _publish_change(call: ApiCall, webhook: Webhook, action: AuditAction, before: Json, after: Json) -> None:
     """Emit the event. Requests with the webhook's own token get no audit log entry."""
     _emit_update(call, webhook.guild_id, webhook.channel_id)
-    changes = audit_log.changed(before, after)
+    changes = audit_log.diff(before, after)
     if call.caller is not None and changes:
         audit.write_entry(call, call.sandbox.world.guilds[webhook.guild_id], action, webhook.id, changes=changes)
     call.sandbox.changed()
@@ -250,7 +250,7 @@ def _post_message(call: ApiCall, webhook: Webhook) -> Message:
     errors.check()
     if not (webhook.application_id or call.flag("with_components")):
         body = {key: value for key, value in body.items() if key != "components"}
-    draft = drafts.draft(body, call.uploads, world)
+    draft = drafts.parse_body(body, call.uploads, world)
     _check_components(webhook, draft.fields.get("components", []))
     channel, fields = _target_channel(call, webhook)
     return posting.post(
@@ -258,7 +258,7 @@ def _post_message(call: ApiCall, webhook: Webhook) -> Message:
         channel,
         draft,
         webhook.id,
-        may=_PERMISSIONS,
+        granted=_PERMISSIONS,
         webhook_id=webhook.id,
         name=name,
         tts=tts,
@@ -294,8 +294,8 @@ def _target_channel(call: ApiCall, webhook: Webhook) -> tuple[Channel, Json]:
         return channel, {}
     if not title:
         raise ApiError(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
-    name, fields = threads.form({"name": title})
-    post = threads.begin(call.sandbox, channel, webhook.id, name, PUBLIC_THREAD, **fields)
+    name, fields = threads.parse_form({"name": title})
+    post = threads.create(call.sandbox, channel, webhook.id, name, PUBLIC_THREAD, **fields)
     return post, {"id": post.id}
 
 

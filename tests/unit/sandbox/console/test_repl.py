@@ -198,7 +198,7 @@ async def test_words_that_only_tell(talk: UserSession) -> None:
         (":click Pizza", "No message in #general has anything to click."),
         (':pick "open', "A quote has no closing quote."),
         (":submit subject", '"subject" is not FIELD=VALUE.'),
-        (":submit a=b", "No such form is open."),
+        (":submit a=b", "This form is not open."),
         ("/rol", 'There is no command "/rol" here.'),
         ("/ ping", "A command's name must follow the slash."),
         (":as", "The name of a person must follow."),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.gateway.connection import GatewayConnection
-from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, ask_heartbeat
+from botctl.sandbox.model.gateway.session import GatewaySession, Sessions, request_heartbeat
 from botctl.sandbox.model.limiter import RateLimiter
 from botctl.sandbox.model.limits import LENIENT, Limits, Rate
 
@@ -28,19 +28,19 @@ class FakeBackend:
     def __init__(self) -> None:
         self.presences: list[dict[str, Any]] = []
 
-    def application(self, token: str) -> tuple[str, int] | None:
+    def authenticate(self, token: str) -> tuple[str, int] | None:
         return ("app", self.flags) if token == TOKEN else None
 
     def guild_count(self, application_id: str, shard: tuple[int, int]) -> int:
         return 0
 
-    def welcome(self, session: GatewaySession) -> Iterable[tuple[str, dict[str, Any]]]:
+    def initial_dispatches(self, session: GatewaySession) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("READY", {"session_id": session.id})]
 
-    def members(self, session: GatewaySession, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    def member_chunks(self, session: GatewaySession, request: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
         return [("GUILD_MEMBERS_CHUNK", request)]
 
-    def presence(self, session: GatewaySession, presence: dict[str, Any]) -> None:
+    def update_presence(self, session: GatewaySession, presence: dict[str, Any]) -> None:
         self.presences.append(presence)
 
     def reset_token(self, application_id: str) -> None:
@@ -118,10 +118,10 @@ def test_resuming_client_gets_every_event_once_and_in_order(steps: list[str]) ->
         if step == "event":
             session.dispatch("X", "{}")
             expected += 1
-        elif step == "cut" and session.line is connection.transport:
+        elif step == "cut" and session.transport is connection.transport:
             received += [frame["s"] for frame in transport.frames if frame["op"] == 0 and frame["s"] > received[-1]]
-            sessions.lose(session, connection.transport, now_s, ended=False)
-        elif step == "resume" and session.line is None:
+            sessions.disconnect(session, connection.transport, now_s, ended=False)
+        elif step == "resume" and session.transport is None:
             connection, transport = connect(sessions, resume(session, received[-1]), now_s=now_s)
             assert transport.last["t"] == "RESUMED"
             expected += 1
@@ -133,21 +133,21 @@ def test_resume_fails_when_events_left_the_buffer() -> None:
     sessions, connection, _, session = started(Limits(buffer=3))
     for _ in range(4):
         session.dispatch("X", "{}")
-    sessions.lose(session, connection.transport, 0.0, ended=False)
+    sessions.disconnect(session, connection.transport, 0.0, ended=False)
     assert connect(sessions, resume(session, 1))[1].last == {"op": 9, "d": False, "s": None, "t": None}
     assert connect(sessions, resume(session, 2))[1].last["t"] == "RESUMED"
 
 
 def test_session_expires_after_the_resume_window() -> None:
     sessions, connection, _, session = started(Limits(resume_window_s=10))
-    sessions.lose(session, connection.transport, 100.0, ended=False)
+    sessions.disconnect(session, connection.transport, 100.0, ended=False)
     assert connect(sessions, resume(session, 1), now_s=110.5)[1].last["op"] == 9
     assert sessions.by_id == {}
 
 
 def test_normal_close_ends_the_session() -> None:
     sessions, connection, _, session = started()
-    sessions.lose(session, connection.transport, 0.0, ended=True)
+    sessions.disconnect(session, connection.transport, 0.0, ended=True)
     assert connect(sessions, resume(session, 1))[1].last["op"] == 9
 
 
@@ -155,8 +155,8 @@ def test_second_connection_takes_over_the_session() -> None:
     sessions, connection, transport, session = started()
     other, _ = connect(sessions, resume(session, 1))
     assert transport.closed == 4000
-    sessions.lose(session, connection.transport, 0.0, ended=False)
-    assert session.line is other.transport
+    sessions.disconnect(session, connection.transport, 0.0, ended=False)
+    assert session.transport is other.transport
 
 
 def test_session_of_another_application_cannot_be_resumed() -> None:
@@ -233,13 +233,13 @@ def test_no_frame_raises(frame: str | bytes) -> None:
 
 def test_events_are_filtered_by_intents_and_shard() -> None:
     *_, session = started()
-    assert session.wants("MESSAGE_CREATE", str(5 << 22))
-    assert not session.wants("GUILD_MEMBER_ADD", str(5 << 22))
-    assert session.wants("INTERACTION_CREATE", None)
+    assert session.receives("MESSAGE_CREATE", str(5 << 22))
+    assert not session.receives("GUILD_MEMBER_ADD", str(5 << 22))
+    assert session.receives("INTERACTION_CREATE", None)
     session.shard = (1, 2)
-    assert session.wants("INTERACTION_CREATE", str(5 << 22))
-    assert not session.wants("INTERACTION_CREATE", str(4 << 22))
-    assert not session.wants("INTERACTION_CREATE", None)
+    assert session.receives("INTERACTION_CREATE", str(5 << 22))
+    assert not session.receives("INTERACTION_CREATE", str(4 << 22))
+    assert not session.receives("INTERACTION_CREATE", None)
 
 
 def test_op_9_tells_whether_the_session_is_resumable() -> None:
@@ -270,13 +270,13 @@ def test_client_can_resume_or_identify_after_op_9() -> None:
 def test_invalidated_session_expires_unless_resumed() -> None:
     sessions, _, _, session = started(Limits(resume_window_s=10))
     sessions.invalidate(session, 0.0, resumable=True)
-    sessions.forget_old(10.5)
+    sessions.remove_expired(10.5)
     assert sessions.by_id == {}
 
 
 def test_resume_with_empty_buffer_works_only_from_the_last_seq() -> None:
     sessions, connection, _, session = started(Limits(buffer=0))
-    sessions.lose(session, connection.transport, 0.0, ended=False)
+    sessions.disconnect(session, connection.transport, 0.0, ended=False)
     assert connect(sessions, resume(session, 0))[1].last["op"] == 9
     assert connect(sessions, resume(session, 1))[1].last["t"] == "RESUMED"
 
@@ -284,12 +284,12 @@ def test_resume_with_empty_buffer_works_only_from_the_last_seq() -> None:
 def test_ready_is_never_repeated() -> None:
     _, _, _, session = started()
     session.dispatch("X", "{}")
-    assert [json.loads(frame)["t"] for frame in session.again(2, 5)] == ["X"]
+    assert [json.loads(frame)["t"] for frame in session.frames_up_to(2, 5)] == ["X"]
 
 
 def test_server_can_request_a_heartbeat() -> None:
     _, _, transport, session = started()
-    ask_heartbeat(session)
+    request_heartbeat(session)
     assert (transport.last["op"], transport.last["s"]) == (1, None)
 
 

@@ -1,4 +1,4 @@
-"""The sandbox's clock: it passes by itself, and further when it is moved."""
+"""The sandbox's clock: real time plus an offset."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ def clock() -> SandboxClock:
     return SandboxClock(ManualClock())
 
 
-async def test_it_moves_both_times(clock: SandboxClock) -> None:
+async def test_advance_moves_wall_and_monotonic_time(clock: SandboxClock) -> None:
     before, began_s = clock.now(), clock.monotonic()
     clock.advance(90)
     assert (clock.now() - before, clock.monotonic() - began_s) == (timedelta(seconds=90), 90)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=12), st.lists(st.integers(0, 30), max_size=5))
-def test_what_is_due_happens_in_order_at_its_own_time(timers: list[tuple[int, bool]], moves: list[int]) -> None:
+def test_timers_run_in_order_at_their_own_time(timers: list[tuple[int, bool]], moves: list[int]) -> None:
     async def run() -> None:
         clock = SandboxClock(ManualClock())
-        heard: list[tuple[float, int]] = []
+        calls: list[tuple[float, int]] = []
         for number, (delay_s, stays) in enumerate(timers):
-            made = clock.timer(delay_s, lambda number=number: heard.append((clock.monotonic(), number)))
+            timer = clock.call_later(delay_s, lambda number=number: calls.append((clock.monotonic(), number)))
             if not stays:
-                made.cancel()
+                timer.cancel()
         for seconds in moves:
             clock.advance(seconds)
         passed_s = sum(moves)
         due = [(at_s, number) for number, (at_s, stays) in enumerate(timers) if stays and at_s <= passed_s and moves]
-        assert heard == sorted(due)
+        assert calls == sorted(due)
         assert clock.monotonic() == passed_s
 
     asyncio.run(run())
 
 
-async def test_a_timer_set_by_a_timer_happens_in_the_same_move(clock: SandboxClock) -> None:
-    heard: list[float] = []
+async def test_timer_started_by_a_timer_runs_in_the_same_advance(clock: SandboxClock) -> None:
+    calls: list[float] = []
 
-    def again() -> None:
-        heard.append(clock.monotonic())
-        clock.timer(10, again)
+    def reschedule() -> None:
+        calls.append(clock.monotonic())
+        clock.call_later(10, reschedule)
 
-    clock.timer(10, again)
+    clock.call_later(10, reschedule)
     clock.advance(35)
-    assert heard == [10, 20, 30]
+    assert calls == [10, 20, 30]
 
 
-async def test_a_timer_may_move_the_clock_itself(clock: SandboxClock) -> None:
-    clock.timer(10, lambda: clock.advance(100))
+async def test_timer_may_advance_the_clock(clock: SandboxClock) -> None:
+    clock.call_later(10, lambda: clock.advance(100))
     clock.advance(20)
     assert clock.monotonic() == 110
 
 
-async def test_a_timer_comes_by_real_time_too() -> None:
+async def test_timer_runs_in_real_time() -> None:
     clock, come = SandboxClock(), asyncio.Event()
-    clock.timer(60, lambda: None)
-    clock.timer(0.001, come.set)
+    clock.call_later(60, lambda: None)
+    clock.call_later(0.001, come.set)
     await asyncio.wait_for(come.wait(), 5)
 
 
-async def test_who_sleeps_or_waits_is_woken_by_a_move(clock: SandboxClock) -> None:
+async def test_advance_wakes_sleep_and_timeout(clock: SandboxClock) -> None:
     async def waits() -> None:
         async with clock.timeout(3):
             await asyncio.Event().wait()
@@ -84,7 +84,7 @@ async def test_who_sleeps_or_waits_is_woken_by_a_move(clock: SandboxClock) -> No
         await waiting
 
 
-async def test_what_ends_in_time_is_not_timed_out(clock: SandboxClock) -> None:
+async def test_block_that_ends_in_time_does_not_time_out(clock: SandboxClock) -> None:
     async with clock.timeout(3):
         clock.advance(1)
     clock.advance(60)
@@ -92,6 +92,6 @@ async def test_what_ends_in_time_is_not_timed_out(clock: SandboxClock) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e12])
-async def test_it_only_goes_ahead(clock: SandboxClock, seconds: float) -> None:
+async def test_clock_moves_only_ahead(clock: SandboxClock, seconds: float) -> None:
     with pytest.raises(UsageError):
         clock.advance(seconds)

@@ -1,4 +1,4 @@
-"""An interaction is answered once, in time, and its token lives a quarter of an hour."""
+"""Interactions: one callback in time, and a token for 15 minutes."""
 
 from __future__ import annotations
 
@@ -27,119 +27,133 @@ def world(clock: ManualClock) -> World:
 
 
 @pytest.fixture
-def book() -> InteractionStore:
+def store() -> InteractionStore:
     return InteractionStore(RateLimiter(Limits(kept=3)))
 
 
-def opened(book: InteractionStore, world: World, kind: int = interactions.COMMAND, **more: str) -> Interaction:
-    fields = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "roll"}
-    return book.open(world, kind, **{**fields, **more})
+def open_interaction(
+    store: InteractionStore, world: World, kind: int = interactions.COMMAND, **fields: str
+) -> Interaction:
+    defaults = {"application_id": BOT, "user_id": ANN, "guild_id": GUILD, "channel_id": GENERAL, "name": "roll"}
+    return store.open(world, kind, **{**defaults, **fields})
 
 
 def text(world: World, content: str, flags: int = 0) -> drafts.Draft:
-    return drafts.draft({"content": content, "flags": flags}, [], world)
+    return drafts.parse_body({"content": content, "flags": flags}, [], world)
 
 
-def code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
+def status_and_code(refused: pytest.ExceptionInfo[ApiError]) -> tuple[int, int]:
     return refused.value.status, refused.value.code
 
 
-def test_the_first_answer_counts(book: InteractionStore, world: World) -> None:
-    one = opened(book, world)
-    assert not one.final
-    found = book.to_answer(one.id, one.token, 2.9)
-    shown = interactions.reply(world, found, text(world, "hi", EPHEMERAL))
-    assert (one.final, shown.only_for, shown.type, shown.flags) == (True, ANN, 20, EPHEMERAL)
+def test_second_callback_is_refused(store: InteractionStore, world: World) -> None:
+    interaction = open_interaction(store, world)
+    assert not interaction.is_final
+    found = store.get_unanswered(interaction.id, interaction.token, 2.9)
+    message = interactions.reply(world, found, text(world, "hi", EPHEMERAL))
+    assert (interaction.is_final, message.only_for, message.type, message.flags) == (True, ANN, 20, EPHEMERAL)
     with pytest.raises(ApiError) as refused:
-        book.to_answer(one.id, one.token, 2.9)
-    assert code(refused) == (400, 40060)
+        store.get_unanswered(interaction.id, interaction.token, 2.9)
+    assert status_and_code(refused) == (400, 40060)
 
 
-def test_a_late_or_foreign_answer_is_unknown(book: InteractionStore, world: World) -> None:
-    one = opened(book, world)
-    for interaction_id, token, now_s in ((one.id, one.token, 3.1), ("1", one.token, 0.0), (one.id, "x", 0.0)):
+def test_late_or_foreign_callback_is_unknown(store: InteractionStore, world: World) -> None:
+    interaction = open_interaction(store, world)
+    for interaction_id, token, now_s in (
+        (interaction.id, interaction.token, 3.1),
+        ("1", interaction.token, 0.0),
+        (interaction.id, "x", 0.0),
+    ):
         with pytest.raises(ApiError) as refused:
-            book.to_answer(interaction_id, token, now_s)
-        assert code(refused) == (404, 10062)
+            store.get_unanswered(interaction_id, token, now_s)
+        assert status_and_code(refused) == (404, 10062)
 
 
-def test_the_token_is_a_webhook_once_it_was_answered_and_for_a_quarter_of_an_hour(
-    book: InteractionStore, world: World
+def test_interaction_token_works_as_webhook_for_15_minutes_after_callback(
+    store: InteractionStore, world: World
 ) -> None:
-    one = opened(book, world)
+    interaction = open_interaction(store, world)
     with pytest.raises(ApiError) as refused:
-        book.answered(BOT, one.token, 0.0)
-    assert code(refused) == (404, 10015)
-    interactions.defer(world, one, 0)
-    assert book.answered(BOT, one.token, 900.0) is one
+        store.get_answered(BOT, interaction.token, 0.0)
+    assert status_and_code(refused) == (404, 10015)
+    interactions.defer(world, interaction, 0)
+    assert store.get_answered(BOT, interaction.token, 900.0) is interaction
     with pytest.raises(ApiError) as refused:
-        book.answered(BOT, one.token, 900.1)
-    assert code(refused) == (401, 50027)
+        store.get_answered(BOT, interaction.token, 900.1)
+    assert status_and_code(refused) == (401, 50027)
 
 
-def test_only_the_newest_are_remembered(book: InteractionStore, world: World) -> None:
-    first, *_ = (opened(book, world) for _ in range(4))
+def test_only_the_newest_interactions_are_kept(store: InteractionStore, world: World) -> None:
+    first, *_ = (open_interaction(store, world) for _ in range(4))
     with pytest.raises(ApiError):
-        book.to_answer(first.id, first.token, 0.0)
+        store.get_unanswered(first.id, first.token, 0.0)
 
 
-def test_thinking_is_filled_by_the_first_edit(book: InteractionStore, world: World) -> None:
-    one = opened(book, world)
-    shown = interactions.defer(world, one, EPHEMERAL)
-    assert (one.state, one.final, shown.flags) == (InteractionState.DEFERRED, False, EPHEMERAL | LOADING)
-    interactions.edit(world, one, shown, text(world, "done"))
-    assert (one.state, shown.content, shown.flags, shown.edited_at) == (
+def test_first_edit_replaces_thinking(store: InteractionStore, world: World) -> None:
+    interaction = open_interaction(store, world)
+    message = interactions.defer(world, interaction, EPHEMERAL)
+    assert (interaction.state, interaction.is_final, message.flags) == (
+        InteractionState.DEFERRED,
+        False,
+        EPHEMERAL | LOADING,
+    )
+    interactions.edit(world, interaction, message, text(world, "done"))
+    assert (interaction.state, message.content, message.flags, message.edited_at) == (
         InteractionState.REPLIED,
         "done",
         EPHEMERAL,
         None,
     )
-    interactions.edit(world, one, shown, text(world, "again"))
-    assert shown.edited_at
+    interactions.edit(world, interaction, message, text(world, "again"))
+    assert message.edited_at
 
 
-def test_thinking_is_filled_by_the_first_follow_up(book: InteractionStore, world: World) -> None:
-    one = opened(book, world)
-    thinking = interactions.defer(world, one, 0)
-    first, new = interactions.follow_up(world, one, text(world, "a"))
-    second, newer = interactions.follow_up(world, one, text(world, "b"))
-    assert (first, new, newer, one.followups) == (thinking, False, True, [second.id])
-    assert interactions.own(world, one, second.id) is second
+def test_first_follow_up_replaces_thinking(store: InteractionStore, world: World) -> None:
+    interaction = open_interaction(store, world)
+    thinking = interactions.defer(world, interaction, 0)
+    first, new = interactions.follow_up(world, interaction, text(world, "a"))
+    second, newer = interactions.follow_up(world, interaction, text(world, "b"))
+    assert (first, new, newer, interaction.followups) == (thinking, False, True, [second.id])
+    assert interactions.own_message(world, interaction, second.id) is second
 
 
-def test_deleting_thinking_ends_the_wait(book: InteractionStore, world: World) -> None:
-    one = opened(book, world)
-    interactions.delete(world, one, interactions.defer(world, one, 0))
-    assert one.final
+def test_deleting_thinking_ends_the_wait(store: InteractionStore, world: World) -> None:
+    interaction = open_interaction(store, world)
+    interactions.delete(world, interaction, interactions.defer(world, interaction, 0))
+    assert interaction.is_final
     with pytest.raises(ApiError) as refused:
-        interactions.own(world, one, "@original")
-    assert code(refused) == (404, 10008)
+        interactions.own_message(world, interaction, "@original")
+    assert status_and_code(refused) == (404, 10008)
 
 
-def test_a_component_changes_the_message_it_stands_on(book: InteractionStore, world: World) -> None:
-    source = interactions.reply(world, opened(book, world), text(world, "0"))
-    one = opened(book, world, interactions.COMPONENT, source_id=source.id)
-    assert interactions.update(world, one, text(world, "1")) is source
-    assert (source.content, one.state, interactions.original(world, one)) == ("1", InteractionState.UPDATED, source)
-    two = opened(book, world, interactions.COMPONENT, source_id=source.id)
+def test_update_callback_changes_the_components_message(store: InteractionStore, world: World) -> None:
+    source = interactions.reply(world, open_interaction(store, world), text(world, "0"))
+    interaction = open_interaction(store, world, interactions.COMPONENT, source_id=source.id)
+    assert interactions.update(world, interaction, text(world, "1")) is source
+    assert (source.content, interaction.state, interactions.original_message(world, interaction)) == (
+        "1",
+        InteractionState.UPDATED,
+        source,
+    )
+    two = open_interaction(store, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(two)
-    assert not two.final
-    interactions.edit(world, two, interactions.original(world, two), text(world, "2"))
-    assert two.final
-    three = opened(book, world, interactions.COMPONENT, source_id=source.id)
+    assert not two.is_final
+    interactions.edit(world, two, interactions.original_message(world, two), text(world, "2"))
+    assert two.is_final
+    three = open_interaction(store, world, interactions.COMPONENT, source_id=source.id)
     interactions.defer_update(three)
-    interactions.delete(world, three, interactions.original(world, three))
-    assert three.final, "the person sees it go"
+    interactions.delete(world, three, interactions.original_message(world, three))
+    assert three.is_final, "the person sees it go"
 
 
-def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: InteractionStore, world: World) -> None:
-    one = opened(book, world, interactions.MODAL_SUBMIT)
-    interactions.defer_update(one)
-    assert one.final
+def test_deferred_update_closes_a_modal_without_component(store: InteractionStore, world: World) -> None:
+    interaction = open_interaction(store, world, interactions.MODAL_SUBMIT)
+    interactions.defer_update(interaction)
+    assert interaction.is_final
     with pytest.raises(ApiError) as refused:
-        interactions.original(world, one)
-    assert code(refused) == (404, 10008)
-    assert interactions.follow_up(world, one, text(world, "later"))[1]
+        interactions.original_message(world, interaction)
+    assert status_and_code(refused) == (404, 10008)
+    assert interactions.follow_up(world, interaction, text(world, "later"))[1]
 
 
 @pytest.mark.parametrize(
@@ -152,27 +166,27 @@ def test_a_form_that_no_component_opened_is_closed_by_a_deferred_update(book: In
         (interactions.MODAL_SUBMIT, "1", {4, 5, 6, 7}),
     ],
 )
-def test_callbacks_fit_their_interaction(
-    book: InteractionStore, world: World, kind: int, source: str | None, allowed: set[int]
+def test_callback_type_must_fit_the_interaction(
+    store: InteractionStore, world: World, kind: int, source: str | None, allowed: set[int]
 ) -> None:
-    one = opened(book, world, kind, source_id=source)
+    interaction = open_interaction(store, world, kind, source_id=source)
     for callback in (None, 0, *range(4, 10), 99):
         if callback in allowed:
-            assert interactions.check_callback(one, {"type": callback}) == callback
+            assert interactions.check_callback(interaction, {"type": callback}) == callback
         else:
             with pytest.raises(ApiError, match="Invalid Form Body"):
-                interactions.check_callback(one, {"type": callback})
+                interactions.check_callback(interaction, {"type": callback})
 
 
-def test_choices_and_forms_are_kept(book: InteractionStore, world: World) -> None:
-    one = opened(book, world, interactions.AUTOCOMPLETE)
-    interactions.offer(one, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
-    assert (one.choices, one.final) == ([{"name": "A", "value": 1}], True)
+def test_choices_and_modals_are_stored(store: InteractionStore, world: World) -> None:
+    interaction = open_interaction(store, world, interactions.AUTOCOMPLETE)
+    interactions.offer_choices(interaction, {"choices": [{"name": "A", "value": 1, "name_localizations": None}]})
+    assert (interaction.choices, interaction.is_final) == ([{"name": "A", "value": 1}], True)
     with pytest.raises(ApiError):
-        interactions.offer(one, {"choices": [{"name": "A", "value": 1}] * 26})
+        interactions.offer_choices(interaction, {"choices": [{"name": "A", "value": 1}] * 26})
     for wrong in ({}, {"value": None}, {"value": "x" * 101}, {"value": True}):
         with pytest.raises(ApiError):
-            interactions.offer(one, {"choices": [{"name": "A", **wrong}]})
+            interactions.offer_choices(interaction, {"choices": [{"name": "A", **wrong}]})
     with pytest.raises(ApiError) as refused:
-        interactions.open_modal(opened(book, world), {"title": "T"})
+        interactions.open_modal(open_interaction(store, world), {"title": "T"})
     assert set(refused.value.errors["data"]) == {"custom_id", "components"}

@@ -1,4 +1,4 @@
-"""Holding bots to their limits, without a server: what is admitted, and what is said of it."""
+"""The rate limiter without a server: decisions and headers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botctl.sandbox.model.api_error import RateLimited
-from botctl.sandbox.model.limiter import Bucket, RateLimiter, Start, bucket_of
+from botctl.sandbox.model.limiter import Bucket, IdentifyDecision, RateLimiter, bucket_of
 from botctl.sandbox.model.limits import Limits, Rate
 from tests.support.clock import ManualClock
 
@@ -17,22 +17,20 @@ MESSAGES = bucket_of("POST", "/channels/{channel}/messages")
 REACTION = bucket_of("PUT", "/channels/{channel}/messages/{message}/reactions/{emoji}/@me")
 FREE = Rate(10**6, 1)
 
-steps = st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3).map(lambda one: round(one, 3))), max_size=60)
+steps = st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3).map(lambda value: round(value, 3))), max_size=60)
 
 
-def ask(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, who: str = "bot", **path: str) -> Any:
-    """The headers, or the refusal."""
+def admit(limiter: RateLimiter, clock: ManualClock, bucket: Bucket = MESSAGES, client: str = "bot", **path: str) -> Any:
+    """The headers, or the RateLimited error."""
     try:
-        return limiter.admit(bucket, who, {"channel": "1", "message": "2", "emoji": "3", **path}, clock)
+        return limiter.admit(bucket, client, {"channel": "1", "message": "2", "emoji": "3", **path}, clock)
     except RateLimited as limited:
         return limited
 
 
 @settings(deadline=None)
-@given(steps, st.integers(1, 4), st.floats(0.25, 5).map(lambda one: round(one, 2)))
-def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
-    steps: list[tuple[str, float]], count: int, per_s: float
-) -> None:
+@given(steps, st.integers(1, 4), st.floats(0.25, 5).map(lambda value: round(value, 2)))
+def test_window_never_admits_more_than_the_limit(steps: list[tuple[str, float]], count: int, per_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(count, per_s), requests=FREE))
     windows: dict[str, tuple[float, int]] = {}
     for channel, pause_s in steps:
@@ -41,7 +39,7 @@ def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
         begun_s, used = windows.get(channel, (-per_s, 0))
         if begun_s + per_s <= now_s:
             begun_s, used = now_s, 0
-        got = ask(limiter, clock, channel=channel)
+        got = admit(limiter, clock, channel=channel)
         headers = got.headers if isinstance(got, RateLimited) else got
         assert isinstance(got, RateLimited) == (used >= count)
         used = min(used + 1, count)
@@ -54,12 +52,12 @@ def test_never_more_than_the_limit_within_a_window_and_headers_say_so(
 
 
 @given(st.integers(0, 5), st.floats(0.01, 900))
-def test_who_waits_as_told_is_admitted(used_before: int, per_s: float) -> None:
+def test_waiting_for_retry_after_is_enough(used_before: int, per_s: float) -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(create_message=Rate(1, per_s)))
-    ask(limiter, clock)
+    admit(limiter, clock)
     for _ in range(used_before):
         clock.advance(per_s / 10)
-    limited = ask(limiter, clock)
+    limited = admit(limiter, clock)
     assert isinstance(limited, RateLimited)
     assert limited.retry_after_s <= int(limited.headers["Retry-After"]) < limited.retry_after_s + 1
     assert limited.body() == {
@@ -68,15 +66,15 @@ def test_who_waits_as_told_is_admitted(used_before: int, per_s: float) -> None:
         "global": False,
     }
     clock.advance(limited.retry_after_s)
-    assert not isinstance(ask(limiter, clock), RateLimited)
+    assert not isinstance(admit(limiter, clock), RateLimited)
 
 
-def test_a_bucket_is_of_its_channel_and_its_bot_and_not_of_what_is_below() -> None:
+def test_bucket_depends_on_channel_and_bot_only() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(reactions=Rate(1, 9)))
-    assert isinstance(ask(limiter, clock, REACTION, message="1"), dict)
-    assert isinstance(ask(limiter, clock, REACTION, message="2"), RateLimited)
-    assert isinstance(ask(limiter, clock, REACTION, channel="9"), dict)
-    assert isinstance(ask(limiter, clock, REACTION, "another bot"), dict)
+    assert isinstance(admit(limiter, clock, REACTION, message="1"), dict)
+    assert isinstance(admit(limiter, clock, REACTION, message="2"), RateLimited)
+    assert isinstance(admit(limiter, clock, REACTION, channel="9"), dict)
+    assert isinstance(admit(limiter, clock, REACTION, "another bot"), dict)
 
 
 @pytest.mark.parametrize(
@@ -96,54 +94,54 @@ def test_a_bucket_is_of_its_channel_and_its_bot_and_not_of_what_is_below() -> No
         ("GET", "/users/@me", "other_routes", (), False),
     ],
 )
-def test_what_a_route_is_counted_as(
+def test_routes_count_for_their_limit(
     method: str, path: str, kind: str | None, majors: tuple[str, ...], exempt: bool
 ) -> None:
     bucket = bucket_of(method, path)
     assert (bucket.kind, bucket.majors, bucket.exempt) == (kind, majors, exempt)
 
 
-def test_routes_of_one_kind_share_a_bucket_and_others_do_not() -> None:
+def test_routes_of_one_kind_share_a_bucket() -> None:
     again = bucket_of("DELETE", "/channels/{channel}/messages/{message}/reactions/{emoji}/{user}")
     assert again.hash == REACTION.hash
     assert bucket_of("GET", "/guilds/{guild}/roles").hash != bucket_of("GET", "/guilds/{guild}/members").hash
     assert bucket_of("GET", "/guilds/{g}/roles").hash == bucket_of("GET", "/guilds/{guild}/roles").hash
 
 
-def test_the_answer_to_an_interaction_is_not_counted_and_has_no_headers() -> None:
-    """disnake sleeps within the call when a response of a webhook says that none remain."""
+def test_interaction_callback_has_no_rate_limit_headers() -> None:
+    """disnake sleeps within the call when a webhook's response has no requests remaining."""
     clock, limiter = (
         ManualClock(),
         RateLimiter(Limits(requests=Rate(0, 1), other_routes=Rate(0, 1), webhooks=Rate(0, 1))),
     )
     bucket = bucket_of("POST", "/interactions/{interaction}/{token}/callback")
-    assert ask(limiter, clock, bucket) == {}
+    assert admit(limiter, clock, bucket) == {}
     assert limiter.windows == {}
 
 
-def test_a_bot_has_one_global_limit_over_all_routes() -> None:
+def test_bot_has_one_global_limit_for_all_routes() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(requests=Rate(2, 1)))
-    ask(limiter, clock)
-    ask(limiter, clock, REACTION)
-    limited = ask(limiter, clock, channel="7")
+    admit(limiter, clock)
+    admit(limiter, clock, REACTION)
+    limited = admit(limiter, clock, channel="7")
     assert isinstance(limited, RateLimited)
     assert limited.body()["global"] is True
     assert limited.headers == {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global", "Retry-After": "1"}
-    assert isinstance(ask(limiter, clock, who="another bot"), dict)
+    assert isinstance(admit(limiter, clock, client="another bot"), dict)
     follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
-    assert isinstance(ask(limiter, clock, follow_up), dict)
+    assert isinstance(admit(limiter, clock, follow_up), dict)
 
 
-def test_what_all_bots_share_says_so() -> None:
+def test_shared_bucket_has_scope_shared() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(emojis=Rate(1, 60)))
     emojis = bucket_of("POST", "/guilds/{channel}/emojis")
-    assert isinstance(ask(limiter, clock, emojis, "one"), dict)
-    limited = ask(limiter, clock, emojis, "another")
+    assert isinstance(admit(limiter, clock, emojis, "one"), dict)
+    limited = admit(limiter, clock, emojis, "another")
     assert limited.headers["X-RateLimit-Scope"] == "shared"
     assert limited.message == "The resource is being rate limited."
 
 
-def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -> None:
+def test_channel_name_and_topic_have_a_slower_limit() -> None:
     limiter, bucket = RateLimiter(Limits()), bucket_of("PATCH", "/channels/{channel}")
 
     def change(body: object, now_s: float) -> None:
@@ -159,66 +157,66 @@ def test_a_channels_name_and_topic_change_seldom_and_the_rest_of_it_as_usual() -
     change({"name": "c"}, 600.0)
 
 
-def test_too_many_invalid_requests_bring_the_ban_of_their_address() -> None:
+def test_too_many_invalid_requests_ban_the_address() -> None:
     limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600), ban_s=60))
     for now_s in (0.0, 1.0, 2.0):
-        assert limiter.ban_left_s("1.2.3.4", now_s) == 0
-        limiter.invalid("1.2.3.4", now_s)
-    assert limiter.ban_left_s("1.2.3.4", 3.0) == 59.0
-    assert limiter.ban_left_s("5.6.7.8", 3.0) == 0
-    assert limiter.ban_left_s("1.2.3.4", 62.0) == 0
-    limiter.invalid("1.2.3.4", 62.0)
-    assert limiter.banned == {}  # it begins again
+        assert limiter.ban_remaining_s("1.2.3.4", now_s) == 0
+        limiter.count_invalid("1.2.3.4", now_s)
+    assert limiter.ban_remaining_s("1.2.3.4", 3.0) == 59.0
+    assert limiter.ban_remaining_s("5.6.7.8", 3.0) == 0
+    assert limiter.ban_remaining_s("1.2.3.4", 62.0) == 0
+    limiter.count_invalid("1.2.3.4", 62.0)
+    assert limiter.banned_until == {}  # it was removed
 
 
-def test_invalid_requests_are_counted_in_their_window() -> None:
+def test_invalid_requests_are_counted_in_a_window() -> None:
     limiter = RateLimiter(Limits(invalid_requests=Rate(3, 600)))
     for now_s in (0.0, 1.0, 600.0, 601.0, 1200.0):
-        limiter.invalid(None, now_s)
-    assert limiter.banned == {}
+        limiter.count_invalid(None, now_s)
+    assert limiter.banned_until == {}
 
 
-def test_where_requests_are_not_counted_nothing_is_said() -> None:
+def test_unenforced_limits_send_no_headers() -> None:
     clock, limiter = (
         ManualClock(),
         RateLimiter(Limits(enforced=False, create_message=Rate(0, 1), invalid_requests=Rate(1, 1))),
     )
-    assert ask(limiter, clock) == {}
-    limiter.invalid("1.2.3.4", 0.0)
-    assert limiter.banned == {}
+    assert admit(limiter, clock) == {}
+    limiter.count_invalid("1.2.3.4", 0.0)
+    assert limiter.banned_until == {}
 
 
-def test_identifies_of_a_day_are_spent_and_shown() -> None:
+def test_daily_identify_budget_is_counted_and_reported() -> None:
     limiter = RateLimiter(Limits(identifies=Rate(2, 86_400), max_concurrency=1))
     assert limiter.session_start_limit("bot", 0.0) == {
         "total": 2, "remaining": 2, "reset_after": 0, "max_concurrency": 1,
     }  # fmt: skip
-    assert limiter.identify("bot", 0, 0.0) is Start.NOW
-    assert limiter.identify("bot", 0, 1.0) is Start.LATER  # it counts all the same
+    assert limiter.admit_identify("bot", 0, 0.0) is IdentifyDecision.ALLOWED
+    assert limiter.admit_identify("bot", 0, 1.0) is IdentifyDecision.TOO_SOON  # it still counts
     assert limiter.session_start_limit("bot", 1.5)["remaining"] == 0
     assert limiter.session_start_limit("bot", 1.5)["reset_after"] == 86_398_500
-    assert limiter.identify("bot", 0, 9.0) is Start.NEVER
-    assert limiter.identify("another", 0, 9.0) is Start.NOW
-    assert limiter.identify("bot", 0, 86_400.0) is Start.NOW
+    assert limiter.admit_identify("bot", 0, 9.0) is IdentifyDecision.EXHAUSTED
+    assert limiter.admit_identify("another", 0, 9.0) is IdentifyDecision.ALLOWED
+    assert limiter.admit_identify("bot", 0, 86_400.0) is IdentifyDecision.ALLOWED
 
 
 @given(st.integers(1, 16), st.lists(st.tuples(st.integers(0, 63), st.floats(0, 4)), max_size=80))
-def test_shards_of_one_key_identify_five_seconds_apart(most: int, shards: list[tuple[int, float]]) -> None:
+def test_shards_with_one_key_identify_five_seconds_apart(most: int, shards: list[tuple[int, float]]) -> None:
     limiter, now_s = RateLimiter(Limits(max_concurrency=most)), 0.0
     last: dict[int, float] = {}
     for shard, pause_s in shards:
         now_s += pause_s
         key = shard % most
-        may = now_s - last.get(key, -5.0) >= 5.0
-        assert (limiter.identify("bot", shard, now_s) is Start.NOW) == may
-        if may:
+        expected = now_s - last.get(key, -5.0) >= 5.0
+        assert (limiter.admit_identify("bot", shard, now_s) is IdentifyDecision.ALLOWED) == expected
+        if expected:
             last[key] = now_s
 
 
-def test_what_is_over_is_forgotten() -> None:
+def test_expired_windows_are_swept() -> None:
     clock, limiter = ManualClock(), RateLimiter(Limits(requests=FREE))
     follow_up = bucket_of("POST", "/webhooks/{channel}/{message}")
     for number in range(20_000):
         clock.advance(0.01)
-        ask(limiter, clock, follow_up, message=str(number))
+        admit(limiter, clock, follow_up, message=str(number))
     assert len(limiter.windows) < 3_000

@@ -1,4 +1,4 @@
-"""Which commands a person sees where, rule by rule: each rule has a case that only it hides, and one that it shows."""
+"""Which commands a user sees: each rule has a case that it hides and one that it shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from botctl.sandbox.model import visibility
-from botctl.sandbox.model.acting_user import ActingUser, member_in
+from botctl.sandbox.model.acting_user import ActingUser, actor_in
 from botctl.sandbox.model.commands.registration import create
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.permission_bits import bits
@@ -30,57 +30,57 @@ def app(world: World) -> Application:
     return world.applications[BOT]
 
 
-def seat(world: World, user: str, channel: str = GENERAL) -> ActingUser:
+def actor_at(world: World, user: str, channel: str = GENERAL) -> ActingUser:
     guild = world.guilds[GUILD]
-    return member_in(world, guild, guild.members[user], world.channels[channel])
+    return actor_in(world, guild, guild.members[user], world.channels[channel])
 
 
-def command(world: World, scope: str = "", **more: Any) -> dict[str, Any]:
-    made, _ = create(world, world.applications[BOT], scope, {"name": "x", "description": "d", **more})
-    return made
+def command(world: World, scope: str = "", **fields: Any) -> dict[str, Any]:
+    spec, _ = create(world, world.applications[BOT], scope, {"name": "x", "description": "d", **fields})
+    return spec
 
 
-def why(world: World, user: str, one: dict[str, Any], channel: str = GENERAL) -> str | None:
-    return visibility.hidden(world, world.applications[BOT], one, seat(world, user, channel))
+def reason(world: World, user: str, command: dict[str, Any], channel: str = GENERAL) -> str | None:
+    return visibility.hidden_reason(world, world.applications[BOT], command, actor_at(world, user, channel))
 
 
-def allow(app: Application, target: str, *said: tuple[int, str, bool]) -> None:
-    listed = [{"id": key, "type": kind, "permission": on} for kind, key, on in said]
-    app.command_permissions.setdefault(GUILD, {})[target] = listed
+def set_overwrites(app: Application, target: str, *overwrites: tuple[int, str, bool]) -> None:
+    stored = [{"id": key, "type": kind, "permission": on} for kind, key, on in overwrites]
+    app.command_permissions.setdefault(GUILD, {})[target] = stored
 
 
-def test_a_plain_command_is_there_for_everyone(world: World) -> None:
-    assert [why(world, user, command(world)) for user in (ANN, BOB, CAT)] == [None, None, None]
+def test_command_without_permissions_is_visible_to_all(world: World) -> None:
+    assert [reason(world, user, command(world)) for user in (ANN, BOB, CAT)] == [None, None, None]
 
 
-def test_a_menu_is_named_without_a_slash(world: World) -> None:
-    one, _ = create(world, world.applications[BOT], "", {"name": "Who", "type": 2, "contexts": [1]})
-    assert why(world, CAT, one) == "Who is not for guilds."
+def test_context_menu_name_has_no_slash(world: World) -> None:
+    spec, _ = create(world, world.applications[BOT], "", {"name": "Who", "type": 2, "contexts": [1]})
+    assert reason(world, CAT, spec) == "Who is not for guilds."
 
 
-def test_default_permissions_are_needed_in_the_channel(world: World) -> None:
-    one = command(world, default_member_permissions=str(bits("BAN_MEMBERS", "KICK_MEMBERS")))
-    assert why(world, BOB, one) is None
-    assert why(world, CAT, one) == "/x needs KICK_MEMBERS, BAN_MEMBERS, which cat lacks."
+def test_default_permissions_are_checked_in_the_channel(world: World) -> None:
+    spec = command(world, default_member_permissions=str(bits("BAN_MEMBERS", "KICK_MEMBERS")))
+    assert reason(world, BOB, spec) is None
+    assert reason(world, CAT, spec) == "/x needs KICK_MEMBERS, BAN_MEMBERS, which cat lacks."
     world.channels[STAFF].overwrites[BOB] = Overwrite(BOB, 1, deny=bits("BAN_MEMBERS"))
-    assert why(world, BOB, one, STAFF) == "/x needs BAN_MEMBERS, which bob lacks."
+    assert reason(world, BOB, spec, STAFF) == "/x needs BAN_MEMBERS, which bob lacks."
 
 
-def test_the_default_of_no_permission_is_for_administrators(world: World) -> None:
-    one = command(world, default_member_permissions="0")
-    assert (why(world, ANN, one), why(world, BOB, one)) == (None, "/x is for administrators.")
+def test_empty_default_permissions_mean_administrators_only(world: World) -> None:
+    spec = command(world, default_member_permissions="0")
+    assert (reason(world, ANN, spec), reason(world, BOB, spec)) == (None, "/x is for administrators.")
 
 
-def test_who_may_not_use_commands_sees_none(world: World) -> None:
+def test_member_without_permission_sees_no_commands(world: World) -> None:
     world.channels[GENERAL].overwrites[GUILD] = Overwrite(GUILD, 0, deny=bits("USE_APPLICATION_COMMANDS"))
-    one = command(world)
-    assert "USE_APPLICATION_COMMANDS" in str(why(world, CAT, one))
-    assert (why(world, CAT, one, STAFF), why(world, ANN, one)) == (None, None)
+    spec = command(world)
+    assert "USE_APPLICATION_COMMANDS" in str(reason(world, CAT, spec))
+    assert (reason(world, CAT, spec, STAFF), reason(world, ANN, spec)) == (None, None)
 
 
-def test_a_member_in_timeout_sees_none(world: World) -> None:
+def test_timed_out_member_sees_no_commands(world: World) -> None:
     world.guilds[GUILD].members[CAT].timeout_until = discord_time(world.clock.now().replace(year=9000))
-    assert why(world, CAT, command(world)) is not None
+    assert reason(world, CAT, command(world)) is not None
 
 
 @pytest.mark.parametrize("level", ["x", BOT])
@@ -100,58 +100,58 @@ def test_a_member_in_timeout_sees_none(world: World) -> None:
         ([(CHANNEL, GENERAL, False), (USER, CAT, True)], {ANN}),
     ],
 )
-def test_overwrites_of_a_command_or_of_all(
+def test_command_overwrites_merge_with_application_overwrites(
     world: World, app: Application, level: str, said: list[tuple[int, str, bool]], seen: set[str]
 ) -> None:
-    one = command(world)
-    allow(app, one["id"] if level == "x" else app.id, *said)
-    assert {user for user in (ANN, BOB, CAT) if why(world, user, one) is None} == seen
+    spec = command(world)
+    set_overwrites(app, spec["id"] if level == "x" else app.id, *said)
+    assert {user for user in (ANN, BOB, CAT) if reason(world, user, spec) is None} == seen
 
 
-def test_of_several_roles_one_that_allows_is_enough(world: World, app: Application) -> None:
-    one, guild = command(world), world.guilds[GUILD]
+def test_one_allowing_role_is_enough(world: World, app: Application) -> None:
+    spec, guild = command(world), world.guilds[GUILD]
     guild.members[CAT].roles = [MODERATOR, "900000000000000201"]
-    guild.roles["900000000000000201"].permissions = 0  # no administrator any more
-    allow(app, one["id"], (ROLE, MODERATOR, False), (ROLE, "900000000000000201", True))
-    assert why(world, CAT, one) is None
+    guild.roles["900000000000000201"].permissions = 0  # no longer an administrator
+    set_overwrites(app, spec["id"], (ROLE, MODERATOR, False), (ROLE, "900000000000000201", True))
+    assert reason(world, CAT, spec) is None
 
 
-def test_what_a_command_says_replaces_what_is_said_of_all(world: World, app: Application) -> None:
-    one = command(world)
-    allow(app, app.id, (USER, CAT, False), (CHANNEL, GENERAL, False), (ROLE, MODERATOR, False))
-    allow(app, one["id"], (USER, CAT, True), (CHANNEL, GENERAL, True))
-    assert (why(world, CAT, one), why(world, BOB, one)) == (None, "/x is switched off for bob.")
+def test_command_overwrite_replaces_application_overwrite(world: World, app: Application) -> None:
+    spec = command(world)
+    set_overwrites(app, app.id, (USER, CAT, False), (CHANNEL, GENERAL, False), (ROLE, MODERATOR, False))
+    set_overwrites(app, spec["id"], (USER, CAT, True), (CHANNEL, GENERAL, True))
+    assert (reason(world, CAT, spec), reason(world, BOB, spec)) == (None, "/x is disabled for bob.")
 
 
-def test_everyone_is_granted_nothing_that_a_command_demands(world: World, app: Application) -> None:
-    one = command(world, default_member_permissions="0")
-    allow(app, one["id"], (ROLE, GUILD, True))
-    assert why(world, CAT, one) == "/x is for administrators."
+def test_overwrite_for_everyone_does_not_grant_default_permissions(world: World, app: Application) -> None:
+    spec = command(world, default_member_permissions="0")
+    set_overwrites(app, spec["id"], (ROLE, GUILD, True))
+    assert reason(world, CAT, spec) == "/x is for administrators."
 
 
-def test_only_a_commands_own_overwrite_grants_what_it_demands(world: World, app: Application) -> None:
-    one = command(world, default_member_permissions="0")
-    allow(app, app.id, (USER, CAT, True))
-    assert why(world, CAT, one) == "/x is for administrators."
-    allow(app, one["id"], (USER, CAT, True))
-    assert (why(world, CAT, one), why(world, BOB, one)) == (None, "/x is for administrators.")
+def test_only_command_overwrite_grants_default_permissions(world: World, app: Application) -> None:
+    spec = command(world, default_member_permissions="0")
+    set_overwrites(app, app.id, (USER, CAT, True))
+    assert reason(world, CAT, spec) == "/x is for administrators."
+    set_overwrites(app, spec["id"], (USER, CAT, True))
+    assert (reason(world, CAT, spec), reason(world, BOB, spec)) == (None, "/x is for administrators.")
 
 
-def test_what_is_said_of_a_channel_holds_for_its_threads(world: World, app: Application) -> None:
-    one, now = command(world, nsfw=True), world.timestamp()
+def test_channel_overwrite_applies_to_its_threads(world: World, app: Application) -> None:
+    spec, now = command(world, nsfw=True), world.timestamp()
     world.add_channel(Channel("7", GUILD, "t", type=11, parent_id=GENERAL, thread=Thread(now, now)))
-    assert why(world, CAT, one, "7") == "/x is for age-restricted channels."
+    assert reason(world, CAT, spec, "7") == "/x is for age-restricted channels."
     world.channels[GENERAL].nsfw = True
-    assert why(world, CAT, one, "7") is None
-    allow(app, one["id"], (CHANNEL, GENERAL, False))
-    assert why(world, CAT, one, "7") == "/x is switched off in #general."
+    assert reason(world, CAT, spec, "7") is None
+    set_overwrites(app, spec["id"], (CHANNEL, GENERAL, False))
+    assert reason(world, CAT, spec, "7") == "/x is disabled in #general."
 
 
-def test_age_restricted_commands_are_for_such_channels_whoever_asks(world: World) -> None:
-    one = command(world, nsfw=True)
+def test_nsfw_command_needs_an_nsfw_channel(world: World) -> None:
+    spec = command(world, nsfw=True)
     world.channels[STAFF].nsfw = True
-    assert [why(world, user, one) for user in (ANN, CAT)] == ["/x is for age-restricted channels."] * 2
-    assert why(world, CAT, one, STAFF) is None
+    assert [reason(world, user, spec) for user in (ANN, CAT)] == ["/x is for age-restricted channels."] * 2
+    assert reason(world, CAT, spec, STAFF) is None
 
 
 @pytest.mark.parametrize(
@@ -166,29 +166,32 @@ def test_age_restricted_commands_are_for_such_channels_whoever_asks(world: World
         ({"integration_types": [0, 1]}, True, True),
     ],
 )
-def test_contexts(world: World, more: dict[str, Any], in_guild: bool, in_dm: bool) -> None:
-    one, app = command(world, **more), world.applications[BOT]
-    there = ActingUser(world.users[CAT], world.direct(CAT, BOT), None, None)
-    assert (why(world, CAT, one) is None) is in_guild
-    assert (visibility.hidden(world, app, one, there) is None) is in_dm
+def test_command_contexts_are_checked(world: World, more: dict[str, Any], in_guild: bool, in_dm: bool) -> None:
+    spec, app = command(world, **more), world.applications[BOT]
+    in_dm_ = ActingUser(world.users[CAT], world.direct_channel(CAT, BOT), None, None)
+    assert (reason(world, CAT, spec) is None) is in_guild
+    assert (visibility.hidden_reason(world, app, spec, in_dm_) is None) is in_dm
 
 
-def test_in_a_dm_a_bot_has_its_commands_alone(world: World) -> None:
-    one, app = command(world), world.applications[BOT]
-    elsewhere = ActingUser(world.users[CAT], world.direct(CAT, BOB), None, None)
-    assert visibility.hidden(world, app, one, elsewhere) == "/x can be used in a DM with its bot only."
+def test_dm_shows_only_the_commands_of_its_bot(world: World) -> None:
+    spec, app = command(world), world.applications[BOT]
+    elsewhere = ActingUser(world.users[CAT], world.direct_channel(CAT, BOB), None, None)
+    assert visibility.hidden_reason(world, app, spec, elsewhere) == "/x can only be used in a DM with its bot."
 
 
-def test_a_bot_that_is_not_here_has_no_commands_here(world: World) -> None:
-    one = command(world)
+def test_absent_bot_has_no_commands_in_the_guild(world: World) -> None:
+    spec = command(world)
     del world.guilds[GUILD].members[BOT]
-    assert "is not in Botctl Test Guild" in str(why(world, ANN, one))
+    assert "is not in Botctl Test Guild" in str(reason(world, ANN, spec))
 
 
-def test_a_guilds_own_commands_come_before_the_global_ones(world: World) -> None:
+def test_guild_commands_come_before_global_commands(world: World) -> None:
     mine, common = command(world, GUILD, default_member_permissions="0"), command(world)
     command(world, "8", nsfw=True)
-    assert [one["id"] for _, one in visibility.listed(world, seat(world, CAT))] == [mine["id"], common["id"]]
-    assert (why(world, CAT, mine), why(world, CAT, common)) == ("/x is for administrators.", None)
-    direct = replace(seat(world, CAT), guild=None, member=None, channel=world.direct(CAT, BOT))
-    assert [one["id"] for _, one in visibility.listed(world, direct)] == [common["id"]]
+    assert [spec["id"] for _, spec in visibility.list_commands(world, actor_at(world, CAT))] == [
+        mine["id"],
+        common["id"],
+    ]
+    assert (reason(world, CAT, mine), reason(world, CAT, common)) == ("/x is for administrators.", None)
+    direct = replace(actor_at(world, CAT), guild=None, member=None, channel=world.direct_channel(CAT, BOT))
+    assert [spec["id"] for _, spec in visibility.list_commands(world, direct)] == [common["id"]]

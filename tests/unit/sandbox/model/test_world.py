@@ -1,4 +1,4 @@
-"""The world's own rules, and its file."""
+"""The world's rules, and its file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.discord import ANN, BOB, GENERAL, GUILD
 
 @settings(deadline=None)
 @given(st.lists(st.floats(min_value=-5, max_value=5)))
-def test_ids_grow_even_when_the_clock_steps_back(steps: list[float]) -> None:
+def test_ids_increase_when_the_clock_steps_back(steps: list[float]) -> None:
     clock = ManualClock()
     world = default_world(clock)
     ids = []
@@ -27,26 +27,26 @@ def test_ids_grow_even_when_the_clock_steps_back(steps: list[float]) -> None:
     assert ids == sorted(set(ids))
 
 
-def test_an_id_tells_when_it_was_made() -> None:
+def test_id_contains_its_creation_time() -> None:
     clock = ManualClock()
     made_ms = (int(default_world(clock).new_id()) >> 22) + 1_420_070_400_000
     assert made_ms == clock.now().timestamp() * 1000
 
 
-def test_a_channel_keeps_only_the_newest_messages() -> None:
+def test_channel_keeps_only_the_newest_messages() -> None:
     world = default_world()
-    made = drafts.draft({"content": "x"}, [], world)
+    draft = drafts.parse_body({"content": "x"}, [], world)
     for _ in range(KEPT_MESSAGES + 3 * PRUNED_AT_ONCE):
-        newest = drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
-    kept = world.messages[GENERAL]
-    assert KEPT_MESSAGES <= len(kept) < KEPT_MESSAGES + PRUNED_AT_ONCE
-    assert list(kept)[-1] == newest.id
+        newest = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
+    messages = world.messages[GENERAL]
+    assert KEPT_MESSAGES <= len(messages) < KEPT_MESSAGES + PRUNED_AT_ONCE
+    assert list(messages)[-1] == newest.id
 
 
-def test_the_world_survives_its_file(tmp_path) -> None:
+def test_world_survives_saving_and_loading(tmp_path) -> None:
     world = default_world(ManualClock())
-    made = drafts.draft({"content": "hi", "embeds": [{"title": "t"}]}, [], world)
-    drafts.create(world, made, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, only_for=BOB)
+    draft = drafts.parse_body({"content": "hi", "embeds": [{"title": "t"}]}, [], world)
+    drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN, only_for=BOB)
     world.applications["900000000000000010"].commands[""] = {"1": {"id": "1", "name": "ping"}}
     path = tmp_path / "deep" / "state.json"
     world_file.save(world, path)
@@ -54,10 +54,10 @@ def test_the_world_survives_its_file(tmp_path) -> None:
     assert world_file.snapshot(again) == world_file.snapshot(world)
     assert again.channels[GENERAL] is again.guilds[GUILD].channels[GENERAL]
     assert int(again.new_id()) > world.last_id
-    assert [one.name for one in path.parent.iterdir()] == ["state.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["state.json"]
 
 
-def test_no_outage_outlives_the_sandbox(tmp_path) -> None:
+def test_outage_ends_with_the_sandbox(tmp_path) -> None:
     world = default_world(ManualClock())
     world.guilds[GUILD].available = False
     world_file.save(world, tmp_path / "state.json")
@@ -65,7 +65,7 @@ def test_no_outage_outlives_the_sandbox(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"version": 99}', '{"version": 1, "last_id": 1, "users": {"1": 2}}'])
-def test_a_broken_file_is_a_sentence(tmp_path, text: str) -> None:
+def test_broken_state_file_is_explained(tmp_path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match="cannot be read"):

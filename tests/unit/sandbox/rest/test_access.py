@@ -145,7 +145,7 @@ def make_sandbox(granted: int) -> Sandbox:
     result = Sandbox(world, Access({}, ""))
     fields: dict[str, Any] = {"minutes": 60, "slowmode_s": 0, "invitable": True}
     for thread_id, owner, kind in ((THREAD, ANN, 11), (PRIVATE_THREAD, BOT, 12)):
-        thread = threads.begin(result, guild.channels[GENERAL], owner, "t", kind, **fields)
+        thread = threads.create(result, guild.channels[GENERAL], owner, "t", kind, **fields)
         del guild.threads[thread.id], world.channels[thread.id]
         thread.id, thread.thread_members = thread_id, dict.fromkeys((ANN, BOB, BOT), world.timestamp())
         world.add_channel(thread)

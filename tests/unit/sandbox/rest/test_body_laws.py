@@ -59,7 +59,7 @@ bodies = st.dictionaries(st.sampled_from(_KEYS), _VALUES, max_size=6)
 def test_any_message_body_is_accepted_or_an_api_error(body: dict[str, Any]) -> None:
     world = default_world()
     with contextlib.suppress(ApiError):
-        draft = drafts.draft(body, [], world)
+        draft = drafts.parse_body(body, [], world)
         message = drafts.create(world, draft, channel_id=GENERAL, guild_id=GUILD, author_id=ANN)
         components.clickable(message.components)
         json.dumps(payloads.message_event(message, world))
@@ -85,7 +85,7 @@ def test_any_modal_or_choices_are_accepted_or_an_api_error(body: dict[str, Any])
         interactions.open_modal(interaction, {"title": "T", "custom_id": "c", **body})
         components.modal_fields(body["components"])
     with contextlib.suppress(ApiError):
-        interactions.offer(interaction, body)
+        interactions.offer_choices(interaction, body)
 
 
 @pytest.mark.parametrize(

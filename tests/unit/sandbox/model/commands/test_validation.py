@@ -1,4 +1,4 @@
-"""What Discord demands of a command beyond its shape."""
+"""Checks of names, translations, size and contexts of a command."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from botctl.sandbox.model.commands import registration, validation
 LONG = {"name": "x" * 32, "description": "d" * 100}
 
 
-def slash(**more: Any) -> dict[str, Any]:
-    return {"name": "x", "description": "d", **more}
+def slash(**fields: Any) -> dict[str, Any]:
+    return {"name": "x", "description": "d", **fields}
 
 
-def option(kind: int = 3, **more: Any) -> dict[str, Any]:
-    return {"type": kind, "name": "o", "description": "d", **more}
+def option(kind: int = 3, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "name": "o", "description": "d", **fields}
 
 
-def wrong(body: dict[str, Any]) -> set[str]:
-    """The paths of what is wrong with ``body``."""
+def error_paths(body: dict[str, Any]) -> set[str]:
+    """The paths of the errors in ``body``."""
     errors = FormErrors()
     registration.validate(body, errors)
     return set(_paths(errors.tree))
@@ -29,20 +29,20 @@ def wrong(body: dict[str, Any]) -> set[str]:
 
 def _paths(tree: dict[str, Any], path: str = "") -> list[str]:
     here = [path] if "_errors" in tree else []
-    deeper = [(f"{path}.{key}".lstrip("."), one) for key, one in tree.items() if key != "_errors"]
-    return here + [found for where, one in deeper for found in _paths(one, where)]
+    deeper = [(f"{path}.{key}".lstrip("."), child) for key, child in tree.items() if key != "_errors"]
+    return here + [inner for child_path, child in deeper for inner in _paths(child, child_path)]
 
 
 @pytest.mark.parametrize("name", ["x", "über", "ping-2_a", "日本語", "ต้ม", "हिन्दी", "'"])
-def test_names_of_all_languages(name: str) -> None:
-    assert wrong(slash(name=name, name_localizations={"de": name})) == set()
+def test_translated_names_are_validated(name: str) -> None:
+    assert error_paths(slash(name=name, name_localizations={"de": name})) == set()
 
 
 @pytest.mark.parametrize("name", ["X", "Über", "a b", "a/b", "é!", "😀"])
-def test_names_that_discord_does_not_take(name: str) -> None:
-    assert wrong(slash(name=name)) == {"name"}
-    assert wrong(slash(name_localizations={"de": name})) == {"name_localizations.de"}
-    assert wrong({"name": name, "type": 2}) == set()
+def test_invalid_names_are_refused(name: str) -> None:
+    assert error_paths(slash(name=name)) == {"name"}
+    assert error_paths(slash(name_localizations={"de": name})) == {"name_localizations.de"}
+    assert error_paths({"name": name, "type": 2}) == set()
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_names_that_discord_does_not_take(name: str) -> None:
         ({"name": "Who", "type": 3, "options": [option()]}, "options"),
     ],
 )
-def test_what_is_wrong_has_its_path(body: dict[str, Any], path: str) -> None:
-    assert path in wrong(body)
+def test_command_errors_have_their_path(body: dict[str, Any], path: str) -> None:
+    assert path in error_paths(body)
 
 
-def test_a_full_command_is_taken() -> None:
+def test_full_command_is_accepted() -> None:
     full = slash(
         name_localizations={"de": "würfeln", "fr": None},
         description_localizations={"de": "Würfeln"},
@@ -90,17 +90,17 @@ def test_a_full_command_is_taken() -> None:
             option(7, name="c", channel_types=[0, 15]),
         ],
     )
-    assert wrong(full) == set()
+    assert error_paths(full) == set()
 
 
-def test_the_size_counts_the_longest_language() -> None:
+def test_size_counts_the_longest_translation() -> None:
     choice = {"name": "ab", "value": 100, "name_localizations": {"de": "abcd"}}
     body = slash(name_localizations={"de": "xyz"}, options=[option(choices=[choice])])
-    assert validation.size(body) == 3 + 1 + 1 + 1 + 4 + 3
+    assert validation.count_characters(body) == 3 + 1 + 1 + 1 + 4 + 3
 
 
-def test_a_command_has_8000_characters_at_most() -> None:
+def test_command_has_at_most_8000_characters() -> None:
     choices = [{"name": f"{n:02}" + "n" * 98, "value": f"{n:02}" + "v" * 98} for n in range(25)]
     options = [{**option(choices=choices), "name": "a", "description": "d" * 100}]
-    assert wrong(slash(options=options)) == set()
-    assert wrong(slash(options=[*options, {**options[0], "name": "b"}])) == {""}
+    assert error_paths(slash(options=options)) == set()
+    assert error_paths(slash(options=[*options, {**options[0], "name": "b"}])) == {""}

@@ -1,4 +1,4 @@
-"""Components of messages: where each may stand, and what it must have."""
+"""Components of messages: their positions and fields."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def row(*inner: Any) -> dict[str, Any]:
 
 
 def codes(node: Any) -> list[str]:
-    """All codes of a tree of errors."""
+    """All codes of an error tree."""
     if isinstance(node, list):
-        return [one["code"] for one in node]
-    return [code for one in node.values() for code in codes(one)]
+        return [error["code"] for error in node]
+    return [code for child in node.values() for code in codes(child)]
 
 
-def found(listed: list[Any], *, v2: bool) -> list[str]:
+def error_codes(components: list[Any], *, v2: bool) -> list[str]:
     errors = FormErrors()
-    component_schema.checked({"components": listed}, errors, v2=v2)
+    component_schema.parse_components({"components": components}, errors, v2=v2)
     return codes(errors.tree)
 
 
@@ -64,8 +64,8 @@ def found(listed: list[Any], *, v2: bool) -> list[str]:
         ([row({**SELECT, "placeholder": "x" * 151})], "BASE_TYPE_MAX_LENGTH"),
     ],
 )
-def test_a_plain_message_refuses(listed: list[Any], code: str) -> None:
-    assert found(listed, v2=False) == [code]
+def test_plain_message_refuses_invalid_components(listed: list[Any], code: str) -> None:
+    assert error_codes(listed, v2=False) == [code]
 
 
 @pytest.mark.parametrize(
@@ -84,45 +84,45 @@ def test_a_plain_message_refuses(listed: list[Any], code: str) -> None:
         ([PICTURE], "UNION_TYPE_CHOICES"),
     ],
 )
-def test_a_version_2_message_refuses(listed: list[Any], code: str) -> None:
-    assert found(listed, v2=True) == [code]
+def test_v2_message_refuses_invalid_components(listed: list[Any], code: str) -> None:
+    assert error_codes(listed, v2=True) == [code]
 
 
-def test_what_is_right_passes() -> None:
+def test_valid_components_pass() -> None:
     emoji_only = {"type": 2, "style": 2, "emoji": {"name": "👍"}, "custom_id": "e"}
-    assert found([row(BUTTON, emoji_only), row(SELECT)], v2=False) == []
+    assert error_codes([row(BUTTON, emoji_only), row(SELECT)], v2=False) == []
     box = {"type": 17, "components": [TEXT, {"type": 9, "components": [TEXT], "accessory": PICTURE}, row(BUTTON)]}
-    assert found([TEXT, box, {"type": 14}, {"type": 12, "items": [{"media": PICTURE["media"]}]}], v2=True) == []
+    assert error_codes([TEXT, box, {"type": 14}, {"type": 12, "items": [{"media": PICTURE["media"]}]}], v2=True) == []
 
 
-def posted(world: World, body: dict[str, Any]) -> Message:
-    made = drafts.draft(body, [], world)
-    return drafts.create(world, made, channel_id="1", guild_id="", author_id="900000000000000101", flags=made.flags)
+def create_message(world: World, body: dict[str, Any]) -> Message:
+    draft = drafts.parse_body(body, [], world)
+    return drafts.create(world, draft, channel_id="1", guild_id="", author_id="900000000000000101", flags=draft.flags)
 
 
 @pytest.mark.parametrize("more", [{"content": "x"}, {"embeds": [{"title": "t"}]}])
-def test_version_2_stands_alone_and_stays(more: dict[str, Any]) -> None:
-    """Neither a new message nor an edit may mix; the flag cannot be taken back."""
+def test_v2_components_exclude_content_and_stay_v2(more: dict[str, Any]) -> None:
+    """For new messages and edits; the flag cannot be removed."""
     world = default_world()
     with pytest.raises(ApiError) as refused:
-        drafts.draft({"flags": V2, "components": [TEXT], **more}, [], world)
+        drafts.parse_body({"flags": V2, "components": [TEXT], **more}, [], world)
     assert codes(refused.value.errors) == ["MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2"]
-    message = posted(world, {"flags": V2, "components": [TEXT]})
+    message = create_message(world, {"flags": V2, "components": [TEXT]})
     with pytest.raises(ApiError):
-        drafts.draft(more, [], world, old=message)
-    drafts.edit(world, message, drafts.draft({"components": [TEXT], "flags": 0}, [], world, old=message))
+        drafts.parse_body(more, [], world, old=message)
+    drafts.edit(world, message, drafts.parse_body({"components": [TEXT], "flags": 0}, [], world, old=message))
     assert message.flags & V2
-    plain = posted(world, more)
+    plain = create_message(world, more)
     with pytest.raises(ApiError):
-        drafts.draft({"flags": V2, "components": [TEXT]}, [], world, old=plain)
-    gone = dict.fromkeys(more)
-    drafts.edit(world, plain, drafts.draft({"flags": V2, "components": [TEXT], **gone}, [], world, old=plain))
+        drafts.parse_body({"flags": V2, "components": [TEXT]}, [], world, old=plain)
+    cleared = dict.fromkeys(more)
+    drafts.edit(world, plain, drafts.parse_body({"flags": V2, "components": [TEXT], **cleared}, [], world, old=plain))
     assert plain.flags & V2
 
 
-def test_an_edit_cannot_empty_a_message() -> None:
+def test_edit_cannot_empty_a_message() -> None:
     world = default_world()
-    message = posted(world, {"content": "x"})
+    message = create_message(world, {"content": "x"})
     with pytest.raises(ApiError) as refused:
-        drafts.edit(world, message, drafts.draft({"content": ""}, [], world, old=message))
+        drafts.edit(world, message, drafts.parse_body({"content": ""}, [], world, old=message))
     assert (refused.value.code, message.content) == (50006, "x")

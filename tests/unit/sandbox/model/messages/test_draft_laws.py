@@ -1,4 +1,4 @@
-"""Whatever a body says, a message is made of it or it is refused; the message is as Discord describes one."""
+"""Any body becomes a message that matches Discord's description, or an ApiError."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _KEYS = "components accessory items id custom_id media file label options emoji 
 _WORLD = default_world()
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every value in ``value``."""
     for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield (*path, key)
-        yield from places(value[key], (*path, key))
+        yield from paths(value[key], (*path, key))
 
 
-def odd_bodies(good: Any) -> Iterator[Any]:
-    """``good`` with one odd value: in the place of each of its own, and as each further key of each of its objects."""
-    own = list(places(good))
+def mutated_bodies(valid: Any) -> Iterator[Any]:
+    """``valid`` with one wrong value: instead of each value, and under each further key of each object."""
+    own = list(paths(valid))
     inside = {(*path[:-1], key) for path in own if isinstance(path[-1], str) for key in _KEYS.split()}
     for path in {*own, *inside}:
         for odd in _ODD:
-            body = json.loads(json.dumps(good))
+            body = json.loads(json.dumps(valid))
             parent = body
             for key in path[:-1]:
                 parent = parent[key]
@@ -44,18 +44,18 @@ def odd_bodies(good: Any) -> Iterator[Any]:
             yield body
 
 
-@pytest.mark.parametrize("good", [V2, MESSAGE], ids=["version 2", "embeds"])
-def test_a_body_is_a_message_or_refused(good: Any) -> None:
-    made = 0
-    for body in odd_bodies(good):
+@pytest.mark.parametrize("valid", [V2, MESSAGE], ids=["version 2", "embeds"])
+def test_any_body_is_a_message_or_an_api_error(valid: Any) -> None:
+    created = 0
+    for body in mutated_bodies(valid):
         before = json.dumps(body)
         with contextlib.suppress(ApiError):
-            draft = drafts.draft(body, [], _WORLD)
-            given = {"channel_id": GENERAL, "guild_id": GUILD, "author_id": ANN}
-            message = drafts.create(_WORLD, draft, **given, flags=draft.flags & drafts.SETTABLE)
-            shown = payloads.message(message, _WORLD)
+            draft = drafts.parse_body(body, [], _WORLD)
+            fields = {"channel_id": GENERAL, "guild_id": GUILD, "author_id": ANN}
+            message = drafts.create(_WORLD, draft, **fields, flags=draft.flags & drafts.SETTABLE)
+            payload = payloads.message(message, _WORLD)
             path = f"/channels/{GENERAL}/messages"
-            assert not openapi.find() or openapi.description().mismatches("POST", path, 200, shown) == [], body
-            made += 1
+            assert not openapi.find() or openapi.description().mismatches("POST", path, 200, payload) == [], body
+            created += 1
         assert json.dumps(body) == before
-    assert made > 100
+    assert created > 100

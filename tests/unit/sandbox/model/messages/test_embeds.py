@@ -1,4 +1,4 @@
-"""Embeds: what Discord refuses, and the characters that all of them may have together."""
+"""Embeds: the errors, and the total number of characters."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ _EMBED = st.fixed_dictionaries(
 
 def tree(*listed: Any) -> dict[str, Any]:
     errors = FormErrors()
-    embeds.checked(errors, {"embeds": list(listed)})
+    embeds.parse_embeds(errors, {"embeds": list(listed)})
     return errors.tree.get("embeds", {})
 
 
 def length(embed: Any) -> int:
-    """The characters of an embed, counted without knowing what an embed is; its urls and colours are not texts."""
+    """The characters of an embed, counted without the embed's schema; urls and colours do not count."""
     if isinstance(embed, dict):
-        return sum(length(one) for one in embed.values())
-    return sum(length(one) for one in embed) if isinstance(embed, list) else len(embed)
+        return sum(length(value) for value in embed.values())
+    return sum(length(value) for value in embed) if isinstance(embed, list) else len(embed)
 
 
 @given(st.lists(_EMBED, min_size=1, max_size=10))
-def test_all_embeds_together_have_6000_characters(listed: list[dict[str, Any]]) -> None:
+def test_all_embeds_together_have_at_most_6000_characters(listed: list[dict[str, Any]]) -> None:
     errors = tree(*listed)
-    if sum(length(one) for one in listed) <= 6000:
+    if sum(length(embed) for embed in listed) <= 6000:
         assert errors == {}
     else:
-        assert [one["code"] for one in errors["_errors"]] == ["MAX_EMBED_SIZE_EXCEEDED"]
+        assert [error["code"] for error in errors["_errors"]] == ["MAX_EMBED_SIZE_EXCEEDED"]
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_all_embeds_together_have_6000_characters(listed: list[dict[str, Any]]) 
         ({"image": {"url": "file:///etc/passwd"}}, "image.url", "URL_TYPE_INVALID_SCHEME"),
     ],
 )
-def test_what_is_wrong_is_named_by_its_place(embed: dict[str, Any], where: str, code: str) -> None:
+def test_errors_are_named_by_path(embed: dict[str, Any], where: str, code: str) -> None:
     node = tree({"title": "fine"}, embed)["1"]
     for part in where.split("."):
         node = node[part]
-    assert [one["code"] for one in node["_errors"]] == [code]
+    assert [error["code"] for error in node["_errors"]] == [code]
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_what_is_wrong_is_named_by_its_place(embed: dict[str, Any], where: str, 
         {"fields": [{"name": "n", "value": "v", "inline": True}]},
     ],
 )
-def test_what_is_right_passes(embed: dict[str, Any]) -> None:
+def test_valid_embed_passes(embed: dict[str, Any]) -> None:
     assert tree(embed) == {}
 
 
-def test_an_eleventh_embed_is_one_too_many() -> None:
+def test_eleven_embeds_are_refused() -> None:
     assert tree(*[{"title": "t"}] * 11)["_errors"][0]["code"] == "BASE_TYPE_MAX_LENGTH"
