@@ -21,7 +21,7 @@ from botctl.sandbox.model.acting_user import acting_user
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
-from botctl.sandbox.process.serve import bound, serving
+from botctl.sandbox.process.serve import bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ async def main() -> None:
     """Serve until stdin ends."""
     guilds, members = (int(one) for one in sys.argv[1:3])
     bot = "900000000000000010"
-    with bound() as listener:
+    with bind_loopback() as listener:
         url = listener.url
         made = world(guilds, members, url) if guilds else default_world(url=url)
         assert isinstance(made.applications[bot], Application)
@@ -72,7 +72,7 @@ async def main() -> None:
             Access({os.environ["BOTCTL_SANDBOX_TOKEN"]: bot}, "bench"),
             limits=LENIENT.but({"enforced": True, "max_concurrency": 16}),
         )
-        async with serving(sandbox, listener):
+        async with serve_sandbox(sandbox, listener):
             print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
             while line := await asyncio.to_thread(sys.stdin.readline):
                 asked: Json = json.loads(line)

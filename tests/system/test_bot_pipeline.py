@@ -14,7 +14,7 @@ from botctl.core.contracts.events import AutocompleteAnswered
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
-from botctl.sandbox.console.suggest import Question
+from botctl.sandbox.console.suggest import AutocompleteQuery
 from tests.support.bots import GUILD, Rig, rig, shared_loop, text, write
 
 COMMANDS = """
@@ -451,9 +451,9 @@ async def test_options_come_as_their_annotations_say(bot: Rig):
 @shared_loop
 async def test_autocompletion_is_only_measured(bot: Rig):
     """No invocation and no audit entry; an error is logged, and the person simply gets no suggestions."""
-    choices = await bot.people.complete(Question("echo", {}, "word", "a", 0), Identity("ann"))
+    choices = await bot.people.complete(AutocompleteQuery("echo", {}, "word", "a", 0), Identity("ann"))
     assert [choice.value for choice in choices] == ["apple"]
-    await bot.people.complete(Question("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
+    await bot.people.complete(AutocompleteQuery("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
     seen = [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
     assert [(event.name, event.ok) for event in seen] == [("echo", True), ("echo", False)]
     assert bot.finished == []

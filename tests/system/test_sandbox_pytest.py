@@ -11,7 +11,7 @@ from shutil import copytree
 import pytest
 
 import botctl.sandbox.testing.launch  # noqa: F401 - so that the runs in this process share it
-from botctl.sandbox.testing.plugin import _named
+from botctl.sandbox.testing.plugin import _import_source
 from tests.system.test_pages import blocks, pattern
 
 pytest_plugins = ["pytester"]
@@ -254,4 +254,4 @@ def test_a_bot_that_cannot_be_had_is_a_sentence(pytester: pytest.Pytester) -> No
 )
 def test_an_option_that_names_nothing_is_a_sentence(named: str, words: str) -> None:
     with pytest.raises(pytest.fail.Exception, match=f"`discord_bot = {named}` names nothing: .*{words}"):
-        _named(named)
+        _import_source(named)

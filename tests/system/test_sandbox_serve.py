@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from botctl.cli.sandbox.connection import Elsewhere, OfProject, home
-from botctl.cli.sandbox.serve import _ready, _show
+from botctl.cli.sandbox.connection import UrlLocator, ProjectLocator, resolve_locator
+from botctl.cli.sandbox.serve import _connection_info, _print_info
 from botctl.core.errors import BotctlError, ConfigError, UsageError
 from botctl.sandbox.console.client import Identity, SandboxClient
-from botctl.sandbox.console.repl import run
+from botctl.sandbox.console.repl import run_line
 from botctl.sandbox.console.schemas import ReplySchema
 from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model import permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.tokens import bot_token, client_secret
-from botctl.sandbox.process.client_libraries import pointed
-from botctl.sandbox.process.secret import kept_secret, secret_of
+from botctl.sandbox.process.client_libraries import setup_lines
+from botctl.sandbox.process.secret import load_or_create_secret, secret_from_environment
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from tests.support.cli import Project
@@ -65,13 +65,13 @@ async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp
 
     async with served(make) as running:
         sandbox, url = running.sandbox, running.url
-        _show(_ready(sandbox, "s3cret"), None)
+        _print_info(_connection_info(sandbox, "s3cret"), None)
         text = capsys.readouterr().out
         assert f"\n\nbotctl-bot, application {BOT}\n" in text
         assert text.endswith(f"The sandbox listens on {url}. Ctrl-C ends it.\n")
-        assert all(one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *pointed(url).values()))
+        assert all(one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *setup_lines(url).values()))
         assert f"BOTCTL_SANDBOX_URL={url} BOTCTL_SANDBOX_SECRET=s3cret\n" in text
-        _show(_ready(sandbox, None), tmp_path / "a secret")
+        _print_info(_connection_info(sandbox, None), tmp_path / "a secret")
     text = capsys.readouterr().out
     assert "s3cret" not in text
     assert f"BOTCTL_SANDBOX_SECRET_FILE='{tmp_path / 'a secret'}'" in text
@@ -92,13 +92,13 @@ async def test_two_bots_live_in_one_world() -> None:
         ):
             talk = UserSession(client, Identity())
             for line, answer in (("/ping@dice", "from dice"), ("/ping@cards", "from cards")):
-                reply = await run(talk, line)
+                reply = await run_line(talk, line)
                 assert isinstance(reply, ReplySchema)
                 assert (reply.messages[0].content, reply.messages[0].author.name) == (answer, answer.split()[1])
             with pytest.raises(UsageError, match="Several bots have /ping"):
-                await run(talk, "/ping")
+                await run_line(talk, "/ping")
             with pytest.raises(UsageError) as caught:
-                await run(talk, ":menu Who @bob")
+                await run_line(talk, ":menu Who @bob")
             assert "Who@dice" in caught.value.hint
             assert [one["name"] for one in (await client.state()).commands_in(None)] == [
                 *("ping@dice", "Who@dice", "ping@cards", "Who@cards", "deal")
@@ -130,16 +130,16 @@ def test_tokens_follow_from_the_secret_and_look_like_discord_s() -> None:
 
 def test_a_secret_in_a_file_stays_and_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    made = kept_secret(path)
+    made = load_or_create_secret(path)
     assert len(made) > 40
-    assert (kept_secret(path), stat.S_IMODE(path.stat().st_mode)) == (made, 0o600)
-    assert secret_of({"BOTCTL_SANDBOX_SECRET_FILE": str(path)}) == made
-    assert secret_of({}) is None
+    assert (load_or_create_secret(path), stat.S_IMODE(path.stat().st_mode)) == (made, 0o600)
+    assert secret_from_environment({"BOTCTL_SANDBOX_SECRET_FILE": str(path)}) == made
+    assert secret_from_environment({}) is None
     path.write_text("\n")
     with pytest.raises(BotctlError, match="There is no secret"):
-        kept_secret(path)
+        load_or_create_secret(path)
     with pytest.raises(BotctlError, match="cannot be had"):
-        kept_secret(tmp_path / "none" / "secret")
+        load_or_create_secret(tmp_path / "none" / "secret")
 
 
 def test_which_sandbox_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,12 +148,12 @@ def test_which_sandbox_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     root = tmp_path / "bot"
     monkeypatch.delenv("BOTCTL_SANDBOX_URL", raising=False)
     monkeypatch.delenv("BOTCTL_SANDBOX_SECRET", raising=False)
-    assert home(root, None) == OfProject(root)
+    assert resolve_locator(root, None) == ProjectLocator(root)
     monkeypatch.setenv("BOTCTL_SANDBOX_URL", "http://127.0.0.1:1")
-    assert home(None, None) == Elsewhere("http://127.0.0.1:1")
-    assert home(root, None) == OfProject(root)
-    assert home(root, "http://127.0.0.1:2") == Elsewhere("http://127.0.0.1:2")
+    assert resolve_locator(None, None) == UrlLocator("http://127.0.0.1:1")
+    assert resolve_locator(root, None) == ProjectLocator(root)
+    assert resolve_locator(root, "http://127.0.0.1:2") == UrlLocator("http://127.0.0.1:2")
     with pytest.raises(ConfigError, match="control secret of the sandbox"):
-        Elsewhere("http://127.0.0.1:1").sandbox()
+        UrlLocator("http://127.0.0.1:1").sandbox()
     monkeypatch.setenv("BOTCTL_SANDBOX_SECRET", "x")
-    assert Elsewhere("http://127.0.0.1:1").sandbox() == ("http://127.0.0.1:1", "x")
+    assert UrlLocator("http://127.0.0.1:1").sandbox() == ("http://127.0.0.1:1", "x")

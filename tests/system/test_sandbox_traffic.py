@@ -11,10 +11,10 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.cli.sandbox.traffic import _asked_again, _told_again
+from botctl.cli.sandbox.traffic import _replay_requests, _replay_events
 from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.recording import Renaming, events, read, requests, shown
+from botctl.sandbox.console.recording import IdMapping, replayable_events, parse_recording, replayable_requests, format_line
 from botctl.sandbox.model.oauth import Grant
 from botctl.sandbox.model.redaction import MARK
 from botctl.sandbox.model.tokens import client_secret
@@ -80,9 +80,9 @@ async def test_a_recording_has_all_that_was_said_and_no_secret() -> None:
     assert len(secrets) == 8
     for number, secret in enumerate(secrets):
         assert secret not in text, number
-    found = read(text)
-    events = [one["sent"]["t"] for one in found if "sent" in one]
-    assert [name for name in events if name][:3] == ["READY", "GUILD_CREATE", "INTERACTION_CREATE"]
+    found = parse_recording(text)
+    replayable_events = [one["sent"]["t"] for one in found if "sent" in one]
+    assert [name for name in replayable_events if name][:3] == ["READY", "GUILD_CREATE", "INTERACTION_CREATE"]
     assert next(one["heard"] for one in found if "heard" in one)["d"]["token"] == MARK
     calls = [f"{one['rest']['method']} {one['rest']['path']} {one['rest']['status']}" for one in found if "rest" in one]
     assert f"POST /api/v10/channels/{GENERAL}/messages 200" in calls
@@ -94,14 +94,14 @@ async def test_its_requests_are_asked_again_with_the_ids_of_now(capsys: pytest.C
     async with local_discord() as discord, recorded(discord) as lines:
         await busy(discord)
         await until(lambda: "/oauth2/token" in lines[-1], what="the last request")
-        asked = list(requests(read("".join(lines))))
+        asked = list(replayable_requests(parse_recording("".join(lines))))
     assert [one.method for one in asked] == ["PUT", "POST", "POST", "PATCH", "GET"]
     async with local_discord() as other:
         async with SandboxClient(other.url, SECRET) as client:
-            assert await _asked_again(client, asked)
+            assert await _replay_requests(client, asked)
             assert capsys.readouterr().out == "5 requests: as before.\n"
             await other.act("world", edit_role={"role": "botctl-bot", "deny": ["MANAGE_WEBHOOKS"]})
-            assert not await _asked_again(client, asked)
+            assert not await _replay_requests(client, asked)
         _, said = await other.rest("GET", f"/channels/{GENERAL}/messages")
     assert capsys.readouterr().out == (
         f"POST /api/v10/channels/{GENERAL}/webhooks: 403 instead of 200\n1 of 5 requests were answered otherwise.\n"
@@ -154,18 +154,18 @@ HEAD = '{"at": "2026-01-01T00:00:00+00:00", "traffic": 1}\n'
     ],
 )
 def test_a_person_reads_a_line_each(line: dict[str, Any], text: str) -> None:
-    assert shown({"at": "2026-01-01T10:11:12.130000+00:00", "bot": "dice", **line}).endswith(text)
+    assert format_line({"at": "2026-01-01T10:11:12.130000+00:00", "bot": "dice", **line}).endswith(text)
 
 
 def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
-    assert read(HEAD + '{"missed": 1}\n{"at": "2026') == [{"missed": 1}]
+    assert parse_recording(HEAD + '{"missed": 1}\n{"at": "2026') == [{"missed": 1}]
     for wrong in ("", "hello\n", '{"traffic": 2}\n', HEAD + "[]\n{}\n"):
         with pytest.raises(UsageError, match="recording"):
-            read(wrong)
+            parse_recording(wrong)
 
 
 def test_ids_are_learned_from_two_answers_to_one_request() -> None:
-    renamed = Renaming()
+    renamed = IdMapping()
     renamed.learn({"id": GUILD, "list": [{"id": ANN}], "n": 1}, {"id": "1" * 18, "list": [{"id": "2" * 18}], "n": 2})
     assert renamed(f"/guilds/{GUILD}/members/{ANN}/{BOT}") == f"/guilds/{'1' * 18}/members/{'2' * 18}/{BOT}"
     assert renamed(None) is None
@@ -186,15 +186,15 @@ async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest
                 await discord.act("send", text="once", **{"as": "bob"})
                 await until(lambda: heard == ["once"])
                 await until(lambda: any("MESSAGE_CREATE" in line for line in lines))
-            told = list(events(read("".join(lines))))
+            told = list(replayable_events(parse_recording("".join(lines))))
             assert [one.event for one in told] == ["MESSAGE_CREATE"]
             async with SandboxClient(discord.url, SECRET) as client:
-                assert await _told_again(client, told)
+                assert await _replay_events(client, told)
                 await until(lambda: heard == ["once", "once"])
                 assert "1 of 1 events were told again." in capsys.readouterr().out
         await until(lambda: not discord.sandbox.sessions.by_id)
         async with SandboxClient(discord.url, SECRET) as client:
-            assert not await _told_again(client, told)
+            assert not await _replay_events(client, told)
         assert "1 were not heard: botctl-bot is not connected" in capsys.readouterr().out
 
 
@@ -205,4 +205,4 @@ def test_what_begins_a_session_or_had_a_secret_is_not_told_again() -> None:
         {"op": 11, "t": None, "d": None},
         {"op": 0, "t": "TYPING_START", "d": {"user_id": "1"}},
     ]
-    assert [one.event for one in events({"bot": "b", "sent": one} for one in sent)] == ["TYPING_START"]
+    assert [one.event for one in replayable_events({"bot": "b", "sent": one} for one in sent)] == ["TYPING_START"]

@@ -14,16 +14,16 @@ import typer
 from botctl.cli.lazy import LazyCommand, LazyGroup
 from botctl.cli.options import AsJson, Project
 from botctl.cli.sandbox import transcript as sandbox_transcript
-from botctl.cli.sandbox.connection import Url, home
+from botctl.cli.sandbox.connection import Url, resolve_locator
 from botctl.cli.sandbox.incidents import incident
-from botctl.cli.sandbox.output import put, tell_how_to_go_on
+from botctl.cli.sandbox.output import print_result, print_next_command
 from botctl.cli.sandbox.traffic import record, traffic
-from botctl.cli.sandbox.transcript import replayed
+from botctl.cli.sandbox.transcript import replay_transcript
 from botctl.sandbox.console.client import Identity, SandboxClient
-from botctl.sandbox.console.repl_commands import Outcome, assigned
+from botctl.sandbox.console.repl_commands import LineResult, parse_assignments
 from botctl.sandbox.console.user_session import UserSession
 
-_ANSWER_S = 5.0
+_REPLY_TIMEOUT_S = 5.0
 
 As = Annotated[str | None, typer.Option("--as", metavar="PERSON", help="Who you are; else the owner of the guild.")]
 Channel = Annotated[str | None, typer.Option("--channel", metavar="NAME", help="Where you are; else the first one.")]
@@ -68,7 +68,7 @@ def sandbox(
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     transcript: Annotated[
         Path | None,
         typer.Option("--transcript", metavar="FILE", help="Keep what is typed, and what comes, for replay."),
@@ -84,11 +84,11 @@ def sandbox(
     ctx.obj = SandboxOptions(project, url, as_, channel, guild)
     if ctx.invoked_subcommand is None:
         # Only here: `sandbox send` needs no prompt-toolkit.
-        from botctl.cli.sandbox.prompt import at_prompt, from_pipe  # noqa: PLC0415
+        from botctl.cli.sandbox.prompt import run_prompt, run_piped_lines  # noqa: PLC0415
 
-        talk_on = at_prompt if sys.stdin.isatty() and sys.stdout.isatty() else from_pipe
-        with sandbox_transcript.transcript(transcript) as notes:
-            _act(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
+        talk_on = run_prompt if sys.stdin.isatty() and sys.stdout.isatty() else run_piped_lines
+        with sandbox_transcript.open_transcript(transcript) as notes:
+            _run_session(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
 
 
 @app.command()
@@ -99,14 +99,14 @@ def send(
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
     """Use a slash command or say something; print what comes."""
     place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.say(text))
+    _run_once(place, timeout_s, as_json, lambda talk: talk.say(text))
 
 
 @app.command()
@@ -123,14 +123,14 @@ def click(
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
     """Press a button, or choose in a menu."""
     place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.click(label, values, message))
+    _run_once(place, timeout_s, as_json, lambda talk: talk.click(label, values, message))
 
 
 @app.command()
@@ -144,14 +144,14 @@ def submit(
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
     """Fill in the form that is open, and send it."""
     place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))
+    _run_once(place, timeout_s, as_json, lambda talk: talk.submit(parse_assignments(fields), modal))
 
 
 @app.command()
@@ -163,14 +163,14 @@ def menu(
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
     """Use a command of a person's or a message's context menu."""
     place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
+    _run_once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
 
 
 @app.command()
@@ -187,7 +187,7 @@ def messages(
 ) -> None:
     """Print the last messages of a channel, as one person sees them."""
     place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
+    _run_once(place, _REPLY_TIMEOUT_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
 
 
 @app.command()
@@ -198,7 +198,7 @@ def replay(
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     url: Url = None,
     project: Project = None,
 ) -> None:
@@ -208,7 +208,7 @@ def replay(
     something else came.
     """
     place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _act(place, timeout_s, lambda talk: replayed(file, talk))
+    _run_session(place, timeout_s, lambda talk: replay_transcript(file, talk))
 
 
 app.command()(incident)
@@ -216,8 +216,8 @@ app.command()(record)
 app.command()(traffic)
 
 
-def _once(
-    place: SandboxOptions, timeout_s: float, as_json: bool, do: Callable[[UserSession], Awaitable[Outcome]]
+def _run_once(
+    place: SandboxOptions, timeout_s: float, as_json: bool, do: Callable[[UserSession], Awaitable[LineResult]]
 ) -> None:
     """Do one thing and print what came of it."""
 
@@ -225,19 +225,19 @@ def _once(
         outcome = await do(talk)
         if not as_json and not talk.state.guilds:
             await talk.look()  # for the names of what the messages mention
-        good = put(outcome, talk, as_json=as_json)
+        good = print_result(outcome, talk, as_json=as_json)
         if not as_json:
-            tell_how_to_go_on(outcome)
+            print_next_command(outcome)
         return good
 
-    _act(place, timeout_s, one)
+    _run_session(place, timeout_s, one)
 
 
-def _act(place: SandboxOptions, timeout_s: float, act: Callable[[UserSession], Awaitable[bool]]) -> None:
+def _run_session(place: SandboxOptions, timeout_s: float, act: Callable[[UserSession], Awaitable[bool]]) -> None:
     """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
 
     async def talk() -> bool:
-        found = home(place.project, place.url)
+        found = resolve_locator(place.project, place.url)
         async with SandboxClient(*found.sandbox(), found) as client:
             return await act(UserSession(client, Identity(place.name, place.channel, place.guild), timeout_s=timeout_s))
 

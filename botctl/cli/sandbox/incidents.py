@@ -13,10 +13,10 @@ from rich.table import Table
 
 from botctl.cli.options import AsJson, Project
 from botctl.cli.output import show
-from botctl.cli.sandbox.connection import Url, home, text_of
+from botctl.cli.sandbox.connection import Url, resolve_locator, read_text
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.incident_args import begin, told_of
+from botctl.sandbox.console.incident_args import start_body, describe_result
 
 Json = dict[str, Any]
 
@@ -44,35 +44,35 @@ def incident(
     """
     if sum(one is not None for one in (name, stop, scenario)) > 1:
         raise UsageError("Only one of these at a time: a name, --stop, --scenario.")
-    body = _asked(name, period, settings or [], stop, scenario)
-    said = _call(body, project, url)
+    body = _build_body(name, period, settings or [], stop, scenario)
+    said = _post(body, project, url)
     if as_json:
         print(json.dumps(said, ensure_ascii=False))
     else:
-        show(*_lines(body, said))
+        show(*_render(body, said))
 
 
-def _asked(name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None) -> Json:
+def _build_body(name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None) -> Json:
     """The body of the control call; raises BotctlError for what cannot be read."""
     if stop is not None:
         return {"stop": stop}
     if scenario is not None:
-        return {"scenario": text_of("scenario", scenario)}
-    return begin(name, period, settings) if name else {}
+        return {"scenario": read_text("scenario", scenario)}
+    return start_body(name, period, settings) if name else {}
 
 
-def _call(body: Json, project: Path | None, url: str | None) -> Json:
+def _post(body: Json, project: Path | None, url: str | None) -> Json:
     async def call() -> Json:
-        found = home(project, url)
+        found = resolve_locator(project, url)
         async with SandboxClient(*found.sandbox(), found) as client:
             return await client.incidents(body)
 
     return asyncio.run(call())
 
 
-def _lines(body: Json, said: Json) -> list[RenderableType]:
+def _render(body: Json, said: Json) -> list[RenderableType]:
     """What a person reads of it."""
-    return [told_of(body, said)] if body else _table(said)
+    return [describe_result(body, said)] if body else _table(said)
 
 
 def _table(said: Json) -> list[RenderableType]:

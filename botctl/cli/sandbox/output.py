@@ -11,62 +11,62 @@ from rich.text import Text
 
 from botctl.cli.output import show
 from botctl.cli.sandbox import view
-from botctl.cli.sandbox.markdown import plain
+from botctl.cli.sandbox.markdown import escape_line
 from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
 from botctl.sandbox.console.command_parser import quote
-from botctl.sandbox.console.repl_commands import Leave, Note, Outcome
+from botctl.sandbox.console.repl_commands import Quit, Notice, LineResult
 from botctl.sandbox.console.schemas import ReplySchema, Schema
 from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model.messages.components import SELECTS, clickable, name_of
 
 
-def put(outcome: Outcome, talk: UserSession, *, as_json: bool = False) -> bool:
+def print_result(outcome: LineResult, talk: UserSession, *, as_json: bool = False) -> bool:
     """Print ``outcome``; returns whether the person got what they asked for."""
     if as_json:
-        print(json.dumps(_json(outcome), ensure_ascii=False))
+        print(json.dumps(_to_json(outcome), ensure_ascii=False))
     else:
-        show(shown(outcome, talk))
+        show(render_result(outcome, talk))
     return not isinstance(outcome, ReplySchema) or outcome.answered
 
 
-def shown(outcome: Outcome, talk: UserSession) -> RenderableType:
+def render_result(outcome: LineResult, talk: UserSession) -> RenderableType:
     match outcome:
         case ReplySchema():
-            return view.reply(outcome, view.names(talk.state))
-        case Note():
-            return Text("\n").join(Text(plain(line), "dim") for line in outcome.text.split("\n"))
-        case Leave():
+            return view.render_reply(outcome, view.display_names(talk.state))
+        case Notice():
+            return Text("\n").join(Text(escape_line(line), "dim") for line in outcome.text.split("\n"))
+        case Quit():
             return Text()
-    return view.messages(outcome, view.names(talk.state)) if outcome else Text("Nothing was said here yet.", "dim")
+    return view.render_messages(outcome, view.display_names(talk.state)) if outcome else Text("Nothing was said here yet.", "dim")
 
 
-def trouble(error: BotctlError) -> Text:
+def render_error(error: BotctlError) -> Text:
     """An error that does not end the session."""
     text = Text("\n").join(Text(visible(line), "red") for line in str(error).splitlines())
     return text.append(f"\n  → {visible(error.hint)}", "not red dim") if error.hint else text
 
 
-def tell_how_to_go_on(outcome: Outcome) -> None:
+def print_next_command(outcome: LineResult) -> None:
     """The call that fills in the form that has opened, or that chooses in the first menu that came."""
     if not isinstance(outcome, ReplySchema):
         return
     if outcome.modal:
         fields = " ".join(quote(f"{field.typed}=…") for field in outcome.modal.fields)
-        _tell(f"Send it with: botctl sandbox submit {fields}")
+        _print_hint(f"Send it with: botctl sandbox submit {fields}")
         return
     there = [one for message in outcome.messages for one in clickable(list(message.components))]
     if menu := next((one for one in there if one["type"] in SELECTS and not one.get("disabled")), None):
-        _tell(f"Choose with: botctl sandbox click {quote(name_of(menu))} {'1' if menu.get('options') else '…'}")
+        _print_hint(f"Choose with: botctl sandbox click {quote(name_of(menu))} {'1' if menu.get('options') else '…'}")
 
 
-def _tell(what: str) -> None:
-    show(Text(plain(what), "dim"), stderr=True)
+def _print_hint(what: str) -> None:
+    show(Text(escape_line(what), "dim"), stderr=True)
 
 
-def _json(outcome: Outcome) -> Any:
+def _to_json(outcome: LineResult) -> Any:
     if isinstance(outcome, Schema):
         return outcome.model_dump(mode="json", by_alias=True)
     if isinstance(outcome, Sequence):
         return [message.model_dump(mode="json", by_alias=True) for message in outcome]
-    return {"note": outcome.text} if isinstance(outcome, Note) else None
+    return {"note": outcome.text} if isinstance(outcome, Notice) else None

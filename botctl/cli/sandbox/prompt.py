@@ -22,18 +22,18 @@ from rich.text import Text
 
 from botctl.cli.output import show
 from botctl.cli.sandbox import view
-from botctl.cli.sandbox.markdown import plain
-from botctl.cli.sandbox.output import put, shown, trouble
-from botctl.cli.sandbox.transcript import Transcript
+from botctl.cli.sandbox.markdown import escape_line
+from botctl.cli.sandbox.output import print_result, render_result, render_error
+from botctl.cli.sandbox.transcript import TranscriptWriter
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.message_diff import MessageDiff
-from botctl.sandbox.console.repl import run, suggest
-from botctl.sandbox.console.repl_commands import Leave, Outcome
+from botctl.sandbox.console.repl import run_line, suggest
+from botctl.sandbox.console.repl_commands import Quit, LineResult
 from botctl.sandbox.console.schemas import FormField, MessageSchema, ModalSchema, ReplySchema
 from botctl.sandbox.console.user_session import UserSession
 
-_LOOK_EVERY_S = 0.5
-_STATE_EVERY = 10  # looks: bots come and go, and their commands change
+_POLL_INTERVAL_S = 0.5
+_REFRESH_EVERY_POLLS = 10  # looks: bots come and go, and their commands change
 _STYLE = Style.from_dict(
     {
         "person": "bold ansicyan",
@@ -49,29 +49,29 @@ _STYLE = Style.from_dict(
 )
 
 
-async def from_pipe(talk: UserSession, notes: Transcript) -> bool:
+async def run_piped_lines(talk: UserSession, notes: TranscriptWriter) -> bool:
     """Run the lines of stdin one after the other; all are run, and one that fails makes the whole fail."""
     await talk.settle()
     notes.begin(talk)
     good = True
     for line in filter(str.strip, sys.stdin):
         try:
-            outcome = await run(talk, line)
+            outcome = await run_line(talk, line)
         except Unreachable:
             raise
         except BotctlError as error:
-            show(trouble(error), stderr=True)
+            show(render_error(error), stderr=True)
             notes.note(line, error, talk)
             good = False
             continue
-        if isinstance(outcome, Leave):
+        if isinstance(outcome, Quit):
             break
-        good = put(outcome, talk) and good
+        good = print_result(outcome, talk) and good
         notes.note(line, outcome, talk)
     return good
 
 
-async def at_prompt(talk: UserSession, notes: Transcript) -> bool:
+async def run_prompt(talk: UserSession, notes: TranscriptWriter) -> bool:
     """Talk until the person leaves. What the bot says meanwhile appears above the prompt."""
     await talk.settle()
     notes.begin(talk)
@@ -80,7 +80,7 @@ async def at_prompt(talk: UserSession, notes: Transcript) -> bool:
     return True
 
 
-class _Hints(Completer):
+class _Completer(Completer):
     """Suggestions as prompt_toolkit wants them."""
 
     def __init__(self, talk: UserSession) -> None:
@@ -100,16 +100,16 @@ class _Hints(Completer):
 
 
 class _Prompt:
-    def __init__(self, talk: UserSession, notes: Transcript) -> None:
+    def __init__(self, talk: UserSession, notes: TranscriptWriter) -> None:
         self._talk = talk
         self._notes = notes
         self._feed = MessageDiff()
         self._done = 0  # lines; what the watcher has asked for before one of them was answered is no news
         self._away = False
-        self._waiting: asyncio.Task[Outcome] | None = None
+        self._waiting: asyncio.Task[LineResult] | None = None
         self._toolbar = ""
         self._lines: PromptSession[str] = PromptSession(
-            completer=_Hints(talk), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
+            completer=_Completer(talk), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
         )
 
     async def talk_on(self) -> None:
@@ -135,9 +135,9 @@ class _Prompt:
             return False
         if not line.strip():
             return True
-        return await self._do(run(self._talk, line), lambda came: self._notes.note(line, came, self._talk))
+        return await self._do(run_line(self._talk, line), lambda came: self._notes.note(line, came, self._talk))
 
-    async def _do(self, what: Coroutine[Any, Any, Outcome], note: Callable[[Outcome | BotctlError], None]) -> bool:
+    async def _do(self, what: Coroutine[Any, Any, LineResult], note: Callable[[LineResult | BotctlError], None]) -> bool:
         """Wait for the outcome and print it; a form that opens is filled in at once."""
         outcome = await self._waited(self._followed(what), note)
         if outcome is not None:
@@ -145,9 +145,9 @@ class _Prompt:
             self._show(outcome)
         if isinstance(outcome, ReplySchema) and outcome.modal:
             return await self._fill(outcome.modal)
-        return not isinstance(outcome, Leave)
+        return not isinstance(outcome, Quit)
 
-    async def _followed(self, what: Coroutine[Any, Any, Outcome]) -> Outcome:
+    async def _followed(self, what: Coroutine[Any, Any, LineResult]) -> LineResult:
         """The outcome; when it led to another seat, what was said there before is no news."""
         before = self._talk.seat
         outcome = await what
@@ -155,14 +155,14 @@ class _Prompt:
             self._feed.saw(await self._talk.client.messages(self._talk.seat))
         return outcome
 
-    async def _waited(self, what: Coroutine[Any, Any, Outcome], note: Callable[[BotctlError], None]) -> Outcome | None:
+    async def _waited(self, what: Coroutine[Any, Any, LineResult], note: Callable[[BotctlError], None]) -> LineResult | None:
         """What comes of ``what``; None when it fails, which is said, or Ctrl-C stops the waiting."""
         self._waiting = asyncio.create_task(what)
         try:
             return await self._waiting
         except BotctlError as error:
             note(error)
-            self._print(trouble(error))
+            self._print(render_error(error))
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
@@ -176,7 +176,7 @@ class _Prompt:
         fields: dict[str, str] = {}
         for field in form.fields:
             try:
-                fields[field.custom_id] = await _ask(field)
+                fields[field.custom_id] = await _prompt_field(field)
             except (EOFError, KeyboardInterrupt):
                 self._talk.form = None
                 self._print(Text("The form is closed; nothing was sent.", "dim"))
@@ -184,15 +184,15 @@ class _Prompt:
         sent = self._talk.submit(fields, form.id)
         return await self._do(sent, lambda came: self._notes.note_form(form, fields, came, self._talk))
 
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, outcome: LineResult) -> None:
         if isinstance(outcome, ReplySchema):
             self._feed.saw(outcome.messages)
             if outcome.interaction:
                 self._toolbar = f"{outcome.state.replace('_', ' ')} in {outcome.waited_ms:.0f} ms"
             elif outcome.answered and not any(one.edited or one.reactions or one.reply_to for one in outcome.messages):
                 return  # their own words, which they have just typed
-        if not isinstance(outcome, Leave):
-            self._print(shown(outcome, self._talk))
+        if not isinstance(outcome, Quit):
+            self._print(render_result(outcome, self._talk))
 
     async def _watch(self) -> None:
         """Show what others, the bot above all, say while the person types."""
@@ -203,7 +203,7 @@ class _Prompt:
                 said = await self._talk.client.messages(self._talk.seat)
                 if self._waiting is None and self._done == done:
                     self._news(said)
-                if self._away or not self._talk.state.commands or turn % _STATE_EVERY == 0:
+                if self._away or not self._talk.state.commands or turn % _REFRESH_EVERY_POLLS == 0:
                     await self._talk.look()
             except Unreachable:
                 away = True
@@ -212,12 +212,12 @@ class _Prompt:
             if away != self._away:
                 self._away = away
                 self._lines.app.invalidate()
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_POLL_INTERVAL_S)
 
     def _news(self, said: Sequence[MessageSchema]) -> None:
         others = [message for message in self._feed.news(said) if message.author.name != self._talk.seat.name]
         if others:
-            self._print(view.messages(others, view.names(self._talk.state)))
+            self._print(view.render_messages(others, view.display_names(self._talk.state)))
 
     def _interrupt(self) -> None:
         if self._waiting is not None:
@@ -235,20 +235,20 @@ class _Prompt:
             return [("", " The sandbox does not answer · :help")]
         bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (away)'}" for bot in self._talk.state.bots)
         parts = (self._talk.guild.name if self._talk.guild else "", bots or "no bot yet", self._toolbar, ":help")
-        return [("", " " + " · ".join(plain(part) for part in parts if part))]
+        return [("", " " + " · ".join(escape_line(part) for part in parts if part))]
 
     def _greeting(self) -> Text:
         seat = self._talk.seat
         commands = [c["name"] for c in self._talk.commands if c.get("type", 1) == 1]
         told = f"You are {seat.name} in {self._talk.place}. "
         told += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
-        return Text(plain(told + "Help: :help, leave: Ctrl-D."), "dim")
+        return Text(escape_line(told + "Help: :help, leave: Ctrl-D."), "dim")
 
 
-async def _ask(field: FormField) -> str:
+async def _prompt_field(field: FormField) -> str:
     """One input of a form; Ctrl-C and Ctrl-D leave the form."""
     required = Validator.from_callable(bool, error_message="This must be filled in.") if field.required else None
-    label = plain(field.label or field.custom_id) + (" *" if field.required else "")
+    label = escape_line(field.label or field.custom_id) + (" *" if field.required else "")
     return await PromptSession[str](key_bindings=_form_keys()).prompt_async(
         [("bold", f"  {label}: ")],
         default=field.value or "",
@@ -261,7 +261,7 @@ async def _ask(field: FormField) -> str:
 
 
 def _placeholder(text: str) -> StyleAndTextTuples:
-    return [("class:placeholder", plain(text))]
+    return [("class:placeholder", escape_line(text))]
 
 
 def _line_keys() -> KeyBindings:

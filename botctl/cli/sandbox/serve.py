@@ -14,12 +14,12 @@ from botctl.core.errors import Held
 from botctl.core.escape import safe
 from botctl.sandbox.model.limits import Limits, pairs
 from botctl.sandbox.model.tokens import client_secret
-from botctl.sandbox.process.client_libraries import pointed
-from botctl.sandbox.process.secret import SECRET, kept_secret, new_secret, secret_of
-from botctl.sandbox.process.standalone import Plan, start
+from botctl.sandbox.process.client_libraries import setup_lines
+from botctl.sandbox.process.secret import SECRET_VARIABLE, load_or_create_secret, generate_secret, secret_from_environment
+from botctl.sandbox.process.standalone import ServeOptions, run_standalone
 from botctl.sandbox.server import Sandbox
 
-PORT = 8911
+DEFAULT_PORT = 8911
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def serve(
     *,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 is any free one.")] = PORT,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 is any free one.")] = DEFAULT_PORT,
     state: Annotated[
         Path | None, typer.Option("--state", metavar="FILE", help="Keep the world here; else it ends with the sandbox.")
     ] = None,
@@ -53,27 +53,27 @@ def serve(
     BOTCTL_SANDBOX_SECRET_FILE names.
     Exit code 6: the port is taken.
     """
-    said = kept_secret(secret_file) if secret_file else secret_of(os.environ)
-    if said is not None and secret_file is None and (named := os.environ.get(f"{SECRET}_FILE")):
+    said = load_or_create_secret(secret_file) if secret_file else secret_from_environment(os.environ)
+    if said is not None and secret_file is None and (named := os.environ.get(f"{SECRET_VARIABLE}_FILE")):
         secret_file = Path(named)
-    plan = Plan(said or new_secret(), port, state, bots or (), Limits().but(pairs(limits or ())))
+    plan = ServeOptions(said or generate_secret(), port, state, bots or (), Limits().but(pairs(limits or ())))
 
     def tell(sandbox: Sandbox) -> None:
-        told = _ready(sandbox, None if said else plan.secret)
+        told = _connection_info(sandbox, None if said else plan.secret)
         if as_json:
             print(json.dumps(told), flush=True)
         else:
-            _show(told, secret_file)
+            _print_info(told, secret_file)
 
     try:
-        start(plan, tell)
+        run_standalone(plan, tell)
     except Held as error:
         raise Held(
             str(error), hint="Does one run already? Else choose another --port, or 0 for any that is free."
         ) from None
 
 
-def _ready(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
+def _connection_info(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
     """All that a bot or a person needs; the secret only where it was made up."""
     world, access = sandbox.world, sandbox.access
     bots = [
@@ -89,10 +89,10 @@ def _ready(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
     return {"url": sandbox.url, "pid": os.getpid(), "applications": bots, **made_up}
 
 
-def _show(told: dict[str, Any], secret_file: Path | None) -> None:
+def _print_info(told: dict[str, Any], secret_file: Path | None) -> None:
     url = told["url"]
     lines = ["A bot needs its token, and one line that points its library here:"]
-    lines += [f"  {library:15} {line}" for library, line in pointed(url).items()]
+    lines += [f"  {library:15} {line}" for library, line in setup_lines(url).items()]
     for bot in told["applications"]:
         lines += ["", f"{safe(bot['name'])}, application {bot['id']}"]
         lines += [f"  token          {bot['token']}", f"  client secret  {bot['client_secret']}  (OAuth2)"]

@@ -15,14 +15,14 @@ import typer
 
 from botctl.cli.options import Project
 from botctl.cli.output import show
-from botctl.cli.sandbox.connection import Url, home, text_of
+from botctl.cli.sandbox.connection import Url, resolve_locator, read_text
 from botctl.core.errors import BotctlError, UsageError
 from botctl.core.escape import visible
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.incident_args import seconds
-from botctl.sandbox.console.recording import Renaming, Request, Told, events, read, requests, shown
+from botctl.sandbox.console.incident_args import parse_seconds
+from botctl.sandbox.console.recording import IdMapping, RecordedRequest, RecordedEvent, replayable_events, parse_recording, replayable_requests, format_line
 
-_TRIES = 5  # of a request that is held up by a limit
+_MAX_ATTEMPTS = 5  # of a request that is held up by a limit
 _RATE_LIMITED = 429
 Json = dict[str, Any]
 
@@ -41,8 +41,8 @@ def record(
 
     Each line of the file is one request or payload, as JSON.
     """
-    limit_s = seconds(period) if period else None
-    count, why = _run(project, url, lambda client: _recorded(client, file, limit_s, most_mb * 1e6))
+    limit_s = parse_seconds(period) if period else None
+    count, why = _run(project, url, lambda client: _write_recording(client, file, limit_s, most_mb * 1e6))
     typer.echo(f"{count} line{'' if count == 1 else 's'} in {file}{why}.", err=True)
 
 
@@ -65,28 +65,28 @@ def traffic(
     """
     if again and tell:
         raise UsageError("Only one of these at a time: --again, --tell.")
-    lines = read(text_of("recording", file))
+    lines = parse_recording(read_text("recording", file))
     if tell:
-        if not _run(project, url, lambda client: _told_again(client, list(events(lines)))):
+        if not _run(project, url, lambda client: _replay_events(client, list(replayable_events(lines)))):
             raise typer.Exit(1)
     elif not again:
-        _show(lines)
+        _print_lines(lines)
         if not lines:
             typer.echo(f"No traffic is in {file}.", err=True)
-    elif not _run(project, url, lambda client: _asked_again(client, list(requests(lines)))):
+    elif not _run(project, url, lambda client: _replay_requests(client, list(replayable_requests(lines)))):
         raise typer.Exit(1)
 
 
 def _run(project: Path | None, url: str | None, do: Any) -> Any:
     async def run() -> Any:
-        found = home(project, url)
+        found = resolve_locator(project, url)
         async with SandboxClient(*found.sandbox(), found) as client:
             return await do(client)
 
     return asyncio.run(run())
 
 
-async def _recorded(client: SandboxClient, path: Path, limit_s: float | None, most_bytes: float) -> tuple[int, str]:
+async def _write_recording(client: SandboxClient, path: Path, limit_s: float | None, most_bytes: float) -> tuple[int, str]:
     """Write until the time is over, the file is full, the sandbox ends, or Ctrl-C; how many lines, and why it ended."""
     count = size = 0
     if task := asyncio.current_task():
@@ -111,17 +111,17 @@ async def _recorded(client: SandboxClient, path: Path, limit_s: float | None, mo
     return count, "; the sandbox has ended"
 
 
-async def _asked_again(client: SandboxClient, asked: list[Request]) -> bool:
+async def _replay_requests(client: SandboxClient, asked: list[RecordedRequest]) -> bool:
     """Ask all, print what is answered otherwise; whether nothing is."""
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
     tokens = {one: await client.token(bots[one]) for one in {request.bot for request in asked} & bots.keys()}
-    renamed, wrong = Renaming(), 0
+    renamed, wrong = IdMapping(), 0
     for request in asked:
         if request.bot not in tokens:
             wrong += 1
             show(f"{request}: there is no bot {request.bot}")
             continue
-        status, answer = await _asked(client, request, tokens[request.bot], renamed)
+        status, answer = await _send_request(client, request, tokens[request.bot], renamed)
         renamed.learn(request.answer, answer)
         if status != request.status:
             wrong += 1
@@ -132,7 +132,7 @@ async def _asked_again(client: SandboxClient, asked: list[Request]) -> bool:
     return not wrong
 
 
-async def _told_again(client: SandboxClient, told: list[Told]) -> bool:
+async def _replay_events(client: SandboxClient, told: list[RecordedEvent]) -> bool:
     """Tell all, in their order, as fast as they are taken; whether each was heard."""
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
     unheard: Counter[str] = Counter()
@@ -145,10 +145,10 @@ async def _told_again(client: SandboxClient, told: list[Told]) -> bool:
     return not unheard
 
 
-async def _asked(client: SandboxClient, request: Request, token: str, renamed: Any) -> tuple[int, Any]:
+async def _send_request(client: SandboxClient, request: RecordedRequest, token: str, renamed: Any) -> tuple[int, Any]:
     """The status and the answer; where a limit holds it up that did not then, it waits."""
     status, answer = 0, None
-    for _ in range(_TRIES):
+    for _ in range(_MAX_ATTEMPTS):
         given = {"params": renamed(dict(request.query)), "json": renamed(request.body)}
         given = {key: one for key, one in given.items() if one is not None}
         status, answer = await client.rest(request.method, renamed(request.path), token, **given)
@@ -158,9 +158,9 @@ async def _asked(client: SandboxClient, request: Request, token: str, renamed: A
     return status, answer
 
 
-def _show(lines: list[Json]) -> None:
+def _print_lines(lines: list[Json]) -> None:
     """In a terminal a line each, cut at its edge; whole in a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in lines:
-        text = visible(shown(line))
+        text = visible(format_line(line))
         print(text if width is None or len(text) <= width else text[: width - 1] + "…")

@@ -11,20 +11,20 @@ from typing import IO
 from rich.text import Text
 
 from botctl.cli.output import plain, show
-from botctl.cli.sandbox.connection import text_of
-from botctl.cli.sandbox.output import shown, trouble
+from botctl.cli.sandbox.connection import read_text
+from botctl.cli.sandbox.output import render_result, render_error
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.command_parser import quote
-from botctl.sandbox.console.repl import run
-from botctl.sandbox.console.repl_commands import Leave, Outcome
+from botctl.sandbox.console.repl import run_line
+from botctl.sandbox.console.repl_commands import Quit, LineResult
 from botctl.sandbox.console.schemas import ModalSchema
-from botctl.sandbox.console.transcript import Exchange, begun, difference, read, seat_of, written
+from botctl.sandbox.console.transcript import Exchange, format_header, diff_output, parse_transcript, parse_header, format_exchange
 from botctl.sandbox.console.user_session import UserSession
 
 _COLOURS = {"+": "green", "-": "red"}
 
 
-class Transcript:
+class TranscriptWriter:
     """A file that grows with each line that is typed; without a file, nothing."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
@@ -33,15 +33,15 @@ class Transcript:
     def begin(self, talk: UserSession) -> None:
         """Note where the person is before anything is typed."""
         if self._file is not None:
-            self._file.write(begun(talk.seat))
+            self._file.write(format_header(talk.seat))
 
-    def note(self, typed: str, came: Outcome | BotctlError, talk: UserSession) -> None:
-        if self._file is not None and not isinstance(came, Leave):
-            self._file.write(written(Exchange(typed.strip(), _lines(came, talk))))
+    def note(self, typed: str, came: LineResult | BotctlError, talk: UserSession) -> None:
+        if self._file is not None and not isinstance(came, Quit):
+            self._file.write(format_exchange(Exchange(typed.strip(), _output_lines(came, talk))))
             self._file.flush()
 
     def note_form(
-        self, form: ModalSchema, fields: dict[str, str], came: Outcome | BotctlError, talk: UserSession
+        self, form: ModalSchema, fields: dict[str, str], came: LineResult | BotctlError, talk: UserSession
     ) -> None:
         """A form that was filled in at the prompt is a line that sends it."""
         pairs = " ".join(quote(f"{field.typed}={fields[field.custom_id]}") for field in form.fields)
@@ -49,26 +49,26 @@ class Transcript:
 
 
 @contextlib.contextmanager
-def transcript(path: Path | None) -> Iterator[Transcript]:
+def open_transcript(path: Path | None) -> Iterator[TranscriptWriter]:
     """The transcript in ``path``, begun anew. Raises BotctlError when it cannot be written."""
     if path is None:
-        yield Transcript()
+        yield TranscriptWriter()
         return
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:
         raise BotctlError(f"The transcript {path} cannot be written: {error.strerror}.") from None
     with file:
-        yield Transcript(file)
+        yield TranscriptWriter(file)
 
 
-async def replayed(path: Path, talk: UserSession) -> bool:
+async def replay_transcript(path: Path, talk: UserSession) -> bool:
     """Type all lines of ``path`` and print where something else came; whether nothing did.
 
     The first is typed where the transcript began, as far as ``talk`` names no other person or place.
     """
-    text = text_of("transcript", path)
-    expected, began = read(text), seat_of(text)
+    text = read_text("transcript", path)
+    expected, began = parse_transcript(text), parse_header(text)
     talk.seat = replace(
         talk.seat,
         name=talk.seat.name or began.name,
@@ -78,8 +78,8 @@ async def replayed(path: Path, talk: UserSession) -> bool:
     await talk.settle()
     wrong = 0
     for turn in expected:
-        came = await _outcome(talk, turn.typed)
-        if lines := difference(turn, _lines(came, talk)):
+        came = await _run_line(talk, turn.typed)
+        if lines := diff_output(turn, _output_lines(came, talk)):
             wrong += 1
             show(Text(f"> {turn.typed}"), *(Text(line, _COLOURS.get(line[:1], "")) for line in lines))
     show(
@@ -92,15 +92,15 @@ async def replayed(path: Path, talk: UserSession) -> bool:
     return not wrong
 
 
-async def _outcome(talk: UserSession, line: str) -> Outcome | BotctlError:
+async def _run_line(talk: UserSession, line: str) -> LineResult | BotctlError:
     try:
-        return await run(talk, line)
+        return await run_line(talk, line)
     except Unreachable:
         raise
     except BotctlError as error:
         return error
 
 
-def _lines(came: Outcome | BotctlError, talk: UserSession) -> list[str]:
-    found = trouble(came) if isinstance(came, BotctlError) else shown(came, talk)
+def _output_lines(came: LineResult | BotctlError, talk: UserSession) -> list[str]:
+    found = render_error(came) if isinstance(came, BotctlError) else render_result(came, talk)
     return plain(found).split("\n")

@@ -17,12 +17,12 @@ from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
 from botctl.core.escape import safe
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSchema, ReplySchema, StateSchema
-from botctl.sandbox.console.suggest import Question
+from botctl.sandbox.console.suggest import AutocompleteQuery
 
-ANSWER_S = 5.0  # how long a person waits for the bot, unless they say otherwise
-_MARGIN_S = 5.0  # the sandbox itself keeps the limit; this much later it must be dead
+REPLY_TIMEOUT_S = 5.0  # how long a person waits for the bot, unless they say otherwise
+_TIMEOUT_MARGIN_S = 5.0  # the sandbox itself keeps the limit; this much later it must be dead
 
-Shown = TypeVar("Shown", bound=BaseModel)
+SchemaT = TypeVar("Shown", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Identity:
         return {"as": self.name, "channel": self.channel, "guild": self.guild, "dm": self.dm}
 
 
-class Home(Protocol):
+class SandboxLocator(Protocol):
     """Where the sandbox is found: a project, or who told us."""
 
     def sandbox(self) -> tuple[str, str]:
@@ -57,7 +57,7 @@ class SandboxClient:
     when it refuses. With ``home``, a sandbox that is gone is looked for there: it may have been started anew.
     """
 
-    def __init__(self, url: str, secret: str, home: Home | None = None) -> None:
+    def __init__(self, url: str, secret: str, home: SandboxLocator | None = None) -> None:
         self._url = url.rstrip("/")
         self._secret = secret
         self._home = home
@@ -78,13 +78,13 @@ class SandboxClient:
         is marked by its ``hidden``.
         """
         where = {key: value for key, value in (seat or Identity()).json().items() if value}
-        return _read(StateSchema, await self._call("GET", "state", params=where))
+        return _validate(StateSchema, await self._call("GET", "state", params=where))
 
     async def send(
-        self, what: SlashCall | MenuCall | str, seat: Identity, *, timeout_s: float = ANSWER_S
+        self, what: SlashCall | MenuCall | str, seat: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
     ) -> ReplySchema:
         """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
-        return await self._act("send", {**_sent(what), **seat.json(), "folder": str(Path.cwd())}, timeout_s)
+        return await self._act("send", {**_invocation_body(what), **seat.json(), "folder": str(Path.cwd())}, timeout_s)
 
     async def click(
         self,
@@ -93,19 +93,19 @@ class SandboxClient:
         *,
         message: str | None = None,
         values: Sequence[str] | None = None,
-        timeout_s: float = ANSWER_S,
+        timeout_s: float = REPLY_TIMEOUT_S,
     ) -> ReplySchema:
         """Press a button, or choose ``values`` in a select, by its label or custom id; on the last message with any."""
         body = {"component": component, "message": message, "values": values, **seat.json()}
         return await self._act("click", body, timeout_s)
 
     async def submit(
-        self, fields: Mapping[str, str], seat: Identity, *, modal: str | None = None, timeout_s: float = ANSWER_S
+        self, fields: Mapping[str, str], seat: Identity, *, modal: str | None = None, timeout_s: float = REPLY_TIMEOUT_S
     ) -> ReplySchema:
         """Send the form that is open for this person, its fields by label or custom id."""
         return await self._act("submit", {"fields": dict(fields), "modal": modal, **seat.json()}, timeout_s)
 
-    async def complete(self, question: Question, seat: Identity, *, timeout_s: float = ANSWER_S) -> Sequence[Choice]:
+    async def complete(self, question: AutocompleteQuery, seat: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> Sequence[Choice]:
         """What the bot suggests for the value of an option."""
         body = {
             "name": question.name,
@@ -114,29 +114,29 @@ class SandboxClient:
             "value": question.value,
             **seat.json(),
         }
-        return _read(Choices, await self._post("complete", body, timeout_s)).choices
+        return _validate(Choices, await self._post("complete", body, timeout_s)).choices
 
     async def messages(self, seat: Identity, *, limit: int = 20) -> Sequence[MessageSchema]:
         """The last messages of the channel that this person may see, oldest first."""
         asked = {name: value for name, value in seat.json().items() if value is not None}
         said = await self._call("GET", "messages", params={**asked, "limit": str(limit)})
-        return _read(Messages, said).messages
+        return _validate(Messages, said).messages
 
     async def reply(self, text: str, seat: Identity, *, to: str = "last") -> ReplySchema:
         """Say ``text`` in answer to a message: its id, or the last one."""
-        return await self._act("send", {"text": text, "reply_to": to, **seat.json()}, ANSWER_S)
+        return await self._act("send", {"text": text, "reply_to": to, **seat.json()}, REPLY_TIMEOUT_S)
 
     async def edit(self, text: str, seat: Identity) -> ReplySchema:
         """Change the last own message."""
-        return await self._act("edit", {"text": text, **seat.json()}, ANSWER_S)
+        return await self._act("edit", {"text": text, **seat.json()}, REPLY_TIMEOUT_S)
 
     async def delete(self, seat: Identity) -> ReplySchema:
         """Delete the last own message; it comes back as it was."""
-        return await self._act("delete", seat.json(), ANSWER_S)
+        return await self._act("delete", seat.json(), REPLY_TIMEOUT_S)
 
     async def react(self, emoji: str, seat: Identity, *, remove: bool = False) -> ReplySchema:
         """Give the last message a reaction, or take one's own back."""
-        return await self._act("react", {"emoji": emoji, "remove": remove, **seat.json()}, ANSWER_S)
+        return await self._act("react", {"emoji": emoji, "remove": remove, **seat.json()}, REPLY_TIMEOUT_S)
 
     async def advance(self, seconds: float) -> str:
         """Move the sandbox's clock ahead; returns its time, ISO 8601 in UTC."""
@@ -162,11 +162,11 @@ class SandboxClient:
         try:
             async with self._get("traffic") as answer:
                 if answer.status != HTTPStatus.OK:
-                    raise _refused(await answer.json(content_type=None), answer.status)
+                    raise _error_from_response(await answer.json(content_type=None), answer.status)
                 async for line in answer.content:
                     yield line.decode()
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
+            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_HINT) from error
         except aiohttp.ClientError:
             return  # it has ended
 
@@ -178,23 +178,23 @@ class SandboxClient:
             return answer.status, json.loads(raw) if raw and answer.content_type == "application/json" else None
 
     async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> ReplySchema:
-        return _read(ReplySchema, await self._post(verb, body, timeout_s))
+        return _validate(ReplySchema, await self._post(verb, body, timeout_s))
 
     async def _post(self, verb: str, body: dict[str, Any], timeout_s: float) -> Any:
-        return await self._call("POST", verb, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _MARGIN_S)
+        return await self._call("POST", verb, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _TIMEOUT_MARGIN_S)
 
-    async def _call(self, method: str, verb: str, *, limit_s: float = _MARGIN_S, **given: Any) -> Any:
+    async def _call(self, method: str, verb: str, *, limit_s: float = _TIMEOUT_MARGIN_S, **given: Any) -> Any:
         given["timeout"] = aiohttp.ClientTimeout(total=limit_s)
         try:
             status, said = await self._ask(method, verb, given)
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
+            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_HINT) from error
         except (aiohttp.ClientError, ValueError) as error:
-            raise _strange(error) from error
+            raise _unexpected_response(error) from error
         if status < HTTPStatus.BAD_REQUEST:
             return said
         pid = self._home.bot() if self._home and status == HTTPStatus.CONFLICT else None
-        raise _refused(said, status) if pid is None else _reconnecting(pid)
+        raise _error_from_response(said, status) if pid is None else _reconnecting_error(pid)
 
     async def _ask(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
         """The status and what is said; asked again where the sandbox has moved, for nobody has heard the first time."""
@@ -232,10 +232,10 @@ class SandboxClient:
             return answer.status, await answer.json(content_type=None)
 
 
-START_IT = "Start it with: botctl run; for bots of any library: botctl sandbox serve"
+START_HINT = "Start it with: botctl run; for bots of any library: botctl sandbox serve"
 
 
-def _sent(what: SlashCall | MenuCall | str) -> dict[str, Any]:
+def _invocation_body(what: SlashCall | MenuCall | str) -> dict[str, Any]:
     match what:
         case SlashCall():
             return {"type": "slash", "name": what.name, "options": dict(what.options)}
@@ -244,14 +244,14 @@ def _sent(what: SlashCall | MenuCall | str) -> dict[str, Any]:
     return {"text": what}
 
 
-def _read(shape: type[Shown], said: Any) -> Shown:
+def _validate(shape: type[SchemaT], said: Any) -> SchemaT:
     try:
         return shape.model_validate(said)
     except ValidationError as error:
-        raise _strange(error) from error
+        raise _unexpected_response(error) from error
 
 
-def _refused(said: Any, status: int) -> BotctlError:
+def _error_from_response(said: Any, status: int) -> BotctlError:
     body = said if isinstance(said, dict) else {}
     sentence = body.get("error") or f"The sandbox refused with status {status}."
     kinds: dict[object, type[BotctlError]] = {ExitCode.USAGE: UsageError, ExitCode.UNREACHABLE: Unreachable}
@@ -259,12 +259,12 @@ def _refused(said: Any, status: int) -> BotctlError:
     return kind(safe(sentence, limit=500), hint=safe(body.get("hint") or "", limit=500))
 
 
-def _reconnecting(pid: int) -> Unreachable:
+def _reconnecting_error(pid: int) -> Unreachable:
     """Disnake takes its time: after a kill of the sandbox the bot is back within some seconds."""
     return Unreachable(f"The bot (process {pid}) is reconnecting to the sandbox.", hint="Try again in a moment.")
 
 
-def _strange(error: Exception) -> BotctlError:
+def _unexpected_response(error: Exception) -> BotctlError:
     return BotctlError(
         f"The sandbox answered something that this botctl does not understand: {safe(error)}",
         hint="Is it of another version? Restart it with: botctl run",

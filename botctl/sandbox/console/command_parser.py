@@ -50,7 +50,7 @@ class MenuCall:
 
 
 @dataclass(frozen=True)
-class Path:
+class CommandPath:
     """How far the words of a text name a command: ``node`` is the last one named, ``end`` where its name ends."""
 
     names: tuple[str, ...]
@@ -76,7 +76,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Given:
+class TypedOption:
     """An option as it stands in a text, its value from ``start`` to ``end``; ``closed`` tells of the last quote."""
 
     name: str
@@ -87,10 +87,10 @@ class Given:
     closed: bool = True
 
 
-def parse(text: str, commands: Iterable[Json]) -> SlashCall:
+def parse_slash(text: str, commands: Iterable[Json]) -> SlashCall:
     """The call that ``text`` means. Raises UsageError with a sentence, and a guess at what was meant."""
     commands = list(commands)
-    path = follow(text, commands)
+    path = resolve_path(text, commands)
     _check_path(text, path, commands)
     options = _read_options(text, path)
     missing = [option["name"] for option in path.options if option.get("required") and option["name"] not in options]
@@ -102,7 +102,7 @@ def parse(text: str, commands: Iterable[Json]) -> SlashCall:
     return SlashCall(path.name, options)
 
 
-def menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
+def parse_menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
     """The context-menu command ``name`` on ``target``: a person, or a message by its id or as "last".
 
     Raises UsageError when there is no such command for it.
@@ -111,17 +111,17 @@ def menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
     kind = MESSAGE if on_message else USER
     there = [command for command in commands if command.get("type", SLASH) == kind]
     for one in there:
-        if name.casefold() in map(str.casefold, _called(one)):
+        if name.casefold() in map(str.casefold, _accepted_names(one)):
             return MenuCall(one["name"], target, on_message)
     names = [one["name"] for one in there]
     raise UsageError(
         f'No menu of a {"message" if on_message else "person"} has "{name}".',
-        hint=guess(name, names) or _list("It has", names),
+        hint=did_you_mean(name, names) or _list_hint("It has", names),
     )
 
 
-def written(call: SlashCall) -> str:
-    """``call`` as a person would type it; `parse` reads the same call from it."""
+def format_call(call: SlashCall) -> str:
+    """``call`` as a person would type it; `parse_slash` reads the same call from it."""
     return " ".join(["/" + call.name, *(f"{name}:{quote(value)}" for name, value in call.options.items())])
 
 
@@ -132,33 +132,33 @@ def quote(value: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
-def follow(text: str, commands: Iterable[Json]) -> Path:
+def resolve_path(text: str, commands: Iterable[Json]) -> CommandPath:
     """Follow the words after the slash through the commands, as far as they are known."""
-    path = Path((), None, text.index("/") + 1)
+    path = CommandPath((), None, text.index("/") + 1)
     choices: Iterable[Json] = (command for command in commands if command.get("type", SLASH) == SLASH)
     while word := _WORD.match(text, path.end):
-        node = next((choice for choice in choices if word[1] in _called(choice)), None)
+        node = next((choice for choice in choices if word[1] in _accepted_names(choice)), None)
         if node is None or (not path.names and word.start(1) != path.end):
             return path
-        path = Path((*path.names, word[1]), node, word.end())
+        path = CommandPath((*path.names, word[1]), node, word.end())
         choices = path.subs
     return path
 
 
-def _called(choice: Json) -> list[str]:
+def _accepted_names(choice: Json) -> list[str]:
     """What a command or an option may be called: by its name, by that which a translation hides, as ``name@bot``."""
     names = [choice["name"], *([choice["own"]] if choice.get("own") else ())]
     return [*names, *(f"{name}@{choice['bot']}" for name in names if choice.get("bot"))]
 
 
-def mentioned(text: str, ids: Mapping[str, str]) -> str:
+def insert_mentions(text: str, ids: Mapping[str, str]) -> str:
     """``text`` with the mentions that Discord's client makes of ``@ann``, ``@Moderator`` and ``#general``."""
     return _MENTION.sub(lambda match: ids.get(match[0].casefold(), match[0]), text)
 
 
-def scan_options(text: str, path: Path) -> Iterator[Given]:
+def scan_options(text: str, path: CommandPath) -> Iterator[TypedOption]:
     """The options that follow the command's name, in order, up to the end or the first text that is none."""
-    known = {said: option["name"] for option in path.options for said in _called(option)}
+    known = {said: option["name"] for option in path.options for said in _accepted_names(option)}
     at = path.end
     while (name := _NAME.match(text, at)) and name[1] in known:
         given = replace(_read_value(text, name, known), name=known[name[1]])
@@ -166,19 +166,19 @@ def scan_options(text: str, path: Path) -> Iterator[Given]:
         at = given.end
 
 
-def guess(word: str, names: Iterable[str]) -> str:
+def did_you_mean(word: str, names: Iterable[str]) -> str:
     """A hint with the name that ``word`` probably stands for, or empty."""
-    near = _near(word, names, 0.6)
+    near = _closest_name(word, names, 0.6)
     return f"Did you mean {near}?" if near else ""
 
 
-def _near(word: str, names: Iterable[str], alike: float) -> str | None:
+def _closest_name(word: str, names: Iterable[str], alike: float) -> str | None:
     by_fold = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=alike)
     return by_fold[near[0]] if near else None
 
 
-def _read_options(text: str, path: Path) -> dict[str, str]:
+def _read_options(text: str, path: CommandPath) -> dict[str, str]:
     options: dict[str, str] = {}
     at = path.end
     for given in scan_options(text, path):
@@ -188,22 +188,22 @@ def _read_options(text: str, path: Path) -> dict[str, str]:
         options[given.name] = given.value
         at = given.end
     if stray := text[at:].split(maxsplit=1):
-        raise _stray(stray[0], path)
+        raise _stray_word_error(stray[0], path)
     return options
 
 
-def _read_value(text: str, name: re.Match[str], known: Iterable[str]) -> Given:
+def _read_value(text: str, name: re.Match[str], known: Iterable[str]) -> TypedOption:
     start = name.end()
     if quoted := _QUOTED.match(text, start):
         closed = quoted["closed"] is not None
         value = _ESCAPE.sub(r"\1", quoted["closed"] if closed else quoted["open"])
-        return Given(name[1], value, start, quoted.end(), quoted=True, closed=closed)
+        return TypedOption(name[1], value, start, quoted.end(), quoted=True, closed=closed)
     following = re.compile(rf"\s+(?:{'|'.join(map(re.escape, known))}):").search(text, start)
     end = following.start() if following else len(text)
-    return Given(name[1], text[start:end].strip(), start, end)
+    return TypedOption(name[1], text[start:end].strip(), start, end)
 
 
-def _check_value(given: Given, path: Path) -> None:
+def _check_value(given: TypedOption, path: CommandPath) -> None:
     """An empty value, or one that seems to have swallowed a mistyped option, is refused rather than sent."""
     if not given.closed:
         raise UsageError(
@@ -216,14 +216,14 @@ def _check_value(given: Given, path: Path) -> None:
         raise UsageError(f"The option {given.name} has no value.", hint=f'Write {given.name}:"" to send an empty one.')
     others = [option["name"] for option in path.options if option["name"] != given.name]
     for word in re.findall(r"\s([^\s:\"]+):", given.value):
-        if near := _near(word, others, 0.8):
+        if near := _closest_name(word, others, 0.8):
             raise UsageError(
                 f'/{path.name} has no option "{word}".',
                 hint=f'Did you mean {near}? If "{word}:" is part of {given.name}, put the value in quotes.',
             )
 
 
-def _check_path(text: str, path: Path, commands: Iterable[Json]) -> None:
+def _check_path(text: str, path: CommandPath, commands: Iterable[Json]) -> None:
     word = _WORD.match(text, path.end)
     typed = word[1] if word else ""
     if path.node is None:
@@ -234,25 +234,25 @@ def _check_path(text: str, path: Path, commands: Iterable[Json]) -> None:
             raise UsageError(f"Several bots have /{typed}.", hint=f"Write {' or '.join(same)}.")
         raise UsageError(
             f'There is no command "/{typed}" here.' if typed else "A command's name must follow the slash.",
-            hint=(typed and guess("/" + typed, names)) or _list("The commands are", names),
+            hint=(typed and did_you_mean("/" + typed, names)) or _list_hint("The commands are", names),
         )
     if path.subs:
         names = [sub["name"] for sub in path.subs]
         raise UsageError(
             f'/{path.name} has no sub-command "{typed}".' if typed else f"/{path.name} needs a sub-command.",
-            hint=guess(typed, names) or _list("There are", names),
+            hint=did_you_mean(typed, names) or _list_hint("There are", names),
         )
 
 
-def _stray(word: str, path: Path) -> UsageError:
+def _stray_word_error(word: str, path: CommandPath) -> UsageError:
     names = [option["name"] for option in path.options]
     if not names:
         return UsageError(f'/{path.name} takes no options, so "{word}" means nothing.')
     if name := _NAME.match(word):
-        hint = guess(name[1], names) or _list("Its options are", names)
+        hint = did_you_mean(name[1], names) or _list_hint("Its options are", names)
         return UsageError(f'/{path.name} has no option "{name[1]}".', hint=hint)
     return UsageError(f'"{word}" belongs to no option of /{path.name}.', hint=f"Write: {names[0]}:{word}")
 
 
-def _list(lead: str, names: Sequence[str]) -> str:
+def _list_hint(lead: str, names: Sequence[str]) -> str:
     return f"{lead}: {', '.join(names)}." if names else "The bot has registered none yet."

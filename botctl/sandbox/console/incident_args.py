@@ -12,7 +12,7 @@ from botctl.core.timeparse import duration
 Json = Mapping[str, Any]
 
 
-def asked(line: str) -> dict[str, Any]:
+def parse_incident(line: str) -> dict[str, Any]:
     """``name 10s every_s=1``, ``stop name`` or nothing, as the control port takes it. Raises UsageError."""
     try:
         name, *more = shlex.split(line) or [""]
@@ -25,10 +25,10 @@ def asked(line: str) -> dict[str, Any]:
     periods = [one for one in more if "=" not in one]
     if len(periods) > 1:
         raise UsageError(f"An incident has one length, and not {' and '.join(periods)}.")
-    return begin(name, periods[0] if periods else None, [one for one in more if "=" in one])
+    return start_body(name, periods[0] if periods else None, [one for one in more if "=" in one])
 
 
-def seconds(period: str) -> float:
+def parse_seconds(period: str) -> float:
     """The seconds of ``10s`` or ``1h30m``. Raises UsageError."""
     try:
         return duration(period).total_seconds()
@@ -36,17 +36,17 @@ def seconds(period: str) -> float:
         raise UsageError(f"{error}.") from None
 
 
-def begin(name: str, period: str | None, settings: Iterable[str]) -> dict[str, Any]:
+def start_body(name: str, period: str | None, settings: Iterable[str]) -> dict[str, Any]:
     """An incident of the length ``period``, with settings like ``every_s=1``. Raises UsageError."""
     pairs = [one.partition("=") for one in settings]
     for key, equals, _ in pairs:
         if not equals:
             raise UsageError(f"“{key}” is no setting.", hint="Write NAME=VALUE, like every_s=0.5.")
-    for_s = seconds(period) if period else None
+    for_s = parse_seconds(period) if period else None
     return {"name": name, "for_s": for_s, "settings": {key.strip(): value.strip() for key, _, value in pairs}}
 
 
-def told_of(body: Json, said: Json) -> str:
+def describe_result(body: Json, said: Json) -> str:
     """What came of it, in a line; all there is, in many."""
     if body.get("name"):
         known = {**said["settings"], **said["result"]}

@@ -27,16 +27,16 @@ _OPS: Final = {
     10: "HELLO",
     11: "HEARTBEAT ACK",
 }
-_OF_A_SESSION: Final = frozenset({"READY", "RESUMED", "GUILD_CREATE"})
+_SESSION_EVENTS: Final = frozenset({"READY", "RESUMED", "GUILD_CREATE"})
 _ID: Final = re.compile(r"\b\d{17,20}\b")
 
 
-def read(text: str) -> list[Json]:
+def parse_recording(text: str) -> list[Json]:
     """The lines of a recording; a last one that is cut off is left out. Raises UsageError."""
     lines = text.splitlines()
     found: list[Json] = []
     for number, line in enumerate(lines, 1):
-        one = _object(line)
+        one = _parse_object(line)
         if one is not None:
             found.append(one)
         elif number < len(lines):
@@ -46,7 +46,7 @@ def read(text: str) -> list[Json]:
     return found[1:]
 
 
-def _object(line: str) -> Json | None:
+def _parse_object(line: str) -> Json | None:
     try:
         found = json.loads(line)
     except ValueError:
@@ -54,7 +54,7 @@ def _object(line: str) -> Json | None:
     return found if isinstance(found, dict) else None
 
 
-def shown(line: Json) -> str:
+def format_line(line: Json) -> str:
     """One line for a person: when, which bot, which way, what."""
     if "missed" in line:
         return f"… {line['missed']} lines were missed: the recorder was too slow"
@@ -62,28 +62,28 @@ def shown(line: Json) -> str:
     rest = line.get("rest")
     if rest:
         query = "?" + "&".join(f"{key}={value}" for key, value in rest["query"].items()) if rest["query"] else ""
-        return f"{head} → {rest['method']} {rest['path']}{query} {rest['status']}{_said(rest['body'])}"
+        return f"{head} → {rest['method']} {rest['path']}{query} {rest['status']}{_format_data(rest['body'])}"
     way = next((one for one in ("sent", "heard", "closed", "left") if one in line), "")
     if way in ("closed", "left"):
         return f"{head} {'←' if way == 'closed' else '→'} closes connection {line['connection']} with {line[way]}"
     payload = line.get(way)
     arrow = "←" if way == "sent" else "→"
-    return f"{head} {arrow} {_named(payload)}" if isinstance(payload, dict) else f"{head} {arrow} {payload}"
+    return f"{head} {arrow} {_format_payload(payload)}" if isinstance(payload, dict) else f"{head} {arrow} {payload}"
 
 
-def _named(payload: Json) -> str:
+def _format_payload(payload: Json) -> str:
     """A payload of the gateway by its event, or its opcode."""
     name = payload.get("t") or _OPS.get(payload.get("op", -1)) or f"op {payload.get('op')}"
     number = f" {payload['s']}" if payload.get("s") else ""
-    return f"{name}{number}{_said(payload.get('d'))}"
+    return f"{name}{number}{_format_data(payload.get('d'))}"
 
 
-def _said(data: Any) -> str:
+def _format_data(data: Any) -> str:
     return "" if data is None else " " + json.dumps(data, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
-class Request:
+class RecordedRequest:
     """One to ask again, and the status that it had."""
 
     bot: str
@@ -98,16 +98,16 @@ class Request:
         return f"{self.method} {self.path}"
 
 
-def requests(lines: Iterable[Json]) -> Iterator[Request]:
+def replayable_requests(lines: Iterable[Json]) -> Iterator[RecordedRequest]:
     """Those that a bot's token is all they need."""
     for line in lines:
         rest = line.get("rest")
         if rest and line.get("bot") and MARK not in json.dumps([rest["path"], rest["query"], rest["body"]]):
-            yield Request(line["bot"], **rest)
+            yield RecordedRequest(line["bot"], **rest)
 
 
 @dataclass(frozen=True)
-class Told:
+class RecordedEvent:
     """An event that a bot was told."""
 
     bot: str
@@ -115,17 +115,17 @@ class Told:
     data: Json
 
 
-def events(lines: Iterable[Json]) -> Iterator[Told]:
+def replayable_events(lines: Iterable[Json]) -> Iterator[RecordedEvent]:
     """Those that can be told again: not what begins a session, and nothing that had a secret in it."""
     for line in lines:
         sent = line.get("sent")
-        if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _OF_A_SESSION:
+        if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _SESSION_EVENTS:
             continue
         if line.get("bot") and isinstance(sent["d"], dict) and MARK not in json.dumps(sent["d"]):
-            yield Told(line["bot"], sent["t"], sent["d"])
+            yield RecordedEvent(line["bot"], sent["t"], sent["d"])
 
 
-class Renaming:
+class IdMapping:
     """What ids of the recording are called now."""
 
     def __init__(self) -> None:

@@ -7,24 +7,24 @@ exclamation mark would be taken from bots with prefix commands. ``:smile:`` is a
 from __future__ import annotations
 
 from botctl.core.errors import BotctlError, UsageError
-from botctl.sandbox.console.command_parser import guess, quote
-from botctl.sandbox.console.repl_commands import WORDS, Outcome
-from botctl.sandbox.console.suggest import Suggestion, complete, matching, question
+from botctl.sandbox.console.command_parser import did_you_mean, quote
+from botctl.sandbox.console.repl_commands import REPL_COMMANDS, LineResult
+from botctl.sandbox.console.suggest import Suggestion, complete, filter_names, autocomplete_query
 from botctl.sandbox.console.user_session import UserSession
 
-_ASK_S = 3.0  # Discord: an interaction, autocomplete too, must be answered within 3 seconds
+_AUTOCOMPLETE_TIMEOUT_S = 3.0  # Discord: an interaction, autocomplete too, must be answered within 3 seconds
 
 
-async def run(talk: UserSession, line: str) -> Outcome:
+async def run_line(talk: UserSession, line: str) -> LineResult:
     """Do what ``line`` says. Raises BotctlError with what is wrong."""
     line = line.strip()
     if not line.startswith(":") or line.split(maxsplit=1)[0].endswith(":"):
         return await talk.say(line)
     verb, _, rest = line[1:].partition(" ")
-    if verb not in WORDS:
-        raise UsageError(f'There is no ":{verb}".', hint=guess(verb, WORDS) or "See :help.")
+    if verb not in REPL_COMMANDS:
+        raise UsageError(f'There is no ":{verb}".', hint=did_you_mean(verb, REPL_COMMANDS) or "See :help.")
     seat = talk.seat
-    outcome = await WORDS[verb].run(talk, rest.strip())
+    outcome = await REPL_COMMANDS[verb].run(talk, rest.strip())
     if talk.seat != seat:
         await talk.look()  # for the commands that are there for them
     return outcome
@@ -33,27 +33,27 @@ async def run(talk: UserSession, line: str) -> Outcome:
 async def suggest(talk: UserSession, text: str, cursor: int) -> list[Suggestion]:
     """What could stand at ``cursor``; values with autocomplete are asked from the bot, whose silence is no error."""
     if text.startswith(":"):
-        return await _word_hints(talk, text[:cursor])
+        return await _suggest_command(talk, text[:cursor])
     known = complete(text, cursor, talk.state, talk.guild, talk.locale)
-    asked = question(text, cursor, talk.commands)
+    asked = autocomplete_query(text, cursor, talk.commands)
     if asked is None:
         return known
     try:
-        choices = await talk.client.complete(asked, talk.seat, timeout_s=_ASK_S)
+        choices = await talk.client.complete(asked, talk.seat, timeout_s=_AUTOCOMPLETE_TIMEOUT_S)
     except BotctlError:
         return known
     values = {quote(str(one.value)): "" if one.name == str(one.value) else one.name for one in choices}
     return [Suggestion(value, asked.start, name) for value, name in values.items()] + known
 
 
-async def _word_hints(talk: UserSession, before: str) -> list[Suggestion]:
+async def _suggest_command(talk: UserSession, before: str) -> list[Suggestion]:
     verb, space, rest = before[1:].partition(" ")
     if not space:
-        return [Suggestion(":" + name, 0, WORDS[name].about) for name in matching(verb, WORDS)]
-    hints = WORDS[verb].hints if verb in WORDS else None
+        return [Suggestion(":" + name, 0, REPL_COMMANDS[name].about) for name in filter_names(verb, REPL_COMMANDS)]
+    hints = REPL_COMMANDS[verb].hints if verb in REPL_COMMANDS else None
     if hints is None:
         return []
     try:
-        return [Suggestion(name, len(before) - len(rest)) for name in matching(rest, await hints(talk))]
+        return [Suggestion(name, len(before) - len(rest)) for name in filter_names(rest, await hints(talk))]
     except BotctlError:
         return []

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Json = Mapping[str, Any]
 
-_MADE_UP = re.compile("[0-9a-f]{32}")  # disnake, discord.py, nextcord: os.urandom(16).hex()
+_GENERATED_ID = re.compile("[0-9a-f]{32}")  # disnake, discord.py, nextcord: os.urandom(16).hex()
 
 
 class Schema(BaseModel):
@@ -100,7 +100,7 @@ class FormField(Schema):
     @property
     def typed(self) -> str:
         """What a person types to mean it: its custom id, or its label where a library has made that id up."""
-        by_label = _MADE_UP.fullmatch(self.custom_id) and self.label and "=" not in self.label
+        by_label = _GENERATED_ID.fullmatch(self.custom_id) and self.label and "=" not in self.label
         return self.label if by_label else self.custom_id
 
 
@@ -179,22 +179,22 @@ class StateSchema(Schema):
         They are called as clients in ``locale`` show them; what is translated has its own name as ``own``.
         """
         own = [command for command in self.commands if guild and command.get("guild_id") == guild.id]
-        shadowed = {_identity(command) for command in own}
-        common = [one for one in self.commands if not one.get("guild_id") and _identity(one) not in shadowed]
+        shadowed = {_command_key(command) for command in own}
+        common = [one for one in self.commands if not one.get("guild_id") and _command_key(one) not in shadowed]
         bots = {bot.application_id: bot.typed for bot in self.bots}
         named = [
-            {**_translated(one, locale), "bot": bots.get(str(one.get("application_id")), "")} for one in own + common
+            {**_localize(one, locale), "bot": bots.get(str(one.get("application_id")), "")} for one in own + common
         ]
         seen = Counter((one["name"], one.get("type", 1)) for one in named if not one.get("hidden"))
-        return [{**one, "name": qualified(one)} if seen[one["name"], one.get("type", 1)] > 1 else one for one in named]
+        return [{**one, "name": qualified_name(one)} if seen[one["name"], one.get("type", 1)] > 1 else one for one in named]
 
 
-def qualified(command: Json) -> str:
+def qualified_name(command: Json) -> str:
     """The name that no other bot's command has."""
     return f"{command['name']}@{command['bot']}"
 
 
-def _translated(one: Json, locale: str) -> dict[str, Any]:
+def _localize(one: Json, locale: str) -> dict[str, Any]:
     """A command, option or choice with all within it (Discord: Application Commands > Localization)."""
     said = {**one}
     for key in ("name", "description"):
@@ -204,9 +204,9 @@ def _translated(one: Json, locale: str) -> dict[str, Any]:
         said["own"] = one["name"]
     for key in ("options", "choices"):
         if one.get(key):
-            said[key] = [_translated(inner, locale) for inner in one[key]]
+            said[key] = [_localize(inner, locale) for inner in one[key]]
     return said
 
 
-def _identity(command: Json) -> tuple[Any, ...]:
+def _command_key(command: Json) -> tuple[Any, ...]:
     return command.get("application_id"), command["name"], command.get("type", 1)

@@ -1,6 +1,6 @@
 """What could come next in a line that a person is typing: commands, options, choices, members, channels. Pure.
 
-Values of options with autocomplete are the bot's to suggest: `question` says what to ask it, the caller asks.
+Values of options with autocomplete are the bot's to suggest: `autocomplete_query` says what to ask it, the caller asks.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from botctl.sandbox.console.command_parser import SLASH, Given, Json, Path, follow, quote, scan_options
+from botctl.sandbox.console.command_parser import SLASH, TypedOption, Json, CommandPath, resolve_path, quote, scan_options
 from botctl.sandbox.console.schemas import GuildSchema, StateSchema
 
 # Discord: Application Commands > Application Command Option Type
-BOOLEAN, PERSON, CHANNEL, ROLE, MENTIONABLE = 5, 6, 7, 8, 9
+BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE = 5, 6, 7, 8, 9
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Question:
+class AutocompleteQuery:
     """An autocomplete question: what could the option ``focused`` be? The answer may replace all from ``start``."""
 
     name: str
@@ -37,23 +37,23 @@ class Question:
 
 
 @dataclass(frozen=True)
-class _Spot:
+class _CursorContext:
     """Where the cursor is: in ``word``, which begins at ``start``, behind the commands that ``path`` names."""
 
     before: str
     start: int
-    path: Path
+    path: CommandPath
 
     @property
     def word(self) -> str:
         return self.before[self.start :]
 
     @property
-    def given(self) -> list[Given]:
+    def given(self) -> list[TypedOption]:
         return list(scan_options(self.before, self.path))
 
     @property
-    def open(self) -> Given | None:
+    def open(self) -> TypedOption | None:
         """The option whose value is being typed."""
         last = self.given[-1] if self.given else None
         if last is None or (last.quoted and last.closed):
@@ -67,60 +67,60 @@ def complete(
     """What could stand at ``cursor``, likeliest first, in the language of the person."""
     before = text[:cursor]
     if not before.startswith("/"):
-        return list(_mentions(before, guild))
+        return list(_suggest_mentions(before, guild))
     there = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
     commands = [command for command in there if command.get("type", SLASH) == SLASH]
-    spot = _spot(before, commands)
+    spot = _context_at(before, commands)
     if spot.path.node is None:
-        return _names("/" + spot.word, 0, commands, "/") if spot.start == 1 else []
+        return _suggest_names("/" + spot.word, 0, commands, "/") if spot.start == 1 else []
     if spot.path.subs:
         between = spot.before[spot.path.end : spot.start].strip()
-        return [] if between else _names(spot.word, spot.start, spot.path.subs)
-    return [*_values(spot, guild), *_further(spot)]
+        return [] if between else _suggest_names(spot.word, spot.start, spot.path.subs)
+    return [*_suggest_values(spot, guild), *_suggest_options(spot)]
 
 
-def question(text: str, cursor: int, commands: Iterable[Json]) -> Question | None:
+def autocomplete_query(text: str, cursor: int, commands: Iterable[Json]) -> AutocompleteQuery | None:
     """What to ask the bot for the value at ``cursor``; None where that is no value with autocomplete."""
     before = text[:cursor]
     if not before.startswith("/"):
         return None
-    spot = _spot(before, commands)
+    spot = _context_at(before, commands)
     if spot.open is None or not _option(spot, spot.open).get("autocomplete"):
         return None
     others = {given.name: given.value for given in spot.given[:-1]}
-    return Question(spot.path.name, others, spot.open.name, spot.open.value, spot.open.start)
+    return AutocompleteQuery(spot.path.name, others, spot.open.name, spot.open.value, spot.open.start)
 
 
-def matching(typed: str, names: Iterable[str]) -> list[str]:
+def filter_names(typed: str, names: Iterable[str]) -> list[str]:
     """The names that contain what is typed, those that begin with it first."""
     needle = typed.casefold()
     found = [name for name in names if needle in name.casefold()]
     return sorted(found, key=lambda name: not name.casefold().startswith(needle))
 
 
-def _spot(before: str, commands: Iterable[Json]) -> _Spot:
+def _context_at(before: str, commands: Iterable[Json]) -> _CursorContext:
     start = max(_word_start(before), 1)
-    return _Spot(before, start, follow(before[:start], commands))
+    return _CursorContext(before, start, resolve_path(before[:start], commands))
 
 
 def _word_start(before: str) -> int:
     return len(before) - len(re.split(r"\s", before)[-1])
 
 
-def _names(typed: str, start: int, choices: Iterable[Json], lead: str = "") -> list[Suggestion]:
+def _suggest_names(typed: str, start: int, choices: Iterable[Json], lead: str = "") -> list[Suggestion]:
     details = {lead + choice["name"]: str(choice.get("description", "")) for choice in choices}
-    return [Suggestion(name, start, details[name]) for name in matching(typed, details)]
+    return [Suggestion(name, start, details[name]) for name in filter_names(typed, details)]
 
 
-def _values(spot: _Spot, guild: GuildSchema | None) -> Iterator[Suggestion]:
+def _suggest_values(spot: _CursorContext, guild: GuildSchema | None) -> Iterator[Suggestion]:
     """Values of the option that is being given, as far as they are known without asking the bot."""
     if spot.open is not None:
         option = _option(spot, spot.open)
-        known = [*_static(option), *_people(option, guild)]
-        yield from (Suggestion(quote(name), spot.open.start) for name in matching(spot.open.value, known))
+        known = [*_fixed_values(option), *_guild_values(option, guild)]
+        yield from (Suggestion(quote(name), spot.open.start) for name in filter_names(spot.open.value, known))
 
 
-def _further(spot: _Spot) -> Iterator[Suggestion]:
+def _suggest_options(spot: _CursorContext) -> Iterator[Suggestion]:
     """The options that are not given yet, where another one may begin."""
     if spot.open is not None and (spot.open.quoted or spot.start <= spot.open.start):
         return
@@ -132,18 +132,18 @@ def _further(spot: _Spot) -> Iterator[Suggestion]:
             yield Suggestion(option["name"] + ":", spot.start, str(option.get("description", "")))
 
 
-def _option(spot: _Spot, given: Given) -> Json:
+def _option(spot: _CursorContext, given: TypedOption) -> Json:
     return next(option for option in spot.path.options if option["name"] == given.name)
 
 
-def _static(option: Json) -> list[str]:
+def _fixed_values(option: Json) -> list[str]:
     if option["type"] == BOOLEAN:
         return ["true", "false"]
     return [str(choice["name"]) for choice in option.get("choices") or ()]
 
 
-def _people(option: Json, guild: GuildSchema | None) -> Iterator[str]:
-    if guild and option["type"] in {PERSON, MENTIONABLE}:
+def _guild_values(option: Json, guild: GuildSchema | None) -> Iterator[str]:
+    if guild and option["type"] in {USER, MENTIONABLE}:
         yield from ("@" + member.name for member in guild.members)
     if guild and option["type"] in {ROLE, MENTIONABLE}:
         yield from sorted({"@" + role.name.removeprefix("@") for role in guild.roles})
@@ -151,7 +151,7 @@ def _people(option: Json, guild: GuildSchema | None) -> Iterator[str]:
         yield from ("#" + channel.name for channel in (*guild.channels, *guild.threads))
 
 
-def _mentions(before: str, guild: GuildSchema | None) -> Iterator[Suggestion]:
+def _suggest_mentions(before: str, guild: GuildSchema | None) -> Iterator[Suggestion]:
     start = _word_start(before)
     word = before[start:]
     names: list[str] = []
@@ -160,4 +160,4 @@ def _mentions(before: str, guild: GuildSchema | None) -> Iterator[Suggestion]:
         names = [name for name in names if not name.startswith("@@")]
     if guild and word.startswith("#"):
         names = ["#" + channel.name for channel in (*guild.channels, *guild.threads)]
-    yield from (Suggestion(name, start) for name in matching(word, names))
+    yield from (Suggestion(name, start) for name in filter_names(word, names))

@@ -25,10 +25,10 @@ from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import Identity
 
 HEAD = "# botctl sandbox transcript: > is typed, what is indented must come; … stands for anything"
-_TYPED, _GOES_ON, _CAME = "> ", "|", "  "
-_SEAT = re.compile(r"# (as|channel|guild): (.+)")
-_ANYTHING = "…"
-_CHANGING = (
+_INPUT, _CONTINUATION, _OUTPUT = "> ", "|", "  "
+_HEADER_FIELD = re.compile(r"# (as|channel|guild): (.+)")
+_WILDCARD = "…"
+_VOLATILE = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d| UTC)?"), "<time>"),
     (re.compile(r"https?://127\.0\.0\.1:\d+"), "<sandbox>"),
     (re.compile(r"\b\d{17,20}\b"), "<id>"),
@@ -44,74 +44,74 @@ class Exchange:
     came: Sequence[str]
 
 
-def begun(seat: Identity) -> str:
+def format_header(seat: Identity) -> str:
     """The first lines of a transcript, which begins at ``seat``."""
     said = {name: value for name, value in seat.json().items() if value}
     return "\n".join([HEAD, *(f"# {name}: {value}" for name, value in said.items())]) + "\n"
 
 
-def seat_of(text: str) -> Identity:
+def parse_header(text: str) -> Identity:
     """Where a transcript began, as far as it says so."""
-    head = itertools.takewhile(lambda line: not line.startswith(_TYPED), text.split("\n"))
-    said = {found[1]: found[2] for line in head if (found := _SEAT.fullmatch(line))}
+    head = itertools.takewhile(lambda line: not line.startswith(_INPUT), text.split("\n"))
+    said = {found[1]: found[2] for line in head if (found := _HEADER_FIELD.fullmatch(line))}
     return Identity(said.get("as"), said.get("channel"), said.get("guild"))
 
 
-def written(turn: Exchange) -> str:
+def format_exchange(turn: Exchange) -> str:
     """``turn`` as lines of a transcript."""
     first, *more = turn.typed.split("\n")
-    typed = [_TYPED + first, *(f"{_GOES_ON} {line}" if line else _GOES_ON for line in more)]
-    return "\n".join([*typed, *((_CAME + line).rstrip() for line in turn.came)]) + "\n"
+    typed = [_INPUT + first, *(f"{_CONTINUATION} {line}" if line else _CONTINUATION for line in more)]
+    return "\n".join([*typed, *((_OUTPUT + line).rstrip() for line in turn.came)]) + "\n"
 
 
-def read(text: str) -> list[Exchange]:
+def parse_transcript(text: str) -> list[Exchange]:
     """The turns of a transcript; lines with ``#`` and empty ones between turns mean nothing. Raises UsageError."""
     turns: list[Exchange] = []
     for number, line in enumerate(text.split("\n"), 1):
-        if line.startswith(_TYPED):
-            turns.append(Exchange(line.removeprefix(_TYPED), []))
-        elif turns and not turns[-1].came and line.startswith(_GOES_ON):
-            turns[-1] = Exchange(f"{turns[-1].typed}\n{line.removeprefix(_GOES_ON).removeprefix(' ')}", [])
-        elif turns and (line.startswith(_CAME) or not line):
-            turns[-1] = Exchange(turns[-1].typed, [*turns[-1].came, line.removeprefix(_CAME)])
+        if line.startswith(_INPUT):
+            turns.append(Exchange(line.removeprefix(_INPUT), []))
+        elif turns and not turns[-1].came and line.startswith(_CONTINUATION):
+            turns[-1] = Exchange(f"{turns[-1].typed}\n{line.removeprefix(_CONTINUATION).removeprefix(' ')}", [])
+        elif turns and (line.startswith(_OUTPUT) or not line):
+            turns[-1] = Exchange(turns[-1].typed, [*turns[-1].came, line.removeprefix(_OUTPUT)])
         elif line and not line.startswith("#"):
             raise UsageError(f"Line {number} of the transcript is neither typed nor what came: {line[:60]}")
-    return [Exchange(turn.typed, _without_end(turn.came)) for turn in turns]
+    return [Exchange(turn.typed, _strip_blank_end(turn.came)) for turn in turns]
 
 
-def plainly(lines: Iterable[str]) -> list[str]:
+def normalize(lines: Iterable[str]) -> list[str]:
     """``lines`` without what is another one each time: ids, times."""
     shown = []
     for line in lines:
-        for pattern, name in _CHANGING:
+        for pattern, name in _VOLATILE:
             line = pattern.sub(name, line)  # noqa: PLW2901 - one line through all patterns
         shown.append(line.rstrip())
-    return _without_end(shown)
+    return _strip_blank_end(shown)
 
 
-def difference(expected: Exchange, came: Iterable[str]) -> list[str]:
+def diff_output(expected: Exchange, came: Iterable[str]) -> list[str]:
     """What came otherwise, as a diff; empty where nothing did."""
-    wanted, found = plainly(expected.came), plainly(came)
-    if re.fullmatch(_pattern(wanted), "".join(line + "\n" for line in found)):
+    wanted, found = normalize(expected.came), normalize(came)
+    if re.fullmatch(_build_pattern(wanted), "".join(line + "\n" for line in found)):
         return []
     return list(_diff(wanted, found))
 
 
 def _diff(wanted: list[str], found: list[str]) -> Iterator[str]:
     # A line with … that fits is no difference: it is shown as it came.
-    alike = [next((line for line in found if re.fullmatch(_pattern([one]), line + "\n")), one) for one in wanted]
+    alike = [next((line for line in found if re.fullmatch(_build_pattern([one]), line + "\n")), one) for one in wanted]
     yield from (line for line in difflib.ndiff(alike, found) if not line.startswith("?"))
 
 
-def _pattern(lines: Iterable[str]) -> str:
+def _build_pattern(lines: Iterable[str]) -> str:
     """A line of ``…`` alone stands for any lines."""
     return "".join(
-        "(?:.*\n)*?" if line.strip() == _ANYTHING else re.escape(line).replace(re.escape(_ANYTHING), ".*?") + "\n"
+        "(?:.*\n)*?" if line.strip() == _WILDCARD else re.escape(line).replace(re.escape(_WILDCARD), ".*?") + "\n"
         for line in lines
     )
 
 
-def _without_end(lines: Sequence[str]) -> list[str]:
+def _strip_blank_end(lines: Sequence[str]) -> list[str]:
     """Without empty lines at the end."""
     kept = list(lines)
     while kept and not kept[-1]:

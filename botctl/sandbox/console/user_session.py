@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.client import ANSWER_S, Identity, SandboxClient
-from botctl.sandbox.console.command_parser import MenuCall, SlashCall, mentioned, menu, parse
+from botctl.sandbox.console.client import REPLY_TIMEOUT_S, Identity, SandboxClient
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall, insert_mentions, parse_menu, parse_slash
 from botctl.sandbox.console.schemas import GuildSchema, MessageSchema, ModalSchema, ReplySchema, StateSchema
 from botctl.sandbox.model.messages.components import SELECTS, find
 
@@ -19,7 +19,7 @@ class UserSession:
     Everything raises Unreachable when no sandbox answers, and BotctlError with a sentence when it refuses.
     """
 
-    def __init__(self, client: SandboxClient, seat: Identity, *, timeout_s: float = ANSWER_S) -> None:
+    def __init__(self, client: SandboxClient, seat: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.client = client
         self.seat = seat
         self.timeout_s = timeout_s
@@ -59,7 +59,7 @@ class UserSession:
         named = {f"@{one.name.removeprefix('@')}": f"<@&{one.id}>" for one in guild.roles if one.id != guild.id}
         named |= {f"@{one.name}": f"<@{one.id}>" for one in guild.members}
         named |= {f"#{one.name}": f"<#{one.id}>" for one in (*guild.channels, *guild.threads)}
-        return mentioned(text, {name.casefold(): mention for name, mention in named.items()})
+        return insert_mentions(text, {name.casefold(): mention for name, mention in named.items()})
 
     async def settle(self) -> None:
         """Take the first person and channel of the guild where the seat names none."""
@@ -77,12 +77,12 @@ class UserSession:
         if not text.startswith("/"):
             return await self.send(text)
         await self.look()
-        return await self.send(parse(text, self.commands))
+        return await self.send(parse_slash(text, self.commands))
 
     async def menu(self, name: str, target: str) -> ReplySchema:
         """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
         await self.look()
-        return await self.send(menu(name, target, self.commands))
+        return await self.send(parse_menu(name, target, self.commands))
 
     async def send(self, what: SlashCall | MenuCall | str) -> ReplySchema:
         """Use a command, or say a text as it is."""
@@ -94,7 +94,7 @@ class UserSession:
     ) -> ReplySchema:
         """Press a button or choose in a select; ``values`` may be the numbers at which its options are shown."""
         if values:
-            values = by_number(await self.client.messages(self.seat), component, values, message)
+            values = resolve_numbers(await self.client.messages(self.seat), component, values, message)
         return self._noted(
             await self.client.click(component, self.seat, message=message, values=values, timeout_s=self.timeout_s)
         )
@@ -109,7 +109,7 @@ class UserSession:
         return reply
 
 
-def by_number(
+def resolve_numbers(
     messages: Sequence[MessageSchema], component: str, values: Sequence[str], message: str | None = None
 ) -> list[str]:
     """``values`` with each number put for the option that a message shows at it, unless an option is called so."""

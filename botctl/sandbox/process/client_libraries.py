@@ -24,7 +24,7 @@ _LINES: Final = {
 }
 
 
-def pointed(url: str) -> dict[str, str]:
+def setup_lines(url: str) -> dict[str, str]:
     """Library to the line of code that points it at the sandbox at ``url``."""
     gateway = url.replace("http", "ws", 1)
     return {library: line.format(url=url, gateway=gateway) for library, line in _LINES.items()}

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from botctl.core.errors import BotctlError
 
-TOKEN, SECRET = "BOTCTL_SANDBOX_TOKEN", "BOTCTL_SANDBOX_SECRET"
+TOKEN_VARIABLE, SECRET_VARIABLE = "BOTCTL_SANDBOX_TOKEN", "BOTCTL_SANDBOX_SECRET"
 
 
-def new_secret() -> str:
+def generate_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
-def kept_secret(path: Path) -> str:
+def load_or_create_secret(path: Path) -> str:
     """The secret in the file ``path``, which is made, for its owner's eyes only, when it is not there.
 
     Raises BotctlError when it cannot be read or written.
@@ -26,7 +26,7 @@ def kept_secret(path: Path) -> str:
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(new_secret() + "\n")
+                file.write(generate_secret() + "\n")
         found = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BotctlError(f"The secret in {path} cannot be had: {error}.") from None
@@ -35,9 +35,9 @@ def kept_secret(path: Path) -> str:
     return found
 
 
-def secret_of(environment: Mapping[str, str]) -> str | None:
+def secret_from_environment(environment: Mapping[str, str]) -> str | None:
     """The control secret that the environment says, or names the file of."""
-    if said := environment.get(SECRET):
+    if said := environment.get(SECRET_VARIABLE):
         return said
-    named = environment.get(f"{SECRET}_FILE")
-    return kept_secret(Path(named)) if named else None
+    named = environment.get(f"{SECRET_VARIABLE}_FILE")
+    return load_or_create_secret(Path(named)) if named else None

@@ -49,7 +49,7 @@ class RunningSandbox:
 
 
 @contextlib.contextmanager
-def bound(port: int = 0) -> Iterator[Listener]:
+def bind_loopback(port: int = 0) -> Iterator[Listener]:
     """Take ``port`` (0: any free one) of loopback, so that a world may be made that knows where it is.
 
     Raises OSError.
@@ -61,7 +61,7 @@ def bound(port: int = 0) -> Iterator[Listener]:
 
 
 @contextlib.asynccontextmanager
-async def serving(
+async def serve_sandbox(
     sandbox: Sandbox,
     listener: Listener,
     *,
@@ -77,7 +77,7 @@ async def serving(
     """
     judge = judge or openapi_check.from_environment(os.environ)
     running = RunningSandbox(sandbox, Incidents(sandbox), Traffic(sandbox), judge)
-    app = _application(running)
+    app = _build_application(running)
     watch(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
     await runner.setup()
@@ -92,7 +92,7 @@ async def serving(
         await runner.cleanup()
 
 
-def _application(running: RunningSandbox) -> web.Application:
+def _build_application(running: RunningSandbox) -> web.Application:
     """REST, gateway, attachments and the control API."""
     app = web.Application(client_max_size=routing.BODY_MAX_BYTES)
     app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
@@ -100,7 +100,7 @@ def _application(running: RunningSandbox) -> web.Application:
     app[websocket.CONNECTIONS] = set()
     app.router.add_get("/", websocket.handle)
     app.router.add_get("/resume", websocket.handle_resume)
-    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
+    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _handle_attachment)
     control.install(app)
     oauth_page.install(app)
     routing.install(app)
@@ -110,7 +110,7 @@ def _application(running: RunningSandbox) -> web.Application:
     return app
 
 
-async def _attachment(request: web.Request) -> web.Response:
+async def _handle_attachment(request: web.Request) -> web.Response:
     found = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
     if found is None:
         return web.Response(status=404)

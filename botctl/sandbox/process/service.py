@@ -40,7 +40,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         Held: ``sandbox.port`` is taken.
         ServiceFailed: it cannot be started.
     """
-    async with embedded(recipe(settings.sandbox.port, settings.sandbox.limits), runtime, bus, tasks) as found:
+    async with embedded(sandbox_spec(settings.sandbox.port, settings.sandbox.limits), runtime, bus, tasks) as found:
         secret = found.secret or ""
         token = bot_token(secret)
         register(secret)
@@ -48,7 +48,7 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         yield DiscordAccess(token, found.address)
 
 
-def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
+def sandbox_spec(port: int, said: Mapping[str, str]) -> PartSpec:
     """How a sandbox on ``port`` (0: any free one) is run, with the limits ``said`` and a new secret."""
     try:
         Limits().but(said)
@@ -66,10 +66,10 @@ def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
             folder=runtime.folder,
             log=runtime.log(NAME),
-            answers=lambda: _answers(Endpoint(address, secret)),
-            refusal=_refusal,
+            answers=lambda: _is_running(Endpoint(address, secret)),
+            refusal=_startup_error,
             env=child_environment(
-                BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret), **_self_check()
+                BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret), **_self_check_environment()
             ),
             start_s=START_S,
         )
@@ -78,13 +78,13 @@ def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
         name=NAME,
         title=TITLE,
         new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",
-        answers=_answers,
+        answers=_is_running,
         launch=launch,
         secret=secret,
     )
 
 
-def _self_check() -> dict[str, str]:
+def _self_check_environment() -> dict[str, str]:
     """The wish for the self-check, handed on to a child that runs in another folder."""
     named = os.environ.get(openapi_check.VARIABLE)
     return {openapi_check.VARIABLE: str(Path(named).resolve())} if named else {}
@@ -100,7 +100,7 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _refusal(status: int, said: str) -> BotctlError | None:
+def _startup_error(status: int, said: str) -> BotctlError | None:
     """Its own sentence where its port is taken or its self-check cannot be had: nothing of it has failed."""
     if status == ExitCode.CONFIG and said:
         return ConfigError(said)
@@ -108,6 +108,6 @@ def _refusal(status: int, said: str) -> BotctlError | None:
     return Held(said, hint=hint) if status == ExitCode.HELD and said else None
 
 
-async def _answers(endpoint: Endpoint) -> bool:
+async def _is_running(endpoint: Endpoint) -> bool:
     """Whether it is there, and not somebody else at its port."""
     return await knows(_HOST, _port(endpoint.address), endpoint.secret or "")

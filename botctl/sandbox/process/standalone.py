@@ -16,14 +16,14 @@ from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.model.world import World
-from botctl.sandbox.process.serve import Listener, bound, serving
+from botctl.sandbox.process.serve import Listener, bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from botctl.sandbox.storage.attachments import Files
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServeOptions:
     """What is to be run. ``port`` 0 is any free one; ``bots`` are the names of the applications there must be;
     ``token`` is that of the first one, where it does not follow from ``secret`` like those of the others.
     """
@@ -36,7 +36,7 @@ class Plan:
     token: str | None = field(default=None, repr=False)
 
 
-def start(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
+def run_standalone(plan: ServeOptions, tell: Callable[[Sandbox], None]) -> None:
     """Run until a signal comes; ``tell`` is called once bots may connect.
 
     Raises:
@@ -45,27 +45,27 @@ def start(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
         UsageError: a bot cannot be called so.
     """
     with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(plan, tell))
+        runner.run(_serve(plan, tell))
 
 
-async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
-    with _bound(plan.port) as listener:
+async def _serve(plan: ServeOptions, tell: Callable[[Sandbox], None]) -> None:
+    with _bind(plan.port) as listener:
         world = world_file.load(plan.state, bots=plan.bots, url=listener.url)
-        access = Access(_tokens(plan, world), plan.secret)
+        access = Access(_issue_tokens(plan, world), plan.secret)
         files = Files(plan.state.with_suffix(".files") if plan.state else None)
         files.forget_all_but(world.attachment_ids())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with _saved(world, plan.state) as changed:
+        async with _autosave(world, plan.state) as changed:
             sandbox = Sandbox(world, access, files=files, limits=plan.limits, on_change=changed)
-            with _held(plan.port):
-                async with serving(sandbox, listener):
+            with _raise_held(plan.port):
+                async with serve_sandbox(sandbox, listener):
                     tell(sandbox)
                     await stop.wait()
 
 
-def _tokens(plan: Plan, world: World) -> dict[str, str]:
+def _issue_tokens(plan: ServeOptions, world: World) -> dict[str, str]:
     """Tokens to the applications whose they are."""
     tokens = {bot_token(plan.secret, one): one for one in world.applications}
     if plan.token:
@@ -76,7 +76,7 @@ def _tokens(plan: Plan, world: World) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def _saved(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
+async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
     """Keep ``world`` in the file ``state``; yields what is to be called after each change."""
     if state is None:
         yield lambda: None
@@ -91,15 +91,15 @@ async def _saved(world: World, state: Path | None) -> AsyncIterator[Callable[[],
 
 
 @contextlib.contextmanager
-def _bound(port: int) -> Iterator[Listener]:
+def _bind(port: int) -> Iterator[Listener]:
     with contextlib.ExitStack() as stack:
-        with _held(port):
-            listener = stack.enter_context(bound(port))
+        with _raise_held(port):
+            listener = stack.enter_context(bind_loopback(port))
         yield listener
 
 
 @contextlib.contextmanager
-def _held(port: int) -> Iterator[None]:
+def _raise_held(port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:

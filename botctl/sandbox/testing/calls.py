@@ -17,9 +17,9 @@ from botctl.sandbox.testing.failures import Failed
 from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.web.keys import BODY
 
-REFUSED = 400  # and above: a status that says no
-_SHOWN = 300  # characters of a body
-_PART = re.compile(r"\{[^}]*\}")
+FIRST_ERROR_STATUS = 400  # and above: a status that says no
+_MAX_BODY_CHARS = 300  # characters of a body
+_PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Call:
     def __str__(self) -> str:
         path = re.sub(r"[^/]{40,}", "…", self.path)  # tokens
         body = "" if self.body is None else json.dumps(self.body, ensure_ascii=False)
-        return f"{self.method} {path} -> {self.status} {body if len(body) <= _SHOWN else body[:_SHOWN] + '…'}".rstrip()
+        return f"{self.method} {path} -> {self.status} {body if len(body) <= _MAX_BODY_CHARS else body[:_MAX_BODY_CHARS] + '…'}".rstrip()
 
 
 class Calls(Sequence[Call]):
@@ -77,11 +77,11 @@ class Calls(Sequence[Call]):
         misspells it would find nothing for ever.
         """
         __tracebackhide__ = True
-        wanted, method = _PART.sub("{}", route), method.upper()
-        found = [one for one in self._all if one.method == method and wanted in (_PART.sub("{}", one.route), one.path)]
+        wanted, method = _PLACEHOLDER.sub("{}", route), method.upper()
+        found = [one for one in self._all if one.method == method and wanted in (_PLACEHOLDER.sub("{}", one.route), one.path)]
         if not found:
             _check_route(method, route)
-        return [one for one in found if body is None or _has(one.body, body)]
+        return [one for one in found if body is None or _contains(one.body, body)]
 
     def assert_called(
         self, method: str, route: str, *, body: Mapping[str, Any] | None = None, times: int | None = None
@@ -132,17 +132,17 @@ class Calls(Sequence[Call]):
 def _check_route(method: str, route: str) -> None:
     """Fails when the sandbox has no such route, for ``{names}`` or for real ids."""
     __tracebackhide__ = True
-    asked = _PART.sub("0", route)
-    if not any(one.method == method and re.fullmatch(_PART.sub("[^/]+", one.path), asked) for one in ROUTES):
+    asked = _PLACEHOLDER.sub("0", route)
+    if not any(one.method == method and re.fullmatch(_PLACEHOLDER.sub("[^/]+", one.path), asked) for one in ROUTES):
         near = difflib.get_close_matches(f"{method} {route}", [f"{one.method} {one.path}" for one in ROUTES], n=3)
         hint = f" Is it one of these? {', '.join(near)}" if near else ""
         raise Failed(f"There is no route {method} {route}.{hint}")
 
 
-def _has(said: Any, wanted: Any) -> bool:
+def _contains(said: Any, wanted: Any) -> bool:
     """Does ``said`` have everything that ``wanted`` names?"""
     if isinstance(wanted, Mapping):
-        return isinstance(said, Mapping) and all(key in said and _has(said[key], one) for key, one in wanted.items())
+        return isinstance(said, Mapping) and all(key in said and _contains(said[key], one) for key, one in wanted.items())
     return bool(said == wanted)
 
 

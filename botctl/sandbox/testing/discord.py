@@ -14,7 +14,7 @@ from botctl.sandbox.actions import world_changes
 from botctl.sandbox.model.limits import LENIENT, Limits
 from botctl.sandbox.process.serve import RunningSandbox
 from botctl.sandbox.testing.calls import Calls
-from botctl.sandbox.testing.failures import Failed, plainly
+from botctl.sandbox.testing.failures import Failed, translate_errors
 from botctl.sandbox.testing.guilds import Guild
 from botctl.sandbox.testing.handlers import Errors
 from botctl.sandbox.testing.notifier import Notifier
@@ -38,17 +38,17 @@ class Discord(WatchedBot):
             if known_id == one.id or (known_id is None and (name is None or wanted == one.name.casefold())):
                 return Guild(self, one.id)
         said = {"name": name or f"Guild {known_id}", "id": known_id}
-        return Guild(self, str(plainly(lambda: world_changes.apply(self.sandbox, "add_guild", said))["id"]))
+        return Guild(self, str(translate_errors(lambda: world_changes.apply(self.sandbox, "add_guild", said))["id"]))
 
     async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Let time pass in Discord: deadlines, tokens, timeouts, limits. The bot's own sleeps are not shortened."""
         passed = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        plainly(lambda: self.sandbox.clock.advance(passed.total_seconds()))
+        translate_errors(lambda: self.sandbox.clock.advance(passed.total_seconds()))
         await self.settled()
 
     def limits(self, **limits: Any) -> None:
         """From now on Discord's limits hold, with these changed: ``invalid_requests=20``. Until then they do not."""
-        self.sandbox.limits = plainly(lambda: Limits(concurrency_s=LENIENT.concurrency_s).but(limits))
+        self.sandbox.limits = translate_errors(lambda: Limits(concurrency_s=LENIENT.concurrency_s).but(limits))
 
     @asynccontextmanager
     async def incident(self, name: str, **settings: Any) -> AsyncIterator[None]:

@@ -29,7 +29,7 @@ class BotRaised(Failed):
     """A handler of the bot raised; the exception is the cause (``__cause__``)."""
 
 
-def plainly(act: Callable[[], T]) -> T:
+def translate_errors(act: Callable[[], T]) -> T:
     """What ``act`` returns; the sandbox's own errors become a `Failed` or `Refused` that ends the test."""
     __tracebackhide__ = True
     try:
@@ -42,6 +42,6 @@ def plainly(act: Callable[[], T]) -> T:
         raise (Refused if isinstance(error, Hidden) else Failed)(f"{error} {error.hint or ''}".strip()) from None
 
 
-def listed(names: list[str]) -> str:
+def quote_names(names: list[str]) -> str:
     """``names`` for a sentence."""
     return ", ".join(f"“{name}”" for name in names) or "none"

@@ -10,7 +10,7 @@ import disnake
 
 from botctl.sandbox.actions import world_changes
 from botctl.sandbox.model import lookup, payloads, permission_bits, world
-from botctl.sandbox.testing.failures import Failed, listed, plainly
+from botctl.sandbox.testing.failures import Failed, quote_names, translate_errors
 from botctl.sandbox.testing.people import Member
 from botctl.sandbox.testing.places import Channel, Role
 from botctl.sandbox.testing.watched_bot import WatchedBot
@@ -61,10 +61,10 @@ class Guild:
         """The role ``name``; ``permissions`` are what it grants from now on."""
         found = lookup.role_or_none(self._stored, name)
         if found is None:
-            made = self._change("add_role", name=name, permissions=bits(permissions or ()), id=id)
+            made = self._change("add_role", name=name, permissions=to_bits(permissions or ()), id=id)
             found = self._stored.roles[made["id"]]
         elif permissions is not None:
-            self._grant(found, bits(permissions))
+            self._grant(found, to_bits(permissions))
         return Role(found.id, found.name)
 
     def channel(self, name: str, *, id: int | str | None = None) -> Channel:  # noqa: A002
@@ -77,7 +77,7 @@ class Guild:
     def bot_may(self, permissions: Permissions) -> None:
         """From now on the bot has these permissions here, and those of @everyone."""
         app_id = self.discord.application_id
-        self._grant(next(role for role in self._stored.roles.values() if role.bot_id == app_id), bits(permissions))
+        self._grant(next(role for role in self._stored.roles.values() if role.bot_id == app_id), to_bits(permissions))
 
     @property
     def _world(self) -> world.World:
@@ -89,7 +89,7 @@ class Guild:
 
     def _change(self, what: str, **said: Any) -> Mapping[str, Any]:
         __tracebackhide__ = True
-        return plainly(lambda: world_changes.apply(self.discord.sandbox, what, {**said, "guild": self.id}))
+        return translate_errors(lambda: world_changes.apply(self.discord.sandbox, what, {**said, "guild": self.id}))
 
     def _role(self, wanted: str | Role) -> str:
         __tracebackhide__ = True
@@ -97,7 +97,7 @@ class Guild:
             return wanted.id
         found = lookup.role_or_none(self._stored, wanted)
         if found is None:
-            there = listed([role.name for role in self._stored.roles.values() if role.id != self.id])
+            there = quote_names([role.name for role in self._stored.roles.values() if role.id != self.id])
             raise Failed(f"{self.name} has no role “{wanted}”; it has {there}. Make one: guild.role({wanted!r}).")
         return found.id
 
@@ -106,7 +106,7 @@ class Guild:
         self.discord.sandbox.emit("GUILD_ROLE_UPDATE", {"guild_id": self.id, "role": payloads.role(role)}, self.id)
 
 
-def bits(wanted: Permissions) -> int:
+def to_bits(wanted: Permissions) -> int:
     """The permissions as Discord's bit field."""
     __tracebackhide__ = True
     if isinstance(wanted, int):

@@ -19,7 +19,7 @@ from botctl.sandbox.testing.failures import BotRaised, Failed
 from botctl.sandbox.testing.notifier import Notifier
 
 E = TypeVar("E", bound=Exception)
-_PARKED = frozenset(  # modules and functions
+_WAITING_CALLS = frozenset(  # modules and functions
     {
         ("asyncio.tasks", "sleep"),
         ("asyncio.tasks", "wait_for"),
@@ -28,7 +28,7 @@ _PARKED = frozenset(  # modules and functions
         ("disnake.ui.view", "wait"),
     }
 )
-_REQUESTS = frozenset({"disnake.http", "disnake.webhook.async_"})
+_REQUEST_MODULES = frozenset({"disnake.http", "disnake.webhook.async_"})
 _COG_HANDLERS = {
     "slash": commands.Cog.has_slash_error_handler,
     "user": commands.Cog.has_user_error_handler,
@@ -71,7 +71,7 @@ class Errors(Sequence[Exception]):
         error = getattr(error, "original", error)  # a command's is wrapped
         if isinstance(error, Exception):
             error.add_note(f"(raised in the bot: {where})")
-            error.__traceback__ = _from_the_bot(error.__traceback__)
+            error.__traceback__ = _skip_disnake_frames(error.__traceback__)
             asked = str(cause.id) if isinstance(cause, Interaction) else None
             self._all.append((error, asked))
             self._news.tell()
@@ -95,7 +95,7 @@ class Errors(Sequence[Exception]):
         raise BotRaised(f"The bot raised {words}{where}") from cause
 
 
-class Handlers:
+class HandlerTasks:
     """The handlers of ``bot`` that run. Those that ran before `begin` do not count: an ``on_ready`` may never end."""
 
     def __init__(self, bot: disnake.Client, sandbox: Sandbox) -> None:
@@ -111,7 +111,7 @@ class Handlers:
         is not.
         """
         return (self._heard() or self._bot.is_closed()) and not any(
-            _is_handler(task) and not _parked(task) for task in asyncio.all_tasks() - self._standing
+            _is_handler(task) and not _is_waiting(task) for task in asyncio.all_tasks() - self._standing
         )
 
     def _heard(self) -> bool:
@@ -123,42 +123,42 @@ class Handlers:
 
 
 @contextmanager
-def watched(bot: disnake.Client, errors: Errors) -> Iterator[None]:
+def capture_errors(bot: disnake.Client, errors: Errors) -> Iterator[None]:
     """Hear of every exception that disnake would only print."""
     with ExitStack() as stack:
         for owner, name, replacement in (
-            *_client_errors(bot, errors),
-            (disnake.ui.View, "on_error", _of_view(errors)),
-            (disnake.ui.Modal, "on_error", _of_modal(errors)),
-            (tasks.Loop, "_error", _of_loop(errors)),
+            *_client_error_handlers(bot, errors),
+            (disnake.ui.View, "on_error", _view_error_handler(errors)),
+            (disnake.ui.Modal, "on_error", _modal_error_handler(errors)),
+            (tasks.Loop, "_error", _loop_error_handler(errors)),
         ):
             stack.enter_context(patch.object(owner, name, replacement))
         yield
 
 
-def _client_errors(bot: disnake.Client, errors: Errors) -> Iterator[tuple[object, str, Any]]:
+def _client_error_handlers(bot: disnake.Client, errors: Errors) -> Iterator[tuple[object, str, Any]]:
     """Replacements for disnake's own error handlers of a client; where the bot has one, that one stays."""
     for name, replacement in (
-        ("on_error", _of_listener(errors)),
-        ("on_gateway_error", _of_gateway(errors)),
-        ("on_slash_command_error", _of_command(bot, errors, "slash")),
-        ("on_user_command_error", _of_command(bot, errors, "user")),
-        ("on_message_command_error", _of_command(bot, errors, "message")),
-        ("on_command_error", _of_prefix_command(bot, errors)),
+        ("on_error", _listener_error_handler(errors)),
+        ("on_gateway_error", _gateway_error_handler(errors)),
+        ("on_slash_command_error", _command_error_handler(bot, errors, "slash")),
+        ("on_user_command_error", _command_error_handler(bot, errors, "user")),
+        ("on_message_command_error", _command_error_handler(bot, errors, "message")),
+        ("on_command_error", _prefix_command_error_handler(bot, errors)),
     ):
         there = getattr(bot, name, None)
         if there is not None and there.__module__.startswith("disnake."):
             yield bot, name, replacement
 
 
-def _from_the_bot(frames: TracebackType | None) -> TracebackType | None:
+def _skip_disnake_frames(frames: TracebackType | None) -> TracebackType | None:
     """``frames`` without the way through disnake to the bot's own code."""
     while frames and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("disnake."):
         frames = frames.tb_next
     return frames
 
 
-def _of_listener(errors: Errors) -> Callable[..., Any]:
+def _listener_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(event: str, *args: Any, **_: Any) -> None:
         error = sys.exception()
         if error is not None:
@@ -167,14 +167,14 @@ def _of_listener(errors: Errors) -> Callable[..., Any]:
     return on_error
 
 
-def _of_gateway(errors: Errors) -> Callable[..., Any]:
+def _gateway_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_gateway_error(event: str, _data: Any, _shard: int | None, error: Exception, /) -> None:
         errors.add(error, f"disnake could not read {event}")
 
     return on_gateway_error
 
 
-def _of_command(bot: Any, errors: Errors, kind: str) -> Callable[..., Any]:
+def _command_error_handler(bot: Any, errors: Errors, kind: str) -> Callable[..., Any]:
     async def on_command_error(inter: Any, error: Exception) -> None:
         command = inter.application_command
         cog = command.cog
@@ -185,7 +185,7 @@ def _of_command(bot: Any, errors: Errors, kind: str) -> Callable[..., Any]:
     return on_command_error
 
 
-def _of_prefix_command(bot: Any, errors: Errors) -> Callable[..., Any]:
+def _prefix_command_error_handler(bot: Any, errors: Errors) -> Callable[..., Any]:
     async def on_command_error(context: Any, error: Exception) -> None:
         heeded = bot.extra_events.get("on_command_error") or (context.command and context.command.has_error_handler())
         if not (heeded or isinstance(error, commands.CommandNotFound)):
@@ -194,30 +194,30 @@ def _of_prefix_command(bot: Any, errors: Errors) -> Callable[..., Any]:
     return on_command_error
 
 
-def _of_view(errors: Errors) -> Callable[..., Any]:
+def _view_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(view: Any, error: Exception, item: Any, inter: Any) -> None:
         errors.add(error, f"{type(view).__name__}, {type(item).__name__} “{getattr(item, 'custom_id', '')}”", inter)
 
     return on_error
 
 
-def _of_modal(errors: Errors) -> Callable[..., Any]:
+def _modal_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(modal: Any, error: Exception, inter: Any) -> None:
         errors.add(error, f"{type(modal).__name__} “{modal.custom_id}”", inter)
 
     return on_error
 
 
-def _of_loop(errors: Errors) -> Callable[..., Any]:
+def _loop_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(loop: tasks.Loop[Any], *args: Any) -> None:
         errors.add(args[-1], f"the loop “{loop.coro.__name__}”")
         if task := loop.get_task():
-            task.add_done_callback(_heard_of)  # it ends with the same exception, and asyncio need not tell of it too
+            task.add_done_callback(_retrieve_exception)  # it ends with the same exception, and asyncio need not tell of it too
 
     return on_error
 
 
-def _heard_of(task: asyncio.Task[Any]) -> None:
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()
 
@@ -227,14 +227,14 @@ def _is_handler(task: asyncio.Task[Any]) -> bool:
     return task.get_name().startswith(("disnake: ", "disnake-ui-"))
 
 
-def _parked(task: asyncio.Task[Any]) -> bool:
+def _is_waiting(task: asyncio.Task[Any]) -> bool:
     """Does ``task`` wait for time to pass, or for something that a person must do, and not for Discord's answer?"""
     coroutine: Any = task.get_coro()
     module = function = ""
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:
         module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
         inner = frame.f_locals.get("fut") if function == "wait_for" else None
-        if module in _REQUESTS or (isinstance(inner, asyncio.Task) and not _parked(inner)):  # until Python 3.11
+        if module in _REQUEST_MODULES or (isinstance(inner, asyncio.Task) and not _is_waiting(inner)):  # until Python 3.11
             return False
         coroutine = coroutine.cr_await
-    return (module, function) in _PARKED
+    return (module, function) in _WAITING_CALLS

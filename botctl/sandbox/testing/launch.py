@@ -15,12 +15,12 @@ from disnake.asset import Asset
 from disnake.http import Route
 
 from botctl.sandbox.model.limits import LENIENT
-from botctl.sandbox.process.serve import bound, serving
+from botctl.sandbox.process.serve import bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.testing.calls import REFUSED, Call, Calls
+from botctl.sandbox.testing.calls import FIRST_ERROR_STATUS, Call, Calls
 from botctl.sandbox.testing.discord import Discord
-from botctl.sandbox.testing.failures import Failed, listed
-from botctl.sandbox.testing.handlers import Errors, watched
+from botctl.sandbox.testing.failures import Failed, quote_names
+from botctl.sandbox.testing.handlers import Errors, capture_errors
 from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.testing.worlds import fresh_world
 
@@ -38,15 +38,15 @@ async def connected(source: Source) -> AsyncIterator[Discord]:
     Raises Failed when there is no bot or it does not start, and at the end BotRaised for what its handlers raised.
     """
     with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # a bot without voice lacks nothing
-        bot = await _made(source)
+        bot = await _make_bot(source)
     token, news = secrets.token_hex(16), Notifier()
     calls, errors = Calls(news), Errors(news)
-    with watched(bot, errors), bound() as listener:
-        world, application_id = fresh_world("bot", _guilds(bot), listener.url)
+    with capture_errors(bot, errors), bind_loopback() as listener:
+        world, application_id = fresh_world("bot", _guild_ids(bot), listener.url)
         sandbox = Sandbox(world, Access({token: application_id}, secrets.token_hex(16)), limits=LENIENT)
-        async with serving(sandbox, listener, watch=calls.watch) as running:
-            with _pointed_at(listener.url), _without_pauses(bot):
-                async with _running(bot, token, sandbox, calls, news):
+        async with serve_sandbox(sandbox, listener, watch=calls.watch) as running:
+            with _patch_addresses(listener.url), _patch_pauses(bot):
+                async with _run_bot(bot, token, sandbox, calls, news):
                     discord = Discord(running, bot, calls, errors, news)
                     await discord.began()
                     yield discord
@@ -54,7 +54,7 @@ async def connected(source: Source) -> AsyncIterator[Discord]:
                     errors.check()
 
 
-async def _made(source: Source) -> disnake.Client:
+async def _make_bot(source: Source) -> disnake.Client:
     bot: Any = source
     while callable(bot) and not isinstance(bot, disnake.Client):
         bot = bot()
@@ -69,12 +69,12 @@ async def _made(source: Source) -> disnake.Client:
     return bot
 
 
-def _guilds(bot: disnake.Client) -> list[int]:
+def _guild_ids(bot: disnake.Client) -> list[int]:
     """The guilds that the bot registers commands in: they must exist."""
-    return list(_declared(bot)[1])
+    return list(_declared_commands(bot)[1])
 
 
-def _declared(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
+def _declared_commands(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
     """The bot's commands: global ones, and those by guild."""
     if not hasattr(bot, "application_commands_iterator"):
         return [], {}
@@ -83,7 +83,7 @@ def _declared(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
 
 
 @contextmanager
-def _pointed_at(url: str) -> Iterator[None]:
+def _patch_addresses(url: str) -> Iterator[None]:
     """There is no setting for where Discord is: disnake has its addresses as constants."""
     with ExitStack() as stack:
         for owner, name, value in (
@@ -96,7 +96,7 @@ def _pointed_at(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _without_pauses(bot: disnake.Client) -> Iterator[None]:
+def _patch_pauses(bot: disnake.Client) -> Iterator[None]:
     """Without the seconds that disnake waits to be kind to Discord. Only a sandbox may be met like this."""
 
     async def go_on(_: int | None, *, initial: bool = False) -> None:
@@ -110,12 +110,12 @@ def _without_pauses(bot: disnake.Client) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _running(
+async def _run_bot(
     bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, news: Notifier
 ) -> AsyncIterator[None]:
     task = asyncio.create_task(bot.start(token), name="the bot under test")
     try:
-        await _started(bot, task, sandbox, calls, news)
+        await _wait_until_ready(bot, task, sandbox, calls, news)
         yield
     finally:
         await bot.close()
@@ -126,33 +126,33 @@ async def _running(
             task.exception()  # told already, if the bot did not start because of it
 
 
-async def _started(
+async def _wait_until_ready(
     bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, news: Notifier
 ) -> None:
     """Wait until the bot is ready and the sandbox has its commands."""
     refused: list[Call] = []
 
     def over() -> bool:
-        refused[:] = [one for one in calls if one.status >= REFUSED and one.route.endswith("/commands")]
+        refused[:] = [one for one in calls if one.status >= FIRST_ERROR_STATUS and one.route.endswith("/commands")]
         return bool(refused) or task.done()
 
     in_time = await news.until(lambda: over() or bot.is_ready(), _START_S)
     if in_time and not over():
-        await _register(bot)
-        in_time = await news.until(lambda: over() or not _missing(bot, sandbox), _START_S)
+        await _register_commands(bot)
+        in_time = await news.until(lambda: over() or not _missing_commands(bot, sandbox), _START_S)
     if task.done():
         error = None if task.cancelled() else task.exception()
         raise Failed(f"The bot ended while it started: {error or 'without a word'}") from error
     if refused:
         raise Failed(f"Discord refused the bot's commands: {refused[0].answer}")
     if not in_time:
-        missing = f"did not register its commands {listed(_missing(bot, sandbox))}"
+        missing = f"did not register its commands {quote_names(_missing_commands(bot, sandbox))}"
         raise Failed(f"The bot {missing if bot.is_ready() else 'was not ready'} within {_START_S:g} s.")
 
 
-async def _register(bot: Any) -> None:
+async def _register_commands(bot: Any) -> None:
     """What somebody else does once for a bot that is told to register nothing itself."""
-    everywhere, by_guild = _declared(bot)
+    everywhere, by_guild = _declared_commands(bot)
     if everywhere and not bot.command_sync_flags.sync_global_commands:
         await bot.bulk_overwrite_global_commands(everywhere)
     for guild_id, commands in by_guild.items():
@@ -160,9 +160,9 @@ async def _register(bot: Any) -> None:
             await bot.bulk_overwrite_guild_commands(guild_id, commands)
 
 
-def _missing(bot: disnake.Client, sandbox: Sandbox) -> list[str]:
+def _missing_commands(bot: disnake.Client, sandbox: Sandbox) -> list[str]:
     """The commands of the bot that the sandbox does not have yet."""
-    everywhere, by_guild = _declared(bot)
+    everywhere, by_guild = _declared_commands(bot)
     (app,) = sandbox.world.applications.values()
     there = {(scope, one["type"], one["name"]) for scope in app.commands for one in app.commands[scope].values()}
     wanted = [("", one) for one in everywhere]

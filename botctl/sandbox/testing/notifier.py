@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-_LOOK_S = 0.01  # not all that a bot does is news: that it has stopped working is seen by looking
+_POLL_INTERVAL_S = 0.01  # not all that a bot does is news: that it has stopped working is seen by looking
 
 
 class Notifier:
@@ -28,6 +28,6 @@ class Notifier:
             if now() >= end_s:
                 return False
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
+                async with asyncio.timeout(_POLL_INTERVAL_S):
                     await self._next.wait()
         return True

@@ -12,7 +12,7 @@ from botctl.sandbox.model import lookup, permissions, world
 from botctl.sandbox.model.acting_user import ActingUser, member_in
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.testing.failures import Failed, plainly
+from botctl.sandbox.testing.failures import Failed, translate_errors
 from botctl.sandbox.testing.places import Channel
 from botctl.sandbox.testing.replies import Message, Reply
 from botctl.sandbox.testing.watched_bot import WatchedBot
@@ -38,7 +38,7 @@ class Member:
         __tracebackhide__ = True
         guild = self.discord.sandbox.world.guilds[self.guild_id]
         wanted = channel if isinstance(channel, str) else channel.id
-        return replace(self, channel_id=plainly(lambda: lookup.channel(guild, wanted)).id)
+        return replace(self, channel_id=translate_errors(lambda: lookup.channel(guild, wanted)).id)
 
     @property
     def in_dm(self) -> Member:
@@ -87,7 +87,7 @@ class Member:
         __tracebackhide__ = True
         if ":" in command:
             raise Failed('A command\'s options are arguments, each by its name: slash("/roll", sides=20).')
-        body = {"type": "slash", "name": command, "options": _words(options)}
+        body = {"type": "slash", "name": command, "options": _option_texts(options)}
         return await self.ask(
             f"/{command.removeprefix('/')}", lambda who: user_interactions.invoke(self._sandbox, who, body)
         )
@@ -95,7 +95,7 @@ class Member:
     async def user_command(self, command: str, target: Member | str) -> Reply:
         """Use ``command`` of the menu on a person."""
         __tracebackhide__ = True
-        body = {"type": "user", "name": command, "target": _word(target)}
+        body = {"type": "user", "name": command, "target": _option_text(target)}
         return await self.ask(f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body))
 
     async def message_command(self, command: str, target: Message) -> Reply:
@@ -111,9 +111,9 @@ class Member:
     async def autocomplete(self, command: str, /, **options: Any) -> dict[str, Any]:
         """What is offered while the last of ``options`` is being typed: names, as they are shown, to values."""
         __tracebackhide__ = True
-        focused, value = list(_words(options).items())[-1]
-        body = {"name": command, "focused": focused, "value": value, "options": _words(options)}
-        asked = plainly(lambda: user_interactions.complete(self._sandbox, self.actor, body))
+        focused, value = list(_option_texts(options).items())[-1]
+        body = {"name": command, "focused": focused, "value": value, "options": _option_texts(options)}
+        asked = translate_errors(lambda: user_interactions.complete(self._sandbox, self.actor, body))
         if isinstance(asked, Interaction):
             await self.discord.answered(asked, f"“{focused}” of /{command.removeprefix('/')}", patient=True)
             asked = asked.choices or []
@@ -126,7 +126,7 @@ class Member:
         __tracebackhide__ = True
         here = self if channel is None else self.at(channel)
         answered = None if reply_to is None else reply_to.id
-        said = plainly(lambda: user_messages.say(self._sandbox, here.actor, text, reply_to=answered))
+        said = translate_errors(lambda: user_messages.say(self._sandbox, here.actor, text, reply_to=answered))
         return Message(self.discord, here, said.channel_id, said.id)
 
     async def dm(self, text: str) -> Message:
@@ -137,24 +137,24 @@ class Member:
         """Put ``emoji`` under a message, or take it back."""
         __tracebackhide__ = True
         here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: user_messages.react(self._sandbox, here.actor, emoji, message.id, remove=remove))
+        translate_errors(lambda: user_messages.react(self._sandbox, here.actor, emoji, message.id, remove=remove))
 
     async def edit(self, message: Message, text: str) -> None:
         """Change what they said."""
         __tracebackhide__ = True
         here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: user_messages.edit(self._sandbox, here.actor, text, message.id))
+        translate_errors(lambda: user_messages.edit(self._sandbox, here.actor, text, message.id))
 
     async def delete(self, message: Message) -> None:
         """Delete what they said, or what others said if they may."""
         __tracebackhide__ = True
         here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: user_messages.delete(self._sandbox, here.actor, message.id))
+        translate_errors(lambda: user_messages.delete(self._sandbox, here.actor, message.id))
 
     async def leave(self) -> None:
         """Leave the guild; `Guild.member` lets them join again."""
         __tracebackhide__ = True
-        plainly(
+        translate_errors(
             lambda: world_changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id})
         )
 
@@ -162,7 +162,7 @@ class Member:
         """Put an act to the bot, where they stand or in another channel, and wait for its answer."""
         __tracebackhide__ = True
         here = self if channel_id is None else replace(self, channel_id=channel_id)
-        asked = plainly(lambda: act(here.actor))
+        asked = translate_errors(lambda: act(here.actor))
         await self.discord.answered(asked, what, patient=self.patient)
         return Reply(self.discord, here, asked)
 
@@ -184,18 +184,18 @@ class Member:
     def _member(self) -> world.Member:
         """As the guild has them; fails when they are not in it."""
         __tracebackhide__ = True
-        return plainly(lambda: lookup.member(self._sandbox.world, self._guild, self.id))
+        return translate_errors(lambda: lookup.member(self._sandbox.world, self._guild, self.id))
 
     @property
     def _sandbox(self) -> Sandbox:
         return self.discord.sandbox
 
 
-def _words(options: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _word(value) for name, value in options.items()}
+def _option_texts(options: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _option_text(value) for name, value in options.items()}
 
 
-def _word(value: Any) -> str:
+def _option_text(value: Any) -> str:
     """``value`` as a person would type it."""
     if hasattr(value, "mention"):
         return str(value.id)

@@ -33,12 +33,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test with a Discord ends when the bot's handlers have come to their end, while its event loop still runs."""
     discord, test = item.stash.get(_DISCORD, None), getattr(item, "obj", None)
     if isinstance(item, pytest.Function) and discord is not None and inspect.iscoroutinefunction(test):
-        item.obj = _with_end(test, discord, item)
+        item.obj = _with_teardown(test, discord, item)
     return (yield)
 
 
-def _with_end(test: Callable[..., Awaitable[None]], discord: Discord, item: pytest.Item) -> Callable[..., Any]:
-    """``test`` and then `_end`; of a test that has failed anyway, what the handlers raised is a part of the report."""
+def _with_teardown(test: Callable[..., Awaitable[None]], discord: Discord, item: pytest.Item) -> Callable[..., Any]:
+    """``test`` and then `_end_test`; of a test that has failed anyway, what the handlers raised is a part of the report."""
 
     async def run(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
@@ -51,12 +51,12 @@ def _with_end(test: Callable[..., Awaitable[None]], discord: Discord, item: pyte
                 item.add_report_section("call", "raised in the bot", told)
             discord.errors.clear()
             raise
-        await _end(discord)
+        await _end_test(discord)
 
     return run
 
 
-async def _end(discord: Discord) -> None:
+async def _end_test(discord: Discord) -> None:
     """What the bot's handlers raised, and the test did not take, fails it."""
     await discord.ended()
     discord.errors.check()
@@ -88,10 +88,10 @@ def _source(request: pytest.FixtureRequest) -> Source:
             " `discord_bot = package.module:make_bot` in pytest's settings.",
             pytrace=False,
         )
-    return _named(named)
+    return _import_source(named)
 
 
-def _named(named: str) -> Source:
+def _import_source(named: str) -> Source:
     module, _, name = named.partition(":")
     try:
         source: Source = getattr(importlib.import_module(module), name)
@@ -111,7 +111,7 @@ def _loop_scope(request: pytest.FixtureRequest) -> str:
     return str(named or request.config.getini("asyncio_default_test_loop_scope") or "function")
 
 
-def _started_in(loop_scope: _Scope, name: str) -> Any:
+def _make_fixture(loop_scope: _Scope, name: str) -> Any:
     """The fixture that does it in the event loop of ``loop_scope``: the one in which the test will run."""
 
     async def start(request: pytest.FixtureRequest) -> AsyncIterator[Discord]:
@@ -126,4 +126,4 @@ def _started_in(loop_scope: _Scope, name: str) -> Any:
 if pytest_asyncio is not None:
     for _scope in get_args(_Scope):
         _name = f"_discord_in_{_scope}_loop"
-        globals()[_name] = _started_in(_scope, _name)
+        globals()[_name] = _make_fixture(_scope, _name)

@@ -13,13 +13,13 @@ from botctl.sandbox.model import payloads, world
 from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import components
-from botctl.sandbox.testing.failures import Failed, listed
+from botctl.sandbox.testing.failures import Failed, quote_names
 from botctl.sandbox.testing.watched_bot import WatchedBot
 
 Json = dict[str, Any]
 
 
-class Reader(Protocol):
+class MessageReader(Protocol):
     """Who reads a message and can press what is in it: `people.Member`."""
 
     async def ask(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str) -> Reply:
@@ -29,7 +29,7 @@ class Reader(Protocol):
 class Message:
     """A message as it is now: what the bot changes later shows here too. ``reader`` is who presses what is in it."""
 
-    def __init__(self, discord: WatchedBot, reader: Reader | None, channel_id: str, message_id: str | None) -> None:
+    def __init__(self, discord: WatchedBot, reader: MessageReader | None, channel_id: str, message_id: str | None) -> None:
         self.discord = discord
         self.reader = reader
         self.channel_id = channel_id
@@ -154,14 +154,14 @@ class Message:
         for one in there:
             if name in (None, one.get("custom_id")) or components.name_of(one).casefold() == wanted:
                 return one
-        names = listed([components.name_of(one) for one in there])
+        names = quote_names([components.name_of(one) for one in there])
         raise Failed(f"The message has no {what}{f' “{name}”' if name else ''}; there are: {names}.")
 
 
 class Reply(Message):
     """The bot's answer to what ``reader`` did."""
 
-    def __init__(self, discord: WatchedBot, reader: Reader, asked: Interaction) -> None:
+    def __init__(self, discord: WatchedBot, reader: MessageReader, asked: Interaction) -> None:
         self._interaction = asked
         super().__init__(discord, reader, asked.channel_id, None)
 
@@ -221,7 +221,7 @@ class Button:
     def disabled(self) -> bool:
         return bool(self.raw.get("disabled"))
 
-    async def click(self, as_: Reader | None = None) -> Reply:
+    async def click(self, as_: MessageReader | None = None) -> Reply:
         """Press it, and wait for what the bot does; ``as_`` may be somebody else than who got the message."""
         __tracebackhide__ = True
         return await _press(self.message, self.raw, f"a click on “{self.label}”", as_, [])
@@ -239,7 +239,7 @@ class Select:
         """The labels of a menu that has its own."""
         return [str(one["label"]) for one in self.raw.get("options", [])]
 
-    async def choose(self, *values: Any, as_: Reader | None = None) -> Reply:
+    async def choose(self, *values: Any, as_: MessageReader | None = None) -> Reply:
         """Choose ``values`` (labels or values; members, roles or channels), and wait for what the bot does."""
         __tracebackhide__ = True
         chosen = [str(getattr(value, "id", value)) for value in values]
@@ -251,7 +251,7 @@ class Modal:
     """A form before ``reader``."""
 
     discord: WatchedBot = field(repr=False)
-    reader: Reader = field(repr=False)
+    reader: MessageReader = field(repr=False)
     interaction: Interaction = field(repr=False)
 
     @property
@@ -279,7 +279,7 @@ class Modal:
         return self.interaction.modal or {}
 
 
-async def _press(message: Message, raw: Json, what: str, as_: Reader | None, values: list[str]) -> Reply:
+async def _press(message: Message, raw: Json, what: str, as_: MessageReader | None, values: list[str]) -> Reply:
     __tracebackhide__ = True
     who = as_ or message.reader
     if who is None:

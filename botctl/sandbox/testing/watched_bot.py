@@ -8,12 +8,12 @@ import disnake
 
 from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.testing.calls import REFUSED, Calls
+from botctl.sandbox.testing.calls import FIRST_ERROR_STATUS, Calls
 from botctl.sandbox.testing.failures import NoAnswer
-from botctl.sandbox.testing.handlers import Errors, Handlers
+from botctl.sandbox.testing.handlers import Errors, HandlerTasks
 from botctl.sandbox.testing.notifier import Notifier
 
-_LAST_S = 0.5  # for handlers that still run when a test begins or ends
+_DRAIN_S = 0.5  # for handlers that still run when a test begins or ends
 
 
 class WatchedBot:
@@ -29,7 +29,7 @@ class WatchedBot:
         self.calls = calls
         self.errors = errors
         self.patience_s = 5.0
-        self._handlers = Handlers(bot, sandbox)
+        self._handlers = HandlerTasks(bot, sandbox)
         self._news = news
 
     @property
@@ -70,13 +70,13 @@ class WatchedBot:
 
     async def began(self) -> None:
         """The bot has started: what came before does not belong to the test."""
-        await self._news.until(self._handlers.idle, _LAST_S)
+        await self._news.until(self._handlers.idle, _DRAIN_S)
         self._handlers.begin()
         self.calls.clear()
 
     async def ended(self) -> None:
         """The test is over: the handlers may finish what they are at."""
-        await self._news.until(self._handlers.idle, _LAST_S)
+        await self._news.until(self._handlers.idle, _DRAIN_S)
 
     def _seen(self, asked: Interaction) -> bool:
         """Is there what the person waits for? A click may be acknowledged without anything to see."""
@@ -87,5 +87,5 @@ class WatchedBot:
 
     def _refused(self, asked: Interaction | None) -> str:
         """What Discord had against the answer, if it was sent one."""
-        found = [one for one in self.calls if asked is not None and asked.token in one.path and one.status >= REFUSED]
+        found = [one for one in self.calls if asked is not None and asked.token in one.path and one.status >= FIRST_ERROR_STATUS]
         return f" Discord refused its answer: {found[-1].status} {found[-1].answer}" if found else ""

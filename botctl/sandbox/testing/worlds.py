@@ -8,7 +8,7 @@ from botctl.sandbox.model import permission_bits
 from botctl.sandbox.model.world import Application, Channel, Guild, Member, Role, User, World
 
 _BOT_POSITION = 100  # above the roles that a test makes
-_BOT = permission_bits.ALL & ~permission_bits.ADMINISTRATOR  # so that overwrites and hierarchy count for it
+_BOT_PERMISSIONS = permission_bits.ALL & ~permission_bits.ADMINISTRATOR  # so that overwrites and hierarchy count for it
 
 
 def fresh_world(bot_name: str, guild_ids: Iterable[int], url: str) -> tuple[World, str]:
@@ -31,7 +31,7 @@ def _guild(world: World, guild_id: str, name: str, owner: User, bot: User) -> Gu
         Role(
             world.new_id(), "admin", position=2, permissions=permission_bits.EVERYBODY | permission_bits.ADMINISTRATOR
         ),
-        Role(world.new_id(), bot.name, position=_BOT_POSITION, permissions=_BOT, bot_id=bot.id),
+        Role(world.new_id(), bot.name, position=_BOT_POSITION, permissions=_BOT_PERMISSIONS, bot_id=bot.id),
     )
     general = Channel(world.new_id(), guild_id, "general")
     return Guild(

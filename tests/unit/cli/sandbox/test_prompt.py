@@ -10,10 +10,10 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.output import DummyOutput
 
 from botctl.cli.sandbox.prompt import _Prompt
-from botctl.cli.sandbox.transcript import Transcript
+from botctl.cli.sandbox.transcript import TranscriptWriter
 from botctl.core.errors import Unreachable
 from botctl.sandbox.console.client import Identity, SandboxClient
-from botctl.sandbox.console.repl_commands import Note
+from botctl.sandbox.console.repl_commands import Notice
 from botctl.sandbox.console.user_session import UserSession
 from tests.support.waiting import until
 
@@ -26,7 +26,7 @@ def client() -> AsyncMock:
 @pytest.fixture
 def prompt(client: AsyncMock) -> _Prompt:
     with create_app_session(output=DummyOutput()):
-        return _Prompt(UserSession(client, Identity("ann", "general")), Transcript())
+        return _Prompt(UserSession(client, Identity("ann", "general")), TranscriptWriter())
 
 
 async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
@@ -36,9 +36,9 @@ async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
     watcher = asyncio.create_task(prompt._watch())
     await until(lambda: client.messages.called, what="the watcher's question")
 
-    async def never() -> Note:
+    async def never() -> Notice:
         await asyncio.Event().wait()
-        return Note("")
+        return Notice("")
 
     line = asyncio.create_task(prompt._do(never(), lambda _: None))
     await until(lambda: prompt._waiting is not None, what="a line that is waited for")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from botctl.cli.sandbox import view
-from botctl.cli.sandbox.markdown import inline, markdown
+from botctl.cli.sandbox.markdown import render_inline, render_markdown
 from botctl.sandbox.console.schemas import MessageSchema, ModalSchema, ReplySchema, StateSchema
 
 NAMES = {"1": "@ann", "2": "#general", "3": "@Moderator"}
@@ -29,7 +29,7 @@ def message(**more: Any) -> MessageSchema:
 
 
 def reply(**more: Any) -> str:
-    return text(view.reply(ReplySchema.model_validate(more), NAMES))
+    return text(view.render_reply(ReplySchema.model_validate(more), NAMES))
 
 
 def test_a_reply_with_everything() -> None:
@@ -101,7 +101,7 @@ def test_a_reply_with_everything() -> None:
 
 
 def test_the_bar_of_an_embed_has_its_colour() -> None:
-    shown = text(view.embed({"title": "Hi", "color": 0x0A0B0C}, NAMES), colour=True)
+    shown = text(view.render_embed({"title": "Hi", "color": 0x0A0B0C}, NAMES), colour=True)
     assert "\x1b[38;2;10;11;12m▌ " in shown
 
 
@@ -136,7 +136,7 @@ def test_a_modal_is_a_form() -> None:
             ],
         }
     )
-    assert text(view.modal(form)) == (
+    assert text(view.render_modal(form)) == (
         "╭─ Feedback ───────────────────────────────────────────────╮\n"
         "│ Subject *  subject                                       │\n"
         "│ │ in short                                               │\n"
@@ -186,7 +186,7 @@ def test_names_come_from_all_guilds() -> None:
             ]
         }
     )
-    assert view.names(state) == {**NAMES, "7": "@everyone"}
+    assert view.display_names(state) == {**NAMES, "7": "@everyone"}
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,11 @@ def test_names_come_from_all_guilds() -> None:
     ],
 )
 def test_markdown(written: str, seen: str) -> None:
-    assert text(markdown(written, NAMES)) == seen
+    assert text(render_markdown(written, NAMES)) == seen
 
 
 def test_styles_are_what_the_marks_say() -> None:
-    shown = markdown("a **b** `c`", NAMES)
+    shown = render_markdown("a **b** `c`", NAMES)
     assert [(shown.plain[span.start : span.end], span.style) for span in shown.spans] == [("b", "bold"), ("c", "cyan")]
 
 
@@ -231,19 +231,19 @@ def test_what_comes_from_outside_can_not_steer_the_terminal() -> None:
 
 @given(st.text() | st.text("*_~|`<>@#[]()\\ab1:/t\n-", max_size=60))
 def test_any_text_is_shown_without_control_characters(content: str) -> None:
-    shown = text(markdown(content, NAMES))
+    shown = text(render_markdown(content, NAMES))
     assert all(char == "\n" or char.isprintable() or char in "\u200c\u200d" for char in shown)
 
 
 def test_marks_that_never_close_do_not_take_long() -> None:
-    assert inline("*a " * 1300, NAMES).plain == "*a " * 1300
+    assert render_inline("*a " * 1300, NAMES).plain == "*a " * 1300
 
 
 def test_a_message_that_is_still_to_come_and_the_beginning_of_a_thread_say_so() -> None:
     asked = {"interaction": {"user": "ann", "name": "slow"}, "type": 20}
-    assert text(view.message(message(**asked), NAMES)) == "dice BOT · ann used /slow · thinking…"
-    assert text(view.message(message(**asked, content="done"), NAMES)) == "dice BOT · ann used /slow\n  done"
-    assert text(view.message(message(type=21), NAMES)) == "dice BOT · the thread begins here"
+    assert text(view.render_message(message(**asked), NAMES)) == "dice BOT · ann used /slow · thinking…"
+    assert text(view.render_message(message(**asked, content="done"), NAMES)) == "dice BOT · ann used /slow\n  done"
+    assert text(view.render_message(message(type=21), NAMES)) == "dice BOT · the thread begins here"
 
 
 def test_no_line_of_a_message_has_blanks_at_its_end() -> None:
@@ -251,11 +251,11 @@ def test_no_line_of_a_message_has_blanks_at_its_end() -> None:
     field = {"name": "a", "value": "b", "inline": True}
     out = io.StringIO()
     shown = message(content="short", embeds=[{"description": "wide enough", "fields": [field, field]}])
-    Console(file=out, width=60, color_system=None).print(view.message(shown, NAMES))
+    Console(file=out, width=60, color_system=None).print(view.render_message(shown, NAMES))
     assert [line for line in out.getvalue().split("\n") if line != line.rstrip()] == []
 
 
 def test_an_id_that_a_library_has_made_up_is_not_what_one_types() -> None:
     form = ModalSchema.model_validate({"id": "1", "fields": [{"custom_id": "0af" * 10 + "12", "label": "Your name"}]})
     assert form.fields[0].typed == "Your name"
-    assert "0af" not in text(view.modal(form))
+    assert "0af" not in text(view.render_modal(form))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.command_parser import MenuCall, SlashCall, menu, parse, written
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall, parse_menu, parse_slash, format_call
 
 STRING, INTEGER = 3, 4
 
@@ -56,7 +56,7 @@ COMMANDS = [
     ],
 )
 def test_reads_a_call(text: str, call: SlashCall) -> None:
-    assert parse(text, COMMANDS) == call
+    assert parse_slash(text, COMMANDS) == call
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_reads_a_call(text: str, call: SlashCall) -> None:
 )
 def test_says_what_is_wrong(text: str, sentence: str, hint: str | None) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(text, COMMANDS)
+        parse_slash(text, COMMANDS)
     assert str(caught.value) == sentence
     assert hint is None or caught.value.hint == hint
 
 
 def test_a_bot_without_commands_is_said_so() -> None:
     with pytest.raises(UsageError) as caught:
-        parse("/ping", [])
+        parse_slash("/ping", [])
     assert caught.value.hint == "The bot has registered none yet."
 
 
@@ -118,21 +118,21 @@ def commands_and_calls(draw: st.DrawFn) -> tuple[list[dict[str, object]], SlashC
 @given(commands_and_calls())
 def test_what_is_written_is_read_back(case: tuple[list[dict[str, object]], SlashCall]) -> None:
     commands, call = case
-    assert parse(written(call), commands) == call
+    assert parse_slash(format_call(call), commands) == call
 
 
 @given(st.text() | st.text('/ps:"\\ etaingkyvlu'))
 def test_any_text_is_a_call_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
-        assert parse("/" + text, COMMANDS).name
+        assert parse_slash("/" + text, COMMANDS).name
 
 
 def test_menus_are_found_whatever_their_case() -> None:
-    assert menu("who is", "@ann", COMMANDS) == MenuCall("Who is", "@ann", on_message=False)
-    assert menu("Translate", "1234", COMMANDS) == MenuCall("Translate", "1234", on_message=True)
+    assert parse_menu("who is", "@ann", COMMANDS) == MenuCall("Who is", "@ann", on_message=False)
+    assert parse_menu("Translate", "1234", COMMANDS) == MenuCall("Translate", "1234", on_message=True)
 
 
 def test_a_wrong_menu_is_said_so() -> None:
     with pytest.raises(UsageError, match='No menu of a message has "Who is"') as caught:
-        menu("Who is", "1234", COMMANDS)
+        parse_menu("Who is", "1234", COMMANDS)
     assert caught.value.hint == "It has: Translate."

@@ -15,10 +15,10 @@ from botctl.core.errors import BotctlError, Unreachable, UsageError
 from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.message_diff import MessageDiff
-from botctl.sandbox.console.repl import run, suggest
-from botctl.sandbox.console.repl_commands import WORDS, Leave, Note, assigned, words
+from botctl.sandbox.console.repl import run_line, suggest
+from botctl.sandbox.console.repl_commands import REPL_COMMANDS, Quit, Notice, parse_assignments, split_words
 from botctl.sandbox.console.schemas import MessageSchema, ReplySchema
-from botctl.sandbox.console.user_session import UserSession, by_number
+from botctl.sandbox.console.user_session import UserSession, resolve_numbers
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import BOB, GENERAL, STAFF, served
@@ -44,7 +44,7 @@ async def talk() -> AsyncIterator[UserSession]:
 
 
 async def replied(talk: UserSession, line: str) -> ReplySchema:
-    outcome = await run(talk, line)
+    outcome = await run_line(talk, line)
     assert isinstance(outcome, ReplySchema)
     return outcome
 
@@ -70,7 +70,7 @@ async def test_commands_and_messages(talk: UserSession) -> None:
 
 
 async def test_buttons_menus_and_forms(talk: UserSession) -> None:
-    await run(talk, "/poll")
+    await run_line(talk, "/poll")
     assert await hints(talk, ":click ") == ["Pizza", "Close", "A drink"]
     assert await content(talk, ":click pizza") == ["ann wants pizza"]
     assert await content(talk, ':pick "A drink" 2') == ["Chosen: m"]
@@ -83,28 +83,28 @@ async def test_buttons_menus_and_forms(talk: UserSession) -> None:
 
 
 async def test_people_answer_change_react_and_delete(talk: UserSession) -> None:
-    await run(talk, "tea at five @bob in #staff, not@bob @nobody")
+    await run_line(talk, "tea at five @bob in #staff, not@bob @nobody")
     (said,) = await talk.client.messages(talk.seat, limit=1)
     assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @nobody"
-    await run(talk, ":as bob")
+    await run_line(talk, ":as bob")
     assert (await replied(talk, ":reply gladly")).messages[0].reply_to == "ann"
     assert (await replied(talk, ":edit with pleasure")).messages[0].edited
     assert (await replied(talk, ":react 👍")).messages[0].reactions[0].emoji == "👍"
     assert (await replied(talk, ":unreact 👍")).messages[0].reactions == []
-    assert await run(talk, ":delete") == Note("Deleted.")
+    assert await run_line(talk, ":delete") == Notice("Deleted.")
     assert [one.content for one in await talk.client.messages(talk.seat)] == [said.content]
     assert (await replied(talk, ":react nonsense")).error == "Unknown Emoji."
 
 
 async def test_two_write_with_each_other(talk: UserSession) -> None:
     assert await hints(talk, ":dm ") == ["bob", "cat", "botctl-bot"]
-    await run(talk, ":dm bob")
+    await run_line(talk, ":dm bob")
     assert talk.place == "@bob"
-    await run(talk, "a word")
-    await run(talk, ":as bob")
-    await run(talk, ":dm ann")
+    await run_line(talk, "a word")
+    await run_line(talk, ":as bob")
+    await run_line(talk, ":dm ann")
     assert [one.content for one in await talk.client.messages(talk.seat)] == ["a word"]
-    await run(talk, ":channel general")
+    await run_line(talk, ":channel general")
     assert (talk.place, list(await talk.client.messages(talk.seat))) == ("#general", [])
 
 
@@ -118,26 +118,26 @@ async def test_threads_are_channels_that_one_may_go_to(talk: UserSession) -> Non
         assert made.status == 201
     await talk.look()
     assert await hints(talk, ":channel p") == ["plans"]
-    await run(talk, ":channel plans")
+    await run_line(talk, ":channel plans")
     assert await content(talk, "in it") == ["in it"]
 
 
 async def test_a_bad_day_and_the_clock(talk: UserSession) -> None:
     assert "op7-storm" in await hints(talk, ":incident op7")
-    assert await run(talk, ":incident latency 10s delay_s=0") == Note(
+    assert await run_line(talk, ":incident latency 10s delay_s=0") == Notice(
         "latency has begun for 10 s: delay_s=0.0, jitter_s=0.5"
     )
-    listed = await run(talk, ":incident")
-    assert isinstance(listed, Note)
+    listed = await run_line(talk, ":incident")
+    assert isinstance(listed, Notice)
     assert listed.text.endswith("Now: latency.")
-    assert await run(talk, ":incident stop latency") == Note("latency has ended.")
+    assert await run_line(talk, ":incident stop latency") == Notice("latency has ended.")
     before = await talk.client.advance(0)
-    after = await run(talk, ":advance 15m")
-    assert isinstance(after, Note)
+    after = await run_line(talk, ":advance 15m")
+    assert isinstance(after, Notice)
     minutes = datetime.fromisoformat(after.text.split()[5]) - datetime.fromisoformat(before)
     assert timedelta(minutes=15) <= minutes < timedelta(minutes=16)
     with pytest.raises(UsageError, match="one length"):
-        await run(talk, ":incident latency 10s 5s")
+        await run_line(talk, ":incident latency 10s 5s")
 
 
 async def test_a_private_word_after_a_public_thought_is_waited_for(talk: UserSession) -> None:
@@ -148,7 +148,7 @@ async def test_a_private_word_after_a_public_thought_is_waited_for(talk: UserSes
 async def test_context_menus(talk: UserSession) -> None:
     assert await hints(talk, ":menu ") == ["Who is", "Shout"]
     assert await content(talk, ":menu Who is @cat") == ["cat"]
-    await run(talk, "quiet")
+    await run_line(talk, "quiet")
     assert await content(talk, ":menu Shout last") == ["QUIET"]
 
 
@@ -166,26 +166,26 @@ async def test_what_discord_would_not_send_is_refused(talk: UserSession) -> None
 
 
 async def test_somebody_else_elsewhere(talk: UserSession) -> None:
-    await run(talk, "/secret")
+    await run_line(talk, "/secret")
     assert await hints(talk, ":as b") == ["bob"]
-    assert await run(talk, ":as @bob") == Note("You are bob now.")
-    seen = await run(talk, ":messages")
+    assert await run_line(talk, ":as @bob") == Notice("You are bob now.")
+    seen = await run_line(talk, ":messages")
     assert seen == []  # what was for ann alone
-    assert await run(talk, ":channel #staff") == []
-    await run(talk, "hi")
+    assert await run_line(talk, ":channel #staff") == []
+    await run_line(talk, "hi")
     assert talk.seat == Identity("bob", "staff")
-    assert await run(talk, ":guild Botctl Test Guild") == Note("You are in #general of Botctl Test Guild now.")
+    assert await run_line(talk, ":guild Botctl Test Guild") == Notice("You are in #general of Botctl Test Guild now.")
 
 
 async def test_words_that_only_tell(talk: UserSession) -> None:
-    who = await run(talk, ":who")
-    assert isinstance(who, Note)
+    who = await run_line(talk, ":who")
+    assert isinstance(who, Notice)
     assert "@ann, @bob, @cat" in who.text
     assert "botctl-bot" in who.text
-    told = await run(talk, ":help")
-    assert isinstance(told, Note)
-    assert all(f":{word}" in told.text for word in WORDS)
-    assert isinstance(await run(talk, ":quit"), Leave)
+    told = await run_line(talk, ":help")
+    assert isinstance(told, Notice)
+    assert all(f":{word}" in told.text for word in REPL_COMMANDS)
+    assert isinstance(await run_line(talk, ":quit"), Quit)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ async def test_words_that_only_tell(talk: UserSession) -> None:
 )
 async def test_what_is_wrong_is_a_sentence(talk: UserSession, line: str, sentence: str) -> None:
     with pytest.raises(BotctlError) as caught:
-        await run(talk, line)
+        await run_line(talk, line)
     assert str(caught.value) == sentence
 
 
@@ -294,15 +294,15 @@ async def test_who_sends_says_where_they_stand(
 
 
 async def test_quotes_around_what_follows_a_word_are_not_part_of_it(talk: UserSession) -> None:
-    await run(talk, "/poll")
+    await run_line(talk, "/poll")
     assert "ann wants pizza" in str(await content(talk, ':click "Pizza"'))
-    await run(talk, ":as 'bob'")
-    await run(talk, ':channel "staff"')
-    await run(talk, f':guild "{talk.guild.name if talk.guild else ""}"')
+    await run_line(talk, ":as 'bob'")
+    await run_line(talk, ':channel "staff"')
+    await run_line(talk, f':guild "{talk.guild.name if talk.guild else ""}"')
     assert (talk.seat.name, talk.seat.channel) == ("bob", "general")
     assert await content(talk, ':say "hello"') == ['"hello"']
     with pytest.raises(UsageError, match="Piz"):
-        await run(talk, ':click "Piz')
+        await run_line(talk, ':click "Piz')
 
 
 @pytest.mark.parametrize(
@@ -347,10 +347,10 @@ def message(content: str, **more: object) -> MessageSchema:
 def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
     options = [{"label": "2", "value": "two"}, {"label": "Red", "value": "r"}]
     shown = [message("x", components=[{"type": 1, "components": [{"type": 3, "custom_id": "c", "options": options}]}])]
-    assert by_number(shown, "c", ["1"]) == ["two"]
-    assert by_number(shown, "c", ["2", "Red", "7"]) == ["2", "Red", "7"]
-    assert by_number(shown, "other", ["1"]) == ["1"]
-    assert by_number([], "c", ["1"]) == ["1"]
+    assert resolve_numbers(shown, "c", ["1"]) == ["two"]
+    assert resolve_numbers(shown, "c", ["2", "Red", "7"]) == ["2", "Red", "7"]
+    assert resolve_numbers(shown, "other", ["1"]) == ["1"]
+    assert resolve_numbers([], "c", ["1"]) == ["1"]
 
 
 def test_a_feed_tells_what_is_new_or_changed_once() -> None:
@@ -362,10 +362,10 @@ def test_a_feed_tells_what_is_new_or_changed_once() -> None:
 
 
 def test_words_and_fields() -> None:
-    assert words('a "b c"') == ["a", "b c"]
-    assert assigned(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+    assert split_words('a "b c"') == ["a", "b c"]
+    assert parse_assignments(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
     with pytest.raises(UsageError):
-        words("")
+        split_words("")
 
 
 async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
@@ -380,11 +380,11 @@ async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
         talk = UserSession(client, Identity("bob"))
         assert await content(talk, "/gruss wen:x") == ["Hello!"]
         assert await hints(talk, "/gr") == ["/gruss"]
-        await run(talk, ":as ann")
+        await run_line(talk, ":as ann")
         assert await hints(talk, "/gr") == ["/greet"]
 
 
 async def test_what_discord_refuses_is_said_in_words(talk: UserSession) -> None:
     with pytest.raises(BotctlError, match="Invalid Form Body") as caught:
-        await run(talk, "x" * 2001)
+        await run_line(talk, "x" * 2001)
     assert caught.value.hint == "content: Must be 2000 or fewer in length."

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.command_parser import menu, parse
+from botctl.sandbox.console.command_parser import parse_menu, parse_slash
 from botctl.sandbox.console.schemas import StateSchema
-from botctl.sandbox.console.suggest import Question, Suggestion, complete, question
+from botctl.sandbox.console.suggest import AutocompleteQuery, Suggestion, complete, autocomplete_query
 
 STATE = StateSchema.model_validate(
     {
@@ -95,7 +95,7 @@ def test_messages_complete_people_and_channels() -> None:
 
 def test_autocomplete_is_a_question_for_the_bot() -> None:
     line = "/settings set value:de key:lo"
-    assert question(line, len(line), STATE.commands) == Question("settings set", {"value": "de"}, "key", "lo", 27)
+    assert autocomplete_query(line, len(line), STATE.commands) == AutocompleteQuery("settings set", {"value": "de"}, "key", "lo", 27)
 
 
 def test_no_question_elsewhere() -> None:
@@ -106,7 +106,7 @@ def test_no_question_elsewhere() -> None:
         "hello key:lo",
         "/settings set key:a ",
     ):
-        assert question(line, len(line), STATE.commands) is None
+        assert autocomplete_query(line, len(line), STATE.commands) is None
 
 
 @given(st.text('/setingkyvalu who:"\\ ', max_size=40), st.integers(0, 40))
@@ -137,10 +137,10 @@ def test_commands_of_one_name_are_told_apart_by_their_bots() -> None:
     guild = TWO.guild("home")
     assert [one.text for one in complete("/", 1, TWO, guild)] == ["/ping@dice", "/ping@11", "/roll", "/warn"]
     commands = TWO.commands_in(guild)
-    assert parse("/ping@dice", commands).name == "ping@dice"
-    assert parse("/roll@dice", commands).name == "roll@dice"
+    assert parse_slash("/ping@dice", commands).name == "ping@dice"
+    assert parse_slash("/roll@dice", commands).name == "roll@dice"
     with pytest.raises(UsageError, match="Several bots have /ping") as caught:
-        parse("/ping", commands)
+        parse_slash("/ping", commands)
     assert caught.value.hint == "Write /ping@dice or /ping@11."
 
 
@@ -151,7 +151,7 @@ def test_roles_are_those_of_the_guild() -> None:
 
 def test_what_may_not_be_seen_is_not_guessed() -> None:
     with pytest.raises(UsageError) as caught:
-        parse("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
+        parse_slash("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
     assert "secret" not in caught.value.hint
 
 
@@ -185,9 +185,9 @@ def test_people_see_commands_in_their_language(line: str, offered: str) -> None:
 def test_a_translated_command_is_read_by_each_of_its_names() -> None:
     german = GREET.commands_in(None, "de")
     for line in ("/gruss wen:a b how:laut", "/greet who:a b how:laut"):
-        assert parse(line, german).options == {"wen": "a b", "how": "laut"}
+        assert parse_slash(line, german).options == {"wen": "a b", "how": "laut"}
     with pytest.raises(UsageError, match="The option wen is given twice"):
-        parse("/gruss wen:a who:b", german)
-    assert menu("copy", "last", german) == menu("Abschreiben", "last", german)
+        parse_slash("/gruss wen:a who:b", german)
+    assert parse_menu("copy", "last", german) == parse_menu("Abschreiben", "last", german)
     with pytest.raises(UsageError, match='no command "/gruss"'):
-        parse("/gruss wen:a", GREET.commands_in(None, "fr"))
+        parse_slash("/gruss wen:a", GREET.commands_in(None, "fr"))

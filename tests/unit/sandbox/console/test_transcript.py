@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import Identity
-from botctl.sandbox.console.transcript import HEAD, Exchange, begun, difference, read, seat_of, written
+from botctl.sandbox.console.transcript import HEAD, Exchange, format_header, diff_output, parse_transcript, parse_header, format_exchange
 
 ROLL = Exchange("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
 
 
 def test_a_transcript_is_lines_typed_and_what_came() -> None:
-    text = f"{HEAD}\n{written(ROLL)}\n# a note\n{written(Exchange('hello', []))}"
+    text = f"{HEAD}\n{format_exchange(ROLL)}\n# a note\n{format_exchange(Exchange('hello', []))}"
     assert text.splitlines()[1:4] == ["> /roll sides:20", "  dice BOT · ann used /roll", "    You rolled 17."]
-    assert read(text) == [ROLL, Exchange("hello", [])]
+    assert parse_transcript(text) == [ROLL, Exchange("hello", [])]
 
 
 lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20).map(str.rstrip)
@@ -27,17 +27,17 @@ typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda th
 
 @given(st.lists(st.builds(Exchange, typed, st.lists(lines, max_size=4)), max_size=4))
 def test_what_is_written_is_read_back(turns: list[Exchange]) -> None:
-    found = read("".join(map(written, turns)))
+    found = parse_transcript("".join(map(format_exchange, turns)))
     assert [one.typed for one in found] == [one.typed for one in turns]
-    assert all(not difference(kept, said.came) for kept, said in zip(turns, found, strict=True))
+    assert all(not diff_output(kept, said.came) for kept, said in zip(turns, found, strict=True))
 
 
 @pytest.mark.parametrize("seat", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")])
 def test_a_transcript_says_where_it_begins(seat: Identity) -> None:
-    text = begun(seat) + written(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
+    text = format_header(seat) + format_exchange(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
     assert text.startswith(HEAD)
-    assert seat_of(text) == seat
-    assert [one.typed for one in read(text)] == ["hello"]
+    assert parse_header(text) == seat
+    assert [one.typed for one in parse_transcript(text)] == ["hello"]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_transcript_says_where_it_begins(seat: Identity) -> None:
     ],
 )
 def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str]) -> None:
-    assert difference(Exchange("x", kept), came) == []
+    assert diff_output(Exchange("x", kept), came) == []
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str
     ],
 )
 def test_what_is_another_answer_is_shown(kept: list[str], came: list[str], shown: list[str]) -> None:
-    assert difference(Exchange("x", kept), came) == shown
+    assert diff_output(Exchange("x", kept), came) == shown
 
 
 def test_what_is_no_transcript_is_said_so() -> None:
     with pytest.raises(UsageError, match="Line 2 of the transcript"):
-        read("> /ping\nPong!\n")
+        parse_transcript("> /ping\nPong!\n")

@@ -10,7 +10,7 @@ import pytest
 from botctl.core.errors import ExitCode, Held
 from botctl.core.processes.runtime import Runtime
 from botctl.sandbox.control.identity_probe import knows
-from botctl.sandbox.process.service import recipe
+from botctl.sandbox.process.service import sandbox_spec
 from tests.support.discord import SECRET, local_discord
 
 
@@ -37,7 +37,7 @@ async def test_whoever_else_listens_is_not_taken_for_it_and_learns_no_secret(wor
 
 
 def test_a_taken_port_is_the_sandboxs_own_sentence(tmp_path: Path) -> None:
-    launch = recipe(8080, {}).launch(Runtime(tmp_path), "http://127.0.0.1:8080")
+    launch = sandbox_spec(8080, {}).launch(Runtime(tmp_path), "http://127.0.0.1:8080")
     refusal = launch.refusal(ExitCode.HELD, "The port is taken.")
     assert isinstance(refusal, Held)
     assert str(refusal) == "The port is taken."
