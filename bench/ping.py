@@ -125,11 +125,11 @@ def _by_library(stats: Path) -> dict[str, float]:
 async def _load(url: str, secret: str, commands: int) -> None:
     """A closed loop: ``OUTSTANDING`` people who type the next command when the last is answered."""
     left = iter(range(commands))
-    call, seat = SlashCall("ping", {}), Identity()
+    call, identity = SlashCall("ping", {}), Identity()
 
     async def person(client: SandboxClient) -> None:
         for _ in left:
-            reply = await client.send(call, seat)
+            reply = await client.send(call, identity)
             if not reply.answered:
                 raise SystemExit(f"not answered: {reply}")
 

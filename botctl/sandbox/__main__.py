@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         limited = limits.Limits().but(limits.pairs(options.limit))
-        run_standalone(ServeOptions(secret or generate_secret(), options.port, options.state, limits=limited, token=token), tell)
+        run_standalone(
+            ServeOptions(secret or generate_secret(), options.port, options.state, limits=limited, token=token), tell
+        )
     except BotctlError as error:
         sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the last one is what the starter shows
         return int(error.exit_code)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from botctl.cli.sandbox.connection import UrlLocator, ProjectLocator, resolve_locator
+from botctl.cli.sandbox.connection import ProjectLocator, UrlLocator, resolve_locator
 from botctl.cli.sandbox.serve import _connection_info, _print_info
 from botctl.core.errors import BotctlError, ConfigError, UsageError
 from botctl.sandbox.console.client import Identity, SandboxClient
@@ -69,7 +69,9 @@ async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp
         text = capsys.readouterr().out
         assert f"\n\nbotctl-bot, application {BOT}\n" in text
         assert text.endswith(f"The sandbox listens on {url}. Ctrl-C ends it.\n")
-        assert all(one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *setup_lines(url).values()))
+        assert all(
+            one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *setup_lines(url).values())
+        )
         assert f"BOTCTL_SANDBOX_URL={url} BOTCTL_SANDBOX_SECRET=s3cret\n" in text
         _print_info(_connection_info(sandbox, None), tmp_path / "a secret")
     text = capsys.readouterr().out
@@ -90,15 +92,15 @@ async def test_two_bots_live_in_one_world() -> None:
             fake_bot(url, second, [*PING, {"name": "deal", "description": "Deal"}], {"ping": said("from cards")}),
             SandboxClient(url, "s") as client,
         ):
-            talk = UserSession(client, Identity())
+            session = UserSession(client, Identity())
             for line, answer in (("/ping@dice", "from dice"), ("/ping@cards", "from cards")):
-                reply = await run_line(talk, line)
+                reply = await run_line(session, line)
                 assert isinstance(reply, ReplySchema)
                 assert (reply.messages[0].content, reply.messages[0].author.name) == (answer, answer.split()[1])
             with pytest.raises(UsageError, match="Several bots have /ping"):
-                await run_line(talk, "/ping")
+                await run_line(session, "/ping")
             with pytest.raises(UsageError) as caught:
-                await run_line(talk, ":menu Who @bob")
+                await run_line(session, ":menu Who @bob")
             assert "Who@dice" in caught.value.hint
             assert [one["name"] for one in (await client.state()).commands_in(None)] == [
                 *("ping@dice", "Who@dice", "ping@cards", "Who@cards", "deal")

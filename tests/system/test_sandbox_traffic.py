@@ -11,10 +11,16 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.cli.sandbox.traffic import _replay_requests, _replay_events
+from botctl.cli.sandbox.traffic import _replay_events, _replay_requests
 from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.recording import IdMapping, replayable_events, parse_recording, replayable_requests, format_line
+from botctl.sandbox.console.recording import (
+    IdMapping,
+    format_line,
+    parse_recording,
+    replayable_events,
+    replayable_requests,
+)
 from botctl.sandbox.model.oauth import Grant
 from botctl.sandbox.model.redaction import MARK
 from botctl.sandbox.model.tokens import client_secret

@@ -16,7 +16,7 @@ from botctl.cli.options import AsJson, Project
 from botctl.cli.sandbox import transcript as sandbox_transcript
 from botctl.cli.sandbox.connection import Url, resolve_locator
 from botctl.cli.sandbox.incidents import incident
-from botctl.cli.sandbox.output import print_result, print_next_command
+from botctl.cli.sandbox.output import print_next_command, print_result
 from botctl.cli.sandbox.traffic import record, traffic
 from botctl.cli.sandbox.transcript import replay_transcript
 from botctl.sandbox.console.client import Identity, SandboxClient
@@ -55,7 +55,7 @@ class SandboxOptions:
     channel: str | None = None
     guild: str | None = None
 
-    def under(self, outer: SandboxOptions | None) -> SandboxOptions:
+    def over(self, outer: SandboxOptions | None) -> SandboxOptions:
         """What is not said here is as the options before the verb say."""
         said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return dataclasses.replace(outer or self, **{name: value for name, value in said.items() if value is not None})
@@ -84,11 +84,11 @@ def sandbox(
     ctx.obj = SandboxOptions(project, url, as_, channel, guild)
     if ctx.invoked_subcommand is None:
         # Only here: `sandbox send` needs no prompt-toolkit.
-        from botctl.cli.sandbox.prompt import run_prompt, run_piped_lines  # noqa: PLC0415
+        from botctl.cli.sandbox.prompt import run_piped_lines, run_prompt  # noqa: PLC0415
 
-        talk_on = run_prompt if sys.stdin.isatty() and sys.stdout.isatty() else run_piped_lines
-        with sandbox_transcript.open_transcript(transcript) as notes:
-            _run_session(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
+        run_lines = run_prompt if sys.stdin.isatty() and sys.stdout.isatty() else run_piped_lines
+        with sandbox_transcript.open_transcript(transcript) as writer:
+            _run_session(ctx.obj, timeout_s, lambda session: run_lines(session, writer))
 
 
 @app.command()
@@ -105,8 +105,8 @@ def send(
     project: Project = None,
 ) -> None:
     """Use a slash command or say something; print what comes."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _run_once(place, timeout_s, as_json, lambda talk: talk.say(text))
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.send_line(text))
 
 
 @app.command()
@@ -129,8 +129,8 @@ def click(
     project: Project = None,
 ) -> None:
     """Press a button, or choose in a menu."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _run_once(place, timeout_s, as_json, lambda talk: talk.click(label, values, message))
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.click(label, values, message))
 
 
 @app.command()
@@ -150,8 +150,8 @@ def submit(
     project: Project = None,
 ) -> None:
     """Fill in the form that is open, and send it."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _run_once(place, timeout_s, as_json, lambda talk: talk.submit(parse_assignments(fields), modal))
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.submit(parse_assignments(fields), modal))
 
 
 @app.command()
@@ -169,8 +169,8 @@ def menu(
     project: Project = None,
 ) -> None:
     """Use a command of a person's or a message's context menu."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _run_once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.use_menu(command, on))
 
 
 @app.command()
@@ -186,8 +186,10 @@ def messages(
     project: Project = None,
 ) -> None:
     """Print the last messages of a channel, as one person sees them."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _run_once(place, _REPLY_TIMEOUT_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(
+        options, _REPLY_TIMEOUT_S, as_json, lambda session: session.client.messages(session.identity, limit=limit)
+    )
 
 
 @app.command()
@@ -207,8 +209,8 @@ def replay(
     It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1:
     something else came.
     """
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _run_session(place, timeout_s, lambda talk: replay_transcript(file, talk))
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_session(options, timeout_s, lambda session: replay_transcript(file, session))
 
 
 app.command()(incident)
@@ -217,29 +219,31 @@ app.command()(traffic)
 
 
 def _run_once(
-    place: SandboxOptions, timeout_s: float, as_json: bool, do: Callable[[UserSession], Awaitable[LineResult]]
+    options: SandboxOptions, timeout_s: float, as_json: bool, action: Callable[[UserSession], Awaitable[LineResult]]
 ) -> None:
     """Do one thing and print what came of it."""
 
-    async def one(talk: UserSession) -> bool:
-        outcome = await do(talk)
-        if not as_json and not talk.state.guilds:
-            await talk.look()  # for the names of what the messages mention
-        good = print_result(outcome, talk, as_json=as_json)
+    async def run_action(session: UserSession) -> bool:
+        result = await action(session)
+        if not as_json and not session.state.guilds:
+            await session.refresh()  # for the names of what the messages mention
+        answered = print_result(result, session, as_json=as_json)
         if not as_json:
-            print_next_command(outcome)
-        return good
+            print_next_command(result)
+        return answered
 
-    _run_session(place, timeout_s, one)
+    _run_session(options, timeout_s, run_action)
 
 
-def _run_session(place: SandboxOptions, timeout_s: float, act: Callable[[UserSession], Awaitable[bool]]) -> None:
-    """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
+def _run_session(options: SandboxOptions, timeout_s: float, action: Callable[[UserSession], Awaitable[bool]]) -> None:
+    """Let ``action`` talk to the sandbox; exits with 1 when it says that something was not answered."""
 
-    async def talk() -> bool:
-        found = resolve_locator(place.project, place.url)
-        async with SandboxClient(*found.sandbox(), found) as client:
-            return await act(UserSession(client, Identity(place.name, place.channel, place.guild), timeout_s=timeout_s))
+    async def session() -> bool:
+        locator = resolve_locator(options.project, options.url)
+        async with SandboxClient(*locator.sandbox(), locator) as client:
+            return await action(
+                UserSession(client, Identity(options.name, options.channel, options.guild), timeout_s=timeout_s)
+            )
 
-    if not asyncio.run(talk()):
+    if not asyncio.run(session()):
         raise typer.Exit(1)

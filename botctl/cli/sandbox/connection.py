@@ -19,7 +19,9 @@ URL_VARIABLE = "BOTCTL_SANDBOX_URL"
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help=f"A sandbox that no project runs; else {URL_VARIABLE}. Its secret: see serve."),
+    typer.Option(
+        "--url", metavar="URL", help=f"A sandbox that no project runs; else {URL_VARIABLE}. Its secret: see serve."
+    ),
 ]
 
 

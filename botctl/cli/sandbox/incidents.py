@@ -13,10 +13,10 @@ from rich.table import Table
 
 from botctl.cli.options import AsJson, Project
 from botctl.cli.output import show
-from botctl.cli.sandbox.connection import Url, resolve_locator, read_text
+from botctl.cli.sandbox.connection import Url, read_text, resolve_locator
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.incident_args import start_body, describe_result
+from botctl.sandbox.console.incident_args import describe_result, start_body
 
 Json = dict[str, Any]
 
@@ -52,7 +52,9 @@ def incident(
         show(*_render(body, said))
 
 
-def _build_body(name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None) -> Json:
+def _build_body(
+    name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None
+) -> Json:
     """The body of the control call; raises BotctlError for what cannot be read."""
     if stop is not None:
         return {"stop": stop}
@@ -63,8 +65,8 @@ def _build_body(name: str | None, period: str | None, settings: list[str], stop:
 
 def _post(body: Json, project: Path | None, url: str | None) -> Json:
     async def call() -> Json:
-        found = resolve_locator(project, url)
-        async with SandboxClient(*found.sandbox(), found) as client:
+        locator = resolve_locator(project, url)
+        async with SandboxClient(*locator.sandbox(), locator) as client:
             return await client.incidents(body)
 
     return asyncio.run(call())

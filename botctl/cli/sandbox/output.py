@@ -15,30 +15,34 @@ from botctl.cli.sandbox.markdown import escape_line
 from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
 from botctl.sandbox.console.command_parser import quote
-from botctl.sandbox.console.repl_commands import Quit, Notice, LineResult
+from botctl.sandbox.console.repl_commands import LineResult, Notice, Quit
 from botctl.sandbox.console.schemas import ReplySchema, Schema
 from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model.messages.components import SELECTS, clickable, name_of
 
 
-def print_result(outcome: LineResult, talk: UserSession, *, as_json: bool = False) -> bool:
-    """Print ``outcome``; returns whether the person got what they asked for."""
+def print_result(result: LineResult, session: UserSession, *, as_json: bool = False) -> bool:
+    """Print ``result``; returns whether the person got what they asked for."""
     if as_json:
-        print(json.dumps(_to_json(outcome), ensure_ascii=False))
+        print(json.dumps(_to_json(result), ensure_ascii=False))
     else:
-        show(render_result(outcome, talk))
-    return not isinstance(outcome, ReplySchema) or outcome.answered
+        show(render_result(result, session))
+    return not isinstance(result, ReplySchema) or result.answered
 
 
-def render_result(outcome: LineResult, talk: UserSession) -> RenderableType:
-    match outcome:
+def render_result(result: LineResult, session: UserSession) -> RenderableType:
+    match result:
         case ReplySchema():
-            return view.render_reply(outcome, view.display_names(talk.state))
+            return view.render_reply(result, view.display_names(session.state))
         case Notice():
-            return Text("\n").join(Text(escape_line(line), "dim") for line in outcome.text.split("\n"))
+            return Text("\n").join(Text(escape_line(line), "dim") for line in result.text.split("\n"))
         case Quit():
             return Text()
-    return view.render_messages(outcome, view.display_names(talk.state)) if outcome else Text("Nothing was said here yet.", "dim")
+    return (
+        view.render_messages(result, view.display_names(session.state))
+        if result
+        else Text("Nothing was said here yet.", "dim")
+    )
 
 
 def render_error(error: BotctlError) -> Text:
@@ -47,26 +51,26 @@ def render_error(error: BotctlError) -> Text:
     return text.append(f"\n  → {visible(error.hint)}", "not red dim") if error.hint else text
 
 
-def print_next_command(outcome: LineResult) -> None:
+def print_next_command(result: LineResult) -> None:
     """The call that fills in the form that has opened, or that chooses in the first menu that came."""
-    if not isinstance(outcome, ReplySchema):
+    if not isinstance(result, ReplySchema):
         return
-    if outcome.modal:
-        fields = " ".join(quote(f"{field.typed}=…") for field in outcome.modal.fields)
+    if result.modal:
+        fields = " ".join(quote(f"{field.input_name}=…") for field in result.modal.fields)
         _print_hint(f"Send it with: botctl sandbox submit {fields}")
         return
-    there = [one for message in outcome.messages for one in clickable(list(message.components))]
-    if menu := next((one for one in there if one["type"] in SELECTS and not one.get("disabled")), None):
+    components = [one for message in result.messages for one in clickable(list(message.components))]
+    if menu := next((one for one in components if one["type"] in SELECTS and not one.get("disabled")), None):
         _print_hint(f"Choose with: botctl sandbox click {quote(name_of(menu))} {'1' if menu.get('options') else '…'}")
 
 
-def _print_hint(what: str) -> None:
-    show(Text(escape_line(what), "dim"), stderr=True)
+def _print_hint(text: str) -> None:
+    show(Text(escape_line(text), "dim"), stderr=True)
 
 
-def _to_json(outcome: LineResult) -> Any:
-    if isinstance(outcome, Schema):
-        return outcome.model_dump(mode="json", by_alias=True)
-    if isinstance(outcome, Sequence):
-        return [message.model_dump(mode="json", by_alias=True) for message in outcome]
-    return {"note": outcome.text} if isinstance(outcome, Notice) else None
+def _to_json(result: LineResult) -> Any:
+    if isinstance(result, Schema):
+        return result.model_dump(mode="json", by_alias=True)
+    if isinstance(result, Sequence):
+        return [message.model_dump(mode="json", by_alias=True) for message in result]
+    return {"note": result.text} if isinstance(result, Notice) else None

@@ -23,12 +23,12 @@ from rich.text import Text
 from botctl.cli.output import show
 from botctl.cli.sandbox import view
 from botctl.cli.sandbox.markdown import escape_line
-from botctl.cli.sandbox.output import print_result, render_result, render_error
+from botctl.cli.sandbox.output import print_result, render_error, render_result
 from botctl.cli.sandbox.transcript import TranscriptWriter
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.message_diff import MessageDiff
 from botctl.sandbox.console.repl import run_line, suggest
-from botctl.sandbox.console.repl_commands import Quit, LineResult
+from botctl.sandbox.console.repl_commands import LineResult, Quit
 from botctl.sandbox.console.schemas import FormField, MessageSchema, ModalSchema, ReplySchema
 from botctl.sandbox.console.user_session import UserSession
 
@@ -49,42 +49,42 @@ _STYLE = Style.from_dict(
 )
 
 
-async def run_piped_lines(talk: UserSession, notes: TranscriptWriter) -> bool:
+async def run_piped_lines(session: UserSession, transcript: TranscriptWriter) -> bool:
     """Run the lines of stdin one after the other; all are run, and one that fails makes the whole fail."""
-    await talk.settle()
-    notes.begin(talk)
+    await session.resolve_defaults()
+    transcript.write_header(session)
     good = True
     for line in filter(str.strip, sys.stdin):
         try:
-            outcome = await run_line(talk, line)
+            result = await run_line(session, line)
         except Unreachable:
             raise
         except BotctlError as error:
             show(render_error(error), stderr=True)
-            notes.note(line, error, talk)
+            transcript.record(line, error, session)
             good = False
             continue
-        if isinstance(outcome, Quit):
+        if isinstance(result, Quit):
             break
-        good = print_result(outcome, talk) and good
-        notes.note(line, outcome, talk)
+        good = print_result(result, session) and good
+        transcript.record(line, result, session)
     return good
 
 
-async def run_prompt(talk: UserSession, notes: TranscriptWriter) -> bool:
+async def run_prompt(session: UserSession, transcript: TranscriptWriter) -> bool:
     """Talk until the person leaves. What the bot says meanwhile appears above the prompt."""
-    await talk.settle()
-    notes.begin(talk)
+    await session.resolve_defaults()
+    transcript.write_header(session)
     with patch_stdout(raw=True):
-        await _Prompt(talk, notes).talk_on()
+        await _Prompt(session, transcript).run()
     return True
 
 
 class _Completer(Completer):
     """Suggestions as prompt_toolkit wants them."""
 
-    def __init__(self, talk: UserSession) -> None:
-        self._talk = talk
+    def __init__(self, session: UserSession) -> None:
+        self._session = session
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
         return ()
@@ -95,39 +95,39 @@ class _Completer(Completer):
         complete_event: CompleteEvent,  # noqa: ARG002 - the signature is prompt_toolkit's
     ) -> AsyncGenerator[Completion, None]:
         cursor = document.cursor_position
-        for hint in await suggest(self._talk, document.text, cursor):
-            yield Completion(hint.text, hint.start - cursor, display_meta=hint.detail)
+        for suggestion in await suggest(self._session, document.text, cursor):
+            yield Completion(suggestion.text, suggestion.start - cursor, display_meta=suggestion.detail)
 
 
 class _Prompt:
-    def __init__(self, talk: UserSession, notes: TranscriptWriter) -> None:
-        self._talk = talk
-        self._notes = notes
-        self._feed = MessageDiff()
-        self._done = 0  # lines; what the watcher has asked for before one of them was answered is no news
-        self._away = False
-        self._waiting: asyncio.Task[LineResult] | None = None
+    def __init__(self, session: UserSession, transcript: TranscriptWriter) -> None:
+        self._session = session
+        self._transcript = transcript
+        self._message_diff = MessageDiff()
+        self._lines_done = 0  # lines; what the watcher has asked for before one of them was answered is no news
+        self._unreachable = False
+        self._pending: asyncio.Task[LineResult] | None = None
         self._toolbar = ""
         self._lines: PromptSession[str] = PromptSession(
-            completer=_Completer(talk), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
+            completer=_Completer(session), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
         )
 
-    async def talk_on(self) -> None:
+    async def run(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
-        self._feed.saw(await self._talk.client.messages(self._talk.seat))
+        self._message_diff.mark_seen(await self._session.client.messages(self._session.identity))
         self._print(self._greeting())
         async with asyncio.TaskGroup() as group:
             watcher = group.create_task(self._watch())
-            while await self._turn():
+            while await self._read_line():
                 pass
             watcher.cancel()
 
-    async def _turn(self) -> bool:
+    async def _read_line(self) -> bool:
         """One line; False when the person leaves."""
         try:
             line = await self._lines.prompt_async(
-                self._before,
-                bottom_toolbar=self._below,
+                self._prompt_text,
+                bottom_toolbar=self._toolbar_text,
                 placeholder=_placeholder("/command, text, or :help"),
                 handle_sigint=False,
             )
@@ -135,112 +135,124 @@ class _Prompt:
             return False
         if not line.strip():
             return True
-        return await self._do(run_line(self._talk, line), lambda came: self._notes.note(line, came, self._talk))
+        return await self._run_and_show(
+            run_line(self._session, line), lambda result: self._transcript.record(line, result, self._session)
+        )
 
-    async def _do(self, what: Coroutine[Any, Any, LineResult], note: Callable[[LineResult | BotctlError], None]) -> bool:
+    async def _run_and_show(
+        self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[LineResult | BotctlError], None]
+    ) -> bool:
         """Wait for the outcome and print it; a form that opens is filled in at once."""
-        outcome = await self._waited(self._followed(what), note)
-        if outcome is not None:
-            note(outcome)
-            self._show(outcome)
-        if isinstance(outcome, ReplySchema) and outcome.modal:
-            return await self._fill(outcome.modal)
-        return not isinstance(outcome, Quit)
+        result = await self._wait_for(self._skip_history(coroutine), record)
+        if result is not None:
+            record(result)
+            self._show(result)
+        if isinstance(result, ReplySchema) and result.modal:
+            return await self._fill_form(result.modal)
+        return not isinstance(result, Quit)
 
-    async def _followed(self, what: Coroutine[Any, Any, LineResult]) -> LineResult:
+    async def _skip_history(self, coroutine: Coroutine[Any, Any, LineResult]) -> LineResult:
         """The outcome; when it led to another seat, what was said there before is no news."""
-        before = self._talk.seat
-        outcome = await what
-        if self._talk.seat != before:
-            self._feed.saw(await self._talk.client.messages(self._talk.seat))
-        return outcome
+        before = self._session.identity
+        result = await coroutine
+        if self._session.identity != before:
+            self._message_diff.mark_seen(await self._session.client.messages(self._session.identity))
+        return result
 
-    async def _waited(self, what: Coroutine[Any, Any, LineResult], note: Callable[[BotctlError], None]) -> LineResult | None:
-        """What comes of ``what``; None when it fails, which is said, or Ctrl-C stops the waiting."""
-        self._waiting = asyncio.create_task(what)
+    async def _wait_for(
+        self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[BotctlError], None]
+    ) -> LineResult | None:
+        """What comes of ``coroutine``; None when it fails, which is said, or Ctrl-C stops the waiting."""
+        self._pending = asyncio.create_task(coroutine)
         try:
-            return await self._waiting
+            return await self._pending
         except BotctlError as error:
-            note(error)
+            record(error)
             self._print(render_error(error))
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             self._print(Text("Not waited for.", "dim"))
         finally:
-            self._waiting = None
-            self._done += 1
+            self._pending = None
+            self._lines_done += 1
         return None
 
-    async def _fill(self, form: ModalSchema) -> bool:
+    async def _fill_form(self, form: ModalSchema) -> bool:
         fields: dict[str, str] = {}
         for field in form.fields:
             try:
                 fields[field.custom_id] = await _prompt_field(field)
             except (EOFError, KeyboardInterrupt):
-                self._talk.form = None
+                self._session.modal = None
                 self._print(Text("The form is closed; nothing was sent.", "dim"))
                 return True
-        sent = self._talk.submit(fields, form.id)
-        return await self._do(sent, lambda came: self._notes.note_form(form, fields, came, self._talk))
+        sent = self._session.submit(fields, form.id)
+        return await self._run_and_show(
+            sent, lambda result: self._transcript.record_form(form, fields, result, self._session)
+        )
 
-    def _show(self, outcome: LineResult) -> None:
-        if isinstance(outcome, ReplySchema):
-            self._feed.saw(outcome.messages)
-            if outcome.interaction:
-                self._toolbar = f"{outcome.state.replace('_', ' ')} in {outcome.waited_ms:.0f} ms"
-            elif outcome.answered and not any(one.edited or one.reactions or one.reply_to for one in outcome.messages):
+    def _show(self, result: LineResult) -> None:
+        if isinstance(result, ReplySchema):
+            self._message_diff.mark_seen(result.messages)
+            if result.interaction:
+                self._toolbar = f"{result.state.replace('_', ' ')} in {result.waited_ms:.0f} ms"
+            elif result.answered and not any(one.edited or one.reactions or one.reply_to for one in result.messages):
                 return  # their own words, which they have just typed
-        if not isinstance(outcome, Quit):
-            self._print(render_result(outcome, self._talk))
+        if not isinstance(result, Quit):
+            self._print(render_result(result, self._session))
 
     async def _watch(self) -> None:
         """Show what others, the bot above all, say while the person types."""
         for turn in itertools.count():
-            away = False
+            unreachable = False
             try:
-                done = self._done
-                said = await self._talk.client.messages(self._talk.seat)
-                if self._waiting is None and self._done == done:
-                    self._news(said)
-                if self._away or not self._talk.state.commands or turn % _REFRESH_EVERY_POLLS == 0:
-                    await self._talk.look()
+                done = self._lines_done
+                said = await self._session.client.messages(self._session.identity)
+                if self._pending is None and self._lines_done == done:
+                    self._show_changes(said)
+                if self._unreachable or not self._session.state.commands or turn % _REFRESH_EVERY_POLLS == 0:
+                    await self._session.refresh()
             except Unreachable:
-                away = True
+                unreachable = True
             except BotctlError:
                 pass  # the next line that is sent says so
-            if away != self._away:
-                self._away = away
+            if unreachable != self._unreachable:
+                self._unreachable = unreachable
                 self._lines.app.invalidate()
             await asyncio.sleep(_POLL_INTERVAL_S)
 
-    def _news(self, said: Sequence[MessageSchema]) -> None:
-        others = [message for message in self._feed.news(said) if message.author.name != self._talk.seat.name]
+    def _show_changes(self, said: Sequence[MessageSchema]) -> None:
+        others = [
+            message
+            for message in self._message_diff.take_changed(said)
+            if message.author.name != self._session.identity.name
+        ]
         if others:
-            self._print(view.render_messages(others, view.display_names(self._talk.state)))
+            self._print(view.render_messages(others, view.display_names(self._session.state)))
 
     def _interrupt(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._pending is not None:
+            self._pending.cancel()
 
-    def _print(self, what: RenderableType) -> None:
-        show(what)
+    def _print(self, coroutine: RenderableType) -> None:
+        show(coroutine)
 
-    def _before(self) -> StyleAndTextTuples:
-        seat = self._talk.seat
-        return [("class:person", f"{seat.name}"), ("class:channel", f" {self._talk.place}"), ("", " > ")]
+    def _prompt_text(self) -> StyleAndTextTuples:
+        identity = self._session.identity
+        return [("class:person", f"{identity.name}"), ("class:channel", f" {self._session.location}"), ("", " > ")]
 
-    def _below(self) -> StyleAndTextTuples:
-        if self._away:
+    def _toolbar_text(self) -> StyleAndTextTuples:
+        if self._unreachable:
             return [("", " The sandbox does not answer · :help")]
-        bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (away)'}" for bot in self._talk.state.bots)
-        parts = (self._talk.guild.name if self._talk.guild else "", bots or "no bot yet", self._toolbar, ":help")
+        bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (away)'}" for bot in self._session.state.bots)
+        parts = (self._session.guild.name if self._session.guild else "", bots or "no bot yet", self._toolbar, ":help")
         return [("", " " + " · ".join(escape_line(part) for part in parts if part))]
 
     def _greeting(self) -> Text:
-        seat = self._talk.seat
-        commands = [c["name"] for c in self._talk.commands if c.get("type", 1) == 1]
-        told = f"You are {seat.name} in {self._talk.place}. "
+        identity = self._session.identity
+        commands = [c["name"] for c in self._session.commands if c.get("type", 1) == 1]
+        told = f"You are {identity.name} in {self._session.location}. "
         told += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
         return Text(escape_line(told + "Help: :help, leave: Ctrl-D."), "dim")
 

@@ -15,7 +15,12 @@ from botctl.core.escape import safe
 from botctl.sandbox.model.limits import Limits, pairs
 from botctl.sandbox.model.tokens import client_secret
 from botctl.sandbox.process.client_libraries import setup_lines
-from botctl.sandbox.process.secret import SECRET_VARIABLE, load_or_create_secret, generate_secret, secret_from_environment
+from botctl.sandbox.process.secret import (
+    SECRET_VARIABLE,
+    generate_secret,
+    load_or_create_secret,
+    secret_from_environment,
+)
 from botctl.sandbox.process.standalone import ServeOptions, run_standalone
 from botctl.sandbox.server import Sandbox
 
@@ -27,7 +32,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def serve(
     *,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 is any free one.")] = DEFAULT_PORT,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 is any free one.")
+    ] = DEFAULT_PORT,
     state: Annotated[
         Path | None, typer.Option("--state", metavar="FILE", help="Keep the world here; else it ends with the sandbox.")
     ] = None,
@@ -53,20 +60,22 @@ def serve(
     BOTCTL_SANDBOX_SECRET_FILE names.
     Exit code 6: the port is taken.
     """
-    said = load_or_create_secret(secret_file) if secret_file else secret_from_environment(os.environ)
-    if said is not None and secret_file is None and (named := os.environ.get(f"{SECRET_VARIABLE}_FILE")):
+    given_secret = load_or_create_secret(secret_file) if secret_file else secret_from_environment(os.environ)
+    if given_secret is not None and secret_file is None and (named := os.environ.get(f"{SECRET_VARIABLE}_FILE")):
         secret_file = Path(named)
-    plan = ServeOptions(said or generate_secret(), port, state, bots or (), Limits().but(pairs(limits or ())))
+    options = ServeOptions(
+        given_secret or generate_secret(), port, state, bots or (), Limits().but(pairs(limits or ()))
+    )
 
-    def tell(sandbox: Sandbox) -> None:
-        told = _connection_info(sandbox, None if said else plan.secret)
+    def on_ready(sandbox: Sandbox) -> None:
+        info = _connection_info(sandbox, None if given_secret else options.secret)
         if as_json:
-            print(json.dumps(told), flush=True)
+            print(json.dumps(info), flush=True)
         else:
-            _print_info(told, secret_file)
+            _print_info(info, secret_file)
 
     try:
-        run_standalone(plan, tell)
+        run_standalone(options, on_ready)
     except Held as error:
         raise Held(
             str(error), hint="Does one run already? Else choose another --port, or 0 for any that is free."
@@ -78,29 +87,29 @@ def _connection_info(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
     world, access = sandbox.world, sandbox.access
     bots = [
         {
-            "name": world.applications[one].name,
-            "id": one,
+            "name": world.applications[app_id].name,
+            "id": app_id,
             "token": token,
-            "client_secret": client_secret(access.control_secret, one),
+            "client_secret": client_secret(access.control_secret, app_id),
         }
-        for token, one in access.tokens.items()
+        for token, app_id in access.tokens.items()
     ]
-    made_up = {"control_secret": secret} if secret else {}
-    return {"url": sandbox.url, "pid": os.getpid(), "applications": bots, **made_up}
+    generated = {"control_secret": secret} if secret else {}
+    return {"url": sandbox.url, "pid": os.getpid(), "applications": bots, **generated}
 
 
-def _print_info(told: dict[str, Any], secret_file: Path | None) -> None:
-    url = told["url"]
+def _print_info(info: dict[str, Any], secret_file: Path | None) -> None:
+    url = info["url"]
     lines = ["A bot needs its token, and one line that points its library here:"]
     lines += [f"  {library:15} {line}" for library, line in setup_lines(url).items()]
-    for bot in told["applications"]:
+    for bot in info["applications"]:
         lines += ["", f"{safe(bot['name'])}, application {bot['id']}"]
         lines += [f"  token          {bot['token']}", f"  client secret  {bot['client_secret']}  (OAuth2)"]
     secret = ""
     if secret_file is not None:
         secret = f" BOTCTL_SANDBOX_SECRET_FILE={shlex.quote(str(secret_file.resolve()))}"
-    elif "control_secret" in told:
-        secret = f" BOTCTL_SANDBOX_SECRET={told['control_secret']}"
+    elif "control_secret" in info:
+        secret = f" BOTCTL_SANDBOX_SECRET={info['control_secret']}"
     lines += [
         "",
         "You need, in another terminal:",

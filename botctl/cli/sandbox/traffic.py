@@ -15,12 +15,20 @@ import typer
 
 from botctl.cli.options import Project
 from botctl.cli.output import show
-from botctl.cli.sandbox.connection import Url, resolve_locator, read_text
+from botctl.cli.sandbox.connection import Url, read_text, resolve_locator
 from botctl.core.errors import BotctlError, UsageError
 from botctl.core.escape import visible
 from botctl.sandbox.console.client import SandboxClient
 from botctl.sandbox.console.incident_args import parse_seconds
-from botctl.sandbox.console.recording import IdMapping, RecordedRequest, RecordedEvent, replayable_events, parse_recording, replayable_requests, format_line
+from botctl.sandbox.console.recording import (
+    IdMapping,
+    RecordedEvent,
+    RecordedRequest,
+    format_line,
+    parse_recording,
+    replayable_events,
+    replayable_requests,
+)
 
 _MAX_ATTEMPTS = 5  # of a request that is held up by a limit
 _RATE_LIMITED = 429
@@ -33,7 +41,7 @@ def record(
     period: Annotated[
         str | None, typer.Option("--for", metavar="PERIOD", help="How long: 30s, 2m. Else until Ctrl-C.")
     ] = None,
-    most_mb: Annotated[float, typer.Option("--most-mb", min=0.001, help="Stop when the file has this size.")] = 100.0,
+    max_mb: Annotated[float, typer.Option("--most-mb", min=0.001, help="Stop when the file has this size.")] = 100.0,
     url: Url = None,
     project: Project = None,
 ) -> None:
@@ -42,17 +50,17 @@ def record(
     Each line of the file is one request or payload, as JSON.
     """
     limit_s = parse_seconds(period) if period else None
-    count, why = _run(project, url, lambda client: _write_recording(client, file, limit_s, most_mb * 1e6))
-    typer.echo(f"{count} line{'' if count == 1 else 's'} in {file}{why}.", err=True)
+    count, reason = _run(project, url, lambda client: _write_recording(client, file, limit_s, max_mb * 1e6))
+    typer.echo(f"{count} line{'' if count == 1 else 's'} in {file}{reason}.", err=True)
 
 
 def traffic(
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `record` has made.")],
-    again: Annotated[
+    replay_requests: Annotated[
         bool, typer.Option("--again", help="Ask the bots' REST requests again, and compare the statuses.")
     ] = False,
-    tell: Annotated[
+    replay_events: Annotated[
         bool, typer.Option("--tell", help="Tell the bots that are connected the recorded events again.")
     ] = False,
     url: Url = None,
@@ -63,13 +71,13 @@ def traffic(
     Exit code 1: with --again, some were answered with another status (no bot need be connected); with --tell, some
     were heard by nobody.
     """
-    if again and tell:
+    if replay_requests and replay_events:
         raise UsageError("Only one of these at a time: --again, --tell.")
     lines = parse_recording(read_text("recording", file))
-    if tell:
+    if replay_events:
         if not _run(project, url, lambda client: _replay_events(client, list(replayable_events(lines)))):
             raise typer.Exit(1)
-    elif not again:
+    elif not replay_requests:
         _print_lines(lines)
         if not lines:
             typer.echo(f"No traffic is in {file}.", err=True)
@@ -77,16 +85,18 @@ def traffic(
         raise typer.Exit(1)
 
 
-def _run(project: Path | None, url: str | None, do: Any) -> Any:
+def _run(project: Path | None, url: str | None, action: Any) -> Any:
     async def run() -> Any:
-        found = resolve_locator(project, url)
-        async with SandboxClient(*found.sandbox(), found) as client:
-            return await do(client)
+        locator = resolve_locator(project, url)
+        async with SandboxClient(*locator.sandbox(), locator) as client:
+            return await action(client)
 
     return asyncio.run(run())
 
 
-async def _write_recording(client: SandboxClient, path: Path, limit_s: float | None, most_bytes: float) -> tuple[int, str]:
+async def _write_recording(
+    client: SandboxClient, path: Path, limit_s: float | None, max_bytes: float
+) -> tuple[int, str]:
     """Write until the time is over, the file is full, the sandbox ends, or Ctrl-C; how many lines, and why it ended."""
     count = size = 0
     if task := asyncio.current_task():
@@ -100,8 +110,8 @@ async def _write_recording(client: SandboxClient, path: Path, limit_s: float | N
             async with asyncio.timeout(limit_s):
                 async for line in client.traffic():
                     data = line.encode()
-                    if size + len(data) > most_bytes:
-                        return count, f", which is full with {most_bytes / 1e6:g} MB"
+                    if size + len(data) > max_bytes:
+                        return count, f", which is full with {max_bytes / 1e6:g} MB"
                     file.write(data)
                     file.flush()
                     size += len(data)
@@ -111,47 +121,49 @@ async def _write_recording(client: SandboxClient, path: Path, limit_s: float | N
     return count, "; the sandbox has ended"
 
 
-async def _replay_requests(client: SandboxClient, asked: list[RecordedRequest]) -> bool:
+async def _replay_requests(client: SandboxClient, requests: list[RecordedRequest]) -> bool:
     """Ask all, print what is answered otherwise; whether nothing is."""
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
-    tokens = {one: await client.token(bots[one]) for one in {request.bot for request in asked} & bots.keys()}
-    renamed, wrong = IdMapping(), 0
-    for request in asked:
+    tokens = {one: await client.token(bots[one]) for one in {request.bot for request in requests} & bots.keys()}
+    ids, changed = IdMapping(), 0
+    for request in requests:
         if request.bot not in tokens:
-            wrong += 1
+            changed += 1
             show(f"{request}: there is no bot {request.bot}")
             continue
-        status, answer = await _send_request(client, request, tokens[request.bot], renamed)
-        renamed.learn(request.answer, answer)
+        status, answer = await _send_request(client, request, tokens[request.bot], ids)
+        ids.learn(request.answer, answer)
         if status != request.status:
-            wrong += 1
+            changed += 1
             show(f"{request}: {status} instead of {request.status}")
     show(
-        f"{wrong} of {len(asked)} requests were answered otherwise." if wrong else f"{len(asked)} requests: as before."
+        f"{changed} of {len(requests)} requests were answered otherwise."
+        if changed
+        else f"{len(requests)} requests: as before."
     )
-    return not wrong
+    return not changed
 
 
-async def _replay_events(client: SandboxClient, told: list[RecordedEvent]) -> bool:
+async def _replay_events(client: SandboxClient, events: list[RecordedEvent]) -> bool:
     """Tell all, in their order, as fast as they are taken; whether each was heard."""
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
     unheard: Counter[str] = Counter()
-    for one in told:
-        if one.bot not in bots or not await client.tell(bots[one.bot], one.event, one.data):
+    for one in events:
+        if one.bot not in bots or not await client.dispatch_event(bots[one.bot], one.event, one.data):
             unheard[one.bot] += 1
     for bot, count in unheard.items():
         show(f"{count} were not heard: {bot} is not connected, or has not their intents.")
-    show(f"{len(told) - unheard.total()} of {len(told)} events were told again.")
+    show(f"{len(events) - unheard.total()} of {len(events)} events were told again.")
     return not unheard
 
 
-async def _send_request(client: SandboxClient, request: RecordedRequest, token: str, renamed: Any) -> tuple[int, Any]:
+async def _send_request(client: SandboxClient, request: RecordedRequest, token: str, ids: Any) -> tuple[int, Any]:
     """The status and the answer; where a limit holds it up that did not then, it waits."""
     status, answer = 0, None
     for _ in range(_MAX_ATTEMPTS):
-        given = {"params": renamed(dict(request.query)), "json": renamed(request.body)}
+        given = {"params": ids(dict(request.query)), "json": ids(request.body)}
         given = {key: one for key, one in given.items() if one is not None}
-        status, answer = await client.rest(request.method, renamed(request.path), token, **given)
+        status, answer = await client.rest(request.method, ids(request.path), token, **given)
         if status != _RATE_LIMITED or request.status == _RATE_LIMITED or not isinstance(answer, dict):
             break
         await asyncio.sleep(float(answer["retry_after"]))

@@ -12,13 +12,20 @@ from rich.text import Text
 
 from botctl.cli.output import plain, show
 from botctl.cli.sandbox.connection import read_text
-from botctl.cli.sandbox.output import render_result, render_error
+from botctl.cli.sandbox.output import render_error, render_result
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.command_parser import quote
 from botctl.sandbox.console.repl import run_line
-from botctl.sandbox.console.repl_commands import Quit, LineResult
+from botctl.sandbox.console.repl_commands import LineResult, Quit
 from botctl.sandbox.console.schemas import ModalSchema
-from botctl.sandbox.console.transcript import Exchange, format_header, diff_output, parse_transcript, parse_header, format_exchange
+from botctl.sandbox.console.transcript import (
+    Exchange,
+    diff_output,
+    format_exchange,
+    format_header,
+    parse_header,
+    parse_transcript,
+)
 from botctl.sandbox.console.user_session import UserSession
 
 _COLOURS = {"+": "green", "-": "red"}
@@ -30,22 +37,22 @@ class TranscriptWriter:
     def __init__(self, file: IO[str] | None = None) -> None:
         self._file = file
 
-    def begin(self, talk: UserSession) -> None:
+    def write_header(self, session: UserSession) -> None:
         """Note where the person is before anything is typed."""
         if self._file is not None:
-            self._file.write(format_header(talk.seat))
+            self._file.write(format_header(session.identity))
 
-    def note(self, typed: str, came: LineResult | BotctlError, talk: UserSession) -> None:
-        if self._file is not None and not isinstance(came, Quit):
-            self._file.write(format_exchange(Exchange(typed.strip(), _output_lines(came, talk))))
+    def record(self, typed: str, result: LineResult | BotctlError, session: UserSession) -> None:
+        if self._file is not None and not isinstance(result, Quit):
+            self._file.write(format_exchange(Exchange(typed.strip(), _output_lines(result, session))))
             self._file.flush()
 
-    def note_form(
-        self, form: ModalSchema, fields: dict[str, str], came: LineResult | BotctlError, talk: UserSession
+    def record_form(
+        self, modal: ModalSchema, fields: dict[str, str], result: LineResult | BotctlError, session: UserSession
     ) -> None:
         """A form that was filled in at the prompt is a line that sends it."""
-        pairs = " ".join(quote(f"{field.typed}={fields[field.custom_id]}") for field in form.fields)
-        self.note(f":submit {pairs}", came, talk)
+        pairs = " ".join(quote(f"{field.input_name}={fields[field.custom_id]}") for field in modal.fields)
+        self.record(f":submit {pairs}", result, session)
 
 
 @contextlib.contextmanager
@@ -62,45 +69,45 @@ def open_transcript(path: Path | None) -> Iterator[TranscriptWriter]:
         yield TranscriptWriter(file)
 
 
-async def replay_transcript(path: Path, talk: UserSession) -> bool:
+async def replay_transcript(path: Path, session: UserSession) -> bool:
     """Type all lines of ``path`` and print where something else came; whether nothing did.
 
-    The first is typed where the transcript began, as far as ``talk`` names no other person or place.
+    The first is typed where the transcript began, as far as ``session`` names no other person or place.
     """
     text = read_text("transcript", path)
-    expected, began = parse_transcript(text), parse_header(text)
-    talk.seat = replace(
-        talk.seat,
-        name=talk.seat.name or began.name,
-        channel=talk.seat.channel or began.channel,
-        guild=talk.seat.guild or began.guild,
+    expected, start = parse_transcript(text), parse_header(text)
+    session.identity = replace(
+        session.identity,
+        name=session.identity.name or start.name,
+        channel=session.identity.channel or start.channel,
+        guild=session.identity.guild or start.guild,
     )
-    await talk.settle()
-    wrong = 0
-    for turn in expected:
-        came = await _run_line(talk, turn.typed)
-        if lines := diff_output(turn, _output_lines(came, talk)):
-            wrong += 1
-            show(Text(f"> {turn.typed}"), *(Text(line, _COLOURS.get(line[:1], "")) for line in lines))
+    await session.resolve_defaults()
+    changed = 0
+    for exchange in expected:
+        result = await _run_line(session, exchange.typed)
+        if lines := diff_output(exchange, _output_lines(result, session)):
+            changed += 1
+            show(Text(f"> {exchange.typed}"), *(Text(line, _COLOURS.get(line[:1], "")) for line in lines))
     show(
         Text(
-            f"{wrong} of {len(expected)} lines were answered otherwise."
-            if wrong
+            f"{changed} of {len(expected)} lines were answered otherwise."
+            if changed
             else f"{len(expected)} line{'' if len(expected) == 1 else 's'}: as before."
         )
     )
-    return not wrong
+    return not changed
 
 
-async def _run_line(talk: UserSession, line: str) -> LineResult | BotctlError:
+async def _run_line(session: UserSession, line: str) -> LineResult | BotctlError:
     try:
-        return await run_line(talk, line)
+        return await run_line(session, line)
     except Unreachable:
         raise
     except BotctlError as error:
         return error
 
 
-def _output_lines(came: LineResult | BotctlError, talk: UserSession) -> list[str]:
-    found = render_error(came) if isinstance(came, BotctlError) else render_result(came, talk)
-    return plain(found).split("\n")
+def _output_lines(result: LineResult | BotctlError, session: UserSession) -> list[str]:
+    rendered = render_error(result) if isinstance(result, BotctlError) else render_result(result, session)
+    return plain(rendered).split("\n")

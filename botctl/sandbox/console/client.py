@@ -22,7 +22,7 @@ from botctl.sandbox.console.suggest import AutocompleteQuery
 REPLY_TIMEOUT_S = 5.0  # how long a person waits for the bot, unless they say otherwise
 _TIMEOUT_MARGIN_S = 5.0  # the sandbox itself keeps the limit; this much later it must be dead
 
-SchemaT = TypeVar("Shown", bound=BaseModel)
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -54,89 +54,102 @@ class SandboxClient:
     """The control port at ``url``. Use it as an async context manager.
 
     Every call raises Unreachable when nothing answers there, UsageError and BotctlError with the sandbox's own sentence
-    when it refuses. With ``home``, a sandbox that is gone is looked for there: it may have been started anew.
+    when it refuses. With ``locator``, a sandbox that is gone is looked for there: it may have been started anew.
     """
 
-    def __init__(self, url: str, secret: str, home: SandboxLocator | None = None) -> None:
+    def __init__(self, url: str, secret: str, locator: SandboxLocator | None = None) -> None:
         self._url = url.rstrip("/")
         self._secret = secret
-        self._home = home
-        self._session: aiohttp.ClientSession | None = None
+        self._locator = locator
+        self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
+        self._http = aiohttp.ClientSession()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._http is not None:
+            await self._http.close()
 
-    async def state(self, seat: Identity | None = None) -> StateSchema:
-        """The guilds with their channels and members, the bots and their commands: which of them ``seat`` does not see
+    async def state(self, identity: Identity | None = None) -> StateSchema:
+        """The guilds with their channels and members, the bots and their commands: which of them ``identity`` does not see
         is marked by its ``hidden``.
         """
-        where = {key: value for key, value in (seat or Identity()).json().items() if value}
+        where = {key: value for key, value in (identity or Identity()).json().items() if value}
         return _validate(StateSchema, await self._call("GET", "state", params=where))
 
     async def send(
-        self, what: SlashCall | MenuCall | str, seat: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
+        self, what: SlashCall | MenuCall | str, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
     ) -> ReplySchema:
         """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
-        return await self._act("send", {**_invocation_body(what), **seat.json(), "folder": str(Path.cwd())}, timeout_s)
+        return await self._request_reply(
+            "send", {**_invocation_body(what), **identity.json(), "folder": str(Path.cwd())}, timeout_s
+        )
 
     async def click(
         self,
         component: str,
-        seat: Identity,
+        identity: Identity,
         *,
         message: str | None = None,
         values: Sequence[str] | None = None,
         timeout_s: float = REPLY_TIMEOUT_S,
     ) -> ReplySchema:
         """Press a button, or choose ``values`` in a select, by its label or custom id; on the last message with any."""
-        body = {"component": component, "message": message, "values": values, **seat.json()}
-        return await self._act("click", body, timeout_s)
+        body = {"component": component, "message": message, "values": values, **identity.json()}
+        return await self._request_reply("click", body, timeout_s)
 
     async def submit(
-        self, fields: Mapping[str, str], seat: Identity, *, modal: str | None = None, timeout_s: float = REPLY_TIMEOUT_S
+        self,
+        fields: Mapping[str, str],
+        identity: Identity,
+        *,
+        modal: str | None = None,
+        timeout_s: float = REPLY_TIMEOUT_S,
     ) -> ReplySchema:
         """Send the form that is open for this person, its fields by label or custom id."""
-        return await self._act("submit", {"fields": dict(fields), "modal": modal, **seat.json()}, timeout_s)
+        return await self._request_reply(
+            "submit", {"fields": dict(fields), "modal": modal, **identity.json()}, timeout_s
+        )
 
-    async def complete(self, question: AutocompleteQuery, seat: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> Sequence[Choice]:
+    async def complete(
+        self, query: AutocompleteQuery, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
+    ) -> Sequence[Choice]:
         """What the bot suggests for the value of an option."""
         body = {
-            "name": question.name,
-            "options": dict(question.options),
-            "focused": question.focused,
-            "value": question.value,
-            **seat.json(),
+            "name": query.name,
+            "options": dict(query.options),
+            "focused": query.focused,
+            "value": query.value,
+            **identity.json(),
         }
         return _validate(Choices, await self._post("complete", body, timeout_s)).choices
 
-    async def messages(self, seat: Identity, *, limit: int = 20) -> Sequence[MessageSchema]:
+    async def messages(self, identity: Identity, *, limit: int = 20) -> Sequence[MessageSchema]:
         """The last messages of the channel that this person may see, oldest first."""
-        asked = {name: value for name, value in seat.json().items() if value is not None}
+        asked = {name: value for name, value in identity.json().items() if value is not None}
         said = await self._call("GET", "messages", params={**asked, "limit": str(limit)})
         return _validate(Messages, said).messages
 
-    async def reply(self, text: str, seat: Identity, *, to: str = "last") -> ReplySchema:
+    async def reply(self, text: str, identity: Identity, *, to: str = "last") -> ReplySchema:
         """Say ``text`` in answer to a message: its id, or the last one."""
-        return await self._act("send", {"text": text, "reply_to": to, **seat.json()}, REPLY_TIMEOUT_S)
+        return await self._request_reply("send", {"text": text, "reply_to": to, **identity.json()}, REPLY_TIMEOUT_S)
 
-    async def edit(self, text: str, seat: Identity) -> ReplySchema:
+    async def edit(self, text: str, identity: Identity) -> ReplySchema:
         """Change the last own message."""
-        return await self._act("edit", {"text": text, **seat.json()}, REPLY_TIMEOUT_S)
+        return await self._request_reply("edit", {"text": text, **identity.json()}, REPLY_TIMEOUT_S)
 
-    async def delete(self, seat: Identity) -> ReplySchema:
+    async def delete(self, identity: Identity) -> ReplySchema:
         """Delete the last own message; it comes back as it was."""
-        return await self._act("delete", seat.json(), REPLY_TIMEOUT_S)
+        return await self._request_reply("delete", identity.json(), REPLY_TIMEOUT_S)
 
-    async def react(self, emoji: str, seat: Identity, *, remove: bool = False) -> ReplySchema:
+    async def react(self, emoji: str, identity: Identity, *, remove: bool = False) -> ReplySchema:
         """Give the last message a reaction, or take one's own back."""
-        return await self._act("react", {"emoji": emoji, "remove": remove, **seat.json()}, REPLY_TIMEOUT_S)
+        return await self._request_reply(
+            "react", {"emoji": emoji, "remove": remove, **identity.json()}, REPLY_TIMEOUT_S
+        )
 
     async def advance(self, seconds: float) -> str:
         """Move the sandbox's clock ahead; returns its time, ISO 8601 in UTC."""
@@ -152,7 +165,7 @@ class SandboxClient:
         said = await self._call("GET", "token", params={"application": application_id})
         return str(said["token"])
 
-    async def tell(self, application_id: str, event: str, data: Mapping[str, Any]) -> int:
+    async def dispatch_event(self, application_id: str, event: str, data: Mapping[str, Any]) -> int:
         """Tell a bot an event as it is; how many of its sessions heard it."""
         body = {"application": application_id, "event": event, "data": dict(data)}
         return int((await self._call("POST", "tell", json=body))["told"])
@@ -160,7 +173,7 @@ class SandboxClient:
     async def traffic(self) -> AsyncIterator[str]:
         """What goes over REST and the gateway, a line of JSON each, until the sandbox ends."""
         try:
-            async with self._get("traffic") as answer:
+            async with self._open_stream("traffic") as answer:
                 if answer.status != HTTPStatus.OK:
                     raise _error_from_response(await answer.json(content_type=None), answer.status)
                 async for line in answer.content:
@@ -170,65 +183,69 @@ class SandboxClient:
         except aiohttp.ClientError:
             return  # it has ended
 
-    async def rest(self, method: str, path: str, token: str, **given: Any) -> tuple[int, Any]:
+    async def rest(self, method: str, path: str, token: str, **options: Any) -> tuple[int, Any]:
         """A request of a bot; its status and the JSON of the answer, or None."""
         headers = {"Authorization": f"Bot {token}"}
-        async with self._opened.request(method, f"{self._url}{path}", headers=headers, **given) as answer:
+        async with self._open_http.request(method, f"{self._url}{path}", headers=headers, **options) as answer:
             raw = await answer.read()
             return answer.status, json.loads(raw) if raw and answer.content_type == "application/json" else None
 
-    async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> ReplySchema:
-        return _validate(ReplySchema, await self._post(verb, body, timeout_s))
+    async def _request_reply(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> ReplySchema:
+        return _validate(ReplySchema, await self._post(endpoint, body, timeout_s))
 
-    async def _post(self, verb: str, body: dict[str, Any], timeout_s: float) -> Any:
-        return await self._call("POST", verb, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _TIMEOUT_MARGIN_S)
+    async def _post(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> Any:
+        return await self._call(
+            "POST", endpoint, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _TIMEOUT_MARGIN_S
+        )
 
-    async def _call(self, method: str, verb: str, *, limit_s: float = _TIMEOUT_MARGIN_S, **given: Any) -> Any:
-        given["timeout"] = aiohttp.ClientTimeout(total=limit_s)
+    async def _call(self, method: str, endpoint: str, *, limit_s: float = _TIMEOUT_MARGIN_S, **options: Any) -> Any:
+        options["timeout"] = aiohttp.ClientTimeout(total=limit_s)
         try:
-            status, said = await self._ask(method, verb, given)
+            status, said = await self._request(method, endpoint, options)
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_HINT) from error
         except (aiohttp.ClientError, ValueError) as error:
             raise _unexpected_response(error) from error
         if status < HTTPStatus.BAD_REQUEST:
             return said
-        pid = self._home.bot() if self._home and status == HTTPStatus.CONFLICT else None
+        pid = self._locator.bot() if self._locator and status == HTTPStatus.CONFLICT else None
         raise _error_from_response(said, status) if pid is None else _reconnecting_error(pid)
 
-    async def _ask(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+    async def _request(self, method: str, endpoint: str, options: dict[str, Any]) -> tuple[int, Any]:
         """The status and what is said; asked again where the sandbox has moved, for nobody has heard the first time."""
         try:
-            status, said = await self._ask_once(method, verb, given)
+            status, said = await self._request_once(method, endpoint, options)
         except aiohttp.ClientConnectorError:
-            if not self._moved():
+            if not self._relocate():
                 raise
         else:
-            if status != HTTPStatus.UNAUTHORIZED or not self._moved():
+            if status != HTTPStatus.UNAUTHORIZED or not self._relocate():
                 return status, said
-        return await self._ask_once(method, verb, given)
+        return await self._request_once(method, endpoint, options)
 
-    def _moved(self) -> bool:
+    def _relocate(self) -> bool:
         before = self._url, self._secret
-        if self._home is not None:
-            self._url, self._secret = self._home.sandbox()
+        if self._locator is not None:
+            self._url, self._secret = self._locator.sandbox()
         return before != (self._url, self._secret)
 
     @property
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _open_http(self) -> aiohttp.ClientSession:
+        if self._http is None:
             raise RuntimeError("SandboxClient must be entered with `async with` first")
-        return self._session
+        return self._http
 
-    def _get(self, verb: str) -> Any:
+    def _open_stream(self, endpoint: str) -> Any:
         """A GET whose answer has no end."""
         headers, timeout = {"Authorization": f"Bearer {self._secret}"}, aiohttp.ClientTimeout(total=None)
-        url, most = f"{self._url}/_control/{verb}", 2**26  # a line may be a guild of 100,000 members
-        return self._opened.get(url, headers=headers, timeout=timeout, read_bufsize=most)
+        url, most = f"{self._url}/_control/{endpoint}", 2**26  # a line may be a guild of 100,000 members
+        return self._open_http.get(url, headers=headers, timeout=timeout, read_bufsize=most)
 
-    async def _ask_once(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+    async def _request_once(self, method: str, endpoint: str, options: dict[str, Any]) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self._secret}"}
-        async with self._opened.request(method, f"{self._url}/_control/{verb}", headers=headers, **given) as answer:
+        async with self._open_http.request(
+            method, f"{self._url}/_control/{endpoint}", headers=headers, **options
+        ) as answer:
             return answer.status, await answer.json(content_type=None)
 
 
@@ -244,9 +261,9 @@ def _invocation_body(what: SlashCall | MenuCall | str) -> dict[str, Any]:
     return {"text": what}
 
 
-def _validate(shape: type[SchemaT], said: Any) -> SchemaT:
+def _validate(schema: type[SchemaT], said: Any) -> SchemaT:
     try:
-        return shape.model_validate(said)
+        return schema.model_validate(said)
     except ValidationError as error:
         raise _unexpected_response(error) from error
 

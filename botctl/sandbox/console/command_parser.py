@@ -62,16 +62,16 @@ class CommandPath:
         return " ".join(self.names)
 
     @property
-    def subs(self) -> list[Json]:
+    def subcommands(self) -> list[Json]:
         """The sub-commands, of which one must follow."""
-        return [option for option in self._all if option["type"] in {SUB_COMMAND, SUB_COMMAND_GROUP}]
+        return [option for option in self._children if option["type"] in {SUB_COMMAND, SUB_COMMAND_GROUP}]
 
     @property
     def options(self) -> list[Json]:
-        return [option for option in self._all if option["type"] not in {SUB_COMMAND, SUB_COMMAND_GROUP}]
+        return [option for option in self._children if option["type"] not in {SUB_COMMAND, SUB_COMMAND_GROUP}]
 
     @property
-    def _all(self) -> Sequence[Json]:
+    def _children(self) -> Sequence[Json]:
         return (self.node or {}).get("options") or ()
 
 
@@ -108,12 +108,12 @@ def parse_menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
     Raises UsageError when there is no such command for it.
     """
     on_message = target.isdecimal() or target == "last"
-    kind = MESSAGE if on_message else USER
-    there = [command for command in commands if command.get("type", SLASH) == kind]
-    for one in there:
+    command_type = MESSAGE if on_message else USER
+    candidates = [command for command in commands if command.get("type", SLASH) == command_type]
+    for one in candidates:
         if name.casefold() in map(str.casefold, _accepted_names(one)):
             return MenuCall(one["name"], target, on_message)
-    names = [one["name"] for one in there]
+    names = [one["name"] for one in candidates]
     raise UsageError(
         f'No menu of a {"message" if on_message else "person"} has "{name}".',
         hint=did_you_mean(name, names) or _list_hint("It has", names),
@@ -141,7 +141,7 @@ def resolve_path(text: str, commands: Iterable[Json]) -> CommandPath:
         if node is None or (not path.names and word.start(1) != path.end):
             return path
         path = CommandPath((*path.names, word[1]), node, word.end())
-        choices = path.subs
+        choices = path.subcommands
     return path
 
 
@@ -161,9 +161,9 @@ def scan_options(text: str, path: CommandPath) -> Iterator[TypedOption]:
     known = {said: option["name"] for option in path.options for said in _accepted_names(option)}
     at = path.end
     while (name := _NAME.match(text, at)) and name[1] in known:
-        given = replace(_read_value(text, name, known), name=known[name[1]])
-        yield given
-        at = given.end
+        typed = replace(_read_value(text, name, known), name=known[name[1]])
+        yield typed
+        at = typed.end
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
@@ -181,12 +181,12 @@ def _closest_name(word: str, names: Iterable[str], alike: float) -> str | None:
 def _read_options(text: str, path: CommandPath) -> dict[str, str]:
     options: dict[str, str] = {}
     at = path.end
-    for given in scan_options(text, path):
-        _check_value(given, path)
-        if given.name in options:
-            raise UsageError(f"The option {given.name} is given twice.")
-        options[given.name] = given.value
-        at = given.end
+    for typed in scan_options(text, path):
+        _check_value(typed, path)
+        if typed.name in options:
+            raise UsageError(f"The option {typed.name} is given twice.")
+        options[typed.name] = typed.value
+        at = typed.end
     if stray := text[at:].split(maxsplit=1):
         raise _stray_word_error(stray[0], path)
     return options
@@ -203,23 +203,23 @@ def _read_value(text: str, name: re.Match[str], known: Iterable[str]) -> TypedOp
     return TypedOption(name[1], text[start:end].strip(), start, end)
 
 
-def _check_value(given: TypedOption, path: CommandPath) -> None:
+def _check_value(typed: TypedOption, path: CommandPath) -> None:
     """An empty value, or one that seems to have swallowed a mistyped option, is refused rather than sent."""
-    if not given.closed:
+    if not typed.closed:
         raise UsageError(
-            f"The quoted value of {given.name} has no closing quote.",
+            f"The quoted value of {typed.name} has no closing quote.",
             hint='A quote ends before a space or at the end; inside quotes, write \\" for a quote.',
         )
-    if given.quoted:
+    if typed.quoted:
         return
-    if not given.value:
-        raise UsageError(f"The option {given.name} has no value.", hint=f'Write {given.name}:"" to send an empty one.')
-    others = [option["name"] for option in path.options if option["name"] != given.name]
-    for word in re.findall(r"\s([^\s:\"]+):", given.value):
+    if not typed.value:
+        raise UsageError(f"The option {typed.name} has no value.", hint=f'Write {typed.name}:"" to send an empty one.')
+    others = [option["name"] for option in path.options if option["name"] != typed.name]
+    for word in re.findall(r"\s([^\s:\"]+):", typed.value):
         if near := _closest_name(word, others, 0.8):
             raise UsageError(
                 f'/{path.name} has no option "{word}".',
-                hint=f'Did you mean {near}? If "{word}:" is part of {given.name}, put the value in quotes.',
+                hint=f'Did you mean {near}? If "{word}:" is part of {typed.name}, put the value in quotes.',
             )
 
 
@@ -228,16 +228,16 @@ def _check_path(text: str, path: CommandPath, commands: Iterable[Json]) -> None:
     typed = word[1] if word else ""
     if path.node is None:
         typed = "" if text[path.end :][:1].isspace() else typed
-        there = [one for one in commands if one.get("type", SLASH) == SLASH and not one.get("hidden")]
-        names = ["/" + command["name"] for command in there]
+        candidates = [one for one in commands if one.get("type", SLASH) == SLASH and not one.get("hidden")]
+        names = ["/" + command["name"] for command in candidates]
         if same := [name for name in names if typed and name.startswith(f"/{typed}@")]:
             raise UsageError(f"Several bots have /{typed}.", hint=f"Write {' or '.join(same)}.")
         raise UsageError(
             f'There is no command "/{typed}" here.' if typed else "A command's name must follow the slash.",
             hint=(typed and did_you_mean("/" + typed, names)) or _list_hint("The commands are", names),
         )
-    if path.subs:
-        names = [sub["name"] for sub in path.subs]
+    if path.subcommands:
+        names = [sub["name"] for sub in path.subcommands]
         raise UsageError(
             f'/{path.name} has no sub-command "{typed}".' if typed else f"/{path.name} needs a sub-command.",
             hint=did_you_mean(typed, names) or _list_hint("There are", names),

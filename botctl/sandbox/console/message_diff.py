@@ -15,14 +15,14 @@ class MessageDiff:
     def __init__(self) -> None:
         self._seen: dict[str, MessageSchema] = {}
 
-    def saw(self, messages: Iterable[MessageSchema]) -> None:
+    def mark_seen(self, messages: Iterable[MessageSchema]) -> None:
         """These are shown by other means."""
         self._seen.update((message.id, message) for message in messages)
         while len(self._seen) > _KEPT:
             del self._seen[next(iter(self._seen))]
 
-    def news(self, messages: Iterable[MessageSchema]) -> list[MessageSchema]:
+    def take_changed(self, messages: Iterable[MessageSchema]) -> list[MessageSchema]:
         """Those that are new, or have changed since; all count as seen from now on."""
         fresh = [message for message in messages if self._seen.get(message.id) != message]
-        self.saw(fresh)
+        self.mark_seen(fresh)
         return fresh

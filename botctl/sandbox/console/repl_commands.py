@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.command_parser import did_you_mean, quote
-from botctl.sandbox.console.incident_args import parse_incident, parse_seconds, describe_result
+from botctl.sandbox.console.incident_args import describe_result, parse_incident, parse_seconds
 from botctl.sandbox.console.schemas import GuildSchema, MessageSchema, ReplySchema, StateSchema
 from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model.messages.components import clickable, name_of
@@ -33,154 +33,160 @@ LineResult: TypeAlias = ReplySchema | Sequence[MessageSchema] | Notice | Quit
 
 @dataclass(frozen=True)
 class ReplCommand:
-    """A word for the session: ``usage`` without the colon, ``about`` in a few words, ``hints`` for what follows it."""
+    """A word for the session: ``usage`` without the colon, ``summary`` in a few words, ``arguments`` for what follows it."""
 
     usage: str
-    about: str
+    summary: str
     run: Callable[[UserSession, str], Awaitable[LineResult]]
-    hints: Callable[[UserSession], Awaitable[Iterable[str]]] | None = None
+    arguments: Callable[[UserSession], Awaitable[Iterable[str]]] | None = None
 
 
-async def _help(_talk: UserSession, _rest: str) -> LineResult:
+async def _help(_session: UserSession, _argument: str) -> LineResult:
     rows = {"/command option:value": "use a command; anything else is said in the channel"}
-    rows |= {f":{word.usage}": word.about for word in REPL_COMMANDS.values()}
+    rows |= {f":{word.usage}": word.summary for word in REPL_COMMANDS.values()}
     width = max(map(len, rows)) + 2
-    return Notice("\n".join(f"{usage:{width}}{about}" for usage, about in rows.items()))
+    return Notice("\n".join(f"{usage:{width}}{summary}" for usage, summary in rows.items()))
 
 
-async def _as(talk: UserSession, rest: str) -> LineResult:
-    talk.seat = replace(talk.seat, name=_match_name(_unquote(rest).removeprefix("@"), await _person_names(talk), "person"))
-    talk.form = None
-    return Notice(f"You are {talk.seat.name} now.")
+async def _as(session: UserSession, argument: str) -> LineResult:
+    session.identity = replace(
+        session.identity, name=_match_name(_unquote(argument).removeprefix("@"), await _person_names(session), "person")
+    )
+    session.modal = None
+    return Notice(f"You are {session.identity.name} now.")
 
 
-async def _channel(talk: UserSession, rest: str) -> LineResult:
-    await talk.look()
-    name = _match_name(_unquote(rest).removeprefix("#"), await _channel_names(talk), "channel")
-    talk.seat = replace(talk.seat, channel=name, dm=None)
-    return await _messages(talk, "")
+async def _channel(session: UserSession, argument: str) -> LineResult:
+    await session.refresh()
+    name = _match_name(_unquote(argument).removeprefix("#"), await _channel_names(session), "channel")
+    session.identity = replace(session.identity, channel=name, dm=None)
+    return await _messages(session, "")
 
 
-async def _dm(talk: UserSession, rest: str) -> LineResult:
-    name = _match_name(_unquote(_require(rest, "person")).removeprefix("@"), await _dm_partner_names(talk), "person")
-    talk.seat = replace(talk.seat, dm=name)
-    return await _messages(talk, "")
+async def _dm(session: UserSession, argument: str) -> LineResult:
+    name = _match_name(
+        _unquote(_require(argument, "person")).removeprefix("@"), await _dm_partner_names(session), "person"
+    )
+    session.identity = replace(session.identity, dm=name)
+    return await _messages(session, "")
 
 
-async def _guild(talk: UserSession, rest: str) -> LineResult:
-    name = _match_name(_unquote(rest), await _guild_names(talk), "guild")
-    talk.seat = replace(talk.seat, guild=name, channel=None, dm=None)
-    await talk.settle()
-    return Notice(f"You are in {talk.place} of {name} now.")
+async def _guild(session: UserSession, argument: str) -> LineResult:
+    name = _match_name(_unquote(argument), await _guild_names(session), "guild")
+    session.identity = replace(session.identity, guild=name, channel=None, dm=None)
+    await session.resolve_defaults()
+    return Notice(f"You are in {session.location} of {name} now.")
 
 
-async def _click(talk: UserSession, rest: str) -> LineResult:
-    return await talk.click(_unquote(_require(rest, "button")))
+async def _click(session: UserSession, argument: str) -> LineResult:
+    return await session.click(_unquote(_require(argument, "button")))
 
 
-async def _pick(talk: UserSession, rest: str) -> LineResult:
-    select, *values = split_words(rest)
-    return await talk.click(select, values)
+async def _pick(session: UserSession, argument: str) -> LineResult:
+    select, *values = split_words(argument)
+    return await session.click(select, values)
 
 
-async def _submit(talk: UserSession, rest: str) -> LineResult:
-    return await talk.submit(parse_assignments(split_words(rest)))
+async def _submit(session: UserSession, argument: str) -> LineResult:
+    return await session.submit(parse_assignments(split_words(argument)))
 
 
-async def _menu(talk: UserSession, rest: str) -> LineResult:
-    *name, target = split_words(rest)
+async def _menu(session: UserSession, argument: str) -> LineResult:
+    *name, target = split_words(argument)
     if not name:
         raise UsageError(
             "A command and whom it is used on must follow.", hint=f"Write: :menu {quote(target)} @somebody"
         )
-    return await talk.menu(" ".join(name), target)
+    return await session.use_menu(" ".join(name), target)
 
 
-async def _reply(talk: UserSession, rest: str) -> LineResult:
-    return await talk.client.reply(talk.mentioned(_require(rest, "text")), talk.seat)
+async def _reply(session: UserSession, argument: str) -> LineResult:
+    return await session.client.reply(session.with_mentions(_require(argument, "text")), session.identity)
 
 
-async def _edit(talk: UserSession, rest: str) -> LineResult:
-    return await talk.client.edit(talk.mentioned(_require(rest, "text")), talk.seat)
+async def _edit(session: UserSession, argument: str) -> LineResult:
+    return await session.client.edit(session.with_mentions(_require(argument, "text")), session.identity)
 
 
-async def _delete(talk: UserSession, _rest: str) -> LineResult:
-    gone = await talk.client.delete(talk.seat)
+async def _delete(session: UserSession, _argument: str) -> LineResult:
+    gone = await session.client.delete(session.identity)
     return Notice("Deleted.") if gone.answered else gone
 
 
-async def _react(talk: UserSession, rest: str) -> LineResult:
-    return await talk.client.react(_require(rest, "emoji"), talk.seat)
+async def _react(session: UserSession, argument: str) -> LineResult:
+    return await session.client.react(_require(argument, "emoji"), session.identity)
 
 
-async def _unreact(talk: UserSession, rest: str) -> LineResult:
-    return await talk.client.react(_require(rest, "emoji"), talk.seat, remove=True)
+async def _unreact(session: UserSession, argument: str) -> LineResult:
+    return await session.client.react(_require(argument, "emoji"), session.identity, remove=True)
 
 
-async def _incident(talk: UserSession, rest: str) -> LineResult:
-    body = parse_incident(rest)
-    return Notice(describe_result(body, await talk.client.incidents(body)))
+async def _incident(session: UserSession, argument: str) -> LineResult:
+    body = parse_incident(argument)
+    return Notice(describe_result(body, await session.client.incidents(body)))
 
 
-async def _advance(talk: UserSession, rest: str) -> LineResult:
-    ahead_s = parse_seconds(_require(rest, "period"))
-    return Notice(f"In the sandbox it is {await talk.client.advance(ahead_s)} now.")
+async def _advance(session: UserSession, argument: str) -> LineResult:
+    ahead_s = parse_seconds(_require(argument, "period"))
+    return Notice(f"In the sandbox it is {await session.client.advance(ahead_s)} now.")
 
 
-async def _say(talk: UserSession, rest: str) -> LineResult:
-    return await talk.send(_require(rest, "text"))
+async def _say(session: UserSession, argument: str) -> LineResult:
+    return await session.send(_require(argument, "text"))
 
 
-async def _messages(talk: UserSession, rest: str) -> LineResult:
-    return await talk.client.messages(talk.seat, limit=int(rest) if rest.isdecimal() else _DEFAULT_LIMIT)
+async def _messages(session: UserSession, argument: str) -> LineResult:
+    return await session.client.messages(
+        session.identity, limit=int(argument) if argument.isdecimal() else _DEFAULT_LIMIT
+    )
 
 
-async def _who(talk: UserSession, _rest: str) -> LineResult:
-    return Notice("\n".join(describe_state(await talk.look(), talk.guild)))
+async def _who(session: UserSession, _argument: str) -> LineResult:
+    return Notice("\n".join(describe_state(await session.refresh(), session.guild)))
 
 
-async def _quit(_talk: UserSession, _rest: str) -> LineResult:
+async def _quit(_session: UserSession, _argument: str) -> LineResult:
     return Quit()
 
 
-async def _person_names(talk: UserSession) -> list[str]:
-    return [member.name for member in talk.guild.members if not member.bot] if talk.guild else []
+async def _person_names(session: UserSession) -> list[str]:
+    return [member.name for member in session.guild.members if not member.bot] if session.guild else []
 
 
-async def _dm_partner_names(talk: UserSession) -> list[str]:
+async def _dm_partner_names(session: UserSession) -> list[str]:
     """Whom one can write with."""
-    return [one.name for one in talk.guild.members if one.name != talk.seat.name] if talk.guild else []
+    return [one.name for one in session.guild.members if one.name != session.identity.name] if session.guild else []
 
 
-async def _channel_names(talk: UserSession) -> list[str]:
-    guild = talk.guild
+async def _channel_names(session: UserSession) -> list[str]:
+    guild = session.guild
     return [channel.name for channel in (*guild.channels, *guild.threads)] if guild else []
 
 
-async def _incident_names(talk: UserSession) -> list[str]:
-    return [str(one["name"]) for one in (await talk.client.incidents({}))["incidents"]]
+async def _incident_names(session: UserSession) -> list[str]:
+    return [str(one["name"]) for one in (await session.client.incidents({}))["incidents"]]
 
 
-async def _guild_names(talk: UserSession) -> list[str]:
-    return [guild.name for guild in talk.state.guilds]
+async def _guild_names(session: UserSession) -> list[str]:
+    return [guild.name for guild in session.state.guilds]
 
 
-async def _labels(talk: UserSession) -> list[str]:
+async def _labels(session: UserSession) -> list[str]:
     """The buttons and menus of the last message that has any."""
-    shown = [message for message in await talk.client.messages(talk.seat) if message.components]
+    shown = [message for message in await session.client.messages(session.identity) if message.components]
     return [name_of(one) for one in clickable(list(shown[-1].components))] if shown else []
 
 
-async def _quoted_labels(talk: UserSession) -> list[str]:
-    return [quote(label) for label in await _labels(talk)]
+async def _quoted_labels(session: UserSession) -> list[str]:
+    return [quote(label) for label in await _labels(session)]
 
 
-async def _field_names(talk: UserSession) -> list[str]:
-    return [quote(f"{field.typed}=").removesuffix('"') for field in talk.form.fields] if talk.form else []
+async def _field_names(session: UserSession) -> list[str]:
+    return [quote(f"{field.input_name}=").removesuffix('"') for field in session.modal.fields] if session.modal else []
 
 
-async def _menu_names(talk: UserSession) -> list[str]:
-    return [command["name"] for command in talk.commands if command.get("type") in {2, 3}]
+async def _menu_names(session: UserSession) -> list[str]:
+    return [command["name"] for command in session.commands if command.get("type") in {2, 3}]
 
 
 REPL_COMMANDS = {
@@ -223,13 +229,13 @@ def describe_state(state: StateSchema, guild: GuildSchema | None) -> list[str]:
     ]
 
 
-def _unquote(rest: str) -> str:
-    """``rest`` without quotes around all of it, which lines with several words need and this one does not mind."""
+def _unquote(argument: str) -> str:
+    """``argument`` without quotes around all of it, which lines with several words need and this one does not mind."""
     try:
-        found = shlex.split(rest) if rest[:1] in ("'", '"') else []
+        found = shlex.split(argument) if argument[:1] in ("'", '"') else []
     except ValueError:  # the quote stays open, so it is part of the name
-        return rest
-    return found[0] if len(found) == 1 else rest
+        return argument
+    return found[0] if len(found) == 1 else argument
 
 
 def split_words(text: str) -> list[str]:
@@ -251,10 +257,10 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
     return fields
 
 
-def _require(rest: str, what: str) -> str:
-    if not rest:
+def _require(argument: str, what: str) -> str:
+    if not argument:
         raise UsageError(f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="See :help.")
-    return rest
+    return argument
 
 
 def _match_name(name: str, names: Iterable[str], what: str) -> str:

@@ -98,7 +98,7 @@ class FormField(Schema):
     options: Sequence[dict[str, Any]] = ()
 
     @property
-    def typed(self) -> str:
+    def input_name(self) -> str:
         """What a person types to mean it: its custom id, or its label where a library has made that id up."""
         by_label = _GENERATED_ID.fullmatch(self.custom_id) and self.label and "=" not in self.label
         return self.label if by_label else self.custom_id
@@ -158,7 +158,7 @@ class ApplicationSchema(Schema):
     connected: bool = False
 
     @property
-    def typed(self) -> str:
+    def input_name(self) -> str:
         """What a person types to mean it: its name, unless that has blanks."""
         return self.application_id if not self.name or len(self.name.split()) > 1 else self.name
 
@@ -181,12 +181,14 @@ class StateSchema(Schema):
         own = [command for command in self.commands if guild and command.get("guild_id") == guild.id]
         shadowed = {_command_key(command) for command in own}
         common = [one for one in self.commands if not one.get("guild_id") and _command_key(one) not in shadowed]
-        bots = {bot.application_id: bot.typed for bot in self.bots}
+        bots = {bot.application_id: bot.input_name for bot in self.bots}
         named = [
             {**_localize(one, locale), "bot": bots.get(str(one.get("application_id")), "")} for one in own + common
         ]
         seen = Counter((one["name"], one.get("type", 1)) for one in named if not one.get("hidden"))
-        return [{**one, "name": qualified_name(one)} if seen[one["name"], one.get("type", 1)] > 1 else one for one in named]
+        return [
+            {**one, "name": qualified_name(one)} if seen[one["name"], one.get("type", 1)] > 1 else one for one in named
+        ]
 
 
 def qualified_name(command: Json) -> str:

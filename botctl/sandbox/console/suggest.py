@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from botctl.sandbox.console.command_parser import SLASH, TypedOption, Json, CommandPath, resolve_path, quote, scan_options
+from botctl.sandbox.console.command_parser import (
+    SLASH,
+    CommandPath,
+    Json,
+    TypedOption,
+    quote,
+    resolve_path,
+    scan_options,
+)
 from botctl.sandbox.console.schemas import GuildSchema, StateSchema
 
 # Discord: Application Commands > Application Command Option Type
@@ -49,13 +57,13 @@ class _CursorContext:
         return self.before[self.start :]
 
     @property
-    def given(self) -> list[TypedOption]:
+    def typed_options(self) -> list[TypedOption]:
         return list(scan_options(self.before, self.path))
 
     @property
-    def open(self) -> TypedOption | None:
+    def open_option(self) -> TypedOption | None:
         """The option whose value is being typed."""
-        last = self.given[-1] if self.given else None
+        last = self.typed_options[-1] if self.typed_options else None
         if last is None or (last.quoted and last.closed):
             return None
         return last if last.quoted or self.word or not last.value else None
@@ -70,13 +78,13 @@ def complete(
         return list(_suggest_mentions(before, guild))
     there = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
     commands = [command for command in there if command.get("type", SLASH) == SLASH]
-    spot = _context_at(before, commands)
-    if spot.path.node is None:
-        return _suggest_names("/" + spot.word, 0, commands, "/") if spot.start == 1 else []
-    if spot.path.subs:
-        between = spot.before[spot.path.end : spot.start].strip()
-        return [] if between else _suggest_names(spot.word, spot.start, spot.path.subs)
-    return [*_suggest_values(spot, guild), *_suggest_options(spot)]
+    context = _context_at(before, commands)
+    if context.path.node is None:
+        return _suggest_names("/" + context.word, 0, commands, "/") if context.start == 1 else []
+    if context.path.subcommands:
+        between = context.before[context.path.end : context.start].strip()
+        return [] if between else _suggest_names(context.word, context.start, context.path.subcommands)
+    return [*_suggest_values(context, guild), *_suggest_options(context)]
 
 
 def autocomplete_query(text: str, cursor: int, commands: Iterable[Json]) -> AutocompleteQuery | None:
@@ -84,11 +92,13 @@ def autocomplete_query(text: str, cursor: int, commands: Iterable[Json]) -> Auto
     before = text[:cursor]
     if not before.startswith("/"):
         return None
-    spot = _context_at(before, commands)
-    if spot.open is None or not _option(spot, spot.open).get("autocomplete"):
+    context = _context_at(before, commands)
+    if context.open_option is None or not _option(context, context.open_option).get("autocomplete"):
         return None
-    others = {given.name: given.value for given in spot.given[:-1]}
-    return AutocompleteQuery(spot.path.name, others, spot.open.name, spot.open.value, spot.open.start)
+    others = {typed_options.name: typed_options.value for typed_options in context.typed_options[:-1]}
+    return AutocompleteQuery(
+        context.path.name, others, context.open_option.name, context.open_option.value, context.open_option.start
+    )
 
 
 def filter_names(typed: str, names: Iterable[str]) -> list[str]:
@@ -112,28 +122,31 @@ def _suggest_names(typed: str, start: int, choices: Iterable[Json], lead: str = 
     return [Suggestion(name, start, details[name]) for name in filter_names(typed, details)]
 
 
-def _suggest_values(spot: _CursorContext, guild: GuildSchema | None) -> Iterator[Suggestion]:
+def _suggest_values(context: _CursorContext, guild: GuildSchema | None) -> Iterator[Suggestion]:
     """Values of the option that is being given, as far as they are known without asking the bot."""
-    if spot.open is not None:
-        option = _option(spot, spot.open)
+    if context.open_option is not None:
+        option = _option(context, context.open_option)
         known = [*_fixed_values(option), *_guild_values(option, guild)]
-        yield from (Suggestion(quote(name), spot.open.start) for name in filter_names(spot.open.value, known))
+        yield from (
+            Suggestion(quote(name), context.open_option.start)
+            for name in filter_names(context.open_option.value, known)
+        )
 
 
-def _suggest_options(spot: _CursorContext) -> Iterator[Suggestion]:
+def _suggest_options(context: _CursorContext) -> Iterator[Suggestion]:
     """The options that are not given yet, where another one may begin."""
-    if spot.open is not None and (spot.open.quoted or spot.start <= spot.open.start):
+    if context.open_option is not None and (context.open_option.quoted or context.start <= context.open_option.start):
         return
-    if spot.word.endswith('"'):
+    if context.word.endswith('"'):
         return
-    taken = {given.name for given in spot.given}
-    for option in spot.path.options:
-        if option["name"] not in taken and option["name"].startswith(spot.word):
-            yield Suggestion(option["name"] + ":", spot.start, str(option.get("description", "")))
+    taken = {typed_options.name for typed_options in context.typed_options}
+    for option in context.path.options:
+        if option["name"] not in taken and option["name"].startswith(context.word):
+            yield Suggestion(option["name"] + ":", context.start, str(option.get("description", "")))
 
 
-def _option(spot: _CursorContext, given: TypedOption) -> Json:
-    return next(option for option in spot.path.options if option["name"] == given.name)
+def _option(context: _CursorContext, typed_options: TypedOption) -> Json:
+    return next(option for option in context.path.options if option["name"] == typed_options.name)
 
 
 def _fixed_values(option: Json) -> list[str]:

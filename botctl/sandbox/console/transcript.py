@@ -41,12 +41,12 @@ class Exchange:
     """One line that was typed, and the lines that came."""
 
     typed: str
-    came: Sequence[str]
+    output: Sequence[str]
 
 
-def format_header(seat: Identity) -> str:
-    """The first lines of a transcript, which begins at ``seat``."""
-    said = {name: value for name, value in seat.json().items() if value}
+def format_header(identity: Identity) -> str:
+    """The first lines of a transcript, which begins at ``identity``."""
+    said = {name: value for name, value in identity.json().items() if value}
     return "\n".join([HEAD, *(f"# {name}: {value}" for name, value in said.items())]) + "\n"
 
 
@@ -57,26 +57,26 @@ def parse_header(text: str) -> Identity:
     return Identity(said.get("as"), said.get("channel"), said.get("guild"))
 
 
-def format_exchange(turn: Exchange) -> str:
-    """``turn`` as lines of a transcript."""
-    first, *more = turn.typed.split("\n")
+def format_exchange(exchange: Exchange) -> str:
+    """``exchange`` as lines of a transcript."""
+    first, *more = exchange.typed.split("\n")
     typed = [_INPUT + first, *(f"{_CONTINUATION} {line}" if line else _CONTINUATION for line in more)]
-    return "\n".join([*typed, *((_OUTPUT + line).rstrip() for line in turn.came)]) + "\n"
+    return "\n".join([*typed, *((_OUTPUT + line).rstrip() for line in exchange.output)]) + "\n"
 
 
 def parse_transcript(text: str) -> list[Exchange]:
     """The turns of a transcript; lines with ``#`` and empty ones between turns mean nothing. Raises UsageError."""
-    turns: list[Exchange] = []
+    exchanges: list[Exchange] = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith(_INPUT):
-            turns.append(Exchange(line.removeprefix(_INPUT), []))
-        elif turns and not turns[-1].came and line.startswith(_CONTINUATION):
-            turns[-1] = Exchange(f"{turns[-1].typed}\n{line.removeprefix(_CONTINUATION).removeprefix(' ')}", [])
-        elif turns and (line.startswith(_OUTPUT) or not line):
-            turns[-1] = Exchange(turns[-1].typed, [*turns[-1].came, line.removeprefix(_OUTPUT)])
+            exchanges.append(Exchange(line.removeprefix(_INPUT), []))
+        elif exchanges and not exchanges[-1].output and line.startswith(_CONTINUATION):
+            exchanges[-1] = Exchange(f"{exchanges[-1].typed}\n{line.removeprefix(_CONTINUATION).removeprefix(' ')}", [])
+        elif exchanges and (line.startswith(_OUTPUT) or not line):
+            exchanges[-1] = Exchange(exchanges[-1].typed, [*exchanges[-1].output, line.removeprefix(_OUTPUT)])
         elif line and not line.startswith("#"):
             raise UsageError(f"Line {number} of the transcript is neither typed nor what came: {line[:60]}")
-    return [Exchange(turn.typed, _strip_blank_end(turn.came)) for turn in turns]
+    return [Exchange(exchange.typed, _strip_blank_end(exchange.output)) for exchange in exchanges]
 
 
 def normalize(lines: Iterable[str]) -> list[str]:
@@ -89,9 +89,9 @@ def normalize(lines: Iterable[str]) -> list[str]:
     return _strip_blank_end(shown)
 
 
-def diff_output(expected: Exchange, came: Iterable[str]) -> list[str]:
+def diff_output(expected: Exchange, output: Iterable[str]) -> list[str]:
     """What came otherwise, as a diff; empty where nothing did."""
-    wanted, found = normalize(expected.came), normalize(came)
+    wanted, found = normalize(expected.output), normalize(output)
     if re.fullmatch(_build_pattern(wanted), "".join(line + "\n" for line in found)):
         return []
     return list(_diff(wanted, found))

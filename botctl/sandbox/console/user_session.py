@@ -14,44 +14,44 @@ from botctl.sandbox.model.messages.components import SELECTS, find
 
 
 class UserSession:
-    """One person in one channel. ``seat``, ``state`` and ``form`` (the modal that is open) may be read any time.
+    """One person in one channel. ``identity``, ``state`` and ``modal`` (the modal that is open) may be read any time.
 
     Everything raises Unreachable when no sandbox answers, and BotctlError with a sentence when it refuses.
     """
 
-    def __init__(self, client: SandboxClient, seat: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
+    def __init__(self, client: SandboxClient, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.client = client
-        self.seat = seat
+        self.identity = identity
         self.timeout_s = timeout_s
         self.state = StateSchema()
-        self.form: ModalSchema | None = None
+        self.modal: ModalSchema | None = None
 
     @property
     def guild(self) -> GuildSchema | None:
-        return self.state.guild(self.seat.guild)
+        return self.state.guild(self.identity.guild)
 
     @property
     def locale(self) -> str:
         """The language of this person's client."""
         people = [one for one in self.guild.members if not one.bot] if self.guild else []
-        return next((one.locale for one in people if self.seat.name in {None, one.name, one.id}), "")
+        return next((one.locale for one in people if self.identity.name in {None, one.name, one.id}), "")
 
     @property
     def commands(self) -> list[dict[str, Any]]:
         """The commands that there are where they are, as they are called in their language."""
         return self.state.commands_in(self.guild, self.locale)
 
-    async def look(self) -> StateSchema:
+    async def refresh(self) -> StateSchema:
         """Ask the sandbox what there is: bots, commands, people."""
-        self.state = await self.client.state(self.seat)
+        self.state = await self.client.state(self.identity)
         return self.state
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where they are, as it is shown."""
-        return f"@{self.seat.dm}" if self.seat.dm else f"#{self.seat.channel}"
+        return f"@{self.identity.dm}" if self.identity.dm else f"#{self.identity.channel}"
 
-    def mentioned(self, text: str) -> str:
+    def with_mentions(self, text: str) -> str:
         """``text`` with mentions instead of names, as Discord's client makes them."""
         guild = self.guild
         if guild is None:
@@ -61,51 +61,53 @@ class UserSession:
         named |= {f"#{one.name}": f"<#{one.id}>" for one in (*guild.channels, *guild.threads)}
         return insert_mentions(text, {name.casefold(): mention for name, mention in named.items()})
 
-    async def settle(self) -> None:
+    async def resolve_defaults(self) -> None:
         """Take the first person and channel of the guild where the seat names none."""
-        await self.look()
+        await self.refresh()
         people = [member.name for member in self.guild.members if not member.bot] if self.guild else []
         channels = [channel.name for channel in self.guild.channels] if self.guild else []
-        self.seat = replace(
-            self.seat,
-            name=self.seat.name or next(iter(people), None),
-            channel=self.seat.channel or next(iter(channels), None),
+        self.identity = replace(
+            self.identity,
+            name=self.identity.name or next(iter(people), None),
+            channel=self.identity.channel or next(iter(channels), None),
         )
 
-    async def say(self, text: str) -> ReplySchema:
+    async def send_line(self, text: str) -> ReplySchema:
         """Use the slash command that ``text`` is, or say it in the channel."""
         if not text.startswith("/"):
             return await self.send(text)
-        await self.look()
+        await self.refresh()
         return await self.send(parse_slash(text, self.commands))
 
-    async def menu(self, name: str, target: str) -> ReplySchema:
+    async def use_menu(self, name: str, target: str) -> ReplySchema:
         """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
-        await self.look()
+        await self.refresh()
         return await self.send(parse_menu(name, target, self.commands))
 
     async def send(self, what: SlashCall | MenuCall | str) -> ReplySchema:
         """Use a command, or say a text as it is."""
-        what = self.mentioned(what) if isinstance(what, str) else what
-        return self._noted(await self.client.send(what, self.seat, timeout_s=self.timeout_s))
+        what = self.with_mentions(what) if isinstance(what, str) else what
+        return self._remember_modal(await self.client.send(what, self.identity, timeout_s=self.timeout_s))
 
     async def click(
         self, component: str, values: Sequence[str] | None = None, message: str | None = None
     ) -> ReplySchema:
         """Press a button or choose in a select; ``values`` may be the numbers at which its options are shown."""
         if values:
-            values = resolve_numbers(await self.client.messages(self.seat), component, values, message)
-        return self._noted(
-            await self.client.click(component, self.seat, message=message, values=values, timeout_s=self.timeout_s)
+            values = resolve_numbers(await self.client.messages(self.identity), component, values, message)
+        return self._remember_modal(
+            await self.client.click(component, self.identity, message=message, values=values, timeout_s=self.timeout_s)
         )
 
     async def submit(self, fields: Mapping[str, str], modal: str | None = None) -> ReplySchema:
         """Send the form that is open, or the one with the id ``modal``."""
-        modal = modal or (self.form.id if self.form else None)
-        return self._noted(await self.client.submit(fields, self.seat, modal=modal, timeout_s=self.timeout_s))
+        modal = modal or (self.modal.id if self.modal else None)
+        return self._remember_modal(
+            await self.client.submit(fields, self.identity, modal=modal, timeout_s=self.timeout_s)
+        )
 
-    def _noted(self, reply: ReplySchema) -> ReplySchema:
-        self.form = reply.modal
+    def _remember_modal(self, reply: ReplySchema) -> ReplySchema:
+        self.modal = reply.modal
         return reply
 
 

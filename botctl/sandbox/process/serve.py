@@ -41,7 +41,7 @@ class RunningSandbox:
     sandbox: Sandbox
     incidents: Incidents
     traffic: Traffic
-    judge: OpenApiCheck | None
+    self_check: OpenApiCheck | None
 
     @property
     def url(self) -> str:
@@ -65,20 +65,20 @@ async def serve_sandbox(
     sandbox: Sandbox,
     listener: Listener,
     *,
-    judge: OpenApiCheck | None = None,
-    watch: Callable[[web.Application], None] = lambda _: None,
+    self_check: OpenApiCheck | None = None,
+    configure: Callable[[web.Application], None] = lambda _: None,
 ) -> AsyncIterator[RunningSandbox]:
     """Listen. On the way out every bot's connection is cut: they may RESUME later.
 
-    ``judge`` is the one that the environment asks for where it is None; ``watch`` may listen to what goes in and out
+    ``self_check`` is the one that the environment asks for where it is None; ``configure`` may listen to what goes in and out
     before anything does.
 
     Raises ConfigError where the environment asks for the self-check and it cannot be had, OSError.
     """
-    judge = judge or openapi_check.from_environment(os.environ)
-    running = RunningSandbox(sandbox, Incidents(sandbox), Traffic(sandbox), judge)
+    self_check = self_check or openapi_check.from_environment(os.environ)
+    running = RunningSandbox(sandbox, Incidents(sandbox), Traffic(sandbox), self_check)
     app = _build_application(running)
-    watch(app)
+    configure(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
     await runner.setup()
     try:
@@ -96,7 +96,7 @@ def _build_application(running: RunningSandbox) -> web.Application:
     """REST, gateway, attachments and the control API."""
     app = web.Application(client_max_size=routing.BODY_MAX_BYTES)
     app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
-    app[RUNNER], app[JUDGE] = running.incidents, running.judge
+    app[RUNNER], app[JUDGE] = running.incidents, running.self_check
     app[websocket.CONNECTIONS] = set()
     app.router.add_get("/", websocket.handle)
     app.router.add_get("/resume", websocket.handle_resume)
@@ -104,8 +104,8 @@ def _build_application(running: RunningSandbox) -> web.Application:
     control.install(app)
     oauth_page.install(app)
     routing.install(app)
-    if running.judge is not None:
-        running.judge.watch(app)
+    if running.self_check is not None:
+        running.self_check.watch(app)
     running.traffic.watch(app)
     return app
 

@@ -48,10 +48,10 @@ async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) 
         yield DiscordAccess(token, found.address)
 
 
-def sandbox_spec(port: int, said: Mapping[str, str]) -> PartSpec:
-    """How a sandbox on ``port`` (0: any free one) is run, with the limits ``said`` and a new secret."""
+def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
+    """How a sandbox on ``port`` (0: any free one) is run, with the limits ``limits`` and a new secret."""
     try:
-        Limits().but(said)
+        Limits().but(limits)
     except UsageError as error:
         raise ConfigError(f"sandbox.limits: {error}", hint=error.hint) from None
     secret = secrets.token_urlsafe(32)
@@ -60,7 +60,7 @@ def sandbox_spec(port: int, said: Mapping[str, str]) -> PartSpec:
         state = runtime.folder / "sandbox" / "world.json"
         state.parent.mkdir(mode=0o700, exist_ok=True)
         arguments: tuple[str, ...] = ("--port", str(_port(address)), "--state", str(state.resolve()))
-        arguments += tuple(f"--limit={name}={value}" for name, value in said.items())
+        arguments += tuple(f"--limit={name}={value}" for name, value in limits.items())
         return LaunchSpec(
             name=TITLE,
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
@@ -100,12 +100,12 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _startup_error(status: int, said: str) -> BotctlError | None:
+def _startup_error(status: int, limits: str) -> BotctlError | None:
     """Its own sentence where its port is taken or its self-check cannot be had: nothing of it has failed."""
-    if status == ExitCode.CONFIG and said:
-        return ConfigError(said)
+    if status == ExitCode.CONFIG and limits:
+        return ConfigError(limits)
     hint = "Set sandbox.port to another one, or to 0 for any that is free."
-    return Held(said, hint=hint) if status == ExitCode.HELD and said else None
+    return Held(limits, hint=hint) if status == ExitCode.HELD and limits else None
 
 
 async def _is_running(endpoint: Endpoint) -> bool:

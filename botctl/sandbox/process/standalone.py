@@ -36,8 +36,8 @@ class ServeOptions:
     token: str | None = field(default=None, repr=False)
 
 
-def run_standalone(plan: ServeOptions, tell: Callable[[Sandbox], None]) -> None:
-    """Run until a signal comes; ``tell`` is called once bots may connect.
+def run_standalone(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> None:
+    """Run until a signal comes; ``on_ready`` is called once bots may connect.
 
     Raises:
         Held: the port is taken.
@@ -45,33 +45,33 @@ def run_standalone(plan: ServeOptions, tell: Callable[[Sandbox], None]) -> None:
         UsageError: a bot cannot be called so.
     """
     with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(plan, tell))
+        runner.run(_serve(options, on_ready))
 
 
-async def _serve(plan: ServeOptions, tell: Callable[[Sandbox], None]) -> None:
-    with _bind(plan.port) as listener:
-        world = world_file.load(plan.state, bots=plan.bots, url=listener.url)
-        access = Access(_issue_tokens(plan, world), plan.secret)
-        files = Files(plan.state.with_suffix(".files") if plan.state else None)
+async def _serve(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> None:
+    with _bind(options.port) as listener:
+        world = world_file.load(options.state, bots=options.bots, url=listener.url)
+        access = Access(_issue_tokens(options, world), options.secret)
+        files = Files(options.state.with_suffix(".files") if options.state else None)
         files.forget_all_but(world.attachment_ids())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with _autosave(world, plan.state) as changed:
-            sandbox = Sandbox(world, access, files=files, limits=plan.limits, on_change=changed)
-            with _raise_held(plan.port):
+        async with _autosave(world, options.state) as on_change:
+            sandbox = Sandbox(world, access, files=files, limits=options.limits, on_change=on_change)
+            with _raise_held(options.port):
                 async with serve_sandbox(sandbox, listener):
-                    tell(sandbox)
+                    on_ready(sandbox)
                     await stop.wait()
 
 
-def _issue_tokens(plan: ServeOptions, world: World) -> dict[str, str]:
+def _issue_tokens(options: ServeOptions, world: World) -> dict[str, str]:
     """Tokens to the applications whose they are."""
-    tokens = {bot_token(plan.secret, one): one for one in world.applications}
-    if plan.token:
+    tokens = {bot_token(options.secret, app_id): app_id for app_id in world.applications}
+    if options.token:
         first = next(iter(tokens))
-        tokens = {plan.token: tokens.pop(first), **tokens}
-    register(plan.secret, *tokens)
+        tokens = {options.token: tokens.pop(first), **tokens}
+    register(options.secret, *tokens)
     return tokens
 
 
@@ -103,8 +103,8 @@ def _raise_held(port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise Held(f"The sandbox cannot listen on port {port}: {why}.") from None
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise Held(f"The sandbox cannot listen on port {port}: {reason}.") from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

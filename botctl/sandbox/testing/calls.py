@@ -47,9 +47,9 @@ class Call:
 class Calls(Sequence[Call]):
     """The calls since the bot was ready, oldest first."""
 
-    def __init__(self, news: Notifier) -> None:
+    def __init__(self, notifier: Notifier) -> None:
         self._all: list[Call] = []
-        self._news = news
+        self._notifier = notifier
 
     @overload
     def __getitem__(self, index: int) -> Call: ...
@@ -65,7 +65,7 @@ class Calls(Sequence[Call]):
         return iter(self._all)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} calls>\n{self._shown()}"
+        return f"<{len(self)} calls>\n{self._listing()}"
 
     def clear(self) -> None:
         self._all.clear()
@@ -78,35 +78,39 @@ class Calls(Sequence[Call]):
         """
         __tracebackhide__ = True
         wanted, method = _PLACEHOLDER.sub("{}", route), method.upper()
-        found = [one for one in self._all if one.method == method and wanted in (_PLACEHOLDER.sub("{}", one.route), one.path)]
-        if not found:
+        calls = [
+            call
+            for call in self._all
+            if call.method == method and wanted in (_PLACEHOLDER.sub("{}", call.route), call.path)
+        ]
+        if not calls:
             _check_route(method, route)
-        return [one for one in found if body is None or _contains(one.body, body)]
+        return [call for call in calls if body is None or _contains(call.body, body)]
 
     def assert_called(
         self, method: str, route: str, *, body: Mapping[str, Any] | None = None, times: int | None = None
     ) -> Call:
         """The last of the calls that `find` finds; fails when there is none, or not exactly ``times``."""
         __tracebackhide__ = True
-        found = self.find(method, route, body=body)
-        if not found or times not in (None, len(found)):
-            said = "" if body is None else f" with {json.dumps(body, ensure_ascii=False, default=str)}"
-            count = f"called {len(found)} times, and not {times}" if found else "not called"
-            raise Failed(f"{method.upper()} {route}{said} was {count}. {self._shown()}")
-        return found[-1]
+        calls = self.find(method, route, body=body)
+        if not calls or times not in (None, len(calls)):
+            body_text = "" if body is None else f" with {json.dumps(body, ensure_ascii=False, default=str)}"
+            count = f"called {len(calls)} times, and not {times}" if calls else "not called"
+            raise Failed(f"{method.upper()} {route}{body_text} was {count}. {self._listing()}")
+        return calls[-1]
 
     def assert_not_called(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> None:
         """Fails when `find` finds a call."""
         __tracebackhide__ = True
-        found = self.find(method, route, body=body)
-        if found:
-            raise Failed(f"{method.upper()} {route} was called: {found[0]}")
+        calls = self.find(method, route, body=body)
+        if calls:
+            raise Failed(f"{method.upper()} {route} was called: {calls[0]}")
 
     def watch(self, app: web.Application) -> None:
         """Take down every call to ``app``, once its answer is known."""
-        app.on_response_prepare.append(self._take)
+        app.on_response_prepare.append(self._record)
 
-    async def _take(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _record(self, request: web.Request, response: web.StreamResponse) -> None:
         if request.path.startswith(f"{PREFIX}/"):
             resource = request.match_info.route.resource
             template = resource.canonical if resource else request.path
@@ -123,27 +127,29 @@ class Calls(Sequence[Call]):
                     _json(response),
                 )
             )
-        self._news.tell()
+        self._notifier.notify()
 
-    def _shown(self) -> str:
-        return "\n".join(["The calls were:", *(f"  {one}" for one in self._all)]) if self._all else "There were none."
+    def _listing(self) -> str:
+        return "\n".join(["The calls were:", *(f"  {call}" for call in self._all)]) if self._all else "There were none."
 
 
 def _check_route(method: str, route: str) -> None:
     """Fails when the sandbox has no such route, for ``{names}`` or for real ids."""
     __tracebackhide__ = True
-    asked = _PLACEHOLDER.sub("0", route)
-    if not any(one.method == method and re.fullmatch(_PLACEHOLDER.sub("[^/]+", one.path), asked) for one in ROUTES):
-        near = difflib.get_close_matches(f"{method} {route}", [f"{one.method} {one.path}" for one in ROUTES], n=3)
+    path = _PLACEHOLDER.sub("0", route)
+    if not any(call.method == method and re.fullmatch(_PLACEHOLDER.sub("[^/]+", call.path), path) for call in ROUTES):
+        near = difflib.get_close_matches(f"{method} {route}", [f"{call.method} {call.path}" for call in ROUTES], n=3)
         hint = f" Is it one of these? {', '.join(near)}" if near else ""
         raise Failed(f"There is no route {method} {route}.{hint}")
 
 
-def _contains(said: Any, wanted: Any) -> bool:
-    """Does ``said`` have everything that ``wanted`` names?"""
+def _contains(body_text: Any, wanted: Any) -> bool:
+    """Does ``body_text`` have everything that ``wanted`` names?"""
     if isinstance(wanted, Mapping):
-        return isinstance(said, Mapping) and all(key in said and _contains(said[key], one) for key, one in wanted.items())
-    return bool(said == wanted)
+        return isinstance(body_text, Mapping) and all(
+            key in body_text and _contains(body_text[key], call) for key, call in wanted.items()
+        )
+    return bool(body_text == wanted)
 
 
 def _json(response: web.StreamResponse) -> Any:

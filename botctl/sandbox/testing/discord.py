@@ -25,9 +25,9 @@ class Discord(WatchedBot):
     """A Discord of one test, with the bot in it."""
 
     def __init__(
-        self, running: RunningSandbox, bot: disnake.Client, calls: Calls, errors: Errors, news: Notifier
+        self, running: RunningSandbox, bot: disnake.Client, calls: Calls, errors: Errors, notifier: Notifier
     ) -> None:
-        super().__init__(running.sandbox, bot, calls, errors, news)
+        super().__init__(running.sandbox, bot, calls, errors, notifier)
         self._incidents = running.incidents
 
     def guild(self, name: str | None = None, *, id: int | str | None = None) -> Guild:  # noqa: A002 - as elsewhere

@@ -42,9 +42,9 @@ class Errors(Sequence[Exception]):
     What is here when the test ends fails it: `take` what was meant to happen.
     """
 
-    def __init__(self, news: Notifier) -> None:
+    def __init__(self, notifier: Notifier) -> None:
         self._all: list[tuple[Exception, str | None]] = []
-        self._news = news
+        self._notifier = notifier
 
     @overload
     def __getitem__(self, index: int) -> Exception: ...
@@ -63,8 +63,8 @@ class Errors(Sequence[Exception]):
             if isinstance(error, kind):
                 del self._all[index]
                 return error
-        there = ", ".join(repr(error) for error in self) or "none"
-        raise Failed(f"The bot raised no {kind.__name__}; it raised: {there}.")
+        current = ", ".join(repr(error) for error in self) or "none"
+        raise Failed(f"The bot raised no {kind.__name__}; it raised: {current}.")
 
     def add(self, error: BaseException, where: str, cause: object = None) -> None:
         """Take down ``error``; ``cause`` is the interaction that was handled, if it was one."""
@@ -72,13 +72,13 @@ class Errors(Sequence[Exception]):
         if isinstance(error, Exception):
             error.add_note(f"(raised in the bot: {where})")
             error.__traceback__ = _skip_disnake_frames(error.__traceback__)
-            asked = str(cause.id) if isinstance(cause, Interaction) else None
-            self._all.append((error, asked))
-            self._news.tell()
+            interaction_id = str(cause.id) if isinstance(cause, Interaction) else None
+            self._all.append((error, interaction_id))
+            self._notifier.notify()
 
-    def of(self, interaction_id: str) -> bool:
+    def raised_in(self, interaction_id: str) -> bool:
         """Did the handler of this interaction raise?"""
-        return any(asked == interaction_id for _, asked in self._all)
+        return any(interaction_id == interaction_id for _, interaction_id in self._all)
 
     def clear(self) -> None:
         self._all.clear()
@@ -86,10 +86,10 @@ class Errors(Sequence[Exception]):
     def check(self, interaction_id: str | None = None, *, where: str = ".") -> None:
         """Raises BotRaised, and forgets them, when there are any; with an id, of that interaction."""
         __tracebackhide__ = True
-        found = [error for error, asked in self._all if interaction_id in (None, asked)]
+        found = [error for error, interaction_id in self._all if interaction_id in (None, interaction_id)]
         if not found:
             return
-        self._all = [(error, asked) for error, asked in self._all if error not in found]
+        self._all = [(error, interaction_id) for error, interaction_id in self._all if error not in found]
         words = "; ".join(f"{type(error).__name__}: {error}" for error in found)
         cause = found[0] if len(found) == 1 else ExceptionGroup("the bot's handlers raised", found)
         raise BotRaised(f"The bot raised {words}{where}") from cause
@@ -101,20 +101,20 @@ class HandlerTasks:
     def __init__(self, bot: disnake.Client, sandbox: Sandbox) -> None:
         self._bot = bot
         self._sandbox = sandbox
-        self._standing: set[asyncio.Task[Any]] = set()
+        self._ignored: set[asyncio.Task[Any]] = set()
 
-    def begin(self) -> None:
-        self._standing = set(asyncio.all_tasks())
+    def ignore_running(self) -> None:
+        self._ignored = set(asyncio.all_tasks())
 
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Has the bot heard of everything, and is no handler of it at work? One that sleeps, or waits for a person,
         is not.
         """
-        return (self._heard() or self._bot.is_closed()) and not any(
-            _is_handler(task) and not _is_waiting(task) for task in asyncio.all_tasks() - self._standing
+        return (self._has_received_all() or self._bot.is_closed()) and not any(
+            _is_handler(task) and not _is_waiting(task) for task in asyncio.all_tasks() - self._ignored
         )
 
-    def _heard(self) -> bool:
+    def _has_received_all(self) -> bool:
         connected = self._sandbox.sessions.connected()
         return bool(connected) and all(
             getattr(self._bot._get_websocket(shard_id=one.shard[0]), "sequence", None) == one.seq  # noqa: SLF001
@@ -146,8 +146,8 @@ def _client_error_handlers(bot: disnake.Client, errors: Errors) -> Iterator[tupl
         ("on_message_command_error", _command_error_handler(bot, errors, "message")),
         ("on_command_error", _prefix_command_error_handler(bot, errors)),
     ):
-        there = getattr(bot, name, None)
-        if there is not None and there.__module__.startswith("disnake."):
+        current = getattr(bot, name, None)
+        if current is not None and current.__module__.startswith("disnake."):
             yield bot, name, replacement
 
 
@@ -178,8 +178,8 @@ def _command_error_handler(bot: Any, errors: Errors, kind: str) -> Callable[...,
     async def on_command_error(inter: Any, error: Exception) -> None:
         command = inter.application_command
         cog = command.cog
-        heeded = bot.extra_events.get(f"on_{kind}_command_error") or command.has_error_handler()
-        if not (heeded or (cog and _COG_HANDLERS[kind](cog))):
+        handled = bot.extra_events.get(f"on_{kind}_command_error") or command.has_error_handler()
+        if not (handled or (cog and _COG_HANDLERS[kind](cog))):
             errors.add(error, f"the command “{command.qualified_name}”", inter)
 
     return on_command_error
@@ -187,8 +187,8 @@ def _command_error_handler(bot: Any, errors: Errors, kind: str) -> Callable[...,
 
 def _prefix_command_error_handler(bot: Any, errors: Errors) -> Callable[..., Any]:
     async def on_command_error(context: Any, error: Exception) -> None:
-        heeded = bot.extra_events.get("on_command_error") or (context.command and context.command.has_error_handler())
-        if not (heeded or isinstance(error, commands.CommandNotFound)):
+        handled = bot.extra_events.get("on_command_error") or (context.command and context.command.has_error_handler())
+        if not (handled or isinstance(error, commands.CommandNotFound)):
             errors.add(error, f"the command “{context.command}”")
 
     return on_command_error
@@ -212,7 +212,9 @@ def _loop_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(loop: tasks.Loop[Any], *args: Any) -> None:
         errors.add(args[-1], f"the loop “{loop.coro.__name__}”")
         if task := loop.get_task():
-            task.add_done_callback(_retrieve_exception)  # it ends with the same exception, and asyncio need not tell of it too
+            task.add_done_callback(
+                _retrieve_exception
+            )  # it ends with the same exception, and asyncio need not tell of it too
 
     return on_error
 
@@ -234,7 +236,9 @@ def _is_waiting(task: asyncio.Task[Any]) -> bool:
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:
         module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
         inner = frame.f_locals.get("fut") if function == "wait_for" else None
-        if module in _REQUEST_MODULES or (isinstance(inner, asyncio.Task) and not _is_waiting(inner)):  # until Python 3.11
+        if module in _REQUEST_MODULES or (
+            isinstance(inner, asyncio.Task) and not _is_waiting(inner)
+        ):  # until Python 3.11
             return False
         coroutine = coroutine.cr_await
     return (module, function) in _WAITING_CALLS

@@ -39,18 +39,18 @@ async def connected(source: Source) -> AsyncIterator[Discord]:
     """
     with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # a bot without voice lacks nothing
         bot = await _make_bot(source)
-    token, news = secrets.token_hex(16), Notifier()
-    calls, errors = Calls(news), Errors(news)
+    token, notifier = secrets.token_hex(16), Notifier()
+    calls, errors = Calls(notifier), Errors(notifier)
     with capture_errors(bot, errors), bind_loopback() as listener:
         world, application_id = fresh_world("bot", _guild_ids(bot), listener.url)
         sandbox = Sandbox(world, Access({token: application_id}, secrets.token_hex(16)), limits=LENIENT)
-        async with serve_sandbox(sandbox, listener, watch=calls.watch) as running:
+        async with serve_sandbox(sandbox, listener, configure=calls.watch) as running:
             with _patch_addresses(listener.url), _patch_pauses(bot):
-                async with _run_bot(bot, token, sandbox, calls, news):
-                    discord = Discord(running, bot, calls, errors, news)
-                    await discord.began()
+                async with _run_bot(bot, token, sandbox, calls, notifier):
+                    discord = Discord(running, bot, calls, errors, notifier)
+                    await discord.begin_test()
                     yield discord
-                    await discord.ended()
+                    await discord.end_test()
                     errors.check()
 
 
@@ -78,8 +78,8 @@ def _declared_commands(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
     """The bot's commands: global ones, and those by guild."""
     if not hasattr(bot, "application_commands_iterator"):
         return [], {}
-    everywhere, by_guild = bot._ordered_unsynced_commands(bot._test_guilds)  # noqa: SLF001
-    return everywhere, by_guild
+    global_commands, guild_commands = bot._ordered_unsynced_commands(bot._test_guilds)  # noqa: SLF001
+    return global_commands, guild_commands
 
 
 @contextmanager
@@ -99,23 +99,23 @@ def _patch_addresses(url: str) -> Iterator[None]:
 def _patch_pauses(bot: disnake.Client) -> Iterator[None]:
     """Without the seconds that disnake waits to be kind to Discord. Only a sandbox may be met like this."""
 
-    async def go_on(_: int | None, *, initial: bool = False) -> None:
+    async def no_pause(_: int | None, *, initial: bool = False) -> None:
         """Instead of a pause."""
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(bot._connection, "guild_ready_timeout", _GUILD_READY_S))  # noqa: SLF001
         if bot.before_identify_hook.__module__.startswith("disnake."):
-            stack.enter_context(patch.object(bot, "before_identify_hook", go_on))
+            stack.enter_context(patch.object(bot, "before_identify_hook", no_pause))
         yield
 
 
 @asynccontextmanager
 async def _run_bot(
-    bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, news: Notifier
+    bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, notifier: Notifier
 ) -> AsyncIterator[None]:
     task = asyncio.create_task(bot.start(token), name="the bot under test")
     try:
-        await _wait_until_ready(bot, task, sandbox, calls, news)
+        await _wait_until_ready(bot, task, sandbox, calls, notifier)
         yield
     finally:
         await bot.close()
@@ -127,19 +127,19 @@ async def _run_bot(
 
 
 async def _wait_until_ready(
-    bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, news: Notifier
+    bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, notifier: Notifier
 ) -> None:
     """Wait until the bot is ready and the sandbox has its commands."""
     refused: list[Call] = []
 
-    def over() -> bool:
+    def is_over() -> bool:
         refused[:] = [one for one in calls if one.status >= FIRST_ERROR_STATUS and one.route.endswith("/commands")]
         return bool(refused) or task.done()
 
-    in_time = await news.until(lambda: over() or bot.is_ready(), _START_S)
-    if in_time and not over():
+    in_time = await notifier.wait_until(lambda: is_over() or bot.is_ready(), _START_S)
+    if in_time and not is_over():
         await _register_commands(bot)
-        in_time = await news.until(lambda: over() or not _missing_commands(bot, sandbox), _START_S)
+        in_time = await notifier.wait_until(lambda: is_over() or not _missing_commands(bot, sandbox), _START_S)
     if task.done():
         error = None if task.cancelled() else task.exception()
         raise Failed(f"The bot ended while it started: {error or 'without a word'}") from error
@@ -152,19 +152,19 @@ async def _wait_until_ready(
 
 async def _register_commands(bot: Any) -> None:
     """What somebody else does once for a bot that is told to register nothing itself."""
-    everywhere, by_guild = _declared_commands(bot)
-    if everywhere and not bot.command_sync_flags.sync_global_commands:
-        await bot.bulk_overwrite_global_commands(everywhere)
-    for guild_id, commands in by_guild.items():
+    global_commands, guild_commands = _declared_commands(bot)
+    if global_commands and not bot.command_sync_flags.sync_global_commands:
+        await bot.bulk_overwrite_global_commands(global_commands)
+    for guild_id, commands in guild_commands.items():
         if not bot.command_sync_flags.sync_guild_commands:
             await bot.bulk_overwrite_guild_commands(guild_id, commands)
 
 
 def _missing_commands(bot: disnake.Client, sandbox: Sandbox) -> list[str]:
     """The commands of the bot that the sandbox does not have yet."""
-    everywhere, by_guild = _declared_commands(bot)
+    global_commands, guild_commands = _declared_commands(bot)
     (app,) = sandbox.world.applications.values()
-    there = {(scope, one["type"], one["name"]) for scope in app.commands for one in app.commands[scope].values()}
-    wanted = [("", one) for one in everywhere]
-    wanted += [(str(guild_id), one) for guild_id, commands in by_guild.items() for one in commands]
-    return [one.name for scope, one in wanted if (scope, one.type.value, one.name) not in there]
+    registered = {(scope, one["type"], one["name"]) for scope in app.commands for one in app.commands[scope].values()}
+    declared = [("", one) for one in global_commands]
+    declared += [(str(guild_id), one) for guild_id, commands in guild_commands.items() for one in commands]
+    return [one.name for scope, one in declared if (scope, one.type.value, one.name) not in registered]

@@ -15,12 +15,12 @@ class Notifier:
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Something has happened: conditions are worth another look."""
         self._next.set()
         self._next = asyncio.Event()
 
-    async def until(self, condition: Callable[[], bool], limit_s: float) -> bool:
+    async def wait_until(self, condition: Callable[[], bool], limit_s: float) -> bool:
         """Wait until ``condition`` holds; False when it did not within ``limit_s``."""
         now = asyncio.get_running_loop().time
         end_s = now() + limit_s

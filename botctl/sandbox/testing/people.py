@@ -66,7 +66,7 @@ class Member:
     @property
     def roles(self) -> list[str]:
         """The names of their roles, without @everyone."""
-        return [self._guild.roles[one].name for one in self._member.roles]
+        return [self._guild.roles[item].name for item in self._member.roles]
 
     @property
     def nick(self) -> str | None:
@@ -75,9 +75,9 @@ class Member:
     @property
     def messages(self) -> list[Message]:
         """What they see where they stand, oldest first."""
-        shown = self._sandbox.world.messages.get(self.channel_id, {})
-        visible = [one.id for one in shown.values() if one.only_for in (None, self.id)]
-        return [Message(self.discord, self, self.channel_id, one) for one in visible]
+        messages = self._sandbox.world.messages.get(self.channel_id, {})
+        visible = [item.id for item in messages.values() if item.only_for in (None, self.id)]
+        return [Message(self.discord, self, self.channel_id, item) for item in visible]
 
     async def slash(self, command: str, /, **options: Any) -> Reply:
         """Use ``/command`` (sub-commands after it) and wait for the answer.
@@ -88,23 +88,25 @@ class Member:
         if ":" in command:
             raise Failed('A command\'s options are arguments, each by its name: slash("/roll", sides=20).')
         body = {"type": "slash", "name": command, "options": _option_texts(options)}
-        return await self.ask(
-            f"/{command.removeprefix('/')}", lambda who: user_interactions.invoke(self._sandbox, who, body)
+        return await self.start_interaction(
+            f"/{command.removeprefix('/')}", lambda user: user_interactions.invoke(self._sandbox, user, body)
         )
 
     async def user_command(self, command: str, target: Member | str) -> Reply:
         """Use ``command`` of the menu on a person."""
         __tracebackhide__ = True
         body = {"type": "user", "name": command, "target": _option_text(target)}
-        return await self.ask(f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body))
+        return await self.start_interaction(
+            f"“{command}”", lambda user: user_interactions.invoke(self._sandbox, user, body)
+        )
 
     async def message_command(self, command: str, target: Message) -> Reply:
         """Use ``command`` of the menu on a message."""
         __tracebackhide__ = True
         body = {"type": "message", "name": command, "target": target.id}
-        return await self.ask(
+        return await self.start_interaction(
             f"“{command}”",
-            lambda who: user_interactions.invoke(self._sandbox, who, body),
+            lambda user: user_interactions.invoke(self._sandbox, user, body),
             channel_id=target.channel_id,
         )
 
@@ -113,21 +115,25 @@ class Member:
         __tracebackhide__ = True
         focused, value = list(_option_texts(options).items())[-1]
         body = {"name": command, "focused": focused, "value": value, "options": _option_texts(options)}
-        asked = translate_errors(lambda: user_interactions.complete(self._sandbox, self.actor, body))
-        if isinstance(asked, Interaction):
-            await self.discord.answered(asked, f"“{focused}” of /{command.removeprefix('/')}", patient=True)
-            asked = asked.choices or []
-        return {str(choice["name"]): choice["value"] for choice in asked}
+        interaction = translate_errors(lambda: user_interactions.complete(self._sandbox, self.actor, body))
+        if isinstance(interaction, Interaction):
+            await self.discord.wait_for_answer(
+                interaction, f"“{focused}” of /{command.removeprefix('/')}", patient=True
+            )
+            interaction = interaction.choices or []
+        return {str(choice["name"]): choice["value"] for choice in interaction}
 
     async def message(
         self, text: str, *, channel: str | Channel | None = None, reply_to: Message | None = None
     ) -> Message:
         """Say ``text``; the bot's answer, if it gives one, is ``await message.answer()``."""
         __tracebackhide__ = True
-        here = self if channel is None else self.at(channel)
-        answered = None if reply_to is None else reply_to.id
-        said = translate_errors(lambda: user_messages.say(self._sandbox, here.actor, text, reply_to=answered))
-        return Message(self.discord, here, said.channel_id, said.id)
+        member = self if channel is None else self.at(channel)
+        wait_for_answer = None if reply_to is None else reply_to.id
+        message = translate_errors(
+            lambda: user_messages.say(self._sandbox, member.actor, text, reply_to=wait_for_answer)
+        )
+        return Message(self.discord, member, message.channel_id, message.id)
 
     async def dm(self, text: str) -> Message:
         """Say ``text`` to the bot alone."""
@@ -136,20 +142,20 @@ class Member:
     async def react(self, message: Message, emoji: str, *, remove: bool = False) -> None:
         """Put ``emoji`` under a message, or take it back."""
         __tracebackhide__ = True
-        here = replace(self, channel_id=message.channel_id)
-        translate_errors(lambda: user_messages.react(self._sandbox, here.actor, emoji, message.id, remove=remove))
+        member = replace(self, channel_id=message.channel_id)
+        translate_errors(lambda: user_messages.react(self._sandbox, member.actor, emoji, message.id, remove=remove))
 
     async def edit(self, message: Message, text: str) -> None:
         """Change what they said."""
         __tracebackhide__ = True
-        here = replace(self, channel_id=message.channel_id)
-        translate_errors(lambda: user_messages.edit(self._sandbox, here.actor, text, message.id))
+        member = replace(self, channel_id=message.channel_id)
+        translate_errors(lambda: user_messages.edit(self._sandbox, member.actor, text, message.id))
 
     async def delete(self, message: Message) -> None:
         """Delete what they said, or what others said if they may."""
         __tracebackhide__ = True
-        here = replace(self, channel_id=message.channel_id)
-        translate_errors(lambda: user_messages.delete(self._sandbox, here.actor, message.id))
+        member = replace(self, channel_id=message.channel_id)
+        translate_errors(lambda: user_messages.delete(self._sandbox, member.actor, message.id))
 
     async def leave(self) -> None:
         """Leave the guild; `Guild.member` lets them join again."""
@@ -158,23 +164,25 @@ class Member:
             lambda: world_changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id})
         )
 
-    async def ask(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str | None = None) -> Reply:
+    async def start_interaction(
+        self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str | None = None
+    ) -> Reply:
         """Put an act to the bot, where they stand or in another channel, and wait for its answer."""
         __tracebackhide__ = True
-        here = self if channel_id is None else replace(self, channel_id=channel_id)
-        asked = translate_errors(lambda: act(here.actor))
-        await self.discord.answered(asked, what, patient=self.patient)
-        return Reply(self.discord, here, asked)
+        member = self if channel_id is None else replace(self, channel_id=channel_id)
+        interaction = translate_errors(lambda: action(member.actor))
+        await self.discord.wait_for_answer(interaction, description, patient=self.patient)
+        return Reply(self.discord, member, interaction)
 
     @property
     def actor(self) -> ActingUser:
         """Who the sandbox takes this person for."""
-        known = self._sandbox.world
-        channel = known.channels[self.channel_id]
+        world_now = self._sandbox.world
+        channel = world_now.channels[self.channel_id]
         if not channel.guild_id:
-            return ActingUser(known.users[self.id], channel, None, None)
-        guild = known.guilds[channel.guild_id]
-        return member_in(known, guild, guild.members[self.id], channel)
+            return ActingUser(world_now.users[self.id], channel, None, None)
+        guild = world_now.guilds[channel.guild_id]
+        return member_in(world_now, guild, guild.members[self.id], channel)
 
     @property
     def _guild(self) -> world.Guild:

@@ -45,7 +45,7 @@ def _with_teardown(test: Callable[..., Awaitable[None]], discord: Discord, item:
         try:
             await test(*args, **kwargs)
         except BaseException:
-            await discord.ended()
+            await discord.end_test()
             told = "\n".join("".join(traceback.format_exception(error)) for error in discord.errors)
             if told:
                 item.add_report_section("call", "raised in the bot", told)
@@ -58,7 +58,7 @@ def _with_teardown(test: Callable[..., Awaitable[None]], discord: Discord, item:
 
 async def _end_test(discord: Discord) -> None:
     """What the bot's handlers raised, and the test did not take, fails it."""
-    await discord.ended()
+    await discord.end_test()
     discord.errors.check()
 
 

@@ -22,19 +22,21 @@ Json = dict[str, Any]
 class MessageReader(Protocol):
     """Who reads a message and can press what is in it: `people.Member`."""
 
-    async def ask(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str) -> Reply:
+    async def start_interaction(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str) -> Reply:
         """Put an act in the channel to the bot, and wait for its answer."""
 
 
 class Message:
     """A message as it is now: what the bot changes later shows here too. ``reader`` is who presses what is in it."""
 
-    def __init__(self, discord: WatchedBot, reader: MessageReader | None, channel_id: str, message_id: str | None) -> None:
+    def __init__(
+        self, discord: WatchedBot, reader: MessageReader | None, channel_id: str, message_id: str | None
+    ) -> None:
         self.discord = discord
         self.reader = reader
         self.channel_id = channel_id
         self._message_id = message_id
-        self._looked = self._state()
+        self._last_state = self._state()
 
     @property
     def id(self) -> str:
@@ -46,7 +48,7 @@ class Message:
 
     @property
     def embeds(self) -> list[disnake.Embed]:
-        return [disnake.Embed.from_dict(one) for one in self._json["embeds"]]
+        return [disnake.Embed.from_dict(item) for item in self._json["embeds"]]
 
     @property
     def components(self) -> list[Json]:
@@ -56,7 +58,7 @@ class Message:
     @property
     def attachments(self) -> list[str]:
         """The names of the files."""
-        return [str(one["filename"]) for one in self._stored.attachments]
+        return [str(item["filename"]) for item in self._stored.attachments]
 
     @property
     def author(self) -> str:
@@ -84,7 +86,7 @@ class Message:
 
     @property
     def deleted(self) -> bool:
-        return self._found is None
+        return self._message_or_none is None
 
     def button(self, name: str) -> Button:
         """The button with this label or custom id."""
@@ -99,8 +101,10 @@ class Message:
     async def edited(self) -> Self:
         """Wait until the bot has changed or deleted it since it was sent, or since the last `edited`."""
         __tracebackhide__ = True
-        await self.discord.waited(lambda: self._state() != self._looked, "did not change its message", self._asked)
-        self._looked = self._state()
+        await self.discord.wait_for(
+            lambda: self._state() != self._last_state, "did not change its message", self._source
+        )
+        self._last_state = self._state()
         return self
 
     async def answer(self) -> Message:
@@ -109,61 +113,63 @@ class Message:
         found: list[str] = []
         said = "its message" if self.deleted else f"“{self.content}”"
 
-        def answered() -> bool:
-            shown = self.discord.sandbox.world.messages.get(self.channel_id, {}).values()
+        def wait_for_answer() -> bool:
+            messages = self.discord.sandbox.world.messages.get(self.channel_id, {}).values()
             mine = self.discord.application_id
-            found[:] = [one.id for one in shown if one.author_id == mine and int(one.id) > int(self.id)]
+            found[:] = [item.id for item in messages if item.author_id == mine and int(item.id) > int(self.id)]
             return bool(found)
 
-        await self.discord.waited(answered, f"said nothing after {said}")
+        await self.discord.wait_for(wait_for_answer, f"said nothing after {said}")
         return Message(self.discord, self.reader, self.channel_id, found[0])
 
     def __repr__(self) -> str:
         return (
-            f"<{type(self).__name__} deleted>" if self._found is None else f"<{type(self).__name__} {self.content!r}>"
+            f"<{type(self).__name__} deleted>"
+            if self._message_or_none is None
+            else f"<{type(self).__name__} {self.content!r}>"
         )
 
     @property
-    def _asked(self) -> Interaction | None:
+    def _source(self) -> Interaction | None:
         """The interaction whose handler is to change this."""
         return None
 
     @property
-    def _found(self) -> world.Message | None:
+    def _message_or_none(self) -> world.Message | None:
         return self.discord.sandbox.world.message(self.channel_id, self._message_id or "")
 
     @property
     def _stored(self) -> world.Message:
         __tracebackhide__ = True
-        if self._found is None:
+        if self._message_or_none is None:
             raise Failed("The message was deleted.")
-        return self._found
+        return self._message_or_none
 
     @property
     def _json(self) -> Json:
         return payloads.message(self._stored, self.discord.sandbox.world)
 
     def _state(self) -> object:
-        found = self._found
+        found = self._message_or_none
         return found and (found.edited_at, found.flags)
 
     def _component(self, what: str, name: str | None, kinds: set[int] | frozenset[int]) -> Json:
         __tracebackhide__ = True
-        there = [one for one in components.clickable(self.components) if one["type"] in kinds]
+        candidates = [item for item in components.clickable(self.components) if item["type"] in kinds]
         wanted = (name or "").casefold()
-        for one in there:
-            if name in (None, one.get("custom_id")) or components.name_of(one).casefold() == wanted:
-                return one
-        names = quote_names([components.name_of(one) for one in there])
+        for item in candidates:
+            if name in (None, item.get("custom_id")) or components.name_of(item).casefold() == wanted:
+                return item
+        names = quote_names([components.name_of(item) for item in candidates])
         raise Failed(f"The message has no {what}{f' “{name}”' if name else ''}; there are: {names}.")
 
 
 class Reply(Message):
     """The bot's answer to what ``reader`` did."""
 
-    def __init__(self, discord: WatchedBot, reader: MessageReader, asked: Interaction) -> None:
-        self._interaction = asked
-        super().__init__(discord, reader, asked.channel_id, None)
+    def __init__(self, discord: WatchedBot, reader: MessageReader, interaction: Interaction) -> None:
+        self._interaction = interaction
+        super().__init__(discord, reader, interaction.channel_id, None)
 
     @property
     def modal(self) -> Modal:
@@ -176,22 +182,22 @@ class Reply(Message):
     @property
     def followups(self) -> list[Message]:
         """The further messages, as far as they have come."""
-        asked = self._interaction
-        return [Message(self.discord, self.reader, asked.channel_id, one) for one in asked.followups]
+        interaction = self._interaction
+        return [Message(self.discord, self.reader, interaction.channel_id, item) for item in interaction.followups]
 
     async def followup(self, number: int = 1) -> Message:
         """Wait for the first further message, or for that of this ``number``."""
         __tracebackhide__ = True
-        asked = self._interaction
-        await self.discord.waited(lambda: len(asked.followups) >= number, "did not follow up", asked)
+        interaction = self._interaction
+        await self.discord.wait_for(lambda: len(interaction.followups) >= number, "did not follow up", interaction)
         return self.followups[number - 1]
 
     @property
-    def _asked(self) -> Interaction:
+    def _source(self) -> Interaction:
         return self._interaction
 
     @property
-    def _found(self) -> world.Message | None:
+    def _message_or_none(self) -> world.Message | None:
         return self.discord.sandbox.world.message(self.channel_id, self._interaction.original_id or "")
 
     @property
@@ -237,7 +243,7 @@ class Select:
     @property
     def options(self) -> list[str]:
         """The labels of a menu that has its own."""
-        return [str(one["label"]) for one in self.raw.get("options", [])]
+        return [str(item["label"]) for item in self.raw.get("options", [])]
 
     async def choose(self, *values: Any, as_: MessageReader | None = None) -> Reply:
         """Choose ``values`` (labels or values; members, roles or channels), and wait for what the bot does."""
@@ -261,16 +267,16 @@ class Modal:
     @property
     def fields(self) -> list[str]:
         """The labels."""
-        return [str(one["label"]) for one in components.modal_fields(self._body["components"])]
+        return [str(item["label"]) for item in components.modal_fields(self._body["components"])]
 
     async def submit(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> Reply:
         """Send it off with these ``values`` by custom id or label, and wait for the answer."""
         __tracebackhide__ = True
         opened = self.interaction
         body = {"modal": opened.id, "fields": {**(values or {}), **more}}
-        return await self.reader.ask(
+        return await self.reader.start_interaction(
             f"the form “{self.title}”",
-            lambda who: user_interactions.submit(self.discord.sandbox, who, body),
+            lambda reader: user_interactions.submit(self.discord.sandbox, reader, body),
             channel_id=opened.channel_id,
         )
 
@@ -281,11 +287,11 @@ class Modal:
 
 async def _press(message: Message, raw: Json, what: str, as_: MessageReader | None, values: list[str]) -> Reply:
     __tracebackhide__ = True
-    who = as_ or message.reader
-    if who is None:
+    reader = as_ or message.reader
+    if reader is None:
         raise Failed("Say who presses it: as_=…")
     sandbox = message.discord.sandbox
     body = {"message": message.id, "component": raw.get("custom_id") or components.name_of(raw), "values": values}
-    return await who.ask(
+    return await reader.start_interaction(
         what, lambda actor: user_interactions.click(sandbox, actor, body), channel_id=message.channel_id
     )

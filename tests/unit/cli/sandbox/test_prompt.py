@@ -40,8 +40,8 @@ async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
         await asyncio.Event().wait()
         return Notice("")
 
-    line = asyncio.create_task(prompt._do(never(), lambda _: None))
-    await until(lambda: prompt._waiting is not None, what="a line that is waited for")
+    line = asyncio.create_task(prompt._run_and_show(never(), lambda _: None))
+    await until(lambda: prompt._pending is not None, what="a line that is waited for")
     prompt._interrupt()
     assert await asyncio.wait_for(line, 5)
     assert capsys.readouterr().out == "Not waited for.\n"
@@ -51,5 +51,5 @@ async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
 async def test_a_sandbox_that_is_gone_is_said_under_the_line(prompt: _Prompt, client: AsyncMock) -> None:
     client.messages.side_effect = Unreachable("gone")
     watcher = asyncio.create_task(prompt._watch())
-    await until(lambda: "does not answer" in str(prompt._below()), what="what stands under the line")
+    await until(lambda: "does not answer" in str(prompt._toolbar_text()), what="what stands under the line")
     watcher.cancel()

@@ -257,5 +257,5 @@ def test_no_line_of_a_message_has_blanks_at_its_end() -> None:
 
 def test_an_id_that_a_library_has_made_up_is_not_what_one_types() -> None:
     form = ModalSchema.model_validate({"id": "1", "fields": [{"custom_id": "0af" * 10 + "12", "label": "Your name"}]})
-    assert form.fields[0].typed == "Your name"
+    assert form.fields[0].input_name == "Your name"
     assert "0af" not in text(view.render_modal(form))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.command_parser import MenuCall, SlashCall, parse_menu, parse_slash, format_call
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall, format_call, parse_menu, parse_slash
 
 STRING, INTEGER = 3, 4
 

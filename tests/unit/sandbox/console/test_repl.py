@@ -16,7 +16,7 @@ from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.message_diff import MessageDiff
 from botctl.sandbox.console.repl import run_line, suggest
-from botctl.sandbox.console.repl_commands import REPL_COMMANDS, Quit, Notice, parse_assignments, split_words
+from botctl.sandbox.console.repl_commands import REPL_COMMANDS, Notice, Quit, parse_assignments, split_words
 from botctl.sandbox.console.schemas import MessageSchema, ReplySchema
 from botctl.sandbox.console.user_session import UserSession, resolve_numbers
 from botctl.sandbox.model.default_world import default_world
@@ -32,160 +32,162 @@ def sandbox(url: str) -> Sandbox:
 
 
 @pytest.fixture
-async def talk() -> AsyncIterator[UserSession]:
+async def session() -> AsyncIterator[UserSession]:
     async with (
         served(sandbox) as running,
         fake_bot(running.url, "token", COMMANDS, ANSWERS),
         SandboxClient(running.url, "secret") as client,
     ):
-        talk = UserSession(client, Identity(), timeout_s=2.0)
-        await talk.settle()
-        yield talk
+        session = UserSession(client, Identity(), timeout_s=2.0)
+        await session.resolve_defaults()
+        yield session
 
 
-async def replied(talk: UserSession, line: str) -> ReplySchema:
-    outcome = await run_line(talk, line)
+async def replied(session: UserSession, line: str) -> ReplySchema:
+    outcome = await run_line(session, line)
     assert isinstance(outcome, ReplySchema)
     return outcome
 
 
-async def content(talk: UserSession, line: str) -> list[str]:
-    return [message.content for message in (await replied(talk, line)).messages]
+async def content(session: UserSession, line: str) -> list[str]:
+    return [message.content for message in (await replied(session, line)).messages]
 
 
-async def hints(talk: UserSession, line: str) -> list[str]:
-    return [hint.text for hint in await suggest(talk, line, len(line))]
+async def hints(session: UserSession, line: str) -> list[str]:
+    return [hint.text for hint in await suggest(session, line, len(line))]
 
 
-async def test_the_seat_is_the_first_person_and_channel(talk: UserSession) -> None:
-    assert talk.seat == Identity("ann", "general", None)
+async def test_the_seat_is_the_first_person_and_channel(session: UserSession) -> None:
+    assert session.identity == Identity("ann", "general", None)
 
 
-async def test_commands_and_messages(talk: UserSession) -> None:
-    assert await content(talk, "/roll sides:20") == ["You rolled **20**."]
-    assert await content(talk, '/settings set key:locale value:"de DE"') == ["locale is now “de DE”."]
-    assert await content(talk, "hello") == ["hello"]
-    assert await content(talk, ":smile: hello") == [":smile: hello"]
-    assert await content(talk, ":say :as bob") == [":as bob"]
+async def test_commands_and_messages(session: UserSession) -> None:
+    assert await content(session, "/roll sides:20") == ["You rolled **20**."]
+    assert await content(session, '/settings set key:locale value:"de DE"') == ["locale is now “de DE”."]
+    assert await content(session, "hello") == ["hello"]
+    assert await content(session, ":smile: hello") == [":smile: hello"]
+    assert await content(session, ":say :as bob") == [":as bob"]
 
 
-async def test_buttons_menus_and_forms(talk: UserSession) -> None:
-    await run_line(talk, "/poll")
-    assert await hints(talk, ":click ") == ["Pizza", "Close", "A drink"]
-    assert await content(talk, ":click pizza") == ["ann wants pizza"]
-    assert await content(talk, ':pick "A drink" 2') == ["Chosen: m"]
-    talk.timeout_s = 0.2
-    assert (await replied(talk, ":click Close")).state == "deferred_update"
-    assert (await replied(talk, "/feedback")).modal is not None
-    assert await hints(talk, ":submit ") == ["subject=", "text="]
-    assert await content(talk, ':submit subject="It works" text=well') == ["Thank you for “It works”."]
-    assert talk.form is None
+async def test_buttons_menus_and_forms(session: UserSession) -> None:
+    await run_line(session, "/poll")
+    assert await hints(session, ":click ") == ["Pizza", "Close", "A drink"]
+    assert await content(session, ":click pizza") == ["ann wants pizza"]
+    assert await content(session, ':pick "A drink" 2') == ["Chosen: m"]
+    session.timeout_s = 0.2
+    assert (await replied(session, ":click Close")).state == "deferred_update"
+    assert (await replied(session, "/feedback")).modal is not None
+    assert await hints(session, ":submit ") == ["subject=", "text="]
+    assert await content(session, ':submit subject="It works" text=well') == ["Thank you for “It works”."]
+    assert session.modal is None
 
 
-async def test_people_answer_change_react_and_delete(talk: UserSession) -> None:
-    await run_line(talk, "tea at five @bob in #staff, not@bob @nobody")
-    (said,) = await talk.client.messages(talk.seat, limit=1)
+async def test_people_answer_change_react_and_delete(session: UserSession) -> None:
+    await run_line(session, "tea at five @bob in #staff, not@bob @nobody")
+    (said,) = await session.client.messages(session.identity, limit=1)
     assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @nobody"
-    await run_line(talk, ":as bob")
-    assert (await replied(talk, ":reply gladly")).messages[0].reply_to == "ann"
-    assert (await replied(talk, ":edit with pleasure")).messages[0].edited
-    assert (await replied(talk, ":react 👍")).messages[0].reactions[0].emoji == "👍"
-    assert (await replied(talk, ":unreact 👍")).messages[0].reactions == []
-    assert await run_line(talk, ":delete") == Notice("Deleted.")
-    assert [one.content for one in await talk.client.messages(talk.seat)] == [said.content]
-    assert (await replied(talk, ":react nonsense")).error == "Unknown Emoji."
+    await run_line(session, ":as bob")
+    assert (await replied(session, ":reply gladly")).messages[0].reply_to == "ann"
+    assert (await replied(session, ":edit with pleasure")).messages[0].edited
+    assert (await replied(session, ":react 👍")).messages[0].reactions[0].emoji == "👍"
+    assert (await replied(session, ":unreact 👍")).messages[0].reactions == []
+    assert await run_line(session, ":delete") == Notice("Deleted.")
+    assert [one.content for one in await session.client.messages(session.identity)] == [said.content]
+    assert (await replied(session, ":react nonsense")).error == "Unknown Emoji."
 
 
-async def test_two_write_with_each_other(talk: UserSession) -> None:
-    assert await hints(talk, ":dm ") == ["bob", "cat", "botctl-bot"]
-    await run_line(talk, ":dm bob")
-    assert talk.place == "@bob"
-    await run_line(talk, "a word")
-    await run_line(talk, ":as bob")
-    await run_line(talk, ":dm ann")
-    assert [one.content for one in await talk.client.messages(talk.seat)] == ["a word"]
-    await run_line(talk, ":channel general")
-    assert (talk.place, list(await talk.client.messages(talk.seat))) == ("#general", [])
+async def test_two_write_with_each_other(session: UserSession) -> None:
+    assert await hints(session, ":dm ") == ["bob", "cat", "botctl-bot"]
+    await run_line(session, ":dm bob")
+    assert session.location == "@bob"
+    await run_line(session, "a word")
+    await run_line(session, ":as bob")
+    await run_line(session, ":dm ann")
+    assert [one.content for one in await session.client.messages(session.identity)] == ["a word"]
+    await run_line(session, ":channel general")
+    assert (session.location, list(await session.client.messages(session.identity))) == ("#general", [])
 
 
-async def test_threads_are_channels_that_one_may_go_to(talk: UserSession) -> None:
+async def test_threads_are_channels_that_one_may_go_to(session: UserSession) -> None:
     body = {"name": "plans", "type": 11}
     headers = {"Authorization": "Bot token"}
     async with (
-        aiohttp.ClientSession(talk.client._url, headers=headers) as http,
+        aiohttp.ClientSession(session.client._url, headers=headers) as http,
         http.post(f"/api/v10/channels/{GENERAL}/threads", json=body) as made,
     ):
         assert made.status == 201
-    await talk.look()
-    assert await hints(talk, ":channel p") == ["plans"]
-    await run_line(talk, ":channel plans")
-    assert await content(talk, "in it") == ["in it"]
+    await session.refresh()
+    assert await hints(session, ":channel p") == ["plans"]
+    await run_line(session, ":channel plans")
+    assert await content(session, "in it") == ["in it"]
 
 
-async def test_a_bad_day_and_the_clock(talk: UserSession) -> None:
-    assert "op7-storm" in await hints(talk, ":incident op7")
-    assert await run_line(talk, ":incident latency 10s delay_s=0") == Notice(
+async def test_a_bad_day_and_the_clock(session: UserSession) -> None:
+    assert "op7-storm" in await hints(session, ":incident op7")
+    assert await run_line(session, ":incident latency 10s delay_s=0") == Notice(
         "latency has begun for 10 s: delay_s=0.0, jitter_s=0.5"
     )
-    listed = await run_line(talk, ":incident")
+    listed = await run_line(session, ":incident")
     assert isinstance(listed, Notice)
     assert listed.text.endswith("Now: latency.")
-    assert await run_line(talk, ":incident stop latency") == Notice("latency has ended.")
-    before = await talk.client.advance(0)
-    after = await run_line(talk, ":advance 15m")
+    assert await run_line(session, ":incident stop latency") == Notice("latency has ended.")
+    before = await session.client.advance(0)
+    after = await run_line(session, ":advance 15m")
     assert isinstance(after, Notice)
     minutes = datetime.fromisoformat(after.text.split()[5]) - datetime.fromisoformat(before)
     assert timedelta(minutes=15) <= minutes < timedelta(minutes=16)
     with pytest.raises(UsageError, match="one length"):
-        await run_line(talk, ":incident latency 10s 5s")
+        await run_line(session, ":incident latency 10s 5s")
 
 
-async def test_a_private_word_after_a_public_thought_is_waited_for(talk: UserSession) -> None:
+async def test_a_private_word_after_a_public_thought_is_waited_for(session: UserSession) -> None:
     """The bot thinks for all to see, takes that back, and answers one person: that is what they see."""
-    assert await content(talk, "/sorry") == ["Not for everyone."]
+    assert await content(session, "/sorry") == ["Not for everyone."]
 
 
-async def test_context_menus(talk: UserSession) -> None:
-    assert await hints(talk, ":menu ") == ["Who is", "Shout"]
-    assert await content(talk, ":menu Who is @cat") == ["cat"]
-    await run_line(talk, "quiet")
-    assert await content(talk, ":menu Shout last") == ["QUIET"]
+async def test_context_menus(session: UserSession) -> None:
+    assert await hints(session, ":menu ") == ["Who is", "Shout"]
+    assert await content(session, ":menu Who is @cat") == ["cat"]
+    await run_line(session, "quiet")
+    assert await content(session, ":menu Shout last") == ["QUIET"]
 
 
-async def test_a_silent_bot_is_no_error_and_no_answer(talk: UserSession) -> None:
-    talk.timeout_s = 0.1
-    reply = await replied(talk, "/silent")
+async def test_a_silent_bot_is_no_error_and_no_answer(session: UserSession) -> None:
+    session.timeout_s = 0.1
+    reply = await replied(session, "/silent")
     assert reply.state == "no_answer"
     assert not reply.answered
 
 
-async def test_what_discord_would_not_send_is_refused(talk: UserSession) -> None:
-    reply = await replied(talk, "/roll sides:1")
+async def test_what_discord_would_not_send_is_refused(session: UserSession) -> None:
+    reply = await replied(session, "/roll sides:1")
     assert (reply.state, reply.answered) == ("refused", False)
     assert "at least 2" in (reply.error or "")
 
 
-async def test_somebody_else_elsewhere(talk: UserSession) -> None:
-    await run_line(talk, "/secret")
-    assert await hints(talk, ":as b") == ["bob"]
-    assert await run_line(talk, ":as @bob") == Notice("You are bob now.")
-    seen = await run_line(talk, ":messages")
+async def test_somebody_else_elsewhere(session: UserSession) -> None:
+    await run_line(session, "/secret")
+    assert await hints(session, ":as b") == ["bob"]
+    assert await run_line(session, ":as @bob") == Notice("You are bob now.")
+    seen = await run_line(session, ":messages")
     assert seen == []  # what was for ann alone
-    assert await run_line(talk, ":channel #staff") == []
-    await run_line(talk, "hi")
-    assert talk.seat == Identity("bob", "staff")
-    assert await run_line(talk, ":guild Botctl Test Guild") == Notice("You are in #general of Botctl Test Guild now.")
+    assert await run_line(session, ":channel #staff") == []
+    await run_line(session, "hi")
+    assert session.identity == Identity("bob", "staff")
+    assert await run_line(session, ":guild Botctl Test Guild") == Notice(
+        "You are in #general of Botctl Test Guild now."
+    )
 
 
-async def test_words_that_only_tell(talk: UserSession) -> None:
-    who = await run_line(talk, ":who")
+async def test_words_that_only_tell(session: UserSession) -> None:
+    who = await run_line(session, ":who")
     assert isinstance(who, Notice)
     assert "@ann, @bob, @cat" in who.text
     assert "botctl-bot" in who.text
-    told = await run_line(talk, ":help")
+    told = await run_line(session, ":help")
     assert isinstance(told, Notice)
     assert all(f":{word}" in told.text for word in REPL_COMMANDS)
-    assert isinstance(await run_line(talk, ":quit"), Quit)
+    assert isinstance(await run_line(session, ":quit"), Quit)
 
 
 @pytest.mark.parametrize(
@@ -208,21 +210,21 @@ async def test_words_that_only_tell(talk: UserSession) -> None:
         (":incident latency 1x", "'1x' is no duration; write for example 30d or 1h30m."),
     ],
 )
-async def test_what_is_wrong_is_a_sentence(talk: UserSession, line: str, sentence: str) -> None:
+async def test_what_is_wrong_is_a_sentence(session: UserSession, line: str, sentence: str) -> None:
     with pytest.raises(BotctlError) as caught:
-        await run_line(talk, line)
+        await run_line(session, line)
     assert str(caught.value) == sentence
 
 
-async def test_the_bot_completes_its_own_values(talk: UserSession) -> None:
-    found = await suggest(talk, "/settings set key:lo", 20)
+async def test_the_bot_completes_its_own_values(session: UserSession) -> None:
+    found = await suggest(session, "/settings set key:lo", 20)
     assert [(hint.text, hint.start, hint.detail) for hint in found] == [
         ("locale", 18, "The locale"),
         ("log_channel", 18, "The log_channel"),
     ]
-    assert await hints(talk, "/settings set key:locale v") == ["value:"]
-    assert await hints(talk, ":c") == [":channel", ":click", ":pick", ":react", ":unreact", ":incident", ":advance"]
-    assert await hints(talk, ":help ") == []
+    assert await hints(session, "/settings set key:locale v") == ["value:"]
+    assert await hints(session, ":c") == [":channel", ":click", ":pick", ":react", ":unreact", ":incident", ":advance"]
+    assert await hints(session, ":help ") == []
 
 
 async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
@@ -234,8 +236,8 @@ async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
     assert caught.value.hint.startswith("Start it with: botctl run")
 
 
-async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(talk: UserSession) -> None:
-    async with SandboxClient(talk.client._url, "wrong") as client:
+async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(session: UserSession) -> None:
+    async with SandboxClient(session.client._url, "wrong") as client:
         with pytest.raises(BotctlError, match="control secret"):
             await client.state()
 
@@ -255,11 +257,11 @@ class Home:
 
 
 @pytest.mark.parametrize("secret", ["secret", "the old one"])
-async def test_a_sandbox_that_was_started_anew_is_found_again(talk: UserSession, secret: str) -> None:
+async def test_a_sandbox_that_was_started_anew_is_found_again(session: UserSession, secret: str) -> None:
     """At another port, or at the same one with another secret."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
-    url = talk.client._url
+    url = session.client._url
     async with SandboxClient(nobody if secret == "secret" else url, secret, Home(url)) as client:
         assert (await client.state()).guilds
 
@@ -276,33 +278,33 @@ async def test_while_the_bot_runs_and_is_not_connected_it_is_said_to_come() -> N
 
 
 async def test_who_sends_says_where_they_stand(
-    talk: UserSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    session: UserSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A file is given by its path, which may be relative."""
     asked: list[object] = []
-    real = talk.client._ask_once
+    real = session.client._request_once
 
-    async def ask_once(method: str, verb: str, given: dict[str, object]) -> tuple[int, object]:
+    async def request_once(method: str, verb: str, given: dict[str, object]) -> tuple[int, object]:
         asked.append(given.get("json"))
         return await real(method, verb, given)
 
-    monkeypatch.setattr(talk.client, "_ask_once", ask_once)
+    monkeypatch.setattr(session.client, "_ask_once", request_once)
     monkeypatch.chdir(tmp_path)
-    await talk.say("/ping")
+    await session.send_line("/ping")
     assert isinstance(asked[-1], dict)
     assert asked[-1]["folder"] == str(tmp_path)
 
 
-async def test_quotes_around_what_follows_a_word_are_not_part_of_it(talk: UserSession) -> None:
-    await run_line(talk, "/poll")
-    assert "ann wants pizza" in str(await content(talk, ':click "Pizza"'))
-    await run_line(talk, ":as 'bob'")
-    await run_line(talk, ':channel "staff"')
-    await run_line(talk, f':guild "{talk.guild.name if talk.guild else ""}"')
-    assert (talk.seat.name, talk.seat.channel) == ("bob", "general")
-    assert await content(talk, ':say "hello"') == ['"hello"']
+async def test_quotes_around_what_follows_a_word_are_not_part_of_it(session: UserSession) -> None:
+    await run_line(session, "/poll")
+    assert "ann wants pizza" in str(await content(session, ':click "Pizza"'))
+    await run_line(session, ":as 'bob'")
+    await run_line(session, ':channel "staff"')
+    await run_line(session, f':guild "{session.guild.name if session.guild else ""}"')
+    assert (session.identity.name, session.identity.channel) == ("bob", "general")
+    assert await content(session, ':say "hello"') == ['"hello"']
     with pytest.raises(UsageError, match="Piz"):
-        await run_line(talk, ':click "Piz')
+        await run_line(session, ':click "Piz')
 
 
 @pytest.mark.parametrize(
@@ -354,11 +356,11 @@ def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
 
 
 def test_a_feed_tells_what_is_new_or_changed_once() -> None:
-    feed = MessageDiff()
-    feed.saw([message("a")])
-    assert feed.news([message("a")]) == []
-    assert feed.news([message("b")]) == [message("b")]
-    assert feed.news([message("b")]) == []
+    message_diff = MessageDiff()
+    message_diff.mark_seen([message("a")])
+    assert message_diff.take_changed([message("a")]) == []
+    assert message_diff.take_changed([message("b")]) == [message("b")]
+    assert message_diff.take_changed([message("b")]) == []
 
 
 def test_words_and_fields() -> None:
@@ -377,14 +379,14 @@ async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
         SandboxClient(running.url, "secret") as client,
     ):
         running.sandbox.world.users[BOB].locale = "de"
-        talk = UserSession(client, Identity("bob"))
-        assert await content(talk, "/gruss wen:x") == ["Hello!"]
-        assert await hints(talk, "/gr") == ["/gruss"]
-        await run_line(talk, ":as ann")
-        assert await hints(talk, "/gr") == ["/greet"]
+        session = UserSession(client, Identity("bob"))
+        assert await content(session, "/gruss wen:x") == ["Hello!"]
+        assert await hints(session, "/gr") == ["/gruss"]
+        await run_line(session, ":as ann")
+        assert await hints(session, "/gr") == ["/greet"]
 
 
-async def test_what_discord_refuses_is_said_in_words(talk: UserSession) -> None:
+async def test_what_discord_refuses_is_said_in_words(session: UserSession) -> None:
     with pytest.raises(BotctlError, match="Invalid Form Body") as caught:
-        await run_line(talk, "x" * 2001)
+        await run_line(session, "x" * 2001)
     assert caught.value.hint == "content: Must be 2000 or fewer in length."

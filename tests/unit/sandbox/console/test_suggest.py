@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.command_parser import parse_menu, parse_slash
 from botctl.sandbox.console.schemas import StateSchema
-from botctl.sandbox.console.suggest import AutocompleteQuery, Suggestion, complete, autocomplete_query
+from botctl.sandbox.console.suggest import AutocompleteQuery, Suggestion, autocomplete_query, complete
 
 STATE = StateSchema.model_validate(
     {
@@ -95,7 +95,9 @@ def test_messages_complete_people_and_channels() -> None:
 
 def test_autocomplete_is_a_question_for_the_bot() -> None:
     line = "/settings set value:de key:lo"
-    assert autocomplete_query(line, len(line), STATE.commands) == AutocompleteQuery("settings set", {"value": "de"}, "key", "lo", 27)
+    assert autocomplete_query(line, len(line), STATE.commands) == AutocompleteQuery(
+        "settings set", {"value": "de"}, "key", "lo", 27
+    )
 
 
 def test_no_question_elsewhere() -> None:

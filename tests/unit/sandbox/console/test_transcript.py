@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import Identity
-from botctl.sandbox.console.transcript import HEAD, Exchange, format_header, diff_output, parse_transcript, parse_header, format_exchange
+from botctl.sandbox.console.transcript import (
+    HEAD,
+    Exchange,
+    diff_output,
+    format_exchange,
+    format_header,
+    parse_header,
+    parse_transcript,
+)
 
 ROLL = Exchange("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
 
@@ -26,17 +34,17 @@ typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda th
 
 
 @given(st.lists(st.builds(Exchange, typed, st.lists(lines, max_size=4)), max_size=4))
-def test_what_is_written_is_read_back(turns: list[Exchange]) -> None:
-    found = parse_transcript("".join(map(format_exchange, turns)))
-    assert [one.typed for one in found] == [one.typed for one in turns]
-    assert all(not diff_output(kept, said.came) for kept, said in zip(turns, found, strict=True))
+def test_what_is_written_is_read_back(exchanges: list[Exchange]) -> None:
+    found = parse_transcript("".join(map(format_exchange, exchanges)))
+    assert [one.typed for one in found] == [one.typed for one in exchanges]
+    assert all(not diff_output(kept, said.output) for kept, said in zip(exchanges, found, strict=True))
 
 
 @pytest.mark.parametrize("seat", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")])
-def test_a_transcript_says_where_it_begins(seat: Identity) -> None:
-    text = format_header(seat) + format_exchange(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
+def test_a_transcript_says_where_it_begins(identity: Identity) -> None:
+    text = format_header(identity) + format_exchange(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
     assert text.startswith(HEAD)
-    assert parse_header(text) == seat
+    assert parse_header(text) == identity
     assert [one.typed for one in parse_transcript(text)] == ["hello"]
 
 
@@ -52,8 +60,8 @@ def test_a_transcript_says_where_it_begins(seat: Identity) -> None:
         (["end", ""], ["end"]),
     ],
 )
-def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str]) -> None:
-    assert diff_output(Exchange("x", kept), came) == []
+def test_what_changes_each_time_is_no_difference(kept: list[str], output: list[str]) -> None:
+    assert diff_output(Exchange("x", kept), output) == []
 
 
 @pytest.mark.parametrize(
@@ -66,8 +74,8 @@ def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str
         (["…"], [], []),
     ],
 )
-def test_what_is_another_answer_is_shown(kept: list[str], came: list[str], shown: list[str]) -> None:
-    assert diff_output(Exchange("x", kept), came) == shown
+def test_what_is_another_answer_is_shown(kept: list[str], output: list[str], shown: list[str]) -> None:
+    assert diff_output(Exchange("x", kept), output) == shown
 
 
 def test_what_is_no_transcript_is_said_so() -> None:
