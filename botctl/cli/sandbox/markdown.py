@@ -1,5 +1,6 @@
-"""Discord's markdown as Rich text: emphasis, code, quotes, lists, mentions. Pure; nothing in it can reach the terminal
-as a control sequence or as Rich's own markup (Discord: Reference > Message Formatting).
+"""Renders Discord's markdown as Rich text (Discord: Reference > Message Formatting). Pure.
+
+No control sequence or Rich markup of a message reaches the terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from botctl.core.escape import visible
 
-Names = Mapping[str, str]  # id to what is shown for it: "@ann", "#general", "@Moderator"
+Names = Mapping[str, str]  # id to display name: "@ann", "#general", "@Moderator"
 
 _EMPHASIS: Final = {
     "***": "bold italic",
@@ -43,23 +44,23 @@ _LINE: Final = re.compile(r"(?P<head>\#{1,3} |-\# )|(?P<quote>> )|(?P<indent> *)
 
 
 def render_markdown(content: str, names: Names) -> Text:
-    """``content`` as Discord shows it, as far as a terminal can."""
+    """Render a message's content."""
     text = Text()
-    for index, piece in enumerate(_FENCE.split(content)):
+    for index, part in enumerate(_FENCE.split(content)):
         if index % 2:
             _ensure_newline(text)
             text.append_text(
-                Text("\n").join(Text("  " + escape_line(line), "cyan") for line in piece.strip("\n").split("\n"))
+                Text("\n").join(Text("  " + escape_line(line), "cyan") for line in part.strip("\n").split("\n"))
             )
             text.append("\n")
         else:
-            text.append_text(Text("\n").join(_render_line(line, names) for line in piece.split("\n")))
+            text.append_text(Text("\n").join(_render_line(line, names) for line in part.split("\n")))
     text.rstrip()
     return text
 
 
 def escape_line(text: str) -> str:
-    """One line of foreign text: tabs are spaces, other control characters are made visible."""
+    """Make control characters in one line of untrusted text visible; tabs become spaces."""
     return visible(text.replace("\t", "    "))
 
 
@@ -81,7 +82,7 @@ def _render_line(line: str, names: Names) -> Text:
 
 
 def render_inline(line: str, names: Names, style: str = "") -> Text:
-    """The marks within a line."""
+    """Render the inline marks of a line."""
     text = Text(style=style)
     end = 0
     for match in _MARK.finditer(line):

@@ -1,4 +1,4 @@
-"""Printing what came of a line: for a person, or as JSON."""
+"""Prints the result of a line, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from botctl.sandbox.model.messages.components import SELECTS, clickable, name_of
 
 
 def print_result(result: LineResult, session: UserSession, *, as_json: bool = False) -> bool:
-    """Print ``result``; returns whether the person got what they asked for."""
+    """Print ``result``; return whether the bot has answered."""
     if as_json:
         print(json.dumps(_to_json(result), ensure_ascii=False))
     else:
@@ -41,26 +41,26 @@ def render_result(result: LineResult, session: UserSession) -> RenderableType:
     return (
         view.render_messages(result, view.display_names(session.state))
         if result
-        else Text("Nothing was said here yet.", "dim")
+        else Text("There are no messages here yet.", "dim")
     )
 
 
 def render_error(error: BotctlError) -> Text:
-    """An error that does not end the session."""
+    """Render an error that does not end the session."""
     text = Text("\n").join(Text(visible(line), "red") for line in str(error).splitlines())
     return text.append(f"\n  → {visible(error.hint)}", "not red dim") if error.hint else text
 
 
 def print_next_command(result: LineResult) -> None:
-    """The call that fills in the form that has opened, or that chooses in the first menu that came."""
+    """Print the command that submits the opened form, or that chooses in the first menu."""
     if not isinstance(result, ReplySchema):
         return
     if result.modal:
         fields = " ".join(quote(f"{field.input_name}=…") for field in result.modal.fields)
-        _print_hint(f"Send it with: botctl sandbox submit {fields}")
+        _print_hint(f"Submit it with: botctl sandbox submit {fields}")
         return
-    components = [one for message in result.messages for one in clickable(list(message.components))]
-    if menu := next((one for one in components if one["type"] in SELECTS and not one.get("disabled")), None):
+    components = [item for message in result.messages for item in clickable(list(message.components))]
+    if menu := next((item for item in components if item["type"] in SELECTS and not item.get("disabled")), None):
         _print_hint(f"Choose with: botctl sandbox click {quote(name_of(menu))} {'1' if menu.get('options') else '…'}")
 
 

@@ -33,7 +33,7 @@ from botctl.sandbox.console.schemas import FormField, MessageSchema, ModalSchema
 from botctl.sandbox.console.user_session import UserSession
 
 _POLL_INTERVAL_S = 0.5
-_REFRESH_EVERY_POLLS = 10  # looks: bots come and go, and their commands change
+_REFRESH_EVERY_POLLS = 10  # bots and their commands change less often than messages
 _STYLE = Style.from_dict(
     {
         "person": "bold ansicyan",
@@ -50,10 +50,10 @@ _STYLE = Style.from_dict(
 
 
 async def run_piped_lines(session: UserSession, transcript: TranscriptWriter) -> bool:
-    """Run the lines of stdin one after the other; all are run, and one that fails makes the whole fail."""
+    """Run all lines of stdin in order; return False when one of them fails."""
     await session.resolve_defaults()
     transcript.write_header(session)
-    good = True
+    succeeded = True
     for line in filter(str.strip, sys.stdin):
         try:
             result = await run_line(session, line)
@@ -62,17 +62,17 @@ async def run_piped_lines(session: UserSession, transcript: TranscriptWriter) ->
         except BotctlError as error:
             show(render_error(error), stderr=True)
             transcript.record(line, error, session)
-            good = False
+            succeeded = False
             continue
         if isinstance(result, Quit):
             break
-        good = print_result(result, session) and good
+        succeeded = print_result(result, session) and succeeded
         transcript.record(line, result, session)
-    return good
+    return succeeded
 
 
 async def run_prompt(session: UserSession, transcript: TranscriptWriter) -> bool:
-    """Talk until the person leaves. What the bot says meanwhile appears above the prompt."""
+    """Run the prompt until the user leaves. New messages appear above it."""
     await session.resolve_defaults()
     transcript.write_header(session)
     with patch_stdout(raw=True):
@@ -81,8 +81,6 @@ async def run_prompt(session: UserSession, transcript: TranscriptWriter) -> bool
 
 
 class _Completer(Completer):
-    """Suggestions as prompt_toolkit wants them."""
-
     def __init__(self, session: UserSession) -> None:
         self._session = session
 
@@ -104,7 +102,7 @@ class _Prompt:
         self._session = session
         self._transcript = transcript
         self._message_diff = MessageDiff()
-        self._lines_done = 0  # lines; what the watcher has asked for before one of them was answered is no news
+        self._lines_done = 0  # the watcher drops messages that it requested before a line was done
         self._unreachable = False
         self._pending: asyncio.Task[LineResult] | None = None
         self._toolbar = ""
@@ -123,7 +121,7 @@ class _Prompt:
             watcher.cancel()
 
     async def _read_line(self) -> bool:
-        """One line; False when the person leaves."""
+        """Read and run one line; return False when the user leaves."""
         try:
             line = await self._lines.prompt_async(
                 self._prompt_text,
@@ -142,7 +140,7 @@ class _Prompt:
     async def _run_and_show(
         self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[LineResult | BotctlError], None]
     ) -> bool:
-        """Wait for the outcome and print it; a form that opens is filled in at once."""
+        """Wait for the result and print it; fill in a form that opens."""
         result = await self._wait_for(self._skip_history(coroutine), record)
         if result is not None:
             record(result)
@@ -152,7 +150,7 @@ class _Prompt:
         return not isinstance(result, Quit)
 
     async def _skip_history(self, coroutine: Coroutine[Any, Any, LineResult]) -> LineResult:
-        """The outcome; when it led to another seat, what was said there before is no news."""
+        """Wait for the result; after a change of place, mark the older messages there as seen."""
         before = self._session.identity
         result = await coroutine
         if self._session.identity != before:
@@ -162,7 +160,7 @@ class _Prompt:
     async def _wait_for(
         self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[BotctlError], None]
     ) -> LineResult | None:
-        """What comes of ``coroutine``; None when it fails, which is said, or Ctrl-C stops the waiting."""
+        """Return the result; None after an error, which is printed, or after Ctrl-C."""
         self._pending = asyncio.create_task(coroutine)
         try:
             return await self._pending
@@ -172,7 +170,7 @@ class _Prompt:
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            self._print(Text("Not waited for.", "dim"))
+            self._print(Text("Stopped waiting.", "dim"))
         finally:
             self._pending = None
             self._lines_done += 1
@@ -185,11 +183,11 @@ class _Prompt:
                 fields[field.custom_id] = await _prompt_field(field)
             except (EOFError, KeyboardInterrupt):
                 self._session.modal = None
-                self._print(Text("The form is closed; nothing was sent.", "dim"))
+                self._print(Text("The form is closed; nothing was submitted.", "dim"))
                 return True
-        sent = self._session.submit(fields, form.id)
+        submission = self._session.submit(fields, form.id)
         return await self._run_and_show(
-            sent, lambda result: self._transcript.record_form(form, fields, result, self._session)
+            submission, lambda result: self._transcript.record_form(form, fields, result, self._session)
         )
 
     def _show(self, result: LineResult) -> None:
@@ -197,35 +195,37 @@ class _Prompt:
             self._message_diff.mark_seen(result.messages)
             if result.interaction:
                 self._toolbar = f"{result.state.replace('_', ' ')} in {result.waited_ms:.0f} ms"
-            elif result.answered and not any(one.edited or one.reactions or one.reply_to for one in result.messages):
-                return  # their own words, which they have just typed
+            elif result.answered and not any(
+                message.edited or message.reactions or message.reply_to for message in result.messages
+            ):
+                return  # the text that the user has just typed
         if not isinstance(result, Quit):
             self._print(render_result(result, self._session))
 
     async def _watch(self) -> None:
-        """Show what others, the bot above all, say while the person types."""
-        for turn in itertools.count():
+        """Show new messages while the user types."""
+        for poll in itertools.count():
             unreachable = False
             try:
                 done = self._lines_done
-                said = await self._session.client.messages(self._session.identity)
+                messages = await self._session.client.messages(self._session.identity)
                 if self._pending is None and self._lines_done == done:
-                    self._show_changes(said)
-                if self._unreachable or not self._session.state.commands or turn % _REFRESH_EVERY_POLLS == 0:
+                    self._show_changes(messages)
+                if self._unreachable or not self._session.state.commands or poll % _REFRESH_EVERY_POLLS == 0:
                     await self._session.refresh()
             except Unreachable:
                 unreachable = True
             except BotctlError:
-                pass  # the next line that is sent says so
+                pass  # the next line reports it
             if unreachable != self._unreachable:
                 self._unreachable = unreachable
                 self._lines.app.invalidate()
             await asyncio.sleep(_POLL_INTERVAL_S)
 
-    def _show_changes(self, said: Sequence[MessageSchema]) -> None:
+    def _show_changes(self, messages: Sequence[MessageSchema]) -> None:
         others = [
             message
-            for message in self._message_diff.take_changed(said)
+            for message in self._message_diff.take_changed(messages)
             if message.author.name != self._session.identity.name
         ]
         if others:
@@ -235,8 +235,8 @@ class _Prompt:
         if self._pending is not None:
             self._pending.cancel()
 
-    def _print(self, coroutine: RenderableType) -> None:
-        show(coroutine)
+    def _print(self, content: RenderableType) -> None:
+        show(content)
 
     def _prompt_text(self) -> StyleAndTextTuples:
         identity = self._session.identity
@@ -245,21 +245,21 @@ class _Prompt:
     def _toolbar_text(self) -> StyleAndTextTuples:
         if self._unreachable:
             return [("", " The sandbox does not answer · :help")]
-        bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (away)'}" for bot in self._session.state.bots)
+        bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (not connected)'}" for bot in self._session.state.bots)
         parts = (self._session.guild.name if self._session.guild else "", bots or "no bot yet", self._toolbar, ":help")
         return [("", " " + " · ".join(escape_line(part) for part in parts if part))]
 
     def _greeting(self) -> Text:
         identity = self._session.identity
-        commands = [c["name"] for c in self._session.commands if c.get("type", 1) == 1]
-        told = f"You are {identity.name} in {self._session.location}. "
-        told += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
-        return Text(escape_line(told + "Help: :help, leave: Ctrl-D."), "dim")
+        commands = [command["name"] for command in self._session.commands if command.get("type", 1) == 1]
+        text = f"You are {identity.name} in {self._session.location}. "
+        text += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
+        return Text(escape_line(text + "Type :help for help, Ctrl-D to leave."), "dim")
 
 
 async def _prompt_field(field: FormField) -> str:
-    """One input of a form; Ctrl-C and Ctrl-D leave the form."""
-    required = Validator.from_callable(bool, error_message="This must be filled in.") if field.required else None
+    """Read one field of a form. Ctrl-C and Ctrl-D close the form."""
+    required = Validator.from_callable(bool, error_message="This field is required.") if field.required else None
     label = escape_line(field.label or field.custom_id) + (" *" if field.required else "")
     return await PromptSession[str](key_bindings=_form_keys()).prompt_async(
         [("bold", f"  {label}: ")],

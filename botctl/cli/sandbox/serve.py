@@ -33,32 +33,32 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def serve(
     *,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="On 127.0.0.1; 0 is any free one.")
+        int, typer.Option("--port", min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = DEFAULT_PORT,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="FILE", help="Keep the world here; else it ends with the sandbox.")
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="Keep the world in FILE. Default: do not keep it."),
     ] = None,
     bots: Annotated[
-        list[str] | None, typer.Option("--app", metavar="NAME", help="An application, with its bot; may repeat.")
+        list[str] | None, typer.Option("--app", metavar="NAME", help="An application with a bot; can be repeated.")
     ] = None,
     limits: Annotated[
         list[str] | None,
-        typer.Option("--limit", metavar="NAME=VALUE", help="Another limit than Discord's; may repeat."),
+        typer.Option("--limit", metavar="NAME=VALUE", help="Change one of Discord's limits; can be repeated."),
     ] = None,
     secret_file: Annotated[
         Path | None,
         typer.Option(
-            "--secret-file", metavar="FILE", help="Keep the secret here, so that it and the tokens stay the same."
+            "--secret-file", metavar="FILE", help="Keep the secret in FILE, so that the tokens stay the same."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Tell what a bot needs in one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the URL and tokens as one line of JSON.")] = False,
 ) -> None:
     """Run the local Discord alone, for bots of any library.
 
-    It runs until Ctrl-C, and prints each bot's token, and the line that points a common library at it. The other verbs
-    find it by --url or BOTCTL_SANDBOX_URL, with its secret in BOTCTL_SANDBOX_SECRET, or in the file that
-    BOTCTL_SANDBOX_SECRET_FILE names.
-    Exit code 6: the port is taken.
+    It prints each bot's token and the setup line of common libraries, and runs until Ctrl-C. The other sandbox
+    commands find it by --url or BOTCTL_SANDBOX_URL, and need BOTCTL_SANDBOX_SECRET or BOTCTL_SANDBOX_SECRET_FILE.
+    Exit code 6: the port is in use.
     """
     given_secret = load_or_create_secret(secret_file) if secret_file else secret_from_environment(os.environ)
     if given_secret is not None and secret_file is None and (named := os.environ.get(f"{SECRET_VARIABLE}_FILE")):
@@ -78,12 +78,12 @@ def serve(
         run_standalone(options, on_ready)
     except Held as error:
         raise Held(
-            str(error), hint="Does one run already? Else choose another --port, or 0 for any that is free."
+            str(error), hint="Stop the other sandbox, or choose another port: --port 0 takes a free one."
         ) from None
 
 
 def _connection_info(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
-    """All that a bot or a person needs; the secret only where it was made up."""
+    """What bots and users need; ``secret`` is the control secret if it was generated."""
     world, access = sandbox.world, sandbox.access
     bots = [
         {
@@ -100,7 +100,7 @@ def _connection_info(sandbox: Sandbox, secret: str | None) -> dict[str, Any]:
 
 def _print_info(info: dict[str, Any], secret_file: Path | None) -> None:
     url = info["url"]
-    lines = ["A bot needs its token, and one line that points its library here:"]
+    lines = ["A bot needs its token and the setup line of its library:"]
     lines += [f"  {library:15} {line}" for library, line in setup_lines(url).items()]
     for bot in info["applications"]:
         lines += ["", f"{safe(bot['name'])}, application {bot['id']}"]
@@ -112,10 +112,10 @@ def _print_info(info: dict[str, Any], secret_file: Path | None) -> None:
         secret = f" BOTCTL_SANDBOX_SECRET={info['control_secret']}"
     lines += [
         "",
-        "You need, in another terminal:",
+        "To use the bots, in another terminal:",
         f"  export BOTCTL_SANDBOX_URL={url}{secret}",
         "  botctl sandbox",
         "",
     ]
-    lines.append(f"The sandbox listens on {url}. Ctrl-C ends it.")
+    lines.append(f"The sandbox listens on {url}. Ctrl-C stops it.")
     print("\n".join(lines), flush=True)

@@ -1,4 +1,4 @@
-"""Transcripts of ``botctl sandbox``: written as one types, and typed again by ``botctl sandbox replay``."""
+"""Writes transcripts of ``botctl sandbox``, and replays them for ``botctl sandbox replay``."""
 
 from __future__ import annotations
 
@@ -32,13 +32,12 @@ _COLOURS = {"+": "green", "-": "red"}
 
 
 class TranscriptWriter:
-    """A file that grows with each line that is typed; without a file, nothing."""
+    """Appends each exchange to a file; does nothing without a file."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         self._file = file
 
     def write_header(self, session: UserSession) -> None:
-        """Note where the person is before anything is typed."""
         if self._file is not None:
             self._file.write(format_header(session.identity))
 
@@ -50,14 +49,14 @@ class TranscriptWriter:
     def record_form(
         self, modal: ModalSchema, fields: dict[str, str], result: LineResult | BotctlError, session: UserSession
     ) -> None:
-        """A form that was filled in at the prompt is a line that sends it."""
+        """Record a form that was filled in at the prompt as a ``:submit`` line."""
         pairs = " ".join(quote(f"{field.input_name}={fields[field.custom_id]}") for field in modal.fields)
         self.record(f":submit {pairs}", result, session)
 
 
 @contextlib.contextmanager
 def open_transcript(path: Path | None) -> Iterator[TranscriptWriter]:
-    """The transcript in ``path``, begun anew. Raises BotctlError when it cannot be written."""
+    """Open ``path`` for a new transcript. Raises BotctlError when it cannot be written."""
     if path is None:
         yield TranscriptWriter()
         return
@@ -70,9 +69,9 @@ def open_transcript(path: Path | None) -> Iterator[TranscriptWriter]:
 
 
 async def replay_transcript(path: Path, session: UserSession) -> bool:
-    """Type all lines of ``path`` and print where something else came; whether nothing did.
+    """Run all inputs of a transcript and print differences; return whether there are none.
 
-    The first is typed where the transcript began, as far as ``session`` names no other person or place.
+    The user and place are those of the transcript's header, unless ``session`` names others.
     """
     text = read_text("transcript", path)
     expected, start = parse_transcript(text), parse_header(text)
@@ -91,9 +90,9 @@ async def replay_transcript(path: Path, session: UserSession) -> bool:
             show(Text(f"> {exchange.typed}"), *(Text(line, _COLOURS.get(line[:1], "")) for line in lines))
     show(
         Text(
-            f"{changed} of {len(expected)} lines were answered otherwise."
+            f"{changed} of {len(expected)} lines have other output."
             if changed
-            else f"{len(expected)} line{'' if len(expected) == 1 else 's'}: as before."
+            else f"{len(expected)} line{'' if len(expected) == 1 else 's'}: no differences."
         )
     )
     return not changed

@@ -1,4 +1,4 @@
-"""What a person would see in Discord, as Rich renderables. Pure: replies and messages in, things to print out."""
+"""Renders replies and messages as Rich renderables, similar to Discord's client. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SELECTS: Final = {3: "", 5: "@people", 6: "@roles", 7: "@people or @roles", 8: 
 _LINK: Final = 5
 # Discord: Message resource > Message Types
 _SLASH_ANSWER: Final = 20
-_SYSTEM: Final = {18: "began a thread", 21: "the thread begins here"}
+_SYSTEM: Final = {18: "started a thread", 21: "the thread starts here"}
 _INLINE_FIELDS: Final = 3
 _KILO: Final = 1000
 _PIPE_COLUMNS: Final = 1000  # columns; no terminal has as many
@@ -33,7 +33,7 @@ _PIPE_COLUMNS: Final = 1000  # columns; no terminal has as many
 
 @dataclass(frozen=True)
 class Prefixed:
-    """``content`` with ``lead`` before each line, and no blanks after it: a terminal that gets narrower wraps those."""
+    """``content`` with ``lead`` before each line. Trailing spaces are removed: a narrower terminal would wrap them."""
 
     lead: Segment
     content: RenderableType
@@ -48,14 +48,14 @@ class Prefixed:
 
 
 def with_color_bar(content: RenderableType, color: Any) -> Prefixed:
-    """With a coloured bar at its left, as Discord draws embeds."""
+    """Add a coloured bar at the left, as Discord does for embeds."""
     style = Style(color=f"#{color & 0xFFFFFF:06x}") if color else Style(dim=True)
     return Prefixed(Segment("▌ ", style), content)
 
 
 @dataclass(frozen=True)
 class _Fields:
-    """Fields in a row of ``columns``, which share the width of a terminal; a pipe has none to share."""
+    """Embed fields in a row of ``columns``, which share the width of a terminal."""
 
     fields: Sequence[Text]
     columns: int
@@ -69,7 +69,7 @@ class _Fields:
 
 
 def display_names(state: StateSchema) -> dict[str, str]:
-    """What to show for the ids that messages mention."""
+    """Display names for the ids that messages mention."""
     known: dict[str, str] = {}
     for guild in state.guilds:
         known.update((member.id, "@" + member.name) for member in guild.members)
@@ -79,7 +79,7 @@ def display_names(state: StateSchema) -> dict[str, str]:
 
 
 def render_reply(reply: ReplySchema, names: Names) -> Group:
-    """All that came of an interaction."""
+    """Render all results of an interaction."""
     parts: list[RenderableType] = [render_message(item, names) for item in reply.messages]
     if reply.modal:
         parts.append(render_modal(reply.modal))
@@ -87,10 +87,10 @@ def render_reply(reply: ReplySchema, names: Names) -> Group:
         parts.append(Text("The application did not respond", "bold red"))
     if reply.state == "deferred":
         parts.append(
-            Text(f"The bot is thinking… and has not answered within {reply.waited_ms / _KILO:.1f} s", "yellow")
+            Text(f"The bot is thinking… and has not responded within {reply.waited_ms / _KILO:.1f} s", "yellow")
         )
     if reply.state == "deferred_update" and not reply.messages:
-        parts.append(Text("The bot took note of it; nothing here changed", "dim"))
+        parts.append(Text("The bot has acknowledged it; no message has changed", "dim"))
     if reply.error:
         parts.append(Text("\n").join(Text(escape_line(line), "red") for line in reply.error.splitlines()))
     return Group(*parts)
@@ -101,7 +101,6 @@ def render_messages(items: Iterable[MessageSchema], names: Names) -> Group:
 
 
 def render_message(items: MessageSchema, names: Names) -> Group:
-    """One message: who, what, and what may be pressed."""
     body: list[RenderableType] = [render_markdown(items.content, names)] if items.content else []
     body += [render_embed(item, names) for item in items.embeds]
     body += [render_attachment(item) for item in items.attachments]
@@ -132,7 +131,7 @@ def _render_head(items: MessageSchema) -> Text:
 
 
 def render_embed(data: Json, names: Names) -> Prefixed:
-    """An embed (Discord: Message resource > Embed Object)."""
+    """Render an embed (Discord: Message resource > Embed Object)."""
     parts: list[RenderableType] = []
     if author := (data.get("author") or {}).get("name"):
         parts.append(Text(escape_line(str(author)), "dim"))
@@ -150,7 +149,7 @@ def render_embed(data: Json, names: Names) -> Prefixed:
 
 
 def _render_fields(fields: Sequence[Json], names: Names) -> Iterator[RenderableType]:
-    """Fields one below the other, those that are inline up to three in a row."""
+    """Render fields in a column; inline fields up to three in a row."""
     for inline, group in groupby(fields, lambda field: bool(field.get("inline"))):
         row = list(group)
         step = _INLINE_FIELDS if inline else 1
@@ -169,7 +168,7 @@ def render_attachment(file: Attachment) -> Text:
 
 
 def render_components(items: Iterable[Json], names: Names) -> list[RenderableType]:
-    """Buttons, menus and layout, in reading order; a kind that is not known is named and not hidden."""
+    """Render components in reading order; an unknown type is shown by its number."""
     parts: list[RenderableType] = []
     for item in items:
         draw = _RENDERERS.get(int(item.get("type", 0)))
@@ -241,7 +240,7 @@ _RENDERERS: Final[dict[int, Callable[[Json, Names], RenderableType]]] = {
 
 
 def render_modal(form: ModalSchema) -> Panel:
-    """The form that a bot opened, with the name of each field as ``submit`` wants it."""
+    """Render a modal, with the field names that ``submit`` takes."""
     lines: list[Text] = []
     for field in form.fields:
         lines += _render_input(field)
@@ -249,7 +248,7 @@ def render_modal(form: ModalSchema) -> Panel:
         Text("\n").join(lines),
         title=Text(escape_line(form.title), "bold"),
         title_align="left",
-        subtitle=Text("* must be filled", "dim") if any(field.required for field in form.fields) else None,
+        subtitle=Text("* required", "dim") if any(field.required for field in form.fields) else None,
         subtitle_align="left",
         width=60,
     )

@@ -1,12 +1,12 @@
-r"""What a person types, read as Discord's client would: ``/settings set key:locale value:"de DE"``. Pure.
+r"""Parses slash commands as Discord's client does: ``/settings set key:locale value:"de DE"``. Pure.
 
-The grammar of a line::
+The grammar::
 
     call    = "/" name { " " sub-command } { " " option ":" value }
     value   = '"' any text, with \" and \\ for a quote and a backslash '"'
             | text up to the next " known-option:" or the end
 
-Values stay text here: the sandbox reads numbers, members and channels out of them, as each option's type asks.
+Values stay text: the sandbox converts them to numbers, members or channels by the option's type.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ESCAPE = re.compile(r'\\(["\\])')
 
 @dataclass(frozen=True)
 class SlashCall:
-    """A slash command with its options as typed; ``name`` holds the sub-commands too: "ops status"."""
+    """A slash command with its options as typed; ``name`` includes sub-commands: "ops status"."""
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class SlashCall:
 
 @dataclass(frozen=True)
 class MenuCall:
-    """A command of a context menu, used on a person (``target`` as "@ann") or on a message (its id, or "last")."""
+    """A context menu command on a user (``target`` is "@ann") or on a message (its id, or "last")."""
 
     name: str
     target: str
@@ -51,7 +51,7 @@ class MenuCall:
 
 @dataclass(frozen=True)
 class CommandPath:
-    """How far the words of a text name a command: ``node`` is the last one named, ``end`` where its name ends."""
+    """The command that a text names: ``node`` is the last known sub-command, ``end`` the end of its name."""
 
     names: tuple[str, ...]
     node: Json | None
@@ -63,7 +63,7 @@ class CommandPath:
 
     @property
     def subcommands(self) -> list[Json]:
-        """The sub-commands, of which one must follow."""
+        """The sub-commands; one of them must follow."""
         return [option for option in self._children if option["type"] in {SUB_COMMAND, SUB_COMMAND_GROUP}]
 
     @property
@@ -77,18 +77,18 @@ class CommandPath:
 
 @dataclass(frozen=True)
 class TypedOption:
-    """An option as it stands in a text, its value from ``start`` to ``end``; ``closed`` tells of the last quote."""
+    """An option in a text."""
 
     name: str
-    value: str
-    start: int
-    end: int
+    value: str  # without quotes and escapes
+    start: int  # where the value begins
+    end: int  # where the value ends
     quoted: bool = False
-    closed: bool = True
+    closed: bool = True  # False when the closing quote is missing
 
 
 def parse_slash(text: str, commands: Iterable[Json]) -> SlashCall:
-    """The call that ``text`` means. Raises UsageError with a sentence, and a guess at what was meant."""
+    """Parse ``text``. Raises UsageError, with a similar name as the hint."""
     commands = list(commands)
     path = resolve_path(text, commands)
     _check_path(text, path, commands)
@@ -103,37 +103,37 @@ def parse_slash(text: str, commands: Iterable[Json]) -> SlashCall:
 
 
 def parse_menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
-    """The context-menu command ``name`` on ``target``: a person, or a message by its id or as "last".
+    """Find the context menu command ``name`` for ``target``: a user, or a message by its id or as "last".
 
-    Raises UsageError when there is no such command for it.
+    Raises UsageError when there is no such command.
     """
     on_message = target.isdecimal() or target == "last"
     command_type = MESSAGE if on_message else USER
     candidates = [command for command in commands if command.get("type", SLASH) == command_type]
-    for one in candidates:
-        if name.casefold() in map(str.casefold, _accepted_names(one)):
-            return MenuCall(one["name"], target, on_message)
-    names = [one["name"] for one in candidates]
+    for command in candidates:
+        if name.casefold() in map(str.casefold, _accepted_names(command)):
+            return MenuCall(command["name"], target, on_message)
+    names = [command["name"] for command in candidates]
     raise UsageError(
-        f'No menu of a {"message" if on_message else "person"} has "{name}".',
-        hint=did_you_mean(name, names) or _list_hint("It has", names),
+        f'There is no {"message" if on_message else "user"} command "{name}".',
+        hint=did_you_mean(name, names) or _list_hint("The commands are", names),
     )
 
 
 def format_call(call: SlashCall) -> str:
-    """``call`` as a person would type it; `parse_slash` reads the same call from it."""
+    """The text of ``call``; `parse_slash` parses it back to the same call."""
     return " ".join(["/" + call.name, *(f"{name}:{quote(value)}" for name, value in call.options.items())])
 
 
 def quote(value: str) -> str:
-    """``value`` in quotes, unless it is one plain word."""
+    """Quote ``value`` unless it is one plain word."""
     if value and not value.startswith('"') and not re.search(r"\s", value):
         return value
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
 def resolve_path(text: str, commands: Iterable[Json]) -> CommandPath:
-    """Follow the words after the slash through the commands, as far as they are known."""
+    """Match the words after the slash with commands and sub-commands, up to the first unknown word."""
     path = CommandPath((), None, text.index("/") + 1)
     choices: Iterable[Json] = (command for command in commands if command.get("type", SLASH) == SLASH)
     while word := _WORD.match(text, path.end):
@@ -146,48 +146,48 @@ def resolve_path(text: str, commands: Iterable[Json]) -> CommandPath:
 
 
 def _accepted_names(choice: Json) -> list[str]:
-    """What a command or an option may be called: by its name, by that which a translation hides, as ``name@bot``."""
+    """The accepted names of a command or option: its name, its name before translation, and ``name@bot``."""
     names = [choice["name"], *([choice["own"]] if choice.get("own") else ())]
     return [*names, *(f"{name}@{choice['bot']}" for name in names if choice.get("bot"))]
 
 
 def insert_mentions(text: str, ids: Mapping[str, str]) -> str:
-    """``text`` with the mentions that Discord's client makes of ``@ann``, ``@Moderator`` and ``#general``."""
+    """Replace ``@ann``, ``@Moderator`` and ``#general`` in ``text`` by mentions; ``ids`` has lower-case names."""
     return _MENTION.sub(lambda match: ids.get(match[0].casefold(), match[0]), text)
 
 
 def scan_options(text: str, path: CommandPath) -> Iterator[TypedOption]:
-    """The options that follow the command's name, in order, up to the end or the first text that is none."""
-    known = {said: option["name"] for option in path.options for said in _accepted_names(option)}
-    at = path.end
-    while (name := _NAME.match(text, at)) and name[1] in known:
+    """The options after the command's name, in order, up to the first text that is not an option."""
+    known = {name: option["name"] for option in path.options for name in _accepted_names(option)}
+    position = path.end
+    while (name := _NAME.match(text, position)) and name[1] in known:
         typed = replace(_read_value(text, name, known), name=known[name[1]])
         yield typed
-        at = typed.end
+        position = typed.end
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """A hint with the name that ``word`` probably stands for, or empty."""
-    near = _closest_name(word, names, 0.6)
-    return f"Did you mean {near}?" if near else ""
+    """A hint with the most similar name, or an empty string."""
+    closest = _closest_name(word, names, 0.6)
+    return f"Did you mean {closest}?" if closest else ""
 
 
-def _closest_name(word: str, names: Iterable[str], alike: float) -> str | None:
+def _closest_name(word: str, names: Iterable[str], cutoff: float) -> str | None:
     by_fold = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=alike)
-    return by_fold[near[0]] if near else None
+    matches = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=cutoff)
+    return by_fold[matches[0]] if matches else None
 
 
 def _read_options(text: str, path: CommandPath) -> dict[str, str]:
     options: dict[str, str] = {}
-    at = path.end
+    end = path.end
     for typed in scan_options(text, path):
         _check_value(typed, path)
         if typed.name in options:
             raise UsageError(f"The option {typed.name} is given twice.")
         options[typed.name] = typed.value
-        at = typed.end
-    if stray := text[at:].split(maxsplit=1):
+        end = typed.end
+    if stray := text[end:].split(maxsplit=1):
         raise _stray_word_error(stray[0], path)
     return options
 
@@ -204,11 +204,11 @@ def _read_value(text: str, name: re.Match[str], known: Iterable[str]) -> TypedOp
 
 
 def _check_value(typed: TypedOption, path: CommandPath) -> None:
-    """An empty value, or one that seems to have swallowed a mistyped option, is refused rather than sent."""
+    """Refuse an empty value, and a value that probably contains a mistyped option."""
     if not typed.closed:
         raise UsageError(
             f"The quoted value of {typed.name} has no closing quote.",
-            hint='A quote ends before a space or at the end; inside quotes, write \\" for a quote.',
+            hint='Put a quote at the end of the value; inside it, write \\" for a literal quote.',
         )
     if typed.quoted:
         return
@@ -216,10 +216,10 @@ def _check_value(typed: TypedOption, path: CommandPath) -> None:
         raise UsageError(f"The option {typed.name} has no value.", hint=f'Write {typed.name}:"" to send an empty one.')
     others = [option["name"] for option in path.options if option["name"] != typed.name]
     for word in re.findall(r"\s([^\s:\"]+):", typed.value):
-        if near := _closest_name(word, others, 0.8):
+        if closest := _closest_name(word, others, 0.8):
             raise UsageError(
                 f'/{path.name} has no option "{word}".',
-                hint=f'Did you mean {near}? If "{word}:" is part of {typed.name}, put the value in quotes.',
+                hint=f'Did you mean {closest}? If "{word}:" is part of {typed.name}, put the value in quotes.',
             )
 
 
@@ -228,10 +228,10 @@ def _check_path(text: str, path: CommandPath, commands: Iterable[Json]) -> None:
     typed = word[1] if word else ""
     if path.node is None:
         typed = "" if text[path.end :][:1].isspace() else typed
-        candidates = [one for one in commands if one.get("type", SLASH) == SLASH and not one.get("hidden")]
-        names = ["/" + command["name"] for command in candidates]
-        if same := [name for name in names if typed and name.startswith(f"/{typed}@")]:
-            raise UsageError(f"Several bots have /{typed}.", hint=f"Write {' or '.join(same)}.")
+        visible = [item for item in commands if item.get("type", SLASH) == SLASH and not item.get("hidden")]
+        names = ["/" + command["name"] for command in visible]
+        if matches := [name for name in names if typed and name.startswith(f"/{typed}@")]:
+            raise UsageError(f"Several bots have /{typed}.", hint=f"Write {' or '.join(matches)}.")
         raise UsageError(
             f'There is no command "/{typed}" here.' if typed else "A command's name must follow the slash.",
             hint=(typed and did_you_mean("/" + typed, names)) or _list_hint("The commands are", names),
@@ -240,14 +240,14 @@ def _check_path(text: str, path: CommandPath, commands: Iterable[Json]) -> None:
         names = [sub["name"] for sub in path.subcommands]
         raise UsageError(
             f'/{path.name} has no sub-command "{typed}".' if typed else f"/{path.name} needs a sub-command.",
-            hint=did_you_mean(typed, names) or _list_hint("There are", names),
+            hint=did_you_mean(typed, names) or _list_hint("The sub-commands are", names),
         )
 
 
 def _stray_word_error(word: str, path: CommandPath) -> UsageError:
     names = [option["name"] for option in path.options]
     if not names:
-        return UsageError(f'/{path.name} takes no options, so "{word}" means nothing.')
+        return UsageError(f'/{path.name} has no options, so "{word}" cannot follow.')
     if name := _NAME.match(word):
         hint = did_you_mean(name[1], names) or _list_hint("Its options are", names)
         return UsageError(f'/{path.name} has no option "{name[1]}".', hint=hint)
@@ -255,4 +255,4 @@ def _stray_word_error(word: str, path: CommandPath) -> UsageError:
 
 
 def _list_hint(lead: str, names: Sequence[str]) -> str:
-    return f"{lead}: {', '.join(names)}." if names else "The bot has registered none yet."
+    return f"{lead}: {', '.join(names)}." if names else "The bot has not registered any command yet."

@@ -1,7 +1,7 @@
-"""Recorded traffic, as `traffic` wrote it: to be read, its requests asked again, its events told again.
+"""Reads recorded traffic: parses and formats it, selects what can be replayed.
 
-What is asked again are the bots' own requests, one after the other. Ids that an answer gave are replaced by those that
-its repetition gives; what needs a secret that was removed (interactions, webhooks, logins) is left out.
+A replay sends the bots' REST requests one after the other. Ids in recorded responses are mapped to the ids of the new
+responses. Requests that need a removed secret (interactions, webhooks, logins) are left out.
 """
 
 from __future__ import annotations
@@ -32,30 +32,31 @@ _ID: Final = re.compile(r"\b\d{17,20}\b")
 
 
 def parse_recording(text: str) -> list[Json]:
-    """The lines of a recording; a last one that is cut off is left out. Raises UsageError."""
+    """Parse a recording; a truncated last line is ignored. Raises UsageError."""
     lines = text.splitlines()
-    found: list[Json] = []
+    entries: list[Json] = []
     for number, line in enumerate(lines, 1):
-        one = _parse_object(line)
-        if one is not None:
-            found.append(one)
+        entry = _parse_object(line)
+        if entry is not None:
+            entries.append(entry)
         elif number < len(lines):
-            raise UsageError(f"Line {number} of the recording is no recorded traffic: {line[:60]}")
-    if not found or found[0].get("traffic") != 1:
-        raise UsageError("The file is no recording of this version.", hint="Make one with: botctl sandbox record FILE")
-    return found[1:]
+            raise UsageError(f"Line {number} of the recording is not recorded traffic: {line[:60]}")
+    if not entries or entries[0].get("traffic") != 1:
+        hint = "Make one with: botctl sandbox record FILE"
+        raise UsageError("The file is not a recording of this version.", hint=hint)
+    return entries[1:]
 
 
 def _parse_object(line: str) -> Json | None:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def format_line(line: Json) -> str:
-    """One line for a person: when, which bot, which way, what."""
+    """A readable line: time, bot, direction, content."""
     if "missed" in line:
         return f"… {line['missed']} lines were missed: the recorder was too slow"
     head = f"{str(line.get('at', ''))[11:23]} {line.get('bot') or '?'}"
@@ -63,16 +64,16 @@ def format_line(line: Json) -> str:
     if rest:
         query = "?" + "&".join(f"{key}={value}" for key, value in rest["query"].items()) if rest["query"] else ""
         return f"{head} → {rest['method']} {rest['path']}{query} {rest['status']}{_format_data(rest['body'])}"
-    way = next((one for one in ("sent", "heard", "closed", "left") if one in line), "")
-    if way in ("closed", "left"):
-        return f"{head} {'←' if way == 'closed' else '→'} closes connection {line['connection']} with {line[way]}"
-    payload = line.get(way)
-    arrow = "←" if way == "sent" else "→"
+    kind = next((key for key in ("sent", "heard", "closed", "left") if key in line), "")
+    if kind in ("closed", "left"):
+        return f"{head} {'←' if kind == 'closed' else '→'} closes connection {line['connection']} with {line[kind]}"
+    payload = line.get(kind)
+    arrow = "←" if kind == "sent" else "→"
     return f"{head} {arrow} {_format_payload(payload)}" if isinstance(payload, dict) else f"{head} {arrow} {payload}"
 
 
 def _format_payload(payload: Json) -> str:
-    """A payload of the gateway by its event, or its opcode."""
+    """A gateway payload: its event or opcode, sequence number and data."""
     name = payload.get("t") or _OPS.get(payload.get("op", -1)) or f"op {payload.get('op')}"
     number = f" {payload['s']}" if payload.get("s") else ""
     return f"{name}{number}{_format_data(payload.get('d'))}"
@@ -84,22 +85,22 @@ def _format_data(data: Any) -> str:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One to ask again, and the status that it had."""
+    """A REST request of a bot and its response."""
 
-    bot: str
+    bot: str  # the bot's name
     method: str
     path: str
     query: Mapping[str, str]
-    body: Any
-    status: int
-    answer: Any = field(repr=False)
+    body: Any  # JSON; None without a body
+    status: int  # of the response
+    answer: Any = field(repr=False)  # the JSON of the response
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
 def replayable_requests(lines: Iterable[Json]) -> Iterator[RecordedRequest]:
-    """Those that a bot's token is all they need."""
+    """The requests that need only a bot token."""
     for line in lines:
         rest = line.get("rest")
         if rest and line.get("bot") and MARK not in json.dumps([rest["path"], rest["query"], rest["body"]]):
@@ -108,7 +109,7 @@ def replayable_requests(lines: Iterable[Json]) -> Iterator[RecordedRequest]:
 
 @dataclass(frozen=True)
 class RecordedEvent:
-    """An event that a bot was told."""
+    """A gateway event that a bot received."""
 
     bot: str
     event: str
@@ -116,7 +117,7 @@ class RecordedEvent:
 
 
 def replayable_events(lines: Iterable[Json]) -> Iterator[RecordedEvent]:
-    """Those that can be told again: not what begins a session, and nothing that had a secret in it."""
+    """The events that can be dispatched again: not those that start a session or contained a secret."""
     for line in lines:
         sent = line.get("sent")
         if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _SESSION_EVENTS:
@@ -126,24 +127,28 @@ def replayable_events(lines: Iterable[Json]) -> Iterator[RecordedEvent]:
 
 
 class IdMapping:
-    """What ids of the recording are called now."""
+    """Maps ids of the recording to ids of the replay."""
 
     def __init__(self) -> None:
-        self._now: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
 
     def __call__(self, data: Any) -> Any:
-        """``data`` with the ids of now."""
+        """Replace the recorded ids in ``data``."""
         if data is None:
             return None
-        return json.loads(_ID.sub(lambda one: self._now.get(one[0], one[0]), json.dumps(data)))
+        return json.loads(_ID.sub(lambda match: self._ids.get(match[0], match[0]), json.dumps(data)))
 
-    def learn(self, then: Any, now: Any) -> None:
-        """Two answers to the same request: ids in the same places are the same things."""
-        if isinstance(then, dict) and isinstance(now, dict):
-            for key in then.keys() & now.keys():
-                self.learn(then[key], now[key])
-        elif isinstance(then, list) and isinstance(now, list):
-            for old, new in zip(then, now, strict=False):
+    def learn(self, recorded: Any, current: Any) -> None:
+        """Compare two responses to the same request: ids in the same place mean the same object."""
+        if isinstance(recorded, dict) and isinstance(current, dict):
+            for key in recorded.keys() & current.keys():
+                self.learn(recorded[key], current[key])
+        elif isinstance(recorded, list) and isinstance(current, list):
+            for old, new in zip(recorded, current, strict=False):
                 self.learn(old, new)
-        elif isinstance(then, str) and isinstance(now, str) and _ID.fullmatch(then) and _ID.fullmatch(now):
-            self._now[then] = now
+        elif isinstance(recorded, str) and isinstance(current, str):
+            self._learn_id(recorded, current)
+
+    def _learn_id(self, recorded: str, current: str) -> None:
+        if _ID.fullmatch(recorded) and _ID.fullmatch(current):
+            self._ids[recorded] = current

@@ -1,7 +1,7 @@
-"""The lines that a person types at the prompt, or pipes in: what they mean, and what could come next.
+"""Runs and completes the lines that a user types at the prompt or pipes in.
 
-A line is a slash command, a message, or a word for the session itself with a colon before it (``:as bob``): an
-exclamation mark would be taken from bots with prefix commands. ``:smile:`` is an emoji and so a message.
+A line is a slash command, a message, or a prompt command (``:as bob``). Prompt commands begin with a colon because bots
+use the exclamation mark for their own commands. ``:smile:`` is an emoji, so it is a message.
 """
 
 from __future__ import annotations
@@ -16,34 +16,36 @@ _AUTOCOMPLETE_TIMEOUT_S = 3.0  # Discord: an interaction, autocomplete too, must
 
 
 async def run_line(session: UserSession, line: str) -> LineResult:
-    """Do what ``line`` says. Raises BotctlError with what is wrong."""
+    """Run ``line``. Raises BotctlError."""
     line = line.strip()
     if not line.startswith(":") or line.split(maxsplit=1)[0].endswith(":"):
         return await session.send_line(line)
     verb, _, rest = line[1:].partition(" ")
     if verb not in REPL_COMMANDS:
-        raise UsageError(f'There is no ":{verb}".', hint=did_you_mean(verb, REPL_COMMANDS) or "See :help.")
-    identity = session.identity
-    outcome = await REPL_COMMANDS[verb].run(session, rest.strip())
-    if session.identity != identity:
-        await session.refresh()  # for the commands that are there for them
-    return outcome
+        raise UsageError(
+            f'There is no command ":{verb}".', hint=did_you_mean(verb, REPL_COMMANDS) or "Type :help for the list."
+        )
+    before = session.identity
+    result = await REPL_COMMANDS[verb].run(session, rest.strip())
+    if session.identity != before:
+        await session.refresh()  # another user or place has other commands
+    return result
 
 
 async def suggest(session: UserSession, text: str, cursor: int) -> list[Suggestion]:
-    """What could stand at ``cursor``; values with autocomplete are asked from the bot, whose silence is no error."""
+    """Suggestions for the text at ``cursor``. The bot is asked for autocomplete values; its silence is not an error."""
     if text.startswith(":"):
         return await _suggest_command(session, text[:cursor])
     known = complete(text, cursor, session.state, session.guild, session.locale)
-    asked = autocomplete_query(text, cursor, session.commands)
-    if asked is None:
+    query = autocomplete_query(text, cursor, session.commands)
+    if query is None:
         return known
     try:
-        choices = await session.client.complete(asked, session.identity, timeout_s=_AUTOCOMPLETE_TIMEOUT_S)
+        choices = await session.client.complete(query, session.identity, timeout_s=_AUTOCOMPLETE_TIMEOUT_S)
     except BotctlError:
         return known
-    values = {quote(str(one.value)): "" if one.name == str(one.value) else one.name for one in choices}
-    return [Suggestion(value, asked.start, name) for value, name in values.items()] + known
+    values = {quote(str(choice.value)): "" if choice.name == str(choice.value) else choice.name for choice in choices}
+    return [Suggestion(value, query.start, name) for value, name in values.items()] + known
 
 
 async def _suggest_command(session: UserSession, before: str) -> list[Suggestion]:

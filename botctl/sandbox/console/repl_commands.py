@@ -1,4 +1,4 @@
-"""The words that a person says to the session itself, with a colon before them: ``:as bob``, ``:click Yes``."""
+"""The prompt's own commands, which begin with a colon: ``:as bob``, ``:click Yes``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _DEFAULT_LIMIT = 10
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that the session itself says."""
+    """A message of the prompt itself."""
 
     text: str
 
 
 class Quit:
-    """The person wants to go."""
+    """The user leaves the prompt."""
 
 
 LineResult: TypeAlias = ReplySchema | Sequence[MessageSchema] | Notice | Quit
@@ -33,7 +33,7 @@ LineResult: TypeAlias = ReplySchema | Sequence[MessageSchema] | Notice | Quit
 
 @dataclass(frozen=True)
 class ReplCommand:
-    """A word for the session: ``usage`` without the colon, ``summary`` in a few words, ``arguments`` for what follows it."""
+    """A command; ``usage`` has no colon, ``arguments`` returns suggestions for its argument."""
 
     usage: str
     summary: str
@@ -42,8 +42,8 @@ class ReplCommand:
 
 
 async def _help(_session: UserSession, _argument: str) -> LineResult:
-    rows = {"/command option:value": "use a command; anything else is said in the channel"}
-    rows |= {f":{word.usage}": word.summary for word in REPL_COMMANDS.values()}
+    rows = {"/command option:value": "use a command; any other text is posted in the channel"}
+    rows |= {f":{command.usage}": command.summary for command in REPL_COMMANDS.values()}
     width = max(map(len, rows)) + 2
     return Notice("\n".join(f"{usage:{width}}{summary}" for usage, summary in rows.items()))
 
@@ -94,9 +94,7 @@ async def _submit(session: UserSession, argument: str) -> LineResult:
 async def _menu(session: UserSession, argument: str) -> LineResult:
     *name, target = split_words(argument)
     if not name:
-        raise UsageError(
-            "A command and whom it is used on must follow.", hint=f"Write: :menu {quote(target)} @somebody"
-        )
+        raise UsageError("A command and its target must follow.", hint=f"Write: :menu {quote(target)} @PERSON")
     return await session.use_menu(" ".join(name), target)
 
 
@@ -109,8 +107,8 @@ async def _edit(session: UserSession, argument: str) -> LineResult:
 
 
 async def _delete(session: UserSession, _argument: str) -> LineResult:
-    gone = await session.client.delete(session.identity)
-    return Notice("Deleted.") if gone.answered else gone
+    reply = await session.client.delete(session.identity)
+    return Notice("Deleted.") if reply.answered else reply
 
 
 async def _react(session: UserSession, argument: str) -> LineResult:
@@ -127,8 +125,8 @@ async def _incident(session: UserSession, argument: str) -> LineResult:
 
 
 async def _advance(session: UserSession, argument: str) -> LineResult:
-    ahead_s = parse_seconds(_require(argument, "period"))
-    return Notice(f"In the sandbox it is {await session.client.advance(ahead_s)} now.")
+    advance_s = parse_seconds(_require(argument, "period"))
+    return Notice(f"The sandbox's time is {await session.client.advance(advance_s)} now.")
 
 
 async def _say(session: UserSession, argument: str) -> LineResult:
@@ -154,8 +152,8 @@ async def _person_names(session: UserSession) -> list[str]:
 
 
 async def _dm_partner_names(session: UserSession) -> list[str]:
-    """Whom one can write with."""
-    return [one.name for one in session.guild.members if one.name != session.identity.name] if session.guild else []
+    members = session.guild.members if session.guild else []
+    return [member.name for member in members if member.name != session.identity.name]
 
 
 async def _channel_names(session: UserSession) -> list[str]:
@@ -164,7 +162,7 @@ async def _channel_names(session: UserSession) -> list[str]:
 
 
 async def _incident_names(session: UserSession) -> list[str]:
-    return [str(one["name"]) for one in (await session.client.incidents({}))["incidents"]]
+    return [str(incident["name"]) for incident in (await session.client.incidents({}))["incidents"]]
 
 
 async def _guild_names(session: UserSession) -> list[str]:
@@ -172,9 +170,9 @@ async def _guild_names(session: UserSession) -> list[str]:
 
 
 async def _labels(session: UserSession) -> list[str]:
-    """The buttons and menus of the last message that has any."""
-    shown = [message for message in await session.client.messages(session.identity) if message.components]
-    return [name_of(one) for one in clickable(list(shown[-1].components))] if shown else []
+    """The buttons and selects of the last message with components."""
+    candidates = [message for message in await session.client.messages(session.identity) if message.components]
+    return [name_of(item) for item in clickable(list(candidates[-1].components))] if candidates else []
 
 
 async def _quoted_labels(session: UserSession) -> list[str]:
@@ -190,39 +188,39 @@ async def _menu_names(session: UserSession) -> list[str]:
 
 
 REPL_COMMANDS = {
-    word.usage.split()[0]: word
-    for word in (
-        ReplCommand("as PERSON", "be somebody else", _as, _person_names),
+    command.usage.split()[0]: command
+    for command in (
+        ReplCommand("as PERSON", "act as another person", _as, _person_names),
         ReplCommand("channel NAME", "go to another channel or thread, and read it", _channel, _channel_names),
-        ReplCommand("dm PERSON", "write with one person, or with a bot", _dm, _dm_partner_names),
+        ReplCommand("dm PERSON", "go to the direct messages with a person or bot", _dm, _dm_partner_names),
         ReplCommand("guild NAME", "go to another guild", _guild, _guild_names),
-        ReplCommand("click LABEL", "press a button of the last message that has any", _click, _labels),
+        ReplCommand("click LABEL", "press a button of the last message with buttons", _click, _labels),
         ReplCommand('pick MENU 1 "Two"', "choose in a menu, by number or name", _pick, _quoted_labels),
         ReplCommand('submit FIELD="some text"', "send the form that is open", _submit, _field_names),
-        ReplCommand("menu COMMAND @PERSON", "use a context menu; on a message: its id, or last", _menu, _menu_names),
-        ReplCommand("reply TEXT", "answer the last message", _reply),
-        ReplCommand("edit TEXT", "change what you said last", _edit),
-        ReplCommand("delete", "delete what you said last", _delete),
-        ReplCommand("react EMOJI", "give the last message a reaction", _react),
-        ReplCommand("unreact EMOJI", "take it back", _unreact),
-        ReplCommand("messages [COUNT]", "the last messages here", _messages),
-        ReplCommand("incident NAME 10s", "begin a bad day; also: stop NAME, SETTING=VALUE", _incident, _incident_names),
-        ReplCommand("advance 15m", "move the sandbox's clock ahead", _advance),
-        ReplCommand("say TEXT", "say a text that begins with a colon", _say),
-        ReplCommand("who", "who and what is there", _who),
-        ReplCommand("help", "this page", _help),
-        ReplCommand("quit", "leave; Ctrl-D does the same", _quit),
+        ReplCommand("menu COMMAND @PERSON", "use a context menu on a person, a message id or last", _menu, _menu_names),
+        ReplCommand("reply TEXT", "reply to the last message", _reply),
+        ReplCommand("edit TEXT", "edit your last message", _edit),
+        ReplCommand("delete", "delete your last message", _delete),
+        ReplCommand("react EMOJI", "add a reaction to the last message", _react),
+        ReplCommand("unreact EMOJI", "remove your reaction", _unreact),
+        ReplCommand("messages [COUNT]", "show the last messages here", _messages),
+        ReplCommand("incident NAME 10s", "start an incident; or: stop NAME", _incident, _incident_names),
+        ReplCommand("advance 15m", "advance the sandbox's clock", _advance),
+        ReplCommand("say TEXT", "post a text that begins with a colon or a slash", _say),
+        ReplCommand("who", "list guilds, channels, people and bots", _who),
+        ReplCommand("help", "show this list", _help),
+        ReplCommand("quit", "leave the prompt; Ctrl-D does the same", _quit),
     )
 }
 
 
 def describe_state(state: StateSchema, guild: GuildSchema | None) -> list[str]:
-    """Who and what is there, a line each."""
+    """Lines that list guilds, channels, people and bots."""
     bots = [f"{bot.name}{'' if bot.connected else ' (not connected)'}" for bot in state.bots]
     people = [f"@{member.name}" for member in guild.members if not member.bot] if guild else []
     channels = [f"#{channel.name}" for channel in (*guild.channels, *guild.threads)] if guild else []
     return [
-        f"Guilds:   {', '.join(each.name for each in state.guilds)}",
+        f"Guilds:   {', '.join(guild.name for guild in state.guilds)}",
         f"Channels: {', '.join(channels)}",
         f"People:   {', '.join(people)}",
         f"Bots:     {', '.join(bots) or 'none has logged in yet'}",
@@ -230,24 +228,24 @@ def describe_state(state: StateSchema, guild: GuildSchema | None) -> list[str]:
 
 
 def _unquote(argument: str) -> str:
-    """``argument`` without quotes around all of it, which lines with several words need and this one does not mind."""
+    """Remove quotes around the whole argument."""
     try:
-        found = shlex.split(argument) if argument[:1] in ("'", '"') else []
-    except ValueError:  # the quote stays open, so it is part of the name
+        parts = shlex.split(argument) if argument[:1] in ("'", '"') else []
+    except ValueError:  # an open quote is part of the name
         return argument
-    return found[0] if len(found) == 1 else argument
+    return parts[0] if len(parts) == 1 else argument
 
 
 def split_words(text: str) -> list[str]:
-    """``text`` as words; quotes keep several together. Raises UsageError when there is none, or a quote stays open."""
+    """Split ``text`` into words; quotes group words. Raises UsageError when it is empty or a quote is not closed."""
     try:
         return shlex.split(_require(text, "word"))
     except ValueError as error:
-        raise UsageError("A quote has no closing quote.", hint='Write \\" for one that is meant.') from error
+        raise UsageError("A quote has no closing quote.", hint='Write \\" for a literal quote.') from error
 
 
 def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
-    """``field=value`` words as a mapping. Raises UsageError on one without "="."""
+    """Parse ``field=value`` words. Raises UsageError when "=" is missing."""
     fields: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -259,7 +257,9 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
 
 def _require(argument: str, what: str) -> str:
     if not argument:
-        raise UsageError(f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="See :help.")
+        raise UsageError(
+            f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="Type :help for the commands."
+        )
     return argument
 
 
@@ -267,5 +267,5 @@ def _match_name(name: str, names: Iterable[str], what: str) -> str:
     names = list(names)
     if name in names:
         return name
-    said = f'There is no {what} "{name}".' if name else f"The name of a {what} must follow."
-    raise UsageError(said, hint=did_you_mean(name, names) or f"There are: {', '.join(names)}.")
+    problem = f'There is no {what} "{name}".' if name else f"The name of a {what} must follow."
+    raise UsageError(problem, hint=did_you_mean(name, names) or f"There are: {', '.join(names)}.")

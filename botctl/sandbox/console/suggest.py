@@ -1,6 +1,6 @@
-"""What could come next in a line that a person is typing: commands, options, choices, members, channels. Pure.
+"""Suggests completions of a line: commands, options, choices, members, channels. Pure.
 
-Values of options with autocomplete are the bot's to suggest: `autocomplete_query` says what to ask it, the caller asks.
+Only the bot knows the values of options with autocomplete: `autocomplete_query` returns the query to send.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE = 5, 6, 7, 8, 9
 
 @dataclass(frozen=True)
 class Suggestion:
-    """``text`` may stand instead of what is between ``start`` and the cursor; ``detail`` explains it."""
+    """``text`` replaces the text between ``start`` and the cursor; ``detail`` describes it."""
 
     text: str
     start: int
@@ -35,18 +35,18 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class AutocompleteQuery:
-    """An autocomplete question: what could the option ``focused`` be? The answer may replace all from ``start``."""
+    """A request for autocomplete choices."""
 
-    name: str
-    options: Mapping[str, str]
-    focused: str
+    name: str  # the command, with sub-commands
+    options: Mapping[str, str]  # the other options, as typed
+    focused: str  # the option that is being typed
     value: str
-    start: int
+    start: int  # where the value begins in the line
 
 
 @dataclass(frozen=True)
 class _CursorContext:
-    """Where the cursor is: in ``word``, which begins at ``start``, behind the commands that ``path`` names."""
+    """The cursor's surroundings: ``word`` begins at ``start`` and follows the commands of ``path``."""
 
     before: str
     start: int
@@ -62,7 +62,7 @@ class _CursorContext:
 
     @property
     def open_option(self) -> TypedOption | None:
-        """The option whose value is being typed."""
+        """The option whose value is being typed, or None."""
         last = self.typed_options[-1] if self.typed_options else None
         if last is None or (last.quoted and last.closed):
             return None
@@ -72,12 +72,12 @@ class _CursorContext:
 def complete(
     text: str, cursor: int, state: StateSchema, guild: GuildSchema | None = None, locale: str = ""
 ) -> list[Suggestion]:
-    """What could stand at ``cursor``, likeliest first, in the language of the person."""
+    """Suggestions at ``cursor``, the most likely first, in the language ``locale``."""
     before = text[:cursor]
     if not before.startswith("/"):
         return list(_suggest_mentions(before, guild))
-    there = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
-    commands = [command for command in there if command.get("type", SLASH) == SLASH]
+    visible = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
+    commands = [command for command in visible if command.get("type", SLASH) == SLASH]
     context = _context_at(before, commands)
     if context.path.node is None:
         return _suggest_names("/" + context.word, 0, commands, "/") if context.start == 1 else []
@@ -88,7 +88,7 @@ def complete(
 
 
 def autocomplete_query(text: str, cursor: int, commands: Iterable[Json]) -> AutocompleteQuery | None:
-    """What to ask the bot for the value at ``cursor``; None where that is no value with autocomplete."""
+    """The query for the value at ``cursor``, or None when its option has no autocomplete."""
     before = text[:cursor]
     if not before.startswith("/"):
         return None
@@ -102,10 +102,10 @@ def autocomplete_query(text: str, cursor: int, commands: Iterable[Json]) -> Auto
 
 
 def filter_names(typed: str, names: Iterable[str]) -> list[str]:
-    """The names that contain what is typed, those that begin with it first."""
+    """The names that contain ``typed``; names that begin with it come first."""
     needle = typed.casefold()
-    found = [name for name in names if needle in name.casefold()]
-    return sorted(found, key=lambda name: not name.casefold().startswith(needle))
+    matches = [name for name in names if needle in name.casefold()]
+    return sorted(matches, key=lambda name: not name.casefold().startswith(needle))
 
 
 def _context_at(before: str, commands: Iterable[Json]) -> _CursorContext:
@@ -123,7 +123,7 @@ def _suggest_names(typed: str, start: int, choices: Iterable[Json], lead: str = 
 
 
 def _suggest_values(context: _CursorContext, guild: GuildSchema | None) -> Iterator[Suggestion]:
-    """Values of the option that is being given, as far as they are known without asking the bot."""
+    """Values of the current option that are known without the bot."""
     if context.open_option is not None:
         option = _option(context, context.open_option)
         known = [*_fixed_values(option), *_guild_values(option, guild)]
@@ -134,14 +134,14 @@ def _suggest_values(context: _CursorContext, guild: GuildSchema | None) -> Itera
 
 
 def _suggest_options(context: _CursorContext) -> Iterator[Suggestion]:
-    """The options that are not given yet, where another one may begin."""
+    """The remaining options, when another option can begin."""
     if context.open_option is not None and (context.open_option.quoted or context.start <= context.open_option.start):
         return
     if context.word.endswith('"'):
         return
-    taken = {typed_options.name for typed_options in context.typed_options}
+    used = {typed_options.name for typed_options in context.typed_options}
     for option in context.path.options:
-        if option["name"] not in taken and option["name"].startswith(context.word):
+        if option["name"] not in used and option["name"].startswith(context.word):
             yield Suggestion(option["name"] + ":", context.start, str(option.get("description", "")))
 
 
@@ -169,7 +169,9 @@ def _suggest_mentions(before: str, guild: GuildSchema | None) -> Iterator[Sugges
     word = before[start:]
     names: list[str] = []
     if guild and word.startswith("@"):
-        names = ["@" + name for name in (*(one.name for one in guild.members), *(one.name for one in guild.roles))]
+        names = [
+            "@" + name for name in (*(member.name for member in guild.members), *(role.name for role in guild.roles))
+        ]
         names = [name for name in names if not name.startswith("@@")]
     if guild and word.startswith("#"):
         names = ["#" + channel.name for channel in (*guild.channels, *guild.threads)]

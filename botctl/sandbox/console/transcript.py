@@ -1,16 +1,16 @@
-"""What a person typed and what came of it, as a text that can be typed again and compared. Pure.
+"""Transcripts of a session: a text of input and output lines that can be replayed and compared. Pure.
 
 ::
 
-    # botctl sandbox transcript: > is typed, what is indented must come; … stands for anything
+    # botctl sandbox transcript: "> " is input, indented lines are expected output, … matches any text
     # as: ann
     # channel: general
     > /roll sides:20
       botctl-bot BOT · ann used /roll
         You rolled 17
 
-``|`` begins each further line of what is typed, and the person and the place are those of the first line. Ids and times
-are taken out of both sides before they are compared; what is random a person replaces with ``…``.
+``|`` continues an input. The header names the user and the place of the first input. Ids and times are removed before
+the comparison; the user replaces random output with ``…``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import Identity
 
-HEAD = "# botctl sandbox transcript: > is typed, what is indented must come; … stands for anything"
+HEADER = '# botctl sandbox transcript: "> " is input, indented lines are expected output, … matches any text'
 _INPUT, _CONTINUATION, _OUTPUT = "> ", "|", "  "
 _HEADER_FIELD = re.compile(r"# (as|channel|guild): (.+)")
 _WILDCARD = "…"
@@ -38,34 +38,34 @@ _VOLATILE = (
 
 @dataclass(frozen=True)
 class Exchange:
-    """One line that was typed, and the lines that came."""
+    """One input and its output lines."""
 
     typed: str
     output: Sequence[str]
 
 
 def format_header(identity: Identity) -> str:
-    """The first lines of a transcript, which begins at ``identity``."""
-    said = {name: value for name, value in identity.json().items() if value}
-    return "\n".join([HEAD, *(f"# {name}: {value}" for name, value in said.items())]) + "\n"
+    """The first lines of a transcript that begins as ``identity``."""
+    fields = {name: value for name, value in identity.json().items() if value}
+    return "\n".join([HEADER, *(f"# {name}: {value}" for name, value in fields.items())]) + "\n"
 
 
 def parse_header(text: str) -> Identity:
-    """Where a transcript began, as far as it says so."""
-    head = itertools.takewhile(lambda line: not line.startswith(_INPUT), text.split("\n"))
-    said = {found[1]: found[2] for line in head if (found := _HEADER_FIELD.fullmatch(line))}
-    return Identity(said.get("as"), said.get("channel"), said.get("guild"))
+    """The identity in the header of a transcript; missing fields are None."""
+    header = itertools.takewhile(lambda line: not line.startswith(_INPUT), text.split("\n"))
+    fields = {match[1]: match[2] for line in header if (match := _HEADER_FIELD.fullmatch(line))}
+    return Identity(fields.get("as"), fields.get("channel"), fields.get("guild"))
 
 
 def format_exchange(exchange: Exchange) -> str:
-    """``exchange`` as lines of a transcript."""
+    """The lines of a transcript for ``exchange``."""
     first, *more = exchange.typed.split("\n")
     typed = [_INPUT + first, *(f"{_CONTINUATION} {line}" if line else _CONTINUATION for line in more)]
     return "\n".join([*typed, *((_OUTPUT + line).rstrip() for line in exchange.output)]) + "\n"
 
 
 def parse_transcript(text: str) -> list[Exchange]:
-    """The turns of a transcript; lines with ``#`` and empty ones between turns mean nothing. Raises UsageError."""
+    """Parse a transcript. Comments (``#``) and blank lines between exchanges are ignored. Raises UsageError."""
     exchanges: list[Exchange] = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith(_INPUT):
@@ -75,36 +75,39 @@ def parse_transcript(text: str) -> list[Exchange]:
         elif exchanges and (line.startswith(_OUTPUT) or not line):
             exchanges[-1] = Exchange(exchanges[-1].typed, [*exchanges[-1].output, line.removeprefix(_OUTPUT)])
         elif line and not line.startswith("#"):
-            raise UsageError(f"Line {number} of the transcript is neither typed nor what came: {line[:60]}")
+            raise UsageError(f"Line {number} of the transcript is neither input nor output: {line[:60]}")
     return [Exchange(exchange.typed, _strip_blank_end(exchange.output)) for exchange in exchanges]
 
 
 def normalize(lines: Iterable[str]) -> list[str]:
-    """``lines`` without what is another one each time: ids, times."""
-    shown = []
+    """Replace what changes in each run (ids, times) by placeholders."""
+    normalized = []
     for line in lines:
         for pattern, name in _VOLATILE:
-            line = pattern.sub(name, line)  # noqa: PLW2901 - one line through all patterns
-        shown.append(line.rstrip())
-    return _strip_blank_end(shown)
+            line = pattern.sub(name, line)  # noqa: PLW2901 - applies all patterns
+        normalized.append(line.rstrip())
+    return _strip_blank_end(normalized)
 
 
 def diff_output(expected: Exchange, output: Iterable[str]) -> list[str]:
-    """What came otherwise, as a diff; empty where nothing did."""
-    wanted, found = normalize(expected.output), normalize(output)
-    if re.fullmatch(_build_pattern(wanted), "".join(line + "\n" for line in found)):
+    """The difference between expected and actual output; empty when they match."""
+    wanted, actual = normalize(expected.output), normalize(output)
+    if re.fullmatch(_build_pattern(wanted), "".join(line + "\n" for line in actual)):
         return []
-    return list(_diff(wanted, found))
+    return list(_diff(wanted, actual))
 
 
-def _diff(wanted: list[str], found: list[str]) -> Iterator[str]:
-    # A line with … that fits is no difference: it is shown as it came.
-    alike = [next((line for line in found if re.fullmatch(_build_pattern([one]), line + "\n")), one) for one in wanted]
-    yield from (line for line in difflib.ndiff(alike, found) if not line.startswith("?"))
+def _diff(wanted: list[str], actual: list[str]) -> Iterator[str]:
+    # A line with … that matches is not a difference: the diff shows the actual line.
+    expected = [
+        next((line for line in actual if re.fullmatch(_build_pattern([pattern]), line + "\n")), pattern)
+        for pattern in wanted
+    ]
+    yield from (line for line in difflib.ndiff(expected, actual) if not line.startswith("?"))
 
 
 def _build_pattern(lines: Iterable[str]) -> str:
-    """A line of ``…`` alone stands for any lines."""
+    """A line that is only ``…`` matches any number of lines."""
     return "".join(
         "(?:.*\n)*?" if line.strip() == _WILDCARD else re.escape(line).replace(re.escape(_WILDCARD), ".*?") + "\n"
         for line in lines
@@ -112,7 +115,6 @@ def _build_pattern(lines: Iterable[str]) -> str:
 
 
 def _strip_blank_end(lines: Sequence[str]) -> list[str]:
-    """Without empty lines at the end."""
     kept = list(lines)
     while kept and not kept[-1]:
         kept.pop()

@@ -1,4 +1,4 @@
-"""A person in the sandbox: who they are, where they are, what form is open; and what they can do there."""
+"""A user in the sandbox: their identity, the open modal, and their actions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from botctl.sandbox.model.messages.components import SELECTS, find
 
 
 class UserSession:
-    """One person in one channel. ``identity``, ``state`` and ``modal`` (the modal that is open) may be read any time.
+    """A user in a channel. ``modal`` is the open modal.
 
-    Everything raises Unreachable when no sandbox answers, and BotctlError with a sentence when it refuses.
+    Every action raises Unreachable when the sandbox does not answer, and BotctlError when it refuses.
     """
 
     def __init__(self, client: SandboxClient, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
@@ -32,67 +32,67 @@ class UserSession:
 
     @property
     def locale(self) -> str:
-        """The language of this person's client."""
-        people = [one for one in self.guild.members if not one.bot] if self.guild else []
-        return next((one.locale for one in people if self.identity.name in {None, one.name, one.id}), "")
+        """The language of the user's client."""
+        users = [member for member in self.guild.members if not member.bot] if self.guild else []
+        return next((user.locale for user in users if self.identity.name in {None, user.name, user.id}), "")
 
     @property
     def commands(self) -> list[dict[str, Any]]:
-        """The commands that there are where they are, as they are called in their language."""
+        """The commands of this place, with their names in the user's language."""
         return self.state.commands_in(self.guild, self.locale)
 
     async def refresh(self) -> StateSchema:
-        """Ask the sandbox what there is: bots, commands, people."""
+        """Load bots, commands and members from the sandbox."""
         self.state = await self.client.state(self.identity)
         return self.state
 
     @property
     def location(self) -> str:
-        """Where they are, as it is shown."""
+        """The channel or DM partner, for display."""
         return f"@{self.identity.dm}" if self.identity.dm else f"#{self.identity.channel}"
 
     def with_mentions(self, text: str) -> str:
-        """``text`` with mentions instead of names, as Discord's client makes them."""
+        """Replace names in ``text`` by mentions, as Discord's client does."""
         guild = self.guild
         if guild is None:
             return text
-        named = {f"@{one.name.removeprefix('@')}": f"<@&{one.id}>" for one in guild.roles if one.id != guild.id}
-        named |= {f"@{one.name}": f"<@{one.id}>" for one in guild.members}
-        named |= {f"#{one.name}": f"<#{one.id}>" for one in (*guild.channels, *guild.threads)}
-        return insert_mentions(text, {name.casefold(): mention for name, mention in named.items()})
+        mentions = {f"@{role.name.removeprefix('@')}": f"<@&{role.id}>" for role in guild.roles if role.id != guild.id}
+        mentions |= {f"@{member.name}": f"<@{member.id}>" for member in guild.members}
+        mentions |= {f"#{channel.name}": f"<#{channel.id}>" for channel in (*guild.channels, *guild.threads)}
+        return insert_mentions(text, {name.casefold(): mention for name, mention in mentions.items()})
 
     async def resolve_defaults(self) -> None:
-        """Take the first person and channel of the guild where the seat names none."""
+        """Take the guild's first user and first channel when the identity names none."""
         await self.refresh()
-        people = [member.name for member in self.guild.members if not member.bot] if self.guild else []
+        users = [member.name for member in self.guild.members if not member.bot] if self.guild else []
         channels = [channel.name for channel in self.guild.channels] if self.guild else []
         self.identity = replace(
             self.identity,
-            name=self.identity.name or next(iter(people), None),
+            name=self.identity.name or next(iter(users), None),
             channel=self.identity.channel or next(iter(channels), None),
         )
 
     async def send_line(self, text: str) -> ReplySchema:
-        """Use the slash command that ``text`` is, or say it in the channel."""
+        """Use a slash command, or post the text in the channel."""
         if not text.startswith("/"):
             return await self.send(text)
         await self.refresh()
         return await self.send(parse_slash(text, self.commands))
 
     async def use_menu(self, name: str, target: str) -> ReplySchema:
-        """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
+        """Use a context menu command on a user ("@ann") or on a message (its id, or "last")."""
         await self.refresh()
         return await self.send(parse_menu(name, target, self.commands))
 
-    async def send(self, what: SlashCall | MenuCall | str) -> ReplySchema:
-        """Use a command, or say a text as it is."""
-        what = self.with_mentions(what) if isinstance(what, str) else what
-        return self._remember_modal(await self.client.send(what, self.identity, timeout_s=self.timeout_s))
+    async def send(self, invocation: SlashCall | MenuCall | str) -> ReplySchema:
+        """Use a command, or post a text even if it looks like a command."""
+        invocation = self.with_mentions(invocation) if isinstance(invocation, str) else invocation
+        return self._remember_modal(await self.client.send(invocation, self.identity, timeout_s=self.timeout_s))
 
     async def click(
         self, component: str, values: Sequence[str] | None = None, message: str | None = None
     ) -> ReplySchema:
-        """Press a button or choose in a select; ``values`` may be the numbers at which its options are shown."""
+        """Click a button or choose in a select; ``values`` may be the displayed numbers of its options."""
         if values:
             values = resolve_numbers(await self.client.messages(self.identity), component, values, message)
         return self._remember_modal(
@@ -100,7 +100,7 @@ class UserSession:
         )
 
     async def submit(self, fields: Mapping[str, str], modal: str | None = None) -> ReplySchema:
-        """Send the form that is open, or the one with the id ``modal``."""
+        """Submit the open modal, or the one with the id ``modal``."""
         modal = modal or (self.modal.id if self.modal else None)
         return self._remember_modal(
             await self.client.submit(fields, self.identity, modal=modal, timeout_s=self.timeout_s)
@@ -114,13 +114,13 @@ class UserSession:
 def resolve_numbers(
     messages: Sequence[MessageSchema], component: str, values: Sequence[str], message: str | None = None
 ) -> list[str]:
-    """``values`` with each number put for the option that a message shows at it, unless an option is called so."""
-    shown = [each for each in messages if each.components and message in {None, each.id}]
+    """Replace displayed numbers by option values, unless an option has that number as its name."""
+    candidates = [item for item in messages if item.components and message in {None, item.id}]
     try:
-        select = find(list(shown[-1].components), component) if shown else {}
+        select = find(list(candidates[-1].components), component) if candidates else {}
     except UsageError:
-        return list(values)  # the sandbox says what is wrong with it
+        return list(values)  # the sandbox reports the error
     options = select.get("options") or [] if select.get("type") in SELECTS else []
-    called = {str(option[key]) for option in options for key in ("label", "value")}
+    names = {str(option[key]) for option in options for key in ("label", "value")}
     numbers = {str(number): str(option["value"]) for number, option in enumerate(options, 1)}
-    return [value if value in called else numbers.get(value, value) for value in values]
+    return [value if value in names else numbers.get(value, value) for value in values]

@@ -40,7 +40,7 @@ def test_what_is_written_is_read_back(exchanges: list[Exchange]) -> None:
     assert all(not diff_output(kept, said.output) for kept, said in zip(exchanges, found, strict=True))
 
 
-@pytest.mark.parametrize("seat", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")])
+@pytest.mark.parametrize("identity", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")])
 def test_a_transcript_says_where_it_begins(identity: Identity) -> None:
     text = format_header(identity) + format_exchange(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
     assert text.startswith(HEAD)
