@@ -1,4 +1,4 @@
-"""A sandbox on a port: the web application, its life from listening to stopped."""
+"""Serves a sandbox on a port: builds the web application, starts and stops it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import JUDGE, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
-_STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
+_STOP_S = 0.5  # for requests in progress; waiting control requests are cut off
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A port that is taken and where nothing listens yet."""
+    """A bound port that does not listen yet."""
 
     sock: socket.socket
     url: str
@@ -36,7 +36,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """A sandbox that listens, its incidents, what records it, and its self-check where it is on."""
+    """A listening sandbox and its parts; ``self_check`` is None when it is off."""
 
     sandbox: Sandbox
     incidents: Incidents
@@ -50,10 +50,7 @@ class RunningSandbox:
 
 @contextlib.contextmanager
 def bind_loopback(port: int = 0) -> Iterator[Listener]:
-    """Take ``port`` (0: any free one) of loopback, so that a world may be made that knows where it is.
-
-    Raises OSError.
-    """
+    """Bind ``port`` (0: any free one) on loopback, so that the world can contain its URL. Raises OSError."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
@@ -68,12 +65,11 @@ async def serve_sandbox(
     self_check: OpenApiCheck | None = None,
     configure: Callable[[web.Application], None] = lambda _: None,
 ) -> AsyncIterator[RunningSandbox]:
-    """Listen. On the way out every bot's connection is cut: they may RESUME later.
+    """Listen until the block ends; then cut the bots' connections, so that they can RESUME later.
 
-    ``self_check`` is the one that the environment asks for where it is None; ``configure`` may listen to what goes in and out
-    before anything does.
+    ``self_check`` defaults to the one of the environment; ``configure`` changes the application before it starts.
 
-    Raises ConfigError where the environment asks for the self-check and it cannot be had, OSError.
+    Raises ConfigError when the self-check is not available, OSError.
     """
     self_check = self_check or openapi_check.from_environment(os.environ)
     running = RunningSandbox(sandbox, Incidents(sandbox), Traffic(sandbox), self_check)
@@ -93,7 +89,7 @@ async def serve_sandbox(
 
 
 def _build_application(running: RunningSandbox) -> web.Application:
-    """REST, gateway, attachments and the control API."""
+    """The application with REST, gateway, attachments and control API."""
     app = web.Application(client_max_size=routing.BODY_MAX_BYTES)
     app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
     app[RUNNER], app[JUDGE] = running.incidents, running.self_check
@@ -111,7 +107,7 @@ def _build_application(running: RunningSandbox) -> web.Application:
 
 
 async def _handle_attachment(request: web.Request) -> web.Response:
-    found = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
-    if found is None:
+    attachment = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
+    if attachment is None:
         return web.Response(status=404)
-    return web.Response(body=found[1], headers={"Content-Type": found[0], "Via": VIA})
+    return web.Response(body=attachment[1], headers={"Content-Type": attachment[0], "Via": VIA})

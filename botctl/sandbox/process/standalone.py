@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, until SIGTERM or SIGINT: of `botctl run`, or by itself for bots of any library."""
+"""Runs a sandbox as its own process until SIGTERM or SIGINT: for `botctl run`, or alone for bots of any library."""
 
 from __future__ import annotations
 
@@ -24,25 +24,23 @@ from botctl.sandbox.storage.attachments import Files
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What is to be run. ``port`` 0 is any free one; ``bots`` are the names of the applications there must be;
-    ``token`` is that of the first one, where it does not follow from ``secret`` like those of the others.
-    """
+    """How a sandbox is run."""
 
-    secret: str = field(repr=False)
-    port: int = 0
-    state: Path | None = None
-    bots: Sequence[str] = ()
+    secret: str = field(repr=False)  # the control secret; the bots' tokens derive from it
+    port: int = 0  # 0 is any free one
+    state: Path | None = None  # the file of the world
+    bots: Sequence[str] = ()  # names of applications to create
     limits: Limits = field(default_factory=Limits)
-    token: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)  # replaces the derived token of the first application
 
 
 def run_standalone(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> None:
-    """Run until a signal comes; ``on_ready`` is called once bots may connect.
+    """Run until a signal arrives; call ``on_ready`` when bots can connect.
 
     Raises:
-        Held: the port is taken.
-        ConfigError: the world's file, or the self-check that the environment asks for, cannot be had.
-        UsageError: a bot cannot be called so.
+        Held: the port is in use.
+        ConfigError: the world's file cannot be read, or the self-check is not available.
+        UsageError: the name of a bot is not allowed.
     """
     with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(options, on_ready))
@@ -66,7 +64,7 @@ async def _serve(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> 
 
 
 def _issue_tokens(options: ServeOptions, world: World) -> dict[str, str]:
-    """Tokens to the applications whose they are."""
+    """Map the bots' tokens to their applications."""
     tokens = {bot_token(options.secret, app_id): app_id for app_id in world.applications}
     if options.token:
         first = next(iter(tokens))
@@ -77,7 +75,7 @@ def _issue_tokens(options: ServeOptions, world: World) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
-    """Keep ``world`` in the file ``state``; yields what is to be called after each change."""
+    """Save ``world`` to the file ``state``; yield the callback for changes."""
     if state is None:
         yield lambda: None
         return
@@ -108,7 +106,7 @@ def _raise_held(port: int) -> Iterator[None]:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop's where it is there: a third less CPU for each interaction."""
+    """Use uvloop if it is installed: a third less CPU per interaction."""
     try:
         import uvloop  # noqa: PLC0415 - not on every system
     except ImportError:

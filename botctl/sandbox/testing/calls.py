@@ -1,4 +1,4 @@
-"""What the bot asked of Discord's REST API, for tests to look at."""
+"""Records the bot's REST requests, for assertions in tests."""
 
 from __future__ import annotations
 
@@ -17,35 +17,33 @@ from botctl.sandbox.testing.failures import Failed
 from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.web.keys import BODY
 
-FIRST_ERROR_STATUS = 400  # and above: a status that says no
-_MAX_BODY_CHARS = 300  # characters of a body
+FIRST_ERROR_STATUS = 400
+_MAX_BODY_CHARS = 300
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request and its answer. ``route`` has ``{names}`` for the ids in ``path``; both begin after ``/api/v10``.
-
-    ``body`` and ``answer`` are JSON (None: there was none); ``reason`` is what goes to the guild's audit log.
-    """
+    """A request and its response. ``route`` and ``path`` begin after ``/api/v10``."""
 
     method: str
-    route: str
+    route: str  # with {names} in place of ids
     path: str
-    status: int
-    body: Any = None
+    status: int  # of the response
+    body: Any = None  # JSON; None without a body
     query: Mapping[str, str] = field(default_factory=dict)
-    reason: str | None = None
-    answer: Any = field(default=None, repr=False)
+    reason: str | None = None  # for the guild's audit log
+    answer: Any = field(default=None, repr=False)  # the JSON of the response; None without a body
 
     def __str__(self) -> str:
         path = re.sub(r"[^/]{40,}", "…", self.path)  # tokens
         body = "" if self.body is None else json.dumps(self.body, ensure_ascii=False)
-        return f"{self.method} {path} -> {self.status} {body if len(body) <= _MAX_BODY_CHARS else body[:_MAX_BODY_CHARS] + '…'}".rstrip()
+        body = body if len(body) <= _MAX_BODY_CHARS else body[:_MAX_BODY_CHARS] + "…"
+        return f"{self.method} {path} -> {self.status} {body}".rstrip()
 
 
 class Calls(Sequence[Call]):
-    """The calls since the bot was ready, oldest first."""
+    """The bot's requests since it was ready, oldest first."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._all: list[Call] = []
@@ -71,10 +69,10 @@ class Calls(Sequence[Call]):
         self._all.clear()
 
     def find(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> list[Call]:
-        """The calls of ``method`` to ``route``: ``/channels/{channel}/messages``, whatever the names, or a real path.
+        """Find calls by route (``/channels/{channel}/messages``, with any names) or by path.
 
-        With ``body``, those whose body has at least these values. Fails when there is no such route: a test that
-        misspells it would find nothing for ever.
+        ``body`` selects calls whose body has at least these values. An unknown route fails the test, because a
+        misspelt one would never match.
         """
         __tracebackhide__ = True
         wanted, method = _PLACEHOLDER.sub("{}", route), method.upper()
@@ -90,24 +88,24 @@ class Calls(Sequence[Call]):
     def assert_called(
         self, method: str, route: str, *, body: Mapping[str, Any] | None = None, times: int | None = None
     ) -> Call:
-        """The last of the calls that `find` finds; fails when there is none, or not exactly ``times``."""
+        """Return the last call that `find` returns; fail when there is none, or not exactly ``times``."""
         __tracebackhide__ = True
         calls = self.find(method, route, body=body)
         if not calls or times not in (None, len(calls)):
             body_text = "" if body is None else f" with {json.dumps(body, ensure_ascii=False, default=str)}"
-            count = f"called {len(calls)} times, and not {times}" if calls else "not called"
+            count = f"called {len(calls)} times instead of {times}" if calls else "not called"
             raise Failed(f"{method.upper()} {route}{body_text} was {count}. {self._listing()}")
         return calls[-1]
 
     def assert_not_called(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> None:
-        """Fails when `find` finds a call."""
+        """Fail when `find` returns a call."""
         __tracebackhide__ = True
         calls = self.find(method, route, body=body)
         if calls:
             raise Failed(f"{method.upper()} {route} was called: {calls[0]}")
 
     def watch(self, app: web.Application) -> None:
-        """Take down every call to ``app``, once its answer is known."""
+        """Record every call to ``app`` when its response is entry."""
         app.on_response_prepare.append(self._record)
 
     async def _record(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -134,22 +132,25 @@ class Calls(Sequence[Call]):
 
 
 def _check_route(method: str, route: str) -> None:
-    """Fails when the sandbox has no such route, for ``{names}`` or for real ids."""
+    """Fail when the sandbox has no such route or path."""
     __tracebackhide__ = True
     path = _PLACEHOLDER.sub("0", route)
-    if not any(call.method == method and re.fullmatch(_PLACEHOLDER.sub("[^/]+", call.path), path) for call in ROUTES):
-        near = difflib.get_close_matches(f"{method} {route}", [f"{call.method} {call.path}" for call in ROUTES], n=3)
-        hint = f" Is it one of these? {', '.join(near)}" if near else ""
+    if not any(
+        entry.method == method and re.fullmatch(_PLACEHOLDER.sub("[^/]+", entry.path), path) for entry in ROUTES
+    ):
+        names = [f"{entry.method} {entry.path}" for entry in ROUTES]
+        similar = difflib.get_close_matches(f"{method} {route}", names, n=3)
+        hint = f" Did you mean one of these? {', '.join(similar)}" if similar else ""
         raise Failed(f"There is no route {method} {route}.{hint}")
 
 
-def _contains(body_text: Any, wanted: Any) -> bool:
-    """Does ``body_text`` have everything that ``wanted`` names?"""
+def _contains(body: Any, wanted: Any) -> bool:
+    """Whether ``body`` has all values of ``wanted``."""
     if isinstance(wanted, Mapping):
-        return isinstance(body_text, Mapping) and all(
-            key in body_text and _contains(body_text[key], call) for key, call in wanted.items()
+        return isinstance(body, Mapping) and all(
+            key in body and _contains(body[key], value) for key, value in wanted.items()
         )
-    return bool(body_text == wanted)
+    return bool(body == wanted)
 
 
 def _json(response: web.StreamResponse) -> Any:

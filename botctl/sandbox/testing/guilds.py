@@ -16,12 +16,12 @@ from botctl.sandbox.testing.places import Channel, Role
 from botctl.sandbox.testing.watched_bot import WatchedBot
 
 Permissions = int | disnake.Permissions | Iterable[str]
-"""``["kick_members"]``, ``disnake.Permissions(kick_members=True)`` or their bits."""
+"""``["kick_members"]``, ``disnake.Permissions(kick_members=True)`` or a bit field."""
 
 
 @dataclass(frozen=True)
 class Guild:
-    """A guild. What is asked for by a name and is not there yet is made."""
+    """A guild. Members, roles and channels that do not exist yet are created."""
 
     discord: WatchedBot = field(repr=False)
     id: str
@@ -38,9 +38,9 @@ class Guild:
         permissions: Permissions | None = None,
         nick: str | None = None,
         locale: str | disnake.Locale | None = None,
-        id: int | str | None = None,  # noqa: A002 - what Discord calls it
+        id: int | str | None = None,  # noqa: A002 - Discord's name
     ) -> Member:
-        """The member ``name``, with ``roles`` besides those they have; ``permissions`` by a role of their own."""
+        """Return the member ``name`` with additional ``roles``; ``permissions`` come from a role of their own."""
         __tracebackhide__ = True
         role_ids = list(map(self._role_id, roles))
         if permissions is not None:
@@ -58,7 +58,7 @@ class Guild:
         return Member(self.discord, self.id, user.id, user.name, lookup.channel(self._guild, None).id)
 
     def role(self, name: str, *, permissions: Permissions | None = None, id: int | str | None = None) -> Role:  # noqa: A002
-        """The role ``name``; ``permissions`` are what it grants from now on."""
+        """Return the role ``name``; ``permissions`` replaces what it grants."""
         existing = lookup.role_or_none(self._guild, name)
         if existing is None:
             created = self._apply_change("add_role", name=name, permissions=to_bits(permissions or ()), id=id)
@@ -68,14 +68,14 @@ class Guild:
         return Role(existing.id, existing.name)
 
     def channel(self, name: str, *, id: int | str | None = None) -> Channel:  # noqa: A002
-        """The text channel ``name``, or the thread of that name."""
+        """Return the text channel or thread ``name``."""
         existing = lookup.channel_or_none(self._guild, name)
         if existing is None:
             existing = self._guild.channels[self._apply_change("add_channel", name=name, id=id)["id"]]
         return Channel(self.discord, existing.id, existing.name)
 
     def bot_may(self, permissions: Permissions) -> None:
-        """From now on the bot has these permissions here, and those of @everyone."""
+        """Replace the bot's permissions in this guild; those of @everyone stay."""
         app_id = self.discord.application_id
         self._set_permissions(
             next(role for role in self._guild.roles.values() if role.bot_id == app_id), to_bits(permissions)
@@ -89,9 +89,9 @@ class Guild:
     def _guild(self) -> world.Guild:
         return self._world.guilds[self.id]
 
-    def _apply_change(self, what: str, **said: Any) -> Mapping[str, Any]:
+    def _apply_change(self, change: str, **fields: Any) -> Mapping[str, Any]:
         __tracebackhide__ = True
-        return translate_errors(lambda: world_changes.apply(self.discord.sandbox, what, {**said, "guild": self.id}))
+        return translate_errors(lambda: world_changes.apply(self.discord.sandbox, change, {**fields, "guild": self.id}))
 
     def _role_id(self, wanted: str | Role) -> str:
         __tracebackhide__ = True
@@ -100,7 +100,7 @@ class Guild:
         existing = lookup.role_or_none(self._guild, wanted)
         if existing is None:
             names = quote_names([role.name for role in self._guild.roles.values() if role.id != self.id])
-            raise Failed(f"{self.name} has no role “{wanted}”; it has {names}. Make one: guild.role({wanted!r}).")
+            raise Failed(f"{self.name} has no role “{wanted}”; it has {names}. Create it with: guild.role({wanted!r}).")
         return existing.id
 
     def _set_permissions(self, role: world.Role, granted: int) -> None:
@@ -109,7 +109,7 @@ class Guild:
 
 
 def to_bits(wanted: Permissions) -> int:
-    """The permissions as Discord's bit field."""
+    """Convert the permissions to Discord's bit field."""
     __tracebackhide__ = True
     if isinstance(wanted, int):
         return wanted

@@ -1,4 +1,4 @@
-"""What the bot's handlers are doing, and what they raise."""
+"""Observes the bot's handlers: whether they are running, and what they raise."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _COG_HANDLERS = {
 
 
 class Errors(Sequence[Exception]):
-    """The exceptions that the bot's handlers raised, and that no error handler of the bot's own took.
+    """The exceptions of the bot's handlers that no error handler of the bot handled.
 
-    What is here when the test ends fails it: `take` what was meant to happen.
+    Remaining exceptions fail the test at its end: `take` an expected one.
     """
 
     def __init__(self, notifier: Notifier) -> None:
@@ -57,7 +57,7 @@ class Errors(Sequence[Exception]):
         return len(self._all)
 
     def take(self, kind: type[E] = Exception) -> E:  # type: ignore[assignment]
-        """The first one that is a ``kind``, which then fails nothing any more."""
+        """Remove and return the first exception of this ``kind``, so that it does not fail the test."""
         __tracebackhide__ = True
         for index, (error, _) in enumerate(self._all):
             if isinstance(error, kind):
@@ -67,8 +67,8 @@ class Errors(Sequence[Exception]):
         raise Failed(f"The bot raised no {kind.__name__}; it raised: {current}.")
 
     def add(self, error: BaseException, where: str, cause: object = None) -> None:
-        """Take down ``error``; ``cause`` is the interaction that was handled, if it was one."""
-        error = getattr(error, "original", error)  # a command's is wrapped
+        """Record ``error``; ``cause`` is the handled interaction, if any."""
+        error = getattr(error, "original", error)  # disnake wraps a command's exception
         if isinstance(error, Exception):
             error.add_note(f"(raised in the bot: {where})")
             error.__traceback__ = _skip_disnake_frames(error.__traceback__)
@@ -77,26 +77,26 @@ class Errors(Sequence[Exception]):
             self._notifier.notify()
 
     def raised_in(self, interaction_id: str) -> bool:
-        """Did the handler of this interaction raise?"""
-        return any(interaction_id == interaction_id for _, interaction_id in self._all)
+        """Whether the handler of this interaction raised."""
+        return any(cause_id == interaction_id for _, cause_id in self._all)
 
     def clear(self) -> None:
         self._all.clear()
 
     def check(self, interaction_id: str | None = None, *, where: str = ".") -> None:
-        """Raises BotRaised, and forgets them, when there are any; with an id, of that interaction."""
+        """Raise BotRaised for the recorded exceptions, or for those of one interaction, and remove them."""
         __tracebackhide__ = True
-        found = [error for error, interaction_id in self._all if interaction_id in (None, interaction_id)]
-        if not found:
+        raised = [error for error, cause_id in self._all if interaction_id in (None, cause_id)]
+        if not raised:
             return
-        self._all = [(error, interaction_id) for error, interaction_id in self._all if error not in found]
-        words = "; ".join(f"{type(error).__name__}: {error}" for error in found)
-        cause = found[0] if len(found) == 1 else ExceptionGroup("the bot's handlers raised", found)
-        raise BotRaised(f"The bot raised {words}{where}") from cause
+        self._all = [(error, cause_id) for error, cause_id in self._all if error not in raised]
+        names = "; ".join(f"{type(error).__name__}: {error}" for error in raised)
+        cause = raised[0] if len(raised) == 1 else ExceptionGroup("the bot's handlers raised", raised)
+        raise BotRaised(f"The bot raised {names}{where}") from cause
 
 
 class HandlerTasks:
-    """The handlers of ``bot`` that run. Those that ran before `begin` do not count: an ``on_ready`` may never end."""
+    """The running handlers of ``bot``."""
 
     def __init__(self, bot: disnake.Client, sandbox: Sandbox) -> None:
         self._bot = bot
@@ -104,12 +104,11 @@ class HandlerTasks:
         self._ignored: set[asyncio.Task[Any]] = set()
 
     def ignore_running(self) -> None:
+        """Ignore the current tasks: an ``on_ready`` may never end."""
         self._ignored = set(asyncio.all_tasks())
 
     def is_idle(self) -> bool:
-        """Has the bot heard of everything, and is no handler of it at work? One that sleeps, or waits for a person,
-        is not.
-        """
+        """Whether the bot has received all events and no handler is active. A sleeping handler is not active."""
         return (self._has_received_all() or self._bot.is_closed()) and not any(
             _is_handler(task) and not _is_waiting(task) for task in asyncio.all_tasks() - self._ignored
         )
@@ -117,14 +116,14 @@ class HandlerTasks:
     def _has_received_all(self) -> bool:
         connected = self._sandbox.sessions.connected()
         return bool(connected) and all(
-            getattr(self._bot._get_websocket(shard_id=one.shard[0]), "sequence", None) == one.seq  # noqa: SLF001
-            for one in connected
+            getattr(self._bot._get_websocket(shard_id=session.shard[0]), "sequence", None) == session.seq  # noqa: SLF001
+            for session in connected
         )
 
 
 @contextmanager
 def capture_errors(bot: disnake.Client, errors: Errors) -> Iterator[None]:
-    """Hear of every exception that disnake would only print."""
+    """Record every exception that disnake would only log."""
     with ExitStack() as stack:
         for owner, name, replacement in (
             *_client_error_handlers(bot, errors),
@@ -137,7 +136,7 @@ def capture_errors(bot: disnake.Client, errors: Errors) -> Iterator[None]:
 
 
 def _client_error_handlers(bot: disnake.Client, errors: Errors) -> Iterator[tuple[object, str, Any]]:
-    """Replacements for disnake's own error handlers of a client; where the bot has one, that one stays."""
+    """Replacements for disnake's default error handlers; the bot's own handlers stay."""
     for name, replacement in (
         ("on_error", _listener_error_handler(errors)),
         ("on_gateway_error", _gateway_error_handler(errors)),
@@ -152,7 +151,7 @@ def _client_error_handlers(bot: disnake.Client, errors: Errors) -> Iterator[tupl
 
 
 def _skip_disnake_frames(frames: TracebackType | None) -> TracebackType | None:
-    """``frames`` without the way through disnake to the bot's own code."""
+    """Remove disnake's frames before the bot's own code."""
     while frames and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("disnake."):
         frames = frames.tb_next
     return frames
@@ -212,9 +211,7 @@ def _loop_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(loop: tasks.Loop[Any], *args: Any) -> None:
         errors.add(args[-1], f"the loop “{loop.coro.__name__}”")
         if task := loop.get_task():
-            task.add_done_callback(
-                _retrieve_exception
-            )  # it ends with the same exception, and asyncio need not tell of it too
+            task.add_done_callback(_retrieve_exception)  # keeps asyncio from logging it again
 
     return on_error
 
@@ -225,12 +222,12 @@ def _retrieve_exception(task: asyncio.Task[Any]) -> None:
 
 
 def _is_handler(task: asyncio.Task[Any]) -> bool:
-    """Disnake names the tasks of handlers."""
+    """Disnake gives handler tasks these names."""
     return task.get_name().startswith(("disnake: ", "disnake-ui-"))
 
 
 def _is_waiting(task: asyncio.Task[Any]) -> bool:
-    """Does ``task`` wait for time to pass, or for something that a person must do, and not for Discord's answer?"""
+    """Whether ``task`` waits for time or for a person, and not for a response of Discord."""
     coroutine: Any = task.get_coro()
     module = function = ""
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:

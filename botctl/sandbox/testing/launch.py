@@ -1,4 +1,4 @@
-"""The bot under test: made, pointed at a sandbox of its own, started, and closed again."""
+"""Creates the bot under test, connects it to its own sandbox, and closes it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.testing.worlds import fresh_world
 
 Source = disnake.Client | Callable[[], Any]
-"""A bot that was made in the running event loop, or what makes one there (async or not, or again such a function)."""
+"""A bot of the running event loop, or a function that makes one (or another such function), async or not."""
 _START_S = 10.0
 _STOP_S = 5.0
-_GUILD_READY_S = 0.02  # disnake's own 2 s are a pause after the last guild, and a sandbox sends them all at once
+_GUILD_READY_S = 0.02  # disnake waits 2 s after the last guild; a sandbox sends all guilds at once
 
 
 @asynccontextmanager
 async def connected(source: Source) -> AsyncIterator[Discord]:
-    """A new Discord with the bot in it, ready and with its commands registered.
+    """Start a new Discord with the bot connected and its commands registered.
 
-    Raises Failed when there is no bot or it does not start, and at the end BotRaised for what its handlers raised.
+    Raises Failed when the bot does not start, and at the end BotRaised for exceptions of its handlers.
     """
-    with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # a bot without voice lacks nothing
+    with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # the sandbox has no voice
         bot = await _make_bot(source)
     token, notifier = secrets.token_hex(16), Notifier()
     calls, errors = Calls(notifier), Errors(notifier)
@@ -60,22 +60,22 @@ async def _make_bot(source: Source) -> disnake.Client:
         bot = bot()
         bot = await bot if inspect.isawaitable(bot) else bot
     if not isinstance(bot, disnake.Client):
-        raise Failed(f"The bot must be a disnake client or a function that makes one, and {bot!r} is neither.")
+        raise Failed(f"The bot must be a disnake client or a function that makes one, not {bot!r}.")
     if bot.is_closed() or bot.loop is not asyncio.get_running_loop():
         raise Failed(
-            "Each test needs a bot of its own, made in its event loop: let a function make it, not the import; or"
-            " import its module anew for each test (docs/testing.md shows how)."
+            "Each test needs a bot of its own, made in its event loop: make it in a function, or import its module"
+            " again for each test (docs/testing.md shows how)."
         )
     return bot
 
 
 def _guild_ids(bot: disnake.Client) -> list[int]:
-    """The guilds that the bot registers commands in: they must exist."""
+    """The guilds in which the bot registers commands; they must exist."""
     return list(_declared_commands(bot)[1])
 
 
 def _declared_commands(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
-    """The bot's commands: global ones, and those by guild."""
+    """The bot's global commands, and its commands by guild."""
     if not hasattr(bot, "application_commands_iterator"):
         return [], {}
     global_commands, guild_commands = bot._ordered_unsynced_commands(bot._test_guilds)  # noqa: SLF001
@@ -84,7 +84,7 @@ def _declared_commands(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
 
 @contextmanager
 def _patch_addresses(url: str) -> Iterator[None]:
-    """There is no setting for where Discord is: disnake has its addresses as constants."""
+    """Replace Discord's addresses, which are constants in disnake."""
     with ExitStack() as stack:
         for owner, name, value in (
             (Route, "BASE", f"{url}/api/v10"),
@@ -97,10 +97,10 @@ def _patch_addresses(url: str) -> Iterator[None]:
 
 @contextmanager
 def _patch_pauses(bot: disnake.Client) -> Iterator[None]:
-    """Without the seconds that disnake waits to be kind to Discord. Only a sandbox may be met like this."""
+    """Remove the pauses that disnake makes to spare the real Discord."""
 
     async def no_pause(_: int | None, *, initial: bool = False) -> None:
-        """Instead of a pause."""
+        pass
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(bot._connection, "guild_ready_timeout", _GUILD_READY_S))  # noqa: SLF001
@@ -123,7 +123,7 @@ async def _run_bot(
         task.cancel()
         await asyncio.wait(late or (task,))
         if not task.cancelled():
-            task.exception()  # told already, if the bot did not start because of it
+            task.exception()  # `_wait_until_ready` has reported it
 
 
 async def _wait_until_ready(
@@ -133,7 +133,7 @@ async def _wait_until_ready(
     refused: list[Call] = []
 
     def is_over() -> bool:
-        refused[:] = [one for one in calls if one.status >= FIRST_ERROR_STATUS and one.route.endswith("/commands")]
+        refused[:] = [call for call in calls if call.status >= FIRST_ERROR_STATUS and call.route.endswith("/commands")]
         return bool(refused) or task.done()
 
     in_time = await notifier.wait_until(lambda: is_over() or bot.is_ready(), _START_S)
@@ -142,7 +142,7 @@ async def _wait_until_ready(
         in_time = await notifier.wait_until(lambda: is_over() or not _missing_commands(bot, sandbox), _START_S)
     if task.done():
         error = None if task.cancelled() else task.exception()
-        raise Failed(f"The bot ended while it started: {error or 'without a word'}") from error
+        raise Failed(f"The bot stopped during its start: {error or 'without an error'}") from error
     if refused:
         raise Failed(f"Discord refused the bot's commands: {refused[0].answer}")
     if not in_time:
@@ -151,7 +151,7 @@ async def _wait_until_ready(
 
 
 async def _register_commands(bot: Any) -> None:
-    """What somebody else does once for a bot that is told to register nothing itself."""
+    """Register the commands of a bot that does not do it itself."""
     global_commands, guild_commands = _declared_commands(bot)
     if global_commands and not bot.command_sync_flags.sync_global_commands:
         await bot.bulk_overwrite_global_commands(global_commands)
@@ -161,10 +161,12 @@ async def _register_commands(bot: Any) -> None:
 
 
 def _missing_commands(bot: disnake.Client, sandbox: Sandbox) -> list[str]:
-    """The commands of the bot that the sandbox does not have yet."""
+    """The bot's commands that are not registered yet."""
     global_commands, guild_commands = _declared_commands(bot)
     (app,) = sandbox.world.applications.values()
-    registered = {(scope, one["type"], one["name"]) for scope in app.commands for one in app.commands[scope].values()}
-    declared = [("", one) for one in global_commands]
-    declared += [(str(guild_id), one) for guild_id, commands in guild_commands.items() for one in commands]
-    return [one.name for scope, one in declared if (scope, one.type.value, one.name) not in registered]
+    registered = {
+        (scope, command["type"], command["name"]) for scope in app.commands for command in app.commands[scope].values()
+    }
+    declared = [("", command) for command in global_commands]
+    declared += [(str(guild_id), command) for guild_id, commands in guild_commands.items() for command in commands]
+    return [command.name for scope, command in declared if (scope, command.type.value, command.name) not in registered]

@@ -1,4 +1,4 @@
-"""The people of a test, and what they can do."""
+"""The members of a guild in a test, and their actions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from botctl.sandbox.testing.watched_bot import WatchedBot
 
 @dataclass(frozen=True)
 class Member:
-    """A person in a guild, who stands in one of its channels (`at` another one, `in_dm` with the bot)."""
+    """A guild member in one of its channels; `at` and `in_dm` give the same member elsewhere."""
 
     discord: WatchedBot = field(repr=False)
     guild_id: str
     id: str
     name: str
-    channel_id: str
-    patient: bool = True
+    channel_id: str  # where the member acts
+    patient: bool = True  # False: “thinking…” counts as an answer
 
     @property
     def mention(self) -> str:
         return f"<@{self.id}>"
 
     def at(self, channel: str | Channel) -> Member:
-        """The same person in another channel."""
+        """Return the same member in another channel."""
         __tracebackhide__ = True
         guild = self.discord.sandbox.world.guilds[self.guild_id]
         wanted = channel if isinstance(channel, str) else channel.id
@@ -42,17 +42,16 @@ class Member:
 
     @property
     def in_dm(self) -> Member:
-        """The same person in the DM with the bot."""
+        """The same member in the DM with the bot."""
         return replace(self, channel_id=self.discord.sandbox.world.direct(self.id, self.discord.application_id).id)
 
     @property
     def impatient(self) -> Member:
-        """The same person, who waits for the bot's first word only: “thinking…” is one."""
+        """The same member, who waits only for the first response; “thinking…” is one."""
         return replace(self, patient=False)
 
     @property
     def in_guild(self) -> bool:
-        """Are they a member (still)?"""
         return self.id in self._guild.members
 
     @property
@@ -65,8 +64,8 @@ class Member:
 
     @property
     def roles(self) -> list[str]:
-        """The names of their roles, without @everyone."""
-        return [self._guild.roles[item].name for item in self._member.roles]
+        """The names of the roles, without @everyone."""
+        return [self._guild.roles[role_id].name for role_id in self._member.roles]
 
     @property
     def nick(self) -> str | None:
@@ -74,26 +73,26 @@ class Member:
 
     @property
     def messages(self) -> list[Message]:
-        """What they see where they stand, oldest first."""
+        """The visible messages of the channel, oldest first."""
         messages = self._sandbox.world.messages.get(self.channel_id, {})
-        visible = [item.id for item in messages.values() if item.only_for in (None, self.id)]
-        return [Message(self.discord, self, self.channel_id, item) for item in visible]
+        visible = [message.id for message in messages.values() if message.only_for in (None, self.id)]
+        return [Message(self.discord, self, self.channel_id, message_id) for message_id in visible]
 
     async def slash(self, command: str, /, **options: Any) -> Reply:
-        """Use ``/command`` (sub-commands after it) and wait for the answer.
+        """Use ``/command``, with sub-commands if any, and wait for the answer.
 
-        A value is what a person would type, or a member, role or channel; a file is its path.
+        A value is the text that a user types, or a member, role or channel; a file is given by its path.
         """
         __tracebackhide__ = True
         if ":" in command:
-            raise Failed('A command\'s options are arguments, each by its name: slash("/roll", sides=20).')
+            raise Failed('Pass each option as a keyword argument: slash("/roll", sides=20).')
         body = {"type": "slash", "name": command, "options": _option_texts(options)}
         return await self.start_interaction(
             f"/{command.removeprefix('/')}", lambda user: user_interactions.invoke(self._sandbox, user, body)
         )
 
     async def user_command(self, command: str, target: Member | str) -> Reply:
-        """Use ``command`` of the menu on a person."""
+        """Use a user command on a member."""
         __tracebackhide__ = True
         body = {"type": "user", "name": command, "target": _option_text(target)}
         return await self.start_interaction(
@@ -101,7 +100,7 @@ class Member:
         )
 
     async def message_command(self, command: str, target: Message) -> Reply:
-        """Use ``command`` of the menu on a message."""
+        """Use a message command on a message."""
         __tracebackhide__ = True
         body = {"type": "message", "name": command, "target": target.id}
         return await self.start_interaction(
@@ -111,7 +110,7 @@ class Member:
         )
 
     async def autocomplete(self, command: str, /, **options: Any) -> dict[str, Any]:
-        """What is offered while the last of ``options`` is being typed: names, as they are shown, to values."""
+        """Return the choices for the last of ``options``, as a mapping of displayed names to values."""
         __tracebackhide__ = True
         focused, value = list(_option_texts(options).items())[-1]
         body = {"name": command, "focused": focused, "value": value, "options": _option_texts(options)}
@@ -126,39 +125,37 @@ class Member:
     async def message(
         self, text: str, *, channel: str | Channel | None = None, reply_to: Message | None = None
     ) -> Message:
-        """Say ``text``; the bot's answer, if it gives one, is ``await message.answer()``."""
+        """Post ``text``; ``await message.answer()`` returns the bot's answer."""
         __tracebackhide__ = True
         member = self if channel is None else self.at(channel)
-        wait_for_answer = None if reply_to is None else reply_to.id
-        message = translate_errors(
-            lambda: user_messages.say(self._sandbox, member.actor, text, reply_to=wait_for_answer)
-        )
+        reply_to_id = None if reply_to is None else reply_to.id
+        message = translate_errors(lambda: user_messages.say(self._sandbox, member.actor, text, reply_to=reply_to_id))
         return Message(self.discord, member, message.channel_id, message.id)
 
     async def dm(self, text: str) -> Message:
-        """Say ``text`` to the bot alone."""
+        """Send ``text`` to the bot as a direct message."""
         return await self.in_dm.message(text)
 
     async def react(self, message: Message, emoji: str, *, remove: bool = False) -> None:
-        """Put ``emoji`` under a message, or take it back."""
+        """Add the reaction ``emoji``, or remove it."""
         __tracebackhide__ = True
         member = replace(self, channel_id=message.channel_id)
         translate_errors(lambda: user_messages.react(self._sandbox, member.actor, emoji, message.id, remove=remove))
 
     async def edit(self, message: Message, text: str) -> None:
-        """Change what they said."""
+        """Edit an own message."""
         __tracebackhide__ = True
         member = replace(self, channel_id=message.channel_id)
         translate_errors(lambda: user_messages.edit(self._sandbox, member.actor, text, message.id))
 
     async def delete(self, message: Message) -> None:
-        """Delete what they said, or what others said if they may."""
+        """Delete an own message, or another one with the permission."""
         __tracebackhide__ = True
         member = replace(self, channel_id=message.channel_id)
         translate_errors(lambda: user_messages.delete(self._sandbox, member.actor, message.id))
 
     async def leave(self) -> None:
-        """Leave the guild; `Guild.member` lets them join again."""
+        """Leave the guild; `Guild.member` lets the member join again."""
         __tracebackhide__ = True
         translate_errors(
             lambda: world_changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id})
@@ -167,7 +164,7 @@ class Member:
     async def start_interaction(
         self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str | None = None
     ) -> Reply:
-        """Put an act to the bot, where they stand or in another channel, and wait for its answer."""
+        """Send an interaction to the bot and wait for its answer."""
         __tracebackhide__ = True
         member = self if channel_id is None else replace(self, channel_id=channel_id)
         interaction = translate_errors(lambda: action(member.actor))
@@ -176,13 +173,13 @@ class Member:
 
     @property
     def actor(self) -> ActingUser:
-        """Who the sandbox takes this person for."""
-        world_now = self._sandbox.world
-        channel = world_now.channels[self.channel_id]
+        """The member as the sandbox's acting user."""
+        state = self._sandbox.world
+        channel = state.channels[self.channel_id]
         if not channel.guild_id:
-            return ActingUser(world_now.users[self.id], channel, None, None)
-        guild = world_now.guilds[channel.guild_id]
-        return member_in(world_now, guild, guild.members[self.id], channel)
+            return ActingUser(state.users[self.id], channel, None, None)
+        guild = state.guilds[channel.guild_id]
+        return member_in(state, guild, guild.members[self.id], channel)
 
     @property
     def _guild(self) -> world.Guild:
@@ -190,7 +187,7 @@ class Member:
 
     @property
     def _member(self) -> world.Member:
-        """As the guild has them; fails when they are not in it."""
+        """The member in the world; fails when they have left the guild."""
         __tracebackhide__ = True
         return translate_errors(lambda: lookup.member(self._sandbox.world, self._guild, self.id))
 
@@ -204,7 +201,7 @@ def _option_texts(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _option_text(value: Any) -> str:
-    """``value`` as a person would type it."""
+    """Convert ``value`` to the text that a user types."""
     if hasattr(value, "mention"):
         return str(value.id)
     return str(value.resolve()) if isinstance(value, Path) else str(value)

@@ -1,4 +1,4 @@
-"""What a person sees of the bot, and can press: messages, replies, forms."""
+"""Messages, replies and forms of the bot, with their components."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ Json = dict[str, Any]
 
 
 class MessageReader(Protocol):
-    """Who reads a message and can press what is in it: `people.Member`."""
+    """Who reads a message and presses its components: `people.Member`."""
 
-    async def start_interaction(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str) -> Reply:
-        """Put an act in the channel to the bot, and wait for its answer."""
+    async def start_interaction(
+        self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str
+    ) -> Reply:
+        """Send an interaction to the bot and wait for its answer."""
 
 
 class Message:
-    """A message as it is now: what the bot changes later shows here too. ``reader`` is who presses what is in it."""
+    """The current state of a message, with later edits. ``reader`` presses its components."""
 
     def __init__(
         self, discord: WatchedBot, reader: MessageReader | None, channel_id: str, message_id: str | None
@@ -52,23 +54,23 @@ class Message:
 
     @property
     def components(self) -> list[Json]:
-        """As Discord has them: rows, and what is in these."""
+        """Discord's JSON: rows and their components."""
         return self._stored.components
 
     @property
     def attachments(self) -> list[str]:
-        """The names of the files."""
+        """The file names."""
         return [str(item["filename"]) for item in self._stored.attachments]
 
     @property
     def author(self) -> str:
-        """The name of who said it."""
+        """The author's name."""
         return str(self._json["author"]["username"])
 
     @property
     def reactions(self) -> dict[str, int]:
-        """How many gave each emoji."""
-        return {emoji: len(givers) for emoji, givers in self._stored.reactions.items()}
+        """The count of each emoji."""
+        return {emoji: len(users) for emoji, users in self._stored.reactions.items()}
 
     @property
     def pinned(self) -> bool:
@@ -76,12 +78,12 @@ class Message:
 
     @property
     def ephemeral(self) -> bool:
-        """Does only one person see it?"""
+        """Whether only one user sees it."""
         return payloads.is_ephemeral(self._stored)
 
     @property
     def thinking(self) -> bool:
-        """Is it still “thinking…”?"""
+        """Whether it is still “thinking…”."""
         return bool(self._stored.flags & world.LOADING)
 
     @property
@@ -89,38 +91,36 @@ class Message:
         return self._message_or_none is None
 
     def button(self, name: str) -> Button:
-        """The button with this label or custom id."""
+        """Find a button by label or custom id."""
         __tracebackhide__ = True
         return Button(self, self._component("button", name, {components.BUTTON}))
 
     def select(self, name: str | None = None) -> Select:
-        """The menu with this placeholder or custom id; the only one there is without."""
+        """Find a menu by placeholder or custom id; without a name, the first one."""
         __tracebackhide__ = True
         return Select(self, self._component("menu", name, components.SELECTS))
 
     async def edited(self) -> Self:
-        """Wait until the bot has changed or deleted it since it was sent, or since the last `edited`."""
+        """Wait until the bot edits or deletes the message, counted from its creation or the last `edited`."""
         __tracebackhide__ = True
-        await self.discord.wait_for(
-            lambda: self._state() != self._last_state, "did not change its message", self._source
-        )
+        await self.discord.wait_for(lambda: self._state() != self._last_state, "did not edit its message", self._source)
         self._last_state = self._state()
         return self
 
     async def answer(self) -> Message:
-        """Wait until the bot has said something in the channel after this, and return it."""
+        """Wait for the bot's next message in the channel and return it."""
         __tracebackhide__ = True
-        found: list[str] = []
-        said = "its message" if self.deleted else f"“{self.content}”"
+        answers: list[str] = []
+        question = "its message" if self.deleted else f"“{self.content}”"
 
-        def wait_for_answer() -> bool:
+        def is_answered() -> bool:
             messages = self.discord.sandbox.world.messages.get(self.channel_id, {}).values()
-            mine = self.discord.application_id
-            found[:] = [item.id for item in messages if item.author_id == mine and int(item.id) > int(self.id)]
-            return bool(found)
+            bot_id = self.discord.application_id
+            answers[:] = [item.id for item in messages if item.author_id == bot_id and int(item.id) > int(self.id)]
+            return bool(answers)
 
-        await self.discord.wait_for(wait_for_answer, f"said nothing after {said}")
-        return Message(self.discord, self.reader, self.channel_id, found[0])
+        await self.discord.wait_for(is_answered, f"sent nothing after {question}")
+        return Message(self.discord, self.reader, self.channel_id, answers[0])
 
     def __repr__(self) -> str:
         return (
@@ -131,7 +131,7 @@ class Message:
 
     @property
     def _source(self) -> Interaction | None:
-        """The interaction whose handler is to change this."""
+        """The interaction whose handler edits this message."""
         return None
 
     @property
@@ -150,22 +150,22 @@ class Message:
         return payloads.message(self._stored, self.discord.sandbox.world)
 
     def _state(self) -> object:
-        found = self._message_or_none
-        return found and (found.edited_at, found.flags)
+        message = self._message_or_none
+        return message and (message.edited_at, message.flags)
 
-    def _component(self, what: str, name: str | None, kinds: set[int] | frozenset[int]) -> Json:
+    def _component(self, kind: str, name: str | None, types: set[int] | frozenset[int]) -> Json:
         __tracebackhide__ = True
-        candidates = [item for item in components.clickable(self.components) if item["type"] in kinds]
+        candidates = [item for item in components.clickable(self.components) if item["type"] in types]
         wanted = (name or "").casefold()
         for item in candidates:
             if name in (None, item.get("custom_id")) or components.name_of(item).casefold() == wanted:
                 return item
         names = quote_names([components.name_of(item) for item in candidates])
-        raise Failed(f"The message has no {what}{f' “{name}”' if name else ''}; there are: {names}.")
+        raise Failed(f"The message has no {kind}{f' “{name}”' if name else ''}; there are: {names}.")
 
 
 class Reply(Message):
-    """The bot's answer to what ``reader`` did."""
+    """The bot's answer to an interaction of ``reader``."""
 
     def __init__(self, discord: WatchedBot, reader: MessageReader, interaction: Interaction) -> None:
         self._interaction = interaction
@@ -176,17 +176,17 @@ class Reply(Message):
         """The form that the bot opened."""
         __tracebackhide__ = True
         if self._interaction.modal is None or self.reader is None:
-            raise Failed("The bot opened no form.")
+            raise Failed("The bot did not open a form.")
         return Modal(self.discord, self.reader, self._interaction)
 
     @property
     def followups(self) -> list[Message]:
-        """The further messages, as far as they have come."""
+        """The follow-up messages so far."""
         interaction = self._interaction
         return [Message(self.discord, self.reader, interaction.channel_id, item) for item in interaction.followups]
 
     async def followup(self, number: int = 1) -> Message:
-        """Wait for the first further message, or for that of this ``number``."""
+        """Wait for a follow-up message; ``number`` 1 is the first."""
         __tracebackhide__ = True
         interaction = self._interaction
         await self.discord.wait_for(lambda: len(interaction.followups) >= number, "did not follow up", interaction)
@@ -204,7 +204,7 @@ class Reply(Message):
     def _stored(self) -> world.Message:
         __tracebackhide__ = True
         if self._interaction.state is InteractionState.MODAL:
-            raise Failed("The bot answered with a form and not with a message: look at reply.modal.")
+            raise Failed("The bot answered with a form instead of a message: use reply.modal.")
         return super()._stored
 
 
@@ -228,7 +228,7 @@ class Button:
         return bool(self.raw.get("disabled"))
 
     async def click(self, as_: MessageReader | None = None) -> Reply:
-        """Press it, and wait for what the bot does; ``as_`` may be somebody else than who got the message."""
+        """Click and wait for the answer; ``as_`` is another member who clicks."""
         __tracebackhide__ = True
         return await _press(self.message, self.raw, f"a click on “{self.label}”", as_, [])
 
@@ -242,11 +242,11 @@ class Select:
 
     @property
     def options(self) -> list[str]:
-        """The labels of a menu that has its own."""
+        """The labels of a string select."""
         return [str(item["label"]) for item in self.raw.get("options", [])]
 
     async def choose(self, *values: Any, as_: MessageReader | None = None) -> Reply:
-        """Choose ``values`` (labels or values; members, roles or channels), and wait for what the bot does."""
+        """Choose ``values`` (labels or values; members, roles or channels) and wait for the answer."""
         __tracebackhide__ = True
         chosen = [str(getattr(value, "id", value)) for value in values]
         return await _press(self.message, self.raw, f"a choice in “{components.name_of(self.raw)}”", as_, chosen)
@@ -254,7 +254,7 @@ class Select:
 
 @dataclass(frozen=True)
 class Modal:
-    """A form before ``reader``."""
+    """A form that is open for ``reader``."""
 
     discord: WatchedBot = field(repr=False)
     reader: MessageReader = field(repr=False)
@@ -270,14 +270,14 @@ class Modal:
         return [str(item["label"]) for item in components.modal_fields(self._body["components"])]
 
     async def submit(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> Reply:
-        """Send it off with these ``values`` by custom id or label, and wait for the answer."""
+        """Submit ``values`` by custom id or label, and wait for the answer."""
         __tracebackhide__ = True
-        opened = self.interaction
-        body = {"modal": opened.id, "fields": {**(values or {}), **more}}
+        interaction = self.interaction
+        body = {"modal": interaction.id, "fields": {**(values or {}), **more}}
         return await self.reader.start_interaction(
             f"the form “{self.title}”",
-            lambda reader: user_interactions.submit(self.discord.sandbox, reader, body),
-            channel_id=opened.channel_id,
+            lambda user: user_interactions.submit(self.discord.sandbox, user, body),
+            channel_id=interaction.channel_id,
         )
 
     @property
@@ -285,13 +285,13 @@ class Modal:
         return self.interaction.modal or {}
 
 
-async def _press(message: Message, raw: Json, what: str, as_: MessageReader | None, values: list[str]) -> Reply:
+async def _press(message: Message, raw: Json, description: str, as_: MessageReader | None, values: list[str]) -> Reply:
     __tracebackhide__ = True
     reader = as_ or message.reader
     if reader is None:
-        raise Failed("Say who presses it: as_=…")
+        raise Failed("Name the member who presses it: as_=…")
     sandbox = message.discord.sandbox
     body = {"message": message.id, "component": raw.get("custom_id") or components.name_of(raw), "values": values}
     return await reader.start_interaction(
-        what, lambda actor: user_interactions.click(sandbox, actor, body), channel_id=message.channel_id
+        description, lambda user: user_interactions.click(sandbox, user, body), channel_id=message.channel_id
     )
