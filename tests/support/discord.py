@@ -176,7 +176,7 @@ async def served(
 ) -> AsyncIterator[RunningSandbox]:
     """The sandbox that ``make`` makes for a URL, which has ``port`` or a free one."""
     with bind_loopback(port) as listener:
-        async with serve_sandbox(make(listener.url), listener, judge=judge) as running:
+        async with serve_sandbox(make(listener.url), listener, self_check=judge) as running:
             yield running
 
 

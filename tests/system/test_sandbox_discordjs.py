@@ -1,4 +1,4 @@
-"""discord.js as it comes, with only its base URL changed: what a bot of it does works here as with Discord."""
+"""A discord.js bot, with only its base URL changed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import npm
+from tests.support.bot_events import BotEvents
 from tests.support.discord import BOT, TOKEN, Discord, local_discord
-from tests.support.told import Told
 
 FOLDER = Path(__file__).parents[1] / "support" / "discordjs"
 LIMIT_S = 20
 
 
 @contextlib.asynccontextmanager
-async def bot(discord: Discord) -> AsyncIterator[Told]:
+async def bot(discord: Discord) -> AsyncIterator[BotEvents]:
     """The bot, connected; ended by a signal, after which its session must be gone."""
     running = await asyncio.create_subprocess_exec(
         "node",
@@ -28,7 +28,7 @@ async def bot(discord: Discord) -> AsyncIterator[Told]:
         env={"PATH": os.environ["PATH"], "TOKEN": TOKEN},
     )
     try:
-        yield Told(running, LIMIT_S)
+        yield BotEvents(running, LIMIT_S)
         running.terminate()
         assert await asyncio.wait_for(running.wait(), LIMIT_S) == 0
     finally:
@@ -37,42 +37,42 @@ async def bot(discord: Discord) -> AsyncIterator[Told]:
         await running.communicate()
 
 
-async def test_a_day_of_a_discord_js_bot() -> None:
+async def test_discord_js_bot_works_unchanged() -> None:
     await asyncio.to_thread(npm.install, FOLDER, "discord.js", skip="discordjs")
-    async with local_discord() as discord, bot(discord) as told:
-        ready = await told("ready")
+    async with local_discord() as discord, bot(discord) as events:
+        ready = await events("ready")
         assert ready == {"name": "botctl-bot", "commands": ["ask", "Greet"], "members": 4, "own": ["Changed"]}
-        await _interactions(discord, told)
-        await _messages(discord, told)
+        await _interactions(discord, events)
+        await _messages(discord, events)
         await discord.act("gateway", action="reconnect")
-        assert await told("resumed") == {}
+        assert await events("resumed") == {}
 
 
-async def _interactions(discord: Discord, told: Told) -> None:
+async def _interactions(discord: Discord, events: BotEvents) -> None:
     found = await discord.act("complete", name="ask", focused="text", value="o")
     assert found["choices"] == [{"name": "One", "value": "one"}]
     reply = await discord.slash("ask", text="tea", who="bob")
     assert _content(reply) == "tea for bob"
-    assert (await told("slash"))["files"] == 1
+    assert (await events("slash"))["files"] == 1
     form = await discord.act("click", component="more", timeout_s=5)
     assert form["state"] == "modal", form
-    assert await told("button") == {"id": "more"}
+    assert await events("button") == {"id": "more"}
     assert _content(await discord.act("submit", fields={"why": "it rains"})) == "because it rains"
-    assert await told("modal") == {"why": "it rains"}
+    assert await events("modal") == {"why": "it rains"}
     await discord.act("send", type="user", name="Greet", target="cat")
-    assert (await told("menu"))["target"] == "cat"
+    assert (await events("menu"))["target"] == "cat"
 
 
 def _content(reply: dict[str, Any]) -> str:
     return str(reply["messages"][0]["content"])
 
 
-async def _messages(discord: Discord, told: Told) -> None:
+async def _messages(discord: Discord, events: BotEvents) -> None:
     """bob says something, to which the bot reacts in every way, and then acts as a moderator."""
     await discord.act("send", content="good morning", **{"as": "bob"})
-    assert await told("reaction") == {"emoji": "👍", "user": BOT}
-    moderated = await told("moderated")
+    assert await events("reaction") == {"emoji": "👍", "user": BOT}
+    moderated = await events("moderated")
     assert moderated == {"user": "bob", "until": True, "bans": 1, "invite": 1, "last": "spam"}
-    said = await told("message")
+    said = await events("message")
     assert said.pop("listed") == 4
     assert said == {"content": "good morning", "member": "Quiet Bob", "pinned": 1, "thread": "About it"}

@@ -34,7 +34,7 @@ from tests.support.fake_bot_scripts import said
 PING: Any = [{"name": "ping", "description": "Ping"}, {"name": "Who", "type": 2}]
 
 
-async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path) -> None:
+async def test_serve_runs_several_bots_and_commands_find_it(tmp_path: Path) -> None:
     """A ready line for scripts, a second copy is refused, the verbs come by the environment, Ctrl-C ends it."""
     project, secret = Project(tmp_path / "bot"), tmp_path / "secret"
     options = ("--app", "dice", "--app", "cards", "--secret-file", str(secret), "--state", str(tmp_path / "w.json"))
@@ -57,7 +57,9 @@ async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path)
     assert [one.name for one in world.applications.values()] == ["dice", "cards", "music"]
 
 
-async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+async def test_banner_has_tokens_setup_lines_and_generated_secret(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """The secret stands there only where it was made up, and the file's name where it is in one."""
 
     def make(url: str) -> Sandbox:
@@ -68,7 +70,7 @@ async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp
         _print_info(_connection_info(sandbox, "s3cret"), None)
         text = capsys.readouterr().out
         assert f"\n\nbotctl-bot, application {BOT}\n" in text
-        assert text.endswith(f"The sandbox listens on {url}. Ctrl-C ends it.\n")
+        assert text.endswith(f"The sandbox listens on {url}. Ctrl-C stops it.\n")
         assert all(
             one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *setup_lines(url).values())
         )
@@ -79,7 +81,7 @@ async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp
     assert f"BOTCTL_SANDBOX_SECRET_FILE='{tmp_path / 'a secret'}'" in text
 
 
-async def test_two_bots_live_in_one_world() -> None:
+async def test_two_bots_share_one_world() -> None:
     def make(url: str) -> Sandbox:
         world = default_world(bots=["dice", "cards"], url=url)
         return Sandbox(world, Access({bot_token("s", one): one for one in world.applications}, "s"))
@@ -107,7 +109,7 @@ async def test_two_bots_live_in_one_world() -> None:
             ]
 
 
-def test_each_bot_is_a_member_with_a_role_of_its_own_and_the_owner_stands_above() -> None:
+def test_each_bot_has_its_own_role_below_the_owner() -> None:
     world = default_world(bots=["dice", "cards"])
     guild = world.guilds[GUILD]
     dice, cards = (guild.members[one] for one in world.applications)
@@ -117,12 +119,12 @@ def test_each_bot_is_a_member_with_a_role_of_its_own_and_the_owner_stands_above(
 
 
 @pytest.mark.parametrize("bots", [["ann"], ["dice", "Dice"], ["two words"], ["x"], ["dice", "a@b"]])
-def test_a_name_that_no_bot_can_have_is_refused(bots: list[str]) -> None:
+def test_invalid_bot_name_is_refused(bots: list[str]) -> None:
     with pytest.raises(UsageError, match=r"cannot be the name|Somebody is called"):
         default_world(bots=bots)
 
 
-def test_tokens_follow_from_the_secret_and_look_like_discord_s() -> None:
+def test_tokens_derive_from_secret_in_discords_format() -> None:
     """Discordeno and serenity read the application's id out of a token."""
     head, stamp, proof = bot_token("s", BOT).split(".")
     assert base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)).decode() == BOT
@@ -130,7 +132,7 @@ def test_tokens_follow_from_the_secret_and_look_like_discord_s() -> None:
     assert bot_token("s", BOT) == bot_token("s", BOT) != bot_token("t", BOT)
 
 
-def test_a_secret_in_a_file_stays_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_secret_file_is_kept_and_private(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     made = load_or_create_secret(path)
     assert len(made) > 40
@@ -138,13 +140,13 @@ def test_a_secret_in_a_file_stays_and_is_for_its_owner_alone(tmp_path: Path) -> 
     assert secret_from_environment({"BOTCTL_SANDBOX_SECRET_FILE": str(path)}) == made
     assert secret_from_environment({}) is None
     path.write_text("\n")
-    with pytest.raises(BotctlError, match="There is no secret"):
+    with pytest.raises(BotctlError, match="secret file .* is empty"):
         load_or_create_secret(path)
-    with pytest.raises(BotctlError, match="cannot be had"):
+    with pytest.raises(BotctlError, match="cannot be read or written"):
         load_or_create_secret(tmp_path / "none" / "secret")
 
 
-def test_which_sandbox_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_option_beats_environment_when_choosing_a_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An option before the environment, a project that is named before a URL that is not."""
     Project(tmp_path / "bot")
     root = tmp_path / "bot"

@@ -105,12 +105,12 @@ async def test_its_requests_are_asked_again_with_the_ids_of_now(capsys: pytest.C
     async with local_discord() as other:
         async with SandboxClient(other.url, SECRET) as client:
             assert await _replay_requests(client, asked)
-            assert capsys.readouterr().out == "5 requests: as before.\n"
+            assert capsys.readouterr().out == "5 requests: no differences.\n"
             await other.act("world", edit_role={"role": "botctl-bot", "deny": ["MANAGE_WEBHOOKS"]})
             assert not await _replay_requests(client, asked)
         _, said = await other.rest("GET", f"/channels/{GENERAL}/messages")
     assert capsys.readouterr().out == (
-        f"POST /api/v10/channels/{GENERAL}/webhooks: 403 instead of 200\n1 of 5 requests were answered otherwise.\n"
+        f"POST /api/v10/channels/{GENERAL}/webhooks: 403 instead of 200\n1 of 5 requests got another status.\n"
     )
     assert "better" in [one["content"] for one in said]  # the PATCH has met the message of now
 
@@ -201,7 +201,7 @@ async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest
         await until(lambda: not discord.sandbox.sessions.by_id)
         async with SandboxClient(discord.url, SECRET) as client:
             assert not await _replay_events(client, told)
-        assert "1 were not heard: botctl-bot is not connected" in capsys.readouterr().out
+        assert "1 were not delivered: botctl-bot is not connected" in capsys.readouterr().out
 
 
 def test_what_begins_a_session_or_had_a_secret_is_not_told_again() -> None:

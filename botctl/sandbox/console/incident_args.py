@@ -52,11 +52,11 @@ def describe_result(body: Json, response: Json) -> str:
         values = {**response["settings"], **response["result"]}
         details = ", ".join(f"{key}={value}" for key, value in values.items() if value != "")
         period = f" for {body['for_s']:g} s" if body["for_s"] else ""
-        return f"{response['name']} has started{period}{': ' if details else '.'}{details}"
+        return f"{response['name']} has begun{period}{': ' if details else '.'}{details}"
     if body.get("stop"):
-        return f"{body['stop']} has stopped." if body["stop"] != "all" else "All incidents have stopped."
+        return f"{body['stop']} has ended." if body["stop"] != "all" else "All incidents have ended."
     if body.get("scenario"):
-        return "The scenario has started. Stop it with: botctl sandbox incident --stop all"
+        return "The scenario has begun. End it with: botctl sandbox incident --stop all"
     names = ", ".join(sorted(str(incident["name"]) for incident in response["incidents"]))
     active = ", ".join(str(incident["name"]) for incident in response["going_on"])
     return f"Incidents: {names}.\nActive: {active or 'none'}."

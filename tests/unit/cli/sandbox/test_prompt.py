@@ -1,4 +1,4 @@
-"""The prompt of ``botctl sandbox`` where the sandbox does not answer."""
+"""The prompt of ``botctl sandbox`` when the sandbox does not answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def prompt(client: AsyncMock) -> _Prompt:
         return _Prompt(UserSession(client, Identity("ann", "general")), TranscriptWriter())
 
 
-async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
+async def test_ctrl_c_stops_waiting_while_the_watcher_hangs(
     prompt: _Prompt, client: AsyncMock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.messages.side_effect = asyncio.Event().wait  # it hangs
@@ -44,11 +44,11 @@ async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
     await until(lambda: prompt._pending is not None, what="a line that is waited for")
     prompt._interrupt()
     assert await asyncio.wait_for(line, 5)
-    assert capsys.readouterr().out == "Not waited for.\n"
+    assert capsys.readouterr().out == "Stopped waiting.\n"
     watcher.cancel()
 
 
-async def test_a_sandbox_that_is_gone_is_said_under_the_line(prompt: _Prompt, client: AsyncMock) -> None:
+async def test_toolbar_shows_an_unreachable_sandbox(prompt: _Prompt, client: AsyncMock) -> None:
     client.messages.side_effect = Unreachable("gone")
     watcher = asyncio.create_task(prompt._watch())
     await until(lambda: "does not answer" in str(prompt._toolbar_text()), what="what stands under the line")

@@ -1,4 +1,4 @@
-"""The lines of the prompt, and the client under them, against a real sandbox with a scripted bot."""
+"""The prompt's lines and the client, against a real sandbox with a scripted bot."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ async def hints(session: UserSession, line: str) -> list[str]:
     return [hint.text for hint in await suggest(session, line, len(line))]
 
 
-async def test_the_seat_is_the_first_person_and_channel(session: UserSession) -> None:
+async def test_default_identity_is_first_person_and_channel(session: UserSession) -> None:
     assert session.identity == Identity("ann", "general", None)
 
 
-async def test_commands_and_messages(session: UserSession) -> None:
+async def test_lines_are_commands_or_messages(session: UserSession) -> None:
     assert await content(session, "/roll sides:20") == ["You rolled **20**."]
     assert await content(session, '/settings set key:locale value:"de DE"') == ["locale is now “de DE”."]
     assert await content(session, "hello") == ["hello"]
@@ -69,7 +69,7 @@ async def test_commands_and_messages(session: UserSession) -> None:
     assert await content(session, ":say :as bob") == [":as bob"]
 
 
-async def test_buttons_menus_and_forms(session: UserSession) -> None:
+async def test_buttons_selects_and_modals_work(session: UserSession) -> None:
     await run_line(session, "/poll")
     assert await hints(session, ":click ") == ["Pizza", "Close", "A drink"]
     assert await content(session, ":click pizza") == ["ann wants pizza"]
@@ -82,7 +82,7 @@ async def test_buttons_menus_and_forms(session: UserSession) -> None:
     assert session.modal is None
 
 
-async def test_people_answer_change_react_and_delete(session: UserSession) -> None:
+async def test_user_replies_edits_reacts_and_deletes(session: UserSession) -> None:
     await run_line(session, "tea at five @bob in #staff, not@bob @nobody")
     (said,) = await session.client.messages(session.identity, limit=1)
     assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @nobody"
@@ -96,7 +96,7 @@ async def test_people_answer_change_react_and_delete(session: UserSession) -> No
     assert (await replied(session, ":react nonsense")).error == "Unknown Emoji."
 
 
-async def test_two_write_with_each_other(session: UserSession) -> None:
+async def test_two_users_exchange_direct_messages(session: UserSession) -> None:
     assert await hints(session, ":dm ") == ["bob", "cat", "botctl-bot"]
     await run_line(session, ":dm bob")
     assert session.location == "@bob"
@@ -108,7 +108,7 @@ async def test_two_write_with_each_other(session: UserSession) -> None:
     assert (session.location, list(await session.client.messages(session.identity))) == ("#general", [])
 
 
-async def test_threads_are_channels_that_one_may_go_to(session: UserSession) -> None:
+async def test_user_can_enter_a_thread(session: UserSession) -> None:
     body = {"name": "plans", "type": 11}
     headers = {"Authorization": "Bot token"}
     async with (
@@ -122,7 +122,7 @@ async def test_threads_are_channels_that_one_may_go_to(session: UserSession) -> 
     assert await content(session, "in it") == ["in it"]
 
 
-async def test_a_bad_day_and_the_clock(session: UserSession) -> None:
+async def test_incident_and_advance_commands_work(session: UserSession) -> None:
     assert "op7-storm" in await hints(session, ":incident op7")
     assert await run_line(session, ":incident latency 10s delay_s=0") == Notice(
         "latency has begun for 10 s: delay_s=0.0, jitter_s=0.5"
@@ -140,32 +140,32 @@ async def test_a_bad_day_and_the_clock(session: UserSession) -> None:
         await run_line(session, ":incident latency 10s 5s")
 
 
-async def test_a_private_word_after_a_public_thought_is_waited_for(session: UserSession) -> None:
+async def test_private_followup_after_deleted_public_defer_is_awaited(session: UserSession) -> None:
     """The bot thinks for all to see, takes that back, and answers one person: that is what they see."""
     assert await content(session, "/sorry") == ["Not for everyone."]
 
 
-async def test_context_menus(session: UserSession) -> None:
+async def test_context_menu_commands_work(session: UserSession) -> None:
     assert await hints(session, ":menu ") == ["Who is", "Shout"]
     assert await content(session, ":menu Who is @cat") == ["cat"]
     await run_line(session, "quiet")
     assert await content(session, ":menu Shout last") == ["QUIET"]
 
 
-async def test_a_silent_bot_is_no_error_and_no_answer(session: UserSession) -> None:
+async def test_silent_bot_gives_no_answer_state(session: UserSession) -> None:
     session.timeout_s = 0.1
     reply = await replied(session, "/silent")
     assert reply.state == "no_answer"
     assert not reply.answered
 
 
-async def test_what_discord_would_not_send_is_refused(session: UserSession) -> None:
+async def test_invalid_option_value_is_refused(session: UserSession) -> None:
     reply = await replied(session, "/roll sides:1")
     assert (reply.state, reply.answered) == ("refused", False)
     assert "at least 2" in (reply.error or "")
 
 
-async def test_somebody_else_elsewhere(session: UserSession) -> None:
+async def test_user_channel_and_guild_can_be_changed(session: UserSession) -> None:
     await run_line(session, "/secret")
     assert await hints(session, ":as b") == ["bob"]
     assert await run_line(session, ":as @bob") == Notice("You are bob now.")
@@ -179,7 +179,7 @@ async def test_somebody_else_elsewhere(session: UserSession) -> None:
     )
 
 
-async def test_words_that_only_tell(session: UserSession) -> None:
+async def test_who_help_and_quit_commands_work(session: UserSession) -> None:
     who = await run_line(session, ":who")
     assert isinstance(who, Notice)
     assert "@ann, @bob, @cat" in who.text
@@ -193,7 +193,7 @@ async def test_words_that_only_tell(session: UserSession) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        (":frob", 'There is no ":frob".'),
+        (":frob", 'There is no command ":frob".'),
         (":as bo", 'There is no person "bo".'),
         (":channel nowhere", 'There is no channel "nowhere".'),
         (":click", "A button must follow."),
@@ -210,13 +210,13 @@ async def test_words_that_only_tell(session: UserSession) -> None:
         (":incident latency 1x", "'1x' is no duration; write for example 30d or 1h30m."),
     ],
 )
-async def test_what_is_wrong_is_a_sentence(session: UserSession, line: str, sentence: str) -> None:
+async def test_wrong_line_raises_its_message(session: UserSession, line: str, sentence: str) -> None:
     with pytest.raises(BotctlError) as caught:
         await run_line(session, line)
     assert str(caught.value) == sentence
 
 
-async def test_the_bot_completes_its_own_values(session: UserSession) -> None:
+async def test_bot_suggests_autocomplete_values(session: UserSession) -> None:
     found = await suggest(session, "/settings set key:lo", 20)
     assert [(hint.text, hint.start, hint.detail) for hint in found] == [
         ("locale", 18, "The locale"),
@@ -227,7 +227,7 @@ async def test_the_bot_completes_its_own_values(session: UserSession) -> None:
     assert await hints(session, ":help ") == []
 
 
-async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
+async def test_stopped_sandbox_is_unreachable() -> None:
     async with served(sandbox) as running:
         pass
     with pytest.raises(Unreachable, match="does not answer") as caught:
@@ -236,7 +236,7 @@ async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
     assert caught.value.hint.startswith("Start it with: botctl run")
 
 
-async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(session: UserSession) -> None:
+async def test_wrong_secret_raises_the_sandboxs_message(session: UserSession) -> None:
     async with SandboxClient(session.client._url, "wrong") as client:
         with pytest.raises(BotctlError, match="control secret"):
             await client.state()
@@ -257,7 +257,7 @@ class Home:
 
 
 @pytest.mark.parametrize("secret", ["secret", "the old one"])
-async def test_a_sandbox_that_was_started_anew_is_found_again(session: UserSession, secret: str) -> None:
+async def test_restarted_sandbox_is_found_again(session: UserSession, secret: str) -> None:
     """At another port, or at the same one with another secret."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
@@ -266,7 +266,7 @@ async def test_a_sandbox_that_was_started_anew_is_found_again(session: UserSessi
         assert (await client.state()).guilds
 
 
-async def test_while_the_bot_runs_and_is_not_connected_it_is_said_to_come() -> None:
+async def test_disconnected_bot_is_reported_as_reconnecting() -> None:
     async with served(sandbox) as running:
         url = running.url
         async with fake_bot(url, "token", COMMANDS, ANSWERS):
@@ -277,7 +277,7 @@ async def test_while_the_bot_runs_and_is_not_connected_it_is_said_to_come() -> N
                     await client.send(SlashCall("ping"), Identity())
 
 
-async def test_who_sends_says_where_they_stand(
+async def test_send_includes_the_working_directory(
     session: UserSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A file is given by its path, which may be relative."""
@@ -295,7 +295,7 @@ async def test_who_sends_says_where_they_stand(
     assert asked[-1]["folder"] == str(tmp_path)
 
 
-async def test_quotes_around_what_follows_a_word_are_not_part_of_it(session: UserSession) -> None:
+async def test_quotes_around_an_argument_are_removed(session: UserSession) -> None:
     await run_line(session, "/poll")
     assert "ann wants pizza" in str(await content(session, ':click "Pizza"'))
     await run_line(session, ":as 'bob'")
@@ -322,7 +322,7 @@ async def test_quotes_around_what_follows_a_word_are_not_part_of_it(session: Use
         (500, [], BotctlError, "The sandbox refused with status 500."),
     ],
 )
-async def test_what_the_sandbox_answers_becomes_an_error(
+async def test_error_responses_become_exceptions(
     status: int, body: object, kind: type[BotctlError], sentence: str
 ) -> None:
     async def answer(_: web.Request) -> web.Response:
@@ -346,7 +346,7 @@ def message(content: str, **more: object) -> MessageSchema:
     return MessageSchema.model_validate({"id": "1", "author": {"id": "2", "name": "dice"}, "content": content, **more})
 
 
-def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
+def test_numbers_select_options_unless_they_are_option_names() -> None:
     options = [{"label": "2", "value": "two"}, {"label": "Red", "value": "r"}]
     shown = [message("x", components=[{"type": 1, "components": [{"type": 3, "custom_id": "c", "options": options}]}])]
     assert resolve_numbers(shown, "c", ["1"]) == ["two"]
@@ -355,7 +355,7 @@ def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
     assert resolve_numbers([], "c", ["1"]) == ["1"]
 
 
-def test_a_feed_tells_what_is_new_or_changed_once() -> None:
+def test_message_diff_returns_each_change_once() -> None:
     message_diff = MessageDiff()
     message_diff.mark_seen([message("a")])
     assert message_diff.take_changed([message("a")]) == []
@@ -363,14 +363,14 @@ def test_a_feed_tells_what_is_new_or_changed_once() -> None:
     assert message_diff.take_changed([message("b")]) == []
 
 
-def test_words_and_fields() -> None:
+def test_words_and_assignments_are_parsed() -> None:
     assert split_words('a "b c"') == ["a", "b c"]
     assert parse_assignments(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
     with pytest.raises(UsageError):
         split_words("")
 
 
-async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
+async def test_commands_have_names_in_the_users_language() -> None:
     who = {"type": 3, "name": "who", "name_localizations": {"de": "wen"}, "description": "Whom", "required": True}
     greet = {"name": "greet", "name_localizations": {"de": "gruss"}, "description": "Greet", "options": [who]}
     async with (
@@ -386,7 +386,7 @@ async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
         assert await hints(session, "/gr") == ["/greet"]
 
 
-async def test_what_discord_refuses_is_said_in_words(session: UserSession) -> None:
+async def test_discords_validation_error_is_the_hint(session: UserSession) -> None:
     with pytest.raises(BotctlError, match="Invalid Form Body") as caught:
         await run_line(session, "x" * 2001)
     assert caught.value.hint == "content: Must be 2000 or fewer in length."

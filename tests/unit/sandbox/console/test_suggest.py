@@ -55,14 +55,14 @@ def texts(line: str) -> list[str]:
     return [suggestion.text for suggestion in complete(line, len(line), STATE, HOME)]
 
 
-def test_commands_of_this_guild_by_what_is_typed() -> None:
+def test_suggests_commands_of_the_guild() -> None:
     assert texts("/") == ["/ping", "/poll", "/settings"]
     assert complete("/pi", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
     assert texts("/ll") == []
     assert texts("/ ping") == []
 
 
-def test_sub_commands_then_options() -> None:
+def test_suggests_subcommands_then_options() -> None:
     assert texts("/settings ") == ["set", "show"]
     assert complete("/settings se", 12, STATE, HOME) == [Suggestion("set", 10, "Change one")]
     assert texts("/settings set ") == ["key:", "value:", "who:", "level:"]
@@ -73,7 +73,7 @@ def test_sub_commands_then_options() -> None:
     assert texts("/settings nonsense key:") == []
 
 
-def test_values_replace_all_that_is_typed_of_them() -> None:
+def test_suggested_value_replaces_the_typed_value() -> None:
     assert complete("/settings set level:hi", 22, STATE, HOME) == [Suggestion('"Very high"', 20)]
     assert texts('/settings set level:"Very h') == ['"Very high"']
     assert texts("/settings set level:Very h") == ['"Very high"']
@@ -83,24 +83,24 @@ def test_values_replace_all_that_is_typed_of_them() -> None:
     assert texts("/poll public:true in:") == ["#general", "#ops"]
 
 
-def test_the_cursor_decides_not_the_end_of_the_line() -> None:
+def test_text_after_the_cursor_is_ignored() -> None:
     assert complete("/pi rest", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
 
 
-def test_messages_complete_people_and_channels() -> None:
+def test_suggests_people_and_channels_in_messages() -> None:
     assert texts("hello @a") == ["@ann"]
     assert texts("see #") == ["#general", "#ops"]
     assert texts("hello") == []
 
 
-def test_autocomplete_is_a_question_for_the_bot() -> None:
+def test_autocomplete_value_makes_a_query() -> None:
     line = "/settings set value:de key:lo"
     assert autocomplete_query(line, len(line), STATE.commands) == AutocompleteQuery(
         "settings set", {"value": "de"}, "key", "lo", 27
     )
 
 
-def test_no_question_elsewhere() -> None:
+def test_other_positions_make_no_autocomplete_query() -> None:
     for line in (
         "/settings set value:de",
         '/settings set key:"a" ',
@@ -112,7 +112,7 @@ def test_no_question_elsewhere() -> None:
 
 
 @given(st.text('/setingkyvalu who:"\\ ', max_size=40), st.integers(0, 40))
-def test_a_suggestion_always_replaces_what_is_before_the_cursor(line: str, cursor: int) -> None:
+def test_suggestion_start_is_before_the_cursor(line: str, cursor: int) -> None:
     cursor = min(cursor, len(line))
     for text in (line, "/settings set " + line):
         for suggestion in complete(text, cursor, STATE, HOME):
@@ -134,7 +134,7 @@ TWO = StateSchema.model_validate(
 )
 
 
-def test_commands_of_one_name_are_told_apart_by_their_bots() -> None:
+def test_commands_with_same_name_are_qualified_by_bot() -> None:
     """A bot whose name has blanks goes by its id; a command that one does not see is no rival."""
     guild = TWO.guild("home")
     assert [one.text for one in complete("/", 1, TWO, guild)] == ["/ping@dice", "/ping@11", "/roll", "/warn"]
@@ -146,12 +146,12 @@ def test_commands_of_one_name_are_told_apart_by_their_bots() -> None:
     assert caught.value.hint == "Write /ping@dice or /ping@11."
 
 
-def test_roles_are_those_of_the_guild() -> None:
+def test_suggests_roles_of_the_guild() -> None:
     line = "/ping@dice who:"
     assert [one.text for one in complete(line, len(line), TWO, TWO.guild("home"))] == ["@Moderator"]
 
 
-def test_what_may_not_be_seen_is_not_guessed() -> None:
+def test_hidden_command_is_not_suggested() -> None:
     with pytest.raises(UsageError) as caught:
         parse_slash("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
     assert "secret" not in caught.value.hint
@@ -179,12 +179,12 @@ GREET = StateSchema.model_validate(
 @pytest.mark.parametrize(
     ("line", "offered"), [("/", "/gruss"), ("/gruss w", "wen:"), ("/greet w", "wen:"), ("/gruss how:", "laut")]
 )
-def test_people_see_commands_in_their_language(line: str, offered: str) -> None:
+def test_suggestions_are_in_the_users_language(line: str, offered: str) -> None:
     assert [one.text for one in complete(line, len(line), GREET, None, "de")] == [offered]
     assert offered not in [one.text for one in complete(line, len(line), GREET)]
 
 
-def test_a_translated_command_is_read_by_each_of_its_names() -> None:
+def test_translated_command_is_parsed_by_either_name() -> None:
     german = GREET.commands_in(None, "de")
     for line in ("/gruss wen:a b how:laut", "/greet who:a b how:laut"):
         assert parse_slash(line, german).options == {"wen": "a b", "how": "laut"}

@@ -1,4 +1,4 @@
-"""Transcripts: written, read back, compared without what changes each time."""
+"""Transcripts are formatted, parsed back and compared without ids and times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.transcript import (
-    HEAD,
+    HEADER,
     Exchange,
     diff_output,
     format_exchange,
@@ -21,8 +21,8 @@ from botctl.sandbox.console.transcript import (
 ROLL = Exchange("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
 
 
-def test_a_transcript_is_lines_typed_and_what_came() -> None:
-    text = f"{HEAD}\n{format_exchange(ROLL)}\n# a note\n{format_exchange(Exchange('hello', []))}"
+def test_transcript_contains_inputs_and_outputs() -> None:
+    text = f"{HEADER}\n{format_exchange(ROLL)}\n# a note\n{format_exchange(Exchange('hello', []))}"
     assert text.splitlines()[1:4] == ["> /roll sides:20", "  dice BOT · ann used /roll", "    You rolled 17."]
     assert parse_transcript(text) == [ROLL, Exchange("hello", [])]
 
@@ -30,26 +30,28 @@ def test_a_transcript_is_lines_typed_and_what_came() -> None:
 lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20).map(str.rstrip)
 
 
-typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda them: "\n".join((them[0], *them[1])))
+typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda parts: "\n".join((parts[0], *parts[1])))
 
 
 @given(st.lists(st.builds(Exchange, typed, st.lists(lines, max_size=4)), max_size=4))
-def test_what_is_written_is_read_back(exchanges: list[Exchange]) -> None:
-    found = parse_transcript("".join(map(format_exchange, exchanges)))
-    assert [one.typed for one in found] == [one.typed for one in exchanges]
-    assert all(not diff_output(kept, said.output) for kept, said in zip(exchanges, found, strict=True))
-
-
-@pytest.mark.parametrize("identity", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")])
-def test_a_transcript_says_where_it_begins(identity: Identity) -> None:
-    text = format_header(identity) + format_exchange(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
-    assert text.startswith(HEAD)
-    assert parse_header(text) == identity
-    assert [one.typed for one in parse_transcript(text)] == ["hello"]
+def test_formatted_exchanges_parse_back(exchanges: list[Exchange]) -> None:
+    parsed = parse_transcript("".join(map(format_exchange, exchanges)))
+    assert [exchange.typed for exchange in parsed] == [exchange.typed for exchange in exchanges]
+    assert all(not diff_output(written, read.output) for written, read in zip(exchanges, parsed, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("kept", "came"),
+    "identity", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")]
+)
+def test_header_contains_the_identity(identity: Identity) -> None:
+    text = format_header(identity) + format_exchange(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
+    assert text.startswith(HEADER)
+    assert parse_header(text) == identity
+    assert [exchange.typed for exchange in parse_transcript(text)] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "output"),
     [
         (["You rolled …."], ["You rolled 3."]),
         (["a", "…", "z"], ["a", "b", "c", "z"]),
@@ -60,12 +62,12 @@ def test_a_transcript_says_where_it_begins(identity: Identity) -> None:
         (["end", ""], ["end"]),
     ],
 )
-def test_what_changes_each_time_is_no_difference(kept: list[str], output: list[str]) -> None:
-    assert diff_output(Exchange("x", kept), output) == []
+def test_ids_times_and_wildcards_are_no_difference(expected: list[str], output: list[str]) -> None:
+    assert diff_output(Exchange("x", expected), output) == []
 
 
 @pytest.mark.parametrize(
-    ("kept", "came", "shown"),
+    ("expected", "output", "diff"),
     [
         (["a 1"], ["a 2"], ["- a 1", "+ a 2"]),
         (["a", "b"], ["a"], ["  a", "- b"]),
@@ -74,10 +76,10 @@ def test_what_changes_each_time_is_no_difference(kept: list[str], output: list[s
         (["…"], [], []),
     ],
 )
-def test_what_is_another_answer_is_shown(kept: list[str], output: list[str], shown: list[str]) -> None:
-    assert diff_output(Exchange("x", kept), output) == shown
+def test_changed_output_gives_a_diff(expected: list[str], output: list[str], diff: list[str]) -> None:
+    assert diff_output(Exchange("x", expected), output) == diff
 
 
-def test_what_is_no_transcript_is_said_so() -> None:
+def test_invalid_transcript_names_the_line() -> None:
     with pytest.raises(UsageError, match="Line 2 of the transcript"):
         parse_transcript("> /ping\nPong!\n")

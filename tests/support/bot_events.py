@@ -1,4 +1,4 @@
-"""What a bot in a process of its own tells: one line of JSON on stdout for each thing it hears."""
+"""Reads the events that a bot process reports, one line of JSON on stdout each."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 @dataclass
-class Told:
-    """The lines of ``running``, each with its ``event``."""
+class BotEvents:
+    """The reported events of the process ``running``."""
 
     running: asyncio.subprocess.Process
     limit_s: float
     waiting: list[dict[str, Any]] = field(default_factory=list)
 
     async def __call__(self, event: str) -> dict[str, Any]:
-        """The next line of ``event``, without that word; those before it are kept. Raises AssertionError at an end."""
+        """Return the fields of the next ``event``; other events are kept. Raises AssertionError at the end."""
         while not (found := [line for line in self.waiting if line["event"] == event]):
             self.waiting.append(await self._next(event))
         self.waiting.remove(found[0])
