@@ -193,7 +193,7 @@ async def local_discord(
     def make(url: str) -> Sandbox:
         return Sandbox(make_world(url=url), Access({TOKEN: BOT}, SECRET), limits=limits)
 
-    judge, base = openapi.self_check(), disnake.http.Route.BASE
+    judge, base = openapi.judge(), disnake.http.Route.BASE
     async with served(make, judge=judge) as running, aiohttp.ClientSession() as http:
         witness = Witness(running.sandbox)
         disnake.http.Route.BASE = f"{running.url}/api/v10"

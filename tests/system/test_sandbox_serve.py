@@ -1,4 +1,4 @@
-"""``botctl sandbox serve``: alone, for several bots of any library; and how others find it."""
+"""``botctl sandbox serve`` with several bots, and how the other commands find it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PING: Any = [{"name": "ping", "description": "Ping"}, {"name": "Who", "type": 2}
 
 
 async def test_serve_runs_several_bots_and_commands_find_it(tmp_path: Path) -> None:
-    """A ready line for scripts, a second copy is refused, the verbs come by the environment, Ctrl-C ends it."""
+    """It prints a ready line, refuses a second copy, is found by the environment, and stops at Ctrl-C."""
     project, secret = Project(tmp_path / "bot"), tmp_path / "secret"
     options = ("--app", "dice", "--app", "cards", "--secret-file", str(secret), "--state", str(tmp_path / "w.json"))
     with project.process("sandbox", "serve", "--port", "0", *options, "--json", until="}\n") as served:
@@ -60,7 +60,7 @@ async def test_serve_runs_several_bots_and_commands_find_it(tmp_path: Path) -> N
 async def test_banner_has_tokens_setup_lines_and_generated_secret(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The secret stands there only where it was made up, and the file's name where it is in one."""
+    """Only a generated secret is printed; otherwise the path of the secret file is."""
 
     def make(url: str) -> Sandbox:
         return Sandbox(default_world(url=url), Access({bot_token("s3cret"): BOT}, "s3cret"))
@@ -140,14 +140,13 @@ def test_secret_file_is_kept_and_private(tmp_path: Path) -> None:
     assert secret_from_environment({"BOTCTL_SANDBOX_SECRET_FILE": str(path)}) == made
     assert secret_from_environment({}) is None
     path.write_text("\n")
-    with pytest.raises(BotctlError, match="secret file .* is empty"):
+    with pytest.raises(BotctlError, match=r"secret file .* is empty"):
         load_or_create_secret(path)
     with pytest.raises(BotctlError, match="cannot be read or written"):
         load_or_create_secret(tmp_path / "none" / "secret")
 
 
 def test_option_beats_environment_when_choosing_a_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option before the environment, a project that is named before a URL that is not."""
     Project(tmp_path / "bot")
     root = tmp_path / "bot"
     monkeypatch.delenv("BOTCTL_SANDBOX_URL", raising=False)
@@ -158,6 +157,6 @@ def test_option_beats_environment_when_choosing_a_sandbox(tmp_path: Path, monkey
     assert resolve_locator(root, None) == ProjectLocator(root)
     assert resolve_locator(root, "http://127.0.0.1:2") == UrlLocator("http://127.0.0.1:2")
     with pytest.raises(ConfigError, match="control secret of the sandbox"):
-        UrlLocator("http://127.0.0.1:1").sandbox()
+        UrlLocator("http://127.0.0.1:1").locate()
     monkeypatch.setenv("BOTCTL_SANDBOX_SECRET", "x")
-    assert UrlLocator("http://127.0.0.1:1").sandbox() == ("http://127.0.0.1:1", "x")
+    assert UrlLocator("http://127.0.0.1:1").locate() == ("http://127.0.0.1:1", "x")

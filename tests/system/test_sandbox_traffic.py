@@ -197,7 +197,7 @@ async def test_recorded_events_are_told_again_to_who_is_connected(capsys: pytest
             async with SandboxClient(discord.url, SECRET) as client:
                 assert await _replay_events(client, told)
                 await until(lambda: heard == ["once", "once"])
-                assert "1 of 1 events were told again." in capsys.readouterr().out
+                assert "1 of 1 events were sent again." in capsys.readouterr().out
         await until(lambda: not discord.sandbox.sessions.by_id)
         async with SandboxClient(discord.url, SECRET) as client:
             assert not await _replay_events(client, told)

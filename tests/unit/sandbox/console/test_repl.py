@@ -92,7 +92,7 @@ async def test_user_replies_edits_reacts_and_deletes(session: UserSession) -> No
     assert (await replied(session, ":react 👍")).messages[0].reactions[0].emoji == "👍"
     assert (await replied(session, ":unreact 👍")).messages[0].reactions == []
     assert await run_line(session, ":delete") == Notice("Deleted.")
-    assert [one.content for one in await session.client.messages(session.identity)] == [said.content]
+    assert [message.content for message in await session.client.messages(session.identity)] == [said.content]
     assert (await replied(session, ":react nonsense")).error == "Unknown Emoji."
 
 
@@ -103,7 +103,7 @@ async def test_two_users_exchange_direct_messages(session: UserSession) -> None:
     await run_line(session, "a word")
     await run_line(session, ":as bob")
     await run_line(session, ":dm ann")
-    assert [one.content for one in await session.client.messages(session.identity)] == ["a word"]
+    assert [message.content for message in await session.client.messages(session.identity)] == ["a word"]
     await run_line(session, ":channel general")
     assert (session.location, list(await session.client.messages(session.identity))) == ("#general", [])
 
@@ -129,19 +129,18 @@ async def test_incident_and_advance_commands_work(session: UserSession) -> None:
     )
     listed = await run_line(session, ":incident")
     assert isinstance(listed, Notice)
-    assert listed.text.endswith("Now: latency.")
+    assert listed.text.endswith("Active: latency.")
     assert await run_line(session, ":incident stop latency") == Notice("latency has ended.")
     before = await session.client.advance(0)
     after = await run_line(session, ":advance 15m")
     assert isinstance(after, Notice)
-    minutes = datetime.fromisoformat(after.text.split()[5]) - datetime.fromisoformat(before)
+    minutes = datetime.fromisoformat(after.text.split()[4]) - datetime.fromisoformat(before)
     assert timedelta(minutes=15) <= minutes < timedelta(minutes=16)
-    with pytest.raises(UsageError, match="one length"):
+    with pytest.raises(UsageError, match="one duration"):
         await run_line(session, ":incident latency 10s 5s")
 
 
 async def test_private_followup_after_deleted_public_defer_is_awaited(session: UserSession) -> None:
-    """The bot thinks for all to see, takes that back, and answers one person: that is what they see."""
     assert await content(session, "/sorry") == ["Not for everyone."]
 
 
@@ -184,14 +183,14 @@ async def test_who_help_and_quit_commands_work(session: UserSession) -> None:
     assert isinstance(who, Notice)
     assert "@ann, @bob, @cat" in who.text
     assert "botctl-bot" in who.text
-    told = await run_line(session, ":help")
-    assert isinstance(told, Notice)
-    assert all(f":{word}" in told.text for word in REPL_COMMANDS)
+    listing = await run_line(session, ":help")
+    assert isinstance(listing, Notice)
+    assert all(f":{word}" in listing.text for word in REPL_COMMANDS)
     assert isinstance(await run_line(session, ":quit"), Quit)
 
 
 @pytest.mark.parametrize(
-    ("line", "sentence"),
+    ("line", "message"),
     [
         (":frob", 'There is no command ":frob".'),
         (":as bo", 'There is no person "bo".'),
@@ -205,15 +204,15 @@ async def test_who_help_and_quit_commands_work(session: UserSession) -> None:
         ("/ ping", "A command's name must follow the slash."),
         (":as", "The name of a person must follow."),
         (":react", "An emoji must follow."),
-        (":menu Shout", "A command and whom it is used on must follow."),
+        (":menu Shout", "A command and its target must follow."),
         (":advance soon", "'soon' is no duration; write for example 30d or 1h30m."),
         (":incident latency 1x", "'1x' is no duration; write for example 30d or 1h30m."),
     ],
 )
-async def test_wrong_line_raises_its_message(session: UserSession, line: str, sentence: str) -> None:
+async def test_wrong_line_raises_its_message(session: UserSession, line: str, message: str) -> None:
     with pytest.raises(BotctlError) as caught:
         await run_line(session, line)
-    assert str(caught.value) == sentence
+    assert str(caught.value) == message
 
 
 async def test_bot_suggests_autocomplete_values(session: UserSession) -> None:
@@ -242,27 +241,25 @@ async def test_wrong_secret_raises_the_sandboxs_message(session: UserSession) ->
             await client.state()
 
 
-class Home:
-    """A project whose sandbox and bot are what the test says."""
-
+class FixedLocator:
     def __init__(self, url: str, pid: int | None = None) -> None:
         self.url = url
         self.pid = pid
 
-    def sandbox(self) -> tuple[str, str]:
+    def locate(self) -> tuple[str, str]:
         return self.url, "secret"
 
-    def bot(self) -> int | None:
+    def bot_pid(self) -> int | None:
         return self.pid
 
 
 @pytest.mark.parametrize("secret", ["secret", "the old one"])
 async def test_restarted_sandbox_is_found_again(session: UserSession, secret: str) -> None:
-    """At another port, or at the same one with another secret."""
+    """On another port, or on the same port with another secret."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
-        nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
+        unused_url = f"http://127.0.0.1:{gone.getsockname()[1]}"
     url = session.client._url
-    async with SandboxClient(nobody if secret == "secret" else url, secret, Home(url)) as client:
+    async with SandboxClient(unused_url if secret == "secret" else url, secret, FixedLocator(url)) as client:
         assert (await client.state()).guilds
 
 
@@ -271,16 +268,16 @@ async def test_disconnected_bot_is_reported_as_reconnecting() -> None:
         url = running.url
         async with fake_bot(url, "token", COMMANDS, ANSWERS):
             pass
-        for home, said in ((Home(url, 42), "process 42\\) is reconnecting"), (Home(url), "No bot is connected")):
-            async with SandboxClient(url, "secret", home) as client:
-                with pytest.raises(Unreachable, match=said):
+        for locator, message in ((FixedLocator(url, 42), "process 42\\) is reconnecting"), (FixedLocator(url), "No bot is connected")):
+            async with SandboxClient(url, "secret", locator) as client:
+                with pytest.raises(Unreachable, match=message):
                     await client.send(SlashCall("ping"), Identity())
 
 
 async def test_send_includes_the_working_directory(
     session: UserSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A file is given by its path, which may be relative."""
+    """An option can be the relative path of a file."""
     asked: list[object] = []
     real = session.client._request_once
 
@@ -288,7 +285,7 @@ async def test_send_includes_the_working_directory(
         asked.append(given.get("json"))
         return await real(method, verb, given)
 
-    monkeypatch.setattr(session.client, "_ask_once", request_once)
+    monkeypatch.setattr(session.client, "_request_once", request_once)
     monkeypatch.chdir(tmp_path)
     await session.send_line("/ping")
     assert isinstance(asked[-1], dict)
