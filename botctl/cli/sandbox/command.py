@@ -47,8 +47,6 @@ app = typer.Typer(
 
 @dataclasses.dataclass(frozen=True)
 class SandboxOptions:
-    """The options that select the sandbox and the acting user."""
-
     project: Path | None = None
     url: str | None = None
     name: str | None = None
@@ -222,8 +220,6 @@ app.command()(traffic)
 def _run_once(
     options: SandboxOptions, timeout_s: float, as_json: bool, action: Callable[[UserSession], Awaitable[LineResult]]
 ) -> None:
-    """Run one action and print its result."""
-
     async def run_action(session: UserSession) -> bool:
         result = await action(session)
         if not as_json and not session.state.guilds:

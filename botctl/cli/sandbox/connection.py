@@ -61,14 +61,11 @@ class UrlLocator:
         return self.url, secret
 
     def bot_pid(self) -> int | None:
-        """Unknown for a sandbox at a URL."""
         return None
 
 
 @dataclass(frozen=True)
 class ProjectLocator:
-    """The sandbox of the project at ``root``."""
-
     root: Path
 
     def locate(self) -> tuple[str, str]:

@@ -44,7 +44,6 @@ _LINE: Final = re.compile(r"(?P<head>\#{1,3} |-\# )|(?P<quote>> )|(?P<indent> *)
 
 
 def render_markdown(content: str, names: Names) -> Text:
-    """Render a message's content."""
     text = Text()
     for index, part in enumerate(_FENCE.split(content)):
         if index % 2:
@@ -82,7 +81,6 @@ def _render_line(line: str, names: Names) -> Text:
 
 
 def render_inline(line: str, names: Names, style: str = "") -> Text:
-    """Render the inline marks of a line."""
     text = Text(style=style)
     end = 0
     for match in _MARK.finditer(line):

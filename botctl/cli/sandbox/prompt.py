@@ -203,7 +203,6 @@ class _Prompt:
             self._print(render_result(result, self._session))
 
     async def _watch(self) -> None:
-        """Show new messages while the user types."""
         for poll in itertools.count():
             unreachable = False
             try:

@@ -28,7 +28,7 @@ _SLASH_ANSWER: Final = 20
 _SYSTEM: Final = {18: "started a thread", 21: "the thread starts here"}
 _INLINE_FIELDS: Final = 3
 _KILO: Final = 1000
-_PIPE_COLUMNS: Final = 1000  # columns; no terminal has as many
+_PIPE_COLUMNS: Final = 1000  # wider than any terminal
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ class _Fields:
 
 
 def display_names(state: StateSchema) -> dict[str, str]:
-    """Display names for the ids that messages mention."""
     known: dict[str, str] = {}
     for guild in state.guilds:
         known.update((member.id, "@" + member.name) for member in guild.members)
@@ -79,7 +78,6 @@ def display_names(state: StateSchema) -> dict[str, str]:
 
 
 def render_reply(reply: ReplySchema, names: Names) -> Group:
-    """Render all results of an interaction."""
     parts: list[RenderableType] = [render_message(item, names) for item in reply.messages]
     if reply.modal:
         parts.append(render_modal(reply.modal))

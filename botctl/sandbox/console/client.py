@@ -45,9 +45,7 @@ class SandboxLocator(Protocol):
         """Return the sandbox's URL and control secret. Raises Unreachable when no sandbox runs."""
         ...
 
-    def bot_pid(self) -> int | None:
-        """Return the process id of the bot, connected or not."""
-        ...
+    def bot_pid(self) -> int | None: ...
 
 
 class SandboxClient:
@@ -107,7 +105,6 @@ class SandboxClient:
         modal: str | None = None,
         timeout_s: float = REPLY_TIMEOUT_S,
     ) -> ReplySchema:
-        """Submit the open modal, with its fields by label or custom id."""
         return await self._request_reply(
             "submit", {"fields": dict(fields), "modal": modal, **identity.json()}, timeout_s
         )
@@ -115,7 +112,6 @@ class SandboxClient:
     async def complete(
         self, query: AutocompleteQuery, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
     ) -> Sequence[Choice]:
-        """Ask the bot for suggestions for the value of an option."""
         body = {
             "name": query.name,
             "options": dict(query.options),
@@ -136,7 +132,6 @@ class SandboxClient:
         return await self._request_reply("send", {"text": text, "reply_to": to, **identity.json()}, REPLY_TIMEOUT_S)
 
     async def edit(self, text: str, identity: Identity) -> ReplySchema:
-        """Edit the user's last message."""
         return await self._request_reply("edit", {"text": text, **identity.json()}, REPLY_TIMEOUT_S)
 
     async def delete(self, identity: Identity) -> ReplySchema:
@@ -144,7 +139,6 @@ class SandboxClient:
         return await self._request_reply("delete", identity.json(), REPLY_TIMEOUT_S)
 
     async def react(self, emoji: str, identity: Identity, *, remove: bool = False) -> ReplySchema:
-        """Add a reaction to the last message, or remove the user's own."""
         return await self._request_reply(
             "react", {"emoji": emoji, "remove": remove, **identity.json()}, REPLY_TIMEOUT_S
         )
@@ -159,7 +153,6 @@ class SandboxClient:
         return response
 
     async def token(self, application_id: str) -> str:
-        """Return the bot's token."""
         response = await self._call("GET", "token", params={"application": application_id})
         return str(response["token"])
 

@@ -63,7 +63,6 @@ class CommandPath:
 
     @property
     def subcommands(self) -> list[Json]:
-        """The sub-commands; one of them must follow."""
         return [option for option in self._children if option["type"] in {SUB_COMMAND, SUB_COMMAND_GROUP}]
 
     @property
@@ -77,8 +76,6 @@ class CommandPath:
 
 @dataclass(frozen=True)
 class TypedOption:
-    """An option in a text."""
-
     name: str
     value: str  # without quotes and escapes
     start: int  # where the value begins
@@ -126,7 +123,6 @@ def format_call(call: SlashCall) -> str:
 
 
 def quote(value: str) -> str:
-    """Quote ``value`` unless it is one plain word."""
     if value and not value.startswith('"') and not re.search(r"\s", value):
         return value
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'

@@ -56,7 +56,6 @@ def _parse_object(line: str) -> Json | None:
 
 
 def format_line(line: Json) -> str:
-    """A readable line: time, bot, direction, content."""
     if "missed" in line:
         return f"… {line['missed']} lines were missed: the recorder was too slow"
     head = f"{str(line.get('at', ''))[11:23]} {line.get('bot') or '?'}"
@@ -87,12 +86,12 @@ def _format_data(data: Any) -> str:
 class RecordedRequest:
     """A REST request of a bot and its response."""
 
-    bot: str  # the bot's name
+    bot: str
     method: str
     path: str
     query: Mapping[str, str]
     body: Any  # JSON; None without a body
-    status: int  # of the response
+    status: int
     answer: Any = field(repr=False)  # the JSON of the response
 
     def __str__(self) -> str:
@@ -133,7 +132,6 @@ class IdMapping:
         self._ids: dict[str, str] = {}
 
     def __call__(self, data: Any) -> Any:
-        """Replace the recorded ids in ``data``."""
         if data is None:
             return None
         return json.loads(_ID.sub(lambda match: self._ids.get(match[0], match[0]), json.dumps(data)))

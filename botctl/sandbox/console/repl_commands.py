@@ -215,7 +215,6 @@ REPL_COMMANDS = {
 
 
 def describe_state(state: StateSchema, guild: GuildSchema | None) -> list[str]:
-    """Lines that list guilds, channels, people and bots."""
     bots = [f"{bot.name}{'' if bot.connected else ' (not connected)'}" for bot in state.bots]
     people = [f"@{member.name}" for member in guild.members if not member.bot] if guild else []
     channels = [f"#{channel.name}" for channel in (*guild.channels, *guild.threads)] if guild else []

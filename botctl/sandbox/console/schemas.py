@@ -57,9 +57,9 @@ class MessageSchema(Schema):
 
     id: str
     type: int = 0  # Discord: Message resource > Message Types
-    channel: str = ""  # its id
+    channel: str = ""
     author: Author
-    content: str = ""  # markdown
+    content: str = ""
     ephemeral: bool = False
     only_for: str | None = Field(None, alias="for")  # the id of the only user who sees it
     embeds: Sequence[dict[str, Any]] = ()
@@ -76,8 +76,6 @@ class Messages(Schema):
 
 
 class Choice(Schema):
-    """An autocomplete choice."""
-
     name: str
     value: str | float
 
@@ -87,15 +85,13 @@ class Choices(Schema):
 
 
 class FormField(Schema):
-    """One input of a modal."""
-
     custom_id: str
     label: str = ""
     style: int = 1  # 1 is one line, 2 is a paragraph (Discord: Components > Text Input)
     required: bool = True
-    value: str | None = None  # prefilled
+    value: str | None = None
     placeholder: str | None = None
-    options: Sequence[dict[str, Any]] = ()  # of a select
+    options: Sequence[dict[str, Any]] = ()
 
     @property
     def input_name(self) -> str:
@@ -113,11 +109,11 @@ class ModalSchema(Schema):
 class ReplySchema(Schema):
     """The result of an interaction, at its response or its timeout."""
 
-    interaction: str | None = None  # its id
+    interaction: str | None = None
     state: Literal["replied", "deferred", "modal", "updated", "deferred_update", "no_answer", "refused"]
     waited_ms: float = 0.0  # until the response
     messages: Sequence[MessageSchema] = ()  # new and changed ones
-    modal: ModalSchema | None = None  # the modal that was opened
+    modal: ModalSchema | None = None
     error: str | None = None  # why it was refused
 
     @property
@@ -127,8 +123,6 @@ class ReplySchema(Schema):
 
 
 class NamedSchema(Schema):
-    """A channel, thread or role."""
-
     id: str
     name: str
 
@@ -198,7 +192,6 @@ class StateSchema(Schema):
 
 
 def qualified_name(command: Json) -> str:
-    """The command's name with its bot's name."""
     return f"{command['name']}@{command['bot']}"
 
 

@@ -39,7 +39,7 @@ class AutocompleteQuery:
 
     name: str  # the command, with sub-commands
     options: Mapping[str, str]  # the other options, as typed
-    focused: str  # the option that is being typed
+    focused: str  # the option at the cursor
     value: str
     start: int  # where the value begins in the line
 
@@ -62,7 +62,6 @@ class _CursorContext:
 
     @property
     def open_option(self) -> TypedOption | None:
-        """The option whose value is being typed, or None."""
         last = self.typed_options[-1] if self.typed_options else None
         if last is None or (last.quoted and last.closed):
             return None

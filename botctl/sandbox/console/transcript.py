@@ -38,14 +38,11 @@ _VOLATILE = (
 
 @dataclass(frozen=True)
 class Exchange:
-    """One input and its output lines."""
-
     typed: str
     output: Sequence[str]
 
 
 def format_header(identity: Identity) -> str:
-    """The first lines of a transcript that begins as ``identity``."""
     fields = {name: value for name, value in identity.json().items() if value}
     return "\n".join([HEADER, *(f"# {name}: {value}" for name, value in fields.items())]) + "\n"
 
@@ -58,7 +55,6 @@ def parse_header(text: str) -> Identity:
 
 
 def format_exchange(exchange: Exchange) -> str:
-    """The lines of a transcript for ``exchange``."""
     first, *more = exchange.typed.split("\n")
     typed = [_INPUT + first, *(f"{_CONTINUATION} {line}" if line else _CONTINUATION for line in more)]
     return "\n".join([*typed, *((_OUTPUT + line).rstrip() for line in exchange.output)]) + "\n"

@@ -32,7 +32,6 @@ class UserSession:
 
     @property
     def locale(self) -> str:
-        """The language of the user's client."""
         users = [member for member in self.guild.members if not member.bot] if self.guild else []
         return next((user.locale for user in users if self.identity.name in {None, user.name, user.id}), "")
 
@@ -42,7 +41,6 @@ class UserSession:
         return self.state.commands_in(self.guild, self.locale)
 
     async def refresh(self) -> StateSchema:
-        """Load bots, commands and members from the sandbox."""
         self.state = await self.client.state(self.identity)
         return self.state
 
@@ -100,7 +98,6 @@ class UserSession:
         )
 
     async def submit(self, fields: Mapping[str, str], modal: str | None = None) -> ReplySchema:
-        """Submit the open modal, or the one with the id ``modal``."""
         modal = modal or (self.modal.id if self.modal else None)
         return self._remember_modal(
             await self.client.submit(fields, self.identity, modal=modal, timeout_s=self.timeout_s)

@@ -268,7 +268,10 @@ async def test_disconnected_bot_is_reported_as_reconnecting() -> None:
         url = running.url
         async with fake_bot(url, "token", COMMANDS, ANSWERS):
             pass
-        for locator, message in ((FixedLocator(url, 42), "process 42\\) is reconnecting"), (FixedLocator(url), "No bot is connected")):
+        for locator, message in (
+            (FixedLocator(url, 42), "process 42\\) is reconnecting"),
+            (FixedLocator(url), "No bot is connected"),
+        ):
             async with SandboxClient(url, "secret", locator) as client:
                 with pytest.raises(Unreachable, match=message):
                     await client.send(SlashCall("ping"), Identity())
