@@ -1,7 +1,7 @@
 """The sandbox of bench/sandbox.py, with the users in its process: ``sandbox_server.py GUILDS MEMBERS``.
 
 Its first line on stdout is ``{"url", "pid"}``. Then it reads JSON lines from stdin and answers each with a line:
-``{"ping": commands, "outstanding": n}`` runs a closed loop of users who send /ping and returns ``{"seconds"}``. It stops
+``{"ping": commands, "outstanding": n}`` runs a closed loop of users with /ping and returns ``{"seconds"}``. It stops
 at the end of stdin.
 """
 

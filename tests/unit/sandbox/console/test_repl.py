@@ -83,9 +83,9 @@ async def test_buttons_selects_and_modals_work(session: UserSession) -> None:
 
 
 async def test_user_replies_edits_reacts_and_deletes(session: UserSession) -> None:
-    await run_line(session, "tea at five @bob in #staff, not@bob @nobody")
+    await run_line(session, "tea at five @bob in #staff, not@bob @unknown")
     (said,) = await session.client.messages(session.identity, limit=1)
-    assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @nobody"
+    assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @unknown"
     await run_line(session, ":as bob")
     assert (await replied(session, ":reply gladly")).messages[0].reply_to == "ann"
     assert (await replied(session, ":edit with pleasure")).messages[0].edited

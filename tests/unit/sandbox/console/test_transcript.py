@@ -44,7 +44,7 @@ def test_formatted_exchanges_parse_back(exchanges: list[Exchange]) -> None:
     "identity", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")]
 )
 def test_header_contains_the_identity(identity: Identity) -> None:
-    text = format_header(identity) + format_exchange(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
+    text = format_header(identity) + format_exchange(Exchange("hello", ["# as: cat"])) + "# channel: elsewhere\n"
     assert text.startswith(HEADER)
     assert parse_header(text) == identity
     assert [exchange.typed for exchange in parse_transcript(text)] == ["hello"]
