@@ -1,1 +1,1 @@
-"""Side-by-side measurements: ``make bench``. Each prints ratios and keeps its raw run in bench/results/."""
+"""Side-by-side measurements: ``make bench``. Each prints ratios and keeps its raw data in bench/results/."""

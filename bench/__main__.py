@@ -1,4 +1,4 @@
-"""``make bench``: every benchmark, one after the other; exit code 1 when a bar is missed."""
+"""``make bench``: every benchmark in turn; exit code 1 when a threshold is exceeded."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import sys
 from bench import help_speed, ping, sandbox, start
 
 if __name__ == "__main__":
-    held = [benchmark.main() for benchmark in (help_speed, start, ping, sandbox)]
-    sys.exit(not all(held))
+    passed = [benchmark.main() for benchmark in (help_speed, start, ping, sandbox)]
+    sys.exit(not all(passed))

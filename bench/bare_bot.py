@@ -1,4 +1,4 @@
-"""The peer of bench/ping.py: bare disnake, the same handler, the same sandbox. ``python bench/bare_bot.py URL``."""
+"""The baseline of bench/ping.py: disnake alone, with the same handler and sandbox. ``python bench/bare_bot.py URL``."""
 
 import asyncio
 import os
@@ -9,7 +9,6 @@ from disnake.ext import commands
 
 
 def main() -> None:
-    """Connect and serve until SIGTERM."""
     disnake.http.Route.BASE = f"{sys.argv[1]}/api/v10"
 
     async def serve() -> None:

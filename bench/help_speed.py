@@ -1,4 +1,4 @@
-"""``botctl --help`` against the floor of any Typer program: ``import typer``."""
+"""``botctl --help`` compared with ``import typer``, the minimum of any Typer program."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from bench.rounds import Bar, interleave, report
+from bench.rounds import Threshold, interleave, report
 
 BOTCTL = Path(sys.executable).with_name("botctl")
-BARS = [Bar("botctl --help", "import typer", "wall_s", 2.0)]
+THRESHOLDS = [Threshold("botctl --help", "import typer", "wall_s", 2.0)]
 
 
 def _wall(*command: str) -> dict[str, float]:
@@ -20,12 +20,11 @@ def _wall(*command: str) -> dict[str, float]:
 
 
 def main(rounds: int = 15) -> bool:
-    """Whole processes, wall clock."""
     contenders = {
         "import typer": lambda: _wall(sys.executable, "-c", "import typer"),
         "botctl --help": lambda: _wall(str(BOTCTL), "--help"),
     }
-    return report("help", interleave(contenders, rounds), BARS)
+    return report("help", interleave(contenders, rounds), THRESHOLDS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""``/ping`` through the whole pipeline of botctl against bare disnake with the same handler, on one sandbox.
+"""``/ping`` through botctl's whole pipeline, compared with bare disnake with the same handler and sandbox.
 
-What counts is the CPU time of the bot's own process per command: it holds on any machine. The bots take turns; each
-round starts a fresh process, warms it up, and measures a closed loop with a few commands outstanding.
+The measure is the bot process's CPU time per command: its ratio is the same on any machine. The bots take turns.
+Each round starts a new process, warms it up, and measures a closed loop with a few outstanding commands.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.rounds import Bar, interleave, report
+from bench.rounds import Threshold, interleave, report
 from botctl.cli.init.scaffold import create
 from botctl.core.processes.process import child_environment
 from botctl.core.processes.runtime import Runtime
@@ -34,7 +34,7 @@ BOTCTL = Path(sys.executable).with_name("botctl")
 WARM_UP = 400
 COMMANDS = 3000
 OUTSTANDING = 20
-BARS = [Bar("botctl", "bare disnake", "cpu_ms", 1.4), Bar("all roles", "bare disnake", "cpu_ms", 1.4)]
+THRESHOLDS = [Threshold("botctl", "bare disnake", "cpu_ms", 1.4), Threshold("all roles", "bare disnake", "cpu_ms", 1.4)]
 PING = '''
 from botctl import Command, Context
 
@@ -42,15 +42,15 @@ from botctl import Command, Context
 class Ping(Command):
     """Is the bot there?"""
 
-    throttle = "100000/1s per user, 1000000/1s per guild"  # it is checked each time, and never used up
+    throttle = "100000/1s per user, 1000000/1s per guild"  # checked each time, never exceeded
 
     async def execute(self, ctx: Context) -> None:
         await ctx.reply("Pong!")
 '''
 
 
-class Arena:
-    """A project whose stores and sandbox stay up for all rounds, and whose bot is the contender of the moment."""
+class BenchProject:
+    """A project whose stores and sandbox run for all rounds, while the bot changes."""
 
     def __init__(self, root: Path) -> None:
         create(root)
@@ -62,7 +62,7 @@ class Arena:
 
     @contextlib.contextmanager
     def process(self, *command: str, until: str, **more: str) -> Iterator[psutil.Process]:
-        """``command``, from the moment it has printed ``until``; stopped in the end by SIGTERM."""
+        """Start ``command``, wait until it prints ``until``, and stop it with SIGTERM at the end."""
         with (self.root / "out.txt").open("wb") as out:
             child = subprocess.Popen(command, cwd=self.root, env=self.env | more, stdout=out, stderr=subprocess.STDOUT)
         try:
@@ -77,7 +77,7 @@ class Arena:
             child.wait(30)
 
     def measure(self, process: psutil.Process) -> dict[str, float]:
-        """CPU milliseconds of ``process`` per command, and commands per second."""
+        """Measure CPU milliseconds of ``process`` per command, and commands per second."""
         sandbox = Runtime(self.root).live()["sandbox"]
         asyncio.run(_load(sandbox.address, sandbox.secret or "", WARM_UP))
         before, started = process.cpu_times(), time.perf_counter()
@@ -98,7 +98,7 @@ class Arena:
             return self.measure(process)
 
     def profile(self) -> dict[str, float]:
-        """Share of botctl's own time by library, in percent: one more run, under cProfile."""
+        """Measure the share of own time by library, in percent, in a run under cProfile."""
         stats = self.root / "profile.out"
         command = (sys.executable, "-m", "cProfile", "-o", str(stats), "-m", "botctl", "run")
         with self.process(*command, until="Try, in another terminal") as process:
@@ -123,36 +123,36 @@ def _by_library(stats: Path) -> dict[str, float]:
 
 
 async def _load(url: str, secret: str, commands: int) -> None:
-    """A closed loop: ``OUTSTANDING`` people who type the next command when the last is answered."""
-    left = iter(range(commands))
-    call, seat = SlashCall("ping", {}), Identity()
+    """Run a closed loop: ``OUTSTANDING`` users send the next command when the last is answered."""
+    remaining = iter(range(commands))
+    call, identity = SlashCall("ping", {}), Identity()
 
-    async def person(client: SandboxClient) -> None:
-        for _ in left:
-            reply = await client.send(call, seat)
+    async def user(client: SandboxClient) -> None:
+        for _ in remaining:
+            reply = await client.send(call, identity)
             if not reply.answered:
                 raise SystemExit(f"not answered: {reply}")
 
     async with SandboxClient(url, secret) as client:
-        await asyncio.gather(*(person(client) for _ in range(OUTSTANDING)))
+        await asyncio.gather(*(user(client) for _ in range(OUTSTANDING)))
 
 
 def main(rounds: int = 7) -> bool:
-    """Measure, with the stores and the sandbox held by a process of their own."""
+    """Measure, with the stores and the sandbox in their own process."""
     with tempfile.TemporaryDirectory(prefix="botctl-bench-") as folder:
-        arena = Arena(Path(folder) / "ping")
-        with arena.process(str(BOTCTL), "run", "--only", "stores", until="project"):
+        project = BenchProject(Path(folder) / "ping")
+        with project.process(str(BOTCTL), "run", "--only", "stores", until="project"):
             contenders = {
-                "bare disnake": arena.bare,
-                "botctl": partial(arena.botctl, "--only", "bot"),
-                "all roles": arena.botctl,  # with the realtime server and the jobs in the same process
+                "bare disnake": project.bare,
+                "botctl": partial(project.botctl, "--only", "bot"),
+                "all roles": project.botctl,  # with the realtime server and the jobs in the same process
             }
             measured = interleave(contenders, rounds)
-            shares = arena.profile()
+            shares = project.profile()
         print("\nwhere botctl's time goes (own time under cProfile, percent):")
         for name, percent in shares.items():
             print(f"  {percent:5.1f}  {name}")
-        return report("ping", measured, BARS, commands=COMMANDS, outstanding=OUTSTANDING, shares=shares)
+        return report("ping", measured, THRESHOLDS, commands=COMMANDS, outstanding=OUTSTANDING, shares=shares)
 
 
 if __name__ == "__main__":

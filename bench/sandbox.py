@@ -1,7 +1,7 @@
-"""The sandbox under load: /ping with one bare disnake bot, many guilds and members at READY, 16 shards, its memory.
+"""The sandbox under load: /ping with a bare disnake bot, READY with many guilds and members, 16 shards, memory.
 
-What counts for /ping is CPU time: the sandbox and the client run side by side in the same seconds, so their ratio holds
-on any machine. The people type in the sandbox's own process (bench/sandbox_server.py), as fast as they are answered.
+The measure of /ping is CPU time: sandbox and client run at the same time, so their ratio holds on any machine. The
+users run in the sandbox's process (bench/sandbox_server.py) and send a command as soon as the last is answered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from bench.rounds import Bar, Measured, report
+from bench.rounds import Measured, Threshold, report
 from botctl.core.processes.process import child_environment
 
 HERE = Path(__file__).parent
@@ -31,9 +31,9 @@ WARM_UP, COMMANDS, OUTSTANDING = 500, 5000, 20
 GUILDS, MEMBERS, SHARDS = 50, 1000, 16
 INTENTS = (1 << 0) | (1 << 1) | (1 << 9)  # guilds, members, messages
 INTERACTIONS, STEP = 100_000, 10_000
-WARM = 40_000  # interactions until every table of the sandbox is as full as it gets
+WARM = 40_000  # interactions until the sandbox's tables have their full size
 READY_MAX_S, SLOPE_MAX_KB = 1.0, 0.01
-BARS = [Bar("sandbox", "bare disnake", "cpu_ms", 1.0)]
+THRESHOLDS = [Threshold("sandbox", "bare disnake", "cpu_ms", 1.0)]
 Json = dict[str, Any]
 
 
@@ -44,16 +44,16 @@ class Server:
     child: subprocess.Popen[str]
     url: str
 
-    def ask(self, **asked: int) -> Json:
+    def request(self, **fields: int) -> Json:
         assert self.child.stdin is not None
-        self.child.stdin.write(json.dumps(asked) + "\n")
+        self.child.stdin.write(json.dumps(fields) + "\n")
         self.child.stdin.flush()
-        return self._answer()
+        return self._read()
 
-    def _answer(self) -> Json:
+    def _read(self) -> Json:
         assert self.child.stdout is not None
-        answer: Json = json.loads(self.child.stdout.readline())
-        return answer
+        response: Json = json.loads(self.child.stdout.readline())
+        return response
 
     @classmethod
     @contextlib.contextmanager
@@ -61,7 +61,7 @@ class Server:
         command = (sys.executable, str(HERE / "sandbox_server.py"), str(guilds), str(members))
         with _child(*command, stdin=subprocess.PIPE) as child:
             server = cls(child, "")
-            server.url = server._answer()["url"]
+            server.url = server._read()["url"]
             yield server
             assert child.stdin is not None
             child.stdin.close()
@@ -82,7 +82,7 @@ def _child(*command: str, stdin: int | None = None) -> Iterator[subprocess.Popen
 
 @contextlib.contextmanager
 def bot(server: Server) -> Iterator[psutil.Process]:
-    """A bare disnake bot, ready."""
+    """Start a bare disnake bot and wait until it is ready."""
     with _child(sys.executable, str(HERE / "bare_bot.py"), server.url) as child:
         assert child.stdout is not None
         child.stdout.readline()
@@ -90,33 +90,33 @@ def bot(server: Server) -> Iterator[psutil.Process]:
 
 
 def ping() -> tuple[dict[str, float], dict[str, float]]:
-    """What the sandbox and the client each spent on the same /ping commands."""
+    """Measure the CPU time of sandbox and client for the same /ping commands."""
     with Server.running() as server, bot(server) as client:
-        server.ask(ping=WARM_UP, outstanding=OUTSTANDING)
+        server.request(ping=WARM_UP, outstanding=OUTSTANDING)
         both = psutil.Process(server.child.pid), client
-        before = [_cpu_s(one) for one in both]
-        seconds = server.ask(ping=COMMANDS, outstanding=OUTSTANDING)["seconds"]
-        spent = [_cpu_s(one) - was for one, was in zip(both, before, strict=True)]
+        before = [_cpu_s(process) for process in both]
+        seconds = server.request(ping=COMMANDS, outstanding=OUTSTANDING)["seconds"]
+        spent = [_cpu_s(process) - start_s for process, start_s in zip(both, before, strict=True)]
     rate = COMMANDS / seconds
-    ours, theirs = ({"cpu_ms": one * 1000 / COMMANDS, "per_s": rate} for one in spent)
+    ours, theirs = ({"cpu_ms": cpu_s * 1000 / COMMANDS, "per_s": rate} for cpu_s in spent)
     return ours, theirs
 
 
 def slope() -> tuple[float, list[int]]:
-    """Kilobytes of memory per interaction after the warm-up, and the sizes it comes from."""
+    """Measure kilobytes of memory per interaction after the warm-up; return also the sizes."""
     with Server.running() as server, bot(server):
         process = psutil.Process(server.child.pid)
         sizes = []
         for _ in range(INTERACTIONS // STEP):
-            server.ask(ping=STEP, outstanding=OUTSTANDING)
+            server.request(ping=STEP, outstanding=OUTSTANDING)
             sizes.append(process.memory_info().rss // 1024)
     warm = list(enumerate(sizes))[WARM // STEP :]
     rises = [(size - was) / (at - before) for (before, was), (at, size) in itertools.combinations(warm, 2)]
-    return statistics.median(rises) / STEP, sizes  # Theil and Sen: one more page for the allocator is no slope
+    return statistics.median(rises) / STEP, sizes  # Theil-Sen: ignores a single new page
 
 
 async def _session(url: str, shard: tuple[int, int]) -> int:
-    """IDENTIFY, wait for the guilds, ask for all members of each; the members seen."""
+    """IDENTIFY, wait for the guilds, request their members; return the number of members."""
     seen = 0
     async with aiohttp.ClientSession() as http, http.ws_connect(url + "/?v=10&encoding=json", max_msg_size=0) as socket:
         await socket.receive_json()
@@ -138,14 +138,14 @@ async def _session(url: str, shard: tuple[int, int]) -> int:
 
 
 def ready(shards: int) -> float:
-    """Seconds from connecting until every member of every guild was told, over ``shards`` sessions at once."""
+    """Measure the seconds until all members of all guilds are received, over ``shards`` sessions."""
 
-    async def all_of_them(url: str) -> int:
+    async def count_members(url: str) -> int:
         return sum(await asyncio.gather(*(_session(url, (number, shards)) for number in range(shards))))
 
     with Server.running(GUILDS, MEMBERS) as server:
         began_s = time.perf_counter()
-        seen = asyncio.run(all_of_them(server.url))
+        seen = asyncio.run(count_members(server.url))
         took_s = time.perf_counter() - began_s
     if seen < GUILDS * MEMBERS:
         raise SystemExit(f"{seen} members seen of {GUILDS * MEMBERS}")
@@ -158,7 +158,7 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def main(rounds: int = 5) -> bool:
-    """Measure; True when every bar holds."""
+    """Measure; return whether every threshold holds."""
     measured: dict[str, list[dict[str, float]]] = {"sandbox": [], "bare disnake": []}
     times: dict[str, list[float]] = {"one": [], "many": []}
     for _ in range(rounds):
@@ -167,15 +167,15 @@ def main(rounds: int = 5) -> bool:
         times["one"].append(ready(1))
         times["many"].append(ready(SHARDS))
     rise_kb, sizes = slope()
-    return _judge(measured, times, rise_kb, sizes)
+    return _report(measured, times, rise_kb, sizes)
 
 
-def _judge(measured: Measured, times: dict[str, list[float]], rise_kb: float, sizes: list[int]) -> bool:
-    held = report("sandbox", measured, BARS, ready_s=times, memory_kb=sizes, memory_kb_per_interaction=rise_kb)
+def _report(measured: Measured, times: dict[str, list[float]], rise_kb: float, sizes: list[int]) -> bool:
+    passed = report("sandbox", measured, THRESHOLDS, ready_s=times, memory_kb=sizes, memory_kb_per_interaction=rise_kb)
     one, many = (statistics.median(times[name]) for name in ("one", "many"))
-    print(f"  {GUILDS} guilds of {MEMBERS} members told in {one:.2f} s, over {SHARDS} shards in {many:.2f} s (bar 1 s)")
-    print(f"  memory: {rise_kb * 1000:.2f} bytes per interaction after {WARM:,} of {INTERACTIONS:,} (bar 10)")
-    return held and one <= READY_MAX_S and many <= READY_MAX_S and rise_kb <= SLOPE_MAX_KB
+    print(f"  {GUILDS} guilds of {MEMBERS} members: {one:.2f} s, over {SHARDS} shards {many:.2f} s (at most 1 s)")
+    print(f"  memory: {rise_kb * 1000:.2f} bytes per interaction after {WARM:,} of {INTERACTIONS:,} (at most 10)")
+    return passed and one <= READY_MAX_S and many <= READY_MAX_S and rise_kb <= SLOPE_MAX_KB
 
 
 if __name__ == "__main__":

@@ -16,15 +16,15 @@ from pathlib import Path
 
 from botctl.core.errors import BotctlError, ExitCode
 from botctl.sandbox.model import limits
-from botctl.sandbox.process.secret import SECRET, TOKEN, new_secret
-from botctl.sandbox.process.standalone import Plan, start
+from botctl.sandbox.process.secret import SECRET_VARIABLE, TOKEN_VARIABLE, generate_secret
+from botctl.sandbox.process.standalone import ServeOptions, run_standalone
 from botctl.sandbox.server import Sandbox
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until a signal; returns the exit code."""
     options = _parser().parse_args(arguments)
-    secret, token = os.environ.get(SECRET), os.environ.get(TOKEN)
+    secret, token = os.environ.get(SECRET_VARIABLE), os.environ.get(TOKEN_VARIABLE)
 
     def print_ready(sandbox: Sandbox) -> None:
         ready = {"url": sandbox.url, "pid": os.getpid()}
@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         limited = limits.Limits().replace(limits.parse_assignments(options.limit))
-        start(Plan(secret or new_secret(), options.port, options.state, limits=limited, token=token), print_ready)
+        run_standalone(
+            ServeOptions(secret or generate_secret(), options.port, options.state, limits=limited, token=token),
+            print_ready,
+        )
     except BotctlError as error:
         sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the parent process shows the last line
         return int(error.exit_code)

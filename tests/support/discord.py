@@ -18,7 +18,7 @@ from disnake.ext import commands
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT, Limits
 from botctl.sandbox.model.world import World
-from botctl.sandbox.process.serve import RunningSandbox, bound, serving
+from botctl.sandbox.process.serve import RunningSandbox, bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.web.openapi_check import OpenApiCheck
 from tests.support import openapi
@@ -175,8 +175,8 @@ async def served(
     make: Callable[[str], Sandbox], *, port: int = 0, judge: OpenApiCheck | None = None
 ) -> AsyncIterator[RunningSandbox]:
     """The sandbox that ``make`` returns for its URL, on ``port`` or a free one."""
-    with bound(port) as listener:
-        async with serving(make(listener.url), listener, judge=judge) as running:
+    with bind_loopback(port) as listener:
+        async with serve_sandbox(make(listener.url), listener, self_check=judge) as running:
             yield running
 
 

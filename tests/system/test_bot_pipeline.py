@@ -14,7 +14,7 @@ from botctl.core.contracts.events import AutocompleteAnswered
 from botctl.core.contracts.guild_settings import GuildSettings
 from botctl.sandbox.console.client import Identity
 from botctl.sandbox.console.command_parser import SlashCall
-from botctl.sandbox.console.suggest import Question
+from botctl.sandbox.console.suggest import AutocompleteQuery
 from tests.support.bots import GUILD, Rig, last_text, rig, shared_loop, write_commands
 
 COMMANDS = """
@@ -450,9 +450,9 @@ async def test_options_are_converted_by_their_annotations(bot: Rig):
 @shared_loop
 async def test_autocompletion_is_measured_but_not_audited(bot: Rig):
     """An error is logged, and the user gets no suggestions."""
-    choices = await bot.client.complete(Question("echo", {}, "word", "a", 0), Identity("ann"))
+    choices = await bot.client.complete(AutocompleteQuery("echo", {}, "word", "a", 0), Identity("ann"))
     assert [choice.value for choice in choices] == ["apple"]
-    await bot.client.complete(Question("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
+    await bot.client.complete(AutocompleteQuery("echo", {}, "word", "boom", 0), Identity("ann"), timeout_s=0.2)
     answered = [event for event in bot.events if isinstance(event, AutocompleteAnswered)]
     assert [(event.name, event.ok) for event in answered] == [("echo", True), ("echo", False)]
     assert bot.finished == []

@@ -27,7 +27,7 @@ from botctl.run.supervisor import IDENTIFY_S
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.tokens import bot_token
-from botctl.sandbox.process.serve import Listener, bound, serving
+from botctl.sandbox.process.serve import Listener, bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.cli import BOTCTL, READY, Done, Project
 from tests.support.discord import BOT, SECRET
@@ -187,11 +187,11 @@ def counting() -> Iterator[Counting]:
     loop = asyncio.new_event_loop()
 
     async def serve(sandbox: Sandbox, listener: Listener) -> None:
-        async with serving(sandbox, listener):
+        async with serve_sandbox(sandbox, listener):
             up.set()
             await down.wait()
 
-    with bound() as listener:
+    with bind_loopback() as listener:
         sandbox = Counting(listener.url)
         thread = threading.Thread(target=loop.run_until_complete, args=(serve(sandbox, listener),))
         thread.start()

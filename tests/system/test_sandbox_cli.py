@@ -96,13 +96,13 @@ async def bot(project: Project) -> AsyncIterator[Project]:
         yield project
 
 
-async def test_send_prints_what_a_person_sees(bot: Project) -> None:
+async def test_send_prints_the_reply(bot: Project) -> None:
     ran = await bot.run("send", "/secret", "--as", "bob")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == ["botctl-bot BOT · bob used /secret", "  Psst.", "  Only you can see this"]
 
 
-async def test_send_as_json_is_the_whole_reply(bot: Project) -> None:
+async def test_send_json_prints_the_whole_reply(bot: Project) -> None:
     ran = await bot.run("send", "/roll sides:20", "--json")
     assert ran.code == 0
     reply = json.loads(ran.out)
@@ -110,7 +110,7 @@ async def test_send_as_json_is_the_whole_reply(bot: Project) -> None:
     assert reply["messages"][0]["content"] == "You rolled **20**."
 
 
-async def test_exit_codes_tell_what_went_wrong(bot: Project) -> None:
+async def test_failures_have_their_exit_codes(bot: Project) -> None:
     silent = await bot.run("send", "/silent", "--timeout", "0.2")
     assert (silent.code, silent.out.strip()) == (1, "The application did not respond")
     refused = await bot.run("send", "/roll sides:1")
@@ -129,7 +129,7 @@ async def test_exit_codes_tell_what_went_wrong(bot: Project) -> None:
     assert "Did you mean /roll?" in unknown.err
 
 
-async def test_forms_buttons_and_menus_one_call_each(bot: Project) -> None:
+async def test_forms_buttons_and_menus_work_in_separate_calls(bot: Project) -> None:
     form = await bot.run("send", "/feedback", "--as", "cat")
     assert form.code == 0
     assert "Subject *" in form.out
@@ -145,15 +145,15 @@ async def test_forms_buttons_and_menus_one_call_each(bot: Project) -> None:
     assert all(message["for"] in {None, "900000000000000103"} for message in seen)
 
 
-async def test_lines_from_a_pipe_are_all_run(bot: Project) -> None:
+async def test_all_piped_lines_are_run(bot: Project) -> None:
     ran = await bot.process(lines="/ping\n\n:frob\n:as bob\nhello\n:quit\n/never\n")
     assert ran.code == 1
     assert ran.out.count("Pong!") == 1
     assert "bob\n  hello" in ran.out
-    assert 'There is no ":frob".' in ran.err
+    assert 'There is no command ":frob".' in ran.err
 
 
-async def test_a_transcript_is_a_test_without_code(bot: Project, tmp_path: Path) -> None:
+async def test_replay_finds_changed_output(bot: Project, tmp_path: Path) -> None:
     """What was typed is typed again; an answer that is another one is shown, and exit code 1."""
     kept = tmp_path / "talk.txt"
     typed = "/roll sides:20\nhello\n:as bob\n/feedback\n:submit subject=Fine\n/nothing\n"
@@ -161,7 +161,7 @@ async def test_a_transcript_is_a_test_without_code(bot: Project, tmp_path: Path)
     assert ran.code == 1  # /nothing is no command
     assert "# as: cat\n# channel: general\n" in kept.read_text()
     again = await bot.run("replay", str(kept))
-    assert (again.code, again.out) == (0, "6 lines: as before.\n")
+    assert (again.code, again.out) == (0, "6 lines: no differences.\n")
     kept.write_text(kept.read_text().replace("You rolled 20", "You rolled 7"))
     other = await bot.run("replay", str(kept))
     assert other.code == 1
@@ -170,11 +170,11 @@ async def test_a_transcript_is_a_test_without_code(bot: Project, tmp_path: Path)
         "  botctl-bot BOT · cat used /roll",
         "-   You rolled 7.",
         "+   You rolled 20.",
-        "1 of 6 lines were answered otherwise.",
+        "1 of 6 lines have other output.",
     ]
 
 
-async def test_a_project_without_a_running_sandbox_is_exit_7(tmp_path: Path) -> None:
+async def test_project_without_sandbox_exits_with_7(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "botctl.toml").touch()
     ran = await Project(tmp_path, "", "").process("send", "/ping")
@@ -182,7 +182,7 @@ async def test_a_project_without_a_running_sandbox_is_exit_7(tmp_path: Path) -> 
     assert "Start it with: botctl run" in ran.err
 
 
-async def test_a_sandbox_that_is_on_its_way_back_is_no_sandbox_that_nobody_runs(tmp_path: Path) -> None:
+async def test_restarting_sandbox_has_its_own_message(tmp_path: Path) -> None:
     """Its process has ended, its owner has not: that is us."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "botctl.toml").touch()
@@ -193,11 +193,11 @@ async def test_a_sandbox_that_is_on_its_way_back_is_no_sandbox_that_nobody_runs(
     await gone.wait()
     ran = await project.run("send", "/ping")
     assert ran.code == 7
-    assert f"process {os.getpid()} starts it again" in ran.err
+    assert f"process {os.getpid()} restarts it" in ran.err
     assert "Try again in a moment" in ran.err
 
 
-def test_a_person_in_the_sandbox_does_not_wait_for_the_library_of_settings() -> None:
+def test_sandbox_client_does_not_import_pydantic_settings() -> None:
     """It is a fifth of the start of `botctl sandbox send`."""
     look = (
         "import sys, botctl.core.paths, botctl.core.processes.runtime;"
@@ -207,7 +207,7 @@ def test_a_person_in_the_sandbox_does_not_wait_for_the_library_of_settings() -> 
     assert subprocess.run((sys.executable, "-c", look), check=False).returncode == 0
 
 
-async def test_the_prompt_completes_talks_and_leaves(bot: Project) -> None:
+async def test_prompt_completes_runs_lines_and_exits(bot: Project) -> None:
     """Completion, an answer, news from elsewhere, a form; Ctrl-C clears the line, Ctrl-D leaves."""
     ours, theirs = pty.openpty()
     seen = bytearray()

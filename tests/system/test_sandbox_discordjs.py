@@ -1,4 +1,4 @@
-"""discord.js as it comes, with only its base URL changed: what a bot of it does works here as with Discord."""
+"""A discord.js bot, with only its base URL changed."""
 
 from __future__ import annotations
 
@@ -37,42 +37,42 @@ async def bot(discord: Discord) -> AsyncIterator[BotOutput]:
         await running.communicate()
 
 
-async def test_a_day_of_a_discord_js_bot() -> None:
+async def test_discord_js_bot_works_unchanged() -> None:
     await asyncio.to_thread(npm.install, FOLDER, "discord.js", skip="discordjs")
-    async with local_discord() as discord, bot(discord) as told:
-        ready = await told("ready")
+    async with local_discord() as discord, bot(discord) as events:
+        ready = await events("ready")
         assert ready == {"name": "botctl-bot", "commands": ["ask", "Greet"], "members": 4, "own": ["Changed"]}
-        await _interactions(discord, told)
-        await _messages(discord, told)
+        await _interactions(discord, events)
+        await _messages(discord, events)
         await discord.act("gateway", action="reconnect")
-        assert await told("resumed") == {}
+        assert await events("resumed") == {}
 
 
-async def _interactions(discord: Discord, told: BotOutput) -> None:
+async def _interactions(discord: Discord, events: BotOutput) -> None:
     found = await discord.act("complete", name="ask", focused="text", value="o")
     assert found["choices"] == [{"name": "One", "value": "one"}]
     reply = await discord.slash("ask", text="tea", who="bob")
     assert _content(reply) == "tea for bob"
-    assert (await told("slash"))["files"] == 1
+    assert (await events("slash"))["files"] == 1
     form = await discord.act("click", component="more", timeout_s=5)
     assert form["state"] == "modal", form
-    assert await told("button") == {"id": "more"}
+    assert await events("button") == {"id": "more"}
     assert _content(await discord.act("submit", fields={"why": "it rains"})) == "because it rains"
-    assert await told("modal") == {"why": "it rains"}
+    assert await events("modal") == {"why": "it rains"}
     await discord.act("send", type="user", name="Greet", target="cat")
-    assert (await told("menu"))["target"] == "cat"
+    assert (await events("menu"))["target"] == "cat"
 
 
 def _content(reply: dict[str, Any]) -> str:
     return str(reply["messages"][0]["content"])
 
 
-async def _messages(discord: Discord, told: BotOutput) -> None:
+async def _messages(discord: Discord, events: BotOutput) -> None:
     """bob says something, to which the bot reacts in every way, and then acts as a moderator."""
     await discord.act("send", content="good morning", **{"as": "bob"})
-    assert await told("reaction") == {"emoji": "👍", "user": BOT}
-    moderated = await told("moderated")
+    assert await events("reaction") == {"emoji": "👍", "user": BOT}
+    moderated = await events("moderated")
     assert moderated == {"user": "bob", "until": True, "bans": 1, "invite": 1, "last": "spam"}
-    said = await told("message")
+    said = await events("message")
     assert said.pop("listed") == 4
     assert said == {"content": "good morning", "member": "Quiet Bob", "pinned": 1, "thread": "About it"}

@@ -1,4 +1,4 @@
-"""Libraries of Python other than disnake, as they come, with only where Discord is changed."""
+"""Bots of other Python libraries, with only Discord's address changed."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ async def _said(discord: Discord, text: str) -> bool:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", LIBRARIES)
-async def test_a_bot_of_another_library_works_as_it_comes(name: str) -> None:
-    async with local_discord() as discord, bot(discord, name) as told:
-        assert await told("ready") == {"members": 4, "commands": ["ask"]}
+async def test_bot_of_another_library_works_unchanged(name: str) -> None:
+    async with local_discord() as discord, bot(discord, name) as events:
+        assert await events("ready") == {"members": 4, "commands": ["ask"]}
         asked = await discord.slash("ask", text="tea")
         assert asked["messages"][0]["content"] == "tea"
         # The private word comes after the buttons: until then a library may not yet know that there are any.
@@ -63,6 +63,6 @@ async def test_a_bot_of_another_library_works_as_it_comes(name: str) -> None:
         clicked = await discord.act("click", component="more", timeout_s=5)
         assert clicked["messages"][0]["content"] == "more tea"
         await discord.act("send", content="good morning", **{"as": "bob"})
-        assert await told("message") == {"content": "good morning", "thread": "About it"}
+        assert await events("message") == {"content": "good morning", "thread": "About it"}
         await discord.act("gateway", action="reconnect")
-        assert await told("resumed") == {}
+        assert await events("resumed") == {}

@@ -37,7 +37,7 @@ async def process(*arguments: str, env: dict[str, str] = SECRETS) -> AsyncIterat
         await running.communicate()
 
 
-async def test_a_restart_loses_nothing_that_was_shown(tmp_path: Path) -> None:
+async def test_restart_keeps_commands_messages_and_attachments(tmp_path: Path) -> None:
     state = tmp_path / "sandbox.json"
     file = tmp_path / "note.txt"
     file.write_text("hello")
@@ -71,14 +71,14 @@ async def test_a_restart_loses_nothing_that_was_shown(tmp_path: Path) -> None:
             assert await asyncio.wait_for(second.wait(), LIMIT_S) == 0
 
 
-async def test_secrets_that_are_not_given_are_made_up_and_told() -> None:
+async def test_missing_secrets_are_generated_and_printed() -> None:
     async with process(env={}) as (_, ready):
         assert set(ready) == {"url", "pid", "token", "control_secret"}
     async with process() as (_, ready):
         assert set(ready) == {"url", "pid"}
 
 
-async def test_a_port_that_is_taken_and_a_broken_file_are_sentences(tmp_path: Path) -> None:
+async def test_used_port_and_broken_file_have_exit_codes(tmp_path: Path) -> None:
     async with process() as (_, ready), process("--port", ready["url"].rpartition(":")[2]) as (second, _):
         assert await asyncio.wait_for(second.wait(), LIMIT_S) == 6
         assert b"cannot listen on port" in await second.stderr.read()
@@ -88,7 +88,7 @@ async def test_a_port_that_is_taken_and_a_broken_file_are_sentences(tmp_path: Pa
         assert b"cannot be read" in await broken.stderr.read()
 
 
-async def test_it_stops_while_a_client_is_connected() -> None:
+async def test_process_stops_while_a_client_is_connected() -> None:
     async with (
         aiohttp.ClientSession() as http,
         process() as (running, ready),
@@ -99,7 +99,7 @@ async def test_it_stops_while_a_client_is_connected() -> None:
         assert await asyncio.wait_for(running.wait(), 3) == 0
 
 
-async def test_a_self_check_that_cannot_be_had_ends_it_with_a_sentence(tmp_path: Path) -> None:
+async def test_missing_openapi_file_stops_the_process_with_a_message(tmp_path: Path) -> None:
     async with process(env={"BOTCTL_DISCORD_OPENAPI": str(tmp_path / "none.json")}) as (running, ready):
         assert ready == {}
         assert await asyncio.wait_for(running.wait(), LIMIT_S) == 78

@@ -11,7 +11,7 @@ from shutil import copytree
 import pytest
 
 import botctl.sandbox.testing.launch  # noqa: F401 - so that the runs in this process share it
-from botctl.sandbox.testing.plugin import _named
+from botctl.sandbox.testing.plugin import _import_source
 from tests.system.test_pages import blocks, pattern
 
 pytest_plugins = ["pytester"]
@@ -39,7 +39,7 @@ ASK = 'assert (await discord.guild().member("ann").slash("/ping")).content == "p
 UNUSED = "async def test(discord): pass"
 
 
-def test_the_example_runs_as_it_comes_under_xdist(tmp_path: Path) -> None:
+def test_dice_example_passes_under_xdist(tmp_path: Path) -> None:
     """With the plugin of the installed package, and every warning an error."""
     project = copytree(ROOT / "examples" / "dice", tmp_path / "dice", ignore=lambda *_: ["__pycache__"])
     other = (word for name in ("hypothesispytest", "looptime", "timeout", "randomly") for word in ("-p", f"no:{name}"))
@@ -49,7 +49,7 @@ def test_the_example_runs_as_it_comes_under_xdist(tmp_path: Path) -> None:
     assert "6 passed" in done.stdout
 
 
-def test_it_needs_nothing_else_of_botctl() -> None:
+def test_plugin_imports_no_stores_terminal_or_metrics() -> None:
     """The plugin alone loads nothing of the sandbox; all of it, and a sandbox alone, no store, terminal or metrics."""
     code = """
 import sys
@@ -83,7 +83,7 @@ def dice(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def test_the_tests_of_the_page_pass(dice: pytest.Pytester) -> None:
+def test_examples_of_the_page_pass(dice: pytest.Pytester) -> None:
     files = {match[1]: block.text for block in PAGE if (match := re.match(r"# (test_\w+)\.py\n", block.text))}
     dice.makepyfile(**files)
     found = dice.runpytest_inprocess(*HERE)
@@ -91,7 +91,7 @@ def test_the_tests_of_the_page_pass(dice: pytest.Pytester) -> None:
     assert len(files) == 3
 
 
-def test_a_bot_that_its_module_makes_is_imported_anew_as_the_page_says(pytester: pytest.Pytester) -> None:
+def test_module_level_bot_is_imported_again_for_each_test(pytester: pytest.Pytester) -> None:
     (conftest,) = (block.text for block in PAGE if block.text.startswith("# conftest.py\n"))
     pytester.makeini(AUTO + "pythonpath = .\n")
     pytester.makeconftest(conftest)
@@ -102,7 +102,7 @@ def test_a_bot_that_its_module_makes_is_imported_anew_as_the_page_says(pytester:
     found.assert_outcomes(passed=2)
 
 
-def test_the_failures_of_the_page_read_as_it_says(dice: pytest.Pytester) -> None:
+def test_failure_messages_match_the_page(dice: pytest.Pytester) -> None:
     bot = """
 import pytest
 from dice import make_bot
@@ -152,7 +152,7 @@ async def test_silent(discord):
     assert "4 failed" in printed
 
 
-def test_what_is_raised_after_the_answer_fails_the_test(pytester: pytest.Pytester) -> None:
+def test_exception_after_the_answer_fails_the_test(pytester: pytest.Pytester) -> None:
     """In its own call, with the traceback of the handler; of a test that fails anyway it is a part of the report."""
     pytester.makeini(AUTO)
     pytester.makepyfile(
@@ -194,7 +194,7 @@ async def test_something_else(discord):
 
 
 @pytest.mark.parametrize("ini", [STRICT, AUTO, AUTO + "asyncio_default_test_loop_scope = module\n"])
-def test_bots_and_event_loops_of_every_kind(pytester: pytest.Pytester, ini: str) -> None:
+def test_every_bot_fixture_and_loop_scope_works(pytester: pytest.Pytester, ini: str) -> None:
     """A bot is made in the loop that the test runs in, by any kind of fixture."""
     pytester.makeini(ini)
     mark = "import asyncio\nimport pytest\npytestmark = pytest.mark.asyncio\n"
@@ -221,7 +221,7 @@ class TestClass:
     pytester.runpytest_inprocess(*HERE).assert_outcomes(passed=6)
 
 
-def test_a_bot_that_cannot_be_had_is_a_sentence(pytester: pytest.Pytester) -> None:
+def test_missing_bot_has_a_clear_error(pytester: pytest.Pytester) -> None:
     pytester.makeini(AUTO)
     early = "early = commands.InteractionBot(loop=asyncio.new_event_loop())"
     fixture = "@pytest.fixture\ndef bot():"
@@ -236,7 +236,7 @@ def test_a_bot_that_cannot_be_had_is_a_sentence(pytester: pytest.Pytester) -> No
     found.stdout.fnmatch_lines(
         [
             "*There is no bot to test: write a fixture `bot`*",
-            "*The bot must be a disnake client or a function that makes one, and 'me' is neither.",
+            "*The bot must be a disnake client or a function that makes one, not 'me'.",
             "*Each test needs a bot of its own, made in its event loop*",
             "*fixture 'settings' not found",
         ]
@@ -252,6 +252,6 @@ def test_a_bot_that_cannot_be_had_is_a_sentence(pytester: pytest.Pytester) -> No
         (":x", "Empty"),
     ],
 )
-def test_an_option_that_names_nothing_is_a_sentence(named: str, words: str) -> None:
-    with pytest.raises(pytest.fail.Exception, match=f"`discord_bot = {named}` names nothing: .*{words}"):
-        _named(named)
+def test_wrong_discord_bot_option_has_a_clear_error(named: str, words: str) -> None:
+    with pytest.raises(pytest.fail.Exception, match=f"`discord_bot = {named}` cannot be imported: .*{words}"):
+        _import_source(named)

@@ -1,4 +1,4 @@
-"""``botctl sandbox serve``: alone, for several bots of any library; and how others find it."""
+"""``botctl sandbox serve`` with several bots, and how the other commands find it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from botctl.cli.sandbox.connection import Elsewhere, OfProject, home
-from botctl.cli.sandbox.serve import _ready, _show
+from botctl.cli.sandbox.connection import ProjectLocator, UrlLocator, resolve_locator
+from botctl.cli.sandbox.serve import _connection_info, _print_info
 from botctl.core.errors import BotctlError, ConfigError, UsageError
 from botctl.sandbox.console.client import Identity, SandboxClient
-from botctl.sandbox.console.repl import run
+from botctl.sandbox.console.repl import run_line
 from botctl.sandbox.console.schemas import ReplySchema
 from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model import permissions
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.tokens import bot_token, client_secret
-from botctl.sandbox.process.client_libraries import pointed
-from botctl.sandbox.process.secret import kept_secret, secret_of
+from botctl.sandbox.process.client_libraries import setup_lines
+from botctl.sandbox.process.secret import load_or_create_secret, secret_from_environment
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from tests.support.cli import Project
@@ -34,8 +34,8 @@ from tests.support.fake_bot_scripts import reply_with
 PING: Any = [{"name": "ping", "description": "Ping"}, {"name": "Who", "type": 2}]
 
 
-async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path) -> None:
-    """A ready line for scripts, a second copy is refused, the verbs come by the environment, Ctrl-C ends it."""
+async def test_serve_runs_several_bots_and_commands_find_it(tmp_path: Path) -> None:
+    """It prints a ready line, refuses a second copy, is found by the environment, and stops at Ctrl-C."""
     project, secret = Project(tmp_path / "bot"), tmp_path / "secret"
     options = ("--app", "dice", "--app", "cards", "--secret-file", str(secret), "--state", str(tmp_path / "w.json"))
     with project.process("sandbox", "serve", "--port", "0", *options, "--json", until="}\n") as served:
@@ -57,27 +57,31 @@ async def test_it_runs_alone_for_several_bots_and_people_find_it(tmp_path: Path)
     assert [one.name for one in world.applications.values()] == ["dice", "cards", "music"]
 
 
-async def test_a_person_is_told_all_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """The secret stands there only where it was made up, and the file's name where it is in one."""
+async def test_banner_has_tokens_setup_lines_and_generated_secret(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Only a generated secret is printed; otherwise the path of the secret file is."""
 
     def make(url: str) -> Sandbox:
         return Sandbox(default_world(url=url), Access({bot_token("s3cret"): BOT}, "s3cret"))
 
     async with served(make) as running:
         sandbox, url = running.sandbox, running.url
-        _show(_ready(sandbox, "s3cret"), None)
+        _print_info(_connection_info(sandbox, "s3cret"), None)
         text = capsys.readouterr().out
         assert f"\n\nbotctl-bot, application {BOT}\n" in text
-        assert text.endswith(f"The sandbox listens on {url}. Ctrl-C ends it.\n")
-        assert all(one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *pointed(url).values()))
+        assert text.endswith(f"The sandbox listens on {url}. Ctrl-C stops it.\n")
+        assert all(
+            one in text for one in (bot_token("s3cret"), client_secret("s3cret", BOT), *setup_lines(url).values())
+        )
         assert f"BOTCTL_SANDBOX_URL={url} BOTCTL_SANDBOX_SECRET=s3cret\n" in text
-        _show(_ready(sandbox, None), tmp_path / "a secret")
+        _print_info(_connection_info(sandbox, None), tmp_path / "a secret")
     text = capsys.readouterr().out
     assert "s3cret" not in text
     assert f"BOTCTL_SANDBOX_SECRET_FILE='{tmp_path / 'a secret'}'" in text
 
 
-async def test_two_bots_live_in_one_world() -> None:
+async def test_two_bots_share_one_world() -> None:
     def make(url: str) -> Sandbox:
         world = default_world(bots=["dice", "cards"], url=url)
         return Sandbox(world, Access({bot_token("s", one): one for one in world.applications}, "s"))
@@ -90,22 +94,22 @@ async def test_two_bots_live_in_one_world() -> None:
             fake_bot(url, second, [*PING, {"name": "deal", "description": "Deal"}], {"ping": reply_with("from cards")}),
             SandboxClient(url, "s") as client,
         ):
-            talk = UserSession(client, Identity())
+            session = UserSession(client, Identity())
             for line, answer in (("/ping@dice", "from dice"), ("/ping@cards", "from cards")):
-                reply = await run(talk, line)
+                reply = await run_line(session, line)
                 assert isinstance(reply, ReplySchema)
                 assert (reply.messages[0].content, reply.messages[0].author.name) == (answer, answer.split()[1])
             with pytest.raises(UsageError, match="Several bots have /ping"):
-                await run(talk, "/ping")
+                await run_line(session, "/ping")
             with pytest.raises(UsageError) as caught:
-                await run(talk, ":menu Who @bob")
+                await run_line(session, ":menu Who @bob")
             assert "Who@dice" in caught.value.hint
             assert [one["name"] for one in (await client.state()).commands_in(None)] == [
                 *("ping@dice", "Who@dice", "ping@cards", "Who@cards", "deal")
             ]
 
 
-def test_each_bot_is_a_member_with_a_role_of_its_own_and_the_owner_stands_above() -> None:
+def test_each_bot_has_its_own_role_below_the_owner() -> None:
     world = default_world(bots=["dice", "cards"])
     guild = world.guilds[GUILD]
     dice, cards = (guild.members[one] for one in world.applications)
@@ -115,12 +119,12 @@ def test_each_bot_is_a_member_with_a_role_of_its_own_and_the_owner_stands_above(
 
 
 @pytest.mark.parametrize("bots", [["ann"], ["dice", "Dice"], ["two words"], ["x"], ["dice", "a@b"]])
-def test_a_name_that_no_bot_can_have_is_refused(bots: list[str]) -> None:
+def test_invalid_bot_name_is_refused(bots: list[str]) -> None:
     with pytest.raises(UsageError, match=r"cannot be the name|is already taken"):
         default_world(bots=bots)
 
 
-def test_tokens_follow_from_the_secret_and_look_like_discord_s() -> None:
+def test_tokens_derive_from_secret_in_discords_format() -> None:
     """Discordeno and serenity read the application's id out of a token."""
     head, stamp, proof = bot_token("s", BOT).split(".")
     assert base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)).decode() == BOT
@@ -128,32 +132,31 @@ def test_tokens_follow_from_the_secret_and_look_like_discord_s() -> None:
     assert bot_token("s", BOT) == bot_token("s", BOT) != bot_token("t", BOT)
 
 
-def test_a_secret_in_a_file_stays_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_secret_file_is_kept_and_private(tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    made = kept_secret(path)
+    made = load_or_create_secret(path)
     assert len(made) > 40
-    assert (kept_secret(path), stat.S_IMODE(path.stat().st_mode)) == (made, 0o600)
-    assert secret_of({"BOTCTL_SANDBOX_SECRET_FILE": str(path)}) == made
-    assert secret_of({}) is None
+    assert (load_or_create_secret(path), stat.S_IMODE(path.stat().st_mode)) == (made, 0o600)
+    assert secret_from_environment({"BOTCTL_SANDBOX_SECRET_FILE": str(path)}) == made
+    assert secret_from_environment({}) is None
     path.write_text("\n")
-    with pytest.raises(BotctlError, match="There is no secret"):
-        kept_secret(path)
-    with pytest.raises(BotctlError, match="cannot be had"):
-        kept_secret(tmp_path / "none" / "secret")
+    with pytest.raises(BotctlError, match=r"secret file .* is empty"):
+        load_or_create_secret(path)
+    with pytest.raises(BotctlError, match="cannot be read or written"):
+        load_or_create_secret(tmp_path / "none" / "secret")
 
 
-def test_which_sandbox_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option before the environment, a project that is named before a URL that is not."""
+def test_option_beats_environment_when_choosing_a_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Project(tmp_path / "bot")
     root = tmp_path / "bot"
     monkeypatch.delenv("BOTCTL_SANDBOX_URL", raising=False)
     monkeypatch.delenv("BOTCTL_SANDBOX_SECRET", raising=False)
-    assert home(root, None) == OfProject(root)
+    assert resolve_locator(root, None) == ProjectLocator(root)
     monkeypatch.setenv("BOTCTL_SANDBOX_URL", "http://127.0.0.1:1")
-    assert home(None, None) == Elsewhere("http://127.0.0.1:1")
-    assert home(root, None) == OfProject(root)
-    assert home(root, "http://127.0.0.1:2") == Elsewhere("http://127.0.0.1:2")
+    assert resolve_locator(None, None) == UrlLocator("http://127.0.0.1:1")
+    assert resolve_locator(root, None) == ProjectLocator(root)
+    assert resolve_locator(root, "http://127.0.0.1:2") == UrlLocator("http://127.0.0.1:2")
     with pytest.raises(ConfigError, match="control secret of the sandbox"):
-        Elsewhere("http://127.0.0.1:1").sandbox()
+        UrlLocator("http://127.0.0.1:1").locate()
     monkeypatch.setenv("BOTCTL_SANDBOX_SECRET", "x")
-    assert Elsewhere("http://127.0.0.1:1").sandbox() == ("http://127.0.0.1:1", "x")
+    assert UrlLocator("http://127.0.0.1:1").locate() == ("http://127.0.0.1:1", "x")

@@ -160,7 +160,7 @@ def bot() -> Callable[[], commands.InteractionBot]:
     return make_bot
 
 
-async def test_options_are_what_the_test_has(discord: Discord) -> None:
+async def test_options_accept_members_channels_and_roles(discord: Discord) -> None:
     guild = discord.guild()
     ann, bob = guild.member("ann"), guild.member("bob")
     options = {"who": bob, "where": guild.channel("staff"), "role": guild.role("vip")}
@@ -168,7 +168,7 @@ async def test_options_are_what_the_test_has(discord: Discord) -> None:
     assert (await ann.slash("tell", **{**options, "loudly": True})).content == "BOB STAFF VIP"
 
 
-async def test_permissions_language_and_nickname_of_the_actor(discord: Discord) -> None:
+async def test_member_has_permissions_locale_and_nickname(discord: Discord) -> None:
     ann = discord.guild().member("ann", permissions=["kick_members"], locale="de", nick="Annie")
     reply = await ann.slash("/me")
     assert reply.ephemeral
@@ -179,7 +179,7 @@ async def test_permissions_language_and_nickname_of_the_actor(discord: Discord) 
     assert (await bob.slash("/me")).embeds[0].description == "fr True"
 
 
-async def test_people_stand_in_channels_and_in_the_dm(discord: Discord) -> None:
+async def test_members_act_in_channels_and_dms(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     staff = discord.guild().channel("staff")
     assert (await ann.slash("/here")).content == "general"
@@ -192,14 +192,14 @@ async def test_people_stand_in_channels_and_in_the_dm(discord: Discord) -> None:
     assert staff.messages[-1].author == "bot"
 
 
-async def test_reactions(discord: Discord) -> None:
+async def test_reaction_reaches_the_bot(discord: Discord) -> None:
     ann, bob = discord.guild().member("ann"), discord.guild().member("bob")
     said = await ann.message("who likes it?")
     await bob.react(said, "👍")
     assert (await said.answer()).content == "bob 👍"
 
 
-async def test_silence_can_be_awaited(discord: Discord) -> None:
+async def test_settled_waits_until_the_bot_is_idle(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     await ann.message("nothing for a bot")
     await discord.settled()
@@ -210,7 +210,7 @@ async def test_silence_can_be_awaited(discord: Discord) -> None:
         discord.calls.assert_not_called("POST", "/channels/{channel}/messages")
 
 
-async def test_a_handler_that_waits_for_a_database_is_at_work() -> None:
+async def test_handler_in_a_thread_is_not_idle() -> None:
     gate = threading.Event()
 
     def made() -> commands.InteractionBot:
@@ -231,13 +231,13 @@ async def test_a_handler_that_waits_for_a_database_is_at_work() -> None:
         await settled
 
 
-async def test_menus_on_people_and_messages(discord: Discord) -> None:
+async def test_user_and_message_commands_work(discord: Discord) -> None:
     ann, bob = discord.guild().member("ann"), discord.guild().member("bob")
     assert (await ann.user_command("Greet", bob)).content == "Hello bob"
     assert (await ann.message_command("Quote", await bob.message("I said it"))).content == "> I said it"
 
 
-async def test_menus_under_messages(discord: Discord) -> None:
+async def test_selects_and_buttons_are_found_by_name(discord: Discord) -> None:
     reply = await discord.guild().member("ann").slash("/menu")
     assert reply.select().options == ["red", "green"]
     await reply.select("Colour").choose("green")
@@ -246,16 +246,16 @@ async def test_menus_under_messages(discord: Discord) -> None:
         reply.button("again")
     with pytest.raises(Refused, match="“Off” is disabled"):
         await reply.button("off").click()
-    with pytest.raises(Failed, match="The bot opened no form"):
+    with pytest.raises(Failed, match="The bot did not open a form"):
         _ = reply.modal
 
 
-async def test_a_click_that_is_only_acknowledged_is_an_answer(discord: Discord) -> None:
+async def test_acknowledged_click_counts_as_an_answer(discord: Discord) -> None:
     reply = await discord.guild().member("ann").slash("/menu")
     assert (await reply.button("Seen").click()).content == "?"
 
 
-async def test_after_15_minutes_the_token_is_void(discord: Discord) -> None:
+async def test_interaction_token_expires_after_15_minutes(discord: Discord) -> None:
     """Discord: Receiving and Responding > Interaction tokens: valid for 15 minutes."""
     ann = discord.guild().member("ann")
     reply = await ann.impatient.slash("/slow")
@@ -270,7 +270,7 @@ async def test_after_15_minutes_the_token_is_void(discord: Discord) -> None:
     assert reply.thinking
 
 
-async def test_limits_hold_once_they_are_wanted(discord: Discord) -> None:
+async def test_limits_apply_only_after_they_are_set(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     for _ in range(6):
         await (await ann.message("!echo hi")).answer()
@@ -283,7 +283,7 @@ async def test_limits_hold_once_they_are_wanted(discord: Discord) -> None:
         discord.limits(create_mesage=1)
 
 
-async def test_a_handler_that_raises_is_the_answer(discord: Discord) -> None:
+async def test_raising_handler_fails_the_call(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     with pytest.raises(BotRaised, match="ValueError: no such die, and did not answer /boom") as caught:
         await ann.slash("/boom")
@@ -291,7 +291,7 @@ async def test_a_handler_that_raises_is_the_answer(discord: Discord) -> None:
     assert not discord.errors
 
 
-async def test_what_was_raised_after_the_answer_can_be_taken(discord: Discord) -> None:
+async def test_exception_after_the_answer_can_be_taken(discord: Discord) -> None:
     await discord.guild().member("ann").slash("/boom", said=True)
     await discord.settled()
     with pytest.raises(Failed, match="raised no KeyError; it raised: ValueError"):
@@ -300,7 +300,7 @@ async def test_what_was_raised_after_the_answer_can_be_taken(discord: Discord) -
     assert not discord.errors
 
 
-async def test_what_is_not_there_is_said(discord: Discord) -> None:
+async def test_missing_objects_are_named(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     with pytest.raises(Failed, match=r"There is no command “rol”. Commands: boom, .*tell"):
         await ann.slash("/rol")
@@ -315,27 +315,27 @@ async def test_what_is_not_there_is_said(discord: Discord) -> None:
             raise AssertionError
 
 
-async def test_what_is_misspelt_is_said_and_does_not_pass(discord: Discord) -> None:
+async def test_misspelt_route_option_or_locale_fails(discord: Discord) -> None:
     ann = discord.guild().member("ann")
-    with pytest.raises(Failed, match=r"There is no route POST /channel/\{id\}/messages\. Is it one of these\? "):
+    with pytest.raises(Failed, match=r"There is no route POST /channel/\{id\}/messages\. Did you mean one of these\? "):
         discord.calls.assert_not_called("POST", "/channel/{id}/messages")
     with pytest.raises(Failed, match="There is no route PUT /channels/1/messages"):
         discord.calls.find("put", "/channels/1/messages")
     assert not discord.calls.find("POST", "/channels/1/messages")
-    with pytest.raises(Failed, match="options are arguments, each by its name"):
+    with pytest.raises(Failed, match="Pass each option as a keyword argument"):
         await ann.slash("/boom said:true")
     with pytest.raises(Failed, match="“xx” is not a Discord locale"):
         discord.guild().member("bob", locale="xx")
 
 
-async def test_who_may_not_use_a_command_is_refused(discord: Discord) -> None:
+async def test_command_without_permission_is_refused(discord: Discord) -> None:
     with pytest.raises(Refused, match=r"There is no command “warn”\. /warn needs MODERATE_MEMBERS, which bob lacks"):
         await discord.guild().member("bob").slash("/warn")
     ann = discord.guild().member("ann", permissions=["moderate_members"])
     assert (await ann.slash("/warn")).content == "Mind the rules."
 
 
-async def test_what_became_of_people_shows(discord: Discord) -> None:
+async def test_member_state_is_visible(discord: Discord) -> None:
     guild = discord.guild()
     guild.role("vip")
     bob, theirs = guild.member("bob", nick="Bobby"), discord.bot.guilds[0]
@@ -357,13 +357,13 @@ async def test_what_became_of_people_shows(discord: Discord) -> None:
         _ = bob.roles
 
 
-async def test_people_see_what_is_for_them(discord: Discord) -> None:
+async def test_members_see_their_own_ephemeral_messages(discord: Discord) -> None:
     ann, bob = discord.guild().member("ann"), discord.guild().member("bob")
     await ann.slash("/me")
     assert (len(ann.messages), bob.messages) == (1, [])
 
 
-async def test_people_edit_delete_answer_and_leave(discord: Discord) -> None:
+async def test_members_edit_delete_reply_and_leave(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     said = await ann.message("hi")
     await ann.message("!log", reply_to=said)
@@ -380,19 +380,19 @@ async def test_people_edit_delete_answer_and_leave(discord: Discord) -> None:
     assert not ann.in_guild
 
 
-async def test_an_answer_to_a_message_that_the_bot_deletes(discord: Discord) -> None:
+async def test_answer_to_a_deleted_message_is_found(discord: Discord) -> None:
     said = await discord.guild().member("ann").message("badword")
     assert (await said.answer()).content == "Mind your language."
     assert said.deleted
 
 
-async def test_reactions_and_pins_of_the_bot(discord: Discord) -> None:
+async def test_bots_reactions_and_pins_are_visible(discord: Discord) -> None:
     said = await discord.guild().member("ann").message("!vote")
     await discord.settled()
     assert (said.reactions, said.pinned) == ({"👍": 1}, True)
 
 
-async def test_threads_are_channels(discord: Discord) -> None:
+async def test_thread_is_found_as_a_channel(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     await ann.message("!thread")
     await discord.settled()
@@ -402,7 +402,7 @@ async def test_threads_are_channels(discord: Discord) -> None:
     assert thread.messages[-1].content == "like this"
 
 
-async def test_a_command_has_a_name_in_each_language(discord: Discord) -> None:
+async def test_localized_commands_work_in_each_language(discord: Discord) -> None:
     """With its options and choices, in what is typed and in what is offered."""
     ann, udo = discord.guild().member("ann"), discord.guild().member("udo", locale=disnake.Locale.de)
     for said in ({"farbe": "rot"}, {"colour": "red"}):
@@ -415,7 +415,7 @@ async def test_a_command_has_a_name_in_each_language(discord: Discord) -> None:
         await ann.slash("/paint", farbe="rot")
 
 
-async def test_the_bot_may_only_what_it_is_granted(discord: Discord) -> None:
+async def test_bot_without_permission_is_forbidden(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     discord.guild().role("@everyone", permissions=["view_channel"])
     discord.guild().bot_may(["view_channel"])
@@ -427,7 +427,7 @@ async def test_the_bot_may_only_what_it_is_granted(discord: Discord) -> None:
     assert isinstance(discord.errors.take(), disnake.Forbidden)
 
 
-async def test_more_guilds_and_known_ids(discord: Discord) -> None:
+async def test_guilds_roles_and_members_can_have_known_ids(discord: Discord) -> None:
     second = discord.guild("Second")
     assert discord.guild("second") == second != discord.guild()
     assert discord.guild(id=second.id) == second
@@ -439,7 +439,7 @@ async def test_more_guilds_and_known_ids(discord: Discord) -> None:
     assert (await ann.slash("/here")).content == "general"
 
 
-async def test_a_bad_day(discord: Discord) -> None:
+async def test_bot_answers_again_after_an_incident(discord: Discord) -> None:
     """The session ends (op 9), the bot comes back and answers."""
     async with discord.incident("op9"):
         await discord.settled()
@@ -449,7 +449,7 @@ async def test_a_bad_day(discord: Discord) -> None:
 # Bots of another kind
 
 
-async def test_a_bot_with_error_handlers_takes_its_errors_itself() -> None:
+async def test_bots_own_error_handlers_keep_their_errors() -> None:
     def made() -> commands.InteractionBot:
         bot = make_bot()
 
@@ -464,7 +464,7 @@ async def test_a_bot_with_error_handlers_takes_its_errors_itself() -> None:
         await discord.settled()
 
 
-async def test_errors_of_listeners_loops_and_views_are_heard(caplog: pytest.LogCaptureFixture) -> None:
+async def test_errors_of_listeners_loops_and_views_are_recorded(caplog: pytest.LogCaptureFixture) -> None:
     class Panel(disnake.ui.View):
         @disnake.ui.button(label="Press")
         async def press(self, _: Any, __: Any) -> None:
@@ -501,13 +501,13 @@ async def test_errors_of_listeners_loops_and_views_are_heard(caplog: pytest.LogC
     assert not [one for one in caplog.records if one.name == "asyncio"], "nothing is told twice"
 
 
-async def test_what_nobody_took_is_raised_at_the_end() -> None:
+async def test_untaken_exception_is_raised_at_the_end() -> None:
     with pytest.raises(BotRaised, match="ValueError: no such die"):
         async with connected(make_bot) as discord:
             await discord.guild().member("ann").slash("/boom", said=True)
 
 
-async def test_the_guilds_that_a_bot_names_are_there() -> None:
+async def test_guilds_in_test_guilds_exist() -> None:
     def made() -> commands.InteractionBot:
         bot = commands.InteractionBot(test_guilds=[123456789012345678])
 
@@ -523,7 +523,7 @@ async def test_the_guilds_that_a_bot_names_are_there() -> None:
 
 
 @pytest.mark.parametrize("guilds", [None, [5]])
-async def test_commands_that_the_bot_does_not_register_are_registered_for_it(guilds: list[int] | None) -> None:
+async def test_unsynced_commands_are_registered_by_the_plugin(guilds: list[int] | None) -> None:
     def made() -> commands.InteractionBot:
         flags = commands.CommandSyncFlags.none()
         bot = commands.InteractionBot(command_sync_flags=flags, test_guilds=guilds)
@@ -539,20 +539,20 @@ async def test_commands_that_the_bot_does_not_register_are_registered_for_it(gui
         assert (await discord.guild().member("ann").slash("/ping")).content == "pong"
 
 
-async def test_a_plain_client_will_do_and_so_will_shards() -> None:
+async def test_sharded_client_without_commands_works() -> None:
     async with connected(lambda: disnake.AutoShardedClient(shard_count=2)) as discord:
         assert discord.bot.is_ready()
         await discord.settled()
 
 
-async def test_disnake_points_at_discord_again_afterwards() -> None:
+async def test_disnake_addresses_are_restored() -> None:
     before = disnake.http.Route.BASE, disnake.asset.Asset.BASE, disnake.ui.View.on_error
     async with connected(make_bot):
         assert disnake.http.Route.BASE.startswith("http://127.0.0.1:")
     assert (disnake.http.Route.BASE, disnake.asset.Asset.BASE, disnake.ui.View.on_error) == before
 
 
-async def test_why_a_bot_did_not_start_is_said() -> None:
+async def test_failed_start_has_a_reason() -> None:
     class Broken(commands.InteractionBot):
         async def connect(self, **_: Any) -> None:
             raise OSError("no route")
@@ -568,8 +568,8 @@ async def test_why_a_bot_did_not_start_is_said() -> None:
     closed = make_bot()
     await closed.close()
     for source, words in (
-        (lambda: "bot", "must be a disnake client .* and 'bot' is neither"),
-        (Broken, "The bot ended while it started: no route"),
+        (lambda: "bot", "must be a disnake client .*, not 'bot'"),
+        (Broken, "The bot stopped during its start: no route"),
         (lambda: closed, "Each test needs a bot of its own"),
         (wordy, "Discord refused the bot's commands"),
     ):
@@ -578,23 +578,23 @@ async def test_why_a_bot_did_not_start_is_said() -> None:
                 raise AssertionError
 
 
-async def test_who_waits_in_vain_is_told_for_what(discord: Discord) -> None:
+async def test_timeout_names_what_was_awaited(discord: Discord) -> None:
     discord.patience_s = 0.01
     ann = discord.guild().member("ann")
-    with pytest.raises(NoAnswer, match=r"The bot acknowledged /slow and said no more within 0\.01 s\."):
+    with pytest.raises(NoAnswer, match=r"The bot acknowledged /slow and sent nothing more within 0\.01 s\."):
         await ann.slash("/slow")
     reply = await ann.slash("/here")
     for waiting, words in (
-        (reply.edited(), "The bot did not change its message within"),
+        (reply.edited(), "The bot did not edit its message within"),
         (reply.followup(), "The bot did not follow up within"),
-        (reply.answer(), "The bot said nothing after “general” within"),
-        (discord.until(lambda: False), "The bot did not do what was waited for within"),
+        (reply.answer(), "The bot sent nothing after “general” within"),
+        (discord.until(lambda: False), "The bot did not meet the condition within"),
     ):
         with pytest.raises(NoAnswer, match=words):
             await waiting
 
 
-async def test_the_time_of_a_first_answer_is_discords_own(discord: Discord) -> None:
+async def test_first_response_uses_discords_time_limit(discord: Discord) -> None:
     """Three seconds; here they are made short."""
     discord.limits(response_s=0.05)
     with pytest.raises(NoAnswer, match=r"The bot did not answer /silent within 0\.05 s\."):

@@ -11,10 +11,16 @@ from typing import Any
 import disnake
 import pytest
 
-from botctl.cli.sandbox.traffic import _asked_again, _told_again
+from botctl.cli.sandbox.traffic import _replay_events, _replay_requests
 from botctl.core.errors import BotctlError, UsageError
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.recording import Renaming, events, read, requests, shown
+from botctl.sandbox.console.recording import (
+    IdMapping,
+    format_line,
+    parse_recording,
+    replayable_events,
+    replayable_requests,
+)
 from botctl.sandbox.model.oauth import Grant
 from botctl.sandbox.model.redaction import PLACEHOLDER
 from botctl.sandbox.model.tokens import client_secret
@@ -80,9 +86,9 @@ async def test_recording_contains_all_traffic_and_no_secret() -> None:
     assert len(secrets) == 8
     for number, secret in enumerate(secrets):
         assert secret not in text, number
-    entries = read(text)
-    events = [entry["sent"]["t"] for entry in entries if "sent" in entry]
-    assert [name for name in events if name][:3] == ["READY", "GUILD_CREATE", "INTERACTION_CREATE"]
+    entries = parse_recording(text)
+    replayable_events = [entry["sent"]["t"] for entry in entries if "sent" in entry]
+    assert [name for name in replayable_events if name][:3] == ["READY", "GUILD_CREATE", "INTERACTION_CREATE"]
     assert next(entry["heard"] for entry in entries if "heard" in entry)["d"]["token"] == PLACEHOLDER
     calls = [
         f"{entry['rest']['method']} {entry['rest']['path']} {entry['rest']['status']}"
@@ -98,17 +104,17 @@ async def test_recorded_requests_are_replayed_with_current_ids(capsys: pytest.Ca
     async with local_discord() as discord, record(discord) as lines:
         await use_all_secrets(discord)
         await until(lambda: "/oauth2/token" in lines[-1], what="the last request")
-        recorded_requests = list(requests(read("".join(lines))))
+        recorded_requests = list(replayable_requests(parse_recording("".join(lines))))
     assert [request.method for request in recorded_requests] == ["PUT", "POST", "POST", "PATCH", "GET"]
     async with local_discord() as other:
         async with SandboxClient(other.url, SECRET) as client:
-            assert await _asked_again(client, recorded_requests)
-            assert capsys.readouterr().out == "5 requests: as before.\n"
+            assert await _replay_requests(client, recorded_requests)
+            assert capsys.readouterr().out == "5 requests: no differences.\n"
             await other.act("world", edit_role={"role": "botctl-bot", "deny": ["MANAGE_WEBHOOKS"]})
-            assert not await _asked_again(client, recorded_requests)
+            assert not await _replay_requests(client, recorded_requests)
         _, messages = await other.rest("GET", f"/channels/{GENERAL}/messages")
     assert capsys.readouterr().out == (
-        f"POST /api/v10/channels/{GENERAL}/webhooks: 403 instead of 200\n1 of 5 requests were answered otherwise.\n"
+        f"POST /api/v10/channels/{GENERAL}/webhooks: 403 instead of 200\n1 of 5 requests got another status.\n"
     )
     assert "better" in [message["content"] for message in messages]  # the PATCH reached the new message
 
@@ -158,18 +164,18 @@ HEAD = '{"at": "2026-01-01T00:00:00+00:00", "traffic": 1}\n'
     ],
 )
 def test_each_entry_is_rendered_as_one_line(line: dict[str, Any], text: str) -> None:
-    assert shown({"at": "2026-01-01T10:11:12.130000+00:00", "bot": "dice", **line}).endswith(text)
+    assert format_line({"at": "2026-01-01T10:11:12.130000+00:00", "bot": "dice", **line}).endswith(text)
 
 
 def test_truncated_recording_is_read_up_to_the_cut() -> None:
-    assert read(HEAD + '{"missed": 1}\n{"at": "2026') == [{"missed": 1}]
+    assert parse_recording(HEAD + '{"missed": 1}\n{"at": "2026') == [{"missed": 1}]
     for text in ("", "hello\n", '{"traffic": 2}\n', HEAD + "[]\n{}\n"):
         with pytest.raises(UsageError, match="recording"):
-            read(text)
+            parse_recording(text)
 
 
 def test_ids_are_learned_from_two_responses_to_one_request() -> None:
-    renaming = Renaming()
+    renaming = IdMapping()
     renaming.learn({"id": GUILD, "list": [{"id": ANN}], "n": 1}, {"id": "1" * 18, "list": [{"id": "2" * 18}], "n": 2})
     assert renaming(f"/guilds/{GUILD}/members/{ANN}/{BOT}") == f"/guilds/{'1' * 18}/members/{'2' * 18}/{BOT}"
     assert renaming(None) is None
@@ -190,16 +196,16 @@ async def test_recorded_events_are_replayed_to_connected_bots(capsys: pytest.Cap
                 await discord.act("send", text="once", **{"as": "bob"})
                 await until(lambda: contents == ["once"])
                 await until(lambda: any("MESSAGE_CREATE" in line for line in lines))
-            recorded_events = list(events(read("".join(lines))))
+            recorded_events = list(replayable_events(parse_recording("".join(lines))))
             assert [event.event for event in recorded_events] == ["MESSAGE_CREATE"]
             async with SandboxClient(discord.url, SECRET) as client:
-                assert await _told_again(client, recorded_events)
+                assert await _replay_events(client, recorded_events)
                 await until(lambda: contents == ["once", "once"])
-                assert "1 of 1 events were told again." in capsys.readouterr().out
+                assert "1 of 1 events were sent again." in capsys.readouterr().out
         await until(lambda: not discord.sandbox.sessions.by_id)
         async with SandboxClient(discord.url, SECRET) as client:
-            assert not await _told_again(client, recorded_events)
-        assert "1 were not heard: botctl-bot is not connected" in capsys.readouterr().out
+            assert not await _replay_events(client, recorded_events)
+        assert "1 were not delivered: botctl-bot is not connected" in capsys.readouterr().out
 
 
 def test_session_events_and_events_with_secrets_are_not_replayed() -> None:
@@ -209,4 +215,6 @@ def test_session_events_and_events_with_secrets_are_not_replayed() -> None:
         {"op": 11, "t": None, "d": None},
         {"op": 0, "t": "TYPING_START", "d": {"user_id": "1"}},
     ]
-    assert [event.event for event in events({"bot": "b", "sent": event} for event in sent)] == ["TYPING_START"]
+    assert [event.event for event in replayable_events({"bot": "b", "sent": event} for event in sent)] == [
+        "TYPING_START"
+    ]

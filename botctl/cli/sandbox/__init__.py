@@ -1,0 +1,1 @@
+"""``botctl sandbox``: command line, prompt and output of the local Discord. Read `command` first."""

@@ -1,4 +1,4 @@
-"""``botctl sandbox``: the local Discord that ``botctl run`` starts when there is no token, or that runs by itself."""
+"""``botctl sandbox``: the local Discord that ``botctl run`` starts without a token, or that runs alone."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import typer
 from botctl.cli.lazy import LazyCommand, LazyGroup
 from botctl.cli.options import AsJson, Project
 from botctl.cli.sandbox import transcript as sandbox_transcript
-from botctl.cli.sandbox.connection import Url, home
+from botctl.cli.sandbox.connection import Url, resolve_locator
 from botctl.cli.sandbox.incidents import incident
-from botctl.cli.sandbox.output import put, tell_how_to_go_on
+from botctl.cli.sandbox.output import print_next_command, print_result
 from botctl.cli.sandbox.traffic import record, traffic
-from botctl.cli.sandbox.transcript import replayed
+from botctl.cli.sandbox.transcript import replay_transcript
 from botctl.sandbox.console.client import Identity, SandboxClient
-from botctl.sandbox.console.repl_commands import Outcome, assigned
+from botctl.sandbox.console.repl_commands import LineResult, parse_assignments
 from botctl.sandbox.console.user_session import UserSession
 
-_ANSWER_S = 5.0
+_REPLY_TIMEOUT_S = 5.0
 
-As = Annotated[str | None, typer.Option("--as", metavar="PERSON", help="Who you are; else the owner of the guild.")]
-Channel = Annotated[str | None, typer.Option("--channel", metavar="NAME", help="Where you are; else the first one.")]
-Guild = Annotated[str | None, typer.Option("--guild", metavar="NAME", help="In which guild; else the first one.")]
+As = Annotated[str | None, typer.Option("--as", metavar="PERSON", help="Who acts. Default: the guild's owner.")]
+Channel = Annotated[str | None, typer.Option("--channel", metavar="NAME", help="The channel. Default: the first one.")]
+Guild = Annotated[str | None, typer.Option("--guild", metavar="NAME", help="The guild. Default: the first one.")]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait for the bot.")]
 
 
 class SandboxCommands(LazyGroup):
-    """`serve` loads the server; a person's commands need only its client."""
+    """Only `serve` loads the server; the other commands need only the client."""
 
     lazy = (LazyCommand("serve", "Run the local Discord alone, for bots of any library.", "botctl.cli.sandbox.serve"),)
 
@@ -47,18 +47,16 @@ app = typer.Typer(
 
 @dataclasses.dataclass(frozen=True)
 class SandboxOptions:
-    """Where to find the sandbox, and who is to act in it, as far as the options say."""
-
     project: Path | None = None
     url: str | None = None
     name: str | None = None
     channel: str | None = None
     guild: str | None = None
 
-    def under(self, outer: SandboxOptions | None) -> SandboxOptions:
-        """What is not said here is as the options before the verb say."""
-        said = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return dataclasses.replace(outer or self, **{name: value for name, value in said.items() if value is not None})
+    def over(self, outer: SandboxOptions | None) -> SandboxOptions:
+        """Take missing options from ``outer``, the options before the subcommand."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return dataclasses.replace(outer or self, **{name: value for name, value in given.items() if value is not None})
 
 
 @app.callback(invoke_without_command=True)
@@ -68,116 +66,117 @@ def sandbox(
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     transcript: Annotated[
         Path | None,
-        typer.Option("--transcript", metavar="FILE", help="Keep what is typed, and what comes, for replay."),
+        typer.Option("--transcript", metavar="FILE", help="Write input and output to FILE, for `sandbox replay`."),
     ] = None,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Talk to the bot in the local Discord; alone, a prompt.
+    """Use the bot in the local Discord. Without a command: a prompt.
 
-    At the prompt, a line is a slash command or a message; :help lists what else it knows. Lines from a pipe are run
-    one after the other. Exit code 1: the bot did not answer, or Discord refused the call.
+    At the prompt, type a slash command or a message; :help lists the other commands. Lines from a pipe run one after
+    the other. Exit code 1: the bot did not respond, or Discord refused the call.
     """
     ctx.obj = SandboxOptions(project, url, as_, channel, guild)
     if ctx.invoked_subcommand is None:
-        # Only here: `sandbox send` needs no prompt-toolkit.
-        from botctl.cli.sandbox.prompt import at_prompt, from_pipe  # noqa: PLC0415
+        # Here, because `sandbox send` must not load prompt_toolkit.
+        from botctl.cli.sandbox.prompt import run_piped_lines, run_prompt  # noqa: PLC0415
 
-        talk_on = at_prompt if sys.stdin.isatty() and sys.stdout.isatty() else from_pipe
-        with sandbox_transcript.transcript(transcript) as notes:
-            _act(ctx.obj, timeout_s, lambda talk: talk_on(talk, notes))
+        run_lines = run_prompt if sys.stdin.isatty() and sys.stdout.isatty() else run_piped_lines
+        with sandbox_transcript.open_transcript(transcript) as writer:
+            _run_session(ctx.obj, timeout_s, lambda session: run_lines(session, writer))
 
 
 @app.command()
 def send(
     ctx: typer.Context,
     *,
-    text: Annotated[str, typer.Argument(help='"/roll sides:20", or anything that is to be said in the channel.')],
+    text: Annotated[str, typer.Argument(help='A slash command ("/roll sides:20"), or a message for the channel.')],
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Use a slash command or say something; print what comes."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.say(text))
+    """Use a slash command or post a message; print the reply."""
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.send_line(text))
 
 
 @app.command()
 def click(
     ctx: typer.Context,
     *,
-    label: Annotated[str, typer.Argument(help="A button's or menu's label or custom id.")],
+    label: Annotated[str, typer.Argument(help="Label or custom id of a button or menu.")],
     values: Annotated[
-        list[str] | None, typer.Argument(metavar="CHOICE", help="What to choose in a menu: names, or their numbers.")
+        list[str] | None, typer.Argument(metavar="CHOICE", help="Options of a menu: names or numbers.")
     ] = None,
     message: Annotated[
-        str | None, typer.Option("--message", metavar="ID", help="On which message; else the last that has any.")
+        str | None,
+        typer.Option("--message", metavar="ID", help="A message id. Default: the last with components."),
     ] = None,
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Press a button, or choose in a menu."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.click(label, values, message))
+    """Press a button or choose in a menu."""
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.click(label, values, message))
 
 
 @app.command()
 def submit(
     ctx: typer.Context,
     *,
-    fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="Fields by label or custom id.")],
+    fields: Annotated[list[str], typer.Argument(metavar="FIELD=VALUE...", help="A field by label or custom id.")],
     modal: Annotated[
-        str | None, typer.Option("--modal", metavar="ID", help="Which form; else the last that opened for you.")
+        str | None, typer.Option("--modal", metavar="ID", help="The form's id. Default: the last form that opened.")
     ] = None,
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Fill in the form that is open, and send it."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.submit(assigned(fields), modal))
+    """Fill in and submit the open form."""
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.submit(parse_assignments(fields), modal))
 
 
 @app.command()
 def menu(
     ctx: typer.Context,
     *,
-    command: Annotated[str, typer.Argument(help='A context menu\'s command: "Who is".')],
-    on: Annotated[str, typer.Option("--on", metavar="TARGET", help='A person, the id of a message, or "last".')],
+    command: Annotated[str, typer.Argument(help='The command\'s name, for example "Who is".')],
+    on: Annotated[str, typer.Option("--on", metavar="TARGET", help='"@PERSON", the id of a message, or "last".')],
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     as_json: AsJson = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Use a command of a person's or a message's context menu."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, timeout_s, as_json, lambda talk: talk.menu(command, on))
+    """Use a context menu command on a person or a message."""
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(options, timeout_s, as_json, lambda session: session.use_menu(command, on))
 
 
 @app.command()
 def messages(
     ctx: typer.Context,
     *,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="The number of messages.")] = 20,
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
@@ -185,30 +184,32 @@ def messages(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Print the last messages of a channel, as one person sees them."""
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _once(place, _ANSWER_S, as_json, lambda talk: talk.client.messages(talk.seat, limit=limit))
+    """Print the last messages of a channel that a person sees."""
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_once(
+        options, _REPLY_TIMEOUT_S, as_json, lambda session: session.client.messages(session.identity, limit=limit)
+    )
 
 
 @app.command()
 def replay(
     ctx: typer.Context,
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A transcript of the prompt.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that --transcript has written.")],
     as_: As = None,
     channel: Channel = None,
     guild: Guild = None,
-    timeout_s: Timeout = _ANSWER_S,
+    timeout_s: Timeout = _REPLY_TIMEOUT_S,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Type a transcript again, and compare what comes.
+    """Replay a transcript and compare the output.
 
-    It is a test without code. Ids and times do not count, and “…” in the file stands for anything. Exit code 1:
-    something else came.
+    This is a test without code. Ids and times are not compared, and “…” in the file matches any text. Exit code 1:
+    the output differs.
     """
-    place = SandboxOptions(project, url, as_, channel, guild).under(ctx.obj)
-    _act(place, timeout_s, lambda talk: replayed(file, talk))
+    options = SandboxOptions(project, url, as_, channel, guild).over(ctx.obj)
+    _run_session(options, timeout_s, lambda session: replay_transcript(file, session))
 
 
 app.command()(incident)
@@ -216,30 +217,30 @@ app.command()(record)
 app.command()(traffic)
 
 
-def _once(
-    place: SandboxOptions, timeout_s: float, as_json: bool, do: Callable[[UserSession], Awaitable[Outcome]]
+def _run_once(
+    options: SandboxOptions, timeout_s: float, as_json: bool, action: Callable[[UserSession], Awaitable[LineResult]]
 ) -> None:
-    """Do one thing and print what came of it."""
-
-    async def one(talk: UserSession) -> bool:
-        outcome = await do(talk)
-        if not as_json and not talk.state.guilds:
-            await talk.look()  # for the names of what the messages mention
-        good = put(outcome, talk, as_json=as_json)
+    async def run_action(session: UserSession) -> bool:
+        result = await action(session)
+        if not as_json and not session.state.guilds:
+            await session.refresh()  # the output needs the names of mentions
+        answered = print_result(result, session, as_json=as_json)
         if not as_json:
-            tell_how_to_go_on(outcome)
-        return good
+            print_next_command(result)
+        return answered
 
-    _act(place, timeout_s, one)
+    _run_session(options, timeout_s, run_action)
 
 
-def _act(place: SandboxOptions, timeout_s: float, act: Callable[[UserSession], Awaitable[bool]]) -> None:
-    """Let ``act`` talk to the sandbox; exits with 1 when it says that something was not answered."""
+def _run_session(options: SandboxOptions, timeout_s: float, action: Callable[[UserSession], Awaitable[bool]]) -> None:
+    """Run ``action`` with a session; exit with 1 when it returns False."""
 
-    async def talk() -> bool:
-        found = home(place.project, place.url)
-        async with SandboxClient(*found.sandbox(), found) as client:
-            return await act(UserSession(client, Identity(place.name, place.channel, place.guild), timeout_s=timeout_s))
+    async def run() -> bool:
+        locator = resolve_locator(options.project, options.url)
+        async with SandboxClient(*locator.locate(), locator) as client:
+            return await action(
+                UserSession(client, Identity(options.name, options.channel, options.guild), timeout_s=timeout_s)
+            )
 
-    if not asyncio.run(talk()):
+    if not asyncio.run(run()):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Which sandbox is meant: the one at a URL, or that of a project."""
+"""Locates the sandbox: at a URL, or of a project."""
 
 from __future__ import annotations
 
@@ -12,81 +12,71 @@ import typer
 from botctl.core.errors import ConfigError, Unreachable, UsageError
 from botctl.core.paths import find_root
 from botctl.core.processes.runtime import Runtime
-from botctl.sandbox.console.client import START_IT, Home
-from botctl.sandbox.process.secret import SECRET, secret_of
+from botctl.sandbox.console.client import START_HINT, SandboxLocator
+from botctl.sandbox.process.secret import SECRET_VARIABLE, secret_from_environment
 
-URL = "BOTCTL_SANDBOX_URL"
+URL_VARIABLE = "BOTCTL_SANDBOX_URL"
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help=f"A sandbox that no project runs; else {URL}. Its secret: see serve."),
+    typer.Option("--url", metavar="URL", help=f"URL of a sandbox from `sandbox serve`. Default: {URL_VARIABLE}."),
 ]
 
 
-def home(project: Path | None, url: str | None) -> Home:
-    """Where the options say that the sandbox is; without any, as the environment says, or the project around.
+def resolve_locator(project: Path | None, url: str | None) -> SandboxLocator:
+    """Choose the sandbox by the options, then by the environment, then by the project around.
 
     Raises:
-        ConfigError: there is no project here, or a URL without a secret.
+        ConfigError: there is no project here.
     """
-    url = url or (None if project else os.environ.get(URL))
-    return Elsewhere(url) if url else OfProject(find_root(project, os.environ, Path.cwd()))
+    url = url or (None if project else os.environ.get(URL_VARIABLE))
+    return UrlLocator(url) if url else ProjectLocator(find_root(project, os.environ, Path.cwd()))
 
 
-def text_of(what: str, path: Path) -> str:
-    """What stands in the file ``path``, which is ``what``. Raises UsageError with the reason when it cannot be read."""
+def read_text(kind: str, path: Path) -> str:
+    """Read the file ``path``, which holds a ``kind``. Raises UsageError with the reason."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         reason = error.strerror
     except UnicodeDecodeError:
-        reason = "it is no text in UTF-8"
-    raise UsageError(f"The {what} {path} cannot be read: {reason}.")
+        reason = "it is not text in UTF-8"
+    raise UsageError(f"The {kind} {path} cannot be read: {reason}.")
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """A sandbox at ``url``, whose secret the environment has."""
+class UrlLocator:
+    """The sandbox at ``url``; its secret comes from the environment."""
 
     url: str
 
-    def sandbox(self) -> tuple[str, str]:
-        """The URL and the control secret.
-
-        Raises:
-            ConfigError: there is no secret.
-        """
-        secret = secret_of(os.environ)
+    def locate(self) -> tuple[str, str]:
+        """Return the URL and the control secret. Raises ConfigError without a secret."""
+        secret = secret_from_environment(os.environ)
         if secret is None:
-            hint = f"It was printed by `botctl sandbox serve`: set {SECRET}, or {SECRET}_FILE to the file it is in."
-            raise ConfigError(f"The control secret of the sandbox at {self.url} is not known.", hint=hint)
+            hint = f"Set {SECRET_VARIABLE} to the secret that `botctl sandbox serve` printed, or {SECRET_VARIABLE}_FILE"
+            raise ConfigError(
+                f"The control secret of the sandbox at {self.url} is missing.", hint=f"{hint} to its --secret-file."
+            )
         return self.url, secret
 
-    def bot(self) -> int | None:
-        """Nobody knows."""
+    def bot_pid(self) -> int | None:
         return None
 
 
 @dataclass(frozen=True)
-class OfProject:
-    """What runs for the project at ``root``."""
-
+class ProjectLocator:
     root: Path
 
-    def sandbox(self) -> tuple[str, str]:
-        """The URL and the control secret of its sandbox.
-
-        Raises:
-            Unreachable: none runs.
-        """
+    def locate(self) -> tuple[str, str]:
+        """Return the URL and the control secret. Raises Unreachable when no sandbox runs."""
         part = Runtime(self.root).parts().get("sandbox")
         if part is None or part.secret is None or not part.owned:
-            raise Unreachable(f"No sandbox runs for the bot in {self.root}.", hint=START_IT)
+            raise Unreachable(f"No sandbox runs for the bot in {self.root}.", hint=START_HINT)
         if not part.live:
-            sentence = f"The sandbox has ended, and process {part.owner_pid} starts it again."
-            raise Unreachable(sentence, hint="Try again in a moment.")
+            message = f"The sandbox has stopped, and process {part.owner_pid} restarts it."
+            raise Unreachable(message, hint="Try again in a moment.")
         return part.address, part.secret
 
-    def bot(self) -> int | None:
-        """The process that is the bot."""
+    def bot_pid(self) -> int | None:
         return Runtime(self.root).holder("bot")

@@ -1,4 +1,4 @@
-"""``botctl sandbox incident``: one of Discord's bad days, made on purpose."""
+"""``botctl sandbox incident``: simulates failures of Discord."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from rich.table import Table
 
 from botctl.cli.options import AsJson, Project
 from botctl.cli.output import show
-from botctl.cli.sandbox.connection import Url, home, text_of
+from botctl.cli.sandbox.connection import Url, read_text, resolve_locator
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.incident_args import begin, told_of
+from botctl.sandbox.console.incident_args import describe_result, start_body
 
 Json = dict[str, Any]
 
 
 def incident(
     *,
-    name: Annotated[str | None, typer.Argument(help="Which one; without it, what there is and goes on.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The incident. Without it: a list.")] = None,
     period: Annotated[
-        str | None, typer.Option("--for", metavar="PERIOD", help="How long: 10s, 2m. Else until --stop.")
+        str | None, typer.Option("--for", metavar="PERIOD", help="The duration: 10s, 2m. Default: until --stop.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the incident; may repeat.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting; can be repeated."),
     ] = None,
-    stop: Annotated[str | None, typer.Option("--stop", metavar="NAME", help='End this one; "all" ends all.')] = None,
+    stop: Annotated[str | None, typer.Option("--stop", metavar="NAME", help='Stop this incident, or "all".')] = None,
     scenario: Annotated[
         Path | None, typer.Option("--scenario", metavar="FILE", help="Play the incidents of a TOML file.")
     ] = None,
@@ -38,49 +39,50 @@ def incident(
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Make one of Discord's bad days in the local Discord: op 7 storms, 429 waves, outages, a ban, and more.
+    """Simulate a failure of Discord: op 7 storms, 429 waves, outages, a ban, and more.
 
-    docs/sandbox-incidents.md says what each does, and where it is known from.
+    docs/sandbox-incidents.md describes each incident and its source.
     """
-    if sum(one is not None for one in (name, stop, scenario)) > 1:
-        raise UsageError("Only one of these at a time: a name, --stop, --scenario.")
-    body = _asked(name, period, settings or [], stop, scenario)
-    said = _call(body, project, url)
+    if sum(option is not None for option in (name, stop, scenario)) > 1:
+        raise UsageError("Use only one of these: a name, --stop, --scenario.")
+    body = _build_body(name, period, settings or [], stop, scenario)
+    response = _post(body, project, url)
     if as_json:
-        print(json.dumps(said, ensure_ascii=False))
+        print(json.dumps(response, ensure_ascii=False))
     else:
-        show(*_lines(body, said))
+        show(*_render(body, response))
 
 
-def _asked(name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None) -> Json:
-    """The body of the control call; raises BotctlError for what cannot be read."""
+def _build_body(
+    name: str | None, period: str | None, settings: list[str], stop: str | None, scenario: Path | None
+) -> Json:
+    """The body of the control request. Raises UsageError."""
     if stop is not None:
         return {"stop": stop}
     if scenario is not None:
-        return {"scenario": text_of("scenario", scenario)}
-    return begin(name, period, settings) if name else {}
+        return {"scenario": read_text("scenario", scenario)}
+    return start_body(name, period, settings) if name else {}
 
 
-def _call(body: Json, project: Path | None, url: str | None) -> Json:
+def _post(body: Json, project: Path | None, url: str | None) -> Json:
     async def call() -> Json:
-        found = home(project, url)
-        async with SandboxClient(*found.sandbox(), found) as client:
+        locator = resolve_locator(project, url)
+        async with SandboxClient(*locator.locate(), locator) as client:
             return await client.incidents(body)
 
     return asyncio.run(call())
 
 
-def _lines(body: Json, said: Json) -> list[RenderableType]:
-    """What a person reads of it."""
-    return [told_of(body, said)] if body else _table(said)
+def _render(body: Json, response: Json) -> list[RenderableType]:
+    return [describe_result(body, response)] if body else _table(response)
 
 
-def _table(said: Json) -> list[RenderableType]:
-    going_on = {one["name"] for one in said["going_on"]}
+def _table(response: Json) -> list[RenderableType]:
+    active = {item["name"] for item in response["going_on"]}
     table = Table("", "incident", "what happens", "settings", box=None, pad_edge=False)
-    for one in sorted(said["incidents"], key=lambda one: str(one["name"])):
-        settings = " ".join(f"{key}={value}" for key, value in one["settings"].items() if value != "")
-        first = str(one["what"]).partition("\n\n")[0].replace("\n", " ").replace("``", "")
-        table.add_row("●" if one["name"] in going_on else "", one["name"], first, settings)
-    playing = ["A scenario plays."] if said["scenario"] else []
+    for item in sorted(response["incidents"], key=lambda item: str(item["name"])):
+        settings = " ".join(f"{key}={value}" for key, value in item["settings"].items() if value != "")
+        summary = str(item["what"]).partition("\n\n")[0].replace("\n", " ").replace("``", "")
+        table.add_row("●" if item["name"] in active else "", item["name"], summary, settings)
+    playing = ["A scenario is running."] if response["scenario"] else []
     return [table, *playing]

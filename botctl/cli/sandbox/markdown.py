@@ -1,5 +1,6 @@
-"""Discord's markdown as Rich text: emphasis, code, quotes, lists, mentions. Pure; nothing in it can reach the terminal
-as a control sequence or as Rich's own markup (Discord: Reference > Message Formatting).
+"""Renders Discord's markdown as Rich text (Discord: Reference > Message Formatting). Pure.
+
+No control sequence or Rich markup of a message reaches the terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from botctl.core.escape import visible
 
-Names = Mapping[str, str]  # id to what is shown for it: "@ann", "#general", "@Moderator"
+Names = Mapping[str, str]  # id to display name: "@ann", "#general", "@Moderator"
 
 _EMPHASIS: Final = {
     "***": "bold italic",
@@ -42,83 +43,81 @@ _FENCE: Final = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
 _LINE: Final = re.compile(r"(?P<head>\#{1,3} |-\# )|(?P<quote>> )|(?P<indent> *)(?P<item>[-*] )")
 
 
-def markdown(content: str, names: Names) -> Text:
-    """``content`` as Discord shows it, as far as a terminal can."""
+def render_markdown(content: str, names: Names) -> Text:
     text = Text()
-    for index, piece in enumerate(_FENCE.split(content)):
+    for index, part in enumerate(_FENCE.split(content)):
         if index % 2:
-            _newline(text)
+            _ensure_newline(text)
             text.append_text(
-                Text("\n").join(Text("  " + plain(line), "cyan") for line in piece.strip("\n").split("\n"))
+                Text("\n").join(Text("  " + escape_line(line), "cyan") for line in part.strip("\n").split("\n"))
             )
             text.append("\n")
         else:
-            text.append_text(Text("\n").join(_line(line, names) for line in piece.split("\n")))
+            text.append_text(Text("\n").join(_render_line(line, names) for line in part.split("\n")))
     text.rstrip()
     return text
 
 
-def plain(text: str) -> str:
-    """One line of foreign text: tabs are spaces, other control characters are made visible."""
+def escape_line(text: str) -> str:
+    """Make control characters in one line of untrusted text visible; tabs become spaces."""
     return visible(text.replace("\t", "    "))
 
 
-def _newline(text: Text) -> None:
+def _ensure_newline(text: Text) -> None:
     if text.plain and not text.plain.endswith("\n"):
         text.append("\n")
 
 
-def _line(line: str, names: Names) -> Text:
+def _render_line(line: str, names: Names) -> Text:
     block = _LINE.match(line)
     if block is None:
-        return inline(line, names)
+        return render_inline(line, names)
     rest = line[block.end() :]
     if block["head"]:
-        return inline(rest, names, "dim" if block["head"] == "-# " else "bold")
+        return render_inline(rest, names, "dim" if block["head"] == "-# " else "bold")
     if block["quote"]:
-        return Text("▎ ", "dim").append_text(inline(rest, names))
-    return Text(block["indent"] + "• ").append_text(inline(rest, names))
+        return Text("▎ ", "dim").append_text(render_inline(rest, names))
+    return Text(block["indent"] + "• ").append_text(render_inline(rest, names))
 
 
-def inline(line: str, names: Names, style: str = "") -> Text:
-    """The marks within a line."""
+def render_inline(line: str, names: Names, style: str = "") -> Text:
     text = Text(style=style)
     end = 0
     for match in _MARK.finditer(line):
-        text.append(plain(line[end : match.start()]))
-        text.append_text(_marked(match, names))
+        text.append(escape_line(line[end : match.start()]))
+        text.append_text(_render_mark(match, names))
         end = match.end()
-    return text.append(plain(line[end:]))
+    return text.append(escape_line(line[end:]))
 
 
-def _marked(match: re.Match[str], names: Names) -> Text:
+def _render_mark(match: re.Match[str], names: Names) -> Text:
     if match["mark"]:
-        inner = inline(match["inner"], names)
+        inner = render_inline(match["inner"], names)
         inner.stylize(_EMPHASIS[match["mark"]])
         return inner
     if match["code"]:
-        return Text(plain(match["code"].strip()), "cyan")
+        return Text(escape_line(match["code"].strip()), "cyan")
     if match["label"]:
-        return inline(match["label"], names, "underline").append(f" ({plain(match['link'])})", "dim")
-    return Text(*next(_simple(match, names)))
+        return render_inline(match["label"], names, "underline").append(f" ({escape_line(match['link'])})", "dim")
+    return Text(*next(_render_simple_mark(match, names)))
 
 
-def _simple(match: re.Match[str], names: Names) -> Iterator[tuple[str, str]]:
+def _render_simple_mark(match: re.Match[str], names: Names) -> Iterator[tuple[str, str]]:
     if match["escaped"]:
         yield match["escaped"], ""
     if match["id"]:
-        yield plain(names.get(match["id"], match[0])), "bold blue"
+        yield escape_line(names.get(match["id"], match[0])), "bold blue"
     if match["emoji"]:
         yield f":{match['emoji']}:", ""
     if match["command"]:
-        yield "/" + plain(match["command"]), "bold blue"
+        yield "/" + escape_line(match["command"]), "bold blue"
     if match["time"]:
-        yield _time(int(match["time"])), "italic"
+        yield _format_time(int(match["time"])), "italic"
     if match["url"]:
-        yield plain(match["url"]), "underline"
+        yield escape_line(match["url"]), "underline"
 
 
-def _time(seconds: int) -> str:
+def _format_time(seconds: int) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):

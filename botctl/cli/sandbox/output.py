@@ -1,4 +1,4 @@
-"""Printing what came of a line: for a person, or as JSON."""
+"""Prints the result of a line, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -11,62 +11,68 @@ from rich.text import Text
 
 from botctl.cli.output import show
 from botctl.cli.sandbox import view
-from botctl.cli.sandbox.markdown import plain
+from botctl.cli.sandbox.markdown import escape_line
 from botctl.core.errors import BotctlError
 from botctl.core.escape import visible
 from botctl.sandbox.console.command_parser import quote
-from botctl.sandbox.console.repl_commands import Leave, Note, Outcome
+from botctl.sandbox.console.repl_commands import LineResult, Notice, Quit
 from botctl.sandbox.console.schemas import ReplySchema, Schema
 from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model.messages.components import SELECTS, clickable, display_name
 
 
-def put(outcome: Outcome, talk: UserSession, *, as_json: bool = False) -> bool:
-    """Print ``outcome``; returns whether the person got what they asked for."""
+def print_result(result: LineResult, session: UserSession, *, as_json: bool = False) -> bool:
+    """Print ``result``; return whether the bot has answered."""
     if as_json:
-        print(json.dumps(_json(outcome), ensure_ascii=False))
+        print(json.dumps(_to_json(result), ensure_ascii=False))
     else:
-        show(shown(outcome, talk))
-    return not isinstance(outcome, ReplySchema) or outcome.answered
+        show(render_result(result, session))
+    return not isinstance(result, ReplySchema) or result.answered
 
 
-def shown(outcome: Outcome, talk: UserSession) -> RenderableType:
-    match outcome:
+def render_result(result: LineResult, session: UserSession) -> RenderableType:
+    match result:
         case ReplySchema():
-            return view.reply(outcome, view.names(talk.state))
-        case Note():
-            return Text("\n").join(Text(plain(line), "dim") for line in outcome.text.split("\n"))
-        case Leave():
+            return view.render_reply(result, view.display_names(session.state))
+        case Notice():
+            return Text("\n").join(Text(escape_line(line), "dim") for line in result.text.split("\n"))
+        case Quit():
             return Text()
-    return view.messages(outcome, view.names(talk.state)) if outcome else Text("Nothing was said here yet.", "dim")
+    return (
+        view.render_messages(result, view.display_names(session.state))
+        if result
+        else Text("There are no messages here yet.", "dim")
+    )
 
 
-def trouble(error: BotctlError) -> Text:
-    """An error that does not end the session."""
+def render_error(error: BotctlError) -> Text:
+    """Render an error that does not end the session."""
     text = Text("\n").join(Text(visible(line), "red") for line in str(error).splitlines())
     return text.append(f"\n  → {visible(error.hint)}", "not red dim") if error.hint else text
 
 
-def tell_how_to_go_on(outcome: Outcome) -> None:
-    """The call that fills in the form that has opened, or that chooses in the first menu that came."""
-    if not isinstance(outcome, ReplySchema):
+def print_next_command(result: LineResult) -> None:
+    """Print the command that submits the opened form, or that chooses in the first menu."""
+    if not isinstance(result, ReplySchema):
         return
-    if outcome.modal:
-        fields = " ".join(quote(f"{field.typed}=…") for field in outcome.modal.fields)
-        _tell(f"Send it with: botctl sandbox submit {fields}")
+    if result.modal:
+        fields = " ".join(quote(f"{field.input_name}=…") for field in result.modal.fields)
+        _print_hint(f"Submit it with: botctl sandbox submit {fields}")
         return
-    there = [one for message in outcome.messages for one in clickable(list(message.components))]
-    if menu := next((one for one in there if one["type"] in SELECTS and not one.get("disabled")), None):
-        _tell(f"Choose with: botctl sandbox click {quote(display_name(menu))} {'1' if menu.get('options') else '…'}")
+    components = [item for message in result.messages for item in clickable(list(message.components))]
+    if menu := next((item for item in components if item["type"] in SELECTS and not item.get("disabled")), None):
+        _print_hint(
+            f"Choose with: botctl sandbox click {quote(display_name(menu))} {'1' if menu.get('options') else '…'}"
+        )
 
 
-def _tell(what: str) -> None:
-    show(Text(plain(what), "dim"), stderr=True)
+def _print_hint(text: str) -> None:
+    show(Text(escape_line(text), "dim"), stderr=True)
 
 
-def _json(outcome: Outcome) -> Any:
-    if isinstance(outcome, Schema):
-        return outcome.model_dump(mode="json", by_alias=True)
-    if isinstance(outcome, Sequence):
-        return [message.model_dump(mode="json", by_alias=True) for message in outcome]
-    return {"note": outcome.text} if isinstance(outcome, Note) else None
+def _to_json(result: LineResult) -> Any:
+    if isinstance(result, Schema):
+        return result.model_dump(mode="json", by_alias=True)
+    if isinstance(result, Sequence):
+        return [message.model_dump(mode="json", by_alias=True) for message in result]
+    return {"note": result.text} if isinstance(result, Notice) else None

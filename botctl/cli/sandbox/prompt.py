@@ -22,18 +22,18 @@ from rich.text import Text
 
 from botctl.cli.output import show
 from botctl.cli.sandbox import view
-from botctl.cli.sandbox.markdown import plain
-from botctl.cli.sandbox.output import put, shown, trouble
-from botctl.cli.sandbox.transcript import Transcript
+from botctl.cli.sandbox.markdown import escape_line
+from botctl.cli.sandbox.output import print_result, render_error, render_result
+from botctl.cli.sandbox.transcript import TranscriptWriter
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.message_diff import MessageDiff
-from botctl.sandbox.console.repl import run, suggest
-from botctl.sandbox.console.repl_commands import Leave, Outcome
+from botctl.sandbox.console.repl import run_line, suggest
+from botctl.sandbox.console.repl_commands import LineResult, Quit
 from botctl.sandbox.console.schemas import FormField, MessageSchema, ModalSchema, ReplySchema
 from botctl.sandbox.console.user_session import UserSession
 
-_LOOK_EVERY_S = 0.5
-_STATE_EVERY = 10  # looks: bots come and go, and their commands change
+_POLL_INTERVAL_S = 0.5
+_REFRESH_EVERY_POLLS = 10  # bots and their commands change less often than messages
 _STYLE = Style.from_dict(
     {
         "person": "bold ansicyan",
@@ -49,42 +49,40 @@ _STYLE = Style.from_dict(
 )
 
 
-async def from_pipe(talk: UserSession, notes: Transcript) -> bool:
-    """Run the lines of stdin one after the other; all are run, and one that fails makes the whole fail."""
-    await talk.settle()
-    notes.begin(talk)
-    good = True
+async def run_piped_lines(session: UserSession, transcript: TranscriptWriter) -> bool:
+    """Run all lines of stdin in order; return False when one of them fails."""
+    await session.resolve_defaults()
+    transcript.write_header(session)
+    succeeded = True
     for line in filter(str.strip, sys.stdin):
         try:
-            outcome = await run(talk, line)
+            result = await run_line(session, line)
         except Unreachable:
             raise
         except BotctlError as error:
-            show(trouble(error), stderr=True)
-            notes.note(line, error, talk)
-            good = False
+            show(render_error(error), stderr=True)
+            transcript.record(line, error, session)
+            succeeded = False
             continue
-        if isinstance(outcome, Leave):
+        if isinstance(result, Quit):
             break
-        good = put(outcome, talk) and good
-        notes.note(line, outcome, talk)
-    return good
+        succeeded = print_result(result, session) and succeeded
+        transcript.record(line, result, session)
+    return succeeded
 
 
-async def at_prompt(talk: UserSession, notes: Transcript) -> bool:
-    """Talk until the person leaves. What the bot says meanwhile appears above the prompt."""
-    await talk.settle()
-    notes.begin(talk)
+async def run_prompt(session: UserSession, transcript: TranscriptWriter) -> bool:
+    """Run the prompt until the user leaves. New messages appear above it."""
+    await session.resolve_defaults()
+    transcript.write_header(session)
     with patch_stdout(raw=True):
-        await _Prompt(talk, notes).talk_on()
+        await _Prompt(session, transcript).run()
     return True
 
 
-class _Hints(Completer):
-    """Suggestions as prompt_toolkit wants them."""
-
-    def __init__(self, talk: UserSession) -> None:
-        self._talk = talk
+class _Completer(Completer):
+    def __init__(self, session: UserSession) -> None:
+        self._session = session
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
         return ()
@@ -95,39 +93,39 @@ class _Hints(Completer):
         complete_event: CompleteEvent,  # noqa: ARG002 - the signature is prompt_toolkit's
     ) -> AsyncGenerator[Completion, None]:
         cursor = document.cursor_position
-        for hint in await suggest(self._talk, document.text, cursor):
-            yield Completion(hint.text, hint.start - cursor, display_meta=hint.detail)
+        for suggestion in await suggest(self._session, document.text, cursor):
+            yield Completion(suggestion.text, suggestion.start - cursor, display_meta=suggestion.detail)
 
 
 class _Prompt:
-    def __init__(self, talk: UserSession, notes: Transcript) -> None:
-        self._talk = talk
-        self._notes = notes
-        self._feed = MessageDiff()
-        self._done = 0  # lines; what the watcher has asked for before one of them was answered is no news
-        self._away = False
-        self._waiting: asyncio.Task[Outcome] | None = None
+    def __init__(self, session: UserSession, transcript: TranscriptWriter) -> None:
+        self._session = session
+        self._transcript = transcript
+        self._message_diff = MessageDiff()
+        self._lines_done = 0  # the watcher drops messages that it requested before a line was done
+        self._unreachable = False
+        self._pending: asyncio.Task[LineResult] | None = None
         self._toolbar = ""
         self._lines: PromptSession[str] = PromptSession(
-            completer=_Hints(talk), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
+            completer=_Completer(session), key_bindings=_line_keys(), style=_STYLE, reserve_space_for_menu=6
         )
 
-    async def talk_on(self) -> None:
+    async def run(self) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
-        self._feed.saw(await self._talk.client.messages(self._talk.seat))
+        self._message_diff.mark_seen(await self._session.client.messages(self._session.identity))
         self._print(self._greeting())
         async with asyncio.TaskGroup() as group:
             watcher = group.create_task(self._watch())
-            while await self._turn():
+            while await self._read_line():
                 pass
             watcher.cancel()
 
-    async def _turn(self) -> bool:
-        """One line; False when the person leaves."""
+    async def _read_line(self) -> bool:
+        """Read and run one line; return False when the user leaves."""
         try:
             line = await self._lines.prompt_async(
-                self._before,
-                bottom_toolbar=self._below,
+                self._prompt_text,
+                bottom_toolbar=self._toolbar_text,
                 placeholder=_placeholder("/command, text, or :help"),
                 handle_sigint=False,
             )
@@ -135,120 +133,133 @@ class _Prompt:
             return False
         if not line.strip():
             return True
-        return await self._do(run(self._talk, line), lambda came: self._notes.note(line, came, self._talk))
+        return await self._run_and_show(
+            run_line(self._session, line), lambda result: self._transcript.record(line, result, self._session)
+        )
 
-    async def _do(self, what: Coroutine[Any, Any, Outcome], note: Callable[[Outcome | BotctlError], None]) -> bool:
-        """Wait for the outcome and print it; a form that opens is filled in at once."""
-        outcome = await self._waited(self._followed(what), note)
-        if outcome is not None:
-            note(outcome)
-            self._show(outcome)
-        if isinstance(outcome, ReplySchema) and outcome.modal:
-            return await self._fill(outcome.modal)
-        return not isinstance(outcome, Leave)
+    async def _run_and_show(
+        self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[LineResult | BotctlError], None]
+    ) -> bool:
+        """Wait for the result and print it; fill in a form that opens."""
+        result = await self._wait_for(self._skip_history(coroutine), record)
+        if result is not None:
+            record(result)
+            self._show(result)
+        if isinstance(result, ReplySchema) and result.modal:
+            return await self._fill_form(result.modal)
+        return not isinstance(result, Quit)
 
-    async def _followed(self, what: Coroutine[Any, Any, Outcome]) -> Outcome:
-        """The outcome; when it led to another seat, what was said there before is no news."""
-        before = self._talk.seat
-        outcome = await what
-        if self._talk.seat != before:
-            self._feed.saw(await self._talk.client.messages(self._talk.seat))
-        return outcome
+    async def _skip_history(self, coroutine: Coroutine[Any, Any, LineResult]) -> LineResult:
+        """Wait for the result; after a change of place, mark the older messages there as seen."""
+        before = self._session.identity
+        result = await coroutine
+        if self._session.identity != before:
+            self._message_diff.mark_seen(await self._session.client.messages(self._session.identity))
+        return result
 
-    async def _waited(self, what: Coroutine[Any, Any, Outcome], note: Callable[[BotctlError], None]) -> Outcome | None:
-        """What comes of ``what``; None when it fails, which is said, or Ctrl-C stops the waiting."""
-        self._waiting = asyncio.create_task(what)
+    async def _wait_for(
+        self, coroutine: Coroutine[Any, Any, LineResult], record: Callable[[BotctlError], None]
+    ) -> LineResult | None:
+        """Return the result; None after an error, which is printed, or after Ctrl-C."""
+        self._pending = asyncio.create_task(coroutine)
         try:
-            return await self._waiting
+            return await self._pending
         except BotctlError as error:
-            note(error)
-            self._print(trouble(error))
+            record(error)
+            self._print(render_error(error))
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            self._print(Text("Not waited for.", "dim"))
+            self._print(Text("Stopped waiting.", "dim"))
         finally:
-            self._waiting = None
-            self._done += 1
+            self._pending = None
+            self._lines_done += 1
         return None
 
-    async def _fill(self, form: ModalSchema) -> bool:
+    async def _fill_form(self, form: ModalSchema) -> bool:
         fields: dict[str, str] = {}
         for field in form.fields:
             try:
-                fields[field.custom_id] = await _ask(field)
+                fields[field.custom_id] = await _prompt_field(field)
             except (EOFError, KeyboardInterrupt):
-                self._talk.form = None
-                self._print(Text("The form is closed; nothing was sent.", "dim"))
+                self._session.modal = None
+                self._print(Text("The form is closed; nothing was submitted.", "dim"))
                 return True
-        sent = self._talk.submit(fields, form.id)
-        return await self._do(sent, lambda came: self._notes.note_form(form, fields, came, self._talk))
+        submission = self._session.submit(fields, form.id)
+        return await self._run_and_show(
+            submission, lambda result: self._transcript.record_form(form, fields, result, self._session)
+        )
 
-    def _show(self, outcome: Outcome) -> None:
-        if isinstance(outcome, ReplySchema):
-            self._feed.saw(outcome.messages)
-            if outcome.interaction:
-                self._toolbar = f"{outcome.state.replace('_', ' ')} in {outcome.waited_ms:.0f} ms"
-            elif outcome.answered and not any(one.edited or one.reactions or one.reply_to for one in outcome.messages):
-                return  # their own words, which they have just typed
-        if not isinstance(outcome, Leave):
-            self._print(shown(outcome, self._talk))
+    def _show(self, result: LineResult) -> None:
+        if isinstance(result, ReplySchema):
+            self._message_diff.mark_seen(result.messages)
+            if result.interaction:
+                self._toolbar = f"{result.state.replace('_', ' ')} in {result.waited_ms:.0f} ms"
+            elif result.answered and not any(
+                message.edited or message.reactions or message.reply_to for message in result.messages
+            ):
+                return  # the text that the user has just typed
+        if not isinstance(result, Quit):
+            self._print(render_result(result, self._session))
 
     async def _watch(self) -> None:
-        """Show what others, the bot above all, say while the person types."""
-        for turn in itertools.count():
-            away = False
+        for poll in itertools.count():
+            unreachable = False
             try:
-                done = self._done
-                said = await self._talk.client.messages(self._talk.seat)
-                if self._waiting is None and self._done == done:
-                    self._news(said)
-                if self._away or not self._talk.state.commands or turn % _STATE_EVERY == 0:
-                    await self._talk.look()
+                done = self._lines_done
+                messages = await self._session.client.messages(self._session.identity)
+                if self._pending is None and self._lines_done == done:
+                    self._show_changes(messages)
+                if self._unreachable or not self._session.state.commands or poll % _REFRESH_EVERY_POLLS == 0:
+                    await self._session.refresh()
             except Unreachable:
-                away = True
+                unreachable = True
             except BotctlError:
-                pass  # the next line that is sent says so
-            if away != self._away:
-                self._away = away
+                pass  # the next line reports it
+            if unreachable != self._unreachable:
+                self._unreachable = unreachable
                 self._lines.app.invalidate()
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_POLL_INTERVAL_S)
 
-    def _news(self, said: Sequence[MessageSchema]) -> None:
-        others = [message for message in self._feed.news(said) if message.author.name != self._talk.seat.name]
+    def _show_changes(self, messages: Sequence[MessageSchema]) -> None:
+        others = [
+            message
+            for message in self._message_diff.take_changed(messages)
+            if message.author.name != self._session.identity.name
+        ]
         if others:
-            self._print(view.messages(others, view.names(self._talk.state)))
+            self._print(view.render_messages(others, view.display_names(self._session.state)))
 
     def _interrupt(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._pending is not None:
+            self._pending.cancel()
 
-    def _print(self, what: RenderableType) -> None:
-        show(what)
+    def _print(self, content: RenderableType) -> None:
+        show(content)
 
-    def _before(self) -> StyleAndTextTuples:
-        seat = self._talk.seat
-        return [("class:person", f"{seat.name}"), ("class:channel", f" {self._talk.place}"), ("", " > ")]
+    def _prompt_text(self) -> StyleAndTextTuples:
+        identity = self._session.identity
+        return [("class:person", f"{identity.name}"), ("class:channel", f" {self._session.location}"), ("", " > ")]
 
-    def _below(self) -> StyleAndTextTuples:
-        if self._away:
+    def _toolbar_text(self) -> StyleAndTextTuples:
+        if self._unreachable:
             return [("", " The sandbox does not answer · :help")]
-        bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (away)'}" for bot in self._talk.state.bots)
-        parts = (self._talk.guild.name if self._talk.guild else "", bots or "no bot yet", self._toolbar, ":help")
-        return [("", " " + " · ".join(plain(part) for part in parts if part))]
+        bots = ", ".join(f"{bot.name}{'' if bot.connected else ' (not connected)'}" for bot in self._session.state.bots)
+        parts = (self._session.guild.name if self._session.guild else "", bots or "no bot yet", self._toolbar, ":help")
+        return [("", " " + " · ".join(escape_line(part) for part in parts if part))]
 
     def _greeting(self) -> Text:
-        seat = self._talk.seat
-        commands = [c["name"] for c in self._talk.commands if c.get("type", 1) == 1]
-        told = f"You are {seat.name} in {self._talk.place}. "
-        told += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
-        return Text(plain(told + "Help: :help, leave: Ctrl-D."), "dim")
+        identity = self._session.identity
+        commands = [command["name"] for command in self._session.commands if command.get("type", 1) == 1]
+        text = f"You are {identity.name} in {self._session.location}. "
+        text += f"Try /{commands[0]}. " if commands else "No bot has registered a command yet. "
+        return Text(escape_line(text + "Type :help for help, Ctrl-D to leave."), "dim")
 
 
-async def _ask(field: FormField) -> str:
-    """One input of a form; Ctrl-C and Ctrl-D leave the form."""
-    required = Validator.from_callable(bool, error_message="This must be filled in.") if field.required else None
-    label = plain(field.label or field.custom_id) + (" *" if field.required else "")
+async def _prompt_field(field: FormField) -> str:
+    """Read one field of a form. Ctrl-C and Ctrl-D close the form."""
+    required = Validator.from_callable(bool, error_message="This field is required.") if field.required else None
+    label = escape_line(field.label or field.custom_id) + (" *" if field.required else "")
     return await PromptSession[str](key_bindings=_form_keys()).prompt_async(
         [("bold", f"  {label}: ")],
         default=field.value or "",
@@ -261,7 +272,7 @@ async def _ask(field: FormField) -> str:
 
 
 def _placeholder(text: str) -> StyleAndTextTuples:
-    return [("class:placeholder", plain(text))]
+    return [("class:placeholder", escape_line(text))]
 
 
 def _line_keys() -> KeyBindings:

@@ -1,4 +1,4 @@
-"""``botctl sandbox record`` and ``traffic``: what goes over REST and the gateway, in a file without secrets."""
+"""``botctl sandbox record`` and ``traffic``: REST and gateway traffic in a file, without secrets."""
 
 from __future__ import annotations
 
@@ -15,79 +15,89 @@ import typer
 
 from botctl.cli.options import Project
 from botctl.cli.output import show
-from botctl.cli.sandbox.connection import Url, home, text_of
+from botctl.cli.sandbox.connection import Url, read_text, resolve_locator
 from botctl.core.errors import BotctlError, UsageError
 from botctl.core.escape import visible
 from botctl.sandbox.console.client import SandboxClient
-from botctl.sandbox.console.incident_args import seconds
-from botctl.sandbox.console.recording import Renaming, Request, Told, events, read, requests, shown
+from botctl.sandbox.console.incident_args import parse_seconds
+from botctl.sandbox.console.recording import (
+    IdMapping,
+    RecordedEvent,
+    RecordedRequest,
+    format_line,
+    parse_recording,
+    replayable_events,
+    replayable_requests,
+)
 
-_TRIES = 5  # of a request that is held up by a limit
+_MAX_ATTEMPTS = 5  # of a rate limited request
 _RATE_LIMITED = 429
 Json = dict[str, Any]
 
 
 def record(
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; what is there is replaced.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file; it is overwritten.")],
     period: Annotated[
-        str | None, typer.Option("--for", metavar="PERIOD", help="How long: 30s, 2m. Else until Ctrl-C.")
+        str | None, typer.Option("--for", metavar="PERIOD", help="The duration: 30s, 2m. Default: until Ctrl-C.")
     ] = None,
-    most_mb: Annotated[float, typer.Option("--most-mb", min=0.001, help="Stop when the file has this size.")] = 100.0,
+    max_mb: Annotated[float, typer.Option("--most-mb", min=0.001, help="Stop at this file size.")] = 100.0,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Record REST and gateway, without any secret.
+    """Record REST and gateway traffic without secrets.
 
     Each line of the file is one request or payload, as JSON.
     """
-    limit_s = seconds(period) if period else None
-    count, why = _run(project, url, lambda client: _recorded(client, file, limit_s, most_mb * 1e6))
-    typer.echo(f"{count} line{'' if count == 1 else 's'} in {file}{why}.", err=True)
+    limit_s = parse_seconds(period) if period else None
+    count, reason = _run(project, url, lambda client: _write_recording(client, file, limit_s, max_mb * 1e6))
+    typer.echo(f"{count} line{'' if count == 1 else 's'} in {file}{reason}.", err=True)
 
 
 def traffic(
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `record` has made.")],
-    again: Annotated[
-        bool, typer.Option("--again", help="Ask the bots' REST requests again, and compare the statuses.")
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording from `sandbox record`.")],
+    replay_requests: Annotated[
+        bool, typer.Option("--again", help="Send the bots' REST requests again and compare the statuses.")
     ] = False,
-    tell: Annotated[
-        bool, typer.Option("--tell", help="Tell the bots that are connected the recorded events again.")
+    replay_events: Annotated[
+        bool, typer.Option("--tell", help="Send the recorded events again to the connected bots.")
     ] = False,
     url: Url = None,
     project: Project = None,
 ) -> None:
-    """Show recorded traffic; or ask its requests again, or tell its events again.
+    """Print recorded traffic, or replay its requests or events.
 
-    Exit code 1: with --again, some were answered with another status (no bot need be connected); with --tell, some
-    were heard by nobody.
+    Exit code 1: with --again, a request got another status (no bot has to be connected); with --tell, an event
+    reached no bot.
     """
-    if again and tell:
-        raise UsageError("Only one of these at a time: --again, --tell.")
-    lines = read(text_of("recording", file))
-    if tell:
-        if not _run(project, url, lambda client: _told_again(client, list(events(lines)))):
+    if replay_requests and replay_events:
+        raise UsageError("Use only one of these: --again, --tell.")
+    lines = parse_recording(read_text("recording", file))
+    if replay_events:
+        if not _run(project, url, lambda client: _replay_events(client, list(replayable_events(lines)))):
             raise typer.Exit(1)
-    elif not again:
-        _show(lines)
+    elif not replay_requests:
+        _print_lines(lines)
         if not lines:
-            typer.echo(f"No traffic is in {file}.", err=True)
-    elif not _run(project, url, lambda client: _asked_again(client, list(requests(lines)))):
+            typer.echo(f"{file} contains no traffic.", err=True)
+    elif not _run(project, url, lambda client: _replay_requests(client, list(replayable_requests(lines)))):
         raise typer.Exit(1)
 
 
-def _run(project: Path | None, url: str | None, do: Any) -> Any:
+def _run(project: Path | None, url: str | None, action: Any) -> Any:
     async def run() -> Any:
-        found = home(project, url)
-        async with SandboxClient(*found.sandbox(), found) as client:
-            return await do(client)
+        locator = resolve_locator(project, url)
+        async with SandboxClient(*locator.locate(), locator) as client:
+            return await action(client)
 
     return asyncio.run(run())
 
 
-async def _recorded(client: SandboxClient, path: Path, limit_s: float | None, most_bytes: float) -> tuple[int, str]:
-    """Write until the time is over, the file is full, the sandbox ends, or Ctrl-C; how many lines, and why it ended."""
+async def _write_recording(
+    client: SandboxClient, path: Path, limit_s: float | None, max_bytes: float
+) -> tuple[int, str]:
+    """Record until a limit, the sandbox's end or Ctrl-C; return the line count and the reason."""
     count = size = 0
     if task := asyncio.current_task():
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
@@ -100,67 +110,69 @@ async def _recorded(client: SandboxClient, path: Path, limit_s: float | None, mo
             async with asyncio.timeout(limit_s):
                 async for line in client.traffic():
                     data = line.encode()
-                    if size + len(data) > most_bytes:
-                        return count, f", which is full with {most_bytes / 1e6:g} MB"
+                    if size + len(data) > max_bytes:
+                        return count, f", which has reached {max_bytes / 1e6:g} MB"
                     file.write(data)
                     file.flush()
                     size += len(data)
                     count += 1
         except (TimeoutError, asyncio.CancelledError):
             return count, ""
-    return count, "; the sandbox has ended"
+    return count, "; the sandbox has stopped"
 
 
-async def _asked_again(client: SandboxClient, asked: list[Request]) -> bool:
-    """Ask all, print what is answered otherwise; whether nothing is."""
+async def _replay_requests(client: SandboxClient, requests: list[RecordedRequest]) -> bool:
+    """Send all requests and print changed statuses; return whether there are none."""
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
-    tokens = {one: await client.token(bots[one]) for one in {request.bot for request in asked} & bots.keys()}
-    renamed, wrong = Renaming(), 0
-    for request in asked:
+    tokens = {name: await client.token(bots[name]) for name in {request.bot for request in requests} & bots.keys()}
+    ids, changed = IdMapping(), 0
+    for request in requests:
         if request.bot not in tokens:
-            wrong += 1
+            changed += 1
             show(f"{request}: there is no bot {request.bot}")
             continue
-        status, answer = await _asked(client, request, tokens[request.bot], renamed)
-        renamed.learn(request.answer, answer)
+        status, answer = await _send_request(client, request, tokens[request.bot], ids)
+        ids.learn(request.answer, answer)
         if status != request.status:
-            wrong += 1
+            changed += 1
             show(f"{request}: {status} instead of {request.status}")
     show(
-        f"{wrong} of {len(asked)} requests were answered otherwise." if wrong else f"{len(asked)} requests: as before."
+        f"{changed} of {len(requests)} requests got another status."
+        if changed
+        else f"{len(requests)} requests: no differences."
     )
-    return not wrong
+    return not changed
 
 
-async def _told_again(client: SandboxClient, told: list[Told]) -> bool:
-    """Tell all, in their order, as fast as they are taken; whether each was heard."""
+async def _replay_events(client: SandboxClient, events: list[RecordedEvent]) -> bool:
+    """Dispatch all events in order; return whether each reached a session."""
     bots = {bot.name: bot.application_id for bot in (await client.state()).bots}
-    unheard: Counter[str] = Counter()
-    for one in told:
-        if one.bot not in bots or not await client.tell(bots[one.bot], one.event, one.data):
-            unheard[one.bot] += 1
-    for bot, count in unheard.items():
-        show(f"{count} were not heard: {bot} is not connected, or has not their intents.")
-    show(f"{len(told) - unheard.total()} of {len(told)} events were told again.")
-    return not unheard
+    undelivered: Counter[str] = Counter()
+    for event in events:
+        if event.bot not in bots or not await client.dispatch_event(bots[event.bot], event.event, event.data):
+            undelivered[event.bot] += 1
+    for bot, count in undelivered.items():
+        show(f"{count} were not delivered: {bot} is not connected, or does not have the intents.")
+    show(f"{len(events) - undelivered.total()} of {len(events)} events were sent again.")
+    return not undelivered
 
 
-async def _asked(client: SandboxClient, request: Request, token: str, renamed: Any) -> tuple[int, Any]:
-    """The status and the answer; where a limit holds it up that did not then, it waits."""
+async def _send_request(client: SandboxClient, request: RecordedRequest, token: str, ids: Any) -> tuple[int, Any]:
+    """Return status and body. A rate limit that the recording does not have is waited for."""
     status, answer = 0, None
-    for _ in range(_TRIES):
-        given = {"params": renamed(dict(request.query)), "json": renamed(request.body)}
-        given = {key: one for key, one in given.items() if one is not None}
-        status, answer = await client.rest(request.method, renamed(request.path), token, **given)
+    for _ in range(_MAX_ATTEMPTS):
+        arguments = {"params": ids(dict(request.query)), "json": ids(request.body)}
+        arguments = {key: value for key, value in arguments.items() if value is not None}
+        status, answer = await client.rest(request.method, ids(request.path), token, **arguments)
         if status != _RATE_LIMITED or request.status == _RATE_LIMITED or not isinstance(answer, dict):
             break
         await asyncio.sleep(float(answer["retry_after"]))
     return status, answer
 
 
-def _show(lines: list[Json]) -> None:
-    """In a terminal a line each, cut at its edge; whole in a pipe."""
+def _print_lines(lines: list[Json]) -> None:
+    """Print one line each, cut at the terminal's width; uncut in a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in lines:
-        text = visible(shown(line))
+        text = visible(format_line(line))
         print(text if width is None or len(text) <= width else text[: width - 1] + "…")

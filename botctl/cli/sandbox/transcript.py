@@ -1,4 +1,4 @@
-"""Transcripts of ``botctl sandbox``: written as one types, and typed again by ``botctl sandbox replay``."""
+"""Writes transcripts of ``botctl sandbox``, and replays them for ``botctl sandbox replay``."""
 
 from __future__ import annotations
 
@@ -11,96 +11,102 @@ from typing import IO
 from rich.text import Text
 
 from botctl.cli.output import plain, show
-from botctl.cli.sandbox.connection import text_of
-from botctl.cli.sandbox.output import shown, trouble
+from botctl.cli.sandbox.connection import read_text
+from botctl.cli.sandbox.output import render_error, render_result
 from botctl.core.errors import BotctlError, Unreachable
 from botctl.sandbox.console.command_parser import quote
-from botctl.sandbox.console.repl import run
-from botctl.sandbox.console.repl_commands import Leave, Outcome
+from botctl.sandbox.console.repl import run_line
+from botctl.sandbox.console.repl_commands import LineResult, Quit
 from botctl.sandbox.console.schemas import ModalSchema
-from botctl.sandbox.console.transcript import Exchange, begun, difference, read, seat_of, written
+from botctl.sandbox.console.transcript import (
+    Exchange,
+    diff_output,
+    format_exchange,
+    format_header,
+    parse_header,
+    parse_transcript,
+)
 from botctl.sandbox.console.user_session import UserSession
 
 _COLOURS = {"+": "green", "-": "red"}
 
 
-class Transcript:
-    """A file that grows with each line that is typed; without a file, nothing."""
+class TranscriptWriter:
+    """Appends each exchange to a file; does nothing without a file."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         self._file = file
 
-    def begin(self, talk: UserSession) -> None:
-        """Note where the person is before anything is typed."""
+    def write_header(self, session: UserSession) -> None:
         if self._file is not None:
-            self._file.write(begun(talk.seat))
+            self._file.write(format_header(session.identity))
 
-    def note(self, typed: str, came: Outcome | BotctlError, talk: UserSession) -> None:
-        if self._file is not None and not isinstance(came, Leave):
-            self._file.write(written(Exchange(typed.strip(), _lines(came, talk))))
+    def record(self, typed: str, result: LineResult | BotctlError, session: UserSession) -> None:
+        if self._file is not None and not isinstance(result, Quit):
+            self._file.write(format_exchange(Exchange(typed.strip(), _output_lines(result, session))))
             self._file.flush()
 
-    def note_form(
-        self, form: ModalSchema, fields: dict[str, str], came: Outcome | BotctlError, talk: UserSession
+    def record_form(
+        self, modal: ModalSchema, fields: dict[str, str], result: LineResult | BotctlError, session: UserSession
     ) -> None:
-        """A form that was filled in at the prompt is a line that sends it."""
-        pairs = " ".join(quote(f"{field.typed}={fields[field.custom_id]}") for field in form.fields)
-        self.note(f":submit {pairs}", came, talk)
+        """Record a form that was filled in at the prompt as a ``:submit`` line."""
+        pairs = " ".join(quote(f"{field.input_name}={fields[field.custom_id]}") for field in modal.fields)
+        self.record(f":submit {pairs}", result, session)
 
 
 @contextlib.contextmanager
-def transcript(path: Path | None) -> Iterator[Transcript]:
-    """The transcript in ``path``, begun anew. Raises BotctlError when it cannot be written."""
+def open_transcript(path: Path | None) -> Iterator[TranscriptWriter]:
+    """Open ``path`` for a new transcript. Raises BotctlError when it cannot be written."""
     if path is None:
-        yield Transcript()
+        yield TranscriptWriter()
         return
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:
         raise BotctlError(f"The transcript {path} cannot be written: {error.strerror}.") from None
     with file:
-        yield Transcript(file)
+        yield TranscriptWriter(file)
 
 
-async def replayed(path: Path, talk: UserSession) -> bool:
-    """Type all lines of ``path`` and print where something else came; whether nothing did.
+async def replay_transcript(path: Path, session: UserSession) -> bool:
+    """Run all inputs of a transcript and print differences; return whether there are none.
 
-    The first is typed where the transcript began, as far as ``talk`` names no other person or place.
+    The user and place are those of the transcript's header, unless ``session`` names others.
     """
-    text = text_of("transcript", path)
-    expected, began = read(text), seat_of(text)
-    talk.seat = replace(
-        talk.seat,
-        name=talk.seat.name or began.name,
-        channel=talk.seat.channel or began.channel,
-        guild=talk.seat.guild or began.guild,
+    text = read_text("transcript", path)
+    expected, start = parse_transcript(text), parse_header(text)
+    session.identity = replace(
+        session.identity,
+        name=session.identity.name or start.name,
+        channel=session.identity.channel or start.channel,
+        guild=session.identity.guild or start.guild,
     )
-    await talk.settle()
-    wrong = 0
-    for turn in expected:
-        came = await _outcome(talk, turn.typed)
-        if lines := difference(turn, _lines(came, talk)):
-            wrong += 1
-            show(Text(f"> {turn.typed}"), *(Text(line, _COLOURS.get(line[:1], "")) for line in lines))
+    await session.resolve_defaults()
+    changed = 0
+    for exchange in expected:
+        result = await _run_line(session, exchange.typed)
+        if lines := diff_output(exchange, _output_lines(result, session)):
+            changed += 1
+            show(Text(f"> {exchange.typed}"), *(Text(line, _COLOURS.get(line[:1], "")) for line in lines))
     show(
         Text(
-            f"{wrong} of {len(expected)} lines were answered otherwise."
-            if wrong
-            else f"{len(expected)} line{'' if len(expected) == 1 else 's'}: as before."
+            f"{changed} of {len(expected)} lines have other output."
+            if changed
+            else f"{len(expected)} line{'' if len(expected) == 1 else 's'}: no differences."
         )
     )
-    return not wrong
+    return not changed
 
 
-async def _outcome(talk: UserSession, line: str) -> Outcome | BotctlError:
+async def _run_line(session: UserSession, line: str) -> LineResult | BotctlError:
     try:
-        return await run(talk, line)
+        return await run_line(session, line)
     except Unreachable:
         raise
     except BotctlError as error:
         return error
 
 
-def _lines(came: Outcome | BotctlError, talk: UserSession) -> list[str]:
-    found = trouble(came) if isinstance(came, BotctlError) else shown(came, talk)
-    return plain(found).split("\n")
+def _output_lines(result: LineResult | BotctlError, session: UserSession) -> list[str]:
+    rendered = render_error(result) if isinstance(result, BotctlError) else render_result(result, session)
+    return plain(rendered).split("\n")

@@ -1,4 +1,4 @@
-"""What a person would see in Discord, as Rich renderables. Pure: replies and messages in, things to print out."""
+"""Renders replies and messages as Rich renderables, similar to Discord's client. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from botctl.cli.sandbox.markdown import Names, inline, markdown, plain
+from botctl.cli.sandbox.markdown import Names, escape_line, render_inline, render_markdown
 from botctl.sandbox.console.schemas import Attachment, FormField, MessageSchema, ModalSchema, ReplySchema, StateSchema
 
 Json = Mapping[str, Any]
@@ -25,15 +25,15 @@ _SELECTS: Final = {3: "", 5: "@people", 6: "@roles", 7: "@people or @roles", 8: 
 _LINK: Final = 5
 # Discord: Message resource > Message Types
 _SLASH_ANSWER: Final = 20
-_SYSTEM: Final = {18: "began a thread", 21: "the thread begins here"}
+_SYSTEM: Final = {18: "started a thread", 21: "the thread starts here"}
 _INLINE_FIELDS: Final = 3
 _KILO: Final = 1000
-_PIPE: Final = 1000  # columns; no terminal has as many
+_PIPE_COLUMNS: Final = 1000  # wider than any terminal
 
 
 @dataclass(frozen=True)
-class Led:
-    """``content`` with ``lead`` before each line, and no blanks after it: a terminal that gets narrower wraps those."""
+class Prefixed:
+    """``content`` with ``lead`` before each line. Trailing spaces are removed: a narrower terminal would wrap them."""
 
     lead: Segment
     content: RenderableType
@@ -47,29 +47,28 @@ class Led:
             yield from (self.lead, *line[:-1], *last, Segment.line())
 
 
-def barred(content: RenderableType, color: Any) -> Led:
-    """With a coloured bar at its left, as Discord draws embeds."""
+def with_color_bar(content: RenderableType, color: Any) -> Prefixed:
+    """Add a coloured bar at the left, as Discord does for embeds."""
     style = Style(color=f"#{color & 0xFFFFFF:06x}") if color else Style(dim=True)
-    return Led(Segment("▌ ", style), content)
+    return Prefixed(Segment("▌ ", style), content)
 
 
 @dataclass(frozen=True)
 class _Fields:
-    """Fields in a row of ``columns``, which share the width of a terminal; a pipe has none to share."""
+    """Embed fields in a row of ``columns``, which share the width of a terminal."""
 
     fields: Sequence[Text]
     columns: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        grid = Table.grid(expand=options.max_width < _PIPE, padding=(0, 1))
+        grid = Table.grid(expand=options.max_width < _PIPE_COLUMNS, padding=(0, 1))
         for _ in range(self.columns):
             grid.add_column(ratio=1)
         grid.add_row(*self.fields)
         yield grid
 
 
-def names(state: StateSchema) -> dict[str, str]:
-    """What to show for the ids that messages mention."""
+def display_names(state: StateSchema) -> dict[str, str]:
     known: dict[str, str] = {}
     for guild in state.guilds:
         known.update((member.id, "@" + member.name) for member in guild.members)
@@ -78,187 +77,187 @@ def names(state: StateSchema) -> dict[str, str]:
     return known
 
 
-def reply(answer: ReplySchema, names: Names) -> Group:
-    """All that came of an interaction."""
-    parts: list[RenderableType] = [message(each, names) for each in answer.messages]
-    if answer.modal:
-        parts.append(modal(answer.modal))
-    if answer.state == "no_answer" and not answer.error:
+def render_reply(reply: ReplySchema, names: Names) -> Group:
+    parts: list[RenderableType] = [render_message(item, names) for item in reply.messages]
+    if reply.modal:
+        parts.append(render_modal(reply.modal))
+    if reply.state == "no_answer" and not reply.error:
         parts.append(Text("The application did not respond", "bold red"))
-    if answer.state == "deferred":
+    if reply.state == "deferred":
         parts.append(
-            Text(f"The bot is thinking… and has not answered within {answer.waited_ms / _KILO:.1f} s", "yellow")
+            Text(f"The bot is thinking… and has not responded within {reply.waited_ms / _KILO:.1f} s", "yellow")
         )
-    if answer.state == "deferred_update" and not answer.messages:
-        parts.append(Text("The bot took note of it; nothing here changed", "dim"))
-    if answer.error:
-        parts.append(Text("\n").join(Text(plain(line), "red") for line in answer.error.splitlines()))
+    if reply.state == "deferred_update" and not reply.messages:
+        parts.append(Text("The bot has acknowledged it; no message has changed", "dim"))
+    if reply.error:
+        parts.append(Text("\n").join(Text(escape_line(line), "red") for line in reply.error.splitlines()))
     return Group(*parts)
 
 
-def messages(shown: Iterable[MessageSchema], names: Names) -> Group:
-    return Group(*(message(each, names) for each in shown))
+def render_messages(items: Iterable[MessageSchema], names: Names) -> Group:
+    return Group(*(render_message(item, names) for item in items))
 
 
-def message(shown: MessageSchema, names: Names) -> Group:
-    """One message: who, what, and what may be pressed."""
-    body: list[RenderableType] = [markdown(shown.content, names)] if shown.content else []
-    body += [embed(each, names) for each in shown.embeds]
-    body += [attachment(each) for each in shown.attachments]
-    body += components(shown.components, names)
-    if shown.reactions:
-        body.append(Text("  ").join(Text(f"{plain(one.emoji)} {one.count}", "dim") for one in shown.reactions))
-    if shown.ephemeral:
+def render_message(items: MessageSchema, names: Names) -> Group:
+    body: list[RenderableType] = [render_markdown(items.content, names)] if items.content else []
+    body += [render_embed(item, names) for item in items.embeds]
+    body += [render_attachment(item) for item in items.attachments]
+    body += render_components(items.components, names)
+    if items.reactions:
+        body.append(Text("  ").join(Text(f"{escape_line(item.emoji)} {item.count}", "dim") for item in items.reactions))
+    if items.ephemeral:
         body.append(Text("Only you can see this", "dim italic"))
-    return Group(_head(shown), *(Led(Segment("  "), each) for each in body))
+    return Group(_render_head(items), *(Prefixed(Segment("  "), item) for item in body))
 
 
-def _head(shown: MessageSchema) -> Text:
-    head = Text(plain(shown.author.name), "bold magenta" if shown.author.bot else "bold cyan")
-    if shown.author.bot:
+def _render_head(items: MessageSchema) -> Text:
+    head = Text(escape_line(items.author.name), "bold magenta" if items.author.bot else "bold cyan")
+    if items.author.bot:
         head.append(" BOT", "dim")
-    if shown.interaction:
-        slash = "/" if shown.type == _SLASH_ANSWER else ""
-        head.append(plain(f" · {shown.interaction.user} used {slash}{shown.interaction.name or 'this'}"), "dim")
-    if shown.reply_to:
-        head.append(plain(f" · to {shown.reply_to}"), "dim")
-    if shown.type in _SYSTEM:
-        head.append(f" · {_SYSTEM[shown.type]}", "dim")
-    if shown.interaction and not (shown.content or shown.embeds or shown.components or shown.attachments):
+    if items.interaction:
+        slash = "/" if items.type == _SLASH_ANSWER else ""
+        head.append(escape_line(f" · {items.interaction.user} used {slash}{items.interaction.name or 'this'}"), "dim")
+    if items.reply_to:
+        head.append(escape_line(f" · to {items.reply_to}"), "dim")
+    if items.type in _SYSTEM:
+        head.append(f" · {_SYSTEM[items.type]}", "dim")
+    if items.interaction and not (items.content or items.embeds or items.components or items.attachments):
         head.append(" · thinking…", "dim")
-    if shown.edited:
+    if items.edited:
         head.append(" (edited)", "dim")
     return head
 
 
-def embed(raw: Json, names: Names) -> Led:
-    """An embed (Discord: Message resource > Embed Object)."""
+def render_embed(data: Json, names: Names) -> Prefixed:
+    """Render an embed (Discord: Message resource > Embed Object)."""
     parts: list[RenderableType] = []
-    if author := (raw.get("author") or {}).get("name"):
-        parts.append(Text(plain(str(author)), "dim"))
-    if title := raw.get("title"):
-        parts.append(inline(str(title), names, "bold"))
-    if description := raw.get("description"):
-        parts.append(markdown(str(description), names))
-    parts += _fields(raw.get("fields") or (), names)
+    if author := (data.get("author") or {}).get("name"):
+        parts.append(Text(escape_line(str(author)), "dim"))
+    if title := data.get("title"):
+        parts.append(render_inline(str(title), names, "bold"))
+    if description := data.get("description"):
+        parts.append(render_markdown(str(description), names))
+    parts += _render_fields(data.get("fields") or (), names)
     for kind in ("image", "thumbnail"):
-        if url := (raw.get(kind) or {}).get("url"):
-            parts.append(Text(f"▣ {plain(str(url))}", "dim"))
-    if footer := (raw.get("footer") or {}).get("text"):
-        parts.append(Text(plain(str(footer)), "dim"))
-    return barred(Group(*parts), raw.get("color"))
+        if url := (data.get(kind) or {}).get("url"):
+            parts.append(Text(f"▣ {escape_line(str(url))}", "dim"))
+    if footer := (data.get("footer") or {}).get("text"):
+        parts.append(Text(escape_line(str(footer)), "dim"))
+    return with_color_bar(Group(*parts), data.get("color"))
 
 
-def _fields(fields: Sequence[Json], names: Names) -> Iterator[RenderableType]:
-    """Fields one below the other, those that are inline up to three in a row."""
-    for beside, group in groupby(fields, lambda field: bool(field.get("inline"))):
+def _render_fields(fields: Sequence[Json], names: Names) -> Iterator[RenderableType]:
+    """Render fields in a column; inline fields up to three in a row."""
+    for inline, group in groupby(fields, lambda field: bool(field.get("inline"))):
         row = list(group)
-        step = _INLINE_FIELDS if beside else 1
-        for at in range(0, len(row), step):
-            yield _Fields([_field(field, names) for field in row[at : at + step]], step)
+        step = _INLINE_FIELDS if inline else 1
+        for start in range(0, len(row), step):
+            yield _Fields([_render_field(field, names) for field in row[start : start + step]], step)
 
 
-def _field(raw: Json, names: Names) -> Text:
-    name = inline(str(raw.get("name", "")), names, "bold")
-    return Text("\n").join([name, markdown(str(raw.get("value", "")), names)])
+def _render_field(data: Json, names: Names) -> Text:
+    name = render_inline(str(data.get("name", "")), names, "bold")
+    return Text("\n").join([name, render_markdown(str(data.get("value", "")), names)])
 
 
-def attachment(file: Attachment) -> Text:
+def render_attachment(file: Attachment) -> Text:
     size = f"{file.size} B" if file.size < _KILO else f"{file.size / _KILO:.1f} kB"
-    return Text(f"▤ {plain(file.filename)}").append(f"  {size}  {plain(file.url)}", "dim")
+    return Text(f"▤ {escape_line(file.filename)}").append(f"  {size}  {escape_line(file.url)}", "dim")
 
 
-def components(shown: Iterable[Json], names: Names) -> list[RenderableType]:
-    """Buttons, menus and layout, in reading order; a kind that is not known is named and not hidden."""
+def render_components(items: Iterable[Json], names: Names) -> list[RenderableType]:
+    """Render components in reading order; an unknown type is shown by its number."""
     parts: list[RenderableType] = []
-    for each in shown:
-        draw = _DRAWN.get(int(each.get("type", 0)))
-        parts.append(draw(each, names) if draw else Text(f"(a component of type {each.get('type')})", "dim"))
+    for item in items:
+        draw = _RENDERERS.get(int(item.get("type", 0)))
+        parts.append(draw(item, names) if draw else Text(f"(a component of type {item.get('type')})", "dim"))
     return parts
 
 
-def _row(raw: Json, names: Names) -> RenderableType:
-    inner = raw.get("components") or []
-    if all(each.get("type") == 2 for each in inner):  # noqa: PLR2004 - a row holds buttons or one menu
-        return Text("  ").join(_button(each, names) for each in inner)
-    return Group(*components(inner, names))
+def _render_row(data: Json, names: Names) -> RenderableType:
+    inner = data.get("components") or []
+    if all(item.get("type") == 2 for item in inner):  # noqa: PLR2004 - a row holds buttons or one menu
+        return Text("  ").join(_render_button(item, names) for item in inner)
+    return Group(*render_components(inner, names))
 
 
-def _button(raw: Json, _names: Names) -> Text:
-    emoji = (raw.get("emoji") or {}).get("name")
-    words = plain(" ".join(str(part) for part in (emoji, raw.get("label")) if part) or str(raw.get("custom_id", "")))
-    if raw.get("style") == _LINK:
-        return Text(f"[ {words} ↗ ]", _BUTTON_STYLES[_LINK])
-    if raw.get("disabled"):
-        return Text(f"( {words} )", "dim")
-    return Text(f"[ {words} ]", _BUTTON_STYLES.get(int(raw.get("style", 2)), "bold"))
+def _render_button(data: Json, _names: Names) -> Text:
+    emoji = (data.get("emoji") or {}).get("name")
+    label = escape_line(
+        " ".join(str(part) for part in (emoji, data.get("label")) if part) or str(data.get("custom_id", ""))
+    )
+    if data.get("style") == _LINK:
+        return Text(f"[ {label} ↗ ]", _BUTTON_STYLES[_LINK])
+    if data.get("disabled"):
+        return Text(f"( {label} )", "dim")
+    return Text(f"[ {label} ]", _BUTTON_STYLES.get(int(data.get("style", 2)), "bold"))
 
 
-def _select(raw: Json, _names: Names) -> Text:
-    low, high = raw.get("min_values", 1), raw.get("max_values", 1)
-    text = Text(f"▾ {plain(str(raw.get('placeholder') or raw.get('custom_id', '')))}", "bold")
-    count = f"{low}" if low == high else f"{low} to {high}"
-    text.append(f"  choose {count} {_SELECTS[raw['type']]}".rstrip(), "not bold dim")
-    if raw.get("disabled"):
+def _render_select(data: Json, _names: Names) -> Text:
+    minimum, maximum = data.get("min_values", 1), data.get("max_values", 1)
+    text = Text(f"▾ {escape_line(str(data.get('placeholder') or data.get('custom_id', '')))}", "bold")
+    count = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
+    text.append(f"  choose {count} {_SELECTS[data['type']]}".rstrip(), "not bold dim")
+    if data.get("disabled"):
         text.append(", disabled", "not bold dim")
-    for number, option in enumerate(raw.get("options") or (), 1):
+    for number, option in enumerate(data.get("options") or (), 1):
         mark = "•" if option.get("default") else " "
-        text.append(f"\n {mark}{number:>2}  {plain(str(option.get('label', '')))}", "not bold")
+        text.append(f"\n {mark}{number:>2}  {escape_line(str(option.get('label', '')))}", "not bold")
         if description := option.get("description"):
-            text.append(f"  {plain(str(description))}", "not bold dim")
+            text.append(f"  {escape_line(str(description))}", "not bold dim")
     return text
 
 
-def _section(raw: Json, names: Names) -> Group:
-    beside = [raw["accessory"]] if raw.get("accessory") else []
-    return Group(*components([*(raw.get("components") or ()), *beside], names))
+def _render_section(data: Json, names: Names) -> Group:
+    inline = [data["accessory"]] if data.get("accessory") else []
+    return Group(*render_components([*(data.get("components") or ()), *inline], names))
 
 
-def _container(raw: Json, names: Names) -> Led:
-    return barred(Group(*components(raw.get("components") or (), names)), raw.get("accent_color"))
+def _render_container(data: Json, names: Names) -> Prefixed:
+    return with_color_bar(Group(*render_components(data.get("components") or (), names)), data.get("accent_color"))
 
 
-def _media(raw: Json, _names: Names) -> Text:
-    items = raw.get("items") or [raw]
+def _render_media(data: Json, _names: Names) -> Text:
+    items = data.get("items") or [data]
     urls = [str((item.get("media") or item.get("file") or {}).get("url", "")) for item in items]
-    return Text("\n").join(Text(f"▣ {plain(url)}", "dim") for url in urls)
+    return Text("\n").join(Text(f"▣ {escape_line(url)}", "dim") for url in urls)
 
 
-_DRAWN: Final[dict[int, Callable[[Json, Names], RenderableType]]] = {
-    1: _row,
-    2: _button,
-    **dict.fromkeys(_SELECTS, _select),
-    9: _section,
-    10: lambda raw, names: markdown(str(raw.get("content", "")), names),
-    11: _media,
-    12: _media,
-    13: _media,
+_RENDERERS: Final[dict[int, Callable[[Json, Names], RenderableType]]] = {
+    1: _render_row,
+    2: _render_button,
+    **dict.fromkeys(_SELECTS, _render_select),
+    9: _render_section,
+    10: lambda data, names: render_markdown(str(data.get("content", "")), names),
+    11: _render_media,
+    12: _render_media,
+    13: _render_media,
     14: lambda _raw, _names: Text("─" * 20, "dim"),
-    17: _container,
+    17: _render_container,
 }
 
 
-def modal(form: ModalSchema) -> Panel:
-    """The form that a bot opened, with the name of each field as ``submit`` wants it."""
+def render_modal(form: ModalSchema) -> Panel:
+    """Render a modal, with the field names that ``submit`` takes."""
     lines: list[Text] = []
     for field in form.fields:
-        lines += _input(field)
+        lines += _render_input(field)
     return Panel(
         Text("\n").join(lines),
-        title=Text(plain(form.title), "bold"),
+        title=Text(escape_line(form.title), "bold"),
         title_align="left",
-        subtitle=Text("* must be filled", "dim") if any(field.required for field in form.fields) else None,
+        subtitle=Text("* required", "dim") if any(field.required for field in form.fields) else None,
         subtitle_align="left",
         width=60,
     )
 
 
-def _input(field: FormField) -> list[Text]:
-    label = Text(plain(field.label or field.custom_id), "bold")
+def _render_input(field: FormField) -> list[Text]:
+    label = Text(escape_line(field.label or field.custom_id), "bold")
     label.append(" *" if field.required else "", "red")
-    if field.typed == field.custom_id:
-        label.append(f"  {plain(field.custom_id)}", "not bold dim")
+    if field.input_name == field.custom_id:
+        label.append(f"  {escape_line(field.custom_id)}", "not bold dim")
     if field.value:
-        return [label, *(Text("│ " + plain(line)) for line in field.value.split("\n"))]
+        return [label, *(Text("│ " + escape_line(line)) for line in field.value.split("\n"))]
     choices = ", ".join(str(option.get("label")) for option in field.options)
-    return [label, Text("│ " + plain(f"one of: {choices}" if choices else field.placeholder or ""), "dim")]
+    return [label, Text("│ " + escape_line(f"one of: {choices}" if choices else field.placeholder or ""), "dim")]

@@ -1,5 +1,5 @@
-"""The person's side of a sandbox: a client of the control API, and the prompt on top of it.
+"""The user's side of a sandbox: a client of the control API, and the prompt that uses it.
 
-Lines that a person types come in; what the bot answered comes out as text. It reaches the sandbox over HTTP alone. Read
-`client` first, then `repl`.
+Lines that a user types come in; replies of the bot come out. The room reaches the sandbox over HTTP only. Read `client`
+first, then `repl`.
 """

@@ -1,4 +1,4 @@
-"""The person's side of a running sandbox: typed calls of its control port."""
+"""A client of a sandbox's control API, with typed results."""
 
 from __future__ import annotations
 
@@ -17,255 +17,268 @@ from botctl.core.errors import BotctlError, ExitCode, Unreachable, UsageError
 from botctl.core.escape import safe
 from botctl.sandbox.console.command_parser import MenuCall, SlashCall
 from botctl.sandbox.console.schemas import Choice, Choices, Messages, MessageSchema, ReplySchema, StateSchema
-from botctl.sandbox.console.suggest import Question
+from botctl.sandbox.console.suggest import AutocompleteQuery
 
-ANSWER_S = 5.0  # how long a person waits for the bot, unless they say otherwise
-_MARGIN_S = 5.0  # the sandbox itself keeps the limit; this much later it must be dead
+REPLY_TIMEOUT_S = 5.0  # the default time to wait for the bot's reply
+_TIMEOUT_MARGIN_S = 5.0  # the sandbox enforces the limit itself; after this margin it counts as unreachable
 
-Shown = TypeVar("Shown", bound=BaseModel)
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who acts, where: names or ids. None leaves it to the sandbox: the guild's owner, the first channel, guild."""
+    """The acting user and their place, by name or id. The defaults are the guild's owner, first channel and guild."""
 
     name: str | None = None
     channel: str | None = None
     guild: str | None = None
-    dm: str | None = None  # who one writes with, instead of in a channel
+    dm: str | None = None  # the partner of a direct message; replaces the channel
 
     def json(self) -> dict[str, str | None]:
         return {"as": self.name, "channel": self.channel, "guild": self.guild, "dm": self.dm}
 
 
-class Home(Protocol):
-    """Where the sandbox is found: a project, or who told us."""
+class SandboxLocator(Protocol):
+    """Finds the running sandbox."""
 
-    def sandbox(self) -> tuple[str, str]:
-        """The URL and the control secret of the sandbox that runs now. Raises Unreachable when none does."""
+    def locate(self) -> tuple[str, str]:
+        """Return the sandbox's URL and control secret. Raises Unreachable when no sandbox runs."""
         ...
 
-    def bot(self) -> int | None:
-        """The process that is the bot, connected or not."""
-        ...
+    def bot_pid(self) -> int | None: ...
 
 
 class SandboxClient:
-    """The control port at ``url``. Use it as an async context manager.
+    """A client of the control API at ``url``. Use it as an async context manager.
 
-    Every call raises Unreachable when nothing answers there, UsageError and BotctlError with the sandbox's own sentence
-    when it refuses. With ``home``, a sandbox that is gone is looked for there: it may have been started anew.
+    Every call raises Unreachable when the sandbox does not answer, and UsageError or BotctlError with the sandbox's
+    message when it refuses. The client asks ``locator`` for a sandbox that was restarted.
     """
 
-    def __init__(self, url: str, secret: str, home: Home | None = None) -> None:
+    def __init__(self, url: str, secret: str, locator: SandboxLocator | None = None) -> None:
         self._url = url.rstrip("/")
         self._secret = secret
-        self._home = home
-        self._session: aiohttp.ClientSession | None = None
+        self._locator = locator
+        self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
+        self._http = aiohttp.ClientSession()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._http is not None:
+            await self._http.close()
 
-    async def state(self, seat: Identity | None = None) -> StateSchema:
-        """The guilds with their channels and members, the bots and their commands: which of them ``seat`` does not see
-        is marked by its ``hidden``.
-        """
-        where = {key: value for key, value in (seat or Identity()).json().items() if value}
-        return _read(StateSchema, await self._call("GET", "state", params=where))
+    async def state(self, identity: Identity | None = None) -> StateSchema:
+        """Return guilds, bots and commands. Commands that ``identity`` cannot see have ``hidden`` set."""
+        params = {key: value for key, value in (identity or Identity()).json().items() if value}
+        return _validate(StateSchema, await self._call("GET", "state", params=params))
 
     async def send(
-        self, what: SlashCall | MenuCall | str, seat: Identity, *, timeout_s: float = ANSWER_S
+        self, invocation: SlashCall | MenuCall | str, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
     ) -> ReplySchema:
-        """Use a command and wait for what comes of it; or say a plain text, which is its own reply."""
-        return await self._act("send", {**_sent(what), **seat.json(), "folder": str(Path.cwd())}, timeout_s)
+        """Use a command and wait for the reply, or post a text; a posted text is its own reply."""
+        return await self._request_reply(
+            "send", {**_invocation_body(invocation), **identity.json(), "folder": str(Path.cwd())}, timeout_s
+        )
 
     async def click(
         self,
         component: str,
-        seat: Identity,
+        identity: Identity,
         *,
         message: str | None = None,
         values: Sequence[str] | None = None,
-        timeout_s: float = ANSWER_S,
+        timeout_s: float = REPLY_TIMEOUT_S,
     ) -> ReplySchema:
-        """Press a button, or choose ``values`` in a select, by its label or custom id; on the last message with any."""
-        body = {"component": component, "message": message, "values": values, **seat.json()}
-        return await self._act("click", body, timeout_s)
+        """Click a button or choose ``values`` in a select, by label or custom id."""
+        body = {"component": component, "message": message, "values": values, **identity.json()}
+        return await self._request_reply("click", body, timeout_s)
 
     async def submit(
-        self, fields: Mapping[str, str], seat: Identity, *, modal: str | None = None, timeout_s: float = ANSWER_S
+        self,
+        fields: Mapping[str, str],
+        identity: Identity,
+        *,
+        modal: str | None = None,
+        timeout_s: float = REPLY_TIMEOUT_S,
     ) -> ReplySchema:
-        """Send the form that is open for this person, its fields by label or custom id."""
-        return await self._act("submit", {"fields": dict(fields), "modal": modal, **seat.json()}, timeout_s)
+        return await self._request_reply(
+            "submit", {"fields": dict(fields), "modal": modal, **identity.json()}, timeout_s
+        )
 
-    async def complete(self, question: Question, seat: Identity, *, timeout_s: float = ANSWER_S) -> Sequence[Choice]:
-        """What the bot suggests for the value of an option."""
+    async def complete(
+        self, query: AutocompleteQuery, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S
+    ) -> Sequence[Choice]:
         body = {
-            "name": question.name,
-            "options": dict(question.options),
-            "focused": question.focused,
-            "value": question.value,
-            **seat.json(),
+            "name": query.name,
+            "options": dict(query.options),
+            "focused": query.focused,
+            "value": query.value,
+            **identity.json(),
         }
-        return _read(Choices, await self._post("complete", body, timeout_s)).choices
+        return _validate(Choices, await self._post("complete", body, timeout_s)).choices
 
-    async def messages(self, seat: Identity, *, limit: int = 20) -> Sequence[MessageSchema]:
-        """The last messages of the channel that this person may see, oldest first."""
-        asked = {name: value for name, value in seat.json().items() if value is not None}
-        said = await self._call("GET", "messages", params={**asked, "limit": str(limit)})
-        return _read(Messages, said).messages
+    async def messages(self, identity: Identity, *, limit: int = 20) -> Sequence[MessageSchema]:
+        """Return the last messages of the channel that the user can see, oldest first."""
+        params = {name: value for name, value in identity.json().items() if value is not None}
+        response = await self._call("GET", "messages", params={**params, "limit": str(limit)})
+        return _validate(Messages, response).messages
 
-    async def reply(self, text: str, seat: Identity, *, to: str = "last") -> ReplySchema:
-        """Say ``text`` in answer to a message: its id, or the last one."""
-        return await self._act("send", {"text": text, "reply_to": to, **seat.json()}, ANSWER_S)
+    async def reply(self, text: str, identity: Identity, *, to: str = "last") -> ReplySchema:
+        """Reply to a message: ``to`` is its id, or "last"."""
+        return await self._request_reply("send", {"text": text, "reply_to": to, **identity.json()}, REPLY_TIMEOUT_S)
 
-    async def edit(self, text: str, seat: Identity) -> ReplySchema:
-        """Change the last own message."""
-        return await self._act("edit", {"text": text, **seat.json()}, ANSWER_S)
+    async def edit(self, text: str, identity: Identity) -> ReplySchema:
+        return await self._request_reply("edit", {"text": text, **identity.json()}, REPLY_TIMEOUT_S)
 
-    async def delete(self, seat: Identity) -> ReplySchema:
-        """Delete the last own message; it comes back as it was."""
-        return await self._act("delete", seat.json(), ANSWER_S)
+    async def delete(self, identity: Identity) -> ReplySchema:
+        """Delete the user's last message; the reply holds the deleted message."""
+        return await self._request_reply("delete", identity.json(), REPLY_TIMEOUT_S)
 
-    async def react(self, emoji: str, seat: Identity, *, remove: bool = False) -> ReplySchema:
-        """Give the last message a reaction, or take one's own back."""
-        return await self._act("react", {"emoji": emoji, "remove": remove, **seat.json()}, ANSWER_S)
+    async def react(self, emoji: str, identity: Identity, *, remove: bool = False) -> ReplySchema:
+        return await self._request_reply(
+            "react", {"emoji": emoji, "remove": remove, **identity.json()}, REPLY_TIMEOUT_S
+        )
 
     async def advance(self, seconds: float) -> str:
-        """Move the sandbox's clock ahead; returns its time, ISO 8601 in UTC."""
+        """Advance the sandbox's clock; return its time, ISO 8601 in UTC."""
         return str((await self._call("POST", "clock", json={"advance_s": seconds}))["now"])
 
     async def incidents(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Begin an incident, or end one, or play a scenario, as `control.incident` takes it; else what there is."""
-        said: dict[str, Any] = await self._call("POST", "incidents", json=dict(body))
-        return said
+        """Start or stop an incident, or play a scenario; an empty ``body`` lists them."""
+        response: dict[str, Any] = await self._call("POST", "incidents", json=dict(body))
+        return response
 
     async def token(self, application_id: str) -> str:
-        """The token of a bot."""
-        said = await self._call("GET", "token", params={"application": application_id})
-        return str(said["token"])
+        response = await self._call("GET", "token", params={"application": application_id})
+        return str(response["token"])
 
-    async def tell(self, application_id: str, event: str, data: Mapping[str, Any]) -> int:
-        """Tell a bot an event as it is; how many of its sessions heard it."""
+    async def dispatch_event(self, application_id: str, event: str, data: Mapping[str, Any]) -> int:
+        """Dispatch a gateway event to a bot; return the number of sessions that received it."""
         body = {"application": application_id, "event": event, "data": dict(data)}
         return int((await self._call("POST", "tell", json=body))["told"])
 
     async def traffic(self) -> AsyncIterator[str]:
-        """What goes over REST and the gateway, a line of JSON each, until the sandbox ends."""
+        """Yield the traffic of REST and gateway as lines of JSON, until the sandbox stops."""
         try:
-            async with self._get("traffic") as answer:
-                if answer.status != HTTPStatus.OK:
-                    raise _refused(await answer.json(content_type=None), answer.status)
-                async for line in answer.content:
+            async with self._open_stream("traffic") as response:
+                if response.status != HTTPStatus.OK:
+                    raise _error_from_response(await response.json(content_type=None), response.status)
+                async for line in response.content:
                     yield line.decode()
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
+            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_HINT) from error
         except aiohttp.ClientError:
-            return  # it has ended
+            return  # the sandbox has stopped
 
-    async def rest(self, method: str, path: str, token: str, **given: Any) -> tuple[int, Any]:
-        """A request of a bot; its status and the JSON of the answer, or None."""
+    async def rest(self, method: str, path: str, token: str, **options: Any) -> tuple[int, Any]:
+        """Send a REST request as a bot; return the status and the JSON body, or None."""
         headers = {"Authorization": f"Bot {token}"}
-        async with self._opened.request(method, f"{self._url}{path}", headers=headers, **given) as answer:
-            raw = await answer.read()
-            return answer.status, json.loads(raw) if raw and answer.content_type == "application/json" else None
+        async with self._open_http.request(method, f"{self._url}{path}", headers=headers, **options) as response:
+            raw = await response.read()
+            return response.status, json.loads(raw) if raw and response.content_type == "application/json" else None
 
-    async def _act(self, verb: str, body: dict[str, Any], timeout_s: float) -> ReplySchema:
-        return _read(ReplySchema, await self._post(verb, body, timeout_s))
+    async def _request_reply(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> ReplySchema:
+        return _validate(ReplySchema, await self._post(endpoint, body, timeout_s))
 
-    async def _post(self, verb: str, body: dict[str, Any], timeout_s: float) -> Any:
-        return await self._call("POST", verb, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _MARGIN_S)
+    async def _post(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> Any:
+        return await self._call(
+            "POST", endpoint, json={**body, "timeout_s": timeout_s}, limit_s=timeout_s + _TIMEOUT_MARGIN_S
+        )
 
-    async def _call(self, method: str, verb: str, *, limit_s: float = _MARGIN_S, **given: Any) -> Any:
-        given["timeout"] = aiohttp.ClientTimeout(total=limit_s)
+    async def _call(self, method: str, endpoint: str, *, limit_s: float = _TIMEOUT_MARGIN_S, **options: Any) -> Any:
+        options["timeout"] = aiohttp.ClientTimeout(total=limit_s)
         try:
-            status, said = await self._ask(method, verb, given)
+            status, body = await self._request(method, endpoint, options)
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_IT) from error
+            raise Unreachable(f"The sandbox at {self._url} does not answer.", hint=START_HINT) from error
         except (aiohttp.ClientError, ValueError) as error:
-            raise _strange(error) from error
+            raise _unexpected_response(error) from error
         if status < HTTPStatus.BAD_REQUEST:
-            return said
-        pid = self._home.bot() if self._home and status == HTTPStatus.CONFLICT else None
-        raise _refused(said, status) if pid is None else _reconnecting(pid)
+            return body
+        pid = self._locator.bot_pid() if self._locator and status == HTTPStatus.CONFLICT else None
+        raise _error_from_response(body, status) if pid is None else _reconnecting_error(pid)
 
-    async def _ask(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
-        """The status and what is said; asked again where the sandbox has moved, for nobody has heard the first time."""
+    async def _request(self, method: str, endpoint: str, options: dict[str, Any]) -> tuple[int, Any]:
+        """Return status and body. A sandbox that has moved did not receive the request, so it is sent again."""
         try:
-            status, said = await self._ask_once(method, verb, given)
+            status, body = await self._request_once(method, endpoint, options)
         except aiohttp.ClientConnectorError:
-            if not self._moved():
+            if not self._relocate():
                 raise
         else:
-            if status != HTTPStatus.UNAUTHORIZED or not self._moved():
-                return status, said
-        return await self._ask_once(method, verb, given)
+            if status != HTTPStatus.UNAUTHORIZED or not self._relocate():
+                return status, body
+        return await self._request_once(method, endpoint, options)
 
-    def _moved(self) -> bool:
+    def _relocate(self) -> bool:
+        """Look the sandbox up again; return whether its URL or secret has changed."""
         before = self._url, self._secret
-        if self._home is not None:
-            self._url, self._secret = self._home.sandbox()
+        if self._locator is not None:
+            self._url, self._secret = self._locator.locate()
         return before != (self._url, self._secret)
 
     @property
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _open_http(self) -> aiohttp.ClientSession:
+        if self._http is None:
             raise RuntimeError("SandboxClient must be entered with `async with` first")
-        return self._session
+        return self._http
 
-    def _get(self, verb: str) -> Any:
-        """A GET whose answer has no end."""
+    def _open_stream(self, endpoint: str) -> Any:
+        """Send a GET request whose response does not end."""
         headers, timeout = {"Authorization": f"Bearer {self._secret}"}, aiohttp.ClientTimeout(total=None)
-        url, most = f"{self._url}/_control/{verb}", 2**26  # a line may be a guild of 100,000 members
-        return self._opened.get(url, headers=headers, timeout=timeout, read_bufsize=most)
+        url, max_line_bytes = f"{self._url}/_control/{endpoint}", 2**26  # a line may be a guild of 100,000 members
+        return self._open_http.get(url, headers=headers, timeout=timeout, read_bufsize=max_line_bytes)
 
-    async def _ask_once(self, method: str, verb: str, given: dict[str, Any]) -> tuple[int, Any]:
+    async def _request_once(self, method: str, endpoint: str, options: dict[str, Any]) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self._secret}"}
-        async with self._opened.request(method, f"{self._url}/_control/{verb}", headers=headers, **given) as answer:
-            return answer.status, await answer.json(content_type=None)
+        async with self._open_http.request(
+            method, f"{self._url}/_control/{endpoint}", headers=headers, **options
+        ) as response:
+            return response.status, await response.json(content_type=None)
 
 
-START_IT = "Start it with: botctl run; for bots of any library: botctl sandbox serve"
+START_HINT = "Start it with: botctl run; for bots of any library: botctl sandbox serve"
 
 
-def _sent(what: SlashCall | MenuCall | str) -> dict[str, Any]:
-    match what:
+def _invocation_body(invocation: SlashCall | MenuCall | str) -> dict[str, Any]:
+    match invocation:
         case SlashCall():
-            return {"type": "slash", "name": what.name, "options": dict(what.options)}
+            return {"type": "slash", "name": invocation.name, "options": dict(invocation.options)}
         case MenuCall():
-            return {"type": "message" if what.on_message else "user", "name": what.name, "target": what.target}
-    return {"text": what}
+            return {
+                "type": "message" if invocation.on_message else "user",
+                "name": invocation.name,
+                "target": invocation.target,
+            }
+    return {"text": invocation}
 
 
-def _read(shape: type[Shown], said: Any) -> Shown:
+def _validate(schema: type[SchemaT], data: Any) -> SchemaT:
     try:
-        return shape.model_validate(said)
+        return schema.model_validate(data)
     except ValidationError as error:
-        raise _strange(error) from error
+        raise _unexpected_response(error) from error
 
 
-def _refused(said: Any, status: int) -> BotctlError:
-    body = said if isinstance(said, dict) else {}
-    sentence = body.get("error") or f"The sandbox refused with status {status}."
+def _error_from_response(response: Any, status: int) -> BotctlError:
+    body = response if isinstance(response, dict) else {}
+    message = body.get("error") or f"The sandbox refused with status {status}."
     kinds: dict[object, type[BotctlError]] = {ExitCode.USAGE: UsageError, ExitCode.UNREACHABLE: Unreachable}
     kind = kinds.get(body.get("exit_code"), BotctlError)
-    return kind(safe(sentence, limit=500), hint=safe(body.get("hint") or "", limit=500))
+    return kind(safe(message, limit=500), hint=safe(body.get("hint") or "", limit=500))
 
 
-def _reconnecting(pid: int) -> Unreachable:
-    """Disnake takes its time: after a kill of the sandbox the bot is back within some seconds."""
+def _reconnecting_error(pid: int) -> Unreachable:
+    """After a restart of the sandbox, disnake needs some seconds to reconnect."""
     return Unreachable(f"The bot (process {pid}) is reconnecting to the sandbox.", hint="Try again in a moment.")
 
 
-def _strange(error: Exception) -> BotctlError:
+def _unexpected_response(error: Exception) -> BotctlError:
     return BotctlError(
-        f"The sandbox answered something that this botctl does not understand: {safe(error)}",
-        hint="Is it of another version? Restart it with: botctl run",
+        f"botctl does not understand the sandbox's response: {safe(error)}",
+        hint="If the sandbox has another version, restart it with: botctl run",
     )

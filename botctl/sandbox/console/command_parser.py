@@ -1,12 +1,12 @@
-r"""What a person types, read as Discord's client would: ``/settings set key:locale value:"de DE"``. Pure.
+r"""Parses slash commands as Discord's client does: ``/settings set key:locale value:"de DE"``. Pure.
 
-The grammar of a line::
+The grammar::
 
     call    = "/" name { " " sub-command } { " " option ":" value }
     value   = '"' any text, with \" and \\ for a quote and a backslash '"'
             | text up to the next " known-option:" or the end
 
-Values stay text here: the sandbox reads numbers, members and channels out of them, as each option's type asks.
+Values stay text: the sandbox converts them to numbers, members or channels by the option's type.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ESCAPE = re.compile(r'\\(["\\])')
 
 @dataclass(frozen=True)
 class SlashCall:
-    """A slash command with its options as typed; ``name`` holds the sub-commands too: "ops status"."""
+    """A slash command with its options as typed; ``name`` includes sub-commands: "ops status"."""
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class SlashCall:
 
 @dataclass(frozen=True)
 class MenuCall:
-    """A command of a context menu, used on a person (``target`` as "@ann") or on a message (its id, or "last")."""
+    """A context menu command on a user (``target`` is "@ann") or on a message (its id, or "last")."""
 
     name: str
     target: str
@@ -50,8 +50,8 @@ class MenuCall:
 
 
 @dataclass(frozen=True)
-class Path:
-    """How far the words of a text name a command: ``node`` is the last one named, ``end`` where its name ends."""
+class CommandPath:
+    """The command that a text names: ``node`` is the last known sub-command, ``end`` the end of its name."""
 
     names: tuple[str, ...]
     node: Json | None
@@ -62,35 +62,32 @@ class Path:
         return " ".join(self.names)
 
     @property
-    def subs(self) -> list[Json]:
-        """The sub-commands, of which one must follow."""
-        return [option for option in self._all if option["type"] in {SUB_COMMAND, SUB_COMMAND_GROUP}]
+    def subcommands(self) -> list[Json]:
+        return [option for option in self._children if option["type"] in {SUB_COMMAND, SUB_COMMAND_GROUP}]
 
     @property
     def options(self) -> list[Json]:
-        return [option for option in self._all if option["type"] not in {SUB_COMMAND, SUB_COMMAND_GROUP}]
+        return [option for option in self._children if option["type"] not in {SUB_COMMAND, SUB_COMMAND_GROUP}]
 
     @property
-    def _all(self) -> Sequence[Json]:
+    def _children(self) -> Sequence[Json]:
         return (self.node or {}).get("options") or ()
 
 
 @dataclass(frozen=True)
-class Given:
-    """An option as it stands in a text, its value from ``start`` to ``end``; ``closed`` tells of the last quote."""
-
+class TypedOption:
     name: str
-    value: str
-    start: int
-    end: int
+    value: str  # without quotes and escapes
+    start: int  # where the value begins
+    end: int  # where the value ends
     quoted: bool = False
-    closed: bool = True
+    closed: bool = True  # False when the closing quote is missing
 
 
-def parse(text: str, commands: Iterable[Json]) -> SlashCall:
-    """The call that ``text`` means. Raises UsageError with a sentence, and a guess at what was meant."""
+def parse_slash(text: str, commands: Iterable[Json]) -> SlashCall:
+    """Parse ``text``. Raises UsageError, with a similar name as the hint."""
     commands = list(commands)
-    path = follow(text, commands)
+    path = resolve_path(text, commands)
     _check_path(text, path, commands)
     options = _read_options(text, path)
     missing = [option["name"] for option in path.options if option.get("required") and option["name"] not in options]
@@ -102,157 +99,156 @@ def parse(text: str, commands: Iterable[Json]) -> SlashCall:
     return SlashCall(path.name, options)
 
 
-def menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
-    """The context-menu command ``name`` on ``target``: a person, or a message by its id or as "last".
+def parse_menu(name: str, target: str, commands: Iterable[Json]) -> MenuCall:
+    """Find the context menu command ``name`` for ``target``: a user, or a message by its id or as "last".
 
-    Raises UsageError when there is no such command for it.
+    Raises UsageError when there is no such command.
     """
     on_message = target.isdecimal() or target == "last"
-    kind = MESSAGE if on_message else USER
-    there = [command for command in commands if command.get("type", SLASH) == kind]
-    for one in there:
-        if name.casefold() in map(str.casefold, _called(one)):
-            return MenuCall(one["name"], target, on_message)
-    names = [one["name"] for one in there]
+    command_type = MESSAGE if on_message else USER
+    candidates = [command for command in commands if command.get("type", SLASH) == command_type]
+    for command in candidates:
+        if name.casefold() in map(str.casefold, _accepted_names(command)):
+            return MenuCall(command["name"], target, on_message)
+    names = [command["name"] for command in candidates]
     raise UsageError(
-        f'No menu of a {"message" if on_message else "person"} has "{name}".',
-        hint=guess(name, names) or _list("It has", names),
+        f'There is no {"message" if on_message else "user"} command "{name}".',
+        hint=did_you_mean(name, names) or _list_hint("The commands are", names),
     )
 
 
-def written(call: SlashCall) -> str:
-    """``call`` as a person would type it; `parse` reads the same call from it."""
+def format_call(call: SlashCall) -> str:
+    """The text of ``call``; `parse_slash` parses it back to the same call."""
     return " ".join(["/" + call.name, *(f"{name}:{quote(value)}" for name, value in call.options.items())])
 
 
 def quote(value: str) -> str:
-    """``value`` in quotes, unless it is one plain word."""
     if value and not value.startswith('"') and not re.search(r"\s", value):
         return value
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
-def follow(text: str, commands: Iterable[Json]) -> Path:
-    """Follow the words after the slash through the commands, as far as they are known."""
-    path = Path((), None, text.index("/") + 1)
+def resolve_path(text: str, commands: Iterable[Json]) -> CommandPath:
+    """Match the words after the slash with commands and sub-commands, up to the first unknown word."""
+    path = CommandPath((), None, text.index("/") + 1)
     choices: Iterable[Json] = (command for command in commands if command.get("type", SLASH) == SLASH)
     while word := _WORD.match(text, path.end):
-        node = next((choice for choice in choices if word[1] in _called(choice)), None)
+        node = next((choice for choice in choices if word[1] in _accepted_names(choice)), None)
         if node is None or (not path.names and word.start(1) != path.end):
             return path
-        path = Path((*path.names, word[1]), node, word.end())
-        choices = path.subs
+        path = CommandPath((*path.names, word[1]), node, word.end())
+        choices = path.subcommands
     return path
 
 
-def _called(choice: Json) -> list[str]:
-    """What a command or an option may be called: by its name, by that which a translation hides, as ``name@bot``."""
+def _accepted_names(choice: Json) -> list[str]:
+    """The accepted names of a command or option: its name, its name before translation, and ``name@bot``."""
     names = [choice["name"], *([choice["own"]] if choice.get("own") else ())]
     return [*names, *(f"{name}@{choice['bot']}" for name in names if choice.get("bot"))]
 
 
-def mentioned(text: str, ids: Mapping[str, str]) -> str:
-    """``text`` with the mentions that Discord's client makes of ``@ann``, ``@Moderator`` and ``#general``."""
+def insert_mentions(text: str, ids: Mapping[str, str]) -> str:
+    """Replace ``@ann``, ``@Moderator`` and ``#general`` in ``text`` by mentions; ``ids`` has lower-case names."""
     return _MENTION.sub(lambda match: ids.get(match[0].casefold(), match[0]), text)
 
 
-def scan_options(text: str, path: Path) -> Iterator[Given]:
-    """The options that follow the command's name, in order, up to the end or the first text that is none."""
-    known = {said: option["name"] for option in path.options for said in _called(option)}
-    at = path.end
-    while (name := _NAME.match(text, at)) and name[1] in known:
-        given = replace(_read_value(text, name, known), name=known[name[1]])
-        yield given
-        at = given.end
+def scan_options(text: str, path: CommandPath) -> Iterator[TypedOption]:
+    """The options after the command's name, in order, up to the first text that is not an option."""
+    known = {name: option["name"] for option in path.options for name in _accepted_names(option)}
+    position = path.end
+    while (name := _NAME.match(text, position)) and name[1] in known:
+        typed = replace(_read_value(text, name, known), name=known[name[1]])
+        yield typed
+        position = typed.end
 
 
-def guess(word: str, names: Iterable[str]) -> str:
-    """A hint with the name that ``word`` probably stands for, or empty."""
-    near = _near(word, names, 0.6)
-    return f"Did you mean {near}?" if near else ""
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """A hint with the most similar name, or an empty string."""
+    closest = _closest_name(word, names, 0.6)
+    return f"Did you mean {closest}?" if closest else ""
 
 
-def _near(word: str, names: Iterable[str], alike: float) -> str | None:
+def _closest_name(word: str, names: Iterable[str], cutoff: float) -> str | None:
     by_fold = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=alike)
-    return by_fold[near[0]] if near else None
+    matches = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=cutoff)
+    return by_fold[matches[0]] if matches else None
 
 
-def _read_options(text: str, path: Path) -> dict[str, str]:
+def _read_options(text: str, path: CommandPath) -> dict[str, str]:
     options: dict[str, str] = {}
-    at = path.end
-    for given in scan_options(text, path):
-        _check_value(given, path)
-        if given.name in options:
-            raise UsageError(f"The option {given.name} is given twice.")
-        options[given.name] = given.value
-        at = given.end
-    if stray := text[at:].split(maxsplit=1):
-        raise _stray(stray[0], path)
+    end = path.end
+    for typed in scan_options(text, path):
+        _check_value(typed, path)
+        if typed.name in options:
+            raise UsageError(f"The option {typed.name} is given twice.")
+        options[typed.name] = typed.value
+        end = typed.end
+    if stray := text[end:].split(maxsplit=1):
+        raise _stray_word_error(stray[0], path)
     return options
 
 
-def _read_value(text: str, name: re.Match[str], known: Iterable[str]) -> Given:
+def _read_value(text: str, name: re.Match[str], known: Iterable[str]) -> TypedOption:
     start = name.end()
     if quoted := _QUOTED.match(text, start):
         closed = quoted["closed"] is not None
         value = _ESCAPE.sub(r"\1", quoted["closed"] if closed else quoted["open"])
-        return Given(name[1], value, start, quoted.end(), quoted=True, closed=closed)
+        return TypedOption(name[1], value, start, quoted.end(), quoted=True, closed=closed)
     following = re.compile(rf"\s+(?:{'|'.join(map(re.escape, known))}):").search(text, start)
     end = following.start() if following else len(text)
-    return Given(name[1], text[start:end].strip(), start, end)
+    return TypedOption(name[1], text[start:end].strip(), start, end)
 
 
-def _check_value(given: Given, path: Path) -> None:
-    """An empty value, or one that seems to have swallowed a mistyped option, is refused rather than sent."""
-    if not given.closed:
+def _check_value(typed: TypedOption, path: CommandPath) -> None:
+    """Refuse an empty value, and a value that probably contains a mistyped option."""
+    if not typed.closed:
         raise UsageError(
-            f"The quoted value of {given.name} has no closing quote.",
-            hint='A quote ends before a space or at the end; inside quotes, write \\" for a quote.',
+            f"The quoted value of {typed.name} has no closing quote.",
+            hint='Put a quote at the end of the value; inside it, write \\" for a literal quote.',
         )
-    if given.quoted:
+    if typed.quoted:
         return
-    if not given.value:
-        raise UsageError(f"The option {given.name} has no value.", hint=f'Write {given.name}:"" to send an empty one.')
-    others = [option["name"] for option in path.options if option["name"] != given.name]
-    for word in re.findall(r"\s([^\s:\"]+):", given.value):
-        if near := _near(word, others, 0.8):
+    if not typed.value:
+        raise UsageError(f"The option {typed.name} has no value.", hint=f'Write {typed.name}:"" to send an empty one.')
+    others = [option["name"] for option in path.options if option["name"] != typed.name]
+    for word in re.findall(r"\s([^\s:\"]+):", typed.value):
+        if closest := _closest_name(word, others, 0.8):
             raise UsageError(
                 f'/{path.name} has no option "{word}".',
-                hint=f'Did you mean {near}? If "{word}:" is part of {given.name}, put the value in quotes.',
+                hint=f'Did you mean {closest}? If "{word}:" is part of {typed.name}, put the value in quotes.',
             )
 
 
-def _check_path(text: str, path: Path, commands: Iterable[Json]) -> None:
+def _check_path(text: str, path: CommandPath, commands: Iterable[Json]) -> None:
     word = _WORD.match(text, path.end)
     typed = word[1] if word else ""
     if path.node is None:
         typed = "" if text[path.end :][:1].isspace() else typed
-        there = [one for one in commands if one.get("type", SLASH) == SLASH and not one.get("hidden")]
-        names = ["/" + command["name"] for command in there]
-        if same := [name for name in names if typed and name.startswith(f"/{typed}@")]:
-            raise UsageError(f"Several bots have /{typed}.", hint=f"Write {' or '.join(same)}.")
+        visible = [item for item in commands if item.get("type", SLASH) == SLASH and not item.get("hidden")]
+        names = ["/" + command["name"] for command in visible]
+        if matches := [name for name in names if typed and name.startswith(f"/{typed}@")]:
+            raise UsageError(f"Several bots have /{typed}.", hint=f"Write {' or '.join(matches)}.")
         raise UsageError(
             f'There is no command "/{typed}" here.' if typed else "A command's name must follow the slash.",
-            hint=(typed and guess("/" + typed, names)) or _list("The commands are", names),
+            hint=(typed and did_you_mean("/" + typed, names)) or _list_hint("The commands are", names),
         )
-    if path.subs:
-        names = [sub["name"] for sub in path.subs]
+    if path.subcommands:
+        names = [sub["name"] for sub in path.subcommands]
         raise UsageError(
             f'/{path.name} has no sub-command "{typed}".' if typed else f"/{path.name} needs a sub-command.",
-            hint=guess(typed, names) or _list("There are", names),
+            hint=did_you_mean(typed, names) or _list_hint("The sub-commands are", names),
         )
 
 
-def _stray(word: str, path: Path) -> UsageError:
+def _stray_word_error(word: str, path: CommandPath) -> UsageError:
     names = [option["name"] for option in path.options]
     if not names:
-        return UsageError(f'/{path.name} takes no options, so "{word}" means nothing.')
+        return UsageError(f'/{path.name} has no options, so "{word}" cannot follow.')
     if name := _NAME.match(word):
-        hint = guess(name[1], names) or _list("Its options are", names)
+        hint = did_you_mean(name[1], names) or _list_hint("Its options are", names)
         return UsageError(f'/{path.name} has no option "{name[1]}".', hint=hint)
     return UsageError(f'"{word}" belongs to no option of /{path.name}.', hint=f"Write: {names[0]}:{word}")
 
 
-def _list(lead: str, names: Sequence[str]) -> str:
-    return f"{lead}: {', '.join(names)}." if names else "The bot has registered none yet."
+def _list_hint(lead: str, names: Sequence[str]) -> str:
+    return f"{lead}: {', '.join(names)}." if names else "The bot has not registered any command yet."

@@ -1,4 +1,4 @@
-"""What is new in a channel since somebody last looked. Pure."""
+"""Finds the messages of a channel that are new or changed since the user last saw it. Pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Iterable
 
 from botctl.sandbox.console.schemas import MessageSchema
 
-_KEPT = 1000  # far more than a channel shows at once
+_MAX_SEEN = 1000  # far more than a channel shows at once
 
 
 class MessageDiff:
-    """Remembers the messages that a person has seen, as they were then."""
+    """Remembers the messages that the user has seen, as they were then."""
 
     def __init__(self) -> None:
         self._seen: dict[str, MessageSchema] = {}
 
-    def saw(self, messages: Iterable[MessageSchema]) -> None:
-        """These are shown by other means."""
+    def mark_seen(self, messages: Iterable[MessageSchema]) -> None:
+        """Remember messages that were shown in another way."""
         self._seen.update((message.id, message) for message in messages)
-        while len(self._seen) > _KEPT:
+        while len(self._seen) > _MAX_SEEN:
             del self._seen[next(iter(self._seen))]
 
-    def news(self, messages: Iterable[MessageSchema]) -> list[MessageSchema]:
-        """Those that are new, or have changed since; all count as seen from now on."""
-        fresh = [message for message in messages if self._seen.get(message.id) != message]
-        self.saw(fresh)
-        return fresh
+    def take_changed(self, messages: Iterable[MessageSchema]) -> list[MessageSchema]:
+        """Return the new and changed messages and mark them as seen."""
+        changed = [message for message in messages if self._seen.get(message.id) != message]
+        self.mark_seen(changed)
+        return changed

@@ -1,7 +1,7 @@
-"""Recorded traffic, as `traffic` wrote it: to be read, its requests asked again, its events told again.
+"""Reads recorded traffic: parses and formats it, selects what can be replayed.
 
-What is asked again are the bots' own requests, one after the other. Ids that an answer gave are replaced by those that
-its repetition gives; what needs a secret that was removed (interactions, webhooks, logins) is left out.
+A replay sends the bots' REST requests one after the other. Ids in recorded responses are mapped to the ids of the new
+responses. Requests that need a removed secret (interactions, webhooks, logins) are left out.
 """
 
 from __future__ import annotations
@@ -27,123 +27,126 @@ _OPS: Final = {
     10: "HELLO",
     11: "HEARTBEAT ACK",
 }
-_OF_A_SESSION: Final = frozenset({"READY", "RESUMED", "GUILD_CREATE"})
+_SESSION_EVENTS: Final = frozenset({"READY", "RESUMED", "GUILD_CREATE"})
 _ID: Final = re.compile(r"\b\d{17,20}\b")
 
 
-def read(text: str) -> list[Json]:
-    """The lines of a recording; a last one that is cut off is left out. Raises UsageError."""
+def parse_recording(text: str) -> list[Json]:
+    """Parse a recording; a truncated last line is ignored. Raises UsageError."""
     lines = text.splitlines()
-    found: list[Json] = []
+    entries: list[Json] = []
     for number, line in enumerate(lines, 1):
-        one = _object(line)
-        if one is not None:
-            found.append(one)
+        entry = _parse_object(line)
+        if entry is not None:
+            entries.append(entry)
         elif number < len(lines):
-            raise UsageError(f"Line {number} of the recording is no recorded traffic: {line[:60]}")
-    if not found or found[0].get("traffic") != 1:
-        raise UsageError("The file is no recording of this version.", hint="Make one with: botctl sandbox record FILE")
-    return found[1:]
+            raise UsageError(f"Line {number} of the recording is not recorded traffic: {line[:60]}")
+    if not entries or entries[0].get("traffic") != 1:
+        hint = "Make one with: botctl sandbox record FILE"
+        raise UsageError("The file is not a recording of this version.", hint=hint)
+    return entries[1:]
 
 
-def _object(line: str) -> Json | None:
+def _parse_object(line: str) -> Json | None:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
-def shown(line: Json) -> str:
-    """One line for a person: when, which bot, which way, what."""
+def format_line(line: Json) -> str:
     if "missed" in line:
         return f"… {line['missed']} lines were missed: the recorder was too slow"
     head = f"{str(line.get('at', ''))[11:23]} {line.get('bot') or '?'}"
     rest = line.get("rest")
     if rest:
         query = "?" + "&".join(f"{key}={value}" for key, value in rest["query"].items()) if rest["query"] else ""
-        return f"{head} → {rest['method']} {rest['path']}{query} {rest['status']}{_said(rest['body'])}"
-    way = next((one for one in ("sent", "heard", "closed", "left") if one in line), "")
-    if way in ("closed", "left"):
-        return f"{head} {'←' if way == 'closed' else '→'} closes connection {line['connection']} with {line[way]}"
-    payload = line.get(way)
-    arrow = "←" if way == "sent" else "→"
-    return f"{head} {arrow} {_named(payload)}" if isinstance(payload, dict) else f"{head} {arrow} {payload}"
+        return f"{head} → {rest['method']} {rest['path']}{query} {rest['status']}{_format_data(rest['body'])}"
+    kind = next((key for key in ("sent", "heard", "closed", "left") if key in line), "")
+    if kind in ("closed", "left"):
+        return f"{head} {'←' if kind == 'closed' else '→'} closes connection {line['connection']} with {line[kind]}"
+    payload = line.get(kind)
+    arrow = "←" if kind == "sent" else "→"
+    return f"{head} {arrow} {_format_payload(payload)}" if isinstance(payload, dict) else f"{head} {arrow} {payload}"
 
 
-def _named(payload: Json) -> str:
-    """A payload of the gateway by its event, or its opcode."""
+def _format_payload(payload: Json) -> str:
+    """A gateway payload: its event or opcode, sequence number and data."""
     name = payload.get("t") or _OPS.get(payload.get("op", -1)) or f"op {payload.get('op')}"
     number = f" {payload['s']}" if payload.get("s") else ""
-    return f"{name}{number}{_said(payload.get('d'))}"
+    return f"{name}{number}{_format_data(payload.get('d'))}"
 
 
-def _said(data: Any) -> str:
+def _format_data(data: Any) -> str:
     return "" if data is None else " " + json.dumps(data, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
-class Request:
-    """One to ask again, and the status that it had."""
+class RecordedRequest:
+    """A REST request of a bot and its response."""
 
     bot: str
     method: str
     path: str
     query: Mapping[str, str]
-    body: Any
+    body: Any  # JSON; None without a body
     status: int
-    answer: Any = field(repr=False)
+    answer: Any = field(repr=False)  # the JSON of the response
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
-def requests(lines: Iterable[Json]) -> Iterator[Request]:
-    """Those that a bot's token is all they need."""
+def replayable_requests(lines: Iterable[Json]) -> Iterator[RecordedRequest]:
+    """The requests that need only a bot token."""
     for line in lines:
         rest = line.get("rest")
         if rest and line.get("bot") and PLACEHOLDER not in json.dumps([rest["path"], rest["query"], rest["body"]]):
-            yield Request(line["bot"], **rest)
+            yield RecordedRequest(line["bot"], **rest)
 
 
 @dataclass(frozen=True)
-class Told:
-    """An event that a bot was told."""
+class RecordedEvent:
+    """A gateway event that a bot received."""
 
     bot: str
     event: str
     data: Json
 
 
-def events(lines: Iterable[Json]) -> Iterator[Told]:
-    """Those that can be told again: not what begins a session, and nothing that had a secret in it."""
+def replayable_events(lines: Iterable[Json]) -> Iterator[RecordedEvent]:
+    """The events that can be dispatched again: not those that start a session or contained a secret."""
     for line in lines:
         sent = line.get("sent")
-        if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _OF_A_SESSION:
+        if not isinstance(sent, dict) or sent.get("op") != 0 or sent.get("t") in _SESSION_EVENTS:
             continue
         if line.get("bot") and isinstance(sent["d"], dict) and PLACEHOLDER not in json.dumps(sent["d"]):
-            yield Told(line["bot"], sent["t"], sent["d"])
+            yield RecordedEvent(line["bot"], sent["t"], sent["d"])
 
 
-class Renaming:
-    """What ids of the recording are called now."""
+class IdMapping:
+    """Maps ids of the recording to ids of the replay."""
 
     def __init__(self) -> None:
-        self._now: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
 
     def __call__(self, data: Any) -> Any:
-        """``data`` with the ids of now."""
         if data is None:
             return None
-        return json.loads(_ID.sub(lambda one: self._now.get(one[0], one[0]), json.dumps(data)))
+        return json.loads(_ID.sub(lambda match: self._ids.get(match[0], match[0]), json.dumps(data)))
 
-    def learn(self, then: Any, now: Any) -> None:
-        """Two answers to the same request: ids in the same places are the same things."""
-        if isinstance(then, dict) and isinstance(now, dict):
-            for key in then.keys() & now.keys():
-                self.learn(then[key], now[key])
-        elif isinstance(then, list) and isinstance(now, list):
-            for old, new in zip(then, now, strict=False):
+    def learn(self, recorded: Any, current: Any) -> None:
+        """Compare two responses to the same request: ids in the same place mean the same object."""
+        if isinstance(recorded, dict) and isinstance(current, dict):
+            for key in recorded.keys() & current.keys():
+                self.learn(recorded[key], current[key])
+        elif isinstance(recorded, list) and isinstance(current, list):
+            for old, new in zip(recorded, current, strict=False):
                 self.learn(old, new)
-        elif isinstance(then, str) and isinstance(now, str) and _ID.fullmatch(then) and _ID.fullmatch(now):
-            self._now[then] = now
+        elif isinstance(recorded, str) and isinstance(current, str):
+            self._learn_id(recorded, current)
+
+    def _learn_id(self, recorded: str, current: str) -> None:
+        if _ID.fullmatch(recorded) and _ID.fullmatch(current):
+            self._ids[recorded] = current

@@ -1,59 +1,61 @@
-"""The lines that a person types at the prompt, or pipes in: what they mean, and what could come next.
+"""Runs and completes the lines that a user types at the prompt or pipes in.
 
-A line is a slash command, a message, or a word for the session itself with a colon before it (``:as bob``): an
-exclamation mark would be taken from bots with prefix commands. ``:smile:`` is an emoji and so a message.
+A line is a slash command, a message, or a prompt command (``:as bob``). Prompt commands begin with a colon because bots
+use the exclamation mark for their own commands. ``:smile:`` is an emoji, so it is a message.
 """
 
 from __future__ import annotations
 
 from botctl.core.errors import BotctlError, UsageError
-from botctl.sandbox.console.command_parser import guess, quote
-from botctl.sandbox.console.repl_commands import WORDS, Outcome
-from botctl.sandbox.console.suggest import Suggestion, complete, matching, question
+from botctl.sandbox.console.command_parser import did_you_mean, quote
+from botctl.sandbox.console.repl_commands import REPL_COMMANDS, LineResult
+from botctl.sandbox.console.suggest import Suggestion, autocomplete_query, complete, filter_names
 from botctl.sandbox.console.user_session import UserSession
 
-_ASK_S = 3.0  # Discord: an interaction, autocomplete too, must be answered within 3 seconds
+_AUTOCOMPLETE_TIMEOUT_S = 3.0  # Discord: an interaction, autocomplete too, must be answered within 3 seconds
 
 
-async def run(talk: UserSession, line: str) -> Outcome:
-    """Do what ``line`` says. Raises BotctlError with what is wrong."""
+async def run_line(session: UserSession, line: str) -> LineResult:
+    """Run ``line``. Raises BotctlError."""
     line = line.strip()
     if not line.startswith(":") or line.split(maxsplit=1)[0].endswith(":"):
-        return await talk.say(line)
+        return await session.send_line(line)
     verb, _, rest = line[1:].partition(" ")
-    if verb not in WORDS:
-        raise UsageError(f'There is no ":{verb}".', hint=guess(verb, WORDS) or "See :help.")
-    seat = talk.seat
-    outcome = await WORDS[verb].run(talk, rest.strip())
-    if talk.seat != seat:
-        await talk.look()  # for the commands that are there for them
-    return outcome
+    if verb not in REPL_COMMANDS:
+        raise UsageError(
+            f'There is no command ":{verb}".', hint=did_you_mean(verb, REPL_COMMANDS) or "Type :help for the list."
+        )
+    before = session.identity
+    result = await REPL_COMMANDS[verb].run(session, rest.strip())
+    if session.identity != before:
+        await session.refresh()  # another user or place has other commands
+    return result
 
 
-async def suggest(talk: UserSession, text: str, cursor: int) -> list[Suggestion]:
-    """What could stand at ``cursor``; values with autocomplete are asked from the bot, whose silence is no error."""
+async def suggest(session: UserSession, text: str, cursor: int) -> list[Suggestion]:
+    """Suggestions for the text at ``cursor``. The bot is asked for autocomplete values; its silence is not an error."""
     if text.startswith(":"):
-        return await _word_hints(talk, text[:cursor])
-    known = complete(text, cursor, talk.state, talk.guild, talk.locale)
-    asked = question(text, cursor, talk.commands)
-    if asked is None:
+        return await _suggest_command(session, text[:cursor])
+    known = complete(text, cursor, session.state, session.guild, session.locale)
+    query = autocomplete_query(text, cursor, session.commands)
+    if query is None:
         return known
     try:
-        choices = await talk.client.complete(asked, talk.seat, timeout_s=_ASK_S)
+        choices = await session.client.complete(query, session.identity, timeout_s=_AUTOCOMPLETE_TIMEOUT_S)
     except BotctlError:
         return known
-    values = {quote(str(one.value)): "" if one.name == str(one.value) else one.name for one in choices}
-    return [Suggestion(value, asked.start, name) for value, name in values.items()] + known
+    values = {quote(str(choice.value)): "" if choice.name == str(choice.value) else choice.name for choice in choices}
+    return [Suggestion(value, query.start, name) for value, name in values.items()] + known
 
 
-async def _word_hints(talk: UserSession, before: str) -> list[Suggestion]:
+async def _suggest_command(session: UserSession, before: str) -> list[Suggestion]:
     verb, space, rest = before[1:].partition(" ")
     if not space:
-        return [Suggestion(":" + name, 0, WORDS[name].about) for name in matching(verb, WORDS)]
-    hints = WORDS[verb].hints if verb in WORDS else None
+        return [Suggestion(":" + name, 0, REPL_COMMANDS[name].summary) for name in filter_names(verb, REPL_COMMANDS)]
+    hints = REPL_COMMANDS[verb].arguments if verb in REPL_COMMANDS else None
     if hints is None:
         return []
     try:
-        return [Suggestion(name, len(before) - len(rest)) for name in matching(rest, await hints(talk))]
+        return [Suggestion(name, len(before) - len(rest)) for name in filter_names(rest, await hints(session))]
     except BotctlError:
         return []

@@ -1,4 +1,4 @@
-"""The words that a person says to the session itself, with a colon before them: ``:as bob``, ``:click Yes``."""
+"""The prompt's own commands, which begin with a colon: ``:as bob``, ``:click Yes``."""
 
 from __future__ import annotations
 
@@ -8,240 +8,243 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.command_parser import guess, quote
-from botctl.sandbox.console.incident_args import asked, seconds, told_of
+from botctl.sandbox.console.command_parser import did_you_mean, quote
+from botctl.sandbox.console.incident_args import describe_result, parse_incident, parse_seconds
 from botctl.sandbox.console.schemas import GuildSchema, MessageSchema, ReplySchema, StateSchema
 from botctl.sandbox.console.user_session import UserSession
 from botctl.sandbox.model.messages.components import clickable, display_name
 
-_LISTED = 10
+_DEFAULT_LIMIT = 10
 
 
 @dataclass(frozen=True)
-class Note:
-    """Something that the session itself says."""
+class Notice:
+    """A message of the prompt itself."""
 
     text: str
 
 
-class Leave:
-    """The person wants to go."""
+class Quit:
+    """The user leaves the prompt."""
 
 
-Outcome: TypeAlias = ReplySchema | Sequence[MessageSchema] | Note | Leave
+LineResult: TypeAlias = ReplySchema | Sequence[MessageSchema] | Notice | Quit
 
 
 @dataclass(frozen=True)
-class Word:
-    """A word for the session: ``usage`` without the colon, ``about`` in a few words, ``hints`` for what follows it."""
+class ReplCommand:
+    """A command; ``usage`` has no colon, ``arguments`` returns suggestions for its argument."""
 
     usage: str
-    about: str
-    run: Callable[[UserSession, str], Awaitable[Outcome]]
-    hints: Callable[[UserSession], Awaitable[Iterable[str]]] | None = None
+    summary: str
+    run: Callable[[UserSession, str], Awaitable[LineResult]]
+    arguments: Callable[[UserSession], Awaitable[Iterable[str]]] | None = None
 
 
-async def _help(_talk: UserSession, _rest: str) -> Outcome:
-    rows = {"/command option:value": "use a command; anything else is said in the channel"}
-    rows |= {f":{word.usage}": word.about for word in WORDS.values()}
+async def _help(_session: UserSession, _argument: str) -> LineResult:
+    rows = {"/command option:value": "use a command; any other text is posted in the channel"}
+    rows |= {f":{command.usage}": command.summary for command in REPL_COMMANDS.values()}
     width = max(map(len, rows)) + 2
-    return Note("\n".join(f"{usage:{width}}{about}" for usage, about in rows.items()))
+    return Notice("\n".join(f"{usage:{width}}{summary}" for usage, summary in rows.items()))
 
 
-async def _as(talk: UserSession, rest: str) -> Outcome:
-    talk.seat = replace(talk.seat, name=_one_of(_bare(rest).removeprefix("@"), await _people(talk), "person"))
-    talk.form = None
-    return Note(f"You are {talk.seat.name} now.")
+async def _as(session: UserSession, argument: str) -> LineResult:
+    session.identity = replace(
+        session.identity, name=_match_name(_unquote(argument).removeprefix("@"), await _person_names(session), "person")
+    )
+    session.modal = None
+    return Notice(f"You are {session.identity.name} now.")
 
 
-async def _channel(talk: UserSession, rest: str) -> Outcome:
-    await talk.look()
-    name = _one_of(_bare(rest).removeprefix("#"), await _channels(talk), "channel")
-    talk.seat = replace(talk.seat, channel=name, dm=None)
-    return await _messages(talk, "")
+async def _channel(session: UserSession, argument: str) -> LineResult:
+    await session.refresh()
+    name = _match_name(_unquote(argument).removeprefix("#"), await _channel_names(session), "channel")
+    session.identity = replace(session.identity, channel=name, dm=None)
+    return await _messages(session, "")
 
 
-async def _dm(talk: UserSession, rest: str) -> Outcome:
-    name = _one_of(_bare(_needed(rest, "person")).removeprefix("@"), await _others(talk), "person")
-    talk.seat = replace(talk.seat, dm=name)
-    return await _messages(talk, "")
+async def _dm(session: UserSession, argument: str) -> LineResult:
+    name = _match_name(
+        _unquote(_require(argument, "person")).removeprefix("@"), await _dm_partner_names(session), "person"
+    )
+    session.identity = replace(session.identity, dm=name)
+    return await _messages(session, "")
 
 
-async def _guild(talk: UserSession, rest: str) -> Outcome:
-    name = _one_of(_bare(rest), await _guilds(talk), "guild")
-    talk.seat = replace(talk.seat, guild=name, channel=None, dm=None)
-    await talk.settle()
-    return Note(f"You are in {talk.place} of {name} now.")
+async def _guild(session: UserSession, argument: str) -> LineResult:
+    name = _match_name(_unquote(argument), await _guild_names(session), "guild")
+    session.identity = replace(session.identity, guild=name, channel=None, dm=None)
+    await session.resolve_defaults()
+    return Notice(f"You are in {session.location} of {name} now.")
 
 
-async def _click(talk: UserSession, rest: str) -> Outcome:
-    return await talk.click(_bare(_needed(rest, "button")))
+async def _click(session: UserSession, argument: str) -> LineResult:
+    return await session.click(_unquote(_require(argument, "button")))
 
 
-async def _pick(talk: UserSession, rest: str) -> Outcome:
-    select, *values = words(rest)
-    return await talk.click(select, values)
+async def _pick(session: UserSession, argument: str) -> LineResult:
+    select, *values = split_words(argument)
+    return await session.click(select, values)
 
 
-async def _submit(talk: UserSession, rest: str) -> Outcome:
-    return await talk.submit(assigned(words(rest)))
+async def _submit(session: UserSession, argument: str) -> LineResult:
+    return await session.submit(parse_assignments(split_words(argument)))
 
 
-async def _menu(talk: UserSession, rest: str) -> Outcome:
-    *name, target = words(rest)
+async def _menu(session: UserSession, argument: str) -> LineResult:
+    *name, target = split_words(argument)
     if not name:
-        raise UsageError(
-            "A command and whom it is used on must follow.", hint=f"Write: :menu {quote(target)} @somebody"
-        )
-    return await talk.menu(" ".join(name), target)
+        raise UsageError("A command and its target must follow.", hint=f"Write: :menu {quote(target)} @PERSON")
+    return await session.use_menu(" ".join(name), target)
 
 
-async def _reply(talk: UserSession, rest: str) -> Outcome:
-    return await talk.client.reply(talk.mentioned(_needed(rest, "text")), talk.seat)
+async def _reply(session: UserSession, argument: str) -> LineResult:
+    return await session.client.reply(session.with_mentions(_require(argument, "text")), session.identity)
 
 
-async def _edit(talk: UserSession, rest: str) -> Outcome:
-    return await talk.client.edit(talk.mentioned(_needed(rest, "text")), talk.seat)
+async def _edit(session: UserSession, argument: str) -> LineResult:
+    return await session.client.edit(session.with_mentions(_require(argument, "text")), session.identity)
 
 
-async def _delete(talk: UserSession, _rest: str) -> Outcome:
-    gone = await talk.client.delete(talk.seat)
-    return Note("Deleted.") if gone.answered else gone
+async def _delete(session: UserSession, _argument: str) -> LineResult:
+    reply = await session.client.delete(session.identity)
+    return Notice("Deleted.") if reply.answered else reply
 
 
-async def _react(talk: UserSession, rest: str) -> Outcome:
-    return await talk.client.react(_needed(rest, "emoji"), talk.seat)
+async def _react(session: UserSession, argument: str) -> LineResult:
+    return await session.client.react(_require(argument, "emoji"), session.identity)
 
 
-async def _unreact(talk: UserSession, rest: str) -> Outcome:
-    return await talk.client.react(_needed(rest, "emoji"), talk.seat, remove=True)
+async def _unreact(session: UserSession, argument: str) -> LineResult:
+    return await session.client.react(_require(argument, "emoji"), session.identity, remove=True)
 
 
-async def _incident(talk: UserSession, rest: str) -> Outcome:
-    body = asked(rest)
-    return Note(told_of(body, await talk.client.incidents(body)))
+async def _incident(session: UserSession, argument: str) -> LineResult:
+    body = parse_incident(argument)
+    return Notice(describe_result(body, await session.client.incidents(body)))
 
 
-async def _advance(talk: UserSession, rest: str) -> Outcome:
-    ahead_s = seconds(_needed(rest, "period"))
-    return Note(f"In the sandbox it is {await talk.client.advance(ahead_s)} now.")
+async def _advance(session: UserSession, argument: str) -> LineResult:
+    advance_s = parse_seconds(_require(argument, "period"))
+    return Notice(f"The sandbox's time is {await session.client.advance(advance_s)} now.")
 
 
-async def _say(talk: UserSession, rest: str) -> Outcome:
-    return await talk.send(_needed(rest, "text"))
+async def _say(session: UserSession, argument: str) -> LineResult:
+    return await session.send(_require(argument, "text"))
 
 
-async def _messages(talk: UserSession, rest: str) -> Outcome:
-    return await talk.client.messages(talk.seat, limit=int(rest) if rest.isdecimal() else _LISTED)
+async def _messages(session: UserSession, argument: str) -> LineResult:
+    return await session.client.messages(
+        session.identity, limit=int(argument) if argument.isdecimal() else _DEFAULT_LIMIT
+    )
 
 
-async def _who(talk: UserSession, _rest: str) -> Outcome:
-    return Note("\n".join(told(await talk.look(), talk.guild)))
+async def _who(session: UserSession, _argument: str) -> LineResult:
+    return Notice("\n".join(describe_state(await session.refresh(), session.guild)))
 
 
-async def _quit(_talk: UserSession, _rest: str) -> Outcome:
-    return Leave()
+async def _quit(_session: UserSession, _argument: str) -> LineResult:
+    return Quit()
 
 
-async def _people(talk: UserSession) -> list[str]:
-    return [member.name for member in talk.guild.members if not member.bot] if talk.guild else []
+async def _person_names(session: UserSession) -> list[str]:
+    return [member.name for member in session.guild.members if not member.bot] if session.guild else []
 
 
-async def _others(talk: UserSession) -> list[str]:
-    """Whom one can write with."""
-    return [one.name for one in talk.guild.members if one.name != talk.seat.name] if talk.guild else []
+async def _dm_partner_names(session: UserSession) -> list[str]:
+    members = session.guild.members if session.guild else []
+    return [member.name for member in members if member.name != session.identity.name]
 
 
-async def _channels(talk: UserSession) -> list[str]:
-    guild = talk.guild
+async def _channel_names(session: UserSession) -> list[str]:
+    guild = session.guild
     return [channel.name for channel in (*guild.channels, *guild.threads)] if guild else []
 
 
-async def _incidents(talk: UserSession) -> list[str]:
-    return [str(one["name"]) for one in (await talk.client.incidents({}))["incidents"]]
+async def _incident_names(session: UserSession) -> list[str]:
+    return [str(incident["name"]) for incident in (await session.client.incidents({}))["incidents"]]
 
 
-async def _guilds(talk: UserSession) -> list[str]:
-    return [guild.name for guild in talk.state.guilds]
+async def _guild_names(session: UserSession) -> list[str]:
+    return [guild.name for guild in session.state.guilds]
 
 
-async def _labels(talk: UserSession) -> list[str]:
-    """The buttons and menus of the last message that has any."""
-    shown = [message for message in await talk.client.messages(talk.seat) if message.components]
-    return [display_name(one) for one in clickable(list(shown[-1].components))] if shown else []
+async def _labels(session: UserSession) -> list[str]:
+    """The buttons and selects of the last message with components."""
+    candidates = [message for message in await session.client.messages(session.identity) if message.components]
+    return [display_name(item) for item in clickable(list(candidates[-1].components))] if candidates else []
 
 
-async def _quoted_labels(talk: UserSession) -> list[str]:
-    return [quote(label) for label in await _labels(talk)]
+async def _quoted_labels(session: UserSession) -> list[str]:
+    return [quote(label) for label in await _labels(session)]
 
 
-async def _fields(talk: UserSession) -> list[str]:
-    return [quote(f"{field.typed}=").removesuffix('"') for field in talk.form.fields] if talk.form else []
+async def _field_names(session: UserSession) -> list[str]:
+    return [quote(f"{field.input_name}=").removesuffix('"') for field in session.modal.fields] if session.modal else []
 
 
-async def _menus(talk: UserSession) -> list[str]:
-    return [command["name"] for command in talk.commands if command.get("type") in {2, 3}]
+async def _menu_names(session: UserSession) -> list[str]:
+    return [command["name"] for command in session.commands if command.get("type") in {2, 3}]
 
 
-WORDS = {
-    word.usage.split()[0]: word
-    for word in (
-        Word("as PERSON", "be somebody else", _as, _people),
-        Word("channel NAME", "go to another channel or thread, and read it", _channel, _channels),
-        Word("dm PERSON", "write with one person, or with a bot", _dm, _others),
-        Word("guild NAME", "go to another guild", _guild, _guilds),
-        Word("click LABEL", "press a button of the last message that has any", _click, _labels),
-        Word('pick MENU 1 "Two"', "choose in a menu, by number or name", _pick, _quoted_labels),
-        Word('submit FIELD="some text"', "send the form that is open", _submit, _fields),
-        Word("menu COMMAND @PERSON", "use a context menu; on a message: its id, or last", _menu, _menus),
-        Word("reply TEXT", "answer the last message", _reply),
-        Word("edit TEXT", "change what you said last", _edit),
-        Word("delete", "delete what you said last", _delete),
-        Word("react EMOJI", "give the last message a reaction", _react),
-        Word("unreact EMOJI", "take it back", _unreact),
-        Word("messages [COUNT]", "the last messages here", _messages),
-        Word("incident NAME 10s", "begin a bad day; also: stop NAME, SETTING=VALUE", _incident, _incidents),
-        Word("advance 15m", "move the sandbox's clock ahead", _advance),
-        Word("say TEXT", "say a text that begins with a colon", _say),
-        Word("who", "who and what is there", _who),
-        Word("help", "this page", _help),
-        Word("quit", "leave; Ctrl-D does the same", _quit),
+REPL_COMMANDS = {
+    command.usage.split()[0]: command
+    for command in (
+        ReplCommand("as PERSON", "act as another person", _as, _person_names),
+        ReplCommand("channel NAME", "go to another channel or thread, and read it", _channel, _channel_names),
+        ReplCommand("dm PERSON", "go to the direct messages with a person or bot", _dm, _dm_partner_names),
+        ReplCommand("guild NAME", "go to another guild", _guild, _guild_names),
+        ReplCommand("click LABEL", "press a button of the last message with buttons", _click, _labels),
+        ReplCommand('pick MENU 1 "Two"', "choose in a menu, by number or name", _pick, _quoted_labels),
+        ReplCommand('submit FIELD="some text"', "send the form that is open", _submit, _field_names),
+        ReplCommand("menu COMMAND @PERSON", "use a context menu on a person, a message id or last", _menu, _menu_names),
+        ReplCommand("reply TEXT", "reply to the last message", _reply),
+        ReplCommand("edit TEXT", "edit your last message", _edit),
+        ReplCommand("delete", "delete your last message", _delete),
+        ReplCommand("react EMOJI", "add a reaction to the last message", _react),
+        ReplCommand("unreact EMOJI", "remove your reaction", _unreact),
+        ReplCommand("messages [COUNT]", "show the last messages here", _messages),
+        ReplCommand("incident NAME 10s", "start an incident; or: stop NAME", _incident, _incident_names),
+        ReplCommand("advance 15m", "advance the sandbox's clock", _advance),
+        ReplCommand("say TEXT", "post a text that begins with a colon or a slash", _say),
+        ReplCommand("who", "list guilds, channels, people and bots", _who),
+        ReplCommand("help", "show this list", _help),
+        ReplCommand("quit", "leave the prompt; Ctrl-D does the same", _quit),
     )
 }
 
 
-def told(state: StateSchema, guild: GuildSchema | None) -> list[str]:
-    """Who and what is there, a line each."""
+def describe_state(state: StateSchema, guild: GuildSchema | None) -> list[str]:
     bots = [f"{bot.name}{'' if bot.connected else ' (not connected)'}" for bot in state.bots]
     people = [f"@{member.name}" for member in guild.members if not member.bot] if guild else []
     channels = [f"#{channel.name}" for channel in (*guild.channels, *guild.threads)] if guild else []
     return [
-        f"Guilds:   {', '.join(each.name for each in state.guilds)}",
+        f"Guilds:   {', '.join(guild.name for guild in state.guilds)}",
         f"Channels: {', '.join(channels)}",
         f"People:   {', '.join(people)}",
         f"Bots:     {', '.join(bots) or 'none has logged in yet'}",
     ]
 
 
-def _bare(rest: str) -> str:
-    """``rest`` without quotes around all of it, which lines with several words need and this one does not mind."""
+def _unquote(argument: str) -> str:
+    """Remove quotes around the whole argument."""
     try:
-        found = shlex.split(rest) if rest[:1] in ("'", '"') else []
-    except ValueError:  # the quote stays open, so it is part of the name
-        return rest
-    return found[0] if len(found) == 1 else rest
+        parts = shlex.split(argument) if argument[:1] in ("'", '"') else []
+    except ValueError:  # an open quote is part of the name
+        return argument
+    return parts[0] if len(parts) == 1 else argument
 
 
-def words(text: str) -> list[str]:
-    """``text`` as words; quotes keep several together. Raises UsageError when there is none, or a quote stays open."""
+def split_words(text: str) -> list[str]:
+    """Split ``text`` into words; quotes group words. Raises UsageError when it is empty or a quote is not closed."""
     try:
-        return shlex.split(_needed(text, "word"))
+        return shlex.split(_require(text, "word"))
     except ValueError as error:
-        raise UsageError("A quote has no closing quote.", hint='Write \\" for one that is meant.') from error
+        raise UsageError("A quote has no closing quote.", hint='Write \\" for a literal quote.') from error
 
 
-def assigned(pairs: Iterable[str]) -> dict[str, str]:
-    """``field=value`` words as a mapping. Raises UsageError on one without "="."""
+def parse_assignments(pairs: Iterable[str]) -> dict[str, str]:
+    """Parse ``field=value`` words. Raises UsageError when "=" is missing."""
     fields: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -251,15 +254,17 @@ def assigned(pairs: Iterable[str]) -> dict[str, str]:
     return fields
 
 
-def _needed(rest: str, what: str) -> str:
-    if not rest:
-        raise UsageError(f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="See :help.")
-    return rest
+def _require(argument: str, what: str) -> str:
+    if not argument:
+        raise UsageError(
+            f"{'An' if what[0] in 'aeiou' else 'A'} {what} must follow.", hint="Type :help for the commands."
+        )
+    return argument
 
 
-def _one_of(name: str, names: Iterable[str], what: str) -> str:
+def _match_name(name: str, names: Iterable[str], what: str) -> str:
     names = list(names)
     if name in names:
         return name
-    said = f'There is no {what} "{name}".' if name else f"The name of a {what} must follow."
-    raise UsageError(said, hint=guess(name, names) or f"There are: {', '.join(names)}.")
+    problem = f'There is no {what} "{name}".' if name else f"The name of a {what} must follow."
+    raise UsageError(problem, hint=did_you_mean(name, names) or f"There are: {', '.join(names)}.")

@@ -1,7 +1,7 @@
-"""What the control port tells the person's side: the state of the sandbox, messages, modals, replies.
+"""Schemas of the control API's responses: state, messages, modals, replies.
 
-Fields that are not named here are kept as they came, so that ``--json`` shows everything the sandbox said.
-Embeds, components and command options stay Discord's own JSON: their shape is Discord's business, not ours.
+Fields that are not named here are kept, so that ``--json`` shows the whole response. Embeds, components and command
+options stay Discord's own JSON.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Json = Mapping[str, Any]
 
-_MADE_UP = re.compile("[0-9a-f]{32}")  # disnake, discord.py, nextcord: os.urandom(16).hex()
+_GENERATED_ID = re.compile("[0-9a-f]{32}")  # disnake, discord.py, nextcord: os.urandom(16).hex()
 
 
 class Schema(BaseModel):
-    """JSON from the control port; unknown fields are kept."""
+    """JSON from the control API; unknown fields are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
@@ -39,21 +39,21 @@ class Attachment(Schema):
 
 
 class InvocationSchema(Schema):
-    """The interaction that a message answers: who used what."""
+    """The interaction that a message answers: its user and the command's name."""
 
     user: str
     name: str | None = None
 
 
 class Reaction(Schema):
-    """``emoji`` is the character, or the name of the guild's own."""
+    """``emoji`` is the character, or the name of a custom emoji."""
 
     emoji: str
     count: int = 1
 
 
 class MessageSchema(Schema):
-    """A message as one person sees it; ``only_for`` is that person's id where nobody else can."""
+    """A message as one user sees it."""
 
     id: str
     type: int = 0  # Discord: Message resource > Message Types
@@ -61,14 +61,14 @@ class MessageSchema(Schema):
     author: Author
     content: str = ""
     ephemeral: bool = False
-    only_for: str | None = Field(None, alias="for")
+    only_for: str | None = Field(None, alias="for")  # the id of the only user who sees it
     embeds: Sequence[dict[str, Any]] = ()
     components: Sequence[dict[str, Any]] = ()
     attachments: Sequence[Attachment] = ()
     reactions: Sequence[Reaction] = ()
-    reply_to: str | None = None  # who said what this answers
+    reply_to: str | None = None  # the author of the message that this one replies to
     edited: bool = False
-    interaction: InvocationSchema | None = None
+    interaction: InvocationSchema | None = None  # what the message responds to
 
 
 class Messages(Schema):
@@ -76,8 +76,6 @@ class Messages(Schema):
 
 
 class Choice(Schema):
-    """A suggestion of the bot for the value of an option."""
-
     name: str
     value: str | float
 
@@ -87,20 +85,18 @@ class Choices(Schema):
 
 
 class FormField(Schema):
-    """One input of a modal; ``style`` 1 is one line, 2 is a paragraph (Discord: Components > Text Input)."""
-
     custom_id: str
     label: str = ""
-    style: int = 1
+    style: int = 1  # 1 is one line, 2 is a paragraph (Discord: Components > Text Input)
     required: bool = True
     value: str | None = None
     placeholder: str | None = None
     options: Sequence[dict[str, Any]] = ()
 
     @property
-    def typed(self) -> str:
-        """What a person types to mean it: its custom id, or its label where a library has made that id up."""
-        by_label = _MADE_UP.fullmatch(self.custom_id) and self.label and "=" not in self.label
+    def input_name(self) -> str:
+        """The name that a user types: the custom id, or the label when a library generated the id."""
+        by_label = _GENERATED_ID.fullmatch(self.custom_id) and self.label and "=" not in self.label
         return self.label if by_label else self.custom_id
 
 
@@ -111,24 +107,22 @@ class ModalSchema(Schema):
 
 
 class ReplySchema(Schema):
-    """What came of an interaction by the time its answer, or the limit for it, was there."""
+    """The result of an interaction, at its response or its timeout."""
 
     interaction: str | None = None
     state: Literal["replied", "deferred", "modal", "updated", "deferred_update", "no_answer", "refused"]
-    waited_ms: float = 0.0
-    messages: Sequence[MessageSchema] = ()
+    waited_ms: float = 0.0  # until the response
+    messages: Sequence[MessageSchema] = ()  # new and changed ones
     modal: ModalSchema | None = None
-    error: str | None = None
+    error: str | None = None  # why it was refused
 
     @property
     def answered(self) -> bool:
-        """Whether the person got what a click or a command is for. A bot still "thinking" has not answered."""
+        """Whether the bot has responded. A bot that is still "thinking" has not."""
         return self.state not in {"deferred", "no_answer", "refused"}
 
 
 class NamedSchema(Schema):
-    """A channel, a thread or a role: something with an id and a name."""
-
     id: str
     name: str
 
@@ -151,15 +145,15 @@ class GuildSchema(Schema):
 
 
 class ApplicationSchema(Schema):
-    """A bot that has logged in to the sandbox at least once."""
+    """A bot that has logged in at least once."""
 
     application_id: str
     name: str = ""
     connected: bool = False
 
     @property
-    def typed(self) -> str:
-        """What a person types to mean it: its name, unless that has blanks."""
+    def input_name(self) -> str:
+        """The name that a user types: the id when the bot's name has spaces."""
         return self.application_id if not self.name or len(self.name.split()) > 1 else self.name
 
 
@@ -173,40 +167,47 @@ class StateSchema(Schema):
         return next((guild for guild in self.guilds if name is None or name in {guild.name, guild.id}), None)
 
     def commands_in(self, guild: GuildSchema | None, locale: str = "") -> list[dict[str, Any]]:
-        """The commands that can be used in ``guild``: its own before the global ones, which they shadow.
+        """The commands that can be used in ``guild``. Guild commands shadow global ones of the same name.
 
-        Each has the name of its ``bot``. Where two bots have a command of one name, each is called ``name@bot``.
-        They are called as clients in ``locale`` show them; what is translated has its own name as ``own``.
+        Each has the name of its ``bot``. When two bots have the same command, each is named ``name@bot``. Names are
+        translated to ``locale``; a translated command keeps its original name in ``own``.
         """
         own = [command for command in self.commands if guild and command.get("guild_id") == guild.id]
-        shadowed = {_identity(command) for command in own}
-        common = [one for one in self.commands if not one.get("guild_id") and _identity(one) not in shadowed]
-        bots = {bot.application_id: bot.typed for bot in self.bots}
-        named = [
-            {**_translated(one, locale), "bot": bots.get(str(one.get("application_id")), "")} for one in own + common
+        shadowed = {_command_key(command) for command in own}
+        shared = [
+            command
+            for command in self.commands
+            if not command.get("guild_id") and _command_key(command) not in shadowed
         ]
-        seen = Counter((one["name"], one.get("type", 1)) for one in named if not one.get("hidden"))
-        return [{**one, "name": qualified(one)} if seen[one["name"], one.get("type", 1)] > 1 else one for one in named]
+        bots = {bot.application_id: bot.input_name for bot in self.bots}
+        named = [
+            {**_localize(command, locale), "bot": bots.get(str(command.get("application_id")), "")}
+            for command in own + shared
+        ]
+        counts = Counter((item["name"], item.get("type", 1)) for item in named if not item.get("hidden"))
+        return [
+            {**item, "name": qualified_name(item)} if counts[item["name"], item.get("type", 1)] > 1 else item
+            for item in named
+        ]
 
 
-def qualified(command: Json) -> str:
-    """The name that no other bot's command has."""
+def qualified_name(command: Json) -> str:
     return f"{command['name']}@{command['bot']}"
 
 
-def _translated(one: Json, locale: str) -> dict[str, Any]:
-    """A command, option or choice with all within it (Discord: Application Commands > Localization)."""
-    said = {**one}
+def _localize(node: Json, locale: str) -> dict[str, Any]:
+    """Translate a command, option or choice, with its children (Discord: Application Commands > Localization)."""
+    localized = {**node}
     for key in ("name", "description"):
-        if words := (one.get(f"{key}_localizations") or {}).get(locale):
-            said[key] = words
-    if said["name"] != one["name"]:
-        said["own"] = one["name"]
+        if text := (node.get(f"{key}_localizations") or {}).get(locale):
+            localized[key] = text
+    if localized["name"] != node["name"]:
+        localized["own"] = node["name"]
     for key in ("options", "choices"):
-        if one.get(key):
-            said[key] = [_translated(inner, locale) for inner in one[key]]
-    return said
+        if node.get(key):
+            localized[key] = [_localize(inner, locale) for inner in node[key]]
+    return localized
 
 
-def _identity(command: Json) -> tuple[Any, ...]:
+def _command_key(command: Json) -> tuple[Any, ...]:
     return command.get("application_id"), command["name"], command.get("type", 1)

@@ -1,6 +1,6 @@
-"""What could come next in a line that a person is typing: commands, options, choices, members, channels. Pure.
+"""Suggests completions of a line: commands, options, choices, members, channels. Pure.
 
-Values of options with autocomplete are the bot's to suggest: `question` says what to ask it, the caller asks.
+Only the bot knows the values of options with autocomplete: `autocomplete_query` returns the query to send.
 """
 
 from __future__ import annotations
@@ -9,16 +9,24 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from botctl.sandbox.console.command_parser import SLASH, Given, Json, Path, follow, quote, scan_options
+from botctl.sandbox.console.command_parser import (
+    SLASH,
+    CommandPath,
+    Json,
+    TypedOption,
+    quote,
+    resolve_path,
+    scan_options,
+)
 from botctl.sandbox.console.schemas import GuildSchema, StateSchema
 
 # Discord: Application Commands > Application Command Option Type
-BOOLEAN, PERSON, CHANNEL, ROLE, MENTIONABLE = 5, 6, 7, 8, 9
+BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE = 5, 6, 7, 8, 9
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """``text`` may stand instead of what is between ``start`` and the cursor; ``detail`` explains it."""
+    """``text`` replaces the text between ``start`` and the cursor; ``detail`` describes it."""
 
     text: str
     start: int
@@ -26,36 +34,35 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Question:
-    """An autocomplete question: what could the option ``focused`` be? The answer may replace all from ``start``."""
+class AutocompleteQuery:
+    """A request for autocomplete choices."""
 
-    name: str
-    options: Mapping[str, str]
-    focused: str
+    name: str  # the command, with sub-commands
+    options: Mapping[str, str]  # the other options, as typed
+    focused: str  # the option at the cursor
     value: str
-    start: int
+    start: int  # where the value begins in the line
 
 
 @dataclass(frozen=True)
-class _Spot:
-    """Where the cursor is: in ``word``, which begins at ``start``, behind the commands that ``path`` names."""
+class _CursorContext:
+    """The cursor's surroundings: ``word`` begins at ``start`` and follows the commands of ``path``."""
 
     before: str
     start: int
-    path: Path
+    path: CommandPath
 
     @property
     def word(self) -> str:
         return self.before[self.start :]
 
     @property
-    def given(self) -> list[Given]:
+    def typed_options(self) -> list[TypedOption]:
         return list(scan_options(self.before, self.path))
 
     @property
-    def open(self) -> Given | None:
-        """The option whose value is being typed."""
-        last = self.given[-1] if self.given else None
+    def open_option(self) -> TypedOption | None:
+        last = self.typed_options[-1] if self.typed_options else None
         if last is None or (last.quoted and last.closed):
             return None
         return last if last.quoted or self.word or not last.value else None
@@ -64,86 +71,91 @@ class _Spot:
 def complete(
     text: str, cursor: int, state: StateSchema, guild: GuildSchema | None = None, locale: str = ""
 ) -> list[Suggestion]:
-    """What could stand at ``cursor``, likeliest first, in the language of the person."""
+    """Suggestions at ``cursor``, the most likely first, in the language ``locale``."""
     before = text[:cursor]
     if not before.startswith("/"):
-        return list(_mentions(before, guild))
-    there = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
-    commands = [command for command in there if command.get("type", SLASH) == SLASH]
-    spot = _spot(before, commands)
-    if spot.path.node is None:
-        return _names("/" + spot.word, 0, commands, "/") if spot.start == 1 else []
-    if spot.path.subs:
-        between = spot.before[spot.path.end : spot.start].strip()
-        return [] if between else _names(spot.word, spot.start, spot.path.subs)
-    return [*_values(spot, guild), *_further(spot)]
+        return list(_suggest_mentions(before, guild))
+    visible = [command for command in state.commands_in(guild, locale) if not command.get("hidden")]
+    commands = [command for command in visible if command.get("type", SLASH) == SLASH]
+    context = _context_at(before, commands)
+    if context.path.node is None:
+        return _suggest_names("/" + context.word, 0, commands, "/") if context.start == 1 else []
+    if context.path.subcommands:
+        between = context.before[context.path.end : context.start].strip()
+        return [] if between else _suggest_names(context.word, context.start, context.path.subcommands)
+    return [*_suggest_values(context, guild), *_suggest_options(context)]
 
 
-def question(text: str, cursor: int, commands: Iterable[Json]) -> Question | None:
-    """What to ask the bot for the value at ``cursor``; None where that is no value with autocomplete."""
+def autocomplete_query(text: str, cursor: int, commands: Iterable[Json]) -> AutocompleteQuery | None:
+    """The query for the value at ``cursor``, or None when its option has no autocomplete."""
     before = text[:cursor]
     if not before.startswith("/"):
         return None
-    spot = _spot(before, commands)
-    if spot.open is None or not _option(spot, spot.open).get("autocomplete"):
+    context = _context_at(before, commands)
+    if context.open_option is None or not _option(context, context.open_option).get("autocomplete"):
         return None
-    others = {given.name: given.value for given in spot.given[:-1]}
-    return Question(spot.path.name, others, spot.open.name, spot.open.value, spot.open.start)
+    others = {typed_options.name: typed_options.value for typed_options in context.typed_options[:-1]}
+    return AutocompleteQuery(
+        context.path.name, others, context.open_option.name, context.open_option.value, context.open_option.start
+    )
 
 
-def matching(typed: str, names: Iterable[str]) -> list[str]:
-    """The names that contain what is typed, those that begin with it first."""
+def filter_names(typed: str, names: Iterable[str]) -> list[str]:
+    """The names that contain ``typed``; names that begin with it come first."""
     needle = typed.casefold()
-    found = [name for name in names if needle in name.casefold()]
-    return sorted(found, key=lambda name: not name.casefold().startswith(needle))
+    matches = [name for name in names if needle in name.casefold()]
+    return sorted(matches, key=lambda name: not name.casefold().startswith(needle))
 
 
-def _spot(before: str, commands: Iterable[Json]) -> _Spot:
+def _context_at(before: str, commands: Iterable[Json]) -> _CursorContext:
     start = max(_word_start(before), 1)
-    return _Spot(before, start, follow(before[:start], commands))
+    return _CursorContext(before, start, resolve_path(before[:start], commands))
 
 
 def _word_start(before: str) -> int:
     return len(before) - len(re.split(r"\s", before)[-1])
 
 
-def _names(typed: str, start: int, choices: Iterable[Json], lead: str = "") -> list[Suggestion]:
+def _suggest_names(typed: str, start: int, choices: Iterable[Json], lead: str = "") -> list[Suggestion]:
     details = {lead + choice["name"]: str(choice.get("description", "")) for choice in choices}
-    return [Suggestion(name, start, details[name]) for name in matching(typed, details)]
+    return [Suggestion(name, start, details[name]) for name in filter_names(typed, details)]
 
 
-def _values(spot: _Spot, guild: GuildSchema | None) -> Iterator[Suggestion]:
-    """Values of the option that is being given, as far as they are known without asking the bot."""
-    if spot.open is not None:
-        option = _option(spot, spot.open)
-        known = [*_static(option), *_people(option, guild)]
-        yield from (Suggestion(quote(name), spot.open.start) for name in matching(spot.open.value, known))
+def _suggest_values(context: _CursorContext, guild: GuildSchema | None) -> Iterator[Suggestion]:
+    """Values of the current option that are known without the bot."""
+    if context.open_option is not None:
+        option = _option(context, context.open_option)
+        known = [*_fixed_values(option), *_guild_values(option, guild)]
+        yield from (
+            Suggestion(quote(name), context.open_option.start)
+            for name in filter_names(context.open_option.value, known)
+        )
 
 
-def _further(spot: _Spot) -> Iterator[Suggestion]:
-    """The options that are not given yet, where another one may begin."""
-    if spot.open is not None and (spot.open.quoted or spot.start <= spot.open.start):
+def _suggest_options(context: _CursorContext) -> Iterator[Suggestion]:
+    """The remaining options, when another option can begin."""
+    if context.open_option is not None and (context.open_option.quoted or context.start <= context.open_option.start):
         return
-    if spot.word.endswith('"'):
+    if context.word.endswith('"'):
         return
-    taken = {given.name for given in spot.given}
-    for option in spot.path.options:
-        if option["name"] not in taken and option["name"].startswith(spot.word):
-            yield Suggestion(option["name"] + ":", spot.start, str(option.get("description", "")))
+    used = {typed_options.name for typed_options in context.typed_options}
+    for option in context.path.options:
+        if option["name"] not in used and option["name"].startswith(context.word):
+            yield Suggestion(option["name"] + ":", context.start, str(option.get("description", "")))
 
 
-def _option(spot: _Spot, given: Given) -> Json:
-    return next(option for option in spot.path.options if option["name"] == given.name)
+def _option(context: _CursorContext, typed_options: TypedOption) -> Json:
+    return next(option for option in context.path.options if option["name"] == typed_options.name)
 
 
-def _static(option: Json) -> list[str]:
+def _fixed_values(option: Json) -> list[str]:
     if option["type"] == BOOLEAN:
         return ["true", "false"]
     return [str(choice["name"]) for choice in option.get("choices") or ()]
 
 
-def _people(option: Json, guild: GuildSchema | None) -> Iterator[str]:
-    if guild and option["type"] in {PERSON, MENTIONABLE}:
+def _guild_values(option: Json, guild: GuildSchema | None) -> Iterator[str]:
+    if guild and option["type"] in {USER, MENTIONABLE}:
         yield from ("@" + member.name for member in guild.members)
     if guild and option["type"] in {ROLE, MENTIONABLE}:
         yield from sorted({"@" + role.name.removeprefix("@") for role in guild.roles})
@@ -151,13 +163,15 @@ def _people(option: Json, guild: GuildSchema | None) -> Iterator[str]:
         yield from ("#" + channel.name for channel in (*guild.channels, *guild.threads))
 
 
-def _mentions(before: str, guild: GuildSchema | None) -> Iterator[Suggestion]:
+def _suggest_mentions(before: str, guild: GuildSchema | None) -> Iterator[Suggestion]:
     start = _word_start(before)
     word = before[start:]
     names: list[str] = []
     if guild and word.startswith("@"):
-        names = ["@" + name for name in (*(one.name for one in guild.members), *(one.name for one in guild.roles))]
+        names = [
+            "@" + name for name in (*(member.name for member in guild.members), *(role.name for role in guild.roles))
+        ]
         names = [name for name in names if not name.startswith("@@")]
     if guild and word.startswith("#"):
         names = ["#" + channel.name for channel in (*guild.channels, *guild.threads)]
-    yield from (Suggestion(name, start) for name in matching(word, names))
+    yield from (Suggestion(name, start) for name in filter_names(word, names))

@@ -1,16 +1,16 @@
-"""What a person typed and what came of it, as a text that can be typed again and compared. Pure.
+"""Transcripts of a session: a text of input and output lines that can be replayed and compared. Pure.
 
 ::
 
-    # botctl sandbox transcript: > is typed, what is indented must come; … stands for anything
+    # botctl sandbox transcript: "> " is input, indented lines are expected output, … matches any text
     # as: ann
     # channel: general
     > /roll sides:20
       botctl-bot BOT · ann used /roll
         You rolled 17
 
-``|`` begins each further line of what is typed, and the person and the place are those of the first line. Ids and times
-are taken out of both sides before they are compared; what is random a person replaces with ``…``.
+``|`` continues an input. The header names the user and the place of the first input. Ids and times are removed before
+the comparison; the user replaces random output with ``…``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import Identity
 
-HEAD = "# botctl sandbox transcript: > is typed, what is indented must come; … stands for anything"
-_TYPED, _GOES_ON, _CAME = "> ", "|", "  "
-_SEAT = re.compile(r"# (as|channel|guild): (.+)")
-_ANYTHING = "…"
-_CHANGING = (
+HEADER = '# botctl sandbox transcript: "> " is input, indented lines are expected output, … matches any text'
+_INPUT, _CONTINUATION, _OUTPUT = "> ", "|", "  "
+_HEADER_FIELD = re.compile(r"# (as|channel|guild): (.+)")
+_WILDCARD = "…"
+_VOLATILE = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d| UTC)?"), "<time>"),
     (re.compile(r"https?://127\.0\.0\.1:\d+"), "<sandbox>"),
     (re.compile(r"\b\d{17,20}\b"), "<id>"),
@@ -38,81 +38,79 @@ _CHANGING = (
 
 @dataclass(frozen=True)
 class Exchange:
-    """One line that was typed, and the lines that came."""
-
     typed: str
-    came: Sequence[str]
+    output: Sequence[str]
 
 
-def begun(seat: Identity) -> str:
-    """The first lines of a transcript, which begins at ``seat``."""
-    said = {name: value for name, value in seat.json().items() if value}
-    return "\n".join([HEAD, *(f"# {name}: {value}" for name, value in said.items())]) + "\n"
+def format_header(identity: Identity) -> str:
+    fields = {name: value for name, value in identity.json().items() if value}
+    return "\n".join([HEADER, *(f"# {name}: {value}" for name, value in fields.items())]) + "\n"
 
 
-def seat_of(text: str) -> Identity:
-    """Where a transcript began, as far as it says so."""
-    head = itertools.takewhile(lambda line: not line.startswith(_TYPED), text.split("\n"))
-    said = {found[1]: found[2] for line in head if (found := _SEAT.fullmatch(line))}
-    return Identity(said.get("as"), said.get("channel"), said.get("guild"))
+def parse_header(text: str) -> Identity:
+    """The identity in the header of a transcript; missing fields are None."""
+    header = itertools.takewhile(lambda line: not line.startswith(_INPUT), text.split("\n"))
+    fields = {match[1]: match[2] for line in header if (match := _HEADER_FIELD.fullmatch(line))}
+    return Identity(fields.get("as"), fields.get("channel"), fields.get("guild"))
 
 
-def written(turn: Exchange) -> str:
-    """``turn`` as lines of a transcript."""
-    first, *more = turn.typed.split("\n")
-    typed = [_TYPED + first, *(f"{_GOES_ON} {line}" if line else _GOES_ON for line in more)]
-    return "\n".join([*typed, *((_CAME + line).rstrip() for line in turn.came)]) + "\n"
+def format_exchange(exchange: Exchange) -> str:
+    first, *more = exchange.typed.split("\n")
+    typed = [_INPUT + first, *(f"{_CONTINUATION} {line}" if line else _CONTINUATION for line in more)]
+    return "\n".join([*typed, *((_OUTPUT + line).rstrip() for line in exchange.output)]) + "\n"
 
 
-def read(text: str) -> list[Exchange]:
-    """The turns of a transcript; lines with ``#`` and empty ones between turns mean nothing. Raises UsageError."""
-    turns: list[Exchange] = []
+def parse_transcript(text: str) -> list[Exchange]:
+    """Parse a transcript. Comments (``#``) and blank lines between exchanges are ignored. Raises UsageError."""
+    exchanges: list[Exchange] = []
     for number, line in enumerate(text.split("\n"), 1):
-        if line.startswith(_TYPED):
-            turns.append(Exchange(line.removeprefix(_TYPED), []))
-        elif turns and not turns[-1].came and line.startswith(_GOES_ON):
-            turns[-1] = Exchange(f"{turns[-1].typed}\n{line.removeprefix(_GOES_ON).removeprefix(' ')}", [])
-        elif turns and (line.startswith(_CAME) or not line):
-            turns[-1] = Exchange(turns[-1].typed, [*turns[-1].came, line.removeprefix(_CAME)])
+        if line.startswith(_INPUT):
+            exchanges.append(Exchange(line.removeprefix(_INPUT), []))
+        elif exchanges and not exchanges[-1].output and line.startswith(_CONTINUATION):
+            exchanges[-1] = Exchange(f"{exchanges[-1].typed}\n{line.removeprefix(_CONTINUATION).removeprefix(' ')}", [])
+        elif exchanges and (line.startswith(_OUTPUT) or not line):
+            exchanges[-1] = Exchange(exchanges[-1].typed, [*exchanges[-1].output, line.removeprefix(_OUTPUT)])
         elif line and not line.startswith("#"):
-            raise UsageError(f"Line {number} of the transcript is neither typed nor what came: {line[:60]}")
-    return [Exchange(turn.typed, _without_end(turn.came)) for turn in turns]
+            raise UsageError(f"Line {number} of the transcript is neither input nor output: {line[:60]}")
+    return [Exchange(exchange.typed, _strip_blank_end(exchange.output)) for exchange in exchanges]
 
 
-def plainly(lines: Iterable[str]) -> list[str]:
-    """``lines`` without what is another one each time: ids, times."""
-    shown = []
+def normalize(lines: Iterable[str]) -> list[str]:
+    """Replace what changes in each run (ids, times) by placeholders."""
+    normalized = []
     for line in lines:
-        for pattern, name in _CHANGING:
-            line = pattern.sub(name, line)  # noqa: PLW2901 - one line through all patterns
-        shown.append(line.rstrip())
-    return _without_end(shown)
+        for pattern, name in _VOLATILE:
+            line = pattern.sub(name, line)  # noqa: PLW2901 - applies all patterns
+        normalized.append(line.rstrip())
+    return _strip_blank_end(normalized)
 
 
-def difference(expected: Exchange, came: Iterable[str]) -> list[str]:
-    """What came otherwise, as a diff; empty where nothing did."""
-    wanted, found = plainly(expected.came), plainly(came)
-    if re.fullmatch(_pattern(wanted), "".join(line + "\n" for line in found)):
+def diff_output(expected: Exchange, output: Iterable[str]) -> list[str]:
+    """The difference between expected and actual output; empty when they match."""
+    wanted, actual = normalize(expected.output), normalize(output)
+    if re.fullmatch(_build_pattern(wanted), "".join(line + "\n" for line in actual)):
         return []
-    return list(_diff(wanted, found))
+    return list(_diff(wanted, actual))
 
 
-def _diff(wanted: list[str], found: list[str]) -> Iterator[str]:
-    # A line with … that fits is no difference: it is shown as it came.
-    alike = [next((line for line in found if re.fullmatch(_pattern([one]), line + "\n")), one) for one in wanted]
-    yield from (line for line in difflib.ndiff(alike, found) if not line.startswith("?"))
+def _diff(wanted: list[str], actual: list[str]) -> Iterator[str]:
+    # A line with … that matches is not a difference: the diff shows the actual line.
+    expected = [
+        next((line for line in actual if re.fullmatch(_build_pattern([pattern]), line + "\n")), pattern)
+        for pattern in wanted
+    ]
+    yield from (line for line in difflib.ndiff(expected, actual) if not line.startswith("?"))
 
 
-def _pattern(lines: Iterable[str]) -> str:
-    """A line of ``…`` alone stands for any lines."""
+def _build_pattern(lines: Iterable[str]) -> str:
+    """A line that is only ``…`` matches any number of lines."""
     return "".join(
-        "(?:.*\n)*?" if line.strip() == _ANYTHING else re.escape(line).replace(re.escape(_ANYTHING), ".*?") + "\n"
+        "(?:.*\n)*?" if line.strip() == _WILDCARD else re.escape(line).replace(re.escape(_WILDCARD), ".*?") + "\n"
         for line in lines
     )
 
 
-def _without_end(lines: Sequence[str]) -> list[str]:
-    """Without empty lines at the end."""
+def _strip_blank_end(lines: Sequence[str]) -> list[str]:
     kept = list(lines)
     while kept and not kept[-1]:
         kept.pop()

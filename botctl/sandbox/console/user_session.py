@@ -1,4 +1,4 @@
-"""A person in the sandbox: who they are, where they are, what form is open; and what they can do there."""
+"""A user in the sandbox: their identity, the open modal, and their actions."""
 
 from __future__ import annotations
 
@@ -7,118 +7,117 @@ from dataclasses import replace
 from typing import Any
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.client import ANSWER_S, Identity, SandboxClient
-from botctl.sandbox.console.command_parser import MenuCall, SlashCall, mentioned, menu, parse
+from botctl.sandbox.console.client import REPLY_TIMEOUT_S, Identity, SandboxClient
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall, insert_mentions, parse_menu, parse_slash
 from botctl.sandbox.console.schemas import GuildSchema, MessageSchema, ModalSchema, ReplySchema, StateSchema
 from botctl.sandbox.model.messages.components import SELECTS, find
 
 
 class UserSession:
-    """One person in one channel. ``seat``, ``state`` and ``form`` (the modal that is open) may be read any time.
+    """A user in a channel. ``modal`` is the open modal.
 
-    Everything raises Unreachable when no sandbox answers, and BotctlError with a sentence when it refuses.
+    Every action raises Unreachable when the sandbox does not answer, and BotctlError when it refuses.
     """
 
-    def __init__(self, client: SandboxClient, seat: Identity, *, timeout_s: float = ANSWER_S) -> None:
+    def __init__(self, client: SandboxClient, identity: Identity, *, timeout_s: float = REPLY_TIMEOUT_S) -> None:
         self.client = client
-        self.seat = seat
+        self.identity = identity
         self.timeout_s = timeout_s
         self.state = StateSchema()
-        self.form: ModalSchema | None = None
+        self.modal: ModalSchema | None = None
 
     @property
     def guild(self) -> GuildSchema | None:
-        return self.state.guild(self.seat.guild)
+        return self.state.guild(self.identity.guild)
 
     @property
     def locale(self) -> str:
-        """The language of this person's client."""
-        people = [one for one in self.guild.members if not one.bot] if self.guild else []
-        return next((one.locale for one in people if self.seat.name in {None, one.name, one.id}), "")
+        users = [member for member in self.guild.members if not member.bot] if self.guild else []
+        return next((user.locale for user in users if self.identity.name in {None, user.name, user.id}), "")
 
     @property
     def commands(self) -> list[dict[str, Any]]:
-        """The commands that there are where they are, as they are called in their language."""
+        """The commands of this place, with their names in the user's language."""
         return self.state.commands_in(self.guild, self.locale)
 
-    async def look(self) -> StateSchema:
-        """Ask the sandbox what there is: bots, commands, people."""
-        self.state = await self.client.state(self.seat)
+    async def refresh(self) -> StateSchema:
+        self.state = await self.client.state(self.identity)
         return self.state
 
     @property
-    def place(self) -> str:
-        """Where they are, as it is shown."""
-        return f"@{self.seat.dm}" if self.seat.dm else f"#{self.seat.channel}"
+    def location(self) -> str:
+        """The channel or DM partner, for display."""
+        return f"@{self.identity.dm}" if self.identity.dm else f"#{self.identity.channel}"
 
-    def mentioned(self, text: str) -> str:
-        """``text`` with mentions instead of names, as Discord's client makes them."""
+    def with_mentions(self, text: str) -> str:
+        """Replace names in ``text`` by mentions, as Discord's client does."""
         guild = self.guild
         if guild is None:
             return text
-        named = {f"@{one.name.removeprefix('@')}": f"<@&{one.id}>" for one in guild.roles if one.id != guild.id}
-        named |= {f"@{one.name}": f"<@{one.id}>" for one in guild.members}
-        named |= {f"#{one.name}": f"<#{one.id}>" for one in (*guild.channels, *guild.threads)}
-        return mentioned(text, {name.casefold(): mention for name, mention in named.items()})
+        mentions = {f"@{role.name.removeprefix('@')}": f"<@&{role.id}>" for role in guild.roles if role.id != guild.id}
+        mentions |= {f"@{member.name}": f"<@{member.id}>" for member in guild.members}
+        mentions |= {f"#{channel.name}": f"<#{channel.id}>" for channel in (*guild.channels, *guild.threads)}
+        return insert_mentions(text, {name.casefold(): mention for name, mention in mentions.items()})
 
-    async def settle(self) -> None:
-        """Take the first person and channel of the guild where the seat names none."""
-        await self.look()
-        people = [member.name for member in self.guild.members if not member.bot] if self.guild else []
+    async def resolve_defaults(self) -> None:
+        """Take the guild's first user and first channel when the identity names none."""
+        await self.refresh()
+        users = [member.name for member in self.guild.members if not member.bot] if self.guild else []
         channels = [channel.name for channel in self.guild.channels] if self.guild else []
-        self.seat = replace(
-            self.seat,
-            name=self.seat.name or next(iter(people), None),
-            channel=self.seat.channel or next(iter(channels), None),
+        self.identity = replace(
+            self.identity,
+            name=self.identity.name or next(iter(users), None),
+            channel=self.identity.channel or next(iter(channels), None),
         )
 
-    async def say(self, text: str) -> ReplySchema:
-        """Use the slash command that ``text`` is, or say it in the channel."""
+    async def send_line(self, text: str) -> ReplySchema:
+        """Use a slash command, or post the text in the channel."""
         if not text.startswith("/"):
             return await self.send(text)
-        await self.look()
-        return await self.send(parse(text, self.commands))
+        await self.refresh()
+        return await self.send(parse_slash(text, self.commands))
 
-    async def menu(self, name: str, target: str) -> ReplySchema:
-        """Use a context menu's command on a person ("@ann") or on a message (its id, or "last")."""
-        await self.look()
-        return await self.send(menu(name, target, self.commands))
+    async def use_menu(self, name: str, target: str) -> ReplySchema:
+        """Use a context menu command on a user ("@ann") or on a message (its id, or "last")."""
+        await self.refresh()
+        return await self.send(parse_menu(name, target, self.commands))
 
-    async def send(self, what: SlashCall | MenuCall | str) -> ReplySchema:
-        """Use a command, or say a text as it is."""
-        what = self.mentioned(what) if isinstance(what, str) else what
-        return self._noted(await self.client.send(what, self.seat, timeout_s=self.timeout_s))
+    async def send(self, invocation: SlashCall | MenuCall | str) -> ReplySchema:
+        """Use a command, or post a text even if it looks like a command."""
+        invocation = self.with_mentions(invocation) if isinstance(invocation, str) else invocation
+        return self._remember_modal(await self.client.send(invocation, self.identity, timeout_s=self.timeout_s))
 
     async def click(
         self, component: str, values: Sequence[str] | None = None, message: str | None = None
     ) -> ReplySchema:
-        """Press a button or choose in a select; ``values`` may be the numbers at which its options are shown."""
+        """Click a button or choose in a select; ``values`` may be the displayed numbers of its options."""
         if values:
-            values = by_number(await self.client.messages(self.seat), component, values, message)
-        return self._noted(
-            await self.client.click(component, self.seat, message=message, values=values, timeout_s=self.timeout_s)
+            values = resolve_numbers(await self.client.messages(self.identity), component, values, message)
+        return self._remember_modal(
+            await self.client.click(component, self.identity, message=message, values=values, timeout_s=self.timeout_s)
         )
 
     async def submit(self, fields: Mapping[str, str], modal: str | None = None) -> ReplySchema:
-        """Send the form that is open, or the one with the id ``modal``."""
-        modal = modal or (self.form.id if self.form else None)
-        return self._noted(await self.client.submit(fields, self.seat, modal=modal, timeout_s=self.timeout_s))
+        modal = modal or (self.modal.id if self.modal else None)
+        return self._remember_modal(
+            await self.client.submit(fields, self.identity, modal=modal, timeout_s=self.timeout_s)
+        )
 
-    def _noted(self, reply: ReplySchema) -> ReplySchema:
-        self.form = reply.modal
+    def _remember_modal(self, reply: ReplySchema) -> ReplySchema:
+        self.modal = reply.modal
         return reply
 
 
-def by_number(
+def resolve_numbers(
     messages: Sequence[MessageSchema], component: str, values: Sequence[str], message: str | None = None
 ) -> list[str]:
-    """``values`` with each number put for the option that a message shows at it, unless an option is called so."""
-    shown = [each for each in messages if each.components and message in {None, each.id}]
+    """Replace displayed numbers by option values, unless an option has that number as its name."""
+    candidates = [item for item in messages if item.components and message in {None, item.id}]
     try:
-        select = find(list(shown[-1].components), component) if shown else {}
+        select = find(list(candidates[-1].components), component) if candidates else {}
     except UsageError:
-        return list(values)  # the sandbox says what is wrong with it
+        return list(values)  # the sandbox reports the error
     options = select.get("options") or [] if select.get("type") in SELECTS else []
-    called = {str(option[key]) for option in options for key in ("label", "value")}
+    names = {str(option[key]) for option in options for key in ("label", "value")}
     numbers = {str(number): str(option["value"]) for number, option in enumerate(options, 1)}
-    return [value if value in called else numbers.get(value, value) for value in values]
+    return [value if value in names else numbers.get(value, value) for value in values]

@@ -1,6 +1,6 @@
-"""How a bot of each common library is pointed at a sandbox: the one thing that is changed besides its token.
+"""The line of code that connects each common library to a sandbox.
 
-The gateway's URL they ask the sandbox for, except discord.py, which has it built in.
+The libraries get the gateway's URL from the sandbox, except discord.py, which has it built in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LINES: Final = {
 }
 
 
-def pointed(url: str) -> dict[str, str]:
-    """Library to the line of code that points it at the sandbox at ``url``."""
+def setup_lines(url: str) -> dict[str, str]:
+    """Map each library to its setup line for the sandbox at ``url``."""
     gateway = url.replace("http", "ws", 1)
     return {library: line.format(url=url, gateway=gateway) for library, line in _LINES.items()}

@@ -1,4 +1,4 @@
-"""The control secret of a sandbox: made, kept in a file, or named by the environment."""
+"""The control secret of a sandbox: generated, kept in a file, or from the environment."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from pathlib import Path
 
 from botctl.core.errors import BotctlError
 
-TOKEN, SECRET = "BOTCTL_SANDBOX_TOKEN", "BOTCTL_SANDBOX_SECRET"
+TOKEN_VARIABLE, SECRET_VARIABLE = "BOTCTL_SANDBOX_TOKEN", "BOTCTL_SANDBOX_SECRET"
 
 
-def new_secret() -> str:
+def generate_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
-def kept_secret(path: Path) -> str:
-    """The secret in the file ``path``, which is made, for its owner's eyes only, when it is not there.
+def load_or_create_secret(path: Path) -> str:
+    """Read the secret in ``path``; a missing file is created, readable by its owner only.
 
-    Raises BotctlError when it cannot be read or written.
+    Raises BotctlError when the file cannot be read or written.
     """
     try:
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(new_secret() + "\n")
-        found = path.read_text(encoding="utf-8").strip()
+                file.write(generate_secret() + "\n")
+        secret = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BotctlError(f"The secret in {path} cannot be had: {error}.") from None
-    if not found:
-        raise BotctlError(f"There is no secret in {path}.", hint="Delete the file; a new secret is made.")
-    return found
+        raise BotctlError(f"The secret file {path} cannot be read or written: {error}.") from None
+    if not secret:
+        raise BotctlError(
+            f"The secret file {path} is empty.", hint="Delete the file, so that botctl creates a new one."
+        )
+    return secret
 
 
-def secret_of(environment: Mapping[str, str]) -> str | None:
-    """The control secret that the environment says, or names the file of."""
-    if said := environment.get(SECRET):
-        return said
-    named = environment.get(f"{SECRET}_FILE")
-    return kept_secret(Path(named)) if named else None
+def secret_from_environment(environment: Mapping[str, str]) -> str | None:
+    """Read the control secret from the variable, or from the file that the second variable names."""
+    if secret := environment.get(SECRET_VARIABLE):
+        return secret
+    file = environment.get(f"{SECRET_VARIABLE}_FILE")
+    return load_or_create_secret(Path(file)) if file else None

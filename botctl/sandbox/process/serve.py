@@ -1,4 +1,4 @@
-"""A sandbox on a port: the web application, its life from listening to stopped."""
+"""Serves a sandbox on a port: builds the web application, starts and stops it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from botctl.sandbox.web.keys import SANDBOX
 from botctl.sandbox.web.openapi_check import OPENAPI_CHECK, OpenApiCheck
 from botctl.sandbox.web.traffic import TRAFFIC, Traffic
 
-_STOP_S = 0.5  # for requests that are being answered; a person who waits for a reply is cut off
+_STOP_S = 0.5  # for requests in progress; waiting control requests are cut off
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A port that is taken and where nothing listens yet."""
+    """A bound port that does not listen yet."""
 
     sock: socket.socket
     url: str
@@ -36,12 +36,12 @@ class Listener:
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """A sandbox that listens, its incidents, what records it, and its self-check where it is on."""
+    """A listening sandbox and its parts; ``self_check`` is None when it is off."""
 
     sandbox: Sandbox
     incidents: IncidentRunner
     traffic: Traffic
-    judge: OpenApiCheck | None
+    self_check: OpenApiCheck | None
 
     @property
     def url(self) -> str:
@@ -49,11 +49,8 @@ class RunningSandbox:
 
 
 @contextlib.contextmanager
-def bound(port: int = 0) -> Iterator[Listener]:
-    """Take ``port`` (0: any free one) of loopback, so that a world may be made that knows where it is.
-
-    Raises OSError.
-    """
+def bind_loopback(port: int = 0) -> Iterator[Listener]:
+    """Bind ``port`` (0: any free one) on loopback, so that the world can contain its URL. Raises OSError."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
@@ -61,24 +58,23 @@ def bound(port: int = 0) -> Iterator[Listener]:
 
 
 @contextlib.asynccontextmanager
-async def serving(
+async def serve_sandbox(
     sandbox: Sandbox,
     listener: Listener,
     *,
-    judge: OpenApiCheck | None = None,
-    watch: Callable[[web.Application], None] = lambda _: None,
+    self_check: OpenApiCheck | None = None,
+    configure: Callable[[web.Application], None] = lambda _: None,
 ) -> AsyncIterator[RunningSandbox]:
-    """Listen. On the way out every bot's connection is cut: they may RESUME later.
+    """Listen until the block ends; then cut the bots' connections, so that they can RESUME later.
 
-    ``judge`` is the one that the environment asks for where it is None; ``watch`` may listen to what goes in and out
-    before anything does.
+    ``self_check`` defaults to the one of the environment; ``configure`` changes the application before it starts.
 
-    Raises ConfigError where the environment asks for the self-check and it cannot be had, OSError.
+    Raises ConfigError when the self-check is not available, OSError.
     """
-    judge = judge or openapi_check.from_environment(os.environ)
-    running = RunningSandbox(sandbox, IncidentRunner(sandbox), Traffic(sandbox), judge)
-    app = _application(running)
-    watch(app)
+    self_check = self_check or openapi_check.from_environment(os.environ)
+    running = RunningSandbox(sandbox, IncidentRunner(sandbox), Traffic(sandbox), self_check)
+    app = _build_application(running)
+    configure(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, handle_signals=False)
     await runner.setup()
     try:
@@ -92,26 +88,26 @@ async def serving(
         await runner.cleanup()
 
 
-def _application(running: RunningSandbox) -> web.Application:
-    """REST, gateway, attachments and the control API."""
+def _build_application(running: RunningSandbox) -> web.Application:
+    """The application with REST, gateway, attachments and control API."""
     app = web.Application(client_max_size=routing.BODY_MAX_BYTES)
     app[SANDBOX], app[TRAFFIC] = running.sandbox, running.traffic
-    app[RUNNER], app[OPENAPI_CHECK] = running.incidents, running.judge
+    app[RUNNER], app[OPENAPI_CHECK] = running.incidents, running.self_check
     app[websocket.TRANSPORTS] = set()
     app.router.add_get("/", websocket.handle)
     app.router.add_get("/resume", websocket.handle_resume)
-    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _attachment)
+    app.router.add_get("/cdn/attachments/{channel}/{attachment}/{name}", _handle_attachment)
     control.install(app)
     oauth_page.install(app)
     routing.install(app)
-    if running.judge is not None:
-        running.judge.install(app)
+    if running.self_check is not None:
+        running.self_check.install(app)
     running.traffic.install(app)
     return app
 
 
-async def _attachment(request: web.Request) -> web.Response:
-    found = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
-    if found is None:
+async def _handle_attachment(request: web.Request) -> web.Response:
+    attachment = await asyncio.to_thread(request.app[SANDBOX].files.get, request.match_info["attachment"])
+    if attachment is None:
         return web.Response(status=404)
-    return web.Response(body=found[1], headers={"Content-Type": found[0], "Via": VIA})
+    return web.Response(body=attachment[1], headers={"Content-Type": attachment[0], "Via": VIA})

@@ -1,4 +1,4 @@
-"""The sandbox as a service: a child process, owned or joined like the embedded stores."""
+"""The sandbox as a service: a child process that is owned or joined, like the embedded stores."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ _HOST: Final = "127.0.0.1"
 
 @asynccontextmanager
 async def sandbox(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[DiscordAccess]:
-    """Factory of the service: the sandbox of this project, started here unless another process runs it.
+    """Factory of the service: starts the project's sandbox unless another process runs it.
 
     Raises:
-        ConfigError: ``sandbox.limits`` names one that there is not.
-        Held: ``sandbox.port`` is taken.
-        ServiceFailed: it cannot be started.
+        ConfigError: ``sandbox.limits`` has an unknown name.
+        Held: ``sandbox.port`` is in use.
+        ServiceFailed: the sandbox cannot be started.
     """
-    async with embedded(recipe(settings.sandbox.port, settings.sandbox.limits), runtime, bus, tasks) as found:
-        secret = found.secret or ""
+    async with embedded(sandbox_spec(settings.sandbox.port, settings.sandbox.limits), runtime, bus, tasks) as endpoint:
+        secret = endpoint.secret or ""
         token = bot_token(secret)
         register(secret)
         register(token)
-        yield DiscordAccess(token, found.address)
+        yield DiscordAccess(token, endpoint.address)
 
 
-def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
-    """How a sandbox on ``port`` (0: any free one) is run, with the limits ``said`` and a new secret."""
+def sandbox_spec(port: int, limits: Mapping[str, str]) -> PartSpec:
+    """The spec of a sandbox on ``port`` (0: any free one), with a new secret."""
     try:
-        Limits().replace(said)
+        Limits().replace(limits)
     except UsageError as error:
         raise ConfigError(f"sandbox.limits: {error}", hint=error.hint) from None
     secret = secrets.token_urlsafe(32)
@@ -60,16 +60,16 @@ def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
         state = runtime.folder / "sandbox" / "world.json"
         state.parent.mkdir(mode=0o700, exist_ok=True)
         arguments: tuple[str, ...] = ("--port", str(_port(address)), "--state", str(state.resolve()))
-        arguments += tuple(f"--limit={name}={value}" for name, value in said.items())
+        arguments += tuple(f"--limit={name}={value}" for name, value in limits.items())
         return LaunchSpec(
             name=TITLE,
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
             folder=runtime.folder,
             log=runtime.log(NAME),
-            answers=lambda: _answers(Endpoint(address, secret)),
-            refusal=_refusal,
+            answers=lambda: _is_running(Endpoint(address, secret)),
+            refusal=_startup_error,
             env=child_environment(
-                BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret), **_self_check()
+                BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret), **_self_check_environment()
             ),
             start_s=START_S,
         )
@@ -78,16 +78,16 @@ def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
         name=NAME,
         title=TITLE,
         new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",
-        answers=_answers,
+        answers=_is_running,
         launch=launch,
         secret=secret,
     )
 
 
-def _self_check() -> dict[str, str]:
-    """The wish for the self-check, handed on to a child that runs in another folder."""
-    named = os.environ.get(openapi_check.ENVIRONMENT_VARIABLE)
-    return {openapi_check.ENVIRONMENT_VARIABLE: str(Path(named).resolve())} if named else {}
+def _self_check_environment() -> dict[str, str]:
+    """The setting of the self-check for the child process, which runs in another folder."""
+    file = os.environ.get(openapi_check.ENVIRONMENT_VARIABLE)
+    return {openapi_check.ENVIRONMENT_VARIABLE: str(Path(file).resolve())} if file else {}
 
 
 def _free_port() -> int:
@@ -100,14 +100,14 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _refusal(status: int, said: str) -> BotctlError | None:
-    """Its own sentence where its port is taken or its self-check cannot be had: nothing of it has failed."""
-    if status == ExitCode.CONFIG and said:
-        return ConfigError(said)
-    hint = "Set sandbox.port to another one, or to 0 for any that is free."
-    return Held(said, hint=hint) if status == ExitCode.HELD and said else None
+def _startup_error(status: int, message: str) -> BotctlError | None:
+    """The child's own message when its port is in use or its configuration is wrong."""
+    if status == ExitCode.CONFIG and message:
+        return ConfigError(message)
+    hint = "Set sandbox.port to another port, or to 0 for a free one."
+    return Held(message, hint=hint) if status == ExitCode.HELD and message else None
 
 
-async def _answers(endpoint: Endpoint) -> bool:
-    """Whether it is there, and not somebody else at its port."""
+async def _is_running(endpoint: Endpoint) -> bool:
+    """Whether this sandbox answers, and not another program on its port."""
     return await is_sandbox(_HOST, _port(endpoint.address), endpoint.secret or "")

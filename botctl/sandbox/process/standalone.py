@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, until SIGTERM or SIGINT: of `botctl run`, or by itself for bots of any library."""
+"""Runs a sandbox as its own process until SIGTERM or SIGINT: for `botctl run`, or alone for bots of any library."""
 
 from __future__ import annotations
 
@@ -16,68 +16,66 @@ from botctl.core.telemetry.logs import stderr_logs
 from botctl.sandbox.model.limits import Limits
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.model.world import World
-from botctl.sandbox.process.serve import Listener, bound, serving
+from botctl.sandbox.process.serve import Listener, bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
 from botctl.sandbox.storage import world_file
 from botctl.sandbox.storage.attachments import AttachmentStore
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be run. ``port`` 0 is any free one; ``bots`` are the names of the applications there must be;
-    ``token`` is that of the first one, where it does not follow from ``secret`` like those of the others.
-    """
+class ServeOptions:
+    """How a sandbox is run."""
 
-    secret: str = field(repr=False)
-    port: int = 0
-    state: Path | None = None
-    bots: Sequence[str] = ()
+    secret: str = field(repr=False)  # the control secret; the bots' tokens derive from it
+    port: int = 0  # 0 is any free one
+    state: Path | None = None  # the file of the world
+    bots: Sequence[str] = ()  # names of applications to create
     limits: Limits = field(default_factory=Limits)
-    token: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)  # replaces the derived token of the first application
 
 
-def start(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
-    """Run until a signal comes; ``tell`` is called once bots may connect.
+def run_standalone(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> None:
+    """Run until a signal arrives; call ``on_ready`` when bots can connect.
 
     Raises:
-        Held: the port is taken.
-        ConfigError: the world's file, or the self-check that the environment asks for, cannot be had.
-        UsageError: a bot cannot be called so.
+        Held: the port is in use.
+        ConfigError: the world's file cannot be read, or the self-check is not available.
+        UsageError: the name of a bot is not allowed.
     """
     with stderr_logs(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(plan, tell))
+        runner.run(_serve(options, on_ready))
 
 
-async def _run(plan: Plan, tell: Callable[[Sandbox], None]) -> None:
-    with _bound(plan.port) as listener:
-        world = world_file.load(plan.state, bots=plan.bots, url=listener.url)
-        access = Access(_tokens(plan, world), plan.secret)
-        files = AttachmentStore(plan.state.with_suffix(".files") if plan.state else None)
+async def _serve(options: ServeOptions, on_ready: Callable[[Sandbox], None]) -> None:
+    with _bind(options.port) as listener:
+        world = world_file.load(options.state, bots=options.bots, url=listener.url)
+        access = Access(_issue_tokens(options, world), options.secret)
+        files = AttachmentStore(options.state.with_suffix(".files") if options.state else None)
         files.retain_only(world.attachment_ids())
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with _saved(world, plan.state) as changed:
-            sandbox = Sandbox(world, access, files=files, limits=plan.limits, on_change=changed)
-            with _held(plan.port):
-                async with serving(sandbox, listener):
-                    tell(sandbox)
+        async with _autosave(world, options.state) as on_change:
+            sandbox = Sandbox(world, access, files=files, limits=options.limits, on_change=on_change)
+            with _raise_held(options.port):
+                async with serve_sandbox(sandbox, listener):
+                    on_ready(sandbox)
                     await stop.wait()
 
 
-def _tokens(plan: Plan, world: World) -> dict[str, str]:
-    """Tokens to the applications whose they are."""
-    tokens = {bot_token(plan.secret, one): one for one in world.applications}
-    if plan.token:
+def _issue_tokens(options: ServeOptions, world: World) -> dict[str, str]:
+    """Map the bots' tokens to their applications."""
+    tokens = {bot_token(options.secret, app_id): app_id for app_id in world.applications}
+    if options.token:
         first = next(iter(tokens))
-        tokens = {plan.token: tokens.pop(first), **tokens}
-    register(plan.secret, *tokens)
+        tokens = {options.token: tokens.pop(first), **tokens}
+    register(options.secret, *tokens)
     return tokens
 
 
 @contextlib.asynccontextmanager
-async def _saved(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
-    """Keep ``world`` in the file ``state``; yields what is to be called after each change."""
+async def _autosave(world: World, state: Path | None) -> AsyncIterator[Callable[[], None]]:
+    """Save ``world`` to the file ``state``; yield the callback for changes."""
     if state is None:
         yield lambda: None
         return
@@ -91,24 +89,24 @@ async def _saved(world: World, state: Path | None) -> AsyncIterator[Callable[[],
 
 
 @contextlib.contextmanager
-def _bound(port: int) -> Iterator[Listener]:
+def _bind(port: int) -> Iterator[Listener]:
     with contextlib.ExitStack() as stack:
-        with _held(port):
-            listener = stack.enter_context(bound(port))
+        with _raise_held(port):
+            listener = stack.enter_context(bind_loopback(port))
         yield listener
 
 
 @contextlib.contextmanager
-def _held(port: int) -> Iterator[None]:
+def _raise_held(port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise Held(f"The sandbox cannot listen on port {port}: {why}.") from None
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise Held(f"The sandbox cannot listen on port {port}: {reason}.") from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop's where it is there: a third less CPU for each interaction."""
+    """Use uvloop if it is installed: a third less CPU per interaction."""
     try:
         import uvloop  # noqa: PLC0415 - not on every system
     except ImportError:

@@ -1,8 +1,8 @@
-"""Tests of a Discord bot against the sandbox: a fixture for pytest, ``discord``, and what it gives.
+"""Tests of a Discord bot against the sandbox, with the pytest fixture ``discord``.
 
-Made for any disnake bot; nothing else of botctl is needed. The fixture comes by itself with an installed botctl
-(`plugin`), `connected` is the same without pytest. A bot comes in, a `Discord` with people and places comes out. Read
-`discord` first. Everything is loaded when it is first asked for.
+It works with any disnake bot and needs nothing else of botctl. `plugin` has the fixture; `connected` does the same
+without pytest. A bot comes in; a `Discord` with members and channels comes out. Modules are loaded on first use. Read
+`discord` first.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
     "Select",
     "connected",
 ]
-_HOMES = {
+_MODULES = {
     "calls": ("Call", "Calls"),
     "discord": ("Discord",),
     "failures": ("BotRaised", "Failed", "NoAnswer", "Refused"),
@@ -52,8 +52,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, on first use (PEP 562)."""
-    for home, names in _HOMES.items():
+    """Load a public name on first use (PEP 562)."""
+    for module, names in _MODULES.items():
         if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

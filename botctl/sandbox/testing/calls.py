@@ -1,4 +1,4 @@
-"""What the bot asked of Discord's REST API, for tests to look at."""
+"""Records the bot's REST requests, for assertions in tests."""
 
 from __future__ import annotations
 
@@ -17,39 +17,37 @@ from botctl.sandbox.testing.failures import Failed
 from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.web.keys import BODY
 
-REFUSED = 400  # and above: a status that says no
-_SHOWN = 300  # characters of a body
-_PART = re.compile(r"\{[^}]*\}")
+FIRST_ERROR_STATUS = 400
+_MAX_BODY_CHARS = 300
+_PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request and its answer. ``route`` has ``{names}`` for the ids in ``path``; both begin after ``/api/v10``.
-
-    ``body`` and ``answer`` are JSON (None: there was none); ``reason`` is what goes to the guild's audit log.
-    """
+    """A request and its response. ``route`` and ``path`` begin after ``/api/v10``."""
 
     method: str
-    route: str
+    route: str  # with {names} in place of ids
     path: str
-    status: int
-    body: Any = None
+    status: int  # of the response
+    body: Any = None  # JSON; None without a body
     query: Mapping[str, str] = field(default_factory=dict)
-    reason: str | None = None
-    answer: Any = field(default=None, repr=False)
+    reason: str | None = None  # for the guild's audit log
+    answer: Any = field(default=None, repr=False)  # the JSON of the response; None without a body
 
     def __str__(self) -> str:
         path = re.sub(r"[^/]{40,}", "…", self.path)  # tokens
         body = "" if self.body is None else json.dumps(self.body, ensure_ascii=False)
-        return f"{self.method} {path} -> {self.status} {body if len(body) <= _SHOWN else body[:_SHOWN] + '…'}".rstrip()
+        body = body if len(body) <= _MAX_BODY_CHARS else body[:_MAX_BODY_CHARS] + "…"
+        return f"{self.method} {path} -> {self.status} {body}".rstrip()
 
 
 class Calls(Sequence[Call]):
-    """The calls since the bot was ready, oldest first."""
+    """The bot's requests since it was ready, oldest first."""
 
-    def __init__(self, news: Notifier) -> None:
+    def __init__(self, notifier: Notifier) -> None:
         self._all: list[Call] = []
-        self._news = news
+        self._notifier = notifier
 
     @overload
     def __getitem__(self, index: int) -> Call: ...
@@ -65,48 +63,52 @@ class Calls(Sequence[Call]):
         return iter(self._all)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} calls>\n{self._shown()}"
+        return f"<{len(self)} calls>\n{self._listing()}"
 
     def clear(self) -> None:
         self._all.clear()
 
     def find(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> list[Call]:
-        """The calls of ``method`` to ``route``: ``/channels/{channel}/messages``, whatever the names, or a real path.
+        """Find calls by route (``/channels/{channel}/messages``, with any names) or by path.
 
-        With ``body``, those whose body has at least these values. Fails when there is no such route: a test that
-        misspells it would find nothing for ever.
+        ``body`` selects calls whose body has at least these values. An unknown route fails the test, because a
+        misspelt one would never match.
         """
         __tracebackhide__ = True
-        wanted, method = _PART.sub("{}", route), method.upper()
-        found = [one for one in self._all if one.method == method and wanted in (_PART.sub("{}", one.route), one.path)]
-        if not found:
+        wanted, method = _PLACEHOLDER.sub("{}", route), method.upper()
+        calls = [
+            call
+            for call in self._all
+            if call.method == method and wanted in (_PLACEHOLDER.sub("{}", call.route), call.path)
+        ]
+        if not calls:
             _check_route(method, route)
-        return [one for one in found if body is None or _has(one.body, body)]
+        return [call for call in calls if body is None or _contains(call.body, body)]
 
     def assert_called(
         self, method: str, route: str, *, body: Mapping[str, Any] | None = None, times: int | None = None
     ) -> Call:
-        """The last of the calls that `find` finds; fails when there is none, or not exactly ``times``."""
+        """Return the last call that `find` returns; fail when there is none, or not exactly ``times``."""
         __tracebackhide__ = True
-        found = self.find(method, route, body=body)
-        if not found or times not in (None, len(found)):
-            said = "" if body is None else f" with {json.dumps(body, ensure_ascii=False, default=str)}"
-            count = f"called {len(found)} times, and not {times}" if found else "not called"
-            raise Failed(f"{method.upper()} {route}{said} was {count}. {self._shown()}")
-        return found[-1]
+        calls = self.find(method, route, body=body)
+        if not calls or times not in (None, len(calls)):
+            body_text = "" if body is None else f" with {json.dumps(body, ensure_ascii=False, default=str)}"
+            count = f"called {len(calls)} times instead of {times}" if calls else "not called"
+            raise Failed(f"{method.upper()} {route}{body_text} was {count}. {self._listing()}")
+        return calls[-1]
 
     def assert_not_called(self, method: str, route: str, *, body: Mapping[str, Any] | None = None) -> None:
-        """Fails when `find` finds a call."""
+        """Fail when `find` returns a call."""
         __tracebackhide__ = True
-        found = self.find(method, route, body=body)
-        if found:
-            raise Failed(f"{method.upper()} {route} was called: {found[0]}")
+        calls = self.find(method, route, body=body)
+        if calls:
+            raise Failed(f"{method.upper()} {route} was called: {calls[0]}")
 
     def watch(self, app: web.Application) -> None:
-        """Take down every call to ``app``, once its answer is known."""
-        app.on_response_prepare.append(self._take)
+        """Record every call to ``app`` when its response is entry."""
+        app.on_response_prepare.append(self._record)
 
-    async def _take(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _record(self, request: web.Request, response: web.StreamResponse) -> None:
         if request.path.startswith(f"{PREFIX}/"):
             resource = request.match_info.route.resource
             template = resource.canonical if resource else request.path
@@ -123,27 +125,32 @@ class Calls(Sequence[Call]):
                     _json(response),
                 )
             )
-        self._news.tell()
+        self._notifier.notify()
 
-    def _shown(self) -> str:
-        return "\n".join(["The calls were:", *(f"  {one}" for one in self._all)]) if self._all else "There were none."
+    def _listing(self) -> str:
+        return "\n".join(["The calls were:", *(f"  {call}" for call in self._all)]) if self._all else "There were none."
 
 
 def _check_route(method: str, route: str) -> None:
-    """Fails when the sandbox has no such route, for ``{names}`` or for real ids."""
+    """Fail when the sandbox has no such route or path."""
     __tracebackhide__ = True
-    asked = _PART.sub("0", route)
-    if not any(one.method == method and re.fullmatch(_PART.sub("[^/]+", one.path), asked) for one in ROUTES):
-        near = difflib.get_close_matches(f"{method} {route}", [f"{one.method} {one.path}" for one in ROUTES], n=3)
-        hint = f" Is it one of these? {', '.join(near)}" if near else ""
+    path = _PLACEHOLDER.sub("0", route)
+    if not any(
+        entry.method == method and re.fullmatch(_PLACEHOLDER.sub("[^/]+", entry.path), path) for entry in ROUTES
+    ):
+        names = [f"{entry.method} {entry.path}" for entry in ROUTES]
+        similar = difflib.get_close_matches(f"{method} {route}", names, n=3)
+        hint = f" Did you mean one of these? {', '.join(similar)}" if similar else ""
         raise Failed(f"There is no route {method} {route}.{hint}")
 
 
-def _has(said: Any, wanted: Any) -> bool:
-    """Does ``said`` have everything that ``wanted`` names?"""
+def _contains(body: Any, wanted: Any) -> bool:
+    """Whether ``body`` has all values of ``wanted``."""
     if isinstance(wanted, Mapping):
-        return isinstance(said, Mapping) and all(key in said and _has(said[key], one) for key, one in wanted.items())
-    return bool(said == wanted)
+        return isinstance(body, Mapping) and all(
+            key in body and _contains(body[key], value) for key, value in wanted.items()
+        )
+    return bool(body == wanted)
 
 
 def _json(response: web.StreamResponse) -> Any:

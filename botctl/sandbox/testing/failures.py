@@ -1,4 +1,4 @@
-"""What a test is told when something is not as it must be: assertions with a sentence."""
+"""The assertion errors that tests raise."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ T = TypeVar("T")
 
 
 class Failed(AssertionError):
-    """The test asked for what is not there, or the bot did not do what it must."""
+    """The test used something that does not exist, or the bot did not do what it must."""
 
 
 class Refused(Failed):
-    """Discord's own client would not have sent this: an option is wrong, a button disabled, a command not allowed."""
+    """Discord's client would not send this: a wrong option, a disabled button, a command that is not allowed."""
 
 
 class NoAnswer(Failed):
-    """The bot let a person wait."""
+    """The bot did not answer in time."""
 
 
 class BotRaised(Failed):
     """A handler of the bot raised; the exception is the cause (``__cause__``)."""
 
 
-def plainly(act: Callable[[], T]) -> T:
-    """What ``act`` returns; the sandbox's own errors become a `Failed` or `Refused` that ends the test."""
+def translate_errors(action: Callable[[], T]) -> T:
+    """Call ``action``; errors of the sandbox become `Failed` or `Refused`."""
     __tracebackhide__ = True
     try:
-        return act()
-    except ClientRejected as wrong:
-        raise Refused(str(wrong)) from None
-    except ApiError as refusal:
-        raise Refused(f"{refusal.message} ({refusal.code}) {refusal.errors or ''}".strip()) from None
+        return action()
+    except ClientRejected as error:
+        raise Refused(str(error)) from None
+    except ApiError as error:
+        raise Refused(f"{error.message} ({error.code}) {error.errors or ''}".strip()) from None
     except BotctlError as error:
         raise (Refused if isinstance(error, CommandHidden) else Failed)(f"{error} {error.hint or ''}".strip()) from None
 
 
-def listed(names: list[str]) -> str:
-    """``names`` for a sentence."""
+def quote_names(names: list[str]) -> str:
+    """Join ``names`` for a message."""
     return ", ".join(f"“{name}”" for name in names) or "none"

@@ -1,4 +1,4 @@
-"""What the bot's handlers are doing, and what they raise."""
+"""Observes the bot's handlers: whether they are running, and what they raise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from botctl.sandbox.testing.failures import BotRaised, Failed
 from botctl.sandbox.testing.notifier import Notifier
 
 E = TypeVar("E", bound=Exception)
-_PARKED = frozenset(  # modules and functions
+_WAITING_CALLS = frozenset(  # modules and functions
     {
         ("asyncio.tasks", "sleep"),
         ("asyncio.tasks", "wait_for"),
@@ -28,7 +28,7 @@ _PARKED = frozenset(  # modules and functions
         ("disnake.ui.view", "wait"),
     }
 )
-_REQUESTS = frozenset({"disnake.http", "disnake.webhook.async_"})
+_REQUEST_MODULES = frozenset({"disnake.http", "disnake.webhook.async_"})
 _COG_HANDLERS = {
     "slash": commands.Cog.has_slash_error_handler,
     "user": commands.Cog.has_user_error_handler,
@@ -37,14 +37,14 @@ _COG_HANDLERS = {
 
 
 class Errors(Sequence[Exception]):
-    """The exceptions that the bot's handlers raised, and that no error handler of the bot's own took.
+    """The exceptions of the bot's handlers that no error handler of the bot handled.
 
-    What is here when the test ends fails it: `take` what was meant to happen.
+    Remaining exceptions fail the test at its end: `take` an expected one.
     """
 
-    def __init__(self, news: Notifier) -> None:
+    def __init__(self, notifier: Notifier) -> None:
         self._all: list[tuple[Exception, str | None]] = []
-        self._news = news
+        self._notifier = notifier
 
     @overload
     def __getitem__(self, index: int) -> Exception: ...
@@ -57,108 +57,107 @@ class Errors(Sequence[Exception]):
         return len(self._all)
 
     def take(self, kind: type[E] = Exception) -> E:  # type: ignore[assignment]
-        """The first one that is a ``kind``, which then fails nothing any more."""
+        """Remove and return the first exception of this ``kind``, so that it does not fail the test."""
         __tracebackhide__ = True
         for index, (error, _) in enumerate(self._all):
             if isinstance(error, kind):
                 del self._all[index]
                 return error
-        there = ", ".join(repr(error) for error in self) or "none"
-        raise Failed(f"The bot raised no {kind.__name__}; it raised: {there}.")
+        current = ", ".join(repr(error) for error in self) or "none"
+        raise Failed(f"The bot raised no {kind.__name__}; it raised: {current}.")
 
     def add(self, error: BaseException, where: str, cause: object = None) -> None:
-        """Take down ``error``; ``cause`` is the interaction that was handled, if it was one."""
-        error = getattr(error, "original", error)  # a command's is wrapped
+        """Record ``error``; ``cause`` is the handled interaction, if any."""
+        error = getattr(error, "original", error)  # disnake wraps a command's exception
         if isinstance(error, Exception):
             error.add_note(f"(raised in the bot: {where})")
-            error.__traceback__ = _from_the_bot(error.__traceback__)
-            asked = str(cause.id) if isinstance(cause, Interaction) else None
-            self._all.append((error, asked))
-            self._news.tell()
+            error.__traceback__ = _skip_disnake_frames(error.__traceback__)
+            interaction_id = str(cause.id) if isinstance(cause, Interaction) else None
+            self._all.append((error, interaction_id))
+            self._notifier.notify()
 
-    def of(self, interaction_id: str) -> bool:
-        """Did the handler of this interaction raise?"""
-        return any(asked == interaction_id for _, asked in self._all)
+    def raised_in(self, interaction_id: str) -> bool:
+        """Whether the handler of this interaction raised."""
+        return any(cause_id == interaction_id for _, cause_id in self._all)
 
     def clear(self) -> None:
         self._all.clear()
 
     def check(self, interaction_id: str | None = None, *, where: str = ".") -> None:
-        """Raises BotRaised, and forgets them, when there are any; with an id, of that interaction."""
+        """Raise BotRaised for the recorded exceptions, or for those of one interaction, and remove them."""
         __tracebackhide__ = True
-        found = [error for error, asked in self._all if interaction_id in (None, asked)]
-        if not found:
+        raised = [error for error, cause_id in self._all if interaction_id in (None, cause_id)]
+        if not raised:
             return
-        self._all = [(error, asked) for error, asked in self._all if error not in found]
-        words = "; ".join(f"{type(error).__name__}: {error}" for error in found)
-        cause = found[0] if len(found) == 1 else ExceptionGroup("the bot's handlers raised", found)
-        raise BotRaised(f"The bot raised {words}{where}") from cause
+        self._all = [(error, cause_id) for error, cause_id in self._all if error not in raised]
+        names = "; ".join(f"{type(error).__name__}: {error}" for error in raised)
+        cause = raised[0] if len(raised) == 1 else ExceptionGroup("the bot's handlers raised", raised)
+        raise BotRaised(f"The bot raised {names}{where}") from cause
 
 
-class Handlers:
-    """The handlers of ``bot`` that run. Those that ran before `begin` do not count: an ``on_ready`` may never end."""
+class HandlerTasks:
+    """The running handlers of ``bot``."""
 
     def __init__(self, bot: disnake.Client, sandbox: Sandbox) -> None:
         self._bot = bot
         self._sandbox = sandbox
-        self._standing: set[asyncio.Task[Any]] = set()
+        self._ignored: set[asyncio.Task[Any]] = set()
 
-    def begin(self) -> None:
-        self._standing = set(asyncio.all_tasks())
+    def ignore_running(self) -> None:
+        """Ignore the current tasks: an ``on_ready`` may never end."""
+        self._ignored = set(asyncio.all_tasks())
 
-    def idle(self) -> bool:
-        """Has the bot heard of everything, and is no handler of it at work? One that sleeps, or waits for a person,
-        is not.
-        """
-        return (self._heard() or self._bot.is_closed()) and not any(
-            _is_handler(task) and not _parked(task) for task in asyncio.all_tasks() - self._standing
+    def is_idle(self) -> bool:
+        """Whether the bot has received all events and no handler is active. A sleeping handler is not active."""
+        return (self._has_received_all() or self._bot.is_closed()) and not any(
+            _is_handler(task) and not _is_waiting(task) for task in asyncio.all_tasks() - self._ignored
         )
 
-    def _heard(self) -> bool:
+    def _has_received_all(self) -> bool:
         connected = self._sandbox.sessions.connected()
         return bool(connected) and all(
-            getattr(self._bot._get_websocket(shard_id=one.shard[0]), "sequence", None) == one.seq  # noqa: SLF001
-            for one in connected
+            getattr(self._bot._get_websocket(shard_id=session.shard[0]), "sequence", None) == session.seq  # noqa: SLF001
+            for session in connected
         )
 
 
 @contextmanager
-def watched(bot: disnake.Client, errors: Errors) -> Iterator[None]:
-    """Hear of every exception that disnake would only print."""
+def capture_errors(bot: disnake.Client, errors: Errors) -> Iterator[None]:
+    """Record every exception that disnake would only log."""
     with ExitStack() as stack:
         for owner, name, replacement in (
-            *_client_errors(bot, errors),
-            (disnake.ui.View, "on_error", _of_view(errors)),
-            (disnake.ui.Modal, "on_error", _of_modal(errors)),
-            (tasks.Loop, "_error", _of_loop(errors)),
+            *_client_error_handlers(bot, errors),
+            (disnake.ui.View, "on_error", _view_error_handler(errors)),
+            (disnake.ui.Modal, "on_error", _modal_error_handler(errors)),
+            (tasks.Loop, "_error", _loop_error_handler(errors)),
         ):
             stack.enter_context(patch.object(owner, name, replacement))
         yield
 
 
-def _client_errors(bot: disnake.Client, errors: Errors) -> Iterator[tuple[object, str, Any]]:
-    """Replacements for disnake's own error handlers of a client; where the bot has one, that one stays."""
+def _client_error_handlers(bot: disnake.Client, errors: Errors) -> Iterator[tuple[object, str, Any]]:
+    """Replacements for disnake's default error handlers; the bot's own handlers stay."""
     for name, replacement in (
-        ("on_error", _of_listener(errors)),
-        ("on_gateway_error", _of_gateway(errors)),
-        ("on_slash_command_error", _of_command(bot, errors, "slash")),
-        ("on_user_command_error", _of_command(bot, errors, "user")),
-        ("on_message_command_error", _of_command(bot, errors, "message")),
-        ("on_command_error", _of_prefix_command(bot, errors)),
+        ("on_error", _listener_error_handler(errors)),
+        ("on_gateway_error", _gateway_error_handler(errors)),
+        ("on_slash_command_error", _command_error_handler(bot, errors, "slash")),
+        ("on_user_command_error", _command_error_handler(bot, errors, "user")),
+        ("on_message_command_error", _command_error_handler(bot, errors, "message")),
+        ("on_command_error", _prefix_command_error_handler(bot, errors)),
     ):
-        there = getattr(bot, name, None)
-        if there is not None and there.__module__.startswith("disnake."):
+        current = getattr(bot, name, None)
+        if current is not None and current.__module__.startswith("disnake."):
             yield bot, name, replacement
 
 
-def _from_the_bot(frames: TracebackType | None) -> TracebackType | None:
-    """``frames`` without the way through disnake to the bot's own code."""
+def _skip_disnake_frames(frames: TracebackType | None) -> TracebackType | None:
+    """Remove disnake's frames before the bot's own code."""
     while frames and frames.tb_next and frames.tb_frame.f_globals.get("__name__", "").startswith("disnake."):
         frames = frames.tb_next
     return frames
 
 
-def _of_listener(errors: Errors) -> Callable[..., Any]:
+def _listener_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(event: str, *args: Any, **_: Any) -> None:
         error = sys.exception()
         if error is not None:
@@ -167,74 +166,76 @@ def _of_listener(errors: Errors) -> Callable[..., Any]:
     return on_error
 
 
-def _of_gateway(errors: Errors) -> Callable[..., Any]:
+def _gateway_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_gateway_error(event: str, _data: Any, _shard: int | None, error: Exception, /) -> None:
         errors.add(error, f"disnake could not read {event}")
 
     return on_gateway_error
 
 
-def _of_command(bot: Any, errors: Errors, kind: str) -> Callable[..., Any]:
+def _command_error_handler(bot: Any, errors: Errors, kind: str) -> Callable[..., Any]:
     async def on_command_error(inter: Any, error: Exception) -> None:
         command = inter.application_command
         cog = command.cog
-        heeded = bot.extra_events.get(f"on_{kind}_command_error") or command.has_error_handler()
-        if not (heeded or (cog and _COG_HANDLERS[kind](cog))):
+        handled = bot.extra_events.get(f"on_{kind}_command_error") or command.has_error_handler()
+        if not (handled or (cog and _COG_HANDLERS[kind](cog))):
             errors.add(error, f"the command “{command.qualified_name}”", inter)
 
     return on_command_error
 
 
-def _of_prefix_command(bot: Any, errors: Errors) -> Callable[..., Any]:
+def _prefix_command_error_handler(bot: Any, errors: Errors) -> Callable[..., Any]:
     async def on_command_error(context: Any, error: Exception) -> None:
-        heeded = bot.extra_events.get("on_command_error") or (context.command and context.command.has_error_handler())
-        if not (heeded or isinstance(error, commands.CommandNotFound)):
+        handled = bot.extra_events.get("on_command_error") or (context.command and context.command.has_error_handler())
+        if not (handled or isinstance(error, commands.CommandNotFound)):
             errors.add(error, f"the command “{context.command}”")
 
     return on_command_error
 
 
-def _of_view(errors: Errors) -> Callable[..., Any]:
+def _view_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(view: Any, error: Exception, item: Any, inter: Any) -> None:
         errors.add(error, f"{type(view).__name__}, {type(item).__name__} “{getattr(item, 'custom_id', '')}”", inter)
 
     return on_error
 
 
-def _of_modal(errors: Errors) -> Callable[..., Any]:
+def _modal_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(modal: Any, error: Exception, inter: Any) -> None:
         errors.add(error, f"{type(modal).__name__} “{modal.custom_id}”", inter)
 
     return on_error
 
 
-def _of_loop(errors: Errors) -> Callable[..., Any]:
+def _loop_error_handler(errors: Errors) -> Callable[..., Any]:
     async def on_error(loop: tasks.Loop[Any], *args: Any) -> None:
         errors.add(args[-1], f"the loop “{loop.coro.__name__}”")
         if task := loop.get_task():
-            task.add_done_callback(_heard_of)  # it ends with the same exception, and asyncio need not tell of it too
+            task.add_done_callback(_retrieve_exception)  # keeps asyncio from logging it again
 
     return on_error
 
 
-def _heard_of(task: asyncio.Task[Any]) -> None:
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()
 
 
 def _is_handler(task: asyncio.Task[Any]) -> bool:
-    """Disnake names the tasks of handlers."""
+    """Disnake gives handler tasks these names."""
     return task.get_name().startswith(("disnake: ", "disnake-ui-"))
 
 
-def _parked(task: asyncio.Task[Any]) -> bool:
-    """Does ``task`` wait for time to pass, or for something that a person must do, and not for Discord's answer?"""
+def _is_waiting(task: asyncio.Task[Any]) -> bool:
+    """Whether ``task`` waits for time or for a person, and not for a response of Discord."""
     coroutine: Any = task.get_coro()
     module = function = ""
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:
         module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
         inner = frame.f_locals.get("fut") if function == "wait_for" else None
-        if module in _REQUESTS or (isinstance(inner, asyncio.Task) and not _parked(inner)):  # until Python 3.11
+        if module in _REQUEST_MODULES or (
+            isinstance(inner, asyncio.Task) and not _is_waiting(inner)
+        ):  # until Python 3.11
             return False
         coroutine = coroutine.cr_await
-    return (module, function) in _PARKED
+    return (module, function) in _WAITING_CALLS

@@ -1,4 +1,4 @@
-"""The bot under test: made, pointed at a sandbox of its own, started, and closed again."""
+"""Creates the bot under test, connects it to its own sandbox, and closes it."""
 
 from __future__ import annotations
 
@@ -15,76 +15,76 @@ from disnake.asset import Asset
 from disnake.http import Route
 
 from botctl.sandbox.model.limits import LENIENT
-from botctl.sandbox.process.serve import bound, serving
+from botctl.sandbox.process.serve import bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
-from botctl.sandbox.testing.calls import REFUSED, Call, Calls
+from botctl.sandbox.testing.calls import FIRST_ERROR_STATUS, Call, Calls
 from botctl.sandbox.testing.discord import Discord
-from botctl.sandbox.testing.failures import Failed, listed
-from botctl.sandbox.testing.handlers import Errors, watched
+from botctl.sandbox.testing.failures import Failed, quote_names
+from botctl.sandbox.testing.handlers import Errors, capture_errors
 from botctl.sandbox.testing.notifier import Notifier
 from botctl.sandbox.testing.worlds import fresh_world
 
 Source = disnake.Client | Callable[[], Any]
-"""A bot that was made in the running event loop, or what makes one there (async or not, or again such a function)."""
+"""A bot of the running event loop, or a function that makes one (or another such function), async or not."""
 _START_S = 10.0
 _STOP_S = 5.0
-_GUILD_READY_S = 0.02  # disnake's own 2 s are a pause after the last guild, and a sandbox sends them all at once
+_GUILD_READY_S = 0.02  # disnake waits 2 s after the last guild; a sandbox sends all guilds at once
 
 
 @asynccontextmanager
 async def connected(source: Source) -> AsyncIterator[Discord]:
-    """A new Discord with the bot in it, ready and with its commands registered.
+    """Start a new Discord with the bot connected and its commands registered.
 
-    Raises Failed when there is no bot or it does not start, and at the end BotRaised for what its handlers raised.
+    Raises Failed when the bot does not start, and at the end BotRaised for exceptions of its handlers.
     """
-    with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # a bot without voice lacks nothing
-        bot = await _made(source)
-    token, news = secrets.token_hex(16), Notifier()
-    calls, errors = Calls(news), Errors(news)
-    with watched(bot, errors), bound() as listener:
-        world, application_id = fresh_world("bot", _guilds(bot), listener.url)
+    with patch.multiple(disnake.VoiceClient, warn_nacl=False, warn_dave=False):  # the sandbox has no voice
+        bot = await _make_bot(source)
+    token, notifier = secrets.token_hex(16), Notifier()
+    calls, errors = Calls(notifier), Errors(notifier)
+    with capture_errors(bot, errors), bind_loopback() as listener:
+        world, application_id = fresh_world("bot", _guild_ids(bot), listener.url)
         sandbox = Sandbox(world, Access({token: application_id}, secrets.token_hex(16)), limits=LENIENT)
-        async with serving(sandbox, listener, watch=calls.watch) as running:
-            with _pointed_at(listener.url), _without_pauses(bot):
-                async with _running(bot, token, sandbox, calls, news):
-                    discord = Discord(running, bot, calls, errors, news)
-                    await discord.began()
+        async with serve_sandbox(sandbox, listener, configure=calls.watch) as running:
+            with _patch_addresses(listener.url), _patch_pauses(bot):
+                async with _run_bot(bot, token, sandbox, calls, notifier):
+                    discord = Discord(running, bot, calls, errors, notifier)
+                    await discord.begin_test()
                     yield discord
-                    await discord.ended()
+                    await discord.end_test()
                     errors.check()
 
 
-async def _made(source: Source) -> disnake.Client:
+async def _make_bot(source: Source) -> disnake.Client:
     bot: Any = source
     while callable(bot) and not isinstance(bot, disnake.Client):
         bot = bot()
         bot = await bot if inspect.isawaitable(bot) else bot
     if not isinstance(bot, disnake.Client):
-        raise Failed(f"The bot must be a disnake client or a function that makes one, and {bot!r} is neither.")
+        raise Failed(f"The bot must be a disnake client or a function that makes one, not {bot!r}.")
     if bot.is_closed() or bot.loop is not asyncio.get_running_loop():
         raise Failed(
-            "Each test needs a bot of its own, made in its event loop: let a function make it, not the import; or"
-            " import its module anew for each test (docs/testing.md shows how)."
+            "Each test needs a bot of its own, made in its event loop: make it in a function, or import its module"
+            " again for each test (docs/testing.md shows how)."
         )
     return bot
 
 
-def _guilds(bot: disnake.Client) -> list[int]:
-    """The guilds that the bot registers commands in: they must exist."""
-    return list(_declared(bot)[1])
+def _guild_ids(bot: disnake.Client) -> list[int]:
+    """The guilds in which the bot registers commands; they must exist."""
+    return list(_declared_commands(bot)[1])
 
 
-def _declared(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
-    """The bot's commands: global ones, and those by guild."""
+def _declared_commands(bot: Any) -> tuple[list[Any], dict[int, list[Any]]]:
+    """The bot's global commands, and its commands by guild."""
     if not hasattr(bot, "application_commands_iterator"):
         return [], {}
-    everywhere, by_guild = bot._ordered_unsynced_commands(bot._test_guilds)  # noqa: SLF001
-    return everywhere, by_guild
+    global_commands, guild_commands = bot._ordered_unsynced_commands(bot._test_guilds)  # noqa: SLF001
+    return global_commands, guild_commands
 
 
 @contextmanager
-def _pointed_at(url: str) -> Iterator[None]:
-    """There is no setting for where Discord is: disnake has its addresses as constants."""
+def _patch_addresses(url: str) -> Iterator[None]:
+    """Replace Discord's addresses, which are constants in disnake."""
     with ExitStack() as stack:
         for owner, name, value in (
             (Route, "BASE", f"{url}/api/v10"),
@@ -96,26 +96,26 @@ def _pointed_at(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _without_pauses(bot: disnake.Client) -> Iterator[None]:
-    """Without the seconds that disnake waits to be kind to Discord. Only a sandbox may be met like this."""
+def _patch_pauses(bot: disnake.Client) -> Iterator[None]:
+    """Remove the pauses that disnake makes to spare the real Discord."""
 
-    async def go_on(_: int | None, *, initial: bool = False) -> None:
-        """Instead of a pause."""
+    async def no_pause(_: int | None, *, initial: bool = False) -> None:
+        pass
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(bot._connection, "guild_ready_timeout", _GUILD_READY_S))  # noqa: SLF001
         if bot.before_identify_hook.__module__.startswith("disnake."):
-            stack.enter_context(patch.object(bot, "before_identify_hook", go_on))
+            stack.enter_context(patch.object(bot, "before_identify_hook", no_pause))
         yield
 
 
 @asynccontextmanager
-async def _running(
-    bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, news: Notifier
+async def _run_bot(
+    bot: disnake.Client, token: str, sandbox: Sandbox, calls: Calls, notifier: Notifier
 ) -> AsyncIterator[None]:
     task = asyncio.create_task(bot.start(token), name="the bot under test")
     try:
-        await _started(bot, task, sandbox, calls, news)
+        await _wait_until_ready(bot, task, sandbox, calls, notifier)
         yield
     finally:
         await bot.close()
@@ -123,48 +123,50 @@ async def _running(
         task.cancel()
         await asyncio.wait(late or (task,))
         if not task.cancelled():
-            task.exception()  # told already, if the bot did not start because of it
+            task.exception()  # `_wait_until_ready` has reported it
 
 
-async def _started(
-    bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, news: Notifier
+async def _wait_until_ready(
+    bot: disnake.Client, task: asyncio.Task[None], sandbox: Sandbox, calls: Calls, notifier: Notifier
 ) -> None:
     """Wait until the bot is ready and the sandbox has its commands."""
     refused: list[Call] = []
 
-    def over() -> bool:
-        refused[:] = [one for one in calls if one.status >= REFUSED and one.route.endswith("/commands")]
+    def is_over() -> bool:
+        refused[:] = [call for call in calls if call.status >= FIRST_ERROR_STATUS and call.route.endswith("/commands")]
         return bool(refused) or task.done()
 
-    in_time = await news.until(lambda: over() or bot.is_ready(), _START_S)
-    if in_time and not over():
-        await _register(bot)
-        in_time = await news.until(lambda: over() or not _missing(bot, sandbox), _START_S)
+    in_time = await notifier.wait_until(lambda: is_over() or bot.is_ready(), _START_S)
+    if in_time and not is_over():
+        await _register_commands(bot)
+        in_time = await notifier.wait_until(lambda: is_over() or not _missing_commands(bot, sandbox), _START_S)
     if task.done():
         error = None if task.cancelled() else task.exception()
-        raise Failed(f"The bot ended while it started: {error or 'without a word'}") from error
+        raise Failed(f"The bot stopped during its start: {error or 'without an error'}") from error
     if refused:
         raise Failed(f"Discord refused the bot's commands: {refused[0].answer}")
     if not in_time:
-        missing = f"did not register its commands {listed(_missing(bot, sandbox))}"
+        missing = f"did not register its commands {quote_names(_missing_commands(bot, sandbox))}"
         raise Failed(f"The bot {missing if bot.is_ready() else 'was not ready'} within {_START_S:g} s.")
 
 
-async def _register(bot: Any) -> None:
-    """What somebody else does once for a bot that is told to register nothing itself."""
-    everywhere, by_guild = _declared(bot)
-    if everywhere and not bot.command_sync_flags.sync_global_commands:
-        await bot.bulk_overwrite_global_commands(everywhere)
-    for guild_id, commands in by_guild.items():
+async def _register_commands(bot: Any) -> None:
+    """Register the commands of a bot that does not do it itself."""
+    global_commands, guild_commands = _declared_commands(bot)
+    if global_commands and not bot.command_sync_flags.sync_global_commands:
+        await bot.bulk_overwrite_global_commands(global_commands)
+    for guild_id, commands in guild_commands.items():
         if not bot.command_sync_flags.sync_guild_commands:
             await bot.bulk_overwrite_guild_commands(guild_id, commands)
 
 
-def _missing(bot: disnake.Client, sandbox: Sandbox) -> list[str]:
-    """The commands of the bot that the sandbox does not have yet."""
-    everywhere, by_guild = _declared(bot)
+def _missing_commands(bot: disnake.Client, sandbox: Sandbox) -> list[str]:
+    """The bot's commands that are not registered yet."""
+    global_commands, guild_commands = _declared_commands(bot)
     (app,) = sandbox.world.applications.values()
-    there = {(scope, one["type"], one["name"]) for scope in app.commands for one in app.commands[scope].values()}
-    wanted = [("", one) for one in everywhere]
-    wanted += [(str(guild_id), one) for guild_id, commands in by_guild.items() for one in commands]
-    return [one.name for scope, one in wanted if (scope, one.type.value, one.name) not in there]
+    registered = {
+        (scope, command["type"], command["name"]) for scope in app.commands for command in app.commands[scope].values()
+    }
+    declared = [("", command) for command in global_commands]
+    declared += [(str(guild_id), command) for guild_id, commands in guild_commands.items() for command in commands]
+    return [command.name for scope, command in declared if (scope, command.type.value, command.name) not in registered]

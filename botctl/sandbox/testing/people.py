@@ -1,4 +1,4 @@
-"""The people of a test, and what they can do."""
+"""The members of a guild in a test, and their actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botctl.sandbox.model import lookup, permissions, world
 from botctl.sandbox.model.acting_user import ActingUser, actor_in
 from botctl.sandbox.model.interactions import Interaction
 from botctl.sandbox.server import Sandbox
-from botctl.sandbox.testing.failures import Failed, plainly
+from botctl.sandbox.testing.failures import Failed, translate_errors
 from botctl.sandbox.testing.places import Channel
 from botctl.sandbox.testing.replies import Message, Reply
 from botctl.sandbox.testing.watched_bot import WatchedBot
@@ -20,41 +20,40 @@ from botctl.sandbox.testing.watched_bot import WatchedBot
 
 @dataclass(frozen=True)
 class Member:
-    """A person in a guild, who stands in one of its channels (`at` another one, `in_dm` with the bot)."""
+    """A guild member in one of its channels; `at` and `in_dm` give the same member elsewhere."""
 
     discord: WatchedBot = field(repr=False)
     guild_id: str
     id: str
     name: str
-    channel_id: str
-    patient: bool = True
+    channel_id: str  # where the member acts
+    patient: bool = True  # False: “thinking…” counts as an answer
 
     @property
     def mention(self) -> str:
         return f"<@{self.id}>"
 
     def at(self, channel: str | Channel) -> Member:
-        """The same person in another channel."""
+        """Return the same member in another channel."""
         __tracebackhide__ = True
         guild = self.discord.sandbox.world.guilds[self.guild_id]
         wanted = channel if isinstance(channel, str) else channel.id
-        return replace(self, channel_id=plainly(lambda: lookup.channel(guild, wanted)).id)
+        return replace(self, channel_id=translate_errors(lambda: lookup.channel(guild, wanted)).id)
 
     @property
     def in_dm(self) -> Member:
-        """The same person in the DM with the bot."""
+        """The same member in the DM with the bot."""
         return replace(
             self, channel_id=self.discord.sandbox.world.direct_channel(self.id, self.discord.application_id).id
         )
 
     @property
     def impatient(self) -> Member:
-        """The same person, who waits for the bot's first word only: “thinking…” is one."""
+        """The same member, who waits only for the first response; “thinking…” is one."""
         return replace(self, patient=False)
 
     @property
     def in_guild(self) -> bool:
-        """Are they a member (still)?"""
         return self.id in self._guild.members
 
     @property
@@ -67,8 +66,8 @@ class Member:
 
     @property
     def roles(self) -> list[str]:
-        """The names of their roles, without @everyone."""
-        return [self._guild.roles[one].name for one in self._member.roles]
+        """The names of the roles, without @everyone."""
+        return [self._guild.roles[role_id].name for role_id in self._member.roles]
 
     @property
     def nick(self) -> str | None:
@@ -76,107 +75,113 @@ class Member:
 
     @property
     def messages(self) -> list[Message]:
-        """What they see where they stand, oldest first."""
-        shown = self._sandbox.world.messages.get(self.channel_id, {})
-        visible = [one.id for one in shown.values() if one.only_for in (None, self.id)]
-        return [Message(self.discord, self, self.channel_id, one) for one in visible]
+        """The visible messages of the channel, oldest first."""
+        messages = self._sandbox.world.messages.get(self.channel_id, {})
+        visible = [message.id for message in messages.values() if message.only_for in (None, self.id)]
+        return [Message(self.discord, self, self.channel_id, message_id) for message_id in visible]
 
     async def slash(self, command: str, /, **options: Any) -> Reply:
-        """Use ``/command`` (sub-commands after it) and wait for the answer.
+        """Use ``/command``, with sub-commands if any, and wait for the answer.
 
-        A value is what a person would type, or a member, role or channel; a file is its path.
+        A value is the text that a user types, or a member, role or channel; a file is given by its path.
         """
         __tracebackhide__ = True
         if ":" in command:
-            raise Failed('A command\'s options are arguments, each by its name: slash("/roll", sides=20).')
-        body = {"type": "slash", "name": command, "options": _words(options)}
-        return await self.ask(
-            f"/{command.removeprefix('/')}", lambda who: user_interactions.invoke(self._sandbox, who, body)
+            raise Failed('Pass each option as a keyword argument: slash("/roll", sides=20).')
+        body = {"type": "slash", "name": command, "options": _option_texts(options)}
+        return await self.start_interaction(
+            f"/{command.removeprefix('/')}", lambda user: user_interactions.invoke(self._sandbox, user, body)
         )
 
     async def user_command(self, command: str, target: Member | str) -> Reply:
-        """Use ``command`` of the menu on a person."""
+        """Use a user command on a member."""
         __tracebackhide__ = True
-        body = {"type": "user", "name": command, "target": _word(target)}
-        return await self.ask(f"“{command}”", lambda who: user_interactions.invoke(self._sandbox, who, body))
+        body = {"type": "user", "name": command, "target": _option_text(target)}
+        return await self.start_interaction(
+            f"“{command}”", lambda user: user_interactions.invoke(self._sandbox, user, body)
+        )
 
     async def message_command(self, command: str, target: Message) -> Reply:
-        """Use ``command`` of the menu on a message."""
+        """Use a message command on a message."""
         __tracebackhide__ = True
         body = {"type": "message", "name": command, "target": target.id}
-        return await self.ask(
+        return await self.start_interaction(
             f"“{command}”",
-            lambda who: user_interactions.invoke(self._sandbox, who, body),
+            lambda user: user_interactions.invoke(self._sandbox, user, body),
             channel_id=target.channel_id,
         )
 
     async def autocomplete(self, command: str, /, **options: Any) -> dict[str, Any]:
-        """What is offered while the last of ``options`` is being typed: names, as they are shown, to values."""
+        """Return the choices for the last of ``options``, as a mapping of displayed names to values."""
         __tracebackhide__ = True
-        focused, value = list(_words(options).items())[-1]
-        body = {"name": command, "focused": focused, "value": value, "options": _words(options)}
-        asked = plainly(lambda: user_interactions.autocomplete(self._sandbox, self.actor, body))
-        if isinstance(asked, Interaction):
-            await self.discord.answered(asked, f"“{focused}” of /{command.removeprefix('/')}", patient=True)
-            asked = asked.choices or []
-        return {str(choice["name"]): choice["value"] for choice in asked}
+        focused, value = list(_option_texts(options).items())[-1]
+        body = {"name": command, "focused": focused, "value": value, "options": _option_texts(options)}
+        interaction = translate_errors(lambda: user_interactions.autocomplete(self._sandbox, self.actor, body))
+        if isinstance(interaction, Interaction):
+            await self.discord.wait_for_answer(
+                interaction, f"“{focused}” of /{command.removeprefix('/')}", patient=True
+            )
+            interaction = interaction.choices or []
+        return {str(choice["name"]): choice["value"] for choice in interaction}
 
     async def message(
         self, text: str, *, channel: str | Channel | None = None, reply_to: Message | None = None
     ) -> Message:
-        """Say ``text``; the bot's answer, if it gives one, is ``await message.answer()``."""
+        """Post ``text``; ``await message.answer()`` returns the bot's answer."""
         __tracebackhide__ = True
-        here = self if channel is None else self.at(channel)
-        answered = None if reply_to is None else reply_to.id
-        said = plainly(lambda: user_messages.send(self._sandbox, here.actor, text, reply_to=answered))
-        return Message(self.discord, here, said.channel_id, said.id)
+        member = self if channel is None else self.at(channel)
+        reply_to_id = None if reply_to is None else reply_to.id
+        message = translate_errors(lambda: user_messages.send(self._sandbox, member.actor, text, reply_to=reply_to_id))
+        return Message(self.discord, member, message.channel_id, message.id)
 
     async def dm(self, text: str) -> Message:
-        """Say ``text`` to the bot alone."""
+        """Send ``text`` to the bot as a direct message."""
         return await self.in_dm.message(text)
 
     async def react(self, message: Message, emoji: str, *, remove: bool = False) -> None:
-        """Put ``emoji`` under a message, or take it back."""
+        """Add the reaction ``emoji``, or remove it."""
         __tracebackhide__ = True
-        here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: user_messages.react(self._sandbox, here.actor, emoji, message.id, remove=remove))
+        member = replace(self, channel_id=message.channel_id)
+        translate_errors(lambda: user_messages.react(self._sandbox, member.actor, emoji, message.id, remove=remove))
 
     async def edit(self, message: Message, text: str) -> None:
-        """Change what they said."""
+        """Edit an own message."""
         __tracebackhide__ = True
-        here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: user_messages.edit(self._sandbox, here.actor, text, message.id))
+        member = replace(self, channel_id=message.channel_id)
+        translate_errors(lambda: user_messages.edit(self._sandbox, member.actor, text, message.id))
 
     async def delete(self, message: Message) -> None:
-        """Delete what they said, or what others said if they may."""
+        """Delete an own message, or another one with the permission."""
         __tracebackhide__ = True
-        here = replace(self, channel_id=message.channel_id)
-        plainly(lambda: user_messages.delete(self._sandbox, here.actor, message.id))
+        member = replace(self, channel_id=message.channel_id)
+        translate_errors(lambda: user_messages.delete(self._sandbox, member.actor, message.id))
 
     async def leave(self) -> None:
-        """Leave the guild; `Guild.member` lets them join again."""
+        """Leave the guild; `Guild.member` lets the member join again."""
         __tracebackhide__ = True
-        plainly(
+        translate_errors(
             lambda: world_changes.apply(self._sandbox, "remove_member", {"guild": self.guild_id, "member": self.id})
         )
 
-    async def ask(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str | None = None) -> Reply:
-        """Put an act to the bot, where they stand or in another channel, and wait for its answer."""
+    async def start_interaction(
+        self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str | None = None
+    ) -> Reply:
+        """Send an interaction to the bot and wait for its answer."""
         __tracebackhide__ = True
-        here = self if channel_id is None else replace(self, channel_id=channel_id)
-        asked = plainly(lambda: act(here.actor))
-        await self.discord.answered(asked, what, patient=self.patient)
-        return Reply(self.discord, here, asked)
+        member = self if channel_id is None else replace(self, channel_id=channel_id)
+        interaction = translate_errors(lambda: action(member.actor))
+        await self.discord.wait_for_answer(interaction, description, patient=self.patient)
+        return Reply(self.discord, member, interaction)
 
     @property
     def actor(self) -> ActingUser:
-        """Who the sandbox takes this person for."""
-        known = self._sandbox.world
-        channel = known.channels[self.channel_id]
+        """The member as the sandbox's acting user."""
+        state = self._sandbox.world
+        channel = state.channels[self.channel_id]
         if not channel.guild_id:
-            return ActingUser(known.users[self.id], channel, None, None)
-        guild = known.guilds[channel.guild_id]
-        return actor_in(known, guild, guild.members[self.id], channel)
+            return ActingUser(state.users[self.id], channel, None, None)
+        guild = state.guilds[channel.guild_id]
+        return actor_in(state, guild, guild.members[self.id], channel)
 
     @property
     def _guild(self) -> world.Guild:
@@ -184,21 +189,21 @@ class Member:
 
     @property
     def _member(self) -> world.Member:
-        """As the guild has them; fails when they are not in it."""
+        """The member in the world; fails when they have left the guild."""
         __tracebackhide__ = True
-        return plainly(lambda: lookup.member(self._sandbox.world, self._guild, self.id))
+        return translate_errors(lambda: lookup.member(self._sandbox.world, self._guild, self.id))
 
     @property
     def _sandbox(self) -> Sandbox:
         return self.discord.sandbox
 
 
-def _words(options: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _word(value) for name, value in options.items()}
+def _option_texts(options: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _option_text(value) for name, value in options.items()}
 
 
-def _word(value: Any) -> str:
-    """``value`` as a person would type it."""
+def _option_text(value: Any) -> str:
+    """Convert ``value`` to the text that a user types."""
     if hasattr(value, "mention"):
         return str(value.id)
     return str(value.resolve()) if isinstance(value, Path) else str(value)

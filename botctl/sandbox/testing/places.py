@@ -34,6 +34,10 @@ class Channel:
 
     @property
     def messages(self) -> list[Message]:
-        """What everybody sees in it, oldest first."""
-        shown = self.discord.sandbox.world.messages.get(self.id, {})
-        return [Message(self.discord, None, self.id, one.id) for one in shown.values() if one.only_for is None]
+        """The messages that everyone sees, oldest first."""
+        messages = self.discord.sandbox.world.messages.get(self.id, {})
+        return [
+            Message(self.discord, None, self.id, message.id)
+            for message in messages.values()
+            if message.only_for is None
+        ]

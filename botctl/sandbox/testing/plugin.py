@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture ``discord``. It loads nothing of the sandbox until a test asks for it."""
+"""The pytest plugin with the fixture ``discord``. It loads the sandbox only when a test uses it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 try:
     import pytest_asyncio
-except ImportError:  # the fixture says so to those who use it
+except ImportError:  # the fixture reports it
     pytest_asyncio = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -25,48 +25,48 @@ _DISCORD = pytest.StashKey["Discord"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addini("discord_bot", "the bot that tests with the fixture `discord` are about: package.module:make_bot")
+    parser.addini("discord_bot", "the bot that the fixture `discord` tests: package.module:make_bot")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A test with a Discord ends when the bot's handlers have come to their end, while its event loop still runs."""
+    """Let the bot's handlers finish before the test ends, while its event loop still runs."""
     discord, test = item.stash.get(_DISCORD, None), getattr(item, "obj", None)
     if isinstance(item, pytest.Function) and discord is not None and inspect.iscoroutinefunction(test):
-        item.obj = _with_end(test, discord, item)
+        item.obj = _with_teardown(test, discord, item)
     return (yield)
 
 
-def _with_end(test: Callable[..., Awaitable[None]], discord: Discord, item: pytest.Item) -> Callable[..., Any]:
-    """``test`` and then `_end`; of a test that has failed anyway, what the handlers raised is a part of the report."""
+def _with_teardown(test: Callable[..., Awaitable[None]], discord: Discord, item: pytest.Item) -> Callable[..., Any]:
+    """Run `_end_test` after ``test``; the report of a failed test contains the handlers' exceptions."""
 
     async def run(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
         try:
             await test(*args, **kwargs)
         except BaseException:
-            await discord.ended()
-            told = "\n".join("".join(traceback.format_exception(error)) for error in discord.errors)
-            if told:
-                item.add_report_section("call", "raised in the bot", told)
+            await discord.end_test()
+            report = "\n".join("".join(traceback.format_exception(error)) for error in discord.errors)
+            if report:
+                item.add_report_section("call", "raised in the bot", report)
             discord.errors.clear()
             raise
-        await _end(discord)
+        await _end_test(discord)
 
     return run
 
 
-async def _end(discord: Discord) -> None:
-    """What the bot's handlers raised, and the test did not take, fails it."""
-    await discord.ended()
+async def _end_test(discord: Discord) -> None:
+    """Fail the test for exceptions of handlers that it did not take."""
+    await discord.end_test()
     discord.errors.check()
 
 
 @pytest.fixture
 def discord(request: pytest.FixtureRequest) -> Discord:
-    """A Discord of this test's own, with the bot in it: `botctl.sandbox.testing.Discord`."""
+    """A Discord for this test, with the bot connected: `botctl.sandbox.testing.Discord`."""
     if pytest_asyncio is None:
-        pytest.fail("The fixture `discord` needs pytest-asyncio: pip install pytest-asyncio", pytrace=False)
+        pytest.fail("The fixture `discord` needs: pip install pytest-asyncio", pytrace=False)
     request.node.stash[_SOURCE] = _source(request)
     started: Discord = request.getfixturevalue(f"_discord_in_{_loop_scope(request)}_loop")
     request.node.stash[_DISCORD] = started
@@ -74,29 +74,29 @@ def discord(request: pytest.FixtureRequest) -> Discord:
 
 
 def _source(request: pytest.FixtureRequest) -> Source:
-    """The project's fixture ``bot``, else what the ini option ``discord_bot`` names."""
+    """Return the project's fixture ``bot``, or the object that the ini option ``discord_bot`` names."""
     manager = request._fixturemanager  # noqa: SLF001
-    if found := manager.getfixturedefs("bot", request.node):
-        if _is_async(found[-1].func):
-            made = request.getfixturevalue("bot")  # pytest-asyncio runs it in the event loop, which must not run yet
-            return lambda: made
-        return lambda: request.getfixturevalue("bot")  # called in the event loop, where a bot must be made
-    named = str(request.config.getini("discord_bot"))
-    if not named:
+    if definitions := manager.getfixturedefs("bot", request.node):
+        if _is_async(definitions[-1].func):
+            bot = request.getfixturevalue("bot")  # pytest-asyncio needs the event loop, which must not run yet
+            return lambda: bot
+        return lambda: request.getfixturevalue("bot")  # a bot must be made in the running event loop
+    path = str(request.config.getini("discord_bot"))
+    if not path:
         pytest.fail(
-            "There is no bot to test: write a fixture `bot` that returns it, or a function that makes it; or set"
+            "There is no bot to test: write a fixture `bot` that returns a bot or a function that makes one, or set"
             " `discord_bot = package.module:make_bot` in pytest's settings.",
             pytrace=False,
         )
-    return _named(named)
+    return _import_source(path)
 
 
-def _named(named: str) -> Source:
-    module, _, name = named.partition(":")
+def _import_source(path: str) -> Source:
+    module, _, name = path.partition(":")
     try:
         source: Source = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError, AttributeError) as error:
-        pytest.fail(f"`discord_bot = {named}` names nothing: {error}. It is package.module:make_bot.", pytrace=False)
+        pytest.fail(f"`discord_bot = {path}` cannot be imported: {error}. Use package.module:make_bot.", pytrace=False)
     return source
 
 
@@ -105,17 +105,17 @@ def _is_async(function: Any) -> bool:
 
 
 def _loop_scope(request: pytest.FixtureRequest) -> str:
-    """The scope of the event loop that the test runs in, as pytest-asyncio decides it."""
+    """The scope of the test's event loop, as pytest-asyncio decides it."""
     mark = request.node.get_closest_marker("asyncio")
-    named = (mark.kwargs.get("loop_scope") or mark.kwargs.get("scope")) if mark else None
-    return str(named or request.config.getini("asyncio_default_test_loop_scope") or "function")
+    scope = (mark.kwargs.get("loop_scope") or mark.kwargs.get("scope")) if mark else None
+    return str(scope or request.config.getini("asyncio_default_test_loop_scope") or "function")
 
 
-def _started_in(loop_scope: _Scope, name: str) -> Any:
-    """The fixture that does it in the event loop of ``loop_scope``: the one in which the test will run."""
+def _make_fixture(loop_scope: _Scope, name: str) -> Any:
+    """Make the fixture that starts the bot in the event loop of ``loop_scope``, the one of the test."""
 
     async def start(request: pytest.FixtureRequest) -> AsyncIterator[Discord]:
-        from botctl.sandbox.testing.launch import connected  # noqa: PLC0415 - only tests that use it pay for it
+        from botctl.sandbox.testing.launch import connected  # noqa: PLC0415 - loaded only when used
 
         async with connected(request.node.stash[_SOURCE]) as discord:
             yield discord
@@ -126,4 +126,4 @@ def _started_in(loop_scope: _Scope, name: str) -> Any:
 if pytest_asyncio is not None:
     for _scope in get_args(_Scope):
         _name = f"_discord_in_{_scope}_loop"
-        globals()[_name] = _started_in(_scope, _name)
+        globals()[_name] = _make_fixture(_scope, _name)

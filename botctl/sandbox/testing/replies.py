@@ -1,4 +1,4 @@
-"""What a person sees of the bot, and can press: messages, replies, forms."""
+"""Messages, replies and forms of the bot, with their components."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ from botctl.sandbox.model import payloads, world
 from botctl.sandbox.model.acting_user import ActingUser
 from botctl.sandbox.model.interactions import Interaction, InteractionState
 from botctl.sandbox.model.messages import components
-from botctl.sandbox.testing.failures import Failed, listed
+from botctl.sandbox.testing.failures import Failed, quote_names
 from botctl.sandbox.testing.watched_bot import WatchedBot
 
 Json = dict[str, Any]
 
 
-class Reader(Protocol):
-    """Who reads a message and can press what is in it: `people.Member`."""
+class MessageReader(Protocol):
+    """Who reads a message and presses its components: `people.Member`."""
 
-    async def ask(self, what: str, act: Callable[[ActingUser], Interaction], *, channel_id: str) -> Reply:
-        """Put an act in the channel to the bot, and wait for its answer."""
+    async def start_interaction(
+        self, description: str, action: Callable[[ActingUser], Interaction], *, channel_id: str
+    ) -> Reply:
+        """Send an interaction to the bot and wait for its answer."""
 
 
 class Message:
-    """A message as it is now: what the bot changes later shows here too. ``reader`` is who presses what is in it."""
+    """The current state of a message, with later edits. ``reader`` presses its components."""
 
-    def __init__(self, discord: WatchedBot, reader: Reader | None, channel_id: str, message_id: str | None) -> None:
+    def __init__(
+        self, discord: WatchedBot, reader: MessageReader | None, channel_id: str, message_id: str | None
+    ) -> None:
         self.discord = discord
         self.reader = reader
         self.channel_id = channel_id
         self._message_id = message_id
-        self._looked = self._state()
+        self._last_state = self._state()
 
     @property
     def id(self) -> str:
@@ -46,27 +50,27 @@ class Message:
 
     @property
     def embeds(self) -> list[disnake.Embed]:
-        return [disnake.Embed.from_dict(one) for one in self._json["embeds"]]
+        return [disnake.Embed.from_dict(item) for item in self._json["embeds"]]
 
     @property
     def components(self) -> list[Json]:
-        """As Discord has them: rows, and what is in these."""
+        """Discord's JSON: rows and their components."""
         return self._stored.components
 
     @property
     def attachments(self) -> list[str]:
-        """The names of the files."""
-        return [str(one["filename"]) for one in self._stored.attachments]
+        """The file names."""
+        return [str(item["filename"]) for item in self._stored.attachments]
 
     @property
     def author(self) -> str:
-        """The name of who said it."""
+        """The author's name."""
         return str(self._json["author"]["username"])
 
     @property
     def reactions(self) -> dict[str, int]:
-        """How many gave each emoji."""
-        return {emoji: len(givers) for emoji, givers in self._stored.reactions.items()}
+        """The count of each emoji."""
+        return {emoji: len(users) for emoji, users in self._stored.reactions.items()}
 
     @property
     def pinned(self) -> bool:
@@ -74,131 +78,133 @@ class Message:
 
     @property
     def ephemeral(self) -> bool:
-        """Does only one person see it?"""
+        """Whether only one user sees it."""
         return payloads.is_ephemeral(self._stored)
 
     @property
     def thinking(self) -> bool:
-        """Is it still “thinking…”?"""
+        """Whether it is still “thinking…”."""
         return bool(self._stored.flags & world.LOADING)
 
     @property
     def deleted(self) -> bool:
-        return self._found is None
+        return self._message_or_none is None
 
     def button(self, name: str) -> Button:
-        """The button with this label or custom id."""
+        """Find a button by label or custom id."""
         __tracebackhide__ = True
         return Button(self, self._component("button", name, {components.BUTTON}))
 
     def select(self, name: str | None = None) -> Select:
-        """The menu with this placeholder or custom id; the only one there is without."""
+        """Find a menu by placeholder or custom id; without a name, the first one."""
         __tracebackhide__ = True
         return Select(self, self._component("menu", name, components.SELECTS))
 
     async def edited(self) -> Self:
-        """Wait until the bot has changed or deleted it since it was sent, or since the last `edited`."""
+        """Wait until the bot edits or deletes the message, counted from its creation or the last `edited`."""
         __tracebackhide__ = True
-        await self.discord.waited(lambda: self._state() != self._looked, "did not change its message", self._asked)
-        self._looked = self._state()
+        await self.discord.wait_for(lambda: self._state() != self._last_state, "did not edit its message", self._source)
+        self._last_state = self._state()
         return self
 
     async def answer(self) -> Message:
-        """Wait until the bot has said something in the channel after this, and return it."""
+        """Wait for the bot's next message in the channel and return it."""
         __tracebackhide__ = True
-        found: list[str] = []
-        said = "its message" if self.deleted else f"“{self.content}”"
+        answers: list[str] = []
+        question = "its message" if self.deleted else f"“{self.content}”"
 
-        def answered() -> bool:
-            shown = self.discord.sandbox.world.messages.get(self.channel_id, {}).values()
-            mine = self.discord.application_id
-            found[:] = [one.id for one in shown if one.author_id == mine and int(one.id) > int(self.id)]
-            return bool(found)
+        def is_answered() -> bool:
+            messages = self.discord.sandbox.world.messages.get(self.channel_id, {}).values()
+            bot_id = self.discord.application_id
+            answers[:] = [item.id for item in messages if item.author_id == bot_id and int(item.id) > int(self.id)]
+            return bool(answers)
 
-        await self.discord.waited(answered, f"said nothing after {said}")
-        return Message(self.discord, self.reader, self.channel_id, found[0])
+        await self.discord.wait_for(is_answered, f"sent nothing after {question}")
+        return Message(self.discord, self.reader, self.channel_id, answers[0])
 
     def __repr__(self) -> str:
         return (
-            f"<{type(self).__name__} deleted>" if self._found is None else f"<{type(self).__name__} {self.content!r}>"
+            f"<{type(self).__name__} deleted>"
+            if self._message_or_none is None
+            else f"<{type(self).__name__} {self.content!r}>"
         )
 
     @property
-    def _asked(self) -> Interaction | None:
-        """The interaction whose handler is to change this."""
+    def _source(self) -> Interaction | None:
+        """The interaction whose handler edits this message."""
         return None
 
     @property
-    def _found(self) -> world.Message | None:
+    def _message_or_none(self) -> world.Message | None:
         return self.discord.sandbox.world.message(self.channel_id, self._message_id or "")
 
     @property
     def _stored(self) -> world.Message:
         __tracebackhide__ = True
-        if self._found is None:
+        if self._message_or_none is None:
             raise Failed("The message was deleted.")
-        return self._found
+        return self._message_or_none
 
     @property
     def _json(self) -> Json:
         return payloads.message(self._stored, self.discord.sandbox.world)
 
     def _state(self) -> object:
-        found = self._found
-        return found and (found.edited_at, found.flags)
+        message = self._message_or_none
+        return message and (message.edited_at, message.flags)
 
-    def _component(self, what: str, name: str | None, kinds: set[int] | frozenset[int]) -> Json:
+    def _component(self, kind: str, name: str | None, types: set[int] | frozenset[int]) -> Json:
         __tracebackhide__ = True
-        there = [one for one in components.clickable(self.components) if one["type"] in kinds]
+        candidates = [item for item in components.clickable(self.components) if item["type"] in types]
         wanted = (name or "").casefold()
-        for one in there:
-            if name in (None, one.get("custom_id")) or components.display_name(one).casefold() == wanted:
-                return one
-        names = listed([components.display_name(one) for one in there])
-        raise Failed(f"The message has no {what}{f' “{name}”' if name else ''}; there are: {names}.")
+        for item in candidates:
+            if name in (None, item.get("custom_id")) or components.display_name(item).casefold() == wanted:
+                return item
+        names = quote_names([components.display_name(item) for item in candidates])
+        raise Failed(f"The message has no {kind}{f' “{name}”' if name else ''}; there are: {names}.")
 
 
 class Reply(Message):
-    """The bot's answer to what ``reader`` did."""
+    """The bot's answer to an interaction of ``reader``."""
 
-    def __init__(self, discord: WatchedBot, reader: Reader, asked: Interaction) -> None:
-        self._interaction = asked
-        super().__init__(discord, reader, asked.channel_id, None)
+    def __init__(self, discord: WatchedBot, reader: MessageReader, interaction: Interaction) -> None:
+        self._interaction = interaction
+        super().__init__(discord, reader, interaction.channel_id, None)
 
     @property
     def modal(self) -> Modal:
         """The form that the bot opened."""
         __tracebackhide__ = True
         if self._interaction.modal is None or self.reader is None:
-            raise Failed("The bot opened no form.")
+            raise Failed("The bot did not open a form.")
         return Modal(self.discord, self.reader, self._interaction)
 
     @property
     def followups(self) -> list[Message]:
-        """The further messages, as far as they have come."""
-        asked = self._interaction
-        return [Message(self.discord, self.reader, asked.channel_id, one) for one in asked.followups]
+        """The follow-up messages so far."""
+        interaction = self._interaction
+        return [Message(self.discord, self.reader, interaction.channel_id, item) for item in interaction.followups]
 
     async def followup(self, number: int = 1) -> Message:
-        """Wait for the first further message, or for that of this ``number``."""
+        """Wait for a follow-up message; ``number`` 1 is the first."""
         __tracebackhide__ = True
-        asked = self._interaction
-        await self.discord.waited(lambda: len(asked.followups) >= number, "did not follow up", asked)
+        interaction = self._interaction
+        await self.discord.wait_for(lambda: len(interaction.followups) >= number, "did not follow up", interaction)
         return self.followups[number - 1]
 
     @property
-    def _asked(self) -> Interaction:
+    def _source(self) -> Interaction:
         return self._interaction
 
     @property
-    def _found(self) -> world.Message | None:
+    def _message_or_none(self) -> world.Message | None:
         return self.discord.sandbox.world.message(self.channel_id, self._interaction.original_id or "")
 
     @property
     def _stored(self) -> world.Message:
         __tracebackhide__ = True
         if self._interaction.state is InteractionState.MODAL:
-            raise Failed("The bot answered with a form and not with a message: look at reply.modal.")
+            raise Failed("The bot answered with a form instead of a message: use reply.modal.")
         return super()._stored
 
 
@@ -221,8 +227,8 @@ class Button:
     def disabled(self) -> bool:
         return bool(self.raw.get("disabled"))
 
-    async def click(self, as_: Reader | None = None) -> Reply:
-        """Press it, and wait for what the bot does; ``as_`` may be somebody else than who got the message."""
+    async def click(self, as_: MessageReader | None = None) -> Reply:
+        """Click and wait for the answer; ``as_`` is another member who clicks."""
         __tracebackhide__ = True
         return await _press(self.message, self.raw, f"a click on “{self.label}”", as_, [])
 
@@ -236,11 +242,11 @@ class Select:
 
     @property
     def options(self) -> list[str]:
-        """The labels of a menu that has its own."""
-        return [str(one["label"]) for one in self.raw.get("options", [])]
+        """The labels of a string select."""
+        return [str(item["label"]) for item in self.raw.get("options", [])]
 
-    async def choose(self, *values: Any, as_: Reader | None = None) -> Reply:
-        """Choose ``values`` (labels or values; members, roles or channels), and wait for what the bot does."""
+    async def choose(self, *values: Any, as_: MessageReader | None = None) -> Reply:
+        """Choose ``values`` (labels or values; members, roles or channels) and wait for the answer."""
         __tracebackhide__ = True
         chosen = [str(getattr(value, "id", value)) for value in values]
         return await _press(self.message, self.raw, f"a choice in “{components.display_name(self.raw)}”", as_, chosen)
@@ -248,10 +254,10 @@ class Select:
 
 @dataclass(frozen=True)
 class Modal:
-    """A form before ``reader``."""
+    """A form that is open for ``reader``."""
 
     discord: WatchedBot = field(repr=False)
-    reader: Reader = field(repr=False)
+    reader: MessageReader = field(repr=False)
     interaction: Interaction = field(repr=False)
 
     @property
@@ -261,17 +267,17 @@ class Modal:
     @property
     def fields(self) -> list[str]:
         """The labels."""
-        return [str(one["label"]) for one in components.modal_fields(self._body["components"])]
+        return [str(item["label"]) for item in components.modal_fields(self._body["components"])]
 
     async def submit(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> Reply:
-        """Send it off with these ``values`` by custom id or label, and wait for the answer."""
+        """Submit ``values`` by custom id or label, and wait for the answer."""
         __tracebackhide__ = True
-        opened = self.interaction
-        body = {"modal": opened.id, "fields": {**(values or {}), **more}}
-        return await self.reader.ask(
+        interaction = self.interaction
+        body = {"modal": interaction.id, "fields": {**(values or {}), **more}}
+        return await self.reader.start_interaction(
             f"the form “{self.title}”",
-            lambda who: user_interactions.submit_modal(self.discord.sandbox, who, body),
-            channel_id=opened.channel_id,
+            lambda user: user_interactions.submit_modal(self.discord.sandbox, user, body),
+            channel_id=interaction.channel_id,
         )
 
     @property
@@ -279,13 +285,13 @@ class Modal:
         return self.interaction.modal or {}
 
 
-async def _press(message: Message, raw: Json, what: str, as_: Reader | None, values: list[str]) -> Reply:
+async def _press(message: Message, raw: Json, description: str, as_: MessageReader | None, values: list[str]) -> Reply:
     __tracebackhide__ = True
-    who = as_ or message.reader
-    if who is None:
-        raise Failed("Say who presses it: as_=…")
+    reader = as_ or message.reader
+    if reader is None:
+        raise Failed("Name the member who presses it: as_=…")
     sandbox = message.discord.sandbox
     body = {"message": message.id, "component": raw.get("custom_id") or components.display_name(raw), "values": values}
-    return await who.ask(
-        what, lambda actor: user_interactions.click(sandbox, actor, body), channel_id=message.channel_id
+    return await reader.start_interaction(
+        description, lambda user: user_interactions.click(sandbox, user, body), channel_id=message.channel_id
     )

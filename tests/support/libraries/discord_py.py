@@ -1,8 +1,8 @@
-"""A bot of discord.py as it comes; only where Discord is has been changed."""
+"""A bot of discord.py; only Discord's address is changed."""
 
 import discord
 import yarl
-from telling import TOKEN, URL, tell
+from reporting import TOKEN, URL, report
 
 discord.http.Route.BASE = f"{URL}/api/v10"
 discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(URL.replace("http", "ws", 1))
@@ -29,7 +29,7 @@ async def ask(interaction: discord.Interaction, text: str) -> None:
 @client.event
 async def on_ready() -> None:
     listed = await tree.sync()
-    tell("ready", members=len(client.guilds[0].members), commands=[one.name for one in listed])
+    report("ready", members=len(client.guilds[0].members), commands=[command.name for command in listed])
 
 
 @client.event
@@ -40,12 +40,12 @@ async def on_message(message: discord.Message) -> None:
     thread = await message.create_thread(name="About it")
     await thread.send("in it", file=discord.File(__file__))
     await message.author.timeout(discord.utils.utcnow() + discord.utils.datetime.timedelta(seconds=60))
-    tell("message", content=message.content, thread=thread.name)
+    report("message", content=message.content, thread=thread.name)
 
 
 @client.event
 async def on_resumed() -> None:
-    tell("resumed")
+    report("resumed")
 
 
 client.run(TOKEN, log_handler=None)

@@ -1,9 +1,9 @@
-"""A bot of hikari as it comes; only where Discord is has been changed."""
+"""A bot of hikari; only Discord's address is changed."""
 
 import datetime as dt
 
 import hikari
-from telling import TOKEN, URL, tell
+from reporting import TOKEN, URL, report
 
 intents = (
     hikari.Intents.GUILDS
@@ -23,9 +23,9 @@ async def on_started(_: hikari.StartedEvent) -> None:
         hikari.CommandOption(type=hikari.OptionType.STRING, name="text", description="Text", is_required=True)
     )
     listed = await bot.rest.set_application_commands(me.id, [builder])
-    guild = next(iter([one async for one in bot.rest.fetch_my_guilds()]))
+    guild = next(iter([guild async for guild in bot.rest.fetch_my_guilds()]))
     members = await bot.rest.fetch_members(guild.id)
-    tell("ready", members=len(members), commands=[one.name for one in listed])
+    report("ready", members=len(members), commands=[command.name for command in listed])
 
 
 @bot.listen()
@@ -50,12 +50,12 @@ async def on_message(event: hikari.GuildMessageCreateEvent) -> None:
     await thread.send("in it", attachment=hikari.Bytes(b"abc", "a.txt"))
     until = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=60)
     await event.member.edit(communication_disabled_until=until)
-    tell("message", content=event.content, thread=thread.name)
+    report("message", content=event.content, thread=thread.name)
 
 
 @bot.listen()
 async def on_resumed(_: hikari.ShardResumedEvent) -> None:
-    tell("resumed")
+    report("resumed")
 
 
 bot.run(check_for_updates=False)

@@ -1,8 +1,8 @@
-"""A bot of interactions.py as it comes; only where Discord is has been changed."""
+"""A bot of interactions.py; only Discord's address is changed."""
 
 import interactions
 from interactions.api.events import MessageCreate, Resume, Startup
-from telling import TOKEN, URL, tell
+from reporting import TOKEN, URL, report
 
 interactions.api.http.route.Route.BASE = f"{URL}/api/v10"
 Intents = interactions.Intents
@@ -29,7 +29,7 @@ async def on_startup(_: Startup) -> None:
     guild = bot.guilds[0]
     await guild.gateway_chunk(presences=False)
     listed = await bot.http.get_application_commands(bot.app.id, 0)
-    tell("ready", members=len(guild.members), commands=[one["name"] for one in listed])
+    report("ready", members=len(guild.members), commands=[command["name"] for command in listed])
 
 
 @interactions.listen(MessageCreate)
@@ -40,12 +40,12 @@ async def on_message(event: MessageCreate) -> None:
     await message.add_reaction("👍")
     thread = await message.create_thread("About it")
     await thread.send("in it", file=interactions.File(__file__))
-    tell("message", content=message.content, thread=thread.name)
+    report("message", content=message.content, thread=thread.name)
 
 
 @interactions.listen(Resume)
 async def on_resume(_: Resume) -> None:
-    tell("resumed")
+    report("resumed")
 
 
 bot.start()

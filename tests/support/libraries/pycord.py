@@ -1,9 +1,9 @@
-"""A bot of Py-cord as it comes; only where Discord is has been changed."""
+"""A bot of Py-cord; only Discord's address is changed."""
 
 import datetime as dt
 
 import discord
-from telling import TOKEN, URL, tell
+from reporting import TOKEN, URL, report
 
 discord.http.Route.API_BASE_URL = URL + "/api/v{API_VERSION}"
 intents = discord.Intents(guilds=True, members=True, guild_messages=True, guild_reactions=True, message_content=True)
@@ -27,7 +27,7 @@ async def ask(ctx: discord.ApplicationContext, text: str) -> None:
 @bot.event
 async def on_ready() -> None:
     listed = await bot.http.get_global_commands(bot.user.id)
-    tell("ready", members=len(bot.guilds[0].members), commands=[one["name"] for one in listed])
+    report("ready", members=len(bot.guilds[0].members), commands=[command["name"] for command in listed])
 
 
 @bot.event
@@ -38,12 +38,12 @@ async def on_message(message: discord.Message) -> None:
     thread = await message.create_thread(name="About it")
     await thread.send("in it", file=discord.File(__file__))
     await message.author.timeout_for(dt.timedelta(seconds=60))
-    tell("message", content=message.content, thread=thread.name)
+    report("message", content=message.content, thread=thread.name)
 
 
 @bot.event
 async def on_resumed() -> None:
-    tell("resumed")
+    report("resumed")
 
 
 bot.run(TOKEN)

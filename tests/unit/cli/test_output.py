@@ -51,6 +51,6 @@ def test_an_embed_for_a_pipe_is_as_wide_as_its_words() -> None:
         "author": {"id": "5", "name": "dice", "bot": True},
         "embeds": [{"title": LONG, "fields": fields}],
     }
-    lines = plain(view.message(MessageSchema.model_validate(shown), {})).split("\n")
+    lines = plain(view.render_message(MessageSchema.model_validate(shown), {})).split("\n")
     assert lines[1] == f"  ▌ {LONG}"
     assert lines[2:] == ["  ▌ n0 n1 n2", "  ▌ v0 v1 v2"]

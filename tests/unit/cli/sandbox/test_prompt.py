@@ -1,4 +1,4 @@
-"""The prompt of ``botctl sandbox`` where the sandbox does not answer."""
+"""The prompt of ``botctl sandbox`` when the sandbox does not answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.output import DummyOutput
 
 from botctl.cli.sandbox.prompt import _Prompt
-from botctl.cli.sandbox.transcript import Transcript
+from botctl.cli.sandbox.transcript import TranscriptWriter
 from botctl.core.errors import Unreachable
 from botctl.sandbox.console.client import Identity, SandboxClient
-from botctl.sandbox.console.repl_commands import Note
+from botctl.sandbox.console.repl_commands import Notice
 from botctl.sandbox.console.user_session import UserSession
 from tests.support.waiting import until
 
@@ -26,30 +26,30 @@ def client() -> AsyncMock:
 @pytest.fixture
 def prompt(client: AsyncMock) -> _Prompt:
     with create_app_session(output=DummyOutput()):
-        return _Prompt(UserSession(client, Identity("ann", "general")), Transcript())
+        return _Prompt(UserSession(client, Identity("ann", "general")), TranscriptWriter())
 
 
-async def test_ctrl_c_stops_the_waiting_while_the_watcher_waits_too(
+async def test_ctrl_c_stops_waiting_while_the_watcher_hangs(
     prompt: _Prompt, client: AsyncMock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.messages.side_effect = asyncio.Event().wait  # it hangs
     watcher = asyncio.create_task(prompt._watch())
     await until(lambda: client.messages.called, what="the watcher's question")
 
-    async def never() -> Note:
+    async def never() -> Notice:
         await asyncio.Event().wait()
-        return Note("")
+        return Notice("")
 
-    line = asyncio.create_task(prompt._do(never(), lambda _: None))
-    await until(lambda: prompt._waiting is not None, what="a line that is waited for")
+    line = asyncio.create_task(prompt._run_and_show(never(), lambda _: None))
+    await until(lambda: prompt._pending is not None, what="a line that is waited for")
     prompt._interrupt()
     assert await asyncio.wait_for(line, 5)
-    assert capsys.readouterr().out == "Not waited for.\n"
+    assert capsys.readouterr().out == "Stopped waiting.\n"
     watcher.cancel()
 
 
-async def test_a_sandbox_that_is_gone_is_said_under_the_line(prompt: _Prompt, client: AsyncMock) -> None:
+async def test_toolbar_shows_an_unreachable_sandbox(prompt: _Prompt, client: AsyncMock) -> None:
     client.messages.side_effect = Unreachable("gone")
     watcher = asyncio.create_task(prompt._watch())
-    await until(lambda: "does not answer" in str(prompt._below()), what="what stands under the line")
+    await until(lambda: "does not answer" in str(prompt._toolbar_text()), what="what stands under the line")
     watcher.cancel()

@@ -1,4 +1,4 @@
-"""Replies as a person would see them, at 60 columns and without colour."""
+"""Rendered replies, at 60 columns and without colour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from botctl.cli.sandbox import view
-from botctl.cli.sandbox.markdown import inline, markdown
+from botctl.cli.sandbox.markdown import render_inline, render_markdown
 from botctl.sandbox.console.schemas import MessageSchema, ModalSchema, ReplySchema, StateSchema
 
 NAMES = {"1": "@ann", "2": "#general", "3": "@Moderator"}
@@ -29,10 +29,10 @@ def message(**more: Any) -> MessageSchema:
 
 
 def reply(**more: Any) -> str:
-    return text(view.reply(ReplySchema.model_validate(more), NAMES))
+    return text(view.render_reply(ReplySchema.model_validate(more), NAMES))
 
 
-def test_a_reply_with_everything() -> None:
+def test_reply_with_all_parts_is_rendered() -> None:
     shown = message(
         content="You rolled **17**.",
         ephemeral=True,
@@ -100,8 +100,8 @@ def test_a_reply_with_everything() -> None:
     )
 
 
-def test_the_bar_of_an_embed_has_its_colour() -> None:
-    shown = text(view.embed({"title": "Hi", "color": 0x0A0B0C}, NAMES), colour=True)
+def test_embed_bar_has_the_embed_colour() -> None:
+    shown = text(view.render_embed({"title": "Hi", "color": 0x0A0B0C}, NAMES), colour=True)
     assert "\x1b[38;2;10;11;12m▌ " in shown
 
 
@@ -109,17 +109,17 @@ def test_the_bar_of_an_embed_has_its_colour() -> None:
     ("answer", "seen"),
     [
         ({"state": "no_answer"}, "The application did not respond"),
-        ({"state": "deferred", "waited_ms": 5000}, "The bot is thinking… and has not answered within 5.0 s"),
-        ({"state": "deferred_update"}, "The bot took note of it; nothing here changed"),
+        ({"state": "deferred", "waited_ms": 5000}, "The bot is thinking… and has not responded within 5.0 s"),
+        ({"state": "deferred_update"}, "The bot has acknowledged it; no message has changed"),
         ({"state": "refused", "error": "“sides” must be at least 2."}, "“sides” must be at least 2."),
     ],
 )
-def test_what_is_no_message_is_said(answer: dict[str, Any], seen: str) -> None:
+def test_states_without_message_are_described(answer: dict[str, Any], seen: str) -> None:
     assert reply(**answer) == seen
     assert ReplySchema.model_validate(answer).answered is (answer["state"] == "deferred_update")
 
 
-def test_a_modal_is_a_form() -> None:
+def test_modal_is_rendered_as_a_form() -> None:
     form = ModalSchema.model_validate(
         {
             "id": "1",
@@ -136,7 +136,7 @@ def test_a_modal_is_a_form() -> None:
             ],
         }
     )
-    assert text(view.modal(form)) == (
+    assert text(view.render_modal(form)) == (
         "╭─ Feedback ───────────────────────────────────────────────╮\n"
         "│ Subject *  subject                                       │\n"
         "│ │ in short                                               │\n"
@@ -145,11 +145,11 @@ def test_a_modal_is_a_form() -> None:
         "│ │ b                                                      │\n"
         "│ How?  how                                                │\n"
         "│ │ one of: Well, Ill                                      │\n"
-        "╰─ * must be filled ───────────────────────────────────────╯"
+        "╰─ * required ─────────────────────────────────────────────╯"
     )
 
 
-def test_newer_components_are_drawn_and_unknown_ones_named() -> None:
+def test_unknown_component_is_shown_by_its_type() -> None:
     shown = [
         {
             "type": 17,
@@ -172,7 +172,7 @@ def test_newer_components_are_drawn_and_unknown_ones_named() -> None:
     ]
 
 
-def test_names_come_from_all_guilds() -> None:
+def test_display_names_come_from_all_guilds() -> None:
     state = StateSchema.model_validate(
         {
             "guilds": [
@@ -186,7 +186,7 @@ def test_names_come_from_all_guilds() -> None:
             ]
         }
     )
-    assert view.names(state) == {**NAMES, "7": "@everyone"}
+    assert view.display_names(state) == {**NAMES, "7": "@everyone"}
 
 
 @pytest.mark.parametrize(
@@ -204,16 +204,16 @@ def test_names_come_from_all_guilds() -> None:
         ("**bold with <@1> inside**", "bold with @ann inside"),
     ],
 )
-def test_markdown(written: str, seen: str) -> None:
-    assert text(markdown(written, NAMES)) == seen
+def test_markdown_is_rendered(written: str, seen: str) -> None:
+    assert text(render_markdown(written, NAMES)) == seen
 
 
-def test_styles_are_what_the_marks_say() -> None:
-    shown = markdown("a **b** `c`", NAMES)
+def test_markdown_marks_become_styles() -> None:
+    shown = render_markdown("a **b** `c`", NAMES)
     assert [(shown.plain[span.start : span.end], span.style) for span in shown.spans] == [("b", "bold"), ("c", "cyan")]
 
 
-def test_what_comes_from_outside_can_not_steer_the_terminal() -> None:
+def test_untrusted_text_cannot_control_the_terminal() -> None:
     evil = "[red]\x1b[31mX\x07\u202eY[/red] :boom:"
     shown = message(
         content=evil,
@@ -230,32 +230,32 @@ def test_what_comes_from_outside_can_not_steer_the_terminal() -> None:
 
 
 @given(st.text() | st.text("*_~|`<>@#[]()\\ab1:/t\n-", max_size=60))
-def test_any_text_is_shown_without_control_characters(content: str) -> None:
-    shown = text(markdown(content, NAMES))
+def test_any_text_is_rendered_without_control_characters(content: str) -> None:
+    shown = text(render_markdown(content, NAMES))
     assert all(char == "\n" or char.isprintable() or char in "\u200c\u200d" for char in shown)
 
 
-def test_marks_that_never_close_do_not_take_long() -> None:
-    assert inline("*a " * 1300, NAMES).plain == "*a " * 1300
+def test_unclosed_marks_are_rendered_fast() -> None:
+    assert render_inline("*a " * 1300, NAMES).plain == "*a " * 1300
 
 
-def test_a_message_that_is_still_to_come_and_the_beginning_of_a_thread_say_so() -> None:
+def test_deferred_reply_and_thread_start_are_labelled() -> None:
     asked = {"interaction": {"user": "ann", "name": "slow"}, "type": 20}
-    assert text(view.message(message(**asked), NAMES)) == "dice BOT · ann used /slow · thinking…"
-    assert text(view.message(message(**asked, content="done"), NAMES)) == "dice BOT · ann used /slow\n  done"
-    assert text(view.message(message(type=21), NAMES)) == "dice BOT · the thread begins here"
+    assert text(view.render_message(message(**asked), NAMES)) == "dice BOT · ann used /slow · thinking…"
+    assert text(view.render_message(message(**asked, content="done"), NAMES)) == "dice BOT · ann used /slow\n  done"
+    assert text(view.render_message(message(type=21), NAMES)) == "dice BOT · the thread starts here"
 
 
-def test_no_line_of_a_message_has_blanks_at_its_end() -> None:
+def test_message_lines_have_no_trailing_spaces() -> None:
     """A terminal that gets narrower would wrap them."""
     field = {"name": "a", "value": "b", "inline": True}
     out = io.StringIO()
     shown = message(content="short", embeds=[{"description": "wide enough", "fields": [field, field]}])
-    Console(file=out, width=60, color_system=None).print(view.message(shown, NAMES))
+    Console(file=out, width=60, color_system=None).print(view.render_message(shown, NAMES))
     assert [line for line in out.getvalue().split("\n") if line != line.rstrip()] == []
 
 
-def test_an_id_that_a_library_has_made_up_is_not_what_one_types() -> None:
+def test_generated_custom_id_is_replaced_by_the_label() -> None:
     form = ModalSchema.model_validate({"id": "1", "fields": [{"custom_id": "0af" * 10 + "12", "label": "Your name"}]})
-    assert form.fields[0].typed == "Your name"
-    assert "0af" not in text(view.modal(form))
+    assert form.fields[0].input_name == "Your name"
+    assert "0af" not in text(view.render_modal(form))

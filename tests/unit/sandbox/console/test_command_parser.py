@@ -1,4 +1,4 @@
-"""What a person types is read as Discord's client would, and what is wrong is said in a sentence."""
+"""Slash commands are parsed as in Discord's client, and wrong lines get a message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.command_parser import MenuCall, SlashCall, menu, parse, written
+from botctl.sandbox.console.command_parser import MenuCall, SlashCall, format_call, parse_menu, parse_slash
 
 STRING, INTEGER = 3, 4
 
@@ -55,8 +55,8 @@ COMMANDS = [
         ('/settings log off why:5" disk', SlashCall("settings log off", {"why": '5" disk'})),
     ],
 )
-def test_reads_a_call(text: str, call: SlashCall) -> None:
-    assert parse(text, COMMANDS) == call
+def test_slash_command_is_parsed(text: str, call: SlashCall) -> None:
+    assert parse_slash(text, COMMANDS) == call
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_reads_a_call(text: str, call: SlashCall) -> None:
         ("/rol sides:2", 'There is no command "/rol" here.', "Did you mean /roll?"),
         ("/Ping", 'There is no command "/Ping" here.', "Did you mean /ping?"),
         ("/Who is", 'There is no command "/Who" here.', "The commands are: /ping, /roll, /settings."),
-        ("/settings", "/settings needs a sub-command.", "There are: set, show, log."),
+        ("/settings", "/settings needs a sub-command.", "The sub-commands are: set, show, log."),
         ("/settings sett", '/settings has no sub-command "sett".', "Did you mean set?"),
-        ("/settings log", "/settings log needs a sub-command.", "There are: off."),
-        ("/ping loud:yes", '/ping takes no options, so "loud:yes" means nothing.', ""),
+        ("/settings log", "/settings log needs a sub-command.", "The sub-commands are: off."),
+        ("/ping loud:yes", '/ping has no options, so "loud:yes" cannot follow.', ""),
         ("/roll side:20", '/roll has no option "side".', "Did you mean sides?"),
         ("/roll zzz:20", '/roll has no option "zzz".', "Its options are: sides, count."),
         ("/roll 20", '"20" belongs to no option of /roll.', "Write: sides:20"),
@@ -85,17 +85,17 @@ def test_reads_a_call(text: str, call: SlashCall) -> None:
         ),
     ],
 )
-def test_says_what_is_wrong(text: str, sentence: str, hint: str | None) -> None:
+def test_wrong_line_gets_message_and_hint(text: str, sentence: str, hint: str | None) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(text, COMMANDS)
+        parse_slash(text, COMMANDS)
     assert str(caught.value) == sentence
     assert hint is None or caught.value.hint == hint
 
 
-def test_a_bot_without_commands_is_said_so() -> None:
+def test_bot_without_commands_gets_its_own_hint() -> None:
     with pytest.raises(UsageError) as caught:
-        parse("/ping", [])
-    assert caught.value.hint == "The bot has registered none yet."
+        parse_slash("/ping", [])
+    assert caught.value.hint == "The bot has not registered any command yet."
 
 
 values = st.text() | st.text('ab: "\\\n')
@@ -104,7 +104,7 @@ names = st.text(string.ascii_lowercase + "-_äé", min_size=1, max_size=8)
 
 @st.composite
 def commands_and_calls(draw: st.DrawFn) -> tuple[list[dict[str, object]], SlashCall]:
-    """Any commands, any depth, and any call of one of them with any values."""
+    """Commands of any depth, and a call of one of them with any values."""
     options = [option(name) for name in draw(st.lists(names, max_size=4, unique=True))]
     path = draw(st.lists(names, min_size=1, max_size=3))
     node: dict[str, object] = {"name": path[-1], "type": 1, "options": options}
@@ -116,23 +116,23 @@ def commands_and_calls(draw: st.DrawFn) -> tuple[list[dict[str, object]], SlashC
 
 
 @given(commands_and_calls())
-def test_what_is_written_is_read_back(case: tuple[list[dict[str, object]], SlashCall]) -> None:
+def test_formatted_call_parses_back_to_same_call(case: tuple[list[dict[str, object]], SlashCall]) -> None:
     commands, call = case
-    assert parse(written(call), commands) == call
+    assert parse_slash(format_call(call), commands) == call
 
 
 @given(st.text() | st.text('/ps:"\\ etaingkyvlu'))
-def test_any_text_is_a_call_or_a_usage_error(text: str) -> None:
+def test_any_text_is_a_call_or_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
-        assert parse("/" + text, COMMANDS).name
+        assert parse_slash("/" + text, COMMANDS).name
 
 
-def test_menus_are_found_whatever_their_case() -> None:
-    assert menu("who is", "@ann", COMMANDS) == MenuCall("Who is", "@ann", on_message=False)
-    assert menu("Translate", "1234", COMMANDS) == MenuCall("Translate", "1234", on_message=True)
+def test_context_menu_names_ignore_case() -> None:
+    assert parse_menu("who is", "@ann", COMMANDS) == MenuCall("Who is", "@ann", on_message=False)
+    assert parse_menu("Translate", "1234", COMMANDS) == MenuCall("Translate", "1234", on_message=True)
 
 
-def test_a_wrong_menu_is_said_so() -> None:
-    with pytest.raises(UsageError, match='No menu of a message has "Who is"') as caught:
-        menu("Who is", "1234", COMMANDS)
-    assert caught.value.hint == "It has: Translate."
+def test_unknown_context_menu_command_is_refused() -> None:
+    with pytest.raises(UsageError, match='There is no message command "Who is"') as caught:
+        parse_menu("Who is", "1234", COMMANDS)
+    assert caught.value.hint == "The commands are: Translate."

@@ -1,4 +1,4 @@
-"""The lines of the prompt, and the client under them, against a real sandbox with a scripted bot."""
+"""The prompt's lines and the client, against a real sandbox with a scripted bot."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from botctl.core.errors import BotctlError, Unreachable, UsageError
 from botctl.sandbox.console.client import Identity, SandboxClient
 from botctl.sandbox.console.command_parser import SlashCall
 from botctl.sandbox.console.message_diff import MessageDiff
-from botctl.sandbox.console.repl import run, suggest
-from botctl.sandbox.console.repl_commands import WORDS, Leave, Note, assigned, words
+from botctl.sandbox.console.repl import run_line, suggest
+from botctl.sandbox.console.repl_commands import REPL_COMMANDS, Notice, Quit, parse_assignments, split_words
 from botctl.sandbox.console.schemas import MessageSchema, ReplySchema
-from botctl.sandbox.console.user_session import UserSession, by_number
+from botctl.sandbox.console.user_session import UserSession, resolve_numbers
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.server import Access, Sandbox
 from tests.support.discord import BOB, GENERAL, STAFF, served
@@ -32,166 +32,167 @@ def sandbox(url: str) -> Sandbox:
 
 
 @pytest.fixture
-async def talk() -> AsyncIterator[UserSession]:
+async def session() -> AsyncIterator[UserSession]:
     async with (
         served(sandbox) as running,
         fake_bot(running.url, "token", COMMANDS, ANSWERS),
         SandboxClient(running.url, "secret") as client,
     ):
-        talk = UserSession(client, Identity(), timeout_s=2.0)
-        await talk.settle()
-        yield talk
+        session = UserSession(client, Identity(), timeout_s=2.0)
+        await session.resolve_defaults()
+        yield session
 
 
-async def replied(talk: UserSession, line: str) -> ReplySchema:
-    outcome = await run(talk, line)
+async def replied(session: UserSession, line: str) -> ReplySchema:
+    outcome = await run_line(session, line)
     assert isinstance(outcome, ReplySchema)
     return outcome
 
 
-async def content(talk: UserSession, line: str) -> list[str]:
-    return [message.content for message in (await replied(talk, line)).messages]
+async def content(session: UserSession, line: str) -> list[str]:
+    return [message.content for message in (await replied(session, line)).messages]
 
 
-async def hints(talk: UserSession, line: str) -> list[str]:
-    return [hint.text for hint in await suggest(talk, line, len(line))]
+async def hints(session: UserSession, line: str) -> list[str]:
+    return [hint.text for hint in await suggest(session, line, len(line))]
 
 
-async def test_the_seat_is_the_first_person_and_channel(talk: UserSession) -> None:
-    assert talk.seat == Identity("ann", "general", None)
+async def test_default_identity_is_first_person_and_channel(session: UserSession) -> None:
+    assert session.identity == Identity("ann", "general", None)
 
 
-async def test_commands_and_messages(talk: UserSession) -> None:
-    assert await content(talk, "/roll sides:20") == ["You rolled **20**."]
-    assert await content(talk, '/settings set key:locale value:"de DE"') == ["locale is now “de DE”."]
-    assert await content(talk, "hello") == ["hello"]
-    assert await content(talk, ":smile: hello") == [":smile: hello"]
-    assert await content(talk, ":say :as bob") == [":as bob"]
+async def test_lines_are_commands_or_messages(session: UserSession) -> None:
+    assert await content(session, "/roll sides:20") == ["You rolled **20**."]
+    assert await content(session, '/settings set key:locale value:"de DE"') == ["locale is now “de DE”."]
+    assert await content(session, "hello") == ["hello"]
+    assert await content(session, ":smile: hello") == [":smile: hello"]
+    assert await content(session, ":say :as bob") == [":as bob"]
 
 
-async def test_buttons_menus_and_forms(talk: UserSession) -> None:
-    await run(talk, "/poll")
-    assert await hints(talk, ":click ") == ["Pizza", "Close", "A drink"]
-    assert await content(talk, ":click pizza") == ["ann wants pizza"]
-    assert await content(talk, ':pick "A drink" 2') == ["Chosen: m"]
-    talk.timeout_s = 0.2
-    assert (await replied(talk, ":click Close")).state == "deferred_update"
-    assert (await replied(talk, "/feedback")).modal is not None
-    assert await hints(talk, ":submit ") == ["subject=", "text="]
-    assert await content(talk, ':submit subject="It works" text=well') == ["Thank you for “It works”."]
-    assert talk.form is None
+async def test_buttons_selects_and_modals_work(session: UserSession) -> None:
+    await run_line(session, "/poll")
+    assert await hints(session, ":click ") == ["Pizza", "Close", "A drink"]
+    assert await content(session, ":click pizza") == ["ann wants pizza"]
+    assert await content(session, ':pick "A drink" 2') == ["Chosen: m"]
+    session.timeout_s = 0.2
+    assert (await replied(session, ":click Close")).state == "deferred_update"
+    assert (await replied(session, "/feedback")).modal is not None
+    assert await hints(session, ":submit ") == ["subject=", "text="]
+    assert await content(session, ':submit subject="It works" text=well') == ["Thank you for “It works”."]
+    assert session.modal is None
 
 
-async def test_people_answer_change_react_and_delete(talk: UserSession) -> None:
-    await run(talk, "tea at five @bob in #staff, not@bob @nobody")
-    (said,) = await talk.client.messages(talk.seat, limit=1)
-    assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @nobody"
-    await run(talk, ":as bob")
-    assert (await replied(talk, ":reply gladly")).messages[0].reply_to == "ann"
-    assert (await replied(talk, ":edit with pleasure")).messages[0].edited
-    assert (await replied(talk, ":react 👍")).messages[0].reactions[0].emoji == "👍"
-    assert (await replied(talk, ":unreact 👍")).messages[0].reactions == []
-    assert await run(talk, ":delete") == Note("Deleted.")
-    assert [one.content for one in await talk.client.messages(talk.seat)] == [said.content]
-    assert (await replied(talk, ":react nonsense")).error == "Unknown Emoji."
+async def test_user_replies_edits_reacts_and_deletes(session: UserSession) -> None:
+    await run_line(session, "tea at five @bob in #staff, not@bob @unknown")
+    (said,) = await session.client.messages(session.identity, limit=1)
+    assert said.content == f"tea at five <@{BOB}> in <#{STAFF}>, not@bob @unknown"
+    await run_line(session, ":as bob")
+    assert (await replied(session, ":reply gladly")).messages[0].reply_to == "ann"
+    assert (await replied(session, ":edit with pleasure")).messages[0].edited
+    assert (await replied(session, ":react 👍")).messages[0].reactions[0].emoji == "👍"
+    assert (await replied(session, ":unreact 👍")).messages[0].reactions == []
+    assert await run_line(session, ":delete") == Notice("Deleted.")
+    assert [message.content for message in await session.client.messages(session.identity)] == [said.content]
+    assert (await replied(session, ":react nonsense")).error == "Unknown Emoji."
 
 
-async def test_two_write_with_each_other(talk: UserSession) -> None:
-    assert await hints(talk, ":dm ") == ["bob", "cat", "botctl-bot"]
-    await run(talk, ":dm bob")
-    assert talk.place == "@bob"
-    await run(talk, "a word")
-    await run(talk, ":as bob")
-    await run(talk, ":dm ann")
-    assert [one.content for one in await talk.client.messages(talk.seat)] == ["a word"]
-    await run(talk, ":channel general")
-    assert (talk.place, list(await talk.client.messages(talk.seat))) == ("#general", [])
+async def test_two_users_exchange_direct_messages(session: UserSession) -> None:
+    assert await hints(session, ":dm ") == ["bob", "cat", "botctl-bot"]
+    await run_line(session, ":dm bob")
+    assert session.location == "@bob"
+    await run_line(session, "a word")
+    await run_line(session, ":as bob")
+    await run_line(session, ":dm ann")
+    assert [message.content for message in await session.client.messages(session.identity)] == ["a word"]
+    await run_line(session, ":channel general")
+    assert (session.location, list(await session.client.messages(session.identity))) == ("#general", [])
 
 
-async def test_threads_are_channels_that_one_may_go_to(talk: UserSession) -> None:
+async def test_user_can_enter_a_thread(session: UserSession) -> None:
     body = {"name": "plans", "type": 11}
     headers = {"Authorization": "Bot token"}
     async with (
-        aiohttp.ClientSession(talk.client._url, headers=headers) as http,
+        aiohttp.ClientSession(session.client._url, headers=headers) as http,
         http.post(f"/api/v10/channels/{GENERAL}/threads", json=body) as made,
     ):
         assert made.status == 201
-    await talk.look()
-    assert await hints(talk, ":channel p") == ["plans"]
-    await run(talk, ":channel plans")
-    assert await content(talk, "in it") == ["in it"]
+    await session.refresh()
+    assert await hints(session, ":channel p") == ["plans"]
+    await run_line(session, ":channel plans")
+    assert await content(session, "in it") == ["in it"]
 
 
-async def test_a_bad_day_and_the_clock(talk: UserSession) -> None:
-    assert "op7-storm" in await hints(talk, ":incident op7")
-    assert await run(talk, ":incident latency 10s delay_s=0") == Note(
+async def test_incident_and_advance_commands_work(session: UserSession) -> None:
+    assert "op7-storm" in await hints(session, ":incident op7")
+    assert await run_line(session, ":incident latency 10s delay_s=0") == Notice(
         "latency has begun for 10 s: delay_s=0.0, jitter_s=0.5"
     )
-    listed = await run(talk, ":incident")
-    assert isinstance(listed, Note)
-    assert listed.text.endswith("Now: latency.")
-    assert await run(talk, ":incident stop latency") == Note("latency has ended.")
-    before = await talk.client.advance(0)
-    after = await run(talk, ":advance 15m")
-    assert isinstance(after, Note)
-    minutes = datetime.fromisoformat(after.text.split()[5]) - datetime.fromisoformat(before)
+    listed = await run_line(session, ":incident")
+    assert isinstance(listed, Notice)
+    assert listed.text.endswith("Active: latency.")
+    assert await run_line(session, ":incident stop latency") == Notice("latency has ended.")
+    before = await session.client.advance(0)
+    after = await run_line(session, ":advance 15m")
+    assert isinstance(after, Notice)
+    minutes = datetime.fromisoformat(after.text.split()[4]) - datetime.fromisoformat(before)
     assert timedelta(minutes=15) <= minutes < timedelta(minutes=16)
-    with pytest.raises(UsageError, match="one length"):
-        await run(talk, ":incident latency 10s 5s")
+    with pytest.raises(UsageError, match="one duration"):
+        await run_line(session, ":incident latency 10s 5s")
 
 
-async def test_a_private_word_after_a_public_thought_is_waited_for(talk: UserSession) -> None:
-    """The bot thinks for all to see, takes that back, and answers one person: that is what they see."""
-    assert await content(talk, "/sorry") == ["Not for everyone."]
+async def test_private_followup_after_deleted_public_defer_is_awaited(session: UserSession) -> None:
+    assert await content(session, "/sorry") == ["Not for everyone."]
 
 
-async def test_context_menus(talk: UserSession) -> None:
-    assert await hints(talk, ":menu ") == ["Who is", "Shout"]
-    assert await content(talk, ":menu Who is @cat") == ["cat"]
-    await run(talk, "quiet")
-    assert await content(talk, ":menu Shout last") == ["QUIET"]
+async def test_context_menu_commands_work(session: UserSession) -> None:
+    assert await hints(session, ":menu ") == ["Who is", "Shout"]
+    assert await content(session, ":menu Who is @cat") == ["cat"]
+    await run_line(session, "quiet")
+    assert await content(session, ":menu Shout last") == ["QUIET"]
 
 
-async def test_a_silent_bot_is_no_error_and_no_answer(talk: UserSession) -> None:
-    talk.timeout_s = 0.1
-    reply = await replied(talk, "/silent")
+async def test_silent_bot_gives_no_answer_state(session: UserSession) -> None:
+    session.timeout_s = 0.1
+    reply = await replied(session, "/silent")
     assert reply.state == "no_answer"
     assert not reply.answered
 
 
-async def test_what_discord_would_not_send_is_refused(talk: UserSession) -> None:
-    reply = await replied(talk, "/roll sides:1")
+async def test_invalid_option_value_is_refused(session: UserSession) -> None:
+    reply = await replied(session, "/roll sides:1")
     assert (reply.state, reply.answered) == ("refused", False)
     assert "at least 2" in (reply.error or "")
 
 
-async def test_somebody_else_elsewhere(talk: UserSession) -> None:
-    await run(talk, "/secret")
-    assert await hints(talk, ":as b") == ["bob"]
-    assert await run(talk, ":as @bob") == Note("You are bob now.")
-    seen = await run(talk, ":messages")
+async def test_user_channel_and_guild_can_be_changed(session: UserSession) -> None:
+    await run_line(session, "/secret")
+    assert await hints(session, ":as b") == ["bob"]
+    assert await run_line(session, ":as @bob") == Notice("You are bob now.")
+    seen = await run_line(session, ":messages")
     assert seen == []  # what was for ann alone
-    assert await run(talk, ":channel #staff") == []
-    await run(talk, "hi")
-    assert talk.seat == Identity("bob", "staff")
-    assert await run(talk, ":guild Botctl Test Guild") == Note("You are in #general of Botctl Test Guild now.")
+    assert await run_line(session, ":channel #staff") == []
+    await run_line(session, "hi")
+    assert session.identity == Identity("bob", "staff")
+    assert await run_line(session, ":guild Botctl Test Guild") == Notice(
+        "You are in #general of Botctl Test Guild now."
+    )
 
 
-async def test_words_that_only_tell(talk: UserSession) -> None:
-    who = await run(talk, ":who")
-    assert isinstance(who, Note)
+async def test_who_help_and_quit_commands_work(session: UserSession) -> None:
+    who = await run_line(session, ":who")
+    assert isinstance(who, Notice)
     assert "@ann, @bob, @cat" in who.text
     assert "botctl-bot" in who.text
-    told = await run(talk, ":help")
-    assert isinstance(told, Note)
-    assert all(f":{word}" in told.text for word in WORDS)
-    assert isinstance(await run(talk, ":quit"), Leave)
+    listing = await run_line(session, ":help")
+    assert isinstance(listing, Notice)
+    assert all(f":{word}" in listing.text for word in REPL_COMMANDS)
+    assert isinstance(await run_line(session, ":quit"), Quit)
 
 
 @pytest.mark.parametrize(
-    ("line", "sentence"),
+    ("line", "message"),
     [
-        (":frob", 'There is no ":frob".'),
+        (":frob", 'There is no command ":frob".'),
         (":as bo", 'There is no person "bo".'),
         (":channel nowhere", 'There is no channel "nowhere".'),
         (":click", "A button must follow."),
@@ -203,29 +204,29 @@ async def test_words_that_only_tell(talk: UserSession) -> None:
         ("/ ping", "A command's name must follow the slash."),
         (":as", "The name of a person must follow."),
         (":react", "An emoji must follow."),
-        (":menu Shout", "A command and whom it is used on must follow."),
+        (":menu Shout", "A command and its target must follow."),
         (":advance soon", "'soon' is no duration; write for example 30d or 1h30m."),
         (":incident latency 1x", "'1x' is no duration; write for example 30d or 1h30m."),
     ],
 )
-async def test_what_is_wrong_is_a_sentence(talk: UserSession, line: str, sentence: str) -> None:
+async def test_wrong_line_raises_its_message(session: UserSession, line: str, message: str) -> None:
     with pytest.raises(BotctlError) as caught:
-        await run(talk, line)
-    assert str(caught.value) == sentence
+        await run_line(session, line)
+    assert str(caught.value) == message
 
 
-async def test_the_bot_completes_its_own_values(talk: UserSession) -> None:
-    found = await suggest(talk, "/settings set key:lo", 20)
+async def test_bot_suggests_autocomplete_values(session: UserSession) -> None:
+    found = await suggest(session, "/settings set key:lo", 20)
     assert [(hint.text, hint.start, hint.detail) for hint in found] == [
         ("locale", 18, "The locale"),
         ("log_channel", 18, "The log_channel"),
     ]
-    assert await hints(talk, "/settings set key:locale v") == ["value:"]
-    assert await hints(talk, ":c") == [":channel", ":click", ":pick", ":react", ":unreact", ":incident", ":advance"]
-    assert await hints(talk, ":help ") == []
+    assert await hints(session, "/settings set key:locale v") == ["value:"]
+    assert await hints(session, ":c") == [":channel", ":click", ":pick", ":react", ":unreact", ":incident", ":advance"]
+    assert await hints(session, ":help ") == []
 
 
-async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
+async def test_stopped_sandbox_is_unreachable() -> None:
     async with served(sandbox) as running:
         pass
     with pytest.raises(Unreachable, match="does not answer") as caught:
@@ -234,75 +235,76 @@ async def test_a_sandbox_that_is_gone_is_unreachable() -> None:
     assert caught.value.hint.startswith("Start it with: botctl run")
 
 
-async def test_the_wrong_secret_is_refused_in_the_sandbox_s_own_words(talk: UserSession) -> None:
-    async with SandboxClient(talk.client._url, "wrong") as client:
+async def test_wrong_secret_raises_the_sandboxs_message(session: UserSession) -> None:
+    async with SandboxClient(session.client._url, "wrong") as client:
         with pytest.raises(BotctlError, match="control secret"):
             await client.state()
 
 
-class Home:
-    """A project whose sandbox and bot are what the test says."""
-
+class FixedLocator:
     def __init__(self, url: str, pid: int | None = None) -> None:
         self.url = url
         self.pid = pid
 
-    def sandbox(self) -> tuple[str, str]:
+    def locate(self) -> tuple[str, str]:
         return self.url, "secret"
 
-    def bot(self) -> int | None:
+    def bot_pid(self) -> int | None:
         return self.pid
 
 
 @pytest.mark.parametrize("secret", ["secret", "the old one"])
-async def test_a_sandbox_that_was_started_anew_is_found_again(talk: UserSession, secret: str) -> None:
-    """At another port, or at the same one with another secret."""
+async def test_restarted_sandbox_is_found_again(session: UserSession, secret: str) -> None:
+    """On another port, or on the same port with another secret."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
-        nobody = f"http://127.0.0.1:{gone.getsockname()[1]}"
-    url = talk.client._url
-    async with SandboxClient(nobody if secret == "secret" else url, secret, Home(url)) as client:
+        unused_url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    url = session.client._url
+    async with SandboxClient(unused_url if secret == "secret" else url, secret, FixedLocator(url)) as client:
         assert (await client.state()).guilds
 
 
-async def test_while_the_bot_runs_and_is_not_connected_it_is_said_to_come() -> None:
+async def test_disconnected_bot_is_reported_as_reconnecting() -> None:
     async with served(sandbox) as running:
         url = running.url
         async with fake_bot(url, "token", COMMANDS, ANSWERS):
             pass
-        for home, said in ((Home(url, 42), "process 42\\) is reconnecting"), (Home(url), "No bot is connected")):
-            async with SandboxClient(url, "secret", home) as client:
-                with pytest.raises(Unreachable, match=said):
+        for locator, message in (
+            (FixedLocator(url, 42), "process 42\\) is reconnecting"),
+            (FixedLocator(url), "No bot is connected"),
+        ):
+            async with SandboxClient(url, "secret", locator) as client:
+                with pytest.raises(Unreachable, match=message):
                     await client.send(SlashCall("ping"), Identity())
 
 
-async def test_who_sends_says_where_they_stand(
-    talk: UserSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_send_includes_the_working_directory(
+    session: UserSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A file is given by its path, which may be relative."""
+    """An option can be the relative path of a file."""
     asked: list[object] = []
-    real = talk.client._ask_once
+    real = session.client._request_once
 
-    async def ask_once(method: str, verb: str, given: dict[str, object]) -> tuple[int, object]:
+    async def request_once(method: str, verb: str, given: dict[str, object]) -> tuple[int, object]:
         asked.append(given.get("json"))
         return await real(method, verb, given)
 
-    monkeypatch.setattr(talk.client, "_ask_once", ask_once)
+    monkeypatch.setattr(session.client, "_request_once", request_once)
     monkeypatch.chdir(tmp_path)
-    await talk.say("/ping")
+    await session.send_line("/ping")
     assert isinstance(asked[-1], dict)
     assert asked[-1]["folder"] == str(tmp_path)
 
 
-async def test_quotes_around_what_follows_a_word_are_not_part_of_it(talk: UserSession) -> None:
-    await run(talk, "/poll")
-    assert "ann wants pizza" in str(await content(talk, ':click "Pizza"'))
-    await run(talk, ":as 'bob'")
-    await run(talk, ':channel "staff"')
-    await run(talk, f':guild "{talk.guild.name if talk.guild else ""}"')
-    assert (talk.seat.name, talk.seat.channel) == ("bob", "general")
-    assert await content(talk, ':say "hello"') == ['"hello"']
+async def test_quotes_around_an_argument_are_removed(session: UserSession) -> None:
+    await run_line(session, "/poll")
+    assert "ann wants pizza" in str(await content(session, ':click "Pizza"'))
+    await run_line(session, ":as 'bob'")
+    await run_line(session, ':channel "staff"')
+    await run_line(session, f':guild "{session.guild.name if session.guild else ""}"')
+    assert (session.identity.name, session.identity.channel) == ("bob", "general")
+    assert await content(session, ':say "hello"') == ['"hello"']
     with pytest.raises(UsageError, match="Piz"):
-        await run(talk, ':click "Piz')
+        await run_line(session, ':click "Piz')
 
 
 @pytest.mark.parametrize(
@@ -320,7 +322,7 @@ async def test_quotes_around_what_follows_a_word_are_not_part_of_it(talk: UserSe
         (500, [], BotctlError, "The sandbox refused with status 500."),
     ],
 )
-async def test_what_the_sandbox_answers_becomes_an_error(
+async def test_error_responses_become_exceptions(
     status: int, body: object, kind: type[BotctlError], sentence: str
 ) -> None:
     async def answer(_: web.Request) -> web.Response:
@@ -344,31 +346,31 @@ def message(content: str, **more: object) -> MessageSchema:
     return MessageSchema.model_validate({"id": "1", "author": {"id": "2", "name": "dice"}, "content": content, **more})
 
 
-def test_numbers_stand_for_options_unless_an_option_is_called_so() -> None:
+def test_numbers_select_options_unless_they_are_option_names() -> None:
     options = [{"label": "2", "value": "two"}, {"label": "Red", "value": "r"}]
     shown = [message("x", components=[{"type": 1, "components": [{"type": 3, "custom_id": "c", "options": options}]}])]
-    assert by_number(shown, "c", ["1"]) == ["two"]
-    assert by_number(shown, "c", ["2", "Red", "7"]) == ["2", "Red", "7"]
-    assert by_number(shown, "other", ["1"]) == ["1"]
-    assert by_number([], "c", ["1"]) == ["1"]
+    assert resolve_numbers(shown, "c", ["1"]) == ["two"]
+    assert resolve_numbers(shown, "c", ["2", "Red", "7"]) == ["2", "Red", "7"]
+    assert resolve_numbers(shown, "other", ["1"]) == ["1"]
+    assert resolve_numbers([], "c", ["1"]) == ["1"]
 
 
-def test_a_feed_tells_what_is_new_or_changed_once() -> None:
-    feed = MessageDiff()
-    feed.saw([message("a")])
-    assert feed.news([message("a")]) == []
-    assert feed.news([message("b")]) == [message("b")]
-    assert feed.news([message("b")]) == []
+def test_message_diff_returns_each_change_once() -> None:
+    message_diff = MessageDiff()
+    message_diff.mark_seen([message("a")])
+    assert message_diff.take_changed([message("a")]) == []
+    assert message_diff.take_changed([message("b")]) == [message("b")]
+    assert message_diff.take_changed([message("b")]) == []
 
 
-def test_words_and_fields() -> None:
-    assert words('a "b c"') == ["a", "b c"]
-    assert assigned(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+def test_words_and_assignments_are_parsed() -> None:
+    assert split_words('a "b c"') == ["a", "b c"]
+    assert parse_assignments(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
     with pytest.raises(UsageError):
-        words("")
+        split_words("")
 
 
-async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
+async def test_commands_have_names_in_the_users_language() -> None:
     who = {"type": 3, "name": "who", "name_localizations": {"de": "wen"}, "description": "Whom", "required": True}
     greet = {"name": "greet", "name_localizations": {"de": "gruss"}, "description": "Greet", "options": [who]}
     async with (
@@ -377,14 +379,14 @@ async def test_a_person_uses_commands_by_the_names_of_their_language() -> None:
         SandboxClient(running.url, "secret") as client,
     ):
         running.sandbox.world.users[BOB].locale = "de"
-        talk = UserSession(client, Identity("bob"))
-        assert await content(talk, "/gruss wen:x") == ["Hello!"]
-        assert await hints(talk, "/gr") == ["/gruss"]
-        await run(talk, ":as ann")
-        assert await hints(talk, "/gr") == ["/greet"]
+        session = UserSession(client, Identity("bob"))
+        assert await content(session, "/gruss wen:x") == ["Hello!"]
+        assert await hints(session, "/gr") == ["/gruss"]
+        await run_line(session, ":as ann")
+        assert await hints(session, "/gr") == ["/greet"]
 
 
-async def test_what_discord_refuses_is_said_in_words(talk: UserSession) -> None:
+async def test_discords_validation_error_is_the_hint(session: UserSession) -> None:
     with pytest.raises(BotctlError, match="Invalid Form Body") as caught:
-        await run(talk, "x" * 2001)
+        await run_line(session, "x" * 2001)
     assert caught.value.hint == "content: Must be 2000 or fewer in length."

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
-from botctl.sandbox.console.command_parser import menu, parse
+from botctl.sandbox.console.command_parser import parse_menu, parse_slash
 from botctl.sandbox.console.schemas import StateSchema
-from botctl.sandbox.console.suggest import Question, Suggestion, complete, question
+from botctl.sandbox.console.suggest import AutocompleteQuery, Suggestion, autocomplete_query, complete
 
 STATE = StateSchema.model_validate(
     {
@@ -55,14 +55,14 @@ def texts(line: str) -> list[str]:
     return [suggestion.text for suggestion in complete(line, len(line), STATE, HOME)]
 
 
-def test_commands_of_this_guild_by_what_is_typed() -> None:
+def test_suggests_commands_of_the_guild() -> None:
     assert texts("/") == ["/ping", "/poll", "/settings"]
     assert complete("/pi", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
     assert texts("/ll") == []
     assert texts("/ ping") == []
 
 
-def test_sub_commands_then_options() -> None:
+def test_suggests_subcommands_then_options() -> None:
     assert texts("/settings ") == ["set", "show"]
     assert complete("/settings se", 12, STATE, HOME) == [Suggestion("set", 10, "Change one")]
     assert texts("/settings set ") == ["key:", "value:", "who:", "level:"]
@@ -73,7 +73,7 @@ def test_sub_commands_then_options() -> None:
     assert texts("/settings nonsense key:") == []
 
 
-def test_values_replace_all_that_is_typed_of_them() -> None:
+def test_suggested_value_replaces_the_typed_value() -> None:
     assert complete("/settings set level:hi", 22, STATE, HOME) == [Suggestion('"Very high"', 20)]
     assert texts('/settings set level:"Very h') == ['"Very high"']
     assert texts("/settings set level:Very h") == ['"Very high"']
@@ -83,22 +83,24 @@ def test_values_replace_all_that_is_typed_of_them() -> None:
     assert texts("/poll public:true in:") == ["#general", "#ops"]
 
 
-def test_the_cursor_decides_not_the_end_of_the_line() -> None:
+def test_text_after_the_cursor_is_ignored() -> None:
     assert complete("/pi rest", 3, STATE, HOME) == [Suggestion("/ping", 0, "Answer")]
 
 
-def test_messages_complete_people_and_channels() -> None:
+def test_suggests_people_and_channels_in_messages() -> None:
     assert texts("hello @a") == ["@ann"]
     assert texts("see #") == ["#general", "#ops"]
     assert texts("hello") == []
 
 
-def test_autocomplete_is_a_question_for_the_bot() -> None:
+def test_autocomplete_value_makes_a_query() -> None:
     line = "/settings set value:de key:lo"
-    assert question(line, len(line), STATE.commands) == Question("settings set", {"value": "de"}, "key", "lo", 27)
+    assert autocomplete_query(line, len(line), STATE.commands) == AutocompleteQuery(
+        "settings set", {"value": "de"}, "key", "lo", 27
+    )
 
 
-def test_no_question_elsewhere() -> None:
+def test_other_positions_make_no_autocomplete_query() -> None:
     for line in (
         "/settings set value:de",
         '/settings set key:"a" ',
@@ -106,11 +108,11 @@ def test_no_question_elsewhere() -> None:
         "hello key:lo",
         "/settings set key:a ",
     ):
-        assert question(line, len(line), STATE.commands) is None
+        assert autocomplete_query(line, len(line), STATE.commands) is None
 
 
 @given(st.text('/setingkyvalu who:"\\ ', max_size=40), st.integers(0, 40))
-def test_a_suggestion_always_replaces_what_is_before_the_cursor(line: str, cursor: int) -> None:
+def test_suggestion_start_is_before_the_cursor(line: str, cursor: int) -> None:
     cursor = min(cursor, len(line))
     for text in (line, "/settings set " + line):
         for suggestion in complete(text, cursor, STATE, HOME):
@@ -132,26 +134,26 @@ TWO = StateSchema.model_validate(
 )
 
 
-def test_commands_of_one_name_are_told_apart_by_their_bots() -> None:
+def test_commands_with_same_name_are_qualified_by_bot() -> None:
     """A bot whose name has blanks goes by its id; a command that one does not see is no rival."""
     guild = TWO.guild("home")
     assert [one.text for one in complete("/", 1, TWO, guild)] == ["/ping@dice", "/ping@11", "/roll", "/warn"]
     commands = TWO.commands_in(guild)
-    assert parse("/ping@dice", commands).name == "ping@dice"
-    assert parse("/roll@dice", commands).name == "roll@dice"
+    assert parse_slash("/ping@dice", commands).name == "ping@dice"
+    assert parse_slash("/roll@dice", commands).name == "roll@dice"
     with pytest.raises(UsageError, match="Several bots have /ping") as caught:
-        parse("/ping", commands)
+        parse_slash("/ping", commands)
     assert caught.value.hint == "Write /ping@dice or /ping@11."
 
 
-def test_roles_are_those_of_the_guild() -> None:
+def test_suggests_roles_of_the_guild() -> None:
     line = "/ping@dice who:"
     assert [one.text for one in complete(line, len(line), TWO, TWO.guild("home"))] == ["@Moderator"]
 
 
-def test_what_may_not_be_seen_is_not_guessed() -> None:
+def test_hidden_command_is_not_suggested() -> None:
     with pytest.raises(UsageError) as caught:
-        parse("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
+        parse_slash("/secre", [{"name": "secret", "type": 1, "hidden": "not for you"}])
     assert "secret" not in caught.value.hint
 
 
@@ -177,17 +179,17 @@ GREET = StateSchema.model_validate(
 @pytest.mark.parametrize(
     ("line", "offered"), [("/", "/gruss"), ("/gruss w", "wen:"), ("/greet w", "wen:"), ("/gruss how:", "laut")]
 )
-def test_people_see_commands_in_their_language(line: str, offered: str) -> None:
+def test_suggestions_are_in_the_users_language(line: str, offered: str) -> None:
     assert [one.text for one in complete(line, len(line), GREET, None, "de")] == [offered]
     assert offered not in [one.text for one in complete(line, len(line), GREET)]
 
 
-def test_a_translated_command_is_read_by_each_of_its_names() -> None:
+def test_translated_command_is_parsed_by_either_name() -> None:
     german = GREET.commands_in(None, "de")
     for line in ("/gruss wen:a b how:laut", "/greet who:a b how:laut"):
-        assert parse(line, german).options == {"wen": "a b", "how": "laut"}
+        assert parse_slash(line, german).options == {"wen": "a b", "how": "laut"}
     with pytest.raises(UsageError, match="The option wen is given twice"):
-        parse("/gruss wen:a who:b", german)
-    assert menu("copy", "last", german) == menu("Abschreiben", "last", german)
+        parse_slash("/gruss wen:a who:b", german)
+    assert parse_menu("copy", "last", german) == parse_menu("Abschreiben", "last", german)
     with pytest.raises(UsageError, match='no command "/gruss"'):
-        parse("/gruss wen:a", GREET.commands_in(None, "fr"))
+        parse_slash("/gruss wen:a", GREET.commands_in(None, "fr"))

@@ -1,4 +1,4 @@
-"""Transcripts: written, read back, compared without what changes each time."""
+"""Transcripts are formatted, parsed back and compared without ids and times."""
 
 from __future__ import annotations
 
@@ -8,40 +8,50 @@ from hypothesis import strategies as st
 
 from botctl.core.errors import UsageError
 from botctl.sandbox.console.client import Identity
-from botctl.sandbox.console.transcript import HEAD, Exchange, begun, difference, read, seat_of, written
+from botctl.sandbox.console.transcript import (
+    HEADER,
+    Exchange,
+    diff_output,
+    format_exchange,
+    format_header,
+    parse_header,
+    parse_transcript,
+)
 
 ROLL = Exchange("/roll sides:20", ["dice BOT · ann used /roll", "  You rolled 17."])
 
 
-def test_a_transcript_is_lines_typed_and_what_came() -> None:
-    text = f"{HEAD}\n{written(ROLL)}\n# a note\n{written(Exchange('hello', []))}"
+def test_transcript_contains_inputs_and_outputs() -> None:
+    text = f"{HEADER}\n{format_exchange(ROLL)}\n# a note\n{format_exchange(Exchange('hello', []))}"
     assert text.splitlines()[1:4] == ["> /roll sides:20", "  dice BOT · ann used /roll", "    You rolled 17."]
-    assert read(text) == [ROLL, Exchange("hello", [])]
+    assert parse_transcript(text) == [ROLL, Exchange("hello", [])]
 
 
 lines = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20).map(str.rstrip)
 
 
-typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda them: "\n".join((them[0], *them[1])))
+typed = st.tuples(lines.filter(bool), st.lists(lines, max_size=2)).map(lambda parts: "\n".join((parts[0], *parts[1])))
 
 
 @given(st.lists(st.builds(Exchange, typed, st.lists(lines, max_size=4)), max_size=4))
-def test_what_is_written_is_read_back(turns: list[Exchange]) -> None:
-    found = read("".join(map(written, turns)))
-    assert [one.typed for one in found] == [one.typed for one in turns]
-    assert all(not difference(kept, said.came) for kept, said in zip(turns, found, strict=True))
-
-
-@pytest.mark.parametrize("seat", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")])
-def test_a_transcript_says_where_it_begins(seat: Identity) -> None:
-    text = begun(seat) + written(Exchange("hello", ["# as: nobody"])) + "# channel: elsewhere\n"
-    assert text.startswith(HEAD)
-    assert seat_of(text) == seat
-    assert [one.typed for one in read(text)] == ["hello"]
+def test_formatted_exchanges_parse_back(exchanges: list[Exchange]) -> None:
+    parsed = parse_transcript("".join(map(format_exchange, exchanges)))
+    assert [exchange.typed for exchange in parsed] == [exchange.typed for exchange in exchanges]
+    assert all(not diff_output(written, read.output) for written, read in zip(exchanges, parsed, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("kept", "came"),
+    "identity", [Identity(), Identity("ann", "general"), Identity("bob brown", "staff", "Two words")]
+)
+def test_header_contains_the_identity(identity: Identity) -> None:
+    text = format_header(identity) + format_exchange(Exchange("hello", ["# as: cat"])) + "# channel: elsewhere\n"
+    assert text.startswith(HEADER)
+    assert parse_header(text) == identity
+    assert [exchange.typed for exchange in parse_transcript(text)] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("expected", "output"),
     [
         (["You rolled …."], ["You rolled 3."]),
         (["a", "…", "z"], ["a", "b", "c", "z"]),
@@ -52,12 +62,12 @@ def test_a_transcript_says_where_it_begins(seat: Identity) -> None:
         (["end", ""], ["end"]),
     ],
 )
-def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str]) -> None:
-    assert difference(Exchange("x", kept), came) == []
+def test_ids_times_and_wildcards_are_no_difference(expected: list[str], output: list[str]) -> None:
+    assert diff_output(Exchange("x", expected), output) == []
 
 
 @pytest.mark.parametrize(
-    ("kept", "came", "shown"),
+    ("expected", "output", "diff"),
     [
         (["a 1"], ["a 2"], ["- a 1", "+ a 2"]),
         (["a", "b"], ["a"], ["  a", "- b"]),
@@ -66,10 +76,10 @@ def test_what_changes_each_time_is_no_difference(kept: list[str], came: list[str
         (["…"], [], []),
     ],
 )
-def test_what_is_another_answer_is_shown(kept: list[str], came: list[str], shown: list[str]) -> None:
-    assert difference(Exchange("x", kept), came) == shown
+def test_changed_output_gives_a_diff(expected: list[str], output: list[str], diff: list[str]) -> None:
+    assert diff_output(Exchange("x", expected), output) == diff
 
 
-def test_what_is_no_transcript_is_said_so() -> None:
+def test_invalid_transcript_names_the_line() -> None:
     with pytest.raises(UsageError, match="Line 2 of the transcript"):
-        read("> /ping\nPong!\n")
+        parse_transcript("> /ping\nPong!\n")

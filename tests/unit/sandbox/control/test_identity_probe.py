@@ -10,7 +10,7 @@ import pytest
 from botctl.core.errors import ExitCode, Held
 from botctl.core.processes.runtime import Runtime
 from botctl.sandbox.control.identity_probe import is_sandbox
-from botctl.sandbox.process.service import recipe
+from botctl.sandbox.process.service import sandbox_spec
 from tests.support.discord import SECRET, local_discord
 
 
@@ -37,7 +37,7 @@ async def test_probe_rejects_other_servers_and_sends_no_secret(response: bytes) 
 
 
 def test_taken_port_keeps_the_error_of_the_sandbox_process(tmp_path: Path) -> None:
-    launch = recipe(8080, {}).launch(Runtime(tmp_path), "http://127.0.0.1:8080")
+    launch = sandbox_spec(8080, {}).launch(Runtime(tmp_path), "http://127.0.0.1:8080")
     error = launch.refusal(ExitCode.HELD, "The port is taken.")
     assert isinstance(error, Held)
     assert str(error) == "The port is taken."

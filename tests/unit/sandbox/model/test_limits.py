@@ -13,7 +13,7 @@ from botctl.core.config.settings import Settings
 from botctl.core.errors import ConfigError, ExitCode, UsageError
 from botctl.sandbox.__main__ import main
 from botctl.sandbox.model.limits import NAMES, Limits, Rate, parse_assignments
-from botctl.sandbox.process.service import recipe
+from botctl.sandbox.process.service import sandbox_spec
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "sandbox-limits.md"
@@ -90,7 +90,7 @@ def test_limits_are_botctl_settings() -> None:
     assert Limits().replace(limits).requests == Rate(5, 1)
     assert limits == {"requests": "5", "enforced": "false", "heartbeat_s": "1.5", "typing": "1/2s"}
     with pytest.raises(ConfigError, match=r"sandbox\.limits.*no limit “typo”"):
-        recipe(0, {"typo": "1"})
+        sandbox_spec(0, {"typo": "1"})
 
 
 def test_docs_explain_every_limit_with_its_value() -> None:

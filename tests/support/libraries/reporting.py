@@ -1,4 +1,4 @@
-"""For the bots beside this file: where Discord is, and how they tell the test what they hear."""
+"""For the bots in this folder: the URL of the sandbox, and event reports to the test."""
 
 import json
 import os
@@ -8,7 +8,7 @@ URL = sys.argv[1] if len(sys.argv) > 1 else ""
 TOKEN = os.environ.get("TOKEN", "")
 
 
-def tell(event: str, **more: object) -> None:
-    """One line of JSON."""
+def report(event: str, **more: object) -> None:
+    """Print one line of JSON."""
     sys.stdout.write(json.dumps({"event": event, **more}) + "\n")
     sys.stdout.flush()
