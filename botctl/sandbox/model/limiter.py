@@ -51,6 +51,8 @@ _PART = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
+    """The rate limit bucket of a route."""
+
     kind: str | None  # a name of `Limits`; None: not counted
     hash: str  # X-RateLimit-Bucket
     majors: tuple[str, ...]  # path parts with a bucket each
@@ -78,6 +80,8 @@ def bucket_of(method: str, path: str) -> Bucket:
 
 
 class IdentifyDecision(enum.Enum):
+    """Whether an IDENTIFY may start a session."""
+
     ALLOWED = enum.auto()
     TOO_SOON = enum.auto()
     EXHAUSTED = enum.auto()  # the daily budget is used up: Discord resets the token
