@@ -11,7 +11,7 @@ from botctl.sandbox.model.world import Guild, GuildAuditEntry
 from botctl.sandbox.server import Sandbox
 
 Json = dict[str, Any]
-_KEPT = 1000  # entries per guild
+_ENTRIES_MAX = 1000  # entries per guild
 
 
 class AuditAction(IntEnum):
@@ -62,7 +62,7 @@ class AuditAction(IntEnum):
 def record(sandbox: Sandbox, guild: Guild, entry: GuildAuditEntry) -> None:
     """Add ``entry``, and dispatch it to bots that may view the log."""
     guild.audit_log.append(entry)
-    del guild.audit_log[:-_KEPT]
+    del guild.audit_log[:-_ENTRIES_MAX]
     event = {**payloads.audit_entry(entry), "guild_id": guild.id}
     sandbox.emit(
         "GUILD_AUDIT_LOG_ENTRY_CREATE", event, guild.id, required_permissions=permission_bits.bits("VIEW_AUDIT_LOG")

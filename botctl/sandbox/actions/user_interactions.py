@@ -195,7 +195,7 @@ def _find_clickable_message(world: World, actor: ActingUser, message_id: str | N
     for message in reversed(world.messages.get(actor.channel.id, {}).values()):
         if message.only_for in (None, actor.user.id) and components.clickable(message.components):
             return message
-    raise UsageError(f"No message {actor.location} has anything to click.")
+    raise UsageError(f"No message {actor.location} has a button or menu.")
 
 
 def _owning_application(world: World, message: Message) -> str:

@@ -45,6 +45,8 @@ class ResponseOverride:
 
 @dataclass
 class Faults:
+    """The active faults; the defaults mean none."""
+
     delay_s: float = 0.0  # added to each REST response and gateway frame
     jitter_s: float = 0.0  # at most; added to ``delay_s``
     drip_s: float = 0.0  # the body of a REST response is spread over this time

@@ -31,6 +31,8 @@ _TITLE_MAX = 45
 
 
 class InteractionState(enum.StrEnum):
+    """How the bot has responded so far."""
+
     WAITING = "no_answer"
     REPLIED = "replied"
     DEFERRED = "deferred"

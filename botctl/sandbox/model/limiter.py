@@ -51,12 +51,14 @@ _PART = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
+    """The rate limit bucket of a route."""
+
     kind: str | None  # a name of `Limits`; None: not counted
     hash: str  # X-RateLimit-Bucket
-    majors: tuple[str, ...]  # path parts with a bucket each
+    majors: tuple[str, ...]  # names of the path parts that have a bucket each
     exempt: bool  # from the global limit
-    field_kind: str = ""  # a second rate of `Limits`…
-    fields: frozenset[str] = frozenset()  # …for bodies with one of these fields
+    field_kind: str = ""  # a second name of `Limits`, for bodies with one of ``fields``
+    fields: frozenset[str] = frozenset()  # names in a JSON body
 
 
 def bucket_of(method: str, path: str) -> Bucket:
@@ -67,17 +69,19 @@ def bucket_of(method: str, path: str) -> Bucket:
     counted = route if kind in ("other_routes", "commands", "webhooks") else kind
     parts = re.match(rf"/{top}((?:/\{{\w+\}})*)", path)
     majors = tuple(_PART.findall(parts[1]))[: _MAJORS.get(top, 0)] if parts else ()
-    answers = top == "interactions"
+    is_callback = top == "interactions"
     return Bucket(
-        None if answers else kind,
+        None if is_callback else kind,
         hashlib.blake2b(counted.encode(), digest_size=16).hexdigest(),
         majors,
-        answers or len(majors) > 1,
+        is_callback or len(majors) > 1,
         *_FIELDS.get(route, ("", frozenset())),
     )
 
 
 class IdentifyDecision(enum.Enum):
+    """Whether an IDENTIFY may start a session."""
+
     ALLOWED = enum.auto()
     TOO_SOON = enum.auto()
     EXHAUSTED = enum.auto()  # the daily budget is used up: Discord resets the token

@@ -134,7 +134,7 @@ def _parse(value: Any, old: Any, kind: type) -> Any:
     try:
         return Rate(_parse_number(value, int), old.per_s)
     except ValueError:
-        raise ValueError(f"must be a rate like {old}, or its count alone") from None
+        raise ValueError(f"must be a rate like {old}, or only its count") from None
 
 
 def _parse_bool(value: Any) -> bool:

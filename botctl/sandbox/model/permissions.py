@@ -85,7 +85,7 @@ def _apply_overwrites(guild: Guild, member: Member, channel: Channel, granted: i
 
 
 def _apply_implicit(granted: int, send: int) -> int:
-    """Without VIEW nothing is left; without ``send``, nothing that needs it."""
+    """Remove the permissions that need VIEW, or ``send``, when it is missing."""
     if not granted & VIEW:
         return 0
     return granted if granted & send else granted & ~_NEED_SEND

@@ -144,7 +144,7 @@ class Webhook:
 @dataclass
 class GuildAuditEntry:
     id: str
-    user_id: str  # who acted
+    user_id: str  # of the moderator
     action: int  # an AuditAction
     target_id: str | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)  # {key, old_value?, new_value?}

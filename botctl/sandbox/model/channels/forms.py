@@ -13,11 +13,11 @@ Json = dict[str, Any]
 CHANNEL_TYPES = (TEXT, VOICE, CATEGORY, ANNOUNCEMENT, STAGE, FORUM)
 LOWERCASE_NAMES = (TEXT, ANNOUNCEMENT, FORUM)  # Discord lowercases these and replaces spaces
 SLOWMODE_MAX_S = 21_600
-IN_CATEGORY_MOST = 50
+CATEGORY_CHANNELS_MAX = 50
 ARCHIVE_MINUTES = (60, 1440, 4320, 10080)  # without messages
 _TOPIC_MAX = {FORUM: 4096}
-_OVERWRITES_MOST = 100
-_TAGS_MOST = 20
+_OVERWRITES_MAX = 100
+_TAGS_MAX = 20
 _EMOJI_MAX = 100
 
 _DEFAULT_SETTINGS: dict[int, Json] = {
@@ -84,15 +84,15 @@ def _parse_parent(guild: Guild, body: Json, kind: int, errors: FormErrors) -> st
     parent = guild.channels.get(parent_id)
     if parent is None or parent.type != CATEGORY or kind == CATEGORY:
         errors.add(("parent_id",), "CHANNEL_PARENT_INVALID_TYPE", "Not a category")
-    elif sum(channel.parent_id == parent_id for channel in guild.channels.values()) >= IN_CATEGORY_MOST:
-        message = f"Maximum number of channels in category reached ({IN_CATEGORY_MOST})"
+    elif sum(channel.parent_id == parent_id for channel in guild.channels.values()) >= CATEGORY_CHANNELS_MAX:
+        message = f"Maximum number of channels in category reached ({CATEGORY_CHANNELS_MAX})"
         errors.add(("parent_id",), "CHANNEL_PARENT_MAX_CHANNELS", message)
     return parent_id
 
 
 def _parse_overwrites(guild: Guild, body: Json, errors: FormErrors) -> dict[str, Overwrite]:
     items = errors.objects((), body, "permission_overwrites")
-    errors.at_most(("permission_overwrites",), items, _OVERWRITES_MOST)
+    errors.at_most(("permission_overwrites",), items, _OVERWRITES_MAX)
     parsed = [parse_overwrite(errors, ("permission_overwrites", index), item) for index, item in enumerate(items)]
     overwrites = {overwrite.id: overwrite for overwrite in parsed if overwrite is not None}
     if any(overwrite.type == 0 and overwrite.id not in guild.roles for overwrite in overwrites.values()):
@@ -130,7 +130,7 @@ def _parse_emoji(item: Json, errors: FormErrors, path: Path) -> Json:
 
 def _parse_tags(world: World, body: Json, errors: FormErrors) -> list[Json]:
     tags = errors.objects((), body, "available_tags")
-    errors.at_most(("available_tags",), tags, _TAGS_MOST)
+    errors.at_most(("available_tags",), tags, _TAGS_MAX)
     return [
         {
             "id": errors.snowflake(("available_tags", index), tag, "id") or world.new_id(),

@@ -104,6 +104,7 @@ def delete(app: Application, scope: str, command_id: str) -> None:
 
 
 def validate(body: Any, errors: FormErrors, path: Path = ()) -> None:
+    """Add an error for each invalid field of a command's ``body``."""
     if not errors.is_a(path, body, dict):
         return
     kind = body.get("type") or SLASH

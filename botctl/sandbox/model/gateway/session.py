@@ -63,6 +63,8 @@ class Backend(Protocol):
 
 @dataclass(slots=True, eq=False)
 class GatewaySession:
+    """A session of one shard of a bot."""
+
     id: str
     application_id: str
     shard: tuple[int, int]

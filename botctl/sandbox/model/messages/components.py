@@ -120,7 +120,7 @@ def unusable_reason(component: Json, values: list[str] | None) -> str | None:
         return f"“{name}” is disabled."
     if component["type"] == BUTTON:
         if component.get("style") == LINK_STYLE:
-            return f"“{name}” only opens {component.get('url')}; the bot receives nothing."
+            return f"“{name}” only opens {component.get('url')}; the bot is not notified."
         return None
     return count_error(component, name, len(values or ()))
 

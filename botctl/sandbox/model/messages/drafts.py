@@ -31,6 +31,8 @@ class Upload:
 
 @dataclass
 class Draft:
+    """A valid message body, ready to become a message or an edit."""
+
     fields: Json = field(default_factory=dict)  # of `Message`
     explicit_flags: int | None = None  # None: the body has none
     kept_ids: set[str] | None = None  # old attachments that stay; None: all

@@ -16,7 +16,7 @@ _USER = re.compile(r"<@!?(\d+)>")
 _ROLE = re.compile(r"<@&(\d+)>")
 _EVERYONE = re.compile(r"@(?:everyone|here)\b")
 _KINDS = ("users", "roles", "everyone")
-_MOST = 100
+_IDS_MAX = 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def parse_allowed(body: Json, errors: FormErrors, default: AllowedMentions) -> A
             choices = ", ".join(f"'{kind}'" for kind in _KINDS)
             errors.add((*path, "parse", index), "BASE_TYPE_CHOICES", f"Value must be one of ({choices}).")
             return default
-    named = {name: frozenset(errors.snowflakes(path, item, name, _MOST)) for name in ("users", "roles")}
+    named = {name: frozenset(errors.snowflakes(path, item, name, _IDS_MAX)) for name in ("users", "roles")}
     for name, ids in named.items():
         if ids and name in kinds:
             words = f'parse:["{name}"] and {name}: [ids...] are mutually exclusive.'

@@ -196,7 +196,7 @@ async def test_who_help_and_quit_commands_work(session: UserSession) -> None:
         (":as bo", 'There is no person "bo".'),
         (":channel nowhere", 'There is no channel "nowhere".'),
         (":click", "A button must follow."),
-        (":click Pizza", "No message in #general has anything to click."),
+        (":click Pizza", "No message in #general has a button or menu."),
         (':pick "open', "A quote has no closing quote."),
         (":submit subject", '"subject" is not FIELD=VALUE.'),
         (":submit a=b", "This form is not open."),

@@ -124,7 +124,7 @@ def test_unusable_component_is_explained() -> None:
     yes, docs = components.clickable(BUTTONS)
     assert components.unusable_reason(yes, None) is None
     assert components.unusable_reason({**yes, "disabled": True}, None) == "“Yes” is disabled."
-    assert components.unusable_reason(docs, None) == "“Docs” only opens u; the bot receives nothing."
+    assert components.unusable_reason(docs, None) == "“Docs” only opens u; the bot is not notified."
 
 
 def test_select_choices_are_accepted_by_value_or_label() -> None:
