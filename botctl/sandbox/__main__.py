@@ -1,8 +1,8 @@
-"""``python -m botctl.sandbox``: the local Discord as a process of its own, until SIGTERM or SIGINT.
+"""``python -m botctl.sandbox``: the local Discord as its own process, until SIGTERM or SIGINT.
 
-Its ready line is one JSON object on stdout: ``{"url", "pid"}``. The bot's token and the control secret come by the
-environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``), never by an argument, which everyone on the machine
-can read; one that is not given is made up and told in the ready line (``token``, ``control_secret``).
+Its ready line is one JSON object on stdout: ``{"url", "pid"}``. The bot's token and the control secret come from the
+environment (``BOTCTL_SANDBOX_TOKEN``, ``BOTCTL_SANDBOX_SECRET``), because everyone on the machine can read arguments. A
+missing one is generated and printed in the ready line (``token``, ``control_secret``).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from botctl.sandbox.server import Sandbox
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until a signal; returns the exit code."""
+    """Run until a signal; return the exit code."""
     options = _parser().parse_args(arguments)
     secret, token = os.environ.get(SECRET_VARIABLE), os.environ.get(TOKEN_VARIABLE)
 
-    def tell(sandbox: Sandbox) -> None:
+    def print_ready_line(sandbox: Sandbox) -> None:
         ready = {"url": sandbox.url, "pid": os.getpid()}
         ready |= {} if token else {"token": next(iter(sandbox.access.tokens))}
         ready |= {} if secret else {"control_secret": sandbox.access.control_secret}
@@ -34,26 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
-        limited = limits.Limits().but(limits.pairs(options.limit))
+        changed_limits = limits.Limits().but(limits.pairs(options.limit))
         run_standalone(
-            ServeOptions(secret or generate_secret(), options.port, options.state, limits=limited, token=token), tell
+            ServeOptions(secret or generate_secret(), options.port, options.state, limits=changed_limits, token=token),
+            print_ready_line,
         )
     except BotctlError as error:
-        sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the last one is what the starter shows
+        sys.stderr.write(f"{error} {error.hint}".rstrip() + "\n")  # one line: the parent process shows the last one
         return int(error.exit_code)
     return int(ExitCode.OK)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m botctl.sandbox", description="A local Discord on loopback.")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--state", type=Path, default=None, metavar="FILE", help="keep the world here")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--state", type=Path, default=None, metavar="FILE", help="keep the world in FILE")
     parser.add_argument(
         "--limit",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="another limit than Discord's; again for more",
+        help="change one of Discord's limits; can be repeated",
     )
     return parser
 
