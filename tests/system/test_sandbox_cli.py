@@ -1,4 +1,4 @@
-"""``botctl sandbox`` as a person runs it: processes of their own, a real sandbox, a scripted bot."""
+"""``botctl sandbox`` against a real sandbox with a scripted bot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.fake_bot import fake_bot
 from tests.support.fake_bot_scripts import ANSWERS, COMMANDS
 from tests.support.waiting import until
 
-# The part of botctl that is under test, inside the error boundary that the whole has.
+# The tested part of botctl, inside botctl's error boundary.
 BOTCTL_SANDBOX = (
     "import sys; from botctl.cli.boundary import guarded; from botctl.cli.sandbox.command import app;"
     "sys.exit(guarded(app, as_json='--json' in sys.argv))"
@@ -49,7 +49,7 @@ class Project:
         return {**kept, "BOTCTL_PROJECT": str(self.root), "PYTHONPATH": str(Path.cwd()), "COLUMNS": "60"}
 
     async def run(self, *words: str) -> Ran:
-        """``botctl sandbox`` with these words; in a thread, as a process takes half a second to start."""
+        """Run ``botctl sandbox`` in a thread, because a process takes half a second to start."""
         out, err = io.StringIO(), io.StringIO()
 
         def call() -> int:
@@ -59,7 +59,7 @@ class Project:
         return Ran(await asyncio.to_thread(call), out.getvalue(), err.getvalue())
 
     async def process(self, *words: str, lines: str = "") -> Ran:
-        """The same as a process of its own, with ``lines`` on its stdin."""
+        """Run ``botctl sandbox`` as a process, with ``lines`` on its stdin."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", BOTCTL_SANDBOX, *words),
             stdin=subprocess.PIPE,
@@ -74,11 +74,11 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project whose sandbox runs, as `botctl run` would leave it for other terminals."""
+    """A project with a running sandbox, as after `botctl run`."""
     root = tmp_path_factory.mktemp("project")
     (root / "config").mkdir()
     (root / "config" / "botctl.toml").touch()
-    lenient = ("--limit", "concurrency_s=0", "--limit", "enforced=false")  # one bot follows another here
+    lenient = ("--limit", "concurrency_s=0", "--limit", "enforced=false")  # several bots connect in turn
     with subprocess.Popen([sys.executable, "-m", "botctl.sandbox", *lenient], stdout=subprocess.PIPE) as server:
         try:
             assert server.stdout is not None
@@ -154,16 +154,15 @@ async def test_all_piped_lines_are_run(bot: Project) -> None:
 
 
 async def test_replay_finds_changed_output(bot: Project, tmp_path: Path) -> None:
-    """What was typed is typed again; an answer that is another one is shown, and exit code 1."""
-    kept = tmp_path / "talk.txt"
+    file = tmp_path / "talk.txt"
     typed = "/roll sides:20\nhello\n:as bob\n/feedback\n:submit subject=Fine\n/nothing\n"
-    ran = await bot.process("--as", "cat", "--transcript", str(kept), lines=typed)
+    ran = await bot.process("--as", "cat", "--transcript", str(file), lines=typed)
     assert ran.code == 1  # /nothing is no command
-    assert "# as: cat\n# channel: general\n" in kept.read_text()
-    again = await bot.run("replay", str(kept))
+    assert "# as: cat\n# channel: general\n" in file.read_text()
+    again = await bot.run("replay", str(file))
     assert (again.code, again.out) == (0, "6 lines: no differences.\n")
-    kept.write_text(kept.read_text().replace("You rolled 20", "You rolled 7"))
-    other = await bot.run("replay", str(kept))
+    file.write_text(file.read_text().replace("You rolled 20", "You rolled 7"))
+    other = await bot.run("replay", str(file))
     assert other.code == 1
     assert other.out.splitlines() == [
         "> /roll sides:20",
@@ -183,7 +182,6 @@ async def test_project_without_sandbox_exits_with_7(tmp_path: Path) -> None:
 
 
 async def test_restarting_sandbox_has_its_own_message(tmp_path: Path) -> None:
-    """Its process has ended, its owner has not: that is us."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "botctl.toml").touch()
     project = Project(tmp_path, "http://127.0.0.1:9", "")
@@ -198,7 +196,7 @@ async def test_restarting_sandbox_has_its_own_message(tmp_path: Path) -> None:
 
 
 def test_sandbox_client_does_not_import_pydantic_settings() -> None:
-    """It is a fifth of the start of `botctl sandbox send`."""
+    """The import takes a fifth of the start of `botctl sandbox send`."""
     look = (
         "import sys, botctl.core.paths, botctl.core.processes.runtime;"
         "import botctl.sandbox.console.user_session, botctl.cli.sandbox.output;"
@@ -208,7 +206,7 @@ def test_sandbox_client_does_not_import_pydantic_settings() -> None:
 
 
 async def test_prompt_completes_runs_lines_and_exits(bot: Project) -> None:
-    """Completion, an answer, news from elsewhere, a form; Ctrl-C clears the line, Ctrl-D leaves."""
+    """It completes, shows replies and new messages, and fills in a form; Ctrl-C clears the line, Ctrl-D leaves."""
     ours, theirs = pty.openpty()
     seen = bytearray()
     environment = {**bot.environment, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", "NO_COLOR": "1"}
@@ -230,7 +228,7 @@ async def test_prompt_completes_runs_lines_and_exits(bot: Project) -> None:
         await type_and_see("\x03/ro", "Roll a die")
         await type_and_see("ll sides:12\r", "You rolled ")
         await bot.run("send", "/poll", "--as", "bob")
-        await until(lambda: b"Lunch?" in seen, what="the poll, unasked")
+        await until(lambda: b"Lunch?" in seen, what="the poll of another user")
         await type_and_see("/feedback\r", "Subject *:")
         await type_and_see("Nice\r", "What happened?:")
         await type_and_see("\r", "Thank you for ")

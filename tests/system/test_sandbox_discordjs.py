@@ -19,7 +19,7 @@ LIMIT_S = 20
 
 @contextlib.asynccontextmanager
 async def bot(discord: Discord) -> AsyncIterator[BotOutput]:
-    """The bot, connected; ended by a signal, after which its session must be gone."""
+    """Start the bot; stop it by a signal and expect exit code 0."""
     running = await asyncio.create_subprocess_exec(
         "node",
         str(FOLDER / "bot.js"),
@@ -68,7 +68,7 @@ def _content(reply: dict[str, Any]) -> str:
 
 
 async def _messages(discord: Discord, events: BotOutput) -> None:
-    """bob says something, to which the bot reacts in every way, and then acts as a moderator."""
+    """The bot reacts to a message of bob and then moderates."""
     await discord.act("send", content="good morning", **{"as": "bob"})
     assert await events("reaction") == {"emoji": "👍", "user": BOT}
     moderated = await events("moderated")

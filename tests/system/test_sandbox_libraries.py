@@ -28,7 +28,7 @@ LIBRARIES = {
 
 @contextlib.asynccontextmanager
 async def bot(discord: Discord, name: str) -> AsyncIterator[BotOutput]:
-    """The bot's process, ended on the way out."""
+    """Start the bot's process and kill it at the end."""
     program = await asyncio.to_thread(python, LIBRARIES[name])
     token = bot_token("secret")  # hikari reads the application's id out of it
     discord.sandbox.access.tokens[token] = BOT
@@ -48,7 +48,7 @@ async def bot(discord: Discord, name: str) -> AsyncIterator[BotOutput]:
 
 
 async def _said(discord: Discord, text: str) -> bool:
-    return any(one["content"].startswith(text) for one in (await discord.look("messages"))["messages"])
+    return any(message["content"].startswith(text) for message in (await discord.look("messages"))["messages"])
 
 
 @pytest.mark.soak
@@ -58,8 +58,8 @@ async def test_bot_of_another_library_works_unchanged(name: str) -> None:
         assert await events("ready") == {"members": 4, "commands": ["ask"]}
         asked = await discord.slash("ask", text="tea")
         assert asked["messages"][0]["content"] == "tea"
-        # The private word comes after the buttons: until then a library may not yet know that there are any.
-        await until(lambda: _said(discord, "later"), what="the private word")
+        # The ephemeral follow-up comes after the buttons: before it, a library may not know them.
+        await until(lambda: _said(discord, "later"), what="the ephemeral follow-up")
         clicked = await discord.act("click", component="more", timeout_s=5)
         assert clicked["messages"][0]["content"] == "more tea"
         await discord.act("send", content="good morning", **{"as": "bob"})

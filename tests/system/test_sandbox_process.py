@@ -1,4 +1,4 @@
-"""``python -m botctl.sandbox`` as a process: its ready line, its secrets, its world's file, its end."""
+"""``python -m botctl.sandbox``: ready line, secrets, the world's file, shutdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMIT_S = 10
 
 @contextlib.asynccontextmanager
 async def process(*arguments: str, env: dict[str, str] = SECRETS) -> AsyncIterator[tuple[Any, dict[str, Any]]]:
-    """The running process and its ready line; killed on the way out when it still runs."""
+    """Start the process and read its ready line; kill it at the end if it still runs."""
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-m", "botctl.sandbox", *arguments)
     running = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env={**os.environ, **env})

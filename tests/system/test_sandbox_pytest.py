@@ -1,4 +1,4 @@
-"""The pytest plugin in projects of others: what runs, and what people read when something is wrong."""
+"""The pytest plugin in other projects: supported setups and error messages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNUSED = "async def test(discord): pass"
 
 
 def test_dice_example_passes_under_xdist(tmp_path: Path) -> None:
-    """With the plugin of the installed package, and every warning an error."""
+    """It uses the installed plugin, and warnings are errors."""
     project = copytree(ROOT / "examples" / "dice", tmp_path / "dice", ignore=lambda *_: ["__pycache__"])
     other = (word for name in ("hypothesispytest", "looptime", "timeout", "randomly") for word in ("-p", f"no:{name}"))
     command = (sys.executable, "-m", "pytest", *QUIET, "-n", "2", "-c", "pytest.ini", *other)
@@ -50,7 +50,7 @@ def test_dice_example_passes_under_xdist(tmp_path: Path) -> None:
 
 
 def test_plugin_imports_no_stores_terminal_or_metrics() -> None:
-    """The plugin alone loads nothing of the sandbox; all of it, and a sandbox alone, no store, terminal or metrics."""
+    """The plugin alone does not load the sandbox; the whole package loads no store, terminal or metrics."""
     code = """
 import sys
 import botctl.sandbox.testing.plugin
@@ -70,14 +70,14 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 @pytest.fixture(autouse=True)
 def _few_plugins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Runs in this process load what they name: the others would be imported anew each time."""
+    """Load only the named plugins: pytester would import the others again for each run."""
     if "pytester" in request.fixturenames:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
 @pytest.fixture
 def dice(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A project with the bot of the example."""
+    """A project with the example's bot."""
     pytester.makeini(AUTO + "discord_bot = dice:make_bot\npythonpath = .\n")
     pytester.makepyfile(dice=(ROOT / "examples" / "dice" / "dice.py").read_text())
     return pytester
@@ -153,7 +153,7 @@ async def test_silent(discord):
 
 
 def test_exception_after_the_answer_fails_the_test(pytester: pytest.Pytester) -> None:
-    """In its own call, with the traceback of the handler; of a test that fails anyway it is a part of the report."""
+    """The failure has the handler's traceback; the report of a failed test contains it, too."""
     pytester.makeini(AUTO)
     pytester.makepyfile(
         BOT
@@ -190,12 +190,12 @@ async def test_something_else(discord):
             "ValueError: too late",
         ]
     )
-    assert "disnake/ext" not in found.stdout.str(), "the way through disnake is nobody's concern"
+    assert "disnake/ext" not in found.stdout.str(), "disnake's frames are removed"
 
 
 @pytest.mark.parametrize("ini", [STRICT, AUTO, AUTO + "asyncio_default_test_loop_scope = module\n"])
 def test_every_bot_fixture_and_loop_scope_works(pytester: pytest.Pytester, ini: str) -> None:
-    """A bot is made in the loop that the test runs in, by any kind of fixture."""
+    """The bot is made in the test's event loop."""
     pytester.makeini(ini)
     mark = "import asyncio\nimport pytest\npytestmark = pytest.mark.asyncio\n"
     pytester.makepyfile(

@@ -1,4 +1,4 @@
-"""The public module for tests of bots, `botctl.sandbox.testing`: what people do in it, what a test can look at."""
+"""`botctl.sandbox.testing`: actions of members, and what a test can inspect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Inter = disnake.ApplicationCommandInteraction
 
 
 def make_bot() -> commands.InteractionBot:
-    """A bot that says what it sees."""
+    """A bot that replies with what it receives."""
     bot = commands.InteractionBot(intents=disnake.Intents.all())
 
     @bot.slash_command()
@@ -98,7 +98,7 @@ def make_bot() -> commands.InteractionBot:
 
 
 class Watch(commands.Cog):
-    """What moderators have."""
+    """Moderator commands and listeners."""
 
     @commands.slash_command()
     @commands.default_member_permissions(moderate_members=True)
@@ -403,7 +403,6 @@ async def test_thread_is_found_as_a_channel(discord: Discord) -> None:
 
 
 async def test_localized_commands_work_in_each_language(discord: Discord) -> None:
-    """With its options and choices, in what is typed and in what is offered."""
     ann, udo = discord.guild().member("ann"), discord.guild().member("udo", locale=disnake.Locale.de)
     for said in ({"farbe": "rot"}, {"colour": "red"}):
         assert (await udo.slash("/streiche", **said)).content == "red"
@@ -440,7 +439,6 @@ async def test_guilds_roles_and_members_can_have_known_ids(discord: Discord) -> 
 
 
 async def test_bot_answers_again_after_an_incident(discord: Discord) -> None:
-    """The session ends (op 9), the bot comes back and answers."""
     async with discord.incident("op9"):
         await discord.settled()
     assert (await discord.guild().member("ann").slash("/here")).content == "general"
@@ -498,7 +496,7 @@ async def test_errors_of_listeners_loops_and_views_are_recorded(caplog: pytest.L
         with pytest.raises(BotRaised, match="LookupError: view, and did not answer a click on “Press”"):
             await reply.button("Press").click()
     gc.collect()
-    assert not [one for one in caplog.records if one.name == "asyncio"], "nothing is told twice"
+    assert not [one for one in caplog.records if one.name == "asyncio"], "no error is logged twice"
 
 
 async def test_untaken_exception_is_raised_at_the_end() -> None:
@@ -595,7 +593,7 @@ async def test_timeout_names_what_was_awaited(discord: Discord) -> None:
 
 
 async def test_first_response_uses_discords_time_limit(discord: Discord) -> None:
-    """Three seconds; here they are made short."""
+    """It is 3 s; the test makes it shorter."""
     discord.limits(response_s=0.05)
     with pytest.raises(NoAnswer, match=r"The bot did not answer /silent within 0\.05 s\."):
         await discord.guild().member("ann").slash("/silent")

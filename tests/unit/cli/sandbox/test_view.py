@@ -247,7 +247,7 @@ def test_deferred_reply_and_thread_start_are_labelled() -> None:
 
 
 def test_message_lines_have_no_trailing_spaces() -> None:
-    """A terminal that gets narrower would wrap them."""
+    """A narrower terminal would wrap them."""
     field = {"name": "a", "value": "b", "inline": True}
     out = io.StringIO()
     shown = message(content="short", embeds=[{"description": "wide enough", "fields": [field, field]}])

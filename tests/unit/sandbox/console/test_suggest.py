@@ -1,4 +1,4 @@
-"""What may come next in a line: commands, options, choices, members, channels; or a question for the bot."""
+"""Completions of a line, and autocomplete queries for the bot."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ TWO = StateSchema.model_validate(
 
 
 def test_commands_with_same_name_are_qualified_by_bot() -> None:
-    """A bot whose name has blanks goes by its id; a command that one does not see is no rival."""
+    """A bot with spaces in its name is named by its id; hidden commands do not count."""
     guild = TWO.guild("home")
     assert [one.text for one in complete("/", 1, TWO, guild)] == ["/ping@dice", "/ping@11", "/roll", "/warn"]
     commands = TWO.commands_in(guild)
