@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from botctl.cli.boundary import guarded
+from botctl.cli.boundary import run_guarded
 from botctl.cli.lazy import LazyCommand, LazyGroup
 from botctl.core.version import __version__
 
@@ -82,7 +82,9 @@ def main() -> None:
     words = kept + words[len(options) :]
     debug = len(kept) < len(options)
     sys.exit(
-        guarded(lambda: app(words, prog_name="botctl", standalone_mode=False), debug=debug, as_json="--json" in kept)
+        run_guarded(
+            lambda: app(words, prog_name="botctl", standalone_mode=False), debug=debug, as_json="--json" in kept
+        )
     )
 
 

@@ -17,10 +17,10 @@ def show(*shown: RenderableType, stderr: bool = False) -> None:
     if stream.isatty():
         Console(stderr=stderr, markup=False, emoji=False, highlight=False).print(*shown, sep="\n")
     else:
-        print(plain(*shown), file=stream)
+        print(render_plain(*shown), file=stream)
 
 
-def plain(*shown: RenderableType) -> str:
+def render_plain(*shown: RenderableType) -> str:
     """``shown`` as lines without colours, none of them wrapped and none with blanks at its end."""
     text = io.StringIO()
     console = Console(file=text, width=WIDE, color_system=None, markup=False, emoji=False, highlight=False)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 
-def as_typed(*, anywhere: bool = False) -> str:
+def program_name(*, anywhere: bool = False) -> str:
     """By name where that works, else by path: seen from this folder, or a whole one that works ``anywhere``."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":  # python -m botctl: the script beside that Python, if it has one

@@ -13,12 +13,12 @@ GAP: Final = 2
 Cell = Text | str
 
 
-def text(cell: Cell) -> Text:
+def to_text(cell: Cell) -> Text:
     """``cell`` as one line."""
     return cell if isinstance(cell, Text) else Text(cell)
 
 
-def cut(line: Text, width: int) -> Text:
+def truncate(line: Text, width: int) -> Text:
     """``line`` in at most ``width`` cells."""
     if line.cell_len <= width:
         return line
@@ -28,42 +28,42 @@ def cut(line: Text, width: int) -> Text:
     return line.append(ELLIPSIS) if width > 0 else Text()
 
 
-def ends(left: Text, right: Text, width: int) -> Text:
+def spread(left: Text, right: Text, width: int) -> Text:
     """``left`` and ``right`` at the two ends of a line; ``left`` gives way."""
-    left = cut(left, width - right.cell_len - 1)
+    left = truncate(left, width - right.cell_len - 1)
     return Text.assemble(left, " " * (width - left.cell_len - right.cell_len), right)
 
 
-def flow(items: Sequence[Text], width: int, *, most: int = 1000) -> list[Text]:
+def wrap_items(items: Sequence[Text], width: int, *, most: int = 1000) -> list[Text]:
     """``items`` one after the other, in as many lines as it takes; what ``most`` lines do not hold is counted."""
     lines: list[list[Text]] = []
     for index, item in enumerate(items):
-        fit = cut(item, width)
-        if lines and _row([*lines[-1], fit]).cell_len <= width:
+        fit = truncate(item, width)
+        if lines and _join_row([*lines[-1], fit]).cell_len <= width:
             lines[-1].append(fit)
         elif len(lines) < most:
             lines.append([fit])
         else:
-            return [*map(_row, lines[:-1]), _counted(lines[-1], len(items) - index, width)]
-    return [_row(line) for line in lines]
+            return [*map(_join_row, lines[:-1]), _row_with_rest(lines[-1], len(items) - index, width)]
+    return [_join_row(line) for line in lines]
 
 
-def _row(items: Sequence[Text]) -> Text:
+def _join_row(items: Sequence[Text]) -> Text:
     return Text(" " * GAP).join(items)
 
 
-def _counted(items: list[Text], left: int, width: int) -> Text:
+def _row_with_rest(items: list[Text], left: int, width: int) -> Text:
     """As many of ``items`` as leave room to say how many more there are, ``left`` and those that had to give way."""
     for kept in range(len(items), 0, -1):
-        row = _row([*items[:kept], Text(f"{ELLIPSIS} {left + len(items) - kept} more", "dim")])
+        row = _join_row([*items[:kept], Text(f"{ELLIPSIS} {left + len(items) - kept} more", "dim")])
         if row.cell_len <= width:
             return row
-    return cut(Text(f"{ELLIPSIS} {left + len(items)} more", "dim"), width)
+    return truncate(Text(f"{ELLIPSIS} {left + len(items)} more", "dim"), width)
 
 
-def under(label: str, lines: Sequence[Text], indent: int) -> list[Text]:
+def with_label(label: str, lines: Sequence[Text], indent: int) -> list[Text]:
     """``lines`` to the right of ``label``, which takes ``indent`` cells."""
-    heads = [cut(Text(label, "dim"), indent - 1), *(Text() for _ in lines[1:])]
+    heads = [truncate(Text(label, "dim"), indent - 1), *(Text() for _ in lines[1:])]
     return (
         [Text.assemble(head, " " * (indent - head.cell_len), line) for head, line in zip(heads, lines, strict=True)]
         if lines
@@ -71,34 +71,34 @@ def under(label: str, lines: Sequence[Text], indent: int) -> list[Text]:
     )
 
 
-def table(
+def format_table(
     head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, *, flexible: int, left: str = ""
 ) -> list[Text]:
     """Rows under ``head``. Columns named in ``left`` (by their heads) begin at the left, others end at the right.
 
     The column number ``flexible`` takes what the others leave, or is cut when they leave too little.
     """
-    cells = [[Text(name, "dim") for name in head], *([text(cell) for cell in row] for row in rows)]
+    cells = [[Text(name, "dim") for name in head], *([to_text(cell) for cell in row] for row in rows)]
     widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
     widths[flexible] = max(1, width - sum(widths) - GAP * (len(head) - 1) + widths[flexible])
     aligned = ["left" if name in left.split() else "right" for name in head]
-    return [cut(_aligned(row, widths, aligned), width) for row in cells]
+    return [truncate(_align(row, widths, aligned), width) for row in cells]
 
 
-def _aligned(row: Sequence[Text], widths: Sequence[int], aligned: Sequence[str]) -> Text:
+def _align(row: Sequence[Text], widths: Sequence[int], aligned: Sequence[str]) -> Text:
     pieces = []
     for cell, room, side in zip(row, widths, aligned, strict=True):
-        shown = cut(cell, room)
+        shown = truncate(cell, room)
         pad = Text(" " * (room - shown.cell_len))
         pieces.append(shown + pad if side == "left" else pad + shown)
     return Text(" " * GAP).join(pieces)
 
 
-def beside(left: Sequence[Text], right: Sequence[Text], width: int, gap: int) -> list[Text]:
+def side_by_side(left: Sequence[Text], right: Sequence[Text], width: int, gap: int) -> list[Text]:
     """Two columns; the left one is ``width`` cells wide."""
     lines = []
     for index in range(max(len(left), len(right))):
-        first = cut(left[index], width) if index < len(left) else Text()
+        first = truncate(left[index], width) if index < len(left) else Text()
         second = right[index] if index < len(right) else Text()
         lines.append(Text.assemble(first, " " * (width - first.cell_len + gap), second))
     return lines

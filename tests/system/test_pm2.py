@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from botctl.core.processes.runtime import Runtime
-from botctl.run.supervisor import IDENTIFY_S
+from botctl.run.supervisor import MIN_RESTART_INTERVAL_S
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.tokens import bot_token
@@ -229,7 +229,7 @@ class TestRestarts:
 
     def check_budget(self, lives: list[tuple[float, float]], discord: Counting) -> None:
         assert len(discord.identified_s) == len(lives), "each life logs in once"
-        least_s = IDENTIFY_S / COMPRESSION
+        least_s = MIN_RESTART_INTERVAL_S / COMPRESSION
         waits = [born - died for (_, died), (born, _) in itertools.pairwise(lives)]
         assert min(waits) >= least_s, "without the time that a start takes, too"
         took_s = discord.identified_s[-1] - discord.identified_s[0]

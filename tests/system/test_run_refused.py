@@ -88,7 +88,7 @@ class TestRefusals:
         """Exit code 78."""
         env = {"BOTCTL_REDIS__URL": "redis://h", "BOTCTL_MONGO__URL": "mongodb://h", "BOTCTL_DISCORD__TOKEN": "a-token"}
         done = project.call("run", "--only", "stores", **env)
-        assert (done.code, "nothing for `--only stores` to keep" in done.err) == (78, True)
+        assert (done.code, "`--only stores` has nothing to run" in done.err) == (78, True)
 
     def test_a_taken_port_of_the_sandbox_is_not_taken_for_the_sandbox(self, project: Project) -> None:
         """Exit code 6: whoever listens there, it is said once, and nothing looks ready."""

@@ -18,9 +18,9 @@ from botctl.core.config.loading import load
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
 from botctl.core.services.dependencies import Spec
-from botctl.run.roles import ProcessRole, run_registry
-from botctl.run.signals import DEPART_S
-from botctl.run.supervisor import IDENTIFY_S, warnings
+from botctl.run.roles import ProcessRole, build_run_registry
+from botctl.run.signals import EXIT_GRACE_S
+from botctl.run.supervisor import MIN_RESTART_INTERVAL_S, pm2_warnings
 from tests.support import ROOT
 
 PRINT = "process.stdout.write(JSON.stringify(require(process.argv[1]).apps))"
@@ -51,7 +51,7 @@ def shipped() -> dict[str, Any]:
 def plan(tmp_path: Path) -> tuple[Spec, ...]:
     """The services of a run with every role."""
     create(tmp_path)
-    registry, types = run_registry(load(tmp_path, None, {}, {}), list(ProcessRole), bus=Bus())
+    registry, types = build_run_registry(load(tmp_path, None, {}, {}), list(ProcessRole), bus=Bus())
     return registry.plan(*types)
 
 
@@ -62,14 +62,14 @@ def test_only_what_may_help_is_tried_again() -> None:
 
 def test_a_crash_loop_for_a_whole_day_leaves_logins_over() -> None:
     """Discord: 1,000 a day. PM2's own backoff would end at 15 s."""
-    assert shipped()["restart_delay"] >= IDENTIFY_S * 1000
+    assert shipped()["restart_delay"] >= MIN_RESTART_INTERVAL_S * 1000
     assert "exp_backoff_restart_delay" not in shipped()
     assert not {"cron_restart", "max_memory_restart"} & set(shipped()), "these two heed no delay"
 
 
 def test_pm2_waits_longer_than_the_longest_stop(plan: tuple[Spec, ...]) -> None:
     """The drain, every service's limit one after the other, and what hangs in the end."""
-    longest_s = 10.0 + sum(spec.stop_s for spec in plan) + DEPART_S
+    longest_s = 10.0 + sum(spec.stop_s for spec in plan) + EXIT_GRACE_S
     assert shipped()["kill_timeout"] > longest_s * 1000
 
 
@@ -89,7 +89,7 @@ def test_pm2_waits_longer_than_the_longest_start(plan: tuple[Spec, ...]) -> None
 def test_botctl_has_no_misgivings_about_its_own_file(plan: tuple[Spec, ...]) -> None:
     """What PM2 hands on of it, as text."""
     handed = {name: json.dumps(value) for name, value in shipped().items() if not isinstance(value, dict | list | str)}
-    assert warnings({"pm_id": "0", **handed}, stop_s=sum(spec.stop_s for spec in plan)) == []
+    assert pm2_warnings({"pm_id": "0", **handed}, stop_s=sum(spec.stop_s for spec in plan)) == []
 
 
 def test_the_systemd_unit_of_the_docs_says_the_same() -> None:
@@ -154,6 +154,6 @@ class TestWhichPython:
 
 def test_the_page_states_how_long_a_stop_may_take(plan: tuple[Spec, ...]) -> None:
     """What docs/production.md says of it, with the defaults."""
-    limit_s = 10 + sum(spec.stop_s for spec in plan) + DEPART_S
+    limit_s = 10 + sum(spec.stop_s for spec in plan) + EXIT_GRACE_S
     page = ROOT / "docs" / "production.md"
     assert f"after {limit_s:g} s at the most" in page.read_text(encoding="utf-8")

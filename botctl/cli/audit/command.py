@@ -17,7 +17,7 @@ from botctl.cli.settings import load_settings
 from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import moment
-from botctl.run.oneshot.audit import audit_follower, audit_log
+from botctl.run.oneshot.audit import build_audit_follower, open_audit_log
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Read the audit log.")
 
@@ -56,14 +56,14 @@ def log(
     All conditions must hold. Times are in UTC. With --json, whole entries: an array, or with --follow a line each.
     """
     loaded = load_settings(project, profile)
-    query = _query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
+    query = _build_query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
     view = LogView(as_json=as_json)
     if follow:
-        asyncio.run(_follow(audit_follower(loaded, query, limit), view))
+        asyncio.run(_follow(build_audit_follower(loaded, query, limit), view))
         return
 
     async def newest() -> None:
-        async with audit_log(loaded) as found:
+        async with open_audit_log(loaded) as found:
             view.whole(await found.newest(query, limit), limit)
 
     asyncio.run(newest())
@@ -75,7 +75,7 @@ async def _follow(follower: Follower, view: LogView) -> None:
             view.more(turn)
 
 
-def _query(
+def _build_query(
     *,
     actor: str | None,
     action: str | None,

@@ -21,7 +21,7 @@ _MARKS: Final = {
     "error": ("✗", "red"),
     "unknown": ("?", "red"),
 }
-_WIDE: Final = 120
+_WIDE_COLUMNS: Final = 120
 
 
 class LogView:
@@ -42,14 +42,14 @@ class LogView:
             return
         self._show(entries)
         if not entries:
-            _say("No entry is like that.")
+            _print_notice("No entry is like that.")
         elif len(entries) == limit:
-            _say(f"The newest {limit}; --limit shows more.")
+            _print_notice(f"The newest {limit}; --limit shows more.")
 
     def more(self, turn: EntryBatch) -> None:
         """What a follower has got now."""
         if turn.waiting_for and turn.waiting_for != self._waiting_for:
-            _say(json.dumps({"waiting_for": turn.waiting_for}) if self._as_json else turn.waiting_for)
+            _print_notice(json.dumps({"waiting_for": turn.waiting_for}) if self._as_json else turn.waiting_for)
         self._waiting_for = turn.waiting_for
         entries = list(map(entry_of, turn.documents))
         if self._as_json:
@@ -58,7 +58,7 @@ class LogView:
         else:
             self._show(entries)
             if not (self._begun or entries or turn.waiting_for):
-                _say("No entry is like that yet; Ctrl-C ends.")
+                _print_notice("No entry is like that yet; Ctrl-C ends.")
         self._begun |= not turn.waiting_for
         sys.stdout.flush()
 
@@ -68,7 +68,11 @@ class LogView:
                 self._console.print(part)
         else:
             for entry in entries:
-                print("  ".join((safe(entry["at"]), _outcome(entry), who(entry), safe(entry["action"]), about(entry))))
+                print(
+                    "  ".join(
+                        (safe(entry["at"]), _outcome(entry), actor_name(entry), safe(entry["action"]), describe(entry))
+                    )
+                )
 
     def _columns(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
         table = self._table()
@@ -80,13 +84,18 @@ class LogView:
                 yield Text(f"{day} UTC", "dim")
                 self._day, table = day, self._table()
             mark, style = _MARKS.get(_outcome(entry), ("?", "red"))
-            row = (Text(time[:8], "dim"), Text(mark, style), Text(who(entry)), Text(safe(entry["action"]), "bold"))
-            table.add_row(*row, Text(about(entry), "" if mark == "✓" else style))
+            row = (
+                Text(time[:8], "dim"),
+                Text(mark, style),
+                Text(actor_name(entry)),
+                Text(safe(entry["action"]), "bold"),
+            )
+            table.add_row(*row, Text(describe(entry), "" if mark == "✓" else style))
         if table.row_count:
             yield table
 
     def _table(self) -> Table:
-        wide = self._console.width >= _WIDE
+        wide = self._console.width >= _WIDE_COLUMNS
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(width=8, no_wrap=True)
         table.add_column(width=1, no_wrap=True)
@@ -96,7 +105,7 @@ class LogView:
         return table
 
 
-def who(entry: Mapping[str, Any]) -> str:
+def actor_name(entry: Mapping[str, Any]) -> str:
     """Who acted: a person by name, others with what they are."""
     actor = entry["actor"]
     name = safe(actor.get("name") or actor.get("id", "?"), 60)
@@ -104,16 +113,16 @@ def who(entry: Mapping[str, Any]) -> str:
     return name if kind == "user" else safe(kind) if kind == "system" else f"{safe(kind)}:{name}"
 
 
-def about(entry: Mapping[str, Any]) -> str:
+def describe(entry: Mapping[str, Any]) -> str:
     """How it came out and what it was about, in a few words; what is not known is left out."""
     outcome = _outcome(entry)
     reason = safe(entry.get("reason") or "")
-    target = _target(entry.get("target"))
+    target = _format_target(entry.get("target"))
     place = target.startswith("#")  # where it was; anything else is what it was about
     parts = [
         "" if place else target,
         reason if outcome in ("success", "begin") else ": ".join(filter(None, (outcome, reason))),
-        *(_change(change) for change in _changes(entry)),
+        *(_format_change(change) for change in _changes(entry)),
         f"error id {safe(entry['error'])}" if entry.get("error") else "",
         target if place else "",
         f"{entry['ms']} ms" if isinstance(entry.get("ms"), int) else "",
@@ -132,14 +141,14 @@ def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return changes if isinstance(changes, list) else [{"k": "changes", "new": changes}] if changes else []
 
 
-def _change(change: Mapping[str, Any]) -> str:
+def _format_change(change: Mapping[str, Any]) -> str:
     key, old, new = safe(change.get("k", "?"), 60), change.get("old"), change.get("new")
     if key == "times":
         return f"{safe(new)} time{'' if new == 1 else 's'}"
-    return f"{key}: {_value(new)}" if old is None else f"{key}: {_value(old)} → {_value(new)}"
+    return f"{key}: {_format_value(new)}" if old is None else f"{key}: {_format_value(old)} → {_format_value(new)}"
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     match value:
         case None | [] | "":
             return "none"
@@ -151,12 +160,12 @@ def _value(value: object) -> str:
             return safe(value, 100)
 
 
-def _target(target: object) -> str:
+def _format_target(target: object) -> str:
     if not isinstance(target, dict):
         return ""
     kind, name = safe(target.get("type", "")), safe(target.get("name") or target.get("id", ""), 100)
     return f"#{name}" if kind == "channel" else f"{kind} {name}"
 
 
-def _say(sentence: str) -> None:
+def _print_notice(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)

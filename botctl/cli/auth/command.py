@@ -21,7 +21,7 @@ from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import duration
-from botctl.run.oneshot.api_keys import api_keys
+from botctl.run.oneshot.api_keys import open_api_keys
 
 T = TypeVar("T")
 
@@ -48,14 +48,14 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it; it is shown this once."""
-    lasts = _duration(expires)
+    lasts = _parse_duration(expires)
     wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
     made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, lasts=lasts))
     if as_json:
-        _print_json(_plain(made) | {"key": text})
+        _print_json(_as_json(made) | {"key": text})
         return
     print(text)
-    end = f"until {_when(made.expires_at)}" if made.expires_at else "until it is revoked"
+    end = f"until {_format_time(made.expires_at)}" if made.expires_at else "until it is revoked"
     may = "all topics" if EVERY_TOPIC in made.topics else ", ".join(made.topics)
     typer.echo(f"Key {made.id} may read {may} {end}. It is not shown again.", err=True)
 
@@ -65,7 +65,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     """List the keys, without their texts."""
     keys = _with_keys(project, profile, lambda keys: keys.list())
     if as_json:
-        _print_json([_plain(each) for each in keys])
+        _print_json([_as_json(each) for each in keys])
         return
     if not keys:
         typer.echo("There are no keys. `botctl auth key create NAME` makes one.", err=True)
@@ -77,7 +77,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     for each in keys:
         ended = each.ended(now)
         state = "good" if ended is None else "revoked" if each.revoked_at else "expired"
-        times = (_day(at) for at in (each.expires_at, each.used_at))
+        times = (_format_day(at) for at in (each.expires_at, each.used_at))
         row = [each.id, each.name, ", ".join(each.topics), *times, str(each.uses), state]
         table.add_row(*(Text(cell, "dim" if ended else "") for cell in row))
     show(table)
@@ -93,41 +93,41 @@ def revoke(
     """End a key at once; whoever is connected with it is cut."""
     ended, anew = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
     if as_json:
-        _print_json(_plain(ended))
+        _print_json(_as_json(ended))
     elif anew:
         print(f"Key {ended.id} is revoked.")
     else:
-        print(f"Key {ended.id} was revoked before, at {_when(ended.revoked_at)}; nothing has changed.")
+        print(f"Key {ended.id} was revoked before, at {_format_time(ended.revoked_at)}; nothing has changed.")
 
 
 def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys], Awaitable[T]]) -> T:
     loaded = load_settings(project, profile)
 
     async def call() -> T:
-        async with api_keys(loaded) as keys:
+        async with open_api_keys(loaded) as keys:
             return await ask(keys)
 
     return asyncio.run(call())
 
 
-def _duration(text: str | None) -> timedelta | None:
+def _parse_duration(text: str | None) -> timedelta | None:
     try:
         return None if text is None else duration(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 
 
-def _plain(each: ApiKey) -> dict[str, Any]:
+def _as_json(each: ApiKey) -> dict[str, Any]:
     """``each`` as JSON knows it."""
     values = dataclasses.asdict(each)
     return {name: iso_ms(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-def _when(at: datetime | None) -> str:
+def _format_time(at: datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC") if at else "-"
 
 
-def _day(at: datetime | None) -> str:
+def _format_day(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d}" if at else "-"
 
 

@@ -16,7 +16,7 @@ from botctl.core.config.settings import DISCORD_ID
 from botctl.core.contracts.guild_settings import GuildSettings, plain, unknown
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
-from botctl.run.oneshot.guild_settings import guild_settings
+from botctl.run.oneshot.guild_settings import open_guild_settings
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Show or change the settings of a guild."
@@ -37,7 +37,7 @@ Value = Annotated[
 @app.command()
 def show(guild: Guild, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show the settings of a guild."""
-    _print(guild, _settings_of(guild, None, project, profile, as_json=as_json), as_json=as_json)
+    _print(guild, _read_or_change(guild, None, project, profile, as_json=as_json), as_json=as_json)
 
 
 @app.command("set", context_settings={"ignore_unknown_options": True})
@@ -45,16 +45,16 @@ def set_(
     guild: Guild, key: Key, value: Value, project: Project = None, profile: Profile = None, as_json: AsJson = False
 ) -> None:
     """Change one setting of a guild."""
-    _print(guild, _settings_of(guild, {key: value}, project, profile, as_json=as_json), as_json=as_json)
+    _print(guild, _read_or_change(guild, {key: value}, project, profile, as_json=as_json), as_json=as_json)
 
 
 @app.command()
 def reset(guild: Guild, key: Key, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Let one setting of a guild be as if it had never been set."""
-    _print(guild, _settings_of(guild, {key: None}, project, profile, as_json=as_json), as_json=as_json)
+    _print(guild, _read_or_change(guild, {key: None}, project, profile, as_json=as_json), as_json=as_json)
 
 
-def _settings_of(
+def _read_or_change(
     guild: str, changes: dict[str, Any] | None, project: Path | None, profile: str | None, *, as_json: bool
 ) -> GuildSettings:
     """The settings of ``guild``, after ``changes`` where there are any."""
@@ -63,18 +63,18 @@ def _settings_of(
     loaded = load_settings(project, profile)
 
     async def ask() -> GuildSettings:
-        async with guild_settings(loaded) as (store, commands):
+        async with open_guild_settings(loaded) as (store, commands):
             if changes is None:
                 return await store.get(guild)
             settings = await store.update(guild, changes, actor="cli")
             if changes.get("disabled") and not as_json:
-                _warn(settings, await commands())
+                _warn_of_unknown_commands(settings, await commands())
             return settings
 
     return asyncio.run(ask())
 
 
-def _warn(settings: GuildSettings, commands: Sequence[str]) -> None:
+def _warn_of_unknown_commands(settings: GuildSettings, commands: Sequence[str]) -> None:
     """Say what is switched off and seems to be misspelt; or that nobody knows."""
     names = unknown(settings, commands)
     if names and commands:

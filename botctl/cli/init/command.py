@@ -11,7 +11,7 @@ import typer
 
 from botctl.cli.init.scaffold import create
 from botctl.cli.options import AsJson
-from botctl.cli.program_name import as_typed
+from botctl.cli.program_name import program_name
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -28,4 +28,4 @@ def init(
         return
     for path in written:
         print(folder / path)
-    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {as_typed(anywhere=True)} run", err=True)
+    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {program_name(anywhere=True)} run", err=True)

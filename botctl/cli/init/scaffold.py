@@ -63,7 +63,7 @@ def create(folder: Path) -> list[Path]:
         NeedsDecision: a file that would be written exists.
         BotctlError: the folder cannot be written.
     """
-    written = dict(_contents(bot_name(folder)))
+    written = dict(_files(bot_name(folder)))
     if (folder / _README).exists():
         del written[_README]
     taken = [name for name in written if (folder / name).exists()]
@@ -97,19 +97,19 @@ def example() -> Path:
     return packed if packed.is_dir() else package.parent
 
 
-def _contents(name: str) -> Iterator[tuple[str, str]]:
+def _files(name: str) -> Iterator[tuple[str, str]]:
     root = example()
     for folder in _FOLDERS:
         for path in sorted((root / folder).rglob("*")):
             if path.is_file() and not _SKIPPED & set(path.parts):
-                yield _placed(path.relative_to(root), path.read_text(encoding="utf-8"), name)
-    yield _placed(Path(_PM2), (root / _PM2).read_text(encoding="utf-8"), name)
+                yield _adapt(path.relative_to(root), path.read_text(encoding="utf-8"), name)
+    yield _adapt(Path(_PM2), (root / _PM2).read_text(encoding="utf-8"), name)
     yield ".gitignore", _GITIGNORE
     yield _README, _README_TEXT.format(name=name)
     yield "requirements.txt", f"botctl=={__version__}\n"
 
 
-def _placed(path: Path, text: str, name: str) -> tuple[str, str]:
+def _adapt(path: Path, text: str, name: str) -> tuple[str, str]:
     if path == Path("config/env.example"):
         return ".env.example", text
     if path == Path("config/botctl.toml"):

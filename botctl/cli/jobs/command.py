@@ -25,7 +25,7 @@ from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, Held
 from botctl.core.escape import safe
 from botctl.jobs.admin import JobStatus, RunReport
-from botctl.run.oneshot.jobs import jobs_admin
+from botctl.run.oneshot.jobs import open_job_admin
 
 app = typer.Typer(
     add_completion=False,
@@ -34,7 +34,7 @@ app = typer.Typer(
     help="Show, run, pause and resume scheduled jobs.",
 )
 
-_SILENT = "its process died, or was silent for too long"
+_DIED = "its process died, or was silent for too long"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.", show_default=False)]
 
@@ -45,15 +45,15 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     loaded = load_settings(project, profile)
 
     async def ask() -> tuple[list[JobStatus], LeaseHolder | None]:
-        async with jobs_admin(loaded) as desk:
+        async with open_job_admin(loaded) as desk:
             return await desk.lines(), await desk.holder()
 
     lines, holder = asyncio.run(ask())
     if as_json:
-        print(json.dumps([_plain(line) for line in lines]))
+        print(json.dumps([_as_json(line) for line in lines]))
         return
-    notes = [Text(note, "dim") for note in (*_details(lines), _scheduler(holder))]
-    show(_table(lines, datetime.now(UTC)), *notes)
+    notes = [Text(note, "dim") for note in (*_detail_lines(lines), _describe_scheduler(holder))]
+    show(_build_table(lines, datetime.now(UTC)), *notes)
 
 
 @app.command()
@@ -66,42 +66,42 @@ def run(name: Name, project: Project = None, profile: Profile = None, as_json: A
     loaded = load_settings(project, profile)
 
     async def ask() -> RunReport:
-        async with jobs_admin(loaded, run=name) as desk:
-            return await desk.run(name, _ignore if as_json else _say)
+        async with open_job_admin(loaded, run=name) as desk:
+            return await desk.run(name, _discard_progress if as_json else _print_progress)
 
-    answer = _answer(ask())
+    answer = _run_to_answer(ask())
     if as_json:
         print(json.dumps({"name": name} | dataclasses.asdict(answer)))
     elif answer.result is RunResult.OK:
         where = "here, since nothing schedules" if answer.here else "by the process that schedules"
         print(f"{name}: ok in {answer.took_ms} ms, run {where}")
-    _judge(name, answer)
+    _raise_for_result(name, answer)
 
 
 @app.command()
 def pause(name: Name, project: Project = None, profile: Profile = None) -> None:
     """Let a job's due times pass by until it is resumed."""
-    _pause(name, project, profile, paused=True)
+    _set_paused(name, project, profile, paused=True)
 
 
 @app.command()
 def resume(name: Name, project: Project = None, profile: Profile = None) -> None:
     """Let a job go on with its next due time; what has passed meanwhile is not made up."""
-    _pause(name, project, profile, paused=False)
+    _set_paused(name, project, profile, paused=False)
 
 
-def _pause(name: str, project: Path | None, profile: str | None, *, paused: bool) -> None:
+def _set_paused(name: str, project: Path | None, profile: str | None, *, paused: bool) -> None:
     loaded = load_settings(project, profile)
 
     async def ask() -> bool:
-        async with jobs_admin(loaded) as desk:
+        async with open_job_admin(loaded) as desk:
             return await desk.pause(name, paused=paused)
 
     changed = asyncio.run(ask())
     print(f"{name} {'is' if changed else 'was already'} {'paused' if paused else 'scheduled'}")
 
 
-def _answer(ask: Coroutine[Any, Any, RunReport]) -> RunReport:
+def _run_to_answer(ask: Coroutine[Any, Any, RunReport]) -> RunReport:
     """The answer. A run here that does not heed its cancellation is left to end with the process."""
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
@@ -112,15 +112,15 @@ def _answer(ask: Coroutine[Any, Any, RunReport]) -> RunReport:
     return answer
 
 
-def _say(sentence: str) -> None:
+def _print_progress(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _ignore(_sentence: str) -> None:
+def _discard_progress(_sentence: str) -> None:
     """With --json nothing but the answer, or the error, is said."""
 
 
-def _judge(name: str, answer: RunReport) -> None:
+def _raise_for_result(name: str, answer: RunReport) -> None:
     """Raise what a run that did not come out well means."""
     where = f"The log of the process that ran it has more under {answer.error_id}." if not answer.here else ""
     if answer.stubborn:
@@ -133,11 +133,11 @@ def _judge(name: str, answer: RunReport) -> None:
         case RunResult.TIMEOUT:
             raise BotctlError(f"{name} took longer than it may and was cancelled.", hint=where)
         case RunResult.CANCELLED | RunResult.LOST:
-            why = answer.detail or ("its process stopped" if answer.result is RunResult.CANCELLED else _SILENT)
+            why = answer.detail or ("its process stopped" if answer.result is RunResult.CANCELLED else _DIED)
             raise Held(f"{name} was stopped half way: {why}.", hint="How far it came is not known.")
 
 
-def _plain(line: JobStatus) -> dict[str, Any]:
+def _as_json(line: JobStatus) -> dict[str, Any]:
     """A job as JSON: times are ISO 8601 in UTC; what is not known is null."""
     job, record = line.job, line.record
     times = ("next_due", "last_due", "last_run", "last_end")
@@ -160,20 +160,20 @@ def _iso(at: datetime | None) -> str | None:
     return None if at is None else iso_ms(at)
 
 
-def _table(lines: list[JobStatus], now: datetime) -> Table:
+def _build_table(lines: list[JobStatus], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("job", "when", "next", "last run", "outcome", "took", "runs"):
         table.add_column(column, justify="right" if column in ("took", "runs") else "left")
     for line in lines:
-        row = _plain(line)
-        outcome, style = _outcome(line)
+        row = _as_json(line)
+        outcome, style = _format_outcome(line)
         took = "" if row["took_ms"] is None else f"{row['took_ms']} ms"
         last = line.record.last_run if line.record else None
         table.add_row(
             Text(safe(line.name), "bold"),
             safe(row["schedule"]),
-            _next(line, now),
-            "never" if last is None else f"{_ago(now, last)} ago",
+            _format_next(line, now),
+            "never" if last is None else f"{_format_age(now, last)} ago",
             Text(outcome, style),
             took,
             str(row["runs"] or 0),
@@ -181,14 +181,14 @@ def _table(lines: list[JobStatus], now: datetime) -> Table:
     return table
 
 
-def _details(lines: list[JobStatus]) -> Iterator[str]:
+def _detail_lines(lines: list[JobStatus]) -> Iterator[str]:
     """What is known beyond a word of how runs came out."""
     for line in lines:
         if line.record is not None and line.record.detail and line.record.removed is None:
             yield f"{safe(line.name)}: {safe(line.record.detail)}"
 
 
-def _scheduler(holder: LeaseHolder | None) -> str:
+def _describe_scheduler(holder: LeaseHolder | None) -> str:
     """Who schedules, and whether there are doubts about that."""
     if holder is None:
         return "nobody schedules them now; `botctl run` does"
@@ -200,7 +200,7 @@ def _scheduler(holder: LeaseHolder | None) -> str:
     return f"scheduled by {who} ({sign})"
 
 
-def _outcome(line: JobStatus) -> tuple[str, str]:
+def _format_outcome(line: JobStatus) -> tuple[str, str]:
     record = line.record
     if record is None or (record.outcome is None and record.run is None):
         return "", ""
@@ -210,7 +210,7 @@ def _outcome(line: JobStatus) -> tuple[str, str]:
     return f"{record.outcome}{number}", "green" if record.outcome is RunResult.OK else "red"
 
 
-def _next(line: JobStatus, now: datetime) -> str:
+def _format_next(line: JobStatus, now: datetime) -> str:
     if line.record is not None and line.record.removed is not None:
         return "removed"
     if line.job is None:
@@ -220,10 +220,10 @@ def _next(line: JobStatus, now: datetime) -> str:
     if line.record.paused:
         return "paused"
     due = line.record.next_due
-    return f"in {_ago(due, now)}" if due > now else f"due for {_ago(now, due)}"
+    return f"in {_format_age(due, now)}" if due > now else f"due for {_format_age(now, due)}"
 
 
-def _ago(later: datetime, earlier: datetime) -> str:
+def _format_age(later: datetime, earlier: datetime) -> str:
     """The time between, in the largest unit that fits: ``45 s``, ``3 min``, ``5 h``, ``2 d``."""
     seconds = max(0, round((later - earlier).total_seconds()))
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):

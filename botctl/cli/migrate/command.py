@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from botctl.cli.migrate import view
-from botctl.cli.migrate.view import Doing, print_plan
+from botctl.cli.migrate.view import ProgressView, print_plan
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.config.loading import Loaded
@@ -23,9 +23,9 @@ from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.plan import MigrationRow, RecordState
 from botctl.migrate.runner import PATIENCE_S, Migrator, RunOptions, rows_of
 from botctl.migrate.session import has_exited
-from botctl.run.oneshot.migrate import ledger, migrator
-from botctl.run.providers import migrations_of
-from botctl.run.signals import finish
+from botctl.run.oneshot.migrate import open_ledger, open_migrator
+from botctl.run.providers import discover_migrations
+from botctl.run.signals import run_cancellable
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Change the database's shape, step by step."
@@ -79,9 +79,9 @@ def up(
     if dry_run:
         _dry_run(loaded, to, as_json=as_json)
         return
-    with Doing(as_json=as_json) as view:
+    with ProgressView(as_json=as_json) as view:
         order = RunOptions(_wait_s(loaded, wait), view)
-        _finish(loaded, lambda migrator, found: migrator.up(found, to=to, order=order))
+        _run_with_migrator(loaded, lambda migrator, found: open_migrator.up(found, to=to, order=order))
 
 
 @app.command()
@@ -104,10 +104,10 @@ def down(
     files = plan.to_revert(rows, to=to, steps=steps or 1)
     if files and not yes:
         _confirm(files)
-    with Doing(as_json=as_json) as view:
+    with ProgressView(as_json=as_json) as view:
         if files:
             order = RunOptions(_wait_s(loaded, wait), view)
-            _finish(loaded, lambda migrator, found: migrator.down(found, files, order=order))
+            _run_with_migrator(loaded, lambda migrator, found: open_migrator.down(found, files, order=order))
 
 
 @app.command()
@@ -131,11 +131,11 @@ def resolve(
     loaded = load_settings(project, profile)
 
     async def work(migrator: Migrator, found: Migrations) -> None:
-        order = RunOptions(_wait_s(loaded, wait), Doing(as_json=False))
-        before = await migrator.resolve(found, name, state, reason=reason, order=order)
+        order = RunOptions(_wait_s(loaded, wait), ProgressView(as_json=False))
+        before = await open_migrator.resolve(found, name, state, reason=reason, order=order)
         print(f"{before.name} was {before.standing} and is {'applied' if applied else 'pending'} now.")
 
-    _finish(loaded, work)
+    _run_with_migrator(loaded, work)
 
 
 @app.command()
@@ -156,10 +156,10 @@ def create(
 
 def _rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
     """Where everything stands; nothing is started but the store, and nothing is written."""
-    found = migrations_of(loaded)
+    found = discover_migrations(loaded)
 
     async def ask() -> tuple[MigrationRow, ...]:
-        async with ledger(loaded) as applied:
+        async with open_ledger(loaded) as applied:
             return await rows_of(found, applied)
 
     return asyncio.run(ask())
@@ -170,21 +170,21 @@ def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
     plan.require_nobody_at_work(rows, has_exited)
     plan.require_sound(rows)
     files = plan.to_apply(rows, to)
-    load(migrations_of(loaded), files)
+    load(discover_migrations(loaded), files)
     print_plan(files, as_json=as_json)
     if files:
         raise typer.Exit(ExitCode.PENDING)
 
 
-def _finish(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any, Any, None]]) -> None:
+def _run_with_migrator(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any, Any, None]]) -> None:
     """Do ``work`` with the services that it needs, to its end, or as signals say."""
-    found = migrations_of(loaded)
+    found = discover_migrations(loaded)
 
     async def do() -> None:
-        async with migrator(loaded) as ready:
+        async with open_migrator(loaded) as ready:
             await work(ready, found)
 
-    if code := asyncio.run(finish(do())):
+    if code := asyncio.run(run_cancellable(do())):
         raise typer.Exit(code)
 
 

@@ -21,7 +21,7 @@ _STYLES = {MigrationStatus.APPLIED: "green", MigrationStatus.PENDING: "yellow", 
 _WORDS = {Direction.UP: "applied", Direction.DOWN: "taken back"}
 
 
-class Doing(ProgressListener):
+class ProgressView(ProgressListener):
     """Tells of each migration when it is done; with ``as_json``, of all when the block ends without an error."""
 
     def __init__(self, *, as_json: bool) -> None:
@@ -59,13 +59,15 @@ class Doing(ProgressListener):
 def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
     """Every migration, and where it stands."""
     if as_json:
-        print(json.dumps([_as_json(row) for row in rows]))
+        print(json.dumps([_row_as_json(row) for row in rows]))
         return
     console = Console(highlight=False)
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         line = Text(f"{row.name:<{width}}  ").append(f"{row.standing:<8}", _STYLES.get(row.standing, "red"))
-        line.append(f"  {_facts(row.record):<27}", "dim").append(f"  {safe(row.file.title) if row.file else ''}")
+        line.append(f"  {_describe_record(row.record):<27}", "dim").append(
+            f"  {safe(row.file.title) if row.file else ''}"
+        )
         line.rstrip()
         if console.is_terminal:
             line.truncate(console.width, overflow="ellipsis")
@@ -85,14 +87,14 @@ def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:
         print("Nothing to do.")
 
 
-def _facts(record: Record | None) -> str:
+def _describe_record(record: Record | None) -> str:
     if record is None:
         return ""
     took = "" if record.took_ms is None else f", {record.took_ms} ms"
     return f"{record.started:%Y-%m-%d %H:%M:%S}{took}"
 
 
-def _as_json(row: MigrationRow) -> dict[str, Any]:
+def _row_as_json(row: MigrationRow) -> dict[str, Any]:
     file, record = row.file, row.record
     return {
         "name": row.name,
@@ -101,11 +103,11 @@ def _as_json(row: MigrationRow) -> dict[str, Any]:
         "title": file.title if file else None,
         "reversible": file.reversible if file else None,
         "checksum": file.checksum if file else None,
-        "ledger": _ledger(record) if record else None,
+        "ledger": _ledger_as_json(record) if record else None,
     }
 
 
-def _ledger(record: Record) -> dict[str, Any]:
+def _ledger_as_json(record: Record) -> dict[str, Any]:
     by = record.by
     return {
         "state": record.state.value,

@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from botctl.cli.monitor.live import live
-from botctl.cli.monitor.view import picture
+from botctl.cli.monitor.live import run_live
+from botctl.cli.monitor.view import render
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.monitor.view import MonitorView
-from botctl.run.oneshot.monitor import monitor as monitor_of
+from botctl.run.oneshot.monitor import build_monitor as monitor_of
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -38,7 +38,7 @@ def monitor(
     if once or as_json or not sys.stdout.isatty():
         _print(asyncio.run(looking.once()), as_json=as_json)
         return
-    raise typer.Exit(asyncio.run(live(looking)))
+    raise typer.Exit(asyncio.run(run_live(looking)))
 
 
 def _print(view: MonitorView, *, as_json: bool) -> None:
@@ -46,4 +46,4 @@ def _print(view: MonitorView, *, as_json: bool) -> None:
         print(json.dumps(dataclasses.asdict(view)))
         return
     console = Console(highlight=False)
-    console.print(picture(view, console.width))
+    console.print(render(view, console.width))

@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from botctl.cli.monitor.view import picture, waiting
+from botctl.cli.monitor.view import render, render_waiting
 from botctl.core.errors import ExitCode
 from botctl.monitor.reader import Frame, Monitor
 
 _QUIT: Final = frozenset(b"qQ\x04")  # and Ctrl-D, which in this mode comes as a character
 
 
-async def live(monitor: Monitor) -> ExitCode:
+async def run_live(monitor: Monitor) -> ExitCode:
     """Show what ``monitor`` sees until q (0), Ctrl-C (130) or SIGTERM (143)."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[ExitCode] = loop.create_future()
@@ -34,8 +34,8 @@ async def live(monitor: Monitor) -> ExitCode:
         if not ended.done():
             ended.set_result(code)
 
-    with screen.live, _keys(lambda: end(ExitCode.OK)), _signals(screen, end):
-        look = asyncio.create_task(_look(monitor, screen), name="look")
+    with screen.live, _quit_key(lambda: end(ExitCode.OK)), _signals(screen, end):
+        look = asyncio.create_task(_follow(monitor, screen), name="look")
         ends: set[asyncio.Future[Any]] = {look, ended}
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -68,18 +68,18 @@ class _Screen:
         self._console.size = width, height = os.get_terminal_size(sys.stdout.fileno())
         view = self._frame.view
         if view is None or self._frame.waiting_for:
-            return waiting(view, self._bot, self._frame.waiting_for, (width, height))
-        return picture(view, width, height, live=True)
+            return render_waiting(view, self._bot, self._frame.waiting_for, (width, height))
+        return render(view, width, height, live=True)
 
 
-async def _look(monitor: Monitor, screen: _Screen) -> None:
+async def _follow(monitor: Monitor, screen: _Screen) -> None:
     async with aclosing(monitor.frames()) as frames:
         async for frame in frames:
             screen.show(frame)
 
 
 @contextmanager
-def _keys(quit_: Callable[[], None]) -> Iterator[None]:
+def _quit_key(quit_: Callable[[], None]) -> Iterator[None]:
     """Call ``quit_`` when q is pressed; nothing that is typed is shown. Without a terminal there are no keys."""
     if not sys.stdin.isatty():
         yield

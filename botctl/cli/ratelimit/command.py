@@ -14,20 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl.cli import output
-from botctl.cli.number_format import counted
+from botctl.cli.number_format import format_count
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
 from botctl.ratelimit.inspect import LimitStatus, PolicyRow
 from botctl.ratelimit.keys import Subject, subject_of
-from botctl.run.oneshot.ratelimit import rate_limits, reset_limits
+from botctl.run.oneshot.ratelimit import open_rate_limits, reset_limits
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Look at rate limits, and reset them."
 )
 
-Who = Annotated[
+SubjectArgument = Annotated[
     str,
     typer.Argument(
         metavar="SUBJECT",
@@ -35,7 +35,7 @@ Who = Annotated[
         show_default=False,
     ),
 ]
-Policy = Annotated[
+PolicyOption = Annotated[
     str | None,
     typer.Option("--policy", metavar="NAME", help="Only of this policy: a command's name, as list shows it."),
 ]
@@ -47,7 +47,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
     loaded = load_settings(project, profile)
 
     async def ask() -> list[PolicyRow]:
-        async with rate_limits(loaded) as limits:
+        async with open_rate_limits(loaded) as limits:
             return await limits.policies(time.time())
 
     rows = asyncio.run(ask())
@@ -64,18 +64,18 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
 
 @app.command()
 def show(
-    subject: Who,
-    policy: Policy = None,
+    subject: SubjectArgument,
+    policy: PolicyOption = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show where somebody stands. What is not shown is unused."""
-    who = _subject(subject)
+    who = _parse_subject(subject)
     loaded = load_settings(project, profile)
 
     async def ask() -> list[LimitStatus]:
-        async with rate_limits(loaded) as limits:
+        async with open_rate_limits(loaded) as limits:
             return await limits.places(who, policy)
 
     places = asyncio.run(ask())
@@ -83,7 +83,7 @@ def show(
         _print_json(places)
     elif places:
         _print_table(
-            ("policy", "limit", "whose", "used", "left", "next in", "full in"), [_words(place) for place in places]
+            ("policy", "limit", "whose", "used", "left", "next in", "full in"), [_cells(place) for place in places]
         )
     else:
         typer.echo(f"{who} has used none of it, or has it all back.", err=True)
@@ -91,39 +91,47 @@ def show(
 
 @app.command()
 def reset(
-    subject: Who,
-    policy: Policy = None,
+    subject: SubjectArgument,
+    policy: PolicyOption = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
     """Give somebody the whole allowance back, at once and in every process; it is audited."""
-    who = _subject(subject)
+    who = _parse_subject(subject)
     gone = asyncio.run(reset_limits(load_settings(project, profile), who, policy))
     if as_json:
         print(json.dumps({"subject": str(who), "reset": [key._asdict() for key in gone]}))
     else:
         policies = ", ".join(sorted({safe(key.policy) for key in gone}))
-        what = f"{counted(len(gone), 'limit')} reset ({policies})" if gone else "there was nothing to reset"
+        what = f"{format_count(len(gone), 'limit')} reset ({policies})" if gone else "there was nothing to reset"
         print(f"{who}: {what}.")
 
 
-def _subject(text: str) -> Subject:
+def _parse_subject(text: str) -> Subject:
     try:
         return subject_of(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 
 
-def _words(place: LimitStatus) -> tuple[str, ...]:
+def _cells(place: LimitStatus) -> tuple[str, ...]:
     if place.limit is None or place.retry_after_s is None:
-        return (place.policy, "?", f"{place.scope}:{place.subject}", "?", "?", "?", _seconds(place.full_in_s))
-    next_in = _seconds(place.retry_after_s) if place.retry_after_s else "now"
+        return (place.policy, "?", f"{place.scope}:{place.subject}", "?", "?", "?", _format_seconds(place.full_in_s))
+    next_in = _format_seconds(place.retry_after_s) if place.retry_after_s else "now"
     whose = f"{place.scope.partition('-')[0]}:{place.subject}"
-    return (place.policy, place.limit, whose, str(place.used), str(place.left), next_in, _seconds(place.full_in_s))
+    return (
+        place.policy,
+        place.limit,
+        whose,
+        str(place.used),
+        str(place.left),
+        next_in,
+        _format_seconds(place.full_in_s),
+    )
 
 
-def _seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     """Two figures are enough for a person: ``1.8 s``, ``2 min``, ``3 h``."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

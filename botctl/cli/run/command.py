@@ -19,8 +19,8 @@ from botctl.cli.settings import load_settings
 from botctl.core.config.loading import Loaded, explain
 from botctl.core.errors import UsageError
 from botctl.core.telemetry.logs import start_logs
-from botctl.run.lifecycle import carry_on
 from botctl.run.lifecycle import run as run_roles
+from botctl.run.lifecycle import run_to_completion
 from botctl.run.roles import DEFAULT_ROLES, ProcessRole
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -54,20 +54,20 @@ def run(
     """
     loaded = load_settings(project, profile, {} if migrate is None else {"migrate.on_start": migrate})
     if explain_config:
-        _explain(loaded, as_json=as_json)
+        _print_settings(loaded, as_json=as_json)
         return
-    roles = _roles(only)
+    roles = _parse_roles(only)
     view = RunView(loaded, quiet=as_json)
     logs = start_logs(loaded.settings, loaded.root, json_stderr=as_json)
     # A server makes few cycles and many short-lived objects: looking through the young ones every 700 allocations,
     # Python's default, costs a tenth of each command's CPU.
     gc.set_threshold(20_000, 50, 100)
     with logs, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = carry_on(runner, run_roles(loaded, roles, view, skip_broken=skip_broken))
+        code = run_to_completion(runner, run_roles(loaded, roles, view, skip_broken=skip_broken))
     raise typer.Exit(code)
 
 
-def _roles(only: list[str] | None) -> list[ProcessRole]:
+def _parse_roles(only: list[str] | None) -> list[ProcessRole]:
     known = {str(role) for role in ProcessRole}
     for name in only or ():
         if name not in known:
@@ -75,7 +75,7 @@ def _roles(only: list[str] | None) -> list[ProcessRole]:
     return [ProcessRole(name) for name in only] if only else list(DEFAULT_ROLES)
 
 
-def _explain(loaded: Loaded, *, as_json: bool) -> None:
+def _print_settings(loaded: Loaded, *, as_json: bool) -> None:
     rows = explain(loaded)
     if as_json:
         print(json.dumps([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows]))

@@ -20,8 +20,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from botctl.cli.output import plain
-from botctl.cli.program_name import as_typed
+from botctl.cli.output import render_plain
+from botctl.cli.program_name import program_name
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import DrainStarted, ServiceChanged
@@ -83,12 +83,12 @@ class Progress:
 
     def stopping(self, event: DrainStarted) -> None:
         """A signal has come."""
-        self._console.print(_stopping(event))
+        self._console.print(_stopping_text(event))
 
     def changed(self, event: ServiceChanged) -> None:
         """A service is in another state."""
         state = ServiceState(event.new)
-        detail = event.detail or _seconds(event.took_s)
+        detail = event.detail or _format_seconds(event.took_s)
         self._states[event.service] = (state, detail)
         if self._starting and self._live is not None:
             self._draw(self._live)
@@ -97,13 +97,13 @@ class Progress:
             ServiceState.DEGRADED,
             ServiceState.READY,
         ):  # ready: it has started, or is well again
-            self._console.print(_line(event.service, state, detail))
+            self._console.print(_status_line(event.service, state, detail))
 
     def _draw(self, live: Live) -> None:
-        live.update(Group(*(_line(name, state, detail) for name, (state, detail) in self._states.items())))
+        live.update(Group(*(_status_line(name, state, detail) for name, (state, detail) in self._states.items())))
 
 
-def _stopping(event: DrainStarted) -> Text:
+def _stopping_text(event: DrainStarted) -> Text:
     if not event.in_flight:
         return Text("Stopping.", "bold")
     count = "1 command" if event.in_flight == 1 else f"{event.in_flight} commands"
@@ -111,19 +111,19 @@ def _stopping(event: DrainStarted) -> Text:
     return text.append(" A second signal does not wait.", "not bold dim")
 
 
-def banner(said: Banner, statuses: Sequence[ServiceStatus]) -> RenderableType:
+def render_banner(said: Banner, statuses: Sequence[ServiceStatus]) -> RenderableType:
     """The services with the time each took, what is embedded and where, and what to try."""
     parts: list[RenderableType] = [Text(said.title, "bold"), Text()]
     if statuses:
-        parts += [_line(s.name, s.state, s.detail or _seconds(s.started_in_s)) for s in statuses]
+        parts += [_status_line(s.name, s.state, s.detail or _format_seconds(s.started_in_s)) for s in statuses]
         parts += [Text()]
-    parts += [_pairs(said.facts, "dim", "")]
+    parts += [_pair_table(said.facts, "dim", "")]
     if said.tries:
-        parts += [Text(), Text("Try, in another terminal:", "bold"), _pairs(said.tries, "cyan", "dim")]
+        parts += [Text(), Text("Try, in another terminal:", "bold"), _pair_table(said.tries, "cyan", "dim")]
     return Group(*parts, Text())
 
 
-def _pairs(rows: Sequence[tuple[str, str]], left: str, right: str) -> Table:
+def _pair_table(rows: Sequence[tuple[str, str]], left: str, right: str) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style=left, no_wrap=True)
     table.add_column(style=right, overflow="fold")
@@ -132,18 +132,18 @@ def _pairs(rows: Sequence[tuple[str, str]], left: str, right: str) -> Table:
     return table
 
 
-def _seconds(started_in_s: float | None) -> str:
+def _format_seconds(started_in_s: float | None) -> str:
     return "" if started_in_s is None else f"{started_in_s:.2f} s"
 
 
-def _line(name: str, state: ServiceState, detail: str) -> Text:
+def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
     line.append(safe(detail), "dim").rstrip()
     return line
 
 
-class _Screen(Console):
+class _StderrConsole(Console):
     """stderr. Where it is a file or a pipe, lines are long: whoever reads them later wraps them as they like."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -160,7 +160,7 @@ class RunView:
 
     def __init__(self, loaded: Loaded, *, quiet: bool) -> None:
         self._loaded = loaded
-        self._console = _Screen(quiet=quiet)
+        self._console = _StderrConsole(quiet=quiet)
 
     @contextmanager
     def following(self, names: Sequence[str], bus: Bus) -> Iterator[None]:
@@ -175,11 +175,11 @@ class RunView:
         self._progress.started()
         said = Banner(self._title(), self._facts(), self._tries())
         statuses = running.statuses() if self._console.is_terminal else ()  # elsewhere each had a line of its own
-        shown = banner(said, statuses)
+        shown = render_banner(said, statuses)
         if self._console.is_terminal:
             self._console.print(shown)
         else:
-            self._console.out(plain(shown), highlight=False)
+            self._console.out(render_plain(shown), highlight=False)
 
     def _title(self) -> str:
         settings = self._loaded.settings
@@ -192,7 +192,7 @@ class RunView:
         facts = [("project", str(root))]
         for name, label in _LABELS.items():
             if name in parts:
-                facts.append((label, f"{_nearby(parts[name].address, root)}  (embedded)"))
+                facts.append((label, f"{_relative_address(parts[name].address, root)}  (embedded)"))
         if settings.redis.url:
             facts.append((_LABELS["redis"], shown(settings.redis.url.get_secret_value())))
         if settings.mongo.url:
@@ -207,7 +207,7 @@ class RunView:
         return facts
 
     def _tries(self) -> list[tuple[str, str]]:
-        me = as_typed()
+        me = program_name()
         tries = [(f"{me} stores", "where the data are")]
         if self._loaded.settings.discord.token:
             return [*tries, (f"{me} run --explain-config", "where each setting comes from")]
@@ -217,6 +217,6 @@ class RunView:
 _LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}
 
 
-def _nearby(address: str, root: Path) -> str:
+def _relative_address(address: str, root: Path) -> str:
     """A socket's address as seen from the project, to be read at a glance."""
     return address.removeprefix(f"unix://{quote(str(root))}/")

@@ -10,7 +10,7 @@ from typing import IO
 
 from rich.text import Text
 
-from botctl.cli.output import plain, show
+from botctl.cli.output import render_plain, show
 from botctl.cli.sandbox.connection import text_of
 from botctl.cli.sandbox.output import shown, trouble
 from botctl.core.errors import BotctlError, Unreachable
@@ -103,4 +103,4 @@ async def _outcome(talk: UserSession, line: str) -> Outcome | BotctlError:
 
 def _lines(came: Outcome | BotctlError, talk: UserSession) -> list[str]:
     found = trouble(came) if isinstance(came, BotctlError) else shown(came, talk)
-    return plain(found).split("\n")
+    return render_plain(found).split("\n")

@@ -32,12 +32,12 @@ def stores(project: Project = None, profile: Profile = None, as_json: AsJson = F
         print(json.dumps([dataclasses.asdict(store) for store in found]))
     else:
         for store in found:
-            Console(highlight=False, soft_wrap=True).print(_lines(store))
+            Console(highlight=False, soft_wrap=True).print(_describe_store(store))
     if any(store.state is StoreState.DOWN for store in found):
         raise typer.Exit(ExitCode.UNREACHABLE)
 
 
-def _lines(store: StoreReport) -> Text:
+def _describe_store(store: StoreReport) -> Text:
     """What is known of a store, in two lines: how it does, and where it is."""
     facts = [
         store.version or store.detail or "nothing runs it; the next command that needs it does",

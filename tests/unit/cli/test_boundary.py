@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from botctl.cli import main
-from botctl.cli.boundary import guarded
+from botctl.cli.boundary import run_guarded
 from botctl.core.errors import ConfigError
 from tests.support.verbs import CALLS, COMMANDS
 
@@ -107,7 +107,7 @@ def test_to_a_person_usage_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_a_fault_is_an_object_too(capsys: pytest.CaptureFixture[str]) -> None:
     """It names the file that has the traceback."""
-    assert guarded(lambda: 1 // 0, as_json=True) == 1
+    assert run_guarded(lambda: 1 // 0, as_json=True) == 1
     said = the_error(capsys, 1)
     assert (said["type"], "ZeroDivisionError" in said["error"]) == ("ZeroDivisionError", True)
     crash = Path(said["hint"].split(" is in ")[1].split(";")[0])
@@ -121,7 +121,7 @@ def test_a_question_without_an_answer(capsys: pytest.CaptureFixture[str]) -> Non
     def ask() -> None:
         raise typer.Abort
 
-    assert guarded(ask, as_json=True) == 5
+    assert run_guarded(ask, as_json=True) == 5
     assert "no answer" in the_error(capsys, 5)["error"]
 
 
@@ -136,7 +136,7 @@ def test_nothing_is_logged_beside_an_object(
         logging.getLogger("somebody").warning("look out")
         raise ConfigError("it is wrong.")
 
-    assert guarded(fail) == 78
+    assert run_guarded(fail) == 78
     assert "look out" in capsys.readouterr().err
-    assert guarded(fail, as_json=True) == 78
+    assert run_guarded(fail, as_json=True) == 78
     assert the_error(capsys, 78)["error"] == "it is wrong."

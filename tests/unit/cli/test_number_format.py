@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from botctl.cli.number_format import counted, duration, milliseconds, spark, time_of_day
+from botctl.cli.number_format import format_count, format_duration, format_ms, format_time, sparkline
 
 
 def test_counted() -> None:
     """One is one."""
-    assert [counted(number, "limit") for number in (0, 1, 2000)] == ["0 limits", "1 limit", "2,000 limits"]
+    assert [format_count(number, "limit") for number in (0, 1, 2000)] == ["0 limits", "1 limit", "2,000 limits"]
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_counted() -> None:
 )
 def test_milliseconds(value: float | None, words: str) -> None:
     """As many digits as say something."""
-    assert milliseconds(value) == words
+    assert format_ms(value) == words
 
 
 @pytest.mark.parametrize(
@@ -25,16 +25,16 @@ def test_milliseconds(value: float | None, words: str) -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     """The two largest units."""
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_bars_tell_something_from_nothing() -> None:
     """However much more the most is."""
-    assert spark([0, 1, 1000]) == "▁▂█"
-    assert spark([0, 0]) == "▁▁"
-    assert spark([]) == ""
+    assert sparkline([0, 1, 1000]) == "▁▂█"
+    assert sparkline([0, 0]) == "▁▁"
+    assert sparkline([]) == ""
 
 
 def test_a_time_that_is_none() -> None:
     """It comes from another process, so it may be anything."""
-    assert time_of_day("soon") == "?"
+    assert format_time("soon") == "?"

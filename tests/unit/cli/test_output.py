@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from botctl.cli.output import plain, show
+from botctl.cli.output import render_plain, show
 from botctl.cli.sandbox import view
 from botctl.sandbox.console.schemas import MessageSchema
 
@@ -39,7 +39,7 @@ def test_a_table_for_a_pipe_has_a_line_per_row_without_blanks_at_its_end(rows: l
     table = Table("setting", "value", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(Text, row))
-    lines = plain(table).split("\n")
+    lines = render_plain(table).split("\n")
     assert len(lines) == len(rows) + 1
     assert all(line == line.rstrip() for line in lines)
 
@@ -51,6 +51,6 @@ def test_an_embed_for_a_pipe_is_as_wide_as_its_words() -> None:
         "author": {"id": "5", "name": "dice", "bot": True},
         "embeds": [{"title": LONG, "fields": fields}],
     }
-    lines = plain(view.message(MessageSchema.model_validate(shown), {})).split("\n")
+    lines = render_plain(view.message(MessageSchema.model_validate(shown), {})).split("\n")
     assert lines[1] == f"  ▌ {LONG}"
     assert lines[2:] == ["  ▌ n0 n1 n2", "  ▌ v0 v1 v2"]

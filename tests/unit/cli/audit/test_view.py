@@ -9,8 +9,8 @@ from bson.binary import Binary
 from rich.console import Console
 
 from botctl.audit.log import EntryBatch
-from botctl.cli.audit.command import _query
-from botctl.cli.audit.view import LogView, about, who
+from botctl.cli.audit.command import _build_query
+from botctl.cli.audit.view import LogView, actor_name, describe
 from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
 
@@ -32,7 +32,9 @@ def document(**fields):
 
 
 def test_the_words_of_the_call_are_a_query():
-    query = _query(**NOTHING | {"actor": "@ann", "outcome": "denied", "since": "2026-01-31", "action": "command.*"})
+    query = _build_query(
+        **NOTHING | {"actor": "@ann", "outcome": "denied", "since": "2026-01-31", "action": "command.*"}
+    )
     assert (query.actor, query.outcome, query.action) == ("ann", AuditOutcome.DENIED, "command.*")
     assert query.since == datetime(2026, 1, 31, tzinfo=UTC)
     assert query.until is None
@@ -41,7 +43,7 @@ def test_the_words_of_the_call_are_a_query():
 @pytest.mark.parametrize(("name", "value"), [("since", "soon"), ("until", ""), ("outcome", "fine")])
 def test_words_that_make_no_sense_are_a_usage_error(name, value):
     with pytest.raises(UsageError):
-        _query(**NOTHING | {name: value})
+        _build_query(**NOTHING | {name: value})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_words_that_make_no_sense_are_a_usage_error(name, value):
     ],
 )  # fmt: skip
 def test_what_an_entry_is_about(fields, expected):
-    assert about(ENTRY | fields) == expected
+    assert describe(ENTRY | fields) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_what_an_entry_is_about(fields, expected):
     ],
 )
 def test_who_acted(actor, expected):
-    assert who({"actor": actor}) == expected
+    assert actor_name({"actor": actor}) == expected
 
 
 def shown(width, *documents):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from botctl.cli.jobs.command import _details, _judge, _plain, _scheduler, _table
+from botctl.cli.jobs.command import _as_json, _build_table, _describe_scheduler, _detail_lines, _raise_for_result
 from botctl.core.contracts.jobs import JobRecord, MissedPolicy, RunResult
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, ExitCode
@@ -31,7 +31,7 @@ JOB = make(tidy)
 
 def shown(*lines: JobStatus) -> list[str]:
     console = Console(file=io.StringIO(), width=120)
-    console.print(_table(list(lines), NOW))
+    console.print(_build_table(list(lines), NOW))
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()[1:]]
 
 
@@ -58,12 +58,12 @@ def test_a_job_is_one_line(record, said):
 def test_a_job_that_is_gone_from_the_code_is_told():
     removed = replace(RAN, removed=NOW, outcome=RunResult.FAILED, detail="it was silent")
     assert shown(JobStatus("tidy", None, removed)) == ["tidy every 1m removed 40 s ago failed 12 ms 7"]
-    assert list(_details([JobStatus("tidy", None, removed)])) == []
+    assert list(_detail_lines([JobStatus("tidy", None, removed)])) == []
     assert shown(JobStatus("tidy", None, RAN)) == ["tidy every 1m not in these files 40 s ago ok 12 ms 7"]
 
 
 def test_as_json_every_field_is_there_whatever_is_known():
-    known, unknown = _plain(JobStatus("tidy", JOB, RAN)), _plain(JobStatus("tidy", JOB, None))
+    known, unknown = _as_json(JobStatus("tidy", JOB, RAN)), _as_json(JobStatus("tidy", JOB, None))
     assert set(known) == set(unknown)
     assert (known["next_due"], known["about"]) == ("2026-01-05T12:05:00.000Z", "Put things in order.")
     assert (unknown["next_due"], unknown["schedule"], unknown["paused"]) == (None, "every 1m", False)
@@ -80,17 +80,17 @@ def test_as_json_every_field_is_there_whatever_is_known():
 )
 def test_a_run_that_went_wrong_has_an_exit_code(result, code):
     with pytest.raises(BotctlError) as caught:
-        _judge("tidy", RunReport("1", result, here=False, error_id="abcd2345"))
+        _raise_for_result("tidy", RunReport("1", result, here=False, error_id="abcd2345"))
     assert caught.value.exit_code is code
 
 
 def test_a_run_that_went_well_is_no_error():
-    _judge("tidy", RunReport("1", RunResult.OK, here=True))
+    _raise_for_result("tidy", RunReport("1", RunResult.OK, here=True))
 
 
 def test_what_is_known_of_a_run_beyond_a_word_stands_below():
     line = JobStatus("tidy", JOB, replace(RAN, detail="its process lost the lease: \x1b[31mwhy"))
-    assert list(_details([line])) == ["tidy: its process lost the lease: \\x1b[31mwhy"]
+    assert list(_detail_lines([line])) == ["tidy: its process lost the lease: \\x1b[31mwhy"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_is_known_of_a_run_beyond_a_word_stands_below():
     ],
 )
 def test_who_schedules_is_named_as_far_as_it_is_known(holder, said):
-    assert _scheduler(holder) == said
+    assert _describe_scheduler(holder) == said
 
 
 @pytest.mark.parametrize(
@@ -136,5 +136,5 @@ def test_who_schedules_is_named_as_far_as_it_is_known(holder, said):
 )
 def test_what_became_of_a_run_is_said(answer, code, said):
     with pytest.raises(BotctlError, match=re.escape(said)) as caught:
-        _judge("tidy", answer)
+        _raise_for_result("tidy", answer)
     assert caught.value.exit_code is code

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from botctl.cli.migrate.view import Doing
+from botctl.cli.migrate.view import ProgressView
 from botctl.core.errors import Held
 from botctl.migrate.files import Migration
 from botctl.migrate.plan import Direction
@@ -19,7 +19,7 @@ DONE = {"name": "0001_a", "direction": "up", "took_ms": 7}
 
 
 def end(error: Exception | None, *, as_json: bool, did: bool = True) -> None:
-    with suppress(Exception), Doing(as_json=as_json) as view:
+    with suppress(Exception), ProgressView(as_json=as_json) as view:
         view.waits("process 7 on vps does migrations: waiting.")
         if did:
             view.begins(FILE, Direction.UP)

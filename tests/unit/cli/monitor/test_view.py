@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from botctl.cli.monitor.view import WIDE, picture, waiting
+from botctl.cli.monitor.view import WIDE_COLUMNS, render, render_waiting
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
 from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
 
@@ -89,7 +89,7 @@ def lines(what: Text, width: int, *, colour: bool = False) -> list[str]:
 
 
 def shown(what: MonitorView, width: int, height: int | None = None) -> list[str]:
-    return lines(picture(what, width, height, live=True), width)
+    return lines(render(what, width, height, live=True), width)
 
 
 def test_eighty_by_twenty_four():
@@ -197,11 +197,11 @@ def test_nothing_has_happened_yet():
 
 def test_waiting_says_for_what():
     """And who has ended without a word."""
-    text = lines(waiting(None, "dice", "Redis does not answer.", (80, 24)), 80)
+    text = lines(render_waiting(None, "dice", "Redis does not answer.", (80, 24)), 80)
     assert text[0].startswith("dice")
     assert text[2:4] == ["Waiting for `botctl run` …", "Redis does not answer."]
     gone = view(troubles=("alpha:1 has ended without a word",))
-    assert "! alpha:1 has ended without a word" in lines(waiting(gone, "dice", "", (80, 24)), 80)
+    assert "! alpha:1 has ended without a word" in lines(render_waiting(gone, "dice", "", (80, 24)), 80)
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -218,7 +218,7 @@ def test_what_comes_from_outside_is_escaped(colour: bool):
         troubles=(evil,),
     )
     for width in (80, 200):
-        text = "\n".join(lines(picture(bad, width, 40), width, colour=colour))
+        text = "\n".join(lines(render(bad, width, 40), width, colour=colour))
         assert not {"\x07", "\u202e"} & set(text)
         assert "\x1b]" not in text
         assert "[red]" in text
@@ -228,7 +228,7 @@ def test_without_colour_the_words_are_the_same():
     """Nothing is told by colour alone."""
     plain = shown(view(), 80, 24)
     assert "\x1b" not in "".join(plain)
-    assert "\x1b[" in "".join(lines(picture(view(), 80, 24), 80, colour=True))
+    assert "\x1b[" in "".join(lines(render(view(), 80, 24), 80, colour=True))
 
 
 @given(
@@ -241,8 +241,8 @@ def test_without_colour_the_words_are_the_same():
 def test_it_fits_any_terminal(width: int, height: int, pids: list[int], troubles: list[str], user: str):
     """Never wider, never higher."""
     command = CommandSnapshot(name="roll", user=user, result="ok", ms=1e6, at="?")
-    picture_ = picture(view(*pids, troubles=tuple(troubles), last=(command,) * 50), width, height, live=True)
+    picture_ = render(view(*pids, troubles=tuple(troubles), last=(command,) * 50), width, height, live=True)
     rows = picture_.split("\n", allow_blank=True)
     assert len(rows) <= height
     assert max(row.cell_len for row in rows) <= width
-    assert WIDE > 80
+    assert WIDE_COLUMNS > 80
