@@ -1,4 +1,4 @@
-"""Numbers and times as a person reads them at a glance."""
+"""Numbers and times as short text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
 def sparkline(numbers: Sequence[int]) -> str:
-    """``numbers`` as bars; nothing is the lowest of them, and anything more than nothing can be told from it."""
-    most = max(numbers, default=0)
-    return "".join(_BARS[-(-number * (len(_BARS) - 1) // most) if most else 0] for number in numbers)
+    """``numbers`` as bars. 0 is the lowest bar, and every number above 0 has a higher one."""
+    largest = max(numbers, default=0)
+    return "".join(_BARS[-(-number * (len(_BARS) - 1) // largest) if largest else 0] for number in numbers)
 
 
 def format_time(at: str) -> str:
-    """The time of day here."""
+    """The local time of day."""
     try:
         return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
     except ValueError:
@@ -25,7 +25,7 @@ def format_time(at: str) -> str:
 
 
 def format_ms(value: float | None) -> str:
-    """Milliseconds or seconds, in as many digits as say something."""
+    """Milliseconds below one second, else seconds."""
     if value is None:
         return "-"
     if value < 10:  # noqa: PLR2004
@@ -34,7 +34,7 @@ def format_ms(value: float | None) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """In the two largest units."""
+    """The two largest units: ``2 h 5 min``."""
     if seconds < _MINUTE_S:
         return f"{seconds:.0f} s"
     if seconds < _HOUR_S:

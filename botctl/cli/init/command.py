@@ -28,4 +28,4 @@ def init(
         return
     for path in written:
         print(folder / path)
-    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {program_name(anywhere=True)} run", err=True)
+    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {program_name(absolute=True)} run", err=True)

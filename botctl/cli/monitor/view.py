@@ -40,14 +40,14 @@ def render_waiting(view: MonitorView | None, bot: str, words: str, size: tuple[i
         Text("Waiting for `botctl run` …", "bold yellow"),
     ]
     lines += [truncate(Text(safe(words), "dim"), width), Text()]
-    lines += _troubles(view, width, most=height) if view else []
+    lines += _troubles(view, width, max_lines=height) if view else []
     return _join_lines(lines[:height])
 
 
 def render(view: MonitorView, width: int, height: int | None = None, *, live: bool = False) -> Text:
-    """``view`` in ``width`` columns and at most ``height`` lines (None: as many as it takes)."""
+    """``view`` in ``width`` columns and at max_lines ``height`` lines (None: as many as it takes)."""
     head = [_title(view, width, live=live), *_totals(view.totals, width)]
-    troubles = _troubles(view, width, most=_fraction(height, 6))
+    troubles = _troubles(view, width, max_lines=_fraction(height, 6))
     head += [
         *([Text(), *troubles] if troubles else []),
         Text(),
@@ -72,8 +72,8 @@ def _join_lines(lines: Sequence[Text]) -> Text:
 def _one_column(view: MonitorView, width: int, room: int | None) -> Lines:
     """One under the other; the last commands get what is left."""
     inside = width - _INDENT
-    others = _shards(view.shards, inside, most=2)
-    others += with_label("jobs", wrap_items([_job(job) for job in view.jobs], inside, most=2), _INDENT)
+    others = _shards(view.shards, inside, max_lines=2)
+    others += with_label("jobs", wrap_items([_job(job) for job in view.jobs], inside, max_lines=2), _INDENT)
     least = None if room is None else room - 1 - _MIN_COMMANDS
     fixed = [*_services(view, width, None if least is None else least - len(others)), *others][:least]
     return [*fixed, Text(), *_commands(view.last, width, None if room is None else room - 1 - len(fixed))]
@@ -82,7 +82,7 @@ def _one_column(view: MonitorView, width: int, room: int | None) -> Lines:
 def _two_columns(view: MonitorView, width: int, room: int | None) -> Lines:
     """How the parts are at the left, what was done at the right."""
     half = (width - _GUTTER) * 11 // 20
-    others = [Text(), *_shards(view.shards, half - _INDENT, most=6)]
+    others = [Text(), *_shards(view.shards, half - _INDENT, max_lines=6)]
     others += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
     services = _service_table(view.services, view.processes, half)
     if room is not None and len(services) + len(others) > room:
@@ -133,17 +133,17 @@ def _labelled(name: str, value: str, style: str = "") -> Text:
     return Text.assemble((f"{name} ", "dim"), (value, style))
 
 
-def _troubles(view: MonitorView, width: int, *, most: int) -> Lines:
+def _troubles(view: MonitorView, width: int, *, max_lines: int) -> Lines:
     lines = [truncate(Text.assemble(("! ", "bold yellow"), safe(words, width)), width) for words in view.troubles]
-    if len(lines) <= most:
+    if len(lines) <= max_lines:
         return lines
-    return [*lines[: most - 1], Text(f"  … and {len(lines) - most + 1} more", "dim")]
+    return [*lines[: max_lines - 1], Text(f"  … and {len(lines) - max_lines + 1} more", "dim")]
 
 
-def _processes(processes: Sequence[Process], width: int, most: int) -> Lines:
+def _processes(processes: Sequence[Process], width: int, max_lines: int) -> Lines:
     """Those that are there: who has gone is among the troubles."""
     there = [process for process in processes if process.presence is not Presence.GONE]
-    shown = there if len(there) <= most else there[: most - 1]
+    shown = there if len(there) <= max_lines else there[: max_lines - 1]
     rows = [_process(process, processes) for process in shown]
     head = ("process", "role", "up", "cpu", "memory", "lag", "cmds/s", "p99")
     lines = format_table(head, rows, min(width, _MAX_PROCESS_TABLE_WIDTH), flexible=1, left="process role")
@@ -198,7 +198,7 @@ def _service_counts(services: Sequence[ServiceRow], processes: Sequence[Process]
         well = sum(row.well for row in all_of_it)
         style = "green" if well == len(all_of_it) else "yellow"
         items.append(Text.assemble((f"{well}/{len(all_of_it)}", style), (f" {_short_name(proc, processes)}", "dim")))
-    return with_label("services", wrap_items(items, width, most=2), _INDENT)
+    return with_label("services", wrap_items(items, width, max_lines=2), _INDENT)
 
 
 def _service_table(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
@@ -234,10 +234,10 @@ def _ping_time(row: ServiceRow) -> str:
     return format_ms(row.took_ms) if row.took_ms else ""
 
 
-def _shards(shards: Sequence[ShardRow], width: int, *, most: int) -> Lines:
+def _shards(shards: Sequence[ShardRow], width: int, *, max_lines: int) -> Lines:
     """Those that are not ready first: there may be more than there is room for."""
     ordered = sorted(shards, key=lambda shard: shard.state in _HEALTHY_SHARD_STATES)
-    return with_label("shards", wrap_items([_shard(shard) for shard in ordered], width, most=most), _INDENT)
+    return with_label("shards", wrap_items([_shard(shard) for shard in ordered], width, max_lines=max_lines), _INDENT)
 
 
 def _shard(shard: ShardRow) -> Text:

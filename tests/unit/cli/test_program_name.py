@@ -27,14 +27,14 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_name_where_the_shell_finds_it(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    assert program_name() == program_name(anywhere=True) == "botctl"
+    assert program_name() == program_name(absolute=True) == "botctl"
 
 
 def test_a_path_from_here_or_a_whole_one(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shlex.split(program_name()) == [str(program)]
     monkeypatch.chdir(program.parent.parent)
     assert program_name() == "'my env/botctl'"
-    assert shlex.split(program_name(anywhere=True)) == [str(program)]
+    assert shlex.split(program_name(absolute=True)) == [str(program)]
 
 
 def test_what_init_prints_last_can_be_typed(program: Path) -> None:

@@ -15,9 +15,9 @@ widths = st.integers(12, 120)
 
 
 @given(st.lists(words, min_size=1), widths, st.integers(1, 5))
-def test_a_flow_is_never_wider_and_never_longer(items, width, most):
+def test_a_flow_is_never_wider_and_never_longer(items, width, max_lines):
     """And nothing is lost without being counted."""
-    lines = wrap_items([Text(item) for item in items], width, most=most)
+    lines = wrap_items([Text(item) for item in items], width, max_lines=max_lines)
     assert len(lines) <= most
     assert all(line.cell_len <= width for line in lines)
     shown = [piece for line in lines for piece in line.plain.split("  ")]
@@ -27,7 +27,7 @@ def test_a_flow_is_never_wider_and_never_longer(items, width, most):
 
 def test_a_flow_counts_what_it_leaves_out():
     """In the last line."""
-    lines = wrap_items([Text(f"item{n}") for n in range(9)], 20, most=1)
+    lines = wrap_items([Text(f"item{n}") for n in range(9)], 20, max_lines=1)
     assert [line.plain for line in lines] == ["item0  … 8 more"]
 
 
