@@ -34,9 +34,7 @@ class ClickUsageError(Protocol):
 
     def format_message(self) -> str: ...
 
-    def show(self) -> None:
-        """Print the usage and the message."""
-        ...
+    def show(self) -> None: ...
 
 
 def run_guarded(call: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:
@@ -69,7 +67,9 @@ def _report_error(error: BaseException, *, debug: bool, as_json: bool) -> int:
         case typer.Abort():  # Ctrl-D at a question
             exit_code = ExitCode.DECISION
             hint = "Type the command again, and answer the question."
-            _print_error("nothing was done: the question got no answer.", hint, exit_code, "NeedsDecision", as_json=as_json)
+            _print_error(
+                "nothing was done: the question got no answer.", hint, exit_code, "NeedsDecision", as_json=as_json
+            )
         case BrokenPipeError():
             # The reader of our output has ended (`| head`): nothing can be written there any more, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -75,7 +75,6 @@ def botctl(
 
 
 def main() -> None:
-    """The entry point of the ``botctl`` script."""
     arguments = sys.argv[1:]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     kept = [option for option in options if option != "--debug"]  # it may stand anywhere

@@ -9,7 +9,9 @@ import typer
 
 Project = Annotated[
     Path | None,
-    typer.Option("--project", metavar="DIR", help="The bot's folder; else BOTCTL_PROJECT, else this folder or one above it."),
+    typer.Option(
+        "--project", metavar="DIR", help="The bot's folder; else BOTCTL_PROJECT, else this folder or one above it."
+    ),
 ]
 Profile = Annotated[
     str | None,

@@ -34,9 +34,7 @@ class RunDisplay(Protocol):
         """Show what ``bus`` reports of the services ``names``, until the block ends with the run."""
         ...
 
-    def show_ready(self, running: RunningServices) -> None:
-        """Show that all services run."""
-        ...
+    def show_ready(self, running: RunningServices) -> None: ...
 
 
 async def run(

@@ -32,14 +32,12 @@ def build_base_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owni
 
 
 def add_redis(registry: Registry) -> None:
-    """Redis, embedded or real."""
     from botctl.stores.redis import ping_redis, redis_store
 
     registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
 
 
 def add_mongo(registry: Registry) -> None:
-    """The database, embedded or real."""
     from botctl.stores.mongo import mongo_store, ping_mongo
 
     registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)

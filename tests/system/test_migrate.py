@@ -137,7 +137,7 @@ def test_a_signal_lets_it_finish_and_a_second_one_does_not(bot: Bot) -> None:
     with bot.process("migrate", "up") as process:
         bot.begun()
         process.signal(signal.SIGINT)
-        process.until("0001_slow may finish first")
+        process.until("Waiting until 0001_slow has finished")
         bot.touch("finish")
         assert process.ended() == 130
     assert bot.standings() == {"0001_slow": "applied", "0002_slow": "pending"}
@@ -145,7 +145,7 @@ def test_a_signal_lets_it_finish_and_a_second_one_does_not(bot: Bot) -> None:
     with bot.process("migrate", "up") as process:
         bot.begun(2)
         process.signal(signal.SIGTERM)
-        process.until("0002_slow may finish first")
+        process.until("Waiting until 0002_slow has finished")
         process.signal(signal.SIGTERM)
         assert process.ended() == 143
     done = bot.call("migrate", "status")

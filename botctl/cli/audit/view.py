@@ -35,7 +35,6 @@ class LogView:
         self._has_followed = False
 
     def print_entries(self, documents: Sequence[Document], limit: int) -> None:
-        """Print the result of a query with ``limit``."""
         entries = list(map(entry_of, documents))
         if self._as_json:
             print(json.dumps(entries))

@@ -58,7 +58,6 @@ def reset(guild: Guild, key: Key, project: Project = None, profile: Profile = No
 def _read_or_change(
     guild: str, changes: dict[str, Any] | None, project: Path | None, profile: str | None, *, as_json: bool
 ) -> GuildSettings:
-    """The settings of ``guild``, after ``changes`` if there are any."""
     if not DISCORD_ID.matches(guild):
         raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint=f"A guild's id is {DISCORD_ID.words}.")
     loaded = load_settings(project, profile)

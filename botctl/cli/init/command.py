@@ -1,4 +1,4 @@
-"""``botctl init``: a new bot from the example."""
+"""``botctl init``: create a new bot from the example."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; made when it is not there.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new bot. It may not exist yet.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write a new bot from the example into DIR."""
+    """Create a new bot in the folder DIR."""
     written = create(folder)
     if as_json:
         print(json.dumps({"folder": str(folder), "files": [str(path) for path in written]}))

@@ -1,4 +1,4 @@
-"""What a person, or with --json a program, sees of migrations."""
+"""Prints migrations and their progress, as text or JSON."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from botctl.migrate.plan import Direction, MigrationRow, MigrationStatus, Record
 from botctl.migrate.session import ProgressListener
 
 _STYLES = {MigrationStatus.APPLIED: "green", MigrationStatus.PENDING: "yellow", MigrationStatus.RUNNING: "yellow"}
-_WORDS = {Direction.UP: "applied", Direction.DOWN: "taken back"}
+_PARTICIPLES = {Direction.UP: "applied", Direction.DOWN: "reverted"}
 
 
 class ProgressView(ProgressListener):
-    """Tells of each migration when it is done; with ``as_json``, of all when the block ends without an error."""
+    """Prints each migration when it is done. With ``as_json``, prints all at the end of the block unless it failed."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -32,7 +32,7 @@ class ProgressView(ProgressListener):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        stopped = kind is not None and issubclass(kind, typer.Exit)  # by a signal; what is done is done
+        stopped = kind is not None and issubclass(kind, typer.Exit)  # by a signal; some may be done
         if self._as_json and (kind is None or stopped):
             print(json.dumps({"done": self._done, "stopped": stopped}))
         elif kind is None and not self._done:
@@ -49,15 +49,16 @@ class ProgressView(ProgressListener):
     def ended(self, file: Migration, direction: Direction, took_ms: int) -> None:
         self._done.append({"name": file.name, "direction": direction.value, "took_ms": took_ms})
         if not self._as_json:
-            print(f"✓ {file.name} {_WORDS[direction]} in {took_ms} ms", flush=True)
+            print(f"✓ {file.name} {_PARTICIPLES[direction]} in {took_ms} ms", flush=True)
 
     def stops_after(self, file: Migration) -> None:
         if not self._as_json:
-            print(f"{file.name} may finish first; a second signal interrupts it.", file=sys.stderr, flush=True)
+            print(
+                f"Waiting until {file.name} has finished; a second Ctrl-C interrupts it.", file=sys.stderr, flush=True
+            )
 
 
 def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
-    """Every migration, and where it stands."""
     if as_json:
         print(json.dumps([_row_as_json(row) for row in rows]))
         return
@@ -73,11 +74,10 @@ def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
             line.truncate(console.width, overflow="ellipsis")
         console.print(line, soft_wrap=True)
     if not rows:
-        console.print("There are no migrations.")
+        console.print("There are no migrations. Create one with `botctl migrate create NAME`.")
 
 
 def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:
-    """What `up` would apply."""
     if as_json:
         print(json.dumps([{"name": file.name, "title": file.title, "reversible": file.reversible} for file in files]))
         return

@@ -1,4 +1,4 @@
-"""The picture of a bot that runs, for a terminal of any size: what matters first, and whole where there is room."""
+"""The screen of `botctl monitor`, for a terminal of any size: the most important parts first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
 from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
 
 WIDE_COLUMNS: Final = 140
-"""Columns from which on there are two columns, and each service has a line of its own."""
+"""From this width on there are two columns, and one line for each service."""
 Lines = list[Text]
 
 _RESULT_STYLES: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
@@ -28,24 +28,24 @@ _INDENT: Final = 10
 _MIB: Final = 1024 * 1024
 _MIN_COMMANDS: Final = 4
 _GUTTER: Final = 4
-_MAX_PROCESS_TABLE_WIDTH: Final = 120  # wider, and a person would lose the line
+_MAX_PROCESS_TABLE_WIDTH: Final = 120  # the eye cannot follow longer rows
 
 
-def render_waiting(view: MonitorView | None, bot: str, words: str, size: tuple[int, int]) -> Text:
-    """What is shown while nothing of the bot runs."""
+def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[int, int]) -> Text:
+    """The screen while no process of the bot runs."""
     width, height = size
     lines = [
         spread(Text(safe(bot), "bold"), _key_hint(), width),
         Text(),
         Text("Waiting for `botctl run` …", "bold yellow"),
     ]
-    lines += [truncate(Text(safe(words), "dim"), width), Text()]
+    lines += [truncate(Text(safe(reason), "dim"), width), Text()]
     lines += _troubles(view, width, max_lines=height) if view else []
     return _join_lines(lines[:height])
 
 
 def render(view: MonitorView, width: int, height: int | None = None, *, live: bool = False) -> Text:
-    """``view`` in ``width`` columns and at max_lines ``height`` lines (None: as many as it takes)."""
+    """``view`` in ``width`` columns and at most ``height`` lines (None: no limit)."""
     head = [_title(view, width, live=live), *_totals(view.totals, width)]
     troubles = _troubles(view, width, max_lines=_fraction(height, 6))
     head += [
@@ -53,13 +53,13 @@ def render(view: MonitorView, width: int, height: int | None = None, *, live: bo
         Text(),
         *_processes(view.processes, width, _fraction(height, 3)),
     ]
-    room = None if height is None else height - len(head) - 1
-    body = _two_columns(view, width, room) if width >= WIDE_COLUMNS else _one_column(view, width, room)
+    max_lines = None if height is None else height - len(head) - 1
+    body = _two_columns(view, width, max_lines) if width >= WIDE_COLUMNS else _one_column(view, width, max_lines)
     return _join_lines([*head, Text(), *body][:height])
 
 
 def _fraction(height: int | None, part: int) -> int:
-    """The ``part``-th part of ``height`` lines."""
+    """``height`` divided by ``part``, at least 1; practically unlimited if ``height`` is None."""
     return 1000 if height is None else max(1, height // part)
 
 
@@ -69,25 +69,27 @@ def _join_lines(lines: Sequence[Text]) -> Text:
     return joined
 
 
-def _one_column(view: MonitorView, width: int, room: int | None) -> Lines:
-    """One under the other; the last commands get what is left."""
-    inside = width - _INDENT
-    others = _shards(view.shards, inside, max_lines=2)
-    others += with_label("jobs", wrap_items([_job(job) for job in view.jobs], inside, max_lines=2), _INDENT)
-    least = None if room is None else room - 1 - _MIN_COMMANDS
+def _one_column(view: MonitorView, width: int, max_lines: int | None) -> Lines:
+    """All parts below each other; the last commands get the remaining lines."""
+    inner_width = width - _INDENT
+    others = _shards(view.shards, inner_width, max_lines=2)
+    others += with_label("jobs", wrap_items([_job(job) for job in view.jobs], inner_width, max_lines=2), _INDENT)
+    least = None if max_lines is None else max_lines - 1 - _MIN_COMMANDS
     fixed = [*_services(view, width, None if least is None else least - len(others)), *others][:least]
-    return [*fixed, Text(), *_commands(view.last, width, None if room is None else room - 1 - len(fixed))]
+    return [*fixed, Text(), *_commands(view.last, width, None if max_lines is None else max_lines - 1 - len(fixed))]
 
 
-def _two_columns(view: MonitorView, width: int, room: int | None) -> Lines:
-    """How the parts are at the left, what was done at the right."""
+def _two_columns(view: MonitorView, width: int, max_lines: int | None) -> Lines:
+    """Services, shards and jobs on the left, the last commands on the right."""
     half = (width - _GUTTER) * 11 // 20
     others = [Text(), *_shards(view.shards, half - _INDENT, max_lines=6)]
     others += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
     services = _service_table(view.services, view.processes, half)
-    if room is not None and len(services) + len(others) > room:
-        services = _services(view, half, room - len(others))
-    return side_by_side([*services, *others][:room], _commands(view.last, width - half - _GUTTER, room), half, _GUTTER)
+    if max_lines is not None and len(services) + len(others) > max_lines:
+        services = _services(view, half, max_lines - len(others))
+    return side_by_side(
+        [*services, *others][:max_lines], _commands(view.last, width - half - _GUTTER, max_lines), half, _GUTTER
+    )
 
 
 def _title(view: MonitorView, width: int, *, live: bool) -> Text:
@@ -108,11 +110,10 @@ def _key_hint() -> Text:
 
 
 def _totals(totals: Totals, width: int) -> Lines:
-    """The numbers of all processes together."""
-    pace = Text.assemble((f"{totals.rate_per_s:g}", "bold"), (" commands/s", "dim"))
+    rate = Text.assemble((f"{totals.rate_per_s:g}", "bold"), (" commands/s", "dim"))
     times = [_labelled(name, format_ms(value)) for name, value in (("p50", totals.p50_ms), ("p99", totals.p99_ms))]
-    room = width - sum(each.cell_len + 2 for each in (pace, *times)) - 2
-    newest = totals.per_second[max(0, len(totals.per_second) - max(0, room)) :]
+    bar_count = width - sum(text.cell_len + 2 for text in (rate, *times)) - 2
+    newest = totals.per_second[max(0, len(totals.per_second) - max(0, bar_count)) :]
     counts = [
         _labelled("commands", f"{totals.total:,}"),
         _labelled("failed", f"{totals.failed:,}", "bold red" if totals.failed else ""),
@@ -126,7 +127,7 @@ def _totals(totals: Totals, width: int) -> Lines:
         _labelled("dropped events", f"{totals.dropped:,}", "yellow" if totals.dropped else ""),
     ]
     bars = Text(sparkline(newest), "cyan")
-    return [truncate(Text("  ").join([pace, bars, *times]), width), *wrap_items(counts, width)]
+    return [truncate(Text("  ").join([rate, bars, *times]), width), *wrap_items(counts, width)]
 
 
 def _labelled(name: str, value: str, style: str = "") -> Text:
@@ -134,36 +135,36 @@ def _labelled(name: str, value: str, style: str = "") -> Text:
 
 
 def _troubles(view: MonitorView, width: int, *, max_lines: int) -> Lines:
-    lines = [truncate(Text.assemble(("! ", "bold yellow"), safe(words, width)), width) for words in view.troubles]
+    lines = [truncate(Text.assemble(("! ", "bold yellow"), safe(trouble, width)), width) for trouble in view.troubles]
     if len(lines) <= max_lines:
         return lines
     return [*lines[: max_lines - 1], Text(f"  … and {len(lines) - max_lines + 1} more", "dim")]
 
 
 def _processes(processes: Sequence[Process], width: int, max_lines: int) -> Lines:
-    """Those that are there: who has gone is among the troubles."""
-    there = [process for process in processes if process.presence is not Presence.GONE]
-    shown = there if len(there) <= max_lines else there[: max_lines - 1]
+    """The table of running processes; those that have ended are in `_troubles`."""
+    running = [process for process in processes if process.presence is not Presence.GONE]
+    shown = running if len(running) <= max_lines else running[: max_lines - 1]
     rows = [_process(process, processes) for process in shown]
     head = ("process", "role", "up", "cpu", "memory", "lag", "cmds/s", "p99")
     lines = format_table(head, rows, min(width, _MAX_PROCESS_TABLE_WIDTH), flexible=1, left="process role")
-    if len(shown) < len(there):
-        lines.append(Text(f"… and {len(there) - len(shown)} more processes", "dim"))
+    if len(shown) < len(running):
+        lines.append(Text(f"… and {len(running) - len(shown)} more processes", "dim"))
     return lines
 
 
-def _process(process: Process, among: Sequence[Process]) -> tuple[Text | str, ...]:
-    name = Text(_short_name(process.proc, among))
-    words = Text(", ".join(safe(role, 20) for role in process.roles))
+def _process(process: Process, processes: Sequence[Process]) -> tuple[Text | str, ...]:
+    name = Text(_short_name(process.proc, processes))
+    roles = Text(", ".join(safe(role, 20) for role in process.roles))
     if process.draining:
-        words.append(" stopping", "yellow")
+        roles.append(" stopping", "yellow")
     if process.presence is not Presence.UP:
-        words.append(f"{' ' if words else ''}{process.presence}", _PRESENCE_STYLES[process.presence])
+        roles.append(f"{' ' if roles else ''}{process.presence}", _PRESENCE_STYLES[process.presence])
     if process.uptime_s is None or process.rss_bytes is None or process.rate_per_s is None:
-        return (name, words, *([""] * 6))
+        return (name, roles, *([""] * 6))
     return (
         name,
-        words,
+        roles,
         format_duration(process.uptime_s),
         f"{process.cpu_percent:.0f} %",
         f"{process.rss_bytes / _MIB:.0f} MB",
@@ -173,16 +174,16 @@ def _process(process: Process, among: Sequence[Process]) -> tuple[Text | str, ..
     )
 
 
-def _services(view: MonitorView, width: int, room: int | None) -> Lines:
-    """The services by name; where there is no room for that, how many of them are well."""
-    lines = _service_flows(view.services, view.processes, width - _INDENT)
-    if room is None or len(lines) <= room:
+def _services(view: MonitorView, width: int, max_lines: int | None) -> Lines:
+    """The services by name, or only their counts if the names do not fit."""
+    lines = _service_names(view.services, view.processes, width - _INDENT)
+    if max_lines is None or len(lines) <= max_lines:
         return lines
     return _service_counts(view.services, view.processes, width - _INDENT)
 
 
-def _service_flows(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
-    """All services by name, with the latency of those that are asked, under the name of their process."""
+def _service_names(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
+    """All services of each process by name, with the ping time where there is one."""
     lines: Lines = []
     for proc, rows in groupby(services, attrgetter("proc")):
         label = "services" if len(processes) == 1 else _short_name(proc, processes, _INDENT - 1)
@@ -191,13 +192,12 @@ def _service_flows(services: Sequence[ServiceRow], processes: Sequence[Process],
 
 
 def _service_counts(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
-    """Where there is no room for names: how many are well, and which are not."""
     items = []
-    for proc, rows in groupby(services, attrgetter("proc")):
-        all_of_it = list(rows)
-        well = sum(row.well for row in all_of_it)
-        style = "green" if well == len(all_of_it) else "yellow"
-        items.append(Text.assemble((f"{well}/{len(all_of_it)}", style), (f" {_short_name(proc, processes)}", "dim")))
+    for proc, group in groupby(services, attrgetter("proc")):
+        rows = list(group)
+        healthy = sum(row.well for row in rows)
+        style = "green" if healthy == len(rows) else "yellow"
+        items.append(Text.assemble((f"{healthy}/{len(rows)}", style), (f" {_short_name(proc, processes)}", "dim")))
     return with_label("services", wrap_items(items, width, max_lines=2), _INDENT)
 
 
@@ -213,14 +213,14 @@ def _service_table(services: Sequence[ServiceRow], processes: Sequence[Process],
         for row in services
     ]
     return format_table(
-        ("service", "process", "is", "ping", "detail"), rows, width, flexible=4, left="service process is detail"
+        ("service", "process", "state", "ping", "detail"), rows, width, flexible=4, left="service process state detail"
     )
 
 
 def _service(row: ServiceRow) -> Text:
-    took = _ping_time(row)
+    ping_time = _ping_time(row)
     item = _mark(row) + Text(f" {safe(row.name, 24)}")
-    return item.append(f" {took}", "dim") if took else item
+    return item.append(f" {ping_time}", "dim") if ping_time else item
 
 
 def _mark(row: ServiceRow) -> Text:
@@ -230,20 +230,19 @@ def _mark(row: ServiceRow) -> Text:
 
 
 def _ping_time(row: ServiceRow) -> str:
-    """How long the answer took; nothing where there was nobody to ask."""
     return format_ms(row.took_ms) if row.took_ms else ""
 
 
 def _shards(shards: Sequence[ShardRow], width: int, *, max_lines: int) -> Lines:
-    """Those that are not ready first: there may be more than there is room for."""
+    """Unhealthy shards first, because not all may fit."""
     ordered = sorted(shards, key=lambda shard: shard.state in _HEALTHY_SHARD_STATES)
     return with_label("shards", wrap_items([_shard(shard) for shard in ordered], width, max_lines=max_lines), _INDENT)
 
 
 def _shard(shard: ShardRow) -> Text:
-    well = shard.state in _HEALTHY_SHARD_STATES
-    item = Text("✓" if well else "!", "green" if well else "bold yellow").append(f" #{shard.id}", "default")
-    return item.append(f" {format_ms(shard.latency_ms)}" if well else f" {safe(shard.state, 20)}", "dim")
+    healthy = shard.state in _HEALTHY_SHARD_STATES
+    item = Text("✓" if healthy else "!", "green" if healthy else "bold yellow").append(f" #{shard.id}", "default")
+    return item.append(f" {format_ms(shard.latency_ms)}" if healthy else f" {safe(shard.state, 20)}", "dim")
 
 
 def _job(job: JobSnapshot) -> Text:
@@ -277,8 +276,8 @@ def _job_table(jobs: Sequence[JobSnapshot], width: int) -> Lines:
     return format_table(head, rows, width, flexible=5, left="job result schedule")
 
 
-def _commands(last: Sequence[CommandSnapshot], width: int, room: int | None) -> Lines:
-    """The newest first."""
+def _commands(last: Sequence[CommandSnapshot], width: int, max_lines: int | None) -> Lines:
+    """The last commands, the newest first."""
     rows = [
         (
             format_time(command.at),
@@ -287,18 +286,18 @@ def _commands(last: Sequence[CommandSnapshot], width: int, room: int | None) -> 
             Text(safe(command.result, 12), _RESULT_STYLES.get(command.result, "")),
             format_ms(command.ms),
         )
-        for command in last[: None if room is None else max(0, room - 1)]
+        for command in last[: None if max_lines is None else max(0, max_lines - 1)]
     ]
     if not rows:
         return [Text("no commands yet", "dim")]
     return format_table(("at", "command", "by", "result", "took"), rows, width, flexible=2, left="at command by result")
 
 
-def _short_name(proc: str, among: Sequence[Process], limit: int = 24) -> str:
-    """``host:pid`` as short as tells it apart: without the host where there is only one, and without its domain."""
+def _short_name(proc: str, processes: Sequence[Process], limit: int = 24) -> str:
+    """``host:pid`` without the host's domain; only the pid if all ``processes`` are on one host."""
     host, _, pid = proc.rpartition(":")
-    hosts = {process.proc.rpartition(":")[0] for process in among}
+    hosts = {process.proc.rpartition(":")[0] for process in processes}
     if len(hosts) == 1:
         return safe(f"pid {pid}", limit)
-    room = max(1, limit - len(pid) - 1)
-    return safe(f"{safe(host.partition('.')[0], room)}:{pid}", limit)
+    host_limit = max(1, limit - len(pid) - 1)
+    return safe(f"{safe(host.partition('.')[0], host_limit)}:{pid}", limit)

@@ -15,7 +15,6 @@ from botctl.stores.mongo import Database
 
 @asynccontextmanager
 async def open_ledger(loaded: Loaded) -> AsyncIterator[Ledger]:
-    """The record of applied migrations, for reading."""
     async with open_services(loaded, add_mongo) as running:
         yield Ledger(running.get(Database))
 

@@ -140,4 +140,5 @@ def test_follower_explains_why_nothing_is_shown(capsys):
     view = LogView(as_json=False)
     for batch in (EntryBatch([], "away"), EntryBatch([]), EntryBatch([])):
         view.print_batch(batch)
-    assert capsys.readouterr().err.splitlines() == ["away", "No entry fits these options yet. Waiting for new ones; Ctrl-C ends."]
+    notice = "No entry fits these options yet. Waiting for new ones; Ctrl-C ends."
+    assert capsys.readouterr().err.splitlines() == ["away", notice]
