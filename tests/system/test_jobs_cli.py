@@ -55,7 +55,7 @@ def test_jobs_are_run_and_paused_with_a_running_scheduler(project):
         failed = project.call("jobs", "run", "broken", "--json")
         assert failed.code == 1
         assert failed.json["result"] == "failed"
-        assert failed.json["error_id"] in process.said, "the log has the traceback under the same id"
+        assert failed.json["error_id"] in process.output, "the log has the traceback under the same id"
 
         assert project.call("jobs", "pause", "tick").out == "tick is paused\n"
         found = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
@@ -64,7 +64,7 @@ def test_jobs_are_run_and_paused_with_a_running_scheduler(project):
         assert (found["tick"]["outcome"], found["tick"]["lost"]) == ("ok", 0)
         assert found["report"]["outcome"] == "ok"
         process.signal(15)
-        assert process.ended() == 143
+        assert process.wait_for_exit() == 143
 
     alone = project.call("jobs", "run", "report")
     assert (alone.code, "in this process, because no" in alone.out) == (0, True), alone.err

@@ -71,7 +71,7 @@ def test_another_process_streams_what_the_bot_does(project: Project) -> None:
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
             assert said.readline().split() == ["event", "command.finished"]
             server.signal(signal.SIGKILL)
-            server.ended()
+            server.wait_for_exit()
             for _ in range(2):  # while nobody serves
                 assert "Pong!" in project.call("sandbox", "send", "/ping").out
             server = stack.enter_context(serving(project, port))
@@ -86,7 +86,7 @@ def test_another_process_streams_what_the_bot_does(project: Project) -> None:
             assert (rest, client.returncode) == ("", 1)
             assert str(int(CloseReason.KEY_ENDED)) in errors
         server.signal(signal.SIGTERM)
-        assert server.ended() == 143
+        assert server.wait_for_exit() == 143
     assert "realtime" not in project.parts()
 
 
