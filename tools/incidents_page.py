@@ -1,4 +1,4 @@
-"""docs/sandbox-incidents.md from the catalogue: ``python tools/incidents_page.py`` writes it."""
+"""Write docs/sandbox-incidents.md from the catalogue: ``python tools/incidents_page.py``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from botctl.sandbox.incidents.catalogue import Incident
 PAGE = Path(__file__).parent.parent / "docs" / "sandbox-incidents.md"
 _HEAD = """# Incidents
 
-Discord's bad days, made on purpose: what each does, and where it is known from that Discord does it. A bare disnake
-bot meets each of them in `tests/system/test_sandbox_incidents.py`. (Made by `python tools/incidents_page.py`.)
+The sandbox can simulate these failures of Discord. For each, this page says what it does, and names a source for it.
+`tests/system/test_sandbox_incidents.py` tests each with a plain disnake bot. `python tools/incidents_page.py` writes
+this page.
 
 ```console
 $ botctl sandbox incident latency --for 2m --set delay_s=0.05
@@ -20,15 +21,16 @@ $ botctl sandbox incident --stop latency
 latency has ended.
 ```
 
-`botctl sandbox incident` alone lists them, and what goes on. `--for` ends one by itself; else it goes on until
-`--stop`, or until it has nothing left to do. Times are of the sandbox's clock, which a test can move.
+`botctl sandbox incident` without arguments lists all incidents, and those that are active. With `--for`, an incident
+ends by itself; else it lasts until `--stop`, or until it has nothing left to do. Times refer to the sandbox's clock,
+which a test can move.
 
-In a test: `async with discord.incident("op7-storm", every_s=0.5): …` (see [testing](testing.md)); over HTTP: `POST
-/_control/incidents` with `{"name", "for_s", "settings"}`, `{"stop": name}` or `{"scenario": text}`.
+In a test, use `async with discord.incident("op7-storm", every_s=0.5): …` (see [testing](testing.md)). Over HTTP, use
+`POST /_control/incidents` with `{"name", "for_s", "settings"}`, `{"stop": name}` or `{"scenario": text}`.
 
 ## Scenarios
 
-A TOML file of incidents with their times, played by `botctl sandbox incident --scenario FILE`:
+A scenario is a TOML file of incidents with their times. `botctl sandbox incident --scenario FILE` runs it:
 
 ```toml
 [[incident]]
@@ -48,23 +50,24 @@ at_s = 30
 for_s = 15
 ```
 
-## What there is
+## All incidents
 
-Two things of the kind are limits and no incidents, because a bot brings them about by itself: the 1015 ban after
-10,000 invalid requests, and the token reset after 1,000 IDENTIFYs a day ([limits](sandbox-limits.md)).
+Two failures are [limits](sandbox-limits.md) and not incidents, because a bot causes them itself: the 1015 ban after
+10,000 invalid requests, and the token reset after 1,000 IDENTIFYs a day.
 """
 
 
-def as_page() -> str:
-    """The whole page."""
+def render_page() -> str:
     return _HEAD + "".join(
-        f"\n{_section(one)}" for one in sorted(catalogue.INCIDENTS.values(), key=lambda one: one.name)
+        f"\n{_section(incident)}"
+        for incident in sorted(catalogue.INCIDENTS.values(), key=lambda incident: incident.name)
     )
 
 
-def _section(one: Incident) -> str:
-    settings = ", ".join(f"`{name}` ({_shown(default)})" for name, default in one.settings.items()) or "none"
-    return f"### {one.name}\n\n{one.what.replace('``', '`')}\n\nSettings: {settings}. Source: {one.source}.\n"
+def _section(incident: Incident) -> str:
+    settings = ", ".join(f"`{name}` ({_shown(default)})" for name, default in incident.settings.items()) or "none"
+    text = incident.what.replace("``", "`")
+    return f"### {incident.name}\n\n{text}\n\nSettings: {settings}. Source: {incident.source}.\n"
 
 
 def _shown(default: object) -> str:
@@ -74,4 +77,4 @@ def _shown(default: object) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(as_page(), encoding="utf-8")
+    PAGE.write_text(render_page(), encoding="utf-8")

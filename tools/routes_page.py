@@ -1,4 +1,4 @@
-"""Write docs/sandbox-routes.md: every route of the sandbox, from its table."""
+"""Write docs/sandbox-routes.md from the sandbox's table of routes: `python -m tools.routes_page`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from botctl.sandbox.rest import register_all, routing  # noqa: F401 - fills the 
 PAGE = Path(__file__).parent.parent / "docs" / "sandbox-routes.md"
 HEAD = """# Routes of the sandbox
 
-{count} routes of Discord's REST API v10, under `/api/v10` of the [sandbox](sandbox.md). Any other request is
-answered with `404: Not Found`, and named in the sandbox's log. All need the bot's token but those marked so.
+The [sandbox](sandbox.md) has {count} routes of Discord's REST API v10, under `/api/v10`. It answers any other request
+with `404: Not Found`, and logs it. A route needs the bot's token, unless its row says something else.
 
-Every answer is held to Discord's own OpenAPI description: in the tests, and in a running sandbox that is told where
-it is ([self-check](sandbox.md#self-check)). This page is made by `python -m tools.routes_page`.
+The tests check every response against Discord's OpenAPI description. A running sandbox can do that, too
+([self-check](sandbox.md#self-check)). `python -m tools.routes_page` writes this page.
 """
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def page() -> str:
-    """The whole page; sections are the first parts of the paths."""
+def render_page() -> str:
+    """The whole page, with a section for each first part of a path."""
     lines = [HEAD.format(count=len(routing.ROUTES))]
     section = ""
-    for one in sorted(routing.ROUTES, key=lambda one: (_literal_first(one.path), _METHODS.index(one.method))):
-        if one.path.split("/")[1] != section:
-            section = one.path.split("/")[1]
+    for route in sorted(routing.ROUTES, key=lambda route: (_literal_first(route.path), _METHODS.index(route.method))):
+        if route.path.split("/")[1] != section:
+            section = route.path.split("/")[1]
             lines.append(f"{_gap(lines)}## {section}\n\n| Method | Path | What it does |\n|---|---|---|")
-        lines.append(f"| {one.method} | `{one.path}` | {_what(one)} |")
+        lines.append(f"| {route.method} | `{route.path}` | {_what(route)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -39,21 +39,21 @@ def _literal_first(path: str) -> list[str]:
     return path.replace("{", "~").split("/")
 
 
-def _what(one: routing.Route) -> str:
-    name = one.function.__name__.replace("_", " ")
-    said = (one.function.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ").replace("``", "`")
-    return f"{name}{_token(one)}: {said}" if said else name + _token(one)
+def _what(route: routing.Route) -> str:
+    name = route.function.__name__.replace("_", " ")
+    summary = (route.function.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ").replace("``", "`")
+    return f"{name}{_token(route)}: {summary}" if summary else name + _token(route)
 
 
-def _token(one: routing.Route) -> str:
-    if one.scope is None:
-        return "" if one.token else " (needs no token)"
-    scope = f" with the scope `{one.scope}`" if one.scope else ""
-    return f" ({'or' if one.token else 'needs'} a person's token{scope})"
+def _token(route: routing.Route) -> str:
+    if route.scope is None:
+        return "" if route.token else " (needs no token)"
+    scope = f" with the scope `{route.scope}`" if route.scope else ""
+    return f" ({'or' if route.token else 'needs'} a person's token{scope})"
 
 
 def main() -> int:
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(render_page(), encoding="utf-8")
     print(f"{PAGE.name}: {len(routing.ROUTES)} routes")
     return 0
 

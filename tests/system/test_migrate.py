@@ -123,7 +123,9 @@ def test_killed_migration_needs_a_decision(bot: Bot) -> None:
     assert (resolved.code, resolved.out) == (0, "0001_slow was running and is pending now.\n")
     assert (bot.call("migrate", "up").code, bot.runs()) == (0, 2)
     entries = bot.call("audit", "log", "--action", "migration.*", "--json").json
-    assert [(entry["action"], entry["stage"]) for entry in entries][-3:] == [  # the entries of the killed run may be missing
+    assert [(entry["action"], entry["stage"]) for entry in entries][
+        -3:
+    ] == [  # the entries of the killed run may be missing
         ("migration.resolve", "point"),
         ("migration.up", "begin"),
         ("migration.up", "end"),

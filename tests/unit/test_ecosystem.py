@@ -145,7 +145,7 @@ class TestWhichPython:
         (file.parent / ".venv/bin/python").unlink()
         done = read(file, PATH="/nowhere")
         assert done.returncode != 0
-        assert "There is no botctl: make" in done.stderr
+        assert "There is no botctl. Install it" in done.stderr
 
 
 def test_docs_state_the_longest_time_of_a_stop(plan: tuple[Spec, ...]) -> None:

@@ -48,7 +48,7 @@ another terminal:
 | `commands/` | The commands, one file each. Restart the bot after a change. |
 | `migrations/` | Changes of the database: see `botctl migrate --help`. |
 | `config/botctl.toml` | Settings. `botctl run --explain-config` lists them all, and where each value comes from. |
-| `.env` | Secrets, such as the token. Copy `.env.example` to start it. |
+| `.env` | Secrets, such as the token. Copy `.env.example` to `.env`. |
 | `ecosystem.config.js` | For PM2: `pm2 start ecosystem.config.js && pm2 save`. |
 
 `botctl --help` lists all commands of botctl. Its documentation explains the sandbox, settings, production and PM2.
