@@ -108,8 +108,8 @@ def test_broken_file_does_not_block_the_other_jobs(project):
     assert (pending.code, pending.out) == (3, "")
     assert "1 migration is pending: 0003_more." in pending.err
     (project.root / "commands/jobs.py").rename(project.root / "commands/_jobs.py")
-    gone = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
-    assert (gone["tick"]["declared"], gone["tick"]["schedule"]) == (False, "every 1s")
+    jobs = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
+    assert (jobs["tick"]["declared"], jobs["tick"]["schedule"]) == (False, "every 1s")
 
 
 UNRESPONSIVE = """

@@ -235,7 +235,7 @@ class TestRestarts:
     def test_crash_loop_stays_under_login_limit_and_config_errors_stop(self, pm2: Pm2, tmp_path: Path) -> None:
         """A wrong setting, an invalid token and pending migrations: one start each, during the crash loop."""
         wrong, pending, invalid = (Project(tmp_path / name) for name in ("wrong", "pending", "invalid"))
-        invalid.add_settings('[services]\ndiscord_url = "discord_url:discord_url"\n')
+        invalid.add_settings('[services]\ndiscord-url = "discord_url:discord_url"\n')
         with recording_sandbox() as sandbox:
             invalid.write("discord_url.py", DISCORD_URL_MODULE.format(url=sandbox.url))
             refused = start_apps(

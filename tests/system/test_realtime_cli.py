@@ -111,7 +111,7 @@ def test_a_key_is_revoked_once(project: Project) -> None:
     key_id = project.call("auth", "key", "create", "once", "--json").json["id"]
     first, again = (project.call("auth", "key", "revoke", key_id) for _ in range(2))
     assert (first.code, first.out) == (0, f"Key {key_id} is revoked.\n")
-    assert (again.code, f"Key {key_id} was revoked before, at 2" in again.out) == (0, True)
+    assert (again.code, f"Key {key_id} was already revoked, at 2" in again.out) == (0, True)
 
 
 @pytest.mark.parametrize(

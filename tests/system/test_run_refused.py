@@ -71,9 +71,9 @@ class TestRefusals:
     def test_unreachable_mongodb_is_one_line(self, project: Project) -> None:
         """Without the driver's description of its topology."""
         done = project.call("run", BOTCTL_MONGO__URL="mongodb://127.0.0.1:9/", BOTCTL_MONGO__TIMEOUT_S="0.2")
-        (said,) = [line for line in done.err.splitlines() if line.startswith("botctl: ")]
-        assert (done.code, said.count("127.0.0.1:9")) == (7, 2)
-        assert not re.search("Topology|Timeout|timeouts|…", said)
+        (message,) = [line for line in done.err.splitlines() if line.startswith("botctl: ")]
+        assert (done.code, message.count("127.0.0.1:9")) == (7, 2)
+        assert not re.search("Topology|Timeout|timeouts|…", message)
 
     def test_missing_service_module_is_named_with_its_setting(self, project: Project) -> None:
         """Exit code 78."""
@@ -103,7 +103,7 @@ class TestRefusals:
         """The sandbox of another project rejects it: exit code 78."""
         with project.process("run", "--only", "stores", until="project"):
             other = Project(project.root.parent / "other")
-            other.add_settings('[services]\ndiscord_url = "discord_url:discord_url"\n')
+            other.add_settings('[services]\ndiscord-url = "discord_url:discord_url"\n')
             sandbox = json.loads((project.root / ".botctl" / "runtime.json").read_text())
             url = next(part["address"] for part in sandbox if part["name"] == "sandbox")
             other.write("discord_url.py", DISCORD_URL_MODULE.format(url=url))

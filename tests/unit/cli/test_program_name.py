@@ -42,7 +42,7 @@ def test_command_printed_by_init_works(program: Path) -> None:
     from botctl.cli.main import app
 
     folder = program.parent.parent / "sp ace" / "b\u00f6 t \U0001f916 'q"
-    said = CliRunner().invoke(app, ["init", str(folder)]).stderr
-    line = said.strip().splitlines()[-1].removeprefix("Start it: ")
+    printed = CliRunner().invoke(app, ["init", str(folder)]).stderr
+    line = printed.strip().splitlines()[-1].removeprefix("Start it: ")
     done = subprocess.run(("sh", "-c", line), capture_output=True, text=True, check=True)
     assert done.stdout == "called run\n"

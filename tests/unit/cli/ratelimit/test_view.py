@@ -19,8 +19,8 @@ def test_limit_status_is_a_row():
     status = LimitStatus("roll", "user-2", "9", "5/10s per user", 5, 0, 1.84, 9.8)
     assert _cells(status) == ("roll", "5/10s per user", "user:9", "5", "0", "1.8 s", "9.8 s")
     assert _cells(LimitStatus("roll", "user", "9", "5/10s per user", 1, 4, 0, 2.0))[5] == "now"
-    assert _cells(LimitStatus("gone", "user", "9", None, None, None, None, 2.0)) == (
-        "gone", "?", "user:9", "?", "?", "?", "2.0 s"
+    assert _cells(LimitStatus("removed", "user", "9", None, None, None, None, 2.0)) == (
+        "removed", "?", "user:9", "?", "?", "?", "2.0 s"
     )  # fmt: skip
 
 
