@@ -28,8 +28,7 @@ Value = Annotated[
     str,
     typer.Argument(
         metavar="VALUE",
-        help="For locale: de. For disabled: command names, or +poll to add and -poll to remove. For log_channel: an id."
-        " Any key: none.",
+        help="A locale (de); command names, or +poll to add and -poll to remove one; a channel's id; or none.",
         show_default=False,
     ),
 ]

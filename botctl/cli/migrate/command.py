@@ -129,10 +129,10 @@ def resolve(
     project: Project = None,
     profile: Profile = None,
 ) -> None:
-    """Record whether a migration is applied, after you have checked the database.
+    """Record that a migration is applied or pending.
 
-    For a migration that failed or was interrupted, was applied by hand, or whose file you changed on purpose. Only the
-    record of the migration changes.
+    Check the database first. This is for a migration that failed or was interrupted, that was applied by hand, or whose
+    file you changed on purpose. Nothing but the record of the migration changes.
     """
     if applied == pending:
         raise UsageError(
