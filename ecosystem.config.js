@@ -1,5 +1,5 @@
 // botctl under PM2:  pm2 start ecosystem.config.js && pm2 save
-// docs/pm2.md of botctl tells the reasons at length.
+// docs/pm2.md of botctl explains the reasons.
 "use strict";
 
 const fs = require("node:fs");
@@ -14,7 +14,7 @@ const onPath = (process.env.PATH || "")
   .find((file) => fs.existsSync(file));
 
 if (!python && !onPath) {
-  throw new Error(`There is no botctl: make ${venv}, or set BOTCTL_PYTHON to the Python that has it.`);
+  throw new Error(`There is no botctl. Install it in ${path.join(__dirname, ".venv")}, or set BOTCTL_PYTHON to the Python that has it.`);
 }
 
 module.exports = {
@@ -24,29 +24,28 @@ module.exports = {
       cwd: __dirname,
       script: python || onPath,
       args: python ? ["-P", "-m", "botctl", "run"] : ["run"],
-      interpreter: "none", // the script is a program already; PM2 need not guess
+      interpreter: "none", // the script is a program, so PM2 needs no interpreter
       exec_mode: "fork", // cluster mode is for Node
-      instances: 1, // a second one would be refused: one process holds the role
+      instances: 1, // only one process can have the role of the bot
       env: { PYTHONUNBUFFERED: "1" },
 
-      // Up: `pm2 start` returns once the bot receives events. It ends by itself before this when it cannot start.
+      // Start: `pm2 start` returns when the bot receives events. A start that fails ends before this limit.
       wait_ready: true,
       listen_timeout: 180_000,
 
-      // Down: commands in flight finish (shutdown.drain_s), then services stop. botctl ends itself before this limit;
-      // raise it with drain_s. PM2 signals the bot alone: the bot stops its embedded stores when it needs them no more.
+      // Stop: running commands finish (shutdown.drain_s), then services stop. botctl ends before this limit; raise it
+      // together with drain_s. PM2 signals only the bot: it stops its embedded stores when it no longer needs them.
       kill_timeout: 180_000,
       treekill: false,
 
-      // Again: not after what only a person can put right, and never in a hurry. Discord allows
-      // 1,000 logins a day and takes the token away after that; a start every 90 s is 960. PM2's own backoff ends at
-      // 15 s, cron_restart and max_memory_restart heed no delay at all.
-      // Not 0 either: that is what PM2 makes of a kill -9.
+      // Restart: not after errors that only a person can correct, and not more often than every 90 s. Discord allows 1,000
+      // logins a day and then resets the token; a start every 90 s makes 960. PM2's own backoff has a maximum of 15 s,
+      // and cron_restart and max_memory_restart ignore every delay. 0 is not in the list: PM2 reports a kill -9 as 0.
       stop_exit_codes: [2, 3, 4, 5, 6, 78],
       restart_delay: 90_000,
 
-      watch: false, // a start costs a login: not for every file that is saved
-      vizion: false, // nobody needs the git history of this folder
+      watch: false, // each restart is a login, so do not restart on file changes
+      vizion: false, // PM2 need not read the git history of this folder
     },
   ],
 };

@@ -1,4 +1,4 @@
-"""For all tests: an environment without the developer's own settings, the stores, allowed skips, the order of files."""
+"""For all tests: a clean environment, the stores, the allowed skips, the order of tests."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ pytest_plugins = ["tests.support.skips", "tests.support.stores"]
 
 _SOAK_S = 1800
 
-# Told to the tests themselves, not to botctl. The environment is changed here, before xdist starts its workers. Without
-# bytecode, as images of containers have it, every process of the hundreds that are started would compile all of botctl.
-_FOR_TESTS = ("BOTCTL_TEST_", "BOTCTL_DISCORD_OPENAPI")
+# These variables are for the tests, not for botctl. The environment is changed here, before xdist starts its workers.
+# With PYTHONDONTWRITEBYTECODE, as in many container images, each of hundreds of processes would compile all of botctl.
+_TEST_VARIABLES = ("BOTCTL_TEST_", "BOTCTL_DISCORD_OPENAPI")
 
 for _name in tuple(os.environ):
     if _name in ("NO_COLOR", "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE") or (
-        _name.startswith("BOTCTL_") and not _name.startswith(_FOR_TESTS)
+        _name.startswith("BOTCTL_") and not _name.startswith(_TEST_VARIABLES)
     ):
         del os.environ[_name]
 
-# pytest-asyncio asks for "the current loop" before its first one. Python 3.11 would make one, which nobody ever closes.
+# pytest-asyncio asks for the current loop before its first one. Python 3.11 would create one that is never closed.
 asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """After the shuffle: system tests first, since who begins a long file last ends alone. Long forms get long."""
+    """System tests first: a long file that starts last would run alone at the end. Soak tests get a long timeout."""
     items.sort(key=lambda item: "system" not in item.path.parts)
     for item in items:
         if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):

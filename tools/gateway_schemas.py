@@ -1,5 +1,7 @@
-"""Write tests/support/gateway.schema.json: JSON schemas of what Discord's gateway sends, from the npm package
-discord-api-types (MIT licence, © vladfrangu), by ts-json-schema-generator. Needs Node and npm, in a folder of its own.
+"""Write tests/support/gateway.schema.json: JSON schemas of Discord's gateway events.
+
+ts-json-schema-generator makes them from the npm package discord-api-types (MIT licence, © vladfrangu), in a temporary
+folder. Needs Node and npm.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ _LEFT_OUT = (
     "EVENT_EXCEPTION",
 )
 _RELAXED = {
-    "APIMessageSnapshotFields": {"type": "object"},  # the generator makes messages of its fields
+    "APIMessageSnapshotFields": {"type": "object"},  # the generator would require whole messages
     "APIAuditLogChange": {"type": "object", "properties": {"key": {"type": "string"}}, "required": ["key"]},  # else 200
 }
-# What Discord sends without documenting it, or documents in its OpenAPI description only.
+# Fields that Discord does not document, or only in its OpenAPI description.
 _PLACES = ("External", "StageInstance", "Voice")
 _SELECTS = ("String", "User", "Role", "Mentionable", "Channel")
 _GUILD = ("home_header", "nsfw", "latest_onboarding_question_id")
@@ -61,30 +63,31 @@ _MORE = {
     **{f"API{kind}GuildScheduledEvent": ("guild_scheduled_event_exceptions",) for kind in _PLACES},
     **{f"APIMessage{kind}SelectInteractionData": ("id",) for kind in _SELECTS},
 }
-_WORDS = ("description", "deprecated", "$comment", "default")
+_DOCUMENTATION = ("description", "deprecated", "$comment", "default")
 Json = dict[str, Any]
 
 
 def main() -> int:
-    """Generate, make compact, write."""
-    definitions = {unquote(name): _plain(one) for name, one in generated()["definitions"].items()}
-    # The types know single bits only; what is sent is any sum of them.
+    definitions = {
+        unquote(name): _strip_documentation(schema) for name, schema in run_generator()["definitions"].items()
+    }
+    # The types have only single bits; Discord sends any sum of them.
     definitions |= {name: {"type": "integer"} for name in definitions if name.endswith("Flags")} | _RELAXED
-    for name, one in definitions.items():
+    for name, schema in definitions.items():
         if more := _MORE.get(name.partition("<")[0]):
-            one["properties"] |= dict.fromkeys(more, True)
-        if name.startswith("GatewayRateLimitedDispatchData"):  # whose number is the key of a map, and so a string
-            one["properties"]["opcode"] = {"type": "integer"}
-    for one in definitions.values():  # an interaction's channel says what the person may do in it
-        if "token" in one.get("properties", {}) and "properties" in one["properties"].get("channel", {}):
-            one["properties"]["channel"]["properties"]["permissions"] = {"type": "string"}
+            schema["properties"] |= dict.fromkeys(more, True)
+        if name.startswith("GatewayRateLimitedDispatchData"):  # its number is the key of a map, and so a string
+            schema["properties"]["opcode"] = {"type": "integer"}
+    for schema in definitions.values():  # an interaction's channel has the permissions of its user
+        if "token" in schema.get("properties", {}) and "properties" in schema["properties"].get("channel", {}):
+            schema["properties"]["channel"]["properties"]["permissions"] = {"type": "string"}
     events = {event: data for event, data in _events(definitions) if not any(word in event for word in _LEFT_OUT)}
-    events["RESUMED"] = {"type": "object"}  # Discord sends a _trace; the types have nothing there
-    used = _reached(events, definitions)
-    short = _short(sorted(used))
+    events["RESUMED"] = {"type": "object"}  # Discord sends a _trace, which the types do not have
+    used = _collect_references(events, definitions)
+    short = _short_names(sorted(used))
     lines = [
         f'"$comment":"Made by tools/gateway_schemas.py from {TYPES} (MIT licence, © vladfrangu)."',
-        f'"properties":{_dumped(_renamed(events, short))}',
+        f'"properties":{_dump(_rename_references(events, short))}',
         f'"$defs":{{\n{_defs(definitions, short)}\n}}',
     ]
     TARGET.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
@@ -92,8 +95,8 @@ def main() -> int:
     return 0
 
 
-def generated() -> Json:
-    """What the generator makes of the types."""
+def run_generator() -> Json:
+    """Run the generator."""
     with tempfile.TemporaryDirectory(prefix="schemas-") as name:
         folder = Path(name)
         (folder / "sent.ts").write_text(SOURCE)
@@ -105,27 +108,27 @@ def generated() -> Json:
         return dict(json.loads(done.stdout))
 
 
-def _plain(schema: Any) -> Any:
-    """Without what is written for people."""
+def _strip_documentation(schema: Any) -> Any:
+    """``schema`` without its documentation."""
     if isinstance(schema, dict):
         return {
-            key: unquote(value) if key == "$ref" else _plain(value)
+            key: unquote(value) if key == "$ref" else _strip_documentation(value)
             for key, value in schema.items()
-            if key not in _WORDS or not isinstance(value, str | bool)
+            if key not in _DOCUMENTATION or not isinstance(value, str | bool)
         }
-    return [_plain(one) for one in schema] if isinstance(schema, list) else schema
+    return [_strip_documentation(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _events(definitions: Json) -> Iterator[tuple[str, Json]]:
-    """Each event's name with the schema of its data."""
-    for one in definitions["GatewayDispatchPayload"]["anyOf"]:
-        payload = _followed(one, definitions)
-        named = _followed(payload["properties"]["t"], definitions)
+    """The name of each event, and the schema of its data."""
+    for variant in definitions["GatewayDispatchPayload"]["anyOf"]:
+        payload = _resolve(variant, definitions)
+        named = _resolve(payload["properties"]["t"], definitions)
         for event in named.get("enum") or [named["const"]]:
             yield event, payload["properties"].get("d", {})
 
 
-def _followed(schema: Json, definitions: Json) -> Json:
+def _resolve(schema: Json, definitions: Json) -> Json:
     while "$ref" in schema:
         schema = definitions[_name(schema["$ref"])]
     return schema
@@ -139,14 +142,14 @@ def _references(schema: Any) -> Iterator[str]:
     if isinstance(schema, dict):
         if isinstance(schema.get("$ref"), str):
             yield _name(schema["$ref"])
-        for one in schema.values():
-            yield from _references(one)
+        for value in schema.values():
+            yield from _references(value)
     elif isinstance(schema, list):
-        for one in schema:
-            yield from _references(one)
+        for item in schema:
+            yield from _references(item)
 
 
-def _reached(events: Json, definitions: Json) -> set[str]:
+def _collect_references(events: Json, definitions: Json) -> set[str]:
     found: set[str] = set()
     waiting = list(_references(events))
     while waiting:
@@ -157,8 +160,8 @@ def _reached(events: Json, definitions: Json) -> set[str]:
     return found
 
 
-def _short(names: list[str]) -> dict[str, str]:
-    """A key for each name, without the arguments of its type: ``Channel``, ``Channel.1``."""
+def _short_names(names: list[str]) -> dict[str, str]:
+    """A key for each name, without type arguments: ``Channel``, ``Channel.1``."""
     bare = [name.partition("<")[0] for name in names]
     return {
         name: f"{bare[number]}.{again}" if (again := bare[:number].count(bare[number])) else bare[number]
@@ -166,21 +169,23 @@ def _short(names: list[str]) -> dict[str, str]:
     }
 
 
-def _renamed(schema: Any, short: dict[str, str]) -> Any:
+def _rename_references(schema: Any, short: dict[str, str]) -> Any:
     if isinstance(schema, dict):
         return {
-            key: f"#/$defs/{short[_name(value)]}" if key == "$ref" else _renamed(value, short)
+            key: f"#/$defs/{short[_name(value)]}" if key == "$ref" else _rename_references(value, short)
             for key, value in schema.items()
         }
-    return [_renamed(one, short) for one in schema] if isinstance(schema, list) else schema
+    return [_rename_references(item, short) for item in schema] if isinstance(schema, list) else schema
 
 
 def _defs(definitions: Json, short: dict[str, str]) -> str:
-    """One line each, so that a newer version shows as a few changed lines."""
-    return ",\n".join(f'"{number}":{_dumped(_renamed(definitions[name], short))}' for name, number in short.items())
+    """One line each, so that the diff of a new version is small."""
+    return ",\n".join(
+        f'"{number}":{_dump(_rename_references(definitions[name], short))}' for name, number in short.items()
+    )
 
 
-def _dumped(value: Any) -> str:
+def _dump(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

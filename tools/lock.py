@@ -1,4 +1,4 @@
-"""Write requirements.lock and requirements-dev.lock: every version pinned, every file hashed, no host named."""
+"""Write requirements.lock and requirements-dev.lock: pinned versions with hashes, without the name of an index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOCKS = {"requirements.lock": ["build"], "requirements-dev.lock": ["build", "dev
 
 
 def main() -> int:
-    """Resolve for every supported Python and platform at once (uv's universal mode)."""
+    """Resolve for all supported Pythons and platforms at once (uv's universal mode)."""
     for name, groups in LOCKS.items():
         command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--universal"]
         command += ["--python-version", "3.11", "--generate-hashes", "--upgrade", "--quiet"]

@@ -1,4 +1,4 @@
-"""Run tests as files change: the tests that failed last first, then the rest; Ctrl-C ends it."""
+"""Run the unit tests after every file change, the failed ones first; Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def snapshot() -> dict[Path, int]:
 
 
 def main() -> int:
-    """Run once, then again after every change."""
+    """Run the tests once, then after every change."""
     seen: dict[Path, int] = {}
     try:
         while True:

@@ -1,8 +1,8 @@
-"""The one place where an error becomes words and an exit code.
+"""The one place where an error becomes a message and an exit code.
 
-An expected error (`BotctlError`) is a sentence and a hint on stderr. An unexpected one is a bug: its traceback with
-``--debug``, otherwise a sentence and a crash file that holds the traceback, secrets removed. A call whose words make no
-sense is Typer's to explain. With ``--json`` each of them is one JSON object, and nothing else is on stderr.
+An expected error (`BotctlError`) prints a sentence and a hint on stderr. An unexpected one is a bug: with ``--debug``
+its traceback is printed, else it goes into a crash file, without secrets. Typer explains wrong arguments. With
+``--json`` each error is one JSON object, and nothing else is on stderr.
 """
 
 from __future__ import annotations
@@ -26,105 +26,105 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @runtime_checkable
-class WrongCall(Protocol):
-    """Typer's errors of the words of a call, by shape: the class is one of Typer's insides."""
+class ClickUsageError(Protocol):
+    """Click's UsageError, by its attributes: Typer does not export the class."""
 
     exit_code: int
-    ctx: Any  # typer.Context; None where no verb was found yet
+    ctx: Any  # typer.Context; None before a verb is found
 
-    def format_message(self) -> str:
-        """The sentence."""
-        ...
+    def format_message(self) -> str: ...
 
-    def show(self) -> None:
-        """Print the usage and the sentence."""
-        ...
+    def show(self) -> None: ...
 
 
-def guarded(call: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:
-    """Run ``call`` and return the exit code that its end, or its error, stands for. ``call`` may return one itself."""
+def run_guarded(call: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:
+    """Run ``call``, report its error if it raises one, and return the exit code. ``call`` may return one itself."""
     if as_json:
-        _log_nothing()
+        _silence_logging()
     try:
-        code = call()
+        exit_code = call()
     except BaseException as error:  # noqa: BLE001  this is the boundary
-        return _ending(error, debug=debug, as_json=as_json)
-    return code if isinstance(code, int) else ExitCode.OK
+        return _report_error(error, debug=debug, as_json=as_json)
+    return exit_code if isinstance(exit_code, int) else ExitCode.OK
 
 
-def _ending(error: BaseException, *, debug: bool, as_json: bool) -> int:
-    """Say what ``error`` is; returns the exit code that it stands for."""
-    code: int = ExitCode.FAILED
+def _report_error(error: BaseException, *, debug: bool, as_json: bool) -> int:
+    """Print ``error``; returns its exit code."""
+    exit_code: int = ExitCode.FAILED
     match error:
         case BotctlError():
-            code = error.exit_code
-            _say(str(error), error.hint, code, type(error).__name__, as_json=as_json)
+            exit_code = error.exit_code
+            _print_error(str(error), error.hint, exit_code, type(error).__name__, as_json=as_json)
             if debug:
                 traceback.print_exception(error)
-        case WrongCall():
-            code = error.exit_code
-            _explain(error, as_json=as_json)
+        case ClickUsageError():
+            exit_code = error.exit_code
+            _print_usage_error(error, as_json=as_json)
         case SystemExit():
-            code = error.code if isinstance(error.code, int) else ExitCode.OK
+            exit_code = error.code if isinstance(error.code, int) else ExitCode.OK
         case KeyboardInterrupt():
-            code = ExitCode.INTERRUPTED
-        case typer.Abort():  # Ctrl-D where something was asked
-            code = ExitCode.DECISION
-            _say("nothing was done: the question got no answer.", "", code, "NeedsDecision", as_json=as_json)
+            exit_code = ExitCode.INTERRUPTED
+        case typer.Abort():  # Ctrl-D at a question
+            exit_code = ExitCode.DECISION
+            hint = "Type the command again, and answer the question."
+            _print_error(
+                "nothing was done: the question got no answer.", hint, exit_code, "NeedsDecision", as_json=as_json
+            )
         case BrokenPipeError():
-            # The reader of our output has left (`| head`): nothing more can be said there, not even at exit.
+            # The reader of our output has ended (`| head`): nothing can be written there any more, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         case Exception():
-            _unexpected(error, debug=debug, as_json=as_json)
+            _print_unexpected_error(error, debug=debug, as_json=as_json)
         case _:
             raise error
-    return code
+    return exit_code
 
 
-def _log_nothing() -> None:
-    """Where a verb has no logs of its own, a warning would go to stderr as it is; who reads JSON cannot read that."""
+def _silence_logging() -> None:
+    """Without a handler, Python would print warnings of libraries to stderr, beside the JSON."""
     logging.getLogger().addHandler(logging.NullHandler())
 
 
-def _explain(error: WrongCall, *, as_json: bool) -> None:
+def _print_usage_error(error: ClickUsageError, *, as_json: bool) -> None:
     if not as_json:
         error.show()
         return
-    hint = f"`{error.ctx.command_path if error.ctx else 'botctl'} --help` lists what it takes."
-    _say(error.format_message(), hint, error.exit_code, "UsageError", as_json=True)
+    hint = f"`{error.ctx.command_path if error.ctx else 'botctl'} --help` lists its arguments and options."
+    _print_error(error.format_message(), hint, error.exit_code, "UsageError", as_json=True)
 
 
-def _say(sentence: str, hint: str, code: int, kind: str, *, as_json: bool) -> None:
-    sentence, hint = redact(sentence), redact(hint)
+def _print_error(message: str, hint: str, exit_code: int, error_type: str, *, as_json: bool) -> None:
+    message, hint = redact(message), redact(hint)
     if as_json:
-        said = {"error": sentence, "hint": hint, "type": kind, "exit_code": int(code)}
-        print(json.dumps(said), file=sys.stderr)
+        document = {"error": message, "hint": hint, "type": error_type, "exit_code": int(exit_code)}
+        print(json.dumps(document), file=sys.stderr)
         return
-    print(f"botctl: {sentence}", file=sys.stderr)
+    print(f"botctl: {message}", file=sys.stderr)
     if hint:
         print(f"  → {hint}", file=sys.stderr)
 
 
-def _unexpected(error: Exception, *, debug: bool, as_json: bool) -> None:
-    kind = type(error).__name__
+def _print_unexpected_error(error: Exception, *, debug: bool, as_json: bool) -> None:
+    error_type = type(error).__name__
     if debug:
         traceback.print_exception(error)
         return
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        where = f" ({error.filename})" if error.filename else ""
-        _say(f"the disk is full{where}.", "Free some space, then try again.", 1, kind, as_json=as_json)
+        file = f" ({error.filename})" if error.filename else ""
+        hint = "Free some space, then type the command again."
+        _print_error(f"the disk is full{file}.", hint, ExitCode.FAILED, error_type, as_json=as_json)
         return
-    sentence = f"an unexpected {kind} stopped this command; it is a fault in botctl or in a command's file."
-    _say(sentence, _crash_file(error), ExitCode.FAILED, kind, as_json=as_json)
+    message = f"an unexpected {error_type} stopped this command. It is a bug in botctl or in one of the bot's files."
+    _print_error(message, _write_crash_file(error), ExitCode.FAILED, error_type, as_json=as_json)
 
 
-def _crash_file(error: Exception) -> str:
-    """Write the traceback where a person can find it; returns the sentence that says where."""
+def _write_crash_file(error: Exception) -> str:
+    """Write the traceback to a file; returns a sentence that says where it is."""
     text = redact("".join(traceback.format_exception(error)))
     try:
         handle, path = tempfile.mkstemp(prefix="botctl-crash-", suffix=".txt")  # mode 0600
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
     except OSError:
-        return f"Its traceback could not be kept: {redact(repr(error))}. Run it again with --debug."
-    return f"The traceback is in {path}; --debug prints it."
+        return f"The traceback could not be written to a file: {redact(repr(error))}. Add --debug to print it."
+    return f"The traceback is in {path}. Add --debug to print it."

@@ -1,4 +1,4 @@
-"""Commands that are known by a line of help; their modules are imported when they are called."""
+"""Commands whose modules are imported only when they are called."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class LazyCommand(TyperCommand):
-    """A command whose options are in the ``app`` of ``module``, which is loaded at the call.
+    """A command that is defined by the ``app`` of ``module``.
 
-    ``line`` is the first sentence of its help; ``panel`` is the group of commands it is listed in.
+    ``summary`` is the first sentence of its help; ``panel`` is its heading in the list of commands.
     """
 
-    def __init__(self, name: str, line: str, module: str, *, panel: str = "Commands") -> None:
-        super().__init__(name=name, help=line, rich_help_panel=panel)
+    def __init__(self, name: str, summary: str, module: str, *, panel: str = "Commands") -> None:
+        super().__init__(name=name, help=summary, rich_help_panel=panel)
         self.module = module
 
     def load(self) -> Any:
-        """The Click command behind it."""
+        """Import the module; returns its Click command."""
         command = typer.main.get_command(importlib.import_module(self.module).app)
         command.name = self.name
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Begin a call: from here on the loaded command takes over."""
+        """Replace this command with the loaded one when it is called."""
         return self.load().make_context(info_name, args, parent=parent, **extra)
 
 
 class LazyGroup(TyperGroup):
-    """A group that has the commands ``lazy`` besides its own. Help and completion load none of them."""
+    """A group with the commands ``lazy`` in addition to its own. Help and completion import none of them."""
 
     lazy: ClassVar[tuple[LazyCommand, ...]] = ()
 

@@ -1,4 +1,4 @@
-"""The command line: every verb with its line of help. The module of a verb is imported when the verb is called."""
+"""The command line: every verb with the first line of its help. A verb's module is imported when it is called."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from botctl.cli.boundary import guarded
+from botctl.cli.boundary import run_guarded
 from botctl.cli.lazy import LazyCommand, LazyGroup
 from botctl.core.version import __version__
 
@@ -16,27 +16,27 @@ ACCESS: Final = "Access"
 DEVELOP: Final = "Develop"
 
 
-def _verb(panel: str, name: str, line: str, folder: str = "") -> LazyCommand:
-    return LazyCommand(name, line, f"botctl.cli.{folder or name}.command", panel=panel)
+def _verb(panel: str, name: str, summary: str, folder: str = "") -> LazyCommand:
+    return LazyCommand(name, summary, f"botctl.cli.{folder or name}.command", panel=panel)
 
 
 VERBS: Final = (
     _verb(OPERATE, "run", "Start the bot and everything it needs, until Ctrl-C or SIGTERM."),
-    _verb(OPERATE, "migrate", "Change the database's shape, step by step."),
-    _verb(OPERATE, "monitor", "Watch all processes of the bot, from another terminal."),
+    _verb(OPERATE, "migrate", "Apply, revert and check database migrations."),
+    _verb(OPERATE, "monitor", "Show all processes of the bot, live."),
     _verb(OPERATE, "jobs", "Show, run, pause and resume scheduled jobs."),
-    _verb(OPERATE, "stores", "Show where the stores are, and how they do."),
-    _verb(OPERATE, "ratelimit", "Look at rate limits, and reset them."),
+    _verb(OPERATE, "stores", "Show the address and the state of Redis and MongoDB."),
+    _verb(OPERATE, "ratelimit", "Show and reset rate limits."),
     _verb(OPERATE, "audit", "Read the audit log."),
     _verb(OPERATE, "settings", "Show or change the settings of a guild.", folder="guild_settings"),
-    _verb(ACCESS, "auth", "Make, list and revoke API keys."),
+    _verb(ACCESS, "auth", "Create, list and revoke API keys."),
     _verb(DEVELOP, "sandbox", "Talk to the bot in the local Discord; alone, a prompt."),
-    _verb(DEVELOP, "init", "Write a new bot from the example into DIR."),
+    _verb(DEVELOP, "init", "Create a new bot in the folder DIR."),
 )
 
 
 class Verbs(LazyGroup):
-    """Help with the verbs in groups, in plain text: Rich's help would double the time of ``botctl --help``."""
+    """The list of verbs under headings, as plain text: with Rich, ``botctl --help`` would take twice as long."""
 
     lazy = VERBS
 
@@ -67,23 +67,24 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def botctl(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="On an error, print the traceback.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
 ) -> None:
     """Run and operate a Discord bot in production."""
 
 
 def main() -> None:
-    """What the ``botctl`` script calls."""
-    words = sys.argv[1:]
-    options = words[: words.index("--")] if "--" in words else words
-    kept = [word for word in options if word != "--debug"]  # it may stand anywhere
-    words = kept + words[len(options) :]
+    arguments = sys.argv[1:]
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    kept = [option for option in options if option != "--debug"]  # it may stand anywhere
+    arguments = kept + arguments[len(options) :]
     debug = len(kept) < len(options)
-    sys.exit(
-        guarded(lambda: app(words, prog_name="botctl", standalone_mode=False), debug=debug, as_json="--json" in kept)
-    )
+
+    def call() -> object:
+        return app(arguments, prog_name="botctl", standalone_mode=False)
+
+    sys.exit(run_guarded(call, debug=debug, as_json="--json" in kept))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Numbers and times as a person reads them at a glance."""
+"""Numbers and times as short text."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
-def spark(numbers: Sequence[int]) -> str:
-    """``numbers`` as bars; nothing is the lowest of them, and anything more than nothing can be told from it."""
-    most = max(numbers, default=0)
-    return "".join(_BARS[-(-number * (len(_BARS) - 1) // most) if most else 0] for number in numbers)
+def sparkline(numbers: Sequence[int]) -> str:
+    """``numbers`` as bars. 0 is the lowest bar, and every number above 0 has a higher one."""
+    largest = max(numbers, default=0)
+    return "".join(_BARS[-(-number * (len(_BARS) - 1) // largest) if largest else 0] for number in numbers)
 
 
-def time_of_day(at: str) -> str:
-    """The time of day here."""
+def format_time(at: str) -> str:
+    """The local time of day."""
     try:
         return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S")
     except ValueError:
         return "?"
 
 
-def milliseconds(value: float | None) -> str:
-    """Milliseconds or seconds, in as many digits as say something."""
+def format_ms(value: float | None) -> str:
+    """Milliseconds below one second, else seconds."""
     if value is None:
         return "-"
     if value < 10:  # noqa: PLR2004
@@ -33,8 +33,8 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"  # noqa: PLR2004
 
 
-def duration(seconds: float) -> str:
-    """In the two largest units."""
+def format_duration(seconds: float) -> str:
+    """The two largest units: ``2 h 5 min``."""
     if seconds < _MINUTE_S:
         return f"{seconds:.0f} s"
     if seconds < _HOUR_S:
@@ -44,6 +44,6 @@ def duration(seconds: float) -> str:
     return f"{seconds // _DAY_S:.0f} d {seconds % _DAY_S // _HOUR_S:.0f} h"
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """``1 limit``, ``2,000 limits``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -9,10 +9,12 @@ import typer
 
 Project = Annotated[
     Path | None,
-    typer.Option("--project", metavar="DIR", help="The bot's root; else BOTCTL_PROJECT, else the nearest parent."),
+    typer.Option(
+        "--project", metavar="DIR", help="The bot's folder; else BOTCTL_PROJECT, else this folder or one above it."
+    ),
 ]
 Profile = Annotated[
     str | None,
-    typer.Option("--profile", metavar="NAME", help="Settings of config/NAME.toml on top; else BOTCTL_PROFILE."),
+    typer.Option("--profile", metavar="NAME", help="Use the settings of config/NAME.toml too; else BOTCTL_PROFILE."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON; errors too.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, also for errors.")]

@@ -1,4 +1,4 @@
-"""What verbs print, for a terminal or for a pipe."""
+"""Print Rich renderables to a terminal or to a pipe."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Final
 
 from rich.console import Console, RenderableType
 
-WIDE: Final = 100_000  # columns: whoever reads a pipe wraps lines as they like
+WIDE: Final = 100_000  # columns; the reader of a pipe wraps lines itself
 
 
-def show(*shown: RenderableType, stderr: bool = False) -> None:
-    """Print ``shown``. Lines are as wide as a terminal, or as what stands in them where there is none."""
+def show(*renderables: RenderableType, stderr: bool = False) -> None:
+    """Print ``renderables``: wrapped to the width of a terminal, never wrapped in a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
-        Console(stderr=stderr, markup=False, emoji=False, highlight=False).print(*shown, sep="\n")
+        Console(stderr=stderr, markup=False, emoji=False, highlight=False).print(*renderables, sep="\n")
     else:
-        print(plain(*shown), file=stream)
+        print(render_plain(*renderables), file=stream)
 
 
-def plain(*shown: RenderableType) -> str:
-    """``shown`` as lines without colours, none of them wrapped and none with blanks at its end."""
+def render_plain(*renderables: RenderableType) -> str:
+    """``renderables`` as text without colours, wrapped lines or trailing blanks."""
     text = io.StringIO()
     console = Console(file=text, width=WIDE, color_system=None, markup=False, emoji=False, highlight=False)
-    console.print(*shown, sep="\n")
+    console.print(*renderables, sep="\n")
     return "\n".join(line.rstrip() for line in text.getvalue().removesuffix("\n").split("\n"))

@@ -1,4 +1,4 @@
-"""How a person calls botctl here, for lines that are to be copied."""
+"""How to call botctl here, for commands that a user copies."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 
-def as_typed(*, anywhere: bool = False) -> str:
-    """By name where that works, else by path: seen from this folder, or a whole one that works ``anywhere``."""
+def program_name(*, absolute: bool = False) -> str:
+    """``botctl`` if that is on PATH, else its path: relative if it is below this folder, unless ``absolute``."""
     program = Path(sys.argv[0])
-    if program.name == "__main__.py":  # python -m botctl: the script beside that Python, if it has one
+    if program.name == "__main__.py":  # python -m botctl: use the script beside that Python if there is one
         program = Path(sys.executable).with_name("botctl")
         if not program.exists():
             return f"{shlex.quote(sys.executable)} -m botctl"
@@ -19,6 +19,6 @@ def as_typed(*, anywhere: bool = False) -> str:
     if found and Path(found).resolve() == program.resolve():
         return program.name
     path = program.resolve()
-    if not anywhere and path.is_relative_to(Path.cwd()):
+    if not absolute and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
     return shlex.quote(str(path))

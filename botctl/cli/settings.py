@@ -1,4 +1,4 @@
-"""From the options of a call to the settings of a bot."""
+"""Load the settings of a bot from the options of a call."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from botctl.core.config.loading import Loaded, load
 
 
 def load_settings(project: Path | None, profile: str | None, flags: Mapping[str, object] | None = None) -> Loaded:
-    """The settings of the bot that these options mean.
+    """Load the settings of the bot that these options name.
 
     Raises:
-        ConfigError: no project here, or a setting is wrong.
+        ConfigError: there is no project here, or a setting is wrong.
     """
     return load(project, profile, os.environ, flags or {})

@@ -1,4 +1,4 @@
-"""Text in lines of a known width: tables, flows and columns whose height is known before anything is printed."""
+"""Text lines of a fixed width: tables, wrapped items and columns with a known height."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ GAP: Final = 2
 Cell = Text | str
 
 
-def text(cell: Cell) -> Text:
-    """``cell`` as one line."""
+def to_text(cell: Cell) -> Text:
     return cell if isinstance(cell, Text) else Text(cell)
 
 
-def cut(line: Text, width: int) -> Text:
-    """``line`` in at most ``width`` cells."""
+def truncate(line: Text, width: int) -> Text:
+    """``line`` in at most ``width`` cells, with an ellipsis if it is cut."""
     if line.cell_len <= width:
         return line
     line = line.copy()
@@ -28,77 +27,77 @@ def cut(line: Text, width: int) -> Text:
     return line.append(ELLIPSIS) if width > 0 else Text()
 
 
-def ends(left: Text, right: Text, width: int) -> Text:
-    """``left`` and ``right`` at the two ends of a line; ``left`` gives way."""
-    left = cut(left, width - right.cell_len - 1)
+def spread(left: Text, right: Text, width: int) -> Text:
+    """One line: ``left`` at its start, ``right`` at its end. ``left`` is cut if both do not fit."""
+    left = truncate(left, width - right.cell_len - 1)
     return Text.assemble(left, " " * (width - left.cell_len - right.cell_len), right)
 
 
-def flow(items: Sequence[Text], width: int, *, most: int = 1000) -> list[Text]:
-    """``items`` one after the other, in as many lines as it takes; what ``most`` lines do not hold is counted."""
+def wrap_items(items: Sequence[Text], width: int, *, max_lines: int = 1000) -> list[Text]:
+    """``items`` in a row, wrapped to ``width``. The last line counts those that ``max_lines`` cannot hold."""
     lines: list[list[Text]] = []
-    for index, item in enumerate(items):
-        fit = cut(item, width)
-        if lines and _row([*lines[-1], fit]).cell_len <= width:
-            lines[-1].append(fit)
-        elif len(lines) < most:
-            lines.append([fit])
+    for index, full_item in enumerate(items):
+        item = truncate(full_item, width)
+        if lines and _join_row([*lines[-1], item]).cell_len <= width:
+            lines[-1].append(item)
+        elif len(lines) < max_lines:
+            lines.append([item])
         else:
-            return [*map(_row, lines[:-1]), _counted(lines[-1], len(items) - index, width)]
-    return [_row(line) for line in lines]
+            return [*map(_join_row, lines[:-1]), _row_with_rest(lines[-1], len(items) - index, width)]
+    return [_join_row(line) for line in lines]
 
 
-def _row(items: Sequence[Text]) -> Text:
+def _join_row(items: Sequence[Text]) -> Text:
     return Text(" " * GAP).join(items)
 
 
-def _counted(items: list[Text], left: int, width: int) -> Text:
-    """As many of ``items`` as leave room to say how many more there are, ``left`` and those that had to give way."""
+def _row_with_rest(items: list[Text], rest: int, width: int) -> Text:
+    """As many of ``items`` as fit beside the count of the others; ``rest`` are not in ``items``."""
     for kept in range(len(items), 0, -1):
-        row = _row([*items[:kept], Text(f"{ELLIPSIS} {left + len(items) - kept} more", "dim")])
+        row = _join_row([*items[:kept], Text(f"{ELLIPSIS} {rest + len(items) - kept} more", "dim")])
         if row.cell_len <= width:
             return row
-    return cut(Text(f"{ELLIPSIS} {left + len(items)} more", "dim"), width)
+    return truncate(Text(f"{ELLIPSIS} {rest + len(items)} more", "dim"), width)
 
 
-def under(label: str, lines: Sequence[Text], indent: int) -> list[Text]:
+def with_label(label: str, lines: Sequence[Text], indent: int) -> list[Text]:
     """``lines`` to the right of ``label``, which takes ``indent`` cells."""
-    heads = [cut(Text(label, "dim"), indent - 1), *(Text() for _ in lines[1:])]
+    labels = [truncate(Text(label, "dim"), indent - 1), *(Text() for _ in lines[1:])]
     return (
-        [Text.assemble(head, " " * (indent - head.cell_len), line) for head, line in zip(heads, lines, strict=True)]
+        [Text.assemble(head, " " * (indent - head.cell_len), line) for head, line in zip(labels, lines, strict=True)]
         if lines
         else []
     )
 
 
-def table(
+def format_table(
     head: Sequence[str], rows: Sequence[Sequence[Cell]], width: int, *, flexible: int, left: str = ""
 ) -> list[Text]:
-    """Rows under ``head``. Columns named in ``left`` (by their heads) begin at the left, others end at the right.
+    """Rows under ``head``. ``left`` names the left-aligned columns (by their heads); the others are right-aligned.
 
-    The column number ``flexible`` takes what the others leave, or is cut when they leave too little.
+    The column with the index ``flexible`` takes the width that the others leave; it is cut if that is too little.
     """
-    cells = [[Text(name, "dim") for name in head], *([text(cell) for cell in row] for row in rows)]
+    cells = [[Text(name, "dim") for name in head], *([to_text(cell) for cell in row] for row in rows)]
     widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
     widths[flexible] = max(1, width - sum(widths) - GAP * (len(head) - 1) + widths[flexible])
-    aligned = ["left" if name in left.split() else "right" for name in head]
-    return [cut(_aligned(row, widths, aligned), width) for row in cells]
+    alignments = ["left" if name in left.split() else "right" for name in head]
+    return [truncate(_align(row, widths, alignments), width) for row in cells]
 
 
-def _aligned(row: Sequence[Text], widths: Sequence[int], aligned: Sequence[str]) -> Text:
+def _align(row: Sequence[Text], widths: Sequence[int], alignments: Sequence[str]) -> Text:
     pieces = []
-    for cell, room, side in zip(row, widths, aligned, strict=True):
-        shown = cut(cell, room)
-        pad = Text(" " * (room - shown.cell_len))
-        pieces.append(shown + pad if side == "left" else pad + shown)
+    for cell, width, alignment in zip(row, widths, alignments, strict=True):
+        shown = truncate(cell, width)
+        padding = Text(" " * (width - shown.cell_len))
+        pieces.append(shown + padding if alignment == "left" else padding + shown)
     return Text(" " * GAP).join(pieces)
 
 
-def beside(left: Sequence[Text], right: Sequence[Text], width: int, gap: int) -> list[Text]:
+def side_by_side(left: Sequence[Text], right: Sequence[Text], width: int, gap: int) -> list[Text]:
     """Two columns; the left one is ``width`` cells wide."""
     lines = []
     for index in range(max(len(left), len(right))):
-        first = cut(left[index], width) if index < len(left) else Text()
+        first = truncate(left[index], width) if index < len(left) else Text()
         second = right[index] if index < len(right) else Text()
         lines.append(Text.assemble(first, " " * (width - first.cell_len + gap), second))
     return lines

@@ -1,4 +1,4 @@
-"""The life of a `botctl run`: start, serve until told to stop, drain, stop, and the exit code that it comes to."""
+"""The life of a `botctl run`: start, serve until a signal, drain, stop; the result is the exit code."""
 
 from __future__ import annotations
 
@@ -19,74 +19,74 @@ from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
 from botctl.core.telemetry.logs import TOLD
 from botctl.core.version import __version__
-from botctl.run.roles import ProcessRole, run_registry
-from botctl.run.signals import DEPART_S, Stop, listening
-from botctl.run.supervisor import supervised, warnings
+from botctl.run.roles import ProcessRole, build_run_registry
+from botctl.run.signals import EXIT_GRACE_S, ShutdownSignals, handle_signals
+from botctl.run.supervisor import connect_supervisor, pm2_warnings
 
 _log = logging.getLogger(__name__)
-_told = logging.getLogger(TOLD)
+_file_log = logging.getLogger(TOLD)
 
 
 class RunDisplay(Protocol):
-    """What shows a run to a person."""
+    """Shows the progress of a run."""
 
-    def following(self, names: Sequence[str], bus: Bus) -> AbstractContextManager[object]:
-        """Show what ``bus`` tells of the services called ``names``, until the block ends with the run."""
+    def show_progress(self, names: Sequence[str], bus: Bus) -> AbstractContextManager[object]:
+        """Show what ``bus`` reports of the services ``names``, until the block ends with the run."""
         ...
 
-    def ready(self, running: RunningServices) -> None:
-        """All of them run."""
-        ...
+    def show_ready(self, running: RunningServices) -> None: ...
 
 
 async def run(
     loaded: Loaded, roles: Collection[ProcessRole], view: RunDisplay, *, skip_broken: bool = False
 ) -> ExitCode:
-    """Be ``roles`` of the bot until a signal; returns the exit code that it stands for.
+    """Run ``roles`` of the bot until a signal; returns the signal's exit code.
 
     Raises:
         Held: another process of this project has one of ``roles``.
-        BotctlError: something is wrong with the settings or commands, or a service failed.
+        BotctlError: a setting or a command is wrong, or a service failed.
     """
     bus = Bus()
-    registry, types = run_registry(loaded, roles, bus=bus, skip_broken=skip_broken)
-    plan = registry.plan(*types)
+    registry, service_types = build_run_registry(loaded, roles, bus=bus, skip_broken=skip_broken)
+    plan = registry.plan(*service_types)
     drain_s = loaded.settings.shutdown.drain_s
     hard_limit_s = drain_s + sum(spec.stop_s for spec in plan)
-    for misgiving in warnings(os.environ, stop_s=hard_limit_s + DEPART_S):
-        _log.warning("%s", misgiving)
-    with ExitStack() as held, listening(hard_limit_s) as stop:
-        supervisor = held.enter_context(supervised(partial(stop.receive, signal.SIGINT)))
+    for warning in pm2_warnings(os.environ, max_stop_s=hard_limit_s + EXIT_GRACE_S):
+        _log.warning("%s", warning)
+    with ExitStack() as stack, handle_signals(hard_limit_s) as signals:
+        supervisor = stack.enter_context(connect_supervisor(partial(signals.receive, signal.SIGINT)))
         for role in roles:
-            hint = "End that process first, or use it; `botctl monitor` and `botctl stores` show what runs."
-            held.enter_context(Runtime(loaded.root).lock(role, taken=_TAKEN[role], hint=hint))
-        held.enter_context(view.following([spec.name for spec in plan], bus))
+            hint = "Stop that process first, or use it. `botctl monitor` and `botctl stores` show what runs."
+            stack.enter_context(Runtime(loaded.root).lock(role, taken=_ROLE_TAKEN[role], hint=hint))
+        stack.enter_context(view.show_progress([spec.name for spec in plan], bus))
 
-        def ready(running: RunningServices) -> None:
-            view.ready(running)
-            supervisor.ready()
+        def on_ready(running: RunningServices) -> None:
+            view.show_ready(running)
+            supervisor.notify_ready()
             bus.publish(RunStarted(roles=tuple(map(str, roles)), version=__version__))
 
-        def ending(code: ExitCode) -> None:
-            bus.publish(RunEnding(exit_code=code))
+        def on_exit(exit_code: ExitCode) -> None:
+            bus.publish(RunEnding(exit_code=exit_code))
 
         async def drain(running: RunningServices) -> None:
-            supervisor.stopping()
+            supervisor.notify_stopping()
             await running.drain(drain_s)
 
-        code: int = ExitCode.FAILED
+        exit_code: ExitCode = ExitCode.FAILED
         try:
-            code = ended = await live(registry, types, stop=stop, ready=ready, ending=ending, drain=drain)
-            return ended
+            exit_code = await run_services(
+                registry, service_types, signals=signals, on_ready=on_ready, on_exit=on_exit, drain=drain
+            )
+            return exit_code
         except BotctlError as error:
-            _told.error("%s", error)  # a sentence; its trace says nothing more
-            code = error.exit_code
+            _file_log.error("%s", error)  # the message is enough; a traceback would add nothing
+            exit_code = error.exit_code
             raise
         finally:
-            stop.depart(code)
+            signals.limit_exit(exit_code)
 
 
-_TAKEN = {
+_ROLE_TAKEN = {
     ProcessRole.BOT: "is already the bot",
     ProcessRole.REALTIME: "is already the realtime server",
     ProcessRole.JOBS: "already runs the jobs",
@@ -94,54 +94,54 @@ _TAKEN = {
 }
 
 
-async def live(
+async def run_services(
     registry: Registry,
-    wanted: tuple[type, ...],
+    service_types: tuple[type, ...],
     *,
-    stop: Stop,
-    ready: Callable[[RunningServices], None],
-    ending: Callable[[ExitCode], None],
+    signals: ShutdownSignals,
+    on_ready: Callable[[RunningServices], None],
+    on_exit: Callable[[ExitCode], None],
     drain: Callable[[RunningServices], Awaitable[None]],
 ) -> ExitCode:
-    """Open ``wanted``, say that it is `ready`, go on until a signal, tell the `ending`, `drain` and stop everything.
+    """Start the services, call ``on_ready``, wait for a signal, call ``on_exit``, ``drain``, and stop the services.
 
-    A signal while it is still starting stops the start. A second signal ends the drain, and shortens every stop.
+    A signal during the start cancels the start. A second signal ends the drain and shortens every stop.
 
     Raises:
-        BotctlError: a service did not start, or failed for good while it served.
+        BotctlError: a service did not start, or failed for good later.
     """
-    opened: asyncio.Future[RunningServices] = asyncio.get_running_loop().create_future()
+    started: asyncio.Future[RunningServices] = asyncio.get_running_loop().create_future()
 
     async def serve() -> ExitCode:
-        async with registry.open(*wanted) as running:
-            opened.set_result(running)
-            ready(running)
+        async with registry.open(*service_types) as running:
+            started.set_result(running)
+            on_ready(running)
             try:
-                code: ExitCode = await _first(stop.wait(), running.wait())
+                exit_code: ExitCode = await _first_completed(signals.wait(), running.wait())
             except BotctlError as error:
-                ending(error.exit_code)
+                on_exit(error.exit_code)
                 raise
-            ending(code)
-            await _first(_awaited(drain(running)), stop.wait_for_hurry())
-            return code
+            on_exit(exit_code)
+            await _first_completed(_as_coroutine(drain(running)), signals.wait_for_second_signal())
+            return exit_code
 
     serving = asyncio.create_task(serve(), name="serve")
-    minding = asyncio.create_task(_mind(stop, serving, opened), name="signals")
+    acting = asyncio.create_task(_act_on_signals(signals, serving, started), name="signals")
     try:
         return await serving
     except asyncio.CancelledError:
-        if stop.code is None or not serving.cancelled():
+        if signals.exit_code is None or not serving.cancelled():
             raise
-        return stop.code
+        return signals.exit_code
     finally:
-        minding.cancel()
+        acting.cancel()
 
 
-def carry_on(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> ExitCode:
-    """Run ``main`` to its end, even where another task calls sys.exit, with which asyncio leaves the loop.
+def run_to_completion(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    """Run ``main`` to its end. If another task calls sys.exit, asyncio leaves the loop; this enters it again.
 
     Raises:
-        ServiceFailed: ``main`` itself was ended so.
+        ServiceFailed: ``main`` itself called sys.exit.
     """
     loop = runner.get_loop()
     task = loop.create_task(main, name="main")
@@ -150,30 +150,35 @@ def carry_on(runner: asyncio.Runner, main: Coroutine[Any, Any, ExitCode]) -> Exi
             return loop.run_until_complete(task)
         except (SystemExit, KeyboardInterrupt) as error:
             if not task.done():
-                _log.exception("a task ended with %s; the others go on", type(error).__name__)
+                _log.exception("a task ended with %s; the others continue", type(error).__name__)
             elif isinstance(error, SystemExit):
-                raise ServiceFailed("sys.exit was called in the midst of it", hint="--debug shows where.") from error
+                raise ServiceFailed(
+                    "the code of a service or command called sys.exit",
+                    hint="Add --debug to the same command: the traceback shows where.",
+                ) from error
             else:
                 raise
 
 
-async def _mind(stop: Stop, serving: asyncio.Task[ExitCode], opened: asyncio.Future[RunningServices]) -> None:
-    """What signals do beyond what `live` itself waits for."""
-    await stop.wait()
-    if not opened.done():
+async def _act_on_signals(
+    signals: ShutdownSignals, serving: asyncio.Task[ExitCode], started: asyncio.Future[RunningServices]
+) -> None:
+    """Cancel the start at the first signal; shorten the stop at the second one."""
+    await signals.wait()
+    if not started.done():
         serving.cancel()
         return
-    await stop.wait_for_hurry()
-    opened.result().hurry()
+    await signals.wait_for_second_signal()
+    started.result().hurry()
 
 
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable
 
 
-async def _first(*works: Coroutine[Any, Any, Any]) -> Any:
-    """The result of the one that is done first; the others are cancelled, and are over when this returns."""
-    tasks = [asyncio.create_task(work) for work in works]
+async def _first_completed(*coroutines: Coroutine[Any, Any, Any]) -> Any:
+    """The result of the coroutine that completes first. The others are cancelled and have ended when this returns."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -1,6 +1,6 @@
-"""Old module names that files of a bot may import, because `botctl init` or the docs once wrote them.
+"""Old module names that a bot's files may still import: `botctl init` or the docs once used them.
 
-New files import from `botctl` itself. An entry may go when a release has said so.
+New files import from `botctl` itself. A release that announces it may remove an entry.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import Final
 
-MOVED: Final = {
+MOVED_MODULES: Final = {
     "botctl.core.bus": "botctl.core.contracts.bus",
     "botctl.core.event_log": "botctl.core.contracts.event_log",
     "botctl.core.events": "botctl.core.contracts.events",
@@ -22,7 +22,7 @@ MOVED: Final = {
 }
 
 
-def keep_old_names() -> None:
-    """Let imports of the old names find the modules where they are now."""
-    for old, new in MOVED.items():
+def alias_moved_modules() -> None:
+    """Let imports of the old names find the modules at their new place."""
+    for old, new in MOVED_MODULES.items():
         sys.modules.setdefault(old, importlib.import_module(new))

@@ -1,6 +1,6 @@
-"""The services that processes of all kinds share, in groups.
+"""Groups of services that `botctl run` and other verbs share.
 
-A group imports what it adds when it is added: a verb that only reads the audit log loads no Redis.
+A group imports its modules when it is added, so a verb that only reads the audit log does not load Redis.
 """
 
 from __future__ import annotations
@@ -18,14 +18,11 @@ from botctl.core.services.registry import Registry
 if TYPE_CHECKING:
     from botctl.migrate.files import Migrations
 
-CHILD_STOP_S: Final = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
+CHILD_STOP_S: Final = 10.0  # a child process has 5 s to end, then it is killed; the rest is for closing clients
 
 
-def base_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
-    """A registry with what takes no start.
-
-    ``lasting``: this process is a `botctl run`, whose embedded parts others may join; ``owning``: it joins nobody's.
-    """
+def build_base_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+    """A registry with the values that need no start. ``lasting`` and ``owning`` are the flags of `Runtime`."""
     registry = Registry(publish=bus.publish)
     registry.value(Settings, loaded.settings)
     registry.value(Bus, bus)
@@ -35,21 +32,19 @@ def base_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bo
 
 
 def add_redis(registry: Registry) -> None:
-    """Redis, embedded or real."""
     from botctl.stores.redis import ping_redis, redis_store
 
     registry.add(redis_store, name="redis", ping=ping_redis, stop_s=CHILD_STOP_S)
 
 
 def add_mongo(registry: Registry) -> None:
-    """The database, embedded or real."""
     from botctl.stores.mongo import mongo_store, ping_mongo
 
     registry.add(mongo_store, name="mongo", ping=ping_mongo, stop_s=CHILD_STOP_S)
 
 
 def add_relay(registry: Registry) -> None:
-    """What carries events to other processes. Needs Redis."""
+    """The event log and the relay, which carry events to other processes. Needs Redis."""
     from botctl.events.log import event_log
     from botctl.events.relay import relay
 
@@ -79,7 +74,7 @@ def add_keys(registry: Registry) -> None:
 
 
 def add_migrator(registry: Registry) -> None:
-    """What does migrations, one process at a time. Needs the database and the audit log."""
+    """The migrator, and the lease that it works under. Needs the database and the audit log."""
     from botctl.migrate.runner import migrator
     from botctl.stores.leases import leases
 
@@ -87,11 +82,11 @@ def add_migrator(registry: Registry) -> None:
     registry.add(migrator, name="migrate")
 
 
-def migrations_of(loaded: Loaded) -> Migrations:
+def discover_migrations(loaded: Loaded) -> Migrations:
     """The files of the migrations folder, checked.
 
     Raises:
-        MigrationFaults: all that is wrong with them.
+        MigrationFaults: the list of all faults in them.
     """
     from botctl.migrate.files import discover
 

@@ -1,7 +1,7 @@
-"""What a `botctl run` of given roles consists of: every service of it is named here, or in a group of `providers`.
+"""The services of each role of `botctl run`; those that verbs share are in `providers`.
 
-Read it from top to bottom. What a service needs stands in the annotations of its factory, and the registry finds the
-order. A role's modules are imported when the role is added: a realtime server loads no disnake, a bot no web server.
+The annotations of a service's factory say what it needs, and the registry finds the order. A role's modules are
+imported when the role is added: a realtime server does not load disnake.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from botctl.migrate.files import Migrations
 from botctl.migrate.runner import Migrated, migrated
 from botctl.monitor.writer import snapshots
 from botctl.ratelimit.limiter import rate_limiter
-from botctl.run.moved_modules import keep_old_names
+from botctl.run.moved_modules import alias_moved_modules
 from botctl.run.providers import (
     CHILD_STOP_S,
     add_audit,
@@ -43,8 +43,8 @@ from botctl.run.providers import (
     add_mongo,
     add_redis,
     add_relay,
-    base_registry,
-    migrations_of,
+    build_base_registry,
+    discover_migrations,
 )
 from botctl.sandbox.process.service import sandbox
 from botctl.stores.mongo import Database
@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     from botctl.bot.loader import Catalog
 
 BOT_START_S = 60.0  # Discord sends large bots their guilds one by one
-JOBS_STOP_S = 10.0  # runs were given time to end before; now they are cancelled, and the lease is let go
+JOBS_STOP_S = 10.0  # after the drain: to cancel the runs that are left, and to release the lease
 
 
 class ProcessRole(enum.StrEnum):
-    """What a process does. A plain `botctl run` does all of `DEFAULT_ROLES`.
+    """What a process does. `botctl run` without ``--only`` has the `DEFAULT_ROLES`.
 
-    ``STORES`` only keeps the embedded parts running (the stores, and the sandbox where there is no token), so that
-    bots can come and go without them.
+    ``STORES`` only keeps the embedded parts running (the stores, and without a token the sandbox), so that bots can
+    restart without restarting them.
     """
 
     BOT = "bot"
@@ -72,49 +72,49 @@ class ProcessRole(enum.StrEnum):
 DEFAULT_ROLES = (ProcessRole.BOT, ProcessRole.REALTIME, ProcessRole.JOBS)
 
 
-def run_registry(
+def build_run_registry(
     loaded: Loaded, roles: Collection[ProcessRole], *, bus: Bus, skip_broken: bool = False
 ) -> tuple[Registry, tuple[type, ...]]:
-    """The services of a `botctl run` that is ``roles``, and the types of those to open.
+    """The services of a `botctl run` with ``roles``, and the types of those to open.
 
     Raises:
-        ConfigError: a service of the settings cannot be loaded, files of the commands or migrations are broken, or
-            there is nothing embedded that `ProcessRole.STORES` could keep.
+        ConfigError: a service of the settings cannot be loaded, a command or migration file is broken, or
+            `ProcessRole.STORES` has no embedded part to keep running.
     """
-    registry = shared_registry(loaded, bus=bus, lasting=True, owning=ProcessRole.STORES in roles)
+    registry = build_shared_registry(loaded, bus=bus, lasting=True, owning=ProcessRole.STORES in roles)
     registry.add(process_metrics, name="metrics")
-    wanted: list[type] = [
+    service_types: list[type] = [
         Relay,
         registry.add(partial(snapshots, roles=roles), name="monitor"),
         registry.add(audit_recorder, name="recorder"),
     ]
     if ProcessRole.STORES in roles:
-        _check_that_something_is_embedded(loaded.settings)
-        wanted += [Redis, Database, DiscordAccess]
+        _require_embedded_part(loaded.settings)
+        service_types += [Redis, Database, DiscordAccess]
     if set(roles) - {ProcessRole.STORES}:
-        wanted.append(add_migrated(registry, loaded, apply=loaded.settings.migrate.on_start))
-        wanted += add_operators_own(registry, loaded)
+        service_types.append(add_migration_gate(registry, loaded, apply=loaded.settings.migrate.on_start))
+        service_types += add_custom_services(registry, loaded)
     if {ProcessRole.BOT, ProcessRole.JOBS} & set(roles):
         catalog = load_commands(registry, loaded, skip_broken=skip_broken)
-        wanted += _add_bot(registry, loaded, catalog) if ProcessRole.BOT in roles else []
-        wanted += _add_jobs(registry, catalog) if ProcessRole.JOBS in roles else []
+        service_types += _add_bot(registry, loaded, catalog) if ProcessRole.BOT in roles else []
+        service_types += _add_jobs(registry, catalog) if ProcessRole.JOBS in roles else []
     if ProcessRole.REALTIME in roles:
-        wanted.append(_add_realtime(registry, loaded))
-    return registry, tuple(wanted)
+        service_types.append(_add_realtime(registry, loaded))
+    return registry, tuple(service_types)
 
 
-def _check_that_something_is_embedded(settings: Settings) -> None:
+def _require_embedded_part(settings: Settings) -> None:
     if settings.redis.url and settings.mongo.url and settings.discord.token:
         raise ConfigError(
-            "There is nothing for `--only stores` to keep: redis.url, mongo.url and discord.token name real servers.",
-            hint="Leave this process out; the others need no embedded stores.",
+            "`--only stores` has nothing to run: redis.url, mongo.url and discord.token all name real servers.",
+            hint="Do not start this process. `botctl run` works without it.",
         )
 
 
-def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
-    """What all roles share: stores, limits, audit, guild settings, the way to Discord. Flags as for `base_registry`."""
+def build_shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+    """The services that all roles share. ``lasting`` and ``owning`` are the flags of `Runtime`."""
     settings = loaded.settings
-    registry = base_registry(loaded, bus=bus, lasting=lasting, owning=owning)
+    registry = build_base_registry(loaded, bus=bus, lasting=lasting, owning=owning)
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
@@ -126,23 +126,24 @@ def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: 
     return registry
 
 
-def add_migrated(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
-    """What all but the stores wait for: that the database has the shape which the files expect. It takes its time."""
-    registry.value(Migrations, migrations_of(loaded))
+def add_migration_gate(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
+    """The service that all roles but the stores wait for: no migration is pending. It has no time limit."""
+    registry.value(Migrations, discover_migrations(loaded))
     return registry.add(partial(migrated, apply=apply), name="migrations", also=[Relay], start_s=math.inf)
 
 
-def add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
-    """The factories named under ``[services]``; they may be in modules of the project."""
-    keep_old_names()
+def add_custom_services(registry: Registry, loaded: Loaded) -> list[type]:
+    """The factories that the setting ``[services]`` names; they may be in modules of the project."""
+    alias_moved_modules()
     if loaded.settings.services and str(loaded.root) not in sys.path:
-        sys.path.append(str(loaded.root))  # at the end: a project's random.py does not hide the library's
+        sys.path.append(str(loaded.root))  # at the end, so that a project's random.py does not hide the library's
     return [
-        registry.add(_own(name, path), name=name, also=[Migrated]) for name, path in loaded.settings.services.items()
+        registry.add(_load_custom_factory(name, path), name=name, also=[Migrated])
+        for name, path in loaded.settings.services.items()
     ]
 
 
-def _own(name: str, path: str) -> Factory:
+def _load_custom_factory(name: str, path: str) -> Factory:
     try:
         return load_factory(path)
     except ConfigError as error:
@@ -150,20 +151,19 @@ def _own(name: str, path: str) -> Factory:
 
 
 def load_commands(registry: Registry, loaded: Loaded, *, skip_broken: bool) -> Catalog:
-    """The files of the commands folder, held against what the registry has."""
+    """Load the files of the commands folder, and check them against the services of the registry."""
     from botctl.bot.compiled import ValidationContext
     from botctl.bot.loader import load
     from botctl.jobs.builtin import BUILTIN_JOBS
 
-    keep_old_names()
+    alias_moved_modules()
     settings = loaded.settings
-    own = {job.name for job in BUILTIN_JOBS}
-    checks = ValidationContext(set(settings.roles), parse(settings.commands.throttle), registry.provides, own)
+    builtin_jobs = {job.name for job in BUILTIN_JOBS}
+    checks = ValidationContext(set(settings.roles), parse(settings.commands.throttle), registry.provides, builtin_jobs)
     return load(Path(loaded.root, settings.commands.folder), checks, skip_broken=skip_broken)
 
 
 def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]:
-    """The bot and its commands."""
     from botctl.bot.loader import Catalog
     from botctl.bot.service import BotService, bot_service
 
@@ -181,7 +181,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
 
 
 def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
-    """The shipped jobs and the operator's, and what schedules them."""
+    """The built-in jobs, the project's jobs, and the scheduler."""
     from botctl.jobs.builtin import BUILTIN_JOBS
     from botctl.jobs.scheduler import Scheduler, job_scheduler
 
@@ -201,7 +201,6 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
 
 
 def _add_realtime(registry: Registry, loaded: Loaded) -> type:
-    """The server that streams events."""
     from botctl.realtime.server import CLOSE_GRACE_S, RealtimeServer, realtime_server
 
     stop_s = loaded.settings.realtime.drain_s + CLOSE_GRACE_S + 2.0

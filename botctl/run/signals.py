@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM and Ctrl-C, the second signal, and the exit that nothing can hold up."""
+"""SIGTERM and Ctrl-C: the first signal, the second one, and a watchdog that ends the process in any case."""
 
 from __future__ import annotations
 
@@ -14,109 +14,107 @@ from typing import Any, Final
 
 from botctl.core.errors import ExitCode
 
-DEPART_S: Final = 3.0
-_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+EXIT_GRACE_S: Final = 3.0
+_EXIT_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
 
-class Stop:
-    """What the signals have said so far.
+class ShutdownSignals:
+    """The signals that this process has received.
 
-    ``hard_limit_s``: seconds from the first signal after which the process ends whatever it is doing. A watchdog thread
-    sees to it, because a handler that blocks the event loop blocks everything else that could.
+    The process ends ``hard_limit_s`` after the first signal, whatever it is doing. A watchdog thread ensures that: a
+    handler that blocks the event loop blocks everything else.
     """
 
-    def __init__(self, hard_limit_s: float, *, end: Callable[[int], None] = os._exit) -> None:
-        self.code: ExitCode | None = None
+    def __init__(self, hard_limit_s: float, *, end_process: Callable[[int], None] = os._exit) -> None:
+        self.exit_code: ExitCode | None = None
         self._hard_limit_s = hard_limit_s
-        self._end = end
+        self._end_process = end_process
         self._first = asyncio.Event()
         self._second = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._watchdog: threading.Timer | None = None
 
     async def wait(self) -> ExitCode:
-        """Until the first signal; returns the exit code it stands for."""
+        """Wait for the first signal; returns its exit code."""
         await self._first.wait()
-        assert self.code is not None  # noqa: S101 - set before the event is
-        return self.code
+        assert self.exit_code is not None  # noqa: S101 - set before the event is
+        return self.exit_code
 
-    async def wait_for_hurry(self) -> None:
-        """Until a second signal: the person will not wait."""
+    async def wait_for_second_signal(self) -> None:
+        """Wait for the second signal: the operator does not want to wait."""
         await self._second.wait()
 
     def receive(self, signum: int) -> None:
-        """Take note of a signal. Called in the main thread, between two instructions of whatever runs there."""
-        if self.code is None:
-            self.code = _CODES[signal.Signals(signum)]
-            self._watch(self._hard_limit_s, self.code)
+        """Record a signal. Python calls this in the main thread, between any two instructions."""
+        if self.exit_code is None:
+            self.exit_code = _EXIT_CODES[signal.Signals(signum)]
+            self._start_watchdog(self._hard_limit_s, self.exit_code)
             self._loop.call_soon_threadsafe(self._first.set)
         else:
             self._loop.call_soon_threadsafe(self._second.set)
 
-    def depart(self, code: int) -> None:
-        """All has stopped: what still runs in the process (a thread that hangs, say) gets ``DEPART_S`` to end."""
-        self.close()
-        self._watch(DEPART_S, code)
+    def limit_exit(self, exit_code: int) -> None:
+        """Everything has stopped: give the rest of the process (a thread that hangs) ``EXIT_GRACE_S`` to end."""
+        self.cancel_watchdog()
+        self._start_watchdog(EXIT_GRACE_S, exit_code)
 
-    def close(self) -> None:
-        """Call off the watchdog."""
+    def cancel_watchdog(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
 
-    def _watch(self, limit_s: float, code: int) -> None:
-        self._watchdog = threading.Timer(limit_s, self._give_up, (limit_s, code))
+    def _start_watchdog(self, limit_s: float, exit_code: int) -> None:
+        self._watchdog = threading.Timer(limit_s, self._force_exit, (limit_s, exit_code))
         self._watchdog.daemon = True
         self._watchdog.start()
 
-    def _give_up(self, limit_s: float, code: int) -> None:
-        sentence = f"botctl: something would not stop within {limit_s:.0f} s; ending without it.\n"
+    def _force_exit(self, limit_s: float, exit_code: int) -> None:
+        sentence = f"botctl: something did not stop within {limit_s:.0f} s; the process ends without waiting for it.\n"
         os.write(sys.stderr.fileno(), sentence.encode())
-        self._end(code)
+        self._end_process(exit_code)
 
 
 @contextlib.contextmanager
-def listening(hard_limit_s: float) -> Iterator[Stop]:
-    """Listen for SIGTERM and SIGINT while the block runs; must be entered in the main thread, in a running loop.
+def handle_signals(hard_limit_s: float) -> Iterator[ShutdownSignals]:
+    """Handle SIGTERM and SIGINT while the block runs. Enter it in the main thread, in a running loop.
 
-    The watchdog is not called off when the block ends; that is for who enters it (`Stop.close`, `Stop.depart`).
+    The watchdog outlives the block: the caller cancels it (`ShutdownSignals.cancel_watchdog` or `limit_exit`).
     """
-    stop = Stop(hard_limit_s)
+    signals = ShutdownSignals(hard_limit_s)
 
     def handler(signum: int, _frame: FrameType | None) -> None:
-        stop.receive(signum)
+        signals.receive(signum)
 
     # signal.signal, not loop.add_signal_handler: it also runs while a handler blocks the loop.
-    before = {signum: signal.signal(signum, handler) for signum in _CODES}
+    previous = {signum: signal.signal(signum, handler) for signum in _EXIT_CODES}
     try:
-        yield stop
+        yield signals
     finally:
-        for signum, old in before.items():
-            signal.signal(signum, old)
+        for signum, previous_handler in previous.items():
+            signal.signal(signum, previous_handler)
 
 
-async def finish(work: Coroutine[Any, Any, None]) -> ExitCode:
-    """Do ``work``, of a verb that changes things; each signal cancels it once. Returns the exit code that it comes to.
+async def run_cancellable(work: Coroutine[Any, Any, None]) -> ExitCode:
+    """Run ``work``; the first and the second signal each cancel it once. Returns the exit code.
 
-    What the first one means is the work's to say: it may finish what it is at. There is no limit to how long that may
-    take, and a second signal is its limit.
+    ``work`` decides what the first cancellation means: it may finish its current step, and there is no time limit.
     """
-    with listening(threading.TIMEOUT_MAX) as stop:
+    with handle_signals(threading.TIMEOUT_MAX) as signals:
         task = asyncio.create_task(work, name="work")
-        minding = asyncio.create_task(_pass_on(stop, task), name="signals")
+        canceller = asyncio.create_task(_cancel_on_signals(signals, task), name="signals")
         try:
             await task
         except asyncio.CancelledError:
-            if stop.code is None:
+            if signals.exit_code is None:
                 raise
-            return stop.code
+            return signals.exit_code
         finally:
-            minding.cancel()
-            stop.close()
+            canceller.cancel()
+            signals.cancel_watchdog()
     return ExitCode.OK
 
 
-async def _pass_on(stop: Stop, task: asyncio.Task[None]) -> None:
-    await stop.wait()
+async def _cancel_on_signals(signals: ShutdownSignals, task: asyncio.Task[None]) -> None:
+    await signals.wait()
     task.cancel()
-    await stop.wait_for_hurry()
+    await signals.wait_for_second_signal()
     task.cancel()

@@ -1,4 +1,4 @@
-"""A bot that rolls dice: plain disnake, nothing of botctl."""
+"""A bot that rolls dice, with disnake only."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ SIDES = (4, 6, 8, 10, 12, 20, 100)
 
 
 class Again(disnake.ui.View):
-    """The button under a roll. Everybody may press it."""
+    """The button below a roll. Every user may click it."""
 
     def __init__(self, sides: int) -> None:
         super().__init__()
@@ -37,17 +37,17 @@ def make_bot() -> commands.InteractionBot:
 
     @roll.autocomplete("sides")
     async def dice(_: Inter, typed: str) -> list[int]:
-        return [one for one in SIDES if str(one).startswith(typed)]
+        return [sides for sides in SIDES if str(sides).startswith(typed)]
 
     @bot.slash_command()
     @commands.default_member_permissions(manage_messages=True)
     async def cheat(inter: Inter, member: disnake.Member, result: int) -> None:
-        """Say what somebody rolls."""
+        """Choose the next result of a member."""
         await inter.response.send_message(f"{member.mention} will roll {result}", ephemeral=True)
 
     @bot.slash_command()
     async def tournament(inter: Inter) -> None:
-        """Takes its time."""
+        """Reply after a while."""
         await inter.response.defer()
         await asyncio.sleep(0)
         await inter.edit_original_response("ann wins")

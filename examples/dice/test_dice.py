@@ -1,4 +1,4 @@
-"""The tests of the dice bot."""
+"""Tests of the dice bot."""
 
 import pytest
 
@@ -15,14 +15,14 @@ async def test_roll(discord: Discord) -> None:
     assert reply.content.startswith("Bobby rolled")
 
 
-async def test_the_client_of_discord_refuses_wrong_options(discord: Discord) -> None:
+async def test_wrong_option_is_refused_before_a_request(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     with pytest.raises(Refused, match="must be at least 2"):
         await ann.slash("/roll", sides=1)
     assert not discord.calls
 
 
-async def test_cheating_is_for_moderators(discord: Discord) -> None:
+async def test_only_moderators_can_cheat(discord: Discord) -> None:
     ann = discord.guild().member("ann", roles=["moderator"])
     bob = discord.guild().member("bob")
     reply = await ann.slash("/cheat", member=bob, result=6)
@@ -32,12 +32,12 @@ async def test_cheating_is_for_moderators(discord: Discord) -> None:
         await bob.slash("/cheat", member=ann, result=1)
 
 
-async def test_dice_are_offered(discord: Discord) -> None:
+async def test_autocomplete_offers_dice(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     assert await ann.autocomplete("/roll", sides="1") == {"10": 10, "12": 12, "100": 100}
 
 
-async def test_a_tournament_takes_its_time(discord: Discord) -> None:
+async def test_deferred_reply_is_edited_later(discord: Discord) -> None:
     ann = discord.guild().member("ann")
     reply = await ann.impatient.slash("/tournament")
     assert reply.thinking
@@ -46,7 +46,7 @@ async def test_a_tournament_takes_its_time(discord: Discord) -> None:
     discord.calls.assert_called("PATCH", "/webhooks/{app}/{token}/messages/{message}", body={"content": "ann wins"})
 
 
-async def test_a_die_has_a_name(discord: Discord) -> None:
+async def test_form_has_a_localised_reply(discord: Discord) -> None:
     ann = discord.guild().member("ann", locale="de")
     form = (await ann.slash("/name")).modal
     assert form.fields == ["Its name"]

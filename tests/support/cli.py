@@ -1,4 +1,4 @@
-"""The real CLI in processes of its own, in a project of its own."""
+"""Runs the real CLI in processes, in a project of the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import psutil
 
 from botctl.cli.init.scaffold import create
 from botctl.core.processes.runtime import Runtime
-from tests.support.forked import botctl
+from tests.support.forked import call_in_fork
 from tests.support.waiting import wait_for
 
 BOTCTL = (sys.executable, "-m", "botctl")
@@ -26,8 +26,8 @@ STARTED_ONLY = "Logs"
 
 
 @dataclass(frozen=True)
-class Done:
-    """A call that has ended."""
+class CompletedCall:
+    """The exit code and the output of a call."""
 
     code: int
     out: str
@@ -40,35 +40,35 @@ class Done:
 
 @dataclass
 class Process:
-    """A call that runs; all that it prints goes to ``said``."""
+    """A running call. ``output`` is what it has printed so far."""
 
     child: subprocess.Popen[bytes]
     log: Path
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8")
 
     @property
     def pid(self) -> int:
         return self.child.pid
 
-    def until(self, text: str, *, limit_s: float = 30) -> None:
+    def wait_for_output(self, text: str, *, limit_s: float = 30) -> None:
         """Wait until it has printed ``text``."""
 
         def printed() -> bool:
-            assert text in self.said or self.child.poll() is None, (
-                f"it ended with {self.child.returncode}:\n{self.said}"
+            assert text in self.output or self.child.poll() is None, (
+                f"it ended with {self.child.returncode}:\n{self.output}"
             )
-            return text in self.said
+            return text in self.output
 
         wait_for(printed, limit_s=limit_s, what=f"{text!r} in what it prints")
 
     def signal(self, signum: int) -> None:
         self.child.send_signal(signum)
 
-    def ended(self, *, limit_s: float = 30) -> int:
-        """Wait for its end; returns its exit code."""
+    def wait_for_exit(self, *, limit_s: float = 30) -> int:
+        """Wait until it has ended; returns its exit code."""
         return self.child.wait(limit_s)
 
 
@@ -84,27 +84,27 @@ class Project:
     def write(self, name: str, text: str) -> None:
         (self.root / name).write_text(text, encoding="utf-8")
 
-    def settings(self, more: str) -> None:
-        """Append ``more`` to botctl.toml."""
+    def add_settings(self, toml: str) -> None:
+        """Append ``toml`` to botctl.toml."""
         path = self.root / "config" / "botctl.toml"
-        path.write_text(path.read_text(encoding="utf-8") + "\n" + more, encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8") + "\n" + toml, encoding="utf-8")
 
-    def call(self, *words: str, limit_s: float = 30, **env: str) -> Done:
+    def call(self, *words: str, limit_s: float = 30, **env: str) -> CompletedCall:
         """Call botctl and wait for its end."""
-        return Done(*botctl(words, self.root, {**self.env, **env}, limit_s=limit_s))
+        return CompletedCall(*call_in_fork(words, self.root, {**self.env, **env}, limit_s=limit_s))
 
-    def fresh(self, *words: str, limit_s: float = 30) -> Done:
-        """As `call`, in a new interpreter: as a person does it, and nothing is loaded that botctl does not load."""
+    def call_in_new_interpreter(self, *words: str, limit_s: float = 30) -> CompletedCall:
+        """Like `call`, but in a new interpreter, as a user does it: only botctl loads modules."""
         done = subprocess.run(
             (*BOTCTL, *words), cwd=self.root, env=self.env, capture_output=True, text=True, timeout=limit_s, check=False
         )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return CompletedCall(done.returncode, done.stdout, done.stderr)
 
     @contextmanager
     def process(
         self, *words: str, until: str | None = None, folder: Path | None = None, **env: str
     ) -> Iterator[Process]:
-        """A call of botctl that goes on, in ``folder`` or the root; whatever it left running is ended with it."""
+        """A call of botctl that runs during the block, in ``folder`` or the root. It is stopped at the end."""
         self._calls += 1
         log = self.root / f"call-{self._calls}.txt"
         with log.open("wb") as out:
@@ -119,7 +119,7 @@ class Project:
         process = Process(child, log)
         try:
             if until is not None:
-                process.until(until)
+                process.wait_for_output(until)
             yield process
         finally:
             if child.poll() is None:
@@ -132,13 +132,13 @@ class Project:
                     raise
 
     def run(self, *words: str, until: str = READY, **env: str) -> Any:
-        """`botctl run`, from the moment it is ready."""
+        """`botctl run`; the block begins when it is ready."""
         return self.process("run", *words, until=until, **env)
 
     def parts(self) -> dict[str, int]:
-        """The embedded parts that run, with their process ids."""
+        """The running embedded parts, with their process ids."""
         return {name: part.pid for name, part in Runtime(self.root).live().items()}
 
     def kill(self, part: str) -> None:
-        """kill -9 of an embedded part."""
+        """Kill an embedded part with SIGKILL."""
         psutil.Process(self.parts()[part]).kill()

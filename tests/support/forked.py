@@ -1,7 +1,7 @@
-"""Calls of the command line, each in a process of its own that need not load the libraries anew.
+"""Calls of the command line in forked processes that have the libraries loaded already.
 
-A server process has loaded them, and nothing of botctl; every call is a fork of it. So a call costs half of what a new
-interpreter would, and is otherwise the same: its arguments, folder, environment, output and exit code are its own.
+A server process loads the libraries, but no module of botctl; each call is a fork of it. So a call takes half the time
+of a new interpreter, and still has its own arguments, folder, environment, output and exit code.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload([__name__, *_LIBRARIES])
 
 
-def botctl(words: Sequence[str], folder: Path, env: Mapping[str, str], *, limit_s: float) -> tuple[int, str, str]:
-    """Call botctl and wait for its end; returns its exit code (minus the signal that ended it) and what it printed.
+def call_in_fork(words: Sequence[str], folder: Path, env: Mapping[str, str], *, limit_s: float) -> tuple[int, str, str]:
+    """Call botctl and wait until it has ended; returns its exit code (negative for a signal), stdout and stderr.
 
     Raises:
-        TimeoutError: it has not ended within ``limit_s``; it is killed.
+        TimeoutError: it has not ended within ``limit_s``, and was killed.
     """
-    with TemporaryDirectory(prefix="bt") as said:
-        out, err = Path(said, "out"), Path(said, "err")
+    with TemporaryDirectory(prefix="bt") as folder_name:
+        out, err = Path(folder_name, "out"), Path(folder_name, "err")
         process = _server.Process(target=_main, args=(words, folder, dict(env), out, err))
         process.start()
         process.join(limit_s)
@@ -61,8 +61,8 @@ def _main(words: Sequence[str], folder: Path, env: Mapping[str, str], out: Path,
     os.environ.clear()
     os.environ.update(env)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    for number, path, how in ((0, os.devnull, os.O_RDONLY), (1, out, flags), (2, err, flags)):
-        handle = os.open(path, how, 0o600)
+    for number, path, mode in ((0, os.devnull, os.O_RDONLY), (1, out, flags), (2, err, flags)):
+        handle = os.open(path, mode, 0o600)
         os.dup2(handle, number)
         os.close(handle)
     os.chdir(folder)

@@ -1,7 +1,7 @@
-"""The real PM2 from npm, with a home of its own and an end of its own.
+"""The real PM2 from npm, with a private PM2_HOME.
 
-It is installed once, by the lock file in tests/support/pm2. Even ``pm2 --version`` starts a daemon, so nothing calls
-PM2 without its private PM2_HOME, and `running` ends what was started there.
+It is installed once, from the lock file in tests/support/pm2. Even ``pm2 --version`` starts a daemon, so every call
+needs the private PM2_HOME, and `running_pm2` ends all that was started there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from botctl.core.processes.process import began, is_running
-from tests.support.cli import Done
+from tests.support.cli import CompletedCall
 from tests.support.npm import install
 from tests.support.waiting import wait_for
 
@@ -31,7 +31,7 @@ PM2 = FOLDER / "node_modules" / "pm2" / "bin" / "pm2"
 
 @dataclass(frozen=True)
 class App:
-    """What PM2 knows of an app. ``pid`` is 0 while it does not run; ``exit_code`` is of its last end."""
+    """PM2's record of an app. ``pid`` is 0 while it does not run; ``exit_code`` is that of its last run."""
 
     pid: int
     status: str
@@ -56,15 +56,15 @@ class Pm2:
         }
 
     def popen(self, *words: str) -> subprocess.Popen[str]:
-        """A call of PM2 that goes on."""
+        """Start a call of PM2 without waiting for it."""
         pipe = subprocess.PIPE
         command = ("node", str(PM2), *words)
         return subprocess.Popen(
             command, cwd=self.home, env=self.env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
         )
 
-    def call(self, *words: str, limit_s: float = 40) -> Done:
-        """Call PM2 and wait for its end, which must be a good one."""
+    def call(self, *words: str, limit_s: float = 40) -> CompletedCall:
+        """Call PM2, and wait until it has succeeded."""
         with self.popen(*words) as process:
             try:
                 out, err = process.communicate(timeout=limit_s)
@@ -72,23 +72,23 @@ class Pm2:
                 process.kill()
                 raise
         assert process.returncode == 0, f"pm2 {' '.join(words)}: {out}{err}"
-        return Done(process.returncode, out, err)
+        return CompletedCall(process.returncode, out, err)
 
     def apps(self) -> dict[str, App]:
         """All apps, by name."""
         listed: list[dict[str, Any]] = json.loads(self.call("jlist").out.splitlines()[-1])
         return {
-            one["name"]: App(
-                one["pid"],
-                one["pm2_env"]["status"],
-                one["pm2_env"]["restart_time"],
-                one["pm2_env"].get("exit_code"),
+            app["name"]: App(
+                app["pid"],
+                app["pm2_env"]["status"],
+                app["pm2_env"]["restart_time"],
+                app["pm2_env"].get("exit_code"),
             )
-            for one in listed
+            for app in listed
         }
 
     def pid(self, name: str) -> int | None:
-        """The process id of an app that PM2 started last, without asking PM2."""
+        """The process id of an app's last run, from PM2's pid file."""
         for file in (self.home / "pids").glob(f"{name}-*.pid"):
             try:
                 return int(file.read_text())
@@ -96,13 +96,12 @@ class Pm2:
                 return None
         return None
 
-    def said(self, name: str) -> str:
-        """What an app has printed, as PM2 keeps it."""
+    def output(self, name: str) -> str:
+        """The output of an app, from PM2's log files."""
         return "".join(path.read_text() for path in sorted((self.home / "logs").glob(f"{name}-*.log")))
 
     @property
     def daemon(self) -> int | None:
-        """The daemon's process id."""
         try:
             return int((self.home / "pm2.pid").read_text())
         except (OSError, ValueError):
@@ -110,8 +109,8 @@ class Pm2:
 
 
 @contextmanager
-def running() -> Iterator[Pm2]:
-    """A PM2 for a test; at the end it and all that it started are gone, or the test fails."""
+def running_pm2() -> Iterator[Pm2]:
+    """A PM2 for a test. At the end it and all its apps must have ended, or the test fails."""
     install(FOLDER, "pm2", skip="pm2")
     with tempfile.TemporaryDirectory(prefix="pm2-") as home:  # its sockets need a short path
         pm2 = Pm2(Path(home))

@@ -1,4 +1,4 @@
-"""Files that tests put into the project of a bot."""
+"""Files for the projects of tests."""
 
 SLOW = '''
 import asyncio
@@ -38,7 +38,7 @@ class Wrong(Command):
         raise RuntimeError("the handler's own secret sauce")
 '''
 
-POINT = """
+DISCORD_URL_MODULE = """
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -47,11 +47,11 @@ import disnake
 disnake.http.Route.BASE = "{url}/api/v10"
 
 
-class Point:
+class DiscordUrl:
     pass
 
 
 @asynccontextmanager
-async def point() -> AsyncIterator[Point]:
-    yield Point()
+async def discord_url() -> AsyncIterator[DiscordUrl]:
+    yield DiscordUrl()
 """

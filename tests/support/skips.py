@@ -1,4 +1,4 @@
-"""A skip must stand in tests/skips.toml; any other one fails the run, so that no test falls silent unnoticed."""
+"""Fails the run if a test is skipped for a reason that is not in tests/skips.toml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_allowed(reason: str) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Turn an unlisted skip into a failure where it is reported (in the controller, under xdist)."""
+    """Record unlisted skips (with xdist: in the controller)."""
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if not is_allowed(reason):
@@ -25,15 +25,15 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run that skipped what the list does not name."""
+    """Fail the run if there were unlisted skips."""
     if _unlisted:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which skips are not in the list."""
+    """Print the unlisted skips."""
     for line in _unlisted:
-        terminalreporter.write_line(f"SKIPPED WITHOUT LEAVE (tests/skips.toml): {line}", red=True)
+        terminalreporter.write_line(f"SKIPPED, BUT NOT LISTED IN tests/skips.toml: {line}", red=True)
 
 
 _unlisted: list[str] = []

@@ -1,4 +1,4 @@
-"""A terminal of a given size that tests type into and read from: tmux, with a server of its own."""
+"""A terminal of a given size for tests that type and read: tmux with a private server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 
 class Terminal:
-    """One pane. What runs in it has ended when `text` holds its exit code."""
+    """One pane. After the end of its command, `text` contains the exit code."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -27,16 +27,16 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What it shows."""
+        """The visible text."""
         return self("capture-pane", "-p", "-t", "main")
 
-    def until(self, *words: str, limit_s: float = 30) -> str:
-        """Wait until all of ``words`` are shown at once; returns what is."""
+    def wait_for_text(self, *words: str, limit_s: float = 30) -> str:
+        """Wait until all ``words`` are visible at the same time; returns the visible text."""
         deadline = time.monotonic() + limit_s
-        while not all(word in (seen := self.text) for word in words):
-            assert time.monotonic() < deadline, f"{words} are not shown:\n{seen}"
-            time.sleep(0.05)  # each look is a process
-        return seen
+        while not all(word in (text := self.text) for word in words):
+            assert time.monotonic() < deadline, f"{words} are not visible:\n{text}"
+            time.sleep(0.05)  # each read of the text starts a process
+        return text
 
     def press(self, *keys: str) -> None:
         self("send-keys", "-t", "main", *keys)
@@ -47,16 +47,16 @@ class Terminal:
 
 @contextmanager
 def terminal(command: Sequence[str], folder: Path, width: int, height: int) -> Iterator[Terminal]:
-    """``command`` in a terminal; after its end the terminal shows ``ended with <exit code>``."""
+    """Run ``command`` in a terminal; after its end the terminal shows ``ended with <exit code>``."""
     if shutil.which("tmux") is None:
         pytest.skip("tmux: it is not installed")
     line = f"trap : INT; {shlex.join(command)}; echo ended with $?; exec sleep 600"
-    with tempfile.TemporaryDirectory(prefix="bt") as short:  # a path for a socket has little room
-        found = Terminal(Path(short) / "s")
+    with tempfile.TemporaryDirectory(prefix="bt") as short:  # the path of a socket must be short
+        pane = Terminal(Path(short) / "s")
         env = [word for name, value in os.environ.items() if name == "PATH" for word in ("-e", f"{name}={value}")]
         size = ("-x", str(width), "-y", str(height))
-        found("new-session", "-d", "-s", "main", *size, "-c", str(folder), *env, "sh", "-c", line)
+        pane("new-session", "-d", "-s", "main", *size, "-c", str(folder), *env, "sh", "-c", line)
         try:
-            yield found
+            yield pane
         finally:
-            found("kill-server")
+            pane("kill-server")

@@ -9,7 +9,7 @@ from botctl.cli.lazy import LazyCommand
 from botctl.cli.main import VERBS
 
 LAZY: dict[str, LazyCommand] = {}
-"""Those whose module is imported at the call."""
+"""The commands whose module is imported when they are called."""
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
@@ -28,4 +28,4 @@ def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 COMMANDS = dict(_commands())
 CALLS = {path: command for path, command in COMMANDS.items() if not getattr(command, "commands", None)}
-"""Those that do something themselves."""
+"""The commands without subcommands."""

@@ -1,4 +1,4 @@
-"""`botctl jobs` beside a running process, and alone."""
+"""`botctl jobs` with and without a running process."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def project(tmp_path, mongo_server, redis_server) -> Iterator[Project]:
     return project
 
 
-def test_a_person_asks_the_process_that_schedules(project):
+def test_jobs_are_run_and_paused_with_a_running_scheduler(project):
     with project.run("--only", "jobs", until=READY) as process:
         wait_for((project.root / "ticks.txt").exists, what="the first tick")
         done = project.call("jobs", "run", "report")
         assert (done.code, done.err) == (0, "")
         assert done.out.startswith("report: ok in ")
-        assert "by the process that schedules" in done.out
+        assert "by the scheduler's process" in done.out
         assert (project.root / "report.txt").read_text() == "done"
 
         failed = project.call("jobs", "run", "broken", "--json")
         assert failed.code == 1
         assert failed.json["result"] == "failed"
-        assert failed.json["error_id"] in process.said, "the log has the traceback under the same id"
+        assert failed.json["error_id"] in process.output, "the log has the traceback under the same id"
 
         assert project.call("jobs", "pause", "tick").out == "tick is paused\n"
         found = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
@@ -64,10 +64,10 @@ def test_a_person_asks_the_process_that_schedules(project):
         assert (found["tick"]["outcome"], found["tick"]["lost"]) == ("ok", 0)
         assert found["report"]["outcome"] == "ok"
         process.signal(15)
-        assert process.ended() == 143
+        assert process.wait_for_exit() == 143
 
     alone = project.call("jobs", "run", "report")
-    assert (alone.code, "here, since nothing schedules" in alone.out) == (0, True), alone.err
+    assert (alone.code, "in this process, because no" in alone.out) == (0, True), alone.err
     unknown = project.call("jobs", "resume", "nothing")
     assert unknown.code == 2
     assert "Choose from: broken, expire-keys, report" in unknown.err
@@ -81,9 +81,9 @@ async def up(db):
 '''
 
 
-def test_a_faulty_file_does_not_keep_a_person_from_the_jobs(project):
-    """What is stored is shown and changed; what is in other files is run. One line says which file is left out."""
-    assert project.call("jobs", "run", "report").code == 3, "no migration is applied by the way"
+def test_broken_file_does_not_block_the_other_jobs(project):
+    """Stored jobs can be shown and changed, jobs of other files can be run. One line names the broken file."""
+    assert project.call("jobs", "run", "report").code == 3, "jobs run applies no migration"
     assert project.call("migrate", "up").code == 0
     assert project.call("jobs", "pause", "tick").code == 0
 
@@ -94,7 +94,9 @@ def test_a_faulty_file_does_not_keep_a_person_from_the_jobs(project):
     assert listed.err.count("\n") == 1
     assert project.call("jobs", "resume", "tick").out == "tick is scheduled\n"
     here = project.call("jobs", "run", "report")
-    assert (here.code, "migrations/0003_half.py" in here.err) == (78, True), "nobody can tell what is pending"
+    assert (here.code, "migrations/0003_half.py" in here.err) == (78, True), (
+        "it is unknown which migrations are pending"
+    )
     unknown = project.call("jobs", "run", "x")
     assert (unknown.code, "in the files that can be loaded" in unknown.err) == (78, True)
 
@@ -106,11 +108,11 @@ def test_a_faulty_file_does_not_keep_a_person_from_the_jobs(project):
     assert (pending.code, pending.out) == (3, "")
     assert "1 migration is pending: 0003_more." in pending.err
     (project.root / "commands/jobs.py").rename(project.root / "commands/_jobs.py")
-    gone = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
-    assert (gone["tick"]["declared"], gone["tick"]["schedule"]) == (False, "every 1s")
+    jobs = {job["name"]: job for job in project.call("jobs", "list", "--json").json}
+    assert (jobs["tick"]["declared"], jobs["tick"]["schedule"]) == (False, "every 1s")
 
 
-STUBBORN = """
+UNRESPONSIVE = """
 import asyncio
 from botctl import job
 
@@ -124,14 +126,13 @@ async def deaf() -> None:
 """
 
 
-def test_a_job_that_heeds_no_cancellation_is_not_waited_for(project):
-    """Here and elsewhere; the process that asked ends."""
-    project.write("commands/deaf.py", STUBBORN)
+def test_job_that_ignores_cancellation_is_not_waited_for(project):
+    project.write("commands/deaf.py", UNRESPONSIVE)
     assert project.call("migrate", "up").code == 0
     here = project.call("jobs", "run", "deaf")
     assert here.code == 1
     sentence = "botctl: deaf took too long: it was cancelled after 0.2 s, ignores that and goes on."
     assert here.err.splitlines()[-2:] == [
         sentence,
-        "  → It ends with this process. Let it pass on asyncio.CancelledError.",
+        "  → It ends with this process. Change the job so that it does not catch asyncio.CancelledError.",
     ]

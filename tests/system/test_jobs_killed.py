@@ -1,6 +1,6 @@
-"""Two processes with jobs, killed and paused at random: no due time is run for twice, none is lost beyond policy.
+"""Two processes with jobs are killed and paused at random: no due time runs twice, and none is lost against policy.
 
-The bodies of the jobs write a ledger of their own; it is held against the schedule and against what the records say.
+The jobs write a ledger, which is compared with the schedule and with the stored records.
 """
 
 from __future__ import annotations
@@ -53,24 +53,24 @@ class Ledger:
             Entry(p, job, int(due), run, int(fence), int(pid)) for p, job, due, run, fence, pid in map(str.split, lines)
         ]
 
-    def grows(self, by: int) -> None:
-        """Wait until there are that many more lines."""
+    def wait_for_lines(self, by: int) -> None:
+        """Wait until there are ``by`` more lines."""
         goal = len(self.read()) + by
         wait_for(lambda: len(self.read()) >= goal, limit_s=30, what="runs of jobs")
 
-    def goes_on(self) -> None:
-        """Wait until every job has begun another run: none is stuck."""
+    def wait_for_every_job(self) -> None:
+        """Wait until every job has started another run, so that none is stuck."""
         before = len(self.read())
 
-        def all_did() -> bool:
+        def every_job_started() -> bool:
             return {entry.job for entry in self.read()[before:] if entry.phase == "begin"} == set(NAMES)
 
-        wait_for(all_did, limit_s=30, what="another run of every job")
+        wait_for(every_job_started, limit_s=30, what="another run of every job")
 
 
 @contextmanager
-def pair(spawn: Spawn) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Two processes, or whichever stand in the list in the end; none is left behind."""
+def two_processes(spawn: Spawn) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start two processes; at the end, stop all processes of the list."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         processes += [spawn(0), spawn(1)]
@@ -85,53 +85,53 @@ def pair(spawn: Spawn) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
 
 
-def torment(spawn: Spawn, ledger: Ledger, random: Random, more: Callable[[int], bool]) -> None:
-    """Kill or pause one of two processes again and again, as long as ``more(how often so far)``."""
-    blows = 0
-    with pair(spawn) as processes:
-        ledger.grows(2)
-        while more(blows):
-            blows += 1
+def kill_and_pause(spawn: Spawn, ledger: Ledger, random: Random, more: Callable[[int], bool]) -> None:
+    """Repeatedly kill or pause one of two processes, as long as ``more(number of times so far)``."""
+    times = 0
+    with two_processes(spawn) as processes:
+        ledger.wait_for_lines(2)
+        while more(times):
+            times += 1
             index = random.randrange(2)
-            if random.random() < 0.3:  # a paused process wakes up and believes for a moment what it believed before
+            if random.random() < 0.3:  # a resumed process briefly believes that it still has the lease
                 processes[index].send_signal(signal.SIGSTOP)
-                ledger.grows(random.randint(3, 6))
+                ledger.wait_for_lines(random.randint(3, 6))
                 processes[index].send_signal(signal.SIGCONT)
             else:
                 processes[index].kill()
                 processes[index].wait()
                 processes[index] = spawn(index)
-            ledger.grows(random.randint(1, 6))
-        ledger.goes_on()
+            ledger.wait_for_lines(random.randint(1, 6))
+        ledger.wait_for_every_job()
 
 
-async def judge(ledger: Ledger, database: Database, first_due: dict[str, datetime]) -> None:
-    """Hold the ledger against the policy: what is not done to its end was begun by a holder that lost the lease."""
+async def check_ledger(ledger: Ledger, database: Database, first_due: dict[str, datetime]) -> None:
+    """Check the ledger against the policy. A run without an end was started by a holder that lost the lease."""
     entries = ledger.read()
     records = [record for record in await MongoJobStore(database[COLLECTION]).all() if record.name in NAMES]
     holders = (await look(database[LEASES], LEASE)).fence
-    began = [entry for entry in entries if entry.phase == "begin"]
-    assert max(Counter((entry.job, entry.due) for entry in began).values()) == 1, "a due time was run for twice"
-    assert max(Counter(entry.run for entry in began).values()) == 1
+    starts = [entry for entry in entries if entry.phase == "begin"]
+    assert max(Counter((entry.job, entry.due) for entry in starts).values()) == 1, "a due time has run twice"
+    assert max(Counter(entry.run for entry in starts).values()) == 1
     ended = {entry.run for entry in entries if entry.phase == "end"}
     assert {record.name for record in records} == set(NAMES)
     for record in records:
-        mine = [entry for entry in began if entry.job == record.name]
+        mine = [entry for entry in starts if entry.job == record.name]
         dues = (record.next_due - first_due[record.name]).total_seconds()
         assert record.runs + record.skipped == dues, "a due time is not accounted for"
-        under_way = int(record.run is not None)
-        assert record.runs - record.lost - under_way <= len(mine) <= record.runs
+        running = int(record.run is not None)
+        assert record.runs - record.lost - running <= len(mine) <= record.runs
         assert len([entry for entry in mine if entry.run not in ended]) <= holders
-        assert record.lost + under_way <= holders
+        assert record.lost + running <= holders
         assert all(first_due[record.name].timestamp() <= entry.due < record.next_due.timestamp() for entry in mine)
 
 
 async def first_dues(database: Database, ledger: Path) -> dict[str, datetime]:
-    book = MongoJobStore(database[COLLECTION])
-    return {job.name: (await book.get(job, datetime.now(UTC))).next_due for job in jobs(ledger)}
+    store = MongoJobStore(database[COLLECTION])
+    return {job.name: (await store.get(job, datetime.now(UTC))).next_due for job in jobs(ledger)}
 
 
-def light(url: str, database: Database, ledger: Path, folder: Path) -> Spawn:
+def light_spawner(url: str, database: Database, ledger: Path, folder: Path) -> Spawn:
     def spawn(index: int) -> subprocess.Popen[bytes]:
         with (folder / f"process{index}.log").open("ab") as log:
             words = (sys.executable, "-m", "tests.support.job_process", url, database.name, str(ledger))
@@ -140,12 +140,12 @@ def light(url: str, database: Database, ledger: Path, folder: Path) -> Spawn:
     return spawn
 
 
-async def test_no_run_is_doubled_and_none_lost_beyond_policy(mongo_server, mongo_db, tmp_path):
+async def test_killed_processes_run_each_due_time_at_most_once(mongo_server, mongo_db, tmp_path):
     ledger = Ledger(tmp_path / "ledger")
     first = await first_dues(mongo_db, ledger.path)
-    spawn = light(mongo_server, mongo_db, ledger.path, tmp_path)
-    torment(spawn, ledger, Random(7), lambda done: done < 3)
-    await judge(ledger, mongo_db, first)
+    spawn = light_spawner(mongo_server, mongo_db, ledger.path, tmp_path)
+    kill_and_pause(spawn, ledger, Random(7), lambda times: times < 3)
+    await check_ledger(ledger, mongo_db, first)
 
 
 COMMANDS = """
@@ -177,8 +177,8 @@ async def slow(run: JobRun) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_the_same_for_a_minute_with_botctl_run(seed, mongo_server, redis_server, mongo_db, tmp_path):
-    """Two hosts, as far as they know: two projects, one bot, the same servers."""
+async def test_killed_botctl_runs_run_each_due_time_at_most_once(seed, mongo_server, redis_server, mongo_db, tmp_path):
+    """Two projects of one bot with the same servers act like two hosts. For one minute."""
     ledger = Ledger(tmp_path / "ledger")
     first = await first_dues(mongo_db, ledger.path)
     env = {
@@ -197,7 +197,7 @@ async def test_the_same_for_a_minute_with_botctl_run(seed, mongo_server, redis_s
 
     def spawn(index: int) -> subprocess.Popen[bytes]:
         project = projects[index]
-        with (project.root / "said.txt").open("ab") as log:
+        with (project.root / "output.txt").open("ab") as log:
             return subprocess.Popen(
                 (*BOTCTL, "run", "--only", "jobs"),
                 cwd=project.root,
@@ -208,5 +208,5 @@ async def test_the_same_for_a_minute_with_botctl_run(seed, mongo_server, redis_s
             )
 
     end = time.monotonic() + 60
-    torment(spawn, ledger, Random(seed), lambda _: time.monotonic() < end)
-    await judge(ledger, mongo_db, first)
+    kill_and_pause(spawn, ledger, Random(seed), lambda _: time.monotonic() < end)
+    await check_ledger(ledger, mongo_db, first)

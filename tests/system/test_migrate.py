@@ -1,4 +1,4 @@
-"""`botctl migrate`, and what `botctl run` makes of it, through the real CLI."""
+"""`botctl migrate`, and `botctl run` with migrations, through the real CLI."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.cli import READY, Done, Process, Project
+from tests.support.cli import READY, CompletedCall, Process, Project
 from tests.support.waiting import wait_for
 
-# It leaves files behind, so that a test sees what it does; each run adds a line.
+# Each run adds a character to the file `runs`, so that a test can count them.
 SLOW = '''"""Wait until a file appears."""
 
 import asyncio
@@ -37,7 +37,7 @@ async def down(db):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A bot whose stores run, so that a call starts nothing."""
+    """A project with running stores, so that a call need not start them."""
     new = Project(tmp_path_factory.mktemp("migrate") / "bot")
     with new.process("run", "--only", "stores", until="project"):
         yield new
@@ -45,38 +45,38 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 @dataclass
 class Bot:
-    """A database and a migrations folder of the test's own; ``call`` and ``process`` are those of the project."""
+    """A bot with its own database and migrations folder, in a shared project."""
 
     project: Project
     name: str
 
     def __post_init__(self) -> None:
-        self.here = self.project.root / self.name
-        (self.here / "migrations").mkdir(parents=True)
+        self.folder = self.project.root / self.name
+        (self.folder / "migrations").mkdir(parents=True)
         self.env = {
             "BOTCTL_MONGO__DATABASE": self.name,
             "BOTCTL_MIGRATE__FOLDER": f"{self.name}/migrations",
             "BOTCTL_MIGRATE__ON_START": "false",
-            "BOTCTL_MIGRATE__LEASE_S": "2",  # soon known whether another process has died
+            "BOTCTL_MIGRATE__LEASE_S": "2",  # a short lease: the end of another process is noticed soon
         }
 
     def write(self, name: str, text: str) -> None:
-        (self.here / "migrations" / name).write_text(text, encoding="utf-8")
+        (self.folder / "migrations" / name).write_text(text, encoding="utf-8")
 
     def touch(self, name: str) -> None:
-        (self.here / name).touch()
+        (self.folder / name).touch()
 
-    def call(self, *words: str) -> Done:
+    def call(self, *words: str) -> CompletedCall:
         return self.project.call(*words, **self.env)
 
     def process(self, *words: str, until: str | None = None) -> AbstractContextManager[Process]:
         return self.project.process(*words, until=until, **self.env)
 
     def runs(self) -> int:
-        """How often a slow migration has begun."""
-        return len((self.here / "runs").read_text()) if (self.here / "runs").exists() else 0
+        """How often the slow migrations have started."""
+        return len((self.folder / "runs").read_text()) if (self.folder / "runs").exists() else 0
 
-    def begun(self, count: int = 1) -> None:
+    def wait_for_runs(self, count: int = 1) -> None:
         wait_for(lambda: self.runs() == count, what="a migration to begin", limit_s=30)
 
     def standings(self) -> dict[str, str]:
@@ -88,72 +88,74 @@ def bot(home: Project) -> Bot:
     return Bot(home, f"b_{uuid.uuid4().hex[:8]}")
 
 
-def test_two_that_come_at_the_same_moment_apply_once(bot: Bot) -> None:
-    """Both succeed: the second waits, and finds nothing to do. A third has no patience."""
+def test_two_processes_at_once_apply_a_migration_once(bot: Bot) -> None:
+    """Both succeed: the second one waits and has nothing to do. A third one gives up."""
     bot.write("0001_slow.py", SLOW)
     dry = bot.call("migrate", "up", "--dry-run", "--json")
     assert (dry.code, [row["name"] for row in dry.json]) == (3, ["0001_slow"])
     with bot.process("migrate", "up", "--wait", "30") as one, bot.process("migrate", "up", "--wait", "30") as two:
-        bot.begun()
+        bot.wait_for_runs()
         held = bot.call("migrate", "up", "--wait", "0")
         assert (held.code, "held by process" in held.err) == (6, True)
-        patient = bot.call("migrate", "up", "--wait", "2")
-        said = patient.err.splitlines()[0]
-        assert (patient.code, "runs migrations: waiting for 2 s at most." in said) == (6, True), "not in silence"
+        timed_out = bot.call("migrate", "up", "--wait", "2")
+        line = timed_out.err.splitlines()[0]
+        assert (timed_out.code, "runs migrations: waiting for 2 s at most." in line) == (6, True)
         bot.touch("finish")
-        assert (one.ended(), two.ended()) == (0, 0)
-        said = sorted(process.said.splitlines()[-1].split(" in ")[0] for process in (one, two))
-        assert said == ["Nothing to do.", "✓ 0001_slow applied"]
+        assert (one.wait_for_exit(), two.wait_for_exit()) == (0, 0)
+        lines = sorted(process.output.splitlines()[-1].split(" in ")[0] for process in (one, two))
+        assert lines == ["Nothing to do.", "✓ 0001_slow applied"]
     assert (bot.runs(), bot.call("migrate", "status").code) == (1, 0)
 
 
-def test_kill_9_in_the_middle_is_seen_and_never_run_over(bot: Bot) -> None:
-    """5 everywhere, with the name; a person says what is so, and that goes into the audit log."""
+def test_killed_migration_needs_a_decision(bot: Bot) -> None:
+    """Exit code 5 with its name, until `resolve` records the state; the audit log has it."""
     bot.write("0001_slow.py", SLOW)
     with bot.process("migrate", "up") as process:
-        bot.begun()
+        bot.wait_for_runs()
         process.child.kill()
-        process.ended()
-    dead = bot.call("migrate", "status")
-    assert (dead.code, "0001_slow (up) was interrupted" in dead.err) == (5, True)
+        process.wait_for_exit()
+    status = bot.call("migrate", "status")
+    assert (status.code, "0001_slow (up) was interrupted" in status.err) == (5, True)
     again = bot.call("run", "--migrate")
     assert (again.code, "resolve 0001_slow" in again.err) == (5, True)
     bot.touch("finish")
-    said = bot.call("migrate", "resolve", "0001", "--pending", "--reason", "nothing was written")
-    assert (said.code, said.out) == (0, "0001_slow was running and is pending now.\n")
+    resolved = bot.call("migrate", "resolve", "0001", "--pending", "--reason", "nothing was written")
+    assert (resolved.code, resolved.out) == (0, "0001_slow was running and is pending now.\n")
     assert (bot.call("migrate", "up").code, bot.runs()) == (0, 2)
     entries = bot.call("audit", "log", "--action", "migration.*", "--json").json
-    assert [(entry["action"], entry["stage"]) for entry in entries][-3:] == [  # the ledger, not this, is the witness
+    assert [(entry["action"], entry["stage"]) for entry in entries][
+        -3:
+    ] == [  # the entries of the killed run may be missing
         ("migration.resolve", "point"),
         ("migration.up", "begin"),
         ("migration.up", "end"),
     ]
 
 
-def test_a_signal_lets_it_finish_and_a_second_one_does_not(bot: Bot) -> None:
-    """130 and 143; what was interrupted has failed, and says so."""
+def test_first_signal_lets_a_migration_finish_second_interrupts_it(bot: Bot) -> None:
+    """Exit codes 130 and 143. The interrupted migration has failed."""
     bot.write("0001_slow.py", SLOW)
     bot.write("0002_slow.py", SLOW)
     with bot.process("migrate", "up") as process:
-        bot.begun()
+        bot.wait_for_runs()
         process.signal(signal.SIGINT)
-        process.until("0001_slow may finish first")
+        process.wait_for_output("Waiting until 0001_slow has finished")
         bot.touch("finish")
-        assert process.ended() == 130
+        assert process.wait_for_exit() == 130
     assert bot.standings() == {"0001_slow": "applied", "0002_slow": "pending"}
-    (bot.here / "finish").unlink()
+    (bot.folder / "finish").unlink()
     with bot.process("migrate", "up") as process:
-        bot.begun(2)
+        bot.wait_for_runs(2)
         process.signal(signal.SIGTERM)
-        process.until("0002_slow may finish first")
+        process.wait_for_output("Waiting until 0002_slow has finished")
         process.signal(signal.SIGTERM)
-        assert process.ended() == 143
+        assert process.wait_for_exit() == 143
     done = bot.call("migrate", "status")
     assert (done.code, "it was interrupted" in done.err) == (5, True)
 
 
-def test_a_file_that_was_changed_after_it_was_applied(bot: Bot) -> None:
-    """4, until it is put back or said to be meant; then `down` takes it back, and asks first."""
+def test_changed_file_of_an_applied_migration_is_refused(bot: Bot) -> None:
+    """Exit code 4, until `resolve` accepts it. Then `down` reverts it, after a confirmation."""
     bot.write("0001_slow.py", SLOW)
     bot.touch("finish")
     assert bot.call("migrate", "up").code == 0
@@ -168,8 +170,8 @@ def test_a_file_that_was_changed_after_it_was_applied(bot: Bot) -> None:
     assert bot.call("migrate", "up", "--to", "0", "--json").code == 2
 
 
-def test_run_ends_with_3_while_some_are_pending_and_applies_them_on_request(bot: Bot) -> None:
-    """With --migrate, or the setting."""
+def test_run_refuses_pending_migrations_unless_told_to_apply_them(bot: Bot) -> None:
+    """Exit code 3; --migrate applies them."""
     bot.touch("finish")
     bot.write("0001_slow.py", SLOW)
     done = bot.call("run")
@@ -178,8 +180,8 @@ def test_run_ends_with_3_while_some_are_pending_and_applies_them_on_request(bot:
         assert bot.standings() == {"0001_slow": "applied"}
 
 
-def test_a_file_that_is_still_to_be_written_stops_a_run(bot: Bot) -> None:
-    """`create` writes it; exit code 78 with its line."""
+def test_unedited_migration_file_prevents_a_run(bot: Bot) -> None:
+    """`create` writes such a file; exit code 78 with the line."""
     made = bot.call("migrate", "create", "index of votes")
     assert made.out.strip().endswith("migrations/0001_index_of_votes.py")
     done = bot.call("run", "--migrate")

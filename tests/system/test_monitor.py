@@ -1,4 +1,4 @@
-"""`botctl monitor` on a bot that runs: from a pipe, as JSON, and in a real terminal."""
+"""`botctl monitor` with a running bot: to a pipe, as JSON, and in a real terminal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.waiting import wait_for
 LIVE = (*BOTCTL, "monitor")
 
 
-def test_nothing_runs_and_nothing_is_started(tmp_path: Path) -> None:
-    """Exit code 7 and a sentence, as JSON on request; no store is made for the question."""
+def test_without_a_run_it_reports_that_and_starts_nothing(tmp_path: Path) -> None:
+    """Exit code 7, also with --json; no store is started or created."""
     project = Project(tmp_path / "bot")
     done = project.call("monitor", "--once")
     assert (done.code, done.out) == (7, "")
@@ -25,20 +25,20 @@ def test_nothing_runs_and_nothing_is_started(tmp_path: Path) -> None:
     assert not (project.root / ".botctl" / "valkey").exists()
 
 
-def test_a_bot_that_answers_is_seen(tmp_path: Path) -> None:
-    """Its commands, services, shard and process, as JSON and as one picture; a pipe needs no --once."""
+def test_running_bot_is_shown(tmp_path: Path) -> None:
+    """Its commands, services, shard and process, as JSON and as text. A pipe needs no --once."""
     project = Project(tmp_path / "bot")
     with project.run() as bot:
         assert project.call("sandbox", "send", "/ping").code == 0
         found: list[dict[str, Any]] = []
 
-        def seen() -> bool:
+        def has_command() -> bool:
             done = project.call("monitor", "--once", "--json")
             assert done.code == 0, done.err
             found.append(done.json)
             return bool(done.json["last"]) and done.json["totals"]["redis_ms"] is not None
 
-        wait_for(seen, limit_s=20, what="the command in a snapshot")
+        wait_for(has_command, limit_s=20, what="the command in a snapshot")
         done = project.call("monitor", COLUMNS="80")
     view = found[-1]
     (process,) = view["processes"]
@@ -58,30 +58,30 @@ def test_a_bot_that_answers_is_seen(tmp_path: Path) -> None:
     assert max(map(len, done.out.splitlines())) <= 80
 
 
-def test_in_a_terminal(tmp_path: Path) -> None:
-    """It waits for a bot, shows it at two sizes, survives it, and q leaves the terminal as it was."""
+def test_live_screen_follows_the_bot_until_q(tmp_path: Path) -> None:
+    """It waits for a bot, shows it at two sizes, survives its end, and q restores the terminal."""
     project = Project(tmp_path / "bot")
     with terminal(LIVE, project.root, 80, 24) as screen:
-        screen.until("Waiting for `botctl run` …", "No `botctl run` of this project is up")
+        screen.wait_for_text("Waiting for `botctl run` …", "No `botctl run` of this project is up")
         with project.run() as bot:
-            screen.until("q quits", f"pid {bot.pid}", "✓ redis", "✓ #0")
+            screen.wait_for_text("q quits", f"pid {bot.pid}", "✓ redis", "✓ #0")
             assert project.call("sandbox", "send", "/roll sides:20").code == 0
-            assert len(screen.until("roll").rstrip("\n").split("\n")) <= 24
+            assert len(screen.wait_for_text("roll").rstrip("\n").split("\n")) <= 24
             screen.resize(200, 60)
-            screen.until("detail", "Valkey", "roll")
+            screen.wait_for_text("detail", "Valkey", "roll")
             screen.resize(80, 24)
             bot.child.kill()
-            bot.ended()
-            screen.until("Waiting for `botctl run` …")
+            bot.wait_for_exit()
+            screen.wait_for_text("Waiting for `botctl run` …")
         screen.press("q")
-        assert "Waiting" not in screen.until("ended with 0")
+        assert "Waiting" not in screen.wait_for_text("ended with 0")
 
 
-def test_a_person_gives_up(tmp_path: Path) -> None:
-    """Ctrl-C is 130; what was typed meanwhile is not shown."""
+def test_ctrl_c_ends_the_waiting_screen(tmp_path: Path) -> None:
+    """Exit code 130. Typed keys are not echoed."""
     project = Project(tmp_path / "bot")
     with terminal(LIVE, project.root, 60, 10) as screen:
-        screen.until("Waiting for `botctl run` …")
+        screen.wait_for_text("Waiting for `botctl run` …")
         screen.press("x", "y")
         screen.press("C-c")
-        assert "xy" not in screen.until("ended with 130")
+        assert "xy" not in screen.wait_for_text("ended with 130")

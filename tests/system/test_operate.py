@@ -1,4 +1,4 @@
-"""`botctl audit` and `botctl ratelimit` on a bot that runs: what happened there, and a limit lifted."""
+"""`botctl audit` and `botctl ratelimit` with a running bot."""
 
 from __future__ import annotations
 
@@ -27,31 +27,36 @@ class Once(Command):
 BOB = "900000000000000102"
 
 
-def once(project: Project) -> str:
-    """What bob is told when he says /once."""
+def reply_to_once(project: Project) -> str:
+    """The reply to bob's /once."""
     sandbox = Runtime(project.root).live()["sandbox"]
 
-    async def say() -> str:
+    async def send() -> str:
         async with SandboxClient(sandbox.address, sandbox.secret or "") as people:
             return last_text(await people.send(SlashCall("once", {}), Identity("bob")))
 
-    return asyncio.run(say())
+    return asyncio.run(send())
 
 
-def test_a_limit_is_seen_lifted_and_on_the_record(tmp_path: Path) -> None:
-    """A person is refused; the operator sees where they stand, and resets it; they may again; a follower saw it all.
+def test_limit_is_shown_reset_and_audited(tmp_path: Path) -> None:
+    """A user is throttled, the operator shows and resets the limit, and the user may try again.
 
-    The follower begins before the bot and goes on after it.
+    A follower of the audit log starts before the bot, ends after it, and prints all of this.
     """
     project = Project(tmp_path / "bot")
     project.write("commands/once.py", ONCE)
     with project.process("audit", "log", "-f", "--json", "--limit", "1000", until="No `botctl run`") as following:
         with project.run() as bot:
-            assert once(project) == "This once."
-            assert "try again" in once(project)
-            (place,) = project.call("ratelimit", "show", f"user:{BOB}", "--json").json
-            assert (place["policy"], place["limit"], place["used"], place["left"]) == ("once", "1/1h per user", 1, 0)
-            assert 3000 < place["retry_after_s"] <= 3600
+            assert reply_to_once(project) == "This once."
+            assert "try again" in reply_to_once(project)
+            (status,) = project.call("ratelimit", "show", f"user:{BOB}", "--json").json
+            assert (status["policy"], status["limit"], status["used"], status["left"]) == (
+                "once",
+                "1/1h per user",
+                1,
+                0,
+            )
+            assert 3000 < status["retry_after_s"] <= 3600
             rows = {row["policy"]: row for row in project.call("ratelimit", "list", "--json").json}
             assert (rows["once"]["limits"], rows["once"]["subjects"]) == ("1/1h per user", 1)
             assert {"8ball", "poll:vote", "ops.status"} <= set(rows)
@@ -59,20 +64,20 @@ def test_a_limit_is_seen_lifted_and_on_the_record(tmp_path: Path) -> None:
             assert (misspelt.code, "did you mean once?" in misspelt.err) == (2, True)
             reset = project.call("ratelimit", "reset", f"user:{BOB}", "--policy", "once")
             assert reset.out == f"user:{BOB}: 1 limit reset (once).\n"
-            assert once(project) == "This once."
+            assert reply_to_once(project) == "This once."
             for action in ("run.start", "command.once", "ratelimit.reset"):
-                following.until(f'"action": "{action}"')
+                following.wait_for_output(f'"action": "{action}"')
             bot.signal(signal.SIGTERM)
-            assert bot.ended() == 143
+            assert bot.wait_for_exit() == 143
         following.signal(signal.SIGINT)
-        assert following.ended() == 130
-    said = list(map(json.loads, following.said.splitlines()))
-    assert "No `botctl run`" in said[0]["waiting_for"]
-    seen = [one for one in said if "waiting_for" not in one]
-    assert len({entry["id"] for entry in seen}) == len(seen)
-    (lifted,) = [entry for entry in seen if entry["action"] == "ratelimit.reset"]
-    assert (lifted["actor"]["type"], lifted["target"]) == ("cli", {"type": "user", "id": BOB})
-    (start,) = [entry for entry in seen if entry["action"] == "run.start"]
+        assert following.wait_for_exit() == 130
+    printed = list(map(json.loads, following.output.splitlines()))
+    assert "No `botctl run`" in printed[0]["waiting_for"]
+    entries = [line for line in printed if "waiting_for" not in line]
+    assert len({entry["id"] for entry in entries}) == len(entries)
+    (reset,) = [entry for entry in entries if entry["action"] == "ratelimit.reset"]
+    assert (reset["actor"]["type"], reset["target"]) == ("cli", {"type": "user", "id": BOB})
+    (start,) = [entry for entry in entries if entry["action"] == "run.start"]
     assert start["target"]["id"].endswith(f":{bot.pid}")
 
     lines = project.call("audit", "log", "--actor", "bob", "--since", "1h").out.splitlines()

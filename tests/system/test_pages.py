@@ -1,7 +1,7 @@
-"""README and docs: every block is run, or it fails. `$` lines are typed, what follows is what must be printed.
+"""Runs every block of the README and the docs. The lines after a `$` line are its expected output.
 
-``…`` in an expected line stands for anything, a line of ``…`` for any lines. ``[exit N]`` is the exit code, else 0.
-A python block that begins with ``# commands/<name>.py`` is a file of the bot that runs meanwhile.
+``…`` in an expected line matches any text, a line of ``…`` any lines. ``[exit N]`` is the exit code (default 0). A
+python block that begins with ``# commands/<name>.py`` is a command file of the bot that runs during the tests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-SHOWN = {"text", "json", "yaml", "ini", "js", ""}  # pictures and shapes: nothing to run
+NOT_RUN = {"text", "json", "yaml", "ini", "js", ""}  # examples of output and formats
 FILE = re.compile(r"# (commands/\w+\.py)\n")
 
 
@@ -57,7 +57,7 @@ def of(*languages: str) -> list[Block]:
 
 
 def calls(block: Block) -> Iterator[tuple[str, list[str], int]]:
-    """What is typed, the lines that must be printed, and the exit code."""
+    """Each command, the lines that it must print, and its exit code."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         typed, *expected = part.rstrip("\n").split("\n")
         code = re.fullmatch(r"\[exit (\d+)\]", expected[-1]) if expected else None
@@ -65,30 +65,30 @@ def calls(block: Block) -> Iterator[tuple[str, list[str], int]]:
 
 
 def pattern(expected: list[str]) -> str:
-    """A regular expression for ``expected``."""
+    """A regular expression that matches ``expected``."""
     lines = ["(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*?") + "[ ]*\n" for line in expected]
     return "".join(lines)
 
 
 @pytest.fixture(scope="module")
 def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A new bot with the commands that the pages show, running."""
+    """A running new bot with the commands of the pages."""
     project = Project(tmp_path_factory.mktemp("pages") / "bot")
     for block in of("python"):
         if match := FILE.match(block.text):
             project.write(match[1], block.text)
     with project.run():
-        # The monitor's picture is at most a second old, so at first it may still show the start.
-        wait_for(lambda: "✓ all is well" in project.call("monitor", "--once").out, what="a picture of the bot")
+        # The monitor's data is up to a second old, so it may still show the start at first.
+        wait_for(lambda: "✓ all is well" in project.call("monitor", "--once").out, what="a healthy bot in the monitor")
         yield project
 
 
 @pytest.mark.parametrize("block", of("console"), ids=str)
-def test_what_is_typed_prints_what_is_shown(bot: Project, block: Block) -> None:
-    """In a terminal of 80 columns, without colour."""
-    seen = list(calls(block))
-    assert seen, "a console block without a $ line"
-    for typed, expected, code in seen:
+def test_console_block_prints_the_expected_output(bot: Project, block: Block) -> None:
+    """With 80 columns and without colours."""
+    typed_calls = list(calls(block))
+    assert typed_calls, "a console block without a $ line"
+    for typed, expected, code in typed_calls:
         words = shlex.split(typed)
         assert words[0] == "botctl", f"{block}: only botctl is run here, not {words[0]}"
         done = bot.call(*words[1:], COLUMNS="80", NO_COLOR="1")
@@ -99,10 +99,10 @@ def test_what_is_typed_prints_what_is_shown(bot: Project, block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", of("sh"), ids=str)
-def test_shell_blocks_name_what_exists(block: Block) -> None:
-    """make targets, settings, verbs; these blocks are for a person's own machine and are not run."""
+def test_shell_blocks_use_existing_targets_and_settings(block: Block) -> None:
+    """These blocks are not run: they are for the reader's own machine."""
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    settings = {one.variable for one in reference()} | {"BOTCTL_PROFILE"} | NO_SETTINGS
+    settings = {setting.variable for setting in reference()} | {"BOTCTL_PROFILE"} | NO_SETTINGS
     for line in filter(None, (line.split("  #")[0].strip() for line in block.text.splitlines())):
         if line.startswith("make "):
             assert line.split()[1] in targets, f"{block}: {line}"
@@ -130,14 +130,14 @@ KNOWN_PROGRAMS = {
 
 @pytest.mark.parametrize("block", of("python"), ids=str)
 def test_python_blocks_are_python(block: Block) -> None:
-    """Those that are command files run in the bot of these pages as well."""
+    """Command files also run in the bot of these tests."""
     ast.parse(block.text)
     assert FILE.match(block.text) or "import" in block.text, f"{block}: name the file it is: # commands/<name>.py"
 
 
 @pytest.mark.parametrize("block", of("toml"), ids=str)
 def test_toml_blocks_are_settings(block: Block, tmp_path: Path) -> None:
-    """Each is a valid settings file of its own, or a scenario of incidents."""
+    """Each is a valid settings file, or a scenario of incidents."""
     if "incident" in tomllib.loads(block.text):
         assert scenario.parse(block.text)
         return
@@ -146,22 +146,20 @@ def test_toml_blocks_are_settings(block: Block, tmp_path: Path) -> None:
     load(tmp_path, None, {}, {})
 
 
-def test_no_block_is_of_a_kind_that_nothing_checks() -> None:
-    """A new kind needs a test here."""
-    checked = {"console", "sh", "python", "toml"} | SHOWN
+def test_every_block_has_a_known_language() -> None:
+    """A new language needs a test in this file."""
+    checked = {"console", "sh", "python", "toml"} | NOT_RUN
     assert not [str(block) for block in ALL if block.language not in checked]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link names a file of the repository."""
+def test_relative_links_name_existing_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
 
 
-def test_the_matching_can_fail() -> None:
-    """The pattern takes what it should and nothing else."""
+def test_pattern_rejects_wrong_output() -> None:
     assert re.fullmatch(pattern(["a … c", "…", "end"]), "a b c\nx\ny\nend\n")
     assert not re.fullmatch(pattern(["a … c"]), "a b d\n")
     assert not re.fullmatch(pattern(["a"]), "a\nb\n")

@@ -1,7 +1,6 @@
-"""`botctl run` under the real PM2, with the ecosystem.config.js that a new bot gets.
+"""`botctl run` under the real PM2, with the ecosystem.config.js of a new bot.
 
-Times are compressed a hundredfold: Discord's day of 1,000 logins has 864 s here, and the file's restart_delay is
-divided by 100 as it is read.
+Time is compressed by 100: a day of 1,000 logins takes 864 s here, and restart_delay is divided by 100.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ import psutil
 import pytest
 
 from botctl.core.processes.runtime import Runtime
-from botctl.run.supervisor import IDENTIFY_S
+from botctl.run.supervisor import MIN_RESTART_INTERVAL_S
 from botctl.sandbox.model.default_world import default_world
 from botctl.sandbox.model.limits import LENIENT
 from botctl.sandbox.model.tokens import bot_token
 from botctl.sandbox.process.serve import Listener, bind_loopback, serve_sandbox
 from botctl.sandbox.server import Access, Sandbox
-from tests.support.cli import BOTCTL, READY, Done, Project
+from tests.support.cli import BOTCTL, READY, CompletedCall, Project
 from tests.support.discord import BOT, SECRET
-from tests.support.pm2_daemon import Pm2, running
-from tests.support.project_files import POINT, SLOW
+from tests.support.pm2_daemon import Pm2, running_pm2
+from tests.support.project_files import DISCORD_URL_MODULE, SLOW
 from tests.support.waiting import wait_for
 
 COMPRESSION = 100
@@ -54,13 +53,13 @@ from botctl.bot.service import BotService
 
 
 class Crash:
-    """Dies as soon as the bot has logged in; first it writes down when it was born, and the time."""
+    """Ends the process right after the bot's login; first it writes the times of start and end."""
 
 
 @asynccontextmanager
 async def crash(bot: BotService) -> AsyncIterator[Crash]:
-    with Path("lives").open("a") as lives:
-        lives.write(f"{int(os.environ['pm_uptime']) / 1000} {time.time()}\\n")  # PM2 hands on when it forked
+    with Path("runs").open("a") as runs:
+        runs.write(f"{int(os.environ['pm_uptime']) / 1000} {time.time()}\\n")  # when PM2 forked this process
     os._exit(1)
     yield Crash()
 '''
@@ -68,14 +67,14 @@ async def crash(bot: BotService) -> AsyncIterator[Crash]:
 
 @pytest.fixture(scope="module")
 def pm2() -> Iterator[Pm2]:
-    """One PM2 for all tests; each has apps of its own in it."""
-    with running() as daemon:
+    """One PM2 for all tests; each test has its own apps."""
+    with running_pm2() as daemon:
         yield daemon
 
 
 @pytest.fixture(scope="module")
-def started(pm2: Pm2, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Done]:
-    """A bot that runs, and what came of a command that was given as soon as ``pm2 start`` was done."""
+def started(pm2: Pm2, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, CompletedCall]:
+    """A running bot, and the result of a command sent right after ``pm2 start``."""
     project = Project(tmp_path_factory.mktemp("started") / "started")
     start_ready(pm2, project)
     return project, project.call("sandbox", "send", "/ping")
@@ -89,52 +88,50 @@ def bot(tmp_path: Path) -> Project:
     return project
 
 
-def starting(pm2: Pm2, *apps: tuple[Project, dict[str, Any]]) -> subprocess.Popen[str]:
-    """``pm2 start`` of these projects' files, each with its own options on top; apps are called as their folders."""
-    given = [(str(project.root), {"name": project.root.name, **more}) for project, more in apps]
+def start_apps(pm2: Pm2, *apps: tuple[Project, dict[str, Any]]) -> subprocess.Popen[str]:
+    """Start ``pm2 start`` for these projects, each with additional options; apps are named after their folders."""
+    apps_and_options = [(str(project.root), {"name": project.root.name, **more}) for project, more in apps]
     config = pm2.home / f"{apps[0][0].root.name}.config.js"
-    config.write_text(CONFIG % (json.dumps(given), COMPRESSION))
+    config.write_text(CONFIG % (json.dumps(apps_and_options), COMPRESSION))
     return pm2.popen("start", str(config))
 
 
-def done(call: subprocess.Popen[str]) -> None:
-    """Wait for the end of a call of PM2, which must be a good one."""
+def wait_for_success(call: subprocess.Popen[str]) -> None:
+    """Wait until a call of PM2 has succeeded."""
     with call:
         out, err = call.communicate(timeout=40)
     assert call.returncode == 0, out + err
 
 
 def start_ready(pm2: Pm2, bot: Project, **more: Any) -> str:
-    """Start ``bot``, which must be ready when ``pm2 start`` is done; returns its name."""
-    done(starting(pm2, (bot, more)))
+    """Start ``bot``; it must be ready when ``pm2 start`` returns. Returns its name."""
+    wait_for_success(start_apps(pm2, (bot, more)))
     name = bot.root.name
-    said = pm2.said(name)
-    assert READY in said, said
+    output = pm2.output(name)
+    assert READY in output, output
     return name
 
 
-def gone(pids: dict[str, int]) -> None:
-    """Wait until none of these processes is there."""
+def wait_until_ended(pids: dict[str, int]) -> None:
+    """Wait until all these processes have ended."""
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), what=f"the end of {pids}")
 
 
-class TestLife:
-    """Start, crash, restart, stop."""
-
-    def test_start_returns_when_the_bot_receives_events(self, pm2: Pm2, started: tuple[Project, Done]) -> None:
-        """No waiting, no second try. PM2's own log is readable, and botctl has nothing to say against its options."""
-        bot, at_once = started
+class TestStartAndStop:
+    def test_start_returns_when_the_bot_receives_events(self, pm2: Pm2, started: tuple[Project, CompletedCall]) -> None:
+        """The first command succeeds. PM2's log has no colours and no warnings about options."""
+        bot, first_command = started
         name = bot.root.name
-        assert "Pong!" in at_once.out, at_once.err
-        said = pm2.said(name)
-        assert "✓ bot" in said
-        assert not any(word in said for word in ("set kill_timeout", "set treekill", "\x1b["))
+        assert "Pong!" in first_command.out, first_command.err
+        output = pm2.output(name)
+        assert "✓ bot" in output
+        assert not any(text in output for text in ("set kill_timeout", "set treekill", "\x1b["))
         assert pm2.apps()[name].status == "online"
 
     @pytest.mark.parametrize(
         "by_message", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["signal", "message"]
     )
-    def test_stop_lets_commands_in_flight_finish(self, pm2: Pm2, bot: Project, by_message: bool) -> None:
+    def test_stop_lets_running_commands_finish(self, pm2: Pm2, bot: Project, by_message: bool) -> None:
         """The stores stay until the last one has been answered; then nothing is left behind."""
         name = start_ready(pm2, bot, shutdown_with_message=by_message)
         parts = bot.parts()
@@ -142,34 +139,36 @@ class TestLife:
         with bot.process("sandbox", "send", "/slow", "--timeout", "20") as sent:
             wait_for((bot.root / "entered").exists, what="the command to begin")
             stopping = pm2.popen("stop", name)
-            wait_for(lambda: "is restarting" in bot.call("sandbox", "send", "/ping").out, what="new work refused")
+            wait_for(
+                lambda: "is restarting" in bot.call("sandbox", "send", "/ping").out, what="new commands to be refused"
+            )
             assert bot.parts() == parts
             (bot.root / "finish").touch()
-            assert sent.ended() == 0
-            assert "done at last" in sent.said
-        done(stopping)
+            assert sent.wait_for_exit() == 0
+            assert "done at last" in sent.output
+        wait_for_success(stopping)
         app = pm2.apps()[name]
         assert (app.status, app.exit_code, app.restarts) == ("stopped", 130, 0)
-        gone(parts)
+        wait_until_ended(parts)
 
-    def test_a_killed_bot_is_started_again(self, pm2: Pm2, started: tuple[Project, Done]) -> None:
-        """kill -9: what it ran goes with it, and the next one answers."""
+    def test_killed_bot_is_restarted(self, pm2: Pm2, started: tuple[Project, CompletedCall]) -> None:
+        """SIGKILL: its child processes end too, and the new bot answers."""
         bot, _ = started
         name = bot.root.name
         killed, parts = pm2.pid(name), bot.parts()
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        gone(parts)
-        wait_for(lambda: set(bot.parts()) == set(parts), limit_s=30, what="another bot's parts")
-        wait_for(lambda: pm2.said(name).count(READY) == 2, limit_s=30, what="another bot")
+        wait_until_ended(parts)
+        wait_for(lambda: set(bot.parts()) == set(parts), limit_s=30, what="the new bot's parts")
+        wait_for(lambda: pm2.output(name).count(READY) == 2, limit_s=30, what="the new bot")
         assert "Pong!" in bot.call("sandbox", "send", "/ping").out
         app = pm2.apps()[name]
         assert (app.status, app.restarts) == ("online", 1)
         assert app.pid == pm2.pid(name) != killed
 
 
-class Counting(Sandbox):
-    """A Discord that counts logins, however fast they come: the time of every IDENTIFY."""
+class IdentifyRecorder(Sandbox):
+    """A sandbox that records the time of every IDENTIFY."""
 
     def __init__(self, url: str) -> None:
         super().__init__(default_world(url=url), Access({bot_token(SECRET): BOT}, SECRET), limits=LENIENT)
@@ -181,8 +180,8 @@ class Counting(Sandbox):
 
 
 @contextmanager
-def counting() -> Iterator[Counting]:
-    """Run it in a thread."""
+def recording_sandbox() -> Iterator[IdentifyRecorder]:
+    """Run an `IdentifyRecorder` in a thread."""
     up, down = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
@@ -192,7 +191,7 @@ def counting() -> Iterator[Counting]:
             await down.wait()
 
     with bind_loopback() as listener:
-        sandbox = Counting(listener.url)
+        sandbox = IdentifyRecorder(listener.url)
         thread = threading.Thread(target=loop.run_until_complete, args=(serve(sandbox, listener),))
         thread.start()
         try:
@@ -205,89 +204,84 @@ def counting() -> Iterator[Counting]:
 
 
 class TestRestarts:
-    """What is tried again, and how often."""
-
-    def crash_loop(self, pm2: Pm2, folder: Path, lives: int) -> tuple[list[tuple[float, float]], Counting]:
-        """Let a bot that crashes after its login live ``lives`` times; when it lived, and the Discord it met."""
-        project = Project(folder / f"crash-{lives}")
+    def crash_loop(self, pm2: Pm2, folder: Path, runs: int) -> tuple[list[tuple[float, float]], IdentifyRecorder]:
+        """Run a bot that crashes after its login ``runs`` times; returns start and end of each run, and the sandbox."""
+        project = Project(folder / f"crash-{runs}")
         project.write("crash.py", CRASH)
-        project.settings('[services]\ncrash = "crash:crash"\n')
-        written = project.root / "lives"
-        with counting() as discord:
+        project.add_settings('[services]\ncrash = "crash:crash"\n')
+        written = project.root / "runs"
+        with recording_sandbox() as sandbox:
             runtime = Runtime(project.root, lasting=True)
             with runtime.lock("sandbox"):  # as if this process were the owner of the project's sandbox
-                runtime.publish("sandbox", pid=os.getpid(), address=discord.url, secret=SECRET)
-                done(starting(pm2, (project, {})))
+                runtime.publish("sandbox", pid=os.getpid(), address=sandbox.url, secret=SECRET)
+                wait_for_success(start_apps(pm2, (project, {})))
                 wait_for(
-                    lambda: written.exists() and written.read_text().count("\n") >= lives,
-                    limit_s=20 + 6 * lives,
-                    what="another life",
+                    lambda: written.exists() and written.read_text().count("\n") >= runs,
+                    limit_s=20 + 6 * runs,
+                    what="another run",
                 )
                 pm2.call("delete", project.root.name)
-        told = [line.split() for line in written.read_text().splitlines()]
-        return [(float(born), float(died)) for born, died in told], discord
+        lines = [line.split() for line in written.read_text().splitlines()]
+        return [(float(start), float(end)) for start, end in lines], sandbox
 
-    def check_budget(self, lives: list[tuple[float, float]], discord: Counting) -> None:
-        assert len(discord.identified_s) == len(lives), "each life logs in once"
-        least_s = IDENTIFY_S / COMPRESSION
-        waits = [born - died for (_, died), (born, _) in itertools.pairwise(lives)]
-        assert min(waits) >= least_s, "without the time that a start takes, too"
-        took_s = discord.identified_s[-1] - discord.identified_s[0]
-        assert len(discord.identified_s) - 1 <= took_s / least_s
+    def check_login_limit(self, runs: list[tuple[float, float]], sandbox: IdentifyRecorder) -> None:
+        assert len(sandbox.identified_s) == len(runs), "each run logs in once"
+        least_s = MIN_RESTART_INTERVAL_S / COMPRESSION
+        waits = [start - end for (_, end), (start, _) in itertools.pairwise(runs)]
+        assert min(waits) >= least_s, "not counting the time of the start itself"
+        took_s = sandbox.identified_s[-1] - sandbox.identified_s[0]
+        assert len(sandbox.identified_s) - 1 <= took_s / least_s
 
-    def test_a_crash_loop_stays_under_the_budget_and_what_needs_a_person_is_not_tried_again(
-        self, pm2: Pm2, tmp_path: Path
-    ) -> None:
-        """A wrong setting, a dead token, pending migrations: one start each, while the crash loop goes round."""
-        wrong, pending, dead = (Project(tmp_path / name) for name in ("wrong", "pending", "dead"))
-        dead.settings('[services]\npoint = "point:point"\n')
-        with counting() as discord:
-            dead.write("point.py", POINT.format(url=discord.url))
-            refused = starting(
+    def test_crash_loop_stays_under_login_limit_and_config_errors_stop(self, pm2: Pm2, tmp_path: Path) -> None:
+        """A wrong setting, an invalid token and pending migrations: one start each, during the crash loop."""
+        wrong, pending, invalid = (Project(tmp_path / name) for name in ("wrong", "pending", "invalid"))
+        invalid.add_settings('[services]\ndiscord-url = "discord_url:discord_url"\n')
+        with recording_sandbox() as sandbox:
+            invalid.write("discord_url.py", DISCORD_URL_MODULE.format(url=sandbox.url))
+            refused = start_apps(
                 pm2,
                 *(
                     (project, {"restart_delay": 50, "env": env})
                     for project, env in (
                         (wrong, {"BOTCTL_DISCORD__TOKEN": ""}),
                         (pending, {"BOTCTL_MIGRATE__ON_START": "false"}),
-                        (dead, {"BOTCTL_DISCORD__TOKEN": "a.dead.token-that-nobody-knows"}),
+                        (invalid, {"BOTCTL_DISCORD__TOKEN": "an.invalid.token-for-this-test"}),
                     )
                 ),
             )
-            self.check_budget(*self.crash_loop(pm2, tmp_path, 2))
-            done(refused)
-            assert discord.identified_s == []
+            self.check_login_limit(*self.crash_loop(pm2, tmp_path, 2))
+            wait_for_success(refused)
+            assert sandbox.identified_s == []
         apps = pm2.apps()
         found = {
-            name: (apps[name].exit_code, apps[name].restarts, apps[name].pid) for name in ("wrong", "pending", "dead")
+            name: (apps[name].exit_code, apps[name].restarts, apps[name].pid)
+            for name in ("wrong", "pending", "invalid")
         }
-        assert found == {"wrong": (78, 0, 0), "pending": (3, 0, 0), "dead": (78, 0, 0)}
-        assert "set but empty" in pm2.said("wrong")
-        assert "botctl migrate up" in pm2.said("pending")
-        assert "Discord refuses the token" in pm2.said("dead")
+        assert found == {"wrong": (78, 0, 0), "pending": (3, 0, 0), "invalid": (78, 0, 0)}
+        assert "set but empty" in pm2.output("wrong")
+        assert "botctl migrate up" in pm2.output("pending")
+        assert "Discord refuses the token" in pm2.output("invalid")
 
     @pytest.mark.soak
     @pytest.mark.timeout(300)
-    def test_a_long_crash_loop_stays_under_the_budget(self, pm2: Pm2, tmp_path: Path) -> None:
-        """PM2's limit of 16 unstable restarts does not end it either: the bot comes back when its store does."""
-        self.check_budget(*self.crash_loop(pm2, tmp_path, 25))
+    def test_long_crash_loop_stays_under_login_limit(self, pm2: Pm2, tmp_path: Path) -> None:
+        """PM2's limit of 16 unstable restarts does not apply: the bot returns when its store does."""
+        self.check_login_limit(*self.crash_loop(pm2, tmp_path, 25))
 
 
 class TestWithoutPm2:
-    """PM2 itself was killed: its ends of the pipes are closed."""
-
-    def test_a_bot_whose_pm2_was_killed_goes_on_and_stops_in_order(self, bot: Project) -> None:
-        """Nobody reads what it prints any more."""
+    def test_bot_continues_and_stops_cleanly_after_pm2_was_killed(self, bot: Project) -> None:
+        """Its output pipe is closed."""
         command = (*BOTCTL, "run")
         with subprocess.Popen(
             command, cwd=bot.root, env=bot.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as run:
             assert run.stdout is not None
             try:
-                said: list[bytes] = []
+                printed: list[bytes] = []
                 while READY.encode() not in (line := run.stdout.readline()):
-                    said.append(line)
-                    assert line, b"".join(said).decode()
+                    printed.append(line)
+                    assert line, b"".join(printed).decode()
                 run.stdout.close()
                 assert "Pong!" in bot.call("sandbox", "send", "/ping").out
                 run.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`botctl run` and the verbs beside it, as processes, with everything embedded."""
+"""`botctl run` and other verbs as processes, with everything embedded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.cli import READY, Process, Project
 from tests.support.project_files import SLOW
 from tests.support.verbs import CALLS
 
-# A line that each prints.
-FRESH = {
+# Each call, and a line that it must print.
+CALLS_AND_LINES = {
     "auth key list": r"fresh",
     "audit log": r"success  cli:\S+  key\.create",
     "jobs list": r"trim-events +every 1h",
@@ -32,31 +32,29 @@ FRESH = {
 
 @pytest.fixture(scope="module")
 def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Process]]:
-    """One bot that runs, for tests that only look."""
+    """One running bot, shared by tests that do not stop it."""
     project = Project(tmp_path_factory.mktemp("run") / "b t")
     project.write("commands/slow.py", SLOW)
     with project.run() as process:
         yield project, process
 
 
-class TestOneRun:
-    """What can be seen of one bot that runs."""
-
-    def test_the_banner_says_what_runs_where_and_what_to_try(self, bot: tuple[Project, Process]) -> None:
-        """Every service with its time, what is embedded, and a command that works as printed."""
+class TestRunningBot:
+    def test_banner_names_services_addresses_and_commands(self, bot: tuple[Project, Process]) -> None:
+        """The printed command works."""
         project, process = bot
         for service in ("redis", "mongo", "sandbox", "limits", "audit", "guilds", "bot"):
-            assert re.search(rf"✓ {service}\s+\d+\.\d\d s", process.said), service
-        assert process.said.count("(embedded") == 3
-        assert "  redis     .botctl/redis.sock  (embedded)\n" in process.said
-        assert not [line for line in process.said.splitlines() if line != line.rstrip()]
-        assert f"pid {process.pid}" in process.said
-        assert 'sandbox send "/ping"' in process.said
+            assert re.search(rf"✓ {service}\s+\d+\.\d\d s", process.output), service
+        assert process.output.count("(embedded") == 3
+        assert "  redis     .botctl/redis.sock  (embedded)\n" in process.output
+        assert not [line for line in process.output.splitlines() if line != line.rstrip()]
+        assert f"pid {process.pid}" in process.output
+        assert 'sandbox send "/ping"' in process.output
         done = project.call("sandbox", "send", "/ping")
         assert (done.code, "Pong!" in done.out) == (0, True)
 
-    def test_an_exception_is_an_ephemeral_reply_whose_id_stands_in_the_log(self, bot: tuple[Project, Process]) -> None:
-        """The person gets the id and no detail, the operator the traceback and the fields."""
+    def test_exception_is_an_ephemeral_reply_with_a_logged_id(self, bot: tuple[Project, Process]) -> None:
+        """The user sees only the id. The log has the traceback and the fields."""
         project, _ = bot
         reply = project.call("sandbox", "send", "/wrong", "--json").json
         message = reply["messages"][0]
@@ -69,8 +67,8 @@ class TestOneRun:
         assert (line["command"], line["user"]) == ("wrong", "900000000000000101")
         assert "the handler's own secret sauce" in json.dumps(line["error"])
 
-    def test_stores_are_listed_with_their_state(self, bot: tuple[Project, Process]) -> None:
-        """By another process, found through runtime.json, which only the user may read."""
+    def test_stores_are_listed_with_state_and_owner(self, bot: tuple[Project, Process]) -> None:
+        """Another process finds them through runtime.json, which only the user can read."""
         project, process = bot
         stores = {store["name"]: store for store in project.call("stores", "--json").json}
         assert {name: (s["state"], s["embedded"], s["owner_pid"]) for name, s in stores.items()} == {
@@ -80,36 +78,34 @@ class TestOneRun:
         mode = (project.root / ".botctl" / "runtime.json").stat().st_mode
         assert stat.S_IMODE(mode) == 0o600
 
-    def test_a_second_copy_is_refused(self, bot: tuple[Project, Process]) -> None:
-        """The role is held: exit code 6, and the sentence names the process."""
+    def test_second_run_of_a_role_is_refused(self, bot: tuple[Project, Process]) -> None:
+        """Exit code 6; the message names the process."""
         project, process = bot
         done = project.call("run")
         assert done.code == 6
         assert f"botctl: Process {process.pid} is already the bot of this project." in done.err
         assert done.err.count(str(process.pid)) == 1
 
-    def test_who_is_to_keep_the_stores_does_not_join_those_of_another(self, bot: tuple[Project, Process]) -> None:
-        """Exit code 6, and no banner."""
+    def test_stores_role_does_not_share_stores_of_another_process(self, bot: tuple[Project, Process]) -> None:
         project, process = bot
         done = project.call("run", "--only", "stores")
         assert done.code == 6
         assert f"Process {process.pid} already runs" in done.err
         assert READY not in done.err
 
-    def test_every_verb_works_in_an_interpreter_of_its_own(self, bot: tuple[Project, Process]) -> None:
-        """Other tests call it in a fork of a process that has loaded the libraries."""
+    def test_every_verb_works_in_a_new_interpreter(self, bot: tuple[Project, Process]) -> None:
+        """Other tests call verbs in a fork with loaded libraries."""
         project, _ = bot
         verbs = {path.partition(" ")[0] for path in CALLS}
-        assert {call.partition(" ")[0] for call in FRESH} == verbs - {"run"}
-        assert project.fresh("auth", "key", "create", "fresh").out.startswith("botctl_")
+        assert {call.partition(" ")[0] for call in CALLS_AND_LINES} == verbs - {"run"}
+        assert project.call_in_new_interpreter("auth", "key", "create", "fresh").out.startswith("botctl_")
         with ThreadPoolExecutor(2) as pool:
-            calls = pool.map(lambda call: project.fresh(*call.split()), FRESH)
-        for (call, line), done in zip(FRESH.items(), calls, strict=True):
+            calls = pool.map(lambda call: project.call_in_new_interpreter(*call.split()), CALLS_AND_LINES)
+        for (call, line), done in zip(CALLS_AND_LINES.items(), calls, strict=True):
             assert (done.code, "Traceback" in done.err) == (0, False), f"{call}\n{done.err}"
             assert re.search(line, done.out), f"{call}\n{done.out}"
 
-    def test_a_setting_changed_in_a_terminal_holds_at_once_in_the_bot(self, bot: tuple[Project, Process]) -> None:
-        """Its own process, one MongoDB: the very next command sees it."""
+    def test_changed_guild_setting_has_effect_at_once(self, bot: tuple[Project, Process]) -> None:
         project, _ = bot
         guild = "900000000000000001"
         assert "Pong! The" in project.call("sandbox", "send", "/ping").out
@@ -123,8 +119,7 @@ class TestOneRun:
         assert project.call("settings", "reset", guild, "locale").code == 0
         assert "rolled" in project.call("sandbox", "send", "/roll").out
 
-    def test_a_bad_setting_is_a_sentence_and_changes_nothing(self, bot: tuple[Project, Process]) -> None:
-        """Exit code 2, and what would be right."""
+    def test_wrong_guild_setting_changes_nothing(self, bot: tuple[Project, Process]) -> None:
         project, _ = bot
         before = project.call("settings", "show", "900000000000000001", "--json").json
         assert "15 to 20 digits" in (short := project.call("settings", "set", "12", "locale", "de")).err
@@ -135,7 +130,7 @@ class TestOneRun:
         assert project.call("settings", "show", "900000000000000001", "--json").json == before
 
 
-def test_explain_config_names_every_origin_and_hides_secrets(tmp_path: Path) -> None:
+def test_explain_config_shows_origins_and_hides_secrets(tmp_path: Path) -> None:
     """Default, file, .env, environment."""
     project = Project(tmp_path / "bot")
     project.write(".env", "BOTCTL_REDIS__URL=redis://:pass-word-1@127.0.0.1:1/0\n")

@@ -1,4 +1,4 @@
-"""The end of a `botctl run`: signals, commands in flight, a kill -9, the end of who keeps the stores."""
+"""The end of a `botctl run`: signals, running commands, SIGKILL, and the end of the process with the stores."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from contextlib import asynccontextmanager
 from botctl.core.services import service
 from botctl.core.services.registry import Registry
 
-# What a service has to stop of itself, and then of its cancellation: a fifth of what it is.
+# A fifth of the usual time to stop, and of the time after a cancellation.
 Registry.add.__kwdefaults__["stop_s"] /= 5
 service.GRACE_S /= 5
 
 
-class Stubborn:
+class Unresponsive:
     pass
 
 
 @asynccontextmanager
-async def stubborn() -> AsyncIterator[Stubborn]:
-    yield Stubborn()
+async def unresponsive() -> AsyncIterator[Unresponsive]:
+    yield Unresponsive()
     while True:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             pass
 """
-# For what is tried at the end on stores that are gone.
+# For the last calls to stores that have ended.
 SHORT = {"BOTCTL_MONGO__TIMEOUT_S": "1", "BOTCTL_REDIS__TIMEOUT_S": "1"}
 
 
@@ -50,11 +50,9 @@ def project(tmp_path: Path) -> Project:
 
 
 class TestStopping:
-    """Signals, and what becomes of commands in flight."""
-
     @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-    def test_commands_in_flight_finish(self, project: Project, signum: int, code: int) -> None:
-        """New work is refused meanwhile; nothing of ours is left running."""
+    def test_running_commands_finish_after_a_signal(self, project: Project, signum: int, code: int) -> None:
+        """New commands are refused in the meantime. No child process is left."""
         project.write("commands/slow.py", SLOW)
         with project.run() as process:
             parts = project.parts()
@@ -62,60 +60,59 @@ class TestStopping:
                 wait_for((project.root / "entered").exists, what="the command to begin")
                 process.signal(signum)
                 wait_for(
-                    lambda: "is restarting" in project.call("sandbox", "send", "/ping").out, what="new work refused"
+                    lambda: "is restarting" in project.call("sandbox", "send", "/ping").out,
+                    what="new commands to be refused",
                 )
                 (project.root / "finish").touch()
-                assert sent.ended() == 0
-                assert "done at last" in sent.said
-            assert process.ended() == code
+                assert sent.wait_for_exit() == 0
+                assert "done at last" in sent.output
+            assert process.wait_for_exit() == code
         assert set(parts) == {"redis", "mongo", "sandbox", "realtime"}
         assert not any(psutil.pid_exists(pid) for pid in parts.values())
         assert project.parts() == {}
 
-    def test_a_second_signal_does_not_wait_and_the_person_is_told(self, project: Project) -> None:
-        """The drain would take a minute; nobody stays on "thinking…"."""
+    def test_second_signal_cancels_commands_and_informs_the_user(self, project: Project) -> None:
+        """The drain would take a minute; the user does not stay on "thinking…"."""
         project.write("commands/slow.py", SLOW)
-        project.settings("[shutdown]\ndrain_s = 60\n")
+        project.add_settings("[shutdown]\ndrain_s = 60\n")
         with project.run() as process, project.process("sandbox", "send", "/stuck", "--timeout", "20") as sent:
             wait_for((project.root / "entered").exists, what="the command to begin")
             process.signal(signal.SIGINT)
             wait_for(lambda: "is restarting" in project.call("sandbox", "send", "/ping").out, what="the drain")
             process.signal(signal.SIGINT)
-            assert process.ended(limit_s=20) == 130
-            sent.ended()
-            assert "thinking" not in sent.said
+            assert process.wait_for_exit(limit_s=20) == 130
+            sent.wait_for_exit()
+            assert "thinking" not in sent.output
         assert project.parts() == {}
 
-    def test_a_service_that_will_not_stop_cannot_hold_the_exit(self, project: Project) -> None:
-        """It swallows its cancellation; it is abandoned, said so, the code stays. Its module is the project's own."""
-        project.write("stubborn.py", NEVER_STOPS)
-        project.settings('[services]\nstubborn = "stubborn:stubborn"\n')
+    def test_service_that_does_not_stop_is_abandoned(self, project: Project) -> None:
+        """It ignores its cancellation. The exit code stays that of the signal. Its module is in the project."""
+        project.write("unresponsive.py", NEVER_STOPS)
+        project.add_settings('[services]\nunresponsive = "unresponsive:unresponsive"\n')
         elsewhere = project.root.parent
         with project.process("run", "--project", "bot", until=READY, folder=elsewhere) as process:
-            assert "✓ stubborn" in process.said
+            assert "✓ unresponsive" in process.output
             process.signal(signal.SIGTERM)
-            assert process.ended() == 143
-            assert "stubborn did not stop in" in process.said
-            assert re.search("✗ stubborn +abandoned", process.said)
+            assert process.wait_for_exit() == 143
+            assert "unresponsive did not stop in" in process.output
+            assert re.search("✗ unresponsive +abandoned", process.output)
         assert project.parts() == {}
 
-    def test_a_killed_bot_leaves_nothing_behind_and_starts_again(self, project: Project) -> None:
-        """kill -9: the embedded parts go with it (Linux), data stay, the next start works."""
+    def test_killed_bot_leaves_no_children_and_starts_again(self, project: Project) -> None:
+        """SIGKILL: the embedded parts end too (Linux), the data stays, and the next start works."""
         with project.run() as process:
             parts = project.parts()
             assert project.call("settings", "set", "900000000000000001", "locale", "de").code == 0
             process.child.kill()
-            process.ended()
+            process.wait_for_exit()
             wait_for(lambda: not any(_alive(pid) for pid in parts.values()), what="the children's end")
         with project.run():
             assert "Pong! Das" in project.call("sandbox", "send", "/ping").out
 
 
 class TestTwoProcesses:
-    """Stores in one process, the bot in another."""
-
-    def test_a_bot_joins_the_stores_that_run_and_ends_when_their_owner_does(self, project: Project) -> None:
-        """Exit code 7 for the joiner; the owner's own is that of its signal."""
+    def test_bot_shares_running_stores_and_ends_with_their_owner(self, project: Project) -> None:
+        """Exit code 7 for the bot; the owner has the exit code of its signal."""
         with (
             project.process("run", "--only", "stores", until="project") as stores,
             project.process("run", "--only", "bot", until=READY, **SHORT) as bot,
@@ -123,9 +120,9 @@ class TestTwoProcesses:
             assert "Pong!" in project.call("sandbox", "send", "/ping").out
             assert {s["owner_pid"] for s in project.call("stores", "--json").json} == {stores.pid}
             stores.signal(signal.SIGTERM)
-            assert stores.ended() == 143
-            assert bot.ended() == 7
-            assert f"({stores.pid})" in bot.said
+            assert stores.wait_for_exit() == 143
+            assert bot.wait_for_exit() == 7
+            assert f"({stores.pid})" in bot.output
 
 
 def _alive(pid: int) -> bool:

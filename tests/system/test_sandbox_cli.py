@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from botctl.cli.boundary import guarded
+from botctl.cli.boundary import run_guarded
 from botctl.cli.sandbox.command import app
 from botctl.core.processes.runtime import Runtime
 from tests.support.fake_bot import fake_bot
@@ -25,8 +25,8 @@ from tests.support.waiting import until
 
 # The tested part of botctl, inside botctl's error boundary.
 BOTCTL_SANDBOX = (
-    "import sys; from botctl.cli.boundary import guarded; from botctl.cli.sandbox.command import app;"
-    "sys.exit(guarded(app, as_json='--json' in sys.argv))"
+    "import sys; from botctl.cli.boundary import run_guarded; from botctl.cli.sandbox.command import app;"
+    "sys.exit(run_guarded(app, as_json='--json' in sys.argv))"
 )
 
 
@@ -54,7 +54,7 @@ class Project:
 
         def call() -> int:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                return guarded(lambda: app(["--project", str(self.root), *words]), as_json="--json" in words)
+                return run_guarded(lambda: app(["--project", str(self.root), *words]), as_json="--json" in words)
 
         return Ran(await asyncio.to_thread(call), out.getvalue(), err.getvalue())
 

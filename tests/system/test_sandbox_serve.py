@@ -39,7 +39,7 @@ async def test_serve_runs_several_bots_and_commands_find_it(tmp_path: Path) -> N
     project, secret = Project(tmp_path / "bot"), tmp_path / "secret"
     options = ("--app", "dice", "--app", "cards", "--secret-file", str(secret), "--state", str(tmp_path / "w.json"))
     with project.process("sandbox", "serve", "--port", "0", *options, "--json", until="}\n") as served:
-        ready = json.loads(served.said)
+        ready = json.loads(served.output)
         bots = ready["applications"]
         assert [one["name"] for one in bots] == ["dice", "cards"]
         assert "control_secret" not in ready  # it is in the file
@@ -52,7 +52,7 @@ async def test_serve_runs_several_bots_and_commands_find_it(tmp_path: Path) -> N
             sent = await asyncio.to_thread(lambda: project.call("sandbox", "send", "/ping", **told))
             assert sent.out.splitlines() == ["cards BOT · ann used /ping", "  Pong!"]
         served.signal(signal.SIGINT)
-        assert served.ended() == 0
+        assert served.wait_for_exit() == 0
     world = world_file.load(tmp_path / "w.json", bots=["dice", "music"])
     assert [one.name for one in world.applications.values()] == ["dice", "cards", "music"]
 

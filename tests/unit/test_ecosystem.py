@@ -1,4 +1,4 @@
-"""ecosystem.config.js: its numbers follow from botctl's own, and it finds the Python that has botctl."""
+"""ecosystem.config.js: its times agree with botctl's limits, and it finds the Python that has botctl."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from botctl.core.config.loading import load
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ExitCode
 from botctl.core.services.dependencies import Spec
-from botctl.run.roles import ProcessRole, run_registry
-from botctl.run.signals import DEPART_S
-from botctl.run.supervisor import IDENTIFY_S, warnings
+from botctl.run.roles import ProcessRole, build_run_registry
+from botctl.run.signals import EXIT_GRACE_S
+from botctl.run.supervisor import MIN_RESTART_INTERVAL_S, pm2_warnings
 from tests.support import ROOT
 
 PRINT = "process.stdout.write(JSON.stringify(require(process.argv[1]).apps))"
 
-# What another start may put right. A signal that PM2 did not send is one too: an out-of-memory killer sends SIGTERM, or
-# SIGKILL, which PM2 takes for 0.
-AGAIN = {ExitCode.OK, ExitCode.FAILED, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+# A restart may help after these. That includes signals that PM2 did not send: an out-of-memory killer sends SIGTERM, or
+# SIGKILL, which PM2 reports as 0.
+RESTARTED = {ExitCode.OK, ExitCode.FAILED, ExitCode.UNREACHABLE, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 
 def read(file: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Let Node read the file as PM2 does."""
+    """Read the file with Node, as PM2 does."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("pm2: there is no node")
@@ -51,30 +51,30 @@ def shipped() -> dict[str, Any]:
 def plan(tmp_path: Path) -> tuple[Spec, ...]:
     """The services of a run with every role."""
     create(tmp_path)
-    registry, types = run_registry(load(tmp_path, None, {}, {}), list(ProcessRole), bus=Bus())
+    registry, types = build_run_registry(load(tmp_path, None, {}, {}), list(ProcessRole), bus=Bus())
     return registry.plan(*types)
 
 
-def test_only_what_may_help_is_tried_again() -> None:
-    """Every exit code is either worth another start or waits for a person."""
-    assert set(shipped()["stop_exit_codes"]) == set(ExitCode) - AGAIN
+def test_pm2_restarts_only_after_exit_codes_that_may_recover() -> None:
+    """Every other exit code needs a person."""
+    assert set(shipped()["stop_exit_codes"]) == set(ExitCode) - RESTARTED
 
 
-def test_a_crash_loop_for_a_whole_day_leaves_logins_over() -> None:
-    """Discord: 1,000 a day. PM2's own backoff would end at 15 s."""
-    assert shipped()["restart_delay"] >= IDENTIFY_S * 1000
+def test_crash_loop_of_a_day_stays_below_the_login_limit() -> None:
+    """Discord: 1,000 a day. PM2's own backoff has a maximum of 15 s."""
+    assert shipped()["restart_delay"] >= MIN_RESTART_INTERVAL_S * 1000
     assert "exp_backoff_restart_delay" not in shipped()
-    assert not {"cron_restart", "max_memory_restart"} & set(shipped()), "these two heed no delay"
+    assert not {"cron_restart", "max_memory_restart"} & set(shipped()), "these two ignore restart_delay"
 
 
 def test_pm2_waits_longer_than_the_longest_stop(plan: tuple[Spec, ...]) -> None:
-    """The drain, every service's limit one after the other, and what hangs in the end."""
-    longest_s = 10.0 + sum(spec.stop_s for spec in plan) + DEPART_S
+    """The drain, the limits of all services one after the other, and the watchdog of the exit."""
+    longest_s = 10.0 + sum(spec.stop_s for spec in plan) + EXIT_GRACE_S
     assert shipped()["kill_timeout"] > longest_s * 1000
 
 
 def test_pm2_waits_longer_than_the_longest_start(plan: tuple[Spec, ...]) -> None:
-    """Every service takes all the time it has, on the longest chain of needs; migrations have no limit."""
+    """The longest chain of dependencies, if each service takes its whole limit. Migrations have no limit."""
     by_key = {spec.key: spec for spec in plan}
 
     def ready_s(spec: Spec) -> float:
@@ -86,14 +86,14 @@ def test_pm2_waits_longer_than_the_longest_start(plan: tuple[Spec, ...]) -> None
     assert shipped()["wait_ready"] is True
 
 
-def test_botctl_has_no_misgivings_about_its_own_file(plan: tuple[Spec, ...]) -> None:
-    """What PM2 hands on of it, as text."""
-    handed = {name: json.dumps(value) for name, value in shipped().items() if not isinstance(value, dict | list | str)}
-    assert warnings({"pm_id": "0", **handed}, stop_s=sum(spec.stop_s for spec in plan)) == []
+def test_own_options_cause_no_pm2_warnings(plan: tuple[Spec, ...]) -> None:
+    """PM2 puts the options into the environment as text."""
+    options = {name: json.dumps(value) for name, value in shipped().items() if not isinstance(value, dict | list | str)}
+    assert pm2_warnings({"pm_id": "0", **options}, max_stop_s=sum(spec.stop_s for spec in plan)) == []
 
 
-def test_the_systemd_unit_of_the_docs_says_the_same() -> None:
-    """Codes and times; seconds there, milliseconds here."""
+def test_systemd_unit_in_the_docs_has_the_same_values() -> None:
+    """Exit codes, and times: seconds in the unit, milliseconds in the PM2 file."""
     page = (ROOT / "docs" / "pm2.md").read_text(encoding="utf-8")
     lines = page.partition("```ini\n")[2].partition("```")[0].splitlines()
     unit = dict(line.split("=", 1) for line in lines if "=" in line)
@@ -106,8 +106,7 @@ def test_the_systemd_unit_of_the_docs_says_the_same() -> None:
         assert int(unit[name]) * 1000 == shipped()[option], name
 
 
-def test_a_new_bot_has_its_own_name_under_pm2(tmp_path: Path) -> None:
-    """As in botctl.toml."""
+def test_new_bot_has_its_own_name_in_pm2(tmp_path: Path) -> None:
     create(tmp_path / "My Bot")
     done = read(tmp_path / "My Bot" / "ecosystem.config.js", BOTCTL_PYTHON=sys.executable)
     (app,) = json.loads(done.stdout)
@@ -115,7 +114,7 @@ def test_a_new_bot_has_its_own_name_under_pm2(tmp_path: Path) -> None:
 
 
 class TestWhichPython:
-    """The one that is named, else the project's, else the botctl on PATH."""
+    """BOTCTL_PYTHON, else the project's Python, else the botctl on PATH."""
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
@@ -125,35 +124,32 @@ class TestWhichPython:
             (tmp_path / program).write_text("")
         return tmp_path / "ecosystem.config.js"
 
-    def started(self, file: Path, **env: str) -> list[str]:
+    def command(self, file: Path, **env: str) -> list[str]:
         (app,) = json.loads(read(file, **env).stdout)
         assert app["interpreter"] == "none"
         return [app["script"], *app["args"]]
 
-    def test_the_named_one_first(self, file: Path) -> None:
-        """BOTCTL_PYTHON."""
-        assert self.started(file, BOTCTL_PYTHON="/py") == ["/py", "-P", "-m", "botctl", "run"]
+    def test_botctl_python_comes_first(self, file: Path) -> None:
+        assert self.command(file, BOTCTL_PYTHON="/py") == ["/py", "-P", "-m", "botctl", "run"]
 
-    def test_then_the_one_of_the_project(self, file: Path) -> None:
-        """Wherever PM2 was called, and whatever PATH says."""
-        found = self.started(file, PATH=str(file.parent / "bin"))
-        assert found == [str(file.parent / ".venv/bin/python"), "-P", "-m", "botctl", "run"]
+    def test_python_of_the_project_comes_second(self, file: Path) -> None:
+        command = self.command(file, PATH=str(file.parent / "bin"))
+        assert command == [str(file.parent / ".venv/bin/python"), "-P", "-m", "botctl", "run"]
 
-    def test_then_the_one_on_path(self, file: Path) -> None:
-        """By its absolute path: a folder called botctl in the project is not meant."""
+    def test_botctl_on_path_comes_third(self, file: Path) -> None:
+        """Its absolute path is used, because the project may have a folder named botctl."""
         (file.parent / ".venv/bin/python").unlink()
-        assert self.started(file, PATH=f"/nowhere:{file.parent / 'bin'}") == [str(file.parent / "bin/botctl"), "run"]
+        assert self.command(file, PATH=f"/nowhere:{file.parent / 'bin'}") == [str(file.parent / "bin/botctl"), "run"]
 
-    def test_or_a_sentence(self, file: Path) -> None:
-        """And what to do."""
+    def test_missing_botctl_is_an_error_with_a_hint(self, file: Path) -> None:
         (file.parent / ".venv/bin/python").unlink()
         done = read(file, PATH="/nowhere")
         assert done.returncode != 0
-        assert "There is no botctl: make" in done.stderr
+        assert "There is no botctl. Install it" in done.stderr
 
 
-def test_the_page_states_how_long_a_stop_may_take(plan: tuple[Spec, ...]) -> None:
-    """What docs/production.md says of it, with the defaults."""
-    limit_s = 10 + sum(spec.stop_s for spec in plan) + DEPART_S
+def test_docs_state_the_longest_time_of_a_stop(plan: tuple[Spec, ...]) -> None:
+    """docs/production.md gives it for the default settings."""
+    limit_s = 10 + sum(spec.stop_s for spec in plan) + EXIT_GRACE_S
     page = ROOT / "docs" / "production.md"
     assert f"after {limit_s:g} s at the most" in page.read_text(encoding="utf-8")

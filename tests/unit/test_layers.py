@@ -1,4 +1,4 @@
-"""What import-linter cannot see: circles, imports inside functions, what a call loads, who makes clients."""
+"""What import-linter cannot check: circles, local imports, modules that a call loads, who creates clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.verbs import LAZY
 PACKAGE = Path(botctl.__file__).parent
 CLIENTS = {"AsyncMongoClient", "MongoClient", "Redis", "StrictRedis", "ConnectionPool", "BlockingConnectionPool"}
 MAKERS = {"from_url", "from_pool"}
-MOST_LOCAL_IMPORTS = 25
+MAX_LOCAL_IMPORTS = 25
 
 
 @cache
@@ -42,13 +42,13 @@ def imported(source: ast.Module, modules: Collection[str]) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-def circle(modules: Mapping[str, ast.Module]) -> list[str]:
+def find_circle(modules: Mapping[str, ast.Module]) -> list[str]:
     """Modules that import each other in a circle; empty where there is none.
 
     The package itself is left out: what it names for authors is loaded when it is asked for.
     """
     known = modules.keys() - {"botctl"}
-    graph = {name: {one for one in imported(modules[name], known) if one in known} for name in known}
+    graph = {name: {target for target in imported(modules[name], known) if target in known} for name in known}
     try:
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -57,16 +57,16 @@ def circle(modules: Mapping[str, ast.Module]) -> list[str]:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert circle(sources()) == []
+    assert find_circle(sources()) == []
 
 
 @pytest.mark.parametrize(
     "late",
     ["from p import a", "import p.a", "def f():\n    from p.a import x", "if TYPE_CHECKING:\n    from p.a import x"],
 )
-def test_a_circle_is_seen_wherever_its_imports_stand(late: str) -> None:
+def test_circle_is_found_wherever_its_imports_stand(late: str) -> None:
     texts = {"p": "", "p.a": "from p.b import y", "p.b": late}
-    assert set(circle({name: ast.parse(text) for name, text in texts.items()})) == {"p.a", "p.b"}
+    assert set(find_circle({name: ast.parse(text) for name, text in texts.items()})) == {"p.a", "p.b"}
 
 
 def local_imports(source: ast.Module) -> set[int]:
@@ -78,7 +78,7 @@ def local_imports(source: ast.Module) -> set[int]:
 
 def test_imports_inside_functions_are_few() -> None:
     found = {name: lines for name, text in sources().items() if (lines := local_imports(text))}
-    assert sum(map(len, found.values())) <= MOST_LOCAL_IMPORTS, found
+    assert sum(map(len, found.values())) <= MAX_LOCAL_IMPORTS, found
 
 
 def loaded_by(*words: str) -> set[str]:
@@ -97,25 +97,25 @@ def test_help_and_version_load_no_library_but_typer(words: tuple[str, ...]) -> N
     assert {name for name in loaded if name.startswith("botctl.") and name.count(".") > 2} == set()
 
 
-def test_the_audit_log_loads_neither_discord_nor_redis() -> None:
+def test_audit_verb_loads_neither_discord_nor_redis() -> None:
     loaded = loaded_by("audit", "log", "--help")
     assert {"pymongo", "rich"} <= loaded
     assert not loaded & {"disnake", "redis", "aiohttp", "websockets", "apscheduler", "prompt_toolkit"}
 
 
-def test_a_person_in_the_sandbox_loads_no_server() -> None:
+def test_sandbox_verb_loads_no_server() -> None:
     loaded = loaded_by("sandbox", "send", "--help")
     assert "aiohttp.client" in loaded
     assert not loaded & {"botctl.sandbox.server", "disnake", "redis", "pymongo", "pydantic_settings", "prompt_toolkit"}
 
 
 @pytest.mark.parametrize("name", LAZY)
-def test_the_line_of_a_lazy_command_is_that_of_its_help(name: str) -> None:
+def test_summary_of_lazy_command_equals_its_help(name: str) -> None:
     lazy = LAZY[name]
     assert lazy.get_short_help_str(200) == lazy.load().get_short_help_str(200)
 
 
-def makes_clients(source: ast.Module) -> Iterator[str]:
+def find_client_calls(source: ast.Module) -> Iterator[str]:
     """Every call in ``source`` that makes a client of Redis or MongoDB."""
     for node in ast.walk(source):
         if isinstance(node, ast.Call):
@@ -125,11 +125,11 @@ def makes_clients(source: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("line", ["Redis(host='x')", "redis.asyncio.from_url(u)", "Redis.from_url(u)", "MongoClient()"])
-def test_what_makes_a_client_is_seen(line):
-    assert list(makes_clients(ast.parse(line)))
+def test_call_that_creates_a_client_is_found(line):
+    assert list(find_client_calls(ast.parse(line)))
 
 
-def test_clients_are_made_in_stores_alone():
-    """There their limits, retries and refusals are decided; everybody else asks the registry."""
-    made = {name: found for name, text in sources().items() if (found := list(makes_clients(text)))}
-    assert {name.split(".")[1] for name in made} == {"stores"}, made
+def test_only_stores_create_clients():
+    """`stores` decides their limits and retries; all other modules get them from the registry."""
+    creators = {name: found for name, text in sources().items() if (found := list(find_client_calls(text)))}
+    assert {name.split(".")[1] for name in creators} == {"stores"}, creators

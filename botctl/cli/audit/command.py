@@ -1,4 +1,4 @@
-"""``botctl audit``: who did what, to what, and how it came out."""
+"""``botctl audit``: read the audit log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from botctl.cli.settings import load_settings
 from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import moment
-from botctl.run.oneshot.audit import audit_follower, audit_log
+from botctl.run.oneshot.audit import build_audit_follower, open_audit_log
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Read the audit log.")
 
@@ -30,22 +30,27 @@ def audit() -> None:
 @app.command()
 def log(
     actor: Annotated[
-        str | None, typer.Option("--actor", metavar="WHO", help="An id or a name; * stands for anything.")
+        str | None, typer.Option("--actor", metavar="WHO", help="The id or name of the actor; * matches any text.")
     ] = None,
     action: Annotated[
-        str | None, typer.Option("--action", metavar="NAME", help="As command.roll, or command.* for all of them.")
+        str | None, typer.Option("--action", metavar="NAME", help="For example command.roll, or command.* for all.")
     ] = None,
-    guild: Annotated[str | None, typer.Option("--guild", metavar="ID", help="Only of this guild.")] = None,
+    guild: Annotated[str | None, typer.Option("--guild", metavar="ID", help="Only entries of this guild.")] = None,
     outcome: Annotated[
         str | None, typer.Option("--outcome", metavar="HOW", help="success, denied, error or unknown.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="From then on: 7d, 1h30m, 2026-01-31T18:00 (UTC).")
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="From this time on: 7d or 1h30m ago, or 2026-01-31T18:00 (UTC)."),
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Before that moment.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many, the newest.")] = 50,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="Before this time; written like --since.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=100_000, help="Show at most this many, the newest.")
+    ] = 50,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C; needs a bot that runs.")
+        bool, typer.Option("--follow", "-f", help="Also show new entries as they come, until Ctrl-C.")
     ] = False,
     project: Project = None,
     profile: Profile = None,
@@ -53,29 +58,30 @@ def log(
 ) -> None:
     """Show the newest entries, the newest last.
 
-    All conditions must hold. Times are in UTC. With --json, whole entries: an array, or with --follow a line each.
+    An entry is shown if it fits all options. Times are in UTC. --json prints complete entries: one array, or with
+    --follow one entry per line. --follow waits while no `botctl run` is up.
     """
     loaded = load_settings(project, profile)
-    query = _query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
+    query = _build_query(actor=actor, action=action, guild=guild, outcome=outcome, since=since, until=until)
     view = LogView(as_json=as_json)
     if follow:
-        asyncio.run(_follow(audit_follower(loaded, query, limit), view))
+        asyncio.run(_follow(build_audit_follower(loaded, query, limit), view))
         return
 
-    async def newest() -> None:
-        async with audit_log(loaded) as found:
-            view.whole(await found.newest(query, limit), limit)
+    async def print_newest() -> None:
+        async with open_audit_log(loaded) as audit_log:
+            view.print_entries(await audit_log.newest(query, limit), limit)
 
-    asyncio.run(newest())
+    asyncio.run(print_newest())
 
 
 async def _follow(follower: Follower, view: LogView) -> None:
-    async with aclosing(follower.batches()) as turns:
-        async for turn in turns:
-            view.more(turn)
+    async with aclosing(follower.batches()) as batches:
+        async for batch in batches:
+            view.print_batch(batch)
 
 
-def _query(
+def _build_query(
     *,
     actor: str | None,
     action: str | None,
@@ -84,14 +90,16 @@ def _query(
     since: str | None,
     until: str | None,
 ) -> Query:
-    """The words of the call as a query.
+    """The options of the call as a query.
 
     Raises:
-        UsageError: one of them makes no sense.
+        UsageError: one of them has a wrong value.
     """
     now = datetime.now(UTC)
     if outcome is not None and outcome not in set(AuditOutcome):
-        raise UsageError(f"there is no outcome {outcome[:40]!r}.", hint=f"Choose from: {', '.join(AuditOutcome)}.")
+        raise UsageError(
+            f"there is no outcome {outcome[:40]!r}.", hint=f"Choose one for --outcome: {', '.join(AuditOutcome)}."
+        )
     try:
         return Query(
             actor=None if actor is None else actor.removeprefix("@"),

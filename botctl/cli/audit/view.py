@@ -1,4 +1,4 @@
-"""Entries of the audit log, as a person reads them: a line each, with the day above where it changes."""
+"""Prints entries of the audit log: one line each, below a line for each day."""
 
 from __future__ import annotations
 
@@ -21,54 +21,57 @@ _MARKS: Final = {
     "error": ("✗", "red"),
     "unknown": ("?", "red"),
 }
-_WIDE: Final = 120
+_WIDE_COLUMNS: Final = 120
 
 
 class LogView:
-    """Prints entries. On a terminal in columns; elsewhere in lines that can be cut and searched."""
+    """Prints entries: in columns on a terminal, else in lines that `cut` and `grep` can read."""
 
     def __init__(self, *, as_json: bool, console: Console | None = None) -> None:
         self._as_json = as_json
         self._console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         self._day = ""
         self._waiting_for = ""
-        self._begun = False
+        self._has_followed = False
 
-    def whole(self, documents: Sequence[Document], limit: int) -> None:
-        """All that was asked for."""
+    def print_entries(self, documents: Sequence[Document], limit: int) -> None:
         entries = list(map(entry_of, documents))
         if self._as_json:
             print(json.dumps(entries))
             return
         self._show(entries)
         if not entries:
-            _say("No entry is like that.")
+            _print_notice("No entry fits these options.")
         elif len(entries) == limit:
-            _say(f"The newest {limit}; --limit shows more.")
+            _print_notice(f"The limit of {limit} is reached; --limit N shows more.")
 
-    def more(self, turn: EntryBatch) -> None:
-        """What a follower has got now."""
-        if turn.waiting_for and turn.waiting_for != self._waiting_for:
-            _say(json.dumps({"waiting_for": turn.waiting_for}) if self._as_json else turn.waiting_for)
-        self._waiting_for = turn.waiting_for
-        entries = list(map(entry_of, turn.documents))
+    def print_batch(self, batch: EntryBatch) -> None:
+        """Print what a follower has read, and once what it waits for."""
+        if batch.waiting_for and batch.waiting_for != self._waiting_for:
+            _print_notice(json.dumps({"waiting_for": batch.waiting_for}) if self._as_json else batch.waiting_for)
+        self._waiting_for = batch.waiting_for
+        entries = list(map(entry_of, batch.documents))
         if self._as_json:
             for entry in entries:
                 print(json.dumps(entry))
         else:
             self._show(entries)
-            if not (self._begun or entries or turn.waiting_for):
-                _say("No entry is like that yet; Ctrl-C ends.")
-        self._begun |= not turn.waiting_for
+            if not (self._has_followed or entries or batch.waiting_for):
+                _print_notice("No entry fits these options yet. Waiting for new ones; Ctrl-C ends.")
+        self._has_followed |= not batch.waiting_for
         sys.stdout.flush()
 
     def _show(self, entries: Sequence[Mapping[str, Any]]) -> None:
         if self._console.is_terminal:
-            for part in self._columns(entries):
-                self._console.print(part)
+            for block in self._columns(entries):
+                self._console.print(block)
         else:
             for entry in entries:
-                print("  ".join((safe(entry["at"]), _outcome(entry), who(entry), safe(entry["action"]), about(entry))))
+                print(
+                    "  ".join(
+                        (safe(entry["at"]), _outcome(entry), actor_name(entry), safe(entry["action"]), describe(entry))
+                    )
+                )
 
     def _columns(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
         table = self._table()
@@ -80,13 +83,18 @@ class LogView:
                 yield Text(f"{day} UTC", "dim")
                 self._day, table = day, self._table()
             mark, style = _MARKS.get(_outcome(entry), ("?", "red"))
-            row = (Text(time[:8], "dim"), Text(mark, style), Text(who(entry)), Text(safe(entry["action"]), "bold"))
-            table.add_row(*row, Text(about(entry), "" if mark == "✓" else style))
+            row = (
+                Text(time[:8], "dim"),
+                Text(mark, style),
+                Text(actor_name(entry)),
+                Text(safe(entry["action"]), "bold"),
+            )
+            table.add_row(*row, Text(describe(entry), "" if mark == "✓" else style))
         if table.row_count:
             yield table
 
     def _table(self) -> Table:
-        wide = self._console.width >= _WIDE
+        wide = self._console.width >= _WIDE_COLUMNS
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(width=8, no_wrap=True)
         table.add_column(width=1, no_wrap=True)
@@ -96,50 +104,49 @@ class LogView:
         return table
 
 
-def who(entry: Mapping[str, Any]) -> str:
-    """Who acted: a person by name, others with what they are."""
+def actor_name(entry: Mapping[str, Any]) -> str:
+    """The actor: a user by name, others with their type."""
     actor = entry["actor"]
     name = safe(actor.get("name") or actor.get("id", "?"), 60)
     kind = actor.get("type", "user")
     return name if kind == "user" else safe(kind) if kind == "system" else f"{safe(kind)}:{name}"
 
 
-def about(entry: Mapping[str, Any]) -> str:
-    """How it came out and what it was about, in a few words; what is not known is left out."""
+def describe(entry: Mapping[str, Any]) -> str:
+    """The outcome, the target and the changes in a few words, as far as they are known."""
     outcome = _outcome(entry)
     reason = safe(entry.get("reason") or "")
-    target = _target(entry.get("target"))
-    place = target.startswith("#")  # where it was; anything else is what it was about
+    target = _format_target(entry.get("target"))
+    is_channel = target.startswith("#")  # where it happened: goes to the end
     parts = [
-        "" if place else target,
+        "" if is_channel else target,
         reason if outcome in ("success", "begin") else ": ".join(filter(None, (outcome, reason))),
-        *(_change(change) for change in _changes(entry)),
+        *(_format_change(change) for change in _changes(entry)),
         f"error id {safe(entry['error'])}" if entry.get("error") else "",
-        target if place else "",
+        target if is_channel else "",
         f"{entry['ms']} ms" if isinstance(entry.get("ms"), int) else "",
-        "its line cannot be read" if entry.get("unreadable") else "",
+        "the stored entry cannot be read" if entry.get("unreadable") else "",
     ]
     return " · ".join(filter(None, parts))
 
 
 def _outcome(entry: Mapping[str, Any]) -> str:
-    """How it came out; of what has only begun, nobody knows."""
     return "begin" if entry.get("stage") == "begin" else safe(entry.get("outcome", "unknown"))
 
 
 def _changes(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    changes = entry.get("changes")  # an object where all of them were too long to be kept
+    changes = entry.get("changes")  # an object if they were too long to be stored
     return changes if isinstance(changes, list) else [{"k": "changes", "new": changes}] if changes else []
 
 
-def _change(change: Mapping[str, Any]) -> str:
+def _format_change(change: Mapping[str, Any]) -> str:
     key, old, new = safe(change.get("k", "?"), 60), change.get("old"), change.get("new")
     if key == "times":
         return f"{safe(new)} time{'' if new == 1 else 's'}"
-    return f"{key}: {_value(new)}" if old is None else f"{key}: {_value(old)} → {_value(new)}"
+    return f"{key}: {_format_value(new)}" if old is None else f"{key}: {_format_value(old)} → {_format_value(new)}"
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     match value:
         case None | [] | "":
             return "none"
@@ -151,12 +158,12 @@ def _value(value: object) -> str:
             return safe(value, 100)
 
 
-def _target(target: object) -> str:
+def _format_target(target: object) -> str:
     if not isinstance(target, dict):
         return ""
     kind, name = safe(target.get("type", "")), safe(target.get("name") or target.get("id", ""), 100)
     return f"#{name}" if kind == "channel" else f"{kind} {name}"
 
 
-def _say(sentence: str) -> None:
+def _print_notice(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)

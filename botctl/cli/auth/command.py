@@ -1,4 +1,4 @@
-"""``botctl auth``: who may connect to the realtime server."""
+"""``botctl auth``: API keys of the realtime server."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
 from botctl.core.errors import UsageError
 from botctl.core.timeparse import duration
-from botctl.run.oneshot.api_keys import api_keys
+from botctl.run.oneshot.api_keys import open_api_keys
 
 T = TypeVar("T")
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Make, list and revoke API keys."
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Create, list and revoke API keys."
 )
 key = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="API keys of the realtime server."
@@ -36,98 +36,101 @@ app.add_typer(key, name="key")
 
 @key.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, in your words.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that you choose.", show_default=False)],
     topics: Annotated[
-        str, typer.Option("--topics", metavar="A,B", help="The topics that it may read; * stands for all.")
+        str, typer.Option("--topics", metavar="A,B", help="The topics that the key may read; * means all.")
     ] = "*",
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="TIME", help="When it ends by itself: 12h, 30d, 8w.")
+        str | None, typer.Option("--expires", metavar="TIME", help="How long the key is valid: 12h, 30d, 8w.")
     ] = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it; it is shown this once."""
-    lasts = _duration(expires)
-    wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
-    made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, expires_in=lasts))
+    """Create a key and print it. It cannot be shown again."""
+    lifetime = _parse_duration(expires)
+    topic_names = [topic.strip() for topic in topics.split(",") if topic.strip()]
+    api_key, text = _with_keys(
+        project, profile, lambda keys: keys.create(name, topics=topic_names, expires_in=lifetime)
+    )
     if as_json:
-        _print_json(_plain(made) | {"key": text})
+        _print_json(_as_json(api_key) | {"key": text})
         return
     print(text)
-    end = f"until {_when(made.expires_at)}" if made.expires_at else "until it is revoked"
-    may = "all topics" if EVERY_TOPIC in made.topics else ", ".join(made.topics)
-    typer.echo(f"Key {made.id} may read {may} {end}. It is not shown again.", err=True)
+    end = f"until {_format_time(api_key.expires_at)}" if api_key.expires_at else "until it is revoked"
+    readable = "all topics" if EVERY_TOPIC in api_key.topics else ", ".join(api_key.topics)
+    typer.echo(f"Key {api_key.id} may read {readable} {end}. Copy it now: it is not shown again.", err=True)
 
 
 @key.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
-    """List the keys, without their texts."""
+    """List all keys. The secret part of a key is never shown."""
     keys = _with_keys(project, profile, lambda keys: keys.list())
     if as_json:
-        _print_json([_plain(each) for each in keys])
+        _print_json([_as_json(api_key) for api_key in keys])
         return
     if not keys:
-        typer.echo("There are no keys. `botctl auth key create NAME` makes one.", err=True)
+        typer.echo("There are no keys. Create one with `botctl auth key create NAME`.", err=True)
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("id", "name", "topics", "expires", "last used", "uses", "state"):
         table.add_column(column, overflow="fold", no_wrap=column not in ("name", "topics"))
     now = datetime.now(UTC)
-    for each in keys:
-        ended = each.ended(now)
-        state = "good" if ended is None else "revoked" if each.revoked_at else "expired"
-        times = (_day(at) for at in (each.expires_at, each.used_at))
-        row = [each.id, each.name, ", ".join(each.topics), *times, str(each.uses), state]
+    for api_key in keys:
+        ended = api_key.ended(now)
+        state = "valid" if ended is None else "revoked" if api_key.revoked_at else "expired"
+        days = (_format_day(at) for at in (api_key.expires_at, api_key.used_at))
+        row = [api_key.id, api_key.name, ", ".join(api_key.topics), *days, str(api_key.uses), state]
         table.add_row(*(Text(cell, "dim" if ended else "") for cell in row))
     show(table)
 
 
 @key.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id; `list` shows it.", show_default=False)],
+    key_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The key's id, as `botctl auth key list` shows it.", show_default=False)
+    ],
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a key at once; whoever is connected with it is cut."""
-    ended, anew = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
+    """Revoke a key, and close the connections that use it."""
+    api_key, is_newly_revoked = _with_keys(project, profile, lambda keys: keys.revoke(key_id))
     if as_json:
-        _print_json(_plain(ended))
-    elif anew:
-        print(f"Key {ended.id} is revoked.")
+        _print_json(_as_json(api_key))
+    elif is_newly_revoked:
+        print(f"Key {api_key.id} is revoked.")
     else:
-        print(f"Key {ended.id} was revoked before, at {_when(ended.revoked_at)}; nothing has changed.")
+        print(f"Key {api_key.id} was already revoked, at {_format_time(api_key.revoked_at)}; nothing has changed.")
 
 
-def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys], Awaitable[T]]) -> T:
+def _with_keys(project: Path | None, profile: str | None, operation: Callable[[ApiKeys], Awaitable[T]]) -> T:
     loaded = load_settings(project, profile)
 
     async def call() -> T:
-        async with api_keys(loaded) as keys:
-            return await ask(keys)
+        async with open_api_keys(loaded) as keys:
+            return await operation(keys)
 
     return asyncio.run(call())
 
 
-def _duration(text: str | None) -> timedelta | None:
+def _parse_duration(text: str | None) -> timedelta | None:
     try:
         return None if text is None else duration(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 
 
-def _plain(each: ApiKey) -> dict[str, Any]:
-    """``each`` as JSON knows it."""
-    values = dataclasses.asdict(each)
+def _as_json(api_key: ApiKey) -> dict[str, Any]:
+    values = dataclasses.asdict(api_key)
     return {name: iso_ms(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-def _when(at: datetime | None) -> str:
+def _format_time(at: datetime | None) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC") if at else "-"
 
 
-def _day(at: datetime | None) -> str:
+def _format_day(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d}" if at else "-"
 
 

@@ -1,4 +1,4 @@
-"""``botctl init``: a new bot from the example."""
+"""``botctl init``: create a new bot from the example."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import typer
 
 from botctl.cli.init.scaffold import create
 from botctl.cli.options import AsJson
-from botctl.cli.program_name import as_typed
+from botctl.cli.program_name import program_name
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; made when it is not there.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new bot. It may not exist yet.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write a new bot from the example into DIR."""
+    """Create a new bot in the folder DIR."""
     written = create(folder)
     if as_json:
         print(json.dumps({"folder": str(folder), "files": [str(path) for path in written]}))
         return
     for path in written:
         print(folder / path)
-    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {as_typed(anywhere=True)} run", err=True)
+    typer.echo(f"\nStart it: cd {shlex.quote(str(folder))} && {program_name(absolute=True)} run", err=True)

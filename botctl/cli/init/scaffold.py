@@ -1,10 +1,10 @@
-"""A new bot from the example: what `botctl init` writes."""
+"""Writes the files of a new bot, from the example."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.resources import files
+from importlib.resources import files as resource_files
 from pathlib import Path
 
 from botctl.core.errors import BotctlError, NeedsDecision
@@ -35,81 +35,82 @@ python3 -m venv .venv
 .venv/bin/botctl run
 ```
 
-That starts the bot with all it needs. Without a token it talks to the sandbox, a local Discord; in another terminal:
+This starts the bot and everything it needs. Without a token the bot connects to the sandbox, a local Discord. Use it in
+another terminal:
 
 ```sh
-.venv/bin/botctl sandbox send "/ping"   # one command
-.venv/bin/botctl sandbox                # a prompt
+.venv/bin/botctl sandbox send "/ping"   # send one command
+.venv/bin/botctl sandbox                # open a prompt
 ```
 
-| Where | What |
+| Path | Content |
 |---|---|
-| `commands/` | The commands, a file each. A change is there after a restart. |
-| `migrations/` | Changes of the database: `botctl migrate --help`. |
-| `config/botctl.toml` | Settings. `botctl run --explain-config` lists all, with where each comes from. |
-| `.env` | Secrets, such as the token; copy `.env.example`. |
+| `commands/` | The commands, one file each. Restart the bot after a change. |
+| `migrations/` | Changes of the database: see `botctl migrate --help`. |
+| `config/botctl.toml` | Settings. `botctl run --explain-config` lists them all, and where each value comes from. |
+| `.env` | Secrets, such as the token. Copy `.env.example` to `.env`. |
 | `ecosystem.config.js` | For PM2: `pm2 start ecosystem.config.js && pm2 save`. |
 
-`botctl --help` names every verb, and botctl's own pages tell the rest: the sandbox, settings, production, PM2.
+`botctl --help` lists all commands of botctl. Its documentation explains the sandbox, settings, production and PM2.
 """
 
 
 def create(folder: Path) -> list[Path]:
-    """Write a new bot into ``folder`` and return the files written, seen from ``folder``.
+    """Write a new bot into ``folder``; returns the files, relative to ``folder``.
 
-    The bot is named after the folder. Nothing is written when any of the files is already there; a README.md may be.
+    The bot is named after the folder. An existing README.md is kept; if any other file exists, nothing is written.
 
     Raises:
         NeedsDecision: a file that would be written exists.
         BotctlError: the folder cannot be written.
     """
-    written = dict(_contents(bot_name(folder)))
+    files = dict(_files(bot_name(folder)))
     if (folder / _README).exists():
-        del written[_README]
-    taken = [name for name in written if (folder / name).exists()]
-    if taken:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        del files[_README]
+    existing = [name for name in files if (folder / name).exists()]
+    if existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise NeedsDecision(
-            f"{folder} already has {taken[0]}{more}; nothing was written.",
-            hint="Choose a new folder, or move those files away first.",
+            f"{folder} already has {existing[0]}{more}; nothing was written.",
+            hint="Give `botctl init` a new folder, or move those files away first.",
         )
     try:
-        for name, text in written.items():
+        for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise BotctlError(
-            f"{folder} cannot be written: {error.strerror}.", hint="Choose a folder that you may write to."
+            f"{folder} cannot be written: {error.strerror}.", hint="Give `botctl init` a folder that you may write to."
         ) from error
-    return [Path(name) for name in written]
+    return [Path(name) for name in files]
 
 
 def bot_name(folder: Path) -> str:
-    """The setting ``bot`` for a bot in ``folder``: its name in lower case, with dashes, at most 32 characters."""
+    """The setting ``bot``: the name of ``folder`` in lower case, with dashes, at most 32 characters."""
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")[:32].strip("-") or "bot"
 
 
 def example() -> Path:
-    """Where the example bot is: inside the installed package, or around it in a checkout."""
-    package = Path(str(files("botctl")))
-    packed = package / "example"
-    return packed if packed.is_dir() else package.parent
+    """The folder of the example bot: in the installed package, or the root of a checkout."""
+    package = Path(str(resource_files("botctl")))
+    packaged = package / "example"
+    return packaged if packaged.is_dir() else package.parent
 
 
-def _contents(name: str) -> Iterator[tuple[str, str]]:
+def _files(name: str) -> Iterator[tuple[str, str]]:
     root = example()
     for folder in _FOLDERS:
         for path in sorted((root / folder).rglob("*")):
             if path.is_file() and not _SKIPPED & set(path.parts):
-                yield _placed(path.relative_to(root), path.read_text(encoding="utf-8"), name)
-    yield _placed(Path(_PM2), (root / _PM2).read_text(encoding="utf-8"), name)
+                yield _adapt(path.relative_to(root), path.read_text(encoding="utf-8"), name)
+    yield _adapt(Path(_PM2), (root / _PM2).read_text(encoding="utf-8"), name)
     yield ".gitignore", _GITIGNORE
     yield _README, _README_TEXT.format(name=name)
     yield "requirements.txt", f"botctl=={__version__}\n"
 
 
-def _placed(path: Path, text: str, name: str) -> tuple[str, str]:
+def _adapt(path: Path, text: str, name: str) -> tuple[str, str]:
     if path == Path("config/env.example"):
         return ".env.example", text
     if path == Path("config/botctl.toml"):

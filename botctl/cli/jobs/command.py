@@ -1,4 +1,4 @@
-"""``botctl jobs``: what is done by the clock: listed, paused, asked for."""
+"""``botctl jobs``: list, run, pause and resume scheduled jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, Held
 from botctl.core.escape import safe
 from botctl.jobs.admin import JobStatus, RunReport
-from botctl.run.oneshot.jobs import jobs_admin
+from botctl.run.oneshot.jobs import open_job_admin
 
 app = typer.Typer(
     add_completion=False,
@@ -33,116 +33,118 @@ app = typer.Typer(
     help="Show, run, pause and resume scheduled jobs.",
 )
 
-_SILENT = "its process died, or was silent for too long"
+_DIED = "its process died, or did not report for too long"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.", show_default=False)]
 
 
 @app.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
-    """Show every job: when it is due, and how its last run came out."""
+    """Show all jobs: when each is due next, and the result of its last run."""
     loaded = load_settings(project, profile)
 
-    async def ask() -> tuple[list[JobStatus], LeaseHolder | None]:
-        async with jobs_admin(loaded) as admin:
+    async def read() -> tuple[list[JobStatus], LeaseHolder | None]:
+        async with open_job_admin(loaded) as admin:
             return await admin.statuses(), await admin.holder()
 
-    lines, holder = asyncio.run(ask())
+    statuses, holder = asyncio.run(read())
     if as_json:
-        print(json.dumps([_plain(line) for line in lines]))
+        print(json.dumps([_as_json(status) for status in statuses]))
         return
-    notes = [Text(note, "dim") for note in (*_details(lines), _scheduler(holder))]
-    show(_table(lines, datetime.now(UTC)), *notes)
+    notes = [Text(note, "dim") for note in (*_detail_lines(statuses), _describe_scheduler(holder))]
+    show(_build_table(statuses, datetime.now(UTC)), *notes)
 
 
 @app.command()
 def run(name: Name, project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
     """Run a job now and wait for its end.
 
-    The process that schedules runs it; where there is none, this one does, unless migrations are pending (exit code 3).
-    Exit code 1 when it fails, 6 when it was stopped half way. It is run even if you stop waiting.
+    The process that schedules jobs runs it, even if you stop waiting. If there is no such process, this one runs the
+    job, unless migrations are pending (exit code 3). Exit code 1 if the job fails, 6 if it was stopped before its end.
     """
     loaded = load_settings(project, profile)
 
-    async def ask() -> RunReport:
-        async with jobs_admin(loaded, run=name) as admin:
-            return await admin.run(name, _ignore if as_json else _say)
+    async def run_job() -> RunReport:
+        async with open_job_admin(loaded, run=name) as admin:
+            return await admin.run(name, _discard_progress if as_json else _print_progress)
 
-    answer = _answer(ask())
+    report = _run_and_close(run_job())
     if as_json:
-        print(json.dumps({"name": name} | answer.as_json()))
-    elif answer.result is RunResult.OK:
-        where = "here, since nothing schedules" if answer.here else "by the process that schedules"
-        print(f"{name}: ok in {answer.took_ms} ms, run {where}")
-    _judge(name, answer)
+        print(json.dumps({"name": name} | report.as_json()))
+    elif report.result is RunResult.OK:
+        where = "in this process, because no scheduler is running" if report.here else "by the scheduler's process"
+        print(f"{name}: ok in {report.took_ms} ms, run {where}")
+    _raise_for_result(name, report)
 
 
 @app.command()
 def pause(name: Name, project: Project = None, profile: Profile = None) -> None:
-    """Let a job's due times pass by until it is resumed."""
-    _pause(name, project, profile, paused=True)
+    """Skip all due times of a job until it is resumed."""
+    _set_paused(name, project, profile, paused=True)
 
 
 @app.command()
 def resume(name: Name, project: Project = None, profile: Profile = None) -> None:
-    """Let a job go on with its next due time; what has passed meanwhile is not made up."""
-    _pause(name, project, profile, paused=False)
+    """Run a paused job again, from its next due time on. Due times during the pause are skipped."""
+    _set_paused(name, project, profile, paused=False)
 
 
-def _pause(name: str, project: Path | None, profile: str | None, *, paused: bool) -> None:
+def _set_paused(name: str, project: Path | None, profile: str | None, *, paused: bool) -> None:
     loaded = load_settings(project, profile)
 
-    async def ask() -> bool:
-        async with jobs_admin(loaded) as admin:
+    async def change() -> bool:
+        async with open_job_admin(loaded) as admin:
             return await admin.set_paused(name, paused=paused)
 
-    changed = asyncio.run(ask())
+    changed = asyncio.run(change())
     print(f"{name} {'is' if changed else 'was already'} {'paused' if paused else 'scheduled'}")
 
 
-def _answer(ask: Coroutine[Any, Any, RunReport]) -> RunReport:
-    """The answer. A run here that does not heed its cancellation is left to end with the process."""
+def _run_and_close(run_job: Coroutine[Any, Any, RunReport]) -> RunReport:
+    """The report of ``run_job``. If the job runs here and ignores its cancellation, it ends with the process."""
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
-        answer = runner.run(ask)
-        if answer.unresponsive and answer.here:
-            runner.get_loop().set_exception_handler(lambda *_: None)  # asyncio would tell of the task that is left
-            stack.pop_all()  # to close the loop is to wait for all its tasks
-    return answer
+        report = runner.run(run_job)
+        if report.unresponsive and report.here:
+            runner.get_loop().set_exception_handler(lambda *_: None)  # asyncio would report the task that is left
+            stack.pop_all()  # closing the loop would wait for all its tasks
+    return report
 
 
-def _say(sentence: str) -> None:
+def _print_progress(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def _ignore(_sentence: str) -> None:
-    """With --json nothing but the answer, or the error, is said."""
+def _discard_progress(_sentence: str) -> None:
+    """With --json only the report or the error is printed."""
 
 
-def _judge(name: str, answer: RunReport) -> None:
-    """Raise what a run that did not come out well means."""
-    where = f"The log of the process that ran it has more under {answer.error_id}." if not answer.here else ""
-    if answer.unresponsive:
-        fate = "It ends with this process." if answer.here else "`botctl jobs list` tells when it has ended."
-        hint = f"{fate} Let it pass on asyncio.CancelledError."
-        raise BotctlError(f"{name} took too long: {answer.detail}.", hint=hint)
-    match answer.result:
+def _raise_for_result(name: str, report: RunReport) -> None:
+    hint = "" if report.here else f"Search for {report.error_id} in the log of the scheduler's process."
+    if report.unresponsive:
+        end = "It ends with this process." if report.here else "`botctl jobs list` shows when it has ended."
+        hint = f"{end} Change the job so that it does not catch asyncio.CancelledError."
+        raise BotctlError(f"{name} took too long: {report.detail}.", hint=hint)
+    match report.result:
         case RunResult.FAILED:
-            raise BotctlError(f"{name} failed.", hint=where)
+            raise BotctlError(f"{name} failed.", hint=hint)
         case RunResult.TIMEOUT:
-            raise BotctlError(f"{name} took longer than it may and was cancelled.", hint=where)
+            raise BotctlError(f"{name} exceeded its timeout and was cancelled.", hint=hint)
         case RunResult.CANCELLED | RunResult.LOST:
-            why = answer.detail or ("its process stopped" if answer.result is RunResult.CANCELLED else _SILENT)
-            raise Held(f"{name} was stopped half way: {why}.", hint="How far it came is not known.")
+            reason = report.detail or ("its process stopped" if report.result is RunResult.CANCELLED else _DIED)
+            raise Held(
+                f"{name} was stopped before its end: {reason}.",
+                hint=f"Check how far it got; `botctl jobs run {name}` runs it again.",
+            )
 
 
-def _plain(line: JobStatus) -> dict[str, Any]:
-    """A job as JSON: times are ISO 8601 in UTC; what is not known is null."""
-    job, record = line.job, line.record
+def _as_json(status: JobStatus) -> dict[str, Any]:
+    """A job as JSON: times are ISO 8601 in UTC; unknown values are null."""
+    job, record = status.job, status.record
     times = ("next_due", "last_due", "last_run", "last_end")
     others = ("outcome", "detail", "error_id", "took_ms", "run", "runs", "skipped", "lost", "fence")
     return {
-        "name": line.name,
+        "name": status.name,
         "about": job.about if job else None,
         "schedule": job.schedule.text if job else record.schedule if record else None,
         "missed": job.missed if job else record.missed if record else None,
@@ -159,20 +161,20 @@ def _iso(at: datetime | None) -> str | None:
     return None if at is None else iso_ms(at)
 
 
-def _table(lines: list[JobStatus], now: datetime) -> Table:
+def _build_table(statuses: list[JobStatus], now: datetime) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("job", "when", "next", "last run", "outcome", "took", "runs"):
         table.add_column(column, justify="right" if column in ("took", "runs") else "left")
-    for line in lines:
-        row = _plain(line)
-        outcome, style = _outcome(line)
+    for status in statuses:
+        row = _as_json(status)
+        outcome, style = _format_outcome(status)
         took = "" if row["took_ms"] is None else f"{row['took_ms']} ms"
-        last = line.record.last_run if line.record else None
+        last = status.record.last_run if status.record else None
         table.add_row(
-            Text(safe(line.name), "bold"),
+            Text(safe(status.name), "bold"),
             safe(row["schedule"]),
-            _next(line, now),
-            "never" if last is None else f"{_ago(now, last)} ago",
+            _format_next(status, now),
+            "never" if last is None else f"{_format_age(now, last)} ago",
             Text(outcome, style),
             took,
             str(row["runs"] or 0),
@@ -180,49 +182,50 @@ def _table(lines: list[JobStatus], now: datetime) -> Table:
     return table
 
 
-def _details(lines: list[JobStatus]) -> Iterator[str]:
-    """What is known beyond a word of how runs came out."""
-    for line in lines:
-        if line.record is not None and line.record.detail and line.record.removed is None:
-            yield f"{safe(line.name)}: {safe(line.record.detail)}"
+def _detail_lines(statuses: list[JobStatus]) -> Iterator[str]:
+    """One line for each job whose last run has a detail beyond its outcome."""
+    for status in statuses:
+        if status.record is not None and status.record.detail and status.record.removed is None:
+            yield f"{safe(status.name)}: {safe(status.record.detail)}"
 
 
-def _scheduler(holder: LeaseHolder | None) -> str:
-    """Who schedules, and whether there are doubts about that."""
+def _describe_scheduler(holder: LeaseHolder | None) -> str:
+    """The process that schedules, and whether it may have ended."""
     if holder is None:
-        return "nobody schedules them now; `botctl run` does"
-    who, sign = safe(holder.who), f"last sign {holder.silent_s:.0f} s ago"
+        return "no process schedules these jobs now; start one with `botctl run`"
+    process, sign = safe(holder.who), f"last sign of life {holder.silent_s:.0f} s ago"
     if holder.gone:
-        return f"nobody schedules them now; {who} did ({sign}), and has gone without a word"
+        return f"no process schedules these jobs now: {process} has died ({sign}); start one with `botctl run`"
     if holder.doubtful:
-        return f"scheduled by {who}, which may be gone ({sign}); another process takes over after {holder.ttl_s:g} s"
-    return f"scheduled by {who} ({sign})"
+        return f"scheduled by {process}, which may have died ({sign}); another can take over after {holder.ttl_s:g} s"
+    return f"scheduled by {process} ({sign})"
 
 
-def _outcome(line: JobStatus) -> tuple[str, str]:
-    record = line.record
+def _format_outcome(status: JobStatus) -> tuple[str, str]:
+    """The text and its style."""
+    record = status.record
     if record is None or (record.outcome is None and record.run is None):
         return "", ""
     if record.run is not None:
-        return ("stubborn", "red") if record.unresponsive else ("running", "cyan")
-    number = f" [{record.error_id}]" if record.error_id else ""
-    return f"{record.outcome}{number}", "green" if record.outcome is RunResult.OK else "red"
+        return ("unresponsive", "red") if record.unresponsive else ("running", "cyan")
+    error_id = f" [{record.error_id}]" if record.error_id else ""
+    return f"{record.outcome}{error_id}", "green" if record.outcome is RunResult.OK else "red"
 
 
-def _next(line: JobStatus, now: datetime) -> str:
-    if line.record is not None and line.record.removed is not None:
+def _format_next(status: JobStatus, now: datetime) -> str:
+    if status.record is not None and status.record.removed is not None:
         return "removed"
-    if line.job is None:
+    if status.job is None:
         return "not in these files"
-    if line.record is None:
-        return "when it is scheduled"
-    if line.record.paused:
+    if status.record is None:
+        return "not scheduled yet"
+    if status.record.paused:
         return "paused"
-    due = line.record.next_due
-    return f"in {_ago(due, now)}" if due > now else f"due for {_ago(now, due)}"
+    due = status.record.next_due
+    return f"in {_format_age(due, now)}" if due > now else f"overdue for {_format_age(now, due)}"
 
 
-def _ago(later: datetime, earlier: datetime) -> str:
+def _format_age(later: datetime, earlier: datetime) -> str:
     """The time between, in the largest unit that fits: ``45 s``, ``3 min``, ``5 h``, ``2 d``."""
     seconds = max(0, round((later - earlier).total_seconds()))
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):

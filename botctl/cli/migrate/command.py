@@ -1,4 +1,4 @@
-"""``botctl migrate``: the shape of the database, changed in steps that are written down."""
+"""``botctl migrate``: apply, revert and check database migrations."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from typing import Annotated, Any
 import typer
 
 from botctl.cli.migrate import view
-from botctl.cli.migrate.view import Doing, print_plan
+from botctl.cli.migrate.view import ProgressView, print_plan
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.config.loading import Loaded
 from botctl.core.errors import ExitCode, NeedsDecision, UsageError
 from botctl.migrate import plan
-from botctl.migrate.create import create as write
+from botctl.migrate.create import create as create_file
 from botctl.migrate.files import Migration, Migrations, load
 from botctl.migrate.plan import MigrationRow, RecordState
 from botctl.migrate.runner import WAIT_MARGIN_S, Migrator, RunOptions, read_rows
 from botctl.migrate.session import has_exited
-from botctl.run.oneshot.migrate import ledger, migrator
-from botctl.run.providers import migrations_of
-from botctl.run.signals import finish
+from botctl.run.oneshot.migrate import open_ledger, open_migrator
+from botctl.run.providers import discover_migrations
+from botctl.run.signals import run_cancellable
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Change the database's shape, step by step."
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Apply, revert and check database migrations.",
 )
 
 Wait = Annotated[
@@ -37,66 +40,68 @@ Wait = Annotated[
         "--wait",
         metavar="SECONDS",
         min=0,
-        help="How long to wait for another process that does migrations; else until it is known whether it lives.",
+        help="How long to wait while another process migrates. Default: until its lease would expire.",
         show_default=False,
     ),
 ]
 Number = Annotated[
-    int | None, typer.Option("--to", metavar="N", min=0, help="The number of the last migration that is to be applied.")
+    int | None, typer.Option("--to", metavar="N", min=0, help="The number of the last migration that stays applied.")
 ]
 
 
 @app.command()
 def status(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
-    """Show where every migration stands; change nothing.
+    """Show the state of every migration. Changes nothing.
 
-    Exit code 3 when some are pending, 4 when files and database contradict each other, 5 when one failed or was cut
-    off, 6 while one is being done.
+    Exit code 3 if migrations are pending, 4 if files and database contradict each other, 5 if a migration failed or
+    was interrupted, 6 while a process is migrating.
     """
     rows = _rows(load_settings(project, profile))
     view.print_rows(rows, as_json=as_json)
     plan.require_none_running(rows, has_exited)
     plan.require_consistent(rows)
-    plan.require_none_pending(rows, "`botctl migrate up` applies them.")
+    plan.require_none_pending(rows, "Apply them with `botctl migrate up`.")
 
 
 @app.command()
 def up(
     to: Number = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be applied; change nothing. Exit code 3 if anything.")
+        bool, typer.Option("--dry-run", help="Only show what would be applied. Exit code 3 if there is anything.")
     ] = False,
     wait: Wait = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Apply what is pending, in options.
+    """Apply all pending migrations, in options.
 
-    Ctrl-C lets the migration that runs finish, and begins no other; a second one interrupts it.
+    After Ctrl-C the running migration finishes and no other one starts. A second Ctrl-C interrupts it.
     """
     loaded = load_settings(project, profile)
     if dry_run:
         _dry_run(loaded, to, as_json=as_json)
         return
-    with Doing(as_json=as_json) as view:
-        options = RunOptions(_wait_s(loaded, wait), view)
-        _finish(loaded, lambda migrator, found: migrator.up(found, to=to, options=options))
+    with ProgressView(as_json=as_json) as progress:
+        options = RunOptions(_wait_s(loaded, wait), progress)
+        _run_with_migrator(loaded, lambda migrator, migrations: migrator.up(migrations, to=to, options=options))
 
 
 @app.command()
 def down(
     to: Number = None,
-    steps: Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="How many; 1 when not told.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", min=1, help="How many to revert. Default: 1.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     wait: Wait = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take back the newest migrations, the newest first. Asks before it does."""
+    """Revert the newest migrations, the newest first. Asks for confirmation."""
     if to is not None and steps is not None:
-        raise UsageError("--to and --steps are two ways to say how far.", hint="Give one of them.")
+        raise UsageError("--to and --steps exclude each other.", hint="Use `--to N` or `--steps N`.")
     loaded = load_settings(project, profile)
     rows = _rows(loaded)
     plan.require_none_running(rows, has_exited)
@@ -104,50 +109,58 @@ def down(
     files = plan.select_to_revert(rows, to=to, steps=steps or 1)
     if files and not yes:
         _confirm(files)
-    with Doing(as_json=as_json) as view:
+    with ProgressView(as_json=as_json) as progress:
         if files:
-            options = RunOptions(_wait_s(loaded, wait), view)
-            _finish(loaded, lambda migrator, found: migrator.down(found, files, options=options))
+            options = RunOptions(_wait_s(loaded, wait), progress)
+            _run_with_migrator(loaded, lambda migrator, migrations: migrator.down(migrations, files, options=options))
 
 
 @app.command()
 def resolve(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The migration, or its number.", show_default=False)],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it goes into the audit log.")],
-    applied: Annotated[bool, typer.Option("--applied", help="All of it is in effect, as its file says now.")] = False,
-    pending: Annotated[bool, typer.Option("--pending", help="Nothing of it is in effect: it may run again.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The migration's name or number.", show_default=False)],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Your reason, for the audit log.")],
+    applied: Annotated[
+        bool, typer.Option("--applied", help="The database has all changes of the file, as it is now.")
+    ] = False,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="The database has none of its changes. The migration can run again.")
+    ] = False,
     wait: Wait = None,
     project: Project = None,
     profile: Profile = None,
 ) -> None:
-    """Say how the database really is, where only a person can know.
+    """Record that a migration is applied or pending.
 
-    For a migration that failed or was cut off, a file that was changed on purpose, or one that was applied by hand.
-    Changes the ledger and nothing else.
+    Check the database first. This is for a migration that failed or was interrupted, that was applied by hand, or whose
+    file you changed on purpose. Nothing but the record of the migration changes.
     """
     if applied == pending:
-        raise UsageError("Say either --applied or --pending.")
+        raise UsageError(
+            "`resolve` needs either --applied or --pending.", hint="`botctl migrate resolve --help` explains both."
+        )
     state = RecordState.APPLIED if applied else RecordState.REVERTED
     loaded = load_settings(project, profile)
 
-    async def work(migrator: Migrator, found: Migrations) -> None:
-        options = RunOptions(_wait_s(loaded, wait), Doing(as_json=False))
-        before = await migrator.resolve(found, name, state, reason=reason, options=options)
+    async def resolve_migration(migrator: Migrator, migrations: Migrations) -> None:
+        options = RunOptions(_wait_s(loaded, wait), ProgressView(as_json=False))
+        before = await migrator.resolve(migrations, name, state, reason=reason, options=options)
         print(f"{before.name} was {before.status} and is {'applied' if applied else 'pending'} now.")
 
-    _finish(loaded, work)
+    _run_with_migrator(loaded, resolve_migration)
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it does, in a few words.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What the migration does, in a few words.", show_default=False)
+    ],
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the next file of the migrations folder, to be filled in."""
+    """Create the next file in the migrations folder, for you to edit."""
     loaded = load_settings(project, profile)
-    path = write(Path(loaded.root, loaded.settings.migrate.folder), name)
+    path = create_file(Path(loaded.root, loaded.settings.migrate.folder), name)
     if as_json:
         print(json.dumps({"file": str(path)}))
     else:
@@ -155,14 +168,14 @@ def create(
 
 
 def _rows(loaded: Loaded) -> tuple[MigrationRow, ...]:
-    """Where everything stands; nothing is started but the store, and nothing is written."""
-    found = migrations_of(loaded)
+    """The state of every migration. Starts only the database, and writes nothing."""
+    migrations = discover_migrations(loaded)
 
-    async def ask() -> tuple[MigrationRow, ...]:
-        async with ledger(loaded) as applied:
-            return await read_rows(found, applied)
+    async def read() -> tuple[MigrationRow, ...]:
+        async with open_ledger(loaded) as ledger:
+            return await read_rows(migrations, ledger)
 
-    return asyncio.run(ask())
+    return asyncio.run(read())
 
 
 def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
@@ -170,22 +183,22 @@ def _dry_run(loaded: Loaded, to: int | None, *, as_json: bool) -> None:
     plan.require_none_running(rows, has_exited)
     plan.require_consistent(rows)
     files = plan.select_to_apply(rows, to)
-    load(migrations_of(loaded), files)
+    load(discover_migrations(loaded), files)
     print_plan(files, as_json=as_json)
     if files:
         raise typer.Exit(ExitCode.PENDING)
 
 
-def _finish(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any, Any, None]]) -> None:
-    """Do ``work`` with the services that it needs, to its end, or as signals say."""
-    found = migrations_of(loaded)
+def _run_with_migrator(loaded: Loaded, work: Callable[[Migrator, Migrations], Coroutine[Any, Any, None]]) -> None:
+    """Run ``work``, which signals can cancel."""
+    migrations = discover_migrations(loaded)
 
-    async def do() -> None:
-        async with migrator(loaded) as ready:
-            await work(ready, found)
+    async def open_and_work() -> None:
+        async with open_migrator(loaded) as migrator:
+            await work(migrator, migrations)
 
-    if code := asyncio.run(finish(do())):
-        raise typer.Exit(code)
+    if exit_code := asyncio.run(run_cancellable(open_and_work())):
+        raise typer.Exit(exit_code)
 
 
 def _wait_s(loaded: Loaded, wait: float | None) -> float:
@@ -195,6 +208,6 @@ def _wait_s(loaded: Loaded, wait: float | None) -> float:
 def _confirm(files: list[Migration]) -> None:
     names = ", ".join(file.name for file in files)
     if not sys.stdin.isatty():
-        raise NeedsDecision(f"This takes back {names}.", hint="Say --yes if that is meant.")
-    if not typer.confirm(f"Take back {names}?", err=True):
-        raise NeedsDecision("Nothing was done.")
+        raise NeedsDecision(f"This would revert {names}.", hint="Add --yes to revert without a question.")
+    if not typer.confirm(f"Revert {names}?", err=True):
+        raise NeedsDecision("Nothing was reverted.")

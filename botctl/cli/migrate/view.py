@@ -1,4 +1,4 @@
-"""What a person, or with --json a program, sees of migrations."""
+"""Prints migrations and their progress, as text or JSON."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from botctl.migrate.plan import Direction, MigrationRow, MigrationStatus, Record
 from botctl.migrate.session import ProgressListener
 
 _STYLES = {MigrationStatus.APPLIED: "green", MigrationStatus.PENDING: "yellow", MigrationStatus.RUNNING: "yellow"}
-_WORDS = {Direction.UP: "applied", Direction.DOWN: "taken back"}
+_PARTICIPLES = {Direction.UP: "applied", Direction.DOWN: "reverted"}
 
 
-class Doing(ProgressListener):
-    """Tells of each migration when it is done; with ``as_json``, of all when the block ends without an error."""
+class ProgressView(ProgressListener):
+    """Prints each migration when it is done. With ``as_json``, prints all at the end of the block unless it failed."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -32,7 +32,7 @@ class Doing(ProgressListener):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        stopped = kind is not None and issubclass(kind, typer.Exit)  # by a signal; what is done is done
+        stopped = kind is not None and issubclass(kind, typer.Exit)  # by a signal; some may be done
         if self._as_json and (kind is None or stopped):
             print(json.dumps({"done": self._done, "stopped": stopped}))
         elif kind is None and not self._done:
@@ -49,33 +49,35 @@ class Doing(ProgressListener):
     def finished(self, file: Migration, direction: Direction, took_ms: int) -> None:
         self._done.append({"name": file.name, "direction": direction.value, "took_ms": took_ms})
         if not self._as_json:
-            print(f"✓ {file.name} {_WORDS[direction]} in {took_ms} ms", flush=True)
+            print(f"✓ {file.name} {_PARTICIPLES[direction]} in {took_ms} ms", flush=True)
 
     def stopping_after(self, file: Migration) -> None:
         if not self._as_json:
-            print(f"{file.name} may finish first; a second signal interrupts it.", file=sys.stderr, flush=True)
+            print(
+                f"Waiting until {file.name} has finished; a second Ctrl-C interrupts it.", file=sys.stderr, flush=True
+            )
 
 
 def print_rows(rows: Sequence[MigrationRow], *, as_json: bool) -> None:
-    """Every migration, and where it stands."""
     if as_json:
-        print(json.dumps([_as_json(row) for row in rows]))
+        print(json.dumps([_row_as_json(row) for row in rows]))
         return
     console = Console(highlight=False)
     width = max((len(row.name) for row in rows), default=0)
     for row in rows:
         line = Text(f"{row.name:<{width}}  ").append(f"{row.status:<8}", _STYLES.get(row.status, "red"))
-        line.append(f"  {_facts(row.record):<27}", "dim").append(f"  {safe(row.file.title) if row.file else ''}")
+        line.append(f"  {_describe_record(row.record):<27}", "dim").append(
+            f"  {safe(row.file.title) if row.file else ''}"
+        )
         line.rstrip()
         if console.is_terminal:
             line.truncate(console.width, overflow="ellipsis")
         console.print(line, soft_wrap=True)
     if not rows:
-        console.print("There are no migrations.")
+        console.print("There are no migrations. Create one with `botctl migrate create NAME`.")
 
 
 def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:
-    """What `up` would apply."""
     if as_json:
         print(json.dumps([{"name": file.name, "title": file.title, "reversible": file.reversible} for file in files]))
         return
@@ -85,14 +87,14 @@ def print_plan(files: Sequence[Migration], *, as_json: bool) -> None:
         print("Nothing to do.")
 
 
-def _facts(record: Record | None) -> str:
+def _describe_record(record: Record | None) -> str:
     if record is None:
         return ""
     took = "" if record.took_ms is None else f", {record.took_ms} ms"
     return f"{record.started:%Y-%m-%d %H:%M:%S}{took}"
 
 
-def _as_json(row: MigrationRow) -> dict[str, Any]:
+def _row_as_json(row: MigrationRow) -> dict[str, Any]:
     file, record = row.file, row.record
     return {
         "name": row.name,
@@ -101,11 +103,11 @@ def _as_json(row: MigrationRow) -> dict[str, Any]:
         "title": file.title if file else None,
         "reversible": file.reversible if file else None,
         "checksum": file.checksum if file else None,
-        "ledger": _ledger(record) if record else None,
+        "ledger": _ledger_as_json(record) if record else None,
     }
 
 
-def _ledger(record: Record) -> dict[str, Any]:
+def _ledger_as_json(record: Record) -> dict[str, Any]:
     by = record.by
     return {
         "state": record.state.value,

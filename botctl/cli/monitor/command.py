@@ -1,4 +1,4 @@
-"""``botctl monitor``: all processes of the bot on one screen, as they are now."""
+"""``botctl monitor``: all processes of the bot on one screen."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from botctl.cli.monitor.live import live
-from botctl.cli.monitor.view import picture
+from botctl.cli.monitor.live import run_live
+from botctl.cli.monitor.view import render
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.monitor.view import MonitorView
-from botctl.run.oneshot.monitor import monitor as monitor_of
+from botctl.run.oneshot.monitor import build_monitor
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def monitor(
-    once: Annotated[bool, typer.Option("--once", help="Print the picture once, and stop.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the current state once, and exit.")] = False,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Watch all processes of the bot, from another terminal.
+    """Show all processes of the bot, live.
 
-    Starts nothing and waits where nothing runs; q quits. With --once or --json, or where the output is no terminal, the
-    picture is printed once; exit code 7 when nothing runs.
+    Press q to quit. Starts nothing: if no `botctl run` is up, it waits for one. With --once or --json, or if the output
+    is not a terminal, it prints the current state once; exit code 7 if no `botctl run` is up.
     """
     loaded = load_settings(project, profile)
-    looking = monitor_of(loaded)
+    reader = build_monitor(loaded)
     if once or as_json or not sys.stdout.isatty():
-        _print(asyncio.run(looking.once()), as_json=as_json)
+        _print(asyncio.run(reader.once()), as_json=as_json)
         return
-    raise typer.Exit(asyncio.run(live(looking)))
+    raise typer.Exit(asyncio.run(run_live(reader)))
 
 
 def _print(view: MonitorView, *, as_json: bool) -> None:
@@ -46,4 +46,4 @@ def _print(view: MonitorView, *, as_json: bool) -> None:
         print(json.dumps(dataclasses.asdict(view)))
         return
     console = Console(highlight=False)
-    console.print(picture(view, console.width))
+    console.print(render(view, console.width))

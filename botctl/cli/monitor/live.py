@@ -1,4 +1,4 @@
-"""The picture of `botctl monitor` on the alternate screen, drawn anew with every look, every resize, until q."""
+"""The live screen of `botctl monitor`: redrawn with every new frame and every resize, until q."""
 
 from __future__ import annotations
 
@@ -16,94 +16,94 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from botctl.cli.monitor.view import picture, waiting
+from botctl.cli.monitor.view import render, render_waiting
 from botctl.core.errors import ExitCode
 from botctl.monitor.reader import Frame, Monitor
 
-_QUIT: Final = frozenset(b"qQ\x04")  # and Ctrl-D, which in this mode comes as a character
+_QUIT: Final = frozenset(b"qQ\x04")  # \x04 is Ctrl-D: a plain character in this terminal mode
 
 
-async def live(monitor: Monitor) -> ExitCode:
-    """Show what ``monitor`` sees until q (0), Ctrl-C (130) or SIGTERM (143)."""
+async def run_live(monitor: Monitor) -> ExitCode:
+    """Show the frames of ``monitor`` until q (0), Ctrl-C (130) or SIGTERM (143); returns the exit code."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[ExitCode] = loop.create_future()
     console = Console(highlight=False)
     screen = _Screen(monitor.bot, console)
 
-    def end(code: ExitCode) -> None:
+    def end(exit_code: ExitCode) -> None:
         if not ended.done():
-            ended.set_result(code)
+            ended.set_result(exit_code)
 
-    with screen.live, _keys(lambda: end(ExitCode.OK)), _signals(screen, end):
-        look = asyncio.create_task(_look(monitor, screen), name="look")
-        ends: set[asyncio.Future[Any]] = {look, ended}
+    with screen.live, _quit_key(lambda: end(ExitCode.OK)), _signals(screen, end):
+        following = asyncio.create_task(_follow(monitor, screen), name="frames")
+        futures: set[asyncio.Future[Any]] = {following, ended}
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            look.cancel()
-            await asyncio.wait({look})
-        if not look.cancelled():
-            look.result()
+            following.cancel()
+            await asyncio.wait({following})
+        if not following.cancelled():
+            following.result()
         return ended.result()
 
 
 class _Screen:
-    """The newest frame, at the size that the terminal has at the moment."""
+    """The newest frame, in the current size of the terminal."""
 
     def __init__(self, bot: str, console: Console) -> None:
         self._bot = bot
         self._console = console
-        self._frame = Frame(None, "Looking for it.")
-        self.live = Live(self._drawn(), console=console, screen=True, auto_refresh=False)
+        self._frame = Frame(None, "Connecting.")
+        self.live = Live(self._render(), console=console, screen=True, auto_refresh=False)
 
     def show(self, frame: Frame) -> None:
         self._frame = frame
         self.draw()
 
     def draw(self) -> None:
-        self.live.update(self._drawn(), refresh=True)
+        self.live.update(self._render(), refresh=True)
 
-    def _drawn(self) -> Text:
-        # Rich would believe COLUMNS and LINES, where they are set, and so never hear of a resize.
+    def _render(self) -> Text:
+        # Rich would prefer the variables COLUMNS and LINES, and so never notice a resize.
         self._console.size = width, height = os.get_terminal_size(sys.stdout.fileno())
         view = self._frame.view
         if view is None or self._frame.waiting_for:
-            return waiting(view, self._bot, self._frame.waiting_for, (width, height))
-        return picture(view, width, height, live=True)
+            return render_waiting(view, self._bot, self._frame.waiting_for, (width, height))
+        return render(view, width, height, live=True)
 
 
-async def _look(monitor: Monitor, screen: _Screen) -> None:
+async def _follow(monitor: Monitor, screen: _Screen) -> None:
     async with aclosing(monitor.frames()) as frames:
         async for frame in frames:
             screen.show(frame)
 
 
 @contextmanager
-def _keys(quit_: Callable[[], None]) -> Iterator[None]:
-    """Call ``quit_`` when q is pressed; nothing that is typed is shown. Without a terminal there are no keys."""
+def _quit_key(quit_: Callable[[], None]) -> Iterator[None]:
+    """Call ``quit_`` when q is pressed. Typed keys are not echoed. Does nothing if stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield
         return
     keyboard, loop = sys.stdin.fileno(), asyncio.get_running_loop()
-    before = termios.tcgetattr(keyboard)
+    attributes = termios.tcgetattr(keyboard)
 
-    def pressed() -> None:
-        typed = os.read(keyboard, 100)
-        if not typed or _QUIT & set(typed):  # nothing at all: the terminal has gone
+    def read_keys() -> None:
+        keys = os.read(keyboard, 100)
+        if not keys or _QUIT & set(keys):  # end of file: the terminal was closed
             quit_()
 
     tty.setcbreak(keyboard, termios.TCSANOW)
-    loop.add_reader(keyboard, pressed)
+    loop.add_reader(keyboard, read_keys)
     try:
         yield
     finally:
         loop.remove_reader(keyboard)
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, attributes)
 
 
 @contextmanager
 def _signals(screen: _Screen, end: Callable[[ExitCode], None]) -> Iterator[None]:
-    """Draw anew when the terminal has another size; leave the screen as it was, whichever signal ends it."""
+    """Redraw on SIGWINCH; call ``end`` on SIGINT and SIGTERM, so that the screen is restored."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGWINCH, screen.draw)
     loop.add_signal_handler(signal.SIGINT, end, ExitCode.INTERRUPTED)

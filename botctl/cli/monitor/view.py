@@ -1,4 +1,4 @@
-"""The picture of a bot that runs, for a terminal of any size: what matters first, and whole where there is room."""
+"""The screen of `botctl monitor`, for a terminal of any size: the most important parts first."""
 
 from __future__ import annotations
 
@@ -9,238 +9,245 @@ from typing import Final
 
 from rich.text import Text
 
-from botctl.cli.number_format import duration, milliseconds, spark, time_of_day
-from botctl.cli.text_layout import beside, cut, ends, flow, table, under
+from botctl.cli.number_format import format_duration, format_ms, format_time, sparkline
+from botctl.cli.text_layout import format_table, side_by_side, spread, truncate, with_label, wrap_items
 from botctl.core.contracts.service_state import ServiceState
 from botctl.core.escape import safe
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
 from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
 
-WIDE: Final = 140
-"""Columns from which on there are two columns, and each service has a line of its own."""
+WIDE_COLUMNS: Final = 140
+"""From this width on there are two columns, and one line for each service."""
 Lines = list[Text]
 
-_RESULTS: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
-_PRESENCES: Final = {Presence.SILENT: "yellow", Presence.INCOMPATIBLE: "yellow"}
-_SHARD_WELL: Final = ("ready", "resumed")
-_COMING: Final = (ServiceState.IDLE, ServiceState.STARTING)
+_RESULT_STYLES: Final = {"ok": "green", "failed": "bold red", "throttled": "yellow", "denied": "yellow"}
+_PRESENCE_STYLES: Final = {Presence.SILENT: "yellow", Presence.INCOMPATIBLE: "yellow"}
+_HEALTHY_SHARD_STATES: Final = ("ready", "resumed")
+_STARTING_STATES: Final = (ServiceState.IDLE, ServiceState.STARTING)
 _INDENT: Final = 10
 _MIB: Final = 1024 * 1024
-_LEAST_COMMANDS: Final = 4
+_MIN_COMMANDS: Final = 4
 _GUTTER: Final = 4
-_PROCESSES_WIDE: Final = 120  # wider, and a person would lose the line
+_MAX_PROCESS_TABLE_WIDTH: Final = 120  # the eye cannot follow longer rows
 
 
-def waiting(view: MonitorView | None, bot: str, words: str, size: tuple[int, int]) -> Text:
-    """What is shown while nothing of the bot runs."""
+def render_waiting(view: MonitorView | None, bot: str, reason: str, size: tuple[int, int]) -> Text:
+    """The screen while no process of the bot runs."""
     width, height = size
-    lines = [ends(Text(safe(bot), "bold"), _keys(), width), Text(), Text("Waiting for `botctl run` …", "bold yellow")]
-    lines += [cut(Text(safe(words), "dim"), width), Text()]
-    lines += _troubles(view, width, most=height) if view else []
-    return _joined(lines[:height])
+    lines = [
+        spread(Text(safe(bot), "bold"), _key_hint(), width),
+        Text(),
+        Text("Waiting for `botctl run` …", "bold yellow"),
+    ]
+    lines += [truncate(Text(safe(reason), "dim"), width), Text()]
+    lines += _troubles(view, width, max_lines=height) if view else []
+    return _join_lines(lines[:height])
 
 
-def picture(view: MonitorView, width: int, height: int | None = None, *, live: bool = False) -> Text:
-    """``view`` in ``width`` columns and at most ``height`` lines (None: as many as it takes)."""
-    head = [_title(view, width, live=live), *_numbers(view.totals, width)]
-    troubles = _troubles(view, width, most=_share(height, 6))
-    head += [*([Text(), *troubles] if troubles else []), Text(), *_processes(view.processes, width, _share(height, 3))]
-    room = None if height is None else height - len(head) - 1
-    body = _wide(view, width, room) if width >= WIDE else _narrow(view, width, room)
-    return _joined([*head, Text(), *body][:height])
+def render(view: MonitorView, width: int, height: int | None = None, *, live: bool = False) -> Text:
+    """``view`` in ``width`` columns and at most ``height`` lines (None: no limit)."""
+    head = [_title(view, width, live=live), *_totals(view.totals, width)]
+    troubles = _troubles(view, width, max_lines=_fraction(height, 6))
+    head += [
+        *([Text(), *troubles] if troubles else []),
+        Text(),
+        *_processes(view.processes, width, _fraction(height, 3)),
+    ]
+    max_lines = None if height is None else height - len(head) - 1
+    body = _two_columns(view, width, max_lines) if width >= WIDE_COLUMNS else _one_column(view, width, max_lines)
+    return _join_lines([*head, Text(), *body][:height])
 
 
-def _share(height: int | None, part: int) -> int:
-    """The ``part``-th part of ``height`` lines."""
+def _fraction(height: int | None, part: int) -> int:
+    """``height`` divided by ``part``, at least 1; practically unlimited if ``height`` is None."""
     return 1000 if height is None else max(1, height // part)
 
 
-def _joined(lines: Sequence[Text]) -> Text:
+def _join_lines(lines: Sequence[Text]) -> Text:
     joined = Text("\n", no_wrap=True, overflow="crop").join(lines)
     joined.no_wrap, joined.overflow = True, "crop"
     return joined
 
 
-def _narrow(view: MonitorView, width: int, room: int | None) -> Lines:
-    """One under the other; the last commands get what is left."""
-    inside = width - _INDENT
-    others = _shards(view.shards, inside, most=2)
-    others += under("jobs", flow([_job(job) for job in view.jobs], inside, most=2), _INDENT)
-    least = None if room is None else room - 1 - _LEAST_COMMANDS
+def _one_column(view: MonitorView, width: int, max_lines: int | None) -> Lines:
+    """All parts below each other; the last commands get the remaining lines."""
+    inner_width = width - _INDENT
+    others = _shards(view.shards, inner_width, max_lines=2)
+    others += with_label("jobs", wrap_items([_job(job) for job in view.jobs], inner_width, max_lines=2), _INDENT)
+    least = None if max_lines is None else max_lines - 1 - _MIN_COMMANDS
     fixed = [*_services(view, width, None if least is None else least - len(others)), *others][:least]
-    return [*fixed, Text(), *_commands(view.last, width, None if room is None else room - 1 - len(fixed))]
+    return [*fixed, Text(), *_commands(view.last, width, None if max_lines is None else max_lines - 1 - len(fixed))]
 
 
-def _wide(view: MonitorView, width: int, room: int | None) -> Lines:
-    """How the parts are at the left, what was done at the right."""
+def _two_columns(view: MonitorView, width: int, max_lines: int | None) -> Lines:
+    """Services, shards and jobs on the left, the last commands on the right."""
     half = (width - _GUTTER) * 11 // 20
-    others = [Text(), *_shards(view.shards, half - _INDENT, most=6)]
+    others = [Text(), *_shards(view.shards, half - _INDENT, max_lines=6)]
     others += [Text(), *_job_table(view.jobs, half)] if view.jobs else []
     services = _service_table(view.services, view.processes, half)
-    if room is not None and len(services) + len(others) > room:
-        services = _services(view, half, room - len(others))
-    return beside([*services, *others][:room], _commands(view.last, width - half - _GUTTER, room), half, _GUTTER)
+    if max_lines is not None and len(services) + len(others) > max_lines:
+        services = _services(view, half, max_lines - len(others))
+    return side_by_side(
+        [*services, *others][:max_lines], _commands(view.last, width - half - _GUTTER, max_lines), half, _GUTTER
+    )
 
 
 def _title(view: MonitorView, width: int, *, live: bool) -> Text:
     up = sum(process.presence is Presence.UP for process in view.processes)
     title = Text(safe(view.bot), "bold").append("  ", "not bold")
-    title.append("✓ all is well" if not view.troubles else "! not all is well", _mood(view))
+    title.append("✓ all is well" if not view.troubles else "! not all is well", _status_style(view))
     title.append(f"  {up} process{'' if up == 1 else 'es'}", "not bold")
-    clock = Text(time_of_day(view.at))
-    return ends(title, Text("  ").join([_keys(), clock]) if live else clock, width)
+    clock = Text(format_time(view.at))
+    return spread(title, Text("  ").join([_key_hint(), clock]) if live else clock, width)
 
 
-def _mood(view: MonitorView) -> str:
+def _status_style(view: MonitorView) -> str:
     return "not bold yellow" if view.troubles else "not bold green"
 
 
-def _keys() -> Text:
+def _key_hint() -> Text:
     return Text.assemble(("q", "bold"), (" quits", "dim"))
 
 
-def _numbers(totals: Totals, width: int) -> Lines:
-    """The numbers of all processes together."""
-    pace = Text.assemble((f"{totals.rate_per_s:g}", "bold"), (" commands/s", "dim"))
-    times = [_fact(name, milliseconds(value)) for name, value in (("p50", totals.p50_ms), ("p99", totals.p99_ms))]
-    room = width - sum(each.cell_len + 2 for each in (pace, *times)) - 2
-    newest = totals.per_second[max(0, len(totals.per_second) - max(0, room)) :]
+def _totals(totals: Totals, width: int) -> Lines:
+    rate = Text.assemble((f"{totals.rate_per_s:g}", "bold"), (" commands/s", "dim"))
+    times = [_labelled(name, format_ms(value)) for name, value in (("p50", totals.p50_ms), ("p99", totals.p99_ms))]
+    bar_count = width - sum(text.cell_len + 2 for text in (rate, *times)) - 2
+    newest = totals.per_second[max(0, len(totals.per_second) - max(0, bar_count)) :]
     counts = [
-        _fact("commands", f"{totals.total:,}"),
-        _fact("failed", f"{totals.failed:,}", "bold red" if totals.failed else ""),
-        _fact("throttled", f"{totals.throttled:,}", "yellow" if totals.throttled else ""),
-        _fact("denied", f"{totals.denied:,}", "yellow" if totals.denied else ""),
-        _fact("in flight", f"{totals.in_flight:,}"),
-        _fact("autocompletes", f"{totals.autocompletes:,}"),
-        _fact("redis", milliseconds(totals.redis_ms)),
-        _fact("mongodb", milliseconds(totals.mongo_ms)),
-        _fact("connections", f"{totals.connections:,}"),
-        _fact("dropped events", f"{totals.dropped:,}", "yellow" if totals.dropped else ""),
+        _labelled("commands", f"{totals.total:,}"),
+        _labelled("failed", f"{totals.failed:,}", "bold red" if totals.failed else ""),
+        _labelled("throttled", f"{totals.throttled:,}", "yellow" if totals.throttled else ""),
+        _labelled("denied", f"{totals.denied:,}", "yellow" if totals.denied else ""),
+        _labelled("in flight", f"{totals.in_flight:,}"),
+        _labelled("autocompletes", f"{totals.autocompletes:,}"),
+        _labelled("redis", format_ms(totals.redis_ms)),
+        _labelled("mongodb", format_ms(totals.mongo_ms)),
+        _labelled("connections", f"{totals.connections:,}"),
+        _labelled("dropped events", f"{totals.dropped:,}", "yellow" if totals.dropped else ""),
     ]
-    bars = Text(spark(newest), "cyan")
-    return [cut(Text("  ").join([pace, bars, *times]), width), *flow(counts, width)]
+    bars = Text(sparkline(newest), "cyan")
+    return [truncate(Text("  ").join([rate, bars, *times]), width), *wrap_items(counts, width)]
 
 
-def _fact(name: str, value: str, style: str = "") -> Text:
+def _labelled(name: str, value: str, style: str = "") -> Text:
     return Text.assemble((f"{name} ", "dim"), (value, style))
 
 
-def _troubles(view: MonitorView, width: int, *, most: int) -> Lines:
-    lines = [cut(Text.assemble(("! ", "bold yellow"), safe(words, width)), width) for words in view.troubles]
-    if len(lines) <= most:
+def _troubles(view: MonitorView, width: int, *, max_lines: int) -> Lines:
+    lines = [truncate(Text.assemble(("! ", "bold yellow"), safe(trouble, width)), width) for trouble in view.troubles]
+    if len(lines) <= max_lines:
         return lines
-    return [*lines[: most - 1], Text(f"  … and {len(lines) - most + 1} more", "dim")]
+    return [*lines[: max_lines - 1], Text(f"  … and {len(lines) - max_lines + 1} more", "dim")]
 
 
-def _processes(processes: Sequence[Process], width: int, most: int) -> Lines:
-    """Those that are there: who has gone is among the troubles."""
-    there = [process for process in processes if process.presence is not Presence.GONE]
-    shown = there if len(there) <= most else there[: most - 1]
+def _processes(processes: Sequence[Process], width: int, max_lines: int) -> Lines:
+    """The table of running processes; those that have ended are in `_troubles`."""
+    running = [process for process in processes if process.presence is not Presence.GONE]
+    shown = running if len(running) <= max_lines else running[: max_lines - 1]
     rows = [_process(process, processes) for process in shown]
     head = ("process", "role", "up", "cpu", "memory", "lag", "cmds/s", "p99")
-    lines = table(head, rows, min(width, _PROCESSES_WIDE), flexible=1, left="process role")
-    if len(shown) < len(there):
-        lines.append(Text(f"… and {len(there) - len(shown)} more processes", "dim"))
+    lines = format_table(head, rows, min(width, _MAX_PROCESS_TABLE_WIDTH), flexible=1, left="process role")
+    if len(shown) < len(running):
+        lines.append(Text(f"… and {len(running) - len(shown)} more processes", "dim"))
     return lines
 
 
-def _process(process: Process, among: Sequence[Process]) -> tuple[Text | str, ...]:
-    name = Text(_short(process.proc, among))
-    words = Text(", ".join(safe(role, 20) for role in process.roles))
+def _process(process: Process, processes: Sequence[Process]) -> tuple[Text | str, ...]:
+    name = Text(_short_name(process.proc, processes))
+    roles = Text(", ".join(safe(role, 20) for role in process.roles))
     if process.draining:
-        words.append(" stopping", "yellow")
+        roles.append(" stopping", "yellow")
     if process.presence is not Presence.UP:
-        words.append(f"{' ' if words else ''}{process.presence}", _PRESENCES[process.presence])
+        roles.append(f"{' ' if roles else ''}{process.presence}", _PRESENCE_STYLES[process.presence])
     if process.uptime_s is None or process.rss_bytes is None or process.rate_per_s is None:
-        return (name, words, *([""] * 6))
+        return (name, roles, *([""] * 6))
     return (
         name,
-        words,
-        duration(process.uptime_s),
+        roles,
+        format_duration(process.uptime_s),
         f"{process.cpu_percent:.0f} %",
         f"{process.rss_bytes / _MIB:.0f} MB",
-        milliseconds(process.lag_ms),
+        format_ms(process.lag_ms),
         f"{process.rate_per_s:g}",
-        milliseconds(process.p99_ms),
+        format_ms(process.p99_ms),
     )
 
 
-def _services(view: MonitorView, width: int, room: int | None) -> Lines:
-    """The services by name; where there is no room for that, how many of them are well."""
-    lines = _service_flows(view.services, view.processes, width - _INDENT)
-    if room is None or len(lines) <= room:
+def _services(view: MonitorView, width: int, max_lines: int | None) -> Lines:
+    """The services by name, or only their counts if the names do not fit."""
+    lines = _service_names(view.services, view.processes, width - _INDENT)
+    if max_lines is None or len(lines) <= max_lines:
         return lines
     return _service_counts(view.services, view.processes, width - _INDENT)
 
 
-def _service_flows(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
-    """All services by name, with the latency of those that are asked, under the name of their process."""
+def _service_names(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
+    """All services of each process by name, with the ping time where there is one."""
     lines: Lines = []
     for proc, rows in groupby(services, attrgetter("proc")):
-        label = "services" if len(processes) == 1 else _short(proc, processes, _INDENT - 1)
-        lines += under(label, flow([_service(row) for row in rows], width), _INDENT)
+        label = "services" if len(processes) == 1 else _short_name(proc, processes, _INDENT - 1)
+        lines += with_label(label, wrap_items([_service(row) for row in rows], width), _INDENT)
     return lines
 
 
 def _service_counts(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
-    """Where there is no room for names: how many are well, and which are not."""
     items = []
-    for proc, rows in groupby(services, attrgetter("proc")):
-        all_of_it = list(rows)
-        well = sum(row.well for row in all_of_it)
-        style = "green" if well == len(all_of_it) else "yellow"
-        items.append(Text.assemble((f"{well}/{len(all_of_it)}", style), (f" {_short(proc, processes)}", "dim")))
-    return under("services", flow(items, width, most=2), _INDENT)
+    for proc, group in groupby(services, attrgetter("proc")):
+        rows = list(group)
+        healthy = sum(row.well for row in rows)
+        style = "green" if healthy == len(rows) else "yellow"
+        items.append(Text.assemble((f"{healthy}/{len(rows)}", style), (f" {_short_name(proc, processes)}", "dim")))
+    return with_label("services", wrap_items(items, width, max_lines=2), _INDENT)
 
 
 def _service_table(services: Sequence[ServiceRow], processes: Sequence[Process], width: int) -> Lines:
     rows = [
         (
             _mark(row) + Text(f" {safe(row.name, 24)}"),
-            _short(row.proc, processes),
+            _short_name(row.proc, processes),
             safe(row.state, 20),
-            _asked(row),
+            _ping_time(row),
             Text(safe(row.detail), "dim"),
         )
         for row in services
     ]
-    return table(
-        ("service", "process", "is", "ping", "detail"), rows, width, flexible=4, left="service process is detail"
+    return format_table(
+        ("service", "process", "state", "ping", "detail"), rows, width, flexible=4, left="service process state detail"
     )
 
 
 def _service(row: ServiceRow) -> Text:
-    took = _asked(row)
+    ping_time = _ping_time(row)
     item = _mark(row) + Text(f" {safe(row.name, 24)}")
-    return item.append(f" {took}", "dim") if took else item
+    return item.append(f" {ping_time}", "dim") if ping_time else item
 
 
 def _mark(row: ServiceRow) -> Text:
     if row.well:
         return Text("✓", "green")
-    return Text("…", "yellow") if row.state in _COMING else Text("!", "bold yellow")
+    return Text("…", "yellow") if row.state in _STARTING_STATES else Text("!", "bold yellow")
 
 
-def _asked(row: ServiceRow) -> str:
-    """How long the answer took; nothing where there was nobody to ask."""
-    return milliseconds(row.took_ms) if row.took_ms else ""
+def _ping_time(row: ServiceRow) -> str:
+    return format_ms(row.took_ms) if row.took_ms else ""
 
 
-def _shards(shards: Sequence[ShardRow], width: int, *, most: int) -> Lines:
-    """Those that are not ready first: there may be more than there is room for."""
-    ordered = sorted(shards, key=lambda shard: shard.state in _SHARD_WELL)
-    return under("shards", flow([_shard(shard) for shard in ordered], width, most=most), _INDENT)
+def _shards(shards: Sequence[ShardRow], width: int, *, max_lines: int) -> Lines:
+    """Unhealthy shards first, because not all may fit."""
+    ordered = sorted(shards, key=lambda shard: shard.state in _HEALTHY_SHARD_STATES)
+    return with_label("shards", wrap_items([_shard(shard) for shard in ordered], width, max_lines=max_lines), _INDENT)
 
 
 def _shard(shard: ShardRow) -> Text:
-    well = shard.state in _SHARD_WELL
-    item = Text("✓" if well else "!", "green" if well else "bold yellow").append(f" #{shard.id}", "default")
-    return item.append(f" {milliseconds(shard.latency_ms)}" if well else f" {safe(shard.state, 20)}", "dim")
+    healthy = shard.state in _HEALTHY_SHARD_STATES
+    item = Text("✓" if healthy else "!", "green" if healthy else "bold yellow").append(f" #{shard.id}", "default")
+    return item.append(f" {format_ms(shard.latency_ms)}" if healthy else f" {safe(shard.state, 20)}", "dim")
 
 
 def _job(job: JobSnapshot) -> Text:
     item = _job_mark(job) + Text(f" {safe(job.name, 40)}")
-    return item.append(f" {time_of_day(job.last_run)}" if job.last_run else "", "dim")
+    return item.append(f" {format_time(job.last_run)}" if job.last_run else "", "dim")
 
 
 def _job_mark(job: JobSnapshot) -> Text:
@@ -258,39 +265,39 @@ def _job_table(jobs: Sequence[JobSnapshot], width: int) -> Lines:
         (
             _job_mark(job) + Text(f" {safe(job.name, 40)}"),
             "running" if job.running else safe(job.outcome or "-", 20),
-            time_of_day(job.last_run) if job.last_run else "-",
-            milliseconds(job.took_ms),
-            "paused" if job.paused else time_of_day(job.next_due) if job.next_due else "-",
+            format_time(job.last_run) if job.last_run else "-",
+            format_ms(job.took_ms),
+            "paused" if job.paused else format_time(job.next_due) if job.next_due else "-",
             Text(safe(job.schedule), "dim"),
         )
         for job in jobs
     ]
     head = ("job", "result", "last", "took", "next", "schedule")
-    return table(head, rows, width, flexible=5, left="job result schedule")
+    return format_table(head, rows, width, flexible=5, left="job result schedule")
 
 
-def _commands(last: Sequence[CommandSnapshot], width: int, room: int | None) -> Lines:
-    """The newest first."""
+def _commands(last: Sequence[CommandSnapshot], width: int, max_lines: int | None) -> Lines:
+    """The last commands, the newest first."""
     rows = [
         (
-            time_of_day(command.at),
+            format_time(command.at),
             safe(command.name, 60),
             Text(safe(command.user, 40), "dim"),
-            Text(safe(command.result, 12), _RESULTS.get(command.result, "")),
-            milliseconds(command.ms),
+            Text(safe(command.result, 12), _RESULT_STYLES.get(command.result, "")),
+            format_ms(command.ms),
         )
-        for command in last[: None if room is None else max(0, room - 1)]
+        for command in last[: None if max_lines is None else max(0, max_lines - 1)]
     ]
     if not rows:
         return [Text("no commands yet", "dim")]
-    return table(("at", "command", "by", "result", "took"), rows, width, flexible=2, left="at command by result")
+    return format_table(("at", "command", "by", "result", "took"), rows, width, flexible=2, left="at command by result")
 
 
-def _short(proc: str, among: Sequence[Process], limit: int = 24) -> str:
-    """``host:pid`` as short as tells it apart: without the host where there is only one, and without its domain."""
+def _short_name(proc: str, processes: Sequence[Process], limit: int = 24) -> str:
+    """``host:pid`` without the host's domain; only the pid if all ``processes`` are on one host."""
     host, _, pid = proc.rpartition(":")
-    hosts = {process.proc.rpartition(":")[0] for process in among}
+    hosts = {process.proc.rpartition(":")[0] for process in processes}
     if len(hosts) == 1:
         return safe(f"pid {pid}", limit)
-    room = max(1, limit - len(pid) - 1)
-    return safe(f"{safe(host.partition('.')[0], room)}:{pid}", limit)
+    host_limit = max(1, limit - len(pid) - 1)
+    return safe(f"{safe(host.partition('.')[0], host_limit)}:{pid}", limit)

@@ -1,4 +1,4 @@
-"""``botctl ratelimit``: which limits there are, where somebody stands, and a reset."""
+"""``botctl ratelimit``: show and reset rate limits."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from botctl.cli import output
-from botctl.cli.number_format import counted
+from botctl.cli.number_format import format_count
 from botctl.cli.options import AsJson, Profile, Project
 from botctl.cli.settings import load_settings
 from botctl.core.errors import UsageError
 from botctl.core.escape import safe
 from botctl.ratelimit.inspect import LimitStatus, PolicyRow
 from botctl.ratelimit.keys import Subject, parse_subject
-from botctl.run.oneshot.ratelimit import rate_limits, reset_limits
+from botctl.run.oneshot.ratelimit import open_rate_limits, reset_limits
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Look at rate limits, and reset them."
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Show and reset rate limits.")
 
-Who = Annotated[
+SubjectArgument = Annotated[
     str,
     typer.Argument(
         metavar="SUBJECT",
@@ -35,22 +33,22 @@ Who = Annotated[
         show_default=False,
     ),
 ]
-Policy = Annotated[
+PolicyOption = Annotated[
     str | None,
-    typer.Option("--policy", metavar="NAME", help="Only of this policy: a command's name, as list shows it."),
+    typer.Option("--policy", metavar="NAME", help="Only this policy; `botctl ratelimit list` shows the names."),
 ]
 
 
 @app.command("list")
 def list_(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
-    """List the policies, and how often they were asked in the last 24 hours."""
+    """List the policies, with their checks and denials in the last 24 hours."""
     loaded = load_settings(project, profile)
 
-    async def ask() -> list[PolicyRow]:
-        async with rate_limits(loaded) as limits:
-            return await limits.policies(time.time())
+    async def read() -> list[PolicyRow]:
+        async with open_rate_limits(loaded) as inspector:
+            return await inspector.policies(time.time())
 
-    rows = asyncio.run(ask())
+    rows = asyncio.run(read())
     if as_json:
         _print_json(rows)
     elif rows:
@@ -59,72 +57,74 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
             [(row.policy, row.limits, str(row.subjects), str(row.checks), str(row.denied)) for row in rows],
         )
     else:
-        typer.echo("No policies are known: a bot tells its own when it runs.", err=True)
+        typer.echo("No policies are known yet. Start the bot with `botctl run`.", err=True)
 
 
 @app.command()
 def show(
-    subject: Who,
-    policy: Policy = None,
+    subject: SubjectArgument,
+    policy: PolicyOption = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where somebody stands. What is not shown is unused."""
-    who = _subject(subject)
+    """Show the used and remaining calls of a subject, for each limit. Unused limits are not shown."""
+    limited = _parse_subject(subject)
     loaded = load_settings(project, profile)
 
-    async def ask() -> list[LimitStatus]:
-        async with rate_limits(loaded) as limits:
-            return await limits.statuses(who, policy)
+    async def read() -> list[LimitStatus]:
+        async with open_rate_limits(loaded) as inspector:
+            return await inspector.statuses(limited, policy)
 
-    places = asyncio.run(ask())
+    statuses = asyncio.run(read())
     if as_json:
-        _print_json(places)
-    elif places:
+        _print_json(statuses)
+    elif statuses:
         _print_table(
-            ("policy", "limit", "whose", "used", "left", "next in", "full in"), [_words(place) for place in places]
+            ("policy", "limit", "subject", "used", "left", "next in", "full in"),
+            [_cells(status) for status in statuses],
         )
     else:
-        typer.echo(f"{who} has used none of it, or has it all back.", err=True)
+        typer.echo(f"{limited} has used no limit, or every used limit is full again.", err=True)
 
 
 @app.command()
 def reset(
-    subject: Who,
-    policy: Policy = None,
+    subject: SubjectArgument,
+    policy: PolicyOption = None,
     project: Project = None,
     profile: Profile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give somebody the whole allowance back, at once and in every process; it is audited."""
-    who = _subject(subject)
-    gone = asyncio.run(reset_limits(load_settings(project, profile), who, policy))
+    """Reset the limits of a subject, in all processes at once. The audit log records it."""
+    limited = _parse_subject(subject)
+    keys = asyncio.run(reset_limits(load_settings(project, profile), limited, policy))
     if as_json:
-        print(json.dumps({"subject": str(who), "reset": [key._asdict() for key in gone]}))
+        print(json.dumps({"subject": str(limited), "reset": [key._asdict() for key in keys]}))
     else:
-        policies = ", ".join(sorted({safe(key.policy) for key in gone}))
-        what = f"{counted(len(gone), 'limit')} reset ({policies})" if gone else "there was nothing to reset"
-        print(f"{who}: {what}.")
+        policies = ", ".join(sorted({safe(key.policy) for key in keys}))
+        result = f"{format_count(len(keys), 'limit')} reset ({policies})" if keys else "there was nothing to reset"
+        print(f"{limited}: {result}.")
 
 
-def _subject(text: str) -> Subject:
+def _parse_subject(text: str) -> Subject:
     try:
         return parse_subject(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 
 
-def _words(place: LimitStatus) -> tuple[str, ...]:
-    if place.limit is None or place.retry_after_s is None:
-        return (place.policy, "?", f"{place.scope}:{place.subject}", "?", "?", "?", _seconds(place.full_in_s))
-    next_in = _seconds(place.retry_after_s) if place.retry_after_s else "now"
-    whose = f"{place.scope.partition('-')[0]}:{place.subject}"
-    return (place.policy, place.limit, whose, str(place.used), str(place.left), next_in, _seconds(place.full_in_s))
+def _cells(status: LimitStatus) -> tuple[str, ...]:
+    full_in = _format_seconds(status.full_in_s)
+    if status.limit is None or status.retry_after_s is None:
+        return (status.policy, "?", f"{status.scope}:{status.subject}", "?", "?", "?", full_in)
+    next_in = _format_seconds(status.retry_after_s) if status.retry_after_s else "now"
+    subject = f"{status.scope.partition('-')[0]}:{status.subject}"
+    return (status.policy, status.limit, subject, str(status.used), str(status.left), next_in, full_in)
 
 
-def _seconds(seconds: float) -> str:
-    """Two figures are enough for a person: ``1.8 s``, ``2 min``, ``3 h``."""
+def _format_seconds(seconds: float) -> str:
+    """In the largest unit of which there are two: ``1.8 s``, ``2 min``, ``3 h``."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -135,7 +135,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in head:
         table.add_column(
-            name, overflow="fold", justify="left" if name in ("policy", "limits", "limit", "whose") else "right"
+            name, overflow="fold", justify="left" if name in ("policy", "limits", "limit", "subject") else "right"
         )
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))

@@ -1,4 +1,4 @@
-"""``botctl run``: the bot and everything it needs."""
+"""``botctl run``: start the bot and everything it needs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from botctl.cli.settings import load_settings
 from botctl.core.config.loading import Loaded, explain
 from botctl.core.errors import UsageError
 from botctl.core.telemetry.logs import start_logs
-from botctl.run.lifecycle import carry_on
 from botctl.run.lifecycle import run as run_roles
+from botctl.run.lifecycle import run_to_completion
 from botctl.run.roles import DEFAULT_ROLES, ProcessRole
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -30,17 +30,19 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run(
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="ROLE", help="Be only this: bot, realtime, jobs or stores. May be repeated."),
+        typer.Option("--only", metavar="ROLE", help="Start only this role: bot, realtime, jobs or stores. Repeatable."),
     ] = None,
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out files of the commands folder that cannot be loaded.")
+        bool, typer.Option("--skip-broken", help="Start without the command files that cannot be loaded.")
     ] = False,
     migrate: Annotated[
         bool | None,
-        typer.Option("--migrate/--no-migrate", help="Apply pending migrations first; else as migrate.on_start says."),
+        typer.Option(
+            "--migrate/--no-migrate", help="Apply pending migrations first. Default: the setting migrate.on_start."
+        ),
     ] = None,
     explain_config: Annotated[
-        bool, typer.Option("--explain-config", help="Print each setting and where it comes from, then stop.")
+        bool, typer.Option("--explain-config", help="Print each setting and where it comes from, then exit.")
     ] = False,
     project: Project = None,
     profile: Profile = None,
@@ -48,34 +50,34 @@ def run(
 ) -> None:
     """Start the bot and everything it needs, until Ctrl-C or SIGTERM.
 
-    Without a token it talks to the sandbox, a local Discord; without servers it starts embedded stores. A first signal
-    lets commands in flight finish, a second one does not wait. With pending migrations that it may not apply, it ends
-    with exit code 3. With --json, logs are JSON lines.
+    Without a token the bot connects to the sandbox, a local Discord. Without server addresses it starts an embedded
+    Redis and MongoDB. After the first signal, running commands may finish; a second signal stops at once. Exit code 3
+    if migrations are pending. With --json, logs are JSON lines.
     """
     loaded = load_settings(project, profile, {} if migrate is None else {"migrate.on_start": migrate})
     if explain_config:
-        _explain(loaded, as_json=as_json)
+        _print_settings(loaded, as_json=as_json)
         return
-    roles = _roles(only)
+    roles = _parse_roles(only)
     view = RunView(loaded, quiet=as_json)
     logs = start_logs(loaded.settings, loaded.root, json_stderr=as_json)
-    # A server makes few cycles and many short-lived objects: looking through the young ones every 700 allocations,
-    # Python's default, costs a tenth of each command's CPU.
+    # A server creates few reference cycles and many short-lived objects. Collecting every 700 allocations, Python's
+    # default, costs a tenth of each command's CPU.
     gc.set_threshold(20_000, 50, 100)
     with logs, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = carry_on(runner, run_roles(loaded, roles, view, skip_broken=skip_broken))
-    raise typer.Exit(code)
+        exit_code = run_to_completion(runner, run_roles(loaded, roles, view, skip_broken=skip_broken))
+    raise typer.Exit(exit_code)
 
 
-def _roles(only: list[str] | None) -> list[ProcessRole]:
+def _parse_roles(only: list[str] | None) -> list[ProcessRole]:
     known = {str(role) for role in ProcessRole}
     for name in only or ():
         if name not in known:
-            raise UsageError(f"there is no role {name!r} for --only.", hint=f"Choose from: {', '.join(sorted(known))}.")
+            raise UsageError(f"there is no role {name!r}.", hint=f"Choose one for --only: {', '.join(sorted(known))}.")
     return [ProcessRole(name) for name in only] if only else list(DEFAULT_ROLES)
 
 
-def _explain(loaded: Loaded, *, as_json: bool) -> None:
+def _print_settings(loaded: Loaded, *, as_json: bool) -> None:
     rows = explain(loaded)
     if as_json:
         print(json.dumps([{"key": row.key, "value": row.value_shown, "origin": row.origin} for row in rows]))

@@ -1,7 +1,6 @@
-"""What a person sees of `botctl run`: progress while it starts, the banner when it is ready, news after that.
+"""What `botctl run` prints on stderr: progress while it starts, a banner when it is ready, then state changes.
 
-All of it goes to stderr. On a terminal the progress is one block that is redrawn; elsewhere (PM2, a file) a line per
-service.
+On a terminal the progress is one block that is redrawn; elsewhere (PM2, a file) it is one line per service.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from botctl.cli.output import plain
-from botctl.cli.program_name import as_typed
+from botctl.cli.output import render_plain
+from botctl.cli.program_name import program_name
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import DrainStarted, ServiceChanged
@@ -45,26 +44,26 @@ _MARKS = {
 }
 
 
-_LINE_WIDTH = 160  # columns, where there is no terminal
+_LINE_WIDTH = 160  # columns, if stderr is not a terminal
 
 
 @dataclass(frozen=True)
 class Banner:
-    """What is said once everything is ready. ``facts`` are label and text; ``tries`` are commands to type."""
+    """``facts`` are pairs of label and text; ``suggestions`` are pairs of command and purpose."""
 
     title: str
     facts: Sequence[tuple[str, str]]
-    tries: Sequence[tuple[str, str]]
+    suggestions: Sequence[tuple[str, str]]
 
 
 class Progress:
-    """The services as they start, then what is worth a word. A context manager for the whole run."""
+    """Prints the services while they start, and their state changes later. A context manager for the whole run."""
 
     def __init__(self, console: Console, names: Iterable[str]) -> None:
         self._console = console
         self._states: dict[str, tuple[ServiceState, str]] = dict.fromkeys(names, (ServiceState.IDLE, ""))
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
-        self._starting = True
+        self._is_starting = True
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -73,57 +72,55 @@ class Progress:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.started()
+        self.finish_start()
 
-    def started(self) -> None:
-        """The start is over: clear the block."""
-        self._starting = False
+    def finish_start(self) -> None:
+        self._is_starting = False
         if self._live is not None:
             self._live.stop()
 
-    def stopping(self, event: DrainStarted) -> None:
-        """A signal has come."""
-        self._console.print(_stopping(event))
+    def print_stopping(self, event: DrainStarted) -> None:
+        self._console.print(_stopping_text(event))
 
-    def changed(self, event: ServiceChanged) -> None:
-        """A service is in another state."""
+    def update(self, event: ServiceChanged) -> None:
         state = ServiceState(event.new)
-        detail = event.detail or _seconds(event.took_s)
+        detail = event.detail or _format_seconds(event.took_s)
         self._states[event.service] = (state, detail)
-        if self._starting and self._live is not None:
+        if self._is_starting and self._live is not None:
             self._draw(self._live)
         elif state in (
             ServiceState.FAILED,
             ServiceState.DEGRADED,
             ServiceState.READY,
-        ):  # ready: it has started, or is well again
-            self._console.print(_line(event.service, state, detail))
+        ):  # ready: it has started or recovered
+            self._console.print(_status_line(event.service, state, detail))
 
     def _draw(self, live: Live) -> None:
-        live.update(Group(*(_line(name, state, detail) for name, (state, detail) in self._states.items())))
+        live.update(Group(*(_status_line(name, state, detail) for name, (state, detail) in self._states.items())))
 
 
-def _stopping(event: DrainStarted) -> Text:
+def _stopping_text(event: DrainStarted) -> Text:
     if not event.in_flight:
         return Text("Stopping.", "bold")
     count = "1 command" if event.in_flight == 1 else f"{event.in_flight} commands"
-    text = Text(f"Stopping: {count} in flight may take up to {event.limit_s:g} s more.", "bold")
-    return text.append(" A second signal does not wait.", "not bold dim")
+    text = Text(f"Stopping: waiting up to {event.limit_s:g} s for {count} to finish.", "bold")
+    return text.append(" A second Ctrl-C stops at once.", "not bold dim")
 
 
-def banner(said: Banner, statuses: Sequence[ServiceStatus]) -> RenderableType:
-    """The services with the time each took, what is embedded and where, and what to try."""
-    parts: list[RenderableType] = [Text(said.title, "bold"), Text()]
+def render_banner(banner: Banner, statuses: Sequence[ServiceStatus]) -> RenderableType:
+    """The services with their start times, the facts, and the suggestions."""
+    parts: list[RenderableType] = [Text(banner.title, "bold"), Text()]
     if statuses:
-        parts += [_line(s.name, s.state, s.detail or _seconds(s.started_in_s)) for s in statuses]
+        parts += [_status_line(s.name, s.state, s.detail or _format_seconds(s.started_in_s)) for s in statuses]
         parts += [Text()]
-    parts += [_pairs(said.facts, "dim", "")]
-    if said.tries:
-        parts += [Text(), Text("Try, in another terminal:", "bold"), _pairs(said.tries, "cyan", "dim")]
+    parts += [_pair_table(banner.facts, "dim", "")]
+    if banner.suggestions:
+        heading = Text("Try, in another terminal:", "bold")
+        parts += [Text(), heading, _pair_table(banner.suggestions, "cyan", "dim")]
     return Group(*parts, Text())
 
 
-def _pairs(rows: Sequence[tuple[str, str]], left: str, right: str) -> Table:
+def _pair_table(rows: Sequence[tuple[str, str]], left: str, right: str) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style=left, no_wrap=True)
     table.add_column(style=right, overflow="fold")
@@ -132,91 +129,99 @@ def _pairs(rows: Sequence[tuple[str, str]], left: str, right: str) -> Table:
     return table
 
 
-def _seconds(started_in_s: float | None) -> str:
+def _format_seconds(started_in_s: float | None) -> str:
     return "" if started_in_s is None else f"{started_in_s:.2f} s"
 
 
-def _line(name: str, state: ServiceState, detail: str) -> Text:
+def _status_line(name: str, state: ServiceState, detail: str) -> Text:
     mark, style = _MARKS[state]
     line = Text(f"  {mark} ", style).append(f"{name:<14}", "default")
     line.append(safe(detail), "dim").rstrip()
     return line
 
 
-class _Screen(Console):
-    """stderr. Where it is a file or a pipe, lines are long: whoever reads them later wraps them as they like."""
+class _StderrConsole(Console):
+    """A console for stderr. If that is no terminal, lines are long: the reader wraps them."""
 
     def __init__(self, *, quiet: bool) -> None:
         width = None if sys.stderr.isatty() else _LINE_WIDTH
         super().__init__(stderr=True, highlight=False, quiet=quiet, width=width)
 
     def on_broken_pipe(self) -> None:
-        """Nobody reads it any more: PM2 was killed. That is no reason to end the bot, as Rich would."""
+        """PM2 was killed and no longer reads our output. Rich would end the process; a bot continues."""
         self.quiet = True
 
 
 class RunView:
-    """The view of `botctl.run.lifecycle.run` for a terminal; ``quiet`` shows nothing, where logs are for a machine."""
+    """The display of `botctl.run.lifecycle.run`; with ``quiet`` it prints nothing."""
 
     def __init__(self, loaded: Loaded, *, quiet: bool) -> None:
         self._loaded = loaded
-        self._console = _Screen(quiet=quiet)
+        self._console = _StderrConsole(quiet=quiet)
 
     @contextmanager
-    def following(self, names: Sequence[str], bus: Bus) -> Iterator[None]:
+    def show_progress(self, names: Sequence[str], bus: Bus) -> Iterator[None]:
         with (
             Progress(self._console, names) as self._progress,
-            bus.listen(self._progress.changed, ServiceChanged),
-            bus.listen(self._progress.stopping, DrainStarted),
+            bus.listen(self._progress.update, ServiceChanged),
+            bus.listen(self._progress.print_stopping, DrainStarted),
         ):
             yield
 
-    def ready(self, running: RunningServices) -> None:
-        self._progress.started()
-        said = Banner(self._title(), self._facts(), self._tries())
-        statuses = running.statuses() if self._console.is_terminal else ()  # elsewhere each had a line of its own
-        shown = banner(said, statuses)
+    def show_ready(self, running: RunningServices) -> None:
+        self._progress.finish_start()
+        banner = Banner(self._title(), self._facts(), self._suggestions())
+        statuses = running.statuses() if self._console.is_terminal else ()  # elsewhere each already has its line
+        rendered = render_banner(banner, statuses)
         if self._console.is_terminal:
-            self._console.print(shown)
+            self._console.print(rendered)
         else:
-            self._console.out(plain(shown), highlight=False)
+            self._console.out(render_plain(rendered), highlight=False)
 
     def _title(self) -> str:
         settings = self._loaded.settings
         return f"botctl {__version__} runs {settings.bot} (profile {settings.profile}), pid {os.getpid()}"
 
     def _facts(self) -> list[tuple[str, str]]:
-        """Where everything is; embedded parts are named as such."""
         settings, root = self._loaded.settings, self._loaded.root
-        parts = Runtime(root).live()
+        embedded = Runtime(root).live()
         facts = [("project", str(root))]
         for name, label in _LABELS.items():
-            if name in parts:
-                facts.append((label, f"{_nearby(parts[name].address, root)}  (embedded)"))
+            if name in embedded:
+                facts.append((label, f"{_relative_address(embedded[name].address, root)}  (embedded)"))
         if settings.redis.url:
             facts.append((_LABELS["redis"], shown(settings.redis.url.get_secret_value())))
         if settings.mongo.url:
             facts.append((_LABELS["mongo"], shown(settings.mongo.url.get_secret_value())))
         if settings.discord.token:
-            facts.append((_LABELS["sandbox"], "Discord itself"))
-        if "realtime" in parts:
-            facts.append(("realtime", parts["realtime"].address))
+            facts.append((_LABELS["sandbox"], "the real Discord"))
+        if "realtime" in embedded:
+            facts.append(("realtime", embedded["realtime"].address))
         facts.append(("logs", f"{settings.logs.folder}/{FILE_NAME}"))
-        if not _LABELS.keys().isdisjoint(parts):
-            facts.append(("", "What is embedded serves this machine and its user; servers are settings."))
+        if not _LABELS.keys().isdisjoint(embedded):
+            facts.append(
+                (
+                    "",
+                    "Embedded parts serve this machine only; redis.url, mongo.url and discord.token name real servers.",
+                )
+            )
         return facts
 
-    def _tries(self) -> list[tuple[str, str]]:
-        me = as_typed()
-        tries = [(f"{me} stores", "where the data are")]
+    def _suggestions(self) -> list[tuple[str, str]]:
+        program = program_name()
+        stores = (f"{program} stores", "show where the data is")
         if self._loaded.settings.discord.token:
-            return [*tries, (f"{me} run --explain-config", "where each setting comes from")]
-        return [(f'{me} sandbox send "/ping"', "a command"), (f"{me} sandbox", "a prompt of the local Discord"), *tries]
+            return [stores, (f"{program} run --explain-config", "show where each setting comes from")]
+        return [
+            (f'{program} sandbox send "/ping"', "send a command to the bot"),
+            (f"{program} sandbox", "open a prompt in the local Discord"),
+            stores,
+        ]
 
 
 _LABELS = {"sandbox": "discord", "redis": "redis", "mongo": "mongodb"}
 
 
-def _nearby(address: str, root: Path) -> str:
-    """A socket's address as seen from the project, to be read at a glance."""
+def _relative_address(address: str, root: Path) -> str:
+    """``address`` without the path of the project, if it is a socket there."""
     return address.removeprefix(f"unix://{quote(str(root))}/")

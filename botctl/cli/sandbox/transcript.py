@@ -10,7 +10,7 @@ from typing import IO
 
 from rich.text import Text
 
-from botctl.cli.output import plain, show
+from botctl.cli.output import render_plain, show
 from botctl.cli.sandbox.connection import read_text
 from botctl.cli.sandbox.output import render_error, render_result
 from botctl.core.errors import BotctlError, Unreachable
@@ -109,4 +109,4 @@ async def _run_line(session: UserSession, line: str) -> LineResult | BotctlError
 
 def _output_lines(result: LineResult | BotctlError, session: UserSession) -> list[str]:
     rendered = render_error(result) if isinstance(result, BotctlError) else render_result(result, session)
-    return plain(rendered).split("\n")
+    return render_plain(rendered).split("\n")

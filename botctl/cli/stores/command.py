@@ -1,4 +1,4 @@
-"""``botctl stores``: where the stores are, and how they do."""
+"""``botctl stores``: the address and the state of Redis and MongoDB."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def stores(project: Project = None, profile: Profile = None, as_json: AsJson = False) -> None:
-    """Show where the stores are, and how they do.
+    """Show the address and the state of Redis and MongoDB.
 
-    Starts nothing. Exit code 7 when one that should answer does not.
+    Starts nothing. Exit code 7 if a store that should be up does not answer.
     """
     loaded = load_settings(project, profile)
-    found = asyncio.run(report(loaded.settings, Runtime(loaded.root)))
+    reports = asyncio.run(report(loaded.settings, Runtime(loaded.root)))
     if as_json:
-        print(json.dumps([dataclasses.asdict(store) for store in found]))
+        print(json.dumps([dataclasses.asdict(store) for store in reports]))
     else:
-        for store in found:
-            Console(highlight=False, soft_wrap=True).print(_lines(store))
-    if any(store.state is StoreState.DOWN for store in found):
+        for store in reports:
+            Console(highlight=False, soft_wrap=True).print(_describe_store(store))
+    if any(store.state is StoreState.DOWN for store in reports):
         raise typer.Exit(ExitCode.UNREACHABLE)
 
 
-def _lines(store: StoreReport) -> Text:
-    """What is known of a store, in two lines: how it does, and where it is."""
+def _describe_store(store: StoreReport) -> Text:
+    """Two lines: the state, and the address."""
     facts = [
-        store.version or store.detail or "nothing runs it; the next command that needs it does",
+        store.version or store.detail or "not running; the next command that needs it starts it",
         "" if store.latency_ms is None else f"{store.latency_ms:.1f} ms",
         "" if store.size_bytes is None else f"{decimal(store.size_bytes)} on disk",
         "" if store.owner_pid is None else f"run by pid {store.owner_pid}",

@@ -1,5 +1,5 @@
-"""What a verb of a moment works with: one module a verb, each starts the services that its verb needs and no others.
+"""Services for verbs that end by themselves: one module a verb, which starts only what that verb needs.
 
-Embedded stores are joined where a process runs them, and otherwise started for the time of the call. Verbs that only
-look from outside (`monitor`, `audit log --follow`) start nothing. Read `services` first.
+An embedded store is shared with the process that runs it, or else started for the duration of the call. `monitor` and
+`audit log --follow` start nothing. Read `services` first.
 """

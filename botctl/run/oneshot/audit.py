@@ -1,4 +1,4 @@
-"""What `botctl audit` works with."""
+"""Services of `botctl audit`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from botctl.audit.query import Query
 from botctl.core.clock import SystemClock
 from botctl.core.config.loading import Loaded
 from botctl.core.processes.runtime import Runtime
-from botctl.run.oneshot.services import opened
+from botctl.run.oneshot.services import open_services
 from botctl.run.providers import add_mongo
 from botctl.stores.mongo import Database, running_mongo
 
 
 @asynccontextmanager
-async def audit_log(loaded: Loaded) -> AsyncIterator[AuditLog]:
-    """The audit log, to be read."""
-    async with opened(loaded, add_mongo) as running:
+async def open_audit_log(loaded: Loaded) -> AsyncIterator[AuditLog]:
+    async with open_services(loaded, add_mongo) as running:
         yield AuditLog(running.get(Database))
 
 
-def audit_follower(loaded: Loaded, query: Query, limit: int) -> Follower:
-    """What follows the audit log of the bot from outside. It starts nothing."""
+def build_audit_follower(loaded: Loaded, query: Query, limit: int) -> Follower:
+    """A follower of the audit log. It starts no store."""
     return Follower(partial(running_mongo, loaded.settings, Runtime(loaded.root)), query, limit, SystemClock())

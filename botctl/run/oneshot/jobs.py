@@ -1,4 +1,4 @@
-"""What `botctl jobs` works with."""
+"""Services of `botctl jobs`."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from botctl.core.errors import ConfigError, MigrationFaults, UsageError
 from botctl.core.services.registry import Registry
 from botctl.jobs.admin import JobAdmin, job_admin
 from botctl.jobs.builtin import BUILTIN_JOBS
-from botctl.run.roles import add_migrated, add_operators_own, load_commands, shared_registry
+from botctl.run.roles import add_custom_services, add_migration_gate, build_shared_registry, load_commands
 
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def jobs_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobAdmin]:
-    """What looks after the jobs from a terminal; able to run the job ``run`` itself, if no migration is pending.
+async def open_job_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator[JobAdmin]:
+    """The job administration. It can run the job ``run`` in this process, unless a migration is pending.
 
-    Files that cannot be loaded are told in the log, and left out.
+    A file that cannot be loaded is logged and left out.
 
     Raises:
-        UsageError: there is no job of that name.
-        ConfigError: there is none in the files that can be loaded.
+        UsageError: there is no job with that name.
+        ConfigError: no file that can be loaded has it.
     """
-    registry = shared_registry(loaded, bus=Bus())
-    jobs, complete = _jobs_that_load(registry, loaded)
+    registry = build_shared_registry(loaded, bus=Bus())
+    jobs, is_complete = _load_jobs(registry, loaded)
     registry.value(Jobs, jobs)
-    also: tuple[Any, ...] = ()
+    dependencies: tuple[Any, ...] = ()
     blocked_by: ConfigError | None = None
     if run is not None:
-        needs = _job_to_run(jobs, run, complete=complete).needs
+        needs = _find_job(jobs, run, is_complete=is_complete).needs
         try:
-            also = (*needs, add_migrated(registry, loaded, apply=False))
+            dependencies = (*needs, add_migration_gate(registry, loaded, apply=False))
         except MigrationFaults as error:
             blocked_by = error
-    registry.add(partial(job_admin, blocked_by=blocked_by), name="admin", also=also)
+    registry.add(partial(job_admin, blocked_by=blocked_by), name="admin", also=dependencies)
     async with registry.open(JobAdmin) as running:
         yield running.get(JobAdmin)
 
 
-def _jobs_that_load(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
-    """The jobs of all files that can be loaded, and whether those are all files. What is wrong is told in the log."""
+def _load_jobs(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
+    """The jobs of the files that can be loaded, and whether all files could be. Faults are logged."""
     try:
-        add_operators_own(registry, loaded)
+        add_custom_services(registry, loaded)
         catalog = load_commands(registry, loaded, skip_broken=True)
     except ConfigError as error:
         _log.warning("left out: %s", error)
@@ -57,11 +57,13 @@ def _jobs_that_load(registry: Registry, loaded: Loaded) -> tuple[Jobs, bool]:
     return Jobs((*BUILTIN_JOBS, *catalog.jobs)), not catalog.has_skipped_files
 
 
-def _job_to_run(jobs: Jobs, name: str, *, complete: bool) -> Job:
+def _find_job(jobs: Jobs, name: str, *, is_complete: bool) -> Job:
     try:
         return jobs.named(name)
     except UsageError as error:
-        if complete:
+        if is_complete:
             raise
         sentence = f"there is no job {name[:40]!r} in the files that can be loaded."
-        raise ConfigError(sentence, hint="Correct those that were left out; `botctl run` names them all.") from error
+        raise ConfigError(
+            sentence, hint="Correct the files that were left out; `botctl run` lists all their faults."
+        ) from error

@@ -1,4 +1,4 @@
-"""What `botctl monitor` works with."""
+"""Services of `botctl monitor`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from botctl.monitor.reader import Monitor
 from botctl.stores.redis import running_redis
 
 
-def monitor(loaded: Loaded) -> Monitor:
-    """What looks at the processes of the bot from outside. It starts nothing."""
+def build_monitor(loaded: Loaded) -> Monitor:
+    """A reader of the snapshots that the bot's processes write. It starts no store."""
     return Monitor(loaded.settings.bot, partial(running_redis, loaded.settings, Runtime(loaded.root)))

@@ -1,4 +1,4 @@
-"""What `botctl ratelimit` works with."""
+"""Services of `botctl ratelimit`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from botctl.core.config.loading import Loaded
 from botctl.core.contracts.protocols import Auditor
 from botctl.ratelimit.inspect import Inspector, reset
 from botctl.ratelimit.keys import Key, Subject
-from botctl.run.oneshot.services import opened
+from botctl.run.oneshot.services import open_services
 from botctl.run.providers import add_audit, add_mongo, add_redis
 
 
 @asynccontextmanager
-async def rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
-    """The rate limits, to be looked at."""
-    async with opened(loaded, add_redis) as running:
+async def open_rate_limits(loaded: Loaded) -> AsyncIterator[Inspector]:
+    async with open_services(loaded, add_redis) as running:
         yield Inspector(running.get(Redis), loaded.settings.bot)
 
 
 async def reset_limits(loaded: Loaded, subject: Subject, policy: str | None) -> list[Key]:
-    """Give ``subject`` its whole allowance back, on the record; returns what was reset.
+    """Reset the limits of ``subject`` and audit it; returns the keys that were reset.
 
     Raises:
         Unreachable: a store does not answer.
     """
-    async with opened(loaded, add_redis, add_mongo, add_audit) as running:
+    async with open_services(loaded, add_redis, add_mongo, add_audit) as running:
         inspector = Inspector(running.get(Redis), loaded.settings.bot)
         return await reset(inspector, running.get(Auditor), running.get(Clock), subject, policy)

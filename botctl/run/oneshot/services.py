@@ -1,4 +1,4 @@
-"""A registry with the few services that a verb needs, open as long as the verb works."""
+"""A registry with the few services that a verb needs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from botctl.core.config.loading import Loaded
 from botctl.core.contracts.bus import Bus
 from botctl.core.services.registry import Registry, RunningServices
-from botctl.run.providers import base_registry
+from botctl.run.providers import build_base_registry
 
 
 @asynccontextmanager
-async def opened(loaded: Loaded, *groups: Callable[[Registry], None]) -> AsyncIterator[RunningServices]:
-    """The services that ``groups`` (the functions of `providers`) add, started; stopped when the block ends."""
-    registry = base_registry(loaded, bus=Bus())
-    for add in groups:
-        add(registry)
+async def open_services(loaded: Loaded, *groups: Callable[[Registry], None]) -> AsyncIterator[RunningServices]:
+    """Start the services that ``groups`` (functions of `providers`) add; stop them when the block ends."""
+    registry = build_base_registry(loaded, bus=Bus())
+    for add_group in groups:
+        add_group(registry)
     async with registry.open() as running:
         yield running

@@ -1,4 +1,4 @@
-"""Errors as words and exit codes; with --json, as one object, for every verb there is."""
+"""Errors as messages and exit codes, and as one JSON object for every verb."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import typer
 
 from botctl.cli import main
-from botctl.cli.boundary import guarded
+from botctl.cli.boundary import run_guarded
 from botctl.core.errors import ConfigError
 from tests.support.verbs import CALLS, COMMANDS
 
 FIELDS = {"error", "hint", "type", "exit_code"}
-TAKES = {
+REQUIRED_ARGUMENTS = {
     path: [p for p in command.params if p.param_type_name == "argument" and p.required]
     for path, command in CALLS.items()
 }
@@ -25,7 +25,7 @@ AS_JSON = [path for path, command in CALLS.items() if {"project", "as_json"} <= 
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The exit code of botctl, called so."""
+    """Call botctl; returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["botctl", *words])
     with pytest.raises(SystemExit) as ended:
         main.main()
@@ -33,64 +33,61 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return ended.value.code
 
 
-def the_error(capsys: pytest.CaptureFixture[str], code: int) -> dict[str, Any]:
-    """The one object on stderr, beside nothing on stdout."""
+def read_error(capsys: pytest.CaptureFixture[str], code: int) -> dict[str, Any]:
+    """The JSON object on stderr. Stdout must be empty."""
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1, err
-    said: dict[str, Any] = json.loads(err)
-    assert said.keys() == FIELDS
-    assert said["exit_code"] == code
-    return said
+    document: dict[str, Any] = json.loads(err)
+    assert document.keys() == FIELDS
+    assert document["exit_code"] == code
+    return document
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_an_option_that_does_not_exist(
+def test_unknown_option_is_a_usage_error(
     path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of every verb: exit code 2, in Typer's words, and where to look. (To `settings set` it is a value.)"""
+    """Exit code 2, with a hint to --help. (`settings set` reads it as a value.)"""
     assert call(monkeypatch, *path.split(), "--json", "--no-such-option") == 2
-    said = the_error(capsys, 2)
-    assert said["error"].startswith(("No such option", "Missing argument"))
-    assert f"`botctl {path} --help`" in said["hint"]
+    error = read_error(capsys, 2)
+    assert error["error"].startswith(("No such option", "Missing argument"))
+    assert f"`botctl {path} --help`" in error["hint"]
 
 
-@pytest.mark.parametrize("path", [path for path, wanted in TAKES.items() if wanted and path in AS_JSON])
-def test_an_argument_that_is_missing(
+@pytest.mark.parametrize("path", [path for path, wanted in REQUIRED_ARGUMENTS.items() if wanted and path in AS_JSON])
+def test_missing_argument_is_a_usage_error(
     path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of every verb that needs one."""
     assert call(monkeypatch, *path.split(), "--json") == 2
-    assert the_error(capsys, 2)["error"].startswith("Missing argument")
+    assert read_error(capsys, 2)["error"].startswith("Missing argument")
 
 
 @pytest.mark.parametrize("path", AS_JSON)
-def test_an_error_of_botctl_itself(
+def test_missing_project_is_a_config_error(
     path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Of every verb that knows --json: here is no project."""
     given = {"SUBJECT": "global", "FIELD=VALUE...": "a=b", "GUILD": "900000000000000001"}
-    words = [given.get(str(p.metavar), "1") for p in TAKES[path]]
+    words = [given.get(str(p.metavar), "1") for p in REQUIRED_ARGUMENTS[path]]
     words += [
         word for p in CALLS[path].params if p.param_type_name == "option" and p.required for word in (p.opts[0], "1")
     ]
     assert call(monkeypatch, *path.split(), *words, "--json", "--project", str(tmp_path / "none")) == 78
-    assert str(tmp_path / "none") in the_error(capsys, 78)["error"]
+    assert str(tmp_path / "none") in read_error(capsys, 78)["error"]
 
 
 @pytest.mark.parametrize("words", [("nonsense", "--json"), ("settings", "shwo", "--json"), ("--json",)])
-def test_a_verb_that_does_not_exist(
+def test_unknown_verb_is_a_usage_error(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where no verb stands at all."""
     assert call(monkeypatch, *words) == 2
-    assert the_error(capsys, 2)["error"].startswith("No such")
+    assert read_error(capsys, 2)["error"].startswith("No such")
 
 
-def test_what_stands_after_two_dashes_is_no_option(
+def test_arguments_after_two_dashes_are_no_options(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A person may want to say --json, or --debug."""
+    """A user may want to send the text --json or --debug."""
     project = str(tmp_path / "none")
     assert call(monkeypatch, "sandbox", "send", "--project", project, "--", "--json") == 78
     assert capsys.readouterr().err.startswith("botctl: ")
@@ -98,45 +95,44 @@ def test_what_stands_after_two_dashes_is_no_option(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_to_a_person_usage_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --json."""
+def test_usage_is_printed_without_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "settings", "shwo") == 2
     out, err = capsys.readouterr()
     assert (out, "Usage: " in err, "Did you mean" in err) == ("", True, True)
 
 
-def test_a_fault_is_an_object_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """It names the file that has the traceback."""
-    assert guarded(lambda: 1 // 0, as_json=True) == 1
-    said = the_error(capsys, 1)
-    assert (said["type"], "ZeroDivisionError" in said["error"]) == ("ZeroDivisionError", True)
-    crash = Path(said["hint"].split(" is in ")[1].split(";")[0])
+def test_unexpected_error_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its hint names the file with the traceback."""
+    assert run_guarded(lambda: 1 // 0, as_json=True) == 1
+    error = read_error(capsys, 1)
+    assert (error["type"], "ZeroDivisionError" in error["error"]) == ("ZeroDivisionError", True)
+    crash = Path(error["hint"].split(" is in ")[1].split(". Add")[0])
     assert "1 // 0" in crash.read_text()
     crash.unlink()
 
 
-def test_a_question_without_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-D is no yes."""
+def test_unanswered_question_needs_a_decision(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-D does not count as yes."""
 
     def ask() -> None:
         raise typer.Abort
 
-    assert guarded(ask, as_json=True) == 5
-    assert "no answer" in the_error(capsys, 5)["error"]
+    assert run_guarded(ask, as_json=True) == 5
+    assert "no answer" in read_error(capsys, 5)["error"]
 
 
-def test_nothing_is_logged_beside_an_object(
+def test_json_error_has_no_log_lines_beside_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a library warns of is no JSON. (Without --json it is shown, as Python does.)"""
+    """A library's warning is not JSON. (Without --json Python prints it.)"""
     top = logging.getLogger()
     monkeypatch.setattr(top, "handlers", [])
 
     def fail() -> None:
-        logging.getLogger("somebody").warning("look out")
+        logging.getLogger("library").warning("look out")
         raise ConfigError("it is wrong.")
 
-    assert guarded(fail) == 78
+    assert run_guarded(fail) == 78
     assert "look out" in capsys.readouterr().err
-    assert guarded(fail, as_json=True) == 78
-    assert the_error(capsys, 78)["error"] == "it is wrong."
+    assert run_guarded(fail, as_json=True) == 78
+    assert read_error(capsys, 78)["error"] == "it is wrong."

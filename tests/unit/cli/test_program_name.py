@@ -1,4 +1,4 @@
-"""Lines that are to be copied work where they are copied to."""
+"""Printed commands work where a user pastes them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from botctl.cli.program_name import as_typed
+from botctl.cli.program_name import program_name
 
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """botctl in a folder whose name has a blank in it, called by its path."""
+    """botctl in a folder with a blank in its name, called by its path."""
     path = tmp_path / "my env" / "botctl"
     path.parent.mkdir()
     path.write_text('#!/bin/sh\necho called "$@"\n')
@@ -25,24 +25,24 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_name_where_the_shell_finds_it(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_is_used_if_it_is_on_path(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    assert as_typed() == as_typed(anywhere=True) == "botctl"
+    assert program_name() == program_name(absolute=True) == "botctl"
 
 
-def test_a_path_from_here_or_a_whole_one(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shlex.split(as_typed()) == [str(program)]
+def test_path_is_relative_or_absolute(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shlex.split(program_name()) == [str(program)]
     monkeypatch.chdir(program.parent.parent)
-    assert as_typed() == "'my env/botctl'"
-    assert shlex.split(as_typed(anywhere=True)) == [str(program)]
+    assert program_name() == "'my env/botctl'"
+    assert shlex.split(program_name(absolute=True)) == [str(program)]
 
 
-def test_what_init_prints_last_can_be_typed(program: Path) -> None:
-    """Whatever the folder is called, and however botctl was called."""
+def test_command_printed_by_init_works(program: Path) -> None:
+    """Even if the folder has blanks, quotes and emoji in its name."""
     from botctl.cli.main import app
 
     folder = program.parent.parent / "sp ace" / "b\u00f6 t \U0001f916 'q"
-    said = CliRunner().invoke(app, ["init", str(folder)]).stderr
-    line = said.strip().splitlines()[-1].removeprefix("Start it: ")
+    printed = CliRunner().invoke(app, ["init", str(folder)]).stderr
+    line = printed.strip().splitlines()[-1].removeprefix("Start it: ")
     done = subprocess.run(("sh", "-c", line), capture_output=True, text=True, check=True)
     assert done.stdout == "called run\n"

@@ -1,4 +1,4 @@
-"""Signals: the first stops, the second hurries, and a watchdog ends what nothing else can."""
+"""The first signal stops the process, the second shortens the stop, and a watchdog ends a blocked process."""
 
 from __future__ import annotations
 
@@ -10,56 +10,54 @@ import threading
 import pytest
 
 from botctl.core.errors import ExitCode
-from botctl.run.signals import Stop, listening
+from botctl.run.signals import ShutdownSignals, handle_signals
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_the_first_signal_names_the_exit_code(signum: signal.Signals, code: int) -> None:
-    """130 for Ctrl-C, 143 for SIGTERM; the second one hurries and does not change the code."""
-    with listening(60) as stop:
+@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_first_signal_sets_the_exit_code(signum: signal.Signals, exit_code: int) -> None:
+    """The second one does not change it."""
+    with handle_signals(60) as signals:
         os.kill(os.getpid(), signum)
-        assert await asyncio.wait_for(stop.wait(), 5) == code
-        hurry = asyncio.create_task(stop.wait_for_hurry())
+        assert await asyncio.wait_for(signals.wait(), 5) == exit_code
+        second = asyncio.create_task(signals.wait_for_second_signal())
         await asyncio.sleep(0)
-        assert not hurry.done()
+        assert not second.done()
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(hurry, 5)
-        assert stop.code == code
-        stop.close()
+        await asyncio.wait_for(second, 5)
+        assert signals.exit_code == exit_code
+        signals.cancel_watchdog()
 
 
-async def test_the_handlers_from_before_are_put_back() -> None:
-    """A test runner, or a shell around us, keeps its own."""
+async def test_previous_signal_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with listening(60):
+    with handle_signals(60):
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-async def test_the_watchdog_ends_a_process_whose_loop_is_blocked(capfd: pytest.CaptureFixture[str]) -> None:
-    """It runs in a thread of its own: this test blocks the loop for as long as it takes."""
+async def test_watchdog_ends_a_process_with_a_blocked_loop(capfd: pytest.CaptureFixture[str]) -> None:
+    """The watchdog is a thread of its own. This test blocks the loop until it has acted."""
     ended = threading.Event()
-    codes: list[int] = []
+    exit_codes: list[int] = []
 
-    def end(code: int) -> None:
-        codes.append(code)
+    def end_process(exit_code: int) -> None:
+        exit_codes.append(exit_code)
         ended.set()
 
-    stop = Stop(0.01, end=end)
-    stop.receive(signal.SIGTERM)
-    assert ended.wait(5)  # the loop cannot run meanwhile
-    assert codes == [ExitCode.TERMINATED]
-    assert "would not stop" in capfd.readouterr().err
+    signals = ShutdownSignals(0.01, end_process=end_process)
+    signals.receive(signal.SIGTERM)
+    assert ended.wait(5)  # the loop cannot run in the meantime
+    assert exit_codes == [ExitCode.TERMINATED]
+    assert "did not stop within" in capfd.readouterr().err
 
 
-async def test_a_stop_in_time_calls_the_watchdog_off() -> None:
-    """Nothing ends a process that stopped by itself."""
-    codes: list[int] = []
-    stop = Stop(60, end=codes.append)
-    stop.receive(signal.SIGINT)
-    watchdog = stop._watchdog
+async def test_cancelled_watchdog_does_not_end_the_process() -> None:
+    exit_codes: list[int] = []
+    signals = ShutdownSignals(60, end_process=exit_codes.append)
+    signals.receive(signal.SIGINT)
+    watchdog = signals._watchdog
     assert watchdog is not None
-    stop.close()
+    signals.cancel_watchdog()
     watchdog.join(5)
     assert not watchdog.is_alive()
-    assert codes == []
+    assert exit_codes == []

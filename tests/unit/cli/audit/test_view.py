@@ -1,4 +1,4 @@
-"""`botctl audit log`: words of the call, and entries as a person reads them."""
+"""`botctl audit log`: its options as a query, and the lines that it prints."""
 
 import io
 import json
@@ -9,12 +9,12 @@ from bson.binary import Binary
 from rich.console import Console
 
 from botctl.audit.log import EntryBatch
-from botctl.cli.audit.command import _query
-from botctl.cli.audit.view import LogView, about, who
+from botctl.cli.audit.command import _build_query
+from botctl.cli.audit.view import LogView, actor_name, describe
 from botctl.core.contracts.audit_entry import AuditOutcome
 from botctl.core.errors import UsageError
 
-NOTHING = dict.fromkeys(("actor", "action", "guild", "outcome", "since", "until"))
+NO_OPTIONS = dict.fromkeys(("actor", "action", "guild", "outcome", "since", "until"))
 ENTRY = {
     "id": "e1",
     "at": "2026-01-02T03:04:05.678Z",
@@ -31,17 +31,19 @@ def document(**fields):
     return {"_id": entry["id"], "b": Binary(json.dumps(entry).encode()), "x": [{}], "at": 0, "w": {"at": 0}}
 
 
-def test_the_words_of_the_call_are_a_query():
-    query = _query(**NOTHING | {"actor": "@ann", "outcome": "denied", "since": "2026-01-31", "action": "command.*"})
+def test_options_become_a_query():
+    query = _build_query(
+        **NO_OPTIONS | {"actor": "@ann", "outcome": "denied", "since": "2026-01-31", "action": "command.*"}
+    )
     assert (query.actor, query.outcome, query.action) == ("ann", AuditOutcome.DENIED, "command.*")
     assert query.since == datetime(2026, 1, 31, tzinfo=UTC)
     assert query.until is None
 
 
 @pytest.mark.parametrize(("name", "value"), [("since", "soon"), ("until", ""), ("outcome", "fine")])
-def test_words_that_make_no_sense_are_a_usage_error(name, value):
+def test_wrong_option_value_is_a_usage_error(name, value):
     with pytest.raises(UsageError):
-        _query(**NOTHING | {name: value})
+        _build_query(**NO_OPTIONS | {name: value})
 
 
 @pytest.mark.parametrize(
@@ -59,11 +61,11 @@ def test_words_that_make_no_sense_are_a_usage_error(name, value):
          "migration 0001 · 12 ms"),
         ({"changes": {"cut": '[{"k"', "len": 99999, "sha256": "x"}}, 'changes: [{"k"… · #8 · 12 ms'),
         ({"changes": "?", "target": "?"}, "changes: ? · 12 ms"),
-        ({"unreadable": True}, "#8 · 12 ms · its line cannot be read"),
+        ({"unreadable": True}, "#8 · 12 ms · the stored entry cannot be read"),
     ],
 )  # fmt: skip
-def test_what_an_entry_is_about(fields, expected):
-    assert about(ENTRY | fields) == expected
+def test_entry_is_described_in_a_few_words(fields, expected):
+    assert describe(ENTRY | fields) == expected
 
 
 @pytest.mark.parametrize(
@@ -76,19 +78,19 @@ def test_what_an_entry_is_about(fields, expected):
         ({}, "?"),
     ],
 )
-def test_who_acted(actor, expected):
-    assert who({"actor": actor}) == expected
+def test_actor_is_named_with_its_type(actor, expected):
+    assert actor_name({"actor": actor}) == expected
 
 
 def shown(width, *documents):
     out = io.StringIO()
     view = LogView(as_json=False, console=Console(file=out, force_terminal=True, width=width, color_system=None))
-    view.whole(documents, 50)
+    view.print_entries(documents, 50)
     return out.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_on_a_terminal_the_day_stands_above_and_nothing_is_wider_than_it(width):
+def test_terminal_shows_days_above_and_no_line_too_wide(width):
     long = document(id="e2", at="2026-01-03T00:00:00.000Z", outcome="error", reason="word " * 40, action="a." * 40)
     lines = shown(width, document(), document(id="e3"), long).splitlines()
     assert max(map(len, lines)) <= width
@@ -96,46 +98,47 @@ def test_on_a_terminal_the_day_stands_above_and_nothing_is_wider_than_it(width):
     assert lines[1].startswith("03:04:05 ✓ ann ")
 
 
-def test_what_came_from_outside_cannot_move_the_cursor_or_forge_a_line(capsys):
+def test_control_characters_of_an_entry_are_escaped(capsys):
     evil = {"type": "user", "id": "9", "name": "a\x1b[2Jb\n2026-01-02 forged\u202e"}
-    for text in (shown(80, document(actor=evil, action="x\x1b]0;y\x07", reason="\x9b31m")),):
-        assert "\x1b]" not in text
-        assert "\u202e" not in text
-        assert "\x9b" not in text
-    LogView(as_json=False).whole([document(actor=evil)], 50)
+    text = shown(80, document(actor=evil, action="x\x1b]0;y\x07", reason="\x9b31m"))
+    assert "\x1b]" not in text
+    assert "\u202e" not in text
+    assert "\x9b" not in text
+    LogView(as_json=False).print_entries([document(actor=evil)], 50)
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-def test_an_empty_log_says_so_and_is_an_empty_array(capsys):
-    LogView(as_json=False).whole([], 50)
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "No entry is like that.\n")
-    LogView(as_json=True).whole([], 50)
+def test_empty_log_is_a_notice_or_an_empty_array(capsys):
+    LogView(as_json=False).print_entries([], 50)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "No entry fits these options.\n")
+    LogView(as_json=True).print_entries([], 50)
     assert capsys.readouterr().out == "[]\n"
 
 
-def test_a_full_page_says_that_there_may_be_more(capsys):
-    LogView(as_json=False).whole([document()], 1)
+def test_full_page_hints_at_limit(capsys):
+    LogView(as_json=False).print_entries([document()], 1)
     assert "--limit" in capsys.readouterr().err
 
 
-def test_a_follower_prints_a_line_of_json_each_and_says_once_why_it_waits(capsys):
+def test_follower_prints_json_lines_and_each_wait_once(capsys):
     view = LogView(as_json=True)
-    for turn in (
+    for batch in (
         EntryBatch([], "away"),
         EntryBatch([], "away"),
         EntryBatch([]),
         EntryBatch([document(), document(id="e2")]),
         EntryBatch([], "away"),
     ):
-        view.more(turn)
-    said = capsys.readouterr()
-    assert [json.loads(line)["id"] for line in said.out.splitlines()] == ["e1", "e2"]
-    assert list(map(json.loads, said.err.splitlines())) == [{"waiting_for": "away"}] * 2
+        view.print_batch(batch)
+    printed = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in printed.out.splitlines()] == ["e1", "e2"]
+    assert list(map(json.loads, printed.err.splitlines())) == [{"waiting_for": "away"}] * 2
 
 
-def test_a_follower_tells_a_person_why_there_is_nothing(capsys):
+def test_follower_explains_why_nothing_is_shown(capsys):
     view = LogView(as_json=False)
-    for turn in (EntryBatch([], "away"), EntryBatch([]), EntryBatch([])):
-        view.more(turn)
-    assert capsys.readouterr().err.splitlines() == ["away", "No entry is like that yet; Ctrl-C ends."]
+    for batch in (EntryBatch([], "away"), EntryBatch([]), EntryBatch([])):
+        view.print_batch(batch)
+    notice = "No entry fits these options yet. Waiting for new ones; Ctrl-C ends."
+    assert capsys.readouterr().err.splitlines() == ["away", notice]

@@ -1,4 +1,4 @@
-"""What `botctl init` writes."""
+"""The files that `botctl init` writes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,19 @@ from botctl.cli.init.scaffold import bot_name, create
 from botctl.core.errors import BotctlError, NeedsDecision
 
 
-def test_a_new_bot_is_named_after_its_folder(tmp_path: Path) -> None:
-    """The example's own name does not stay."""
+def test_new_bot_is_named_after_its_folder(tmp_path: Path) -> None:
     create(tmp_path / "My Bot")
     assert 'bot = "my-bot"' in (tmp_path / "My Bot" / "config" / "botctl.toml").read_text()
 
 
-def test_all_that_was_said_to_be_written_is_there_and_no_secret_place_is_tracked(tmp_path: Path) -> None:
-    """Commands, settings and the two files that keep secrets out of git."""
+def test_all_files_exist_and_git_ignores_secrets(tmp_path: Path) -> None:
     written = create(tmp_path)
     assert {"config/botctl.toml", "commands/ping.py", ".gitignore", ".env.example"} <= {str(p) for p in written}
     assert all((tmp_path / path).is_file() for path in written)
     assert {".env", ".botctl/"} <= set((tmp_path / ".gitignore").read_text().splitlines())
 
 
-def test_a_readme_tells_how_to_start_and_one_that_is_there_stays(tmp_path: Path) -> None:
-    """A repository is often made with one."""
+def test_readme_explains_the_start_and_existing_one_is_kept(tmp_path: Path) -> None:
     create(tmp_path / "My Bot")
     text = (tmp_path / "My Bot" / "README.md").read_text()
     assert text.startswith("# my-bot\n")
@@ -37,15 +34,14 @@ def test_a_readme_tells_how_to_start_and_one_that_is_there_stays(tmp_path: Path)
     assert (tmp_path / "other" / "README.md").read_text() == "mine"
 
 
-def test_what_is_written_refers_to_no_file_that_is_not_there(tmp_path: Path) -> None:
+def test_files_do_not_refer_to_the_docs_folder(tmp_path: Path) -> None:
     """A new bot has no docs/ of its own."""
     for path in create(tmp_path):
         text = (tmp_path / path).read_text()
         assert "docs/" not in text.replace("docs/pm2.md of botctl", ""), path
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    """One file in the way, and none is written."""
+def test_existing_file_prevents_every_write(tmp_path: Path) -> None:
     (tmp_path / "commands").mkdir()
     mine = tmp_path / "commands" / "ping.py"
     mine.write_text("mine")
@@ -55,8 +51,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [mine.parent]
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
+def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BotctlError, match="cannot be written"):
         create(tmp_path / "file" / "bot")
@@ -64,5 +59,4 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("folder", "name"), [("My Bot", "my-bot"), ("--x--", "x"), ("é", "bot"), ("a" * 40, "a" * 32)])
 def test_bot_name_is_always_a_valid_setting(folder: str, name: str) -> None:
-    """Whatever the folder is called."""
     assert bot_name(Path("/tmp") / folder) == name

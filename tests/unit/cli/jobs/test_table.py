@@ -1,4 +1,4 @@
-"""The table of `botctl jobs list`."""
+"""The output of `botctl jobs`: the table, the JSON, and the error of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from botctl.cli.jobs.command import _details, _judge, _plain, _scheduler, _table
+from botctl.cli.jobs.command import _as_json, _build_table, _describe_scheduler, _detail_lines, _raise_for_result
 from botctl.core.contracts.jobs import JobRecord, MissedPolicy, RunResult
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import BotctlError, ExitCode
@@ -31,39 +31,39 @@ JOB = make_job(tidy)
 
 def shown(*lines: JobStatus) -> list[str]:
     console = Console(file=io.StringIO(), width=120)
-    console.print(_table(list(lines), NOW))
+    console.print(_build_table(list(lines), NOW))
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()[1:]]
 
 
 @pytest.mark.parametrize(
-    ("record", "said"),
+    ("record", "line"),
     [
-        (None, "tidy every 1m when it is scheduled never 0"),
+        (None, "tidy every 1m not scheduled yet never 0"),
         (RECORD, "tidy every 1m in 5 min never 0"),
         (RAN, "tidy every 1m in 5 min 40 s ago ok 12 ms 7"),
         (replace(RAN, paused=True), "tidy every 1m paused 40 s ago ok 12 ms 7"),
         (replace(RAN, run="1", took_ms=None), "tidy every 1m in 5 min 40 s ago running 7"),
-        (replace(RAN, run="1", took_ms=None, unresponsive=True), "tidy every 1m in 5 min 40 s ago stubborn 7"),
-        (replace(RAN, next_due=NOW - timedelta(hours=3)), "tidy every 1m due for 3 h 40 s ago ok 12 ms 7"),
+        (replace(RAN, run="1", took_ms=None, unresponsive=True), "tidy every 1m in 5 min 40 s ago unresponsive 7"),
+        (replace(RAN, next_due=NOW - timedelta(hours=3)), "tidy every 1m overdue for 3 h 40 s ago ok 12 ms 7"),
         (
             replace(RAN, outcome=RunResult.FAILED, error_id="abcd2345"),
             "tidy every 1m in 5 min 40 s ago failed [abcd2345] 12 ms 7",
         ),
     ],
 )
-def test_a_job_is_one_line(record, said):
-    assert shown(JobStatus("tidy", JOB, record)) == [said]
+def test_job_is_one_line(record, line):
+    assert shown(JobStatus("tidy", JOB, record)) == [line]
 
 
-def test_a_job_that_is_gone_from_the_code_is_told():
+def test_job_without_code_is_marked():
     removed = replace(RAN, removed=NOW, outcome=RunResult.FAILED, detail="it was silent")
     assert shown(JobStatus("tidy", None, removed)) == ["tidy every 1m removed 40 s ago failed 12 ms 7"]
-    assert list(_details([JobStatus("tidy", None, removed)])) == []
+    assert list(_detail_lines([JobStatus("tidy", None, removed)])) == []
     assert shown(JobStatus("tidy", None, RAN)) == ["tidy every 1m not in these files 40 s ago ok 12 ms 7"]
 
 
-def test_as_json_every_field_is_there_whatever_is_known():
-    known, unknown = _plain(JobStatus("tidy", JOB, RAN)), _plain(JobStatus("tidy", JOB, None))
+def test_json_has_every_field_even_if_unknown():
+    known, unknown = _as_json(JobStatus("tidy", JOB, RAN)), _as_json(JobStatus("tidy", JOB, None))
     assert set(known) == set(unknown)
     assert (known["next_due"], known["about"]) == ("2026-01-05T12:05:00.000Z", "Put things in order.")
     assert (unknown["next_due"], unknown["schedule"], unknown["paused"]) == (None, "every 1m", False)
@@ -78,42 +78,45 @@ def test_as_json_every_field_is_there_whatever_is_known():
         (RunResult.LOST, ExitCode.HELD),
     ],
 )
-def test_a_run_that_went_wrong_has_an_exit_code(result, code):
+def test_unsuccessful_run_has_an_exit_code(result, code):
     with pytest.raises(BotctlError) as caught:
-        _judge("tidy", RunReport("1", result, here=False, error_id="abcd2345"))
+        _raise_for_result("tidy", RunReport("1", result, here=False, error_id="abcd2345"))
     assert caught.value.exit_code is code
 
 
-def test_a_run_that_went_well_is_no_error():
-    _judge("tidy", RunReport("1", RunResult.OK, here=True))
+def test_successful_run_is_no_error():
+    _raise_for_result("tidy", RunReport("1", RunResult.OK, here=True))
 
 
-def test_what_is_known_of_a_run_beyond_a_word_stands_below():
-    line = JobStatus("tidy", JOB, replace(RAN, detail="its process lost the lease: \x1b[31mwhy"))
-    assert list(_details([line])) == ["tidy: its process lost the lease: \\x1b[31mwhy"]
+def test_detail_of_a_run_is_printed_below_the_table():
+    status = JobStatus("tidy", JOB, replace(RAN, detail="its process lost the lease: \x1b[31mwhy"))
+    assert list(_detail_lines([status])) == ["tidy: its process lost the lease: \\x1b[31mwhy"]
 
 
 @pytest.mark.parametrize(
-    ("holder", "said"),
+    ("holder", "text"),
     [
-        (None, "nobody schedules them now; `botctl run` does"),
-        (LeaseHolder("vps:7", 3, 15), "scheduled by vps:7 (last sign 3 s ago)"),
+        (None, "no process schedules these jobs now; start one with `botctl run`"),
+        (LeaseHolder("vps:7", 3, 15), "scheduled by vps:7 (last sign of life 3 s ago)"),
         (
             LeaseHolder("vps:7", 9, 15),
-            "scheduled by vps:7, which may be gone (last sign 9 s ago); another process takes over after 15 s",
+            "scheduled by vps:7, which may have died (last sign of life 9 s ago); another can take over after 15 s",
         ),
         (
             LeaseHolder("vps:7", 99, 15),
-            "nobody schedules them now; vps:7 did (last sign 99 s ago), and has gone without a word",
+            (
+                "no process schedules these jobs now: vps:7 has died (last sign of life 99 s ago);"
+                " start one with `botctl run`"
+            ),
         ),
     ],
 )
-def test_who_schedules_is_named_as_far_as_it_is_known(holder, said):
-    assert _scheduler(holder) == said
+def test_scheduler_is_named_with_its_state(holder, text):
+    assert _describe_scheduler(holder) == text
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said"),
+    ("report", "code", "message"),
     [
         (
             RunReport(
@@ -125,16 +128,16 @@ def test_who_schedules_is_named_as_far_as_it_is_known(holder, said):
         (
             RunReport("1", RunResult.CANCELLED, here=False, detail="its process lost the lease: it was blocked"),
             ExitCode.HELD,
-            "tidy was stopped half way: its process lost the lease: it was blocked.",
+            "tidy was stopped before its end: its process lost the lease: it was blocked.",
         ),
         (
             RunReport("1", RunResult.LOST, here=False),
             ExitCode.HELD,
-            "tidy was stopped half way: its process died, or was silent for too long.",
+            "tidy was stopped before its end: its process died, or did not report for too long.",
         ),
     ],
 )
-def test_what_became_of_a_run_is_said(answer, code, said):
-    with pytest.raises(BotctlError, match=re.escape(said)) as caught:
-        _judge("tidy", answer)
+def test_error_says_what_happened_to_the_run(report, code, message):
+    with pytest.raises(BotctlError, match=re.escape(message)) as caught:
+        _raise_for_result("tidy", report)
     assert caught.value.exit_code is code

@@ -1,4 +1,4 @@
-"""What a verb that does migrations prints while it does, and in the end."""
+"""What `botctl migrate` prints while it works and at its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from botctl.cli.migrate.view import Doing
+from botctl.cli.migrate.view import ProgressView
 from botctl.core.errors import Held
 from botctl.migrate.files import Migration
 from botctl.migrate.plan import Direction
@@ -18,10 +18,10 @@ FILE = Migration(1, "0001_a", Path("0001_a.py"), "It.", reversible=True, source=
 DONE = {"name": "0001_a", "direction": "up", "took_ms": 7}
 
 
-def end(error: Exception | None, *, as_json: bool, did: bool = True) -> None:
-    with suppress(Exception), Doing(as_json=as_json) as view:
+def migrate(error: Exception | None, *, as_json: bool, has_applied: bool = True) -> None:
+    with suppress(Exception), ProgressView(as_json=as_json) as view:
         view.waiting("process 7 on vps runs migrations: waiting.")
-        if did:
+        if has_applied:
             view.started(FILE, Direction.UP)
             view.finished(FILE, Direction.UP, 7)
         if error:
@@ -29,30 +29,30 @@ def end(error: Exception | None, *, as_json: bool, did: bool = True) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "did", "told"),
+    ("error", "has_applied", "expected"),
     [
         (None, True, {"done": [DONE], "stopped": False}),
         (None, False, {"done": [], "stopped": False}),
         (typer.Exit(130), True, {"done": [DONE], "stopped": True}),
     ],
 )
-def test_as_json_it_is_one_object_that_says_what_was_done(capsys, error, did, told):
-    end(error, as_json=True, did=did)
-    said = capsys.readouterr()
-    assert json.loads(said.out) == told
-    assert said.err == ""
+def test_json_is_one_object_with_applied_migrations(capsys, error, has_applied, expected):
+    migrate(error, as_json=True, has_applied=has_applied)
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == expected
+    assert printed.err == ""
 
 
-def test_with_an_error_it_is_the_error_alone(capsys):
-    """Which is JSON on stderr, and the boundary's to print; where things stand, `migrate status --json` says."""
-    end(Held("no"), as_json=True)
+def test_json_is_not_printed_after_an_error(capsys):
+    """The boundary prints the error as JSON on stderr."""
+    migrate(Held("no"), as_json=True)
     assert capsys.readouterr().out == ""
 
 
-def test_for_people_each_is_told_when_it_is_done_and_who_is_waited_for(capsys):
-    end(None, as_json=False)
-    said = capsys.readouterr()
-    assert said.out == "✓ 0001_a applied in 7 ms\n"
-    assert said.err == "process 7 on vps runs migrations: waiting.\n"
-    end(None, as_json=False, did=False)
+def test_text_names_each_applied_migration_and_each_wait(capsys):
+    migrate(None, as_json=False)
+    printed = capsys.readouterr()
+    assert printed.out == "✓ 0001_a applied in 7 ms\n"
+    assert printed.err == "process 7 on vps runs migrations: waiting.\n"
+    migrate(None, as_json=False, has_applied=False)
     assert capsys.readouterr().out == "Nothing to do.\n"

@@ -1,4 +1,4 @@
-"""The picture at fixed sizes."""
+"""The screen of `botctl monitor` at fixed sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from botctl.cli.monitor.view import WIDE, picture, waiting
+from botctl.cli.monitor.view import WIDE_COLUMNS, render, render_waiting
 from botctl.monitor.snapshot import CommandSnapshot, JobSnapshot
 from botctl.monitor.view import MonitorView, Presence, Process, ServiceRow, ShardRow, Totals
 
@@ -89,13 +89,13 @@ def lines(what: Text, width: int, *, colour: bool = False) -> list[str]:
 
 
 def shown(what: MonitorView, width: int, height: int | None = None) -> list[str]:
-    return lines(picture(what, width, height, live=True), width)
+    return lines(render(what, width, height, live=True), width)
 
 
-def test_eighty_by_twenty_four():
-    """All that matters at a glance, the last commands with what is left."""
-    picture_ = shown(view(), 80, 24)
-    assert picture_[:15] == [
+def test_screen_of_80_by_24():
+    """The most important parts; the last commands get the remaining lines."""
+    rows = shown(view(), 80, 24)
+    assert rows[:15] == [
         "dice  ✓ all is well  1 process                                 q quits  18:24:05",
         "12.4 commands/s  ▄▄▄▄▅▅▅▅▅▅▅▅▅▆▆▆▆▆▆▆▆▇▇▇▇▇▇▇▇█████████  p50 4.2 ms  p99 1.8 s",
         "commands 123,456  failed 3  throttled 5  denied 0  in flight 1  autocompletes 0",
@@ -112,64 +112,64 @@ def test_eighty_by_twenty_four():
         "at        command  by                                              result   took",
         "18:24:59  roll 0   ann                                             ok      12 ms",
     ]
-    assert len(picture_) == 24
+    assert len(rows) == 24
 
 
-def test_two_hundred_by_sixty():
-    """Two columns; a line for each service; more of the last commands."""
-    picture_ = shown(view(1, 2), 200, 60)
-    assert len(picture_) <= 60
-    assert sum("✓ redis" in line for line in picture_) == 2
-    assert any("every 10m" in line for line in picture_)
-    assert any("roll 39" in line for line in picture_)
-    assert any("✓ redis" in line and "roll" in line for line in picture_)
+def test_screen_of_200_by_60():
+    """Two columns, one line for each service, and more of the last commands."""
+    rows = shown(view(1, 2), 200, 60)
+    assert len(rows) <= 60
+    assert sum("✓ redis" in line for line in rows) == 2
+    assert any("every 10m" in line for line in rows)
+    assert any("roll 39" in line for line in rows)
+    assert any("✓ redis" in line and "roll" in line for line in rows)
 
 
-def test_what_is_wrong_comes_before_everything_else():
-    """With a sentence, not only a mark; the marks are there too."""
-    wrong = view(
+def test_troubles_come_before_everything_else():
+    """As sentences; the marks of the parts are there, too."""
+    troubled = view(
         services=services("alpha:4711", well=False, state="degraded"),
         shards=(ShardRow(proc="alpha:4711", id=1, state="disconnected", latency_ms=None),),
         troubles=("redis of alpha:4711 is degraded: it is started again", "shard 1 of alpha:4711 is disconnected"),
     )
-    picture_ = shown(wrong, 80, 24)
-    assert "! not all is well" in picture_[0]
-    assert picture_[5] == "! redis of alpha:4711 is degraded: it is started again"
-    text = "\n".join(picture_)
+    rows = shown(troubled, 80, 24)
+    assert "! not all is well" in rows[0]
+    assert rows[5] == "! redis of alpha:4711 is degraded: it is started again"
+    text = "\n".join(rows)
     assert "! redis" in text
     assert "! #1 disconnected" in text
 
 
-def test_troubles_do_not_push_the_rest_out():
-    """They are counted beyond a few."""
-    picture_ = shown(view(troubles=tuple(f"trouble {n}" for n in range(30))), 80, 24)
-    assert picture_[5:9] == ["! trouble 0", "! trouble 1", "! trouble 2", "  … and 27 more"]
-    assert len(picture_) == 24
-    assert "roll 0" in "\n".join(picture_)
+def test_many_troubles_are_counted():
+    """The other parts keep their lines."""
+    rows = shown(view(troubles=tuple(f"trouble {n}" for n in range(30))), 80, 24)
+    assert rows[5:9] == ["! trouble 0", "! trouble 1", "! trouble 2", "  … and 27 more"]
+    assert len(rows) == 24
+    assert "roll 0" in "\n".join(rows)
 
 
-def test_many_processes_leave_room_for_commands():
-    """Services become counts, processes are cut, a few commands stay."""
-    picture_ = shown(view(*range(1, 31)), 80, 24)
-    assert len(picture_) == 24
-    assert "… and 23 more processes" in picture_
-    assert "services  11/11 pid 1" in "\n".join(picture_)
-    assert "roll 2" in picture_[-1]
+def test_many_processes_leave_lines_for_commands():
+    """Services become counts, not all processes are listed, a few commands stay."""
+    rows = shown(view(*range(1, 31)), 80, 24)
+    assert len(rows) == 24
+    assert "… and 23 more processes" in rows
+    assert "services  11/11 pid 1" in "\n".join(rows)
+    assert "roll 2" in rows[-1]
 
 
-def test_on_a_wide_screen_nothing_pushes_shards_and_jobs_out():
-    """Services give way: first their lines, then their names."""
+def test_wide_screen_always_shows_shards_and_jobs():
+    """Services lose first their lines, then their names."""
     few, many = shown(view(*range(1, 9)), 200, 60), shown(view(*range(1, 40)), 200, 40)
-    for picture_ in (few, many):
-        text = "\n".join(picture_)
+    for rows in (few, many):
+        text = "\n".join(rows)
         assert "✓ #0" in text
         assert "every 10m" in text
     assert "✓ mongo  ✓ sandbox" in "\n".join(few)
     assert "11/11 pid 1 " in "\n".join(many)
 
 
-def test_processes_are_told_apart_as_briefly_as_possible():
-    """By number on one host, with the host's first name on several; those that are not well say so."""
+def test_process_names_are_as_short_as_possible():
+    """Only the pid on one host; else with the host, without its domain. Unhealthy ones have a word."""
     one = view(processes=(process(1), process(2, draining=True), process(3, presence=Presence.SILENT)))
     assert [line[:20].split("  ")[0] for line in shown(one, 80)[6:9]] == ["pid 1", "pid 2", "pid 3"]
     assert "bot stopping" in shown(one, 80)[7]
@@ -187,26 +187,24 @@ def test_processes_are_told_apart_as_briefly_as_possible():
     assert "b:3" not in "\n".join(shown(two, 80))  # it is among the troubles
 
 
-def test_nothing_has_happened_yet():
-    """No commands, no shards, no numbers."""
+def test_screen_without_any_data():
     text = "\n".join(shown(view(last=(), shards=(), jobs=(), totals=Totals()), 80, 24))
     assert "no commands yet" in text
     assert "p99 -" in text
     assert "shards" not in text
 
 
-def test_waiting_says_for_what():
-    """And who has ended without a word."""
-    text = lines(waiting(None, "dice", "Redis does not answer.", (80, 24)), 80)
+def test_waiting_screen_gives_the_reason():
+    """And names the processes that were killed."""
+    text = lines(render_waiting(None, "dice", "Redis does not answer.", (80, 24)), 80)
     assert text[0].startswith("dice")
     assert text[2:4] == ["Waiting for `botctl run` …", "Redis does not answer."]
     gone = view(troubles=("alpha:1 has ended without a word",))
-    assert "! alpha:1 has ended without a word" in lines(waiting(gone, "dice", "", (80, 24)), 80)
+    assert "! alpha:1 has ended without a word" in lines(render_waiting(gone, "dice", "", (80, 24)), 80)
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_what_comes_from_outside_is_escaped(colour: bool):
-    """No control character, no markup, no direction override reaches the terminal."""
+def test_control_characters_and_markup_are_escaped(colour: bool):
     evil = "[red]\x1b]0;owned\x07\n\u202e"
     bad = view(
         bot=evil,
@@ -218,17 +216,16 @@ def test_what_comes_from_outside_is_escaped(colour: bool):
         troubles=(evil,),
     )
     for width in (80, 200):
-        text = "\n".join(lines(picture(bad, width, 40), width, colour=colour))
+        text = "\n".join(lines(render(bad, width, 40), width, colour=colour))
         assert not {"\x07", "\u202e"} & set(text)
         assert "\x1b]" not in text
         assert "[red]" in text
 
 
-def test_without_colour_the_words_are_the_same():
-    """Nothing is told by colour alone."""
+def test_output_without_colours_has_the_same_text():
     plain = shown(view(), 80, 24)
     assert "\x1b" not in "".join(plain)
-    assert "\x1b[" in "".join(lines(picture(view(), 80, 24), 80, colour=True))
+    assert "\x1b[" in "".join(lines(render(view(), 80, 24), 80, colour=True))
 
 
 @given(
@@ -238,11 +235,10 @@ def test_without_colour_the_words_are_the_same():
     troubles=st.lists(st.text(max_size=300), max_size=9),
     user=st.text(max_size=60),
 )
-def test_it_fits_any_terminal(width: int, height: int, pids: list[int], troubles: list[str], user: str):
-    """Never wider, never higher."""
+def test_screen_fits_any_terminal(width: int, height: int, pids: list[int], troubles: list[str], user: str):
     command = CommandSnapshot(name="roll", user=user, result="ok", ms=1e6, at="?")
-    picture_ = picture(view(*pids, troubles=tuple(troubles), last=(command,) * 50), width, height, live=True)
-    rows = picture_.split("\n", allow_blank=True)
+    screen = render(view(*pids, troubles=tuple(troubles), last=(command,) * 50), width, height, live=True)
+    rows = screen.split("\n", allow_blank=True)
     assert len(rows) <= height
     assert max(row.cell_len for row in rows) <= width
-    assert WIDE > 80
+    assert WIDE_COLUMNS > 80
