@@ -42,9 +42,9 @@ from botctl.audit.denials import DenialAggregator
 from botctl.audit.spool import Spool
 from botctl.core.clock import Clock, SystemClock, unix_ms
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, line, make_entry
+from botctl.core.contracts.audit_entry import AuditEntry, AuditOutcome, Change, Principal, encode_line, make_entry
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import kind
+from botctl.core.errors import type_name
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -126,7 +126,7 @@ class MongoAuditor:
                 await self._round()
             except (PyMongoError, OSError) as error:  # OSError: the spool's folder, as a whole
                 what = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
-                await self._outage.failed(f"audit entries wait in memory: {what} failed ({kind(error)})")
+                await self._outage.failed(f"audit entries wait in memory: {what} failed ({type_name(error)})")
             else:
                 self._outage.end()
                 await self._gather()
@@ -164,7 +164,7 @@ class MongoAuditor:
     def _lines(self, entries: Iterable[AuditEntry]) -> Iterator[bytes]:
         for entry in entries:
             try:
-                yield line(entry)
+                yield encode_line(entry)
             except Exception:  # noqa: BLE001  whatever was put into it, one entry must not hold up the rest
                 self.counts.lost += 1
                 _log.exception("audit entry %s (%s) cannot be written", entry.id, entry.action)

@@ -22,14 +22,14 @@ from pymongo.errors import PyMongoError
 
 from botctl.auth.key_format import digest, id_of, mint
 from botctl.core.clock import Clock, from_unix_ms, unix_ms
-from botctl.core.config.sources import near
+from botctl.core.config.sources import suggest
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys, KeyRefused
-from botctl.core.contracts.audit_entry import Change, Principal, Target, make_entry, operator
+from botctl.core.contracts.audit_entry import Change, Principal, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.event_log import EventLog
 from botctl.core.contracts.events import BY_TYPE, KeyCreated, KeyRevoked
 from botctl.core.contracts.protocols import Auditor
-from botctl.core.errors import Unreachable, UsageError, look_at, translated
+from botctl.core.errors import Unreachable, UsageError, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.services.tasks import Backoff, Tasks
 
@@ -41,7 +41,7 @@ _reaching_mongo: Final = translated(
     PyMongoError,
     OSError,
     sentence="The API keys cannot be reached: MongoDB failed ({error}).",
-    hint=look_at("MongoDB"),
+    hint=store_hint("MongoDB"),
 )
 
 
@@ -69,7 +69,7 @@ class MongoKeys:
         """As `ApiKeys.create`."""
         _check_name(name)
         await self._check_topics(topics)
-        minted, now, who = mint(), self.clock.now(), operator()
+        minted, now, who = mint(), self.clock.now(), current_operator()
         key = ApiKey(minted.id, name, tuple(topics), now, who.name or who.id, now + lasts if lasts else None)
         with _reaching_mongo:
             await self.collection.insert_one(_document(key, minted.digest))
@@ -82,7 +82,7 @@ class MongoKeys:
 
     async def revoke(self, key_id: str) -> tuple[ApiKey, bool]:
         """As `ApiKeys.revoke`. A key that has been revoked stays so; the event is told again, for it may be lost."""
-        now, who = self.clock.now(), operator()
+        now, who = self.clock.now(), current_operator()
         with _reaching_mongo:
             done = await self.collection.update_one(
                 {"_id": key_id, "revoked_ms": None}, {"$set": {"revoked_ms": unix_ms(now)}}
@@ -167,7 +167,7 @@ class MongoKeys:
         for topic in topics:
             if topic not in known:
                 names = sorted(known - {EVERY_TOPIC})
-                sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{near(topic, names)}"
+                sentence = f"there is no topic {safe(topic, MAX_NAME)!r}{suggest(topic, names)}"
                 hint = (
                     f"There are {', '.join(names)}; * stands for all. One of your own is there from its first event on."
                 )

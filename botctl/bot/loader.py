@@ -28,7 +28,7 @@ from botctl.bot.command_builder import build
 from botctl.bot.compiled import Checks, CompiledCommand
 from botctl.bot.load_errors import PACKAGE, LoadFaults, line, line_of, words
 from botctl.core.contracts.events import Event
-from botctl.core.contracts.jobs import Job, JobRun, declared
+from botctl.core.contracts.jobs import Job, JobRun, get_declared_job
 from botctl.core.errors import ANYTHING, AssemblyError, ConfigError
 from botctl.core.services.registry import Services
 from botctl.core.signatures import label, parameters_of
@@ -168,7 +168,7 @@ def _sort_out(path: Path, module: types.ModuleType, checks: Checks, faults: Load
             _take_cog(file, value, checks, faults)
         elif "on" in marks(value):
             _take_handler(file, value, checks, faults)
-        elif (job := declared(value)) is not None:
+        elif (job := get_declared_job(value)) is not None:
             _take_job(file, job, checks, faults)
     return file
 

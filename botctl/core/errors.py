@@ -102,12 +102,12 @@ class Unreachable(BotctlError):
     transient = True
 
 
-def look_at(store: str, then: str = "try again") -> str:
+def store_hint(store: str, then: str = "try again") -> str:
     """The hint where ``store`` does not answer."""
     return f"Look whether {store} runs (botctl stores), then {then}."
 
 
-def kind(error: BaseException) -> str:
+def type_name(error: BaseException) -> str:
     """What ``error`` is, without its text: a driver's holds addresses and everything it has tried."""
     return type(error).__name__
 
@@ -119,7 +119,7 @@ class translated:  # noqa: N801  used like contextlib.suppress
     """
 
     def __init__(
-        self, *drivers: type[Exception], sentence: str, hint: str = "", said: Callable[[BaseException], str] = kind
+        self, *drivers: type[Exception], sentence: str, hint: str = "", said: Callable[[BaseException], str] = type_name
     ) -> None:
         self._drivers = drivers
         self._sentence = sentence

@@ -18,7 +18,7 @@ def _shown(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-def visible(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """``text`` with every unprintable character (lone surrogates too) replaced by its escape."""
     return text if text.isprintable() else "".join(map(_shown, text))
 

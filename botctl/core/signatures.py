@@ -33,7 +33,7 @@ def label(key: Key) -> str:
     return str(getattr(key, "__name__", key))
 
 
-def unwrapped(target: Any) -> Any:
+def unwrap_partial(target: Any) -> Any:
     """The function or class inside partials."""
     while isinstance(target, functools.partial):
         target = target.func
@@ -81,7 +81,7 @@ def provided_by(factory: Callable[..., Any]) -> Key:
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    target = unwrapped(target)
+    target = unwrap_partial(target)
     if isinstance(target, type):
         target = target.__init__  # type: ignore[misc]  # it is only read
     elif not inspect.isroutine(target):
@@ -103,5 +103,5 @@ def _without_none(hint: Any) -> Any:
 
 
 def _where(target: Any) -> str:
-    target = unwrapped(target)
+    target = unwrap_partial(target)
     return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__qualname__)}"

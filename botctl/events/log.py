@@ -23,9 +23,9 @@ from redis.exceptions import RedisError
 
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.event_log import START, Batch, Entry, Envelope, EventLog, EventPage, Position, encode
-from botctl.core.errors import look_at, translated
+from botctl.core.errors import store_hint, translated
 from botctl.core.ids import event_id
-from botctl.stores.redis import beside
+from botctl.stores.redis import dedicated_client
 
 KEPT: Final = 10_000
 """Entries kept per topic, at least; the server removes what is beyond in whole nodes of about a hundred."""
@@ -35,7 +35,7 @@ _reaching_redis: Final = translated(
     RedisError,
     OSError,
     sentence="The events of this bot cannot be reached: Redis failed ({error}).",
-    hint=look_at("Redis"),
+    hint=store_hint("Redis"),
 )
 
 # All topics of a batch, or none. Redis does not undo what a script has written before it failed, so all that can fail
@@ -193,7 +193,7 @@ class RedisEventLog:
 @asynccontextmanager
 async def event_log(redis: Redis, settings: Settings) -> AsyncIterator[EventLog]:
     """Factory of the service."""
-    async with beside(redis, connections=_READERS) as waiting:
+    async with dedicated_client(redis, connections=_READERS) as waiting:
         yield RedisEventLog(redis, waiting, settings.bot)
 
 

@@ -13,9 +13,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Target, make_entry, operator
+from botctl.core.contracts.audit_entry import Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
-from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, Planned, RunResult
+from botctl.core.contracts.jobs import LEASE, Job, JobRecord, Jobs, RunResult, SchedulableJob
 from botctl.core.contracts.lease import LeaseHolder, Leases
 from botctl.core.contracts.protocols import Auditor
 from botctl.core.errors import BotctlError, Held, Unreachable, UsageError
@@ -125,8 +125,8 @@ class JobAdmin:
             await asyncio.wait({here, telling}, timeout=END_S)
         return _answer(run_id, record, here=began.is_set())
 
-    async def _planned(self, name: str) -> Planned:
-        known: dict[str, Planned] = {record.name: record.kept for record in await self.runner.book.all()}
+    async def _planned(self, name: str) -> SchedulableJob:
+        known: dict[str, SchedulableJob] = {record.name: record.kept for record in await self.runner.book.all()}
         known |= {job.name: job for job in self.jobs}
         if name not in known:
             raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {', '.join(sorted(known))}.")
@@ -179,7 +179,9 @@ class JobAdmin:
             await asyncio.sleep(LOOK_S)
 
     def _record(self, action: str, name: str, *, op: str | None = None) -> None:
-        entry = make_entry(action, operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op)
+        entry = make_entry(
+            action, current_operator(), at=self.clock.now(), iface="cli", target=Target("job", name), op=op
+        )
         self.auditor.record(entry)
 
 

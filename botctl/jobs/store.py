@@ -20,8 +20,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
-from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, Planned, RunResult
-from botctl.core.errors import Held, look_at, translated
+from botctl.core.contracts.jobs import Job, JobRecord, JobRun, JobStore, MissedPolicy, RunResult, SchedulableJob
+from botctl.core.errors import Held, store_hint, translated
 from botctl.jobs.planning import Step
 
 COLLECTION: Final = "botctl_jobs"
@@ -29,7 +29,7 @@ TRIES: Final = 20  # each lost one means that somebody else's change got through
 _TIMES: Final = ("next_due", "last_due", "last_run", "last_end", "removed")
 _NO_RUN: Final[Mapping[str, Any]] = {"run": None, "stubborn": False}
 _reaching_mongo: Final = translated(
-    PyMongoError, sentence="The jobs cannot be looked up: MongoDB fails.", hint=look_at("MongoDB")
+    PyMongoError, sentence="The jobs cannot be looked up: MongoDB fails.", hint=store_hint("MongoDB")
 )
 
 
@@ -57,7 +57,7 @@ class MongoJobStore:
             found = await self.collection.find().to_list()
         return sorted((_from(document) for document in found), key=lambda record: record.name)
 
-    async def get(self, job: Planned, now: datetime) -> JobRecord:
+    async def get(self, job: SchedulableJob, now: datetime) -> JobRecord:
         """The record of ``job``; it is made if there is none, and then due after ``now``."""
         with _reaching_mongo:
             while (found := await self.collection.find_one({"_id": job.name})) is None:
@@ -154,7 +154,7 @@ class MongoJobStore:
         with _reaching_mongo:
             await self.collection.update_one(condition, {"$set": {"detail": detail}, "$inc": {"rev": 1}})
 
-    async def pause(self, job: Planned, now: datetime, *, paused: bool) -> bool:
+    async def pause(self, job: SchedulableJob, now: datetime, *, paused: bool) -> bool:
         """Let due times of ``job`` pass by, or not any more; those that have passed meanwhile are not made up.
 
         Returns whether that was a change.
@@ -212,7 +212,7 @@ async def job_store(database: AsyncDatabase[dict[str, Any]]) -> AsyncIterator[Jo
     yield MongoJobStore(database[COLLECTION])
 
 
-def _new(job: Planned, now: datetime) -> dict[str, Any]:
+def _new(job: SchedulableJob, now: datetime) -> dict[str, Any]:
     return {
         "_id": job.name,
         "rev": 0,

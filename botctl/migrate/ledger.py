@@ -25,14 +25,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from botctl.core.clock import iso_ms
-from botctl.core.errors import Held, IntegrityError, look_at, translated
+from botctl.core.errors import Held, IntegrityError, store_hint, translated
 from botctl.core.escape import safe
 from botctl.core.redact import redact
 from botctl.migrate.plan import By, Direction, Record, RecordState
 
 COLLECTION: Final = "botctl_migrations"
 _LOOK: Final = "`botctl migrate status` shows where it stands."
-_HINT: Final = look_at("MongoDB", "`botctl migrate status`")
+_HINT: Final = store_hint("MongoDB", "`botctl migrate status`")
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 

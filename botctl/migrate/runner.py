@@ -9,7 +9,7 @@ from typing import Final
 
 from botctl.core.clock import Clock
 from botctl.core.config.settings import Settings
-from botctl.core.contracts.audit_entry import Change, Target, make_entry, operator
+from botctl.core.contracts.audit_entry import Change, Target, current_operator, make_entry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.lease import Lease, Leases
 from botctl.core.contracts.protocols import Auditor
@@ -119,7 +119,7 @@ class Migrator:
         self.tools.auditor.record(
             make_entry(
                 "migration.resolve",
-                operator(),
+                current_operator(),
                 at=now,
                 iface=order.iface,
                 target=Target("migration", row.name),

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from botctl.core.clock import iso_ms
-from botctl.core.telemetry.latency import merged, quantile_ms
+from botctl.core.telemetry.latency import merge, quantile_ms
 from botctl.monitor.snapshot import Commands, CommandSnapshot, JobSnapshot, ShardSnapshot, Snapshot
 
 VERSION: Final = 1
@@ -207,7 +207,7 @@ def _process(report: ProcessReport) -> Process:
 
 def _totals(told: Sequence[Snapshot]) -> Totals:
     commands: list[Commands] = [each.commands for each in told]
-    counts = merged(each.latency_counts for each in commands)
+    counts = merge(each.latency_counts for each in commands)
     per_second = _summed(each.per_second for each in commands)
     return Totals(
         rate_per_s=_rate(per_second),

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, address_subject
+from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, address_subject
 
 HOURS: Final = 24
 """For how many hours it is known how often a policy was asked."""
@@ -117,8 +117,8 @@ def subject_of(text: str) -> Subject:
         ValueError: a sentence that says what is known.
     """
     scope, _, subject = text.partition(":")
-    if scope == Scope.GLOBAL and subject in ("", EVERYBODY):
-        return Subject(Scope.GLOBAL, EVERYBODY)
+    if scope == Scope.GLOBAL and subject in ("", GLOBAL_SUBJECT):
+        return Subject(Scope.GLOBAL, GLOBAL_SUBJECT)
     if scope not in set(Scope) - {Scope.GLOBAL} or not subject:
         names = ", ".join(f"{scope}:…" for scope in Scope if scope is not Scope.GLOBAL)
         raise ValueError(f"{text[:60]!r} is nobody's limit; known are {names} and global")

@@ -24,8 +24,8 @@ from botctl.core.clock import Clock, SystemClock
 from botctl.core.config.settings import Settings
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Limiter
-from botctl.core.contracts.throttle import EVERYBODY, Limit, Scope, Verdict, subject
-from botctl.core.errors import kind
+from botctl.core.contracts.throttle import GLOBAL_SUBJECT, Limit, Scope, Verdict, subject
+from botctl.core.errors import type_name
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
 from botctl.core.telemetry.metrics import Metrics
@@ -112,7 +112,7 @@ class RedisLimiter:
 
     async def check_subjects(self, policy: str, subjects: Mapping[Scope, str], limits: Sequence[Limit]) -> Verdict:
         """Count one use of ``policy`` by ``subjects``, in the same way; ``GLOBAL`` needs no subject. Never raises."""
-        return await self._check(policy, limits, {Scope.GLOBAL: EVERYBODY, **subjects}.get)
+        return await self._check(policy, limits, {Scope.GLOBAL: GLOBAL_SUBJECT, **subjects}.get)
 
     def declare(self, owner: str, policies: Mapping[str, Sequence[Limit]]) -> None:
         """Tell operators that ``owner`` (a part of botctl) has ``policies``, and no others. Never waits."""
@@ -233,7 +233,7 @@ class RedisLimiter:
     def _fail(self, error: Exception) -> None:
         self.counts.failures += 1
         if self._runs:
-            self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({kind(error)})")
+            self._outage.begin(f"rate limits are counted by this process alone: Redis failed ({type_name(error)})")
 
     async def _probe(self) -> None:
         """While this process counts alone, try an empty batch now and then."""

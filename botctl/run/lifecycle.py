@@ -17,14 +17,14 @@ from botctl.core.contracts.events import RunEnding, RunStarted
 from botctl.core.errors import BotctlError, ExitCode, ServiceFailed
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.registry import Registry, RunningServices
-from botctl.core.telemetry.logs import TOLD
+from botctl.core.telemetry.logs import FILE_ONLY
 from botctl.core.version import __version__
 from botctl.run.roles import ProcessRole, run_registry
 from botctl.run.signals import DEPART_S, Stop, listening
 from botctl.run.supervisor import supervised, warnings
 
 _log = logging.getLogger(__name__)
-_told = logging.getLogger(TOLD)
+_told = logging.getLogger(FILE_ONLY)
 
 
 class RunDisplay(Protocol):

@@ -22,7 +22,7 @@ _CREDENTIALS: Final = re.compile(
 _CREDENTIALS_OF_PATH: Final = re.compile(r"(?<=://)[^/]*@")
 
 
-def shown(url: str) -> str:
+def display_url(url: str) -> str:
     """``url`` without user, password and options, fit to be printed."""
     credentials = _CREDENTIALS_OF_PATH if url.startswith("unix://") else _CREDENTIALS
     return safe(credentials.sub("", url).partition("?")[0])
@@ -38,17 +38,17 @@ def socket_path(folder: Path, name: str) -> Path:
     if len(os.fsencode(path)) <= SOCKET_BYTES:
         return path
     digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
-    return _private(Path(tempfile.gettempdir()) / f"botctl-{os.getuid()}-{digest}") / name
+    return _make_private_folder(Path(tempfile.gettempdir()) / f"botctl-{os.getuid()}-{digest}") / name
 
 
-def forget_socket(path: Path) -> None:
+def remove_socket_folder(path: Path) -> None:
     """Remove the temporary folder that `socket_path` may have made for ``path``, where nothing is in it any more."""
     if path.parent.parent == Path(tempfile.gettempdir()) and path.parent.name.startswith(f"botctl-{os.getuid()}-"):
         with suppress(OSError):
             path.parent.rmdir()
 
 
-def _private(folder: Path) -> Path:
+def _make_private_folder(folder: Path) -> Path:
     """``folder``, made if it is missing. Anybody can make folders there, so it is checked whose it is."""
     folder.mkdir(mode=0o700, exist_ok=True)
     facts = folder.lstat()

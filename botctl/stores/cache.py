@@ -28,7 +28,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from botctl.core.errors import kind
+from botctl.core.errors import type_name
 from botctl.core.ids import event_id
 from botctl.core.services.outage import Outage
 from botctl.core.services.tasks import Backoff, Tasks
@@ -38,7 +38,7 @@ V = TypeVar("V")
 GUARD_S: Final = 60.0
 """How long a guard stands. What took half of it to load is not shared: its guard may have come and gone."""
 MAX_NEAR: Final = 50_000
-_SILENCE_S: Final = 0.5  # a subscription that says nothing is asked whether it is alive
+_PING_AFTER_S: Final = 0.5  # a subscription that says nothing is asked whether it is alive
 _PONG_S: Final = 1.0
 _BACK: Final = Backoff(first_s=0.1, limit_s=2.0)
 
@@ -63,14 +63,14 @@ class _Near(NamedTuple):
     until: float
 
 
-class _Seen(NamedTuple):
+class _Stamp(NamedTuple):
     """What Redis held when a value was looked for: who brings one must still find it so."""
 
     guard: bytes
     epoch: bytes
 
 
-class _LeaderLeft(Exception):
+class _FetchCancelled(Exception):
     """Who fetched for all was cancelled; another one has to."""
 
 
@@ -172,13 +172,13 @@ class Cache(Generic[V]):
         while (flight := self._flights.get(key)) is not None:
             try:
                 return await asyncio.shield(flight)
-            except _LeaderLeft:
+            except _FetchCancelled:
                 continue
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
             value = await self._fetch(key, flight)
         except BaseException as error:
-            flight.set_exception(error if isinstance(error, Exception) else _LeaderLeft())
+            flight.set_exception(error if isinstance(error, Exception) else _FetchCancelled())
             flight.exception()  # nobody may be waiting for it
             raise
         else:
@@ -214,11 +214,11 @@ class Cache(Generic[V]):
             self._near[key] = _Near(value, time.monotonic() + self._lifetime_s(value))
         return value
 
-    async def _look(self, key: str) -> tuple[tuple[V | None] | None, _Seen]:
+    async def _look(self, key: str) -> tuple[tuple[V | None] | None, _Stamp]:
         """What is shared for ``key`` (a value in a tuple, or None), and the guard and epoch that go with it."""
         async with asyncio.timeout(self.deadline_s):
             shared, guard, epoch = cast(list[bytes | None], await self.redis.mget(self._keys(key)))
-        seen = _Seen(guard or b"", epoch or b"")
+        seen = _Stamp(guard or b"", epoch or b"")
         stamp, _, data = (shared or b"").partition(b"\n")
         if shared is None or stamp != seen.epoch:
             return None, seen
@@ -227,7 +227,7 @@ class Cache(Generic[V]):
         except ValueError:  # of another version of botctl
             return None, seen
 
-    async def _bring(self, key: str, value: V | None, seen: _Seen) -> None:
+    async def _bring(self, key: str, value: V | None, seen: _Stamp) -> None:
         data = b"" if value is None else self.encode(value)
         arguments: list[Any] = [*seen, seen.epoch + b"\n" + data, round(self._lifetime_s(value) * 1000)]
         try:
@@ -264,7 +264,7 @@ class Cache(Generic[V]):
         if self._trusted:
             self._forget_all()
             self._missed = True
-            self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({kind(error)})")
+            self._outage.begin(f"the cache of {self.name} is not used: Redis failed ({type_name(error)})")
 
     async def _listen(self) -> None:
         """Hear invalidations; whenever they cannot be heard, trust nothing."""
@@ -294,7 +294,7 @@ class Cache(Generic[V]):
         self._outage.end()
 
     async def _hear(self, pubsub: Any) -> None:
-        message = await pubsub.get_message(timeout=_SILENCE_S)
+        message = await pubsub.get_message(timeout=_PING_AFTER_S)
         if message is None:
             await pubsub.ping()
             message = await self._next(pubsub, _PONG_S)

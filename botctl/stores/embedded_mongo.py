@@ -41,7 +41,7 @@ def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-async def _answers(endpoint: Endpoint) -> bool:
+async def _is_ready(endpoint: Endpoint) -> bool:
     """Whether its port is open; it opens it as the last thing of its start."""
     _, writer = await asyncio.open_connection(_HOST, _port(endpoint.address))
     writer.close()
@@ -76,10 +76,10 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
         command=(*_PROGRAM, *(word for option in options.items() for word in option)),
         folder=data,
         log=runtime.log(NAME),
-        answers=lambda: _answers(Endpoint(address)),
+        answers=lambda: _is_ready(Endpoint(address)),
         prepare=lambda: _prepare(pid_file, _port(address)),
         start_s=START_S,
     )
 
 
-RECIPE: Final = PartSpec(name=NAME, title=TITLE, new_address=_new_address, answers=_answers, launch=_launch)
+PART: Final = PartSpec(name=NAME, title=TITLE, new_address=_new_address, answers=_is_ready, launch=_launch)

@@ -16,7 +16,7 @@ from botctl.core.errors import ConfigError
 from botctl.core.processes.child import LaunchSpec
 from botctl.core.processes.embedded import START_S, Endpoint, PartSpec
 from botctl.core.processes.runtime import Runtime
-from botctl.stores.address import forget_socket, socket_path
+from botctl.stores.address import remove_socket_folder, socket_path
 
 NAME: Final = "redis"
 TITLE: Final = "The embedded Redis"
@@ -36,7 +36,7 @@ def _socket(address: str) -> str:
     return unquote(address.removeprefix(_SCHEME))
 
 
-async def _answers(endpoint: Endpoint) -> bool:
+async def _is_ready(endpoint: Endpoint) -> bool:
     """Whether it answers PONG; while it still reads its data it says LOADING."""
     reader, writer = await asyncio.open_unix_connection(_socket(endpoint.address))
     try:
@@ -66,7 +66,7 @@ def _launch(runtime: Runtime, address: str) -> LaunchSpec:
         command=(str(_program()), *(word for name, value in options.items() for word in (f"--{name}", value))),
         folder=data,
         log=runtime.log(NAME),
-        answers=lambda: _answers(Endpoint(address)),
+        answers=lambda: _is_ready(Endpoint(address)),
         start_s=START_S,
     )
 
@@ -88,11 +88,11 @@ def _program() -> Path:
         ) from error
 
 
-RECIPE: Final = PartSpec(
+PART: Final = PartSpec(
     name=NAME,
     title=TITLE,
     new_address=_new_address,
-    answers=_answers,
+    answers=_is_ready,
     launch=_launch,
-    clean=lambda address: forget_socket(Path(_socket(address))),
+    clean=lambda address: remove_socket_folder(Path(_socket(address))),
 )

@@ -30,8 +30,8 @@ from typing import Any, Final, Protocol
 import pymongo
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from botctl.core.contracts.lease import LATE, Lease, LeaseHolder, Leases, Waits
-from botctl.core.errors import Held, look_at, translated
+from botctl.core.contracts.lease import LATE_FACTOR, Lease, LeaseHolder, Leases, OnWait
+from botctl.core.errors import Held, store_hint, translated
 from botctl.core.escape import safe
 from botctl.stores.leasing import Candidate, LeaseRecord, LeaseState
 from botctl.stores.mongo import Database
@@ -39,7 +39,7 @@ from botctl.stores.mongo import Database
 COLLECTION: Final = "botctl_leases"
 POLL_S: Final = 1.0  # at most this long until a lease that became free is taken
 RELEASE_S: Final = 2.0  # a stop does not wait longer for MongoDB
-TOLD_S: Final = 1.0  # who waits longer is told for whom
+NOTIFY_AFTER_S: Final = 1.0  # who waits longer is told for whom
 BLOCKED: Final = "something blocked the event loop (long work belongs in `asyncio.to_thread`)"
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Collection(Protocol):
     async def update_one(self, filter: dict[str, Any], update: dict[str, Any]) -> Any: ...  # noqa: A002
 
 
-async def look(leases: Collection, name: str) -> LeaseRecord:
+async def read_lease(leases: Collection, name: str) -> LeaseRecord:
     """The lease ``name`` as the store has it; it is made, and free, if it was never held."""
     while (found := await leases.find_one({"_id": name})) is None:
         with suppress(DuplicateKeyError):
@@ -68,7 +68,7 @@ async def look(leases: Collection, name: str) -> LeaseRecord:
     return LeaseRecord(found["fence"], found["beats"], bool(found["free"]), float(found["ttl_s"]), found["holder"])
 
 
-async def take(leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float) -> bool:
+async def acquire(leases: Collection, name: str, seen: LeaseRecord, *, holder: str, ttl_s: float) -> bool:
     """Become the holder with the fence ``seen.fence + 1``, if the lease is still as ``seen``; whether that is so."""
     values = {"fence": seen.fence + 1, "beats": 0, "free": False, "ttl_s": ttl_s, "holder": holder}
     result = await leases.update_one(
@@ -114,7 +114,7 @@ class MongoLeases:
 
     @asynccontextmanager
     async def lease(
-        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: Waits | None = None
+        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: OnWait | None = None
     ) -> AsyncIterator[Lease]:
         """Hold ``name`` until the block ends, as the protocol says."""
         taken = await self._take(name, ttl_s, wait_s, waits)
@@ -129,7 +129,7 @@ class MongoLeases:
 
     async def holder(self, name: str) -> LeaseHolder | None:
         """Who holds ``name``, as the protocol says."""
-        with _asking(name):
+        with _translate_errors(name):
             found = await self.collection.find_one({"_id": name})
             if found is None or found["free"]:
                 return None
@@ -137,24 +137,24 @@ class MongoLeases:
         silent_s = max(0.0, (now - found["renewed"]).total_seconds())
         return LeaseHolder(found["holder"].rpartition(":")[0], silent_s, float(found["ttl_s"]))
 
-    async def _take(self, name: str, ttl_s: float, wait_s: float | None, waits: Waits | None) -> HeldLease:
+    async def _take(self, name: str, ttl_s: float, wait_s: float | None, waits: OnWait | None) -> HeldLease:
         contender, began_s = Candidate(), self.clock_s()
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         while True:
-            with _asking(name):
-                mark = await look(self.collection, name)
+            with _translate_errors(name):
+                mark = await read_lease(self.collection, name)
                 contender.seen(mark, self.clock_s())
                 sent_at_s = self.clock_s()
                 if contender.may_take(sent_at_s):
-                    if await take(self.collection, name, mark, holder=holder, ttl_s=ttl_s):
+                    if await acquire(self.collection, name, mark, holder=holder, ttl_s=ttl_s):
                         _log.debug("lease %s: taken with fence %d", name, mark.fence + 1)
                         return HeldLease(name, mark.fence + 1, LeaseState(ttl_s, sent_at_s), self.clock_s)
                     continue  # somebody was quicker: look who
             now_s = self.clock_s()
             left_s = float("inf") if wait_s is None else began_s + wait_s - now_s
             if left_s <= 0:
-                raise _held(name, mark)
-            if waits is not None and now_s - began_s >= TOLD_S:
+                raise _held_error(name, mark)
+            if waits is not None and now_s - began_s >= NOTIFY_AFTER_S:
                 waits(_process(mark), contender.due_in_s(now_s))
                 waits = None
             await asyncio.sleep(min(POLL_S, left_s, contender.due_in_s(now_s)))
@@ -176,7 +176,7 @@ class MongoLeases:
 
     def _why(self, lease: HeldLease, late_s: float) -> str:
         """Why it was lost, in words; ``late_s``: how much too late its keeper woke the last time."""
-        if late_s > lease.belief.renew_every_s * (LATE - 1):
+        if late_s > lease.belief.renew_every_s * (LATE_FACTOR - 1):
             return f"{BLOCKED} for {late_s:.0f} s or more, or the process was suspended"
         if lease.belief.holds(self.clock_s()):
             return "another process holds it"
@@ -220,9 +220,9 @@ async def server_time(collection: Collection) -> datetime:
     return said.replace(tzinfo=UTC)  # what a command answers is naive, and in UTC
 
 
-def _asking(name: str) -> translated:
+def _translate_errors(name: str) -> translated:
     sentence = f"Nobody knows who holds {name}: MongoDB fails."
-    return translated(PyMongoError, sentence=sentence, hint=look_at("MongoDB"))
+    return translated(PyMongoError, sentence=sentence, hint=store_hint("MongoDB"))
 
 
 def _process(mark: LeaseRecord) -> str:
@@ -230,7 +230,7 @@ def _process(mark: LeaseRecord) -> str:
     return f"process {pid} on {safe(host)}"
 
 
-def _held(name: str, mark: LeaseRecord) -> Held:
+def _held_error(name: str, mark: LeaseRecord) -> Held:
     return Held(
         f"{name} is held by {_process(mark)}.",
         hint=f"Try again when it is done; if it died, {mark.ttl_s:g} s after that.",

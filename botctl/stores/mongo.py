@@ -17,12 +17,12 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
-from botctl.core.processes.embedded import embedded, found
+from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo
-from botctl.stores.address import shown
+from botctl.stores.address import display_url
 from botctl.stores.cancellation import keep_cancellations
 
 Database = AsyncDatabase[dict[str, Any]]
@@ -60,7 +60,7 @@ def connect(url: str, *, timeout_s: float) -> AsyncMongoClient[dict[str, Any]]:
             appname="botctl",
         )
     except (PyMongoError, ValueError, TypeError) as error:
-        sentence = f"mongo.url is not the address of a MongoDB: {_said(error)}."
+        sentence = f"mongo.url is not the address of a MongoDB: {_error_text(error)}."
         raise ConfigError(sentence, hint="The form is mongodb://[user:password@]host[:port][/?options].") from error
 
 
@@ -77,8 +77,8 @@ async def mongo_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
             yield client[settings.database]
     else:
         async with (
-            embedded(embedded_mongo.RECIPE, runtime, bus, tasks) as found,
-            _client(found.address, settings.mongo.timeout_s) as client,
+            embedded(embedded_mongo.PART, runtime, bus, tasks) as find_running,
+            _client(find_running.address, settings.mongo.timeout_s) as client,
         ):
             yield client[settings.database]
 
@@ -91,20 +91,24 @@ async def running_mongo(settings: Settings, runtime: Runtime) -> AsyncIterator[D
         Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
         ConfigError: its address or password is wrong.
     """
-    url = settings.mongo.url.get_secret_value() if settings.mongo.url else found(embedded_mongo.RECIPE, runtime).address
+    url = (
+        settings.mongo.url.get_secret_value()
+        if settings.mongo.url
+        else find_running(embedded_mongo.PART, runtime).address
+    )
     async with _client(url, settings.mongo.timeout_s) as client:
         yield client[settings.database]
 
 
 @asynccontextmanager
 async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
-    async with _closed_soon(connect(url, timeout_s=timeout_s)) as client:
+    async with _closing(connect(url, timeout_s=timeout_s)) as client:
         try:  # not `errors.translated`: a server that refuses is another error than one that is not there
             await client.admin.command("ping")
         except (ConfigurationError, OperationFailure) as error:
             if isinstance(error, OperationFailure) and error.code not in _REFUSED:
                 raise _unreachable(url, error) from error
-            sentence = f"MongoDB at {shown(url)} refuses: {_said(error)}."
+            sentence = f"MongoDB at {display_url(url)} refuses: {_error_text(error)}."
             raise ConfigError(sentence, hint="Correct user and password in mongo.url (BOTCTL_MONGO__URL).") from error
         except (PyMongoError, OSError) as error:
             raise _unreachable(url, error) from error
@@ -112,7 +116,7 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[AsyncMongoClient[
 
 
 @asynccontextmanager
-async def _closed_soon(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
+async def _closing(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterator[AsyncMongoClient[dict[str, Any]]]:
     try:
         yield client
     finally:
@@ -122,18 +126,18 @@ async def _closed_soon(client: AsyncMongoClient[dict[str, Any]]) -> AsyncIterato
 
 def _unreachable(url: str, error: Exception) -> Unreachable:
     return Unreachable(
-        f"MongoDB at {shown(url)} does not answer: {_said(error)}.",
+        f"MongoDB at {display_url(url)} does not answer: {_error_text(error)}.",
         hint="Start that server, or leave mongo.url unset to use the embedded one.",
     )
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """What the driver says, without what it knows of every server and limit."""
     said = re.sub(r" \(configured timeouts:[^)]*\)|, Timeout: .*", "", str(error), flags=re.DOTALL)
     return redact(safe(said)).rstrip(".")
 
 
-async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:
+async def server_version(client: AsyncMongoClient[dict[str, Any]]) -> str:
     """Which server it is: ``MongoDB 8.0.4``, ``nx-27017 0.8.1``."""
     info: dict[str, Any] = await client.admin.command("buildInfo")
     if info.get("process") == "nx_27017":  # it calls itself a MongoDB 7.0.0
@@ -146,4 +150,4 @@ async def version(client: AsyncMongoClient[dict[str, Any]]) -> str:
 async def ping_mongo(database: Database) -> str:
     """The health of the service: its version and how long it took to tell."""
     began = time.perf_counter()
-    return f"{await version(database.client)}, {(time.perf_counter() - began) * 1000:.1f} ms"
+    return f"{await server_version(database.client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

@@ -18,12 +18,12 @@ from botctl.core.config.settings import Settings
 from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, Unreachable
 from botctl.core.escape import safe
-from botctl.core.processes.embedded import embedded, found
+from botctl.core.processes.embedded import embedded, find_running
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_redis
-from botctl.stores.address import shown
+from botctl.stores.address import display_url
 from botctl.stores.cancellation import keep_cancellations
 
 CONNECTIONS: Final = 50
@@ -74,12 +74,12 @@ def connect(url: str, *, timeout_s: float) -> Redis:
             retry=Retry(ExponentialBackoff(cap=_LAST_WAIT_S, base=_FIRST_WAIT_S), 10, (BusyLoadingError,)),
         )
     except ValueError as error:
-        sentence = f"redis.url is not the address of a Redis: {_said(error)}."
+        sentence = f"redis.url is not the address of a Redis: {_error_text(error)}."
         raise ConfigError(sentence, hint="The form is redis://[user:password@]host[:port][/number].") from error
     return Redis.from_pool(pool)
 
 
-def beside(client: Redis, *, connections: int) -> Redis:
+def dedicated_client(client: Redis, *, connections: int) -> Redis:
     """Another client of the same server with at most ``connections`` of its own, for calls that block for long."""
     pool = client.connection_pool
     given = pool.connection_kwargs
@@ -102,7 +102,7 @@ async def redis_store(settings: Settings, runtime: Runtime, bus: Bus, tasks: Tas
             yield client
     else:
         async with (
-            embedded(embedded_redis.RECIPE, runtime, bus, tasks) as endpoint,
+            embedded(embedded_redis.PART, runtime, bus, tasks) as endpoint,
             _client(endpoint.address, settings.redis.timeout_s) as client,
         ):
             yield client
@@ -116,7 +116,11 @@ async def running_redis(settings: Settings, runtime: Runtime) -> AsyncIterator[R
         Unreachable: no `botctl run` has an embedded one, or the server of the settings does not answer.
         ConfigError: its address or password is wrong.
     """
-    url = settings.redis.url.get_secret_value() if settings.redis.url else found(embedded_redis.RECIPE, runtime).address
+    url = (
+        settings.redis.url.get_secret_value()
+        if settings.redis.url
+        else find_running(embedded_redis.PART, runtime).address
+    )
     async with _client(url, settings.redis.timeout_s) as client:
         yield client
 
@@ -128,12 +132,12 @@ async def _client(url: str, timeout_s: float) -> AsyncIterator[Redis]:
             await client.ping()
         except (RedisError, OSError) as error:
             if _refused(error):
-                sentence = f"Redis at {shown(url)} refuses: {_said(error)}."
+                sentence = f"Redis at {display_url(url)} refuses: {_error_text(error)}."
                 raise ConfigError(
                     sentence, hint="Correct user and password in redis.url (BOTCTL_REDIS__URL)."
                 ) from error
             raise Unreachable(
-                f"Redis at {shown(url)} does not answer: {_said(error)}.",
+                f"Redis at {display_url(url)} does not answer: {_error_text(error)}.",
                 hint="Start that server, or leave redis.url unset to use the embedded one.",
             ) from error
         yield client
@@ -144,11 +148,11 @@ def _refused(error: Exception) -> bool:
     return isinstance(error, (AuthenticationError, ResponseError)) or isinstance(error.__cause__, AuthenticationError)
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return redact(safe(error)).rstrip(".")
 
 
-async def version(client: Redis) -> str:
+async def server_version(client: Redis) -> str:
     """Which server it is: ``Valkey 9.1.2``, ``Redis 7.4.0``."""
     info: dict[str, Any] = await client.info("server")
     if "valkey_version" in info:
@@ -159,4 +163,4 @@ async def version(client: Redis) -> str:
 async def ping_redis(client: Redis) -> str:
     """The health of the service: its version and how long it took to tell."""
     began = time.perf_counter()
-    return f"{await version(client)}, {(time.perf_counter() - began) * 1000:.1f} ms"
+    return f"{await server_version(client)}, {(time.perf_counter() - began) * 1000:.1f} ms"

@@ -19,7 +19,7 @@ from botctl.core.escape import safe
 from botctl.core.processes.runtime import Runtime
 from botctl.core.redact import redact
 from botctl.stores import embedded_mongo, embedded_redis, mongo, redis
-from botctl.stores.address import shown
+from botctl.stores.address import display_url
 
 
 class StoreState(enum.StrEnum):
@@ -51,36 +51,36 @@ async def report(settings: Settings, runtime: Runtime) -> tuple[StoreReport, Sto
 
     async def redis_version(url: str) -> str:
         async with redis.connect(url, timeout_s=settings.redis.timeout_s) as client:
-            return await redis.version(client)
+            return await redis.server_version(client)
 
     async def mongo_version(url: str) -> str:
         async with mongo.connect(url, timeout_s=settings.mongo.timeout_s) as client:
-            return await mongo.version(client)
+            return await mongo.server_version(client)
 
     return await asyncio.gather(
-        _one(embedded_redis.NAME, settings.redis.url, embedded_redis.folder(runtime), runtime, redis_version),
-        _one(embedded_mongo.NAME, settings.mongo.url, embedded_mongo.folder(runtime), runtime, mongo_version),
+        _report_store(embedded_redis.NAME, settings.redis.url, embedded_redis.folder(runtime), runtime, redis_version),
+        _report_store(embedded_mongo.NAME, settings.mongo.url, embedded_mongo.folder(runtime), runtime, mongo_version),
     )
 
 
-async def _one(
+async def _report_store(
     name: str, url: SecretStr | None, folder: Path, runtime: Runtime, ask: Callable[[str], Awaitable[str]]
 ) -> StoreReport:
     if url is not None:
         secret = url.get_secret_value()
-        state, version, latency_ms, detail = await _asked(secret, ask)
-        return StoreReport(name, False, shown(secret), state, version, latency_ms, detail=detail)
+        state, version, latency_ms, detail = await _probe(secret, ask)
+        return StoreReport(name, False, display_url(secret), state, version, latency_ms, detail=detail)
     size_bytes = await asyncio.to_thread(_size_bytes, folder)
     part = runtime.parts().get(name)
     if part is None or not part.owned:
         return StoreReport(name, True, str(folder), StoreState.IDLE, size_bytes=size_bytes)
-    state, version, latency_ms, detail = await _asked(part.address, ask)
+    state, version, latency_ms, detail = await _probe(part.address, ask)
     return StoreReport(
-        name, True, shown(part.address), state, version, latency_ms, size_bytes, part.pid, part.owner_pid, detail
+        name, True, display_url(part.address), state, version, latency_ms, size_bytes, part.pid, part.owner_pid, detail
     )
 
 
-async def _asked(url: str, ask: Callable[[str], Awaitable[str]]) -> tuple[StoreState, str, float | None, str]:
+async def _probe(url: str, ask: Callable[[str], Awaitable[str]]) -> tuple[StoreState, str, float | None, str]:
     """State, version, milliseconds until it told its version from a fresh connection, and what is wrong."""
     began = time.perf_counter()
     try:

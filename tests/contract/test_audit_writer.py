@@ -11,7 +11,7 @@ import pytest
 
 from botctl.audit.spool import Spool
 from botctl.audit.writer import COLLECTION, MAX_BATCH, MongoAuditor
-from botctl.core.contracts.audit_entry import AuditEntry, Change, Principal, Target, entry_for, line
+from botctl.core.contracts.audit_entry import AuditEntry, Change, Principal, Target, encode_line, entry_for
 from botctl.core.contracts.invocation import Actor, Invocation, Kind, Outcome, Result
 from botctl.stores import embedded_mongo
 from botctl.stores.mongo import connect
@@ -27,7 +27,7 @@ CLOCK = ManualClock()
 def own(tmp_path):
     """A server of the test's own, to be killed."""
     (tmp_path / "server").mkdir()
-    with server(embedded_mongo.RECIPE, tmp_path / "server") as running:
+    with server(embedded_mongo.PART, tmp_path / "server") as running:
         yield running
 
 
@@ -69,7 +69,7 @@ async def test_what_is_recorded_is_written_as_its_exact_bytes_and_searched_by_it
         await until(lambda: auditor.counts.written == 1)
         assert auditor.waiting == 0
     document = (await found(mongo_server, name))[one.id]
-    assert document["b"] == line(one)
+    assert document["b"] == encode_line(one)
     assert document["x"] == [
         {
             "at": "2026-01-01T00:00:00.000Z", "action": "test.done", "actor": "9", "target": "7", "guild": "7",
@@ -160,7 +160,7 @@ async def test_what_cannot_be_written_at_the_stop_is_spooled_and_written_by_the_
 async def test_a_spool_file_that_cannot_be_read_holds_up_nothing(mongo_server, name, tmp_path, caplog):
     """It is named once, and stays; what else is spooled and what is new is written."""
     spool = Spool(tmp_path / "spool")
-    readable = spool.put([line(entry(1))])
+    readable = spool.put([encode_line(entry(1))])
     stuck = readable.with_name("audit-0.jsonl")
     stuck.mkdir()
     async with auditing(mongo_server, name, tmp_path) as auditor:
@@ -205,7 +205,7 @@ async def test_the_stop_spools_even_when_it_is_cut_short(own, name, tmp_path):
         own.process.send_signal(signal.SIGCONT)  # so that the client can say goodbye
     assert task.cancelled()
     (path,) = Spool(tmp_path / "spool").files()
-    assert list(Spool.lines(path)) == [line(entry(1))]
+    assert list(Spool.lines(path)) == [encode_line(entry(1))]
 
 
 async def test_beyond_the_queue_entries_are_counted_and_the_count_is_written(own, name, tmp_path):
@@ -238,7 +238,7 @@ async def test_an_entry_that_cannot_be_encoded_does_not_hold_up_the_rest(mongo_s
 
 async def test_a_spool_that_cannot_be_read_is_set_aside(mongo_server, name, tmp_path):
     spool = Spool(tmp_path / "spool")
-    spool.put([line(entry(1)), b"{not json"])
+    spool.put([encode_line(entry(1)), b"{not json"])
     async with auditing(mongo_server, name, tmp_path) as auditor:
         auditor.record(entry(2))
         await until(lambda: auditor.counts.written == 1)

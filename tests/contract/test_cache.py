@@ -20,7 +20,7 @@ from tests.support.waiting import until
 @pytest.fixture
 def own(tmp_path):
     """A server of the test's own, to be frozen and killed."""
-    with server(embedded_redis.RECIPE, tmp_path) as running:
+    with server(embedded_redis.PART, tmp_path) as running:
         yield running
 
 

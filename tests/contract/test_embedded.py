@@ -21,10 +21,10 @@ from botctl.core.contracts.bus import Bus
 from botctl.core.errors import ConfigError, ExitCode, Held, ServiceFailed, Unreachable
 from botctl.core.processes import embedded as module
 from botctl.core.processes.embedded import embedded
-from botctl.core.processes.process import began
+from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 from botctl.stores import address, embedded_mongo
-from botctl.stores.embedded_redis import RECIPE
+from botctl.stores.embedded_redis import PART
 from botctl.stores.mongo import mongo_store, ping_mongo
 from botctl.stores.redis import connect, ping_redis, redis_store
 from botctl.stores.report import StoreState, report
@@ -41,7 +41,7 @@ def process(tmp_path):
         runtime = Runtime(tmp_path, lasting=lasting, owning=owning)
         async with (
             tasks_for("redis") as (tasks, watcher),
-            embedded(RECIPE, runtime, Bus(), tasks) as found,
+            embedded(PART, runtime, Bus(), tasks) as found,
         ):
             yield found.address, watcher, runtime
 
@@ -142,14 +142,14 @@ async def test_who_joined_is_told_when_the_owner_is_gone_for_good(process, anoth
 async def test_the_store_of_a_dead_owner_is_ended_before_the_next_one_starts(process, another_owner, tmp_path):
     """Two servers on the same files would destroy them."""
     runtime = Runtime(tmp_path)
-    launch = RECIPE.launch(runtime, RECIPE.new_address(runtime))
+    launch = PART.launch(runtime, PART.new_address(runtime))
     left = await asyncio.create_subprocess_exec(*launch.command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        await until(lambda: module._answers(RECIPE, module.Endpoint(RECIPE.new_address(runtime))))
-        runtime.publish("redis", pid=left.pid, address=RECIPE.new_address(runtime))
+        await until(lambda: module._is_ready(PART, module.Endpoint(PART.new_address(runtime))))
+        runtime.publish("redis", pid=left.pid, address=PART.new_address(runtime))
         another_owner()
         async with process(lasting=True) as (*_, mine):
-            assert began(left.pid) is None
+            assert start_time(left.pid) is None
             assert mine.live()["redis"].pid != left.pid
     finally:
         if left.returncode is None:
@@ -182,12 +182,12 @@ async def test_a_store_that_is_withdrawn_while_it_is_joined_is_not_joined(proces
     monkeypatch.setattr(module, "_TURN_S", 0.1)
     async with process(lasting=True), tasks_for("redis") as (tasks, _):
         with pytest.raises(Held):
-            await embedded(RECIPE, Late(tmp_path), Bus(), tasks).__aenter__()
+            await embedded(PART, Late(tmp_path), Bus(), tasks).__aenter__()
 
 
 async def test_a_caller_waits_for_a_redis_that_is_on_its_way_back(tmp_path):
     """Connecting is tried again; only a command that was sent is not."""
-    with server(RECIPE, tmp_path) as own:
+    with server(PART, tmp_path) as own:
         async with connect(own.url, timeout_s=5) as client:
             await client.set("k", "v")
             own.kill()
@@ -210,7 +210,7 @@ async def test_a_pid_file_that_a_killed_store_left_is_not_believed(tmp_path):
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgiving):
     """However long its calls may take: there is nothing to be told to the store that it would not find out itself."""
-    with server(embedded_mongo.RECIPE, tmp_path) as own:
+    with server(embedded_mongo.PART, tmp_path) as own:
         settings = Settings(mongo=MongoSettings(url=own.url, timeout_s=60))
         async with (
             asyncio.timeout(10),
@@ -227,9 +227,9 @@ async def test_a_client_of_a_store_that_is_gone_is_closed_soon(tmp_path, forgivi
 def test_a_port_that_somebody_took_meanwhile_is_not_shared(tmp_path):
     """The store would fail to start, and its clients would talk to a stranger."""
     runtime = Runtime(tmp_path)
-    address = embedded_mongo.RECIPE.new_address(runtime)
+    address = embedded_mongo.PART.new_address(runtime)
     with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))), pytest.raises(OSError, match="in use"):
-        embedded_mongo.RECIPE.launch(runtime, address).prepare()
+        embedded_mongo.PART.launch(runtime, address).prepare()
 
 
 async def test_a_run_does_not_join_a_short_verb_but_follows_it(process):

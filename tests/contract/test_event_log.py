@@ -250,7 +250,7 @@ async def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(tmp_path: P
     ledger: dict[str, list[int]] = {f"w{n}": [] for n in range(3)}
     stop = asyncio.Event()
     random = Random(3)
-    with server(embedded_redis.RECIPE, tmp_path) as store:
+    with server(embedded_redis.PART, tmp_path) as store:
         async with connect(store.url, timeout_s=5.0) as redis, event_log(redis, Settings()) as log:
 
             async def write(writer: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botctl.core.contracts.audit_entry import line
+from botctl.core.contracts.audit_entry import encode_line
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.events import GuildSettingsChanged
 from botctl.core.contracts.guild_settings import DEFAULTS, LOCALES, GuildSettings
@@ -79,7 +79,7 @@ async def test_a_change_is_an_event_and_an_audit_entry_that_say_from_what_to_wha
         (event,) = events.take()
     assert (event.guild, event.actor) == (GUILD, "cli")
     assert event.changes == {"locale": ("de", "fr"), "disabled": ([], ["poll"])}
-    first, second = (json.loads(line(entry)) for entry in one.auditor.entries)
+    first, second = (json.loads(encode_line(entry)) for entry in one.auditor.entries)
     assert first["actor"] == {"type": "user", "id": "9"}
     assert first["changes"] == [{"k": "locale", "old": None, "new": "de"}]
     assert (second["actor"]["type"], second["via"]["iface"]) == ("cli", "cli")
@@ -113,7 +113,7 @@ async def test_of_many_who_change_the_same_guild_nobody_is_lost(two):
 
 async def test_without_mongo_what_was_read_stays_readable_and_a_change_is_refused_in_a_sentence(redis_server, tmp_path):
     name = f"guilds{uuid.uuid4().hex[:12]}"
-    with server(embedded_mongo.RECIPE, tmp_path) as own:
+    with server(embedded_mongo.PART, tmp_path) as own:
         async with store(redis_server, own.url, name, timeout_s=0.3) as guilds:
             new = await guilds.update(GUILD, {"locale": "de"}, actor="9")
             assert await guilds.get(GUILD) == new

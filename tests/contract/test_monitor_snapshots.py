@@ -89,7 +89,7 @@ async def test_a_snapshot_expires_by_itself(redis: Redis) -> None:
 
 async def test_who_ends_with_redis_is_not_taken_for_killed(tmp_path: Path) -> None:
     """It could tell nobody that it ends: its snapshot is older than the Redis that has just started, and kept it."""
-    with server(embedded_redis.RECIPE, tmp_path) as own:
+    with server(embedded_redis.PART, tmp_path) as own:
         async with redis_clients.connect(own.url, timeout_s=2) as redis, writing(redis) as writer:
             await writer.write()
             await redis.pexpire(key("dice", writer.proc), KEPT_MS - 20_000)  # twenty seconds have passed
@@ -155,7 +155,7 @@ async def test_health_is_of_the_state_it_was_asked_in(redis: Redis, monkeypatch:
 async def test_redis_may_go_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer says so and goes on; the monitor waits and goes on."""
     monkeypatch.setattr(module, "EVERY_S", 0.02)
-    with server(embedded_redis.RECIPE, tmp_path) as own:
+    with server(embedded_redis.PART, tmp_path) as own:
         async with (
             redis_clients.connect(own.url, timeout_s=0.2) as redis,
             tasks_for("monitor") as (tasks, watcher),

@@ -174,7 +174,7 @@ async def test_a_short_verb_keeps_its_services_to_itself() -> None:
 async def test_kill_9_of_redis_while_events_are_published(tmp_path: Path) -> None:
     """All that was published is there, once, in order, with contiguous offsets; the publisher noticed nothing."""
     published = 0
-    with server(embedded_redis.RECIPE, tmp_path) as store:
+    with server(embedded_redis.PART, tmp_path) as store:
         async with connect(store.url, timeout_s=1.0) as redis, event_log(redis, Settings()) as log:
             async with relaying(log, waiting=1_000_000) as (bus, relay):
                 for _ in range(3):

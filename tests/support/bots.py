@@ -21,7 +21,7 @@ from botctl.core.contracts.audit_entry import AuditEntry
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.discord_access import DiscordAccess
 from botctl.core.contracts.events import CommandFinished, Event
-from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, changed
+from botctl.core.contracts.guild_settings import DEFAULTS, GuildSettings, with_change
 from botctl.core.contracts.invocation import Invocation
 from botctl.core.contracts.protocols import Auditor, GuildSettingsStore, Limiter
 from botctl.core.contracts.throttle import Limit, Verdict, parse
@@ -90,7 +90,7 @@ class FakeGuilds:
         settings = await self.get(guild)
         for key, raw in changes.items():
             try:
-                settings = changed(settings, key, raw)
+                settings = with_change(settings, key, raw)
             except ValueError as error:
                 raise UsageError(str(error)) from None
         self.settings[guild] = replace(settings, revision=settings.revision + 1)

@@ -23,7 +23,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from botctl.core.processes.embedded import PartSpec
-from botctl.core.processes.process import leashed
+from botctl.core.processes.process import die_with_parent
 from botctl.core.processes.runtime import Runtime
 from botctl.core.services.tasks import Tasks
 from botctl.stores import embedded_mongo, embedded_redis, mongo
@@ -50,7 +50,11 @@ class Server:
         self.launch.log.parent.mkdir(exist_ok=True)
         with self.launch.log.open("ab") as log:
             self.process = subprocess.Popen(
-                leashed(self.launch.command), cwd=self.launch.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                die_with_parent(self.launch.command),
+                cwd=self.launch.folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         wait_for(self._is_open, what=f"{self.launch.name} to answer")
 
@@ -128,14 +132,14 @@ async def new_database(url: str) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded Redis."""
-    with server(embedded_redis.RECIPE, tmp_path_factory.mktemp("redis")) as running:
+    with server(embedded_redis.PART, tmp_path_factory.mktemp("redis")) as running:
         yield running.url
 
 
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded document store."""
-    with server(embedded_mongo.RECIPE, tmp_path_factory.mktemp("mongo")) as running:
+    with server(embedded_mongo.PART, tmp_path_factory.mktemp("mongo")) as running:
         yield running.url
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from botctl.core.config.loading import load
 from botctl.core.config.reference import reference
-from botctl.core.config.sources import NO_SETTINGS
+from botctl.core.config.sources import RESERVED_VARIABLES
 from botctl.sandbox.incidents import register_all, scenario  # noqa: F401 - fills the catalogue
 from tests.support.cli import Project
 from tests.support.waiting import wait_for
@@ -102,7 +102,7 @@ def test_what_is_typed_prints_what_is_shown(bot: Project, block: Block) -> None:
 def test_shell_blocks_name_what_exists(block: Block) -> None:
     """make targets, settings, verbs; these blocks are for a person's own machine and are not run."""
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    settings = {one.variable for one in reference()} | {"BOTCTL_PROFILE"} | NO_SETTINGS
+    settings = {one.variable for one in reference()} | {"BOTCTL_PROFILE"} | RESERVED_VARIABLES
     for line in filter(None, (line.split("  #")[0].strip() for line in block.text.splitlines())):
         if line.startswith("make "):
             assert line.split()[1] in targets, f"{block}: {line}"

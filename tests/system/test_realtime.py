@@ -338,7 +338,7 @@ class TestRecovery:
 
     async def test_kill_9_of_redis_is_a_pause(self, tmp_path: Path) -> None:
         """Clients stay connected; no event is lost or doubled."""
-        with server(embedded_redis.RECIPE, tmp_path) as store:
+        with server(embedded_redis.PART, tmp_path) as store:
             async with (
                 redis_connect(store.url, timeout_s=5.0) as redis,
                 serving(redis, tmp_path) as rig,

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.text import Text
 
-from botctl.core.escape import visible
+from botctl.core.escape import escape_unprintable
 
 Names = Mapping[str, str]  # id to what is shown for it: "@ann", "#general", "@Moderator"
 
@@ -60,7 +60,7 @@ def markdown(content: str, names: Names) -> Text:
 
 def plain(text: str) -> str:
     """One line of foreign text: tabs are spaces, other control characters are made visible."""
-    return visible(text.replace("\t", "    "))
+    return escape_unprintable(text.replace("\t", "    "))
 
 
 def _newline(text: Text) -> None:

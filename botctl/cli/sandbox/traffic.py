@@ -17,7 +17,7 @@ from botctl.cli.options import Project
 from botctl.cli.output import show
 from botctl.cli.sandbox.connection import Url, home, text_of
 from botctl.core.errors import BotctlError, UsageError
-from botctl.core.escape import visible
+from botctl.core.escape import escape_unprintable
 from botctl.sandbox.console.client import SandboxClient
 from botctl.sandbox.console.incident_args import seconds
 from botctl.sandbox.console.recording import Renaming, Request, Told, events, read, requests, shown
@@ -162,5 +162,5 @@ def _show(lines: list[Json]) -> None:
     """In a terminal a line each, cut at its edge; whole in a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in lines:
-        text = visible(shown(line))
+        text = escape_unprintable(shown(line))
         print(text if width is None or len(text) <= width else text[: width - 1] + "…")

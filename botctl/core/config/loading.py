@@ -11,20 +11,20 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from botctl.core.config.reference import is_secret, shown
+from botctl.core.config.reference import is_secret, to_toml
 from botctl.core.config.settings import NAME, PRODUCTION, Section, Settings
 from botctl.core.config.sources import (
     DEFAULT,
-    Found,
     Key,
     Layer,
     Origin,
+    SourcedValue,
     Values,
     from_dotenv,
     from_environment,
     from_flags,
     from_toml,
-    merged,
+    merge,
 )
 from botctl.core.config.validation import validate
 from botctl.core.errors import ConfigError
@@ -82,7 +82,7 @@ def explain(loaded: Loaded) -> list[SettingRow]:
     rows = []
     for key, value in _values(loaded.settings, ()):
         name = ".".join(key)
-        rows.append(SettingRow(name, _shown(key, value), str(loaded.origins.get(name, DEFAULT))))
+        rows.append(SettingRow(name, _display(key, value), str(loaded.origins.get(name, DEFAULT))))
     return rows
 
 
@@ -97,23 +97,23 @@ def _values(section: Settings | Section, prefix: Key) -> Iterator[tuple[Key, obj
                 yield key, inner
 
 
-def _shown(key: Key, value: object) -> str:
+def _display(key: Key, value: object) -> str:
     if isinstance(value, SecretStr):
         return safe(redact_shapes(value.get_secret_value())) if key[-1] == ADDRESS else MARK
-    return safe(redact(shown(value)))
+    return safe(redact(to_toml(value)))
 
 
 def _all_layers(root: Path, flags: Mapping[str, object], env: Mapping[str, str], faults: list[str]) -> Values:
     """All layers on top of each other."""
     base = from_toml(root / SETTINGS_FILE, str(SETTINGS_FILE), Layer.FILE, faults)
-    above = merged(merged(from_dotenv(root / ".env", faults), from_environment(env, faults)), from_flags(flags))
-    profile = _profile_file(root, merged(base, above).get(PROFILE), faults)
+    above = merge(merge(from_dotenv(root / ".env", faults), from_environment(env, faults)), from_flags(flags))
+    profile = _profile_file(root, merge(base, above).get(PROFILE), faults)
     if PROFILE in profile:
         faults.append(f"{profile.pop(PROFILE).origin}: profile cannot be set by a profile itself.")
-    return merged(merged(base, profile), above)
+    return merge(merge(base, profile), above)
 
 
-def _profile_file(root: Path, chosen: Found | None, faults: list[str]) -> Values:
+def _profile_file(root: Path, chosen: SourcedValue | None, faults: list[str]) -> Values:
     """The settings of the profile that ``chosen`` names; `production` and `default` need no file of their own."""
     if chosen is None or not isinstance(chosen.value, str) or not NAME.matches(chosen.value):
         return {}  # no profile, or no name: the models say so

@@ -74,12 +74,12 @@ def is_secret(path: Path) -> bool:
     return setting is not None and setting.secret
 
 
-def shown(value: object) -> str:
+def to_toml(value: object) -> str:
     """``value`` as TOML would write it; `unset` when absent."""
     if value is None:
         return "unset"
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(to_toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -105,7 +105,7 @@ def _of_field(field: FieldInfo, path: Path) -> Iterator[Setting]:
     else:
         default = None if field.default is PydanticUndefined else field.default
         words, secret = _type(annotation, metadata)
-        yield Setting(path, words, shown(default), field.description or "", secret)
+        yield Setting(path, words, to_toml(default), field.description or "", secret)
 
 
 def _type(annotation: Any, metadata: Sequence[Any]) -> tuple[str, bool]:

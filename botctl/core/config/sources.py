@@ -26,7 +26,7 @@ from botctl.core.escape import safe
 from botctl.core.paths import PROJECT_VARIABLE
 
 TEST_PREFIX = "BOTCTL_TEST_"  # what botctl's own tests are told; no settings
-NO_SETTINGS = frozenset(
+RESERVED_VARIABLES = frozenset(
     {
         *(PROJECT_VARIABLE, "BOTCTL_PYTHON", "BOTCTL_DISCORD_OPENAPI"),
         *("BOTCTL_SANDBOX_URL", "BOTCTL_SANDBOX_SECRET", "BOTCTL_SANDBOX_SECRET_FILE", "BOTCTL_SANDBOX_TOKEN"),
@@ -70,14 +70,14 @@ class Origin:
 DEFAULT = Origin(Layer.DEFAULT, "default")
 
 
-class Found(NamedTuple):
+class SourcedValue(NamedTuple):
     """A value as a layer gave it, not yet judged."""
 
     value: object
     origin: Origin
 
 
-Values = dict[Key, Found]
+Values = dict[Key, SourcedValue]
 
 
 def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values:
@@ -93,7 +93,7 @@ def from_toml(file: Path, where: str, layer: Layer, faults: list[str]) -> Values
     def line(key: Key) -> int:
         return lines[next(key[:size] for size in range(len(key), 0, -1) if key[:size] in lines)]
 
-    return {key: Found(value, Origin(layer, where, line(key))) for key, value in leaves(tree)}
+    return {key: SourcedValue(value, Origin(layer, where, line(key))) for key, value in flatten(tree)}
 
 
 def from_dotenv(file: Path, faults: list[str]) -> Values:
@@ -115,7 +115,7 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
     """The settings in variables that begin with ``BOTCTL_``."""
     values = Values()
     for name in sorted(env):
-        if name.startswith(ENV_PREFIX) and name not in NO_SETTINGS and not name.startswith(TEST_PREFIX):
+        if name.startswith(ENV_PREFIX) and name not in RESERVED_VARIABLES and not name.startswith(TEST_PREFIX):
             values |= _from_variable(name, env[name], Origin(Layer.ENVIRONMENT, name), faults)
     return values
 
@@ -123,29 +123,29 @@ def from_environment(env: Mapping[str, str], faults: list[str]) -> Values:
 def from_flags(flags: Mapping[str, object]) -> Values:
     """The settings in ``flags``: ``{"sandbox.port": 8080}`` is what ``--sandbox-port`` gave; None was not given."""
     return {
-        tuple(name.split(".")): Found(value, Origin(Layer.FLAG, "--" + re.sub(r"[._]", "-", name)))
+        tuple(name.split(".")): SourcedValue(value, Origin(Layer.FLAG, "--" + re.sub(r"[._]", "-", name)))
         for name, value in flags.items()
         if value is not None
     }
 
 
-def leaves(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
+def flatten(tree: Mapping[str, object], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
     """The paths and values of nested tables. A table itself comes as an empty one: it may be a role nobody has."""
     for name, value in tree.items():
         key = (*prefix, name)
         if isinstance(value, dict):
             yield key, {}
-            yield from leaves(value, key)
+            yield from flatten(value, key)
         else:
             yield key, value
 
 
-def merged(below: Values, above: Values) -> Values:
+def merge(below: Values, above: Values) -> Values:
     """Both layers on top of each other. An empty table adds nothing to what is below it."""
     return below | {key: found for key, found in above.items() if found.value != {} or key not in below}
 
 
-def near(word: str, words: list[str]) -> str:
+def suggest(word: str, words: list[str]) -> str:
     """``; did you mean …?``, or nothing when no word is near."""
     close = difflib.get_close_matches(word, words, 1)
     return f"; did you mean {close[0]}?" if close else "."
@@ -188,8 +188,8 @@ def _from_variable(name: str, text: str, origin: Origin, faults: list[str]) -> V
         )
         return {}
     if not tree:
-        faults.append(f"{_at(name, origin)} is an unknown variable{near(name, [s.variable for s in reference()])}")
-    return {key: Found(value, origin) for key, value in leaves(tree)}
+        faults.append(f"{_at(name, origin)} is an unknown variable{suggest(name, [s.variable for s in reference()])}")
+    return {key: SourcedValue(value, origin) for key, value in flatten(tree)}
 
 
 def _at(name: str, origin: Origin) -> str:

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from botctl.core.config.reference import is_secret, reference, variable
 from botctl.core.config.settings import PRODUCTION, Settings
-from botctl.core.config.sources import DEFAULT, Key, Layer, Origin, Values, near
+from botctl.core.config.sources import DEFAULT, Key, Layer, Origin, Values, suggest
 from botctl.core.escape import safe
 from botctl.core.redact import redact, redact_shapes
 
@@ -17,7 +17,7 @@ from botctl.core.redact import redact, redact_shapes
 def validate(found: Values, faults: list[str]) -> Settings | None:
     """The settings that ``found`` makes, or None; whatever is wrong is added to ``faults``."""
     faults += [
-        _placed(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")
+        _with_origin(value.origin, f"{'.'.join(key)} is set but empty; give it a value, or remove it.")
         for key, value in found.items()
         if is_secret(key) and isinstance(value.value, str) and not value.value.strip()
     ]
@@ -64,7 +64,7 @@ def _sentence(detail: ErrorDetails, found: Values) -> str | None:
     origin = _origin(key, found)
     name = safe(".".join(key))
     if detail["type"] == "extra_forbidden":
-        return _placed(origin, f"{name} is an unknown setting{_near_setting(key, origin)}")
+        return _with_origin(origin, f"{name} is an unknown setting{_near_setting(key, origin)}")
     value = detail["input"]
     if is_secret(key) and isinstance(value, str) and not value.strip():
         return None
@@ -73,10 +73,10 @@ def _sentence(detail: ErrorDetails, found: Values) -> str | None:
         said = re.sub(pattern, words, said)
     quoted = detail["type"] == "value_error" and "'" in said  # it names what is wrong with the value itself
     hidden = quoted or is_secret(key) or isinstance(value, dict | list | tuple)
-    return _placed(origin, f"{name} {said}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}.")
+    return _with_origin(origin, f"{name} {said}{'' if hidden else f', not {safe(redact(repr(value)), 60)}'}.")
 
 
-def _placed(origin: Origin, sentence: str) -> str:
+def _with_origin(origin: Origin, sentence: str) -> str:
     """``sentence`` after where it belongs. What follows ``…TOKEN:`` would be taken for a token, and redacted."""
     placed = f"{origin}: {sentence}"
     return placed if redact_shapes(placed) == placed else f"In {origin}, {sentence}"
@@ -92,6 +92,6 @@ def _origin(key: Key, found: Values) -> Origin:
 
 def _near_setting(key: Key, origin: Origin) -> str:
     if origin.layer in (Layer.ENVIRONMENT, Layer.DOTENV):
-        return near(variable(key), [setting.variable for setting in reference()])
+        return suggest(variable(key), [setting.variable for setting in reference()])
     names = [setting.key for setting in reference()] + list(Settings.model_fields)
-    return near(".".join(key), names)
+    return suggest(".".join(key), names)

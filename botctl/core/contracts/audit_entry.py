@@ -123,7 +123,7 @@ def via(iface: str, cmd: str | None = None) -> Via:
     return Via(iface, socket.gethostname(), os.getpid(), __version__, cmd)
 
 
-def operator() -> Principal:
+def current_operator() -> Principal:
     """The person at the terminal: whoever this process belongs to."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
@@ -197,44 +197,44 @@ def action_of(invocation: Invocation) -> str:
     return f"{kind}.{invocation.name.replace(' ', '.')}"
 
 
-def line(entry: AuditEntry) -> bytes:
+def encode_line(entry: AuditEntry) -> bytes:
     """``entry`` as its canonical line, without a newline, secrets redacted, at most `MAX_LINE_BYTES` long.
 
     Values that are too long become ``{cut, len, sha256}``: the beginning, the length in bytes and the hash of the
     whole, so that nobody can claim later that it was something else.
     """
     if entry.changes is None:
-        text = _assembled(entry)
+        text = _encode_fast(entry)
         whole = text.encode()
         if len(whole) <= MAX_LINE_BYTES and redact(text) == text:  # nearly always, and then this was all
             return whole
-    return _careful(entry)
+    return _encode_slow(entry)
 
 
-def _assembled(entry: AuditEntry) -> str:
-    """The JSON of an entry without changes, as `_careful` makes it where there is nothing to redact and to cut."""
+def _encode_fast(entry: AuditEntry) -> str:
+    """The JSON of an entry without changes, as `_encode_slow` makes it where there is nothing to redact and to cut."""
     parts = []
     for name in _SORTED:
         value = getattr(entry, name)
         if value is not None:
             parts.append(
-                f'"{name}":{_recurring(value) if isinstance(value, (Principal, Via, Target)) else _one(value)}'
+                f'"{name}":{_encode_cached(value) if isinstance(value, (Principal, Via, Target)) else _encode_value(value)}'
             )
     return f"{{{','.join(parts)}}}"
 
 
 @functools.lru_cache(maxsize=1024)
-def _recurring(value: Principal | Via | Target) -> str:
+def _encode_cached(value: Principal | Via | Target) -> str:
     """The JSON of ``value``: the same few people, places and processes come again and again."""
     return _ENCODER.encode(_fields(value, _NAMES[type(value)]))
 
 
-def _one(value: str | float | datetime) -> str:
+def _encode_value(value: str | float | datetime) -> str:
     plain = _text(value) if type(value) is str else _scalar(value)
-    return _quoted(plain) if isinstance(plain, str) else str(plain)
+    return _quote(plain) if isinstance(plain, str) else str(plain)
 
 
-def _careful(entry: AuditEntry) -> bytes:
+def _encode_slow(entry: AuditEntry) -> bytes:
     value = _fields(entry, _NAMES[AuditEntry])
     if "changes" in value:  # the only part whose names come from elsewhere
         value["changes"] = _mask(value["changes"])
@@ -249,18 +249,18 @@ def _careful(entry: AuditEntry) -> bytes:
     return whole
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """``value`` in JSON's words, as the module's docstring promises."""
     if value is None or isinstance(value, (str, int, float, datetime)):
         return _scalar(value)
     if isinstance(value, (Principal, Via, Target, Change)):
         return _fields(value, _NAMES[type(value)])
     if isinstance(value, Mapping):
-        return {_text(str(key)): _plain(item) for key, item in value.items()}
+        return {_text(str(key)): _to_json(item) for key, item in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((_plain(item) for item in value), key=_dump)
+        return sorted((_to_json(item) for item in value), key=_dump)
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     return _text(str(value))
 
 
@@ -280,7 +280,7 @@ def _fields(value: object, names: tuple[str, ...]) -> dict[str, Any]:
         if type(item) is str:
             named[name] = _text(item)
         elif item is not None or always:
-            named[name] = _plain(item)
+            named[name] = _to_json(item)
     return named
 
 
@@ -323,7 +323,7 @@ def _cut(whole: bytes, limit_bytes: int) -> dict[str, Any]:
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-_quoted = json.encoder.encode_basestring  # what the encoder uses itself, in C
+_quote = json.encoder.encode_basestring  # what the encoder uses itself, in C
 _SORTED = sorted(field.name for field in fields(AuditEntry) if field.name != "changes")
 _NAMES = {cls: tuple(field.name for field in fields(cls)) for cls in (AuditEntry, Principal, Via, Target, Change)}
 _SUCCESS = {

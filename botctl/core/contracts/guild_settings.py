@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-NOTHING = ("", "none", "-")
+CLEAR_WORDS = ("", "none", "-")
 """Raw values that clear a setting."""
 
 MAX_DISABLED = 100  # Discord: an application has at most 100 global slash commands
@@ -49,7 +49,7 @@ class GuildSettings:
 DEFAULTS = GuildSettings()
 
 
-def changed(settings: GuildSettings, key: str, raw: str | Iterable[str] | None) -> GuildSettings:
+def with_change(settings: GuildSettings, key: str, raw: str | Iterable[str] | None) -> GuildSettings:
     """``settings`` with ``key`` set to what a person wrote. The revision is the store's business.
 
     ``locale``: a locale of Discord. ``disabled``: command names, comma separated or a list; ``+name`` and ``-name``
@@ -65,19 +65,19 @@ def changed(settings: GuildSettings, key: str, raw: str | Iterable[str] | None) 
     return setter(settings, ", ".join(words).strip())
 
 
-def differences(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, object]]:
+def diff(old: GuildSettings, new: GuildSettings) -> dict[str, tuple[object, object]]:
     """What changed from ``old`` to ``new``: key -> (old value, new value), in JSON's words."""
-    before, after = plain(old), plain(new)
+    before, after = to_json(old), to_json(new)
     return {key: (before[key], after[key]) for key in KEYS if before[key] != after[key]}
 
 
-def unknown(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
+def unknown_disabled(settings: GuildSettings, commands: Iterable[str]) -> list[str]:
     """What is disabled and names none of ``commands`` (``ops status``), nor a group of them: misspelt, maybe."""
     known = [f"{command.lower()} " for command in commands]
     return sorted(name for name in settings.disabled if not any(each.startswith(f"{name} ") for each in known))
 
 
-def plain(settings: GuildSettings) -> dict[str, object]:
+def to_json(settings: GuildSettings) -> dict[str, object]:
     """``settings`` in JSON's words, sets as sorted lists, without the revision."""
     return {
         "locale": settings.locale,
@@ -87,7 +87,7 @@ def plain(settings: GuildSettings) -> dict[str, object]:
 
 
 def _set_locale(settings: GuildSettings, raw: str) -> GuildSettings:
-    if raw.lower() in NOTHING:
+    if raw.lower() in CLEAR_WORDS:
         return replace(settings, locale=None)
     known = {locale.lower(): locale for locale in LOCALES}.get(raw.lower().replace("_", "-"))
     if known is None:
@@ -96,7 +96,7 @@ def _set_locale(settings: GuildSettings, raw: str) -> GuildSettings:
 
 
 def _set_disabled(settings: GuildSettings, raw: str) -> GuildSettings:
-    if raw.lower() in NOTHING:
+    if raw.lower() in CLEAR_WORDS:
         return replace(settings, disabled=frozenset())
     words = [" ".join(word.lower().split()) for word in raw.split(",")]
     steps = [word for word in words if word.startswith(("+", "-"))]
@@ -120,7 +120,7 @@ def _command(word: str) -> str:
 
 
 def _set_log_channel(settings: GuildSettings, raw: str) -> GuildSettings:
-    if raw.lower() in NOTHING:
+    if raw.lower() in CLEAR_WORDS:
         return replace(settings, log_channel=None)
     channel = _CHANNEL.fullmatch(raw)
     if channel is None:

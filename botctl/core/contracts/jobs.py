@@ -24,7 +24,7 @@ from botctl.core.signatures import Key, parameters_of
 LEASE: Final = "jobs"
 """The lease whose holder schedules."""
 TIMEOUT_S: Final = 300.0
-_MARK: Final = "__botctl_job__"
+_JOB_ATTRIBUTE: Final = "__botctl_job__"
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
@@ -116,19 +116,19 @@ def job(
             raise ValueError(f"the job {called} has missed={missed!r}; write 'once' or 'skip'")
         if not 0 < timeout_s <= 86_400:  # noqa: PLR2004  a day
             raise ValueError(f"the job {called} has timeout_s={timeout_s!r}; it is more than 0, at most a day")
-        setattr(function, _MARK, Job(called, function, parse(when), MissedPolicy(missed), timeout_s))
+        setattr(function, _JOB_ATTRIBUTE, Job(called, function, parse(when), MissedPolicy(missed), timeout_s))
         return function
 
     return mark
 
 
-def declared(function: object) -> Job | None:
+def get_declared_job(function: object) -> Job | None:
     """The job that ``function`` was declared to be."""
-    found = getattr(function, _MARK, None)
+    found = getattr(function, _JOB_ATTRIBUTE, None)
     return found if isinstance(found, Job) else None
 
 
-class Planned(Protocol):
+class SchedulableJob(Protocol):
     """A job, as far as its record needs it."""
 
     @property
@@ -140,7 +140,7 @@ class Planned(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredJob:
     """A job as its record has it, whether or not its code can be loaded."""
 
     name: str
@@ -186,9 +186,9 @@ class JobRecord:
     removed: datetime | None = None
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> StoredJob:
         """The job, as far as it is known here."""
-        return Kept(self.name, parse(self.schedule), self.missed)
+        return StoredJob(self.name, parse(self.schedule), self.missed)
 
 
 class JobStore(Protocol):

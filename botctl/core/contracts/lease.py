@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 RENEWALS: Final = 3  # tries to renew within one ttl
-LATE: Final = 1.5  # renewals that one may come too late before its holder is doubted
+LATE_FACTOR: Final = 1.5  # renewals that one may come too late before its holder is doubted
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class LeaseHolder:
     @property
     def doubtful(self) -> bool:
         """Whether it should have given a sign by now."""
-        return self.silent_s > self.ttl_s / RENEWALS * LATE
+        return self.silent_s > self.ttl_s / RENEWALS * LATE_FACTOR
 
     @property
     def gone(self) -> bool:
@@ -50,7 +50,7 @@ class Lease(Protocol):
         ...
 
 
-Waits = Callable[[str, float], None]
+OnWait = Callable[[str, float], None]
 """Is told who is waited for (``process 4711 on web-1``), and in how many seconds it is succeeded if it has died."""
 
 
@@ -58,7 +58,7 @@ class Leases(Protocol):
     """What one process of the bot does at a time, on whatever host."""
 
     def lease(
-        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: Waits | None = None
+        self, name: str, *, ttl_s: float = 15.0, wait_s: float | None = None, waits: OnWait | None = None
     ) -> AbstractAsyncContextManager[Lease]:
         """Hold ``name`` until the block ends; then it is free at once. Renewed meanwhile.
 

@@ -16,7 +16,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 EXAMPLE: Final = "'every 10s', 'every 1h' or '*/5 * * * *'"
 MAX_PERIOD_S: Final = 366 * 86_400
-MOST_COUNTED: Final = 1000
+MAX_COUNTED: Final = 1000
 """Due times that have passed are counted up to this number."""
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -55,12 +55,12 @@ class Schedule:
     def passed(self, first: datetime, now: datetime) -> tuple[datetime, int]:
         """The latest due time up to ``now``, and how many there were from ``first``, which is one of them.
 
-        The number is at most `MOST_COUNTED`.
+        The number is at most `MAX_COUNTED`.
         """
         count, at = 1, first
-        while count < MOST_COUNTED and (following := self.next_after(at)) <= now:
+        while count < MAX_COUNTED and (following := self.next_after(at)) <= now:
             count, at = count + 1, following
-        return (at if count < MOST_COUNTED else self._latest(at, now)), count
+        return (at if count < MAX_COUNTED else self._latest(at, now)), count
 
     def _latest(self, at: datetime, now: datetime) -> datetime:
         """The latest due time up to ``now``; ``at`` is one before it."""

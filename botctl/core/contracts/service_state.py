@@ -57,7 +57,7 @@ def unwrap_group(error: BaseException) -> BaseException:
     return error
 
 
-def ending(error: BaseException | None) -> str:
+def describe_end(error: BaseException | None) -> str:
     """How something ended, in words: ``returned``, ``was cancelled``, or the error's type and text."""
     if error is None:
         return "returned"

@@ -52,7 +52,7 @@ COMMAND_SCOPES = frozenset({Scope.USER, Scope.MEMBER, Scope.CHANNEL, Scope.GUILD
 """The scopes that an interaction has a subject for."""
 API_SCOPES = frozenset({Scope.ADDRESS, Scope.KEY, Scope.CONNECTION, Scope.GLOBAL})
 """The scopes that a caller of the API has a subject for."""
-EVERYBODY = "all"
+GLOBAL_SUBJECT = "all"
 """The subject of ``GLOBAL``."""
 
 
@@ -130,7 +130,7 @@ def subject(scope: Scope, invocation: Invocation) -> str | None:
         case Scope.CHANNEL:
             return invocation.channel or place
         case Scope.GLOBAL:
-            return EVERYBODY
+            return GLOBAL_SUBJECT
         case _:
             return None
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, Self
 
 from botctl.core.errors import BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.escape import safe
-from botctl.core.processes.process import began, child_environment, leashed
+from botctl.core.processes.process import child_environment, die_with_parent, start_time
 
 LOG_BYTES: Final = 1_000_000  # a log that is longer is put aside when the child starts
 _HEALTHY_S: Final = 10.0  # a child that lived this long may be started again at once
@@ -124,7 +124,7 @@ class Child:
             if self._stopping:
                 break
             ended = time.monotonic()
-            self._down(f"{self.launch.name} {_how_it_ended(status)}; starting it again")
+            self._down(f"{self.launch.name} {_exit_text(status)}; starting it again")
             if await self._revive():
                 self._restarted(status, time.monotonic() - ended)
         while True:
@@ -181,7 +181,7 @@ class Child:
             launch.prepare()
             with contextlib.closing(_Log(launch.log)) as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *leashed(launch.command),
+                    *die_with_parent(launch.command),
                     cwd=launch.folder,
                     env=launch.env,
                     stdin=asyncio.subprocess.DEVNULL,
@@ -201,13 +201,13 @@ class Child:
                 break
             await asyncio.sleep(poll_s)
             poll_s = min(poll_s * 1.5, _LAST_POLL_S)
-        if began(process.pid) is None:  # somebody else may answer at its address, and asyncio hears of an end late
+        if start_time(process.pid) is None:  # somebody else may answer at its address, and asyncio hears of an end late
             await process.wait()
         if process.returncode is not None:
             said = _last_line(self.launch.log)
             if (refusal := self.launch.refusal(process.returncode, said)) is not None:
                 raise refusal
-            ended = f"{self.launch.name} {_how_it_ended(process.returncode)} while it was starting"
+            ended = f"{self.launch.name} {_exit_text(process.returncode)} while it was starting"
             raise ServiceFailed(f"{ended}: {said}" if said else f"{ended}.", hint=self._see_log())
 
     async def _answers(self) -> bool:
@@ -235,7 +235,7 @@ class _Log:
         os.close(self.descriptor)
 
 
-def _how_it_ended(status: int) -> str:
+def _exit_text(status: int) -> str:
     return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
 

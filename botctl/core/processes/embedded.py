@@ -37,7 +37,7 @@ class Endpoint(NamedTuple):
     secret: str | None = None
 
 
-def _nothing(_address: str) -> None:
+def _ignore(_address: str) -> None:
     """For a part that leaves nothing behind."""
 
 
@@ -54,7 +54,7 @@ class PartSpec:
     new_address: Callable[[Runtime], str]
     answers: Callable[[Endpoint], Awaitable[bool]]
     launch: Callable[[Runtime, str], LaunchSpec]
-    clean: Callable[[str], None] = _nothing
+    clean: Callable[[str], None] = _ignore
     secret: str | None = field(default=None, repr=False)
 
     @property
@@ -75,17 +75,17 @@ async def embedded(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -
         ServiceFailed: it cannot be started.
     """
     async with AsyncExitStack() as stack:
-        part = await _turn(recipe, runtime, stack)
+        part = await _acquire(recipe, runtime, stack)
         if part is None:
-            address = await stack.enter_async_context(_owned(recipe, runtime, bus, tasks))
+            address = await stack.enter_async_context(_run_part(recipe, runtime, bus, tasks))
             yield Endpoint(address, recipe.secret)
         else:
-            await _until_it_answers(recipe, part)
-            tasks.spawn(partial(_watch, recipe, runtime, part), name="owner")
+            await _wait_until_ready(recipe, part)
+            tasks.spawn(partial(_watch_owner, recipe, runtime, part), name="owner")
             yield Endpoint(part.address, part.secret)
 
 
-def found(recipe: PartSpec, runtime: Runtime) -> Endpoint:
+def find_running(recipe: PartSpec, runtime: Runtime) -> Endpoint:
     """Where the part is that a `botctl run` of the project runs; for those who only look, and start nothing.
 
     Raises:
@@ -99,29 +99,29 @@ def found(recipe: PartSpec, runtime: Runtime) -> Endpoint:
     return Endpoint(part.address, part.secret)
 
 
-async def _turn(recipe: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
+async def _acquire(recipe: PartSpec, runtime: Runtime, stack: AsyncExitStack) -> Part | None:
     """The part to join, or None: then this process is the owner. The lock that goes with it is on ``stack``."""
     deadline = time.monotonic() + _TURN_S
     while True:
         try:
             with ExitStack() as locks:
                 part = _joinable(recipe, runtime)
-                locks.enter_context(runtime.share(recipe.users) if part else _taken(recipe, runtime))
+                locks.enter_context(runtime.share(recipe.users) if part else _owner_lock(recipe, runtime))
                 if part == _joinable(recipe, runtime):  # it may have been withdrawn before the lock was ours
                     stack.push(locks.pop_all())
                     return part
         except Held:
-            if time.monotonic() > deadline or (runtime.owning and _lasting(recipe, runtime)):
+            if time.monotonic() > deadline or (runtime.owning and _has_long_lived_owner(recipe, runtime)):
                 raise
         await asyncio.sleep(_POLL_S)
 
 
-def _taken(recipe: PartSpec, runtime: Runtime) -> AbstractContextManager[None]:
+def _owner_lock(recipe: PartSpec, runtime: Runtime) -> AbstractContextManager[None]:
     hint = "End that process first, or leave it the embedded parts: other roles join them."
     return runtime.lock(recipe.name, taken=f"already runs {recipe.name}", hint=hint)
 
 
-def _lasting(recipe: PartSpec, runtime: Runtime) -> bool:
+def _has_long_lived_owner(recipe: PartSpec, runtime: Runtime) -> bool:
     part = runtime.live().get(recipe.name)
     return part is not None and part.lasting
 
@@ -132,7 +132,7 @@ def _joinable(recipe: PartSpec, runtime: Runtime) -> Part | None:
 
 
 @asynccontextmanager
-async def _owned(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
+async def _run_part(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> AsyncIterator[str]:
     """Run the part; the lock is ours."""
 
     def restarted(exit_status: int, down_s: float) -> None:
@@ -153,7 +153,7 @@ async def _owned(recipe: PartSpec, runtime: Runtime, bus: Bus, tasks: Tasks) -> 
             try:
                 yield address
             finally:
-                await _leave(recipe, runtime)
+                await _unpublish(recipe, runtime)
     finally:
         runtime.withdraw(recipe.name)
         recipe.clean(address)
@@ -163,7 +163,7 @@ def _publish(recipe: PartSpec, runtime: Runtime, pid: int, address: str) -> None
     runtime.publish(recipe.name, pid=pid, address=address, secret=recipe.secret)
 
 
-async def _leave(recipe: PartSpec, runtime: Runtime) -> None:
+async def _unpublish(recipe: PartSpec, runtime: Runtime) -> None:
     """Take the part off the list so that nobody joins it any more; a short verb first lets its users finish."""
     deadline = time.monotonic() + (0 if runtime.lasting else LINGER_S)
     while True:
@@ -178,25 +178,25 @@ async def _leave(recipe: PartSpec, runtime: Runtime) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-async def _until_it_answers(recipe: PartSpec, part: Part) -> None:
+async def _wait_until_ready(recipe: PartSpec, part: Part) -> None:
     """Its owner may be starting it at this moment."""
     try:
         async with asyncio.timeout(START_S):
-            while not await _answers(recipe, Endpoint(part.address, part.secret)):  # noqa: ASYNC110  it is in another process
+            while not await _is_ready(recipe, Endpoint(part.address, part.secret)):  # noqa: ASYNC110  it is in another process
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         sentence = f"{recipe.title}, which process {part.owner_pid} runs, does not answer."
         raise ServiceTimeout(sentence, hint="Look at the logs of that process, or end it.") from None
 
 
-async def _answers(recipe: PartSpec, endpoint: Endpoint) -> bool:
+async def _is_ready(recipe: PartSpec, endpoint: Endpoint) -> bool:
     try:
         return await recipe.answers(endpoint)
     except OSError:
         return False
 
 
-async def _watch(recipe: PartSpec, runtime: Runtime, joined: Part) -> None:
+async def _watch_owner(recipe: PartSpec, runtime: Runtime, joined: Part) -> None:
     """Return never; raise when the part is gone for good: its owner has taken it off the list, or has died."""
     while _same_owner(runtime.parts().get(recipe.name), joined):  # noqa: ASYNC110  it is another process
         await asyncio.sleep(_WATCH_S)

@@ -23,7 +23,7 @@ _POLL_S: Final = 0.01
 
 # Run by a bare interpreter between the fork and the program. Linux: prctl(2), PR_SET_PDEATHSIG (1), SIGKILL (9).
 # The parent may have died before the leash was on; then nobody would pull it, so it is asked for once more.
-_LEASH: Final = (
+_DIE_WITH_PARENT: Final = (
     "import ctypes, os, sys\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
     "if os.getppid() != int(sys.argv[1]): os._exit(1)\n"
@@ -31,10 +31,10 @@ _LEASH: Final = (
 )
 
 # What a child needs of our environment. Secrets of the settings are not among it.
-_HANDED_DOWN: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME")
+_INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "PYTHONHOME")
 
 
-def leashed(command: Sequence[str]) -> tuple[str, ...]:
+def die_with_parent(command: Sequence[str]) -> tuple[str, ...]:
     """``command`` (absolute program first), made to be killed by the kernel when the thread that spawns it ends.
 
     So spawn from the main thread. It is exec'ed by a small interpreter of its own: code between fork and exec in a
@@ -43,28 +43,28 @@ def leashed(command: Sequence[str]) -> tuple[str, ...]:
     """
     if sys.platform != "linux":
         return tuple(command)
-    return (sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command)
+    return (sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command)
 
 
 def child_environment(**more: str) -> Mapping[str, str]:
     """The environment for a child: the few harmless variables of ours, and ``more``."""
-    return {name: os.environ[name] for name in _HANDED_DOWN if name in os.environ} | more
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | more
 
 
-def began(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """When the process ``pid`` began, as text that only compares equal for the same process. None: there is none.
 
     A zombie has ended already. On Linux it is in clock ticks since this boot, which no change of the clock moves.
     """
-    return _began_linux(pid) if sys.platform == "linux" else _began_elsewhere(pid)
+    return _start_time_linux(pid) if sys.platform == "linux" else _start_time_elsewhere(pid)
 
 
 def is_running(pid: int, start: str) -> bool:
     """Whether the process ``pid`` that began at ``start`` still runs."""
-    return began(pid) == start
+    return start_time(pid) == start
 
 
-async def end(pid: int, start: str, *, limit_s: float) -> None:
+async def terminate(pid: int, start: str, *, limit_s: float) -> None:
     """End the process ``pid`` that began at ``start``: TERM, after ``limit_s`` KILL. No other process is ever touched.
 
     Raises:
@@ -79,12 +79,12 @@ async def end(pid: int, start: str, *, limit_s: float) -> None:
             return
         except PermissionError:
             break
-        if await _gone(pid, start, patience_s):
+        if await _wait_for_exit(pid, start, patience_s):
             return
     raise Held(f"The process {pid} is still running and cannot be ended.", hint=f"End it yourself: kill -9 {pid}")
 
 
-async def _gone(pid: int, start: str, limit_s: float) -> bool:
+async def _wait_for_exit(pid: int, start: str, limit_s: float) -> bool:
     deadline = time.monotonic() + limit_s
     while is_running(pid, start):
         if time.monotonic() > deadline:
@@ -101,7 +101,7 @@ def _boot() -> str:
         return "boot"
 
 
-def _began_linux(pid: int) -> str | None:
+def _start_time_linux(pid: int) -> str | None:
     """proc_pid_stat(5): the name, in parentheses, may hold any; after it field 3, the state, and 22, the start."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -110,7 +110,7 @@ def _began_linux(pid: int) -> str | None:
     return None if fields[0] in (b"Z", b"X") else f"{_boot()}:{int(fields[19])}"
 
 
-def _began_elsewhere(pid: int) -> str | None:
+def _start_time_elsewhere(pid: int) -> str | None:
     import psutil  # type: ignore[import-untyped]  # noqa: PLC0415  slow to import, and only needed here
 
     try:

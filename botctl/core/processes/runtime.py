@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from botctl.core.errors import BotctlError, ConfigError, Held
 from botctl.core.paths import state_folder
-from botctl.core.processes.process import began, end, is_running
+from botctl.core.processes.process import is_running, start_time, terminate
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Runtime:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise _sentence("read", path, error) from error
+            raise _file_error("read", path, error) from error
         except (ValueError, TypeError):  # cut short when the machine went down, or of another version: nothing is known
             return {}
 
@@ -95,11 +95,11 @@ class Runtime:
         part = Part(
             name=name,
             pid=pid,
-            started=began(pid) or "",
+            started=start_time(pid) or "",
             address=address,
             secret=secret,
             owner_pid=os.getpid(),
-            owner_started=began(os.getpid()) or "",
+            owner_started=start_time(os.getpid()) or "",
             lasting=self.lasting,
         )
         with self._edit() as parts:
@@ -129,7 +129,7 @@ class Runtime:
         part = self.parts().get(name)
         if part is None:
             return
-        await end(part.pid, part.started, limit_s=limit_s)
+        await terminate(part.pid, part.started, limit_s=limit_s)
         with self._edit() as parts:
             if parts.get(name) == part:
                 del parts[name]
@@ -161,7 +161,7 @@ class Runtime:
         """The process id of who holds the role ``name``, as far as it can be known without taking the lock."""
         with suppress(OSError, ValueError):
             pid = int((self.folder / f"{name}.lock").read_text())
-            return pid if began(pid) is not None else None
+            return pid if start_time(pid) is not None else None
         return None
 
     @contextmanager
@@ -170,12 +170,12 @@ class Runtime:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise _sentence("write", path, error) from error
+            raise _file_error("write", path, error) from error
         try:
             try:
                 fcntl.flock(descriptor, how)
             except BlockingIOError:
-                raise _held(os.pread(descriptor, 20, 0), taken or f"already has {name}", hint) from None
+                raise _held_error(os.pread(descriptor, 20, 0), taken or f"already has {name}", hint) from None
             yield descriptor
         finally:
             os.close(descriptor)
@@ -199,15 +199,15 @@ class Runtime:
             draft.replace(path)
         except OSError as error:
             draft.unlink(missing_ok=True)
-            raise _sentence("write", path, error) from error
+            raise _file_error("write", path, error) from error
 
 
-def _held(holder: bytes, taken: str, hint: str) -> Held:
+def _held_error(holder: bytes, taken: str, hint: str) -> Held:
     who = f"Process {int(holder)}" if holder.strip().isdigit() else "Another process"
     return Held(f"{who} {taken} of this project.", hint=hint or "Wait until it has ended, or end it.")
 
 
-def _sentence(verb: str, path: Path, error: OSError) -> BotctlError:
+def _file_error(verb: str, path: Path, error: OSError) -> BotctlError:
     if error.errno in _NOT_OURS:
         hint = "The .botctl folder must belong to the user who runs botctl."
         return ConfigError(f"{path} cannot be {_PAST[verb]}: {error.strerror}.", hint=hint)

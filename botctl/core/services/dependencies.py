@@ -88,14 +88,14 @@ def _reachable(specs: Mapping[Key, Spec], known: Collection[Key], wanted: Iterab
     todo = list(wanted)
     for key in todo:
         if key not in known:
-            raise missing(key, _upwards(key, [specs[k] for k in chosen], known))
+            raise missing(key, _dependents_path(key, [specs[k] for k in chosen], known))
         if key in specs and key not in chosen:
             chosen[key] = None
             todo.extend(specs[key].needs(known))
     return set(chosen)
 
 
-def _upwards(key: Key, specs: Iterable[Spec], known: Collection[Key]) -> list[str]:
+def _dependents_path(key: Key, specs: Iterable[Spec], known: Collection[Key]) -> list[str]:
     """Names of who needs ``key``, who needs that, up to one that nobody needs."""
     left = dict.fromkeys(specs)
     path = []

@@ -30,7 +30,7 @@ from botctl.core.errors import AssemblyError
 from botctl.core.services.dependencies import Spec, in_order, load_factory
 from botctl.core.services.running import RunningServices, Services
 from botctl.core.services.tasks import Backoff, Tasks
-from botctl.core.signatures import Key, label, parameters_of, provided_by, unwrapped
+from botctl.core.signatures import Key, label, parameters_of, provided_by, unwrap_partial
 
 __all__ = [
     "Backoff",
@@ -47,10 +47,10 @@ __all__ = [
 
 T = TypeVar("T")
 
-_OWN = (Tasks, Services, StatusSource)  # the registry's own to give; of the first two, each service gets its own
+_BUILT_IN = (Tasks, Services, StatusSource)  # the registry's own to give; of the first two, each service gets its own
 
 
-def _unheard(_: Event) -> None:
+def _ignore(_: Event) -> None:
     pass
 
 
@@ -63,7 +63,7 @@ class Registry:
     def __init__(
         self,
         *,
-        publish: Callable[[Event], None] = _unheard,
+        publish: Callable[[Event], None] = _ignore,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
@@ -110,7 +110,7 @@ class Registry:
         parameters = parameters_of(factory)
         provides: Key = provided_by(factory) if key is None else key
         if provides is None:
-            name = name or label(unwrapped(factory))
+            name = name or label(unwrap_partial(factory))
             provides = type(name, (), {})  # a type that nobody else has
         name = name or label(provides)
         self._check_free(provides, name, replace=replace)
@@ -147,12 +147,12 @@ class Registry:
             yield running
             running.check()
         finally:
-            cancelled = await _to_the_end(running.stop())
+            cancelled = await _finish_uncancelled(running.stop())
         if cancelled:  # an error of the block is worth more, and has gone through by now
             raise asyncio.CancelledError
 
     def _known(self) -> Collection[Key]:
-        return {*self._values, *self._specs, *_OWN}
+        return {*self._values, *self._specs, *_BUILT_IN}
 
     def provides(self, key: Any) -> bool:
         """Whether a service may ask for ``key``."""
@@ -164,7 +164,7 @@ class Registry:
                 f"{name} cannot be registered: the registry has been opened",
                 hint="Register everything before it is opened.",
             )
-        if key in _OWN:
+        if key in _BUILT_IN:
             raise AssemblyError(f"{name} cannot be registered: it is the registry's own to give")
         twice = key in self._values or key in self._specs
         if twice and not replace:
@@ -173,7 +173,7 @@ class Registry:
             raise AssemblyError(f"two services are called {name}", hint="Give one of them another name.")
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> bool:
+async def _finish_uncancelled(work: Coroutine[Any, Any, None]) -> bool:
     """Wait until ``work`` is done, however often the caller is cancelled; whether it was."""
     task = asyncio.create_task(work, name="registry stop")
     cancelled = False

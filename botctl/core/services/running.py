@@ -16,7 +16,7 @@ from botctl.core.errors import BotctlError, MissingNeed
 from botctl.core.services.dependencies import Spec, missing
 from botctl.core.services.service import Service, ShutdownDeadline
 from botctl.core.services.tasks import Tasks
-from botctl.core.signatures import Key, Parameter, label, parameters_of, unwrapped
+from botctl.core.signatures import Key, Parameter, label, parameters_of, unwrap_partial
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Services:
             MissingNeed: a parameter without default asks for what is not there.
             AssemblyError: a parameter has neither annotation nor default.
         """
-        return fill(parameters_of(target), self._ready, label(unwrapped(target)))
+        return fill(parameters_of(target), self._ready, label(unwrap_partial(target)))
 
 
 def fill(parameters: Collection[Parameter], ready: Mapping[Key, Any], name: str) -> dict[str, Any]:

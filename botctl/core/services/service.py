@@ -12,13 +12,13 @@ from typing import Any
 
 from botctl.core.clock import Clock
 from botctl.core.contracts.events import Event, ServiceChanged
-from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus, ending, unwrap_group
+from botctl.core.contracts.service_state import ServiceHealth, ServiceState, ServiceStatus, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError, ServiceFailed, ServiceTimeout
 from botctl.core.services.dependencies import Spec
 from botctl.core.services.tasks import Tasks
 
 GRACE_S = 1.0  # for a service that was cancelled because it did not stop in its time
-HURRY_S = 0.5  # the most that anything may take once the operator is in a hurry
+EXPEDITED_S = 0.5  # the most that anything may take once the operator is in a hurry
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class ShutdownDeadline:
 
     def hurry(self) -> None:
         """From now on wait for nothing longer than HURRY_S."""
-        self._most_s = HURRY_S
-        latest = asyncio.get_running_loop().time() + HURRY_S
+        self._most_s = EXPEDITED_S
+        latest = asyncio.get_running_loop().time() + EXPEDITED_S
         for wait in self._waits:
             if not wait.expired():
                 wait.reschedule(min(wait.when() or latest, latest))
@@ -173,7 +173,7 @@ class Service:
         if isinstance(error, BotctlError):
             return error  # it has a sentence, a hint and an exit code of its own
         failure = ServiceFailed(
-            f"{self.spec.name} {what}: {ending(error)}", hint="Run it again with --debug to see the traceback."
+            f"{self.spec.name} {what}: {describe_end(error)}", hint="Run it again with --debug to see the traceback."
         )
         failure.__cause__ = error
         return failure
@@ -197,7 +197,7 @@ class Service:
             note = f"abandoned, still running: {', '.join(left)}"
             _log.error("%s was %s", self.spec.name, note)
         elif self._unclean is not None:
-            note = f"failed while it stopped: {ending(self._unclean)}"
+            note = f"failed while it stopped: {describe_end(self._unclean)}"
             _log.error("%s %s", self.spec.name, note, exc_info=self._unclean)
         elif self.state is not ServiceState.FAILED:
             self._move(ServiceState.STOPPED, note, took_s=took_s)
@@ -225,6 +225,6 @@ async def _answer(ping: Callable[[Any], Awaitable[str | None]], instance: Any) -
     try:
         return True, await ping(instance) or ""
     except asyncio.CancelledError as error:  # nobody waits any more, or it comes from within
-        return False, ending(error)
+        return False, describe_end(error)
     except ANYTHING as error:  # any failure is the answer
-        return False, ending(unwrap_group(error))
+        return False, describe_end(unwrap_group(error))

@@ -10,7 +10,7 @@ from random import Random
 from types import TracebackType
 from typing import Protocol, Self
 
-from botctl.core.contracts.service_state import ServiceState, ending, unwrap_group
+from botctl.core.contracts.service_state import ServiceState, describe_end, unwrap_group
 from botctl.core.errors import ANYTHING, BotctlError
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Backoff:
         return full * (1 - self.jitter * random.random())
 
 
-class Watcher(Protocol):
+class TasksObserver(Protocol):
     """What a service wants to hear from its tasks."""
 
     def news(self) -> None:
@@ -56,7 +56,7 @@ class Tasks:
     cancelled after it. From the moment the service is asked to stop, a task that ends is no news.
     """
 
-    def __init__(self, service: str, *, watcher: Watcher, random: Random) -> None:
+    def __init__(self, service: str, *, watcher: TasksObserver, random: Random) -> None:
         self.restarts = 0
         self._service = service
         self._watcher = watcher
@@ -149,7 +149,7 @@ class Tasks:
             delay_s = backoff.delay_s(in_a_row, self._random)
             in_a_row += 1
             self.restarts += 1
-            what = f"task {name} ended: {ending(error)}".rstrip(".")  # an error's own sentence has one
+            what = f"task {name} ended: {describe_end(error)}".rstrip(".")  # an error's own sentence has one
             expected = isinstance(error, BotctlError)  # a store is away: where that was noticed helps nobody
             trace = None if expected else error
             _log.warning("%s: %s; it is started again in %.1f s", self._service, what, delay_s, exc_info=trace)

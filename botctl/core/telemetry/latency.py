@@ -34,7 +34,7 @@ class Latencies:
         return sum(self.counts)
 
 
-def merged(counts: Iterable[Sequence[int]]) -> list[int]:
+def merge(counts: Iterable[Sequence[int]]) -> list[int]:
     """The counts of several histograms as those of one. Each has one number per bucket; other shapes are left out."""
     total = [0] * (len(BOUNDS_MS) + 1)
     for one in counts:

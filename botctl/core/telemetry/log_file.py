@@ -20,7 +20,7 @@ from typing import Final
 
 from botctl.core.clock import Clock, SystemClock
 
-LOOK_S: Final = 1.0  # how often another process's rotation is looked for
+CHECK_S: Final = 1.0  # how often another process's rotation is looked for
 RETRY_S: Final = 10.0  # how long after a failure nothing is tried
 
 
@@ -74,7 +74,7 @@ class LogFile:
             return True
         if self._fd < 0 and now < self._retry_at:
             return False
-        self._look_at = now + LOOK_S
+        self._look_at = now + CHECK_S
         if self._fd >= 0 and self._is_at_path():
             self._size_bytes = os.fstat(self._fd).st_size  # other processes write too
             return True

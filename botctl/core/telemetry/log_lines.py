@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
-from botctl.core.escape import ELLIPSIS, visible
+from botctl.core.escape import ELLIPSIS, escape_unprintable
 from botctl.core.redact import redact
 
 MESSAGE_LIMIT: Final = 4_000  # characters: more is somebody's payload
@@ -33,7 +33,7 @@ _COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 
-_AS_IT_IS: Final = frozenset({bool, int})
+_UNCHANGED: Final = frozenset({bool, int})
 Scalar = str | int | float | bool | None
 
 
@@ -56,7 +56,7 @@ class LogLine(NamedTuple):
     error: LoggedError | None = None
 
 
-def line_of(
+def make_line(
     at: datetime,
     level: str,
     logger: str,
@@ -98,12 +98,12 @@ def as_text(line: LogLine, *, colour: bool = False, date: bool = True) -> str:
     at = line.at if date else line.at[11:]
     fields = "".join(f" {name}={_word(value)}" for name, value in line.fields.items())
     text = (
-        f"{dim}{at}{reset} {level}{line.level:<7}{reset if level else ''} {dim}{visible(line.logger)}{reset} "
+        f"{dim}{at}{reset} {level}{line.level:<7}{reset if level else ''} {dim}{escape_unprintable(line.logger)}{reset} "
         f"{_indented(line.message)}{dim if fields else ''}{fields}{reset if fields else ''}\n"
     )
     if line.error is None:
         return text
-    return text + "".join(f"  {visible(row)}\n" for row in line.error.trace.rstrip("\n").split("\n"))
+    return text + "".join(f"  {escape_unprintable(row)}\n" for row in line.error.trace.rstrip("\n").split("\n"))
 
 
 @functools.lru_cache(maxsize=4)
@@ -112,7 +112,7 @@ def _second(at_s: int) -> str:
 
 
 def _scalar(value: object) -> Scalar:
-    if type(value) in _AS_IT_IS or (type(value) is float and math.isfinite(value)):
+    if type(value) in _UNCHANGED or (type(value) is float and math.isfinite(value)):
         return cast("Scalar", value)
     try:
         return _cut(redact(str(value)))
@@ -137,9 +137,9 @@ def _indented(text: str) -> str:
 
 
 def _visible_rows(text: str) -> Iterator[str]:
-    return map(visible, text.split("\n"))
+    return map(escape_unprintable, text.split("\n"))
 
 
 def _word(value: Scalar) -> str:
-    text = visible(str(value))
+    text = escape_unprintable(str(value))
     return text if text and " " not in text else f'"{text}"'

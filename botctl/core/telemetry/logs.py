@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from loguru import logger
 
 from botctl.core.telemetry.log_file import LogFile
-from botctl.core.telemetry.log_lines import FIELDS, LogLine, as_json, as_text, line_of
+from botctl.core.telemetry.log_lines import FIELDS, LogLine, as_json, as_text, make_line
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -32,7 +32,7 @@ FILE_NAME: Final = "botctl.jsonl"
 
 # These write URLs and bodies with tokens, or whole documents, at DEBUG: below INFO they are not asked.
 _NOISY: Final = ("disnake", "aiohttp", "asyncio", "apscheduler", "pymongo", "redis", "websockets")
-TOLD: Final = "botctl.told"  # the logger of what a person is told anyway: its lines stand in the file alone
+FILE_ONLY: Final = "botctl.told"  # the logger of what a person is told anyway: its lines stand in the file alone
 _STANDARD: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
@@ -62,8 +62,8 @@ def start_logs(
     )
     with ExitStack() as stack:
         stack.callback(file.close)
-        stack.enter_context(_handler(_Sink(console, shown, file, kept), min(shown, kept)))
-        stack.enter_context(_captured(max(min(shown, kept), logging.DEBUG)))
+        stack.enter_context(_installed(_Sink(console, shown, file, kept), min(shown, kept)))
+        stack.enter_context(_capture_logging(max(min(shown, kept), logging.DEBUG)))
         yield
 
 
@@ -71,7 +71,7 @@ def start_logs(
 def stderr_logs() -> Iterator[None]:
     """Let what is logged inside, from INFO on, reach stderr alone: for a process without settings."""
     sink = _Sink(_Console(None, as_json_lines=False), logging.INFO)
-    with _handler(sink, logging.INFO), _captured(logging.INFO):
+    with _installed(sink, logging.INFO), _capture_logging(logging.INFO):
         yield
 
 
@@ -96,7 +96,7 @@ class _Console:
 
     def complain(self, sentence: str) -> None:
         """Say what is wrong with the logs themselves, and cannot be logged."""
-        self.write(line_of(datetime.now(UTC), "WARNING", __name__, sentence))
+        self.write(make_line(datetime.now(UTC), "WARNING", __name__, sentence))
 
 
 class _Sink:
@@ -111,7 +111,7 @@ class _Sink:
     def __call__(self, message: Message) -> None:
         record = message.record
         level, raised = record["level"], record["exception"]
-        line = line_of(
+        line = make_line(
             record["time"],
             level.name,
             record["name"] or "?",
@@ -121,7 +121,7 @@ class _Sink:
         )
         if self._file is not None and level.no >= self._kept:
             self._file.write(as_json(line))
-        if level.no >= self._shown and line.logger != TOLD and not self._is_chatter(line.logger, level.no):
+        if level.no >= self._shown and line.logger != FILE_ONLY and not self._is_chatter(line.logger, level.no):
             self._console.write(line)
 
     def _is_chatter(self, name: str, level: int) -> bool:
@@ -135,7 +135,7 @@ def _only_exception(_record: Record) -> str:
 
 
 @contextmanager
-def _handler(sink: _Sink, level: int) -> Iterator[None]:
+def _installed(sink: _Sink, level: int) -> Iterator[None]:
     logger.remove()  # loguru begins with a sink of its own, which redacts nothing
     handler = logger.add(sink, level=level, format=_only_exception, backtrace=False, diagnose=False)
     try:
@@ -166,7 +166,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 @contextmanager
-def _captured(level: int) -> Iterator[None]:
+def _capture_logging(level: int) -> Iterator[None]:
     """Take over `logging`, warnings, and exceptions that nobody would hear of."""
     top = logging.getLogger()
     saved = (top.handlers[:], top.level, {name: logging.getLogger(name).level for name in _NOISY})

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 HELD_S: Final = 1.0
 """Since when it is worth a line: a third of what Discord waits for an answer."""
-LOOK_EVERY_S: Final = 0.25
+CHECK_EVERY_S: Final = 0.25
 _LIBRARIES: Final = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib"))
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class LoopWatch:
         return self._seen[1] if self._seen is not None and self._seen[0] == self._last else None
 
     def _watch(self) -> None:
-        every_s = min(LOOK_EVERY_S, self._held_s / 4)
+        every_s = min(CHECK_EVERY_S, self._held_s / 4)
         looked = time.monotonic()
         while not self._stop.wait(every_s):
             before, looked = looked, time.monotonic()
@@ -81,12 +81,12 @@ class LoopWatch:
     def _look(self) -> str:
         task = asyncio.current_task(self._loop)
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001
-        place = place_of(frame)
+        place = frame_location(frame)
         name = self._doing(task) if task is not None else None
         return f"{name} ({place})" if name else place
 
 
-def place_of(frame: FrameType | None) -> str:
+def frame_location(frame: FrameType | None) -> str:
     """``commands/block.py:9``: where ``frame`` is, libraries left out as far as there is anything else."""
     innermost = frame
     while frame is not None and frame.f_code.co_filename.startswith((*_LIBRARIES, "<")):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from botctl.core.telemetry.latency import Latencies, merged
+from botctl.core.telemetry.latency import Latencies, merge
 
 WINDOW_S: Final = 60
 
@@ -48,7 +48,7 @@ class Window:
     def latencies(self) -> list[int]:
         """Counts by bucket over the window."""
         self.now()
-        return merged(second.latencies.counts for second in self._seconds if second.latencies)
+        return merge(second.latencies.counts for second in self._seconds if second.latencies)
 
     def lag_ms(self, seconds: int = WINDOW_S) -> float:
         """The longest that the event loop came too late within the last ``seconds``."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from botctl.core import errors
-from botctl.core.errors import BotctlError, CommandFaults, ExitCode, Unreachable, look_at, translated
+from botctl.core.errors import BotctlError, CommandFaults, ExitCode, Unreachable, store_hint, translated
 
 CLASSES = {n: c for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, BotctlError)}
 
@@ -102,7 +102,7 @@ def test_where_a_store_does_not_answer_the_hint_stands_in_one_place():
     package = Path(errors.__file__).parents[1]
     told = [path.name for path in package.rglob("*.py") if "Look whether" in path.read_text(encoding="utf-8")]
     assert told == ["errors.py"]
-    assert errors.look_at("Redis") == "Look whether Redis runs (botctl stores), then try again."
+    assert errors.store_hint("Redis") == "Look whether Redis runs (botctl stores), then try again."
 
 
 class DriverError(Exception):
@@ -113,7 +113,7 @@ class Again(DriverError):
     """A kind of it."""
 
 
-IT = translated(DriverError, OSError, sentence="It cannot be read: Redis fails ({error}).", hint=look_at("Redis"))
+IT = translated(DriverError, OSError, sentence="It cannot be read: Redis fails ({error}).", hint=store_hint("Redis"))
 
 
 @pytest.mark.parametrize("raised", [DriverError("at 10.0.0.1"), Again(), ConnectionResetError("by peer")])
@@ -121,7 +121,7 @@ def test_what_a_driver_raises_is_unreachable_with_a_hint(raised):
     with pytest.raises(Unreachable) as told, IT:
         raise raised
     assert str(told.value) == f"It cannot be read: Redis fails ({type(raised).__name__})."
-    assert (told.value.hint, told.value.__cause__) == (look_at("Redis"), raised)
+    assert (told.value.hint, told.value.__cause__) == (store_hint("Redis"), raised)
 
 
 @pytest.mark.parametrize("raised", [ValueError("no"), Unreachable("It is away."), KeyboardInterrupt()])

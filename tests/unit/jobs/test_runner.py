@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from pymongo.errors import AutoReconnect
 
-from botctl.core.contracts.audit_entry import line
+from botctl.core.contracts.audit_entry import encode_line
 from botctl.core.contracts.bus import Bus
 from botctl.core.contracts.jobs import JobRun, RunResult
 from botctl.core.errors import Unreachable
@@ -51,7 +51,7 @@ async def test_a_run_that_comes_out_well(rig):
     started, finished = rig.events
     assert (started.type, started.job, started.run) == ("job.started", "tidy", run.id)
     assert (finished.type, finished.result, finished.took_ms) == ("job.finished", "ok", 2000)
-    entry = json.loads(line(rig.auditor.entries[0]))
+    entry = json.loads(encode_line(rig.auditor.entries[0]))
     assert (entry["action"], entry["actor"], entry["outcome"]) == ("job.run", {"type": "job", "id": "tidy"}, "success")
     assert (entry["op"], entry["ms"], entry["target"]) == (run.id, 2000, {"type": "job", "id": "tidy"})
     assert not await rig.runner.attempt(job, FakeLease(fence=7))

@@ -15,7 +15,7 @@ from pymongo.errors import AutoReconnect
 
 from botctl.core.contracts.lease import LeaseHolder
 from botctl.core.errors import Held, Unreachable
-from botctl.stores.leases import COLLECTION, MongoLeases, look, release, renew, take
+from botctl.stores.leases import COLLECTION, MongoLeases, acquire, read_lease, release, renew
 from botctl.stores.leasing import MARGIN, Candidate, LeaseRecord, LeaseState
 from tests.support.mongo_memory import MemoryDatabase
 from tests.support.services import LoopClock
@@ -123,18 +123,18 @@ class LeaseMachine(RuleBasedStateMachine):
         if actor.belief is not None:
             actor.message = Message("renew", renew(self.store, NAME, actor.fence), now_s)
         elif actor.mark is not None and actor.contender.may_take(now_s):
-            taking = take(self.store, NAME, actor.mark, holder="a:1:b", ttl_s=TTL_S)
-            actor.message = Message("take", taking, now_s)
+            taking = acquire(self.store, NAME, actor.mark, holder="a:1:b", ttl_s=TTL_S)
+            actor.message = Message("acquire", taking, now_s)
             actor.fence = actor.mark.fence + 1
         else:
-            actor.message = Message("look", look(self.store, NAME), now_s)
+            actor.message = Message("read_lease", read_lease(self.store, NAME), now_s)
 
     def _answer(self, actor: Actor, message: Message) -> None:
         actor.message = None
-        if message.kind == "look":
+        if message.kind == "read_lease":
             actor.mark = message.answer
             actor.contender.seen(message.answer, actor.clock_s(self.world_s))
-        elif message.kind == "take" and message.answer:
+        elif message.kind == "acquire" and message.answer:
             actor.belief = LeaseState(TTL_S, message.sent_at_s)
         elif message.kind == "renew" and message.answer and actor.belief:
             actor.belief.renewed(message.sent_at_s)
@@ -158,8 +158,8 @@ class LeaseMachine(RuleBasedStateMachine):
     def _apply(self, message: Message) -> None:
         message.answer = done(message.work)
         message.applied = True
-        if message.kind == "take" and message.answer:
-            self.fences.append(done(look(self.store, NAME)).fence)
+        if message.kind == "acquire" and message.answer:
+            self.fences.append(done(read_lease(self.store, NAME)).fence)
 
 
 LeaseMachine.TestCase.settings = settings(

@@ -11,7 +11,7 @@ import pytest
 
 from botctl.core.errors import Held, ServiceFailed, ServiceTimeout
 from botctl.core.processes.child import LOG_BYTES, Child, LaunchSpec
-from botctl.core.processes.process import began, is_running
+from botctl.core.processes.process import is_running, start_time
 from tests.support.waiting import until
 
 SERVE = """
@@ -80,7 +80,7 @@ async def test_start_returns_when_it_answers_and_stop_when_it_is_gone(launch):
         assert await child.launch.answers()
         assert news.spawned == [pid]
     assert child.pid is None
-    assert not is_running(pid, began(pid) or "gone")
+    assert not is_running(pid, start_time(pid) or "gone")
     await child.stop()  # again is fine
 
 
@@ -126,12 +126,12 @@ async def test_one_that_never_answers_is_ended(launch):
     with pytest.raises(ServiceTimeout, match=r"did not answer within 0.1 s"):
         async with Child(launch(answers=_never, start_s=0.1), **news()):
             pytest.fail("it does not answer")
-    assert not any(map(began, news.spawned))
+    assert not any(map(start_time, news.spawned))
 
 
 async def test_somebody_else_at_its_address_is_not_taken_for_it(launch):
     async def yes():
-        await until(lambda: began(news.spawned[0]) is None)
+        await until(lambda: start_time(news.spawned[0]) is None)
         return True
 
     news = News()
@@ -195,7 +195,7 @@ async def test_stop_while_it_is_started_again_leaves_nothing(launch):
         os.kill(child.pid, signal.SIGKILL)
         await until(lambda: len(news.spawned) == 2)
         await child.stop()
-        await until(lambda: not any(map(began, news.spawned)))
+        await until(lambda: not any(map(start_time, news.spawned)))
     assert not news.restarted
 
 
@@ -208,7 +208,7 @@ async def test_one_that_does_not_listen_is_killed(launch, frozen):
     if frozen:
         os.kill(pid, signal.SIGSTOP)
     await child.stop()
-    assert began(pid) is None
+    assert start_time(pid) is None
 
 
 @pytest.mark.parametrize(("short_lives", "delay_s"), [(0, 0), (1, 0.1), (2, 0.2), (5, 1.6), (50, 5.0)])

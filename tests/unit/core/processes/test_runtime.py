@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from botctl.core.errors import BotctlError, ConfigError, ExitCode, Held
-from botctl.core.processes.process import began
+from botctl.core.processes.process import start_time
 from botctl.core.processes.runtime import Runtime
 
 SLEEPER = (sys.executable, "-I", "-S", "-c", "import time; print('up', flush=True); time.sleep(60)")
@@ -105,7 +105,7 @@ async def test_a_leftover_is_ended(runtime, sleeper):
     runtime.publish("redis", pid=sleeper.pid, address="a")
     doctored(runtime, owner_pid=1, owner_started="another boot:1")
     await runtime.end_leftover("redis")
-    assert began(sleeper.pid) is None
+    assert start_time(sleeper.pid) is None
     assert runtime.parts() == {}
 
 

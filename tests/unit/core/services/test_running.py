@@ -12,7 +12,7 @@ import pytest
 from botctl.core.contracts.protocols import StatusSource
 from botctl.core.errors import DeadToken, ExitCode, MissingNeed, ServiceFailed, ServiceTimeout, Unreachable
 from botctl.core.services.registry import Backoff, Registry, ServiceHealth, Services, ServiceState, Tasks
-from botctl.core.services.service import GRACE_S, HURRY_S
+from botctl.core.services.service import EXPEDITED_S, GRACE_S
 from tests.support.services import Journal, LoopClock, raises, service, sleeps, stubborn
 
 pytestmark = pytest.mark.looptime
@@ -370,7 +370,7 @@ class TestStop:
         registry.add(service(B, A, journal=journal, stop=hangs()), stop_s=100)
         async with registry.open() as running:
             asyncio.get_running_loop().call_later(10, running.hurry)
-        assert now() == pytest.approx(10 + 2 * HURRY_S)
+        assert now() == pytest.approx(10 + 2 * EXPEDITED_S)
         assert journal.of("left") == ["left B", "left A"]
 
     async def test_hurry_does_not_lengthen_a_short_limit(self, registry, journal):

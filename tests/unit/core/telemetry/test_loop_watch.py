@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from botctl.core.telemetry.loop_watch import LoopWatch, place_of
+from botctl.core.telemetry.loop_watch import LoopWatch, frame_location
 
 LINE = logging.WARNING
 
@@ -58,9 +58,9 @@ def test_a_place_is_that_of_whoever_called_the_library():
     places: list[str] = []
 
     def look(_: str) -> int:
-        places.append(place_of(sys._getframe(1)))
+        places.append(frame_location(sys._getframe(1)))
         return 1
 
     json.loads("1", parse_int=look)
     assert places[0].startswith("telemetry/test_loop_watch.py:")
-    assert place_of(None) == "something"
+    assert frame_location(None) == "something"
