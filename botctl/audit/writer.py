@@ -115,7 +115,7 @@ class MongoAuditor:
             yield self
         finally:
             try:
-                await self.tasks.end()
+                await self.tasks.cancel()
                 await self._last_try()
             finally:  # also when the stop is cut short
                 self._spool_rest()
@@ -126,7 +126,7 @@ class MongoAuditor:
                 await self._round()
             except (PyMongoError, OSError) as error:  # OSError: the spool's folder, as a whole
                 what = "MongoDB" if isinstance(error, PyMongoError) else "the spool"
-                await self._outage.failed(f"audit entries wait in memory: {what} failed ({type_name(error)})")
+                await self._outage.begin_and_pause(f"audit entries wait in memory: {what} failed ({type_name(error)})")
             else:
                 self._outage.end()
                 await self._gather()

@@ -64,13 +64,13 @@ class MongoKeys:
     _uses: dict[str, _Uses] = field(default_factory=dict, init=False)
 
     async def create(
-        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), lasts: timedelta | None = None
+        self, name: str, *, topics: Sequence[str] = (EVERY_TOPIC,), valid_for: timedelta | None = None
     ) -> tuple[ApiKey, str]:
         """As `ApiKeys.create`."""
         _check_name(name)
         await self._check_topics(topics)
         minted, now, who = mint(), self.clock.now(), current_operator()
-        key = ApiKey(minted.id, name, tuple(topics), now, who.name or who.id, now + lasts if lasts else None)
+        key = ApiKey(minted.id, name, tuple(topics), now, who.name or who.id, now + valid_for if valid_for else None)
         with _reaching_mongo:
             await self.collection.insert_one(_document(key, minted.digest))
         changes = [Change("name", None, name), Change("topics", None, list(topics))]
@@ -113,20 +113,20 @@ class MongoKeys:
         if found is None or not hmac.compare_digest(bytes(found["digest"]), digest(text)):
             raise KeyRefused("there is no such key")
         key, now = _key(found), self.clock.now()
-        if why := key.ended(now):
+        if why := key.invalid_reason(now):
             raise KeyRefused(why)
         uses = self._uses.setdefault(key.id, _Uses(key))
         uses.count, uses.last = uses.count + 1, now
         return key
 
-    async def standing(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
-        """As `ApiKeys.standing`."""
+    async def valid_keys(self, key_ids: Collection[str]) -> Mapping[str, ApiKey]:
+        """As `ApiKeys.valid_keys`."""
         if not key_ids:
             return {}
         with _reaching_mongo:
             found = await self.collection.find({"_id": {"$in": list(key_ids)}}).to_list()
         now = self.clock.now()
-        return {key.id: key for key in map(_key, found) if key.ended(now) is None}
+        return {key.id: key for key in map(_key, found) if key.invalid_reason(now) is None}
 
     async def purge(self, *, ended_for: timedelta) -> int:
         """As `ApiKeys.purge`."""
@@ -196,7 +196,7 @@ async def api_keys(
     try:
         yield keys
     finally:
-        await tasks.end()
+        await tasks.cancel()
         with suppress(Unreachable, TimeoutError):
             async with asyncio.timeout(_LAST_TRY_S):
                 await keys.write_uses()

@@ -87,7 +87,7 @@ class Relay:
             try:
                 yield self
             finally:
-                await self.tasks.end()
+                await self.tasks.cancel()
                 await self._last_try()
 
     def _put(self, event: Event) -> None:
@@ -106,7 +106,7 @@ class Relay:
                 await self._flush()
             except Unreachable as error:
                 self.counts.failures += 1
-                await self._outage.failed(f"events wait in memory: {error}")
+                await self._outage.begin_and_pause(f"events wait in memory: {error}")
             else:
                 self._outage.end()
                 self._tell_lost()
@@ -172,7 +172,7 @@ async def relay(
     That a command has begun is of interest only where it runs, and would double the traffic; how the services of a
     short verb come and go is nobody's news.
     """
-    skip = (CommandStarted,) if runtime.lasting else (CommandStarted, ServiceChanged)
+    skip = (CommandStarted,) if runtime.long_lived else (CommandStarted, ServiceChanged)
     async with Relay(bus, log, Source(settings.bot), tasks, clock, skip=skip).running() as running:
         if metrics is not None:
             metrics.watch("botctl_relay_total", "Events told to Redis.", lambda: asdict(running.counts), label="what")

@@ -57,7 +57,7 @@ class GuildSettingsCache:
     async def get(self, guild: str) -> GuildSettings:
         """The settings of ``guild``; the defaults where nothing was ever set.
 
-        While MongoDB is away: what was last seen, as long as invalidations are heard.
+        While MongoDB is away: what was last stamp, as long as invalidations are heard.
 
         Raises:
             Unreachable: neither memory nor Redis knows, and MongoDB does not answer.
@@ -82,7 +82,7 @@ class GuildSettingsCache:
                 return old
             new = replace(new, revision=old.revision + 1)
             if await self._swap(guild, old, new):
-                self._tell(guild, old, new, actor)
+                self._send_invalidation(guild, old, new, actor)
                 return new
         raise Held("Others are changing these settings all the time.", hint="Try again.")
 
@@ -105,7 +105,7 @@ class GuildSettingsCache:
         finally:
             await self.cache.invalidate(guild)  # also when nobody knows whether it was written
 
-    def _tell(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
+    def _send_invalidation(self, guild: str, old: GuildSettings, new: GuildSettings, actor: str) -> None:
         changes = diff(old, new)
         self.bus.publish(GuildSettingsChanged(guild=guild, actor=actor, changes=changes))
         person = actor != "cli"

@@ -117,7 +117,7 @@ class JobAdmin:
         telling = asyncio.create_task(self._tell(job, run_id, tell), name="tell of a wait")
         try:
             record = await self._watch(job, run_id, here)
-            if began.is_set() and not record.stubborn:
+            if began.is_set() and not record.unresponsive:
                 await here  # it lets the lease go
         finally:
             telling.cancel()
@@ -126,7 +126,7 @@ class JobAdmin:
         return _answer(run_id, record, here=began.is_set())
 
     async def _planned(self, name: str) -> SchedulableJob:
-        known: dict[str, SchedulableJob] = {record.name: record.kept for record in await self.runner.book.all()}
+        known: dict[str, SchedulableJob] = {record.name: record.stored_job for record in await self.runner.book.all()}
         known |= {job.name: job for job in self.jobs}
         if name not in known:
             raise UsageError(f"there is no job {name[:40]!r}.", hint=f"Choose from: {', '.join(sorted(known))}.")
@@ -134,7 +134,7 @@ class JobAdmin:
 
     async def _require_scheduler(self, hindrance: BotctlError) -> None:
         holder = await self.holder()
-        if holder is None or holder.gone:
+        if holder is None or holder.expired:
             raise hindrance
 
     async def _serve(self, job: Job, began: asyncio.Event) -> None:
@@ -162,7 +162,7 @@ class JobAdmin:
             return
         left_s = max(0.0, holder.ttl_s - holder.silent_s) + ASK_S
         tell(
-            f"{safe(holder.who)} schedules, and has not begun it. If it has died, which is known in {left_s:.0f} s "
+            f"{safe(holder.process)} schedules, and has not begun it. If it has died, which is known in {left_s:.0f} s "
             "at most, the job is run here."
         )
 
@@ -170,7 +170,7 @@ class JobAdmin:
         """Wait until the run has ended or does not heed its cancellation, or ``here`` failed."""
         while True:
             record = await self.runner.book.get(job, self.clock.now())
-            if record.answered == run_id or (record.run == run_id and record.stubborn):
+            if record.answered == run_id or (record.run == run_id and record.unresponsive):
                 return record
             if run_id not in (record.requested, record.run):
                 raise Held(f"The run {run_id} of {job.name} is lost sight of: others ask for it too.", hint=_LOST)
@@ -205,7 +205,7 @@ async def job_admin(
 
 def _answer(run_id: str, record: JobRecord, *, here: bool) -> RunReport:
     same = record.last_id == run_id
-    if record.stubborn and record.run == run_id:
+    if record.unresponsive and record.run == run_id:
         return RunReport(run_id, RunResult.TIMEOUT, here, stubborn=True, detail=record.detail)
     assert record.answer is not None  # noqa: S101  what `_watch` waits for
     return RunReport(

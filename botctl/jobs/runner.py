@@ -117,7 +117,9 @@ class Runner:
             end = await self._call(job, run)
             if not lease.held:
                 await lease.lost.wait()  # then it is known why
-                end = replace(end, detail=f"its process lost the lease: {lease.why}" if lease.why else None)
+                end = replace(
+                    end, detail=f"its process lost the lease: {lease.lost_reason}" if lease.lost_reason else None
+                )
             await self._noted(self._finish(run, end, todo.skipped, lease))
         finally:
             self._now_running.discard(job.name)

@@ -67,7 +67,7 @@ class Scheduler:
                 finally:
                     self.lease = None
                     await self._cancel()
-            _log.warning("the lease of the jobs was lost: %s; another process may schedule them now", lease.why)
+            _log.warning("the lease of the jobs was lost: %s; another process may schedule them now", lease.lost_reason)
 
     async def drain(self, limit_s: float) -> None:
         """Start no more runs, and let those under way go on for at most ``limit_s``."""
@@ -185,4 +185,4 @@ async def job_scheduler(
         yield scheduler
     finally:
         await scheduler.drain(0)  # who stops it has drained it; here it only starts nothing any more
-        await tasks.end()
+        await tasks.cancel()

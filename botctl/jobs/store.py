@@ -251,7 +251,7 @@ def _from(document: Mapping[str, Any]) -> JobRecord:
             "revision": document["rev"],
             "missed": MissedPolicy(document["missed"]),
             "paused": bool(document["paused"]),  # the embedded store makes numbers of them
-            "stubborn": bool(document.get("stubborn")),
+            "unresponsive": bool(document.get("stubborn")),
             "outcome": None if outcome is None else RunResult(outcome),
             "answer": None if answer is None else RunResult(answer),
             **{name: datetime.fromisoformat(document[name]) for name in _TIMES if document.get(name)},

@@ -103,7 +103,7 @@ def _key(record: Record) -> tuple[object, ...]:
 
 
 def _asking(sentence: str) -> translated:
-    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, said=_text)
+    return translated(PyMongoError, sentence=f"{sentence}: MongoDB fails ({{error}}).", hint=_HINT, describe=_text)
 
 
 def _text(error: BaseException) -> str:

@@ -149,7 +149,7 @@ class Migrator:
                 f"{holder} does migrations: waiting{limit}. If it has died, that is known in {left_s:.0f} s."
             )
 
-        return self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s, waits=waits)
+        return self.leases.lease(LEASE, ttl_s=self.tools.lease_s, wait_s=order.wait_s, on_wait=waits)
 
     async def _do(self, migrations: Migrations, direction: Direction, plan: Plan, order: RunOptions) -> None:
         async with self._lease(order) as lease:

@@ -197,7 +197,7 @@ def _job(record: JobRecord) -> JobSnapshot:
         name=record.name,
         schedule=record.schedule,
         running=record.run is not None,
-        stubborn=record.stubborn,
+        stubborn=record.unresponsive,
         paused=record.paused,
         outcome=record.outcome,
         last_run=iso_ms(record.last_run) if record.last_run else None,
@@ -228,5 +228,5 @@ async def snapshots(
     try:
         yield writer
     finally:
-        await tasks.end()  # or the next write would undo the departure
+        await tasks.cancel()  # or the next write would undo the departure
         await writer.depart()

@@ -104,7 +104,7 @@ class RedisLimiter:
     @property
     def alone(self) -> bool:
         """Whether this process counts alone, because Redis did not answer."""
-        return self._outage.on or not self._runs
+        return self._outage.active or not self._runs
 
     async def check(self, invocation: Invocation, limits: Sequence[Limit]) -> Verdict:
         """Count ``invocation`` against all of ``limits``, or none of them when one is used up. Never raises."""
@@ -161,7 +161,7 @@ class RedisLimiter:
             finally:
                 self._runs = False
                 self._answer_locally(self._take(len(self._waiting)))
-                await self.tasks.end()
+                await self.tasks.cancel()
 
     def _policy(self, name: str, limits: tuple[Limit, ...]) -> _Policy:
         known = self._policies.get(name)
@@ -238,7 +238,7 @@ class RedisLimiter:
     async def _probe(self) -> None:
         """While this process counts alone, try an empty batch now and then."""
         while True:
-            await self._outage.begins()
+            await self._outage.wait_begun()
             await self._outage.pause()
             try:
                 await self._ask([])

@@ -220,7 +220,7 @@ class ConnectionRegistry:
             await asyncio.sleep(RECHECK_S)
             known = list(self._by_key)
             try:
-                standing = await keys.standing(known)
+                standing = await keys.valid_keys(known)
             except Unreachable as error:
                 failed(error)  # they were good when they came; whether they are can be told later
                 continue

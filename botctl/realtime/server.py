@@ -122,7 +122,7 @@ async def realtime_server(
         yield Realtime(url, connections, hub)
     finally:
         server.close(close_connections=False)
-        runtime.withdraw(NAME)
+        runtime.unpublish(NAME)
         await connections.drain(mine.drain_s)
         await server.wait_closed()
 

@@ -59,7 +59,7 @@ async def run(
         supervisor = held.enter_context(supervised(partial(stop.receive, signal.SIGINT)))
         for role in roles:
             hint = "End that process first, or use it; `botctl monitor` and `botctl stores` show what runs."
-            held.enter_context(Runtime(loaded.root).lock(role, taken=_TAKEN[role], hint=hint))
+            held.enter_context(Runtime(loaded.root).lock(role, message=_TAKEN[role], hint=hint))
         held.enter_context(view.following([spec.name for spec in plan], bus))
 
         def ready(running: RunningServices) -> None:
@@ -164,7 +164,7 @@ async def _mind(stop: Stop, serving: asyncio.Task[ExitCode], opened: asyncio.Fut
         serving.cancel()
         return
     await stop.wait_for_hurry()
-    opened.result().hurry()
+    opened.result().expedite()
 
 
 async def _awaited(work: Awaitable[None]) -> None:

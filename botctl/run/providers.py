@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 CHILD_STOP_S: Final = 10.0  # a child that does not end in 5 s is killed; then there are its users to let go
 
 
-def base_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+def base_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """A registry with what takes no start.
 
-    ``lasting``: this process is a `botctl run`, whose embedded parts others may join; ``owning``: it joins nobody's.
+    ``long_lived``: this process is a `botctl run`, whose embedded parts others may join; ``exclusive``: it joins
+    nobody's.
     """
     registry = Registry(publish=bus.publish)
     registry.value(Settings, loaded.settings)
     registry.value(Bus, bus)
     registry.value(Clock, SystemClock())
-    registry.value(Runtime, Runtime(loaded.root, lasting=lasting, owning=owning))
+    registry.value(Runtime, Runtime(loaded.root, long_lived=long_lived, exclusive=exclusive))
     return registry
 
 

@@ -81,7 +81,7 @@ def run_registry(
         ConfigError: a service of the settings cannot be loaded, files of the commands or migrations are broken, or
             there is nothing embedded that `ProcessRole.STORES` could keep.
     """
-    registry = shared_registry(loaded, bus=bus, lasting=True, owning=ProcessRole.STORES in roles)
+    registry = shared_registry(loaded, bus=bus, long_lived=True, exclusive=ProcessRole.STORES in roles)
     registry.add(process_metrics, name="metrics")
     wanted: list[type] = [
         Relay,
@@ -111,10 +111,10 @@ def _check_that_something_is_embedded(settings: Settings) -> None:
         )
 
 
-def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: bool = False) -> Registry:
+def shared_registry(loaded: Loaded, *, bus: Bus, long_lived: bool = False, exclusive: bool = False) -> Registry:
     """What all roles share: stores, limits, audit, guild settings, the way to Discord. Flags as for `base_registry`."""
     settings = loaded.settings
-    registry = base_registry(loaded, bus=bus, lasting=lasting, owning=owning)
+    registry = base_registry(loaded, bus=bus, long_lived=long_lived, exclusive=exclusive)
     for add in (add_redis, add_mongo, add_relay, add_audit, add_guilds, add_keys, add_migrator):
         add(registry)
     registry.add(rate_limiter, name="limits")
@@ -129,7 +129,7 @@ def shared_registry(loaded: Loaded, *, bus: Bus, lasting: bool = False, owning: 
 def add_migrated(registry: Registry, loaded: Loaded, *, apply: bool) -> type:
     """What all but the stores wait for: that the database has the shape which the files expect. It takes its time."""
     registry.value(Migrations, migrations_of(loaded))
-    return registry.add(partial(migrated, apply=apply), name="migrations", also=[Relay], start_s=math.inf)
+    return registry.add(partial(migrated, apply=apply), name="migrations", depends_on=[Relay], start_s=math.inf)
 
 
 def add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
@@ -138,7 +138,8 @@ def add_operators_own(registry: Registry, loaded: Loaded) -> list[type]:
     if loaded.settings.services and str(loaded.root) not in sys.path:
         sys.path.append(str(loaded.root))  # at the end: a project's random.py does not hide the library's
     return [
-        registry.add(_own(name, path), name=name, also=[Migrated]) for name, path in loaded.settings.services.items()
+        registry.add(_own(name, path), name=name, depends_on=[Migrated])
+        for name, path in loaded.settings.services.items()
     ]
 
 
@@ -171,7 +172,7 @@ def _add_bot(registry: Registry, loaded: Loaded, catalog: Catalog) -> list[type]
     bot = registry.add(
         bot_service,
         name="bot",
-        also={*catalog.needs, Migrated},
+        depends_on={*catalog.needs, Migrated},
         start_s=BOT_START_S,
         stop_s=loaded.settings.shutdown.drain_s + 5.0,
         ping=BotService.ping,
@@ -187,12 +188,12 @@ def _add_jobs(registry: Registry, catalog: Catalog) -> list[type]:
 
     jobs = Jobs((*SHIPPED, *catalog.jobs))
     registry.value(Jobs, jobs)
-    needs = {need for job in jobs for need in job.needs}
+    needs = {need for job in jobs for need in job.dependencies}
     scheduler = partial(job_scheduler, complete=not catalog.left_out)
     service = registry.add(
         scheduler,
         name="jobs",
-        also={*needs, Migrated},
+        depends_on={*needs, Migrated},
         stop_s=JOBS_STOP_S,
         ping=Scheduler.ping,
         drain=Scheduler.drain,
@@ -205,4 +206,6 @@ def _add_realtime(registry: Registry, loaded: Loaded) -> type:
     from botctl.realtime.server import GRACE_S, Realtime, realtime_server
 
     stop_s = loaded.settings.realtime.drain_s + GRACE_S + 2.0
-    return registry.add(realtime_server, name="realtime", also=[Migrated, Relay], stop_s=stop_s, ping=Realtime.ping)
+    return registry.add(
+        realtime_server, name="realtime", depends_on=[Migrated, Relay], stop_s=stop_s, ping=Realtime.ping
+    )

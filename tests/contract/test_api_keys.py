@@ -87,7 +87,7 @@ async def test_a_revoked_key_opens_nothing_from_that_moment(office: Office) -> N
     assert (revoked.revoked_at, anew) == (office.clock.now(), True)
     with pytest.raises(KeyRefused, match="revoked"):
         await office.keys.check(text)
-    assert await office.keys.standing([key.id]) == {}
+    assert await office.keys.valid_keys([key.id]) == {}
 
 
 async def test_revoking_again_changes_nothing_and_tells_again(office: Office) -> None:
@@ -107,14 +107,14 @@ async def test_an_unknown_key_cannot_be_revoked(office: Office) -> None:
 
 
 async def test_a_key_ends_at_its_time(office: Office) -> None:
-    key, text = await office.keys.create("short", lasts=timedelta(minutes=1))
+    key, text = await office.keys.create("short", valid_for=timedelta(minutes=1))
     office.clock.advance(59)
-    assert set(await office.keys.standing([key.id])) == {key.id}
+    assert set(await office.keys.valid_keys([key.id])) == {key.id}
     await office.keys.check(text)
     office.clock.advance(1)
     with pytest.raises(KeyRefused, match="expired"):
         await office.keys.check(text)
-    assert await office.keys.standing([key.id, "other"]) == {}
+    assert await office.keys.valid_keys([key.id, "other"]) == {}
 
 
 async def test_uses_are_counted_and_written_together(office: Office) -> None:
@@ -156,7 +156,7 @@ async def test_uses_that_cannot_be_written_are_counted_on(office: Office) -> Non
 
 async def test_what_ended_long_ago_can_be_forgotten(office: Office) -> None:
     good, _ = await office.keys.create("good")
-    short, _ = await office.keys.create("short", lasts=timedelta(minutes=1))
+    short, _ = await office.keys.create("short", valid_for=timedelta(minutes=1))
     revoked, _ = await office.keys.create("revoked")
     await office.keys.revoke(revoked.id)
     office.clock.advance(3600)

@@ -39,7 +39,7 @@ async def test_a_record_comes_back_as_it_was_written(documents):
     assert (under_way.next_due, under_way.fence) == (NEXT + timedelta(minutes=1), 3)
     assert await book.finish(run, End(RunResult.FAILED, 12.6, DUE, "abcd2345", "ValueError"))
     (ended,) = await book.all()
-    assert ended.stubborn is False
+    assert ended.unresponsive is False
     assert (ended.outcome, ended.error_id, ended.took_ms, ended.last_end) == (RunResult.FAILED, "abcd2345", 13, DUE)
     assert not await book.finish(run, End(RunResult.OK, 1, DUE)), "an end is noted once"
 
@@ -122,12 +122,12 @@ async def test_a_stubborn_run_is_noted_until_it_ends(documents):
     run = await claim(book, 1)
     await book.stubborn(run, "it goes on")
     record = await book.get(JOB, DUE)
-    assert (record.stubborn, record.detail, record.run) == (True, "it goes on", run.id)
+    assert (record.unresponsive, record.detail, record.run) == (True, "it goes on", run.id)
     assert await book.finish(run, End(RunResult.OK, 1, DUE))
     record = await book.get(JOB, DUE)
-    assert (record.stubborn, record.detail) == (False, None)
+    assert (record.unresponsive, record.detail) == (False, None)
     await book.stubborn(run, "it goes on")
-    assert (await book.get(JOB, DUE)).stubborn is False, "it has ended"
+    assert (await book.get(JOB, DUE)).unresponsive is False, "it has ended"
 
 
 async def test_what_is_removed_stays_known_until_it_is_there_again(documents):
@@ -149,5 +149,5 @@ async def test_a_record_of_an_earlier_version_is_read(documents):
     await documents[COLLECTION].delete_one({"_id": JOB.name})
     await documents[COLLECTION].insert_one({k: v for k, v in old.items() if k not in ("stubborn", "detail", "removed")})
     (record,) = await book.all()
-    assert (record.stubborn, record.detail, record.removed) == (False, None, None)
+    assert (record.unresponsive, record.detail, record.removed) == (False, None, None)
     assert await claim(book, 1) is not None

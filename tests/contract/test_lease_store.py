@@ -86,7 +86,7 @@ async def test_the_holder_is_named_with_its_last_sign_by_the_clock_of_the_server
     assert await collection.find_one({"_id": "a"}) is None, "who only looks writes nothing"
     assert await acquire(collection, "a", await read_lease(collection, "a"), holder="vps:7:x", ttl_s=9)
     holder = await leases.holder("a")
-    assert (holder.who, holder.ttl_s, holder.doubtful) == ("vps:7", 9, False)
+    assert (holder.process, holder.ttl_s, holder.overdue) == ("vps:7", 9, False)
     assert 0 <= holder.silent_s < 3
     later = (await server_time(collection)) + timedelta(seconds=20)
 
@@ -96,6 +96,6 @@ async def test_the_holder_is_named_with_its_last_sign_by_the_clock_of_the_server
     monkeypatch.setattr("botctl.stores.leases.server_time", in_a_while)
     holder = await leases.holder("a")
     assert 20 <= holder.silent_s < 23
-    assert holder.gone
+    assert holder.expired
     await release(collection, "a", 1)
     assert await leases.holder("a") is None

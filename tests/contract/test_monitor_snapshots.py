@@ -64,8 +64,8 @@ def looking(redis: Redis) -> Monitor:
 async def test_what_is_written_is_read(redis: Redis) -> None:
     """With its age by the clock of Redis."""
     async with writing(redis) as writer:
-        writer.metrics.hear(finished("roll"))
-        writer.metrics.hear(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
+        writer.metrics.on_event(finished("roll"))
+        writer.metrics.on_event(GatewayChanged(shard=0, state="ready", latency_ms=41.0))
         await writer.write()
         (seen,) = await process_reports(redis, "dice")
         assert seen.snapshot is not None

@@ -205,6 +205,6 @@ async def rig(
             }
             for key, value in (given | dict(values or {})).items():
                 registry.value(key, value)
-            registry.add(bot_service, name="bot", also=catalog.needs, ping=BotService.ping, stop_s=15.0)
+            registry.add(bot_service, name="bot", depends_on=catalog.needs, ping=BotService.ping, stop_s=15.0)
             async with registry.open() as running:
                 yield Rig(running.get(BotService), people, discord.sandbox, running, events, auditor, limiter, guilds)

@@ -93,14 +93,14 @@ async def serving(redis: Redis, root: Path, *, database: Any = None, **options: 
         Database: database or MemoryDatabase(),
         Bus: bus,
         Clock: SystemClock(),
-        Runtime: Runtime(root, lasting=True),
+        Runtime: Runtime(root, long_lived=True),
         Auditor: auditor,
     }
     for key, value in given.items():
         registry.value(key, value)
     for factory in (event_log, relay, rate_limiter, api_keys, process_metrics):
         registry.add(factory)
-    registry.add(realtime_server, name="realtime", also=[Relay], ping=Realtime.ping)
+    registry.add(realtime_server, name="realtime", depends_on=[Relay], ping=Realtime.ping)
     async with registry.open() as running:
         get = running.get
         yield Rig(get(Realtime), running, bus, get(EventLog), get(ApiKeys), get(Metrics), auditor)

@@ -94,10 +94,10 @@ class Watcher:
     def __init__(self) -> None:
         self.failures: list[tuple[str, BaseException | None]] = []
 
-    def news(self) -> None:
+    def on_tasks_changed(self) -> None:
         pass
 
-    def failed(self, what: str, error: BaseException | None) -> None:
+    def on_task_failed(self, what: str, error: BaseException | None) -> None:
         self.failures.append((what, error))
 
 
@@ -105,7 +105,7 @@ class Watcher:
 async def tasks_for(name: str) -> AsyncIterator[tuple[Tasks, Watcher]]:
     """The `Tasks` a factory gets from the registry, and what they tell."""
     watcher = Watcher()
-    async with Tasks(name, watcher=watcher, random=Random(0)) as tasks:
+    async with Tasks(name, observer=watcher, random=Random(0)) as tasks:
         yield tasks, watcher
 
 

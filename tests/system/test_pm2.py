@@ -214,7 +214,7 @@ class TestRestarts:
         project.settings('[services]\ncrash = "crash:crash"\n')
         written = project.root / "lives"
         with counting() as discord:
-            runtime = Runtime(project.root, lasting=True)
+            runtime = Runtime(project.root, long_lived=True)
             with runtime.lock("sandbox"):  # as if this process were the owner of the project's sandbox
                 runtime.publish("sandbox", pid=os.getpid(), address=discord.url, secret=SECRET)
                 done(starting(pm2, (project, {})))

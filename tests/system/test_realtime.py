@@ -77,7 +77,7 @@ class TestTheDoor:
         assert [(entry.action, entry.actor.id) for entry in refused] == [("key.use", "127.0.0.1")]
 
     async def test_an_expired_key_does_not(self, rig: Rig) -> None:
-        _, text = await rig.keys.create("short", lasts=timedelta(microseconds=1))
+        _, text = await rig.keys.create("short", valid_for=timedelta(microseconds=1))
         async with client(rig.server.url) as one:
             assert "expired" in (await one.call("auth", key=text))["message"]
             assert await one.ended() == CloseReason.BAD_KEY
@@ -429,7 +429,7 @@ class TestRevocation:
             await until(lambda: key.split("_")[1] in rig.server.connections._revoked)
             monkeypatch.setattr("botctl.realtime.connections.RECHECK_S", 0)
             asked = asyncio.Event()
-            monkeypatch.setattr(rig.keys, "standing", _noting(rig.keys.standing, asked))
+            monkeypatch.setattr(rig.keys, "valid_keys", _noting(rig.keys.valid_keys, asked))
             rechecking = asyncio.create_task(rig.server.connections.recheck(rig.keys, failed=lambda _: None))
             for _ in range(2):  # the second begins when the first is done
                 await asked.wait()

@@ -20,7 +20,7 @@ from botctl.cli.settings import load_settings
 from botctl.core.clock import iso_ms
 from botctl.core.contracts.api_keys import EVERY_TOPIC, ApiKey, ApiKeys
 from botctl.core.errors import UsageError
-from botctl.core.timeparse import duration
+from botctl.core.timeparse import parse_duration
 from botctl.run.oneshot.api_keys import api_keys
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def create(
     """Make a key and print it; it is shown this once."""
     lasts = _duration(expires)
     wanted = [topic.strip() for topic in topics.split(",") if topic.strip()]
-    made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, lasts=lasts))
+    made, text = _with_keys(project, profile, lambda keys: keys.create(name, topics=wanted, valid_for=lasts))
     if as_json:
         _print_json(_plain(made) | {"key": text})
         return
@@ -75,7 +75,7 @@ def list_(project: Project = None, profile: Profile = None, as_json: AsJson = Fa
         table.add_column(column, overflow="fold", no_wrap=column not in ("name", "topics"))
     now = datetime.now(UTC)
     for each in keys:
-        ended = each.ended(now)
+        ended = each.invalid_reason(now)
         state = "good" if ended is None else "revoked" if each.revoked_at else "expired"
         times = (_day(at) for at in (each.expires_at, each.used_at))
         row = [each.id, each.name, ", ".join(each.topics), *times, str(each.uses), state]
@@ -112,7 +112,7 @@ def _with_keys(project: Path | None, profile: str | None, ask: Callable[[ApiKeys
 
 def _duration(text: str | None) -> timedelta | None:
     try:
-        return None if text is None else duration(text)
+        return None if text is None else parse_duration(text)
     except ValueError as error:
         raise UsageError(f"{error}.") from None
 

@@ -59,7 +59,7 @@ def _settings_of(
 ) -> GuildSettings:
     """The settings of ``guild``, after ``changes`` where there are any."""
     if not DISCORD_ID.matches(guild):
-        raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint=f"It is {DISCORD_ID.words}.")
+        raise UsageError(f"{guild[:40]!r} is not the id of a guild.", hint=f"It is {DISCORD_ID.description}.")
     loaded = load_settings(project, profile)
 
     async def ask() -> GuildSettings:

@@ -144,13 +144,13 @@ def _plain(line: JobStatus) -> dict[str, Any]:
     others = ("outcome", "detail", "error_id", "took_ms", "run", "runs", "skipped", "lost", "fence")
     return {
         "name": line.name,
-        "about": job.about if job else None,
+        "about": job.summary if job else None,
         "schedule": job.schedule.text if job else record.schedule if record else None,
         "missed": job.missed if job else record.missed if record else None,
         "declared": job is not None,
         "removed": _iso(record.removed) if record else None,
         "paused": record.paused if record else False,
-        "stubborn": record.stubborn if record else False,
+        "stubborn": record.unresponsive if record else False,
         **{key: _iso(getattr(record, key, None)) for key in times},
         **{key: getattr(record, key, None) for key in others},
     }
@@ -192,10 +192,10 @@ def _scheduler(holder: LeaseHolder | None) -> str:
     """Who schedules, and whether there are doubts about that."""
     if holder is None:
         return "nobody schedules them now; `botctl run` does"
-    who, sign = safe(holder.who), f"last sign {holder.silent_s:.0f} s ago"
-    if holder.gone:
+    who, sign = safe(holder.process), f"last sign {holder.silent_s:.0f} s ago"
+    if holder.expired:
         return f"nobody schedules them now; {who} did ({sign}), and has gone without a word"
-    if holder.doubtful:
+    if holder.overdue:
         return f"scheduled by {who}, which may be gone ({sign}); another process takes over after {holder.ttl_s:g} s"
     return f"scheduled by {who} ({sign})"
 
@@ -205,7 +205,7 @@ def _outcome(line: JobStatus) -> tuple[str, str]:
     if record is None or (record.outcome is None and record.run is None):
         return "", ""
     if record.run is not None:
-        return ("stubborn", "red") if record.stubborn else ("running", "cyan")
+        return ("stubborn", "red") if record.unresponsive else ("running", "cyan")
     number = f" [{record.error_id}]" if record.error_id else ""
     return f"{record.outcome}{number}", "green" if record.outcome is RunResult.OK else "red"
 

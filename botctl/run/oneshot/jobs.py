@@ -36,12 +36,12 @@ async def jobs_admin(loaded: Loaded, *, run: str | None = None) -> AsyncIterator
     also: tuple[Any, ...] = ()
     hindrance: ConfigError | None = None
     if run is not None:
-        needs = _job_to_run(jobs, run, complete=complete).needs
+        needs = _job_to_run(jobs, run, complete=complete).dependencies
         try:
             also = (*needs, add_migrated(registry, loaded, apply=False))
         except MigrationFaults as error:
             hindrance = error
-    registry.add(partial(job_admin, hindrance=hindrance), name="desk", also=also)
+    registry.add(partial(job_admin, hindrance=hindrance), name="desk", depends_on=also)
     async with registry.open(JobAdmin) as running:
         yield running.get(JobAdmin)
 

@@ -66,8 +66,8 @@ def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
             command=(sys.executable, "-P", "-m", "botctl.sandbox", *arguments),
             folder=runtime.folder,
             log=runtime.log(NAME),
-            answers=lambda: _answers(Endpoint(address, secret)),
-            refusal=_refusal,
+            is_ready=lambda: _answers(Endpoint(address, secret)),
+            exit_error=_refusal,
             env=child_environment(
                 BOTCTL_SANDBOX_SECRET=secret, BOTCTL_SANDBOX_TOKEN=bot_token(secret), **_self_check()
             ),
@@ -78,7 +78,7 @@ def recipe(port: int, said: Mapping[str, str]) -> PartSpec:
         name=NAME,
         title=TITLE,
         new_address=lambda _: f"http://{_HOST}:{port or _free_port()}",
-        answers=_answers,
+        is_ready=_answers,
         launch=launch,
         secret=secret,
     )

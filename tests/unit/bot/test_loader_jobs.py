@@ -23,7 +23,7 @@ GOOD = """
 def test_jobs_are_found(tmp_path: Path):
     catalog = load(write(tmp_path / "commands", good=GOOD), Checks(provides=lambda _: False))
     (job,) = catalog.jobs
-    assert (job.name, job.about) == ("tidy", "Tidy.")
+    assert (job.name, job.summary) == ("tidy", "Tidy.")
     assert catalog.needs == set(), "the bot does not wait for what jobs need"
 
 

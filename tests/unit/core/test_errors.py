@@ -100,9 +100,9 @@ def test_command_faults_tells_all_of_them(count, start):
 def test_where_a_store_does_not_answer_the_hint_stands_in_one_place():
     """So that it says the same everywhere, and can be made better everywhere."""
     package = Path(errors.__file__).parents[1]
-    told = [path.name for path in package.rglob("*.py") if "Look whether" in path.read_text(encoding="utf-8")]
+    told = [path.name for path in package.rglob("*.py") if "Check that" in path.read_text(encoding="utf-8")]
     assert told == ["errors.py"]
-    assert errors.store_hint("Redis") == "Look whether Redis runs (botctl stores), then try again."
+    assert errors.store_hint("Redis") == "Check that Redis is running (botctl stores), then try again."
 
 
 class DriverError(Exception):
@@ -140,7 +140,7 @@ def test_a_translation_can_be_used_within_itself():
 
 def test_a_sentence_can_be_told_what_the_driver_said():
     block = translated(
-        DriverError, sentence="Nothing: {error}.", said=lambda error: f"it said {str(error)!r} {{error}}"
+        DriverError, sentence="Nothing: {error}.", describe=lambda error: f"it said {str(error)!r} {{error}}"
     )
     with pytest.raises(Unreachable, match=r"^Nothing: it said 'no' \{error\}\.$") as told, block:
         raise DriverError("no")

@@ -287,15 +287,15 @@ async def test_a_run_that_does_not_heed_its_cancellation_is_told(rig, caplog):
     await due(rig.book, job, rig.clock)
     task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
     await asyncio.sleep(34)
-    assert not (await rig.record(job)).stubborn
+    assert not (await rig.record(job)).unresponsive
     await asyncio.sleep(2)
     record = await rig.record(job)
-    assert (record.stubborn, record.outcome) == (True, None)
+    assert (record.unresponsive, record.outcome) == (True, None)
     assert record.detail == "it was cancelled after 30 s, does not heed that and goes on"
     assert record.detail in caplog.text
     await task
     record = await rig.record(job)
-    assert (record.stubborn, record.run, record.detail) == (False, None, None)
+    assert (record.unresponsive, record.run, record.detail) == (False, None, None)
     assert record.took_ms == 60_000
 
 
@@ -314,7 +314,7 @@ async def test_that_a_run_is_stubborn_is_noted_as_soon_as_the_store_is_back(rig)
     object.__setattr__(rig.book, "stubborn", sometimes)
     task = asyncio.create_task(rig.runner.attempt(job, FakeLease()))
     await asyncio.sleep(38)
-    assert (await rig.record(job)).stubborn
+    assert (await rig.record(job)).unresponsive
     await task
 
 
@@ -323,7 +323,7 @@ async def test_a_run_that_blocks_until_the_lease_is_lost_says_so(rig):
     lease = FakeLease()
 
     async def blocks() -> None:
-        lease.why = "something blocked the event loop for 20 s or more"
+        lease.lost_reason = "something blocked the event loop for 20 s or more"
         lease.lost.set()
 
     job = make(blocks)
@@ -340,7 +340,7 @@ async def test_whoever_was_taken_for_lost_and_lives_explains_it(rig, caplog):
     job = make(nothing)
 
     async def blocks() -> None:
-        lease.why = "something blocked the event loop for 20 s or more"
+        lease.lost_reason = "something blocked the event loop for 20 s or more"
         lease.lost.set()
         await rig.book.seal(job, 2, rig.clock.now())
 

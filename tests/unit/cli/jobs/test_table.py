@@ -43,7 +43,7 @@ def shown(*lines: JobStatus) -> list[str]:
         (RAN, "tidy every 1m in 5 min 40 s ago ok 12 ms 7"),
         (replace(RAN, paused=True), "tidy every 1m paused 40 s ago ok 12 ms 7"),
         (replace(RAN, run="1", took_ms=None), "tidy every 1m in 5 min 40 s ago running 7"),
-        (replace(RAN, run="1", took_ms=None, stubborn=True), "tidy every 1m in 5 min 40 s ago stubborn 7"),
+        (replace(RAN, run="1", took_ms=None, unresponsive=True), "tidy every 1m in 5 min 40 s ago stubborn 7"),
         (replace(RAN, next_due=NOW - timedelta(hours=3)), "tidy every 1m due for 3 h 40 s ago ok 12 ms 7"),
         (
             replace(RAN, outcome=RunResult.FAILED, error_id="abcd2345"),

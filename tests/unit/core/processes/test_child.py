@@ -77,7 +77,7 @@ async def test_start_returns_when_it_answers_and_stop_when_it_is_gone(launch):
     news = News()
     async with Child(launch(), **news()) as child:
         pid = child.pid
-        assert await child.launch.answers()
+        assert await child.launch.is_ready()
         assert news.spawned == [pid]
     assert child.pid is None
     assert not is_running(pid, start_time(pid) or "gone")
@@ -91,7 +91,7 @@ async def test_it_has_a_session_of_its_own(launch):
 
 
 async def test_one_that_ends_while_starting_is_quoted(launch):
-    said = launch(r"print('first'); print('cannot \x1b[31m bind'); raise SystemExit(3)", answers=_never)
+    said = launch(r"print('first'); print('cannot \x1b[31m bind'); raise SystemExit(3)", is_ready=_never)
     with pytest.raises(
         ServiceFailed, match=r"ended with status 3 while it was starting: cannot \\x1b\[31m bind"
     ) as caught:
@@ -104,12 +104,12 @@ async def test_one_that_ends_while_starting_may_have_an_error_of_its_own(launch)
         return Held(f"{said} ({status})")
 
     with pytest.raises(Held, match=r"^it is taken \(6\)$"):
-        await Child(launch("print('it is taken'); raise SystemExit(6)", answers=_never, refusal=refusal)).start()
+        await Child(launch("print('it is taken'); raise SystemExit(6)", is_ready=_never, exit_error=refusal)).start()
 
 
 async def test_a_program_that_is_not_there(launch):
     with pytest.raises(ServiceFailed, match="The test server"):
-        await Child(launch(command=("/nonexistent/program",), answers=_never)).start()
+        await Child(launch(command=("/nonexistent/program",), is_ready=_never)).start()
 
 
 async def test_an_address_that_cannot_be_prepared(launch):
@@ -124,7 +124,7 @@ async def test_one_that_never_answers_is_ended(launch):
     """`async with` leaves nothing behind when the start takes too long."""
     news = News()
     with pytest.raises(ServiceTimeout, match=r"did not answer within 0.1 s"):
-        async with Child(launch(answers=_never, start_s=0.1), **news()):
+        async with Child(launch(is_ready=_never, start_s=0.1), **news()):
             pytest.fail("it does not answer")
     assert not any(map(start_time, news.spawned))
 
@@ -136,7 +136,7 @@ async def test_somebody_else_at_its_address_is_not_taken_for_it(launch):
 
     news = News()
     with pytest.raises(ServiceFailed, match="ended with status 1"):
-        await Child(launch("raise SystemExit(1)", answers=yes), **news()).start()
+        await Child(launch("raise SystemExit(1)", is_ready=yes), **news()).start()
 
 
 async def test_a_killed_one_comes_back_at_the_same_address(launch):
@@ -145,7 +145,7 @@ async def test_a_killed_one_comes_back_at_the_same_address(launch):
         for round_ in range(3):
             os.kill(child.pid, signal.SIGKILL)
             await until(lambda: len(news.restarted) == round_ + 1)  # noqa: B023
-            assert await child.launch.answers()
+            assert await child.launch.is_ready()
         assert len(set(news.spawned)) == 4
         assert child.pid == news.spawned[-1]
     assert Counter(status for status, _ in news.restarted) == {-signal.SIGKILL: 3}
@@ -169,7 +169,7 @@ async def test_one_that_cannot_start_again_is_tried_again(launch, tmp_path):
         assert not news.restarted
         blocked.unlink()
         await until(lambda: bool(news.restarted))
-        assert await child.launch.answers()
+        assert await child.launch.is_ready()
     assert "No space left on device" in news.down[1]
 
 
